@@ -1,0 +1,74 @@
+"""What every trace source gives: mini-batches of ids, by number, and what is known about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Ids", "MiniBatch", "Trace"]
+
+Ids = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class MiniBatch:
+    """The embedding lookups of one training iteration.
+
+    `ids[t]`: int64, shape (lookups of table t,): the rows looked up in table *t*, in order
+    (sample by sample). `offsets[t]`: int64, shape (samples + 1,): lookups of sample *s* are
+    `ids[t][offsets[t][s]:offsets[t][s + 1]]` (pooling may be jagged).
+    """
+
+    index: int
+    ids: tuple[Ids, ...]
+    offsets: tuple[Ids, ...]
+
+    @property
+    def lookups(self) -> int:
+        """Lookups over all tables."""
+        return sum(len(table) for table in self.ids)
+
+    @property
+    def samples(self) -> int:
+        return len(self.offsets[0]) - 1
+
+
+@runtime_checkable
+class Trace(Protocol):
+    """A source of mini-batches that can be asked for any one of them, in any order."""
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Rows of each table."""
+        ...
+
+    @property
+    def batches(self) -> int | None:
+        """Mini-batches at hand; None where there is no end (generators)."""
+        ...
+
+    @property
+    def has_time_order(self) -> bool:
+        """Whether the order of the ids in time is real (or modelled), not a shuffle."""
+        ...
+
+    def minibatch(self, index: int) -> MiniBatch:
+        """Mini-batch number `index` (from 0), the same at each call.
+
+        Raises `TraceError` past the end, and for ids outside of their table.
+        """
+        ...
+
+    def hottest(self, table: int, count: int) -> Ids:
+        """The `count` most accessed rows of `table`, hottest first; shape (count,).
+
+        Generators answer from the distribution that they draw from, files by counting.
+        """
+        ...
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over everything that determines the ids."""
+        ...

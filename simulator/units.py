@@ -1,0 +1,84 @@
+"""Integers with units: picoseconds, bytes, bytes per second; and the strings that people write.
+
+Inside the simulator time is an integer number of picoseconds (`0.1 + 0.2` must not finish after
+`0.3`) and sizes are integer bytes. `GB` is 1e9 bytes, `GiB` is 2**30 bytes.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = [
+    "PS_PER_MS",
+    "PS_PER_NS",
+    "PS_PER_S",
+    "PS_PER_US",
+    "UNITS",
+    "format_bytes",
+    "format_time",
+    "parse_quantity",
+    "transfer_ps",
+]
+
+PS_PER_NS = 1_000
+PS_PER_US = 1_000_000
+PS_PER_MS = 1_000_000_000
+PS_PER_S = 1_000_000_000_000
+
+_DECIMAL = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
+_BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+UNITS: dict[str, dict[str, int | float]] = {
+    "bytes": {f"{p}B": f for p, f in (_DECIMAL | _BINARY).items()},
+    "bytes/s": {f"{p}B/s": f for p, f in (_DECIMAL | _BINARY).items()},
+    "time": {"ps": 1, "ns": PS_PER_NS, "us": PS_PER_US, "ms": PS_PER_MS, "s": PS_PER_S},
+    "FLOP/s": {f"{p}FLOP/s": f for p, f in _DECIMAL.items()},
+    "Hz": {f"{p}Hz": f for p, f in _DECIMAL.items()},
+    "power": {"W": 1.0, "mW": 1e-3, "kW": 1e3},
+    "energy": {"pJ": 1.0, "nJ": 1e3, "uJ": 1e6, "mJ": 1e9, "J": 1e12},
+}
+"""Spellings of each dimension and their factor to the unit kept inside (bytes, bytes/s,
+picoseconds, FLOP/s, Hz, watt, picojoule)."""
+
+_QUANTITY = re.compile(r"\s*([+-]?(?:\d[\d_]*)(?:\.\d*)?(?:[eE][+-]?\d+)?)\s*([A-Za-z/]*)\s*")
+
+
+def parse_quantity(text: object, dimension: str) -> float:
+    """The value of `text` (such as "32 GiB" or "16 GB/s") in the unit kept inside.
+
+    `dimension` is a key of `UNITS`. A bare number has no unit and is refused.
+    Raises `ValueError` with what was seen and what is allowed.
+    """
+    units = UNITS[dimension]
+    allowed = ", ".join(units)
+    if isinstance(text, bool) or not isinstance(text, str):
+        raise ValueError(f"{text!r} has no unit: write a number with one of {allowed}")
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a number with a unit ({allowed})")
+    number, unit = match.groups()
+    if unit not in units:
+        seen = f"the unit {unit!r}" if unit else "no unit"
+        raise ValueError(f"{text!r} has {seen}: expected one of {allowed}")
+    return float(number.replace("_", "")) * units[unit]
+
+
+def transfer_ps(size_bytes: int, bytes_per_s: int) -> int:
+    """Picoseconds that `size_bytes` take at `bytes_per_s`, rounded up (never early)."""
+    return -(-size_bytes * PS_PER_S // bytes_per_s)
+
+
+def format_bytes(size: float) -> str:
+    """`size` in bytes as people read it: "40.96 GB"."""
+    for prefix, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if abs(size) >= factor:
+            return f"{size / factor:.4g} {prefix}"
+    return f"{size:.0f} B"
+
+
+def format_time(ps: float) -> str:
+    """`ps` picoseconds as people read them: "12.3 ms"."""
+    for unit, factor in (("s", PS_PER_S), ("ms", PS_PER_MS), ("us", PS_PER_US), ("ns", PS_PER_NS)):
+        if abs(ps) >= factor:
+            return f"{ps / factor:.4g} {unit}"
+    return f"{ps:.0f} ps"
