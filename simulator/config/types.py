@@ -1,0 +1,137 @@
+"""Building blocks of the configuration models: the frozen base and quantities with units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    WithJsonSchema,
+)
+
+from simulator.units import UNITS, parse_quantity
+
+__all__ = [
+    "Bytes",
+    "BytesPerSecond",
+    "FlopPerSecond",
+    "Frozen",
+    "Hertz",
+    "Picojoules",
+    "Picoseconds",
+    "Source",
+    "Watts",
+]
+
+
+class Frozen(BaseModel):
+    """Base of every configuration model: immutable, no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        use_attribute_docstrings=True,
+    )
+
+
+def _reader(dimension: str) -> Callable[[object], int | float]:
+    def read(value: object) -> int | float:
+        quantity = parse_quantity(value, dimension)
+        if not math.isfinite(quantity) or quantity < 0:
+            raise ValueError(f"{value!r} must be finite and not negative")
+        return (
+            round(quantity)
+            if isinstance(next(iter(UNITS[dimension].values())), int)
+            else (quantity)
+        )
+
+    return read
+
+
+def _writer(unit: str) -> Callable[[int | float], str]:
+    return lambda value: f"{value} {unit}"
+
+
+def _schema(dimension: str, example: str) -> WithJsonSchema:
+    spellings = "|".join(unit.replace("/", "\\/") for unit in UNITS[dimension])
+    pattern = f"^\\s*[0-9][0-9_]*(\\.[0-9]*)?([eE][+-]?[0-9]+)?\\s*({spellings})\\s*$"
+    return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example]})
+
+
+def _positive(value: Any) -> Any:
+    if value <= 0:
+        raise ValueError("must be greater than 0")
+    return value
+
+
+Bytes = Annotated[
+    int,
+    BeforeValidator(_reader("bytes")),
+    AfterValidator(_positive),
+    PlainSerializer(_writer("B")),
+    _schema("bytes", "32 GiB"),
+]
+"""A size, written with its unit; integer bytes inside."""
+
+BytesPerSecond = Annotated[
+    int,
+    BeforeValidator(_reader("bytes/s")),
+    AfterValidator(_positive),
+    PlainSerializer(_writer("B/s")),
+    _schema("bytes/s", "16 GB/s"),
+]
+"""A bandwidth, written with its unit; integer bytes per second inside."""
+
+Picoseconds = Annotated[
+    int,
+    BeforeValidator(_reader("time")),
+    PlainSerializer(_writer("ps")),
+    _schema("time", "1.2 us"),
+]
+"""A duration (zero allowed), written with its unit; integer picoseconds inside."""
+
+Hertz = Annotated[
+    int,
+    BeforeValidator(_reader("Hz")),
+    AfterValidator(_positive),
+    PlainSerializer(_writer("Hz")),
+    _schema("Hz", "2.2 GHz"),
+]
+"""A frequency, written with its unit; integer hertz inside."""
+
+FlopPerSecond = Annotated[
+    int,
+    BeforeValidator(_reader("FLOP/s")),
+    AfterValidator(_positive),
+    PlainSerializer(_writer("FLOP/s")),
+    _schema("FLOP/s", "15.7 TFLOP/s"),
+]
+"""An arithmetic rate, written with its unit; integer FLOP/s inside."""
+
+Watts = Annotated[
+    float,
+    BeforeValidator(_reader("power")),
+    PlainSerializer(_writer("W")),
+    _schema("power", "300 W"),
+]
+"""A power, written with its unit; watts inside."""
+
+Picojoules = Annotated[
+    float,
+    BeforeValidator(_reader("energy")),
+    PlainSerializer(_writer("pJ")),
+    _schema("energy", "3.9 pJ"),
+]
+"""An energy, written with its unit; picojoules inside."""
+
+Source = str
+"""Where a number comes from: data sheet, paper, measured (where, when) or `assumed`."""
