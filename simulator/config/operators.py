@@ -1,0 +1,70 @@
+"""Operator profiles: what the software of the embedding operators costs on top of the hardware.
+
+A profile says for each operator on the CPU whether it exists as a pass of its own, on how many
+threads it runs, and what a thread spends on a row beside waiting for memory. It never holds a
+duration of an operator: durations follow from the counts, the profile and the platform.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from simulator.config.types import Frozen, Picoseconds, Source
+
+__all__ = ["CpuOperator", "GpuOperators", "OperatorProfile", "Threads"]
+
+Threads = Literal["all", "tables", "one"]
+"""Threads of an operator: every core, one a table (as many as there are cores), or a single one."""
+
+
+class CpuOperator(Frozen):
+    """One pass over rows on the CPU."""
+
+    threads: Threads
+    row_time: Picoseconds
+    """Instructions of one thread for one row or pair, not hidden behind its memory accesses."""
+    overlap: Annotated[float, Field(gt=0, le=1)]
+    """Share of the core's miss buffers that the code keeps busy (prefetching: near 1)."""
+    nontemporal: bool = False
+    """Writes its output with streaming stores: no read for ownership."""
+    fresh_output: bool = False
+    """Allocates its output anew each time: first touch faults every page."""
+    source: Source
+
+
+class GpuOperators(Frozen):
+    """How the GPU's share of the software works."""
+
+    mlp: Literal["graph", "eager"]
+    """MLP kernels replayed as one captured graph, or launched one by one from the host."""
+    expand: bool
+    """Materialises the expanded gradient in HBM before it is coalesced."""
+    kernels_per_table: bool
+    """One set of embedding kernels a table, or one fused set for all tables."""
+    source: Source
+
+
+class OperatorProfile(Frozen):
+    """The software of one implementation of training, operator by operator."""
+
+    name: str
+    description: str
+    gather_reduce: CpuOperator
+    """Read a row a lookup, sum the rows of a sample."""
+    expand: CpuOperator | None
+    """Copy a sample's gradient once per lookup; null where fused into the accumulation."""
+    sort: CpuOperator
+    """Order (id, position) pairs; its row time is per pair and radix pass of 8 bits, or per pair
+    and comparison level (see `sort_kind`)."""
+    sort_kind: Literal["radix", "comparison"]
+    accumulate: CpuOperator
+    """Sum the gradients of equal ids."""
+    scatter: CpuOperator | None
+    """Update each unique row; null where fused into the accumulation."""
+    gather: CpuOperator
+    """Copy missed rows into the staging buffer (Collect)."""
+    row_scatter: CpuOperator
+    """Copy victims from the staging buffer into the tables (Insert)."""
+    gpu: GpuOperators
