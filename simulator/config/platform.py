@@ -43,7 +43,7 @@ class MemoryPartConfig(Frozen):
     """Independent channels (pseudo-channels for HBM) that an address interleaves over."""
     capacity: Bytes
     """Bytes that tables and caches can use."""
-    sources: dict[str, Source] = {}
+    sources: dict[str, Source]
 
 
 class CpuConfig(Frozen):
@@ -64,7 +64,7 @@ class CpuConfig(Frozen):
     """Load-to-use latency of a hit in the last-level cache."""
     page_fault: Picoseconds
     """First touch of a fresh page: trap, allocation and clearing, in one thread."""
-    page: Bytes = Field(default=4096, validate_default=False)
+    page: Bytes
     """Page size of fresh allocations."""
     thread_start: Picoseconds
     """Fork and join of a parallel region over all cores."""
@@ -105,6 +105,8 @@ class GpuConfig(Frozen):
     """Smallest piece that L2 fetches from memory."""
     sort_rate: Annotated[float, Field(gt=0)]
     """(key, position) pairs per second and radix pass of 8 bits, of a large sort."""
+    sort_pass_latency: Picoseconds
+    """One radix pass with nothing to sort."""
     random_access_rate: Annotated[float, Field(gt=0)]
     """Independent 4-byte accesses per second to a table larger than L2 (Hit-Map probes)."""
     memory: MemoryPartConfig

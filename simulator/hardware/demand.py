@@ -1,0 +1,44 @@
+"""What an operation asks of a machine, once its hardware models have priced it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["DEVICES", "Demand", "Service"]
+
+DEVICES = ("cpu_dram", "cpu_cores", "pcie_h2d", "pcie_d2h", "hbm", "gpu", "nvlink")
+"""Every device that an operation can use, in the order of the result columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Use of one device by one operation.
+
+    `read_ps` and `write_ps`: time that the device needs for the operation's reads and writes if
+    it does nothing else (picoseconds; devices without direction use `read_ps`). `bytes`: payload
+    that crosses the device. `energy_pj`: dynamic energy of that use, picojoule.
+    """
+
+    read_ps: float
+    write_ps: float = 0.0
+    bytes: int = 0
+    energy_pj: float = 0.0
+
+    @property
+    def ps(self) -> float:
+        return self.read_ps + self.write_ps
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """One operation: time before it uses anything, then its use of devices, all at once.
+
+    `minimum_ps` bounds the second part from below whatever the devices could do (threads that
+    wait for memory, a kernel's critical path).
+    """
+
+    name: str
+    services: Mapping[str, Service] = field(default_factory=dict)
+    latency_ps: int = 0
+    minimum_ps: int = 0

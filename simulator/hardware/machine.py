@@ -1,0 +1,194 @@
+"""A machine in time: operations run at once and share its devices.
+
+Modelled: operations as fluid jobs that use several devices at the same time (a copy to the GPU
+uses CPU DRAM, one PCIe direction and HBM together). Whenever an operation starts or ends, the
+devices are divided again: every operation runs at the same speed relative to running alone,
+and where a device has room left, the operations that are not held up elsewhere speed up, up to
+their speed alone (progressive filling, which gives the max-min fair division). A memory that
+serves reads and writes at once loses time to bus turnaround.
+
+Why relative speed: a closed-loop requester keeps a fixed number of requests outstanding, so the
+share it gets of a busy device is proportional to the rate it had alone.
+
+Approximated: within one operation all devices are used evenly from its start to its end.
+Ignored: priorities among requesters, and anything shorter than an operation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import simpy
+
+from simulator.errors import InvariantError
+from simulator.hardware.demand import Demand, Service
+
+__all__ = ["DeviceUse", "Machine"]
+
+_DONE_PS = 1e-3
+"""Work left below which an operation is done: rounding, far below one picosecond."""
+
+
+@dataclass(slots=True)
+class DeviceUse:
+    """What went through one device so far."""
+
+    busy_ps: float = 0.0
+    """Time that the device was needed for, at full rate, turnaround included."""
+    bytes: float = 0.0
+    energy_pj: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    services: Mapping[str, Service]
+    alone_ps: float
+    left_ps: float
+    done: simpy.Event
+    speed: float = 1.0
+    """Relative to running alone; 1 is as fast as an idle machine allows."""
+
+
+@dataclass(eq=False)
+class Machine:
+    """Devices of one server in a SimPy environment (time unit: 1 ps, integer).
+
+    `turnaround[device]`: relative time lost by a memory that serves as many reads as writes
+    (`p` in the capacity 1 / (1 + 4 p f (1 - f)), f = share of service time that is writes).
+    """
+
+    env: simpy.Environment
+    turnaround: Mapping[str, float]
+    use: dict[str, DeviceUse] = field(default_factory=dict)
+    check: bool = False
+    _jobs: list[_Job] = field(default_factory=list)
+    _since_ps: int = 0
+    _wakeup: int = 0
+
+    def execute(self, demand: Demand) -> Generator[simpy.Event, Any, None]:
+        """Run one operation to its end (a SimPy process fragment: `yield from`)."""
+        if demand.latency_ps:
+            yield self.env.timeout(demand.latency_ps)
+        alone_ps = self.alone_ps(demand)
+        if alone_ps <= 0:
+            return
+        job = _Job(demand.services, alone_ps, alone_ps, self.env.event())
+        self._advance()
+        self._jobs.append(job)
+        self._divide()
+        yield job.done
+
+    def alone_ps(self, demand: Demand) -> float:
+        """Duration of `demand` on the idle machine, without its latency."""
+        longest = max(
+            (
+                service.ps * self._turnaround_factor(device, service.read_ps, service.write_ps)
+                for device, service in demand.services.items()
+            ),
+            default=0.0,
+        )
+        return max(longest, float(demand.minimum_ps))
+
+    def settle(self) -> None:
+        """Bring the use of the devices up to the present, for a reading."""
+        self._advance()
+
+    def _turnaround_factor(self, device: str, read_ps: float, write_ps: float) -> float:
+        """Time of a mix of reads and writes relative to the sum of their times alone."""
+        total = read_ps + write_ps
+        penalty = self.turnaround.get(device, 0.0)
+        if penalty == 0.0 or total == 0.0:
+            return 1.0
+        writes = write_ps / total
+        return 1.0 + 4.0 * penalty * writes * (1.0 - writes)
+
+    def _factors(self) -> dict[str, float]:
+        """Turnaround factor of each device in use under the present mix of operations."""
+        reads: dict[str, float] = {}
+        writes: dict[str, float] = {}
+        for job in self._jobs:
+            for device, service in job.services.items():
+                reads[device] = reads.get(device, 0.0) + service.read_ps / job.alone_ps
+                writes[device] = writes.get(device, 0.0) + service.write_ps / job.alone_ps
+        return {d: self._turnaround_factor(d, reads[d], writes[d]) for d in reads}
+
+    def _advance(self) -> None:
+        """Account for what happened since the last division."""
+        elapsed = self.env.now - self._since_ps
+        self._since_ps = self.env.now
+        if not elapsed or not self._jobs:
+            return
+        factors = self._factors()
+        for job in self._jobs:
+            done_ps = min(job.speed * elapsed, job.left_ps)
+            job.left_ps -= done_ps
+            share = done_ps / job.alone_ps
+            for device, service in job.services.items():
+                use = self.use.setdefault(device, DeviceUse())
+                use.busy_ps += share * service.ps * factors[device]
+                use.bytes += share * service.bytes
+                use.energy_pj += share * service.energy_pj
+
+    def _divide(self) -> None:
+        """Give every operation its speed by progressive filling; plan the next wake-up."""
+        self._wakeup += 1
+        if not self._jobs:
+            return
+        factors = self._factors()
+        room = dict.fromkeys(factors, 1.0)
+        rising = list(self._jobs)
+        for job in rising:
+            job.speed = 0.0
+        while rising:
+            load = dict.fromkeys(room, 0.0)
+            for job in rising:
+                for device, service in job.services.items():
+                    load[device] += service.ps * factors[device] / job.alone_ps
+            step = min(1.0 - job.speed for job in rising)
+            full: str | None = None
+            for device, needed in load.items():
+                if needed > 0.0 and room[device] / needed < step:
+                    step, full = room[device] / needed, device
+            for job in rising:
+                job.speed += step
+            for device, needed in load.items():
+                room[device] = max(0.0, room[device] - step * needed)
+            rising = [
+                job
+                for job in rising
+                if job.speed < 1.0 - 1e-12
+                and not (full is not None and full in job.services and job.services[full].ps)
+            ]
+        if self.check:
+            self._check_division(room)
+        self._plan_wakeup()
+
+    def _check_division(self, room: Mapping[str, float]) -> None:
+        """No device idles while work that it could do waits; no device does more than it can."""
+        for job in self._jobs:
+            held_up = any(
+                service.ps and room[device] < 1e-9 for device, service in job.services.items()
+            )
+            if job.speed < 1.0 - 1e-9 and not held_up:
+                raise InvariantError(
+                    f"an operation runs at {job.speed:.6f} of its speed with no device full"
+                )
+
+    def _plan_wakeup(self) -> None:
+        first = min(job.left_ps / job.speed for job in self._jobs)
+        wakeup = self._wakeup
+        timeout = self.env.timeout(max(0, math.ceil(first - _DONE_PS)))
+        timeout.callbacks.append(lambda _: self._wake(wakeup))
+
+    def _wake(self, wakeup: int) -> None:
+        if wakeup != self._wakeup:
+            return  # divided again since: a later wake-up is planned
+        self._advance()
+        done = [job for job in self._jobs if job.left_ps <= _DONE_PS * max(1.0, job.speed)]
+        self._jobs = [job for job in self._jobs if job not in done]
+        for job in done:
+            job.done.succeed()
+        self._divide()
