@@ -1,0 +1,83 @@
+"""Trace files by name and format: open one, read one table of it, whole or as a stream.
+
+| format  | file name                    | tables                                             |
+|---------|------------------------------|----------------------------------------------------|
+| npy     | `.npy`                       | one, 1-D integers                                  |
+| npz     | `.npz`                       | an array each, optional `<name>_offsets`           |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from simulator.errors import TraceError
+from simulator.traces.base import Ids
+from simulator.traces.numpy_files import NpySource, NpzSource
+from simulator.traces.pieces import Source, checked, integers
+
+__all__ = ["detect_format", "open_source", "read_ids", "stream_ids"]
+
+_SUFFIXES = {".npy": "npy", ".npz": "npz"}
+
+
+def detect_format(path: Path) -> str:
+    """The format that the name of the file tells; `TraceError` for names that tell none."""
+    for suffix, name in _SUFFIXES.items():
+        if path.name.lower().endswith(suffix):
+            return name
+    raise TraceError(
+        f"{path}: the name tells no trace format; give one, or one of {', '.join(_SUFFIXES)}"
+    )
+
+
+def open_source(path: str | Path, *, format: str = "auto", columns: tuple[str, ...] = ()) -> Source:
+    """Open a trace file; `columns` picks tables by name, in that order (all if empty).
+
+    Raises `TraceError` where the file cannot be read, is no such format or lacks a column.
+    """
+    path = Path(path)
+    name = detect_format(path) if format == "auto" else format
+    try:
+        if name == "npy":
+            return NpySource(path)
+        if name == "npz":
+            return NpzSource(path, columns)
+    except OSError as error:
+        raise TraceError(f"{path}: cannot be read: {error.strerror or error}") from None
+    raise TraceError(f"{path}: unknown trace format {name!r}")
+
+
+def read_ids(path: str | Path, *, column: str | None = None, format: str = "auto") -> Ids:
+    """The ids of one table, int64, in order, all checked not to be negative.
+
+    Memory-mapped for an int64 `.npy`; otherwise in memory (8 bytes an id). `column` may be left
+    out where the file has one table. Raises `TraceError`.
+    """
+    source = _one_table(path, column, format)
+    mapped = source.columns()
+    if mapped is None:
+        return np.concatenate([piece.ids for piece in checked(source)])
+    for _ in checked(source):
+        pass
+    return integers(mapped[0].ids, str(path))
+
+
+def stream_ids(
+    path: str | Path, *, column: str | None = None, format: str = "auto"
+) -> Iterator[Ids]:
+    """As `read_ids`, in int64 chunks of about a million ids: constant memory for any length."""
+    for piece in checked(_one_table(path, column, format)):
+        if len(piece.ids):
+            yield piece.ids
+
+
+def _one_table(path: str | Path, column: str | None, format: str) -> Source:
+    source = open_source(path, format=format, columns=(column,) if column else ())
+    if len(source.tables) != 1:
+        raise TraceError(
+            f"{path}: has {len(source.tables)} tables; name one of {', '.join(source.tables)}"
+        )
+    return source

@@ -1,0 +1,190 @@
+"""Compiled drawing: counter-based random numbers, ranks from cells, a bijection without a table.
+
+Modelled: lookup number j of sample s in table t is a pure function of (seed, t, s, j), so any
+mini-batch can be drawn in any order and on any number of threads.
+
+- Random numbers: the SplitMix64 finaliser (Steele, Lea, Flood 2014; Stafford's variant 13) of a
+  key plus a counter times an odd constant.
+- Ranks: Walker's alias method over 2**k cells of neighbouring ranks, then rejection within the
+  cell against the cell's first rank (with a squeeze, so that `pow` is rare). Exact up to the 64-bit
+  random numbers: absolute error of a probability below 2**-50.
+- Rows: an unbalanced Feistel network on [0, a) x [0, 2**k) with a * 2**k >= rows and cycle walking
+  (Black and Rogaway 2002); fewer than 2**k of the pairs lie outside of the table. It scatters hot
+  rows over the table; it is no cipher.
+
+All integers in kernels are uint64 unless said otherwise; arrays of ids are int64.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator._compiled import compiled
+from simulator.traces.base import Ids
+
+__all__ = [
+    "SAMPLE_SHIFT",
+    "CellArrays",
+    "draw_ranks",
+    "drift_ranks",
+    "mix64",
+    "permute",
+    "pooled_offsets",
+]
+
+SAMPLE_SHIFT = 20
+"""A sample makes fewer than 2**20 lookups in a table: the counter is sample << 20 | lookup."""
+
+SHIFT = np.uint64(SAMPLE_SHIFT)
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_M1 = np.uint64(0xBF58476D1CE4E5B9)
+_M2 = np.uint64(0x94D049BB133111EB)
+_F1 = np.uint64(0xD6E8FEB86659FD93)
+_LOW = np.uint64(0xFFFFFFFF)
+_ZERO, _ONE = np.uint64(0), np.uint64(1)
+_U27, _U29, _U30, _U31, _U32 = (np.uint64(n) for n in (27, 29, 30, 31, 32))
+_U64 = np.uint64(64)
+_TO_UNIT = 2.0**-64
+
+
+Words = npt.NDArray[np.uint64]
+Word = Any  # np.uint64 in compiled code
+
+
+class CellArrays(NamedTuple):
+    """`simulator.traces.cells.Cells` as the kernels take them; arrays by cell, uint64.
+
+    `threshold`, `alias`: Walker's columns, a power of two of them; `first`, `size`: the ranks of a
+    cell; `squeeze`: least acceptance probability times 2**64; `alpha`: float.
+    """
+
+    threshold: Words
+    alias: Words
+    first: Words
+    size: Words
+    squeeze: Words
+    alpha: float
+
+
+@compiled
+def mix64(x: Word) -> Word:
+    """A bijection of 64-bit integers whose output bits look independent of the input."""
+    x = (x ^ (x >> _U30)) * _M1
+    x = (x ^ (x >> _U27)) * _M2
+    return x ^ (x >> _U31)
+
+
+@compiled
+def _high(x: Word, n: Word) -> Word:
+    """floor(x * n / 2**64) for a 64-bit x and n < 2**32."""
+    return ((x >> _U32) * n + (((x & _LOW) * n) >> _U32)) >> _U32
+
+
+@compiled
+def _within(first: Word, size: Word, squeeze: Word, alpha: float, random: Word) -> Word:
+    """A rank of a cell: proposed uniformly, accepted with probability (rank / first)**-alpha.
+
+    The fractional part of random * size is independent of the place and serves as the coin.
+    """
+    offset = _high(random, size)
+    while random * size > squeeze:
+        ratio = (np.float64(first + offset) + 1.0) / (np.float64(first) + 1.0)
+        if np.float64(random * size) * _TO_UNIT < ratio**-alpha:
+            break
+        random = mix64(random + GOLDEN)
+        offset = _high(random, size)
+    return first + offset
+
+
+@compiled
+def column_bits(columns: int) -> Word:
+    """log2 of the number of Walker's columns."""
+    bits = _ZERO
+    while (_ONE << bits) < np.uint64(columns):
+        bits += _ONE
+    return bits
+
+
+@compiled
+def draw_ranks(
+    out: Ids, offsets: Ids, sample0: int, keys: Words, shared: Words, cells: CellArrays
+) -> None:
+    """Fill `out` with ranks from 0: bag s is `out[offsets[s]:offsets[s + 1]]`.
+
+    `keys`: [3]: stream of cells, of places within a cell, of the coin of correlation; `shared`:
+    [3]: the common stream of all tables (cells, places) and the probability of using it * 2**64.
+    """
+    threshold, alias, first, size, squeeze, alpha = cells
+    bits = column_bits(len(threshold))
+    together = shared[2]
+    for s in range(len(offsets) - 1):
+        sample = np.uint64(sample0 + s) << SHIFT
+        start = offsets[s]
+        for i in range(start, offsets[s + 1]):
+            counter = (sample + np.uint64(i - start)) * GOLDEN
+            key0, key1 = keys[0], keys[1]
+            if together != _ZERO and mix64(keys[2] + counter) < together:
+                key0, key1 = shared[0], shared[1]
+            random = mix64(key0 + counter)
+            cell = random >> (_U64 - bits)
+            if (random << bits) >= threshold[cell]:
+                cell = alias[cell]
+            place = mix64(key1 + counter)
+            out[i] = np.int64(_within(first[cell], size[cell], squeeze[cell], alpha, place))
+
+
+@compiled
+def permute(ids: Ids, rows: int, split: int, keys: Words) -> None:
+    """Replace each of `ids` (int64, in [0, rows)) by its image under a bijection of [0, rows).
+
+    `split`: bits of the right half; `keys`: uint64 [4], one a round.
+    """
+    limit = np.uint64(rows)
+    right_bits = np.uint64(split)
+    mask = (_ONE << right_bits) - _ONE
+    lefts = (limit + mask) >> right_bits
+    for i in range(len(ids)):
+        x = np.uint64(ids[i])
+        while True:
+            left, right = x >> right_bits, x & mask
+            for round_ in range(0, 4, 2):
+                h = (right + keys[round_]) * _M1
+                h = (h ^ (h >> _U29)) * _F1
+                left += ((h >> _U32) * lefts) >> _U32
+                left = left - lefts if left >= lefts else left
+                h = (left + keys[round_ + 1]) * _M2
+                h = (h ^ (h >> _U29)) * _F1
+                right = (right + (h >> _U32)) & mask
+            x = (left << right_bits) | right
+            if x < limit:
+                break
+        ids[i] = np.int64(x)
+
+
+@compiled
+def drift_ranks(ranks: Ids, hot: int, groups: int, turns: float, key: Word) -> None:
+    """Map each rank to the row that holds it after `turns` periods times the share replaced.
+
+    Rank g * hot + c stands in column c of `groups` rows; a column has turned
+    floor(turns + phase) times, its phase drawn from `key`: a bijection at every time.
+    """
+    columns = np.uint64(hot)
+    for i in range(len(ranks)):
+        rank = np.uint64(ranks[i])
+        group, column = rank // columns, rank % columns
+        if group < np.uint64(groups):
+            phase = np.float64(mix64(key + column * GOLDEN)) * _TO_UNIT
+            turned = np.uint64(turns + phase)
+            ranks[i] = np.int64(((group + turned) % np.uint64(groups)) * columns + column)
+
+
+@compiled
+def pooled_offsets(out: Ids, sample0: int, key: Word, cumulative: npt.NDArray[np.float64]) -> None:
+    """Offsets (samples + 1) of bags whose sizes follow `cumulative` (P(size <= k))."""
+    out[0] = 0
+    for s in range(len(out) - 1):
+        u = np.float64(mix64(key + np.uint64(sample0 + s) * GOLDEN)) * _TO_UNIT
+        out[s + 1] = out[s] + np.searchsorted(cumulative, u, side="right")

@@ -1,0 +1,136 @@
+"""What every file format speaks: tables as streams of pieces, checked on the way.
+
+A reader yields `Piece`s: some consecutive ids of one table, with the bag lengths where pooling is
+jagged. Nothing larger than a piece needs to be in memory. `load` puts the pieces together where
+random access is wanted; `.npy` and oracleGeneral files are memory-mapped instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.errors import TraceError
+from simulator.traces.base import Ids
+
+__all__ = ["CHUNK", "Column", "Piece", "Source", "check_ids", "checked", "integers", "load"]
+
+CHUNK = 1 << 20
+"""Ids in a piece, about: 8 MiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Consecutive ids (int64) of table number `table`; if jagged, further bag lengths (int64).
+
+    Lengths need not belong to the ids of the same piece: over the table they add to all ids.
+    """
+
+    table: int
+    ids: Ids
+    lengths: Ids | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A whole table: `ids` of any integer type (maybe memory-mapped), in order.
+
+    `offsets`: int64, shape (bags + 1,), or None where every bag has the same size.
+    """
+
+    name: str
+    ids: npt.NDArray[Any]
+    offsets: Ids | None = None
+
+
+class Source(Protocol):
+    """A file of one format, opened."""
+
+    path: Path
+    tables: tuple[str, ...]
+
+    def pieces(self) -> Iterator[Piece]:
+        """All tables' ids in order (tables may take turns); `TraceError` where unreadable."""
+        ...
+
+    def columns(self) -> list[Column] | None:
+        """Memory-mapped tables where the format allows it, else None."""
+        ...
+
+
+def integers(values: npt.NDArray[Any], where: str) -> Ids:
+    """`values` as int64; `TraceError` unless 1-D integers that fit."""
+    if values.ndim != 1:
+        raise TraceError(f"{where}: shape {values.shape}, ids must be one-dimensional")
+    if values.dtype.kind not in "iu":
+        raise TraceError(f"{where}: {values.dtype} values, ids must be integers")
+    if values.dtype == np.uint64 and values.size and int(values.max()) > 2**63 - 1:
+        first = int(np.argmax(values > np.uint64(2**63 - 1)))
+        raise TraceError(f"{where}: id {values[first]} at record {first} is above 2**63 - 1")
+    return values.astype(np.int64, copy=False)
+
+
+def check_ids(ids: npt.NDArray[Any], rows: int | None, where: str, start: int = 0) -> None:
+    """`TraceError` that names the first id below 0 or (with `rows`) not below `rows`."""
+    if not len(ids):
+        return
+    low, high = int(ids.min()), int(ids.max())
+    if low >= 0 and (rows is None or high < rows):
+        return
+    bad = ids < 0 if rows is None else (ids < 0) | (ids >= rows)
+    first = int(np.argmax(bad))
+    value = int(ids[first])
+    reason = "is negative" if value < 0 else f"is outside of a table of {rows} rows"
+    raise TraceError(f"{where}: id {value} at record {start + first} {reason}")
+
+
+def checked(source: Source, rows: Sequence[int] | None = None) -> Iterator[Piece]:
+    """The pieces of `source`, each checked; an empty table is an error at the end."""
+    seen = [0] * len(source.tables)
+    bags: list[int | None] = [None] * len(source.tables)
+    for piece in source.pieces():
+        table = piece.table
+        where = f"{source.path}: table {source.tables[table]!r}"
+        check_ids(piece.ids, rows[table] if rows else None, where, seen[table])
+        if piece.lengths is not None:
+            check_ids(piece.lengths, None, f"{where}: bag lengths")
+            bags[table] = (bags[table] or 0) + int(piece.lengths.sum())
+        seen[table] += len(piece.ids)
+        yield piece
+    for name, count, total in zip(source.tables, seen, bags, strict=True):
+        if count == 0:
+            raise TraceError(f"{source.path}: table {name!r} holds no ids")
+        if total is not None and total != count:
+            raise TraceError(
+                f"{source.path}: table {name!r}: bag lengths add to {total}, but there are "
+                f"{count} ids"
+            )
+
+
+def load(source: Source) -> list[Column]:
+    """All tables of `source`, memory-mapped where possible, else in memory (8 bytes an id)."""
+    mapped = source.columns()
+    if mapped is not None:
+        return mapped
+    ids: list[list[Ids]] = [[] for _ in source.tables]
+    lengths: list[list[Ids]] = [[] for _ in source.tables]
+    for piece in checked(source):
+        ids[piece.table].append(piece.ids)
+        if piece.lengths is not None:
+            lengths[piece.table].append(piece.lengths)
+    return [
+        Column(name, np.concatenate(parts), _offsets(bags))
+        for name, parts, bags in zip(source.tables, ids, lengths, strict=True)
+    ]
+
+
+def _offsets(bags: Iterable[Ids]) -> Ids | None:
+    parts = list(bags)
+    if not parts:
+        return None
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(parts))])

@@ -1,0 +1,120 @@
+"""Mini-batches out of a file: ids in their order, cut into samples.
+
+Where the file says which ids belong to a sample (offsets) those bags are used; otherwise every
+sample takes the model's lookups per table. Nothing is resampled: the last, partial mini-batch is
+left out, and with `wrap` the file starts again from its first mini-batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from simulator.errors import TraceError
+from simulator.traces.base import Ids, MiniBatch
+from simulator.traces.pieces import CHUNK, Column, check_ids
+
+__all__ = ["FileTrace"]
+
+
+class FileTrace:
+    """The tables of a file as a `Trace`; they must be as many as the model's and fit its rows."""
+
+    def __init__(
+        self,
+        path: Path,
+        columns: Sequence[Column],
+        *,
+        rows: tuple[int, ...],
+        lookups: tuple[int, ...],
+        batch_size: int,
+        wrap: bool = False,
+    ) -> None:
+        if len(columns) != len(rows):
+            names = ", ".join(column.name for column in columns)
+            raise TraceError(
+                f"{path}: {len(columns)} tables in the file ({names}), {len(rows)} in the model: "
+                "choose as many with trace.columns, or change model.tables"
+            )
+        self._path, self._columns, self._rows = path, tuple(columns), rows
+        self._lookups, self._batch_size, self._wrap = lookups, batch_size, wrap
+        whole = [
+            (len(c.ids) // n if c.offsets is None else len(c.offsets) - 1) // batch_size
+            for c, n in zip(columns, lookups, strict=True)
+        ]
+        self._whole = min(whole)
+        if self._whole == 0:
+            short = columns[int(np.argmin(whole))]
+            raise TraceError(
+                f"{path}: table {short.name!r} has {len(short.ids)} ids, fewer than one mini-batch "
+                f"of {batch_size} samples needs"
+            )
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Rows of each table."""
+        return self._rows
+
+    @property
+    def batches(self) -> int | None:
+        """Whole mini-batches in the file; None with `wrap`."""
+        return None if self._wrap else self._whole
+
+    @property
+    def has_time_order(self) -> bool:
+        """Taken as real; `scratchpipe trace describe` tests it."""
+        return True
+
+    def minibatch(self, index: int) -> MiniBatch:
+        """Mini-batch number `index`; `TraceError` past the end and for ids outside the table."""
+        if index < 0 or (index >= self._whole and not self._wrap):
+            raise TraceError(
+                f"{self._path}: mini-batch {index} is asked for, the file has {self._whole} "
+                "(trace.at_end: wrap starts it again)"
+            )
+        tables = [self._table(t, index % self._whole) for t in range(len(self._columns))]
+        ids, offsets = zip(*tables, strict=True)
+        return MiniBatch(index, ids, offsets)
+
+    def hottest(self, table: int, count: int) -> Ids:
+        """The `count` most accessed rows of the whole file; ties by lower id."""
+        counts = np.zeros(self._rows[table], np.int64)
+        ids = self._columns[table].ids
+        for start in range(0, len(ids), CHUNK):
+            chunk = ids[start : start + CHUNK]
+            self._check(table, chunk, start)
+            touched, times = np.unique(chunk, return_counts=True)
+            counts[touched] += times
+        return np.argsort(-counts, kind="stable")[:count].astype(np.int64, copy=False)
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over the ids, the bags and how they are cut."""
+        digest = hashlib.sha256(
+            repr((self._rows, self._lookups, self._batch_size, self._wrap)).encode()
+        )
+        for column in self._columns:
+            for array in (column.ids, column.offsets):
+                if array is None:
+                    continue
+                digest.update(str(len(array)).encode())
+                for start in range(0, len(array), CHUNK):
+                    digest.update(array[start : start + CHUNK].astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def _table(self, table: int, index: int) -> tuple[Ids, Ids]:
+        column, size = self._columns[table], self._batch_size
+        if column.offsets is None:
+            offsets = np.arange(index * size, (index + 1) * size + 1, dtype=np.int64)
+            offsets *= self._lookups[table]
+        else:
+            offsets = column.offsets[index * size : (index + 1) * size + 1]
+        ids = column.ids[offsets[0] : offsets[-1]]
+        self._check(table, ids, int(offsets[0]))
+        return np.ascontiguousarray(ids, np.int64), offsets - offsets[0]
+
+    def _check(self, table: int, ids: Ids, start: int) -> None:
+        where = f"{self._path}: table {self._columns[table].name!r}"
+        check_ids(ids, self._rows[table], where, start)

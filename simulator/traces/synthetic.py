@@ -1,0 +1,235 @@
+"""Generated traces: a popularity, and where asked drift, sessions, correlation, jagged pooling.
+
+Modelled: independent draws from a popularity (cells), rows scattered by a seeded bijection.
+`drift` turns columns of ranks with time; `session` lets a lookup repeat one of the sample before
+it in its session. Approximated: correlation between tables of different sizes couples the random
+numbers, not the ranks. Ignored: users, features, time of day.
+
+A mini-batch is a pure function of (seed, number of its samples): batch n of size B holds the
+samples n * B .. (n + 1) * B - 1, whatever was drawn before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.errors import TraceError
+from simulator.traces import kernels
+from simulator.traces.base import Ids, MiniBatch
+from simulator.traces.cells import Cells
+
+__all__ = ["Keys", "Scatter", "Shape", "SyntheticTrace", "per_table", "pooling_cumulative"]
+
+_MAX_ROWS = 2**32 - 1
+_MAX_BAG = 2**kernels.SAMPLE_SHIFT - 1
+_SHARED = 2**31  # spawn key of what all tables have in common; table numbers are far below
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the model asks of a trace: rows and mean lookups of each table, samples, the seed."""
+
+    rows: tuple[int, ...]
+    lookups: tuple[int, ...]
+    batch_size: int
+    seed: int
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.rows or len(self.rows) != len(self.lookups):
+            raise TraceError(
+                f"{len(self.rows)} tables have rows and {len(self.lookups)} have lookups: "
+                "a trace needs at least one table, and both for each"
+            )
+        for name, values, most in (
+            ("rows", self.rows, _MAX_ROWS),
+            ("lookups", self.lookups, _MAX_BAG),
+            ("batch size", (self.batch_size,), 2**31),
+            ("threads", (self.threads,), 2**10),
+        ):
+            for value in values:
+                if not 1 <= value <= most:
+                    raise TraceError(f"{name} {value} is not between 1 and {most}")
+
+
+class Keys:
+    """Independent 64-bit keys out of one seed, by table and purpose."""
+
+    CELL, PLACE, COIN, SCATTER, POOLING, PHASE, SESSION = range(7)
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def draw(self, table: int, purpose: int, count: int = 1) -> npt.NDArray[np.uint64]:
+        """`count` keys, uint64; a pure function of the seed and the arguments."""
+        sequence = np.random.SeedSequence(abs(self._seed), spawn_key=(table, purpose))
+        return np.asarray(sequence.generate_state(count, np.uint64), np.uint64)
+
+
+class Scatter:
+    """The seeded bijection of [0, rows) that spreads ranks over a table."""
+
+    def __init__(self, rows: int, keys: npt.NDArray[np.uint64]) -> None:
+        self._rows = rows
+        self._split = max(1, (rows.bit_length() - 1) // 2)
+        self._keys = keys
+
+    def __call__(self, ids: Ids) -> Ids:
+        """Map `ids` in place and return them."""
+        kernels.permute(ids, self._rows, self._split, self._keys)
+        return ids
+
+
+def pooling_cumulative(kind: str, mean: int) -> npt.NDArray[np.float64]:
+    """P(bag size <= k) for k = 0, 1, ...: float64, cut where less than 1e-12 is left."""
+    most = min(_MAX_BAG, 60 + 40 * mean)
+    k = np.arange(most, dtype=np.float64)
+    if kind == "poisson":
+        log_factorial = np.concatenate([[0.0], np.cumsum(np.log(k[1:]))])
+        probability = np.exp(k * np.log(mean) - mean - log_factorial)
+    elif kind == "geometric":
+        probability = np.where(k > 0, (1.0 - 1.0 / mean) ** np.maximum(k - 1.0, 0.0) / mean, 0.0)
+    else:
+        probability = np.where((k > 0) & (k < 2 * mean), 1.0 / (2 * mean - 1), 0.0)
+    cumulative = np.cumsum(probability)
+    return np.append(cumulative[cumulative < 1.0 - 1e-12], 1.0)
+
+
+def per_table(work: Callable[[int], Any], tables: int, threads: int) -> list[Any]:
+    """`work(t)` for each table, on `threads` threads; kernels release the GIL."""
+    if threads == 1 or tables == 1:
+        return [work(table) for table in range(tables)]
+    with ThreadPoolExecutor(min(threads, tables)) as pool:
+        return list(pool.map(work, range(tables)))
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The hot set of `hot` rows in `groups` groups turns by `turns_per_batch`, in steps."""
+
+    hot_fraction: float
+    replaced: float
+    period_batches: int
+
+    def turns(self, batch: int) -> float:
+        return (batch // self.period_batches) * self.replaced
+
+
+@dataclass(frozen=True)
+class Session:
+    """See `SessionTraceConfig`."""
+
+    repeat: float
+    length: float
+    concurrent: int
+
+
+class SyntheticTrace:
+    """Mini-batches drawn from `cells`, one popularity a table; a `Trace`."""
+
+    def __init__(
+        self,
+        shape: Shape,
+        cells: Sequence[Cells],
+        *,
+        identity: str,
+        pooling: str = "fixed",
+        correlation: float = 0.0,
+        drift: Drift | None = None,
+        session: Session | None = None,
+    ) -> None:
+        self._shape = shape
+        self._cells = tuple(cells)
+        self._identity = identity
+        self._drift = drift
+        self._session = session
+        keys = Keys(shape.seed)
+        tables = range(len(shape.rows))
+        self._streams = [
+            np.concatenate([keys.draw(t, p) for p in (Keys.CELL, Keys.PLACE, Keys.COIN)])
+            for t in tables
+        ]
+        coin = np.array([min(int(correlation * 2.0**64), 2**64 - 1)], np.uint64)
+        self._shared = np.concatenate(
+            [keys.draw(_SHARED, Keys.CELL), keys.draw(_SHARED, Keys.PLACE), coin]
+        )
+        self._scatter = [Scatter(shape.rows[t], keys.draw(t, Keys.SCATTER, 4)) for t in tables]
+        self._phase = [keys.draw(t, Keys.PHASE)[0] for t in tables]
+        self._pooling_key = [keys.draw(t, Keys.POOLING)[0] for t in tables]
+        self._session_key = keys.draw(_SHARED, Keys.SESSION, 2)
+        self._bags = [
+            None if pooling == "fixed" else pooling_cumulative(pooling, mean)
+            for mean in shape.lookups
+        ]
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Rows of each table."""
+        return self._shape.rows
+
+    @property
+    def batches(self) -> int | None:
+        """No end."""
+        return None
+
+    @property
+    def has_time_order(self) -> bool:
+        """Whether order in time is modelled: with drift or sessions."""
+        return self._drift is not None or self._session is not None
+
+    @property
+    def cells(self) -> tuple[Cells, ...]:
+        """The popularity by rank of each table, as closed forms."""
+        return self._cells
+
+    def minibatch(self, index: int) -> MiniBatch:
+        """Mini-batch number `index`; `TraceError` below 0."""
+        if index < 0:
+            raise TraceError(f"mini-batch {index} is asked for; they count from 0")
+        shape = self._shape
+        tables = per_table(lambda t: self._table(t, index), len(shape.rows), shape.threads)
+        ids, offsets = zip(*tables, strict=True)
+        return MiniBatch(index, tuple(ids), tuple(offsets))
+
+    def hottest(self, table: int, count: int) -> Ids:
+        """The `count` likeliest rows, hottest first (under drift: at batch 0)."""
+        ranks = np.arange(min(count, self.rows[table]), dtype=np.int64)
+        return self._to_rows(table, ranks, 0)
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the configuration, the shape and the seed."""
+        return self._identity
+
+    def _table(self, table: int, index: int) -> tuple[Ids, Ids]:
+        shape, cells = self._shape, self._cells[table]
+        sample0 = index * shape.batch_size
+        offsets = self._offsets(table, sample0)
+        ids = np.empty(int(offsets[-1]), np.int64)
+        streams = (ids, offsets, sample0, self._streams[table], self._shared, cells.arrays)
+        if self._session is None:
+            kernels.draw_ranks(*streams)
+        else:
+            raise NotImplementedError
+        return self._to_rows(table, ids, index), offsets
+
+    def _offsets(self, table: int, sample0: int) -> Ids:
+        size, bag = self._shape.batch_size, self._bags[table]
+        if bag is None:
+            return np.arange(size + 1, dtype=np.int64) * self._shape.lookups[table]
+        offsets = np.empty(size + 1, np.int64)
+        kernels.pooled_offsets(offsets, sample0, self._pooling_key[table], bag)
+        return offsets
+
+    def _to_rows(self, table: int, ranks: Ids, index: int) -> Ids:
+        rows = self.rows[table]
+        if self._drift is not None:
+            hot = max(1, round(self._drift.hot_fraction * rows))
+            turns = self._drift.turns(index)
+            kernels.drift_ranks(ranks, hot, rows // hot, turns, self._phase[table])
+        return self._scatter[table](ranks)
