@@ -117,8 +117,8 @@ class Machine:
 
     def _advance(self) -> None:
         """Account for what happened since the last division."""
-        elapsed = self.env.now - self._since_ps
-        self._since_ps = self.env.now
+        now = int(self.env.now)
+        elapsed, self._since_ps = now - self._since_ps, now
         if not elapsed or not self._jobs:
             return
         factors = self._factors()

@@ -1,0 +1,222 @@
+"""Prices work on a machine: from bytes, rows and FLOPs to time on devices.
+
+CPU operator. Memory: its bytes at what DRAM sustains for such a stream. Threads: each spends
+`row_time` on a row and waits for lines of 64 B; with `miss_buffers` x `overlap` lines outstanding
+at `memory_latency` each a core moves 64 B x outstanding / latency (Little's law). Stores read the
+line first (read for ownership) unless they are non-temporal. Fresh pages fault on first touch.
+The operator takes the longer of the two.
+
+GPU kernel. `kernel_latency` a kernel, then the longest of: HBM at what it sustains for the
+stream (rows in whole sectors, hits in L2 left out), L2 bandwidth for all bytes, arithmetic at
+`gemm_efficiency` x peak, radix passes, and Hit-Map probes at the random-access rate. Kernels
+that the host launches one by one cannot go faster than it launches them.
+
+Copy. Packets of `max_payload` with `packet_overhead`, less flow control; copies to the GPU are
+reads by the GPU, so their read requests load the opposite direction; both memories take part.
+
+Collective. Bytes at bandwidth x efficiency of the links, after a latency.
+
+Approximated: threads share rows evenly; L2 and LLC hits are given by share, not by set; the
+memory streams of one operation are spread evenly over its duration.
+Ignored: NUMA, TLB misses, clock changes under load, GPU occupancy limits, pageable copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import singledispatchmethod
+
+from simulator.config.operators import CpuOperator
+from simulator.config.platform import LinkConfig, PlatformConfig
+from simulator.hardware.demand import Demand, Service
+from simulator.hardware.memory import MemoryPart
+from simulator.hardware.work import Access, Collective, Copy, CpuWork, GpuWork, HostWait
+from simulator.units import PS_PER_S
+
+__all__ = ["Platform", "link_bandwidth"]
+
+LINE_BYTES = 64
+"""Cache line of every CPU modelled (x86 and Arm Neoverse alike)."""
+READ_REQUEST_HEADER_BYTES = 24
+"""A PCIe memory read request: STP token 4 (sequence number inside), header of 4 double words 16,
+LCRC 4 (PCI Express Base Specification 3.0 and later, sections 2.2 and 4.2)."""
+SORT_PAIR_BYTES = 8
+"""Key and position, 4 bytes each."""
+
+
+def link_bandwidth(link: LinkConfig) -> float:
+    """Payload bytes per second of one direction alone."""
+    share = link.max_payload / (link.max_payload + link.packet_overhead)
+    return link.raw_bandwidth * share * (1.0 - link.flow_control)
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A configured machine that prices operations; holds no clock."""
+
+    config: PlatformConfig
+    cpu_dram: MemoryPart
+    hbm: MemoryPart
+    cpu_threads: int
+    """Threads that operators may use (at most the cores there are)."""
+
+    @property
+    def turnaround(self) -> Mapping[str, float]:
+        """What alternating reads and writes cost each memory (see `Machine`)."""
+        return {"cpu_dram": self.cpu_dram.turnaround, "hbm": self.hbm.turnaround}
+
+    @property
+    def peak_bandwidth(self) -> Mapping[str, int]:
+        """Bytes per second that each device can move at most, from its data sheet."""
+        link = self.config.link.raw_bandwidth
+        peaks = {
+            "cpu_dram": self.cpu_dram.peak_bandwidth,
+            "pcie_h2d": link,
+            "pcie_d2h": link,
+            "hbm": self.hbm.peak_bandwidth,
+        }
+        if self.config.nvlink is not None:
+            peaks["nvlink"] = self.config.nvlink.bandwidth
+        return peaks
+
+    @singledispatchmethod
+    def price(self, work: object) -> Demand:
+        """Time on devices that `work` needs on this machine."""
+        raise TypeError(f"no price for {type(work).__name__}")
+
+    @price.register
+    def _(self, work: CpuWork) -> Demand:
+        cpu, operator = self.config.cpu, work.operator
+        available = min(self.cpu_threads, cpu.cores)
+        threads = {"all": available, "tables": min(available, work.tables), "one": 1}[
+            operator.threads
+        ]
+        streams = [_to_memory(access, operator) for access in work.accesses]
+        dram = self.cpu_dram.service([stream for group in streams for stream in group])
+        thread_ps = work.rows * operator.row_time + sum(
+            self._waiting_ps(access, operator) for access in work.accesses
+        )
+        return Demand(
+            name=work.name,
+            services={
+                "cpu_dram": dram,
+                "cpu_cores": Service(read_ps=thread_ps / cpu.cores),
+            },
+            latency_ps=cpu.thread_start if threads > 1 else 0,
+            minimum_ps=round(thread_ps / threads),
+        )
+
+    def _waiting_ps(self, access: Access, operator: CpuOperator) -> float:
+        """Time that one thread alone would wait for the lines of `access`."""
+        cpu = self.config.cpu
+        if access.write and access.in_place:
+            return 0.0  # in the core's cache since it was read
+        if access.write and operator.nontemporal:
+            return access.bytes * PS_PER_S / cpu.nontemporal_bandwidth
+        lines = access.count * -(-access.size // LINE_BYTES)
+        outstanding = cpu.miss_buffers * operator.overlap
+        latency = (
+            access.hit_share * cpu.last_level_latency
+            + (1.0 - access.hit_share) * cpu.memory_latency
+        )
+        faults = 0.0
+        if access.write and operator.fresh_output:
+            faults = access.bytes / cpu.page * cpu.page_fault
+        return lines * latency / outstanding + faults
+
+    @price.register
+    def _(self, work: GpuWork) -> Demand:
+        gpu = self.config.gpu
+        streams = [_whole_sectors(access, gpu.sector) for access in work.accesses]
+        hbm = self.hbm.service(streams)
+        sort_bytes = 2 * SORT_PAIR_BYTES * work.sort_pairs * work.sort_passes
+        if sort_bytes:
+            sort = self.hbm.service([Access(1, sort_bytes, random=False)])
+            hbm = Service(
+                hbm.read_ps + sort.read_ps,
+                hbm.write_ps,
+                hbm.bytes + sort.bytes,
+                hbm.energy_pj + sort.energy_pj,
+            )
+        through_l2 = sum(_whole_sectors(a, gpu.sector, hits=True).bytes for a in work.accesses)
+        l2_ps = through_l2 * PS_PER_S / gpu.l2_bandwidth
+        busy_ps = self._arithmetic_ps(work) + work.probes * PS_PER_S / gpu.random_access_rate
+        busy_ps += work.sort_pairs * work.sort_passes * PS_PER_S / gpu.sort_rate
+        latency_ps = work.kernels * gpu.kernel_latency
+        latency_ps += work.sorts * work.sort_passes * gpu.sort_pass_latency
+        launch_ps = 0 if work.graph else work.kernels * gpu.launch_overhead
+        minimum_ps = max(l2_ps, busy_ps, launch_ps - latency_ps)
+        return Demand(
+            name=work.name,
+            services={"hbm": hbm, "gpu": Service(read_ps=busy_ps)},
+            latency_ps=latency_ps,
+            minimum_ps=round(minimum_ps),
+        )
+
+    def _arithmetic_ps(self, work: GpuWork) -> float:
+        if not work.flops:
+            return 0.0
+        peaks = self.config.gpu.peak
+        peak = getattr(peaks, work.precision) or peaks.fp32
+        return work.flops * PS_PER_S / (peak * self.config.gpu.gemm_efficiency)
+
+    @price.register
+    def _(self, work: Copy) -> Demand:
+        link = self.config.link
+        along_ps = work.bytes * PS_PER_S / link_bandwidth(link)
+        requests = work.bytes / link.read_request_size * READ_REQUEST_HEADER_BYTES
+        against_ps = requests * PS_PER_S / link.raw_bandwidth if work.to_gpu else 0.0
+        along, against = ("pcie_h2d", "pcie_d2h") if work.to_gpu else ("pcie_d2h", "pcie_h2d")
+        stream = Access(1, work.bytes, random=False)
+        into = Access(1, work.bytes, random=False, write=True)
+        services = {
+            along: Service(read_ps=along_ps, bytes=work.bytes),
+            "cpu_dram": self.cpu_dram.service([stream if work.to_gpu else into]),
+            "hbm": self.hbm.service([into if work.to_gpu else stream]),
+        }
+        if against_ps:
+            services[against] = Service(read_ps=against_ps)
+        return Demand(name=work.name, services=services, latency_ps=link.latency)
+
+    @price.register
+    def _(self, work: Collective) -> Demand:
+        links = self.config.nvlink
+        if links is None:
+            raise ValueError(f"platform {self.config.name!r} has no links between GPUs")
+        link_ps = work.bytes * PS_PER_S / (links.bandwidth * links.efficiency)
+        return Demand(
+            name=work.name,
+            services={
+                "nvlink": Service(read_ps=link_ps, bytes=work.bytes),
+                "hbm": self.hbm.service(
+                    [
+                        Access(1, work.bytes, random=False),
+                        Access(1, work.bytes, random=False, write=True),
+                    ]
+                ),
+            },
+            latency_ps=links.latency,
+        )
+
+    @price.register
+    def _(self, work: HostWait) -> Demand:
+        return Demand(name=work.name, latency_ps=self.config.gpu.synchronize)
+
+
+def _to_memory(access: Access, operator: CpuOperator) -> list[Access]:
+    """What reaches DRAM of a CPU access: misses only, in whole lines, reads for ownership."""
+    missed = round(access.count * (1.0 - access.hit_share))
+    lines = -(-access.size // LINE_BYTES)
+    stream = Access(missed, lines * LINE_BYTES, access.write, access.random, pieces=access.pieces)
+    if not access.write or access.in_place or operator.nontemporal:
+        return [stream]
+    ownership = Access(missed, lines * LINE_BYTES, False, access.random, pieces=access.pieces)
+    return [ownership, stream]
+
+
+def _whole_sectors(access: Access, sector: int, *, hits: bool = False) -> Access:
+    """A GPU access in whole sectors: what reaches HBM, or (`hits`) all that passes L2."""
+    size = -(-access.size // sector) * sector if access.random else access.size
+    count = access.count if hits else round(access.count * (1.0 - access.hit_share))
+    return Access(count, size, access.write, access.random, pieces=access.pieces)
