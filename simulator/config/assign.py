@@ -1,0 +1,101 @@
+"""Put a value at a dotted path: what `--set`, the sweep and the entries of `systems` do."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from simulator.config.reader import KeyPath, Mark, Marks
+from simulator.config.trace import with_key
+
+__all__ = ["REFERENCES", "Assignment", "apply", "assign", "keys_of"]
+
+REFERENCES = ("platform", "model", "trace", "operators")
+"""Keys whose value may be the name of a catalogue entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """`value` belongs at `path`; `marks` are the places of the value, rooted at ()."""
+
+    path: KeyPath
+    value: Any
+    marks: Marks
+
+    @property
+    def rank(self) -> tuple[int, bool]:
+        """Outer values go in before what changes them; the kind of a trace before its keys."""
+        return (len(self.path), self.path not in (("trace", "kind"), ("trace", "locality")))
+
+
+def keys_of(text: str) -> KeyPath:
+    """`systems.0.cache.fraction` as keys; what follows `sweep.` is one key (a dotted path)."""
+    head, _, rest = text.partition(".")
+    if head == "sweep" and rest:
+        return (head, rest)
+    return tuple(int(p) if p.isdecimal() else p for p in text.split("."))
+
+
+def apply(data: Any, marks: Marks, assignments: Iterable[Assignment]) -> tuple[Any, Marks]:
+    """`data` and `marks` with every assignment, outer ones first; the arguments stay as they are.
+
+    Raises `ValueError` where a path leads through a value that cannot hold keys.
+    """
+    data = copy.deepcopy(data)
+    for one in sorted(assignments, key=lambda a: a.rank):
+        data, marks = assign(data, marks, one)
+    return data, marks
+
+
+def assign(data: Any, marks: Marks, one: Assignment) -> tuple[Any, Marks]:
+    """One assignment, into `data` itself."""
+    path = one.path
+    if not path:
+        return one.value, one.marks
+    if path[0] == "trace" and len(path) == 2 and isinstance(data.get("trace"), dict):
+        data["trace"] = with_key(data["trace"], str(path[1]), one.value)
+        return data, marks.grafted(path, one.marks)
+    here = data
+    for depth, part in enumerate(path[:-1]):
+        marks = _opened(here, part, marks, path[: depth + 1])
+        here = here[part]
+    _check(here, path[-1], path)
+    here[path[-1]] = copy.deepcopy(one.value)
+    return data, marks.grafted(path, one.marks)
+
+
+def _opened(here: Any, part: str | int, marks: Marks, path: KeyPath) -> Marks:
+    """Make sure that `here[part]` can hold keys; a name becomes the base of a mapping."""
+    _check(here, part, path)
+    inner = here[part] if isinstance(part, int) else here.get(part)
+    if path == ("systems",) and isinstance(inner, str | dict):
+        here[part] = [inner]
+    elif inner is None:
+        here[part] = {}
+    elif isinstance(inner, str):
+        key = _key_of_a_name(path)
+        if key:
+            here[part] = {key: inner}
+            name = Mark(marks.key(path), marks.value(path))
+            return marks.overlaid((*path, key), Marks({(): name}))
+    return marks
+
+
+def _key_of_a_name(path: KeyPath) -> str:
+    """The key that a bare name at `path` stands for, where it may become a mapping."""
+    if path[0] == "systems" and len(path) == 2:
+        return "name"
+    is_reference = path[-1] in REFERENCES and (len(path) == 1 or path[0] == "systems")
+    return "base" if is_reference else ""
+
+
+def _check(here: Any, part: str | int, path: KeyPath) -> None:
+    """Refuse a path that leads through something without keys."""
+    around = ".".join(str(p) for p in path[:-1]) or "the experiment"
+    if isinstance(here, list):
+        if not isinstance(part, int) or part >= len(here):
+            raise ValueError(f"{around} is a list of {len(here)}: expected a number below that")
+    elif not isinstance(here, dict):
+        raise ValueError(f"{around} is a single value: it has no keys")

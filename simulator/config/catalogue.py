@@ -1,0 +1,167 @@
+"""The catalogue: named platforms, memories, models, traces and operator profiles in YAML files.
+
+A reference is the name of a catalogue file without `.yaml`, the path of a YAML file, or a mapping;
+a mapping with `base: REFERENCE` takes that entry and lays its own keys over it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from simulator.config.problems import did_you_mean, shown, validate
+from simulator.config.reader import Document, Mark, Marks, read_yaml
+from simulator.config.trace import with_key
+from simulator.errors import ConfigError, Problem
+
+__all__ = ["KINDS", "adapter", "directory", "load_named", "names", "resolve"]
+
+KINDS: dict[str, tuple[str, str]] = {
+    "platforms": ("simulator.config.platform", "PlatformConfig"),
+    "memories": ("simulator.config.memory", "MemoryConfig"),
+    "models": ("simulator.config.model", "ModelConfig"),
+    "traces": ("simulator.config.trace", "TraceConfig"),
+    "operators": ("simulator.config.operators", "OperatorProfile"),
+}
+"""Folders of the catalogue, and the type of their entries."""
+
+
+def directory(kind: str) -> Path:
+    """The folder of one kind: `configs/` beside the package, or inside an installed one."""
+    package = Path(__file__).resolve().parent.parent
+    beside = package.parent / "configs"
+    root = beside if (beside / "platforms").is_dir() else package / "_configs"
+    return root / kind
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """The names of all entries of one kind, sorted."""
+    return tuple(sorted(path.stem for path in directory(kind).glob("*.yaml")))
+
+
+@cache
+def adapter(kind: str) -> TypeAdapter[Any]:
+    """What validates an entry of one kind."""
+    module, name = KINDS[kind]
+    return TypeAdapter(getattr(importlib.import_module(module), name))
+
+
+def load_named(kind: str, name_or_path: str) -> Any:
+    """The validated entry of `kind` (a key of `KINDS`).
+
+    Raises `ConfigError` with every problem of its file.
+    """
+    where = Marks({(): Mark(name_or_path, name_or_path)})
+    document = resolve(kind, Document(name_or_path, where), Path())
+    value, problems = validate(adapter(kind), document.data, document.marks, ())
+    problems = [*document.problems, *problems]
+    if problems:
+        raise ConfigError(*problems)
+    return value
+
+
+def resolve(kind: str, reference: Document, folder: Path, key: str = "") -> Document:
+    """The plain data that `reference` stands for; `key` is the path that messages name.
+
+    Relative paths are relative to `folder`. Problems of the reference and of the files that it
+    leads to are in the result.
+    """
+    return _Resolver(kind, key or kind[:-1]).follow(reference, folder, ())
+
+
+class _Resolver:
+    def __init__(self, kind: str, key: str) -> None:
+        self._kind = kind
+        self._key = key
+
+    def follow(self, reference: Document, folder: Path, seen: tuple[Path, ...]) -> Document:
+        data = reference.data
+        if isinstance(data, str):
+            return self._entry(data, reference.marks.value(()), folder, seen)
+        if not isinstance(data, dict):
+            message = f"is {shown(data)}: expected a name, or a mapping with its keys"
+            return self._failed(reference, message)
+        if "base" not in data:
+            return self._anchored(reference, folder)
+        base_name = data["base"]
+        if not isinstance(base_name, str):
+            message = f"base is {shown(base_name)}: expected the name of an entry to start from"
+            return self._failed(reference, message)
+        where = Marks({(): Mark(*([reference.marks.value(("base",))] * 2))})
+        base = self.follow(Document(base_name, where), folder, seen)
+        if base.problems:
+            return base
+        changes = {k: v for k, v in data.items() if k != "base"}
+        overlay = self._anchored(Document(changes, reference.marks), folder)
+        return self._merged(base, overlay)
+
+    def _entry(self, name: str, where: str, folder: Path, seen: tuple[Path, ...]) -> Document:
+        if name.endswith((".yaml", ".yml")) or "/" in name:
+            file = folder / name
+        else:
+            file = directory(self._kind) / f"{name}.yaml"
+            known = names(self._kind)
+            if name not in known:
+                hint = f"{did_you_mean(name, known)} known: {', '.join(known)}".strip()
+                message = f"is {shown(name)}: not in the catalogue of {self._kind}"
+                return Document(None, Marks(), (Problem(where, self._key, message, hint),))
+        if not file.is_file():
+            message = f"is {shown(name)}: there is no file {file}"
+            return Document(None, Marks(), (Problem(where, self._key, message),))
+        if file in seen:
+            message = f"{file} has itself as its base"
+            return Document(None, Marks(), (Problem(where, self._key, message),))
+        document = read_yaml(file)
+        if document.problems:
+            return document
+        found = self.follow(document, file.parent, (*seen, file))
+        gives_name = isinstance(document.data, dict) and "name" in document.data
+        return found if gives_name else self._named(found, file.stem)
+
+    def _named(self, document: Document, name: str) -> Document:
+        """The entry with its file's name, where entries of this kind have a name."""
+        has_name = "name" in adapter(self._kind).json_schema().get("properties", {})
+        if not has_name or not isinstance(document.data, dict):
+            return document
+        return Document({**document.data, "name": name}, document.marks, document.problems)
+
+    def _anchored(self, document: Document, folder: Path) -> Document:
+        """Paths of files as seen from where the simulator runs."""
+        if self._kind != "traces":
+            return document
+        data = dict(document.data)
+        for key in ("path", "distances_path"):
+            place = document.marks.value((key,))
+            value = data.get(key)
+            if isinstance(value, str) and value and not place.startswith("--set"):
+                data[key] = (folder / value).as_posix()
+        return Document(data, document.marks, document.problems)
+
+    def _merged(self, base: Document, overlay: Document) -> Document:
+        data, marks = base.data, base.marks
+        if self._kind == "traces":
+            for key in sorted(overlay.data, key=lambda k: k not in ("kind", "locality")):
+                data = with_key(data, key, overlay.data[key])
+        else:
+            data = _laid_over(data, overlay.data)
+        if overlay.data and "name" in data and "name" not in overlay.data:
+            data = {**data, "name": f"{str(data['name']).rstrip('*')}*"}
+        return Document(data, marks.overlaid((), overlay.marks))
+
+    def _failed(self, reference: Document, message: str) -> Document:
+        problem = Problem(reference.marks.value(()), self._key, message)
+        return Document(None, reference.marks, (problem,))
+
+
+def _laid_over(base: Any, changes: Any) -> Any:
+    """`changes` over `base`: mappings key by key, everything else replaced."""
+    if not isinstance(base, dict) or not isinstance(changes, dict):
+        return changes
+    merged = dict(base)
+    for key, value in changes.items():
+        merged[key] = _laid_over(base[key], value) if key in base else value
+    return merged

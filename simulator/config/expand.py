@@ -1,0 +1,87 @@
+"""From an experiment to its points: every combination of the sweep, every system, resolved.
+
+The order is that of the file: the first swept key changes slowest, systems change fastest.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from simulator.config.assign import Assignment, apply, keys_of
+from simulator.config.experiment import Experiment, Origin, PointConfig
+from simulator.config.reader import Marks
+from simulator.config.resolve import Resolver
+from simulator.errors import ConfigError, Problem
+
+__all__ = ["check", "expand"]
+
+
+def expand(experiment: Experiment) -> tuple[PointConfig, ...]:
+    """Every point of `experiment`, in a fixed order, without repetitions.
+
+    Raises `ConfigError` with every problem of every point.
+    """
+    data = experiment.model_dump(mode="json")
+    resolver = Resolver(experiment.origin)
+    points: dict[str, PointConfig] = {}
+    problems: dict[Problem, None] = {}
+    for combination in itertools.product(*_choices(data, experiment.origin.marks)):
+        found, wrong = _points(data, combination, resolver)
+        problems |= dict.fromkeys(wrong)
+        points |= {point.key(): point for point in found if point.key() not in points}
+    if problems:
+        raise ConfigError(*problems)
+    return tuple(points.values())
+
+
+def check(data: Any, origin: Origin) -> list[Problem]:
+    """Every problem of the points of raw `data`: each swept value is tried once.
+
+    Not every combination: that is left to `expand`.
+    """
+    resolver = Resolver(origin)
+    problems: dict[Problem, None] = {}
+    for combination in _one_at_a_time(list(_choices(data, origin.marks))):
+        problems |= dict.fromkeys(_points(data, combination, resolver)[1])
+    return list(problems)
+
+
+def _choices(data: Any, marks: Marks) -> Iterator[list[Assignment]]:
+    """For each swept key the assignments of its values."""
+    sweep = data.get("sweep")
+    for key, values in sweep.items() if isinstance(sweep, dict) else ():
+        if not isinstance(values, list) or not values:
+            continue
+        places = [marks.below(("sweep", key, i)) for i in range(len(values))]
+        yield [Assignment(keys_of(key), v, m) for v, m in zip(values, places, strict=True)]
+
+
+def _one_at_a_time(choices: list[list[Assignment]]) -> Iterator[tuple[Assignment, ...]]:
+    first = tuple(values[0] for values in choices)
+    yield first
+    for index, values in enumerate(choices):
+        for value in values[1:]:
+            yield (*first[:index], value, *first[index + 1 :])
+
+
+def _points(
+    data: Any, combination: Iterable[Assignment], resolver: Resolver
+) -> tuple[list[PointConfig], list[Problem]]:
+    """The points of one combination of swept values: one for each system."""
+    combination = tuple(combination)
+    try:
+        data, marks = apply(data, resolver.marks, combination)
+    except ValueError as error:
+        one = combination[0]
+        return [], [Problem(one.marks.value(()), "sweep", str(error))]
+    swept = {".".join(map(str, one.path)): one.value for one in combination}
+    points: list[PointConfig] = []
+    problems: list[Problem] = []
+    for index in resolver.systems(data):
+        point, wrong = resolver.point(data, marks, index, swept)
+        problems += wrong
+        if point is not None:
+            points.append(point)
+    return points, problems

@@ -1,0 +1,222 @@
+"""What an experiment file says, and the fully resolved points that it stands for.
+
+`Experiment` holds references as they were written (`platform: h200`, `model: {base: default,
+dim: 64}`); `simulator.config.expand` resolves them, once for every point of the sweep and system.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    PrivateAttr,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from simulator.config.model import ModelConfig
+from simulator.config.operators import OperatorProfile
+from simulator.config.platform import PlatformConfig
+from simulator.config.reader import Marks
+from simulator.config.trace import TraceConfig
+from simulator.config.types import Frozen
+
+__all__ = [
+    "CacheConfig",
+    "Experiment",
+    "Names",
+    "Origin",
+    "PipelineConfig",
+    "PointConfig",
+    "Reference",
+    "RunConfig",
+    "SystemConfig",
+    "SystemEntry",
+    "canonical_json",
+]
+
+Reference = str | dict[str, Any]
+"""A catalogue name, the path of a YAML file, or a mapping (with `base: NAME`, its changes)."""
+
+
+class CacheConfig(Frozen):
+    """The GPU cache of embedding rows."""
+
+    policy: str = "lru"
+    """Replacement policy (`scratchpipe list policies`)."""
+    fraction: float = Field(default=0.1, gt=0, le=1)
+    """Share of all embedding rows that the cache holds; 2 to 10 % in the paper's sweep."""
+    scope: Literal["table", "global"] = "table"
+    """`table`: one pool of slots for each table; `global`: one pool for all."""
+    if_too_small: Literal["error", "grow"] = "error"
+    """What to do where the cache cannot hold its window: refuse, or grow to the smallest cache
+    that can and mark the point."""
+    prefill: Literal["empty", "hot"] = "empty"
+    """What the cache holds before the first mini-batch: nothing, or the hottest rows."""
+
+
+class PipelineConfig(Frozen):
+    """How the stages of consecutive mini-batches overlap."""
+
+    mode: Literal["async", "lockstep"] = "async"
+    """`async`: a stage starts as soon as its inputs are there; `lockstep`: all stages move on
+    together, at the pace of the slowest."""
+    window_past: Annotated[int, Field(ge=0)] | None = None
+    """Earlier mini-batches whose rows may not be victims; null: derived from the pipeline."""
+    window_future: Annotated[int, Field(ge=0)] | None = None
+    """Coming mini-batches whose rows may not be victims; null: derived from the pipeline."""
+
+
+class RunConfig(Frozen):
+    """How long and how closely to simulate."""
+
+    batches: int = Field(default=50, gt=0)
+    """Mini-batches that are timed."""
+    warmup_batches: int = Field(default=10, ge=0)
+    """Mini-batches before them that warm caches and fill the pipeline."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Seed of everything that is drawn."""
+    cpu_threads: Annotated[int, Field(gt=0)] | None = None
+    """Threads of the CPU operators; null: all cores of the platform."""
+    memory_fidelity: Literal["exact", "sampled", "table"] = "table"
+    """DRAM timing: every access simulated, a sample of mini-batches simulated, or bandwidths
+    looked up in a table of simulated patterns."""
+    sample_batches: int = Field(default=4, gt=0)
+    """Mini-batches simulated access by access where `memory_fidelity` is `sampled`."""
+    check: bool = False
+    """Run the dear invariants too."""
+
+
+class SystemEntry(Frozen):
+    """One entry of `systems`, with what it changes for itself alone."""
+
+    name: str
+    """The system (`scratchpipe list systems`)."""
+    label: str | None = None
+    """What results call it; null: its name."""
+    gpus: Annotated[int, Field(gt=0)] | None = None
+    """GPUs that it uses; null: as the system does (`gpu_only` takes all of the platform)."""
+    platform: Reference | None = None
+    """A platform of its own."""
+    operators: Reference | None = None
+    """An operator profile of its own."""
+    cache: dict[str, Any] = Field(default_factory=dict)
+    """Keys of `cache` that differ."""
+    pipeline: dict[str, Any] = Field(default_factory=dict)
+    """Keys of `pipeline` that differ."""
+
+
+def _entries(value: object) -> object:
+    """One name, one mapping or a list of them: always a tuple of mappings."""
+    items = value if isinstance(value, list | tuple) else [value]
+    return tuple({"name": item} if isinstance(item, str) else item for item in items)
+
+
+class SystemConfig(Frozen):
+    """The system of one point."""
+
+    name: str
+    label: str
+    gpus: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the rooms above offer, for checking names: None where it is not known."""
+
+    systems: tuple[str, ...] | None = None
+    policies: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an experiment comes from: for messages and for paths relative to its file."""
+
+    marks: Marks = field(default_factory=Marks)
+    folder: Path = Path()
+    names: Names = field(default_factory=Names)
+
+
+class Experiment(Frozen):
+    """An experiment file (after `--set`): references as written, everything else validated."""
+
+    config_version: Literal[1]
+    """Version of this format."""
+    name: str = Field(default="experiment", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the run directory and of reports: letters, digits, `.`, `_`, `-`."""
+    description: str = ""
+    """What the experiment is for."""
+    platform: Reference
+    """The machine."""
+    model: Reference
+    """The recommendation model."""
+    trace: Reference
+    """The embedding lookups."""
+    systems: Annotated[tuple[SystemEntry, ...], Field(min_length=1), BeforeValidator(_entries)]
+    """Systems to simulate; a list or one name; an entry is a name, or a mapping with changes."""
+    cache: CacheConfig = CacheConfig()
+    operators: Reference | None = None
+    """The operator profile; null: the one that the platform names."""
+    pipeline: PipelineConfig = PipelineConfig()
+    run: RunConfig = RunConfig()
+    sweep: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    """Dotted path of a key -> list of its values; all combinations are simulated."""
+
+    _origin: Origin = PrivateAttr(default_factory=Origin)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """`systems` as people write it: a name, a mapping, or a list of them."""
+        schema = handler(core_schema)
+        systems = handler.resolve_ref_schema(schema)["properties"]["systems"]
+        entry = [{"type": "string"}, systems.pop("items")]
+        many = {"type": systems.pop("type"), "items": {"anyOf": entry}, "minItems": 1}
+        systems.pop("minItems", None)
+        systems["anyOf"] = [*entry, many]
+        return schema
+
+    @property
+    def origin(self) -> Origin:
+        """Where the experiment was read."""
+        return self._origin
+
+    def with_origin(self, origin: Origin) -> Experiment:
+        """The same experiment, read at `origin`."""
+        copy = self.model_copy()
+        copy._origin = origin
+        return copy
+
+
+class PointConfig(Frozen):
+    """One simulation: a system on a machine, everything resolved."""
+
+    system: SystemConfig
+    platform: PlatformConfig
+    model: ModelConfig
+    trace: TraceConfig
+    cache: CacheConfig
+    operators: OperatorProfile
+    pipeline: PipelineConfig
+    run: RunConfig
+    locality: str
+    """What results call the trace: its locality class, else its kind and main number."""
+    swept: dict[str, Any] = Field(default_factory=dict)
+    """The values that the sweep gave to this point, by dotted path."""
+
+    def key(self) -> str:
+        """SHA-256 (hex) over the canonical JSON of this point."""
+        return hashlib.sha256(canonical_json(self.model_dump(mode="json")).encode()).hexdigest()
+
+
+def canonical_json(data: Any) -> str:
+    """The same text for equal data, whatever the order of its keys."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

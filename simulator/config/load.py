@@ -1,0 +1,174 @@
+"""Read an experiment file, apply `--set`, and report every mistake at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from simulator.config.assign import REFERENCES, Assignment, apply, keys_of
+from simulator.config.expand import check
+from simulator.config.experiment import Experiment, Names, Origin
+from simulator.config.problems import did_you_mean, shown, validate
+from simulator.config.reader import Document, KeyPath, Mark, Marks, dotted, read_text, read_yaml
+from simulator.errors import ConfigError, Problem
+
+__all__ = ["load_experiment", "parse_experiment"]
+
+SWEEPABLE = ("platform", "model", "trace", "cache", "operators", "pipeline", "run")
+"""Keys under which a sweep may choose values."""
+
+_ADAPTER: TypeAdapter[Experiment] = TypeAdapter(Experiment)
+_CHOOSES_KIND = frozenset({"trace", "trace.kind", "trace.locality"})
+
+
+def load_experiment(
+    path: str | Path, overrides: Iterable[str] = (), names: Names | None = None
+) -> Experiment:
+    """The experiment in the YAML file `path`, after `overrides` ("path=value").
+
+    `names` are the systems and policies that exist; without it their names are not checked.
+    Raises `ConfigError` with every problem found.
+    """
+    file = Path(path)
+    document = read_yaml(file)
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-._") or "experiment"
+    return _build(document, overrides, Origin(folder=file.parent, names=names or Names()), stem)
+
+
+def parse_experiment(
+    data: dict[str, Any], overrides: Iterable[str] = (), names: Names | None = None
+) -> Experiment:
+    """The experiment that plain `data` says: what `load_experiment` does without a file."""
+    here = Marks({(): Mark("experiment", "experiment")})
+    origin = Origin(names=names or Names())
+    return _build(Document(data, here), overrides, origin, "experiment")
+
+
+def _build(document: Document, overrides: Iterable[str], origin: Origin, stem: str) -> Experiment:
+    data, marks = document.data, document.marks
+    problems = list(document.problems)
+    if not isinstance(data, dict):
+        message = f"is {shown(data)}: an experiment is a mapping (key: value)"
+        raise ConfigError(*(problems or [Problem(marks.value(()), "", message)]))
+    assignments, wrong = _assignments(overrides)
+    problems += wrong
+    data, marks, wrong = _with_overrides(data, marks, assignments)
+    problems += wrong
+    data = {"name": stem, **data}
+    data = _with_swept_references(data)
+    origin = Origin(marks, origin.folder, origin.names)
+    experiment, wrong = validate(_ADAPTER, data, marks, ())
+    problems += [_about_version(p) for p in wrong if not p.key.startswith("sweep.")]
+    problems += _sweep_problems(data, marks)
+    problems += check(data, origin)
+    if problems:
+        raise ConfigError(*dict.fromkeys(problems))
+    loaded: Experiment = experiment.with_origin(origin)
+    return loaded
+
+
+def _assignments(overrides: Iterable[str]) -> tuple[list[Assignment], list[Problem]]:
+    found: list[Assignment] = []
+    problems: list[Problem] = []
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals or not all(key.split(".")):
+            message = f"{text!r} is not path=value, such as model.dim=64"
+            problems.append(Problem("--set", "", message))
+            continue
+        document = read_text(value, f"--set {key}", fixed=True)
+        problems += document.problems
+        if not document.problems:
+            found.append(Assignment(keys_of(key), document.data, document.marks))
+    return found, problems
+
+
+def _with_overrides(
+    data: dict[str, Any], marks: Marks, assignments: Iterable[Assignment]
+) -> tuple[dict[str, Any], Marks, list[Problem]]:
+    """The data after `--set`, and what could not be set."""
+    problems: list[Problem] = []
+    for one in sorted(assignments, key=lambda a: a.rank):
+        try:
+            data, marks = apply(data, marks, [one])
+            data, marks = _replace_sweeps(data, marks, one)
+        except ValueError as error:
+            problems.append(Problem(one.marks.value(()), dotted(one.path), str(error)))
+    return data, marks, problems
+
+
+def _replace_sweeps(
+    data: dict[str, Any], marks: Marks, one: Assignment
+) -> tuple[dict[str, Any], Marks]:
+    """A swept key given to `--set` loses its sweep; a key below a swept one changes each value."""
+    sweep = data.get("sweep")
+    key = ".".join(map(str, one.path))
+    if not isinstance(sweep, dict) or one.path[0] == "sweep":
+        return data, marks
+    gone = {key} | (_CHOOSES_KIND if key in _CHOOSES_KIND else frozenset())
+    kept = {swept: values for swept, values in sweep.items() if swept not in gone}
+    for swept, values in kept.items():
+        if not key.startswith(f"{swept}.") or not isinstance(values, list):
+            continue
+        kept[swept] = changed = list(values)
+        for index, value in enumerate(values):
+            place: KeyPath = ("sweep", swept, index)
+            outer = Assignment(keys_of(swept), value, marks.below(place))
+            inner, inner_marks = apply({}, Marks(), [outer, one])
+            for part in outer.path:
+                inner = inner[part]
+            changed[index] = inner
+            marks = marks.grafted(place, inner_marks.below(outer.path))
+    return {**data, "sweep": kept}, marks
+
+
+def _with_swept_references(data: dict[str, Any]) -> dict[str, Any]:
+    """A reference that only the sweep gives stands for its first value."""
+    sweep = data.get("sweep")
+    swept = sweep if isinstance(sweep, dict) else {}
+    given = {
+        key: swept[key][0]
+        for key in REFERENCES
+        if key not in data and isinstance(swept.get(key), list) and swept[key]
+    }
+    return {**data, **given}
+
+
+def _about_version(problem: Problem) -> Problem:
+    """A plain sentence where `config_version` is missing or unknown."""
+    if problem.key != "config_version":
+        return problem
+    hint = "this release reads version 1: write `config_version: 1`"
+    message = problem.message.partition(": expected")[0]
+    if message != "is missing":
+        message += ": not a version that can be read"
+    return Problem(problem.where, problem.key, message, hint)
+
+
+def _sweep_problems(data: dict[str, Any], marks: Marks) -> list[Problem]:
+    sweep = data.get("sweep")
+    found = []
+    for key, values in sweep.items() if isinstance(sweep, dict) else ():
+        head = key.partition(".")[0]
+        where = marks.key(("sweep", key))
+        name = f"sweep.{key}"
+        if head not in SWEEPABLE:
+            hint = f"{did_you_mean(head, SWEEPABLE)} these can: {', '.join(SWEEPABLE)}".strip()
+            if key == "systems":
+                hint = "`systems` is a list already: name all of them there"
+            found.append(Problem(where, name, "cannot be swept", hint))
+        elif isinstance(values, dict):
+            inner = next(iter(values), "KEY")
+            hint = f"write the whole path: `{key}.{inner}: [...]`"
+            found.append(Problem(where, name, "expected a list of values", hint))
+        elif not isinstance(values, list):
+            hint = f"write `{key}: [{shown(values)}]`"
+            found.append(Problem(where, name, "expected a list of values", hint))
+        elif not values:
+            found.append(Problem(where, name, "is an empty list: nothing would be simulated"))
+    return found

@@ -1,0 +1,145 @@
+"""The recommendation model that is trained: embedding tables and the MLPs around them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
+
+from simulator.config.types import Frozen, Source
+
+__all__ = ["ModelConfig"]
+
+_FLOAT_BYTES = 4
+"""Embedding rows and optimizer state are fp32 in every published system that is modelled."""
+
+
+def _counts(value: object) -> object:
+    """A whole number, or one for each table: always a tuple inside, of length 1 for a number."""
+    items = value if isinstance(value, list | tuple) else [value]
+    for item in items:
+        if isinstance(item, bool) or not isinstance(item, int):
+            raise ValueError(f"{item!r}: expected a whole number, or one for each table")
+        if item <= 0:
+            raise ValueError(f"{item!r}: must be greater than 0")
+    return tuple(items)
+
+
+def _not_empty(value: tuple[int, ...]) -> tuple[int, ...]:
+    if not value:
+        raise ValueError("is an empty list: expected a whole number, or one for each table")
+    return value
+
+
+def _compact(value: tuple[int, ...]) -> int | list[int]:
+    """Written as people write it: one number where all tables are alike."""
+    return value[0] if len(set(value)) == 1 else list(value)
+
+
+_POSITIVE = {"type": "integer", "exclusiveMinimum": 0}
+
+PerTable = Annotated[
+    tuple[int, ...],
+    BeforeValidator(_counts),
+    AfterValidator(_not_empty),
+    PlainSerializer(_compact),
+    WithJsonSchema({"anyOf": [_POSITIVE, {"type": "array", "items": _POSITIVE, "minItems": 1}]}),
+]
+
+Width = Annotated[int, Field(gt=0)]
+
+
+class ModelConfig(Frozen):
+    """Embedding tables, pooling, optimizer and MLPs of one training job."""
+
+    name: str = ""
+    """What results call it: the catalogue's name, with a `*` where keys were changed."""
+    source: Source = "not given"
+    """Where the numbers come from."""
+    tables: int = Field(gt=0, le=100_000)
+    """Embedding tables."""
+    rows_per_table: PerTable
+    """Rows of every table, or a list with one number for each table."""
+    dim: int = Field(gt=0)
+    """Elements (fp32) of an embedding row."""
+    lookups_per_table: PerTable
+    """Lookups a sample makes in every table (pooling factor), or a list with one for each."""
+    batch_size: int = Field(gt=0)
+    """Samples in a mini-batch."""
+    optimizer: Literal["sgd", "adagrad", "rowwise_adagrad"] = "sgd"
+    """How rows are updated; Adagrad keeps state beside every row."""
+    mlp_precision: Literal["fp32", "tf32", "fp16", "bf16"] = "fp32"
+    """Arithmetic of the MLPs on the GPU."""
+    dense_features: int = Field(default=13, ge=0)
+    """Dense inputs of a sample; 0 leaves the bottom MLP out."""
+    bottom_mlp: tuple[Width, ...] = (512, 256)
+    """Hidden widths of the bottom MLP; its last layer has `dim` outputs and is not listed."""
+    top_mlp: tuple[Width, ...] = Field(default=(1024, 1024, 512, 256, 1), min_length=1)
+    """Widths of the top MLP, the output last."""
+    interaction: Literal["dot", "cat"] = "dot"
+    """How pooled vectors meet before the top MLP: pairwise dot products, or side by side."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread(cls, data: Any) -> Any:
+        """One number for all tables becomes one for each table."""
+        if not isinstance(data, dict):
+            return data
+        tables = data.get("tables")
+        if isinstance(tables, bool) or not isinstance(tables, int) or not 0 < tables <= 100_000:
+            return data
+        spread = dict(data)
+        for key in ("rows_per_table", "lookups_per_table"):
+            value = data.get(key)
+            if isinstance(value, int) and not isinstance(value, bool):
+                spread[key] = [value] * tables
+        return spread
+
+    @model_validator(mode="after")
+    def _one_for_each_table(self) -> ModelConfig:
+        for key in ("rows_per_table", "lookups_per_table"):
+            count = len(getattr(self, key))
+            if count != self.tables:
+                raise ValueError(
+                    f"{key} lists {count} numbers but there are {self.tables} tables: "
+                    "give one number for all tables, or one for each"
+                )
+        return self
+
+    @property
+    def rows(self) -> int:
+        """Rows of all tables together."""
+        return sum(self.rows_per_table)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one embedding row, without optimizer state."""
+        return self.dim * _FLOAT_BYTES
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of optimizer state that belong to one row."""
+        per_row = {"sgd": 0, "adagrad": self.row_bytes, "rowwise_adagrad": _FLOAT_BYTES}
+        return per_row[self.optimizer]
+
+    @property
+    def table_bytes(self) -> tuple[int, ...]:
+        """Bytes of each table, optimizer state included."""
+        return tuple(rows * (self.row_bytes + self.state_bytes) for rows in self.rows_per_table)
+
+    @property
+    def lookups_per_batch(self) -> int:
+        """Lookups of one mini-batch over all tables."""
+        return self.batch_size * sum(self.lookups_per_table)
+
+    @property
+    def bottom_widths(self) -> tuple[int, ...]:
+        """Widths of the bottom MLP from its input to its `dim` outputs; empty without one."""
+        return (self.dense_features, *self.bottom_mlp, self.dim) if self.dense_features else ()

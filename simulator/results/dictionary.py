@@ -1,0 +1,274 @@
+"""The data dictionary: every column that a run writes, with its unit and what it means.
+
+The one source of `docs/columns.md`, of `scratchpipe explain`, and of the types of the Parquet
+files. A column that is not here cannot be written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = [
+    "DEVICES",
+    "METRICS",
+    "STAGES",
+    "Column",
+    "Device",
+    "describe",
+    "markdown",
+]
+
+Dtype = Literal["text", "int", "float", "bool"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column; `unit` is empty where the value has none."""
+
+    name: str
+    dtype: Dtype
+    unit: str
+    meaning: str
+    deterministic: bool = True
+    """False for wall-clock values: they differ between two runs of the same point."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One shared device of the machine."""
+
+    name: str
+    title: str
+    meaning: str
+
+
+DEVICES: tuple[Device, ...] = (
+    Device("cpu_dram", "CPU DRAM", "the DRAM of the CPU"),
+    Device("cpu_cores", "CPU cores", "the CPU's cores (bytes that operators move through them)"),
+    Device("pcie_h2d", "PCIe h2d", "the link from CPU to GPU (PCIe or NVLink-C2C)"),
+    Device("pcie_d2h", "PCIe d2h", "the link from GPU to CPU (PCIe or NVLink-C2C)"),
+    Device("hbm", "HBM", "the memory of the GPUs, all together"),
+    Device("gpu", "GPU", "the arithmetic units of the GPUs (bytes that kernels move through them)"),
+    Device("nvlink", "NVLink", "the links between GPUs, all together"),
+)
+"""Every device that results speak of, in the order of the columns."""
+
+_TIMED = "over the timed mini-batches, warm-up left out"
+
+_POINT = (
+    Column("point", "text", "", "Key of the point: SHA-256 (hex) of its resolved configuration."),
+    Column("system", "text", "", "The system that was simulated (`scratchpipe list systems`)."),
+    Column("label", "text", "", "What the experiment calls the system; its name unless given."),
+    Column("policy", "text", "", "Replacement policy of the GPU cache; null without a cache."),
+    Column("platform", "text", "", "The machine; a `*` marks a catalogue entry with changed keys."),
+    Column("model", "text", "", "The model; a `*` marks a catalogue entry with changed keys."),
+    Column("locality", "text", "", "The trace: its locality class, data set, file or kind."),
+    Column("operators", "text", "", "Operator profile: what the software costs on the hardware."),
+    Column("sweep", "text", "", "The values that the sweep gave to this point, `path=value`."),
+    Column("cache_fraction", "float", "1", "Share of all embedding rows that the cache holds."),
+    Column("cache_rows", "int", "rows", "Slots of the cache, all pools together."),
+    Column(
+        "cache_grown",
+        "bool",
+        "",
+        "The cache asked for could not hold its window and was enlarged to one that can.",
+    ),
+    Column("window_past", "int", "batches", "Earlier mini-batches whose rows were held."),
+    Column("window_future", "int", "batches", "Coming mini-batches whose rows were held."),
+    Column("tables", "int", "tables", "Embedding tables of the model."),
+    Column("dim", "int", "elements", "Elements of an embedding row."),
+    Column("batch_size", "int", "samples", "Samples of a mini-batch."),
+    Column("gpus", "int", "GPUs", "GPUs that the system used."),
+    Column("batches", "int", "batches", "Mini-batches that were timed."),
+    Column("seed", "int", "", "Seed of everything that was drawn."),
+)
+
+_TIME = (
+    Column(
+        "iteration_time_us",
+        "float",
+        "us",
+        f"Simulated time between the ends of consecutive mini-batches, mean {_TIMED}.",
+    ),
+    Column("iteration_time_p50_us", "float", "us", "Median of the time between mini-batches."),
+    Column(
+        "iteration_time_p99_us", "float", "us", "99th percentile of the time between mini-batches."
+    ),
+    Column(
+        "throughput_samples_per_s", "float", "samples/s", "Batch size over mean iteration time."
+    ),
+    Column(
+        "speedup_over_hybrid",
+        "float",
+        "1",
+        "Iteration time of `hybrid` at otherwise equal settings (model, trace, profile, and "
+        "platform where hybrid ran there) over this one; null where hybrid was not run.",
+    ),
+)
+
+_CACHE = (
+    Column(
+        "lookup_hit_rate",
+        "float",
+        "1",
+        "Share of lookups whose row was in the GPU cache when its mini-batch was planned.",
+    ),
+    Column(
+        "unique_hit_rate",
+        "float",
+        "1",
+        "Share of the unique rows of a mini-batch that were in the GPU cache when it was planned.",
+    ),
+    Column("lookups_per_batch", "float", "lookups", "Lookups of a mini-batch, all tables, mean."),
+    Column(
+        "unique_rows_per_batch", "float", "rows", "Unique rows of a mini-batch, all tables, mean."
+    ),
+    Column("misses_per_batch", "float", "rows", "Unique rows that were not in the cache, mean."),
+    Column("victims_per_batch", "float", "rows", "Rows evicted to make room, mean."),
+    Column(
+        "dirty_victims_per_batch", "float", "rows", "Victims that had to be written back, mean."
+    ),
+    Column(
+        "cold_misses_per_batch", "float", "rows", "Missed rows that were never in the cache, mean."
+    ),
+    Column(
+        "capacity_misses_per_batch",
+        "float",
+        "rows",
+        "Missed rows that had been in the cache and were evicted, mean.",
+    ),
+    Column(
+        "held_rows_per_batch",
+        "float",
+        "rows",
+        "Resident rows that the Hold mask kept from eviction when a batch was planned, mean.",
+    ),
+    Column(
+        "resident_rows_peak",
+        "int",
+        "rows",
+        "Most rows that were in the cache at a time.",
+    ),
+)
+
+
+def _of_device(device: Device) -> tuple[Column, ...]:
+    name = device.name
+    return (
+        Column(
+            f"{name}_bytes",
+            "float",
+            "bytes/batch",
+            f"Bytes moved through {device.meaning}, mean of a mini-batch; null where absent.",
+        ),
+        Column(
+            f"{name}_bandwidth_gbps",
+            "float",
+            "1e9 bytes/s",
+            f"Achieved bandwidth of {device.meaning}: bytes over elapsed simulated time.",
+        ),
+        Column(
+            f"{name}_utilization",
+            "float",
+            "1",
+            f"Share of the elapsed simulated time that the work of {device.meaning} needs at full "
+            "speed; 1 is saturated.",
+        ),
+        Column(
+            f"{name}_share_of_peak",
+            "float",
+            "1",
+            f"Achieved bandwidth of {device.meaning} over its nominal peak; null without one.",
+        ),
+    )
+
+
+_WALL = tuple(
+    Column(name, "float", "s", meaning, deterministic=False)
+    for name, meaning in (
+        ("wall_s", "Wall-clock time of this point, all of it."),
+        ("wall_draw_s", "Wall-clock time to draw or read the mini-batches."),
+        ("wall_plan_s", "Wall-clock time of the cache replay (shared replays count once)."),
+        ("wall_memory_s", "Wall-clock time of the DRAM model."),
+        ("wall_events_s", "Wall-clock time of the discrete-event simulation."),
+    )
+)
+
+METRICS: tuple[Column, ...] = (
+    *_POINT,
+    *_TIME,
+    *_CACHE,
+    Column(
+        "bottleneck",
+        "text",
+        "",
+        "The device with the highest utilization; where no device is above one half, the stage "
+        "or latency that the iteration waits for.",
+    ),
+    *(column for device in DEVICES for column in _of_device(device)),
+    *_WALL,
+    Column(
+        "realtime_factor",
+        "float",
+        "1",
+        "Simulated time over wall-clock time of this point; above 1 is faster than the machine.",
+        deterministic=False,
+    ),
+)
+"""Columns of `metrics.parquet` and `metrics.csv`: one row a simulated point."""
+
+STAGES: tuple[Column, ...] = (
+    *(c for c in _POINT if c.name in ("point", "system", "label", "policy", "platform", "model")),
+    *(c for c in _POINT if c.name in ("locality", "operators", "sweep", "cache_fraction")),
+    Column("stage", "text", "", "Stage or operator of the iteration."),
+    Column("order", "int", "", "Position of the stage in the iteration, from 0."),
+    Column("busy_us", "float", "us", f"Time from the stage's start to its end, mean {_TIMED}."),
+    Column(
+        "exposed_us",
+        "float",
+        "us",
+        "The part of it in which no later stage of an earlier mini-batch runs: it adds to the "
+        "iteration time.",
+    ),
+    Column("hidden_us", "float", "us", "The part of it that other stages hide: busy - exposed."),
+    *(
+        Column(
+            f"{device.name}_bytes",
+            "float",
+            "bytes/batch",
+            f"Bytes that the stage moves through {device.meaning}, mean of a mini-batch.",
+        )
+        for device in DEVICES
+    ),
+)
+"""Columns of `stages.parquet`: one row a point and stage."""
+
+
+def describe(name: str) -> list[tuple[str, Column]]:
+    """The columns called `name`, with the file that holds each."""
+    files = (("metrics", METRICS), ("stages", STAGES))
+    return [(file, column) for file, columns in files for column in columns if column.name == name]
+
+
+def markdown() -> str:
+    """The whole dictionary as a Markdown page."""
+    lines = [
+        "# Columns",
+        "",
+        "Generated from `simulator/results/dictionary.py` by `scratchpipe explain --markdown`; do "
+        "not edit.",
+        "",
+        "`us` are microseconds of simulated time, `gbps` are 1e9 bytes per second, a unit of `1` "
+        "is a ratio. Wall-clock columns (marked) differ from run to run; all others are the same, "
+        "byte for byte, for the same configuration.",
+    ]
+    for title, columns in (
+        ("`metrics.parquet`, `metrics.csv`: one row a simulated point", METRICS),
+        ("`stages.parquet`: one row a point and stage", STAGES),
+    ):
+        lines += ["", f"## {title}", "", "| column | type | unit | meaning |", "|---|---|---|---|"]
+        for c in columns:
+            wall = "" if c.deterministic else " (wall-clock)"
+            lines.append(f"| `{c.name}` | {c.dtype} | {c.unit} | {c.meaning}{wall} |")
+    return "\n".join(lines) + "\n"
