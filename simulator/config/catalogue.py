@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from simulator.config.memory import load_memory
 from simulator.config.problems import did_you_mean, shown, validate
 from simulator.config.reader import Document, Mark, Marks, read_yaml
 from simulator.config.trace import with_key
@@ -55,6 +56,8 @@ def load_named(kind: str, name_or_path: str) -> Any:
 
     Raises `ConfigError` with every problem of its file.
     """
+    if kind == "memories":
+        return load_memory(name_or_path)
     where = Marks({(): Mark(name_or_path, name_or_path)})
     document = resolve(kind, Document(name_or_path, where), Path())
     value, problems = validate(adapter(kind), document.data, document.marks, ())

@@ -25,12 +25,13 @@ def expand(experiment: Experiment) -> tuple[PointConfig, ...]:
     """
     data = experiment.model_dump(mode="json")
     resolver = Resolver(experiment.origin)
-    points: dict[str, PointConfig] = {}
+    points: dict[tuple[str, str], PointConfig] = {}
     problems: dict[Problem, None] = {}
     for combination in itertools.product(*_choices(data, experiment.origin.marks)):
         found, wrong = _points(data, combination, resolver)
         problems |= dict.fromkeys(wrong)
-        points |= {point.key(): point for point in found if point.key() not in points}
+        for point in found:
+            points.setdefault((point.system.label, point.key()), point)
     if problems:
         raise ConfigError(*problems)
     return tuple(points.values())

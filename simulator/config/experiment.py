@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -40,6 +41,7 @@ __all__ = [
     "SystemConfig",
     "SystemEntry",
     "canonical_json",
+    "config_hash",
 ]
 
 Reference = str | dict[str, Any]
@@ -213,8 +215,31 @@ class PointConfig(Frozen):
     """The values that the sweep gave to this point, by dotted path."""
 
     def key(self) -> str:
-        """SHA-256 (hex) over the canonical JSON of this point."""
-        return hashlib.sha256(canonical_json(self.model_dump(mode="json")).encode()).hexdigest()
+        """SHA-256 (hex) over the canonical JSON of all that determines the outcome.
+
+        What the experiment calls the point (label, swept values) is left out.
+        """
+        data = self.model_dump(mode="json", exclude={"swept": True, "system": {"label"}})
+        return hashlib.sha256(canonical_json(data).encode()).hexdigest()
+
+    def sweep_text(self) -> str:
+        """The swept values as `path=value, path=value`; empty without a sweep."""
+        return ", ".join(f"{path}={_short(value)}" for path, value in self.swept.items())
+
+
+def config_hash(points: Iterable[PointConfig]) -> str:
+    """SHA-256 (hex) over all points, in order: equal for experiments that simulate the same."""
+    keys = [[point.system.label, point.key()] for point in points]
+    return hashlib.sha256(canonical_json(keys).encode()).hexdigest()
+
+
+def _short(value: Any) -> str:
+    """A swept value in a word where it is a changed catalogue entry, else as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict) and "base" in value:
+        return f"{value.get('name', value['base'])}*"
+    return canonical_json(value)
 
 
 def canonical_json(data: Any) -> str:

@@ -51,9 +51,10 @@ def shown(value: object) -> str:
 
 def did_you_mean(seen: object, allowed: Iterable[str]) -> str:
     """ "did you mean X?", or nothing where no allowed word is near."""
-    words = list(allowed)
-    lowered = {word.lower(): word for word in words}
-    near = difflib.get_close_matches(str(seen).lower(), list(lowered), n=1, cutoff=0.6)
+    lowered = {word.lower(): word for word in allowed}
+    text = str(seen).lower()
+    longer = [word for word in lowered if len(text) > 2 and word.startswith(text)]
+    near = longer or difflib.get_close_matches(text, list(lowered), n=1, cutoff=0.6)
     return f"did you mean {lowered[near[0]]!r}?" if near else ""
 
 

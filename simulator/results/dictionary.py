@@ -13,10 +13,12 @@ __all__ = [
     "DEVICES",
     "METRICS",
     "STAGES",
+    "TIMELINE",
     "Column",
     "Device",
     "describe",
     "markdown",
+    "names",
 ]
 
 Dtype = Literal["text", "int", "float", "bool"]
@@ -244,11 +246,30 @@ STAGES: tuple[Column, ...] = (
 )
 """Columns of `stages.parquet`: one row a point and stage."""
 
+TIMELINE: tuple[Column, ...] = (
+    *(c for c in _POINT if c.name in ("point", "label")),
+    Column("stage", "text", "", "Stage or operator of the iteration."),
+    Column("batch", "int", "", "Number of the mini-batch, from 0, warm-up included."),
+    Column("start_ps", "int", "ps", "Simulated time at which the stage starts."),
+    Column("end_ps", "int", "ps", "Simulated time at which the stage ends."),
+)
+"""Columns of `timeline.parquet`: one row a stage of a mini-batch, where a timeline was kept."""
+
+_FILES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
+    ("metrics", "`metrics.parquet`, `metrics.csv`: one row a simulated point", METRICS),
+    ("stages", "`stages.parquet`: one row a point and stage", STAGES),
+    ("timeline", "`timeline.parquet`: one row a stage of a mini-batch", TIMELINE),
+)
+
 
 def describe(name: str) -> list[tuple[str, Column]]:
     """The columns called `name`, with the file that holds each."""
-    files = (("metrics", METRICS), ("stages", STAGES))
-    return [(file, column) for file, columns in files for column in columns if column.name == name]
+    return [(file, c) for file, _, columns in _FILES for c in columns if c.name == name]
+
+
+def names() -> list[str]:
+    """The names of all columns, each once."""
+    return list(dict.fromkeys(c.name for _, _, columns in _FILES for c in columns))
 
 
 def markdown() -> str:
@@ -260,13 +281,11 @@ def markdown() -> str:
         "not edit.",
         "",
         "`us` are microseconds of simulated time, `gbps` are 1e9 bytes per second, a unit of `1` "
-        "is a ratio. Wall-clock columns (marked) differ from run to run; all others are the same, "
-        "byte for byte, for the same configuration.",
+        "is a ratio. Wall-clock columns (marked) differ from run to run: they are printed by "
+        "`run --json` and kept in `manifest.json` under `durations`, never in the files. All "
+        "others are the same, byte for byte, for the same configuration.",
     ]
-    for title, columns in (
-        ("`metrics.parquet`, `metrics.csv`: one row a simulated point", METRICS),
-        ("`stages.parquet`: one row a point and stage", STAGES),
-    ):
+    for _, title, columns in _FILES:
         lines += ["", f"## {title}", "", "| column | type | unit | meaning |", "|---|---|---|---|"]
         for c in columns:
             wall = "" if c.deterministic else " (wall-clock)"

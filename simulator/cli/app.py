@@ -1,0 +1,125 @@
+"""The `scratchpipe` command: its verbs, and how errors become messages and exit codes.
+
+A verb's module is imported when the verb is used, so that `scratchpipe --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from simulator.errors import ScratchPipeError
+
+__all__ = ["main"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A verb and where it lives: a function, or a `typer.Typer` with verbs of its own."""
+
+    module: str
+    attribute: str
+    help: str
+
+
+VERBS: dict[str, Verb] = {
+    "run": Verb("simulator.cli.run", "run", "Simulate an experiment and write its results."),
+    "replay": Verb("simulator.cli.replay", "replay", "Replay one trace through one cache policy."),
+    "hazards": Verb(
+        "simulator.cli.hazards", "hazards", "Count the stale reads that a window allows."
+    ),
+    "trace": Verb("simulator.cli.trace", "app", "Generate, describe, convert and validate traces."),
+    "memory": Verb("simulator.cli.memory", "app", "Ask the DRAM model about access patterns."),
+    "config": Verb(
+        "simulator.cli.config", "app", "Check and show experiments; print their schema."
+    ),
+    "list": Verb("simulator.cli.catalog", "list_names", "List what can be named in an experiment."),
+    "explain": Verb("simulator.cli.catalog", "explain", "Explain a column of the results."),
+}
+
+
+class _Verbs(TyperGroup):
+    """A group whose commands are placeholders until one of them is used."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, (command if name is None else _loaded(name)), rest
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(130) from None
+
+
+def _loaded(name: str) -> Any:
+    verb = VERBS[name]
+    found = getattr(importlib.import_module(verb.module), verb.attribute)
+    if isinstance(found, typer.Typer):
+        return typer.main.get_group(found)
+    alone = typer.Typer(add_completion=False)
+    alone.command(name, help=verb.help)(found)
+    return typer.main.get_command(alone)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib import metadata
+
+        try:
+            found = metadata.version("scratchpipe-sim")
+        except metadata.PackageNotFoundError:
+            found = "(not installed: running from its folder)"
+        typer.echo(f"scratchpipe {found}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Simulate embedding training of recommendation models on CPU-GPU servers."""
+
+
+def _app() -> typer.Typer:
+    app = typer.Typer(cls=_Verbs, add_completion=False, no_args_is_help=True)
+    app.callback()(_root)
+    for name, verb in VERBS.items():
+        app.command(name, help=verb.help)(_placeholder)
+    return app
+
+
+def _placeholder() -> None:
+    """Stands for a verb until it is used."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: run the command line and exit with its code."""
+    try:
+        typer.main.get_command(_app())(args=arguments, prog_name="scratchpipe")
+    except ScratchPipeError as error:
+        _complain(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has gone: nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _complain(message: str) -> None:
+    """One `error:` a problem: problems start at the margin, their hints are indented."""
+    for line in message.splitlines():
+        typer.echo(line if line.startswith(" ") else f"error: {line}", err=True)

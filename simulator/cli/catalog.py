@@ -1,0 +1,97 @@
+"""`scratchpipe list` and `scratchpipe explain`: what can be named, and what columns mean."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from simulator.errors import UsageError
+
+
+class Kind(StrEnum):
+    """What `list` can list."""
+
+    SYSTEMS = "systems"
+    POLICIES = "policies"
+    PLATFORMS = "platforms"
+    MODELS = "models"
+    MEMORIES = "memories"
+    TRACES = "traces"
+    OPERATORS = "operators"
+
+
+def list_names(
+    kind: Annotated[Kind, typer.Argument(help="What to list.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of names.")] = False,
+) -> None:
+    """List what can be named in an experiment."""
+    import json
+
+    about = _about(kind)
+    if as_json:
+        typer.echo(json.dumps(list(about)))
+        return
+    width = max(map(len, about), default=0)
+    for name, sentence in about.items():
+        typer.echo(f"{name:<{width}}  {sentence}".rstrip())
+
+
+def _about(kind: Kind) -> dict[str, str]:
+    """Names and a sentence on each, where there is one."""
+    if kind is Kind.SYSTEMS:
+        from simulator import systems
+
+        return {name: systems.summary(name) for name in systems.names()}
+    if kind is Kind.POLICIES:
+        from simulator import caches
+
+        return {name: caches.summary(name) for name in caches.names()}
+    from simulator.config import catalogue
+
+    return {name: _sentence(kind, name) for name in catalogue.names(kind)}
+
+
+def _sentence(kind: Kind, name: str) -> str:
+    """The description that a catalogue file gives, else the first comment of it."""
+    from simulator.config import catalogue
+    from simulator.config.reader import read_yaml
+
+    file = catalogue.directory(kind) / f"{name}.yaml"
+    data = read_yaml(file).data
+    if isinstance(data, dict) and isinstance(data.get("description"), str):
+        return " ".join(data["description"].split())
+    first = file.read_text(encoding="utf-8").partition("\n")[0]
+    return first.lstrip("# ").strip() if first.startswith("#") else ""
+
+
+def explain(
+    column: Annotated[
+        str, typer.Argument(help="A column of metrics, stages or timeline.", show_default=False)
+    ] = "",
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the page of all columns (docs/columns.md).")
+    ] = False,
+) -> None:
+    """Explain a column of the results."""
+    from simulator.config.problems import did_you_mean
+    from simulator.results import dictionary
+
+    if markdown:
+        typer.echo(dictionary.markdown(), nl=False)
+        return
+    if not column:
+        typer.echo("\n".join(dictionary.names()))
+        return
+    found = dictionary.describe(column)
+    if not found:
+        hint = did_you_mean(column, dictionary.names())
+        all_names = "`scratchpipe explain` without a name lists all"
+        raise UsageError(f"there is no column {column!r}: {hint or all_names}")
+    for file, about in found:
+        unit = f", {about.unit}" if about.unit else ""
+        typer.echo(f"{column} ({file}; {about.dtype}{unit})")
+        typer.echo(f"  {about.meaning}")
+        if not about.deterministic:
+            typer.echo("  Wall-clock: differs from run to run.")
