@@ -19,9 +19,8 @@ from simulator.config.experiment import (
     SystemConfig,
     SystemEntry,
 )
-from simulator.config.platform import PlatformConfig
 from simulator.config.problems import did_you_mean, shown, validate
-from simulator.config.reader import Document, KeyPath, Marks, dotted
+from simulator.config.reader import Document, KeyPath, Marks
 from simulator.errors import Problem
 
 __all__ = ["Resolver", "locality_of"]
@@ -112,8 +111,6 @@ class Resolver:
                 value, wrong = validate(
                     catalogue.adapter(kind), document.data, document.marks, (key,)
                 )
-            if isinstance(value, PlatformConfig):
-                wrong = _unknown_memories(value, document.marks)
             self._known[known] = (value, wrong)
         value, wrong = self._known[known]
         problems += wrong
@@ -179,21 +176,6 @@ def locality_of(trace: Any) -> str:
         return PurePath(trace.path).stem
     alpha = getattr(trace, "alpha", None)
     return str(trace.kind) if alpha is None else f"{trace.kind}-{alpha:g}"
-
-
-def _unknown_memories(platform: PlatformConfig, marks: Marks) -> list[Problem]:
-    """Memory devices that the catalogue does not have."""
-    known = catalogue.names("memories")
-    found = []
-    for part in ("cpu", "gpu"):
-        device = getattr(platform, part).memory.device
-        if device in known or "/" in device:
-            continue
-        path = (part, "memory", "device")
-        hint = f"{did_you_mean(device, known)} known: {', '.join(known)}".strip()
-        message = f"is {shown(device)}: not in the catalogue of memories"
-        found.append(Problem(marks.value(path), dotted(("platform", *path)), message, hint))
-    return found
 
 
 def _misfits(point: PointConfig, marks: Marks, index: int) -> list[Problem]:
