@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["DEVICES", "Demand", "Service"]
+__all__ = ["DEVICES", "Demand", "Service", "StageDemand"]
 
 DEVICES = ("cpu_dram", "cpu_cores", "pcie_h2d", "pcie_d2h", "hbm", "gpu", "nvlink")
 """Every device that an operation can use, in the order of the result columns."""
@@ -42,3 +42,11 @@ class Demand:
     services: Mapping[str, Service] = field(default_factory=dict)
     latency_ps: int = 0
     minimum_ps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StageDemand:
+    """One stage of one mini-batch, priced: lanes side by side, operations in order."""
+
+    name: str
+    lanes: tuple[tuple[Demand, ...], ...]

@@ -29,9 +29,17 @@ from functools import singledispatchmethod
 
 from simulator.config.operators import CpuOperator
 from simulator.config.platform import LinkConfig, PlatformConfig
-from simulator.hardware.demand import Demand, Service
+from simulator.hardware.demand import Demand, Service, StageDemand
 from simulator.hardware.memory import MemoryPart
-from simulator.hardware.work import Access, Collective, Copy, CpuWork, GpuWork, HostWait
+from simulator.hardware.work import (
+    Access,
+    Collective,
+    Copy,
+    CpuWork,
+    GpuWork,
+    HostWait,
+    StageWork,
+)
 from simulator.units import PS_PER_S
 
 __all__ = ["Platform", "link_bandwidth"]
@@ -79,6 +87,12 @@ class Platform:
         if self.config.nvlink is not None:
             peaks["nvlink"] = self.config.nvlink.bandwidth
         return peaks
+
+    def price_stage(self, work: StageWork) -> StageDemand:
+        """All operations of a stage, priced."""
+        return StageDemand(
+            work.name, tuple(tuple(self.price(one) for one in lane) for lane in work.lanes)
+        )
 
     @singledispatchmethod
     def price(self, work: object) -> Demand:

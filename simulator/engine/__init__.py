@@ -1,0 +1,46 @@
+"""Wires trace, policy, system and platform together, runs them, checks invariants.
+
+`simulate(experiment) -> Result` is the one entry: the command line, the sweep runner and a
+notebook all call it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from simulator.caches import policy_names
+from simulator.config.expand import expand
+from simulator.config.experiment import Experiment, Names, PointConfig
+from simulator.config.load import load_experiment as _load
+from simulator.engine.points import simulate_points
+from simulator.results.record import Progress, Result
+from simulator.systems import names as system_names
+
+__all__ = ["known_names", "load_experiment", "simulate", "simulate_points"]
+
+
+def known_names() -> Names:
+    """The systems and policies that exist, for checking configurations."""
+    return Names(systems=system_names(), policies=policy_names())
+
+
+def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
+    """The experiment in the YAML file `path`, after `overrides` ("model.dim=64").
+
+    Raises `ConfigError` with every problem found, each with file:line:column.
+    """
+    return _load(path, overrides, known_names())
+
+
+def simulate(
+    experiment: Experiment, *, progress: Callable[[Progress], None] | None = None
+) -> Result:
+    """Simulate every point of `experiment`.
+
+    Deterministic: equal experiments give equal results, wall-clock columns apart. Raises
+    `CapacityError` where a cache cannot hold its window or tables do not fit, `TraceError` for a
+    trace that cannot be read, `InvariantError` where a check of the simulation itself fails.
+    """
+    points: tuple[PointConfig, ...] = expand(experiment)
+    return Result(experiment.name, simulate_points(points, progress=progress))

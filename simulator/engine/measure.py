@@ -1,0 +1,172 @@
+"""From spans and device use to the columns of the results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from simulator.engine.pipeline import Span, critical_path
+from simulator.hardware.demand import DEVICES, StageDemand
+from simulator.hardware.machine import DeviceUse, Machine
+from simulator.systems.base import BatchCounts
+from simulator.units import PS_PER_S, PS_PER_US
+
+__all__ = ["Meter", "StageUse", "count_metrics", "stage_rows", "time_metrics"]
+
+BOTTLENECK_UTILIZATION = 0.5
+"""Below this no device holds the iteration up; a stage or latency does."""
+
+
+@dataclass(slots=True)
+class Meter:
+    """Reads a machine's devices when the timed window opens and when it closes."""
+
+    machine: Machine
+    first: int
+    """First timed mini-batch."""
+    last: int
+    opened: dict[str, DeviceUse] = field(default_factory=dict)
+    closed: dict[str, DeviceUse] = field(default_factory=dict)
+
+    def watch(self, batch: int) -> None:
+        """Called when `batch` retires."""
+        if batch == self.first - 1:
+            self.opened = self._read()
+        if batch == self.last:
+            self.closed = self._read()
+
+    def _read(self) -> dict[str, DeviceUse]:
+        self.machine.settle()
+        return {
+            name: DeviceUse(use.busy_ps, use.bytes, use.energy_pj)
+            for name, use in self.machine.use.items()
+        }
+
+    def use(self, device: str) -> DeviceUse:
+        """What went through `device` in the timed window."""
+        after = self.closed.get(device, DeviceUse())
+        before = self.opened.get(device, DeviceUse())
+        return DeviceUse(
+            after.busy_ps - before.busy_ps,
+            after.bytes - before.bytes,
+            after.energy_pj - before.energy_pj,
+        )
+
+
+@dataclass(slots=True)
+class StageUse:
+    """Bytes that each stage of one mini-batch moves through each device."""
+
+    bytes: dict[tuple[int, int, str], int] = field(default_factory=dict)
+
+    def add(self, batch: int, stages: Sequence[StageDemand]) -> None:
+        """Count what the stages of `batch` move."""
+        for number, stage in enumerate(stages):
+            for demand in (one for lane in stage.lanes for one in lane):
+                for device, service in demand.services.items():
+                    key = (batch, number, device)
+                    self.bytes[key] = self.bytes.get(key, 0) + service.bytes
+
+    def mean(self, stage: int, device: str, first: int, last: int) -> float | None:
+        """Mean over mini-batches `first` to `last`; None where the stage never uses it."""
+        found = [self.bytes.get((batch, stage, device), 0) for batch in range(first, last + 1)]
+        return sum(found) / len(found) if any(found) else None
+
+
+def time_metrics(
+    spans: Sequence[Span],
+    meter: Meter,
+    peaks: Mapping[str, int],
+    batch_size: int,
+) -> dict[str, Any]:
+    """Iteration times, throughput, devices and bottleneck of the timed window."""
+    final = max(span.stage for span in spans)
+    ends = {span.batch: span.end_ps for span in spans if span.stage == final}
+    first, last = meter.first, meter.last
+    marks = [ends.get(first - 1, 0), *(ends[batch] for batch in range(first, last + 1))]
+    gaps = np.diff(np.array(marks, np.int64)) / PS_PER_US
+    elapsed_ps = marks[-1] - marks[0]
+    batches = last - first + 1
+    metrics: dict[str, Any] = {
+        "iteration_time_us": elapsed_ps / batches / PS_PER_US,
+        "iteration_time_p50_us": float(np.percentile(gaps, 50)),
+        "iteration_time_p99_us": float(np.percentile(gaps, 99)),
+        "throughput_samples_per_s": batch_size * batches * PS_PER_S / elapsed_ps,
+    }
+    utilization: dict[str, float] = {}
+    for device in DEVICES:
+        use = meter.use(device)
+        if use.busy_ps <= 0.0 and use.bytes <= 0.0:
+            continue
+        utilization[device] = use.busy_ps / elapsed_ps
+        bandwidth = use.bytes * PS_PER_S / elapsed_ps
+        metrics[f"{device}_utilization"] = utilization[device]
+        if device in peaks:
+            metrics[f"{device}_bytes"] = use.bytes / batches
+            metrics[f"{device}_bandwidth_gbps"] = bandwidth / 1e9
+            metrics[f"{device}_share_of_peak"] = bandwidth / peaks[device]
+    metrics["bottleneck"] = _bottleneck(utilization)
+    return metrics
+
+
+def _bottleneck(utilization: Mapping[str, float]) -> str:
+    device = max(utilization, key=lambda name: utilization[name], default="latency")
+    if utilization.get(device, 0.0) < BOTTLENECK_UTILIZATION:
+        return "latency"
+    return device
+
+
+def count_metrics(counts: Sequence[BatchCounts], cached: bool) -> dict[str, Any]:
+    """Means of the cache counts over the timed mini-batches."""
+
+    def mean(name: str) -> float:
+        return float(np.mean([getattr(one, name) for one in counts]))
+
+    lookups, unique = mean("lookups"), mean("unique_rows")
+    metrics: dict[str, Any] = {
+        "lookups_per_batch": lookups,
+        "unique_rows_per_batch": unique,
+    }
+    if not cached:
+        return metrics
+    misses, cold = mean("misses"), mean("cold_misses")
+    metrics |= {
+        "lookup_hit_rate": mean("lookup_hits") / lookups if lookups else None,
+        "unique_hit_rate": mean("unique_hits") / unique if unique else None,
+        "misses_per_batch": misses,
+        "victims_per_batch": mean("victims"),
+        "dirty_victims_per_batch": mean("write_backs"),
+        "cold_misses_per_batch": cold,
+        "capacity_misses_per_batch": misses - cold,
+    }
+    return metrics
+
+
+def stage_rows(
+    names: Sequence[str], spans: Sequence[Span], use: StageUse, first: int, last: int
+) -> list[dict[str, Any]]:
+    """One row a stage: busy, exposed and hidden time, and bytes by device, a mini-batch."""
+    batches = last - first + 1
+    exposed = critical_path(spans, first, last)
+    busy = [0] * len(names)
+    for span in spans:
+        if first <= span.batch <= last:
+            busy[span.stage] += span.end_ps - span.start_ps
+    rows = []
+    for stage, name in enumerate(names):
+        busy_us = busy[stage] / batches / PS_PER_US
+        exposed_us = exposed[stage] / batches / PS_PER_US
+        row: dict[str, Any] = {
+            "stage": name,
+            "order": stage,
+            "busy_us": busy_us,
+            "exposed_us": exposed_us,
+            "hidden_us": max(0.0, busy_us - exposed_us),
+        }
+        for device in DEVICES:
+            row[f"{device}_bytes"] = use.mean(stage, device, first, last)
+        rows.append(row)
+    return rows

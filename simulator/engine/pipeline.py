@@ -1,0 +1,153 @@
+"""Runs the stages of consecutive mini-batches on a machine, in SimPy.
+
+Three modes. `serial`: a mini-batch is done before the next one starts. `lockstep`: in cycle *c*
+stage *s* works on mini-batch *c - s*; a barrier ends the cycle. `async`: stage *s* of mini-batch
+*i* starts as soon as three things are done: its previous stage of *i*; itself of *i* - 1; and its
+next stage of *i* - 2 (each stage fills one output buffer while the other one is emptied). The
+last rule is what lockstep implies, without the barrier: it bounds how far stages run apart, so
+that the same window keeps both modes correct.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import simpy
+
+from simulator.errors import InvariantError
+from simulator.hardware.demand import Demand, StageDemand
+from simulator.hardware.machine import Machine
+
+__all__ = ["Mode", "Span", "critical_path", "run_pipeline", "window_of"]
+
+Mode = Literal["serial", "async", "lockstep"]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One stage of one mini-batch: picoseconds from the start of the simulation.
+
+    `after`: the (mini-batch, stage) whose end let it start, or None for the first.
+    """
+
+    batch: int
+    stage: int
+    start_ps: int
+    end_ps: int
+    after: tuple[int, int] | None
+
+
+def window_of(stage_names: tuple[str, ...]) -> tuple[int, int]:
+    """The hold window (past, future) that a pipeline of these stages needs.
+
+    A victim is read at Collect, so any mini-batch that trains it must have done so: past =
+    distance(Collect -> Train). It lands in its table at Insert and may be read there at Collect:
+    future = distance(Collect -> Insert).
+    """
+    collect = stage_names.index("collect")
+    return stage_names.index("train") - collect, stage_names.index("insert") - collect
+
+
+class _Run:
+    """State of one run: events of (mini-batch, stage), spans in order of their end."""
+
+    def __init__(self, machine: Machine, mode: Mode, stages: int) -> None:
+        self.machine, self.mode, self.stages = machine, mode, stages
+        self.env = machine.env
+        self.done: dict[tuple[int, int], simpy.Event] = {}
+        self.ends: dict[tuple[int, int], int] = {}
+        self.spans: list[Span] = []
+
+    def event(self, batch: int, stage: int) -> simpy.Event:
+        key = (batch, stage)
+        if key not in self.done:
+            self.done[key] = self.env.event()
+        return self.done[key]
+
+    def conditions(self, batch: int, stage: int) -> list[tuple[int, int]]:
+        """What must be done before `stage` of `batch` starts."""
+        last = self.stages - 1
+        if self.mode == "serial":
+            before = [(batch, stage - 1)] if stage else [(batch - 1, last)]
+        elif self.mode == "async":
+            before = [(batch, stage - 1), (batch - 1, stage), (batch - 2, stage + 1)]
+        else:  # every stage of the cycle before
+            cycle = batch + stage - 1
+            before = [(cycle - other, other) for other in range(self.stages)]
+        return [(b, s) for b, s in before if b >= 0 and 0 <= s <= last]
+
+    def lane(self, operations: tuple[Demand, ...]) -> Generator[simpy.Event, Any, None]:
+        for operation in operations:
+            yield from self.machine.execute(operation)
+
+    def stage(
+        self, batch: int, number: int, work: StageDemand, batches: int
+    ) -> Generator[simpy.Event, Any, None]:
+        wanted = [key for key in self.conditions(batch, number) if key[0] < batches]
+        if wanted:
+            yield self.env.all_of([self.event(*key) for key in wanted])
+        start = int(self.env.now)
+        after = max(wanted, key=lambda key: (self.ends[key], key)) if wanted else None
+        if len(work.lanes) == 1:
+            yield from self.lane(work.lanes[0])
+        else:
+            yield self.env.all_of([self.env.process(self.lane(lane)) for lane in work.lanes])
+        end = int(self.env.now)
+        self.ends[batch, number] = end
+        self.spans.append(Span(batch, number, start, end, after))
+        self.event(batch, number).succeed()
+
+
+def run_pipeline(
+    machine: Machine,
+    batches: Iterable[tuple[StageDemand, ...]],
+    mode: Mode,
+    *,
+    watch: Callable[[int], None] | None = None,
+) -> tuple[Span, ...]:
+    """Run all mini-batches to their end; spans by end time.
+
+    `watch(batch)` is called at the simulated moment when the last stage of `batch` ends. Raises
+    `InvariantError` where a mini-batch never retires (a deadlock).
+    """
+    works = list(batches)
+    if not works:
+        return ()
+    run = _Run(machine, mode, len(works[0]))
+
+    def one_stage(number: int) -> Generator[simpy.Event, Any, None]:
+        for batch, stages in enumerate(works):
+            yield from run.stage(batch, number, stages[number], len(works))
+            if watch is not None and number == run.stages - 1:
+                watch(batch)
+
+    for number in range(run.stages):
+        machine.env.process(one_stage(number))
+    machine.env.run()
+    last = run.stages - 1
+    waiting = [batch for batch in range(len(works)) if (batch, last) not in run.ends]
+    if waiting:
+        raise InvariantError(f"mini-batches never retired: {waiting[:5]} of {len(works)}")
+    return tuple(run.spans)
+
+
+def critical_path(spans: Iterable[Span], first: int, last: int) -> dict[int, int]:
+    """Exposed picoseconds of each stage between the end of `first` - 1 and the end of `last`.
+
+    Walks back from the end of the last stage of mini-batch `last`: a span's time is exposed, then
+    the walk goes on with the span whose end let it start. The sum over stages is the elapsed time.
+    """
+    by_key = {(span.batch, span.stage): span for span in spans}
+    final = max(stage for _, stage in by_key)
+    since = by_key[first - 1, final].end_ps if (first - 1, final) in by_key else 0
+    exposed = dict.fromkeys(range(final + 1), 0)
+    key: tuple[int, int] | None = (last, final)
+    until = by_key[last, final].end_ps
+    while key is not None and until > since:
+        span = by_key[key]
+        begin = max(span.start_ps, since)
+        exposed[span.stage] += max(0, until - begin)
+        until, key = min(until, begin), span.after
+    return exposed

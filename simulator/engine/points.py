@@ -1,0 +1,304 @@
+"""Simulates resolved points: replays that they share first, then each on its machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import simpy
+
+from simulator.caches import Window
+from simulator.config.experiment import PointConfig, canonical_json
+from simulator.engine.measure import Meter, StageUse, count_metrics, stage_rows, time_metrics
+from simulator.engine.pipeline import Mode, Span, run_pipeline, window_of
+from simulator.engine.replay import Replay, ReplayRequest, Stream, replay_all, slots_of
+from simulator.errors import ConfigError
+from simulator.hardware.build import build_platform
+from simulator.hardware.demand import StageDemand
+from simulator.hardware.machine import Machine
+from simulator.hardware.platform import Platform
+from simulator.invariants import check_counts
+from simulator.results.record import PointResult, Progress, StageSpan
+from simulator.systems import BatchCounts, Context, System, create
+from simulator.traces import Trace, open_trace
+from simulator.units import PS_PER_S
+
+__all__ = ["simulate_points"]
+
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A point with its system, the replay that it needs, and how the cache came out."""
+
+    point: PointConfig
+    system: System
+    request: ReplayRequest
+    grown: bool
+
+
+def simulate_points(
+    points: Sequence[PointConfig], *, progress: Report | None = None
+) -> tuple[PointResult, ...]:
+    """The results of `points`, in their order. Points with the same trace share its replays."""
+    groups: dict[str, list[int]] = {}
+    for number, point in enumerate(points):
+        groups.setdefault(_trace_key(point), []).append(number)
+    results: dict[int, PointResult] = {}
+    for numbers in groups.values():
+        tracker = _Tracker(progress, len(points), len(results), len(numbers))
+        members = [points[number] for number in numbers]
+        for number, result in zip(numbers, _simulate_group(members, tracker), strict=True):
+            results[number] = result
+    return tuple(results[number] for number in range(len(points)))
+
+
+def _trace_key(point: PointConfig) -> str:
+    """Equal for points that see the same mini-batches, equally many of them."""
+    model, run = point.model, point.run
+    return canonical_json(
+        {
+            "trace": point.trace.model_dump(mode="json"),
+            "rows": model.rows_per_table,
+            "lookups": model.lookups_per_table,
+            "batch_size": model.batch_size,
+            "seed": run.seed,
+            "batches": run.batches,
+            "warmup": run.warmup_batches,
+        }
+    )
+
+
+@dataclass
+class _Tracker:
+    """Turns mini-batches and points done into `Progress` reports."""
+
+    report: Report | None
+    points: int
+    done: int
+    group: int
+    """Points in the present group; its replay counts as half of their work."""
+
+    def replayed(self, share: float, label: str) -> None:
+        self._say(self.done, 0.5 * share, f"replaying {label}")
+
+    def timed(self, member: int, label: str) -> None:
+        self._say(self.done + member, 0.5, f"timing {label}")
+
+    def _say(self, point: int, share: float, label: str) -> None:
+        if self.report is not None:
+            self.report(Progress(point, self.points, share, label))
+
+
+def _simulate_group(members: Sequence[PointConfig], tracker: _Tracker) -> list[PointResult]:
+    first = members[0]
+    model = first.model
+    trace = open_trace(
+        first.trace,
+        rows=model.rows_per_table,
+        lookups=model.lookups_per_table,
+        batch_size=model.batch_size,
+        seed=first.run.seed,
+        threads=_threads(),
+    )
+    batches = _batches(first, trace)
+    prepared = [_prepare(point, trace, batches) for point in members]
+    stream = Stream(trace, batches)
+    replays = replay_all(
+        stream,
+        list(dict.fromkeys(one.request for one in prepared)),
+        threads=_threads(),
+        progress=lambda done: tracker.replayed(done / batches, first.locality),
+    )
+    results = []
+    for member, one in enumerate(prepared):
+        tracker.timed(member, f"{one.point.system.label}, {one.point.locality}")
+        results.append(_time_point(one, replays[one.request], stream))
+    return results
+
+
+def _threads() -> int:
+    """Threads that draw and plan: the cores there are. Results do not depend on it."""
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _batches(point: PointConfig, trace: Trace) -> int:
+    """Mini-batches to simulate: warm-up, timed ones, and as many after them as a pipeline holds,
+    so that the last timed one still shares the machine; a finite trace may end before."""
+    run = point.run
+    needed = run.warmup_batches + run.batches
+    tail = 6
+    if trace.batches is None:
+        return needed + tail
+    if trace.batches < needed:
+        raise ConfigError(
+            f"run.warmup_batches {run.warmup_batches} + run.batches {run.batches} = {needed} "
+            f"mini-batches, but the trace has {trace.batches}: lower them, or the batch size"
+        )
+    return min(trace.batches, needed + tail)
+
+
+def _prepare(point: PointConfig, trace: Trace, batches: int) -> _Prepared:
+    context = Context(
+        model=point.model,
+        profile=point.operators,
+        platform=point.platform,
+        gpus=point.system.gpus,
+    )
+    system = create(point.system.name, context)
+    if system.replay == "none":
+        return _Prepared(point, system, ReplayRequest("none"), False)
+    request, grown = _request(point, system, trace, batches)
+    sized = dataclasses.replace(context, slots=sum(request.slots))
+    return _Prepared(point, create(point.system.name, sized), request, grown)
+
+
+def _request(
+    point: PointConfig, system: System, trace: Trace, batches: int
+) -> tuple[ReplayRequest, bool]:
+    cache, model = point.cache, point.model
+    if system.replay == "static":
+        if cache.scope == "global":
+            raise ConfigError(
+                "static_cache pins the hottest share of each table: cache.scope must be 'table'"
+            )
+        pinned = tuple(int(cache.fraction * rows) for rows in trace.rows)
+        return ReplayRequest("static", slots=pinned), False
+    window = _window(point, system)
+    lookups = [model.batch_size * count for count in model.lookups_per_table]
+    slots, grown = slots_of(
+        trace,
+        cache.fraction,
+        cache.scope,
+        window,
+        batches,
+        lookups,
+        grow=cache.if_too_small == "grow",
+    )
+    request = ReplayRequest(
+        "planned",
+        slots=slots,
+        policy=cache.policy,
+        scope=cache.scope,
+        window=window,
+        prefill=cache.prefill,
+        seed=point.run.seed,
+    )
+    return request, grown
+
+
+def _window(point: PointConfig, system: System) -> Window:
+    """The hold window: none where stages do not overlap, else what the pipeline needs; each side
+    may be overridden."""
+    past, future = window_of(system.stage_names) if system.pipelined else (0, 0)
+    pipeline = point.pipeline
+    if system.pipelined and pipeline.window_past is not None:
+        past = pipeline.window_past
+    if system.pipelined and pipeline.window_future is not None:
+        future = pipeline.window_future
+    return Window(past, future)
+
+
+def _time_point(one: _Prepared, replay: Replay, stream: Stream) -> PointResult:
+    point, system = one.point, one.system
+    begin = time.perf_counter()
+    platform = build_platform(point.platform, point.run)
+    memory_s = time.perf_counter() - begin
+    run = _Timing(platform, system, point, replay.counts)
+    spans = run.spans()
+    events_s = time.perf_counter() - begin - memory_s
+    first, last = run.meter.first, run.meter.last
+    timed = replay.counts[first : last + 1]
+    wall_s = stream.wall_s + replay.wall_s + memory_s + events_s
+    metrics: dict[str, Any] = _identity(one)
+    metrics |= time_metrics(spans, run.meter, platform.peak_bandwidth, point.model.batch_size)
+    metrics |= count_metrics(timed, cached=system.replay != "none")
+    metrics |= {
+        "wall_s": wall_s,
+        "wall_draw_s": stream.wall_s,
+        "wall_plan_s": replay.wall_s,
+        "wall_memory_s": memory_s,
+        "wall_events_s": events_s,
+        "realtime_factor": max(span.end_ps for span in spans) / PS_PER_S / wall_s,
+    }
+    stages = stage_rows(system.stage_names, spans, run.use, first, last)
+    keys = ("point", "system", "label", "policy", "platform", "model", "locality", "operators")
+    shared = {key: metrics.get(key) for key in (*keys, "sweep", "cache_fraction")}
+    names = system.stage_names
+    return PointResult(
+        point=point,
+        metrics=metrics,
+        stages=[shared | row for row in stages],
+        timeline=[StageSpan(names[s.stage], s.batch, s.start_ps, s.end_ps) for s in spans],
+        trace_fingerprint=stream.trace.fingerprint(),
+    )
+
+
+class _Timing:
+    """One pipeline run on one machine, with its meters."""
+
+    def __init__(
+        self,
+        platform: Platform,
+        system: System,
+        point: PointConfig,
+        counts: Sequence[BatchCounts],
+    ) -> None:
+        self._platform, self._system, self._counts = platform, system, counts
+        self._mode: Mode = point.pipeline.mode if system.pipelined else "serial"
+        self._machine = Machine(simpy.Environment(), platform.turnaround, check=point.run.check)
+        first = point.run.warmup_batches
+        self.meter = Meter(self._machine, first, first + point.run.batches - 1)
+        self.use = StageUse()
+
+    def spans(self) -> tuple[Span, ...]:
+        works: list[tuple[StageDemand, ...]] = []
+        for batch, counts in enumerate(self._counts):
+            check_counts(counts)
+            stages = self._system.stages(counts)
+            works.append(tuple(self._platform.price_stage(stage) for stage in stages))
+            self.use.add(batch, works[-1])
+        return run_pipeline(self._machine, works, self._mode, watch=self.meter.watch)
+
+
+def _identity(one: _Prepared) -> dict[str, Any]:
+    """The columns that say which point this is."""
+    point, request = one.point, one.request
+    cached = request.kind != "none"
+    planned = request.kind == "planned"
+    policy = {"none": None, "static": "static_hot", "planned": request.policy}[request.kind]
+    slots = sum(request.slots)
+    swept = ", ".join(f"{key}={value}" for key, value in point.swept.items())
+    return {
+        "point": point.key(),
+        "system": point.system.name,
+        "label": point.system.label,
+        "policy": policy,
+        "platform": point.platform.name,
+        "model": point.model.name,
+        "locality": point.locality,
+        "operators": point.operators.name,
+        "sweep": swept,
+        "cache_fraction": slots / point.model.rows if cached else None,
+        "cache_rows": slots if cached else None,
+        "cache_grown": one.grown if planned else None,
+        "window_past": request.window.past if planned else None,
+        "window_future": request.window.future if planned else None,
+        "tables": point.model.tables,
+        "dim": point.model.dim,
+        "batch_size": point.model.batch_size,
+        "gpus": point.system.gpus
+        or (
+            point.platform.gpu.count
+            if one.system.replay == "none" and point.system.name == "gpu_only"
+            else 1
+        ),
+        "batches": point.run.batches,
+        "seed": point.run.seed,
+    }

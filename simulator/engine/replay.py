@@ -1,0 +1,249 @@
+"""Cache replays of one trace: each mini-batch is drawn once and feeds all replays that want it.
+
+What moves is separate from how long it takes: points that share trace, policy, capacity and
+window share one replay, on however many machines they are timed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.caches import (
+    BatchPlan,
+    StaticSplit,
+    Window,
+    build_planners,
+    plan_batches,
+    pool_rows,
+    window_need,
+)
+from simulator.errors import CapacityError
+from simulator.systems.base import BatchCounts, ReplayKind
+from simulator.traces.base import MiniBatch, Trace
+
+__all__ = ["Replay", "ReplayRequest", "Stream", "replay_all", "slots_of"]
+
+Int64s = npt.NDArray[np.int64]
+_NO_WINDOW = Window(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRequest:
+    """What to replay; equal requests on one trace share a replay."""
+
+    kind: ReplayKind
+    slots: tuple[int, ...] = ()
+    """Slots of each pool (`planned`) or pinned rows of each table (`static`)."""
+    policy: str = ""
+    scope: str = "table"
+    window: Window = _NO_WINDOW
+    prefill: str = "empty"
+    seed: int = 0
+    rows: bool = False
+    """Keep the row numbers, for exact replay of memory addresses."""
+
+
+@dataclass(slots=True)
+class Replay:
+    """The counts of every mini-batch, and the wall-clock seconds that they took."""
+
+    counts: list[BatchCounts] = field(default_factory=list)
+    wall_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Stream:
+    """The first `batches` mini-batches of a trace, drawn one after the other."""
+
+    trace: Trace
+    batches: int
+    wall_s: float = 0.0
+
+    def __iter__(self) -> Iterator[MiniBatch]:
+        for index in range(self.batches):
+            begin = time.perf_counter()
+            batch = self.trace.minibatch(index)
+            self.wall_s += time.perf_counter() - begin
+            yield batch
+
+
+def slots_of(
+    trace: Trace,
+    fraction: float,
+    scope: str,
+    window: Window,
+    batches: int,
+    lookups: Sequence[int],
+    *,
+    grow: bool,
+) -> tuple[tuple[int, ...], bool]:
+    """Slots of each pool for a share of the rows, and whether they had to be grown.
+
+    `lookups`: most lookups of a mini-batch in each table. Raises `CapacityError` with the numbers
+    where the window does not fit and may not grow.
+    """
+    sizes = pool_rows(trace.rows, scope)
+    slots = tuple(max(1, int(fraction * rows)) for rows in sizes)
+    worst = pool_rows([window.batches * count for count in lookups], scope)
+    if all(s >= min(w, rows) for s, w, rows in zip(slots, worst, sizes, strict=True)):
+        return slots, False
+    need = window_need(Stream(trace, batches), trace.rows, window, scope=scope)
+    grown = tuple(max(pair) for pair in zip(slots, need, strict=True))
+    if grown == slots or grow:
+        return grown, grown != slots
+    raise CapacityError(_too_small(slots, need, sizes, fraction, window))
+
+
+def _too_small(
+    slots: Sequence[int], need: Sequence[int], sizes: Sequence[int], fraction: float, window: Window
+) -> str:
+    short = [p for p in range(len(slots)) if need[p] > slots[p]]
+    pool = max(short, key=lambda p: need[p] / sizes[p])
+    enough = max(need[p] / sizes[p] for p in short)
+    return (
+        f"cache.fraction {fraction:g} gives {slots[pool]:,} slots for {sizes[pool]:,} rows (pool "
+        f"{pool}), but the window of {window.batches} mini-batches (past {window.past}, this one, "
+        f"future {window.future}) holds up to {need[pool]:,} distinct rows: set cache.fraction to "
+        f"at least {_rounded_up(enough)}, or cache.if_too_small: grow"
+    )
+
+
+def _rounded_up(fraction: float) -> str:
+    return f"{min(1.0, np.ceil(fraction * 1e5) / 1e5):g}"
+
+
+def replay_all(
+    stream: Stream,
+    requests: Sequence[ReplayRequest],
+    *,
+    threads: int | None,
+    progress: Callable[[int], None] | None = None,
+) -> dict[ReplayRequest, Replay]:
+    """Replay the stream for every request; `progress(mini-batches done)` after each one."""
+    replays = {request: Replay() for request in requests}
+    copies = itertools.tee(stream, len(replays))
+    runs = [
+        _RUNS[request.kind](stream.trace, request, copy, threads)
+        for request, copy in zip(replays, copies, strict=True)
+    ]
+    for done in range(1, stream.batches + 1):
+        for run, replay in zip(runs, replays.values(), strict=True):
+            begin, drawn = time.perf_counter(), stream.wall_s
+            replay.counts.append(next(run))
+            replay.wall_s += time.perf_counter() - begin - (stream.wall_s - drawn)
+        if progress is not None:
+            progress(done)
+    return replays
+
+
+def _unique_only(
+    trace: Trace, request: ReplayRequest, batches: Iterator[MiniBatch], threads: int | None
+) -> Iterator[BatchCounts]:
+    nothing = np.empty(0, np.int64)
+    splits = [StaticSplit(nothing, rows) for rows in trace.rows]
+    for batch in batches:
+        unique = [split.split(ids).cold_rows for split, ids in zip(splits, batch.ids, strict=True)]
+        yield BatchCounts(
+            index=batch.index,
+            lookups=batch.lookups,
+            unique_rows=sum(map(len, unique)),
+            lookup_rows=_joined(trace, batch.ids) if request.rows else None,
+            unique_row_ids=_joined(trace, unique) if request.rows else None,
+        )
+
+
+def _static(
+    trace: Trace, request: ReplayRequest, batches: Iterator[MiniBatch], threads: int | None
+) -> Iterator[BatchCounts]:
+    splits = [
+        StaticSplit(trace.hottest(table, count), rows)
+        for table, (count, rows) in enumerate(zip(request.slots, trace.rows, strict=True))
+    ]
+    for batch in batches:
+        parts = [split.split(ids) for split, ids in zip(splits, batch.ids, strict=True)]
+        hot = sum(part.unique_hits for part in parts)
+        cold = sum(part.unique_misses for part in parts)
+        cold_lookups = [ids[~part.hot] for ids, part in zip(batch.ids, parts, strict=True)]
+        yield BatchCounts(
+            index=batch.index,
+            lookups=batch.lookups,
+            unique_rows=hot + cold,
+            lookup_hits=sum(part.lookup_hits for part in parts),
+            unique_hits=hot,
+            misses=cold,
+            lookup_rows=_joined(trace, cold_lookups) if request.rows else None,
+            missed_rows=_joined(trace, [p.cold_rows for p in parts]) if request.rows else None,
+        )
+
+
+def _planned(
+    trace: Trace, request: ReplayRequest, batches: Iterator[MiniBatch], threads: int | None
+) -> Iterator[BatchCounts]:
+    planners = build_planners(
+        request.policy,
+        trace.rows,
+        request.slots,
+        request.window,
+        scope=request.scope,
+        seed=request.seed,
+        hottest=_profile(trace, request) if request.policy == "static_hot" else None,
+        preload=_profile(trace, request) if request.prefill == "hot" else None,
+    )
+    for plan in plan_batches(batches, planners, request.window, threads=threads):
+        yield _counts(trace, request, plan)
+
+
+def _profile(trace: Trace, request: ReplayRequest) -> list[Int64s]:
+    """The hottest rows of each pool, as many as it has slots."""
+    if request.scope == "table":
+        return [trace.hottest(table, count) for table, count in enumerate(request.slots)]
+    total, slots = sum(trace.rows), request.slots[0]
+    bases = np.cumsum([0, *trace.rows[:-1]])
+    shares = [slots * rows // total for rows in trace.rows]
+    ranked = [trace.hottest(t, share) + bases[t] for t, share in enumerate(shares)]
+    # rank by rank across tables: row r of every table is about as hot
+    order = np.argsort(np.concatenate([np.arange(len(r)) for r in ranked]), kind="stable")
+    return [np.concatenate(ranked)[order]]
+
+
+def _counts(trace: Trace, request: ReplayRequest, plan: BatchPlan) -> BatchCounts:
+    pools = plan.pools
+    missed = [pool.missed_rows for pool in pools]
+    victims = [pool.victim_rows[pool.victim_dirty] for pool in pools]
+    return BatchCounts(
+        index=plan.index,
+        lookups=sum(pool.lookups for pool in pools),
+        unique_rows=sum(len(pool.rows) for pool in pools),
+        lookup_hits=sum(pool.lookup_hits for pool in pools),
+        unique_hits=sum(pool.unique_hits for pool in pools),
+        misses=sum(map(len, missed)),
+        victims=sum(len(pool.victim_rows) for pool in pools),
+        write_backs=sum(map(len, victims)),
+        cold_misses=sum(pool.cold_misses for pool in pools),
+        missed_rows=_joined_pools(trace, request, missed) if request.rows else None,
+        victim_rows=_joined_pools(trace, request, victims) if request.rows else None,
+    )
+
+
+def _joined_pools(trace: Trace, request: ReplayRequest, parts: Sequence[Int64s]) -> Int64s:
+    return parts[0] if request.scope == "global" else _joined(trace, parts)
+
+
+def _joined(trace: Trace, parts: Sequence[Int64s]) -> Int64s:
+    """Rows of all tables in one numbering: table offset + row."""
+    bases = np.cumsum([0, *trace.rows[:-1]])
+    return np.concatenate([part + base for part, base in zip(parts, bases, strict=True)])
+
+
+_Run = Callable[[Trace, ReplayRequest, Iterator[MiniBatch], int | None], Iterator[BatchCounts]]
+_RUNS: dict[ReplayKind, _Run] = {
+    "none": _unique_only,
+    "static": _static,
+    "planned": _planned,
+}
