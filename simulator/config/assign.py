@@ -59,14 +59,14 @@ def assign(data: Any, marks: Marks, one: Assignment) -> tuple[Any, Marks]:
         return data, marks.grafted(path, one.marks)
     here = data
     for depth, part in enumerate(path[:-1]):
-        marks = _opened(here, part, marks, path[: depth + 1])
+        marks = _opened(here, part, marks, path[: depth + 1], one.marks)
         here = here[part]
     _check(here, path[-1], path)
     here[path[-1]] = copy.deepcopy(one.value)
     return data, marks.grafted(path, one.marks)
 
 
-def _opened(here: Any, part: str | int, marks: Marks, path: KeyPath) -> Marks:
+def _opened(here: Any, part: str | int, marks: Marks, path: KeyPath, new: Marks) -> Marks:
     """Make sure that `here[part]` can hold keys; a name becomes the base of a mapping."""
     _check(here, part, path)
     inner = here[part] if isinstance(part, int) else here.get(part)
@@ -74,6 +74,7 @@ def _opened(here: Any, part: str | int, marks: Marks, path: KeyPath) -> Marks:
         here[part] = [inner]
     elif inner is None:
         here[part] = {}
+        return marks.grafted(path, Marks({(): new.mark(())}))
     elif isinstance(inner, str):
         key = _key_of_a_name(path)
         if key:
@@ -96,6 +97,7 @@ def _check(here: Any, part: str | int, path: KeyPath) -> None:
     around = ".".join(str(p) for p in path[:-1]) or "the experiment"
     if isinstance(here, list):
         if not isinstance(part, int) or part >= len(here):
-            raise ValueError(f"{around} is a list of {len(here)}: expected a number below that")
+            last = f"0 to {len(here) - 1}" if here else "none, it is empty"
+            raise ValueError(f"{around} is a list whose entries are numbered from 0 ({last})")
     elif not isinstance(here, dict):
         raise ValueError(f"{around} is a single value: it has no keys")

@@ -66,9 +66,17 @@ def _build(document: Document, overrides: Iterable[str], origin: Origin, stem: s
     problems += _sweep_problems(data, marks)
     problems += check(data, origin)
     if problems:
-        raise ConfigError(*dict.fromkeys(problems))
+        raise ConfigError(*_one_for_each_key(problems))
     loaded: Experiment = experiment.with_origin(origin)
     return loaded
+
+
+def _one_for_each_key(problems: Iterable[Problem]) -> list[Problem]:
+    """The first problem of each key in each place: points share what is wrong with them."""
+    first: dict[tuple[str, str], Problem] = {}
+    for problem in problems:
+        first.setdefault((problem.where, problem.key or problem.message), problem)
+    return list(first.values())
 
 
 def _assignments(overrides: Iterable[str]) -> tuple[list[Assignment], list[Problem]]:
@@ -78,8 +86,8 @@ def _assignments(overrides: Iterable[str]) -> tuple[list[Assignment], list[Probl
         key, equals, value = text.partition("=")
         key = key.strip()
         if not equals or not all(key.split(".")):
-            message = f"{text!r} is not path=value, such as model.dim=64"
-            problems.append(Problem("--set", "", message))
+            message = "is not path=value, such as model.dim=64"
+            problems.append(Problem(f"--set {text}", "", message))
             continue
         document = read_text(value, f"--set {key}", fixed=True)
         problems += document.problems

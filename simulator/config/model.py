@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
     PlainSerializer,
+    ValidationInfo,
     WithJsonSchema,
-    model_validator,
+    field_validator,
 )
 
 from simulator.config.types import Frozen, Source
@@ -86,32 +87,19 @@ class ModelConfig(Frozen):
     interaction: Literal["dot", "cat"] = "dot"
     """How pooled vectors meet before the top MLP: pairwise dot products, or side by side."""
 
-    @model_validator(mode="before")
+    @field_validator("rows_per_table", "lookups_per_table", mode="after")
     @classmethod
-    def _spread(cls, data: Any) -> Any:
-        """One number for all tables becomes one for each table."""
-        if not isinstance(data, dict):
-            return data
-        tables = data.get("tables")
-        if isinstance(tables, bool) or not isinstance(tables, int) or not 0 < tables <= 100_000:
-            return data
-        spread = dict(data)
-        for key in ("rows_per_table", "lookups_per_table"):
-            value = data.get(key)
-            if isinstance(value, int) and not isinstance(value, bool):
-                spread[key] = [value] * tables
-        return spread
-
-    @model_validator(mode="after")
-    def _one_for_each_table(self) -> ModelConfig:
-        for key in ("rows_per_table", "lookups_per_table"):
-            count = len(getattr(self, key))
-            if count != self.tables:
-                raise ValueError(
-                    f"{key} lists {count} numbers but there are {self.tables} tables: "
-                    "give one number for all tables, or one for each"
-                )
-        return self
+    def _one_for_each_table(cls, value: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        """One number stands for all tables."""
+        tables: int = info.data.get("tables", len(value))
+        if len(value) == 1:
+            return value * tables
+        if len(value) != tables:
+            raise ValueError(
+                f"lists {len(value)} numbers but there are {tables} tables: "
+                "give one number for all tables, or one for each"
+            )
+        return value
 
     @property
     def rows(self) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from simulator.config.reader import KeyPath, Marks, dotted
+from simulator.config.schema import Place, kinds_of, locate
 from simulator.errors import Problem
 
 __all__ = ["did_you_mean", "shown", "validate"]
@@ -25,7 +26,7 @@ def validate(
     try:
         return adapter.validate_python(_frozen(data)), []
     except ValidationError as error:
-        teller = _Teller(data, marks, prefix, adapter.json_schema())
+        teller = _Teller(marks, prefix, adapter.json_schema())
         return None, teller.problems(error)
 
 
@@ -90,92 +91,62 @@ _RULES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "less_than_equal": lambda c: f"must be at most {c['le']:g}",
     "multiple_of": lambda c: f"must be a multiple of {c['multiple_of']:g}",
     "finite_number": lambda c: "must be a finite number",
-    "too_short": lambda c: f"needs at least {c['min_length']} entries",
-    "too_long": lambda c: f"may have at most {c['max_length']} entries",
+    "too_short": lambda c: f"needs {c['min_length']} or more entries",
+    "too_long": lambda c: f"may have {c['max_length']} entries at most",
     "string_too_short": lambda c: f"needs at least {c['min_length']} characters",
     "string_too_long": lambda c: f"may have at most {c['max_length']} characters",
-    "string_pattern_mismatch": lambda c: f"must match the pattern {c['pattern']}",
+    "string_pattern_mismatch": lambda c: "has other characters than it may have",
 }
 
 
 class _Teller:
     """Tells the errors of one validation."""
 
-    def __init__(self, data: Any, marks: Marks, prefix: KeyPath, schema: Mapping[str, Any]) -> None:
-        self._data = data
+    def __init__(self, marks: Marks, prefix: KeyPath, schema: Mapping[str, Any]) -> None:
         self._marks = marks
         self._prefix = prefix
         self._schema = schema
 
     def problems(self, error: ValidationError) -> list[Problem]:
         told: dict[KeyPath, list[Problem]] = {}
-        optional: set[KeyPath] = set()
+        unions: set[KeyPath] = set()
         for item in error.errors(include_url=False):
-            path, skipped = self._path(item["loc"], item["type"])
-            if skipped:
-                optional.add(path)
-            told.setdefault(path, []).append(self._problem(item, path))
-        for path in optional:
+            place = locate(self._schema, item["loc"], item["type"])
+            if place.in_union:
+                unions.add(place.path)
+            told.setdefault(place.path, []).append(self._problem(item, place))
+        for path in unions:
             if any(other[: len(path)] == path and other != path for other in told):
                 told.pop(path, None)
         return [_merged(problems) for problems in told.values()]
 
-    def _path(self, loc: tuple[int | str, ...], kind: str) -> tuple[KeyPath, bool]:
-        """The keys of `loc` that are in the data: without the names of union members."""
-        path: list[str | int] = []
-        here = self._data
-        self._tags: dict[KeyPath, str] = {}
-        skipped = False
-        for index, part in enumerate(loc):
-            last = index == len(loc) - 1
-            if _holds(here, part):
-                here = here[part]
-            elif not (last and kind == "missing"):
-                skipped = True
-                self._tags[tuple(path)] = str(part)
-                continue
-            path.append(part)
-        return tuple(path), skipped
-
-    def _problem(self, item: Any, path: KeyPath) -> Problem:
+    def _problem(self, item: Any, place: Place) -> Problem:
         kind, context, seen = item["type"], item.get("ctx", {}), item["input"]
+        path = place.path
         key = dotted(self._prefix + path)
         if kind == "missing":
-            return Problem(self._marks.value(path[:-1]), key, "is missing", self._meaning(path))
+            return Problem(self._marks.value(path[:-1]), key, "is missing", place.meaning)
         if kind == "extra_forbidden":
-            allowed = self._allowed(path[:-1])
-            hint = f"{did_you_mean(path[-1], allowed)} allowed here: {_choices(allowed)}"
-            return Problem(self._marks.key(path), key, "unknown key", hint.strip())
+            hint = f"{did_you_mean(path[-1], place.allowed)} allowed here: "
+            hint = f"{hint}{_choices(place.allowed)}".strip()
+            return Problem(self._marks.key(path), key, "unknown key", hint)
         if kind == "trace_kind":
-            return self._kind(seen, path)
+            return self._trace_kind(seen, path)
         message, hint = _told(kind, context, seen, item["msg"])
+        if kind == "string_pattern_mismatch":
+            hint = place.meaning
         return Problem(self._marks.value(path), key, message, hint)
 
-    def _kind(self, seen: object, path: KeyPath) -> Problem:
+    def _trace_kind(self, seen: object, path: KeyPath) -> Problem:
         """A trace whose kind is missing or unknown."""
-        kinds = [m["properties"]["kind"]["const"] for m in _members(self._schema, self._schema)]
+        kinds = kinds_of(self._schema)
         key = dotted((*self._prefix, *path, "kind"))
-        place = self._marks.value((*path, "kind"))
+        where = self._marks.value((*path, "kind"))
         given = seen.get("kind") if isinstance(seen, dict) else seen
         if given is None:
-            return Problem(place, key, "is missing", f"one of: {_choices(kinds)}")
+            return Problem(where, key, "is missing", f"one of: {_choices(kinds)}")
         message = f"is {shown(given)}: expected one of {_choices(kinds)}"
-        return Problem(place, key, message, did_you_mean(given, kinds))
-
-    def _allowed(self, path: KeyPath) -> list[str]:
-        node = _schema_at(self._schema, self._data, path, self._tags)
-        return list(node.get("properties", {})) if node else []
-
-    def _meaning(self, path: KeyPath) -> str:
-        parent = _schema_at(self._schema, self._data, path[:-1], self._tags) or {}
-        entry = parent.get("properties", {}).get(path[-1], {})
-        return " ".join(str(entry.get("description", "")).split())
-
-
-def _holds(here: Any, part: str | int) -> bool:
-    if isinstance(here, list):
-        return isinstance(part, int) and part < len(here)
-    return isinstance(here, dict) and part in here
+        return Problem(where, key, message, did_you_mean(given, kinds))
 
 
 def _told(kind: str, context: Mapping[str, Any], seen: object, fallback: str) -> tuple[str, str]:
@@ -185,9 +156,8 @@ def _told(kind: str, context: Mapping[str, Any], seen: object, fallback: str) ->
         said = isinstance(seen, dict | list | tuple) or repr(seen) in reason
         return (reason if said else f"is {shown(seen)}: {reason}"), ""
     if kind in ("literal_error", "enum"):
-        words = [
-            w.strip().strip("'") for w in str(context["expected"]).replace(" or ", ",").split(",")
-        ]
+        listed = str(context["expected"]).replace(" or ", ",").split(",")
+        words = [word.strip().strip("'") for word in listed]
         return f"is {shown(seen)}: expected one of {_choices(words)}", did_you_mean(seen, words)
     if kind in _RULES:
         return f"is {shown(seen)}: {_RULES[kind](context)}", ""
@@ -206,47 +176,3 @@ def _merged(problems: list[Problem]) -> Problem:
     head = first.message.partition(": expected ")[0]
     words = " or ".join(dict.fromkeys(expected))
     return Problem(first.where, first.key, f"{head}: expected {words}", first.hint)
-
-
-def _resolved(root: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
-    while "$ref" in node:
-        node = root["$defs"][node["$ref"].rsplit("/", 1)[-1]]
-    return node
-
-
-def _members(root: Mapping[str, Any], node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The members of a union."""
-    return [_resolved(root, m) for m in (*node.get("anyOf", ()), *node.get("oneOf", ()))]
-
-
-def _schema_at(
-    root: Mapping[str, Any], data: Any, path: KeyPath, tags: Mapping[KeyPath, str]
-) -> Mapping[str, Any] | None:
-    """The object schema of the mapping at `path` of `data`; `tags` name members of unions."""
-    node = _chosen(root, root, data, tags.get(()))
-    for depth, part in enumerate(path):
-        data = data[part]
-        if isinstance(part, int):
-            inner = node.get("items")
-        else:
-            inner = node.get("properties", {}).get(part, node.get("additionalProperties"))
-        if not isinstance(inner, Mapping):
-            return None
-        node = _chosen(root, inner, data, tags.get(path[: depth + 1]))
-    return node
-
-
-def _chosen(
-    root: Mapping[str, Any], node: Mapping[str, Any], data: Any, tag: str | None
-) -> Mapping[str, Any]:
-    """The member of a union that validation chose: by its tag, else the first of the same form."""
-    node = _resolved(root, node)
-    members = _members(root, node)
-    for member in members:
-        if tag in [p.get("const") for p in member.get("properties", {}).values()]:
-            return member
-    wanted = "properties" if isinstance(data, dict) else "items"
-    for member in members:
-        if wanted in member or "oneOf" in member or "anyOf" in member:
-            return _chosen(root, member, data, tag)
-    return node

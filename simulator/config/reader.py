@@ -26,6 +26,8 @@ KeyPath = tuple[str | int, ...]
 _MOST_VALUES = 200_000
 """More values than that come from aliases of aliases, not from a person."""
 
+_PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+
 
 def dotted(path: KeyPath) -> str:
     """`("sweep", "cache.fraction", 1)` as people write it: `sweep.cache.fraction[1]`."""
@@ -116,7 +118,7 @@ def read_text(text: str, file: str, fixed: bool = False) -> Document:
         mark = error.problem_mark or error.context_mark
         where = file if fixed or mark is None else f"{file}:{mark.line + 1}:{mark.column + 1}"
         hint = "indent with spaces, not tabs" if "\\t" in str(error.problem) else ""
-        return _failed(where, f"is not valid YAML: {error.problem or error.context}", hint)
+        return _failed(where, f"is not valid YAML: {_reason(error)}", hint)
     except YAMLError as error:
         reason = " ".join(str(error).split())
         return _failed(file, f"is not valid YAML: {reason}")
@@ -125,6 +127,12 @@ def read_text(text: str, file: str, fixed: bool = False) -> Document:
     walk = _Walk(file, fixed)
     data = walk.value(root, ())
     return Document(data, Marks(walk.places), tuple(walk.problems))
+
+
+def _reason(error: MarkedYAMLError) -> str:
+    """What is wrong; some problems only make sense after what was being read."""
+    problem, context = error.problem or "", error.context or ""
+    return f"{context}, {problem}" if problem.startswith("but") else problem or context
 
 
 def _failed(where: str, message: str, hint: str = "") -> Document:
@@ -150,6 +158,8 @@ class _Walk:
             return None
         self._open.append(id(node))
         try:
+            if not isinstance(node, ScalarNode) and node.tag not in _PLAIN_TAGS:
+                self._problem(where, path, f"the tag {node.tag} is not allowed: write plain YAML")
             if isinstance(node, MappingNode):
                 return self._mapping(node, path)
             if isinstance(node, SequenceNode):
