@@ -47,10 +47,14 @@ def _about(kind: Kind) -> dict[str, str]:
     if kind is Kind.POLICIES:
         from simulator import caches
 
-        return {name: caches.summary(name) for name in caches.names()}
+        return {name: _first_line(caches.policy_class(name)) for name in caches.policy_names()}
     from simulator.config import catalogue
 
     return {name: _sentence(kind, name) for name in catalogue.names(kind)}
+
+
+def _first_line(documented: object) -> str:
+    return (documented.__doc__ or "").strip().partition("\n")[0]
 
 
 def _sentence(kind: Kind, name: str) -> str:

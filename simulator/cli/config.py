@@ -36,7 +36,7 @@ class Schema(StrEnum):
 @app.command()
 def check(experiment: File, overrides: Overrides = None) -> None:
     """Check an experiment and all points of its sweep; report every mistake at once."""
-    from simulator.api import load_experiment
+    from simulator.engine import load_experiment
     from simulator.config.expand import expand
 
     points = expand(load_experiment(experiment, overrides or ()))
@@ -53,7 +53,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show an experiment after `--set`, with its defaults; or what each point resolves to."""
-    from simulator.api import load_experiment
+    from simulator.engine import load_experiment
     from simulator.config.expand import expand
 
     loaded = load_experiment(experiment, overrides or ())

@@ -32,11 +32,10 @@ def run(
     ] = False,
 ) -> None:
     """Simulate an experiment and write its results."""
-    from simulator.api import load_experiment
     from simulator.cli.progress import progress
     from simulator.config.expand import expand
     from simulator.config.experiment import config_hash
-    from simulator.engine import simulate
+    from simulator.engine import load_experiment, simulate
     from simulator.errors import InvariantError
     from simulator.results.manifest import manifest_of
     from simulator.results.store import check_target, write_run
