@@ -130,8 +130,11 @@ class SessionTraceConfig(SyntheticTraceConfig):
     """Sessions under way at a time; their samples take turns."""
 
 
-class StackTraceConfig(SyntheticTraceConfig):
-    """Draws with the popularity curve and the LRU curve of a real data set, scaled to the table."""
+class StackTraceConfig(Frozen):
+    """Draws with the popularity curve and the LRU curve of a real data set, scaled to the table.
+
+    Every sample makes the model's lookups; tables are independent of each other.
+    """
 
     kind: Literal["stack"] = "stack"
     curve: str

@@ -26,11 +26,16 @@ from simulator._compiled import compiled
 from simulator.traces.base import Ids
 
 __all__ = [
+    "GOLDEN",
     "SAMPLE_SHIFT",
     "CellArrays",
+    "Word",
+    "Words",
     "draw_ranks",
     "drift_ranks",
+    "high_product",
     "mix64",
+    "number_lookups",
     "permute",
     "pooled_offsets",
 ]
@@ -38,7 +43,6 @@ __all__ = [
 SAMPLE_SHIFT = 20
 """A sample makes fewer than 2**20 lookups in a table: the counter is sample << 20 | lookup."""
 
-SHIFT = np.uint64(SAMPLE_SHIFT)
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _M1 = np.uint64(0xBF58476D1CE4E5B9)
 _M2 = np.uint64(0x94D049BB133111EB)
@@ -78,7 +82,7 @@ def mix64(x: Word) -> Word:
 
 
 @compiled
-def _high(x: Word, n: Word) -> Word:
+def high_product(x: Word, n: Word) -> Word:
     """floor(x * n / 2**64) for a 64-bit x and n < 2**32."""
     return ((x >> _U32) * n + (((x & _LOW) * n) >> _U32)) >> _U32
 
@@ -89,51 +93,49 @@ def _within(first: Word, size: Word, squeeze: Word, alpha: float, random: Word) 
 
     The fractional part of random * size is independent of the place and serves as the coin.
     """
-    offset = _high(random, size)
+    offset = high_product(random, size)
     while random * size > squeeze:
         ratio = (np.float64(first + offset) + 1.0) / (np.float64(first) + 1.0)
         if np.float64(random * size) * _TO_UNIT < ratio**-alpha:
             break
         random = mix64(random + GOLDEN)
-        offset = _high(random, size)
+        offset = high_product(random, size)
     return first + offset
 
 
 @compiled
-def column_bits(columns: int) -> Word:
-    """log2 of the number of Walker's columns."""
-    bits = _ZERO
-    while (_ONE << bits) < np.uint64(columns):
-        bits += _ONE
-    return bits
+def number_lookups(out: Ids, offsets: Ids, sample0: int) -> None:
+    """Fill `out` with the counters of the bags: sample << 20 | lookup within the sample."""
+    for s in range(len(offsets) - 1):
+        base = ((sample0 + s) << SAMPLE_SHIFT) - offsets[s]
+        for i in range(offsets[s], offsets[s + 1]):
+            out[i] = base + i
 
 
 @compiled
-def draw_ranks(
-    out: Ids, offsets: Ids, sample0: int, keys: Words, shared: Words, cells: CellArrays
-) -> None:
-    """Fill `out` with ranks from 0: bag s is `out[offsets[s]:offsets[s + 1]]`.
+def draw_ranks(out: Ids, keys: Words, shared: Words, cells: CellArrays) -> None:
+    """Replace each counter in `out` by the rank (from 0) of that lookup.
 
     `keys`: [3]: stream of cells, of places within a cell, of the coin of correlation; `shared`:
     [3]: the common stream of all tables (cells, places) and the probability of using it * 2**64.
     """
     threshold, alias, first, size, squeeze, alpha = cells
-    bits = column_bits(len(threshold))
+    bits = _ZERO
+    while (_ONE << bits) < np.uint64(len(threshold)):
+        bits += _ONE
     together = shared[2]
-    for s in range(len(offsets) - 1):
-        sample = np.uint64(sample0 + s) << SHIFT
-        start = offsets[s]
-        for i in range(start, offsets[s + 1]):
-            counter = (sample + np.uint64(i - start)) * GOLDEN
-            key0, key1 = keys[0], keys[1]
-            if together != _ZERO and mix64(keys[2] + counter) < together:
-                key0, key1 = shared[0], shared[1]
-            random = mix64(key0 + counter)
-            cell = random >> (_U64 - bits)
-            if (random << bits) >= threshold[cell]:
-                cell = alias[cell]
-            place = mix64(key1 + counter)
-            out[i] = np.int64(_within(first[cell], size[cell], squeeze[cell], alpha, place))
+    for i in range(len(out)):
+        counter = np.uint64(out[i]) * GOLDEN
+        key0, key1 = keys[0], keys[1]
+        if together != _ZERO and mix64(keys[2] + counter) < together:
+            key0, key1 = shared[0], shared[1]
+        random = mix64(key0 + counter)
+        cell = random >> (_U64 - bits)
+        if (random << bits) >= threshold[cell]:
+            cell = alias[cell]
+        place = mix64(key1 + counter)
+        # arrays stay in this function: passing them on costs reference counts, ten times the work
+        out[i] = np.int64(_within(first[cell], size[cell], squeeze[cell], alpha, place))
 
 
 @compiled

@@ -5,22 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from simulator.config.trace import (
+    CurveTraceConfig,
+    DriftTraceConfig,
     FileTraceConfig,
+    HistogramTraceConfig,
     LocalityTraceConfig,
+    SessionTraceConfig,
+    StackTraceConfig,
     SyntheticTraceConfig,
     UniformTraceConfig,
     ZipfTraceConfig,
 )
+from simulator.config.types import Frozen
 from simulator.errors import TraceError
 from simulator.traces.base import Trace
-from simulator.traces.cells import Cells, zipf_cells
+from simulator.traces.cells import Cells, counts_cells, curve_cells, zipf_cells
+from simulator.traces.counts import read_counts
+from simulator.traces.curves import read_distances, read_popularity
 from simulator.traces.files import open_source
 from simulator.traces.pieces import load
 from simulator.traces.replay import FileTrace
-from simulator.traces.synthetic import Shape, SyntheticTrace
+from simulator.traces.stack import StackTrace
+from simulator.traces.synthetic import Drift, Session, Shape, SyntheticTrace
 
 __all__ = ["open_trace"]
 
@@ -28,7 +38,7 @@ _VERSION = 1  # of the generators: raised when the same seed gives other ids
 
 
 def open_trace(
-    config: SyntheticTraceConfig | FileTraceConfig,
+    config: SyntheticTraceConfig | StackTraceConfig | FileTraceConfig,
     *,
     rows: tuple[int, ...],
     lookups: tuple[int, ...],
@@ -44,16 +54,79 @@ def open_trace(
     shape = Shape(tuple(rows), tuple(lookups), batch_size, seed, threads)
     if isinstance(config, FileTraceConfig):
         return _open_file(config, shape)
-    identity = _identity(config, shape)
-    options: dict[str, Any] = {
-        "identity": identity,
-        "pooling": config.pooling,
-        "correlation": config.correlation,
-    }
-    if isinstance(config, UniformTraceConfig | ZipfTraceConfig | LocalityTraceConfig):
-        alpha = 0.0 if isinstance(config, UniformTraceConfig) else config.alpha
-        return SyntheticTrace(shape, _zipf(shape.rows, alpha), **options)
-    raise TraceError(f"trace kind {type(config).__name__} has no generator")
+    if isinstance(config, StackTraceConfig):
+        return _open_stack(config, shape)
+    cells, data = _popularity(config, shape.rows)
+    return SyntheticTrace(
+        shape,
+        cells,
+        identity=_identity(config, shape, *data),
+        pooling=config.pooling,
+        correlation=config.correlation,
+        drift=_drift(config),
+        session=_session(config),
+    )
+
+
+def _popularity(
+    config: SyntheticTraceConfig, rows: tuple[int, ...]
+) -> tuple[list[Cells], list[bytes]]:
+    """The popularity of each table, and the data out of files that it stands on."""
+    if isinstance(config, UniformTraceConfig):
+        return _zipf(rows, 0.0), []
+    if isinstance(config, CurveTraceConfig):
+        curve = read_popularity(config.curve, config.path)
+        by_rows = {n: curve_cells(curve.fraction, curve.share, n) for n in dict.fromkeys(rows)}
+        return [by_rows[n] for n in rows], [curve.fraction.tobytes(), curve.share.tobytes()]
+    if isinstance(config, HistogramTraceConfig):
+        return _histogram(config, rows)
+    if isinstance(
+        config, ZipfTraceConfig | LocalityTraceConfig | DriftTraceConfig | SessionTraceConfig
+    ):
+        return _zipf(rows, config.alpha), []
+    raise TraceError(f"{type(config).__name__} is no trace that can be opened")
+
+
+def _drift(config: SyntheticTraceConfig) -> Drift | None:
+    if not isinstance(config, DriftTraceConfig):
+        return None
+    return Drift(config.hot_fraction, config.replaced, config.period_batches)
+
+
+def _session(config: SyntheticTraceConfig) -> Session | None:
+    if not isinstance(config, SessionTraceConfig):
+        return None
+    return Session(config.repeat, config.length, config.concurrent)
+
+
+def _histogram(
+    config: HistogramTraceConfig, rows: tuple[int, ...]
+) -> tuple[list[Cells], list[bytes]]:
+    columns = read_counts(config.path, config.columns)
+    if len(columns) not in (1, len(rows)):
+        raise TraceError(
+            f"{config.path}: {len(columns)} columns of counts for {len(rows)} tables: choose one, "
+            "or as many as tables, with trace.columns"
+        )
+    if len(columns) == 1:
+        columns *= len(rows)
+    cells = []
+    for (name, counts), n in zip(columns, rows, strict=True):
+        if len(counts) > n:
+            raise TraceError(
+                f"{config.path}: column {name!r} counts {len(counts)} rows, the table has {n} "
+                "(kind `curve` scales a popularity to a table)"
+            )
+        cells.append(counts_cells(np.append(counts, np.zeros(n - len(counts), np.int64))))
+    return cells, [counts.astype("<i8").tobytes() for _, counts in columns]
+
+
+def _open_stack(config: StackTraceConfig, shape: Shape) -> StackTrace:
+    popularity = read_popularity(config.curve, config.path)
+    distances = read_distances(config.curve, config.order, config.distances_path)
+    data = (popularity.fraction, popularity.share, distances.fraction, distances.hits)
+    identity = _identity(config, shape, *(part.tobytes() for part in data))
+    return StackTrace(shape, popularity, distances, identity=identity)
 
 
 def _zipf(rows: tuple[int, ...], alpha: float) -> list[Cells]:
@@ -74,7 +147,7 @@ def _open_file(config: FileTraceConfig, shape: Shape) -> FileTrace:
     )
 
 
-def _identity(config: SyntheticTraceConfig, shape: Shape, *data: bytes) -> str:
+def _identity(config: Frozen, shape: Shape, *data: bytes) -> str:
     """SHA-256 of all that determines the ids (never the number of threads)."""
     facts = {
         "version": _VERSION,

@@ -23,8 +23,18 @@ from simulator.errors import TraceError
 from simulator.traces import kernels
 from simulator.traces.base import Ids, MiniBatch
 from simulator.traces.cells import Cells
+from simulator.traces.sessions import number_session_lookups
 
-__all__ = ["Keys", "Scatter", "Shape", "SyntheticTrace", "per_table", "pooling_cumulative"]
+__all__ = [
+    "Drift",
+    "Keys",
+    "Scatter",
+    "Session",
+    "Shape",
+    "SyntheticTrace",
+    "per_table",
+    "pooling_cumulative",
+]
 
 _MAX_ROWS = 2**32 - 1
 _MAX_BAG = 2**kernels.SAMPLE_SHIFT - 1
@@ -61,7 +71,7 @@ class Shape:
 class Keys:
     """Independent 64-bit keys out of one seed, by table and purpose."""
 
-    CELL, PLACE, COIN, SCATTER, POOLING, PHASE, SESSION = range(7)
+    CELL, PLACE, COIN, SCATTER, POOLING, PHASE, SESSION, STACK = range(8)
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -162,7 +172,10 @@ class SyntheticTrace:
         self._scatter = [Scatter(shape.rows[t], keys.draw(t, Keys.SCATTER, 4)) for t in tables]
         self._phase = [keys.draw(t, Keys.PHASE)[0] for t in tables]
         self._pooling_key = [keys.draw(t, Keys.POOLING)[0] for t in tables]
-        self._session_key = keys.draw(_SHARED, Keys.SESSION, 2)
+        self._session_keys = [
+            np.concatenate([keys.draw(_SHARED, Keys.SESSION), keys.draw(t, Keys.SESSION, 2)])
+            for t in tables
+        ]
         self._bags = [
             None if pooling == "fixed" else pooling_cumulative(pooling, mean)
             for mean in shape.lookups
@@ -211,12 +224,28 @@ class SyntheticTrace:
         sample0 = index * shape.batch_size
         offsets = self._offsets(table, sample0)
         ids = np.empty(int(offsets[-1]), np.int64)
-        streams = (ids, offsets, sample0, self._streams[table], self._shared, cells.arrays)
         if self._session is None:
-            kernels.draw_ranks(*streams)
+            kernels.number_lookups(ids, offsets, sample0)
         else:
-            raise NotImplementedError
+            self._number_session(table, ids, offsets, sample0)
+        kernels.draw_ranks(ids, self._streams[table], self._shared, cells.arrays)
         return self._to_rows(table, ids, index), offsets
+
+    def _number_session(self, table: int, out: Ids, offsets: Ids, sample0: int) -> None:
+        session, bag = self._session, self._bags[table]
+        assert session is not None
+        number_session_lookups(
+            out,
+            offsets,
+            sample0,
+            (session.repeat, 1.0 / session.length, session.concurrent),
+            self._session_keys[table],
+            (
+                self._shape.lookups[table],
+                self._pooling_key[table],
+                np.zeros(0) if bag is None else bag,
+            ),
+        )
 
     def _offsets(self, table: int, sample0: int) -> Ids:
         size, bag = self._shape.batch_size, self._bags[table]

@@ -1,0 +1,134 @@
+"""The `stack` generator at any table size: popularity and LRU curve of a real data set.
+
+A sequence arranged at the size of the data set (`simulator.traces.arrange`) is scaled up by
+interleaving copies of it: the table is cut into `copies` parts, lookups visit the parts in turn
+(rotated at random in each round), and every part runs through the sequence, from a phase of its
+own, round and round. Both curves, taken over shares of the table, stay those of the sequence:
+lookup q is a closed form of q, so any mini-batch can be drawn without those before it.
+
+Approximated: after one lap (as many lookups a row as the data set has) ids come again in the same
+order. Ignored: relations between tables, variable pooling. A table no larger than the data set is
+one copy, scaled down if smaller, and starts at its beginning, with its cold misses.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from simulator._compiled import compiled
+from simulator.errors import TraceError
+from simulator.traces.arrange import Target, arrange, calibrated, interleaved_hits
+from simulator.traces.base import Ids, MiniBatch
+from simulator.traces.curves import Distances, Popularity
+from simulator.traces.kernels import GOLDEN, Word, mix64
+from simulator.traces.reuse import lru_hits
+from simulator.traces.synthetic import Keys, Scatter, Shape, per_table
+
+__all__ = ["StackTrace"]
+
+
+class StackTrace:
+    """Lookups with a given popularity and LRU curve; a `Trace`."""
+
+    def __init__(
+        self, shape: Shape, popularity: Popularity, distances: Distances, *, identity: str
+    ) -> None:
+        self._shape, self._identity = shape, identity
+        keys = Keys(shape.seed)
+        calibration = int(keys.draw(2**31, Keys.STACK)[0]) >> 1
+        self._copies = [-(-rows // popularity.ids) for rows in shape.rows]
+        self._errors = []
+        self._sequences = []
+        for table, (rows, copies) in enumerate(zip(shape.rows, self._copies, strict=True)):
+            target = _target(popularity, distances, -(-rows // copies))
+            sequence, histogram, error = _calibrated(target, calibration, copies > 1)
+            if copies == 1:  # with copies the phases differ; alone, each table is arranged anew
+                sequence = arrange(target, histogram, int(keys.draw(table, Keys.STACK)[0]) >> 1)
+            self._sequences.append(sequence)
+            self._errors.append(error)
+        tables = range(len(shape.rows))
+        self._phase = [keys.draw(t, Keys.PHASE)[0] for t in tables]
+        self._scatter = [Scatter(shape.rows[t], keys.draw(t, Keys.SCATTER, 4)) for t in tables]
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Rows of each table."""
+        return self._shape.rows
+
+    @property
+    def batches(self) -> int | None:
+        """No end."""
+        return None
+
+    @property
+    def has_time_order(self) -> bool:
+        """Order in time is modelled."""
+        return True
+
+    @property
+    def lru_errors(self) -> tuple[float, ...]:
+        """By table: largest difference of the LRU hit rate (per lookup) from the data set's, at
+        caches of 2, 4, 6, 8 and 10 % of the rows, as calibrated."""
+        return tuple(self._errors)
+
+    def minibatch(self, index: int) -> MiniBatch:
+        """Mini-batch number `index`; `TraceError` below 0."""
+        if index < 0:
+            raise TraceError(f"mini-batch {index} is asked for; they count from 0")
+        shape = self._shape
+        ids = per_table(lambda t: self._table(t, index), len(shape.rows), shape.threads)
+        offsets = [np.arange(shape.batch_size + 1, dtype=np.int64) * n for n in shape.lookups]
+        return MiniBatch(index, tuple(ids), tuple(offsets))
+
+    def hottest(self, table: int, count: int) -> Ids:
+        """The `count` most frequent rows, hottest first."""
+        return self._scatter[table](np.arange(min(count, self.rows[table]), dtype=np.int64))
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the configuration, both curves, the shape and the seed."""
+        return self._identity
+
+    def _table(self, table: int, index: int) -> Ids:
+        lookups = self._shape.lookups[table] * self._shape.batch_size
+        ids = np.empty(lookups, np.int64)
+        _interleave(
+            ids,
+            index * lookups,
+            self._sequences[table],
+            self._copies[table],
+            self._shape.rows[table],
+            self._phase[table],
+        )
+        return self._scatter[table](ids)
+
+
+@lru_cache(maxsize=32)
+def _target(popularity: Popularity, distances: Distances, ids: int) -> Target:
+    return Target.of(popularity, distances, ids)
+
+
+@lru_cache(maxsize=8)
+def _calibrated(target: Target, key: int, interleaved: bool) -> tuple[Ids, Ids, float]:
+    hits = interleaved_hits if interleaved else lambda s: lru_hits(s).astype(np.float64)
+    return calibrated(target, key, hits)
+
+
+@compiled
+def _interleave(
+    out: Ids, first: int, sequence: Ids, copies: int, rows: int, phase_key: Word
+) -> None:
+    """Fill `out` with the popularity ranks (0 the hottest) of lookups first, first + 1, ..."""
+    length = len(sequence)
+    for i in range(len(out)):
+        turn = (first + i) // copies
+        part, place = 0, turn
+        if copies > 1:
+            rotation = mix64(phase_key + np.uint64(turn) * GOLDEN) >> np.uint64(32)
+            part = ((first + i) + int(rotation)) % copies
+            phase = mix64(phase_key ^ mix64(np.uint64(part) + GOLDEN)) >> np.uint64(20)
+            place = turn + int(phase % np.uint64(length))
+        rank = sequence[place % length] * copies + part
+        # the last copies - 1 ranks may lie past the table: their lookups go to the next rank up
+        out[i] = rank if rank < rows else rank - copies
