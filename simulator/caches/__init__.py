@@ -1,0 +1,33 @@
+"""Cache replay: which rows hit, are fetched and are evicted. Exact, compiled, without time."""
+
+from simulator.caches.base import BatchPlan, PoolPlan, Window
+from simulator.caches.planning import build_planners, plan_batches, pool_rows, window_need
+from simulator.caches.policy import (
+    BatchUse,
+    Policy,
+    PolicySetup,
+    Pool,
+    policy_class,
+    policy_names,
+)
+from simulator.caches.scratchpad import PoolPlanner
+from simulator.caches.static_split import SplitBatch, StaticSplit
+
+__all__ = [
+    "BatchPlan",
+    "BatchUse",
+    "Policy",
+    "PolicySetup",
+    "Pool",
+    "PoolPlan",
+    "PoolPlanner",
+    "SplitBatch",
+    "StaticSplit",
+    "Window",
+    "build_planners",
+    "plan_batches",
+    "policy_class",
+    "policy_names",
+    "pool_rows",
+    "window_need",
+]

@@ -48,10 +48,22 @@ class PoolPlan:
     """Missed rows that were never resident before."""
     resident_rows: int
     """Rows in the pool after the plan."""
+    held_misses: int | None = None
+    """Missed rows that the same cache would have kept, had its window been (0, 0).
+
+    Found by planning such a cache beside this one; None where that was not asked for.
+    """
 
     @property
     def unique_hits(self) -> int:
         return len(self.rows) - len(self.missed_rows)
+
+    @property
+    def capacity_misses(self) -> int | None:
+        """Missed rows that were neither cold nor held; None where held misses are unknown."""
+        if self.held_misses is None:
+            return None
+        return len(self.missed_rows) - self.cold_misses - self.held_misses
 
 
 @dataclass(frozen=True, slots=True)

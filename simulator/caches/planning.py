@@ -1,0 +1,149 @@
+"""Plans a stream of mini-batches over all pools: look-ahead, threads, and what a window needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.caches.base import BatchPlan, PoolPlan, Window
+from simulator.caches.hitmap import DenseHitMap, HashHitMap, HitMap
+from simulator.caches.scratchpad import DENSE_ROWS, PoolPlanner, WindowTracker
+from simulator.errors import UsageError
+from simulator.traces.base import MiniBatch
+
+__all__ = ["build_planners", "plan_batches", "pool_ids", "pool_rows", "window_need"]
+
+Int64s = npt.NDArray[np.int64]
+
+DENSE_BUDGET_BYTES = 2 << 30
+"""All dense Hit-Maps of a run together; tables beyond it are hashed. A quarter of 8 GiB."""
+
+
+def pool_rows(rows: Sequence[int], scope: str) -> tuple[int, ...]:
+    """Rows of each pool: one a table (`table`), or all tables in one (`global`)."""
+    if scope == "table":
+        return tuple(rows)
+    if scope == "global":
+        return (sum(rows),)
+    raise UsageError(f"no cache scope {scope!r}; known: table, global")
+
+
+def build_planners(
+    policy: str,
+    rows: Sequence[int],
+    capacities: Sequence[int],
+    window: Window,
+    *,
+    scope: str = "table",
+    seed: int = 0,
+    hottest: Sequence[Int64s] | None = None,
+    preload: Sequence[Int64s] | None = None,
+    hit_map: str = "auto",
+) -> tuple[PoolPlanner, ...]:
+    """One planner a pool. `rows`: of each table; `capacities`, `hottest`, `preload`: of each pool.
+
+    In a `global` pool, rows are numbered table offset + row. Hit-Maps are dense while their words
+    fit `DENSE_BUDGET_BYTES` together, hashed beyond that.
+    """
+    sizes = pool_rows(rows, scope)
+    if len(capacities) != len(sizes):
+        raise UsageError(f"{len(capacities)} capacities for {len(sizes)} pools")
+    if hit_map == "auto" and 8 * sum(sizes) > DENSE_BUDGET_BYTES:
+        hit_map = "hash"
+    tables = [tuple(range(len(rows)))] if scope == "global" else [(t,) for t in range(len(rows))]
+    bases = tuple(int(base) for base in np.cumsum([0, *rows[:-1]]))
+    return tuple(
+        PoolPlanner(
+            policy,
+            size,
+            capacities[p],
+            window,
+            seed=_pool_seed(seed, p),
+            hottest=None if hottest is None else hottest[p],
+            preload=None if preload is None else preload[p],
+            hit_map=hit_map,
+            tables=tables[p],
+            bases=bases if scope == "global" else (0,),
+        )
+        for p, size in enumerate(sizes)
+    )
+
+
+def _pool_seed(seed: int, pool: int) -> int:
+    return int(np.random.SeedSequence([seed, pool]).generate_state(1, np.uint64)[0])
+
+
+def pool_ids(batch: MiniBatch, tables: Sequence[int], bases: Sequence[int]) -> Int64s:
+    """The lookups of a pool, table by table, numbered within the pool; int64, shape (lookups,)."""
+    if len(tables) == 1 and bases[0] == 0:
+        return batch.ids[tables[0]]
+    return np.concatenate([batch.ids[t] + base for t, base in zip(tables, bases, strict=True)])
+
+
+def plan_batches(
+    minibatches: Iterable[MiniBatch],
+    planners: Sequence[PoolPlanner],
+    window: Window,
+    *,
+    threads: int | None = None,
+) -> Iterator[BatchPlan]:
+    """Plan mini-batches in order; reads `window.future` of them ahead and no more.
+
+    Pools are planned side by side on `threads` (default: the cores there are); the plans do not
+    depend on how many. Policies with `needs_future` (belady) read all of `minibatches` first and
+    keep their ids (8 bytes a lookup), so give them a finite iterable: exactly the run's batches.
+    Planners carry state: a second call goes on where the first one stopped.
+    """
+    if any(planner.window != window for planner in planners):
+        raise UsageError("planners were made for another window")
+    workers = min(threads or os.cpu_count() or 1, len(planners))
+    executor = ThreadPoolExecutor(workers) if workers > 1 else nullcontext()
+    with executor as pool:
+        run = map if pool is None else pool.map
+        waiting: list[int] = []
+        for batch in minibatches:
+            full = len(waiting) == window.future
+            waiting.append(batch.index)
+            plans = tuple(run(partial(_step, batch=batch, plan=full), planners))
+            if full:
+                yield BatchPlan(waiting.pop(0), tuple(p for p in plans if p is not None))
+        for index in waiting:
+            yield BatchPlan(index, tuple(run(PoolPlanner.plan, planners)))
+
+
+def _step(planner: PoolPlanner, batch: MiniBatch, plan: bool) -> PoolPlan | None:
+    """Load `batch`, then plan the oldest waiting one where the look-ahead is complete."""
+    planner.load(pool_ids(batch, planner.tables, planner.bases))
+    return planner.plan() if plan else None
+
+
+def window_need(
+    minibatches: Iterable[MiniBatch],
+    rows: Sequence[int],
+    window: Window,
+    *,
+    scope: str = "table",
+) -> tuple[int, ...]:
+    """The smallest capacity of each pool that can hold its window throughout; exact.
+
+    The largest number of distinct rows that `window.batches` consecutive mini-batches look up.
+    `rows`: of each table. Reads `minibatches` once, in order; state: a word a row.
+    """
+    sizes = pool_rows(rows, scope)
+    dense = 8 * sum(sizes) <= DENSE_BUDGET_BYTES and max(sizes) <= DENSE_ROWS
+    maps: list[HitMap] = [DenseHitMap(n) if dense else HashHitMap(n) for n in sizes]
+    trackers = [WindowTracker(n, window, m) for n, m in zip(sizes, maps, strict=True)]
+    bases = [int(base) for base in np.cumsum([0, *rows[:-1]])]
+    need = [0] * len(sizes)
+    for batch in minibatches:
+        for p, tracker in enumerate(trackers):
+            ids = pool_ids(batch, range(len(rows)), bases) if scope == "global" else batch.ids[p]
+            tracker.load(ids)
+            need[p] = max(need[p], tracker.distinct)
+    return tuple(need)

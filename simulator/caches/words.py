@@ -1,0 +1,158 @@
+"""The state word of a row: everything that planning touches together, in one int64.
+
+    bits 0..29   slot + 1 (0: not resident)
+    bit  30      PINNED: the key stays even where its row is evicted (static hot rows)
+    bit  31      MISSING: the row will miss when its newest loaded batch is planned
+    bits 32..62  stamp of the newest loaded batch that looks the row up
+
+Stamps: 0 never seen, 1 resident before the first batch (or known from earlier), batch number
+*n* of the pool is `FIRST_STAMP + n`. A row is held while batch *i* is planned exactly when its
+stamp is at least that of batch *i* - past: batches up to *i* + future are loaded by then, so the
+stamp says whether any batch of the window uses the row, and no mask needs to be swept.
+
+Kernels take plain arrays and return counts; they release the GIL.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator._compiled import compiled
+
+__all__ = [
+    "FIRST_STAMP",
+    "MAX_CAPACITY",
+    "MISS",
+    "MISSING",
+    "PENDING",
+    "PINNED",
+    "PRELOADED",
+    "SLOT",
+    "load",
+    "mark_resident",
+    "place",
+    "resolve",
+]
+
+SLOT = (1 << 30) - 1
+PINNED = 1 << 30
+MISSING = 1 << 31
+PRELOADED = 1
+FIRST_STAMP = 2
+MAX_CAPACITY = SLOT - 1
+
+MISS = -2
+"""Known at load: the row is in no slot and no batch before fetches it."""
+PENDING = -1
+"""Known at load: a batch that is loaded but not yet planned will fetch the row."""
+
+Int64s = npt.NDArray[np.int64]
+
+
+@compiled
+def load(
+    words: Int64s,
+    ids: Int64s,
+    stamp: int,
+    first_pending: int,
+    unique: Int64s,
+    known: Int64s,
+    alive: Int64s,
+    counts: Int64s,
+) -> int:
+    """Dedupe one batch of keys and stamp them; return the number of unique keys.
+
+    `unique[:n]`: keys in order of first occurrence; `known[:n]`: their slot, `PENDING` or `MISS`.
+    `counts`: [unique misses, lookups that miss, keys never seen]. `alive[a]`: keys whose newest
+    stamp is `stamp - len(alive) + 1 + a` (`alive[0]` collects all older ones and means nothing).
+    A key outside of `words` ends the work: -1 - its position is returned.
+    """
+    rows = len(words)
+    outside = stamp - len(alive) + 1
+    n = 0
+    misses = 0
+    missing_lookups = 0
+    never = 0
+    for k in range(len(ids)):
+        key = ids[k]
+        if key < 0 or key >= rows:
+            return -1 - k
+        word = words[key]
+        seen = word >> 32
+        slot = word & SLOT
+        if seen != stamp:
+            miss = slot == 0 and seen < first_pending
+            unique[n] = key
+            known[n] = slot - 1 if slot != 0 else (MISS if miss else PENDING)
+            n += 1
+            misses += miss
+            never += (word & ~PINNED) == 0
+            alive[max(seen - outside, 0)] -= 1
+        else:
+            miss = (word & MISSING) != 0
+        missing_lookups += miss
+        words[key] = (word & (SLOT | PINNED)) | (miss << 31) | (stamp << 32)
+    alive[len(alive) - 1] = n
+    counts[0] = misses
+    counts[1] = missing_lookups
+    counts[2] = never
+    return n
+
+
+@compiled
+def resolve(words: Int64s, unique: Int64s, known: Int64s, missed: Int64s) -> int:
+    """Turn `known` into slots where they are known by now; list the positions that miss.
+
+    `missed` has room for one more than the misses: the place where the next would go.
+    """
+    m = 0
+    for k in range(len(unique)):
+        slot = known[k]
+        if slot == PENDING:
+            known[k] = (words[unique[k]] & SLOT) - 1
+        missed[m] = k
+        m += slot == MISS
+    return m
+
+
+@compiled
+def place(
+    words: Int64s,
+    slot_key: npt.NDArray[np.int32],
+    unique: Int64s,
+    slots: Int64s,
+    missed: Int64s,
+    first_free: int,
+    missed_keys: Int64s,
+    missed_slots: Int64s,
+    victim_slots: Int64s,
+    victim_keys: Int64s,
+    victim_dirty: npt.NDArray[np.bool_],
+) -> None:
+    """Empty the victims' slots, then give every missed key a slot: free ones first."""
+    for v in range(len(victim_slots)):
+        key = slot_key[victim_slots[v]]
+        word = words[key]
+        victim_keys[v] = key
+        victim_dirty[v] = (word >> 32) >= FIRST_STAMP
+        words[key] = word & ~SLOT
+    free = len(missed) - len(victim_slots)
+    for m in range(len(missed)):
+        position = missed[m]
+        key = unique[position]
+        slot = first_free + m if m < free else victim_slots[m - free]
+        slot_key[slot] = key
+        words[key] = (words[key] & ~SLOT) | (slot + 1)
+        slots[position] = slot
+        missed_keys[m] = key
+        missed_slots[m] = slot
+
+
+@compiled
+def mark_resident(words: Int64s, slot_key: npt.NDArray[np.int32], keys: Int64s) -> None:
+    """Put `keys` (distinct, none resident) into slots 0, 1, ... before the first batch."""
+    for slot in range(len(keys)):
+        key = keys[slot]
+        slot_key[slot] = key
+        words[key] = (words[key] & PINNED) | (slot + 1) | (PRELOADED << 32)
