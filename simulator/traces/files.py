@@ -1,9 +1,18 @@
 """Trace files by name and format: open one, read one table of it, whole or as a stream.
 
-| format  | file name                    | tables                                             |
-|---------|------------------------------|----------------------------------------------------|
-| npy     | `.npy`                       | one, 1-D integers                                  |
-| npz     | `.npz`                       | an array each, optional `<name>_offsets`           |
+| format  | file name            | tables                                                     |
+|---------|----------------------|------------------------------------------------------------|
+| npy     | .npy                 | one: 1-D integers                                          |
+| npz     | .npz                 | an array each, `<name>_offsets` beside it where jagged     |
+| parquet | .parquet             | an integer column each; a list column where jagged         |
+| csv     | .csv                 | a column of decimal ids each, header line or not           |
+| tsv     | .tsv                 | the same, tab-separated                                    |
+| criteo  | .txt, .criteo        | 26 columns of hexadecimal categories, hashed to `sizes`    |
+| meta    | .pt, .pt.gz          | Meta's dlrm_datasets: indices, offsets, lengths            |
+| oracle  | .oracleGeneral, .bin | one: libCacheSim's 24-byte records                         |
+
+Which memory reading takes: `npy` and `oracle` are memory-mapped and the others streamed; only
+`meta` files (one batch each) are unpacked in memory.
 """
 
 from __future__ import annotations
@@ -15,12 +24,29 @@ import numpy as np
 
 from simulator.errors import TraceError
 from simulator.traces.base import Ids
+from simulator.traces.meta_files import MetaSource
 from simulator.traces.numpy_files import NpySource, NpzSource
+from simulator.traces.oracle_files import OracleSource
 from simulator.traces.pieces import Source, checked, integers
+from simulator.traces.text_files import CriteoSource, TextSource
 
-__all__ = ["detect_format", "open_source", "read_ids", "stream_ids"]
+__all__ = ["FORMATS", "detect_format", "open_source", "read_ids", "stream_ids"]
 
-_SUFFIXES = {".npy": "npy", ".npz": "npz"}
+FORMATS = ("npy", "npz", "parquet", "csv", "tsv", "criteo", "meta", "oracle")
+
+_SUFFIXES = {
+    ".npy": "npy",
+    ".npz": "npz",
+    ".parquet": "parquet",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".txt": "criteo",
+    ".criteo": "criteo",
+    ".pt": "meta",
+    ".pt.gz": "meta",
+    ".oraclegeneral": "oracle",
+    ".bin": "oracle",
+}
 
 
 def detect_format(path: Path) -> str:
@@ -29,25 +55,54 @@ def detect_format(path: Path) -> str:
         if path.name.lower().endswith(suffix):
             return name
     raise TraceError(
-        f"{path}: the name tells no trace format; give one, or one of {', '.join(_SUFFIXES)}"
+        f"{path}: the name tells no trace format; name one of {', '.join(FORMATS)}, or use one "
+        f"of the endings {', '.join(_SUFFIXES)}"
     )
 
 
-def open_source(path: str | Path, *, format: str = "auto", columns: tuple[str, ...] = ()) -> Source:
+def open_source(
+    path: str | Path,
+    *,
+    format: str = "auto",
+    columns: tuple[str, ...] = (),
+    sizes: tuple[int, ...] | None = None,
+) -> Source:
     """Open a trace file; `columns` picks tables by name, in that order (all if empty).
 
-    Raises `TraceError` where the file cannot be read, is no such format or lacks a column.
+    `sizes`: rows of each table, to which `criteo` hashes. Raises `TraceError` where the file
+    cannot be read, is no such format or lacks a column.
     """
     path = Path(path)
     name = detect_format(path) if format == "auto" else format
+    if name not in FORMATS:
+        raise TraceError(f"{path}: unknown trace format {name!r}; known: {', '.join(FORMATS)}")
     try:
-        if name == "npy":
-            return NpySource(path)
-        if name == "npz":
-            return NpzSource(path, columns)
+        source = _open(path, name, columns, sizes)
     except OSError as error:
         raise TraceError(f"{path}: cannot be read: {error.strerror or error}") from None
-    raise TraceError(f"{path}: unknown trace format {name!r}")
+    if columns and source.tables != columns:
+        raise TraceError(
+            f"{path}: no table {', '.join(columns)}; {name} has {', '.join(source.tables)}"
+        )
+    return source
+
+
+def _open(path: Path, name: str, columns: tuple[str, ...], sizes: tuple[int, ...] | None) -> Source:
+    if name == "npy":
+        return NpySource(path)
+    if name == "npz":
+        return NpzSource(path, columns)
+    if name == "oracle":
+        return OracleSource(path)
+    if name == "meta":
+        return MetaSource(path, columns)
+    if name == "criteo":
+        return CriteoSource(path, columns, sizes)
+    if name == "parquet":
+        from simulator.traces.parquet_files import ParquetSource  # pyarrow is slow to import
+
+        return ParquetSource(path, columns)
+    return TextSource(path, columns, "\t" if name == "tsv" else ",")
 
 
 def read_ids(path: str | Path, *, column: str | None = None, format: str = "auto") -> Ids:

@@ -136,7 +136,9 @@ def _zipf(rows: tuple[int, ...], alpha: float) -> list[Cells]:
 
 
 def _open_file(config: FileTraceConfig, shape: Shape) -> FileTrace:
-    source = open_source(config.path, format=config.format, columns=config.columns)
+    source = open_source(
+        config.path, format=config.format, columns=config.columns, sizes=shape.rows
+    )
     return FileTrace(
         Path(config.path),
         load(source),

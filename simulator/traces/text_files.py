@@ -1,0 +1,152 @@
+"""CSV and TSV, a categorical column a table; and Criteo's layout (label, 13 numbers, 26 words).
+
+Plain CSV/TSV holds decimal ids, with or without a header line; they are ids as they stand. Criteo
+categories are hexadecimal words (an empty field is a category of its own); they are hashed to
+the stated table sizes with SplitMix64's finaliser, so different categories may share a row (the
+usual hashing trick: with n categories in r rows about n**2 / 2 r pairs do).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from simulator.errors import TraceError
+from simulator.traces.base import Ids
+from simulator.traces.pieces import Piece
+
+__all__ = ["CRITEO_COLUMNS", "CriteoSource", "TextSource", "hash_category"]
+
+CRITEO_COLUMNS = tuple(f"C{i}" for i in range(1, 27))
+_CRITEO_FIRST = 14  # after the label and 13 numbers
+_LINES = 1 << 15
+_MASK = 2**64 - 1
+
+
+class TextSource:
+    """Lines of decimal ids."""
+
+    def __init__(self, path: Path, columns: tuple[str, ...] = (), delimiter: str = ",") -> None:
+        self.path, self._delimiter = path, delimiter
+        lines = _lines(path, delimiter)
+        _, first = next(lines, (0, []))
+        if not first:
+            raise TraceError(f"{path}: holds no ids")
+        self._header = not all(_is_number(field) for field in first)
+        names = first if self._header else [f"C{i + 1}" for i in range(len(first))]
+        if len(set(names)) != len(names):
+            raise TraceError(f"{path}: line 1: two columns have one name")
+        missing = [name for name in columns if name not in names]
+        if missing:
+            raise TraceError(f"{path}: no column {', '.join(missing)}; it has {', '.join(names)}")
+        self._width = len(names)
+        self.tables = columns or tuple(names)
+        self._places = [names.index(name) for name in self.tables]
+
+    def pieces(self) -> Iterator[Piece]:
+        """The tables take turns, some ten thousand lines each."""
+        lines = _lines(self.path, self._delimiter)
+        if self._header:
+            next(lines, None)
+        block: list[list[int]] = [[] for _ in self._places]
+        for number, fields in lines:
+            if len(fields) != self._width:
+                raise TraceError(
+                    f"{self.path}: line {number}: {len(fields)} fields, expected {self._width}"
+                )
+            for column, place in zip(block, self._places, strict=True):
+                column.append(self._id(fields[place], number))
+            if len(block[0]) == _LINES:
+                yield from _flush(block)
+        yield from _flush(block)
+
+    def columns(self) -> None:
+        """Text cannot be mapped."""
+
+    def _id(self, field: str, line: int) -> int:
+        if not _is_number(field) or len(field) > 18:
+            raise TraceError(f"{self.path}: line {line}: {field!r} is not an id (an integer)")
+        return int(field)
+
+
+class CriteoSource:
+    """Criteo's tab-separated click logs; `sizes`: rows of each table that is read."""
+
+    def __init__(
+        self, path: Path, columns: tuple[str, ...] = (), sizes: tuple[int, ...] | None = None
+    ) -> None:
+        self.path, self.tables = path, columns or CRITEO_COLUMNS
+        unknown = [name for name in self.tables if name not in CRITEO_COLUMNS]
+        if unknown:
+            raise TraceError(f"{path}: no column {', '.join(unknown)}; Criteo's are C1 .. C26")
+        if sizes is None or len(sizes) != len(self.tables):
+            raise TraceError(
+                f"{path}: categories are hashed to stated table sizes: {len(self.tables)} tables "
+                f"need as many sizes, {len(sizes or ())} are given"
+            )
+        self._sizes = sizes
+        self._places = [_CRITEO_FIRST + CRITEO_COLUMNS.index(name) for name in self.tables]
+        with path.open("rb"):
+            pass
+
+    def pieces(self) -> Iterator[Piece]:
+        """The tables take turns, some ten thousand lines each."""
+        block: list[list[int]] = [[] for _ in self._places]
+        for number, fields in _lines(self.path, "\t"):
+            if len(fields) != _CRITEO_FIRST + 26:
+                raise TraceError(
+                    f"{self.path}: line {number}: {len(fields)} fields, Criteo's layout has 40"
+                )
+            for column, place, rows in zip(block, self._places, self._sizes, strict=True):
+                column.append(self._hash(fields[place], rows, number))
+            if len(block[0]) == _LINES:
+                yield from _flush(block)
+        yield from _flush(block)
+
+    def columns(self) -> None:
+        """Text cannot be mapped."""
+
+    def _hash(self, field: str, rows: int, line: int) -> int:
+        try:
+            return hash_category(field, rows)
+        except ValueError:
+            raise TraceError(
+                f"{self.path}: line {line}: {field!r} is not a hexadecimal category"
+            ) from None
+
+
+def hash_category(word: str, rows: int) -> int:
+    """The row of a hexadecimal category (empty: missing) in a table of `rows` rows."""
+    if word and not all(c in "0123456789abcdefABCDEF" for c in word):
+        raise ValueError(word)
+    x = (int(word, 16) + 1 if word else 0) & _MASK
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
+    return (x ^ (x >> 31)) % rows
+
+
+def _is_number(field: str) -> bool:
+    digits = field[1:] if field.startswith("-") else field
+    return digits.isascii() and digits.isdigit()
+
+
+def _flush(block: list[list[int]]) -> Iterator[Piece]:
+    for table, column in enumerate(block):
+        ids: Ids = np.array(column, np.int64)
+        column.clear()
+        yield Piece(table, ids)
+
+
+def _lines(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """(line number, fields) of each line that is not empty."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            for fields in reader:
+                if fields:
+                    yield reader.line_num, [field.strip() for field in fields]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise TraceError(f"{path}: cannot be read as text: {error}") from None
