@@ -2,10 +2,10 @@
 
 Three modes. `serial`: a mini-batch is done before the next one starts. `lockstep`: in cycle *c*
 stage *s* works on mini-batch *c - s*; a barrier ends the cycle. `async`: stage *s* of mini-batch
-*i* starts as soon as three things are done: its previous stage of *i*; itself of *i* - 1; and its
-next stage of *i* - 2 (each stage fills one output buffer while the other one is emptied). The
-last rule is what lockstep implies, without the barrier: it bounds how far stages run apart, so
-that the same window keeps both modes correct.
+*i* starts as soon as these are done: its previous stage of *i*, itself of *i* - 1, and every later
+stage *t* of mini-batch *i - (t - s) - 1*. Those are what lockstep has done by then, without its
+barrier: they bound how far stages run apart (each has one output buffer that fills while the
+other is emptied), and with them the same hold window keeps both modes correct.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ class _Run:
         if self.mode == "serial":
             before = [(batch, stage - 1)] if stage else [(batch - 1, last)]
         elif self.mode == "async":
-            before = [(batch, stage - 1), (batch - 1, stage), (batch - 2, stage + 1)]
+            later = [(batch - (t - stage) - 1, t) for t in range(stage + 1, last + 1)]
+            before = [(batch, stage - 1), (batch - 1, stage), *later]
         else:  # every stage of the cycle before
             cycle = batch + stage - 1
             before = [(cycle - other, other) for other in range(self.stages)]

@@ -6,6 +6,7 @@ window share one replay, on however many machines they are timed.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.caches import (
-    BatchPlan,
+    PoolPlan,
     StaticSplit,
     Window,
     build_planners,
@@ -27,7 +28,7 @@ from simulator.errors import CapacityError
 from simulator.systems.base import BatchCounts, ReplayKind
 from simulator.traces.base import MiniBatch, Trace
 
-__all__ = ["Replay", "ReplayRequest", "Stream", "replay_all", "slots_of"]
+__all__ = ["Replay", "ReplayRequest", "Stream", "counts_of", "replay_all", "slots_of"]
 
 Int64s = npt.NDArray[np.int64]
 _NO_WINDOW = Window(0, 0)
@@ -196,7 +197,16 @@ def _planned(
         preload=_profile(trace, request) if request.prefill == "hot" else None,
     )
     for plan in plan_batches(batches, planners, request.window, threads=threads):
-        yield _counts(trace, request, plan)
+        counts = counts_of(plan.index, plan.pools)
+        if request.rows:
+            counts = dataclasses.replace(
+                counts,
+                missed_rows=_pooled(trace, request, [p.missed_rows for p in plan.pools]),
+                victim_rows=_pooled(
+                    trace, request, [p.victim_rows[p.victim_dirty] for p in plan.pools]
+                ),
+            )
+        yield counts
 
 
 def _profile(trace: Trace, request: ReplayRequest) -> list[Int64s]:
@@ -212,26 +222,22 @@ def _profile(trace: Trace, request: ReplayRequest) -> list[Int64s]:
     return [np.concatenate(ranked)[order]]
 
 
-def _counts(trace: Trace, request: ReplayRequest, plan: BatchPlan) -> BatchCounts:
-    pools = plan.pools
-    missed = [pool.missed_rows for pool in pools]
-    victims = [pool.victim_rows[pool.victim_dirty] for pool in pools]
+def counts_of(index: int, pools: Sequence[PoolPlan]) -> BatchCounts:
+    """The plans of all pools of mini-batch `index`, summed."""
     return BatchCounts(
-        index=plan.index,
+        index=index,
         lookups=sum(pool.lookups for pool in pools),
         unique_rows=sum(len(pool.rows) for pool in pools),
         lookup_hits=sum(pool.lookup_hits for pool in pools),
         unique_hits=sum(pool.unique_hits for pool in pools),
-        misses=sum(map(len, missed)),
+        misses=sum(len(pool.missed_rows) for pool in pools),
         victims=sum(len(pool.victim_rows) for pool in pools),
-        write_backs=sum(map(len, victims)),
+        write_backs=sum(int(pool.victim_dirty.sum()) for pool in pools),
         cold_misses=sum(pool.cold_misses for pool in pools),
-        missed_rows=_joined_pools(trace, request, missed) if request.rows else None,
-        victim_rows=_joined_pools(trace, request, victims) if request.rows else None,
     )
 
 
-def _joined_pools(trace: Trace, request: ReplayRequest, parts: Sequence[Int64s]) -> Int64s:
+def _pooled(trace: Trace, request: ReplayRequest, parts: Sequence[Int64s]) -> Int64s:
     return parts[0] if request.scope == "global" else _joined(trace, parts)
 
 
