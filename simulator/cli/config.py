@@ -36,8 +36,8 @@ class Schema(StrEnum):
 @app.command()
 def check(experiment: File, overrides: Overrides = None) -> None:
     """Check an experiment and all points of its sweep; report every mistake at once."""
-    from simulator.engine import load_experiment
     from simulator.config.expand import expand
+    from simulator.engine import load_experiment
 
     points = expand(load_experiment(experiment, overrides or ()))
     typer.echo(f"{experiment}: no mistakes, {_count(len(points), 'point')} to simulate")
@@ -53,8 +53,8 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show an experiment after `--set`, with its defaults; or what each point resolves to."""
-    from simulator.engine import load_experiment
     from simulator.config.expand import expand
+    from simulator.engine import load_experiment
 
     loaded = load_experiment(experiment, overrides or ())
     data = (

@@ -66,10 +66,8 @@ def _show(
     screen = console()
     screen.print(result)
     timed = loaded.run.batches
-    screen.print(
-        f"{len(result)} points, {timed} timed mini-batches each, simulated in {wall_s:.1f} s.",
-        highlight=False,
-    )
+    spent = f"{len(result)} points, {timed} timed mini-batches each, simulated in {wall_s:.1f} s"
+    typer.echo(spent, err=True)
     typer.echo("Files:")
     for file in files:
         typer.echo(f"  {file}")

@@ -104,8 +104,8 @@ _TIME = (
         "speedup_over_hybrid",
         "float",
         "1",
-        "Iteration time of `hybrid` at otherwise equal settings (model, trace, profile, and "
-        "platform where hybrid ran there) over this one; null where hybrid was not run.",
+        "Iteration time of `hybrid` with the same swept values over this one; of several the one "
+        "on the same platform and operator profile; null where hybrid was not simulated.",
     ),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["tables"]
 
 _NARROW = 110
-_WHO = (
-    ("platform", "platform"),
-    ("model", "model"),
-    ("operators", "operators"),
-    ("policy", "policy"),
-)
-"""Columns that stand in the title while they are the same in all rows."""
+_SHARED = {"platform": "platform", "model": "model", "operators": "operator profile"}
+"""Columns that stand in the title while each system has one value of them."""
 _ONLY_BUSY = ("cpu_cores", "gpu")
 """Devices whose share of time says more than their bytes."""
 
@@ -32,14 +28,15 @@ Row = Mapping[str, Any]
 def tables(result: Result, width: int) -> Iterator[Table]:
     """The metrics of `result`, then the bandwidths of the devices, for `width` columns."""
     rows = result.metrics()
-    yield _metrics(result.name, rows)
+    yield _metrics(result.name, rows, narrow=width < _NARROW)
     yield _devices(rows, narrow=width < _NARROW)
 
 
-def _metrics(name: str, rows: Sequence[Row]) -> Table:
+def _metrics(name: str, rows: Sequence[Row], narrow: bool) -> Table:
     table = _table(f"{name}: {_same(rows)}")
-    _identity(table, rows)
-    for title in ("iteration\ntime, ms", "samples/s", "speed-up\nover hybrid", "lookup\nhit rate"):
+    who = _Who(rows, narrow)
+    who.add_columns(table)
+    for title in ("iteration\ntime, ms", "samples/s", "speed-up\nvs hybrid", "lookup\nhit rate"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("bottleneck", no_wrap=True)
     titles = {device.name: device.title for device in DEVICES}
@@ -48,7 +45,7 @@ def _metrics(name: str, rows: Sequence[Row]) -> Table:
         mark = " *" if row["cache_grown"] else ""
         grown = grown or bool(mark)
         table.add_row(
-            *_who(row, rows, mark),
+            *who.cells(row, mark),
             _number(row["iteration_time_us"], 1e-3),
             _count(row["throughput_samples_per_s"]),
             _number(row["speedup_over_hybrid"], 1, "x"),
@@ -62,14 +59,15 @@ def _metrics(name: str, rows: Sequence[Row]) -> Table:
 
 def _devices(rows: Sequence[Row], narrow: bool) -> Table:
     used = [d for d in DEVICES if any(row[f"{d.name}_utilization"] for row in rows)]
-    table = _table("Achieved bandwidth in GB/s and its share of peak; cores and GPU: share of time")
-    _identity(table, rows)
+    table = _table("Achieved bandwidth, GB/s, and its share of peak; cores and GPU: share of time")
+    who = _Who(rows, narrow)
+    who.add_columns(table)
     for device in used:
         title = device.title.replace(" ", "\n") if narrow else device.title
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         cells = [_bandwidth(row, device, "\n" if narrow else "  ") for device in used]
-        table.add_row(*_who(row, rows, ""), *cells)
+        table.add_row(*who.cells(row), *cells)
     return table
 
 
@@ -80,44 +78,69 @@ def _table(title: str) -> Table:
         title_style="bold",
         caption_justify="left",
         box=SIMPLE_HEAD,
-        padding=(0, 1),
+        padding=(0, 1, 0, 0),
         pad_edge=False,
     )
 
 
 def _same(rows: Sequence[Row]) -> str:
-    """What all rows have in common; the operator profile is always named."""
+    """Platform, model and operator profile, with the systems that have others."""
     parts = []
-    for key, title in _WHO[:3]:
-        values = list(dict.fromkeys(row[key] for row in rows))
-        if len(values) == 1:
-            parts.append(f"{title if key != 'operators' else 'operator profile'} {values[0]}")
-        elif key == "operators":
-            parts.append(f"operator profiles {', '.join(map(str, values))}")
+    for key, title in _SHARED.items():
+        if key in _varying(rows):
+            continue
+        usual = Counter(row[key] for row in rows).most_common(1)[0][0]
+        others = {_label(row): row[key] for row in rows if row[key] != usual}
+        but = "".join(f", {label} {value}" for label, value in others.items())
+        parts.append(f"{title} {usual}" + (f" ({but[2:]})" if but else ""))
     return ", ".join(parts)
 
 
 def _varying(rows: Sequence[Row]) -> list[str]:
-    keys = [key for key, _ in _WHO if len({row[key] for row in rows if row[key]}) > 1]
-    return keys + (["sweep"] if any(_swept(row) for row in rows) else [])
+    """What has to stand in a column because one system is there with several values of it."""
+    keys = []
+    for key in (*_SHARED, "policy"):
+        pairs = {(_label(row), row[key]) for row in rows}
+        if len(pairs) > len({label for label, _ in pairs}):
+            keys.append(key)
+    return keys
 
 
-def _swept(row: Row) -> str:
-    """The swept values, without the trace's: that is a column of its own."""
-    values = (row["sweep"] or "").split(", ")
-    shown = [v for v in values if not v.startswith(("trace", "platform=", "model=", "operators="))]
-    return "\n".join(shown)
+def _label(row: Row) -> str:
+    return str(row["label"] or row["system"] or "-")
 
 
-def _identity(table: Table, rows: Sequence[Row]) -> None:
-    for title in ("system", "locality", *_varying(rows)):
-        table.add_column(title, overflow="fold")
+class _Who:
+    """The cells that say which point a row is about."""
 
+    def __init__(self, rows: Sequence[Row], narrow: bool) -> None:
+        self._narrow = narrow
+        self._keys = _varying(rows)
+        self._has_sweep = any(self._swept(row) for row in rows)
 
-def _who(row: Row, rows: Sequence[Row], mark: str) -> list[str]:
-    name = (row["label"] or row["system"] or "-") + mark
-    more = [_swept(row) if key == "sweep" else row[key] or "-" for key in _varying(rows)]
-    return [name, row["locality"] or "-", *more]
+    def add_columns(self, table: Table) -> None:
+        titles = ["system", "locality", *self._keys]
+        if self._has_sweep and not self._narrow:
+            titles.append("swept")
+        for title in titles:
+            table.add_column(title, no_wrap=True)
+
+    def cells(self, row: Row, mark: str = "") -> list[str]:
+        """Where columns are few, swept values stand below the system's name."""
+        label, swept = _label(row) + mark, self._swept(row)
+        cells = [row["locality"] or "-", *(row[key] or "-" for key in self._keys)]
+        if not self._has_sweep:
+            return [label, *cells]
+        if self._narrow:
+            return ["\n ".join([label, *swept]), *cells]
+        return [label, *cells, "\n".join(swept)]
+
+    def _swept(self, row: Row) -> list[str]:
+        """The swept values that no other column shows, by the last part of their path."""
+        values = (row["sweep"] or "").split(", ")
+        elsewhere = ("trace", "cache.policy=", *(f"{key}=" for key in _SHARED))
+        kept = [value for value in values if value and not value.startswith(elsewhere)]
+        return [f"{v.partition('=')[0].rsplit('.', 1)[-1]}={v.partition('=')[2]}" for v in kept]
 
 
 def _bandwidth(row: Row, device: Device, between: str) -> str:
@@ -136,6 +159,8 @@ def _number(value: float | None, factor: float, unit: str = "") -> str:
     """Three digits that count: 123, 12.3, 1.23."""
     if value is None:
         return "-"
+    if value == 0:
+        return f"0{unit}"
     value *= factor
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
     return f"{value:.{digits}f}{unit}"
