@@ -5,8 +5,8 @@ All of one table, from its ids in order. Exact unless said otherwise. The Zipf e
 the fitted and the measured share by rank, from 0 (perfect) to 1.
 
 Whether the order in time is real: the LRU hit rate of the trace, and of a seeded shuffle of the
-same ids, at some cache sizes. A shuffle of independent draws changes nothing beyond chance, so a
-difference below `ORDER_THRESHOLD` (1 point) everywhere means that there is no order to speak of.
+same ids, at every cache size. A shuffle of independent draws changes nothing beyond chance, so a
+difference below `ORDER_THRESHOLD` (1 point) at every size means that there is no order to speak of.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ __all__ = ["FRACTIONS", "ORDER_THRESHOLD", "TableReport", "describe_ids", "fit_z
 FRACTIONS = (0.001, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.2, 0.5)
 """Cache sizes and hot sets that reports speak of, as shares of the distinct ids."""
 ORDER_THRESHOLD = 0.01
-"""Least difference of LRU hit rates (per lookup) that counts as order in time. A convention."""
+"""Least difference of LRU hit rates (per lookup) that counts as order in time, by convention.
+For short traces 3 / sqrt(lookups) counts instead where larger: six deviations of pure chance."""
 
 _CURVE_POINTS = 120
 
@@ -93,7 +94,9 @@ def describe_ids(ids: Ids, table: str = "", *, seed: int = 0) -> TableReport:
         median_stack_distance=int(np.searchsorted(hits, reuses / lookups / 2)) if reuses else 0,
         zipf_alpha=alpha,
         zipf_ks_distance=_ks_distance(popular, alpha),
-        has_time_order=bool(np.abs(hits - shuffled).max() >= ORDER_THRESHOLD),
+        has_time_order=bool(
+            np.abs(hits - shuffled).max() >= max(ORDER_THRESHOLD, 3.0 / np.sqrt(lookups))
+        ),
         popularity_curve=[(int(n), float(popular[n])) for n in points],
         reuse_distance_curve=[(int(n), float(hits[n])) for n in points],
         miss_ratio_curve=[(int(n), float(1.0 - hits[n])) for n in points],

@@ -1,0 +1,327 @@
+"""`scratchpipe trace`: generate, describe, convert and validate traces of embedding lookups."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from simulator.errors import TraceError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from simulator.traces.analysis import TableReport
+    from simulator.traces.base import Trace
+    from simulator.traces.pieces import Piece, Source
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Generate, describe, convert and validate traces.")
+
+_FORMATS = "npy, npz, parquet, csv, tsv, criteo, meta or oracle; left out, by the file's name"
+File = Annotated[Path, typer.Argument(help="A trace file.", show_default=False)]
+Target = Annotated[Path, typer.Argument(help="The file to write.", show_default=False)]
+Columns = Annotated[
+    list[str] | None, typer.Option("--column", help="A table of the file (may be repeated).")
+]
+Format = Annotated[str, typer.Option("--format", help=f"Format of the file: {_FORMATS}.")]
+To = Annotated[str, typer.Option("--to", help="Format to write; left out, by the file's name.")]
+Sizes = Annotated[
+    str, typer.Option("--sizes", help="Rows to hash Criteo categories to: N or N,N,...")
+]
+Flatten = Annotated[bool, typer.Option("--flatten", help="Keep the ids, drop the bags.")]
+RowBytes = Annotated[int, typer.Option("--row-bytes", min=1, help="Object size in oracle records.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of all random numbers.")]
+
+
+@app.command()
+def generate(
+    target: Target,
+    kind: Annotated[str, typer.Option(help="Kind of trace, as in an experiment.")] = "",
+    alpha: Annotated[float | None, typer.Option(help="Zipf exponent.")] = None,
+    locality: Annotated[str, typer.Option(help="random, low, medium or high.")] = "",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE of the trace's configuration (may be repeated)."),
+    ] = None,
+    tables: Annotated[int, typer.Option(min=1)] = 1,
+    rows: Annotated[int, typer.Option(min=1, help="Rows of each table.")] = 1_000_000,
+    lookups: Annotated[int, typer.Option(min=1, help="Mean lookups a table and sample.")] = 20,
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples of a mini-batch.")] = 2048,
+    batches: Annotated[int, typer.Option(min=1, help="Mini-batches to write.")] = 10,
+    seed: Seed = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Tables drawn at a time.")] = 1,
+    to: To = "auto",
+    row_bytes: RowBytes = 1,
+    flatten: Flatten = False,
+    as_json: AsJson = False,
+) -> None:
+    """Draw mini-batches and write them to a file."""
+    from simulator.config.trace import with_key
+    from simulator.traces.open import open_trace
+    from simulator.traces.writing import spooled, write_columns
+
+    given: dict[str, Any] = {"kind": kind} if kind else {}
+    if alpha is not None:
+        given = with_key(given, "alpha", alpha)
+    if locality:
+        given = with_key(given, "locality", locality)
+    for key, value in map(_setting, settings or []):
+        given = with_key(given, key, value)
+    if "alpha" in given and "kind" not in given:
+        given["kind"] = "zipf"
+    config = _config(given)
+    trace = open_trace(
+        config,
+        rows=(rows,) * tables,
+        lookups=(lookups,) * tables,
+        batch_size=batch_size,
+        seed=seed,
+        threads=threads,
+    )
+    count = min(batches, trace.batches or batches)
+    names = [f"t{t}" for t in range(tables)]
+    jagged = getattr(config, "pooling", "fixed") != "fixed"
+    with spooled(_generated(trace, count, jagged), names, target) as columns:
+        write_columns(
+            target, _written_format(target, to), columns, row_bytes=row_bytes, flatten=flatten
+        )
+        total = sum(len(c.ids) for c in columns)
+    facts = {"file": str(target), "tables": tables, "mini_batches": count, "lookups": total}
+    _say(
+        {**facts, "fingerprint": trace.fingerprint()},
+        f"wrote {total:,} lookups of {tables} table(s), {count} mini-batches, to {target}",
+        as_json,
+    )
+
+
+@app.command()
+def describe(
+    file: File,
+    column: Columns = None,
+    format: Format = "auto",
+    sizes: Sizes = "",
+    plot: Annotated[Path | None, typer.Option(help="Draw a picture: .png, .svg, .pdf.")] = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Say what locality a trace has; warn where it has no order in time."""
+    from simulator.traces.analysis import describe_ids
+    from simulator.traces.pieces import checked, load
+
+    source = _opened(file, format, column, sizes)
+    columns = load(source)
+    if source.columns() is not None:
+        for _ in checked(source):  # mapped files have not been looked at yet
+            pass
+    reports = [describe_ids(c.ids.astype("int64", copy=False), c.name, seed=seed) for c in columns]
+    if plot is not None:
+        from simulator.traces.picture import plot_reports
+
+        plot_reports(reports, plot, file.name)
+    _warn_of_order(file, reports)
+    if as_json:
+        _print_json({"file": str(file), "tables": [r.as_dict() for r in reports]})
+    else:
+        _print_reports(reports)
+
+
+@app.command()
+def convert(
+    file: File,
+    target: Target,
+    column: Columns = None,
+    format: Format = "auto",
+    to: To = "auto",
+    sizes: Sizes = "",
+    row_bytes: RowBytes = 1,
+    flatten: Flatten = False,
+    as_json: AsJson = False,
+) -> None:
+    """Rewrite a trace in another format, checking every id on the way."""
+    from simulator.traces.pieces import checked
+    from simulator.traces.writing import spooled, write_columns
+
+    written = _written_format(target, to)
+    source = _opened(file, format, column, sizes)
+    with spooled(checked(source), source.tables, target) as columns:
+        write_columns(target, written, columns, row_bytes=row_bytes, flatten=flatten)
+        total = sum(len(c.ids) for c in columns)
+    facts = {"file": str(target), "format": written, "tables": len(columns), "lookups": total}
+    _say(facts, f"wrote {total:,} lookups of {len(columns)} table(s) to {target}", as_json)
+
+
+@app.command()
+def validate(
+    file: File,
+    column: Columns = None,
+    format: Format = "auto",
+    sizes: Sizes = "",
+    rows: Annotated[
+        str, typer.Option("--rows", help="Rows that the tables have: N or N,N,...")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Check every id of a trace; name the first bad record."""
+    from simulator.traces.pieces import checked
+
+    source = _opened(file, format, column, sizes)
+    limits = _numbers(rows, len(source.tables), "--rows")
+    counts, highest = [0] * len(source.tables), [-1] * len(source.tables)
+    for piece in checked(source, limits):
+        counts[piece.table] += len(piece.ids)
+        if len(piece.ids):
+            highest[piece.table] = max(highest[piece.table], int(piece.ids.max()))
+    tables = [
+        {"table": name, "lookups": count, "max_id": high}
+        for name, count, high in zip(source.tables, counts, highest, strict=True)
+    ]
+    _say(
+        {"file": str(file), "valid": True, "tables": tables},
+        f"{file}: {sum(counts):,} lookups in {len(tables)} table(s), all good",
+        as_json,
+    )
+
+
+def _generated(trace: Trace, batches: int, jagged: bool) -> Iterator[Piece]:
+    import numpy as np
+
+    from simulator.traces.pieces import Piece
+
+    for index in range(batches):
+        batch = trace.minibatch(index)
+        for table, (ids, offsets) in enumerate(zip(batch.ids, batch.offsets, strict=True)):
+            yield Piece(table, ids, np.diff(offsets) if jagged else None)
+
+
+def _config(given: dict[str, Any]) -> Any:
+    from pydantic import TypeAdapter, ValidationError
+
+    from simulator.config.trace import TraceConfig
+
+    try:
+        return TypeAdapter(TraceConfig).validate_python(given)
+    except ValidationError as error:
+        problems = [
+            f"trace.{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" if e["loc"] else e["msg"]
+            for e in error.errors()
+        ]
+        raise UsageError("\n".join(problems)) from None
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f"--set {text}: expected KEY=VALUE")
+    try:
+        return key.removeprefix("trace."), YAML(typ="safe", pure=True).load(value)
+    except YAMLError:
+        raise UsageError(f"--set {text}: {value!r} is not a YAML value") from None
+
+
+def _opened(file: Path, format: str, columns: list[str] | None, sizes: str) -> Source:
+    from simulator.traces.files import FORMATS, detect_format, open_source
+    from simulator.traces.text_files import CRITEO_COLUMNS
+
+    name = detect_format(file) if format == "auto" else format
+    if name not in FORMATS:
+        raise UsageError(f"--format {format}: expected one of {', '.join(FORMATS)}")
+    chosen = tuple(columns or ())
+    count = len(chosen or CRITEO_COLUMNS)
+    return open_source(file, format=name, columns=chosen, sizes=_numbers(sizes, count, "--sizes"))
+
+
+def _written_format(target: Path, to: str) -> str:
+    from simulator.traces.files import detect_format
+    from simulator.traces.writing import WRITABLE
+
+    try:
+        name = detect_format(target) if to == "auto" else to
+    except TraceError as error:
+        raise UsageError(str(error)) from None
+    if name not in WRITABLE:
+        raise UsageError(f"{target}: {name} files are not written; use {', '.join(WRITABLE)}")
+    return name
+
+
+def _numbers(text: str, count: int, option: str) -> tuple[int, ...] | None:
+    """`count` numbers of at least 1 out of "N" or "N,N,..."; None where nothing is given."""
+    if not text:
+        return None
+    try:
+        numbers = tuple(int(part.replace("_", "")) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{option} {text}: expected N or N,N,...") from None
+    if len(numbers) == 1:
+        numbers *= count
+    if len(numbers) != count or min(numbers) < 1:
+        raise UsageError(f"{option} {text}: expected {count} numbers from 1, or one for all")
+    return numbers
+
+
+def _warn_of_order(file: Path, reports: list[TableReport]) -> None:
+    without = [r.table for r in reports if not r.has_time_order]
+    if without:
+        typer.secho(
+            f"WARNING: {file}: NO ORDER IN TIME in {', '.join(without)}: an LRU cache does as well "
+            "on a shuffle of these ids. Hit rates of policies that live on recency mean nothing "
+            "here; popularity still does.",
+            err=True,
+            bold=True,
+        )
+
+
+def _print_reports(reports: list[TableReport]) -> None:
+    from rich.table import Table
+
+    from simulator.cli.terminal import console
+
+    terminal = console()
+    facts = Table(title="Tables")
+    for name in (
+        "table", "lookups", "distinct ids", "distinct / lookups", "Zipf alpha (fit)",
+        "fit error (KS)", "median reuse distance", "order in time",
+    ):  # fmt: skip
+        facts.add_column(name, justify="left" if name == "table" else "right")
+    for r in reports:
+        facts.add_row(
+            r.table,
+            f"{r.lookups:,}",
+            f"{r.unique_ids:,}",
+            f"{100 * r.unique_share:.2f} %",
+            f"{r.zipf_alpha:.2f}",
+            f"{r.zipf_ks_distance:.3f}",
+            f"{r.median_stack_distance:,}",
+            "yes" if r.has_time_order else "NO",
+        )
+    terminal.print(facts)
+    for title, rates in (
+        ("Share of lookups on the hottest x % of distinct ids", "hot_share"),
+        ("LRU hits / lookups, cache of x % of distinct ids", "lru_hit_rate"),
+        ("The same for a shuffle of the ids", "shuffled_lru_hit_rate"),
+    ):
+        table = Table("table", title=title)
+        for fraction in getattr(reports[0], rates):
+            table.add_column(f"{100 * float(fraction):g} %", justify="right")
+        for r in reports:
+            table.add_row(r.table, *(f"{100 * v:.1f} %" for v in getattr(r, rates).values()))
+        terminal.print(table)
+
+
+def _say(facts: dict[str, Any], sentence: str, as_json: bool) -> None:
+    if as_json:
+        _print_json(facts)
+    else:
+        typer.echo(sentence)
+
+
+def _print_json(value: Any) -> None:
+    import json
+
+    typer.echo(json.dumps(value, indent=2))
