@@ -1,0 +1,110 @@
+"""The floors of the house: a room imports only from rooms below it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import simulator
+
+ROOT = Path(simulator.__file__).parent
+
+FLOORS = (
+    ("cli",),
+    ("report", "figures"),
+    ("sweep",),
+    ("engine",),
+    ("systems",),
+    ("caches", "hardware"),
+    ("memory",),
+    ("traces",),
+    ("results",),
+    ("config",),
+    ("invariants", "errors", "units", "_compiled"),
+)
+LEVEL = {room: number for number, floor in enumerate(FLOORS) for room in floor}
+
+
+def _room(module: str) -> str | None:
+    parts = module.split(".")
+    return parts[1] if parts[0] == "simulator" and len(parts) > 1 else None
+
+
+def _imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def _edges() -> set[tuple[str, str, str]]:
+    edges = set()
+    for path in ROOT.rglob("*.py"):
+        relative = path.relative_to(ROOT)
+        if relative.parts == ("__init__.py",) or relative.parts == ("__main__.py",):
+            continue
+        room = relative.parts[0].removesuffix(".py")
+        for module in _imports(path):
+            target = _room(module)
+            if target is not None and target in LEVEL and target != room:
+                edges.add((room, target, str(relative)))
+    return edges
+
+
+def test_every_module_belongs_to_a_room() -> None:
+    rooms = {p.relative_to(ROOT).parts[0].removesuffix(".py") for p in ROOT.rglob("*.py")}
+    assert rooms - {"__init__", "__main__"} <= set(LEVEL)
+
+
+def test_rooms_import_only_from_below() -> None:
+    wrong = sorted(
+        f"{file}: {room} imports {target}"
+        for room, target, file in _edges()
+        if LEVEL[target] <= LEVEL[room] and not _allowed(room, target)
+    )
+    assert not wrong, "\n".join(wrong)
+
+
+def _allowed(room: str, target: str) -> bool:
+    """The ground floor's modules may use each other."""
+    return LEVEL[room] == LEVEL[target] == len(FLOORS) - 1
+
+
+def test_no_circle_between_modules() -> None:
+    paths = {_name(path): path for path in ROOT.rglob("*.py")}
+    graph = {name: _top_level_imports(path, set(paths)) for name, path in paths.items()}
+    done: set[str] = set()
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, " -> ".join((*trail, module))
+        if module in done:
+            return
+        for target in graph.get(module, set()) - {module}:
+            visit(target, (*trail, module))
+        done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+def _name(path: Path) -> str:
+    parts = ("simulator", *path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts).removesuffix(".__init__")
+
+
+def _top_level_imports(path: Path, modules: set[str]) -> set[str]:
+    """Modules that must be loaded before this one; `from package import submodule` is the
+    submodule."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in modules else node.module)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & modules
