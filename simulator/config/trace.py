@@ -36,7 +36,7 @@ LOCALITY_ALPHA: dict[str, float] = {"random": 0.0, "low": 0.37, "medium": 0.8, "
 """Zipf exponents of the four locality classes. They are fits, not published numbers: the study
 draws from access counts of real data sets that are not public in that form. Random is uniform.
 Low gives the hottest 2 % of 10 M rows 8.5 % of the lookups, High 83 % ("above 80 %" is said of
-Criteo), and Medium stands between (44 %); see docs of each class in `configs/traces/`."""
+Criteo), and Medium stands between (44 %)."""
 
 Exponent = Annotated[float, Field(ge=0.0, le=10.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
