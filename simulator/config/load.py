@@ -66,7 +66,7 @@ def _build(document: Document, overrides: Iterable[str], origin: Origin, stem: s
     problems += _sweep_problems(data, marks)
     problems += check(data, origin)
     if problems:
-        raise ConfigError(*_one_for_each_key(problems))
+        raise ConfigError(*sorted(_one_for_each_key(problems), key=_reading_order))
     loaded: Experiment = experiment.with_origin(origin)
     return loaded
 
@@ -77,6 +77,14 @@ def _one_for_each_key(problems: Iterable[Problem]) -> list[Problem]:
     for problem in problems:
         first.setdefault((problem.where, problem.key or problem.message), problem)
     return list(first.values())
+
+
+def _reading_order(problem: Problem) -> tuple[str, int, int]:
+    """By file, line and column; `--set` first."""
+    file, *numbers = problem.where.rsplit(":", 2)
+    if len(numbers) == 2 and all(number.isdecimal() for number in numbers):
+        return file, int(numbers[0]), int(numbers[1])
+    return problem.where, 0, 0
 
 
 def _assignments(overrides: Iterable[str]) -> tuple[list[Assignment], list[Problem]]:

@@ -36,7 +36,7 @@ def _metrics(name: str, rows: Sequence[Row], narrow: bool) -> Table:
     table = _table(f"{name}: {_same(rows)}")
     who = _Who(rows, narrow)
     who.add_columns(table)
-    for title in ("iteration\ntime, ms", "samples/s", "speed-up\nvs hybrid", "lookup\nhit rate"):
+    for title in ("iteration\ntime, ms", "samples/s", "speed-up\nvs hybrid", "lookup\nhits"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("bottleneck", no_wrap=True)
     titles = {device.name: device.title for device in DEVICES}
@@ -119,21 +119,19 @@ class _Who:
         self._has_sweep = any(self._swept(row) for row in rows)
 
     def add_columns(self, table: Table) -> None:
-        titles = ["system", "locality", *self._keys]
-        if self._has_sweep and not self._narrow:
-            titles.append("swept")
+        titles = ["system", "locality"]
+        if not self._narrow:
+            titles += self._keys + (["swept"] if self._has_sweep else [])
         for title in titles:
             table.add_column(title, no_wrap=True)
 
     def cells(self, row: Row, mark: str = "") -> list[str]:
-        """Where columns are few, swept values stand below the system's name."""
-        label, swept = _label(row) + mark, self._swept(row)
-        cells = [row["locality"] or "-", *(row[key] or "-" for key in self._keys)]
-        if not self._has_sweep:
-            return [label, *cells]
+        """Where columns are few, what varies stands below the system's name."""
+        label, locality = _label(row) + mark, row["locality"] or "-"
+        more, swept = [row[key] or "-" for key in self._keys], self._swept(row)
         if self._narrow:
-            return ["\n ".join([label, *swept]), *cells]
-        return [label, *cells, "\n".join(swept)]
+            return ["\n ".join([label, *(m for m in more if m != "-"), *swept]), locality]
+        return [label, locality, *more, *(["\n".join(swept)] if self._has_sweep else [])]
 
     def _swept(self, row: Row) -> list[str]:
         """The swept values that no other column shows, by the last part of their path."""

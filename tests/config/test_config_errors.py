@@ -1,0 +1,278 @@
+"""A user's mistakes: all at once, each at its place, with what is allowed, in plain words."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from simulator.config.experiment import Names
+from simulator.config.load import load_experiment
+from simulator.config.reader import read_text
+from simulator.config.writer import to_yaml
+from simulator.errors import ConfigError
+
+NAMES = Names(
+    systems=("hybrid", "static_cache", "straw_man", "scratchpipe", "gpu_only"),
+    policies=("lru", "lfu", "fifo", "random"),
+)
+GOOD = """\
+config_version: 1
+platform: v100_p3
+model: default
+trace: {kind: locality, locality: medium}
+systems: [hybrid, {name: scratchpipe, cache: {policy: lfu}}]
+cache: {policy: lru, fraction: 0.1, scope: table, if_too_small: error}
+pipeline: {mode: async, window_past: 3}
+run: {batches: 5, warmup_batches: 2, seed: 0, check: false}
+"""
+JARGON = re.compile(
+    r"pydantic|Input should|valid dictionary|instance of|type=|https?://|tuple|dict"
+)
+
+
+def mistakes(folder: Path, text: str, *overrides: str) -> list[str]:
+    """The problems of an experiment file, without the folder in front."""
+    file = folder / "x.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(file, overrides, NAMES)
+    assert caught.value.exit_code == 2
+    assert not JARGON.search(str(caught.value)), str(caught.value)
+    return [str(problem).replace(f"{folder}/", "") for problem in caught.value.problems]
+
+
+def test_the_good_one_is_good(tmp_path):
+    (tmp_path / "x.yaml").write_text(GOOD)
+    assert load_experiment(tmp_path / "x.yaml", (), NAMES).name == "x"
+
+
+def test_all_mistakes_at_once(tmp_path):
+    text = (
+        GOOD.replace("config_version: 1", "config_version: 7")
+        .replace("v100_p3", "v100")
+        .replace("locality: medium", "locality: mediun")
+        .replace("[hybrid,", "[hybird,")
+        .replace("policy: lfu", "polciy: lfu")
+        .replace("fraction: 0.1", "fraction: 0")
+        .replace("mode: async", "mode: asinc")
+        .replace("batches: 5", "batches: -5")
+        .replace("check: false", "check: false, batches: 3")
+    )
+    told = "\n".join(mistakes(tmp_path, text))
+    for expected in (
+        "x.yaml:1:17: config_version: is 7: not a version that can be read\n    this release reads",
+        'x.yaml:2:11: platform: is "v100": not in the catalogue of platforms\n    did you mean '
+        "'v100_p3'?",
+        'x.yaml:4:35: trace.locality: is "mediun": expected one of random, low, medium, high\n'
+        "    did you mean 'medium'?",
+        "x.yaml:5:11: systems: is \"hybird\": there is no such system\n    did you mean 'hybrid'?",
+        "x.yaml:5:47: cache.polciy: unknown key\n    did you mean 'policy'?",
+        "x.yaml:6:32: cache.fraction: is 0: must be greater than 0",
+        'x.yaml:7:18: pipeline.mode: is "asinc": expected one of async, lockstep\n'
+        "    did you mean 'async'?",
+        "x.yaml:8:16: run.batches: is -5: must be greater than 0",
+        "run.batches: the key is given twice: here and at x.yaml:8:7",
+    ):
+        assert expected in told
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("config_version: 1\n", "", "x.yaml:1:1: config_version: is missing"),
+        ("model: default\n", "", "x.yaml:1:1: model: is missing"),
+        (
+            "model: default",
+            "modle: default",
+            "x.yaml:3:1: modle: unknown key\n    did you mean 'mod",
+        ),
+        ("model: default", "model: 5", "x.yaml:3:8: model: is 5: expected text or a mapping"),
+        ("model: default", "model: [default]", 'x.yaml:3:8: model: is ["default"]: expected text'),
+        ("model: default", "model: ./no.yaml", 'x.yaml:3:8: model: is "./no.yaml": there is no f'),
+        ("model: default", "model: {base: defualt}", 'x.yaml:3:15: model: is "defualt": not in'),
+        ("model: default", "model: {base: 3}", "x.yaml:3:8: model: base is 3: expected the name"),
+        (
+            "model: default",
+            "model: {base: default, rows_per_table: 0}",
+            "x.yaml:3:40: model.rows_per_table: 0: must be greater than 0",
+        ),
+        (
+            "model: default",
+            "model: {base: default, rows_per_table: [1, 2]}",
+            "x.yaml:3:40: model.rows_per_table: lists 2 numbers but there are 8 tables",
+        ),
+        (
+            "model: default",
+            "model: {base: default, top_mlp: [8, 0]}",
+            "x.yaml:3:37: model.top_mlp[1]: is 0: must be greater than 0",
+        ),
+        (
+            "model: default",
+            "model: {base: default, mlp_precision: bf16}",
+            "x.yaml:3:39: model.mlp_precision: is 'bf16': ",
+        ),
+        (
+            "v100_p3",
+            "{base: v100_p3, link: {raw_bandwidth: 16 GB}}",
+            "x.yaml:2:49: platform.link.raw_bandwidth: '16 GB' has the unit",
+        ),
+        (
+            "v100_p3",
+            "{base: v100_p3, cpu: {memory: {capacity: 256}}}",
+            "x.yaml:2:52: platform.cpu.memory.capacity: 256 has no unit",
+        ),
+        (
+            "kind: locality, locality: medium",
+            "kind: zpf",
+            'trace.kind: is "zpf": expected one of uni',
+        ),
+        ("kind: locality, locality: medium", "kind: zipf", "x.yaml:4:8: trace.alpha: is missing"),
+        (
+            "locality: medium",
+            "locality: medium, locallity: 3",
+            "x.yaml:4:43: trace.locallity: unknown key\n    did you mean 'locality'?",
+        ),
+        (
+            "kind: locality, locality: medium",
+            "kind: zipf, alpha: .nan",
+            "x.yaml:4:28: trace.alpha: is .nan: must be a finite number",
+        ),
+        ("seed: 0", "seed: -1", "x.yaml:8:44: run.seed: is -1: must be at least 0"),
+        ("seed: 0", "seed: 1.5", "x.yaml:8:44: run.seed: is 1.5: expected a whole number"),
+        ("seed: 0", "seed: '1'", 'x.yaml:8:44: run.seed: is "1": expected a whole number'),
+        ("seed: 0", "seed: true", "x.yaml:8:44: run.seed: is true: expected a whole number"),
+        ("check: false", "check: no", 'x.yaml:8:54: run.check: is "no": expected true or false'),
+        ("seed: 0", "cpu_threads: 999", "run.cpu_threads: is 999: v100_p3 has 20 cores"),
+        ("fraction: 0.1", "fraction: 1.5", "cache.fraction: is 1.5: must be at most 1"),
+        ("fraction: 0.1", "fraction: .inf", "cache.fraction: is .inf: must be"),
+        ("fraction: 0.1", "fraction: 10%", 'cache.fraction: is "10%": expected a number'),
+        ("[hybrid, {", "[hybrid, 7, {", "x.yaml:5:19: systems[1]: is 7: expected a mapping"),
+        ("[hybrid, {", "[{gpus: 9, name: hybrid}, {", "systems[0].gpus: is 9: v100_p3 has 1"),
+        ("[hybrid, {", "[{nmae: hybrid}, {", "x.yaml:5:12: systems[0].nmae: unknown key"),
+        (
+            "pipeline: {",
+            "pipeline: {window_future: -1, ",
+            "window_future: is -1: must be at least 0",
+        ),
+        ("run: {", "name: a/b\nrun: {", 'x.yaml:8:7: name: is "a/b": has other characters'),
+        ("run: {", "operators: papr\nrun: {", 'operators: is "papr": not in the catalogue'),
+        (
+            "run: {",
+            "sweep: {cache.fraction: 0.1}\nrun: {",
+            "x.yaml:8:9: sweep.cache.fraction: expec",
+        ),
+        (
+            "run: {",
+            "sweep: {cache: {fraction: [1]}}\nrun: {",
+            "write the whole path: `cache.fraction:",
+        ),
+        ("run: {", "sweep: {cache.fraction: []}\nrun: {", "is an empty list"),
+        ("run: {", "sweep: {systems: [hybrid]}\nrun: {", "sweep.systems: cannot be swept"),
+        ("run: {", "sweep: {cahce.policy: [lru]}\nrun: {", "did you mean 'cache'?"),
+        (
+            "run: {",
+            "sweep: {model.dim: [64, 0]}\nrun: {",
+            "x.yaml:8:25: model.dim: is 0: must be gre",
+        ),
+        ("run: {", "sweep: {model.dmi: [64]}\nrun: {", "model.dmi: unknown key"),
+        ("run: {", "sweep: {run.seed.x: [1]}\nrun: {", "run.seed is a single value"),
+        ("run: {", "sweep: 4\nrun: {", "x.yaml:8:8: sweep: is 4: expected a mapping"),
+    ],
+)
+def test_one_mistake(tmp_path, old, new, expected):
+    assert old in GOOD
+    told = mistakes(tmp_path, GOOD.replace(old, new, 1))
+    assert any(expected in one for one in told), told
+
+
+def test_a_mistake_in_a_file_that_is_referred_to_is_placed_there(tmp_path):
+    (tmp_path / "mine.yaml").write_text("base: default\ndim: 0\n")
+    told = mistakes(tmp_path, GOOD.replace("model: default", "model: ./mine.yaml"))
+    assert told == ["mine.yaml:2:6: model.dim: is 0: must be greater than 0"]
+
+
+def test_a_file_that_is_its_own_base_is_told(tmp_path):
+    (tmp_path / "mine.yaml").write_text("base: ./mine.yaml\n")
+    told = mistakes(tmp_path, GOOD.replace("model: default", "model: ./mine.yaml"))
+    assert "has itself as its base" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("model.dmi=64", "--set model.dmi: model.dmi: unknown key\n    did you mean 'dim'?"),
+        ("model.dim=0", "--set model.dim: model.dim: is 0: must be greater than 0"),
+        ("model.dim.x=1", '--set model.dim.x: model.dim: is {"x": 1}: expected a whole number'),
+        ("model.dim", "--set model.dim: is not path=value, such as model.dim=64"),
+        ("=3", "--set =3: is not path=value"),
+        ("a..b=3", "--set a..b=3: is not path=value"),
+        ("model=[1", "--set model: is not valid YAML"),
+        ("model=", "--set model: is empty"),
+        ("platform=h20", '--set platform: platform: is "h20": not in the catalogue'),
+        ("systems=hybird", '--set systems: systems: is "hybird": there is no such system'),
+        ("systems.7.gpus=1", "--set systems.7.gpus: systems[7].gpus: systems is a list"),
+        ("run.batches.x=1", "--set run.batches.x: run.batches.x: run.batches is a single value"),
+        ("cache.policy=lur", '--set cache.policy: cache.policy: is "lur": there is no such policy'),
+        ("trace.alpha=1", "--set trace.alpha: trace.alpha: unknown key"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_placed_there(tmp_path, override, expected):
+    told = mistakes(tmp_path, GOOD, override)
+    assert any(one.startswith(expected) for one in told), told
+
+
+def test_mistakes_in_the_file_and_on_the_command_line_come_together(tmp_path):
+    told = mistakes(tmp_path, GOOD.replace("seed: 0", "seed: -1"), "model.dim=0", "nonsense")
+    assert len(told) == 3
+
+
+def _leaves(data, path=()):
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from _leaves(value, (*path, key))
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            yield from _leaves(value, (*path, index))
+    else:
+        yield path
+
+
+TREE = read_text(GOOD, "x.yaml").data
+KEYS = sorted({p[: n + 1] for p in _leaves(TREE) for n in range(len(p))}, key=str)
+NAMED = [path for path in KEYS if isinstance(path[-1], str)]
+
+
+def _at(tree, path):
+    for part in path:
+        tree = tree[part]
+    return tree
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    path=st.sampled_from(NAMED),
+    mistake=st.sampled_from(["misspelt", "nan", "negative", "list of lists", "null key"]),
+)
+def test_any_single_mutation_is_refused_at_a_place_in_the_file(tmp_path, path, mistake):
+    """Whatever key is spoiled, there is a problem and it says where."""
+    tree = read_text(GOOD, "x.yaml").data
+    around, key = _at(tree, path[:-1]), path[-1]
+    if mistake == "misspelt":
+        spoiled = {f"{k}x" if k == key else k: v for k, v in around.items()}
+        around.clear()
+        around.update(spoiled)
+    else:
+        bad = {"nan": float("nan"), "negative": -3, "list of lists": [[[]]]}
+        around[key] = bad.get(mistake, {"": 1})
+    told = mistakes(tmp_path, to_yaml(tree))
+    assert told
+    assert all(re.match(r"(x\.yaml|/.*\.yaml):\d+:\d+: ", one) for one in told), told
+
+
+def test_the_order_of_problems_does_not_depend_on_hashing(tmp_path):
+    text = GOOD.replace("seed: 0", "seed: -1, sede: 3, zeed: 4").replace("0.1", "0")
+    assert mistakes(tmp_path, text) == mistakes(tmp_path, text)

@@ -1,0 +1,181 @@
+"""From an experiment to its points."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulator.config.experiment import Experiment, PointConfig, canonical_json, config_hash
+from simulator.config.load import load_experiment, parse_experiment
+from simulator.config.reader import read_text
+from simulator.config.writer import to_yaml
+from simulator.errors import ConfigError
+from simulator.sweep.expand import expand
+
+BASE = {
+    "config_version": 1,
+    "platform": "v100_p3",
+    "model": "default",
+    "trace": {"locality": "medium"},
+    "systems": ["hybrid", "scratchpipe"],
+}
+
+
+def points(**changes):
+    return expand(parse_experiment(BASE | changes))
+
+
+def test_the_first_swept_key_changes_slowest_and_systems_fastest():
+    found = points(sweep={"model.dim": [64, 128], "cache.fraction": [0.1, 0.2]})
+    assert [(p.model.dim, p.cache.fraction, p.system.name) for p in found] == [
+        (dim, fraction, system)
+        for dim in (64, 128)
+        for fraction in (0.1, 0.2)
+        for system in ("hybrid", "scratchpipe")
+    ]
+
+
+def test_a_point_says_what_the_sweep_gave_it():
+    found = points(sweep={"model": ["rm1", {"base": "rm2", "dim": 64}], "run.seed": [1, 2]})
+    texts = [p.sweep_text() for p in found if p.system.name == "hybrid"]
+    assert texts == [
+        "model=rm1, run.seed=1",
+        "model=rm1, run.seed=2",
+        "model=rm2*, run.seed=1",
+        "model=rm2*, run.seed=2",
+    ]
+
+
+def test_an_entry_overrides_the_sweep_and_is_not_repeated():
+    systems = ["hybrid", {"name": "gpu_only", "platform": "p3_16xlarge"}]
+    found = points(systems=systems, sweep={"platform": ["v100_p3", "h200"]})
+    assert [(p.system.name, p.platform.name) for p in found] == [
+        ("hybrid", "v100_p3"),
+        ("gpu_only", "p3_16xlarge"),
+        ("hybrid", "h200"),
+    ]
+
+
+def test_the_profile_is_that_of_the_platform_unless_named():
+    assert points()[0].operators.name == points()[0].platform.operators
+    assert points(operators="tuned")[0].operators.name == "tuned"
+    own = points(systems=[{"name": "hybrid", "operators": "stock"}, "scratchpipe"])
+    assert [p.operators.name for p in own] == ["stock", "paper"]
+
+
+def test_the_same_system_twice_under_two_labels():
+    systems = [
+        {"name": "scratchpipe", "label": "narrow", "pipeline": {"window_past": 2}},
+        {"name": "scratchpipe", "label": "wide", "pipeline": {"window_past": 4}},
+    ]
+    found = points(systems=systems)
+    assert [(p.system.label, p.pipeline.window_past) for p in found] == [("narrow", 2), ("wide", 4)]
+
+
+@pytest.mark.parametrize(
+    ("trace", "locality"),
+    [
+        ({"locality": "high"}, "high"),
+        ({"kind": "zipf", "alpha": 0.5}, "zipf-0.5"),
+        ({"kind": "uniform"}, "uniform"),
+        ({"path": "a/b/ids.npy"}, "ids"),
+    ],
+)
+def test_how_results_call_the_trace(trace, locality):
+    assert points(trace=trace)[0].locality == locality
+
+
+def test_keys_tell_points_apart_and_are_the_same_again():
+    found = points(sweep={"model.dim": [64, 128], "run.seed": [0, 1]})
+    assert len({p.key() for p in found}) == len(found) == 8
+    assert [p.key() for p in points(sweep={"model.dim": [64, 128], "run.seed": [0, 1]})] == [
+        p.key() for p in found
+    ]
+
+
+def test_a_key_does_not_depend_on_how_the_point_was_reached():
+    swept = points(systems="hybrid", sweep={"run.seed": [7]})[0]
+    labelled = points(systems=[{"name": "hybrid", "label": "x"}], run={"seed": 7})[0]
+    assert swept.key() == labelled.key()
+    assert config_hash([swept]) != config_hash([labelled])
+
+
+def test_a_point_goes_through_json_and_pickle_unchanged():
+    for point in points(model="mlperf_dlrm", sweep={"run.seed": [0]}):
+        assert PointConfig.model_validate_json(point.model_dump_json()) == point
+        assert pickle.loads(pickle.dumps(point)) == point
+
+
+def test_an_experiment_goes_through_pickle_with_its_points():
+    experiment = parse_experiment(BASE | {"sweep": {"run.seed": [0, 1]}})
+    assert expand(pickle.loads(pickle.dumps(experiment))) == expand(experiment)
+
+
+def test_an_experiment_can_be_built_in_python():
+    experiment = Experiment.model_validate(BASE | {"systems": ("hybrid",)})
+    assert [p.system.name for p in expand(experiment)] == ["hybrid"]
+
+
+def test_what_show_prints_is_an_experiment_again(tmp_path):
+    experiment = parse_experiment(BASE | {"sweep": {"model.dim": [64]}}, ["cache.fraction=0.02"])
+    text = to_yaml(experiment.model_dump(mode="json"))
+    file = tmp_path / "again.yaml"
+    file.write_text(text)
+    assert expand(load_experiment(file)) == expand(experiment)
+
+
+def test_combinations_that_fail_only_together_are_told_by_expand():
+    """Each swept value alone fits; one pair does not."""
+    sweep = {"platform": ["h200", "v100_p3"], "model.mlp_precision": ["fp32", "bf16"]}
+    experiment = parse_experiment(BASE | {"sweep": sweep})
+    with pytest.raises(ConfigError, match="bf16"):
+        expand(experiment)
+
+
+def test_points_do_not_depend_on_the_hash_seed():
+    code = (
+        "import json; from simulator.config.load import parse_experiment;"
+        "from simulator.config.expand import expand;"
+        f"e = parse_experiment(json.loads({json.dumps(json.dumps(BASE))}),"
+        "['sweep.model.dim=[64,128]', 'model.optimizer=adagrad']);"
+        "print([p.key() for p in expand(e)])"
+    )
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert outputs[0] == outputs[1]
+    assert len(outputs[0]) > 256
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(plain)
+@settings(max_examples=50, deadline=None)
+def test_canonical_json_reads_back(data):
+    assert json.loads(canonical_json(data)) == data
+
+
+printable = st.text(st.characters(codec="ascii", categories=["L", "N", "P", "Zs"]), min_size=1)
+
+
+@given(st.dictionaries(printable, printable | st.integers() | st.booleans(), min_size=1))
+@settings(max_examples=50, deadline=None)
+def test_yaml_reads_back(data):
+    assert read_text(to_yaml(data), "f").data == data

@@ -1,0 +1,143 @@
+"""`--set`: the same paths and YAML values as in the file."""
+
+import pytest
+
+from simulator.config.expand import expand
+from simulator.config.load import load_experiment, parse_experiment
+
+BASE = {
+    "config_version": 1,
+    "platform": "v100_p3",
+    "model": "default",
+    "trace": {"kind": "zipf", "alpha": 0.9, "pooling": "poisson"},
+    "systems": ["hybrid", {"name": "scratchpipe", "cache": {"policy": "random"}}],
+    "cache": {"fraction": 0.05},
+}
+
+
+def points(*overrides, **changes):
+    return expand(parse_experiment(BASE | changes, overrides))
+
+
+def first(*overrides, **changes):
+    return points(*overrides, **changes)[0]
+
+
+def test_a_key_of_a_named_model_changes_a_copy_of_it():
+    model = first("model.dim=64").model
+    assert (model.dim, model.tables, model.name) == (64, 8, "default*")
+
+
+def test_a_deep_key_of_a_named_platform_leaves_the_rest():
+    platform = first("platform.cpu.memory.channels=8").platform
+    assert platform.cpu.memory.channels == 8
+    assert platform.cpu.memory.device == first().platform.cpu.memory.device
+
+
+def test_the_whole_platform():
+    assert first("platform=h200").platform.name == "h200"
+
+
+def test_outer_keys_go_in_first_whatever_the_order():
+    for overrides in (("model.dim=64", "model=rm2"), ("model=rm2", "model.dim=64")):
+        model = first(*overrides).model
+        assert (model.name, model.dim, model.tables) == ("rm2*", 64, 40)
+
+
+def test_the_last_of_two_wins():
+    assert first("run.seed=1", "run.seed=2").run.seed == 2
+
+
+def test_the_locality_sets_the_kind_and_drops_its_keys():
+    trace = first("trace.locality=medium").trace
+    assert (trace.kind, trace.locality, trace.pooling) == ("locality", "medium", "poisson")
+    assert not hasattr(trace, "curve")
+
+
+def test_another_kind_with_its_keys_in_any_order():
+    for overrides in (
+        ("trace.kind=drift", "trace.hot_fraction=0.1"),
+        ("trace.hot_fraction=0.1", "trace.kind=drift"),
+    ):
+        trace = first(*overrides, "trace.replaced=0.1", "trace.period_batches=2").trace
+        assert (trace.kind, trace.hot_fraction, trace.alpha) == ("drift", 0.1, 0.9)
+
+
+def test_a_named_trace_takes_a_locality():
+    assert first("trace.locality=high", trace="uniform").locality == "high"
+
+
+def test_a_whole_mapping():
+    assert first("trace={kind: uniform}").trace.kind == "uniform"
+
+
+def test_one_system():
+    assert [p.system.name for p in points("systems=hybrid")] == ["hybrid"]
+
+
+def test_a_list_of_systems():
+    assert [p.system.name for p in points("systems=[straw_man, hybrid]")] == ["straw_man", "hybrid"]
+
+
+def test_a_key_of_one_entry():
+    hybrid, other = points("systems.0.platform=h200", "systems.1.cache.fraction=0.5")
+    assert (hybrid.platform.name, other.platform.name) == ("h200", "v100_p3")
+    assert (hybrid.cache.fraction, other.cache.fraction) == (0.05, 0.5)
+
+
+def test_a_key_of_the_only_system():
+    assert first("systems.0.label=mine", systems="hybrid").system.label == "mine"
+
+
+def test_null_takes_a_value_back():
+    assert first("run.cpu_threads=null", run={"cpu_threads": 3}).run.cpu_threads is None
+
+
+@pytest.mark.parametrize("override", ["cache.fraction=0.3", "sweep.cache.fraction=[0.3]"])
+def test_a_swept_key_loses_its_sweep(override):
+    found = points(override, sweep={"cache.fraction": [0.1, 0.2]})
+    assert [p.cache.fraction for p in found] == [0.3, 0.3]
+
+
+def test_a_key_below_a_swept_one_changes_every_value():
+    found = points("model.dim=64", systems="hybrid", sweep={"model": ["default", "rm2"]})
+    assert [(p.model.name, p.model.dim) for p in found] == [("default*", 64), ("rm2*", 64)]
+
+
+@pytest.mark.parametrize("override", ["trace.kind=uniform", "trace=uniform"])
+def test_another_kind_ends_the_sweep_of_localities(override):
+    changes = {"trace": {"locality": "low"}, "systems": "hybrid"}
+    found = points(override, sweep={"trace.locality": ["low", "high"]}, **changes)
+    assert [p.trace.kind for p in found] == ["uniform"]
+
+
+def test_a_locality_given_ends_its_sweep():
+    found = points("trace.locality=low", systems="hybrid", sweep={"trace.locality": ["high"]})
+    assert [p.locality for p in found] == ["low"]
+
+
+def test_a_sweep_can_be_added():
+    found = points("sweep.model.dim=[64, 128]", systems="hybrid")
+    assert [p.model.dim for p in found] == [64, 128]
+
+
+def test_a_reference_may_stand_in_the_sweep_alone():
+    rest = {key: value for key, value in BASE.items() if key != "platform"}
+    found = expand(parse_experiment(rest | {"sweep": {"platform": ["a100", "h200"]}}))
+    assert [p.platform.name for p in found] == ["a100", "a100", "h200", "h200"]
+
+
+def test_paths_of_traces_are_relative_to_the_file_and_on_the_command_line_to_the_shell(tmp_path):
+    file = tmp_path / "x.yaml"
+    file.write_text(
+        "config_version: 1\nplatform: h200\nmodel: default\n"
+        "trace: {path: ids.npy}\nsystems: hybrid\n"
+    )
+    assert expand(load_experiment(file))[0].trace.path == (tmp_path / "ids.npy").as_posix()
+    assert expand(load_experiment(file, ["trace.path=ids.npy"]))[0].trace.path == "ids.npy"
+
+
+def test_the_argument_is_left_alone():
+    before = str(BASE)
+    points("model.dim=64", "trace.locality=low", "systems.1.cache.policy=lru")
+    assert str(BASE) == before
