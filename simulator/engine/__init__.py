@@ -15,6 +15,7 @@ from simulator.config.experiment import Experiment, Names, PointConfig
 from simulator.config.load import load_experiment as _load
 from simulator.engine.points import simulate_points
 from simulator.results.record import Progress, Result
+from simulator.results.speedup import with_speedups
 from simulator.systems import names as system_names
 
 __all__ = ["known_names", "load_experiment", "simulate", "simulate_points"]
@@ -43,4 +44,4 @@ def simulate(
     trace that cannot be read, `InvariantError` where a check of the simulation itself fails.
     """
     points: tuple[PointConfig, ...] = expand(experiment)
-    return Result(experiment.name, simulate_points(points, progress=progress))
+    return Result(experiment.name, with_speedups(simulate_points(points, progress=progress)))

@@ -3,7 +3,8 @@
 CPU operator. Memory: its bytes at what DRAM sustains for such a stream. Threads: each spends
 `row_time` on a row and waits for lines of 64 B; with `miss_buffers` x `overlap` lines outstanding
 at `memory_latency` each a core moves 64 B x outstanding / latency (Little's law). Stores read the
-line first (read for ownership) unless they are non-temporal. Fresh pages fault on first touch.
+line first (read for ownership) unless they are non-temporal. Fresh pages fault on first touch,
+one fault at a time (the kernel's address-space lock), whatever the number of threads.
 The operator takes the longer of the two.
 
 GPU kernel. `kernel_latency` a kernel, then the longest of: HBM at what it sustains for the
@@ -111,14 +112,15 @@ class Platform:
         thread_ps = work.rows * operator.row_time + sum(
             self._waiting_ps(access, operator) for access in work.accesses
         )
+        faults_ps = self._page_faults_ps(work)
         return Demand(
             name=work.name,
             services={
                 "cpu_dram": dram,
-                "cpu_cores": Service(read_ps=thread_ps / cpu.cores),
+                "cpu_cores": Service(read_ps=(thread_ps + faults_ps) / cpu.cores),
             },
             latency_ps=cpu.thread_start if threads > 1 else 0,
-            minimum_ps=round(thread_ps / threads),
+            minimum_ps=round(thread_ps / threads + faults_ps),
         )
 
     def _waiting_ps(self, access: Access, operator: CpuOperator) -> float:
@@ -134,10 +136,15 @@ class Platform:
             access.hit_share * cpu.last_level_latency
             + (1.0 - access.hit_share) * cpu.memory_latency
         )
-        faults = 0.0
-        if access.write and operator.fresh_output:
-            faults = access.bytes / cpu.page * cpu.page_fault
-        return lines * latency / outstanding + faults
+        return lines * latency / outstanding
+
+    def _page_faults_ps(self, work: CpuWork) -> float:
+        """First touch of every fresh page, one after the other under the address-space lock."""
+        if not work.operator.fresh_output:
+            return 0.0
+        cpu = self.config.cpu
+        fresh = sum(access.bytes for access in work.accesses if access.write)
+        return fresh / cpu.page * cpu.page_fault
 
     @price.register
     def _(self, work: GpuWork) -> Demand:
