@@ -7,6 +7,7 @@ a mapping with `base: REFERENCE` takes that entry and lays its own keys over it.
 from __future__ import annotations
 
 import importlib
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from simulator.config.reader import Document, Mark, Marks, read_yaml
 from simulator.config.trace import with_key
 from simulator.errors import ConfigError, Problem
 
-__all__ = ["KINDS", "adapter", "directory", "load_named", "names", "resolve"]
+__all__ = ["KINDS", "adapter", "directory", "load_named", "names", "portable", "resolve"]
 
 KINDS: dict[str, tuple[str, str]] = {
     "platforms": ("simulator.config.platform", "PlatformConfig"),
@@ -33,10 +34,19 @@ KINDS: dict[str, tuple[str, str]] = {
 
 def directory(kind: str) -> Path:
     """The folder of one kind: `configs/` beside the package, or inside an installed one."""
+    return _root() / kind
+
+
+def portable(path: str) -> str:
+    """A path of a file that belongs to the catalogue, the same on every machine."""
+    home = _root().parent.as_posix() + "/"
+    return path.removeprefix(home)
+
+
+def _root() -> Path:
     package = Path(__file__).resolve().parent.parent
     beside = package.parent / "configs"
-    root = beside if (beside / "platforms").is_dir() else package / "_configs"
-    return root / kind
+    return beside if (beside / "platforms").is_dir() else package / "_configs"
 
 
 def names(kind: str) -> tuple[str, ...]:
@@ -141,7 +151,7 @@ class _Resolver:
             place = document.marks.value((key,))
             value = data.get(key)
             if isinstance(value, str) and value and not place.startswith("--set"):
-                data[key] = (folder / value).as_posix()
+                data[key] = os.path.normpath(folder / value)
         return Document(data, document.marks, document.problems)
 
     def _merged(self, base: Document, overlay: Document) -> Document:

@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from simulator.config.catalogue import portable
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
 from simulator.config.platform import PlatformConfig
@@ -217,9 +218,13 @@ class PointConfig(Frozen):
     def key(self) -> str:
         """SHA-256 (hex) over the canonical JSON of all that determines the outcome.
 
-        What the experiment calls the point (label, swept values) is left out.
+        What the experiment calls the point (label, swept values) is left out, and so is where on
+        this machine the files of the catalogue are.
         """
         data = self.model_dump(mode="json", exclude={"swept": True, "system": {"label"}})
+        for name in ("path", "distances_path"):
+            if name in data["trace"]:
+                data["trace"][name] = portable(data["trace"][name])
         return hashlib.sha256(canonical_json(data).encode()).hexdigest()
 
     def sweep_text(self) -> str:

@@ -63,7 +63,8 @@ class CpuConfig(Frozen):
     last_level_latency: Picoseconds
     """Load-to-use latency of a hit in the last-level cache."""
     page_fault: Picoseconds
-    """First touch of a fresh page: trap, allocation and clearing, in one thread."""
+    """First touch of a fresh page: the part of trap, allocation and clearing that threads of one
+    process do one after the other."""
     page: Bytes
     """Page size of fresh allocations."""
     thread_start: Picoseconds

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.config import catalogue
 from simulator.config.experiment import Experiment, PointConfig, canonical_json, config_hash
 from simulator.config.load import load_experiment, parse_experiment
 from simulator.config.reader import read_text
@@ -179,3 +180,14 @@ printable = st.text(st.characters(codec="ascii", categories=["L", "N", "P", "Zs"
 @settings(max_examples=50, deadline=None)
 def test_yaml_reads_back(data):
     assert read_text(to_yaml(data), "f").data == data
+
+
+def test_a_key_does_not_depend_on_where_the_package_lies(monkeypatch):
+    point = points(trace="flights")[0]
+    assert point.trace.path.endswith("/traces/nycflights13_2013.npz")
+    assert ".." not in point.trace.path
+    here = point.key()
+    monkeypatch.setattr(catalogue, "__file__", "/elsewhere/simulator/config/catalogue.py")
+    moved = "/elsewhere/simulator/traces/nycflights13_2013.npz"
+    there = point.model_copy(update={"trace": point.trace.model_copy(update={"path": moved})})
+    assert there.key() == here
