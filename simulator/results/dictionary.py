@@ -95,7 +95,7 @@ _TIME = (
     ),
     Column("iteration_time_p50_us", "float", "us", "Median of the time between mini-batches."),
     Column(
-        "iteration_time_p99_us", "float", "us", "99th percentile of the time between mini-batches."
+        "iteration_time_p99_us", "float", "us", "Time between mini-batches that 99 % of them keep."
     ),
     Column(
         "throughput_samples_per_s", "float", "samples/s", "Batch size over mean iteration time."
