@@ -105,7 +105,7 @@ def interleaved_hits(sequence: Ids) -> Floats:
     gaps[ends] = order[starts] + total - order[ends]  # around to the first lookup of the id
     by_gap = np.bincount(gaps, minlength=total + 1).astype(np.float64)
     longer = total - np.cumsum(by_gap)  # lookups whose gap exceeds w
-    footprint = np.append(0.0, np.cumsum(longer + by_gap)[1:] / total)
+    footprint = np.append(0.0, np.cumsum((longer + by_gap)[1:]) / total)
     within = np.cumsum(by_gap)
     size = np.arange(ids + 1, dtype=np.float64)
     return np.interp(size, footprint, within)

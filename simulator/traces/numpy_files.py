@@ -56,7 +56,9 @@ class NpySource:
                 f"{path}: truncated: {length} ids need {length * dtype.itemsize} bytes after the "
                 f"header, {size} are there"
             )
-        self._ids: npt.NDArray[Any] = np.memmap(path, dtype, "r", start, (length,))
+        # copy-on-write, so that compiled kernels meet the same type as with arrays in memory
+        mapped = np.memmap(path, dtype, "c", start, (length,))
+        self._ids: npt.NDArray[Any] = mapped.view(np.ndarray)
 
     def pieces(self) -> Iterator[Piece]:
         """In chunks of about a million ids."""

@@ -37,7 +37,7 @@ class OracleSource:
                 f"{path}: truncated: {size} bytes are no whole number of 24-byte records; record "
                 f"{size // RECORD.itemsize} is cut"
             )
-        self._ids = np.memmap(path, RECORD, "r")["object"]
+        self._ids = np.memmap(path, RECORD, "c").view(np.ndarray)["object"]
 
     def pieces(self) -> Iterator[Piece]:
         """In chunks of about a million records."""

@@ -1,0 +1,87 @@
+"""The trace verbs as a user runs them."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from simulator.cli.trace import app
+from simulator.errors import TraceError, UsageError
+from simulator.traces import read_ids
+from simulator.traces.curves import shipped
+
+
+def run(*arguments):
+    """Standard output; what the verb raises is raised."""
+    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    return result
+
+
+def test_generate_describe_convert_validate(tmp_path):
+    made, other = tmp_path / "a.npz", tmp_path / "b.npy"
+    shape = ("--tables", 2, "--rows", 500, "--lookups", 3, "--batch-size", 64, "--batches", 4)
+    facts = json.loads(run("generate", made, "--locality", "medium", *shape, "--json").stdout)
+    assert (facts["lookups"], facts["tables"]) == (2 * 3 * 64 * 4, 2)
+    assert "wrote 768 lookups of 1 table" in run("convert", made, other, "--column", "t1").stdout
+    assert read_ids(other).tolist() == read_ids(made, column="t1").tolist()
+    assert json.loads(run("validate", other, "--rows", 500, "--json").stdout)["valid"]
+    described = run("describe", made, "--json", "--plot", tmp_path / "a.png")
+    tables = json.loads(described.stdout)["tables"]
+    assert [t["table"] for t in tables] == ["t0", "t1"]
+    assert tables[0]["lookups"] == 768
+    assert "NO ORDER IN TIME in t0, t1" in described.stderr
+    assert (tmp_path / "a.png").exists()
+
+
+def test_same_seed_same_bytes(tmp_path):
+    for name in ("a.parquet", "b.parquet"):
+        run("generate", tmp_path / name, "--alpha", 0.9, "--set", "pooling=poisson", "--rows", 99,
+            "--batches", 2, "--batch-size", 50)  # fmt: skip
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_describe_prints_tables_for_people(tmp_path):
+    result = run("describe", shipped("nycflights13_2013.npz"), "--column", "dest")
+    assert "334,264" in result.stdout
+    assert "order in time" in result.stdout
+    assert "WARNING" not in result.stderr
+
+
+def test_criteo_needs_sizes(tmp_path):
+    path = tmp_path / "day_0.txt"
+    path.write_text("\t".join(["0"] * 14 + ["0a"] * 26) + "\n")
+    run("convert", path, tmp_path / "a.parquet", "--sizes", "100")
+    assert read_ids(tmp_path / "a.parquet", column="C7").max() < 100
+    with pytest.raises(TraceError, match="stated table sizes"):
+        run("validate", path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("generate", "a.npy", "--kind", "zipff"), "must be one of"),
+        (("generate", "a.npy", "--kind", "zipf"), "trace.alpha: Field required"),
+        (("generate", "a.npy", "--set", "alpha"), "expected KEY=VALUE"),
+        (("generate", "a.npy", "--set", "alpha=[1"), "not a YAML value"),
+        (("generate", "a.what", "--alpha", "1"), "tells no trace format"),
+        (("generate", "a.pt", "--alpha", "1"), "are not written"),
+        (("validate", "a.npy", "--rows", "0"), "expected 1 numbers from 1"),
+        (("validate", "a.npy", "--rows", "many"), "expected N or N,N"),
+        (("validate", "a.npy", "--format", "hdf5"), "expected one of npy"),
+    ],
+)
+def test_mistakes_are_usage_errors(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", np.arange(3))
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UsageError, match=message):
+        run(*arguments)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_validate_names_the_first_bad_record(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([1, 2, 30, 40]))
+    with pytest.raises(TraceError, match="id 30 at record 2 is outside of a table of 10 rows"):
+        run("validate", tmp_path / "a.npy", "--rows", "10")
