@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled
 from simulator.caches.policy import BatchUse, Policy, PolicySetup, Pool
-from simulator.caches.words import PRELOADED, SLOT
+from simulator.caches.words import BLOCK, PRELOADED, SLOT
 from simulator.errors import InvariantError
 
 __all__ = ["LRU", "UseQueue"]
@@ -24,77 +24,90 @@ KEY = (1 << 32) - 1
 
 @compiled
 def take_oldest(
-    queue: Int64s, head: int, tail: int, words: Int64s, horizon: int, chosen: Int64s
+    ring: Int64s, head: int, tail: int, words: Int64s, horizon: int, chosen: Int64s
 ) -> tuple[int, int]:
     """Fill `chosen` with the slots of the oldest entries that are still current.
 
     Returns the new head and how many were found before the first held generation.
     """
+    mask = len(ring) - 1
+    ahead = np.empty(BLOCK, dtype=np.int64)
     got = 0
     while got < len(chosen) and head < tail:
-        entry = queue[head]
-        if entry >> 32 >= horizon:
-            break
-        word = words[entry & KEY]
-        slot = word & SLOT
-        head += 1
-        if slot != 0 and word >> 32 == entry >> 32:
+        end = min(head + min(BLOCK, len(chosen) - got), tail)
+        for k in range(head, end):
+            ahead[k - head] = words[ring[k & mask] & KEY]
+        if ring[(end - 1) & mask] >> 32 >= horizon:
+            while ring[(end - 1) & mask] >> 32 >= horizon and end > head:
+                end -= 1
+            tail = end
+        for k in range(head, end):
+            word = ahead[k - head]
+            slot = word & SLOT
             chosen[got] = slot - 1
-            got += 1
+            got += int(slot != 0) & int(word >> 32 == ring[k & mask] >> 32)
+        head = end
     return head, got
 
 
 @compiled
-def append_uses(queue: Int64s, tail: int, keys: Int64s, stamp: int) -> int:
+def append_uses(ring: Int64s, tail: int, keys: Int64s, stamp: int) -> int:
     """Append `keys` with `stamp`; returns the new tail."""
+    mask = len(ring) - 1
     for k in range(len(keys)):
-        queue[tail + k] = (stamp << 32) | keys[k]
+        ring[(tail + k) & mask] = (stamp << 32) | keys[k]
     return tail + len(keys)
 
 
 @compiled
-def keep_current(queue: Int64s, head: int, tail: int, words: Int64s) -> int:
-    """Move the entries that still count to the front of `queue`; returns the new tail.
+def keep_current(ring: Int64s, head: int, tail: int, words: Int64s, kept: Int64s) -> int:
+    """Copy the entries that still count to the front of `kept`; returns how many.
 
     A key that a later, loaded batch uses again is re-appended when that batch is planned, so an
     entry counts only while its stamp is the newest.
     """
-    kept = 0
+    mask = len(ring) - 1
+    n = 0
     for k in range(head, tail):
-        entry = queue[k]
+        entry = ring[k & mask]
         word = words[entry & KEY]
-        queue[kept] = entry
-        kept += (word & SLOT != 0) and (word >> 32 == entry >> 32)
-    return kept
+        if word & SLOT != 0 and word >> 32 == entry >> 32:
+            kept[n] = entry
+            n += 1
+    return n
 
 
 class UseQueue:
     """Keys in order of their uses, with the stamp of each use; stale entries are dropped lazily.
 
-    Memory: at most about four entries a slot, however long the trace.
+    A ring of int64 (stamp in the high, key in the low 32 bits) of at most eight entries a slot
+    (and a batch), however long the trace.
     """
 
     def __init__(self, capacity: int) -> None:
-        self._queue = np.empty(2 * capacity + 1024, dtype=np.int64)
+        self._ring = np.empty(1 << (3 * capacity + 1024).bit_length(), dtype=np.int64)
         self._head = 0
         self._tail = 0
 
     def append(self, pool: Pool, keys: Int64s, stamp: int) -> None:
-        if self._tail + len(keys) > len(self._queue):
-            self._tail = keep_current(self._queue, self._head, self._tail, pool.words)
-            self._head = 0
-            wanted = 2 * (self._tail + len(keys))
-            if wanted > len(self._queue):
-                self._queue = np.concatenate(
-                    [self._queue[: self._tail], np.empty(wanted - self._tail, dtype=np.int64)]
-                )
-        self._tail = append_uses(self._queue, self._tail, keys, stamp)
+        if self._tail - self._head + len(keys) > len(self._ring):
+            self._drop_stale(pool, len(keys))
+        self._tail = append_uses(self._ring, self._tail, keys, stamp)
+
+    def _drop_stale(self, pool: Pool, room: int) -> None:
+        kept = np.empty_like(self._ring)
+        self._tail = keep_current(self._ring, self._head, self._tail, pool.words, kept)
+        self._head = 0
+        size = len(kept)
+        while 2 * (self._tail + room) > size:
+            size *= 2
+        self._ring = np.concatenate([kept, np.empty(size - len(kept), dtype=np.int64)])
 
     def oldest(self, pool: Pool, count: int) -> Int64s:
         """Up to `count` slots of the least recent keys that are not held, oldest first."""
         chosen = np.empty(count, dtype=np.int64)
         self._head, got = take_oldest(
-            self._queue, self._head, self._tail, pool.words, pool.horizon, chosen
+            self._ring, self._head, self._tail, pool.words, pool.horizon, chosen
         )
         return chosen[:got]
 

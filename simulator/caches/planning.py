@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.caches.base import BatchPlan, PoolPlan, Window
+from simulator.caches.future import next_uses
 from simulator.caches.hitmap import DenseHitMap, HashHitMap, HitMap
-from simulator.caches.scratchpad import DENSE_ROWS, PoolPlanner, WindowTracker
+from simulator.caches.scratchpad import PoolPlanner, WindowTracker
 from simulator.errors import UsageError
 from simulator.traces.base import MiniBatch
 
@@ -102,24 +103,37 @@ def plan_batches(
     """
     if any(planner.window != window for planner in planners):
         raise UsageError("planners were made for another window")
+    if any(planner.needs_future for planner in planners):
+        minibatches = list(minibatches)
+    feeds = [_feed(planner, minibatches) for planner in planners]
     workers = min(threads or os.cpu_count() or 1, len(planners))
-    executor = ThreadPoolExecutor(workers) if workers > 1 else nullcontext()
-    with executor as pool:
+    with ThreadPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
         run = map if pool is None else pool.map
         waiting: list[int] = []
         for batch in minibatches:
             full = len(waiting) == window.future
             waiting.append(batch.index)
-            plans = tuple(run(partial(_step, batch=batch, plan=full), planners))
+            plans = tuple(run(partial(_step, batch=batch, plan=full), planners, feeds))
             if full:
                 yield BatchPlan(waiting.pop(0), tuple(p for p in plans if p is not None))
         for index in waiting:
             yield BatchPlan(index, tuple(run(PoolPlanner.plan, planners)))
 
 
-def _step(planner: PoolPlanner, batch: MiniBatch, plan: bool) -> PoolPlan | None:
+def _feed(planner: PoolPlanner, minibatches: Iterable[MiniBatch]) -> Iterator[Int64s] | None:
+    """The next uses of batch after batch, where the planner's policy needs them."""
+    if not planner.needs_future:
+        return None
+    ids = (pool_ids(batch, planner.tables, planner.bases) for batch in minibatches)
+    return iter(next_uses(ids, planner.rows, first=planner.loaded))
+
+
+def _step(
+    planner: PoolPlanner, feed: Iterator[Int64s] | None, batch: MiniBatch, plan: bool
+) -> PoolPlan | None:
     """Load `batch`, then plan the oldest waiting one where the look-ahead is complete."""
-    planner.load(pool_ids(batch, planner.tables, planner.bases))
+    ids = pool_ids(batch, planner.tables, planner.bases)
+    planner.load(ids, None if feed is None else next(feed))
     return planner.plan() if plan else None
 
 
@@ -133,10 +147,11 @@ def window_need(
     """The smallest capacity of each pool that can hold its window throughout; exact.
 
     The largest number of distinct rows that `window.batches` consecutive mini-batches look up.
-    `rows`: of each table. Reads `minibatches` once, in order; state: a word a row.
+    `rows`: of each table. Reads `minibatches` once, in order; state: a word a row (tables that are
+    too large for that together: an entry a distinct row).
     """
     sizes = pool_rows(rows, scope)
-    dense = 8 * sum(sizes) <= DENSE_BUDGET_BYTES and max(sizes) <= DENSE_ROWS
+    dense = 8 * sum(sizes) <= DENSE_BUDGET_BYTES
     maps: list[HitMap] = [DenseHitMap(n) if dense else HashHitMap(n) for n in sizes]
     trackers = [WindowTracker(n, window, m) for n, m in zip(sizes, maps, strict=True)]
     bases = [int(base) for base in np.cumsum([0, *rows[:-1]])]

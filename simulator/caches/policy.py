@@ -39,7 +39,12 @@ NEVER = np.iinfo(np.int64).max
 
 BUILT_IN = {
     "lru": "lru:LRU",
+    "lfu": "lfu:LFU",
+    "fifo": "fifo:FIFO",
     "random": "random_victim:RandomVictim",
+    "clock": "clock:Clock",
+    "belady": "belady:Belady",
+    "static_hot": "static_hot:StaticHot",
 }
 
 

@@ -72,8 +72,8 @@ class WindowTracker:
     def load(self, ids: Int64s, next_use: Int64s | None = None) -> _Loaded:
         ids = np.ascontiguousarray(ids, dtype=np.int64)
         keys = self.hit_map.keys(ids)
-        unique = np.empty(len(keys), dtype=np.int64)
-        known = np.empty(len(keys), dtype=np.int64)
+        unique = np.empty(len(keys) + 1, dtype=np.int64)
+        known = np.empty(len(keys) + 1, dtype=np.int64)
         self._alive[:-1] = self._alive[1:]
         stamp = FIRST_STAMP + self.loaded
         first_pending = max(FIRST_STAMP, stamp - self.window.future)
@@ -167,6 +167,11 @@ class PoolPlanner:
     @property
     def rows(self) -> int:
         return self._tracker.rows
+
+    @property
+    def loaded(self) -> int:
+        """Batches loaded so far; the number of the next one in this pool."""
+        return self._tracker.loaded
 
     def resident(self) -> Int64s:
         """The resident rows by slot; shape (resident,)."""
