@@ -15,10 +15,13 @@ vector instructions, whatever the depth of the queues. No tick passes while noth
 
 from __future__ import annotations
 
+import numpy as np
+
 from simulator._compiled import compiled
 from simulator.memory import clocks as k
 from simulator.memory import issue
 from simulator.memory import state as m
+from simulator.memory._inline import inlined
 from simulator.memory.state import BIG, INF, Ints
 
 __all__ = ["run"]
@@ -28,14 +31,21 @@ __all__ = ["run"]
 DT, CLASS, AGE = 43, 42, 9
 COLUMN, ACTIVATE, PRECHARGE, REFRESH = range(4)
 AHEAD = 1  # ticks from acceptance to the first possible command
+# Distances of a bank's other fields from RD_B, unsigned for `_least`.
+C_KEY, A_KEY, P_KEY = (
+    np.uint64(m.C_KEY - m.RD_B),
+    np.uint64(m.A_KEY - m.RD_B),
+    np.uint64(m.P_KEY - m.RD_B),
+)
+ACT_B, PRE_B = np.uint64(m.ACT_B - m.RD_B), np.uint64(m.PRE_B - m.RD_B)
 
 
-@compiled
+@inlined
 def _key(number: int, b: int, command: int) -> int:
     return (1 << CLASS) | (number << AGE) | (b << 2) | command
 
 
-@compiled
+@inlined
 def _set_keys(s: Ints, o: int, b: int) -> None:
     """The commands that bank `b` offers, as keys (without their time)."""
     i = o + b
@@ -57,7 +67,7 @@ def _set_keys(s: Ints, o: int, b: int) -> None:
     s[i + m.P_KEY] = precharge
 
 
-@compiled
+@inlined
 def _rescan(s: Ints, o: int, b: int) -> None:
     """Find the oldest hit and the oldest miss of bank `b` afresh."""
     i = o + b
@@ -77,7 +87,7 @@ def _rescan(s: Ints, o: int, b: int) -> None:
     _set_keys(s, o, b)
 
 
-@compiled
+@inlined
 def _set_mode(s: Ints, o: int) -> None:
     """Reads or writes, by the fill of the queues (hysteresis between the thresholds)."""
     reads, writes = s[o + m.N_READ], s[o + m.N_WRITE]
@@ -93,14 +103,14 @@ def _set_mode(s: Ints, o: int) -> None:
         _rescan(s, o, b)
 
 
-@compiled
+@inlined
 def _plan_active(s: Ints, o: int, now: int) -> int:
     """Least key of the column commands of requests whose activate has issued."""
     best = INF
     for j in range(s[o + m.N_ACTIVE]):
         b = s[o + m.ALIST + j]
         slot = s[o + b + m.ACTIVE]
-        u = o + b // s[m.UNIT_BANKS]
+        u = o + (b >> s[m.UNIT_SHIFT])
         if s[slot + m.KIND]:
             t = max(s[o + b + m.WR_B], s[u + m.WR_U])
         else:
@@ -110,50 +120,50 @@ def _plan_active(s: Ints, o: int, now: int) -> int:
     return best
 
 
-@compiled
-def _least(first: Ints, key: Ints, gate: int, now: int, edge: int) -> int:
-    """Least key over some banks, each possible from `max(first, gate)`."""
-    best = INF
-    for i in range(first.shape[0]):
-        t = max(first[i], gate) | edge
-        best = min(best, ((t - now) << DT) + key[i])
-    return best
+@inlined
+def _least(
+    s: Ints, o: int, unit: int, field: int, gates: tuple[int, int, int], now_col: int, now_row: int
+) -> tuple[int, int]:
+    """Least keys of the column and of the row commands of a unit's banks.
+
+    `field` is where its banks' first ticks of the wanted column command lie; `gates` are the
+    unit's own first ticks of column command, activate and precharge. Unsigned indices: numba then
+    omits the test for negative ones, and the loop becomes a few vector instructions.
+    """
+    column = row = INF
+    edge = s[k.EDGE]
+    column_gate = max(gates[0], now_col)
+    act_gate, pre_gate = max(gates[1], now_row), max(gates[2], now_row)
+    n = np.uint64(s[m.UNIT_BANKS])
+    first = np.uint64(o + unit * s[m.UNIT_BANKS] + m.RD_B)
+    own = first + np.uint64(field)
+    for i in range(n):
+        t = max(s[own + i], column_gate) | edge
+        column = min(column, ((t - now_col) << DT) + s[first + i + C_KEY])
+        t = max(s[first + i + ACT_B], act_gate) | edge
+        row = min(row, ((t - now_row) << DT) + s[first + i + A_KEY])
+        t = max(s[first + i + PRE_B], pre_gate)
+        row = min(row, ((t - now_row) << DT) + s[first + i + P_KEY])
+    return column, row
 
 
-@compiled
-def _plan_columns(s: Ints, o: int, now: int) -> int:
-    """Least key of the column commands of queued requests."""
-    best = INF
-    n = s[m.UNIT_BANKS]
-    write = s[o + m.MODE]
-    first = o + (m.WR_B if write else m.RD_B)
-    key = o + m.C_KEY
+@inlined
+def _plan_queued(s: Ints, o: int, now_col: int, now_row: int) -> tuple[int, int]:
+    """Least keys of the column and of the row commands of queued requests, from `now_*`."""
+    column = row = INF
     for unit in range(s[k.UNITS]):
-        gate = max(s[o + unit + (m.WR_U if write else m.RD_U)], now)
-        best = min(best, _least(s[first : first + n], s[key : key + n], gate, now, s[k.EDGE]))
-        first += n
-        key += n
-    return best
+        u = o + unit
+        if s[o + m.MODE]:
+            gates = (s[u + m.WR_U], s[u + m.ACT_U], s[u + m.PRE_U])
+            keys = _least(s, o, unit, m.MAX_BANKS, gates, now_col, now_row)
+        else:
+            gates = (s[u + m.RD_U], s[u + m.ACT_U], s[u + m.PRE_U])
+            keys = _least(s, o, unit, 0, gates, now_col, now_row)
+        column, row = min(column, keys[0]), min(row, keys[1])
+    return column, row
 
 
-@compiled
-def _plan_rows(s: Ints, o: int, now: int) -> int:
-    """Least key of the activates and precharges for queued requests."""
-    best = INF
-    n = s[m.UNIT_BANKS]
-    for unit in range(s[k.UNITS]):
-        a = o + unit * n
-        act = max(s[o + unit + m.ACT_U], now)
-        pre = max(s[o + unit + m.PRE_U], now)
-        acts = _least(
-            s[a + m.ACT_B : a + m.ACT_B + n], s[a + m.A_KEY : a + m.A_KEY + n], act, now, s[k.EDGE]
-        )
-        pres = _least(s[a + m.PRE_B : a + m.PRE_B + n], s[a + m.P_KEY : a + m.P_KEY + n], pre, now, 0)
-        best = min(best, min(acts, pres))
-    return best
-
-
-@compiled
+@inlined
 def _any_open(s: Ints, o: int, unit: int) -> bool:
     first = o + unit * s[m.UNIT_BANKS]
     for i in range(first, first + s[m.UNIT_BANKS]):
@@ -162,12 +172,12 @@ def _any_open(s: Ints, o: int, unit: int) -> bool:
     return False
 
 
-@compiled
+@inlined
 def _plan_refresh(s: Ints, o: int, now: int) -> int:
     """Key of the next step of the refresh under way: close all banks, then refresh."""
     unit = s[o + m.REF_UNIT]
     for j in range(s[o + m.N_ACTIVE]):
-        if s[o + m.ALIST + j] // s[m.UNIT_BANKS] == unit:
+        if s[o + m.ALIST + j] >> s[m.UNIT_SHIFT] == unit:
             return INF
     if _any_open(s, o, unit):
         t = max(now, s[o + unit + m.PRE_U])
@@ -179,7 +189,7 @@ def _plan_refresh(s: Ints, o: int, now: int) -> int:
     return ((t - now) << DT) + (1 << CLASS) + REFRESH
 
 
-@compiled
+@inlined
 def _plan(s: Ints, o: int) -> None:
     """Find the channel's next event."""
     s[o + m.DIRTY] = 0
@@ -190,8 +200,8 @@ def _plan(s: Ints, o: int) -> None:
     else:
         if s[k.DUAL] or (column >> DT):
             _set_mode(s, o)
-        column = min(column, _plan_columns(s, o, now_col))
-        row = _plan_rows(s, o, now_row)
+        queued, row = _plan_queued(s, o, now_col, now_row)
+        column = min(column, queued)
     t = BIG
     if column < INF:
         t = now_col + (column >> DT)
@@ -205,7 +215,7 @@ def _plan(s: Ints, o: int) -> None:
     s[o + m.EV_T] = t
 
 
-@compiled
+@inlined
 def _column(s: Ints, o: int, key: int, t: int) -> None:
     """Issue a read or write and retire its request."""
     b = (key >> 2) & 127
@@ -235,7 +245,7 @@ def _column(s: Ints, o: int, key: int, t: int) -> None:
     _set_keys(s, o, b)
 
 
-@compiled
+@inlined
 def _activate(s: Ints, o: int, b: int, t: int) -> None:
     """Open the row of the oldest request of bank `b`, which becomes active."""
     i = o + b
@@ -252,7 +262,7 @@ def _activate(s: Ints, o: int, b: int, t: int) -> None:
     _rescan(s, o, b)
 
 
-@compiled
+@inlined
 def _precharge(s: Ints, o: int, b: int, t: int) -> None:
     """Close the row of bank `b` for its oldest miss."""
     i = o + b
@@ -264,7 +274,7 @@ def _precharge(s: Ints, o: int, b: int, t: int) -> None:
     _set_keys(s, o, b)
 
 
-@compiled
+@inlined
 def _refresh(s: Ints, o: int, t: int) -> None:
     """Close all banks of the unit under refresh, or refresh it and go on to the next unit."""
     unit = s[o + m.REF_UNIT]
@@ -279,7 +289,7 @@ def _refresh(s: Ints, o: int, t: int) -> None:
         _set_keys(s, o, b)
 
 
-@compiled
+@inlined
 def _row_command(s: Ints, o: int, key: int, t: int) -> None:
     command, b = key & 3, (key >> 2) & 127
     if command == ACTIVATE:
@@ -290,7 +300,7 @@ def _row_command(s: Ints, o: int, key: int, t: int) -> None:
         _refresh(s, o, t)
 
 
-@compiled
+@inlined
 def _start_refresh(s: Ints, o: int, t: int) -> None:
     s[o + m.REF_UNIT] = 0
     s[o + m.NEXT_REF] += s[k.REFI]
@@ -299,7 +309,7 @@ def _start_refresh(s: Ints, o: int, t: int) -> None:
     _plan(s, o)
 
 
-@compiled
+@inlined
 def _step(s: Ints, o: int, t: int) -> None:
     """All commands of the channel at tick `t`."""
     if s[o + m.KEY_COL] == INF and s[o + m.KEY_ROW] == INF:
@@ -323,14 +333,14 @@ def _step(s: Ints, o: int, t: int) -> None:
             row = _plan_refresh(s, o, s[o + m.NOW_ROW])
         else:
             _set_mode(s, o)
-            row = _plan_rows(s, o, s[o + m.NOW_ROW])
+            row = _plan_queued(s, o, t + 1, s[o + m.NOW_ROW])[1]
     if row < INF and s[o + m.NOW_ROW] + (row >> DT) == t:
         _row_command(s, o, row, t)
     s[o + m.NOW_ROW] = max(s[o + m.NOW_ROW], t + 1)
     s[o + m.NOW_COL] = max(s[o + m.NOW_COL], t + 1)
 
 
-@compiled
+@inlined
 def _buffered(s: Ints, i: int, row: int, column: int) -> bool:
     """True if the write queue of the bank at `i` holds this address."""
     slot = s[i + m.HEAD + m.MAX_BANKS]
@@ -341,7 +351,7 @@ def _buffered(s: Ints, i: int, row: int, column: int) -> bool:
     return False
 
 
-@compiled
+@inlined
 def _accept(s: Ints, o: int, b: int, row: int, column: int, kind: int, t: int, due: int) -> bool:
     """Take a request into its queue; False if the queue is full."""
     i = o + b
@@ -373,7 +383,7 @@ def _accept(s: Ints, o: int, b: int, row: int, column: int, kind: int, t: int, d
     return True
 
 
-@compiled
+@inlined
 def _idle(s: Ints) -> bool:
     for c in range(s[k.CHANNELS]):
         o = m.HEADER + c * s[m.STRIDE]

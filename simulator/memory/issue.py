@@ -9,9 +9,9 @@ that activate waited for, and so does an activate that waited for its precharge.
 
 from __future__ import annotations
 
-from simulator._compiled import compiled
 from simulator.memory import clocks as k
 from simulator.memory import state as m
+from simulator.memory._inline import inlined
 from simulator.memory.state import Ints
 
 __all__ = ["ACT", "COMMANDS", "PRE", "PREA", "RD", "REF", "WR"]
@@ -20,7 +20,7 @@ RD, WR, ACT, PRE, PREA, REF = range(6)
 COMMANDS = ("RD", "WR", "ACT", "PRE", "PREA", "REF")
 
 
-@compiled
+@inlined
 def record(s: Ints, t: int, o: int, command: int, bank: int, number: int) -> None:
     """Keep a command in the log, while there is room."""
     i = s[m.LOGGED]
@@ -34,7 +34,7 @@ def record(s: Ints, t: int, o: int, command: int, bank: int, number: int) -> Non
         s[m.LOGGED] = i + 1
 
 
-@compiled
+@inlined
 def take_slot(s: Ints, o: int, row: int, column: int, kind: int, t: int, due: int) -> int:
     """A slot for a request accepted at `t` that was due at `due`."""
     slot = s[o + m.FREE_SLOT]
@@ -50,14 +50,14 @@ def take_slot(s: Ints, o: int, row: int, column: int, kind: int, t: int, due: in
     return slot
 
 
-@compiled
+@inlined
 def release_slot(s: Ints, o: int, slot: int) -> None:
     """Give a slot back."""
     s[slot + m.NEXT] = s[o + m.FREE_SLOT]
     s[o + m.FREE_SLOT] = slot
 
 
-@compiled
+@inlined
 def append(s: Ints, slot: int, head: int, tail: int) -> None:
     """Put `slot` at the end of the queue with these ends."""
     last = s[tail]
@@ -70,7 +70,7 @@ def append(s: Ints, slot: int, head: int, tail: int) -> None:
         s[head] = slot
 
 
-@compiled
+@inlined
 def unlink(s: Ints, slot: int, head: int, tail: int) -> None:
     """Take `slot` out of the queue with these ends."""
     before, after = s[slot + m.PREV], s[slot + m.NEXT]
@@ -84,7 +84,7 @@ def unlink(s: Ints, slot: int, head: int, tail: int) -> None:
         s[tail] = before
 
 
-@compiled
+@inlined
 def why_waited(s: Ints, slot: int, t: int, ahead: int, otherwise: int) -> int:
     """The cause where no gate held a command back: its request came too late, or `otherwise`.
 
@@ -95,13 +95,13 @@ def why_waited(s: Ints, slot: int, t: int, ahead: int, otherwise: int) -> int:
     return otherwise
 
 
-@compiled
+@inlined
 def charge(s: Ints, o: int, b: int, slot: int, t: int, ahead: int) -> None:
     """Charge the idle time of the data bus before this burst to the gate that opened last."""
-    unit = b // s[m.UNIT_BANKS]
-    bus = o + unit - unit % s[k.RANKS]
+    unit = b >> s[m.UNIT_SHIFT]
+    bus = o + unit & -s[k.RANKS]
     u = o + unit
-    group = o + b // s[k.BANKS]
+    group = o + (b >> s[m.GROUP_SHIFT])
     write = s[slot + m.KIND] != 0
     start = t + (s[k.CWL] if write else s[k.CL] - s[k.BL])
     gap = start - s[bus + m.BUS_END]
@@ -123,11 +123,11 @@ def charge(s: Ints, o: int, b: int, slot: int, t: int, ahead: int) -> None:
     s[m.LOSS + why] += gap
 
 
-@compiled
+@inlined
 def read_gates(s: Ints, o: int, b: int, t: int) -> None:
     """Close the gates that a read of bank `b` closes."""
-    u = o + b // s[m.UNIT_BANKS]
-    group = b // s[k.BANKS]
+    u = o + (b >> s[m.UNIT_SHIFT])
+    group = b >> s[m.GROUP_SHIFT]
     first = o + group * s[k.BANKS]
     s[u + m.RD_U] = max(s[u + m.RD_U], t + min(s[k.RR_S], s[k.RR_R]))
     s[u + m.WR_U] = max(s[u + m.WR_U], t + s[k.RW])
@@ -139,11 +139,11 @@ def read_gates(s: Ints, o: int, b: int, t: int) -> None:
     s[m.LAST] = max(s[m.LAST], t + s[k.CL])
 
 
-@compiled
+@inlined
 def write_gates(s: Ints, o: int, b: int, t: int) -> None:
     """Close the gates that a write of bank `b` closes."""
-    u = o + b // s[m.UNIT_BANKS]
-    group = b // s[k.BANKS]
+    u = o + (b >> s[m.UNIT_SHIFT])
+    group = b >> s[m.GROUP_SHIFT]
     first = o + group * s[k.BANKS]
     s[u + m.WR_U] = max(s[u + m.WR_U], t + min(s[k.WW_S], s[k.WW_R]))
     s[u + m.RD_U] = max(s[u + m.RD_U], t + s[k.WR_S])
@@ -156,11 +156,11 @@ def write_gates(s: Ints, o: int, b: int, t: int) -> None:
     s[m.LAST] = max(s[m.LAST], t + s[k.CWL] + s[k.BL])
 
 
-@compiled
+@inlined
 def other_sids(s: Ints, o: int, b: int, write: bool, t: int) -> None:
     """Column spacing within a stack identifier and to the others of its unit."""
     banks = s[m.UNIT_BANKS] // s[k.SIDS]
-    unit = b // s[m.UNIT_BANKS]
+    unit = b >> s[m.UNIT_SHIFT]
     own = b // banks
     near, far = (s[k.WW_S], s[k.WW_R]) if write else (s[k.RR_S], s[k.RR_R])
     field = m.WR_B if write else m.RD_B
@@ -170,11 +170,11 @@ def other_sids(s: Ints, o: int, b: int, write: bool, t: int) -> None:
             s[j + field] = max(s[j + field], gate)
 
 
-@compiled
+@inlined
 def other_ranks(s: Ints, o: int, b: int, write: bool, t: int) -> None:
     """The data bus changes hands between ranks."""
-    unit = b // s[m.UNIT_BANKS]
-    first = unit - unit % s[k.RANKS]
+    unit = b >> s[m.UNIT_SHIFT]
+    first = unit & -s[k.RANKS]
     for v in range(first, first + s[k.RANKS]):
         if v != unit:
             u = o + v
@@ -182,7 +182,7 @@ def other_ranks(s: Ints, o: int, b: int, write: bool, t: int) -> None:
             s[u + m.WR_U] = max(s[u + m.WR_U], t + (s[k.WW_S] if write else s[k.RR_X]))
 
 
-@compiled
+@inlined
 def column(s: Ints, o: int, b: int, slot: int, t: int, ahead: int) -> None:
     """All that the column command of `slot` does to gates and counters."""
     charge(s, o, b, slot, t, ahead)
@@ -202,12 +202,12 @@ def column(s: Ints, o: int, b: int, slot: int, t: int, ahead: int) -> None:
     record(s, t, o, WR if write else RD, b, s[slot + m.NUMBER])
 
 
-@compiled
+@inlined
 def activate(s: Ints, o: int, b: int, slot: int, t: int, ahead: int) -> None:
     """All that the activate for `slot` does to gates and counters."""
-    u = o + b // s[m.UNIT_BANKS]
+    u = o + (b >> s[m.UNIT_SHIFT])
     i = o + b
-    group = b // s[k.BANKS]
+    group = b >> s[m.GROUP_SHIFT]
     if t == s[u + m.REF_END]:
         why = m.REFRESH
     elif t == s[u + m.ACT_U] or t == s[o + group + m.ACT_G] + s[k.RRD_L]:
@@ -222,7 +222,7 @@ def activate(s: Ints, o: int, b: int, slot: int, t: int, ahead: int) -> None:
     s[i + m.OPEN_ROW] = s[slot + m.ROW]
     s[i + m.LAST_ACT] = t
     s[o + group + m.ACT_G] = t
-    f = o + m.FAW_U + 4 * (b // s[m.UNIT_BANKS])
+    f = o + m.FAW_U + 4 * (b >> s[m.UNIT_SHIFT])
     s[u + m.ACT_U] = max(s[u + m.ACT_U], max(t + s[k.RRD_S], s[f + 1] + s[k.FAW]))
     s[f], s[f + 1], s[f + 2], s[f + 3] = s[f + 1], s[f + 2], s[f + 3], t
     first = o + group * s[k.BANKS]
@@ -237,10 +237,10 @@ def activate(s: Ints, o: int, b: int, slot: int, t: int, ahead: int) -> None:
     record(s, t, o, ACT, b, s[slot + m.NUMBER])
 
 
-@compiled
+@inlined
 def precharge(s: Ints, o: int, b: int, slot: int, t: int, ahead: int) -> None:
     """All that the precharge of bank `b` does; `slot` is the request it serves, 0: a refresh."""
-    u = o + b // s[m.UNIT_BANKS]
+    u = o + (b >> s[m.UNIT_SHIFT])
     i = o + b
     why = m.CYCLE
     if slot and t != s[i + m.PRE_B]:
@@ -255,7 +255,7 @@ def precharge(s: Ints, o: int, b: int, slot: int, t: int, ahead: int) -> None:
     record(s, t, o, PRE, b, s[slot + m.NUMBER] if slot else -1)
 
 
-@compiled
+@inlined
 def precharge_all(s: Ints, o: int, unit: int, t: int) -> None:
     """Close every bank of a unit with one command."""
     first = o + unit * s[m.UNIT_BANKS]
@@ -270,7 +270,7 @@ def precharge_all(s: Ints, o: int, unit: int, t: int) -> None:
     record(s, t, o, PREA, unit, -1)
 
 
-@compiled
+@inlined
 def refresh(s: Ints, o: int, unit: int, t: int) -> None:
     """Refresh a unit, all of whose banks are closed."""
     u = o + unit

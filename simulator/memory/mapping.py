@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator._compiled import compiled
 from simulator.config.memory import MemoryConfig
+from simulator.memory._inline import inlined
 from simulator.memory.state import Ints
 
 __all__ = ["address_map", "decode"]
@@ -56,7 +56,7 @@ def address_map(config: MemoryConfig, channels: int) -> Ints:
     return v
 
 
-@compiled
+@inlined
 def decode(v: Ints, burst: int) -> tuple[int, int, int, int]:
     """Channel, bank within the channel, DRAM row and column of a burst's index."""
     block = burst // v[INTERLEAVE]

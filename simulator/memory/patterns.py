@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from simulator._compiled import compiled
+from simulator.memory._inline import inlined
 from simulator.memory.mapping import BURST, decode
 from simulator.memory.state import Ints
 
@@ -22,7 +23,7 @@ MIXED_LAG = 256
 """`mixed` writes the row that it read this many rows earlier."""
 
 
-@compiled
+@inlined
 def _random(seed: int, counter: int) -> int:
     """62 random bits of (seed, counter): the splitmix64 finaliser."""
     golden = np.uint64(0x9E3779B97F4A7C15)
@@ -32,13 +33,13 @@ def _random(seed: int, counter: int) -> int:
     return np.int64((z ^ (z >> np.uint64(31))) >> np.uint64(2))
 
 
-@compiled
+@inlined
 def _below(seed: int, counter: int, n: int) -> int:
     """A uniform integer below `n` < 2**31."""
     return ((_random(seed, counter) >> 30) * n) >> 32
 
 
-@compiled
+@inlined
 def _h(x: float, alpha: float) -> float:
     """Antiderivative of x**-alpha."""
     if alpha == 1.0:
@@ -46,14 +47,14 @@ def _h(x: float, alpha: float) -> float:
     return math.exp((1.0 - alpha) * math.log(x)) / (1.0 - alpha)
 
 
-@compiled
+@inlined
 def _h_inverse(y: float, alpha: float) -> float:
     if alpha == 1.0:
         return math.exp(y)
     return math.exp(math.log(y * (1.0 - alpha)) / (1.0 - alpha))
 
 
-@compiled
+@inlined
 def _zipf(seed: int, counter: int, n: int, alpha: float) -> int:
     """A rank below `n` with probability proportional to (rank + 1)**-alpha.
 

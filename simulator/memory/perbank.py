@@ -17,6 +17,7 @@ from simulator._compiled import compiled
 from simulator.memory import clocks as k
 from simulator.memory import issue
 from simulator.memory import state as m
+from simulator.memory._inline import inlined
 from simulator.memory.state import BIG, INF, Ints
 
 __all__ = ["run"]
@@ -28,7 +29,7 @@ ORDER = 3
 AHEAD = 1  # ticks from acceptance to the first possible command
 
 
-@compiled
+@inlined
 def _depends(s: Ints, slot: int) -> bool:
     """True if an older read in the same command queue wants the address that `slot` writes."""
     other = s[slot + m.PREV]
@@ -43,7 +44,7 @@ def _depends(s: Ints, slot: int) -> bool:
     return False
 
 
-@compiled
+@inlined
 def _set_keys(s: Ints, o: int, b: int) -> None:
     """The commands that bank `b` offers: precharge or activate, first read hit, first write hit."""
     i = o + b
@@ -74,7 +75,7 @@ def _set_keys(s: Ints, o: int, b: int) -> None:
         s[i + m.P_KEY] = PRECHARGE
 
 
-@compiled
+@inlined
 def _least(first: Ints, key: Ints, gate: int, now: int, start: int) -> int:
     """Least key over the banks, each possible from `max(first, gate)`, turns from `start`."""
     best = INF
@@ -85,7 +86,7 @@ def _least(first: Ints, key: Ints, gate: int, now: int, start: int) -> int:
     return best
 
 
-@compiled
+@inlined
 def _plan_banks(s: Ints, o: int, now: int) -> int:
     """Least key of all that the banks offer."""
     n = s[m.N_BANKS]
@@ -96,9 +97,12 @@ def _plan_banks(s: Ints, o: int, now: int) -> int:
     c = o + m.C_KEY
     mb = m.MAX_BANKS
     best = _least(s[a : a + n], s[c : c + n], read, now, start)
-    best = min(best, _least(s[a + 2 * mb : a + 2 * mb + n], s[c + mb : c + mb + n], act, now, start))
     best = min(
-        best, _least(s[a + 3 * mb : a + 3 * mb + n], s[c + 2 * mb : c + 2 * mb + n], pre, now, start)
+        best, _least(s[a + 2 * mb : a + 2 * mb + n], s[c + mb : c + mb + n], act, now, start)
+    )
+    best = min(
+        best,
+        _least(s[a + 3 * mb : a + 3 * mb + n], s[c + 2 * mb : c + 2 * mb + n], pre, now, start),
     )
     if s[m.WRITE_SEEN]:
         best = min(
@@ -107,7 +111,7 @@ def _plan_banks(s: Ints, o: int, now: int) -> int:
     return best
 
 
-@compiled
+@inlined
 def _plan_refresh(s: Ints, o: int, now: int) -> int:
     """Key of the next step of a refresh: the first open bank that may close, or the refresh."""
     best = INF
@@ -121,14 +125,14 @@ def _plan_refresh(s: Ints, o: int, now: int) -> int:
     return best
 
 
-@compiled
+@inlined
 def _set_drain(s: Ints, o: int) -> None:
     reads, writes = s[o + m.N_READ], s[o + m.N_WRITE]
     if s[o + m.DRAIN] == 0 and (writes >= s[k.WRITES] or (reads == 0 and writes >= s[k.BATCH])):
         s[o + m.DRAIN] = writes
 
 
-@compiled
+@inlined
 def _mover(s: Ints, o: int, kind: int) -> int:
     """Bank of the oldest waiting request of this kind whose command queue has room, -1: none."""
     best = BIG
@@ -143,7 +147,7 @@ def _mover(s: Ints, o: int, kind: int) -> int:
     return bank
 
 
-@compiled
+@inlined
 def _plan(s: Ints, o: int, t: int, final: bool) -> None:
     """Find the channel's next event, at `t` or later."""
     s[o + m.DIRTY] = 0
@@ -167,7 +171,7 @@ def _plan(s: Ints, o: int, t: int, final: bool) -> None:
     s[o + m.EV_T] = event
 
 
-@compiled
+@inlined
 def _column(s: Ints, o: int, b: int, slot: int, t: int) -> None:
     """Issue the read or write of `slot` and retire it."""
     i = o + b
@@ -181,7 +185,7 @@ def _column(s: Ints, o: int, b: int, slot: int, t: int) -> None:
     s[o + m.N_QUEUED] -= 1
 
 
-@compiled
+@inlined
 def _command(s: Ints, o: int, key: int, t: int) -> None:
     """Issue the command of a key."""
     command = key & 7
@@ -206,7 +210,7 @@ def _command(s: Ints, o: int, key: int, t: int) -> None:
     _set_keys(s, o, b)
 
 
-@compiled
+@inlined
 def _second(s: Ints, o: int, first: int, t: int) -> None:
     """With two buses, a second command in the same clock if it goes to the other bus."""
     key = _plan_banks(s, o, t)
@@ -217,7 +221,7 @@ def _second(s: Ints, o: int, first: int, t: int) -> None:
             s[o + m.RR] = (s[o + m.RR] + 1 + (key >> TURN)) & (s[m.N_BANKS] - 1)
 
 
-@compiled
+@inlined
 def _waits(s: Ints, i: int, row: int, column: int, kind: int) -> int:
     """A pending request of this kind and address in the bank at `i`, 0: none."""
     slot = s[i + m.HEAD + m.MAX_BANKS * kind]
@@ -233,7 +237,7 @@ def _waits(s: Ints, i: int, row: int, column: int, kind: int) -> int:
     return 0
 
 
-@compiled
+@inlined
 def _move(s: Ints, o: int, t: int) -> None:
     """Move one request into its bank's command queue."""
     _set_drain(s, o)
@@ -264,7 +268,7 @@ def _move(s: Ints, o: int, t: int) -> None:
     _set_keys(s, o, b)
 
 
-@compiled
+@inlined
 def _step(s: Ints, o: int, t: int) -> None:
     """All that happens in the channel at tick `t`."""
     s[o + m.DIRTY] = 1
@@ -284,7 +288,7 @@ def _step(s: Ints, o: int, t: int) -> None:
     s[o + m.NOW_COL] = max(s[o + m.NOW_COL], t + 1)
 
 
-@compiled
+@inlined
 def _accept(s: Ints, o: int, b: int, row: int, column: int, kind: int, t: int, due: int) -> bool:
     """Take a request into its queue; False if the queue is full."""
     i = o + b
@@ -315,7 +319,7 @@ def _accept(s: Ints, o: int, b: int, row: int, column: int, kind: int, t: int, d
     return True
 
 
-@compiled
+@inlined
 def _idle(s: Ints) -> bool:
     for c in range(s[k.CHANNELS]):
         o = m.HEADER + c * s[m.STRIDE]

@@ -43,6 +43,8 @@ N_BANKS = STATS + 14  # banks of a channel
 UNIT_BANKS = STATS + 15  # banks of a unit
 WRITE_SEEN = STATS + 24  # a write has reached a command queue
 ANY_WRITE = STATS + 25  # a write has been accepted
+UNIT_SHIFT = STATS + 28  # log2 of the banks of a unit, of a bank group
+GROUP_SHIFT = STATS + 29
 SHARED = STATS + 26  # reads served without a burst of their own; then writes
 LOSS = STATS + 16  # first of the lost ticks by cause
 REFRESH, ACTIVATE, GROUP, TURN, CYCLE, QUEUE, OFFERED, COMMAND = range(8)
@@ -152,6 +154,8 @@ def new_state(gates: Ints, shape: Ints, log: int = 0) -> Ints:
     s[:GATES] = gates
     s[GATES : GATES + len(shape)] = shape
     s[STRIDE], s[N_BANKS], s[UNIT_BANKS] = stride, banks, banks // units
+    s[UNIT_SHIFT] = (banks // units).bit_length() - 1
+    s[GROUP_SHIFT] = int(shape[BANKS - GATES]).bit_length() - 1
     s[LOG_AT], s[LOG_SIZE] = HEADER + channels * stride, log
     for c in range(channels):
         o = HEADER + c * stride
