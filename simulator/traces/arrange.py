@@ -32,7 +32,7 @@ FITTED_FRACTIONS = (0.02, 0.04, 0.06, 0.08, 0.10)
 """Cache sizes (of all ids) at which the LRU curve is compared."""
 
 _ROUNDS = 8
-_GOOD_ENOUGH = 0.003  # largest error of a hit rate at which calibration stops
+_GOOD_ENOUGH = 0.005  # largest error of a hit rate at which calibration stops
 _STEP = 0.7  # of the error, added to the target in each round
 
 Floats = npt.NDArray[np.float64]

@@ -24,7 +24,7 @@ from simulator.traces.base import Ids, MiniBatch
 from simulator.traces.curves import Distances, Popularity
 from simulator.traces.kernels import GOLDEN, Word, mix64
 from simulator.traces.reuse import lru_hits
-from simulator.traces.synthetic import Keys, Scatter, Shape, per_table
+from simulator.traces.synthetic import Keys, Scatter, Shape, one_buffer, per_table
 
 __all__ = ["StackTrace"]
 
@@ -78,7 +78,8 @@ class StackTrace:
         if index < 0:
             raise TraceError(f"mini-batch {index} is asked for; they count from 0")
         shape = self._shape
-        ids = per_table(lambda t: self._table(t, index), len(shape.rows), shape.threads)
+        ids = one_buffer([n * shape.batch_size for n in shape.lookups])
+        per_table(lambda t: self._fill(t, index, ids[t]), len(ids), shape.threads)
         offsets = [np.arange(shape.batch_size + 1, dtype=np.int64) * n for n in shape.lookups]
         return MiniBatch(index, tuple(ids), tuple(offsets))
 
@@ -90,18 +91,16 @@ class StackTrace:
         """SHA-256 (hex) of the configuration, both curves, the shape and the seed."""
         return self._identity
 
-    def _table(self, table: int, index: int) -> Ids:
-        lookups = self._shape.lookups[table] * self._shape.batch_size
-        ids = np.empty(lookups, np.int64)
+    def _fill(self, table: int, index: int, ids: Ids) -> None:
         _interleave(
             ids,
-            index * lookups,
+            index * len(ids),
             self._sequences[table],
             self._copies[table],
             self._shape.rows[table],
             self._phase[table],
         )
-        return self._scatter[table](ids)
+        self._scatter[table](ids)
 
 
 @lru_cache(maxsize=32)
