@@ -5,12 +5,13 @@ A verb's module is imported when the verb is used, so that `scratchpipe --help` 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -106,20 +107,34 @@ def _placeholder() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: run the command line and exit with its code."""
     try:
-        typer.main.get_command(_app())(args=arguments, prog_name="scratchpipe")
+        try:
+            typer.main.get_command(_app())(args=arguments, prog_name="scratchpipe")
+        finally:
+            sys.stdout.flush()
     except ScratchPipeError as error:
-        _complain(str(error))
-        sys.exit(error.exit_code)
+        _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         sys.exit(130)
     except BrokenPipeError:
         # Whoever read our output has gone: nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(1)
+    except MemoryError:
+        _fail("there is not enough memory: use a smaller model, trace or batch", 1)
+    except OSError as error:
+        _drop_output()
+        _fail(f"{error.filename or 'standard output'}: {error.strerror or error}", 1)
 
 
-def _complain(message: str) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     """One `error:` a problem: problems start at the margin, their hints are indented."""
     for line in message.splitlines():
         typer.echo(line if line.startswith(" ") else f"error: {line}", err=True)
+    sys.exit(code)
+
+
+def _drop_output() -> None:
+    """Let the interpreter's last flush succeed."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -80,9 +80,9 @@ class PipelineConfig(Frozen):
 class RunConfig(Frozen):
     """How long and how closely to simulate."""
 
-    batches: int = Field(default=50, gt=0)
+    batches: int = Field(default=50, gt=0, le=10**9)
     """Mini-batches that are timed."""
-    warmup_batches: int = Field(default=10, ge=0)
+    warmup_batches: int = Field(default=10, ge=0, le=10**9)
     """Mini-batches before them that warm caches and fill the pipeline."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of everything that is drawn."""
@@ -91,7 +91,7 @@ class RunConfig(Frozen):
     memory_fidelity: Literal["exact", "sampled", "table"] = "table"
     """DRAM timing: every access simulated, a sample of mini-batches simulated, or bandwidths
     looked up in a table of simulated patterns."""
-    sample_batches: int = Field(default=4, gt=0)
+    sample_batches: int = Field(default=4, gt=0, le=10**9)
     """Mini-batches simulated access by access where `memory_fidelity` is `sampled`."""
     check: bool = False
     """Run the dear invariants too."""

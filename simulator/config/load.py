@@ -64,6 +64,7 @@ def _build(document: Document, overrides: Iterable[str], origin: Origin, stem: s
     experiment, wrong = validate(_ADAPTER, data, marks, ())
     problems += [_about_version(p) for p in wrong if not p.key.startswith("sweep.")]
     problems += _sweep_problems(data, marks)
+    problems += _label_problems(experiment, marks)
     problems += check(data, origin)
     if problems:
         raise ConfigError(*sorted(_one_for_each_key(problems), key=_reading_order))
@@ -164,6 +165,21 @@ def _about_version(problem: Problem) -> Problem:
     if message != "is missing":
         message += ": not a version that can be read"
     return Problem(problem.where, problem.key, message, hint)
+
+
+def _label_problems(experiment: Experiment | None, marks: Marks) -> list[Problem]:
+    """Entries of `systems` that results could not tell apart."""
+    found = []
+    first: dict[str, str] = {}
+    for index, entry in enumerate(experiment.systems if experiment else ()):
+        label = entry.label or entry.name
+        where = marks.value(("systems", index))
+        if label in first:
+            message = f"two entries are called {label!r}: here and at {first[label]}"
+            hint = f"give one of them a name of its own: {{name: {entry.name}, label: ...}}"
+            found.append(Problem(where, f"systems[{index}]", message, hint))
+        first.setdefault(label, where)
+    return found
 
 
 def _sweep_problems(data: dict[str, Any], marks: Marks) -> list[Problem]:

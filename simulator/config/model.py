@@ -22,14 +22,19 @@ _FLOAT_BYTES = 4
 """Embedding rows and optimizer state are fp32 in every published system that is modelled."""
 
 
+_MOST = 10**13
+"""Rows of a table: far beyond any real one, and far below what 64 bits can number."""
+
+
 def _counts(value: object) -> object:
     """A whole number, or one for each table: always a tuple inside, of length 1 for a number."""
     items = value if isinstance(value, list | tuple) else [value]
     for item in items:
         if isinstance(item, bool) or not isinstance(item, int):
             raise ValueError(f"{item!r}: expected a whole number, or one for each table")
-        if item <= 0:
-            raise ValueError(f"{item!r}: must be greater than 0")
+        if not 0 < item <= _MOST:
+            rule = "must be greater than 0" if item <= 0 else f"must be at most {_MOST:,}"
+            raise ValueError(f"{item!r}: {rule}")
     return tuple(items)
 
 
@@ -54,7 +59,7 @@ PerTable = Annotated[
     WithJsonSchema({"anyOf": [_POSITIVE, {"type": "array", "items": _POSITIVE, "minItems": 1}]}),
 ]
 
-Width = Annotated[int, Field(gt=0)]
+Width = Annotated[int, Field(gt=0, le=10**6)]
 
 
 class ModelConfig(Frozen):
@@ -68,11 +73,11 @@ class ModelConfig(Frozen):
     """Embedding tables."""
     rows_per_table: PerTable
     """Rows of every table, or a list with one number for each table."""
-    dim: int = Field(gt=0)
+    dim: int = Field(gt=0, le=65_536)
     """Elements (fp32) of an embedding row."""
     lookups_per_table: PerTable
     """Lookups a sample makes in every table (pooling factor), or a list with one for each."""
-    batch_size: int = Field(gt=0)
+    batch_size: int = Field(gt=0, le=10**9)
     """Samples in a mini-batch."""
     optimizer: Literal["sgd", "adagrad", "rowwise_adagrad"] = "sgd"
     """How rows are updated; Adagrad keeps state beside every row."""

@@ -6,7 +6,7 @@ from stands in `sources` of each part (data sheet, paper, measured, or `assumed`
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -39,8 +39,10 @@ class MemoryPartConfig(Frozen):
 
     device: str
     """Name of the memory device (`scratchpipe list memories`)."""
-    channels: PositiveInt
-    """Independent channels (pseudo-channels for HBM) that an address interleaves over."""
+    channels: PositiveInt | None = None
+    """Channels that addresses interleave over; null: those of the device."""
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    """Parameters of the device that differ, by dotted path (`timing.rp: 16`)."""
     capacity: Bytes
     """Bytes that tables and caches can use."""
     sources: dict[str, Source]

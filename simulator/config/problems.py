@@ -63,6 +63,10 @@ def _choices(words: Iterable[object]) -> str:
     return ", ".join(shown(word).strip('"') for word in words)
 
 
+def _plain(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:g}"
+
+
 _KINDS: dict[str, str] = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -85,11 +89,11 @@ _KINDS: dict[str, str] = {
 }
 
 _RULES: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "greater_than": lambda c: f"must be greater than {c['gt']:g}",
-    "greater_than_equal": lambda c: f"must be at least {c['ge']:g}",
-    "less_than": lambda c: f"must be less than {c['lt']:g}",
-    "less_than_equal": lambda c: f"must be at most {c['le']:g}",
-    "multiple_of": lambda c: f"must be a multiple of {c['multiple_of']:g}",
+    "greater_than": lambda c: f"must be greater than {_plain(c['gt'])}",
+    "greater_than_equal": lambda c: f"must be at least {_plain(c['ge'])}",
+    "less_than": lambda c: f"must be less than {_plain(c['lt'])}",
+    "less_than_equal": lambda c: f"must be at most {_plain(c['le'])}",
+    "multiple_of": lambda c: f"must be a multiple of {_plain(c['multiple_of'])}",
     "finite_number": lambda c: "must be a finite number",
     "too_short": lambda c: f"needs {c['min_length']} or more entries",
     "too_long": lambda c: f"may have {c['max_length']} entries at most",

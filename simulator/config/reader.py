@@ -119,13 +119,18 @@ def read_text(text: str, file: str, fixed: bool = False) -> Document:
         where = file if fixed or mark is None else f"{file}:{mark.line + 1}:{mark.column + 1}"
         hint = "indent with spaces, not tabs" if "\\t" in str(error.problem) else ""
         return _failed(where, f"is not valid YAML: {_reason(error)}", hint)
+    except RecursionError:
+        return _failed(file, "is nested too deeply")
     except YAMLError as error:
         reason = " ".join(str(error).split())
         return _failed(file, f"is not valid YAML: {reason}")
     if root is None:
         return _failed(file if fixed else f"{file}:1:1", "is empty")
     walk = _Walk(file, fixed)
-    data = walk.value(root, ())
+    try:
+        data = walk.value(root, ())
+    except RecursionError:
+        return _failed(file, "is nested too deeply")
     return Document(data, Marks(walk.places), tuple(walk.problems))
 
 

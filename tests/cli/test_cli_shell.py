@@ -205,3 +205,19 @@ def test_a_reader_that_goes_away_is_no_error_message():
     writer.stdout.close()
     _, stderr = writer.communicate(timeout=60)
     assert stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_told():
+    code = "from simulator.cli import main; main(['explain', '--markdown'])"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=REPOSITORY,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "error: standard output: No space left on device\n"

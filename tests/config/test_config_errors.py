@@ -148,6 +148,12 @@ def test_all_mistakes_at_once(tmp_path):
         ("fraction: 0.1", "fraction: 1.5", "cache.fraction: is 1.5: must be at most 1"),
         ("fraction: 0.1", "fraction: .inf", "cache.fraction: is .inf: must be"),
         ("fraction: 0.1", "fraction: 10%", 'cache.fraction: is "10%": expected a number'),
+        (
+            "[hybrid, {",
+            "[hybrid, {name: scratchpipe}, {",
+            "x.yaml:5:40: systems[2]: two entries are called 'scratchpipe': here and at ",
+        ),
+        ("batches: 5", "batches: 1e9", "run.batches: is 1000000000.0: expected a whole number"),
         ("[hybrid, {", "[hybrid, 7, {", "x.yaml:5:19: systems[1]: is 7: expected a mapping"),
         ("[hybrid, {", "[{gpus: 9, name: hybrid}, {", "systems[0].gpus: is 9: v100_p3 has 1"),
         ("[hybrid, {", "[{nmae: hybrid}, {", "x.yaml:5:12: systems[0].nmae: unknown key"),

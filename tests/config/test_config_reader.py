@@ -124,3 +124,8 @@ def test_a_byte_order_mark_is_skipped(tmp_path: Path):
 
 def test_dotted_paths():
     assert dotted(("systems", 1, "cache", "policy")) == "systems[1].cache.policy"
+
+
+def test_bottomless_nesting_is_told():
+    (problem,) = read_text("[" * 5000, "f.yaml").problems
+    assert "nested too deeply" in problem.message
