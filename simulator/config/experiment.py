@@ -43,6 +43,7 @@ __all__ = [
     "SystemEntry",
     "canonical_json",
     "config_hash",
+    "short",
 ]
 
 Reference = str | dict[str, Any]
@@ -229,7 +230,7 @@ class PointConfig(Frozen):
 
     def sweep_text(self) -> str:
         """The swept values as `path=value, path=value`; empty without a sweep."""
-        return ", ".join(f"{path}={_short(value)}" for path, value in self.swept.items())
+        return ", ".join(f"{path}={short(value)}" for path, value in self.swept.items())
 
 
 def config_hash(points: Iterable[PointConfig]) -> str:
@@ -238,7 +239,7 @@ def config_hash(points: Iterable[PointConfig]) -> str:
     return hashlib.sha256(canonical_json(keys).encode()).hexdigest()
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
     """A swept value in a word where it is a changed catalogue entry, else as JSON."""
     if isinstance(value, str):
         return value

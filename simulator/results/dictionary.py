@@ -43,16 +43,18 @@ class Device:
     name: str
     title: str
     meaning: str
+    moves_bytes: bool = True
+    """False where bytes are counted at the memories instead."""
 
 
 DEVICES: tuple[Device, ...] = (
     Device("cpu_dram", "CPU DRAM", "the DRAM of the CPU"),
-    Device("cpu_cores", "CPU cores", "the CPU's cores (bytes that operators move through them)"),
+    Device("cpu_cores", "CPU cores", "the cores of the CPU", moves_bytes=False),
     Device("pcie_h2d", "PCIe h2d", "the link from CPU to GPU (PCIe or NVLink-C2C)"),
     Device("pcie_d2h", "PCIe d2h", "the link from GPU to CPU (PCIe or NVLink-C2C)"),
-    Device("hbm", "HBM", "the memory of the GPUs, all together"),
-    Device("gpu", "GPU", "the arithmetic units of the GPUs (bytes that kernels move through them)"),
-    Device("nvlink", "NVLink", "the links between GPUs, all together"),
+    Device("hbm", "HBM", "the memories of all GPUs"),
+    Device("gpu", "GPU", "the arithmetic units of all GPUs", moves_bytes=False),
+    Device("nvlink", "NVLink", "the links between all GPUs"),
 )
 """Every device that results speak of, in the order of the columns."""
 
@@ -140,48 +142,37 @@ _CACHE = (
         "rows",
         "Missed rows that had been in the cache and were evicted, mean.",
     ),
-    Column(
-        "held_rows_per_batch",
-        "float",
-        "rows",
-        "Resident rows that the Hold mask kept from eviction when a batch was planned, mean.",
-    ),
-    Column(
-        "resident_rows_peak",
-        "int",
-        "rows",
-        "Most rows that were in the cache at a time.",
-    ),
 )
 
 
 def _of_device(device: Device) -> tuple[Column, ...]:
     name = device.name
+    null = "null where it is not used" if device.moves_bytes else "null: its memory counts them"
     return (
         Column(
             f"{name}_bytes",
             "float",
             "bytes/batch",
-            f"Bytes moved through {device.meaning}, mean of a mini-batch; null where absent.",
+            f"Bytes moved through {device.meaning} a mini-batch, mean; {null}.",
         ),
         Column(
             f"{name}_bandwidth_gbps",
             "float",
             "1e9 bytes/s",
-            f"Achieved bandwidth of {device.meaning}: bytes over elapsed simulated time.",
+            f"Achieved bandwidth of {device.meaning}: bytes over elapsed simulated time; {null}.",
         ),
         Column(
             f"{name}_utilization",
             "float",
             "1",
-            f"Share of the elapsed simulated time that the work of {device.meaning} needs at full "
-            "speed; 1 is saturated.",
+            f"Share of the elapsed simulated time in which {device.meaning} could not have done "
+            "other work: 1 is saturated; null where not used.",
         ),
         Column(
             f"{name}_share_of_peak",
             "float",
             "1",
-            f"Achieved bandwidth of {device.meaning} over its nominal peak; null without one.",
+            f"Achieved bandwidth of {device.meaning} over the nominal peak; {null}.",
         ),
     )
 
@@ -205,8 +196,7 @@ METRICS: tuple[Column, ...] = (
         "bottleneck",
         "text",
         "",
-        "The device with the highest utilization; where no device is above one half, the stage "
-        "or latency that the iteration waits for.",
+        "The device with the highest utilization; `latency` where none is used half of the time.",
     ),
     *(column for device in DEVICES for column in _of_device(device)),
     *_WALL,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from simulator.config.experiment import short
 from simulator.results.dictionary import DEVICES, Device
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ __all__ = ["tables"]
 _NARROW = 110
 _SHARED = {"platform": "platform", "model": "model", "operators": "operator profile"}
 """Columns that stand in the title while each system has one value of them."""
+_SWEPT = "swept values by path"
+"""Key of a row that is no column: what the sweep gave to its point."""
 _ONLY_BUSY = ("cpu_cores", "gpu")
 """Devices whose share of time says more than their bytes."""
 
@@ -27,7 +30,7 @@ Row = Mapping[str, Any]
 
 def tables(result: Result, width: int) -> Iterator[Table]:
     """The metrics of `result`, then the bandwidths of the devices, for `width` columns."""
-    rows = result.metrics()
+    rows = [{**one.metrics, _SWEPT: one.point.swept} for one in result]
     yield _metrics(result.name, rows, narrow=width < _NARROW)
     yield _devices(rows, narrow=width < _NARROW)
 
@@ -135,10 +138,11 @@ class _Who:
 
     def _swept(self, row: Row) -> list[str]:
         """The swept values that no other column shows, by the last part of their path."""
-        values = (row["sweep"] or "").split(", ")
-        elsewhere = ("trace", "cache.policy=", *(f"{key}=" for key in _SHARED))
-        kept = [value for value in values if value and not value.startswith(elsewhere)]
-        return [f"{v.partition('=')[0].rsplit('.', 1)[-1]}={v.partition('=')[2]}" for v in kept]
+        return [
+            f"{path.rpartition('.')[2]}={short(value)}"
+            for path, value in row[_SWEPT].items()
+            if not path.startswith("trace") and path not in (*_SHARED, "cache.policy")
+        ]
 
 
 def _bandwidth(row: Row, device: Device, between: str) -> str:

@@ -26,7 +26,7 @@ def test_every_column_is_explained_once(columns):
     assert len(set(names)) == len(names)
     for column in columns:
         assert column.meaning[0].isupper()
-        assert column.meaning.endswith((".", "null without one.")), column
+        assert column.meaning.endswith("."), column
 
 
 def test_the_columns_that_scripts_rely_on():
