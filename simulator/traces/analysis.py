@@ -22,7 +22,14 @@ from simulator.traces.base import Ids
 from simulator.traces.cells import zipf_sums
 from simulator.traces.reuse import stack_histogram
 
-__all__ = ["FRACTIONS", "ORDER_THRESHOLD", "TableReport", "describe_ids", "fit_zipf"]
+__all__ = [
+    "FRACTIONS",
+    "ORDER_THRESHOLD",
+    "TableReport",
+    "describe_ids",
+    "fit_zipf",
+    "has_time_order",
+]
 
 FRACTIONS = (0.001, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.2, 0.5)
 """Cache sizes and hot sets that reports speak of, as shares of the distinct ids."""
@@ -94,13 +101,24 @@ def describe_ids(ids: Ids, table: str = "", *, seed: int = 0) -> TableReport:
         median_stack_distance=int(np.searchsorted(hits, reuses / lookups / 2)) if reuses else 0,
         zipf_alpha=alpha,
         zipf_ks_distance=_ks_distance(popular, alpha),
-        has_time_order=bool(
-            np.abs(hits - shuffled).max() >= max(ORDER_THRESHOLD, 3.0 / np.sqrt(lookups))
-        ),
+        has_time_order=order_in_time(hits, shuffled, lookups),
         popularity_curve=[(int(n), float(popular[n])) for n in points],
         reuse_distance_curve=[(int(n), float(hits[n])) for n in points],
         miss_ratio_curve=[(int(n), float(1.0 - hits[n])) for n in points],
     )
+
+
+def order_in_time(hits: Floats, shuffled: Floats, lookups: int) -> bool:
+    """Whether two LRU curves (hits / lookups by cache size) of the same ids differ."""
+    least = max(ORDER_THRESHOLD, 3.0 / lookups**0.5)
+    return bool(np.abs(hits - shuffled).max() >= least)
+
+
+def has_time_order(ids: Ids, seed: int = 0) -> bool:
+    """Whether the LRU curve of `ids` differs from that of a seeded shuffle of them."""
+    shuffled = np.random.Generator(np.random.Philox(seed)).permutation(ids)
+    curves = [np.cumsum(stack_histogram(order)[0]) / len(ids) for order in (ids, shuffled)]
+    return order_in_time(curves[0], curves[1], len(ids))
 
 
 def descending_counts(ids: Ids) -> Ids:

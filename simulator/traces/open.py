@@ -126,7 +126,8 @@ def _open_stack(config: StackTraceConfig, shape: Shape) -> StackTrace:
     distances = read_distances(config.curve, config.order, config.distances_path)
     data = (popularity.fraction, popularity.share, distances.fraction, distances.hits)
     identity = _identity(config, shape, *(part.tobytes() for part in data))
-    return StackTrace(shape, popularity, distances, identity=identity)
+    ordered = config.order == "real"
+    return StackTrace(shape, popularity, distances, identity=identity, ordered=ordered)
 
 
 def _zipf(rows: tuple[int, ...], alpha: float) -> list[Cells]:

@@ -33,9 +33,15 @@ class StackTrace:
     """Lookups with a given popularity and LRU curve; a `Trace`."""
 
     def __init__(
-        self, shape: Shape, popularity: Popularity, distances: Distances, *, identity: str
+        self,
+        shape: Shape,
+        popularity: Popularity,
+        distances: Distances,
+        *,
+        identity: str,
+        ordered: bool = True,
     ) -> None:
-        self._shape, self._identity = shape, identity
+        self._shape, self._identity, self._ordered = shape, identity, ordered
         keys = Keys(shape.seed)
         calibration = int(keys.draw(2**31, Keys.STACK)[0]) >> 1
         self._copies = [-(-rows // popularity.ids) for rows in shape.rows]
@@ -64,8 +70,8 @@ class StackTrace:
 
     @property
     def has_time_order(self) -> bool:
-        """Order in time is modelled."""
-        return True
+        """Order in time is modelled, unless the distances are those of a shuffle."""
+        return self._ordered
 
     @property
     def lru_errors(self) -> tuple[float, ...]:

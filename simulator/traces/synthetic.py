@@ -11,9 +11,11 @@ samples n * B .. (n + 1) * B - 1, whatever was drawn before.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -116,8 +118,13 @@ def per_table(work: Callable[[int], Any], tables: int, threads: int) -> list[Any
     """`work(t)` for each table, on `threads` threads; kernels release the GIL."""
     if threads == 1 or tables == 1:
         return [work(table) for table in range(tables)]
-    with ThreadPoolExecutor(min(threads, tables)) as pool:
-        return list(pool.map(work, range(tables)))
+    return list(_pool(min(threads, tables), os.getpid()).map(work, range(tables)))
+
+
+@lru_cache(maxsize=4)
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Threads that stay; `process`: its number, for a forked child has none of the threads."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="trace")
 
 
 def one_buffer(sizes: Sequence[int]) -> list[Ids]:

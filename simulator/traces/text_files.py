@@ -13,17 +13,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from simulator.errors import TraceError
 from simulator.traces.base import Ids
 from simulator.traces.pieces import Piece
 
-__all__ = ["CRITEO_COLUMNS", "CriteoSource", "TextSource", "hash_category"]
+__all__ = ["CRITEO_COLUMNS", "CriteoSource", "TextSource", "hash_categories"]
 
 CRITEO_COLUMNS = tuple(f"C{i}" for i in range(1, 27))
 _CRITEO_FIRST = 14  # after the label and 13 numbers
 _LINES = 1 << 15
 _MASK = 2**64 - 1
+_HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 
 
 class TextSource:
@@ -100,32 +102,34 @@ class CriteoSource:
                 raise TraceError(
                     f"{self.path}: line {number}: {len(fields)} fields, Criteo's layout has 40"
                 )
-            for column, place, rows in zip(block, self._places, self._sizes, strict=True):
-                column.append(self._hash(fields[place], rows, number))
+            for column, place in zip(block, self._places, strict=True):
+                column.append(self._category(fields[place], number))
             if len(block[0]) == _LINES:
-                yield from _flush(block)
-        yield from _flush(block)
+                yield from self._hashed(block)
+        yield from self._hashed(block)
 
     def columns(self) -> None:
         """Text cannot be mapped."""
 
-    def _hash(self, field: str, rows: int, line: int) -> int:
-        try:
-            return hash_category(field, rows)
-        except ValueError:
-            raise TraceError(
-                f"{self.path}: line {line}: {field!r} is not a hexadecimal category"
-            ) from None
+    def _category(self, field: str, line: int) -> int:
+        """The number of a category: 0 where missing, else its word + 1 (modulo 2**64)."""
+        if not _HEXADECIMAL.issuperset(field):
+            raise TraceError(f"{self.path}: line {line}: {field!r} is not a hexadecimal category")
+        return (int(field, 16) + 1) & _MASK if field else 0
+
+    def _hashed(self, block: list[list[int]]) -> Iterator[Piece]:
+        for table, (column, rows) in enumerate(zip(block, self._sizes, strict=True)):
+            ids = hash_categories(np.array(column, np.uint64), rows)
+            column.clear()
+            yield Piece(table, ids)
 
 
-def hash_category(word: str, rows: int) -> int:
-    """The row of a hexadecimal category (empty: missing) in a table of `rows` rows."""
-    if word and not all(c in "0123456789abcdefABCDEF" for c in word):
-        raise ValueError(word)
-    x = (int(word, 16) + 1 if word else 0) & _MASK
-    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
-    return (x ^ (x >> 31)) % rows
+def hash_categories(categories: npt.NDArray[np.uint64], rows: int) -> Ids:
+    """Rows of categories (uint64) in a table of `rows` rows."""
+    x = categories
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((x ^ (x >> np.uint64(31))) % np.uint64(rows)).astype(np.int64)
 
 
 def _is_number(field: str) -> bool:

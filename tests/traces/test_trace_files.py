@@ -14,7 +14,8 @@ from simulator.traces import read_ids, stream_ids
 from simulator.traces.files import open_source
 from simulator.traces.oracle_files import RECORD
 from simulator.traces.pieces import Column, checked, load
-from simulator.traces.text_files import hash_category
+from simulator.traces.reference import mixed
+from simulator.traces.text_files import hash_categories
 from simulator.traces.writing import spooled, write_columns
 
 IDS = np.array([5, 0, 7, 7, 3, 0], np.int64)
@@ -114,14 +115,13 @@ def test_criteo_categories_are_hashed_to_the_stated_sizes(tmp_path):
     path.write_text("\n".join(criteo_line(words) for _ in range(3)) + "\n")
     columns = load(open_source(path, columns=("C1", "C2", "C26"), sizes=(10, 100, 1000)))
     assert [c.ids.tolist() for c in columns] == [
-        [hash_category("68fd1e64", 10)] * 3,
-        [hash_category("", 100)] * 3,
-        [hash_category("05db9164", 1000)] * 3,
+        [mixed(0x68FD1E64 + 1) % 10] * 3,
+        [mixed(0) % 100] * 3,
+        [mixed(0x05DB9164 + 1) % 1000] * 3,
     ]
     with pytest.raises(TraceError, match="3 tables need as many sizes, 0 are given"):
         open_source(path, columns=("C1", "C2", "C26"))
-    rows = {hash_category(f"{x:08x}", 50) for x in range(2000)}
-    assert rows == set(range(50))
+    assert set(hash_categories(np.arange(2000, dtype=np.uint64), 50).tolist()) == set(range(50))
 
 
 @pytest.mark.parametrize(

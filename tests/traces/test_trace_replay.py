@@ -24,7 +24,6 @@ def test_minibatches_are_slices_and_the_partial_last_one_is_left_out(twenty):
     trace = opened(twenty)
     assert isinstance(trace, Trace)
     assert trace.batches == 3
-    assert trace.has_time_order
     assert trace.minibatch(2).ids[0].tolist() == [2, 3, 4, 5, 6, 7]
     assert trace.minibatch(2).offsets[0].tolist() == [0, 2, 4, 6]
     with pytest.raises(TraceError, match="the file has 3"):
@@ -46,6 +45,14 @@ def test_bags_of_the_file_are_used(tmp_path):
     assert trace.batches == 2
     batch = trace.minibatch(1)
     assert (batch.ids[0].tolist(), batch.offsets[0].tolist()) == ([4, 5, 6], [0, 1, 3])
+
+
+def test_order_in_time_is_tested_not_taken_for_granted(tmp_path):
+    cycle = np.arange(3000) % 30
+    np.save(tmp_path / "a.npy", cycle)
+    np.save(tmp_path / "b.npy", np.random.default_rng(0).permutation(cycle))
+    assert opened(tmp_path / "a.npy", rows=(30,)).has_time_order
+    assert not opened(tmp_path / "b.npy", rows=(30,)).has_time_order
 
 
 def test_hottest_counts_the_file(tmp_path):
@@ -80,4 +87,5 @@ def test_the_shipped_real_trace_replays():
         columns=("tailnum", "flight"),
     )
     assert trace.batches == 334_264 // 2048
+    assert trace.has_time_order
     assert [int(i.max()) < n for i, n in zip(trace.minibatch(162).ids, trace.rows, strict=True)]

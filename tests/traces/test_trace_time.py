@@ -157,6 +157,16 @@ def test_stack_is_drawn_in_any_order_and_tables_differ():
         assert later.ids[t].max() < trace.rows[t]
     assert not np.array_equal(later.ids[0], later.ids[1])
     assert trace.fingerprint() == again.fingerprint()
+    assert trace.has_time_order
+
+
+def test_the_distances_of_a_shuffle_give_a_trace_without_order():
+    config = StackTraceConfig(curve="movielens100k_items", order="shuffled")
+    trace = opened(config, rows=(1682,), lookups=(10,), batch_size=10_000)
+    assert not trace.has_time_order
+    curve = lru_hits(trace.minibatch(0).ids[0]) / 100_000
+    real = read_distances("movielens100k_items", "shuffled").hit_rate(FRACTIONS)
+    assert np.abs(curve[np.round(FRACTIONS * 1682).astype(int)] - real).max() < 0.02
 
 
 def test_every_id_is_arranged_exactly_as_often_as_its_count():
