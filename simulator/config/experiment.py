@@ -23,6 +23,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from simulator.config.catalogue import portable
+from simulator.config.memory import MemoryConfig
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
 from simulator.config.platform import PlatformConfig
@@ -205,6 +206,8 @@ class PointConfig(Frozen):
 
     system: SystemConfig
     platform: PlatformConfig
+    memories: dict[str, MemoryConfig]
+    """The memory devices of the platform's `cpu` and `gpu`, its overrides applied."""
     model: ModelConfig
     trace: TraceConfig
     cache: CacheConfig

@@ -18,10 +18,13 @@ from simulator.config.experiment import (
     RunConfig,
     SystemConfig,
     SystemEntry,
+    canonical_json,
 )
+from simulator.config.memory import MemoryConfig, load_memory
+from simulator.config.platform import MemoryPartConfig, PlatformConfig
 from simulator.config.problems import did_you_mean, shown, validate
-from simulator.config.reader import Document, KeyPath, Marks
-from simulator.errors import Problem
+from simulator.config.reader import Document, KeyPath, Marks, dotted
+from simulator.errors import ConfigError, Problem
 
 __all__ = ["Resolver", "locality_of"]
 
@@ -44,6 +47,7 @@ class Resolver:
 
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
+        self._memories: dict[str, MemoryConfig] = {}
         self._known: dict[tuple[str, str], tuple[Any, list[Problem]]] = {}
 
     @property
@@ -79,6 +83,11 @@ class Resolver:
             return None, problems
         label = entry.label or entry.name
         system = SystemConfig(name=entry.name, label=label, gpus=entry.gpus)
+        platform: PlatformConfig = parts["platform"]
+        parts["memories"] = {
+            part: self._memories[_memory_key(getattr(platform, part).memory)]
+            for part in ("cpu", "gpu")
+        }
         point = PointConfig(
             system=system, locality=locality_of(parts["trace"]), swept=swept, **parts
         )
@@ -111,10 +120,30 @@ class Resolver:
                 value, wrong = validate(
                     catalogue.adapter(kind), document.data, document.marks, (key,)
                 )
+            if isinstance(value, PlatformConfig):
+                wrong = self._load_memories(value, document.marks)
             self._known[known] = (value, wrong)
         value, wrong = self._known[known]
         problems += wrong
         return value
+
+    def _load_memories(self, platform: PlatformConfig, marks: Marks) -> list[Problem]:
+        """Read the memory devices that a platform names; what is wrong with them."""
+        found = []
+        for part in ("cpu", "gpu"):
+            memory = getattr(platform, part).memory
+            try:
+                self._memories[_memory_key(memory)] = load_memory(*_memory_arguments(memory))
+            except ConfigError as error:
+                place: KeyPath = (part, "memory", "device")
+                for problem in error.problems:
+                    message = f"is {shown(memory.device)}: {problem.message}"
+                    if problem.key and memory.overrides:
+                        place = (part, "memory", "overrides", problem.key)
+                        message = problem.message
+                    key = dotted(("platform", *place))
+                    found.append(Problem(marks.key(place), key, message, problem.hint))
+        return found
 
     def _section(self, key: str, data: Any, marks: Marks, problems: list[Problem]) -> Any:
         value, wrong = validate(_SECTIONS[key], data.get(key) or {}, marks.below((key,)), (key,))
@@ -140,6 +169,18 @@ class Resolver:
             message = f"is {shown(seen)}: there is no such {what}"
             found.append(Problem(marks.value(path), key, message, hint))
         return found
+
+
+def _memory_arguments(part: MemoryPartConfig) -> tuple[str, dict[str, Any]]:
+    """Name and overrides of a platform's memory."""
+    overrides = dict(part.overrides)
+    if part.channels is not None:
+        overrides["organization.channels"] = part.channels
+    return part.device, overrides
+
+
+def _memory_key(part: MemoryPartConfig) -> str:
+    return canonical_json(_memory_arguments(part))
 
 
 def _changes(entry: SystemEntry, marks: Marks, index: int) -> list[Assignment]:

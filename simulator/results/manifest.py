@@ -12,7 +12,9 @@ from simulator.config.experiment import canonical_json, config_hash
 from simulator.results.dictionary import METRICS
 
 if TYPE_CHECKING:
-    from simulator.config.experiment import Experiment, PointConfig
+    from pydantic import BaseModel
+
+    from simulator.config.experiment import Experiment
     from simulator.results.record import PointResult, Result
 
 __all__ = ["manifest_of", "versions"]
@@ -61,12 +63,15 @@ def _point(outcome: PointResult, sections: dict[str, Any]) -> dict[str, Any]:
         "locality": point.locality,
         "swept": point.swept,
         "trace_hash": outcome.trace_fingerprint,
-        **{name: _filed(point, name, sections) for name in _SECTIONS},
+        **{name: _filed(name, getattr(point, name), sections) for name in _SECTIONS},
+        "memories": {
+            part: _filed("memory", memory, sections) for part, memory in point.memories.items()
+        },
     }
 
 
-def _filed(point: PointConfig, name: str, sections: dict[str, Any]) -> str:
-    data = getattr(point, name).model_dump(mode="json")
+def _filed(name: str, section: BaseModel, sections: dict[str, Any]) -> str:
+    data = section.model_dump(mode="json")
     key = f"{name}-{hashlib.sha256(canonical_json(data).encode()).hexdigest()[:12]}"
     sections[key] = data
     return key

@@ -128,6 +128,17 @@ def test_all_mistakes_at_once(tmp_path):
             "kind: zpf",
             'trace.kind: is "zpf": expected one of uni',
         ),
+        (
+            "v100_p3",
+            "{base: v100_p3, cpu: {memory: {device: ddr4_240}}}",
+            'x.yaml:2:42: platform.cpu.memory.device: is "ddr4_240": no memory of this name\n'
+            "    did you mean 'ddr4_2400'?",
+        ),
+        (
+            "v100_p3",
+            "{base: v100_p3, gpu: {memory: {overrides: {timing.rpp: 4}}}}",
+            "x.yaml:2:54: platform.gpu.memory.overrides.timing.rpp: names no parameter",
+        ),
         ("kind: locality, locality: medium", "kind: zipf", "x.yaml:4:8: trace.alpha: is missing"),
         (
             "locality: medium",

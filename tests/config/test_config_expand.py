@@ -191,3 +191,11 @@ def test_a_key_does_not_depend_on_where_the_package_lies(monkeypatch):
     moved = "/elsewhere/simulator/traces/nycflights13_2013.npz"
     there = point.model_copy(update={"trace": point.trace.model_copy(update={"path": moved})})
     assert there.key() == here
+
+
+def test_a_point_holds_its_memories_with_the_overrides_of_the_platform():
+    changed = {"base": "v100_p3", "cpu": {"memory": {"overrides": {"timing.rp": 99}}}}
+    plain, other = points()[0], points(platform=changed)[0]
+    assert other.memories["cpu"].timing.rp == 99
+    assert other.memories["gpu"] == plain.memories["gpu"]
+    assert plain.key() != other.key()
