@@ -33,7 +33,8 @@ def draw_below(state: npt.NDArray[np.uint64], bound: int) -> int:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     z = z ^ (z >> np.uint64(31))
-    return int(((z >> np.uint64(32)) * np.uint64(bound)) >> np.uint64(32))
+    drawn = ((z >> np.uint64(32)) * np.uint64(bound)) >> np.uint64(32)
+    return np.int64(drawn)  # type: ignore[return-value]  # int() keeps it unsigned in numba
 
 
 @compiled

@@ -1,0 +1,119 @@
+"""`scratchpipe replay`: cache replay alone, one table, without time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from simulator.caches.replaying import Replay, ReplayCounts
+
+__all__ = ["replay"]
+
+
+def replay(
+    trace: Annotated[
+        Path, typer.Option(help="Ids in order, one table: 1-D integer .npy, .npz or Parquet")
+    ],
+    policy: Annotated[str, typer.Option(help="Replacement policy")],
+    capacity: Annotated[int, typer.Option(help="Rows that the cache holds")],
+    granularity: Annotated[
+        str, typer.Option(help="lookup: one at a time; batch: unique ids of mini-batches")
+    ] = "lookup",
+    batch_lookups: Annotated[
+        int | None,
+        typer.Option(help="Lookups a mini-batch, with --granularity batch [default: 40960]"),
+    ] = None,
+    window_past: Annotated[
+        int | None, typer.Option(help="Past mini-batches that are held [default: 3]")
+    ] = None,
+    window_future: Annotated[
+        int | None, typer.Option(help="Coming mini-batches that are held [default: 2]")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random policy")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+) -> None:
+    """Replay a trace through one cache and count hits, misses and evictions.
+
+    Per lookup, a row is cached when it misses and there is no window. Per batch, each mini-batch's
+    unique ids are looked up once, and rows of the window are never evicted.
+    """
+    from simulator.caches.base import Window
+    from simulator.caches.replaying import Replay, replay_trace
+    from simulator.errors import UsageError
+    from simulator.traces.files import stream_ids
+
+    batch_options = {
+        "--batch-lookups": batch_lookups,
+        "--window-past": window_past,
+        "--window-future": window_future,
+    }
+    given = [name for name, value in batch_options.items() if value is not None]
+    if granularity == "lookup" and given:
+        raise UsageError(f"{', '.join(given)}: only with --granularity batch")
+    if seed >= 1 << 64:
+        raise UsageError("--seed must be below 2**64")
+    window = Window(
+        3 if window_past is None else window_past, 2 if window_future is None else window_future
+    )
+    lookups = 40_960 if batch_lookups is None else batch_lookups
+    asked = Replay(policy, capacity, granularity, lookups, window, seed)
+    counts = replay_trace(lambda: stream_ids(trace), asked)
+    document = _document(asked, counts)
+    if as_json:
+        typer.echo(json.dumps(document, indent=2))
+    else:
+        _show(document)
+
+
+def _document(asked: Replay, counts: ReplayCounts) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "policy": asked.policy,
+        "capacity": asked.capacity,
+        "granularity": asked.granularity,
+        "seed": asked.seed,
+        "lookups": counts.lookups,
+        "unique_ids": counts.unique_ids,
+        "hits": counts.hits,
+        "misses": counts.misses,
+        "cold_misses": counts.cold_misses,
+        "evictions": counts.evictions,
+        "resident_rows": counts.resident_rows,
+        "lookup_hits": counts.lookup_hits,
+        "lookup_hit_rate": counts.lookup_hits / counts.lookups,
+    }
+    if asked.granularity == "batch":
+        document |= {
+            "batch_lookups": asked.batch_lookups,
+            "batches": counts.batches,
+            "window_past": asked.window.past,
+            "window_future": asked.window.future,
+            "unique_hit_rate": counts.hits / (counts.hits + counts.misses),
+        }
+    elif asked.policy == "static_hot":
+        preloaded = counts.hits + counts.resident_rows
+        document |= {
+            "hits_if_preloaded": preloaded,
+            "lookup_hit_rate_if_preloaded": preloaded / counts.lookups,
+        }
+    return document | {
+        "wall_s": counts.wall_s,
+        "lookups_per_s": counts.lookups / max(counts.wall_s, 1e-9),
+    }
+
+
+def _show(document: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False)
+    for key, value in document.items():
+        if isinstance(value, float):
+            text = f"{value:,.0f}" if key == "lookups_per_s" else f"{value:.4f}"
+        else:
+            text = f"{value:,}" if isinstance(value, int) else str(value)
+        table.add_row(key.replace("_", " "), text)
+    Console().print(table)
