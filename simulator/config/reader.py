@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -107,10 +108,12 @@ def read_yaml(file: FilePath) -> Document:
     return read_text(text, str(file))
 
 
+@lru_cache(maxsize=256)
 def read_text(text: str, file: str, fixed: bool = False) -> Document:
     """Read YAML text that came from `file`.
 
-    With `fixed`, every place is `file` itself, without line and column (a command line).
+    With `fixed`, every place is `file` itself, without line and column (a command line). What is
+    returned is shared between calls with the same text: do not change it.
     """
     try:
         root = YAML(typ="safe", pure=True).compose(io.StringIO(text))
