@@ -17,21 +17,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ValidationError
 
-from simulator.config.memory import MemoryConfig
+from simulator.config.memory import MAPS, MemoryConfig
 from simulator.errors import UsageError
 from simulator.memory import frfcfs, patterns, perbank
 from simulator.memory import state as m
 from simulator.memory.clocks import BL, gates, shape, tick_ps, ticks_to_ps
 from simulator.memory.energy import energy_pj
 from simulator.memory.mapping import address_map
-from simulator.memory.patterns import PATTERNS, SEQ
+from simulator.memory.patterns import PATTERNS
 from simulator.memory.state import Ints
 from simulator.units import PS_PER_S
 
 __all__ = ["Measurement", "RowStream", "measure", "replay_stream", "replay_streams", "sustained"]
 
-CHUNK = 1 << 15  # requests generated at a time
+CHUNK = 1 << 13  # requests generated at a time
 GIB = 1 << 30
 
 
@@ -111,6 +112,7 @@ class _Run:
         self.interval = 0.0 if load is None else float(self.gates[BL]) / (load * self.buses)
         self.kernel = perbank.run if config.controller.scheduler == "per-bank" else frfcfs.run
         self.tick = 0
+        self.feed(np.zeros((5, 1), dtype=np.int64), 0, False)  # compiled before the clock starts
         self.started = time.perf_counter()
 
     def feed(self, stream: Ints, n: int, final: bool) -> None:
@@ -156,6 +158,26 @@ class _Run:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A pattern, ready to be made chunk by chunk."""
+
+    pattern: int
+    bursts_per_row: int
+    rows: int
+    seed: int
+    alpha: float
+    factor: int
+    write_fraction: float
+    map: Ints
+
+    def fill(self, first: int, count: int, out: Ints) -> None:
+        patterns.fill_pattern(
+            self.pattern, first, count, self.bursts_per_row, self.rows, self.seed, self.alpha,
+            self.factor, self.write_fraction, self.map, out,
+        )  # fmt: skip
+
+
 def _shares(s: Ints) -> dict[str, float]:
     lost = {name: int(s[m.LOSS + i]) for i, name in enumerate(m.LOSSES)}
     total = sum(lost.values())
@@ -169,7 +191,8 @@ def with_choices(
     queue: int | None = None,
     scheduler: str | None = None,
 ) -> MemoryConfig:
-    """`config` with another address order, queue depth (reads and writes) or scheduler."""
+    """`config` with another address order (a name, or all fields with commas, least significant
+    first), queue depth (reads and writes) or scheduler."""
     document: dict[str, Any] = config.model_dump(mode="json")
     if mapping is not None:
         document["mapping"]["order"] = mapping
@@ -177,9 +200,17 @@ def with_choices(
         document["controller"]["read_queue"] = document["controller"]["write_queue"] = queue
     if scheduler is not None:
         document["controller"]["scheduler"] = scheduler
-    if isinstance(document["mapping"]["order"], list):
-        document["mapping"]["order"] = tuple(document["mapping"]["order"])
-    return MemoryConfig.model_validate(document)
+    order = document["mapping"]["order"]
+    if isinstance(order, list):
+        document["mapping"]["order"] = tuple(order)
+    elif order not in MAPS:
+        document["mapping"]["order"] = tuple(order.split(","))
+    try:
+        return MemoryConfig.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{place}: {first['msg']}; maps are {', '.join(MAPS)}") from error
 
 
 def footprint(config: MemoryConfig, channels: int) -> int:
@@ -224,23 +255,21 @@ def measure(
     if not 0.0 <= alpha <= 10.0 or not 0.0 <= write_fraction <= 1.0:
         raise UsageError("alpha must lie in 0..10 and write_fraction in 0..1")
     channels = config.channels if channels is None else channels
-    run = _Run(config, channels, load)
     bursts = -(-row_bytes // config.burst_bytes)
     rows = footprint(config, channels) // (bursts * config.burst_bytes)
     if not 0 < rows < 1 << 31:
         raise UsageError(f"{rows} rows of {row_bytes} bytes: between 1 and 2**31 - 1 fit")
-    kind = PATTERNS.index(pattern)
-    factor = patterns.scatter_multiplier(rows)
+    source = _Source(
+        PATTERNS.index(pattern), bursts, rows, seed, alpha, patterns.scatter_multiplier(rows),
+        write_fraction, address_map(config, channels),
+    )  # fmt: skip
     out = np.zeros((5, min(CHUNK, requests)), dtype=np.int64)
-    done = 0
-    while done < requests:
-        n = min(CHUNK, requests - done)
-        patterns.fill_pattern(
-            kind, done, n, bursts if kind != SEQ else 1, rows if kind != SEQ else rows * bursts,
-            seed, alpha, factor, write_fraction, run.map, out,
-        )  # fmt: skip
-        done += n
-        run.feed(out, n, done == requests)
+    source.fill(0, 0, out)
+    run = _Run(config, channels, load)
+    for first in range(0, requests, CHUNK):
+        n = min(CHUNK, requests - first)
+        source.fill(first, n, out)
+        run.feed(out, n, first + n == requests)
     return run.measurement()
 
 

@@ -81,6 +81,33 @@ def scatter_multiplier(n: int) -> int:
     return factor % n if n > 1 else 1
 
 
+@inlined
+def _row_of(
+    pattern: int,
+    item: int,
+    rows: int,
+    seed: int,
+    alpha: float,
+    factor: int,
+    write_fraction: float,
+) -> tuple[int, int]:
+    """The embedding row that a pattern touches as number `item`, and whether it is written."""
+    if pattern == SEQ:
+        return item % rows, 0
+    if pattern == ZIPF:
+        return _zipf(seed, item, rows, alpha) * factor % rows, 0
+    if pattern == SCATTER:
+        return _below(seed, item, rows), 1
+    if pattern == MIXED:
+        if item < MIXED_LAG:
+            return _below(seed, item, rows), 0
+        pair = (item - MIXED_LAG) >> 1
+        written = (item - MIXED_LAG) & 1
+        return _below(seed, pair if written else pair + MIXED_LAG, rows), written
+    write = int((item + 1) * write_fraction) - int(item * write_fraction)
+    return _below(seed, item, rows), write
+
+
 @compiled
 def fill_pattern(
     pattern: int,
@@ -100,28 +127,18 @@ def fill_pattern(
 
     In `gather`, `write_fraction` of the rows are written, spread evenly.
     """
-    ramp = MIXED_LAG * bursts_per_row
+    item = first // bursts_per_row
+    offset = first - item * bursts_per_row
+    row, write = _row_of(pattern, item, rows, seed, alpha, factor, write_fraction)
     for i in range(count):
-        number = first + i
-        write = 1 if pattern == SCATTER else 0
-        if pattern == SEQ:
-            burst = number % (rows * bursts_per_row)
-        else:
-            item, offset = number // bursts_per_row, number % bursts_per_row
-            if pattern == MIXED and number >= ramp:
-                item = (number - ramp) // bursts_per_row
-                write = 1 - (item & 1)
-                item = (item >> 1) + (0 if write else MIXED_LAG)
-            if pattern == ZIPF:
-                row = _zipf(seed, item, rows, alpha) * factor % rows
-            else:
-                row = _below(seed, item, rows)
-            if pattern == GATHER and write_fraction > 0.0:
-                write = int((item + 1) * write_fraction) - int(item * write_fraction)
-            burst = row * bursts_per_row + offset
-        channel, bank, row, column = decode(v, burst)
-        out[0, i], out[1, i], out[2, i], out[3, i] = channel, bank, row, column
+        channel, bank, dram_row, column = decode(v, row * bursts_per_row + offset)
+        out[0, i], out[1, i], out[2, i], out[3, i] = channel, bank, dram_row, column
         out[4, i] = write
+        offset += 1
+        if offset == bursts_per_row:
+            offset = 0
+            item += 1
+            row, write = _row_of(pattern, item, rows, seed, alpha, factor, write_fraction)
 
 
 @compiled

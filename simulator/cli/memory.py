@@ -1,0 +1,182 @@
+"""`scratchpipe memory`: list the memories, and measure a stream on one of them."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from simulator.memory import Measurement
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="DRAM and HBM: what a memory sustains for a stream, and why not more.",
+    no_args_is_help=True,
+)
+
+
+class Pattern(str, Enum):
+    """Kinds of streams."""
+
+    seq = "seq"
+    gather = "gather"
+    scatter = "scatter"
+    mixed = "mixed"
+    zipf = "zipf"
+
+
+def _load(text: str) -> float | None:
+    """A share of the peak rate, or None for `max`."""
+    from simulator.errors import UsageError
+
+    if text == "max":
+        return None
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UsageError(f"--load {text}: a number above 0 and at most 1, or max") from error
+
+
+def _settings(pairs: list[str]) -> dict[str, object]:
+    """`key=value` pairs, each value read as YAML."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    from simulator.errors import UsageError
+
+    values: dict[str, object] = {}
+    for pair in pairs:
+        key, separator, text = pair.partition("=")
+        if not separator or not key:
+            raise UsageError(f"--set {pair}: write key=value")
+        try:
+            values[key] = YAML(typ="safe").load(text)
+        except YAMLError as error:
+            raise UsageError(f"--set {pair}: {text!r} is not a YAML value") from error
+    return values
+
+
+def _scheduler(chosen: str | None) -> str | None:
+    from simulator.errors import UsageError
+
+    known = ("frfcfs", "frfcfs-rowhit", "per-bank")
+    if chosen is not None and chosen not in known:
+        raise UsageError(f"--scheduler {chosen}: one of {', '.join(known)}")
+    return chosen
+
+
+@app.command()
+def measure(
+    memory: Annotated[str, typer.Option("--memory", help="Name of a memory, or a YAML file.")],
+    pattern: Annotated[Pattern, typer.Option("--pattern", help="Kind of stream.")],
+    row_bytes: Annotated[int, typer.Option("--row-bytes", help="Bytes of an embedding row.")] = 64,
+    requests: Annotated[
+        int, typer.Option("--requests", help="Bursts to serve (64 B, HBM 32 B).")
+    ] = 200_000,
+    channels: Annotated[
+        int | None, typer.Option("--channels", help="Channels simulated [all of the memory].")
+    ] = None,
+    order: Annotated[
+        str | None, typer.Option("--map", help="Address order: row, bgi, bank.")
+    ] = None,
+    queue: Annotated[
+        int | None, typer.Option("--queue", help="Entries of the read and of the write queue.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", help="frfcfs, frfcfs-rowhit or per-bank.")
+    ] = None,
+    load: Annotated[
+        str, typer.Option("--load", help="Share of the peak rate that is offered, or max.")
+    ] = "max",
+    alpha: Annotated[float, typer.Option("--alpha", help="Exponent of the zipf pattern.")] = 1.0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the random rows.")] = 0,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override key=value, such as timing.rp=20; repeatable."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Run a stream through a memory; say how fast it went and what held it back."""
+    from simulator import memory as dram
+
+    config = dram.load_memory(memory, _settings(settings or []))
+    result = dram.measure(
+        config,
+        pattern.value,
+        row_bytes,
+        requests,
+        channels=channels,
+        mapping=order,
+        queue=queue,
+        scheduler=_scheduler(scheduler),
+        load=_load(load),
+        alpha=alpha,
+        seed=seed,
+    )
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(result.as_dict(), indent=2))
+        return
+    _show(result)
+
+
+def _show(result: Measurement) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=result.memory, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in (
+        ("efficiency", f"{result.efficiency:.2%} of peak"),
+        ("bandwidth", f"{result.bandwidth_gbps:.2f} GB/s"),
+        ("mean read latency", f"{result.mean_latency_ns:.1f} ns"),
+        ("row hit rate", f"{result.row_hit_rate:.2%}"),
+        ("activates", f"{result.activates}"),
+        ("requests", f"{result.requests}"),
+        ("simulated time", f"{result.elapsed_ps / 1e6:.1f} us"),
+        ("energy", f"{result.energy_pj['total'] / 1e6:.2f} uJ"),
+    ):
+        table.add_row(name, value)
+    table.add_section()
+    for cause, share in result.limiter.items():
+        table.add_row(f"lost to {cause}", f"{share:.1%} of lost time")
+    Console().print(table)
+
+
+@app.command("list")
+def list_memories(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """List the memories that can be named."""
+    from simulator.memory import available_memories, load_memory
+
+    memories = [load_memory(name) for name in available_memories()]
+    if as_json:
+        import json
+
+        rows = [
+            {
+                "name": m.name,
+                "kind": m.kind,
+                "channels": m.channels,
+                "peak_gbps": m.peak_bytes_per_s / 1e9,
+                "capacity_bytes": m.capacity_bytes,
+                "source": m.source,
+            }
+            for m in memories
+        ]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "kind", "channels", "peak, GB/s", "capacity, GiB")
+    for m in memories:
+        peak, size = m.peak_bytes_per_s / 1e9, m.capacity_bytes / 2**30
+        table.add_row(m.name, m.kind, str(m.channels), f"{peak:.1f}", f"{size:g}")
+    Console().print(table)
