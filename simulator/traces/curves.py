@@ -65,9 +65,9 @@ class Distances:
 
 
 def shipped(name: str) -> Path:
-    """A data file that comes with the simulator, in a checkout or in an installed package."""
-    package = Path(__file__).parents[1]
-    for folder in (package.parent / "traces", package / "_traces"):
+    """A data file that comes with the simulator: in a checkout's `traces/`, or (in a wheel, which
+    puts both folders together) beside this module."""
+    for folder in (Path(__file__).parents[2] / "traces", Path(__file__).parent):
         if (folder / name).is_file():
             return folder / name
     raise TraceError(f"the shipped file {name} is missing; give a path instead")

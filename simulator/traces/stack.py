@@ -6,6 +6,13 @@ interleaving copies of it: the table is cut into `copies` parts, lookups visit t
 own, round and round. Both curves, taken over shares of the table, stay those of the sequence:
 lookup q is a closed form of q, so any mini-batch can be drawn without those before it.
 
+How close it comes (`benchmarks/traces.py --stack`, seed 0, caches of 2 to 10 % of the rows): the
+popularity curve is exact; the LRU hit rate is within 1 point of the data set's for 25 of the 31
+data sets, at their own size and eight times as large, and within 1.4 for 3 more. The others are
+nycflights' routes (2.0 points), the 26 interleaved tables of Criteo's sample (3.0) and nycflights'
+flight numbers, which return once a day (6.9).
+`StackTrace.lru_errors` says the error, and above 2 points a warning does.
+
 Approximated: after one lap (as many lookups a row as the data set has) ids come again in the same
 order. Ignored: relations between tables, variable pooling. A table no larger than the data set is
 one copy, scaled down if smaller, and starts at its beginning, with its cold misses.
@@ -13,6 +20,7 @@ one copy, scaled down if smaller, and starts at its beginning, with its cold mis
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 
 import numpy as np
@@ -26,7 +34,13 @@ from simulator.traces.kernels import GOLDEN, Word, mix64
 from simulator.traces.reuse import lru_hits
 from simulator.traces.synthetic import Keys, Scatter, Shape, one_buffer, per_table
 
-__all__ = ["StackTrace"]
+__all__ = ["StackTrace", "TraceWarning"]
+
+_TOLERANCE = 0.02  # of the LRU hit rate
+
+
+class TraceWarning(UserWarning):
+    """A generated trace is not as close to its model as it should be."""
 
 
 class StackTrace:
@@ -54,6 +68,13 @@ class StackTrace:
                 sequence = arrange(target, histogram, int(keys.draw(table, Keys.STACK)[0]) >> 1)
             self._sequences.append(sequence)
             self._errors.append(error)
+        if max(self._errors) > _TOLERANCE:
+            warnings.warn(
+                f"the LRU curve of {distances.name} is missed by {100 * max(self._errors):.1f} "
+                "points of hit rate: it cannot be arranged from its distances alone",
+                TraceWarning,
+                stacklevel=2,
+            )
         tables = range(len(shape.rows))
         self._phase = [keys.draw(t, Keys.PHASE)[0] for t in tables]
         self._scatter = [Scatter(shape.rows[t], keys.draw(t, Keys.SCATTER, 4)) for t in tables]

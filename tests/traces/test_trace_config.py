@@ -1,10 +1,15 @@
 """Trace configurations: kinds, what may be left out, and what `--set` does to them."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import TypeAdapter, ValidationError
+from ruamel.yaml import YAML
 
 from simulator.config.trace import LOCALITY_ALPHA, TraceConfig, with_key
+from simulator.traces import open_trace
 
+NAMED = Path(__file__).parents[2] / "configs" / "traces"
 READ = TypeAdapter(TraceConfig).validate_python
 
 
@@ -77,6 +82,15 @@ def test_setting_the_path_means_a_file_unless_the_kind_has_a_path():
     assert with_key({"locality": "low"}, "path", "x.npy") == {"kind": "file", "path": "x.npy"}
     curve = {"kind": "curve", "curve": "c"}
     assert with_key(curve, "path", "x.csv") == {**curve, "path": "x.csv"}
+
+
+@pytest.mark.parametrize("file", sorted(NAMED.glob("*.yaml")), ids=lambda file: file.stem)
+def test_named_configurations_open(file):
+    given = YAML(typ="safe", pure=True).load(file)
+    if "path" in given:
+        given["path"] = str(file.parent / given["path"])
+    trace = open_trace(READ(given), rows=(6000, 6000), lookups=(1, 1), batch_size=64, seed=0)
+    assert trace.minibatch(0).lookups == 128
 
 
 def test_a_dump_reads_back_as_the_same_configuration():

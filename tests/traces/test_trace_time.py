@@ -15,7 +15,7 @@ from simulator.traces import open_trace
 from simulator.traces.arrange import FITTED_FRACTIONS, Target, arrange, interleaved_hits
 from simulator.traces.curves import read_distances, read_popularity
 from simulator.traces.reuse import lru_hits
-from simulator.traces.stack import StackTrace
+from simulator.traces.stack import StackTrace, TraceWarning
 
 FRACTIONS = np.array(FITTED_FRACTIONS)
 
@@ -167,6 +167,11 @@ def test_the_distances_of_a_shuffle_give_a_trace_without_order():
     curve = lru_hits(trace.minibatch(0).ids[0]) / 100_000
     real = read_distances("movielens100k_items", "shuffled").hit_rate(FRACTIONS)
     assert np.abs(curve[np.round(FRACTIONS * 1682).astype(int)] - real).max() < 0.02
+
+
+def test_a_curve_that_is_missed_says_so():
+    with pytest.warns(TraceWarning, match=r"missed by \d\.\d points"):
+        opened(StackTraceConfig(curve="nycflights_flightno"), rows=(500,))
 
 
 def test_every_id_is_arranged_exactly_as_often_as_its_count():
