@@ -10,6 +10,7 @@ from simulator.caches.policy import (
     policy_class,
     policy_names,
 )
+from simulator.caches.row_filter import row_hits
 from simulator.caches.scratchpad import PoolPlanner
 from simulator.caches.static_split import SplitBatch, StaticSplit
 
@@ -29,5 +30,6 @@ __all__ = [
     "policy_class",
     "policy_names",
     "pool_rows",
+    "row_hits",
     "window_need",
 ]

@@ -2,7 +2,7 @@
 
 `reference_plan` plans batches the way the pipeline's description reads: the held set is written out
 as a set of rows, state is dicts and lists. Replay per lookup is the same with batches of one lookup
-and the window (0, 0); policies that may leave a missed row out of the cache say so in `admits`.
+and the window (0, 0).
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from simulator.caches.base import Window
 from simulator.caches.random_victim import TRIES
 
-__all__ = ["REFERENCES", "ReferencePlan", "reference_plan", "reference_replay"]
+__all__ = ["LOOKUP_REFERENCES", "REFERENCES", "ReferencePlan", "reference_plan", "reference_replay"]
 
 WORD = (1 << 64) - 1
 
@@ -251,7 +252,22 @@ def reference_replay(
     seed: int = 0,
     hottest: Sequence[int] = (),
 ) -> list[bool]:
-    """Replay per lookup: whether each of `ids` hits."""
+    """Replay per lookup: whether each of `ids` hits, for policies that cache every miss."""
     batches = [[row] for row in ids]
     plans = reference_plan(policy, batches, capacity, Window(0, 0), seed=seed, hottest=hottest)
     return [plan.lookup_hits == 1 for plan in plans]
+
+
+def replay_static_hot(
+    ids: Sequence[int], capacity: int, *, seed: int = 0, hottest: Sequence[int] = ()
+) -> list[bool]:
+    """A pinned set, loaded on first use; all other ids bypass it."""
+    hot = set(hottest[:capacity])
+    return [row in hot and row in ids[:position] for position, row in enumerate(ids)]
+
+
+LOOKUP_REFERENCES: dict[str, Callable[..., list[bool]]] = {
+    **{name: partial(reference_replay, name) for name in REFERENCES},
+    "static_hot": replay_static_hot,
+}
+"""Whether each lookup hits, by policy: f(ids, capacity, seed=, hottest=)."""

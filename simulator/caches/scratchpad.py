@@ -23,6 +23,7 @@ from simulator.caches.policy import BatchUse, PolicySetup, Pool, policy_class
 from simulator.caches.words import (
     FIRST_STAMP,
     MAX_CAPACITY,
+    WIDEST_WINDOW,
     load,
     mark_resident,
     place,
@@ -57,6 +58,8 @@ class WindowTracker:
     def __init__(self, rows: int, window: Window, hit_map: HitMap) -> None:
         if min(window.past, window.future) < 0:
             raise UsageError(f"a window of ({window.past}, {window.future}) batches: not negative")
+        if window.batches > WIDEST_WINDOW:
+            raise UsageError(f"a window of {window.batches:,} batches: at most {WIDEST_WINDOW:,}")
         self.window = window
         self.rows = rows
         self.hit_map = hit_map

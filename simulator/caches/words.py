@@ -29,6 +29,7 @@ __all__ = [
     "PINNED",
     "PRELOADED",
     "SLOT",
+    "WIDEST_WINDOW",
     "load",
     "mark_resident",
     "place",
@@ -39,8 +40,11 @@ SLOT = (1 << 30) - 1
 PINNED = 1 << 30
 MISSING = 1 << 31
 PRELOADED = 1
-FIRST_STAMP = 2
+FIRST_STAMP = 1 << 16
 MAX_CAPACITY = SLOT - 1
+
+WIDEST_WINDOW = FIRST_STAMP - 2
+"""Batches; the stamps of a window never reach down to those below `FIRST_STAMP`."""
 
 MISS = -2
 """Known at load: the row is in no slot and no batch before fetches it."""
