@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -93,6 +95,7 @@ def plan_batches(
     window: Window,
     *,
     threads: int | None = None,
+    shadows: Sequence[PoolPlanner] | None = None,
 ) -> Iterator[BatchPlan]:
     """Plan mini-batches in order; reads `window.future` of them ahead and no more.
 
@@ -100,12 +103,18 @@ def plan_batches(
     depend on how many. Policies with `needs_future` (belady) read all of `minibatches` first and
     keep their ids (8 bytes a lookup), so give them a finite iterable: exactly the run's batches.
     Planners carry state: a second call goes on where the first one stopped.
+
+    `shadows`: the same planners made for the window (0, 0). They are planned beside the others, at
+    twice the cost, and tell the misses that only the window caused (`PoolPlan.held_misses`).
     """
     if any(planner.window != window for planner in planners):
         raise UsageError("planners were made for another window")
+    beside: Sequence[PoolPlanner | None] = shadows or [None] * len(planners)
+    if any(shadow is not None and shadow.window != Window(0, 0) for shadow in beside):
+        raise UsageError("shadow planners must have the window (0, 0)")
     if any(planner.needs_future for planner in planners):
         minibatches = list(minibatches)
-    feeds = [_feed(planner, minibatches) for planner in planners]
+    lanes = [_Lane(p, s, minibatches) for p, s in zip(planners, beside, strict=True)]
     workers = min(threads or os.cpu_count() or 1, len(planners))
     with ThreadPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
         run = map if pool is None else pool.map
@@ -113,28 +122,43 @@ def plan_batches(
         for batch in minibatches:
             full = len(waiting) == window.future
             waiting.append(batch.index)
-            plans = tuple(run(partial(_step, batch=batch, plan=full), planners, feeds))
+            plans = tuple(run(partial(_Lane.step, batch=batch, plan=full), lanes))
             if full:
                 yield BatchPlan(waiting.pop(0), tuple(p for p in plans if p is not None))
         for index in waiting:
-            yield BatchPlan(index, tuple(run(PoolPlanner.plan, planners)))
+            yield BatchPlan(index, tuple(run(_Lane.plan, lanes)))
 
 
-def _feed(planner: PoolPlanner, minibatches: Iterable[MiniBatch]) -> Iterator[Int64s] | None:
-    """The next uses of batch after batch, where the planner's policy needs them."""
-    if not planner.needs_future:
-        return None
-    ids = (pool_ids(batch, planner.tables, planner.bases) for batch in minibatches)
-    return iter(next_uses(ids, planner.rows, first=planner.loaded))
+class _Lane:
+    """One pool on its way through the batches: its planner and, where asked for, the shadow."""
 
+    def __init__(
+        self, planner: PoolPlanner, shadow: PoolPlanner | None, minibatches: Iterable[MiniBatch]
+    ) -> None:
+        self._planner = planner
+        self._shadow = shadow
+        self._shadow_missed: deque[Int64s] = deque()
+        self._next_uses: Iterator[Int64s] | None = None
+        if planner.needs_future:
+            ids = (pool_ids(batch, planner.tables, planner.bases) for batch in minibatches)
+            self._next_uses = iter(next_uses(ids, planner.rows, first=planner.loaded))
 
-def _step(
-    planner: PoolPlanner, feed: Iterator[Int64s] | None, batch: MiniBatch, plan: bool
-) -> PoolPlan | None:
-    """Load `batch`, then plan the oldest waiting one where the look-ahead is complete."""
-    ids = pool_ids(batch, planner.tables, planner.bases)
-    planner.load(ids, None if feed is None else next(feed))
-    return planner.plan() if plan else None
+    def step(self, batch: MiniBatch, plan: bool) -> PoolPlan | None:
+        """Load `batch`, then plan the oldest waiting one where the look-ahead is complete."""
+        ids = pool_ids(batch, self._planner.tables, self._planner.bases)
+        later = None if self._next_uses is None else next(self._next_uses)
+        self._planner.load(ids, later)
+        if self._shadow is not None:
+            self._shadow.load(ids, later)
+            self._shadow_missed.append(self._shadow.plan().missed_rows)
+        return self.plan() if plan else None
+
+    def plan(self) -> PoolPlan:
+        plan = self._planner.plan()
+        if self._shadow is None:
+            return plan
+        missed_anyway = np.isin(plan.missed_rows, self._shadow_missed.popleft())
+        return replace(plan, held_misses=len(plan.missed_rows) - int(missed_anyway.sum()))
 
 
 def window_need(

@@ -99,6 +99,23 @@ def test_seed_moves_random_victims_and_nothing_else():
     assert [p.pools[0].rows.tolist() for p in one] == [p.pools[0].rows.tolist() for p in other]
 
 
+@pytest.mark.parametrize("policy", ["lru", "random", "belady", "lfu"])
+def test_misses_split_into_cold_capacity_and_held(policy):
+    capacities = window_need(minibatches(), ROWS, WINDOW)
+    pair = [build_planners(policy, ROWS, capacities, w) for w in (WINDOW, Window(0, 0))]
+    alone = build_planners(policy, ROWS, capacities, Window(0, 0))
+    plans = plan_batches(minibatches(), pair[0], WINDOW, shadows=pair[1])
+    free = plan_batches(minibatches(), alone, Window(0, 0))
+    held = 0
+    for plan, unheld in zip(plans, free, strict=True):
+        for pool, without in zip(plan.pools, unheld.pools, strict=True):
+            kept = set(pool.missed_rows.tolist()) - set(without.missed_rows.tolist())
+            assert pool.held_misses == len(kept)
+            assert pool.capacity_misses >= 0
+            held += pool.held_misses
+    assert held > 0
+
+
 def test_planning_reads_no_further_ahead_than_the_window():
     read = []
 
