@@ -137,7 +137,6 @@ def _plan(case: HazardCase) -> list[PoolPlan]:
 
 def _time(case: HazardCase, plans: Sequence[PoolPlan]) -> tuple[Span, ...]:
     """The stages of every mini-batch on the server of the study."""
-    platform = build_platform(load_named("platforms", "v100_p3"), RunConfig())
     model = load_named("models", "default").model_copy(
         update={
             "tables": 1,
@@ -146,6 +145,7 @@ def _time(case: HazardCase, plans: Sequence[PoolPlan]) -> tuple[Span, ...]:
             "batch_size": case.batch_rows,
         }
     )
+    platform = build_platform(load_named("platforms", "v100_p3"), RunConfig(), model.row_bytes)
     profile = load_named("operators", platform.config.operators)
     system = ScratchPipe(Context(model, profile, platform.config, slots=case.slots))
     works = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from simulator.hardware.machine import DeviceUse, Machine
 from simulator.systems.base import BatchCounts
 from simulator.units import PS_PER_S, PS_PER_US
 
-__all__ = ["Meter", "StageUse", "count_metrics", "stage_rows", "time_metrics"]
+__all__ = ["Meter", "count_metrics", "stage_rows", "time_metrics"]
 
 BOTTLENECK_UTILIZATION = 0.5
 """Below this no device holds the iteration up; a stage or latency does."""
@@ -54,26 +54,6 @@ class Meter:
             after.bytes - before.bytes,
             after.energy_pj - before.energy_pj,
         )
-
-
-@dataclass(slots=True)
-class StageUse:
-    """Bytes that each stage of one mini-batch moves through each device."""
-
-    bytes: dict[tuple[int, int, str], int] = field(default_factory=dict)
-
-    def add(self, batch: int, stages: Sequence[StageDemand]) -> None:
-        """Count what the stages of `batch` move."""
-        for number, stage in enumerate(stages):
-            for demand in (one for lane in stage.lanes for one in lane):
-                for device, service in demand.services.items():
-                    key = (batch, number, device)
-                    self.bytes[key] = self.bytes.get(key, 0) + service.bytes
-
-    def mean(self, stage: int, device: str, first: int, last: int) -> float | None:
-        """Mean over mini-batches `first` to `last`; None where the stage never uses it."""
-        found = [self.bytes.get((batch, stage, device), 0) for batch in range(first, last + 1)]
-        return sum(found) / len(found) if any(found) else None
 
 
 def time_metrics(
@@ -146,9 +126,16 @@ def count_metrics(counts: Sequence[BatchCounts], cached: bool) -> dict[str, Any]
 
 
 def stage_rows(
-    names: Sequence[str], spans: Sequence[Span], use: StageUse, first: int, last: int
+    names: Sequence[str],
+    spans: Sequence[Span],
+    works: Sequence[Sequence[StageDemand]],
+    first: int,
+    last: int,
 ) -> list[dict[str, Any]]:
-    """One row a stage: busy, exposed and hidden time, and bytes by device, a mini-batch."""
+    """One row a stage: busy, exposed and hidden time, and bytes by device, a mini-batch.
+
+    `works[batch][stage]`: what the stage asked for; means over mini-batches `first` to `last`.
+    """
     batches = last - first + 1
     exposed = critical_path(spans, first, last)
     busy = [0] * len(names)
@@ -166,7 +153,17 @@ def stage_rows(
             "exposed_us": exposed_us,
             "hidden_us": max(0.0, busy_us - exposed_us),
         }
-        for device in DEVICES:
-            row[f"{device}_bytes"] = use.mean(stage, device, first, last)
-        rows.append(row)
+        moved = _moved_bytes(work[stage] for work in works[first : last + 1])
+        rows.append(row | {f"{d}_bytes": size / batches for d, size in moved.items()})
     return rows
+
+
+def _moved_bytes(stages: Iterable[StageDemand]) -> dict[str, int]:
+    """Bytes through each device, summed; devices that move none are left out."""
+    moved: dict[str, int] = {}
+    for stage in stages:
+        for demand in (one for lane in stage.lanes for one in lane):
+            for device, service in demand.services.items():
+                if service.bytes:
+                    moved[device] = moved.get(device, 0) + service.bytes
+    return moved

@@ -12,8 +12,9 @@ import simpy
 
 from simulator.caches import Window
 from simulator.config.experiment import PointConfig, canonical_json
-from simulator.engine.measure import Meter, StageUse, count_metrics, stage_rows, time_metrics
-from simulator.engine.pipeline import Mode, Span, run_pipeline, window_of
+from simulator.engine.hit_shares import with_hit_shares
+from simulator.engine.measure import Meter, count_metrics, stage_rows, time_metrics
+from simulator.engine.pipeline import Mode, run_pipeline, window_of
 from simulator.engine.replay import Replay, ReplayRequest, Stream, replay_all, slots_of
 from simulator.errors import ConfigError
 from simulator.hardware.build import build_platform
@@ -29,6 +30,9 @@ from simulator.units import PS_PER_S
 __all__ = ["simulate_points"]
 
 Report = Callable[[Progress], None]
+
+IDENTITY = ("point", "system", "label", "policy", "platform", "model", "locality", "operators")
+"""Columns that every stage row shares with its point."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,7 @@ def _prepare(point: PointConfig, trace: Trace, batches: int) -> _Prepared:
     )
     system = create(point.system.name, context)
     if system.replay == "none":
-        return _Prepared(point, system, ReplayRequest("none"), False)
+        return _Prepared(point, system, ReplayRequest("none", keep=_kept(point, batches)), False)
     request, grown = _request(point, system, trace, batches)
     sized = dataclasses.replace(context, slots=sum(request.slots))
     return _Prepared(point, create(point.system.name, sized), request, grown)
@@ -169,7 +173,7 @@ def _request(
                 "static_cache pins the hottest share of each table: cache.scope must be 'table'"
             )
         pinned = tuple(int(cache.fraction * rows) for rows in trace.rows)
-        return ReplayRequest("static", slots=pinned), False
+        return ReplayRequest("static", slots=pinned, keep=_kept(point, batches)), False
     window = _window(point, system)
     lookups = [model.batch_size * count for count in model.lookups_per_table]
     slots, grown = slots_of(
@@ -189,8 +193,24 @@ def _request(
         window=window,
         prefill=cache.prefill,
         seed=point.run.seed,
+        keep=_kept(point, batches),
     )
     return request, grown
+
+
+def _samples(point: PointConfig) -> frozenset[int]:
+    """Timed mini-batches, evenly spread, that stand for the others."""
+    run = point.run
+    count = min(run.sample_batches, run.batches)
+    return frozenset(run.warmup_batches + run.batches * k // count for k in range(count))
+
+
+def _kept(point: PointConfig, batches: int) -> frozenset[int]:
+    """Mini-batches whose rows are kept: all, or the samples with the one before each."""
+    if point.run.memory_fidelity == "exact":
+        return frozenset(range(batches))
+    samples = _samples(point)
+    return samples | {index - 1 for index in samples if index}
 
 
 def _window(point: PointConfig, system: System) -> Window:
@@ -208,17 +228,21 @@ def _window(point: PointConfig, system: System) -> Window:
 def _time_point(one: _Prepared, replay: Replay, stream: Stream) -> PointResult:
     point, system = one.point, one.system
     begin = time.perf_counter()
-    platform = build_platform(point.platform, point.run)
+    platform = build_platform(point.platform, point.run, point.model.row_bytes)
+    counts = _with_hits(one, platform, replay.counts)
+    works = _priced(platform, system, counts)
     memory_s = time.perf_counter() - begin
-    run = _Timing(platform, system, point, replay.counts)
-    spans = run.spans()
+    machine = Machine(simpy.Environment(), platform.turnaround, check=point.run.check)
+    first = point.run.warmup_batches
+    last = first + point.run.batches - 1
+    meter = Meter(machine, first, last)
+    mode: Mode = point.pipeline.mode if system.pipelined else "serial"
+    spans = run_pipeline(machine, works, mode, watch=meter.watch)
     events_s = time.perf_counter() - begin - memory_s
-    first, last = run.meter.first, run.meter.last
-    timed = replay.counts[first : last + 1]
     wall_s = stream.wall_s + replay.wall_s + memory_s + events_s
-    metrics: dict[str, Any] = _identity(one)
-    metrics |= time_metrics(spans, run.meter, platform.peak_bandwidth, point.model.batch_size)
-    metrics |= count_metrics(timed, cached=system.replay != "none")
+    metrics = _identity(one)
+    metrics |= time_metrics(spans, meter, platform.peak_bandwidth, point.model.batch_size)
+    metrics |= count_metrics(replay.counts[first : last + 1], cached=system.replay != "none")
     metrics |= {
         "wall_s": wall_s,
         "wall_draw_s": stream.wall_s,
@@ -227,44 +251,47 @@ def _time_point(one: _Prepared, replay: Replay, stream: Stream) -> PointResult:
         "wall_events_s": events_s,
         "realtime_factor": max(span.end_ps for span in spans) / PS_PER_S / wall_s,
     }
-    stages = stage_rows(system.stage_names, spans, run.use, first, last)
-    keys = ("point", "system", "label", "policy", "platform", "model", "locality", "operators")
-    shared = {key: metrics.get(key) for key in (*keys, "sweep", "cache_fraction")}
     names = system.stage_names
+    shared = {key: metrics[key] for key in (*IDENTITY, "sweep", "cache_fraction")}
     return PointResult(
         point=point,
         metrics=metrics,
-        stages=[shared | row for row in stages],
+        stages=[shared | row for row in stage_rows(names, spans, works, first, last)],
         timeline=[StageSpan(names[s.stage], s.batch, s.start_ps, s.end_ps) for s in spans],
         trace_fingerprint=stream.trace.fingerprint(),
     )
 
 
-class _Timing:
-    """One pipeline run on one machine, with its meters."""
+def _with_hits(
+    one: _Prepared, platform: Platform, counts: Sequence[BatchCounts]
+) -> list[BatchCounts]:
+    """Counts with the hits of the platform's own caches, and with the rows that its memories
+    replay (none under `table`)."""
+    row_bytes = one.point.model.row_bytes
+    fidelity = one.point.run.memory_fidelity
+    everything = one.request.keep if fidelity == "exact" else _samples(one.point)
+    return with_hit_shares(
+        counts,
+        samples=everything,
+        cpu_cache_rows=platform.config.cpu.last_level_cache // row_bytes,
+        gpu_cache_rows=platform.config.gpu.l2_cache // row_bytes,
+        keep_rows=fidelity != "table",
+    )
 
-    def __init__(
-        self,
-        platform: Platform,
-        system: System,
-        point: PointConfig,
-        counts: Sequence[BatchCounts],
-    ) -> None:
-        self._platform, self._system, self._counts = platform, system, counts
-        self._mode: Mode = point.pipeline.mode if system.pipelined else "serial"
-        self._machine = Machine(simpy.Environment(), platform.turnaround, check=point.run.check)
-        first = point.run.warmup_batches
-        self.meter = Meter(self._machine, first, first + point.run.batches - 1)
-        self.use = StageUse()
 
-    def spans(self) -> tuple[Span, ...]:
-        works: list[tuple[StageDemand, ...]] = []
-        for batch, counts in enumerate(self._counts):
-            check_counts(counts)
-            stages = self._system.stages(counts)
-            works.append(tuple(self._platform.price_stage(stage) for stage in stages))
-            self.use.add(batch, works[-1])
-        return run_pipeline(self._machine, works, self._mode, watch=self.meter.watch)
+def _priced(
+    platform: Platform, system: System, counts: Sequence[BatchCounts]
+) -> list[tuple[StageDemand, ...]]:
+    """Every stage of every mini-batch in time on devices.
+
+    Mini-batches with row numbers first: under `sampled` their times stand for the others'.
+    """
+    works: dict[int, tuple[StageDemand, ...]] = {}
+    for batch in sorted(counts, key=lambda batch: not batch.has_rows):
+        check_counts(batch)
+        stages = system.stages(batch)
+        works[batch.index] = tuple(platform.price_stage(stage) for stage in stages)
+    return [works[batch.index] for batch in counts]
 
 
 def _identity(one: _Prepared) -> dict[str, Any]:
@@ -293,12 +320,7 @@ def _identity(one: _Prepared) -> dict[str, Any]:
         "tables": point.model.tables,
         "dim": point.model.dim,
         "batch_size": point.model.batch_size,
-        "gpus": point.system.gpus
-        or (
-            point.platform.gpu.count
-            if one.system.replay == "none" and point.system.name == "gpu_only"
-            else 1
-        ),
+        "gpus": one.system.gpus,
         "batches": point.run.batches,
         "seed": point.run.seed,
     }

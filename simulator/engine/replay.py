@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from simulator.caches import (
     PoolPlan,
+    SplitBatch,
     StaticSplit,
     Window,
     build_planners,
@@ -25,7 +26,7 @@ from simulator.caches import (
     window_need,
 )
 from simulator.errors import CapacityError
-from simulator.systems.base import BatchCounts, ReplayKind
+from simulator.systems.base import BatchCounts, MovedRows, ReplayKind
 from simulator.traces.base import MiniBatch, Trace
 
 __all__ = ["Replay", "ReplayRequest", "Stream", "counts_of", "replay_all", "slots_of"]
@@ -46,8 +47,9 @@ class ReplayRequest:
     window: Window = _NO_WINDOW
     prefill: str = "empty"
     seed: int = 0
-    rows: bool = False
-    """Keep the row numbers, for exact replay of memory addresses."""
+    keep: frozenset[int] = frozenset()
+    """Mini-batches whose row numbers are kept: for hits of the processors' caches, and for replay
+    of memory addresses."""
 
 
 @dataclass(slots=True)
@@ -148,14 +150,20 @@ def _unique_only(
 ) -> Iterator[BatchCounts]:
     nothing = np.empty(0, np.int64)
     splits = [StaticSplit(nothing, rows) for rows in trace.rows]
+    bases = _bases(trace.rows)
     for batch in batches:
         unique = [split.split(ids).cold_rows for split, ids in zip(splits, batch.ids, strict=True)]
+        moved = MovedRows()
+        if batch.index in request.keep:
+            rows, lookups = _joined(bases, unique), _joined(bases, batch.ids)
+            moved = MovedRows(
+                cpu_lookups=lookups, cpu_unique=rows, gpu_lookups=lookups, gpu_unique=rows
+            )
         yield BatchCounts(
             index=batch.index,
             lookups=batch.lookups,
             unique_rows=sum(map(len, unique)),
-            lookup_rows=_joined(trace, batch.ids) if request.rows else None,
-            unique_row_ids=_joined(trace, unique) if request.rows else None,
+            moved=moved,
         )
 
 
@@ -170,7 +178,6 @@ def _static(
         parts = [split.split(ids) for split, ids in zip(splits, batch.ids, strict=True)]
         hot = sum(part.unique_hits for part in parts)
         cold = sum(part.unique_misses for part in parts)
-        cold_lookups = [ids[~part.hot] for ids, part in zip(batch.ids, parts, strict=True)]
         yield BatchCounts(
             index=batch.index,
             lookups=batch.lookups,
@@ -178,9 +185,27 @@ def _static(
             lookup_hits=sum(part.lookup_hits for part in parts),
             unique_hits=hot,
             misses=cold,
-            lookup_rows=_joined(trace, cold_lookups) if request.rows else None,
-            missed_rows=_joined(trace, [p.cold_rows for p in parts]) if request.rows else None,
+            moved=_moved_static(trace, request, batch, parts),
         )
+
+
+def _moved_static(
+    trace: Trace, request: ReplayRequest, batch: MiniBatch, parts: Sequence[SplitBatch]
+) -> MovedRows:
+    if batch.index not in request.keep:
+        return MovedRows()
+    rows, slots = _bases(trace.rows), _bases(request.slots)
+    cold = [ids[~part.hot] for ids, part in zip(batch.ids, parts, strict=True)]
+    hot = [
+        _places(part.hot_rows, part.hot_slots, ids[part.hot])
+        for ids, part in zip(batch.ids, parts, strict=True)
+    ]
+    return MovedRows(
+        cpu_lookups=_joined(rows, cold),
+        cpu_unique=_joined(rows, [part.cold_rows for part in parts]),
+        gpu_lookups=_joined(slots, hot),
+        gpu_unique=_joined(slots, [part.hot_slots for part in parts]),
+    )
 
 
 def _planned(
@@ -196,17 +221,48 @@ def _planned(
         hottest=_profile(trace, request) if request.policy == "static_hot" else None,
         preload=_profile(trace, request) if request.prefill == "hot" else None,
     )
-    for plan in plan_batches(batches, planners, request.window, threads=threads):
+    seen, planned = itertools.tee(batches) if request.keep else (iter(()), batches)
+    for plan in plan_batches(planned, planners, request.window, threads=threads):
         counts = counts_of(plan.index, plan.pools)
-        if request.rows:
-            counts = dataclasses.replace(
-                counts,
-                missed_rows=_pooled(trace, request, [p.missed_rows for p in plan.pools]),
-                victim_rows=_pooled(
-                    trace, request, [p.victim_rows[p.victim_dirty] for p in plan.pools]
-                ),
-            )
+        batch = next(seen, None)
+        if batch is not None and plan.index in request.keep:
+            counts = dataclasses.replace(counts, moved=_moved(trace, request, batch, plan.pools))
         yield counts
+
+
+def _moved(
+    trace: Trace, request: ReplayRequest, batch: MiniBatch, pools: Sequence[PoolPlan]
+) -> MovedRows:
+    rows = _bases(pool_rows(trace.rows, request.scope))
+    slots = _bases(request.slots)
+    ids = batch.ids if request.scope == "table" else [_joined(_bases(trace.rows), batch.ids)]
+    lookups = [_places(p.rows, p.slots, of) for p, of in zip(pools, ids, strict=True)]
+    return MovedRows(
+        missed=_joined(rows, [p.missed_rows for p in pools]),
+        victims=_joined(rows, [p.victim_rows[p.victim_dirty] for p in pools]),
+        gpu_lookups=_joined(slots, lookups),
+        gpu_unique=_joined(slots, [p.slots for p in pools]),
+        missed_slots=_joined(slots, [p.missed_slots for p in pools]),
+        victim_slots=_joined(slots, [p.victim_slots[p.victim_dirty] for p in pools]),
+    )
+
+
+def _places(rows: Int64s, slots: Int64s, ids: Int64s) -> Int64s:
+    """The slot of each id, where `slots[k]` is the slot of `rows[k]`."""
+    if not len(rows):
+        return np.empty(0, np.int64)
+    order = np.argsort(rows)
+    return slots[order][np.searchsorted(rows, ids, sorter=order)]
+
+
+def _bases(sizes: Sequence[int]) -> Int64s:
+    """Where each table (or pool) starts in one numbering of all of them."""
+    return np.cumsum([0, *sizes[:-1]], dtype=np.int64)
+
+
+def _joined(bases: Int64s, parts: Sequence[Int64s]) -> Int64s:
+    """Rows (slots) of all tables (pools) in one numbering."""
+    return np.concatenate([part + base for part, base in zip(parts, bases, strict=True)])
 
 
 def _profile(trace: Trace, request: ReplayRequest) -> list[Int64s]:
@@ -214,7 +270,7 @@ def _profile(trace: Trace, request: ReplayRequest) -> list[Int64s]:
     if request.scope == "table":
         return [trace.hottest(table, count) for table, count in enumerate(request.slots)]
     total, slots = sum(trace.rows), request.slots[0]
-    bases = np.cumsum([0, *trace.rows[:-1]])
+    bases = _bases(trace.rows)
     shares = [slots * rows // total for rows in trace.rows]
     ranked = [trace.hottest(t, share) + bases[t] for t, share in enumerate(shares)]
     # rank by rank across tables: row r of every table is about as hot
@@ -235,16 +291,6 @@ def counts_of(index: int, pools: Sequence[PoolPlan]) -> BatchCounts:
         write_backs=sum(int(pool.victim_dirty.sum()) for pool in pools),
         cold_misses=sum(pool.cold_misses for pool in pools),
     )
-
-
-def _pooled(trace: Trace, request: ReplayRequest, parts: Sequence[Int64s]) -> Int64s:
-    return parts[0] if request.scope == "global" else _joined(trace, parts)
-
-
-def _joined(trace: Trace, parts: Sequence[Int64s]) -> Int64s:
-    """Rows of all tables in one numbering: table offset + row."""
-    bases = np.cumsum([0, *trace.rows[:-1]])
-    return np.concatenate([part + base for part, base in zip(parts, bases, strict=True)])
 
 
 _Run = Callable[[Trace, ReplayRequest, Iterator[MiniBatch], int | None], Iterator[BatchCounts]]

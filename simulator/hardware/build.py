@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 from simulator.config.experiment import RunConfig
-from simulator.config.platform import PlatformConfig
+from simulator.config.platform import MemoryPartConfig, PlatformConfig
 from simulator.hardware.memory import MemoryPart
 from simulator.hardware.platform import Platform
-from simulator.hardware.work import Access
-from simulator.units import PS_PER_S
+from simulator.hardware.timing import ExactTiming, SampledTiming, TableTiming
+from simulator.memory import load_memory
+
+__all__ = ["build_platform"]
+
+_FIDELITY: dict[str, type[TableTiming]] = {
+    "table": TableTiming,
+    "exact": ExactTiming,
+    "sampled": SampledTiming,
+}
 
 
-@dataclass(frozen=True)
-class Flat:
-    peak_bandwidth: int
-    turnaround: float = 0.1
+def build_platform(config: PlatformConfig, run: RunConfig, row_bytes: int) -> Platform:
+    """The machine that `config` describes, for embedding rows of `row_bytes`.
 
-    def stream_ps(self, access: Access) -> float:
-        return access.bytes * PS_PER_S / (self.peak_bandwidth * 0.85)
-
-    def stream_pj(self, access: Access) -> float:
-        return 0.0
-
-
-def build_platform(config: PlatformConfig, run: RunConfig) -> Platform:
+    Raises `ConfigError` for an unknown memory device or parameter, and for more threads than the
+    CPU has cores.
+    """
     return Platform(
-        config,
-        MemoryPart(Flat(76_800_000_000)),
-        MemoryPart(Flat(900_000_000_000)),
-        run.cpu_threads or config.cpu.cores,
+        config=config,
+        cpu_dram=_memory(config.cpu.memory, run, row_bytes),
+        hbm=_memory(config.gpu.memory, run, row_bytes),
+        cpu_threads=run.cpu_threads or config.cpu.cores,
     )
+
+
+def _memory(part: MemoryPartConfig, run: RunConfig, row_bytes: int) -> MemoryPart:
+    overrides: dict[str, Any] = dict(part.overrides)
+    if part.channels is not None:
+        overrides["organization.channels"] = part.channels
+    memory = load_memory(part.device, overrides)
+    return MemoryPart(_FIDELITY[run.memory_fidelity](memory, row_bytes))

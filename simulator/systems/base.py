@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ from simulator.hardware.work import Copy, GpuWork, HostWait, StageWork
 from simulator.systems.operators import CpuOperators, GpuOperators, mlp_step
 from simulator.units import format_bytes
 
-__all__ = ["BatchCounts", "Context", "ReplayKind", "Rows", "System", "require_room"]
+__all__ = ["BatchCounts", "Context", "MovedRows", "ReplayKind", "Rows", "System", "require_room"]
 
 ReplayKind = Literal["none", "static", "planned"]
 """What must be replayed for a system: nothing (counts of unique ids), the split of lookups by a
@@ -26,12 +26,31 @@ Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
+class MovedRows:
+    """Which rows a mini-batch moves, where the memory model replays real addresses (else None).
+
+    int64; rows are numbered over all tables (table offset + row), slots over all pools.
+    """
+
+    cpu_lookups: Rows | None = None
+    """Row of every lookup that the CPU serves."""
+    cpu_unique: Rows | None = None
+    """Unique rows that the CPU trains."""
+    missed: Rows | None = None
+    victims: Rows | None = None
+    gpu_lookups: Rows | None = None
+    """Slot of every lookup that the GPU serves."""
+    gpu_unique: Rows | None = None
+    missed_slots: Rows | None = None
+    victim_slots: Rows | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BatchCounts:
     """What one mini-batch does to a cache, summed over all tables: exact, without time.
 
     For `static` replays hits are lookups (rows) of pinned rows and misses are rows trained on the
-    CPU. The arrays (int64 row numbers over all tables) are there where the memory model replays
-    real addresses.
+    CPU.
     """
 
     index: int
@@ -49,10 +68,12 @@ class BatchCounts:
     """Share of the lookups served by the CPU that its last-level cache holds."""
     gpu_hit_share: float = 0.0
     """Share of the lookups served by the GPU that its L2 holds."""
-    missed_rows: Rows | None = None
-    victim_rows: Rows | None = None
-    lookup_rows: Rows | None = None
-    unique_row_ids: Rows | None = None
+    moved: MovedRows = field(default_factory=MovedRows)
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether row numbers are there."""
+        return self.moved.cpu_lookups is not None or self.moved.gpu_lookups is not None
 
 
 @dataclass(frozen=True)
@@ -91,6 +112,8 @@ class System(Protocol):
     pipelined: bool
     """Whether stages of consecutive mini-batches overlap."""
     stage_names: tuple[str, ...]
+    gpus: int
+    """GPUs that it uses."""
 
     def __init__(self, context: Context) -> None:
         """Raises `CapacityError` where the model does not fit the platform."""

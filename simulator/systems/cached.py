@@ -30,6 +30,7 @@ class CachedTraining:
     """One iteration that always trains out of HBM, stage by stage."""
 
     stage_names: tuple[str, ...] = STAGES
+    gpus = 1
 
     def __init__(self, context: Context) -> None:
         require_tables_in_dram(context)
@@ -38,15 +39,19 @@ class CachedTraining:
 
     def stages(self, counts: BatchCounts) -> tuple[StageWork, ...]:
         context = self._context
-        model = context.model
+        model, moved = context.model, counts.moved
         row = context.cached_row_bytes
         ids = counts.lookups * ID_BYTES
         lists = (counts.misses + counts.write_backs) * ID_BYTES
         plan = context.gpu.plan(counts.lookups, counts.unique_rows, counts.misses, context.slots)
         train: tuple[Operation, ...] = (
-            context.gpu.gather_reduce(counts.lookups, counts.gpu_hit_share),
+            context.gpu.gather_reduce(
+                counts.lookups, counts.gpu_hit_share, slots=moved.gpu_lookups
+            ),
             context.mlp(),
-            *context.gpu.backward(counts.lookups, counts.unique_rows, context.slots),
+            *context.gpu.backward(
+                counts.lookups, counts.unique_rows, context.slots, slots=moved.gpu_unique
+            ),
         )
         return (
             StageWork("load", ((copy("ids_to_gpu", ids + dense_bytes(model), to_gpu=True),),)),
@@ -54,8 +59,8 @@ class CachedTraining:
             StageWork(
                 "collect",
                 (
-                    (context.cpu.collect(counts.misses, counts.missed_rows),),
-                    (context.gpu.gather("gather_victims", counts.write_backs),),
+                    (context.cpu.collect(counts.misses, moved.missed),),
+                    (context.gpu.gather("gather_victims", counts.write_backs, moved.victim_slots),),
                 ),
             ),
             StageWork(
@@ -68,8 +73,8 @@ class CachedTraining:
             StageWork(
                 "insert",
                 (
-                    (context.gpu.scatter("scatter_missed", counts.misses),),
-                    (context.cpu.insert(counts.write_backs, counts.victim_rows),),
+                    (context.gpu.scatter("scatter_missed", counts.misses, moved.missed_slots),),
+                    (context.cpu.insert(counts.write_backs, moved.victims),),
                 ),
             ),
             StageWork("train", (train,)),

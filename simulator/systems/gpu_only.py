@@ -52,14 +52,14 @@ class GpuOnly:
     def __init__(self, context: Context) -> None:
         platform, model = context.platform, context.model
         self._context = context
-        self._gpus = context.gpus or platform.gpu.count
-        if self._gpus > platform.gpu.count:
+        self.gpus = context.gpus or platform.gpu.count
+        if self.gpus > platform.gpu.count:
             raise ConfigError(
-                f"gpu_only asks for {self._gpus} GPUs but {platform.name} has {platform.gpu.count}"
+                f"gpu_only asks for {self.gpus} GPUs but {platform.name} has {platform.gpu.count}"
             )
-        if self._gpus > 1 and platform.nvlink is None:
+        if self.gpus > 1 and platform.nvlink is None:
             raise ConfigError(f"{platform.name} has no links between its GPUs (key nvlink)")
-        placed = spread_tables(model, self._gpus)
+        placed = spread_tables(model, self.gpus)
         self._require_room(placed)
         weight = [sum(model.lookups_per_table[t] for t in tables) for tables in placed]
         busiest = weight.index(max(weight))
@@ -67,7 +67,7 @@ class GpuOnly:
         self._share = weight[busiest] / sum(weight)
         one = ("ids", "gather_reduce", "mlp", "sort_update")
         many = ("ids", "gather_reduce", "all_to_all", "mlp", "all_to_all_back", "sort_update")
-        self.stage_names: tuple[str, ...] = one if self._gpus == 1 else many
+        self.stage_names: tuple[str, ...] = one if self.gpus == 1 else many
 
     def _require_room(self, placed: tuple[tuple[int, ...], ...]) -> None:
         """Tables, MLPs with gradients, and pooled vectors of a mini-batch must fit each GPU."""
@@ -83,7 +83,7 @@ class GpuOnly:
         fewest = math.ceil(sum(sizes) / gpu.memory.capacity)
         raise CapacityError(
             f"gpu_only: {model.rows:,} rows x {context.cached_row_bytes} B = "
-            f"{format_bytes(sum(sizes))} of tables on {self._gpus} x {gpu.name}: the fullest GPU "
+            f"{format_bytes(sum(sizes))} of tables on {self.gpus} x {gpu.name}: the fullest GPU "
             f"needs {format_bytes(need)} ({len(heaviest)} tables {format_bytes(tables)} + MLPs "
             f"and pooled vectors {format_bytes(need - tables)}) but holds "
             f"{format_bytes(gpu.memory.capacity)}: name a platform with at least {fewest} such "
@@ -92,7 +92,7 @@ class GpuOnly:
 
     def stages(self, counts: BatchCounts) -> tuple[StageWork, ...]:
         context = self._context
-        model, gpus = context.model, self._gpus
+        model, gpus = context.model, self.gpus
         tables = len(self._tables)
         lookups = round(counts.lookups * self._share)
         unique = round(counts.unique_rows * self._share)

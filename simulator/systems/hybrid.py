@@ -26,6 +26,7 @@ class Hybrid:
 
     replay: ReplayKind = "none"
     pipelined = False
+    gpus = 1
 
     def __init__(self, context: Context) -> None:
         require_tables_in_dram(context)
@@ -46,13 +47,11 @@ class Hybrid:
         context = self._context
         model = context.model
         forward = context.cpu.gather_reduce(
-            counts.lookups, counts.cpu_hit_share, counts.lookup_rows
+            counts.lookups, counts.cpu_hit_share, counts.moved.cpu_lookups
         )
         to_gpu = copy("pooled_to_gpu", pooled_bytes(model) + dense_bytes(model), to_gpu=True)
         to_cpu = copy("gradients_to_cpu", pooled_bytes(model), to_gpu=False)
-        backward = context.cpu.backward(
-            counts.lookups, counts.unique_rows, counts.cpu_hit_share, counts.unique_row_ids
-        )
+        backward = context.cpu.backward(counts.lookups, counts.unique_rows, counts.moved.cpu_unique)
         return (
             StageWork("gather_reduce", ((forward,),)),
             StageWork("pooled_to_gpu", ((to_gpu,),)),

@@ -151,9 +151,7 @@ class CpuOperators:
             tables=model.tables,
         )
 
-    def backward(
-        self, lookups: int, unique: int, hit_share: float, rows: Rows | None = None
-    ) -> tuple[CpuWork, ...]:
+    def backward(self, lookups: int, unique: int, rows: Rows | None = None) -> tuple[CpuWork, ...]:
         """Expand, sort, accumulate, scatter, as passes of their own or fused as the profile says.
 
         `rows`: the unique rows, for exact memory replay.
@@ -161,7 +159,7 @@ class CpuOperators:
         works = [self._sort(lookups)]
         if self.profile.expand is not None:
             works.insert(0, self._expand(lookups))
-        works.append(self._accumulate(lookups, unique, hit_share, rows))
+        works.append(self._accumulate(lookups, unique, rows))
         if self.profile.scatter is not None:
             works.append(self._scatter(unique, rows))
         return tuple(works)
@@ -201,9 +199,7 @@ class CpuOperators:
             tables=self.model.tables,
         )
 
-    def _accumulate(
-        self, lookups: int, unique: int, hit_share: float, rows: Rows | None
-    ) -> CpuWork:
+    def _accumulate(self, lookups: int, unique: int, rows: Rows | None) -> CpuWork:
         """Sum the gradients of equal ids; where scatter is fused, update the row at once."""
         operator = self.profile.accumulate
         gradient = self.model.dim * GRADIENT_BYTES
@@ -214,7 +210,7 @@ class CpuOperators:
                 Access(1, pooled_bytes(self.model), random=False),
             )  # the pooled gradients stay in the last-level cache after the first read
         else:
-            read = (Access(lookups, gradient, hit_share=hit_share),)
+            read = (Access(lookups, gradient),)  # each expanded gradient once
         if self.profile.scatter is None:
             write = self._update(unique, rows)
         else:
@@ -291,24 +287,35 @@ class GpuOperators:
         return tables if self.profile.gpu.kernels_per_table else 1
 
     def gather_reduce(
-        self, lookups: int, hit_share: float, *, tables: int | None = None, samples: int = 0
+        self,
+        lookups: int,
+        hit_share: float,
+        *,
+        tables: int | None = None,
+        slots: Rows | None = None,
     ) -> GpuWork:
         """Read a row a lookup out of HBM, sum by sample, write the pooled vectors."""
         model = self.model
         of = model.tables if tables is None else tables
-        pooled = (samples or model.batch_size) * of * model.dim * GRADIENT_BYTES
+        pooled = model.batch_size * of * model.dim * GRADIENT_BYTES
         return GpuWork(
             name="gather_reduce",
             kernels=self._sets(of),
             accesses=(
                 Access(lookups, ID_BYTES, random=False),
-                Access(lookups, model.row_bytes, hit_share=hit_share),
+                Access(lookups, model.row_bytes, hit_share=hit_share, pieces=slots),
                 Access(1, pooled, random=False, write=True),
             ),
         )
 
     def backward(
-        self, lookups: int, unique: int, rows: int, *, tables: int | None = None
+        self,
+        lookups: int,
+        unique: int,
+        rows: int,
+        *,
+        tables: int | None = None,
+        slots: Rows | None = None,
     ) -> tuple[GpuWork, ...]:
         """Expand (where the profile has it), sort by id, accumulate and update each unique row.
 
@@ -333,9 +340,15 @@ class GpuOperators:
         else:
             read = Access(lookups, gradient, hit_share=self._gradient_hits(lookups))
         state = model.state_bytes
-        update = [Access(unique, model.row_bytes), Access(unique, model.row_bytes, write=True)]
+        update = [
+            Access(unique, model.row_bytes, pieces=slots),
+            Access(unique, model.row_bytes, write=True, pieces=slots),
+        ]
         if state:
-            update += [Access(unique, state), Access(unique, state, write=True)]
+            update += [
+                Access(unique, state, pieces=slots),
+                Access(unique, state, write=True, pieces=slots),
+            ]
         works.append(
             GpuWork(
                 name="update",
@@ -361,22 +374,28 @@ class GpuOperators:
             ),
         )
 
-    def gather(self, name: str, rows: int) -> GpuWork:
+    def gather(self, name: str, rows: int, slots: Rows | None = None) -> GpuWork:
         """Copy rows (and their optimizer state) from slots to a staging buffer."""
         size = self.model.row_bytes + self.model.state_bytes
         return GpuWork(
             name=name,
             kernels=1 if rows else 0,
-            accesses=(Access(rows, size), Access(rows, size, write=True, random=False)),
+            accesses=(
+                Access(rows, size, pieces=slots),
+                Access(rows, size, write=True, random=False),
+            ),
         )
 
-    def scatter(self, name: str, rows: int) -> GpuWork:
+    def scatter(self, name: str, rows: int, slots: Rows | None = None) -> GpuWork:
         """Copy rows (and their optimizer state) from a staging buffer into slots."""
         size = self.model.row_bytes + self.model.state_bytes
         return GpuWork(
             name=name,
             kernels=1 if rows else 0,
-            accesses=(Access(rows, size, random=False), Access(rows, size, write=True)),
+            accesses=(
+                Access(rows, size, random=False),
+                Access(rows, size, write=True, pieces=slots),
+            ),
         )
 
     def plan(self, lookups: int, unique: int, missed: int, slots: int) -> GpuWork:

@@ -27,6 +27,7 @@ class StaticCache:
 
     replay: ReplayKind = "static"
     pipelined = False
+    gpus = 1
     stage_names: tuple[str, ...] = ("split", "forward", "combine", "mlp", "gradients", "backward")
 
     def __init__(self, context: Context) -> None:
@@ -56,12 +57,14 @@ class StaticCache:
                 Access(1, pooled, random=False, write=True),
             ),
         )
-        pool_hot = context.gpu.gather_reduce(hot, counts.gpu_hit_share)
-        pool_cold = context.cpu.gather_reduce(cold, counts.cpu_hit_share, counts.lookup_rows)
-        train_hot = context.gpu.backward(hot, counts.unique_hits, max(1, context.slots))
-        train_cold = context.cpu.backward(
-            cold, counts.misses, counts.cpu_hit_share, counts.missed_rows
+        pool_hot = context.gpu.gather_reduce(
+            hot, counts.gpu_hit_share, slots=counts.moved.gpu_lookups
         )
+        pool_cold = context.cpu.gather_reduce(cold, counts.cpu_hit_share, counts.moved.cpu_lookups)
+        train_hot = context.gpu.backward(
+            hot, counts.unique_hits, max(1, context.slots), slots=counts.moved.gpu_unique
+        )
+        train_cold = context.cpu.backward(cold, counts.misses, counts.moved.cpu_unique)
         return (
             StageWork(
                 "split",

@@ -74,7 +74,7 @@ def names(works: tuple[CpuWork, ...]) -> list[str]:
 
 
 def test_unfused_backward_has_a_pass_for_each_operator() -> None:
-    assert names(cpu("paper").backward(LOOKUPS, 1000, 0.0)) == [
+    assert names(cpu("paper").backward(LOOKUPS, 1000)) == [
         "expand",
         "sort",
         "accumulate",
@@ -83,7 +83,7 @@ def test_unfused_backward_has_a_pass_for_each_operator() -> None:
 
 
 def test_fused_backward_sorts_and_updates_in_one_pass() -> None:
-    sort, update = cpu("tuned").backward(LOOKUPS, 1000, 0.0)
+    sort, update = cpu("tuned").backward(LOOKUPS, 1000)
     assert sort.name == "sort"
     written = [access for access in update.accesses if access.write]
     assert [access.bytes for access in written] == [1000 * 512]
@@ -91,12 +91,12 @@ def test_fused_backward_sorts_and_updates_in_one_pass() -> None:
 
 
 def test_expand_writes_a_gradient_for_each_lookup() -> None:
-    expand = cpu().backward(LOOKUPS, 1000, 0.0)[0]
+    expand = cpu().backward(LOOKUPS, 1000)[0]
     assert moved(expand.accesses, write=True) == LOOKUPS * 512
 
 
 def test_scatter_reads_and_writes_each_unique_row_once() -> None:
-    scatter = cpu().backward(LOOKUPS, 1000, 0.0)[-1]
+    scatter = cpu().backward(LOOKUPS, 1000)[-1]
     assert moved(scatter.accesses, write=True) == 1000 * 512
     assert moved(scatter.accesses, write=False) == 2 * 1000 * 512  # gradients and rows
 
@@ -106,7 +106,7 @@ def test_scatter_reads_and_writes_each_unique_row_once() -> None:
 )
 def test_optimizer_state_travels_with_its_row(optimizer: str, state: int) -> None:
     operators = cpu(optimizer=optimizer)
-    scatter = operators.backward(LOOKUPS, 1000, 0.0)[-1]
+    scatter = operators.backward(LOOKUPS, 1000)[-1]
     assert moved(scatter.accesses, write=True) == 1000 * (512 + state)
     assert moved(operators.collect(10).accesses, write=False) == 10 * (512 + state)
     assert moved(operators.insert(10).accesses, write=True) == 10 * (512 + state)

@@ -1,0 +1,105 @@
+"""How long streams of accesses take on a memory, from the bank-level DRAM model.
+
+Three fidelities (`run.memory_fidelity`). `table`: a stream runs at the bandwidth that the bank
+model sustains for its kind (random rows of that size, or sequential; read or write), simulated
+once a kind and kept. `exact`: the rows of every stream are replayed at their addresses; streams
+without rows (staging buffers, dense vectors) use the table. `sampled`: as `exact` on some
+mini-batches; the others use the mean time per byte of those, and the sampling error is reported.
+
+Modelled: what `simulator.memory` models. Approximated: a table's rows lie one after the other from
+address 0, sequential streams are random pieces of `SEQUENTIAL_BYTES` (several streams at a time
+share the memory). Ignored: page tables, memory that others use.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from simulator.hardware.work import Access
+from simulator.memory import MemoryConfig, replay_stream, sustained
+from simulator.units import PS_PER_S
+
+__all__ = ["ExactTiming", "SampledTiming", "TableTiming"]
+
+SEQUENTIAL_BYTES = 16_384
+"""Piece of a sequential stream between two jumps to another stream."""
+
+
+@dataclass
+class TableTiming:
+    """Sustained bandwidth by kind of stream, simulated once and kept."""
+
+    config: MemoryConfig
+    row_bytes: int
+    """Size of the rows whose mix of reads and writes gives the turnaround."""
+
+    @property
+    def peak_bandwidth(self) -> int:
+        return self.config.peak_bytes_per_s
+
+    @property
+    def turnaround(self) -> float:
+        """Time of a half-and-half mix of row reads and writes over that of both alone, less 1."""
+        size = self.row_bytes
+        reads = 1.0 / sustained(self.config, "gather", size)
+        writes = 1.0 / sustained(self.config, "scatter", size)
+        mixed = 1.0 / sustained(self.config, "gather", size, 0.5)
+        return max(0.0, mixed / (0.5 * (reads + writes)) - 1.0)
+
+    @property
+    def sampling_error(self) -> float:
+        """Relative standard error of times that stand for others; 0 where none do."""
+        return 0.0
+
+    def stream_ps(self, access: Access) -> float:
+        size = access.size if access.random else SEQUENTIAL_BYTES
+        pattern = "scatter" if access.write else "gather"
+        return access.bytes * PS_PER_S / sustained(self.config, pattern, size)
+
+    def stream_pj(self, access: Access) -> float:
+        return 0.0
+
+
+@dataclass
+class ExactTiming(TableTiming):
+    """Every row at its address."""
+
+    def stream_ps(self, access: Access) -> float:
+        if access.pieces is None or not len(access.pieces):
+            return super().stream_ps(access)
+        ran = replay_stream(self.config, access.pieces * access.size, access.size, access.write)
+        share = access.count / len(access.pieces)  # caches above may serve some of the rows
+        return ran.elapsed_ps * share
+
+
+@dataclass
+class SampledTiming(ExactTiming):
+    """Rows at their addresses on some mini-batches; their mean time per byte on the others."""
+
+    samples: dict[Hashable, list[float]] = field(default_factory=dict)
+
+    def stream_ps(self, access: Access) -> float:
+        if not access.random:
+            return super().stream_ps(access)
+        key = (access.size, access.write)
+        if access.pieces is not None and len(access.pieces) and access.bytes:
+            ps = super().stream_ps(access)
+            self.samples.setdefault(key, []).append(ps / access.bytes)
+            return ps
+        seen = self.samples.get(key)
+        return access.bytes * sum(seen) / len(seen) if seen else super().stream_ps(access)
+
+    @property
+    def sampling_error(self) -> float:
+        """Largest relative standard error of the mean over the kinds of streams."""
+        return max((_relative_error(seen) for seen in self.samples.values()), default=0.0)
+
+
+def _relative_error(seen: list[float]) -> float:
+    if len(seen) < 2:
+        return 0.0
+    mean = sum(seen) / len(seen)
+    variance = sum((value - mean) ** 2 for value in seen) / (len(seen) - 1)
+    return math.sqrt(variance / len(seen)) / mean
