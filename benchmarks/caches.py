@@ -1,7 +1,7 @@
 """Speed of the cache replay, measured side by side: `python benchmarks/caches.py [lookups]`.
 
-Per lookup: against libcachesim 0.3.5 (C) in the same process, on Zipf(0.9) ids over 10 M rows with a
-cache of 6 % of the rows; the hits must be equal. Per batch: the default model (8 tables of 10 M
+Per lookup: against libcachesim 0.3.5 (C) in the same process, on Zipf(0.9) ids over 10 M rows with
+a cache of 6 % of the rows; the hits must be equal. Per batch: the default model (8 tables of 10 M
 rows, 2048 samples of 20 lookups, window (3, 2), a cache of 10 %), steady state, on one thread and
 on two. Only ratios travel from one machine to another; all figures are the best of several runs.
 """

@@ -15,7 +15,7 @@ from simulator._compiled import compiled
 from simulator.caches.lookup import LookupCache
 from simulator.caches.policy import PolicySetup
 
-__all__ = ["LookupBelady", "clear_bit", "highest_bit", "largest", "set_bit"]
+__all__ = ["LookupBelady", "LookupBeladyBypass", "clear_bit", "highest_bit", "largest", "set_bit"]
 
 Int64s = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
@@ -161,6 +161,12 @@ class LookupBelady(LookupCache):
         self._bits = _longer(self._bits, (position >> 6) + 1)
         self._upper = _longer(self._upper, (len(self._bits) >> 6) + 1)
         self._top = _longer(self._top, (len(self._upper) >> 6) + 1)
+
+
+class LookupBeladyBypass(LookupBelady):
+    """Belady that leaves a missed row out where its next use lies further away than all others."""
+
+    bypass = True
 
 
 def _longer(words: Words, length: int) -> Words:

@@ -40,6 +40,11 @@ BUILT_IN = {
     "random": "queue_lookup:LookupRandom",
     "static_hot": "queue_lookup:LookupStaticHot",
     "belady": "belady_lookup:LookupBelady",
+    "belady_bypass": "belady_lookup:LookupBeladyBypass",
+    "sieve": "sieve:LookupSieve",
+    "s3fifo": "ghost_lookup:LookupS3FIFO",
+    "arc": "ghost_lookup:LookupARC",
+    "2q": "ghost_lookup:LookupTwoQ",
 }
 
 

@@ -45,6 +45,7 @@ BUILT_IN = {
     "clock": "clock:Clock",
     "belady": "belady:Belady",
     "static_hot": "static_hot:StaticHot",
+    "sieve": "sieve:Sieve",
 }
 
 
