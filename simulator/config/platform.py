@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from simulator.config.memory import MemoryConfig, load_memory
 from simulator.config.types import (
     Bytes,
     BytesPerSecond,
@@ -46,6 +47,16 @@ class MemoryPartConfig(Frozen):
     capacity: Bytes
     """Bytes that tables and caches can use."""
     sources: dict[str, Source]
+
+    def load(self) -> MemoryConfig:
+        """The device with its changes applied.
+
+        Raises `ConfigError` for an unknown device and for an override that names no parameter.
+        """
+        changes = dict(self.overrides)
+        if self.channels is not None:
+            changes["organization.channels"] = self.channels
+        return load_memory(self.device, changes)
 
 
 class CpuConfig(Frozen):

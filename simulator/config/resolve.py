@@ -20,7 +20,7 @@ from simulator.config.experiment import (
     SystemEntry,
     canonical_json,
 )
-from simulator.config.memory import MemoryConfig, load_memory
+from simulator.config.memory import MemoryConfig
 from simulator.config.platform import MemoryPartConfig, PlatformConfig
 from simulator.config.problems import did_you_mean, shown, validate
 from simulator.config.reader import Document, KeyPath, Marks, dotted
@@ -133,7 +133,7 @@ class Resolver:
         for part in ("cpu", "gpu"):
             memory = getattr(platform, part).memory
             try:
-                self._memories[_memory_key(memory)] = load_memory(*_memory_arguments(memory))
+                self._memories[_memory_key(memory)] = memory.load()
             except ConfigError as error:
                 place: KeyPath = (part, "memory", "device")
                 for problem in error.problems:
@@ -171,16 +171,8 @@ class Resolver:
         return found
 
 
-def _memory_arguments(part: MemoryPartConfig) -> tuple[str, dict[str, Any]]:
-    """Name and overrides of a platform's memory."""
-    overrides = dict(part.overrides)
-    if part.channels is not None:
-        overrides["organization.channels"] = part.channels
-    return part.device, overrides
-
-
 def _memory_key(part: MemoryPartConfig) -> str:
-    return canonical_json(_memory_arguments(part))
+    return canonical_json(part.model_dump(mode="json", exclude={"sources"}))
 
 
 def _changes(entry: SystemEntry, marks: Marks, index: int) -> list[Assignment]:

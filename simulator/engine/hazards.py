@@ -12,6 +12,7 @@ import simpy
 from simulator.caches import PoolPlan, Window, build_planners, plan_batches, policy_names
 from simulator.config.catalogue import load_named
 from simulator.config.experiment import RunConfig
+from simulator.config.platform import PlatformConfig
 from simulator.engine.functional import HazardReport, execute
 from simulator.engine.pipeline import Mode, Span, run_pipeline, window_of
 from simulator.engine.replay import counts_of
@@ -145,7 +146,9 @@ def _time(case: HazardCase, plans: Sequence[PoolPlan]) -> tuple[Span, ...]:
             "batch_size": case.batch_rows,
         }
     )
-    platform = build_platform(load_named("platforms", "v100_p3"), RunConfig(), model.row_bytes)
+    server: PlatformConfig = load_named("platforms", "v100_p3")
+    memories = {"cpu": server.cpu.memory.load(), "gpu": server.gpu.memory.load()}
+    platform = build_platform(server, memories, RunConfig(), model.row_bytes)
     profile = load_named("operators", platform.config.operators)
     system = ScratchPipe(Context(model, profile, platform.config, slots=case.slots))
     works = [

@@ -228,7 +228,7 @@ def _window(point: PointConfig, system: System) -> Window:
 def _time_point(one: _Prepared, replay: Replay, stream: Stream) -> PointResult:
     point, system = one.point, one.system
     begin = time.perf_counter()
-    platform = build_platform(point.platform, point.run, point.model.row_bytes)
+    platform = build_platform(point.platform, point.memories, point.run, point.model.row_bytes)
     counts = _with_hits(one, platform, replay.counts)
     works = _priced(platform, system, counts)
     memory_s = time.perf_counter() - begin
@@ -301,7 +301,6 @@ def _identity(one: _Prepared) -> dict[str, Any]:
     planned = request.kind == "planned"
     policy = {"none": None, "static": "static_hot", "planned": request.policy}[request.kind]
     slots = sum(request.slots)
-    swept = ", ".join(f"{key}={value}" for key, value in point.swept.items())
     return {
         "point": point.key(),
         "system": point.system.name,
@@ -311,7 +310,7 @@ def _identity(one: _Prepared) -> dict[str, Any]:
         "model": point.model.name,
         "locality": point.locality,
         "operators": point.operators.name,
-        "sweep": swept,
+        "sweep": point.sweep_text(),
         "cache_fraction": slots / point.model.rows if cached else None,
         "cache_rows": slots if cached else None,
         "cache_grown": one.grown if planned else None,
