@@ -18,11 +18,11 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled
 from simulator.caches.base import Window
-from simulator.caches.policy import PolicySetup, policy_class
+from simulator.caches.policy import LOOKUP_ONLY, PolicySetup, policy_class, policy_names
 from simulator.caches.scratchpad import PoolPlanner
 from simulator.errors import TraceError
 
-__all__ = ["LookupCache", "LookupCounts", "lookup_cache", "replay_lookups"]
+__all__ = ["LookupCache", "LookupCounts", "lookup_cache", "lookup_names", "replay_lookups"]
 
 Int64s = npt.NDArray[np.int64]
 
@@ -118,6 +118,11 @@ class PlannedLookups(LookupCache):
             self.counts[COLD] += plan.cold_misses
             self.counts[EVICTIONS] += len(plan.victim_rows)
             self.counts[RESIDENT] = plan.resident_rows
+
+
+def lookup_names() -> tuple[str, ...]:
+    """All policies that replay per lookup."""
+    return (*policy_names(), *LOOKUP_ONLY)
 
 
 def lookup_cache(policy: str, setup: PolicySetup, rows: int) -> LookupCache:

@@ -17,6 +17,7 @@ their hooks; plain Python is as correct, only slower.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -29,7 +30,16 @@ import numpy.typing as npt
 from simulator.caches.words import FIRST_STAMP
 from simulator.errors import UsageError
 
-__all__ = ["GROUP", "BatchUse", "Policy", "PolicySetup", "Pool", "policy_class", "policy_names"]
+__all__ = [
+    "GROUP",
+    "LOOKUP_ONLY",
+    "BatchUse",
+    "Policy",
+    "PolicySetup",
+    "Pool",
+    "policy_class",
+    "policy_names",
+]
 
 Int64s = npt.NDArray[np.int64]
 
@@ -46,7 +56,11 @@ BUILT_IN = {
     "belady": "belady:Belady",
     "static_hot": "static_hot:StaticHot",
     "sieve": "sieve:Sieve",
+    "s3fifo": "s3fifo:S3FIFO",
 }
+
+LOOKUP_ONLY = ("2q", "arc", "belady_bypass")
+"""Policies that replay per lookup only: they may bypass, or are not defined under a window."""
 
 
 @dataclass(slots=True)
@@ -66,6 +80,10 @@ class Pool:
     """Stamp of the batch that is planned."""
     horizon: int = FIRST_STAMP
     """Rows whose stamp is at least this are held."""
+    missed_keys: Int64s = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """Keys that the planned batch misses, in order of first occurrence."""
+    rows_of: Callable[[Int64s], Int64s] = lambda keys: keys
+    """Rows of keys."""
 
     @property
     def capacity(self) -> int:
@@ -86,6 +104,8 @@ class PolicySetup:
     """Of this pool alone: no two pools share one."""
     hottest: Int64s | None = None
     """Keys by profile, hottest first (only policies with `needs_profile` get them)."""
+    rows: int = 0
+    """Rows that the pool caches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +173,8 @@ def policy_class(name: str) -> type[Policy]:
     elif name in _outside():
         module, attribute = _outside()[name].split(":")
         found = getattr(import_module(module), attribute)
+    elif name in LOOKUP_ONLY:
+        raise UsageError(f"policy {name} replays per lookup only, not per batch")
     else:
         raise UsageError(f"no policy {name!r}; known: {', '.join(policy_names())}")
     if not (isinstance(found, type) and issubclass(found, Policy)):

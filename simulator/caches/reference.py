@@ -1,8 +1,7 @@
 """Every policy once more in plain Python: slow, short, and what the compiled kernels must equal.
 
 `reference_plan` plans batches the way the pipeline's description reads: the held set is written out
-as a set of rows, state is dicts and lists. Replay per lookup is the same with batches of one lookup
-and the window (0, 0).
+as a set of rows, state is dicts and lists.
 """
 
 from __future__ import annotations
@@ -10,12 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from simulator.caches.base import Window
 from simulator.caches.random_victim import TRIES
 
-__all__ = ["LOOKUP_REFERENCES", "REFERENCES", "ReferencePlan", "reference_plan", "reference_replay"]
+__all__ = ["REFERENCES", "ReferencePlan", "next_uses", "reference_plan"]
 
 WORD = (1 << 64) - 1
 
@@ -39,10 +37,14 @@ class ReferencePlan:
 
 @dataclass
 class ReferencePool:
-    """The slots: `rows[s]` is the row in slot s, None where it is free; `held` rows stay."""
+    """The slots: `rows[s]` is the row in slot s, None where it is free; `held` rows stay.
+
+    `missed`: the rows that the planned batch needs.
+    """
 
     rows: list[int | None]
     held: set[int] = field(default_factory=set)
+    missed: list[int] = field(default_factory=list)
 
     def taken(self) -> list[int]:
         return [slot for slot, row in enumerate(self.rows) if row is not None]
@@ -163,6 +165,88 @@ class ReferenceClock(ByKey):
         return chosen
 
 
+class ReferenceSieve(ByKey):
+    """`order`: slots from the oldest to the newest; `hand`: the slot to look at next, or None."""
+
+    def __init__(self, capacity: int, seed: int = 0, hottest: Sequence[int] = ()) -> None:
+        super().__init__(capacity, seed, hottest)
+        self.order: list[int] = []
+        self.mark: set[int] = set()
+        self.hand: int | None = None
+
+    def used(self, row: int, slot: int, fetched: bool, next_use: float) -> None:
+        if fetched:
+            self.order.append(slot)
+        else:
+            self.mark.add(slot)
+
+    def victims(self, pool: ReferencePool, count: int) -> list[int]:
+        chosen: list[int] = []
+        while len(chosen) < count:
+            at = 0 if self.hand is None else self.order.index(self.hand)
+            slot = self.order[at]
+            self.hand = self.order[at + 1] if at + 1 < len(self.order) else None
+            if not pool.free_to_go(slot):
+                continue
+            if slot in self.mark:
+                self.mark.remove(slot)
+            else:
+                self.order.remove(slot)
+                chosen.append(slot)
+        return chosen
+
+
+class ReferenceS3FIFO(ByKey):
+    """Queues of slots, the oldest first; `ghosts` are rows."""
+
+    def __init__(self, capacity: int, seed: int = 0, hottest: Sequence[int] = ()) -> None:
+        super().__init__(capacity, seed, hottest)
+        self.small: list[int] = []
+        self.main: list[int] = []
+        self.hits: dict[int, int] = {}
+        self.small_share = max(1, int(capacity * 0.1))
+        self.main_share = capacity - self.small_share
+        self.ghost_share = int(capacity * 0.9)
+        self.ghosts: list[int] = []
+        self.returning: set[int] = set()
+        self.fresh = True
+
+    def used(self, row: int, slot: int, fetched: bool, next_use: float) -> None:
+        if not fetched:
+            self.hits[slot] += 1
+            return
+        early = self.fresh and len(self.small) >= self.small_share
+        (self.main if row in self.returning or early else self.small).append(slot)
+        self.hits[slot] = 0
+
+    def victims(self, pool: ReferencePool, count: int) -> list[int]:
+        self.fresh = False
+        self.returning = set(self.ghosts) & set(pool.missed)
+        self.ghosts = [row for row in self.ghosts if row not in self.returning]
+        return [self.victim(pool) for _ in range(count)]
+
+    def victim(self, pool: ReferencePool) -> int:
+        while True:
+            small = [slot for slot in self.small if pool.free_to_go(slot)]
+            main = [slot for slot in self.main if pool.free_to_go(slot)]
+            if main and (len(self.main) > self.main_share or not small):
+                slot = main[0]
+                self.main.remove(slot)
+                if self.hits[slot] == 0:
+                    return slot
+                self.hits[slot] = min(self.hits[slot], 3) - 1
+                self.main.append(slot)
+                continue
+            for slot in small:
+                self.small.remove(slot)
+                if self.hits[slot] < 2:
+                    self.ghosts = [*self.ghosts, pool.rows[slot] or 0]
+                    self.ghosts = self.ghosts[max(0, len(self.ghosts) - self.ghost_share) :]
+                    return slot
+                self.hits[slot] = 0
+                self.main.append(slot)
+
+
 REFERENCES: dict[str, Callable[..., ByKey]] = {
     "lru": ReferenceLRU,
     "lfu": ReferenceLFU,
@@ -171,6 +255,8 @@ REFERENCES: dict[str, Callable[..., ByKey]] = {
     "clock": ReferenceClock,
     "belady": ReferenceBelady,
     "static_hot": ReferenceStaticHot,
+    "sieve": ReferenceSieve,
+    "s3fifo": ReferenceS3FIFO,
 }
 
 
@@ -214,6 +300,7 @@ def reference_plan(
         cold = sum(row not in ever for row in missed)
         free = [slot for slot in range(capacity) if pool.rows[slot] is None][: len(missed)]
         need = len(missed) - len(free)
+        pool.missed = missed
         victim_slots = chooser.victims(pool, need) if need else []
         victims = [pool.rows[slot] or 0 for slot in victim_slots]
         dirty = [row not in clean for row in victims]
@@ -242,32 +329,3 @@ def reference_plan(
             )
         )
     return plans
-
-
-def reference_replay(
-    policy: str,
-    ids: Sequence[int],
-    capacity: int,
-    *,
-    seed: int = 0,
-    hottest: Sequence[int] = (),
-) -> list[bool]:
-    """Replay per lookup: whether each of `ids` hits, for policies that cache every miss."""
-    batches = [[row] for row in ids]
-    plans = reference_plan(policy, batches, capacity, Window(0, 0), seed=seed, hottest=hottest)
-    return [plan.lookup_hits == 1 for plan in plans]
-
-
-def replay_static_hot(
-    ids: Sequence[int], capacity: int, *, seed: int = 0, hottest: Sequence[int] = ()
-) -> list[bool]:
-    """A pinned set, loaded on first use; all other ids bypass it."""
-    hot = set(hottest[:capacity])
-    return [row in hot and row in ids[:position] for position, row in enumerate(ids)]
-
-
-LOOKUP_REFERENCES: dict[str, Callable[..., list[bool]]] = {
-    **{name: partial(reference_replay, name) for name in REFERENCES},
-    "static_hot": replay_static_hot,
-}
-"""Whether each lookup hits, by policy: f(ids, capacity, seed=, hottest=)."""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from simulator.caches.base import Window
 from simulator.caches.future import next_uses
 from simulator.caches.lookup import lookup_cache, next_positions
-from simulator.caches.policy import PolicySetup, policy_class
+from simulator.caches.policy import LOOKUP_ONLY, PolicySetup, policy_class
 from simulator.caches.renumber import Numbering
 from simulator.caches.scratchpad import PoolPlanner
 from simulator.errors import TraceError, UsageError
@@ -44,7 +44,8 @@ class Replay:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        policy_class(self.policy)
+        if self.granularity != "lookup" or self.policy not in LOOKUP_ONLY:
+            policy_class(self.policy)
         if not 1 <= self.capacity <= LARGEST_CAPACITY:
             raise UsageError(f"capacity {self.capacity:,}: must be 1 to {LARGEST_CAPACITY:,} rows")
         if self.granularity not in ("lookup", "batch"):
@@ -95,7 +96,7 @@ def _replay(chunks: Chunks, replay: Replay) -> ReplayCounts:
 
 
 def _by_profile(policy: str) -> bool:
-    return policy_class(policy).needs_profile
+    return policy not in LOOKUP_ONLY and policy_class(policy).needs_profile
 
 
 def _survey(chunks: Chunks) -> _Survey:

@@ -143,8 +143,9 @@ class PoolPlanner:
         profile = None
         if chosen.needs_profile and hottest is not None:
             profile = self._tracker.hit_map.pin(np.ascontiguousarray(hottest[:capacity]))
-        self._policy = chosen(PolicySetup(capacity, seed, profile))
+        self._policy = chosen(PolicySetup(capacity, seed, profile, rows))
         self._pool = Pool(self._tracker.hit_map.words, np.zeros(capacity, dtype=np.int32))
+        self._pool.rows_of = self._tracker.hit_map.rows_of
         if preload is not None and len(preload):
             self._preload(preload)
 
@@ -213,6 +214,7 @@ class PoolPlanner:
             raise InvariantError(f"batch {self._planned}: misses changed between load and plan")
         missed = missed[: batch.misses]
         missing = batch.misses - min(batch.misses, pool.capacity - pool.used)
+        pool.missed_keys = batch.keys[missed]
         victims = self._policy.victims(pool, missing) if missing else np.empty(0, dtype=np.int64)
         plan = self._place(batch, missed, victims)
         self._policy.used(

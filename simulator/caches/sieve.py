@@ -1,8 +1,8 @@
 """SIEVE: a first-in-first-out list whose hand passes rows that were hit, and does not move them.
 
-Zhang et al., NSDI 2024. A hit marks its row; the hand goes from the oldest row to the newest, clears
-marks as it passes, and evicts the first row without one; past the newest it starts at the oldest
-again. It passes held rows without touching their marks.
+Zhang et al., NSDI 2024. A hit marks its row; the hand goes from the oldest row to the newest,
+clears marks as it passes, and evicts the first row without one; past the newest it starts at the
+oldest again. It passes held rows without touching their marks.
 """
 
 from __future__ import annotations

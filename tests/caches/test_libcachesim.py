@@ -13,6 +13,10 @@ SAME = {
     "lfu": "LFU",
     "clock": "Clock",
     "belady": "Belady",
+    "sieve": "Sieve",
+    "s3fifo": "S3FIFO",
+    "arc": "ARC",
+    "2q": "TwoQ",
 }
 RECORD = np.dtype([("time", "<u4"), ("id", "<u8"), ("size", "<u4"), ("next", "<i8")])
 
@@ -31,7 +35,7 @@ def oracle_file(zipf_ids, tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("capacity", [10, 100, 700])
+@pytest.mark.parametrize("capacity", [20, 100, 700])
 @pytest.mark.parametrize("policy", sorted(SAME))
 def test_hits_equal_libcachesim(policy, capacity, zipf_ids, oracle_file):
     kind = libcachesim.TraceType.ORACLE_GENERAL_TRACE

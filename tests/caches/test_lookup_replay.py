@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from simulator.caches.lookup import lookup_cache, next_positions, replay_lookups
 from simulator.caches.policy import PolicySetup
-from simulator.caches.reference import LOOKUP_REFERENCES
+from simulator.caches.reference_lookup import LOOKUP_REFERENCES
 from simulator.errors import TraceError, UsageError
 from simulator.traces.reuse import lru_hits
 
