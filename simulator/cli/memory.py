@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 
 
-class Pattern(str, Enum):
+class Pattern(StrEnum):
     """Kinds of streams."""
 
     seq = "seq"

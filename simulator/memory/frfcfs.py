@@ -15,14 +15,12 @@ vector instructions, whatever the depth of the queues. No tick passes while noth
 
 from __future__ import annotations
 
-import numpy as np
-
 from simulator._compiled import compiled
 from simulator.memory import clocks as k
 from simulator.memory import issue
 from simulator.memory import state as m
-from simulator.memory._inline import inlined
-from simulator.memory.state import BIG, INF, Ints
+from simulator.memory._inline import helper, inlined, raw
+from simulator.memory.state import INF, Ints
 
 __all__ = ["run"]
 
@@ -30,44 +28,34 @@ __all__ = ["run"]
 # Class 0 are requests whose activate has issued.
 DT, CLASS, AGE = 43, 42, 9
 COLUMN, ACTIVATE, PRECHARGE, REFRESH = range(4)
-AHEAD = 1  # ticks from acceptance to the first possible command
-# Distances of a bank's other fields from RD_B, unsigned for `_least`.
-C_KEY, A_KEY, P_KEY = (
-    np.uint64(m.C_KEY - m.RD_B),
-    np.uint64(m.A_KEY - m.RD_B),
-    np.uint64(m.P_KEY - m.RD_B),
-)
-ACT_B, PRE_B = np.uint64(m.ACT_B - m.RD_B), np.uint64(m.PRE_B - m.RD_B)
 
 
-@inlined
-def _key(number: int, b: int, command: int) -> int:
-    return (1 << CLASS) | (number << AGE) | (b << 2) | command
-
-
-@inlined
+@helper
 def _set_keys(s: Ints, o: int, b: int) -> None:
     """The commands that bank `b` offers, as keys (without their time)."""
     i = o + b
+    queued = (1 << CLASS) | (b << 2)
     column = activate = precharge = INF
     if s[i + m.OPEN_ROW] < 0:
         oldest = s[i + m.HEAD + m.MAX_BANKS * s[o + m.MODE]]
         if oldest:
-            activate = _key(s[oldest + m.NUMBER], b, ACTIVATE)
+            activate = queued | (s[oldest + m.NUMBER] << AGE) | ACTIVATE
     else:
-        hit, miss = s[i + m.HIT], s[i + m.MISS]
-        if hit:
-            column = _key(s[hit + m.NUMBER], b, COLUMN)
-        if miss and not s[i + m.ACTIVE]:
+        hit, miss, active = s[i + m.HIT], s[i + m.MISS], s[i + m.ACTIVE]
+        if active and s[active + m.KIND] == s[o + m.MODE]:
+            column = (s[active + m.NUMBER] << AGE) | (b << 2) | COLUMN
+        elif hit:
+            column = queued | (s[hit + m.NUMBER] << AGE) | COLUMN
+        if miss and not active:
             protects = s[k.ROWHIT] and hit
             if not (protects and s[hit + m.ARRIVE] <= s[miss + m.ARRIVE]):
-                precharge = _key(s[miss + m.NUMBER], b, PRECHARGE)
+                precharge = queued | (s[miss + m.NUMBER] << AGE) | PRECHARGE
     s[i + m.C_KEY] = column
     s[i + m.A_KEY] = activate
     s[i + m.P_KEY] = precharge
 
 
-@inlined
+@helper
 def _rescan(s: Ints, o: int, b: int) -> None:
     """Find the oldest hit and the oldest miss of bank `b` afresh."""
     i = o + b
@@ -87,25 +75,30 @@ def _rescan(s: Ints, o: int, b: int) -> None:
     _set_keys(s, o, b)
 
 
-@inlined
-def _set_mode(s: Ints, o: int) -> None:
-    """Reads or writes, by the fill of the queues (hysteresis between the thresholds)."""
+@helper
+def _set_mode(s: Ints, o: int) -> bool:
+    """Reads or writes, by the fill of the queues; True if that changed."""
     reads, writes = s[o + m.N_READ], s[o + m.N_WRITE]
     if s[o + m.MODE] == 0:
         if writes == 0 or (writes <= s[k.HIGH] and reads != 0):
-            return
+            return False
         s[o + m.MODE] = 1
     else:
         if writes >= s[k.LOW] or reads == 0:
-            return
+            return False
         s[o + m.MODE] = 0
     for b in range(s[m.N_BANKS]):
         _rescan(s, o, b)
+    return True
 
 
-@inlined
+@helper
 def _plan_active(s: Ints, o: int, now: int) -> int:
-    """Least key of the column commands of requests whose activate has issued."""
+    """Least key of the column commands of requests whose activate has issued.
+
+    Only needed while those of queued requests must wait, or where reads and writes mix: else the
+    bank's own key stands for its active request.
+    """
     best = INF
     for j in range(s[o + m.N_ACTIVE]):
         b = s[o + m.ALIST + j]
@@ -122,57 +115,52 @@ def _plan_active(s: Ints, o: int, now: int) -> int:
 
 @inlined
 def _least(
-    s: Ints, o: int, unit: int, field: int, gates: tuple[int, int, int], now_col: int, now_row: int
+    s: Ints, o: int, unit: int, field: int, gate: int, now_col: int, now_row: int
 ) -> tuple[int, int]:
     """Least keys of the column and of the row commands of a unit's banks.
 
-    `field` is where its banks' first ticks of the wanted column command lie; `gates` are the
-    unit's own first ticks of column command, activate and precharge. Unsigned indices: numba then
-    omits the test for negative ones, and the loop becomes a few vector instructions.
+    `field` is where its banks keep the first tick of the wanted column command, `gate` the unit's
+    own first tick of it. The loop becomes a few vector instructions.
     """
     column = row = INF
     edge = s[k.EDGE]
-    column_gate = max(gates[0], now_col)
-    act_gate, pre_gate = max(gates[1], now_row), max(gates[2], now_row)
-    n = np.uint64(s[m.UNIT_BANKS])
-    first = np.uint64(o + unit * s[m.UNIT_BANKS] + m.RD_B)
-    own = first + np.uint64(field)
-    for i in range(n):
-        t = max(s[own + i], column_gate) | edge
-        column = min(column, ((t - now_col) << DT) + s[first + i + C_KEY])
-        t = max(s[first + i + ACT_B], act_gate) | edge
-        row = min(row, ((t - now_row) << DT) + s[first + i + A_KEY])
-        t = max(s[first + i + PRE_B], pre_gate)
-        row = min(row, ((t - now_row) << DT) + s[first + i + P_KEY])
+    gate = max(gate, now_col)
+    act = max(s[o + unit + m.ACT_U], now_row)
+    pre = max(s[o + unit + m.PRE_U], now_row)
+    first = o + unit * s[m.UNIT_BANKS]
+    for i in range(first, first + s[m.UNIT_BANKS]):
+        t = max(s[i + field], gate) | edge
+        column = min(column, ((t - now_col) << DT) + s[i + m.C_KEY])
+        t = max(s[i + m.ACT_B], act) | edge
+        row = min(row, ((t - now_row) << DT) + s[i + m.A_KEY])
+        t = max(s[i + m.PRE_B], pre)
+        row = min(row, ((t - now_row) << DT) + s[i + m.P_KEY])
     return column, row
 
 
 @inlined
 def _plan_queued(s: Ints, o: int, now_col: int, now_row: int) -> tuple[int, int]:
-    """Least keys of the column and of the row commands of queued requests, from `now_*`."""
+    """Least keys of the column and of the row commands of queued requests."""
     column = row = INF
     for unit in range(s[k.UNITS]):
-        u = o + unit
         if s[o + m.MODE]:
-            gates = (s[u + m.WR_U], s[u + m.ACT_U], s[u + m.PRE_U])
-            keys = _least(s, o, unit, m.MAX_BANKS, gates, now_col, now_row)
+            keys = _least(s, o, unit, m.WR_B, s[o + unit + m.WR_U], now_col, now_row)
         else:
-            gates = (s[u + m.RD_U], s[u + m.ACT_U], s[u + m.PRE_U])
-            keys = _least(s, o, unit, 0, gates, now_col, now_row)
+            keys = _least(s, o, unit, m.RD_B, s[o + unit + m.RD_U], now_col, now_row)
         column, row = min(column, keys[0]), min(row, keys[1])
     return column, row
 
 
-@inlined
+@helper
 def _any_open(s: Ints, o: int, unit: int) -> bool:
     first = o + unit * s[m.UNIT_BANKS]
+    n_open = 0
     for i in range(first, first + s[m.UNIT_BANKS]):
-        if s[i + m.OPEN_ROW] >= 0:
-            return True
-    return False
+        n_open += s[i + m.OPEN_ROW] >= 0
+    return n_open > 0
 
 
-@inlined
+@helper
 def _plan_refresh(s: Ints, o: int, now: int) -> int:
     """Key of the next step of the refresh under way: close all banks, then refresh."""
     unit = s[o + m.REF_UNIT]
@@ -189,20 +177,22 @@ def _plan_refresh(s: Ints, o: int, now: int) -> int:
     return ((t - now) << DT) + (1 << CLASS) + REFRESH
 
 
-@inlined
+@helper
 def _plan(s: Ints, o: int) -> None:
     """Find the channel's next event."""
     s[o + m.DIRTY] = 0
     now_col, now_row = s[o + m.NOW_COL], s[o + m.NOW_ROW]
-    column = _plan_active(s, o, now_col)
     if s[o + m.REF_UNIT] >= 0:
+        column = _plan_active(s, o, now_col)
         row = _plan_refresh(s, o, now_row)
     else:
-        if s[k.DUAL] or (column >> DT):
-            _set_mode(s, o)
-        queued, row = _plan_queued(s, o, now_col, now_row)
-        column = min(column, queued)
-    t = BIG
+        column, row = _plan_queued(s, o, now_col, now_row)
+        if s[m.KINDS] == 3:
+            column = min(column, _plan_active(s, o, now_col))
+        if (s[k.DUAL] or (column >> CLASS) != 0) and _set_mode(s, o):
+            column, row = _plan_queued(s, o, now_col, now_row)
+            column = min(column, _plan_active(s, o, now_col))
+    t = s[m.NEVER]
     if column < INF:
         t = now_col + (column >> DT)
     if row < INF:
@@ -215,7 +205,7 @@ def _plan(s: Ints, o: int) -> None:
     s[o + m.EV_T] = t
 
 
-@inlined
+@helper
 def _column(s: Ints, o: int, key: int, t: int) -> None:
     """Issue a read or write and retire its request."""
     b = (key >> 2) & 127
@@ -238,7 +228,7 @@ def _column(s: Ints, o: int, key: int, t: int) -> None:
         while s[j] != b:
             j += 1
         s[j] = s[o + m.ALIST + last]
-    issue.column(s, o, b, slot, t, AHEAD)
+    issue.column(s, o, b, slot, t)
     s[m.HITS] += 1 - s[slot + m.TOUCHED]
     issue.release_slot(s, o, slot)
     s[o + m.NOW_COL] = t + s[k.LEN_COL]
@@ -251,7 +241,7 @@ def _activate(s: Ints, o: int, b: int, t: int) -> None:
     i = o + b
     slot = s[i + m.HEAD + m.MAX_BANKS * s[o + m.MODE]]
     kind = m.MAX_BANKS * s[slot + m.KIND]
-    issue.activate(s, o, b, slot, t, AHEAD)
+    issue.activate(s, o, b, slot, t)
     s[slot + m.TOUCHED] = 1
     issue.unlink(s, slot, i + m.HEAD + kind, i + m.TAIL + kind)
     s[o + m.N_READ + s[slot + m.KIND]] -= 1
@@ -267,14 +257,14 @@ def _precharge(s: Ints, o: int, b: int, t: int) -> None:
     """Close the row of bank `b` for its oldest miss."""
     i = o + b
     slot = s[i + m.MISS]
-    issue.precharge(s, o, b, slot, t, AHEAD)
+    issue.precharge(s, o, b, slot, t)
     s[slot + m.TOUCHED] = 1
     s[i + m.HIT] = s[i + m.MISS] = 0
     s[o + m.NOW_ROW] = t + s[k.LEN_PRE]
     _set_keys(s, o, b)
 
 
-@inlined
+@helper
 def _refresh(s: Ints, o: int, t: int) -> None:
     """Close all banks of the unit under refresh, or refresh it and go on to the next unit."""
     unit = s[o + m.REF_UNIT]
@@ -289,7 +279,7 @@ def _refresh(s: Ints, o: int, t: int) -> None:
         _set_keys(s, o, b)
 
 
-@inlined
+@helper
 def _row_command(s: Ints, o: int, key: int, t: int) -> None:
     command, b = key & 3, (key >> 2) & 127
     if command == ACTIVATE:
@@ -300,7 +290,7 @@ def _row_command(s: Ints, o: int, key: int, t: int) -> None:
         _refresh(s, o, t)
 
 
-@inlined
+@helper
 def _start_refresh(s: Ints, o: int, t: int) -> None:
     s[o + m.REF_UNIT] = 0
     s[o + m.NEXT_REF] += s[k.REFI]
@@ -340,7 +330,7 @@ def _step(s: Ints, o: int, t: int) -> None:
     s[o + m.NOW_COL] = max(s[o + m.NOW_COL], t + 1)
 
 
-@inlined
+@helper
 def _buffered(s: Ints, i: int, row: int, column: int) -> bool:
     """True if the write queue of the bank at `i` holds this address."""
     slot = s[i + m.HEAD + m.MAX_BANKS]
@@ -372,6 +362,7 @@ def _accept(s: Ints, o: int, b: int, row: int, column: int, kind: int, t: int, d
     s[o + m.NOW_ROW] = max(s[o + m.NOW_ROW], t + 1)
     s[o + m.DIRTY] = 1
     s[m.SEQ] += 1
+    s[m.KINDS] |= 1 + kind
     if kind == s[o + m.MODE]:
         if row == s[i + m.OPEN_ROW]:
             if not s[i + m.HIT]:
@@ -383,7 +374,7 @@ def _accept(s: Ints, o: int, b: int, row: int, column: int, kind: int, t: int, d
     return True
 
 
-@inlined
+@helper
 def _idle(s: Ints) -> bool:
     for c in range(s[k.CHANNELS]):
         o = m.HEADER + c * s[m.STRIDE]
@@ -393,7 +384,7 @@ def _idle(s: Ints) -> bool:
 
 
 @compiled
-def run(s: Ints, stream: Ints, n: int, interval: float, start: int, final: bool) -> int:
+def run(state: Ints, stream: Ints, n: int, interval: float, start: int, final: bool) -> int:
     """Serve a chunk of the stream from tick `start`; returns the tick at which it paused.
 
     `stream` is int64[5, >= n] (channel, bank, row, column, write). Requests are offered in order,
@@ -401,10 +392,11 @@ def run(s: Ints, stream: Ints, n: int, interval: float, start: int, final: bool)
     refuses holds back all that follow. Unless `final`, returns when the whole chunk is accepted,
     else when all is served.
     """
+    s = raw(state)
     at = 0
     t = start
     while True:
-        upcoming = BIG
+        upcoming = s[m.NEVER]
         while at < n:
             due = int(s[m.SEQ] * interval)
             o = m.HEADER + stream[0, at] * s[m.STRIDE]
@@ -418,7 +410,7 @@ def run(s: Ints, stream: Ints, n: int, interval: float, start: int, final: bool)
             at += 1
         if at == n and not final:
             return t
-        event = BIG
+        event = s[m.NEVER]
         for c in range(s[k.CHANNELS]):
             o = m.HEADER + c * s[m.STRIDE]
             if s[o + m.DIRTY]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from simulator.memory import clocks as k
 from simulator.memory import state as m
-from simulator.memory._inline import inlined
+from simulator.memory._inline import helper, inlined
 from simulator.memory.state import Ints
 
 __all__ = ["ACT", "COMMANDS", "PRE", "PREA", "RD", "REF", "WR"]
@@ -20,7 +20,7 @@ RD, WR, ACT, PRE, PREA, REF = range(6)
 COMMANDS = ("RD", "WR", "ACT", "PRE", "PREA", "REF")
 
 
-@inlined
+@helper
 def record(s: Ints, t: int, o: int, command: int, bank: int, number: int) -> None:
     """Keep a command in the log, while there is room."""
     i = s[m.LOGGED]
@@ -85,18 +85,16 @@ def unlink(s: Ints, slot: int, head: int, tail: int) -> None:
 
 
 @inlined
-def why_waited(s: Ints, slot: int, t: int, ahead: int, otherwise: int) -> int:
-    """The cause where no gate held a command back: its request came too late, or `otherwise`.
-
-    `ahead` are the ticks from acceptance to the first possible command.
-    """
-    if s[slot + m.ARRIVE] + ahead == t:
+def why_waited(s: Ints, slot: int, t: int, otherwise: int) -> int:
+    """The cause where no gate held a command back: its request came too late (a command may follow
+    one tick after acceptance), or `otherwise`."""
+    if s[slot + m.ARRIVE] + 1 == t:
         return m.OFFERED if s[slot + m.WAS_OFFERED] else m.QUEUE
     return otherwise
 
 
-@inlined
-def charge(s: Ints, o: int, b: int, slot: int, t: int, ahead: int) -> None:
+@helper
+def charge(s: Ints, o: int, b: int, slot: int, t: int) -> None:
     """Charge the idle time of the data bus before this burst to the gate that opened last."""
     unit = b >> s[m.UNIT_SHIFT]
     bus = o + unit & -s[k.RANKS]
@@ -119,7 +117,7 @@ def charge(s: Ints, o: int, b: int, slot: int, t: int, ahead: int) -> None:
     ):
         why = m.GROUP
     else:
-        why = why_waited(s, slot, t, ahead, m.COMMAND)
+        why = why_waited(s, slot, t, m.COMMAND)
     s[m.LOSS + why] += gap
 
 
@@ -133,8 +131,9 @@ def read_gates(s: Ints, o: int, b: int, t: int) -> None:
     s[u + m.WR_U] = max(s[u + m.WR_U], t + s[k.RW])
     s[u + m.TURN_WR] = t + s[k.RW]
     s[o + group + m.RD_G] = t
+    gate = t + s[k.RR_L]
     for j in range(first, first + s[k.BANKS]):
-        s[j + m.RD_B] = max(s[j + m.RD_B], t + s[k.RR_L])
+        s[j + m.RD_B] = max(s[j + m.RD_B], gate)
     s[o + b + m.PRE_B] = max(s[o + b + m.PRE_B], t + s[k.RD_PRE])
     s[m.LAST] = max(s[m.LAST], t + s[k.CL])
 
@@ -149,14 +148,15 @@ def write_gates(s: Ints, o: int, b: int, t: int) -> None:
     s[u + m.RD_U] = max(s[u + m.RD_U], t + s[k.WR_S])
     s[u + m.TURN_RD] = t + s[k.WR_S]
     s[o + group + m.WR_G] = t
+    write_gate, read_gate = t + s[k.WW_L], t + s[k.WR_L]
     for j in range(first, first + s[k.BANKS]):
-        s[j + m.WR_B] = max(s[j + m.WR_B], t + s[k.WW_L])
-        s[j + m.RD_B] = max(s[j + m.RD_B], t + s[k.WR_L])
+        s[j + m.WR_B] = max(s[j + m.WR_B], write_gate)
+        s[j + m.RD_B] = max(s[j + m.RD_B], read_gate)
     s[o + b + m.PRE_B] = max(s[o + b + m.PRE_B], t + s[k.WR_PRE])
     s[m.LAST] = max(s[m.LAST], t + s[k.CWL] + s[k.BL])
 
 
-@inlined
+@helper
 def other_sids(s: Ints, o: int, b: int, write: bool, t: int) -> None:
     """Column spacing within a stack identifier and to the others of its unit."""
     banks = s[m.UNIT_BANKS] // s[k.SIDS]
@@ -170,7 +170,7 @@ def other_sids(s: Ints, o: int, b: int, write: bool, t: int) -> None:
             s[j + field] = max(s[j + field], gate)
 
 
-@inlined
+@helper
 def other_ranks(s: Ints, o: int, b: int, write: bool, t: int) -> None:
     """The data bus changes hands between ranks."""
     unit = b >> s[m.UNIT_SHIFT]
@@ -182,10 +182,10 @@ def other_ranks(s: Ints, o: int, b: int, write: bool, t: int) -> None:
             s[u + m.WR_U] = max(s[u + m.WR_U], t + (s[k.WW_S] if write else s[k.RR_X]))
 
 
-@inlined
-def column(s: Ints, o: int, b: int, slot: int, t: int, ahead: int) -> None:
+@helper
+def column(s: Ints, o: int, b: int, slot: int, t: int) -> None:
     """All that the column command of `slot` does to gates and counters."""
-    charge(s, o, b, slot, t, ahead)
+    charge(s, o, b, slot, t)
     write = s[slot + m.KIND] != 0
     if write:
         write_gates(s, o, b, t)
@@ -202,8 +202,8 @@ def column(s: Ints, o: int, b: int, slot: int, t: int, ahead: int) -> None:
     record(s, t, o, WR if write else RD, b, s[slot + m.NUMBER])
 
 
-@inlined
-def activate(s: Ints, o: int, b: int, slot: int, t: int, ahead: int) -> None:
+@helper
+def activate(s: Ints, o: int, b: int, slot: int, t: int) -> None:
     """All that the activate for `slot` does to gates and counters."""
     u = o + (b >> s[m.UNIT_SHIFT])
     i = o + b
@@ -217,7 +217,7 @@ def activate(s: Ints, o: int, b: int, slot: int, t: int, ahead: int) -> None:
     elif t == s[i + m.ACT_B]:
         why = m.CYCLE
     else:
-        why = why_waited(s, slot, t, ahead, m.COMMAND)
+        why = why_waited(s, slot, t, m.COMMAND)
     s[i + m.WHY_ACT] = why
     s[i + m.OPEN_ROW] = s[slot + m.ROW]
     s[i + m.LAST_ACT] = t
@@ -226,8 +226,9 @@ def activate(s: Ints, o: int, b: int, slot: int, t: int, ahead: int) -> None:
     s[u + m.ACT_U] = max(s[u + m.ACT_U], max(t + s[k.RRD_S], s[f + 1] + s[k.FAW]))
     s[f], s[f + 1], s[f + 2], s[f + 3] = s[f + 1], s[f + 2], s[f + 3], t
     first = o + group * s[k.BANKS]
+    gate = t + s[k.RRD_L]
     for j in range(first, first + s[k.BANKS]):
-        s[j + m.ACT_B] = max(s[j + m.ACT_B], t + s[k.RRD_L])
+        s[j + m.ACT_B] = max(s[j + m.ACT_B], gate)
     s[i + m.ACT_B] = max(s[i + m.ACT_B], t + s[k.ACT_ACT])
     s[i + m.RD_B] = max(s[i + m.RD_B], t + s[k.ACT_RD])
     s[i + m.WR_B] = max(s[i + m.WR_B], t + s[k.ACT_WR])
@@ -237,14 +238,14 @@ def activate(s: Ints, o: int, b: int, slot: int, t: int, ahead: int) -> None:
     record(s, t, o, ACT, b, s[slot + m.NUMBER])
 
 
-@inlined
-def precharge(s: Ints, o: int, b: int, slot: int, t: int, ahead: int) -> None:
+@helper
+def precharge(s: Ints, o: int, b: int, slot: int, t: int) -> None:
     """All that the precharge of bank `b` does; `slot` is the request it serves, 0: a refresh."""
     u = o + (b >> s[m.UNIT_SHIFT])
     i = o + b
     why = m.CYCLE
     if slot and t != s[i + m.PRE_B]:
-        why = why_waited(s, slot, t, ahead, m.CYCLE)
+        why = why_waited(s, slot, t, m.CYCLE)
     s[i + m.WHY_PRE] = why
     s[i + m.LAST_PRE] = t
     s[i + m.OPEN_ROW] = -1
@@ -255,7 +256,7 @@ def precharge(s: Ints, o: int, b: int, slot: int, t: int, ahead: int) -> None:
     record(s, t, o, PRE, b, s[slot + m.NUMBER] if slot else -1)
 
 
-@inlined
+@helper
 def precharge_all(s: Ints, o: int, unit: int, t: int) -> None:
     """Close every bank of a unit with one command."""
     first = o + unit * s[m.UNIT_BANKS]
@@ -270,7 +271,7 @@ def precharge_all(s: Ints, o: int, unit: int, t: int) -> None:
     record(s, t, o, PREA, unit, -1)
 
 
-@inlined
+@helper
 def refresh(s: Ints, o: int, unit: int, t: int) -> None:
     """Refresh a unit, all of whose banks are closed."""
     u = o + unit

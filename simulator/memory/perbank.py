@@ -17,8 +17,8 @@ from simulator._compiled import compiled
 from simulator.memory import clocks as k
 from simulator.memory import issue
 from simulator.memory import state as m
-from simulator.memory._inline import inlined
-from simulator.memory.state import BIG, INF, Ints
+from simulator.memory._inline import helper, inlined, raw
+from simulator.memory.state import INF, Ints
 
 __all__ = ["run"]
 
@@ -26,10 +26,9 @@ __all__ = ["run"]
 DT, TURN = 43, 8
 READ, WRITE, ACTIVATE, PRECHARGE, REFRESH = range(5)
 ORDER = 3
-AHEAD = 1  # ticks from acceptance to the first possible command
 
 
-@inlined
+@helper
 def _depends(s: Ints, slot: int) -> bool:
     """True if an older read in the same command queue wants the address that `slot` writes."""
     other = s[slot + m.PREV]
@@ -44,7 +43,7 @@ def _depends(s: Ints, slot: int) -> bool:
     return False
 
 
-@inlined
+@helper
 def _set_keys(s: Ints, o: int, b: int) -> None:
     """The commands that bank `b` offers: precharge or activate, first read hit, first write hit."""
     i = o + b
@@ -76,42 +75,23 @@ def _set_keys(s: Ints, o: int, b: int) -> None:
 
 
 @inlined
-def _least(first: Ints, key: Ints, gate: int, now: int, start: int) -> int:
-    """Least key over the banks, each possible from `max(first, gate)`, turns from `start`."""
-    best = INF
-    n = first.shape[0]
-    for i in range(n):
-        t = max(first[i], gate)
-        best = min(best, ((t - now) << DT) + (((i - start) & (n - 1)) << TURN) + key[i])
-    return best
-
-
-@inlined
 def _plan_banks(s: Ints, o: int, now: int) -> int:
-    """Least key of all that the banks offer."""
-    n = s[m.N_BANKS]
-    start = s[o + m.RR] + 1
+    """Least key of all that the banks offer: soonest, then next in turn, then in queue order."""
+    best = INF
+    start = o + s[o + m.RR] + 1
+    last = s[m.N_BANKS] - 1
     read, write = max(now, s[o + m.RD_U]), max(now, s[o + m.WR_U])
     act, pre = max(now, s[o + m.ACT_U]), max(now, s[o + m.PRE_U])
-    a = o + m.RD_B
-    c = o + m.C_KEY
-    mb = m.MAX_BANKS
-    best = _least(s[a : a + n], s[c : c + n], read, now, start)
-    best = min(
-        best, _least(s[a + 2 * mb : a + 2 * mb + n], s[c + mb : c + mb + n], act, now, start)
-    )
-    best = min(
-        best,
-        _least(s[a + 3 * mb : a + 3 * mb + n], s[c + 2 * mb : c + 2 * mb + n], pre, now, start),
-    )
-    if s[m.WRITE_SEEN]:
-        best = min(
-            best, _least(s[a + mb : a + mb + n], s[c + 3 * mb : c + 3 * mb + n], write, now, start)
-        )
+    for i in range(o, o + s[m.N_BANKS]):
+        turn = ((i - start) & last) << TURN
+        best = min(best, ((max(s[i + m.RD_B], read) - now) << DT) + turn + s[i + m.C_KEY])
+        best = min(best, ((max(s[i + m.WR_B], write) - now) << DT) + turn + s[i + m.W_KEY])
+        best = min(best, ((max(s[i + m.ACT_B], act) - now) << DT) + turn + s[i + m.A_KEY])
+        best = min(best, ((max(s[i + m.PRE_B], pre) - now) << DT) + turn + s[i + m.P_KEY])
     return best
 
 
-@inlined
+@helper
 def _plan_refresh(s: Ints, o: int, now: int) -> int:
     """Key of the next step of a refresh: the first open bank that may close, or the refresh."""
     best = INF
@@ -132,10 +112,10 @@ def _set_drain(s: Ints, o: int) -> None:
         s[o + m.DRAIN] = writes
 
 
-@inlined
+@helper
 def _mover(s: Ints, o: int, kind: int) -> int:
     """Bank of the oldest waiting request of this kind whose command queue has room, -1: none."""
-    best = BIG
+    best = s[m.NEVER]
     bank = -1
     if s[o + m.N_READ + kind] == 0:
         return -1
@@ -147,17 +127,15 @@ def _mover(s: Ints, o: int, kind: int) -> int:
     return bank
 
 
-@inlined
+@helper
 def _plan(s: Ints, o: int, t: int, final: bool) -> None:
     """Find the channel's next event, at `t` or later."""
     s[o + m.DIRTY] = 0
     s[o + m.NOW_COL] = max(s[o + m.NOW_COL], t)
     now = s[o + m.NOW_COL]
-    if s[o + m.REF_UNIT] >= 0:
-        key = _plan_refresh(s, o, now)
-    else:
-        key = _plan_banks(s, o, now)
-    event = BIG if key >= INF else now + (key >> DT)
+    refreshing = s[o + m.REF_UNIT] >= 0
+    key = _plan_refresh(s, o, now) if refreshing else _plan_banks(s, o, now)
+    event = s[m.NEVER] if key >= INF else now + (key >> DT)
     if s[o + m.REF_UNIT] < 0 and event >= s[o + m.NEXT_REF]:
         event = s[o + m.NEXT_REF]
         key = INF
@@ -171,21 +149,21 @@ def _plan(s: Ints, o: int, t: int, final: bool) -> None:
     s[o + m.EV_T] = event
 
 
-@inlined
+@helper
 def _column(s: Ints, o: int, b: int, slot: int, t: int) -> None:
     """Issue the read or write of `slot` and retire it."""
     i = o + b
     s[m.HITS] += 1 if s[i + m.SERVED] else 0
     s[i + m.SERVED] += 1
     s[m.SHARED] += s[slot + m.SAME]
-    issue.column(s, o, b, slot, t, AHEAD)
+    issue.column(s, o, b, slot, t)
     issue.unlink(s, slot, i + m.FIRST, i + m.FINAL)
     issue.release_slot(s, o, slot)
     s[i + m.LENGTH] -= 1
     s[o + m.N_QUEUED] -= 1
 
 
-@inlined
+@helper
 def _command(s: Ints, o: int, key: int, t: int) -> None:
     """Issue the command of a key."""
     command = key & 7
@@ -202,15 +180,15 @@ def _command(s: Ints, o: int, key: int, t: int) -> None:
     elif command == WRITE:
         _column(s, o, b, s[i + m.MISS], t)
     elif command == ACTIVATE:
-        issue.activate(s, o, b, s[i + m.FIRST], t, AHEAD)
+        issue.activate(s, o, b, s[i + m.FIRST], t)
         s[i + m.SERVED] = 0
     else:
-        issue.precharge(s, o, b, 0 if s[o + m.REF_UNIT] >= 0 else s[i + m.FIRST], t, AHEAD)
+        issue.precharge(s, o, b, 0 if s[o + m.REF_UNIT] >= 0 else s[i + m.FIRST], t)
         s[i + m.SERVED] = 0
     _set_keys(s, o, b)
 
 
-@inlined
+@helper
 def _second(s: Ints, o: int, first: int, t: int) -> None:
     """With two buses, a second command in the same clock if it goes to the other bus."""
     key = _plan_banks(s, o, t)
@@ -221,7 +199,7 @@ def _second(s: Ints, o: int, first: int, t: int) -> None:
             s[o + m.RR] = (s[o + m.RR] + 1 + (key >> TURN)) & (s[m.N_BANKS] - 1)
 
 
-@inlined
+@helper
 def _waits(s: Ints, i: int, row: int, column: int, kind: int) -> int:
     """A pending request of this kind and address in the bank at `i`, 0: none."""
     slot = s[i + m.HEAD + m.MAX_BANKS * kind]
@@ -237,7 +215,7 @@ def _waits(s: Ints, i: int, row: int, column: int, kind: int) -> int:
     return 0
 
 
-@inlined
+@helper
 def _move(s: Ints, o: int, t: int) -> None:
     """Move one request into its bank's command queue."""
     _set_drain(s, o)
@@ -258,7 +236,6 @@ def _move(s: Ints, o: int, t: int) -> None:
             slot = s[i + m.HEAD]
         else:
             s[o + m.DRAIN] -= 1
-            s[m.WRITE_SEEN] = 1
     issue.unlink(s, slot, i + m.HEAD + m.MAX_BANKS * kind, i + m.TAIL + m.MAX_BANKS * kind)
     s[o + m.N_READ + kind] -= 1
     issue.append(s, slot, i + m.FIRST, i + m.FINAL)
@@ -319,7 +296,7 @@ def _accept(s: Ints, o: int, b: int, row: int, column: int, kind: int, t: int, d
     return True
 
 
-@inlined
+@helper
 def _idle(s: Ints) -> bool:
     for c in range(s[k.CHANNELS]):
         o = m.HEADER + c * s[m.STRIDE]
@@ -329,12 +306,13 @@ def _idle(s: Ints) -> bool:
 
 
 @compiled
-def run(s: Ints, stream: Ints, n: int, interval: float, start: int, final: bool) -> int:
+def run(state: Ints, stream: Ints, n: int, interval: float, start: int, final: bool) -> int:
     """Serve a chunk of the stream from tick `start`; as `frfcfs.run`."""
+    s = raw(state)
     at = 0
     t = start
     while True:
-        upcoming = BIG
+        upcoming = s[m.NEVER]
         while at < n:
             due = int(s[m.SEQ] * interval)
             o = m.HEADER + stream[0, at] * s[m.STRIDE]
@@ -349,7 +327,7 @@ def run(s: Ints, stream: Ints, n: int, interval: float, start: int, final: bool)
         if at == n and not final:
             return t
         last = final and at == n
-        event = BIG
+        event = s[m.NEVER]
         for c in range(s[k.CHANNELS]):
             o = m.HEADER + c * s[m.STRIDE]
             if s[o + m.DIRTY] or last:

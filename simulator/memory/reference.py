@@ -265,9 +265,9 @@ class PerBank(Channel):
             return False
         if any(burst.same(w) for w in self.pending(1, burst.bank)):
             return True
-        if not burst.write and self.s[k.MERGE]:
-            if any(burst.same(r) for r in self.pending(0, burst.bank)):
-                return True
+        merge = self.s[k.MERGE] and not burst.write
+        if merge and any(burst.same(r) for r in self.pending(0, burst.bank)):
+            return True
         burst.arrive = t
         queue.append(burst)
         return True
