@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from simulator.caches.arrays import are_distinct
 from simulator.caches.base import PoolPlan, Window
 from simulator.caches.hitmap import DenseHitMap, HashHitMap, HitMap
 from simulator.caches.policy import BatchUse, PolicySetup, Pool, policy_class
@@ -151,7 +152,7 @@ class PoolPlanner:
 
     def _preload(self, rows: Int64s) -> None:
         rows = np.ascontiguousarray(rows, dtype=np.int64)
-        if len(rows) > self._pool.capacity or len(np.unique(rows)) != len(rows):
+        if len(rows) > self._pool.capacity or not are_distinct(rows):
             raise UsageError(
                 f"{len(rows):,} rows to preload: must be distinct and fit {self._pool.capacity:,} "
                 "slots"

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
+from simulator.caches.arrays import are_distinct
 from simulator.errors import TraceError, UsageError
 
 __all__ = ["SplitBatch", "StaticSplit"]
@@ -90,7 +91,7 @@ class StaticSplit:
 
     def __init__(self, hottest_rows: Int64s, rows: int) -> None:
         hottest = np.asarray(hottest_rows, dtype=np.int64)
-        if hottest.ndim != 1 or len(np.unique(hottest)) != len(hottest):
+        if hottest.ndim != 1 or not are_distinct(hottest):
             raise UsageError("the hottest rows must be a 1-D array of distinct rows")
         if len(hottest) and (hottest.min() < 0 or hottest.max() >= rows):
             raise TraceError(f"hottest rows outside of 0..{rows - 1}")
