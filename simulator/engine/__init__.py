@@ -13,12 +13,12 @@ from simulator.caches import policy_names
 from simulator.config.expand import expand
 from simulator.config.experiment import Experiment, Names, PointConfig
 from simulator.config.load import load_experiment as _load
-from simulator.engine.points import simulate_points
+from simulator.engine.points import simulate_each, simulate_points
 from simulator.results.record import Progress, Result
 from simulator.results.speedup import with_speedups
 from simulator.systems import names as system_names
 
-__all__ = ["known_names", "load_experiment", "simulate", "simulate_points"]
+__all__ = ["known_names", "load_experiment", "simulate", "simulate_each", "simulate_points"]
 
 
 def known_names() -> Names:

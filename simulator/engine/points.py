@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import simpy
 
-from simulator.caches import Window
-from simulator.config.experiment import PointConfig, canonical_json
+from simulator.caches import Window, window_need
+from simulator.config.experiment import PointConfig
 from simulator.engine.hit_shares import with_hit_shares
 from simulator.engine.measure import Meter, count_metrics, stage_rows, time_metrics
-from simulator.engine.pipeline import Mode, run_pipeline, window_of
+from simulator.engine.pipeline import Mode, run_pipeline
 from simulator.engine.replay import Replay, ReplayRequest, Stream, replay_all, slots_of
+from simulator.engine.sharing import context_of, hold_window, trace_key
 from simulator.errors import ConfigError
 from simulator.hardware.build import build_platform
 from simulator.hardware.demand import StageDemand
@@ -23,13 +25,15 @@ from simulator.hardware.machine import Machine
 from simulator.hardware.platform import Platform
 from simulator.invariants import check_counts
 from simulator.results.record import PointResult, Progress, StageSpan
-from simulator.systems import BatchCounts, Context, System, create
+from simulator.systems import BatchCounts, System, create
 from simulator.traces import Trace, open_trace
 from simulator.units import PS_PER_S
 
-__all__ = ["simulate_points"]
+__all__ = ["simulate_each", "simulate_points"]
 
 Report = Callable[[Progress], None]
+Outcome = PointResult | Exception
+Need = Callable[[Window, str], Sequence[int]]
 
 IDENTITY = ("point", "system", "label", "policy", "platform", "model", "locality", "operators")
 """Columns that every stage row shares with its point."""
@@ -46,35 +50,44 @@ class _Prepared:
 
 
 def simulate_points(
-    points: Sequence[PointConfig], *, progress: Report | None = None
+    points: Sequence[PointConfig],
+    *,
+    progress: Report | None = None,
+    threads: int | None = None,
 ) -> tuple[PointResult, ...]:
-    """The results of `points`, in their order. Points with the same trace share its replays."""
-    groups: dict[str, list[int]] = {}
-    for number, point in enumerate(points):
-        groups.setdefault(_trace_key(point), []).append(number)
+    """The results of `points`, in their order. Points with the same trace share its replays.
+
+    Raises what the first failing point raised; `simulate_each` goes on without it.
+    """
     results: dict[int, PointResult] = {}
-    for numbers in groups.values():
-        tracker = _Tracker(progress, len(points), len(results), len(numbers))
-        members = [points[number] for number in numbers]
-        for number, result in zip(numbers, _simulate_group(members, tracker), strict=True):
-            results[number] = result
+    for number, outcome in simulate_each(points, progress=progress, threads=threads):
+        if isinstance(outcome, Exception):
+            raise outcome
+        results[number] = outcome
     return tuple(results[number] for number in range(len(points)))
 
 
-def _trace_key(point: PointConfig) -> str:
-    """Equal for points that see the same mini-batches, equally many of them."""
-    model, run = point.model, point.run
-    return canonical_json(
-        {
-            "trace": point.trace.model_dump(mode="json"),
-            "rows": model.rows_per_table,
-            "lookups": model.lookups_per_table,
-            "batch_size": model.batch_size,
-            "seed": run.seed,
-            "batches": run.batches,
-            "warmup": run.warmup_batches,
-        }
-    )
+def simulate_each(
+    points: Sequence[PointConfig],
+    *,
+    progress: Report | None = None,
+    threads: int | None = None,
+) -> Iterator[tuple[int, Outcome]]:
+    """The number of a point and its result or error, each as soon as it is known.
+
+    A point that fails does not stop the others. `threads` draw and plan (None: all cores); results
+    do not depend on it.
+    """
+    groups: dict[str, list[int]] = {}
+    for number, point in enumerate(points):
+        groups.setdefault(trace_key(point), []).append(number)
+    done = 0
+    for numbers in groups.values():
+        tracker = _Tracker(progress, len(points), done, len(numbers))
+        members = [points[number] for number in numbers]
+        for member, outcome in _simulate_group(members, tracker, threads or _threads()):
+            yield numbers[member], outcome
+        done += len(numbers)
 
 
 @dataclass
@@ -98,31 +111,76 @@ class _Tracker:
             self.report(Progress(point, self.points, share, label))
 
 
-def _simulate_group(members: Sequence[PointConfig], tracker: _Tracker) -> list[PointResult]:
-    first = members[0]
-    model = first.model
+def _simulate_group(
+    members: Sequence[PointConfig], tracker: _Tracker, threads: int
+) -> Iterator[tuple[int, Outcome]]:
+    """Outcomes of points with one trace: first those that cannot run, then as they are timed."""
+    try:
+        stream = _open(members[0], threads)
+    except Exception as error:
+        yield from ((member, error) for member in range(len(members)))
+        return
+    need = functools.cache(functools.partial(_window_need, stream))
+    prepared: dict[int, _Prepared] = {}
+    for member, point in enumerate(members):
+        try:
+            prepared[member] = _prepare(point, stream, need)
+        except Exception as error:
+            yield member, error
+    replays = _replays(stream, prepared.values(), tracker, threads)
+    for member, one in prepared.items():
+        tracker.timed(member, f"{one.point.system.label}, {one.point.locality}")
+        yield member, _outcome(one, replays[one.request], stream)
+
+
+def _open(point: PointConfig, threads: int) -> Stream:
+    model = point.model
     trace = open_trace(
-        first.trace,
+        point.trace,
         rows=model.rows_per_table,
         lookups=model.lookups_per_table,
         batch_size=model.batch_size,
-        seed=first.run.seed,
-        threads=_threads(),
+        seed=point.run.seed,
+        threads=threads,
     )
-    batches = _batches(first, trace)
-    prepared = [_prepare(point, trace, batches) for point in members]
-    stream = Stream(trace, batches)
-    replays = replay_all(
-        stream,
-        list(dict.fromkeys(one.request for one in prepared)),
-        threads=_threads(),
-        progress=lambda done: tracker.replayed(done / batches, first.locality),
-    )
-    results = []
-    for member, one in enumerate(prepared):
-        tracker.timed(member, f"{one.point.system.label}, {one.point.locality}")
-        results.append(_time_point(one, replays[one.request], stream))
-    return results
+    return Stream(trace, _batches(point, trace))
+
+
+def _window_need(stream: Stream, window: Window, scope: str) -> tuple[int, ...]:
+    """Slots of each pool that hold the window at its widest."""
+    fresh = Stream(stream.trace, stream.batches)
+    return window_need(fresh, stream.trace.rows, window, scope=scope)
+
+
+def _replays(
+    stream: Stream, prepared: Collection[_Prepared], tracker: _Tracker, threads: int
+) -> dict[ReplayRequest, Replay | Exception]:
+    """The replay of every request; where all together fail, each on its own, or why it failed."""
+    requests = list(dict.fromkeys(one.request for one in prepared))
+    labels = {one.point.locality: None for one in prepared}
+    replays: dict[ReplayRequest, Replay | Exception] = {}
+
+    def report(done: int) -> None:
+        tracker.replayed(done / stream.batches, next(iter(labels)))
+
+    try:
+        replays |= replay_all(stream, requests, threads=threads, progress=report)
+    except Exception as error:
+        if len(requests) == 1:
+            return {requests[0]: error}
+        for request in requests:
+            alone = [one for one in prepared if one.request == request]
+            replays |= _replays(stream, alone, tracker, threads)
+    return replays
+
+
+def _outcome(one: _Prepared, replay: Replay | Exception, stream: Stream) -> Outcome:
+    if isinstance(replay, Exception):
+        return replay
+    try:
+        return _time_point(one, replay, stream)
+    except Exception as error:
+        return error
 
 
 def _threads() -> int:
@@ -148,25 +206,20 @@ def _batches(point: PointConfig, trace: Trace) -> int:
     return min(trace.batches, needed + tail)
 
 
-def _prepare(point: PointConfig, trace: Trace, batches: int) -> _Prepared:
-    context = Context(
-        model=point.model,
-        profile=point.operators,
-        platform=point.platform,
-        gpus=point.system.gpus,
-    )
+def _prepare(point: PointConfig, stream: Stream, need: Need) -> _Prepared:
+    context, batches = context_of(point), stream.batches
     system = create(point.system.name, context)
     if system.replay == "none":
         return _Prepared(point, system, ReplayRequest("none", keep=_kept(point, batches)), False)
-    request, grown = _request(point, system, trace, batches)
+    request, grown = _request(point, system, stream, need)
     sized = dataclasses.replace(context, slots=sum(request.slots))
     return _Prepared(point, create(point.system.name, sized), request, grown)
 
 
 def _request(
-    point: PointConfig, system: System, trace: Trace, batches: int
+    point: PointConfig, system: System, stream: Stream, need: Need
 ) -> tuple[ReplayRequest, bool]:
-    cache, model = point.cache, point.model
+    cache, model, trace, batches = point.cache, point.model, stream.trace, stream.batches
     if system.replay == "static":
         if cache.scope == "global":
             raise ConfigError(
@@ -174,15 +227,15 @@ def _request(
             )
         pinned = tuple(int(cache.fraction * rows) for rows in trace.rows)
         return ReplayRequest("static", slots=pinned, keep=_kept(point, batches)), False
-    window = _window(point, system)
+    window = hold_window(point, system)
     lookups = [model.batch_size * count for count in model.lookups_per_table]
     slots, grown = slots_of(
         trace,
         cache.fraction,
         cache.scope,
         window,
-        batches,
         lookups,
+        need=lambda: need(window, cache.scope),
         grow=cache.if_too_small == "grow",
     )
     request = ReplayRequest(
@@ -211,18 +264,6 @@ def _kept(point: PointConfig, batches: int) -> frozenset[int]:
         return frozenset(range(batches))
     samples = _samples(point)
     return samples | {index - 1 for index in samples if index}
-
-
-def _window(point: PointConfig, system: System) -> Window:
-    """The hold window: none where stages do not overlap, else what the pipeline needs; each side
-    may be overridden."""
-    past, future = window_of(system.stage_names) if system.pipelined else (0, 0)
-    pipeline = point.pipeline
-    if system.pipelined and pipeline.window_past is not None:
-        past = pipeline.window_past
-    if system.pipelined and pipeline.window_future is not None:
-        future = pipeline.window_future
-    return Window(past, future)
 
 
 def _time_point(one: _Prepared, replay: Replay, stream: Stream) -> PointResult:

@@ -23,7 +23,6 @@ from simulator.caches import (
     build_planners,
     plan_batches,
     pool_rows,
-    window_need,
 )
 from simulator.errors import CapacityError
 from simulator.systems.base import BatchCounts, MovedRows, ReplayKind
@@ -81,14 +80,15 @@ def slots_of(
     fraction: float,
     scope: str,
     window: Window,
-    batches: int,
     lookups: Sequence[int],
     *,
+    need: Callable[[], Sequence[int]],
     grow: bool,
 ) -> tuple[tuple[int, ...], bool]:
     """Slots of each pool for a share of the rows, and whether they had to be grown.
 
-    `lookups`: most lookups of a mini-batch in each table. Raises `CapacityError` with the numbers
+    `lookups`: most lookups of a mini-batch in each table; `need`: the slots that the window takes,
+    asked for only where they might not be there. Raises `CapacityError` with the numbers
     where the window does not fit and may not grow.
     """
     sizes = pool_rows(trace.rows, scope)
@@ -96,11 +96,11 @@ def slots_of(
     worst = pool_rows([window.batches * count for count in lookups], scope)
     if all(s >= min(w, rows) for s, w, rows in zip(slots, worst, sizes, strict=True)):
         return slots, False
-    need = window_need(Stream(trace, batches), trace.rows, window, scope=scope)
-    grown = tuple(max(pair) for pair in zip(slots, need, strict=True))
+    needed = need()
+    grown = tuple(max(pair) for pair in zip(slots, needed, strict=True))
     if grown == slots or grow:
         return grown, grown != slots
-    raise CapacityError(_too_small(slots, need, sizes, fraction, window))
+    raise CapacityError(_too_small(slots, needed, sizes, fraction, window))
 
 
 def _too_small(
