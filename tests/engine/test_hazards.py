@@ -12,7 +12,7 @@ from simulator.engine.pipeline import Span
 from simulator.errors import CapacityError, InvariantError, UsageError
 from simulator.systems.cached import STAGES
 
-SEEDS = range(3)
+SEEDS = range(2)
 
 
 @pytest.mark.parametrize("mode", ["lockstep", "async"])
@@ -26,9 +26,17 @@ def test_the_derived_window_trains_like_one_batch_at_a_time(policy: str, mode: s
 
 @pytest.mark.parametrize("policy", policy_names())
 def test_one_future_batch_less_is_caught_for_every_policy(policy: str) -> None:
-    report = run_case(HazardCase(policy=policy, window_future=1)).report
+    """Belady looks further ahead than the window: only a cache with no room to choose shows it."""
+    tight = {"rows": 20, "batch_rows": 2, "slots": 10}
+    sizes = tight if policy == "belady" else {}
+    report = run_case(HazardCase(policy=policy, window_future=1, **sizes)).report
     assert report.stale
     assert not report.tables_equal
+
+
+def test_the_derived_window_is_enough_in_a_cache_with_no_room_to_choose() -> None:
+    case = HazardCase(policy="belady", rows=20, batch_rows=2, slots=12)
+    assert run_case(case).report.tables_equal
 
 
 def test_one_past_batch_less_is_caught_for_random_victims() -> None:
@@ -58,10 +66,9 @@ def test_stale_reads_are_as_frequent_as_an_independent_simulation_found(
 ) -> None:
     """20 seeds of an independent version-tracking program; other random numbers, same rates."""
     found = sum(
-        len(run_case(HazardCase(policy, past, future, seed=seed)).report.stale)
-        for seed in range(10)
+        len(run_case(HazardCase(policy, past, future, seed=seed)).report.stale) for seed in range(5)
     )
-    assert found == pytest.approx(published / 2, rel=0.12)
+    assert found == pytest.approx(published / 4, rel=0.12)
 
 
 def test_slots_below_the_window_are_refused() -> None:
