@@ -13,6 +13,7 @@ from simulator.config.memory import (
 from simulator.memory.measure import (
     Measurement,
     RowStream,
+    Sustained,
     measure,
     replay_stream,
     replay_streams,
@@ -25,6 +26,7 @@ __all__ = [
     "Measurement",
     "MemoryConfig",
     "RowStream",
+    "Sustained",
     "available_controllers",
     "available_memories",
     "load_memory",

@@ -2,9 +2,13 @@
 
 `o` is the offset of a channel in the state, `b` a bank of it, `i = o + b`, `t` the tick.
 
-Lost time is charged inside the kernel: each burst that finds its data bus idle charges the idle
-ticks to the gate that opened last for it. A burst that waited for its own activate passes on what
-that activate waited for, and so does an activate that waited for its precharge.
+Lost time is charged inside the kernel, by mechanism: each burst that finds its data bus idle
+charges the idle ticks to the gate that opened last for it; ticks that passed after that gate had
+opened go to the command bus (it carried other commands first). A burst that waited for its own
+activate passes on what that activate waited for, and so does an activate that waited for its
+precharge. Gates: refresh; activate rate (tRRD, tFAW); bank-group spacing (tCCD); turnaround (tWTR,
+read to write); row cycle (tRAS, tRTP, tWR, tRC); the request's own arrival, which is the queue's
+depth if a full queue held it back and the offered load if not.
 """
 
 from __future__ import annotations
@@ -85,12 +89,9 @@ def unlink(s: Ints, slot: int, head: int, tail: int) -> None:
 
 
 @inlined
-def why_waited(s: Ints, slot: int, t: int, otherwise: int) -> int:
-    """The cause where no gate held a command back: its request came too late (a command may follow
-    one tick after acceptance), or `otherwise`."""
-    if s[slot + m.ARRIVE] + 1 == t:
-        return m.OFFERED if s[slot + m.WAS_OFFERED] else m.QUEUE
-    return otherwise
+def _absent(s: Ints, slot: int) -> int:
+    """The cause of lost time while a request was not there: a full queue, or no demand."""
+    return m.OFFERED if s[slot + m.WAS_OFFERED] else m.QUEUE
 
 
 @helper
@@ -106,19 +107,21 @@ def charge(s: Ints, o: int, b: int, slot: int, t: int) -> None:
     s[bus + m.BUS_END] = start + s[k.BL]
     if gap <= 0:
         return
-    if t == s[o + b + m.LAST_ACT] + (s[k.ACT_WR] if write else s[k.ACT_RD]):
-        why = s[o + b + m.WHY_ACT]
-    elif t == (s[u + m.TURN_WR] if write else s[u + m.TURN_RD]) or (
-        not write and t == s[group + m.WR_G] + s[k.WR_L]
-    ):
-        why = m.TURN
-    elif t == (s[group + m.WR_G] + s[k.WW_L] if write else s[group + m.RD_G] + s[k.RR_L]) or (
-        t == (s[u + m.WR_U] if write else s[u + m.RD_U])
-    ):
-        why = m.GROUP
-    else:
-        why = why_waited(s, slot, t, m.COMMAND)
-    s[m.LOSS + why] += gap
+    i = o + b
+    opened = s[i + m.LAST_ACT] + (s[k.ACT_WR] if write else s[k.ACT_RD])
+    why, late = s[i + m.WHY_ACT], s[i + m.LATE_ACT]
+    turn = s[u + m.TURN_WR] if write else max(s[u + m.TURN_RD], s[group + m.WR_G] + s[k.WR_L])
+    if turn > opened:
+        opened, why, late = turn, m.TURN, 0
+    spaced = s[group + m.WR_G] + s[k.WW_L] if write else s[group + m.RD_G] + s[k.RR_L]
+    spaced = max(spaced, s[u + m.WR_U] if write else s[u + m.RD_U])
+    if spaced > opened:
+        opened, why, late = spaced, m.GROUP, 0
+    if s[slot + m.ARRIVE] + 1 > opened:
+        opened, why, late = s[slot + m.ARRIVE] + 1, _absent(s, slot), 0
+    late = min(gap, late + t - opened)
+    s[m.LOSS + m.COMMAND] += late
+    s[m.LOSS + why] += gap - late
 
 
 @inlined
@@ -208,17 +211,18 @@ def activate(s: Ints, o: int, b: int, slot: int, t: int) -> None:
     u = o + (b >> s[m.UNIT_SHIFT])
     i = o + b
     group = b >> s[m.GROUP_SHIFT]
-    if t == s[u + m.REF_END]:
-        why = m.REFRESH
-    elif t == s[u + m.ACT_U] or t == s[o + group + m.ACT_G] + s[k.RRD_L]:
-        why = m.ACTIVATE
-    elif t == s[i + m.LAST_PRE] + s[k.PRE_ACT]:
-        why = s[i + m.WHY_PRE]
-    elif t == s[i + m.ACT_B]:
-        why = m.CYCLE
-    else:
-        why = why_waited(s, slot, t, m.COMMAND)
+    opened, why = s[u + m.REF_END], m.REFRESH
+    rate = max(s[u + m.ACT_U], s[o + group + m.ACT_G] + s[k.RRD_L])
+    if rate > opened:
+        opened, why = rate, m.ACTIVATE
+    if s[i + m.LAST_PRE] + s[k.PRE_ACT] > opened:
+        opened, why = s[i + m.LAST_PRE] + s[k.PRE_ACT], s[i + m.WHY_PRE]
+    if s[i + m.LAST_ACT] + s[k.ACT_ACT] > opened:
+        opened, why = s[i + m.LAST_ACT] + s[k.ACT_ACT], m.CYCLE
+    if s[slot + m.ARRIVE] + 1 > opened:
+        opened, why = s[slot + m.ARRIVE] + 1, _absent(s, slot)
     s[i + m.WHY_ACT] = why
+    s[i + m.LATE_ACT] = t - opened
     s[i + m.OPEN_ROW] = s[slot + m.ROW]
     s[i + m.LAST_ACT] = t
     s[o + group + m.ACT_G] = t
@@ -243,10 +247,8 @@ def precharge(s: Ints, o: int, b: int, slot: int, t: int) -> None:
     """All that the precharge of bank `b` does; `slot` is the request it serves, 0: a refresh."""
     u = o + (b >> s[m.UNIT_SHIFT])
     i = o + b
-    why = m.CYCLE
-    if slot and t != s[i + m.PRE_B]:
-        why = why_waited(s, slot, t, m.CYCLE)
-    s[i + m.WHY_PRE] = why
+    came_late = slot and s[slot + m.ARRIVE] + 1 > s[i + m.PRE_B]
+    s[i + m.WHY_PRE] = _absent(s, slot) if came_late else m.CYCLE
     s[i + m.LAST_PRE] = t
     s[i + m.OPEN_ROW] = -1
     s[i + m.ACT_B] = max(s[i + m.ACT_B], t + s[k.PRE_ACT])

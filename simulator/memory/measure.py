@@ -30,7 +30,15 @@ from simulator.memory.patterns import PATTERNS
 from simulator.memory.state import Ints
 from simulator.units import PS_PER_S
 
-__all__ = ["Measurement", "RowStream", "measure", "replay_stream", "replay_streams", "sustained"]
+__all__ = [
+    "Measurement",
+    "RowStream",
+    "Sustained",
+    "measure",
+    "replay_stream",
+    "replay_streams",
+    "sustained",
+]
 
 CHUNK = 1 << 13  # requests generated at a time
 GIB = 1 << 30
@@ -351,6 +359,17 @@ def piece_bytes(config: MemoryConfig, row_bytes: int) -> int:
     return min(row_bytes, config.mapping.interleave * -(-row_bytes // stripe))
 
 
+@dataclass(frozen=True, slots=True)
+class Sustained:
+    """What a memory gives a stream that has it alone, all channels together."""
+
+    bytes_per_s: float
+    pj_per_byte: float
+    """Dynamic energy: activates and bursts."""
+    standing_w: float
+    """Power that flows whatever the stream does: background and refresh."""
+
+
 @lru_cache(maxsize=4096)
 def sustained(
     config: MemoryConfig,
@@ -361,8 +380,8 @@ def sustained(
     requests: int = 1 << 16,
     alpha: float = 1.0,
     seed: int = 0,
-) -> float:
-    """Bytes/s that the whole memory sustains for a kind of stream; measured once, then kept.
+) -> Sustained:
+    """What the whole memory sustains for a kind of stream; measured once, then kept.
 
     `simulated_channels` of the memory are simulated, each with the piece of a row that falls into
     it, and the result is scaled to all channels.
@@ -374,4 +393,12 @@ def sustained(
         write_fraction=write_fraction,
     )  # fmt: skip
     bursts = -(-piece // config.burst_bytes) * config.burst_bytes
-    return result.bytes_per_s * config.channels / channels * piece / bursts
+    scale, useful = config.channels / channels, piece / bursts
+    energy = result.energy_pj
+    dynamic_pj = energy["activate"] + energy["read"] + energy["write"]
+    standing_pj = energy["background"] + energy["refresh"]
+    return Sustained(
+        bytes_per_s=result.bytes_per_s * scale * useful,
+        pj_per_byte=dynamic_pj / (result.requests * config.burst_bytes * useful),
+        standing_w=standing_pj / result.elapsed_ps * scale,
+    )
