@@ -45,6 +45,11 @@ class Meter:
             for name, use in self.machine.use.items()
         }
 
+    @property
+    def devices(self) -> dict[str, DeviceUse]:
+        """What went through each device in the timed window."""
+        return {device: self.use(device) for device in self.closed}
+
     def use(self, device: str) -> DeviceUse:
         """What went through `device` in the timed window."""
         after = self.closed.get(device, DeviceUse())

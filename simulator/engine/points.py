@@ -13,6 +13,7 @@ import simpy
 
 from simulator.caches import Window, window_need
 from simulator.config.experiment import PointConfig
+from simulator.engine.energy import energy_metrics
 from simulator.engine.hit_shares import with_hit_shares
 from simulator.engine.measure import Meter, count_metrics, stage_rows, time_metrics
 from simulator.engine.pipeline import Mode, run_pipeline
@@ -27,7 +28,7 @@ from simulator.invariants import check_counts
 from simulator.results.record import PointResult, Progress, StageSpan
 from simulator.systems import BatchCounts, System, create
 from simulator.traces import Trace, open_trace
-from simulator.units import PS_PER_S
+from simulator.units import PS_PER_S, PS_PER_US
 
 __all__ = ["simulate_each", "simulate_points"]
 
@@ -284,7 +285,10 @@ def _time_point(one: _Prepared, replay: Replay, stream: Stream) -> PointResult:
     metrics = _identity(one)
     metrics |= time_metrics(spans, meter, platform.peak_bandwidth, point.model.batch_size)
     metrics |= count_metrics(replay.counts[first : last + 1], cached=system.replay != "none")
+    elapsed_ps = round(metrics["iteration_time_us"] * point.run.batches * PS_PER_US)
+    metrics |= energy_metrics(platform, meter.devices, elapsed_ps, point.run.batches, system.gpus)
     metrics |= {
+        "memory_sampling_error": max(platform.cpu_dram.sampling_error, platform.hbm.sampling_error),
         "wall_s": wall_s,
         "wall_draw_s": stream.wall_s,
         "wall_plan_s": replay.wall_s,

@@ -26,6 +26,16 @@ class StreamTiming(Protocol):
         alone (`p` in `Machine`)."""
         ...
 
+    @property
+    def standing_w(self) -> float:
+        """Watts of background and refresh, whatever is accessed."""
+        ...
+
+    @property
+    def sampling_error(self) -> float:
+        """Relative standard error of times that stand for others; 0 where none do."""
+        ...
+
     def stream_ps(self, access: Access) -> float:
         """Picoseconds that `access` takes alone."""
         ...
@@ -48,6 +58,14 @@ class MemoryPart:
     @property
     def turnaround(self) -> float:
         return self.timing.turnaround
+
+    @property
+    def standing_w(self) -> float:
+        return self.timing.standing_w
+
+    @property
+    def sampling_error(self) -> float:
+        return self.timing.sampling_error
 
     def service(self, streams: Sequence[Access]) -> Service:
         """Time, bytes and energy of all `streams` of one operation."""

@@ -18,7 +18,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from simulator.hardware.work import Access
-from simulator.memory import MemoryConfig, replay_stream, sustained
+from simulator.memory import MemoryConfig, Sustained, replay_stream, sustained
 from simulator.units import PS_PER_S
 
 __all__ = ["ExactTiming", "SampledTiming", "TableTiming"]
@@ -43,9 +43,9 @@ class TableTiming:
     def turnaround(self) -> float:
         """Time of a half-and-half mix of row reads and writes over that of both alone, less 1."""
         size = self.row_bytes
-        reads = 1.0 / sustained(self.config, "gather", size)
-        writes = 1.0 / sustained(self.config, "scatter", size)
-        mixed = 1.0 / sustained(self.config, "gather", size, 0.5)
+        reads = 1.0 / sustained(self.config, "gather", size).bytes_per_s
+        writes = 1.0 / sustained(self.config, "scatter", size).bytes_per_s
+        mixed = 1.0 / sustained(self.config, "gather", size, 0.5).bytes_per_s
         return max(0.0, mixed / (0.5 * (reads + writes)) - 1.0)
 
     @property
@@ -54,12 +54,19 @@ class TableTiming:
         return 0.0
 
     def stream_ps(self, access: Access) -> float:
-        size = access.size if access.random else SEQUENTIAL_BYTES
-        pattern = "scatter" if access.write else "gather"
-        return access.bytes * PS_PER_S / sustained(self.config, pattern, size)
+        return access.bytes * PS_PER_S / self._sustained(access).bytes_per_s
 
     def stream_pj(self, access: Access) -> float:
-        return 0.0
+        return access.bytes * self._sustained(access).pj_per_byte
+
+    @property
+    def standing_w(self) -> float:
+        """Power of background and refresh, whatever is accessed."""
+        return sustained(self.config, "gather", self.row_bytes).standing_w
+
+    def _sustained(self, access: Access) -> Sustained:
+        size = access.size if access.random else SEQUENTIAL_BYTES
+        return sustained(self.config, "scatter" if access.write else "gather", size)
 
 
 @dataclass

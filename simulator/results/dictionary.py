@@ -177,6 +177,17 @@ def _of_device(device: Device) -> tuple[Column, ...]:
     )
 
 
+_ENERGY = tuple(
+    Column(name, "float", "mJ/batch", f"Energy of {what}, mean of a mini-batch.")
+    for name, what in (
+        ("energy_mj", "all devices below together"),
+        ("energy_cpu_cores_mj", "the CPU package: idle power and what busy cores add"),
+        ("energy_cpu_dram_mj", "CPU DRAM: activates, bursts, refresh, background"),
+        ("energy_gpu_mj", "the GPUs without HBM: idle power and what activity adds"),
+        ("energy_hbm_mj", "HBM: activates, bursts, refresh, background"),
+    )
+)
+
 _WALL = tuple(
     Column(name, "float", "s", meaning, deterministic=False)
     for name, meaning in (
@@ -199,6 +210,14 @@ METRICS: tuple[Column, ...] = (
         "The device with the highest utilization; `latency` where none is used half of the time.",
     ),
     *(column for device in DEVICES for column in _of_device(device)),
+    *_ENERGY,
+    Column(
+        "memory_sampling_error",
+        "float",
+        "1",
+        "Largest relative standard error of memory times that stand for other mini-batches; 0 "
+        "where none do (`run.memory_fidelity` exact or table).",
+    ),
     *_WALL,
     Column(
         "realtime_factor",
