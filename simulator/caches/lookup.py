@@ -45,6 +45,8 @@ BUILT_IN = {
     "s3fifo": "ghost_lookup:LookupS3FIFO",
     "arc": "ghost_lookup:LookupARC",
     "2q": "ghost_lookup:LookupTwoQ",
+    "lru_k": "lruk_lookup:LookupLRUK",
+    "tinylfu": "tinylfu_lookup:LookupTinyLFU",
 }
 
 

@@ -59,7 +59,7 @@ BUILT_IN = {
     "s3fifo": "s3fifo:S3FIFO",
 }
 
-LOOKUP_ONLY = ("2q", "arc", "belady_bypass")
+LOOKUP_ONLY = ("2q", "arc", "belady_bypass", "lru_k", "tinylfu")
 """Policies that replay per lookup only: they may bypass, or are not defined under a window."""
 
 

@@ -6,6 +6,7 @@ and the window (0, 0); the others are written out.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -136,11 +137,73 @@ def replay_belady_bypass(ids: Sequence[int], capacity: int, **ignored: object) -
     return found
 
 
+def replay_lru_k(ids: Sequence[int], capacity: int, **ignored: object) -> list[bool]:
+    """The victim has the oldest use but one (never: -1), then the oldest use."""
+    uses: dict[int, list[int]] = {}
+    resident: list[int] = []
+    found = []
+    for time, row in enumerate(ids):
+        found.append(row in resident)
+        if not found[-1]:
+            if len(resident) == capacity:
+                resident.remove(min(resident, key=lambda other: ([-1, *uses[other]])[-2:]))
+            resident.append(row)
+        uses.setdefault(row, []).append(time)
+    return found
+
+
+class ReferenceTinyLFU:
+    """`window`, `probation`, `protected`: least recent first; `uses` of all ids."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.window_share = max(1, capacity // 100)
+        self.main_share = capacity - self.window_share
+        self.window: list[int] = []
+        self.probation: list[int] = []
+        self.protected: list[int] = []
+        self.uses: Counter[int] = Counter()
+        self.time = 0
+
+    def hit(self, row: int) -> bool:
+        if self.time and self.time % (10 * self.capacity) == 0:
+            self.uses = Counter({other: uses // 2 for other, uses in self.uses.items()})
+        self.time += 1
+        self.uses[row] = min(self.uses[row] + 1, 15)
+        for segment in (self.window, self.probation, self.protected):
+            if row in segment:
+                segment.remove(row)
+                (self.window if segment is self.window else self.protected).append(row)
+                if len(self.protected) > self.main_share * 4 // 5:
+                    self.probation.append(self.protected.pop(0))
+                return True
+        self.window.append(row)
+        if len(self.window) > self.window_share:
+            self.admit(self.window.pop(0))
+        return False
+
+    def admit(self, candidate: int) -> None:
+        if len(self.probation) + len(self.protected) < self.main_share:
+            self.probation.append(candidate)
+            return
+        main = self.probation or self.protected
+        if main and self.uses[candidate] > self.uses[main[0]]:
+            main.pop(0)
+            self.probation.append(candidate)
+
+
+def replay_tinylfu(ids: Sequence[int], capacity: int, **ignored: object) -> list[bool]:
+    cache = ReferenceTinyLFU(capacity)
+    return [cache.hit(row) for row in ids]
+
+
 LOOKUP_REFERENCES: dict[str, Callable[..., list[bool]]] = {
     **{name: partial(reference_replay, name) for name in REFERENCES},
     "static_hot": replay_static_hot,
     "2q": replay_2q,
     "arc": replay_arc,
     "belady_bypass": replay_belady_bypass,
+    "lru_k": replay_lru_k,
+    "tinylfu": replay_tinylfu,
 }
 """Whether each lookup hits, by policy: f(ids, capacity, seed=, hottest=)."""
