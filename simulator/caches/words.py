@@ -78,7 +78,7 @@ def load(
     A key outside of `words` ends the work: -1 - its position is returned. Both arrays have room
     for one key more than the batch has lookups: each is written before it is known to be new.
     """
-    rows = len(words)
+    rows = np.uint64(len(words))
     outside = stamp - len(alive) + 1
     n = np.uint64(0)
     misses = 0
@@ -89,17 +89,17 @@ def load(
         end = min(start + BLOCK, len(ids))
         for k in range(start, end):
             key = ids[k]
-            if key < 0 or key >= rows:
+            if np.uint64(key) >= rows:  # below 0 as well: it wraps
                 return -1 - k
-            ahead[k - start] = words[np.uint64(key)]
+            ahead[np.uint64(k - start)] = words[np.uint64(key)]
         for k in range(start, end):
-            at = np.uint64(ids[k])
+            at = np.uint64(ids[np.uint64(k)])
             word = words[at]
             seen = word >> 32
             slot = word & SLOT
             first = int(seen != stamp)
             miss = int(slot == 0) & int(seen < first_pending)
-            unique[n] = ids[k]
+            unique[n] = at
             known[n] = slot - 1 - miss
             n += np.uint64(first)
             alive[np.uint64(max(seen - outside, 0))] -= first
