@@ -39,6 +39,11 @@ class GpuOperators(Frozen):
 
     mlp: Literal["graph", "eager"]
     """MLP kernels replayed as one captured graph, or launched one by one from the host."""
+    kernel_dispatch: Picoseconds
+    """Host time that the framework spends on one kernel launched eagerly, the launch included
+    (operator dispatch, autograd, optimizer)."""
+    host_processes: Literal["one", "one_per_gpu"]
+    """Who launches eager kernels on several GPUs: one process after the other, or one for each."""
     expand: bool
     """Materialises the expanded gradient in HBM before it is coalesced."""
     kernels_per_table: bool

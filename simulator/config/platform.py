@@ -108,8 +108,6 @@ class GpuConfig(Frozen):
     """Share of the peak that a large matrix multiplication reaches."""
     kernel_latency: Picoseconds
     """Start and drain of one kernel: its duration when it has nothing to do."""
-    launch_overhead: Picoseconds
-    """Host time to launch one kernel outside of a captured graph."""
     synchronize: Picoseconds
     """Host time to notice that a stream is done."""
     l2_cache: Bytes

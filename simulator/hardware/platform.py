@@ -166,8 +166,7 @@ class Platform:
         busy_ps += work.sort_pairs * work.sort_passes * PS_PER_S / gpu.sort_rate
         latency_ps = work.kernels * gpu.kernel_latency
         latency_ps += work.sorts * work.sort_passes * gpu.sort_pass_latency
-        launch_ps = 0 if work.graph else work.kernels * gpu.launch_overhead
-        minimum_ps = max(l2_ps, busy_ps, launch_ps - latency_ps)
+        minimum_ps = max(l2_ps, busy_ps, work.dispatch_ps - latency_ps)
         return Demand(
             name=work.name,
             services={"hbm": hbm, "gpu": Service(read_ps=busy_ps)},

@@ -79,8 +79,8 @@ class GpuWork:
     """Separate sorts (one a table, or one for all)."""
     probes: int = 0
     """Independent 4-byte accesses to structures larger than L2 (Hit-Map, masks)."""
-    graph: bool = True
-    """Replayed as a captured graph; else the host launches the kernels one by one."""
+    dispatch_ps: int = 0
+    """Host time to launch all its kernels one by one; 0 where they replay as a captured graph."""
 
 
 @dataclass(frozen=True, slots=True)

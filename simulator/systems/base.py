@@ -100,9 +100,9 @@ class Context:
         """Bytes of one row in a cache, with its optimizer state."""
         return self.model.row_bytes + self.model.state_bytes
 
-    def mlp(self, samples: int | None = None) -> GpuWork:
-        """One training step of the MLPs."""
-        return mlp_step(self.model, self.profile, samples)
+    def mlp(self, samples: int | None = None, gpus: int = 1) -> GpuWork:
+        """One training step of the MLPs on each of `gpus` GPUs."""
+        return mlp_step(self.model, self.profile, samples, gpus)
 
 
 class System(Protocol):

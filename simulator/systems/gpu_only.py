@@ -103,7 +103,7 @@ class GpuOnly:
         size = lookups * ID_BYTES + -(-dense_bytes(model) // gpus)
         first = StageWork("ids", ((copy("ids_to_gpu", size, to_gpu=True),),))
         pooled = StageWork("gather_reduce", ((pool,),))
-        mlp = StageWork("mlp", ((context.mlp(samples),),))
+        mlp = StageWork("mlp", ((context.mlp(samples, gpus),),))
         if gpus == 1:
             return first, pooled, mlp, StageWork("sort_update", (update,))
         vectors = model.batch_size * tables * model.dim * GRADIENT_BYTES

@@ -96,11 +96,21 @@ def _mlp_activation_bytes(model: ModelConfig, batch_size: int) -> int:
 
 
 def mlp_step(
-    model: ModelConfig, profile: OperatorProfile, batch_size: int | None = None
+    model: ModelConfig,
+    profile: OperatorProfile,
+    batch_size: int | None = None,
+    gpus: int = 1,
 ) -> GpuWork:
-    """Forward, backward and SGD step of the MLPs and the interaction on one GPU."""
+    """Forward, backward and SGD step of the MLPs and the interaction on each of `gpus` GPUs.
+
+    Launched eagerly the host is in the way: one process launches for all GPUs in turn.
+    """
     samples = model.batch_size if batch_size is None else batch_size
     activations = _mlp_activation_bytes(model, samples)
+    launched_in_turn = gpus if profile.gpu.host_processes == "one" else 1
+    dispatch = 0
+    if profile.gpu.mlp == "eager":
+        dispatch = mlp_kernels(model) * launched_in_turn * profile.gpu.kernel_dispatch
     weights = mlp_weight_bytes(model)
     return GpuWork(
         name="mlp",
@@ -111,7 +121,7 @@ def mlp_step(
         ),
         flops=mlp_flops(model, samples),
         precision=model.mlp_precision,
-        graph=profile.gpu.mlp == "graph",
+        dispatch_ps=dispatch,
     )
 
 
