@@ -225,6 +225,14 @@ class MemoryConfig(Frozen):
             raise ValueError("the per-bank scheduler drives one pseudo-channel and one rank")
         return self
 
+    @model_validator(mode="after")
+    def _refreshes_fit(self) -> Self:
+        o, t = self.organization, self.timing
+        units = o.pseudo_channels * o.ranks
+        if t.refi <= t.rfc + units * 2 * (t.rc + t.wr):
+            raise ValueError("timing.refi must leave time between refreshes (rfc, rc, wr)")
+        return self
+
     @property
     def channels(self) -> int:
         """Channels (each of `pseudo_channels` data buses)."""

@@ -42,15 +42,16 @@ def raw(array: Ints) -> Ints:
     return array
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _address(_: Any, array: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         made = context.make_array(signature.args[0])(context, builder, arguments[0])
         return made.data
 
-    return types.CPointer(array.dtype)(array), generate
+    pointer: Any = types.CPointer
+    return pointer(array.dtype)(array), generate
 
 
-@overload(raw)  # type: ignore[untyped-decorator]
+@overload(raw)
 def _raw(array):  # type: ignore[no-untyped-def]  # numba compares the bare signatures
-    return lambda array: _address(array)
+    return lambda array: _address(array)  # type: ignore[call-arg]

@@ -168,7 +168,7 @@ def _plan_refresh(s: Ints, o: int, now: int) -> int:
         if s[o + m.ALIST + j] >> s[m.UNIT_SHIFT] == unit:
             return INF
     if _any_open(s, o, unit):
-        t = max(now, s[o + unit + m.PRE_U])
+        t: int = max(now, s[o + unit + m.PRE_U])
         first = o + unit * s[m.UNIT_BANKS]
         for i in range(first, first + s[m.UNIT_BANKS]):
             t = max(t, s[i + m.PRE_B])

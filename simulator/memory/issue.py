@@ -41,7 +41,7 @@ def record(s: Ints, t: int, o: int, command: int, bank: int, number: int) -> Non
 @inlined
 def take_slot(s: Ints, o: int, row: int, column: int, kind: int, t: int, due: int) -> int:
     """A slot for a request accepted at `t` that was due at `due`."""
-    slot = s[o + m.FREE_SLOT]
+    slot: int = s[o + m.FREE_SLOT]
     s[o + m.FREE_SLOT] = s[slot + m.NEXT]
     s[slot + m.ROW] = row
     s[slot + m.COLUMN] = column

@@ -30,7 +30,7 @@ def _random(seed: int, counter: int) -> int:
     z = np.uint64(counter + 1) * golden + np.uint64(seed) * np.uint64(0xD1342543DE82EF95)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.int64((z ^ (z >> np.uint64(31))) >> np.uint64(2))
+    return int((z ^ (z >> np.uint64(31))) >> np.uint64(2))
 
 
 @inlined

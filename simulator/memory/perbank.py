@@ -202,7 +202,7 @@ def _second(s: Ints, o: int, first: int, t: int) -> None:
 @helper
 def _waits(s: Ints, i: int, row: int, column: int, kind: int) -> int:
     """A pending request of this kind and address in the bank at `i`, 0: none."""
-    slot = s[i + m.HEAD + m.MAX_BANKS * kind]
+    slot: int = s[i + m.HEAD + m.MAX_BANKS * kind]
     while slot:
         if s[slot + m.ROW] == row and s[slot + m.COLUMN] == column:
             return slot

@@ -55,6 +55,11 @@ RULES: tuple[Rule, ...] = (
 )
 """First command, later command, where both must lie, index of the gate between them."""
 
+RULES_OF = {
+    (first, later): [(rule[2], rule[3]) for rule in RULES if rule[:2] == (first, later)]
+    for first, later, _, _ in RULES
+}
+
 
 @dataclass
 class Burst:
@@ -119,11 +124,9 @@ class Channel:
         if self.s[k.EDGE] and command not in (PRE, PREA) and t % 2 == 0:
             return False
         for at, earlier, place in self.past:
-            for first, later, where, gate in RULES:
-                if (first, later) == (earlier, command) and self.scope(where, place, bank):
-                    far = where in ("unit", "sid", "other sid") or first != REF
-                    if far and t - at < self.s[gate]:
-                        return False
+            for where, gate in RULES_OF.get((earlier, command), ()):
+                if t - at < self.s[gate] and self.scope(where, place, bank):
+                    return False
         if command == ACT:
             acts = [a for a, c, p in self.past if c == ACT and self.scope("unit", p, bank)]
             return len(acts) < 4 or t - acts[-4] >= self.s[k.FAW]
