@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar with the time left, silent where nobody watches."""
+"""Progress on standard error: a live table with the time left, silent where nobody watches."""
 
 from __future__ import annotations
 
@@ -9,9 +9,59 @@ from typing import TYPE_CHECKING
 from simulator.cli.terminal import console
 
 if TYPE_CHECKING:
-    from simulator.results.record import Progress
+    from rich.table import Table
 
-__all__ = ["progress"]
+    from simulator.results.record import Progress
+    from simulator.sweep.watch import SweepProgress
+
+__all__ = ["progress", "sweep_progress"]
+
+_BAR = 24
+"""Columns of a bar."""
+_LABEL = 36
+
+
+@contextmanager
+def sweep_progress() -> Iterator[Callable[[SweepProgress], None] | None]:
+    """What to call with each `SweepProgress`; None where standard error is not a terminal."""
+    screen = console(stderr=True)
+    if not screen.is_terminal:
+        yield None
+        return
+    from rich.live import Live
+
+    with Live(console=screen, transient=True, refresh_per_second=8) as live:
+
+        def report(now: SweepProgress) -> None:
+            live.update(_picture(now))
+
+        yield report
+
+
+def _picture(now: SweepProgress) -> Table:
+    """One line for the whole, one for each task under way."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 1))
+    failed = f", {now.failed} failed" if now.failed else ""
+    count = f"point {min(now.done + 1, now.points)}/{now.points}{failed}"
+    left = "-" if now.left_s is None else _clock(now.left_s)
+    speed = (
+        f"{_clock(now.elapsed_s)} elapsed, {left} left, {now.lookups_per_s / 1e6:.1f} M lookups/s"
+    )
+    table.add_row(count, ProgressBar(1.0, now.share, width=_BAR), speed)
+    for task in now.running:
+        label = task.label if len(task.label) <= _LABEL else f"{task.label[: _LABEL - 1]}…"
+        points = f"{task.points} point" + ("s" if task.points != 1 else "")
+        table.add_row(f"  {points}", ProgressBar(1.0, task.share, width=_BAR), label)
+    return table
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
 
 
 @contextmanager

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +12,8 @@ import typer
 
 if TYPE_CHECKING:
     from simulator.config.experiment import Experiment
-    from simulator.results.record import Result
+    from simulator.sweep.run_directory import Finished
+    from simulator.sweep.runner import Workers
 
 
 def run(
@@ -30,47 +31,147 @@ def run(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the metrics rows as JSON and nothing else.")
     ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=0, help="Local processes; 0: one for each core  [default: 1]"),
+    ] = None,
+    executor: Annotated[
+        str, typer.Option(metavar="local|dask", help="Where points are simulated.")
+    ] = "local",
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Dask scheduler, such as tcp://host:8786."),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume/--no-resume", help="Take points that DIR holds already, or redo them."
+        ),
+    ] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be simulated, and estimate the cost.")
+    ] = False,
 ) -> None:
-    """Simulate an experiment and write its results."""
-    from simulator.cli.progress import progress
-    from simulator.config.expand import expand
-    from simulator.config.experiment import config_hash
-    from simulator.engine import load_experiment, simulate
-    from simulator.errors import InvariantError
-    from simulator.results.manifest import manifest_of
-    from simulator.results.store import check_target, write_run
+    """Simulate an experiment and write its results.
 
-    changes = overrides or []
+    A run that was interrupted goes on where it stopped when the same command is given again.
+    """
+    from simulator.cli.progress import sweep_progress
+    from simulator.engine import load_experiment
+    from simulator.sweep.repeat import Source
+    from simulator.sweep.run_directory import default_folder, run_experiment
+
+    changes = tuple(overrides or ())
+    _check(executor, scheduler, jobs)
     loaded = load_experiment(experiment, changes)
-    folder = out or Path("runs") / f"{loaded.name}-{config_hash(expand(loaded))[:8]}"
-    check_target(folder)
-    started = time.perf_counter()
-    with progress() as report:
-        result = simulate(loaded, progress=report)
-    wall_s = time.perf_counter() - started
-    if not result.points:
-        raise InvariantError("no point was simulated")
-    files = write_run(result, manifest_of(loaded, result, wall_s, changes), folder)
+    folder = out or default_folder(loaded)
+    with _workers(executor, scheduler, jobs) as workers:
+        if dry_run:
+            from simulator.cli.dry_run import show_dry_run
+
+            show_dry_run(loaded, folder if resume else None, workers, as_json)
+            return
+        with _hint_at_interrupt(folder), sweep_progress() as report:
+            finished = run_experiment(
+                loaded,
+                folder,
+                workers=workers,
+                resume=resume,
+                source=Source(str(experiment), changes),
+                progress=report,
+            )
     if as_json:
-        typer.echo(json.dumps(result.metrics(), allow_nan=False, indent=1))
+        rows = finished.sweep.result.metrics()
+        typer.echo(json.dumps(rows, allow_nan=False, indent=1))
     else:
-        _show(loaded, result, wall_s, files, experiment)
+        _show(loaded, finished, experiment)
+    _tell_failures(finished)
 
 
-def _show(
-    loaded: Experiment, result: Result, wall_s: float, files: Sequence[Path], source: Path
-) -> None:
+def _check(executor: str, scheduler: str | None, jobs: int | None) -> None:
+    from simulator.errors import UsageError
+
+    if executor not in ("local", "dask"):
+        raise UsageError(f"no executor {executor!r}: local or dask")
+    if (executor == "dask") != (scheduler is not None):
+        raise UsageError("--executor dask and --scheduler ADDRESS go together")
+    if executor == "dask" and jobs is not None:
+        raise UsageError("--jobs is for local processes; Dask's workers were started by you")
+
+
+@contextmanager
+def _workers(executor: str, scheduler: str | None, jobs: int | None) -> Iterator[Workers]:
+    """The executor that the options name."""
+    from simulator.sweep.executors import dask_client, dask_workers
+    from simulator.sweep.runner import Workers, local_workers
+
+    if executor == "dask":
+        with dask_client(scheduler or "") as client:
+            everywhere, densest = dask_workers(client)
+            yield Workers(client, everywhere, each_machine=densest, here=False)
+    else:
+        with local_workers(1 if jobs is None else jobs) as workers:
+            yield workers
+
+
+@contextmanager
+def _hint_at_interrupt(folder: Path) -> Iterator[None]:
+    """After Ctrl-C: what is there, and how to go on."""
+    from simulator.results.finished import FinishedPoints
+    from simulator.results.store import POINTS
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = FinishedPoints(folder / POINTS).count()
+        if kept:
+            told = f"{kept} finished points are kept in {folder}: the same command goes on there"
+            typer.echo(told, err=True)
+        raise
+
+
+def _show(loaded: Experiment, finished: Finished, source: Path) -> None:
     """The tables, the files, and what to type next."""
+    from simulator.cli.curve import curves
     from simulator.cli.terminal import console
 
     screen = console()
-    screen.print(result)
-    timed = loaded.run.batches
-    spent = f"{len(result)} points, {timed} timed mini-batches each, simulated in {wall_s:.1f} s"
-    typer.echo(spent, err=True)
+    result = finished.sweep.result
+    if result.points:
+        screen.print(result)
+    for line in curves([(p.point, p.metrics) for p in result]):
+        typer.echo(line)
+    typer.echo(_spent(loaded, finished), err=True)
     typer.echo("Files:")
-    for file in files:
+    for file in finished.files:
         typer.echo(f"  {file}")
     typer.echo("Next:")
     typer.echo("  scratchpipe explain speedup_over_hybrid   # what a column means")
     typer.echo(f"  scratchpipe run {source} --set trace.locality=high   # change any key")
+
+
+def _spent(loaded: Experiment, finished: Finished) -> str:
+    sweep, timed = finished.sweep, loaded.run.batches
+    text = f"{len(sweep.result)} points, {timed} timed mini-batches each, "
+    if sweep.reused:
+        told = "--no-resume simulates them again"
+        text += f"{sweep.reused} of them taken from an earlier run ({told}), "
+    return text + f"simulated in {finished.wall_s:.1f} s"
+
+
+def _tell_failures(finished: Finished) -> None:
+    """List the points that failed, with the commands that repeat them."""
+    from simulator.errors import PointsFailedError
+
+    if not finished.failures:
+        return
+    for row in finished.failures:
+        name = ", ".join(part for part in (row["label"], row["locality"], row["sweep"]) if part)
+        first, *more = row["message"].splitlines() or [""]
+        typer.echo(f"failed: {name}: {row['error']}: {first}", err=True)
+        for line in more:
+            typer.echo(f"    {line}", err=True)
+        typer.echo(f"    repeat: {row['command']}", err=True)
+    failed, all_points = len(finished.failures), len(finished.failures) + len(finished.sweep.result)
+    kept = "the others are kept" if finished.sweep.result.points else "none is left"
+    raise PointsFailedError(f"{failed} of {all_points} points failed, {kept}: see failures.json")

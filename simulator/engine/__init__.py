@@ -14,11 +14,20 @@ from simulator.config.expand import expand
 from simulator.config.experiment import Experiment, Names, PointConfig
 from simulator.config.load import load_experiment as _load
 from simulator.engine.points import simulate_each, simulate_points
+from simulator.engine.sharing import replay_key, trace_key
 from simulator.results.record import Progress, Result
 from simulator.results.speedup import with_speedups
 from simulator.systems import names as system_names
 
-__all__ = ["known_names", "load_experiment", "simulate", "simulate_each", "simulate_points"]
+__all__ = [
+    "known_names",
+    "load_experiment",
+    "replay_key",
+    "simulate",
+    "simulate_each",
+    "simulate_points",
+    "trace_key",
+]
 
 
 def known_names() -> Names:

@@ -7,39 +7,46 @@ wall-clock values stand in the manifest under `durations`.
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.errors import OutputError
 from simulator.results.dictionary import METRICS, STAGES, TIMELINE, Column
+from simulator.results.files import explained, replace_file, sync_folder, write_synced
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from simulator.results.record import Result
 
-__all__ = ["MANIFEST", "check_target", "write_run"]
+__all__ = [
+    "FAILURES",
+    "MANIFEST",
+    "POINTS",
+    "UNFINISHED",
+    "abandon_run",
+    "begin_run",
+    "check_target",
+    "write_run",
+]
 
 MANIFEST = "manifest.json"
+FAILURES = "failures.json"
+"""The points that failed, where some did."""
 
-_REASONS = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EACCES: "permission denied",
-    errno.EPERM: "permission denied",
-    errno.EROFS: "the file system is read-only",
-    errno.ENOTDIR: "a part of the path is a file, not a folder",
-    errno.EEXIST: "a part of the path is a file, not a folder",
-    errno.ENAMETOOLONG: "the name is too long",
-}
+UNFINISHED = "unfinished.json"
+"""Stands in a run directory from its first point until its manifest is there."""
+POINTS = "points"
+"""The folder of finished points in a run directory."""
+_REPLACED = ("metrics.parquet", "metrics.csv", "stages.parquet", "timeline.parquet")
+"""Files of an older run that the next one replaces or, where it has none, removes."""
 
 
 def check_target(out_dir: Path) -> None:
@@ -47,39 +54,88 @@ def check_target(out_dir: Path) -> None:
 
     Raises `OutputError` with what is in the way; leaves an empty parent folder at most.
     """
-    with _explained(out_dir):
+    with explained(out_dir):
         _refuse_foreign(out_dir)
         out_dir.parent.mkdir(parents=True, exist_ok=True)
         os.rmdir(_aside(out_dir))
 
 
-def write_run(result: Result, manifest: Mapping[str, Any], out_dir: Path) -> list[Path]:
-    """Write a run directory and return its files; an existing one is replaced as a whole.
+def begin_run(out_dir: Path, facts: Mapping[str, Any]) -> None:
+    """Make `out_dir` a run directory under way; `facts` say of what.
 
-    Raises `OutputError`; then `out_dir` is as it was before.
+    A finished run in it stays as it is until `write_run` replaces it.
     """
-    with _explained(out_dir):
+    with explained(out_dir):
         _refuse_foreign(out_dir)
-        contents = _contents(result, manifest)
+        out_dir.mkdir(parents=True, exist_ok=True)
+        replace_file(out_dir / UNFINISHED, _json(facts))
+
+
+def abandon_run(out_dir: Path) -> None:
+    """Take `begin_run` back, unless there are finished points that the run can go on from."""
+    with suppress(OSError):
+        if (out_dir / MANIFEST).exists() or not (out_dir / POINTS).exists():
+            (out_dir / UNFINISHED).unlink(missing_ok=True)
+        out_dir.rmdir()
+
+
+def write_run(
+    result: Result,
+    manifest: Mapping[str, Any],
+    out_dir: Path,
+    *,
+    extra: Mapping[str, bytes] | None = None,
+) -> list[Path]:
+    """Write a run directory and return its files; the files of an older run are replaced.
+
+    Everything is written aside first, so that a full disk leaves `out_dir` as it was. A new
+    directory comes into being by one rename. In one that is there (because of its finished points,
+    or of an older run) the manifest goes first and comes last: a directory without it is unfinished
+    and its run can be repeated at once from its points. `extra`: more files by name. Raises
+    `OutputError`.
+    """
+    with explained(out_dir):
+        _refuse_foreign(out_dir)
+        contents = _contents(result, manifest) | dict(extra or {})
         out_dir.parent.mkdir(parents=True, exist_ok=True)
         aside = _aside(out_dir)
         try:
             for name, data in contents.items():
-                _write_synced(aside / name, data)
+                write_synced(aside / name, data)
             aside.chmod(0o777 & ~_umask())
-            _sync_folder(aside)
-            _swap(aside, out_dir)
-        except BaseException:
+            sync_folder(aside)
+            if out_dir.is_dir() and any(out_dir.iterdir()):
+                _fill(out_dir, aside, contents)
+            else:
+                aside.rename(out_dir)
+            sync_folder(out_dir.parent)
+        finally:
             shutil.rmtree(aside, ignore_errors=True)
-            raise
         return [out_dir / name for name in contents]
+
+
+def _fill(out_dir: Path, aside: Path, names: Iterable[str]) -> None:
+    """Move the files of a run into its directory, the manifest last."""
+    if not (out_dir / UNFINISHED).exists():
+        replace_file(out_dir / UNFINISHED, _json({}))
+    for name in (MANIFEST, FAILURES, *_REPLACED):
+        (out_dir / name).unlink(missing_ok=True)
+    sync_folder(out_dir)
+    for name in sorted(names, key=lambda name: name == MANIFEST):
+        (aside / name).replace(out_dir / name)
+    sync_folder(out_dir)
+    (out_dir / UNFINISHED).unlink()
+
+
+def _json(data: Any) -> bytes:
+    return (json.dumps(data, indent=2, allow_nan=False) + "\n").encode()
 
 
 def _contents(result: Result, manifest: Mapping[str, Any]) -> dict[str, bytes]:
     """The files of a run directory: name and bytes."""
     kept = [column for column in METRICS if column.deterministic]
     files = {
-        MANIFEST: (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode(),
+        MANIFEST: _json(manifest),
         "metrics.parquet": _parquet(kept, result.metrics()),
         "metrics.csv": _csv(kept, result.metrics()),
         "stages.parquet": _parquet(STAGES, result.stages()),
@@ -132,7 +188,9 @@ def _refuse_foreign(out_dir: Path) -> None:
     """Never replace what is not a run directory."""
     if out_dir.is_symlink() or (out_dir.exists() and not out_dir.is_dir()):
         raise OutputError(f"{out_dir} is not a folder: choose another --out")
-    if out_dir.is_dir() and any(out_dir.iterdir()) and not (out_dir / MANIFEST).is_file():
+    if not out_dir.is_dir() or not any(out_dir.iterdir()):
+        return
+    if not any((out_dir / name).is_file() for name in (MANIFEST, UNFINISHED)):
         raise OutputError(
             f"{out_dir} holds files but no {MANIFEST}, so it is not a run directory: "
             "choose another --out"
@@ -144,50 +202,7 @@ def _aside(out_dir: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", suffix=".part", dir=out_dir.parent))
 
 
-def _write_synced(file: Path, data: bytes) -> None:
-    with file.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _swap(aside: Path, out_dir: Path) -> None:
-    """Put `aside` in the place of `out_dir`; the old one is removed after that."""
-    old = None
-    if out_dir.exists():
-        old = aside.with_suffix(".old")
-        out_dir.rename(old)
-    try:
-        aside.rename(out_dir)
-    except OSError:
-        if old is not None:
-            old.rename(out_dir)
-        raise
-    _sync_folder(out_dir.parent)
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
-
-
 def _umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
-
-
-@contextmanager
-def _explained(out_dir: Path) -> Iterator[None]:
-    """An `OSError` in plain words."""
-    try:
-        yield
-    except OSError as error:
-        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-        message = f"cannot write results to {out_dir}: {reason}; choose another place with --out"
-        raise OutputError(message) from error

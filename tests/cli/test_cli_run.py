@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from simulator.cli import main
-from simulator.config.expand import expand
-from simulator.errors import CapacityError, InvariantError
-from simulator.results.record import PointResult, Progress, Result
+from simulator.errors import CapacityError
+from simulator.results.record import PointResult, Progress
 
 REPOSITORY = Path(__file__).parents[2]
 TEXT = """\
@@ -34,10 +33,8 @@ def experiment(tmp_path, monkeypatch):
     return "tiny.yaml"
 
 
-def pretended(experiment, *, progress=None):
+def pretended(points, *, progress=None, threads=None):
     """What a simulation gives back, without one."""
-    points = expand(experiment)
-    outcomes = []
     for number, point in enumerate(points):
         if progress is not None:
             progress(Progress(number, len(points), 0.5, point.system.label))
@@ -51,16 +48,15 @@ def pretended(experiment, *, progress=None):
             "iteration_time_us": 1000.0 / (number + 1),
             "realtime_factor": 0.5,
         }
-        outcomes.append(PointResult(point, metrics, [{"stage": "train", "order": 0}]))
-    return Result(experiment.name, tuple(outcomes))
+        yield number, PointResult(point, metrics, [{"stage": "train", "order": 0}])
 
 
 @pytest.fixture
 def engine(monkeypatch):
-    """Replaces the engine's `simulate`."""
+    """Replaces the engine's `simulate_each`."""
 
     def put(function):
-        monkeypatch.setattr("simulator.engine.simulate", function)
+        monkeypatch.setattr("simulator.sweep.work.simulate_each", function)
 
     put(pretended)
     return put
@@ -109,13 +105,14 @@ def test_out_of_a_terminal_there_is_no_progress_and_no_colour(experiment, engine
     ("error", "code", "words"),
     [
         (CapacityError("the window needs 240 slots"), 2, "error: the window needs 240 slots"),
-        (InvariantError("a held slot was a victim"), 1, "error: a held slot was a victim"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )
 def test_a_failing_simulation_leaves_no_files(experiment, engine, capsys, error, code, words):
-    def fail(experiment, *, progress=None):
-        raise error
+    def fail(points, *, progress=None, threads=None):
+        if isinstance(error, KeyboardInterrupt):
+            raise error
+        yield from ((number, error) for number in range(len(points)))
 
     engine(fail)
     assert run(experiment, "--json") == code
@@ -126,9 +123,10 @@ def test_a_failing_simulation_leaves_no_files(experiment, engine, capsys, error,
 
 
 def test_no_points_is_an_error(experiment, engine, capsys):
-    engine(lambda experiment, *, progress=None: Result("tiny"))
+    engine(lambda points, *, progress=None, threads=None: iter(()))
     assert run(experiment) == 1
     assert "no point was simulated" in capsys.readouterr().err
+    assert not any(Path("runs").iterdir())
 
 
 def test_a_bad_target_is_told_before_the_simulation(experiment, engine, capsys):
@@ -173,7 +171,7 @@ def test_for_real_with_the_same_bytes_under_two_hash_seeds(experiment, tmp_path)
             {
                 file.name: file.read_bytes()
                 for file in sorted((tmp_path / f"out{seed}").iterdir())
-                if file.name != "manifest.json"
+                if file.is_file() and file.name != "manifest.json"
             }
         )
     assert outputs[0] == outputs[1]

@@ -150,36 +150,47 @@ def test_a_failing_disk_leaves_what_was_there(tmp_path, monkeypatch, number, wor
     if existing:
         write_run(result(), manifest(), tmp_path / "run")
     before = {p.name: snapshot(p) for p in tmp_path.iterdir()}
-    real = store._write_synced
+    real = store.write_synced
 
     def fail(file, data):
         if file.name == "metrics.csv":
             raise OSError(number, os.strerror(number))
         real(file, data)
 
-    monkeypatch.setattr(store, "_write_synced", fail)
+    monkeypatch.setattr(store, "write_synced", fail)
     with pytest.raises(OutputError, match=words) as caught:
         write_run(result(time_us=7.0), manifest(), tmp_path / "run")
     assert caught.value.exit_code == 1
     assert {p.name: snapshot(p) for p in tmp_path.iterdir()} == before
 
 
-def test_a_failing_rename_puts_the_old_directory_back(tmp_path, monkeypatch):
+def test_a_failing_rename_leaves_a_directory_that_says_it_is_unfinished(tmp_path, monkeypatch):
     write_run(result(), manifest(), tmp_path / "run")
-    before = snapshot(tmp_path / "run")
-    real = Path.rename
+    real = Path.replace
 
     def fail(self, target):
-        if self.suffix == ".part":
+        if self.name == "stages.parquet":
             raise OSError(errno.EIO, "Input/output error")
         return real(self, target)
 
-    monkeypatch.setattr(Path, "rename", fail)
+    monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OutputError):
         write_run(result(time_us=7.0), manifest(), tmp_path / "run")
     monkeypatch.undo()
     assert os.listdir(tmp_path) == ["run"]
-    assert snapshot(tmp_path / "run") == before
+    assert (tmp_path / "run" / "unfinished.json").is_file()
+    assert not (tmp_path / "run" / "manifest.json").exists()
+    write_run(result(time_us=7.0), manifest(), tmp_path / "run")
+    assert (tmp_path / "run" / "manifest.json").is_file()
+    assert not (tmp_path / "run" / "unfinished.json").exists()
+
+
+def test_what_others_put_into_a_run_directory_stays(tmp_path):
+    write_run(result(), manifest(), tmp_path / "run")
+    (tmp_path / "run" / "points").mkdir()
+    (tmp_path / "run" / "points" / "a.json").write_text("kept")
+    write_run(result(time_us=7.0), manifest(), tmp_path / "run")
+    assert (tmp_path / "run" / "points" / "a.json").read_text() == "kept"
 
 
 def test_a_kill_before_the_rename_leaves_no_run_directory(tmp_path):
@@ -187,7 +198,7 @@ def test_a_kill_before_the_rename_leaves_no_run_directory(tmp_path):
     code = (
         "import os, sys; sys.path.insert(0, 'tests/results'); from pathlib import Path;"
         "from simulator.results import store; import test_results_store as t;"
-        "store._swap = lambda aside, out: os._exit(9);"
+        "Path.rename = lambda aside, out: os._exit(9);"
         f"store.write_run(t.result(), t.manifest(), Path({str(tmp_path)!r}) / 'run')"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False)

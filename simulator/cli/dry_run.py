@@ -1,0 +1,61 @@
+"""`scratchpipe run --dry-run`: what a sweep would do, without doing any of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from simulator.config.experiment import Experiment
+    from simulator.sweep.runner import Workers
+
+__all__ = ["show_dry_run"]
+
+
+def show_dry_run(
+    experiment: Experiment, folder: Path | None, workers: Workers, as_json: bool
+) -> None:
+    """Print points, tasks, replays, memory and time; `folder` may hold finished points."""
+    from simulator.config.expand import expand
+    from simulator.results.finished import FinishedPoints
+    from simulator.results.store import POINTS
+    from simulator.sweep.estimate import estimate
+    from simulator.sweep.runner import plan
+    from simulator.sweep.work import cores
+
+    store = FinishedPoints(folder / POINTS) if folder is not None else None
+    points = expand(experiment)
+    planned = plan(points, workers, store)
+    told = estimate(
+        [task.points for task in planned.tasks], workers=workers.each_machine, cores=cores()
+    )
+    document = {
+        "points": len(points),
+        "finished_before": len(planned.known),
+        "tasks": len(planned.tasks),
+        "replays": told.replays,
+        "workers": workers.count,
+        "memory_bytes": told.bytes,
+        "time_s": round(told.seconds, 1),
+        "estimated_from": "a model of lookups per second and core; nothing was run or measured",
+    }
+    if as_json:
+        typer.echo(json.dumps(document, indent=2))
+        return
+    typer.echo(f"points:   {len(points)}, of which {len(planned.known)} are finished already")
+    typer.echo(f"tasks:    {len(planned.tasks)} on {workers.count} worker(s)")
+    typer.echo(f"replays:  {told.replays}, shared between points of one trace, policy and capacity")
+    typer.echo(f"memory:   about {told.bytes / 1e9:.1f} GB at most")
+    typer.echo(f"time:     about {_duration(told.seconds)}")
+    typer.echo("Time and memory come from a model (lookups per second and core); nothing was run.")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,144 @@
+"""Finished points of a run, one file each, named by a key of all that determines their outcome.
+
+A file begins with its finish marker: one line of JSON with the key and the SHA-256 of the line
+after it, which holds the outcome. It is written aside, synced and renamed, so that a kill at any
+moment leaves whole files; one that does not match its marker all the same (a disk that failed, an
+editor) counts as absent and is written again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simulator.errors import InvariantError, OutputError
+from simulator.results.files import explained, replace_file
+from simulator.results.record import PointResult, StageSpan
+
+if TYPE_CHECKING:
+    from simulator.config.experiment import PointConfig
+
+__all__ = ["FinishedPoints", "decode", "encode", "relabelled"]
+
+_FORMAT = 1
+_LOCK = ".lock"
+
+
+def encode(key: str, result: PointResult) -> bytes:
+    """The file of one finished point; wall-clock values are in it too."""
+    outcome = {
+        "metrics": result.metrics,
+        "stages": list(result.stages),
+        "timeline": [[s.stage, s.batch, s.start_ps, s.end_ps] for s in result.timeline],
+        "trace_fingerprint": result.trace_fingerprint,
+    }
+    body = json.dumps(outcome, allow_nan=False, separators=(",", ":")).encode()
+    marker = {"format": _FORMAT, "key": key, "sha256": hashlib.sha256(body).hexdigest()}
+    return json.dumps(marker).encode() + b"\n" + body + b"\n"
+
+
+def decode(key: str, point: PointConfig, data: bytes) -> PointResult | None:
+    """The outcome of `point` out of its file, or None where the file is not whole."""
+    head, _, rest = data.partition(b"\n")
+    body = rest.removesuffix(b"\n")
+    try:
+        marker = json.loads(head)
+        wanted = {"format": _FORMAT, "key": key, "sha256": hashlib.sha256(body).hexdigest()}
+        if marker != wanted:
+            return None
+        outcome = json.loads(body)
+        found = PointResult(
+            point=point,
+            metrics=outcome["metrics"],
+            stages=outcome["stages"],
+            timeline=[StageSpan(*span) for span in outcome["timeline"]],
+            trace_fingerprint=outcome["trace_fingerprint"],
+        )
+    except (ValueError, KeyError, TypeError, InvariantError):
+        return None
+    return relabelled(found, point)
+
+
+def relabelled(result: PointResult, point: PointConfig) -> PointResult:
+    """`result` as that of `point`, which is the same but for what the experiment calls it."""
+    names = {"label": point.system.label, "sweep": point.sweep_text()}
+    return dataclasses.replace(
+        result,
+        point=point,
+        metrics={**result.metrics, **names},
+        stages=[_renamed(stage, names) for stage in result.stages],
+    )
+
+
+def _renamed(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {**row, **{key: name for key, name in names.items() if key in row}}
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedPoints:
+    """The folder of finished points; may be used by several processes at once."""
+
+    folder: Path
+
+    def get(self, key: str, point: PointConfig) -> PointResult | None:
+        """The outcome of `point`, or None where it is not there or not whole."""
+        try:
+            data = self._file(key).read_bytes()
+        except OSError:
+            return None
+        return decode(key, point, data)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Keep an encoded outcome. Raises `OutputError` where it cannot be written."""
+        with explained(self.folder.parent):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            replace_file(self._file(key), data)
+
+    def count(self) -> int:
+        """Files of finished points, whole or not."""
+        return sum(1 for _ in self.folder.glob("*.json"))
+
+    def clear(self) -> None:
+        """Forget every point."""
+        with explained(self.folder.parent):
+            for file in (*self.folder.glob("*.json"), *self.folder.glob(".*.part")):
+                file.unlink(missing_ok=True)
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Keep other runs out of the folder, and remove what killed ones left aside.
+
+        Raises `OutputError` where another run is at work there.
+        """
+        import fcntl
+
+        with explained(self.folder.parent):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / _LOCK).open("w")
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                message = f"another run is writing to {self.folder.parent}: choose another --out"
+                raise OutputError(message) from None
+            except OSError:
+                pass  # a file system without locks
+            for left in self.folder.glob(".*.part"):
+                left.unlink(missing_ok=True)
+            yield
+
+    def remove_if_empty(self) -> None:
+        """Leave no trace of a run that finished nothing."""
+        if self.count() == 0:
+            with suppress(OSError):
+                (self.folder / _LOCK).unlink(missing_ok=True)
+                self.folder.rmdir()
+
+    def _file(self, key: str) -> Path:
+        return self.folder / f"{key}.json"

@@ -1,0 +1,107 @@
+"""How long points take and how much memory: a model of lookups per second, nothing is run.
+
+Good to about a factor of two on another machine. Not in it: compilation (about 20 s after an
+installation, kept on disk), files that are read over a network, `memory_fidelity: exact`, which
+simulates every access and takes many times as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from simulator.config.experiment import PointConfig
+from simulator.engine import replay_key, trace_key
+
+__all__ = ["Estimate", "estimate", "physical_memory", "seconds_of", "task_bytes"]
+
+DRAWN_PER_S = 25e6
+"""Lookups drawn a second and core, kind `locality`. Measured like the next ones: full-size default
+model (8 tables of 10 M rows, 25 M lookups), two cores of a shared server, kernels compiled."""
+COUNTED_PER_S = 8e6
+"""Lookups deduplicated or split a second and core, for systems without a planned cache."""
+PLANNED_PER_S = 4e6
+"""Lookups planned a second and core through a window, LRU."""
+POINT_S = 0.6
+"""Pricing the stages and running the events of one point."""
+BASE_BYTES = 300 * 10**6
+"""An interpreter with its libraries and compiled kernels."""
+_TAIL = 6
+_LOOKAHEAD = 8
+"""Mini-batches in memory beside the window's: drawn, sorted, being planned."""
+_KEPT_ARRAYS = 6
+"""Arrays of row numbers that a kept mini-batch has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a sweep will take."""
+
+    replays: int
+    """Distinct replays."""
+    seconds: float
+    """Wall-clock time on all workers."""
+    bytes: int
+    """Memory of all workers together, at most."""
+
+
+def estimate(tasks: Sequence[Sequence[PointConfig]], *, workers: int, cores: int) -> Estimate:
+    """What `tasks` take on `workers` workers that share `cores` cores."""
+    firsts = [list({replay_key(p): p for p in reversed(points)}.values()) for points in tasks]
+    costs = [seconds_of(first, points) for first, points in zip(firsts, tasks, strict=True)]
+    at_once = min(workers, max(1, len(tasks)))
+    speed = max(1, cores // workers)
+    longest = max(costs, default=0.0)
+    largest = sorted((task_bytes(first) for first in firsts), reverse=True)
+    return Estimate(
+        replays=len({replay_key(p) for first in firsts for p in first}),
+        seconds=max(longest, sum(costs) / at_once) / speed,
+        bytes=sum(largest[:at_once]),
+    )
+
+
+def seconds_of(replayed: Sequence[PointConfig], members: Sequence[PointConfig]) -> float:
+    """Seconds that one core takes for one replay of each of `replayed` and for `members`."""
+    draws = {trace_key(point): _lookups(point) / DRAWN_PER_S for point in replayed}
+    replays = sum(_lookups(p) / (PLANNED_PER_S if _planned(p) else COUNTED_PER_S) for p in replayed)
+    return sum(draws.values()) + replays + POINT_S * len(members)
+
+
+def task_bytes(replayed: Sequence[PointConfig]) -> int:
+    """Memory of one worker that replays `replayed`, which share a trace, at a time."""
+    return BASE_BYTES + sum(_replay_bytes(point) for point in replayed)
+
+
+def _replay_bytes(point: PointConfig) -> int:
+    """A word a row, in the pages that lookups touch; ids of the window and of kept mini-batches."""
+    lookups = _lookups(point)
+    batch = lookups // _batches(point)
+    words = 8 * min(point.model.rows, lookups * 512)
+    exact = point.run.memory_fidelity == "exact"
+    kept = _batches(point) if exact else 2 * min(point.run.sample_batches, point.run.batches)
+    return words + 8 * batch * (_LOOKAHEAD + _KEPT_ARRAYS * kept)
+
+
+def _batches(point: PointConfig) -> int:
+    return point.run.warmup_batches + point.run.batches + _TAIL
+
+
+def _lookups(point: PointConfig) -> int:
+    model = point.model
+    return _batches(point) * model.batch_size * sum(model.lookups_per_table)
+
+
+def _planned(point: PointConfig) -> bool:
+    return point.system.name not in ("hybrid", "gpu_only", "static_cache")
+
+
+def physical_memory() -> int:
+    """Bytes of memory of this machine; 8 GiB where it does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemTotal:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    return 8 * 2**30

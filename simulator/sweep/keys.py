@@ -1,0 +1,104 @@
+"""The key of a finished point: equal keys, equal outcomes.
+
+A key is the hash of the resolved configuration, of the contents of the files that the trace is read
+from (their paths do not count as contents), and of the version of the code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib import metadata
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+import simulator
+from simulator.config.experiment import PointConfig, canonical_json
+from simulator.errors import TraceError
+from simulator.traces.curves import shipped
+
+__all__ = ["code_version", "point_key"]
+
+SHOWING = ("cli", "figures", "report", "studies", "sweep")
+"""Rooms of the package that show results or order the work; no outcome depends on their code."""
+
+_COMPUTING = ("numpy", "simpy", "numba")
+"""Packages whose version counts as code."""
+
+_GROUPS = ("scratchpipe.systems", "scratchpipe.policies")
+_SHIPPED = {
+    "curve": {"path": "popularity_curves.csv"},
+    "stack": {"path": "popularity_curves.csv", "distances_path": "stack_distance_hist.csv"},
+}
+"""Files that a kind of trace reads where its configuration names none."""
+
+
+def point_key(point: PointConfig) -> str:
+    """SHA-256 (hex) of all that determines the outcome of `point`.
+
+    Raises `TraceError` where a file of the trace cannot be read.
+    """
+    parts = [point.key(), _trace_contents(point), code_version()]
+    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
+
+def _trace_contents(point: PointConfig) -> list[str]:
+    """Hashes of the files that the trace is read from."""
+    trace = point.trace
+    found = []
+    for name in ("path", "distances_path"):
+        path = getattr(trace, name, "")
+        default = _SHIPPED.get(trace.kind, {}).get(name)
+        if path:
+            found.append(_contents(Path(path)))
+        elif default:
+            found.append(_contents(shipped(default)))
+    return found
+
+
+def _contents(path: Path) -> str:
+    """The hash of a file, or of all files of a folder; read again only where it has changed."""
+    try:
+        if path.is_dir():
+            inner = sorted(file for file in path.rglob("*") if file.is_file())
+            parts = [[file.relative_to(path).as_posix(), _contents(file)] for file in inner]
+            return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+        about = path.stat()
+        return _file_hash(path, about.st_size, about.st_mtime_ns)
+    except OSError as error:
+        raise TraceError(f"{path}: {error.strerror or error}") from error
+
+
+@cache
+def _file_hash(path: Path, size: int, changed_ns: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@cache
+def code_version() -> str:
+    """SHA-256 (hex) of the source files that outcomes depend on, of policies and systems from
+    other packages, and of the versions of the packages that compute."""
+    digest = hashlib.sha256()
+    root = Path(simulator.__file__).parent
+    for file in sorted(root.rglob("*.py")):
+        relative = file.relative_to(root)
+        if relative.parts[0] not in SHOWING:
+            digest.update(f"{relative.as_posix()}\0".encode() + file.read_bytes() + b"\0")
+    for name in _COMPUTING:
+        digest.update(f"{name} {metadata.version(name)}\0".encode())
+    for group in _GROUPS:
+        for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
+            digest.update(f"{entry.name} {entry.value}\0".encode() + _source(entry))
+    return digest.hexdigest()
+
+
+def _source(entry: EntryPoint) -> bytes:
+    """The source of a policy or system of another package."""
+    try:
+        spec = find_spec(entry.module)
+    except ImportError:
+        return b""
+    origin = Path(spec.origin) if spec and spec.origin else None
+    return origin.read_bytes() if origin and origin.is_file() else b""

@@ -1,0 +1,43 @@
+"""The command that repeats one point of an experiment."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from simulator.config.experiment import Experiment, PointConfig, SystemEntry, canonical_json
+
+__all__ = ["Source", "overrides_of", "repeat_command"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """How an experiment was asked for on the command line."""
+
+    path: str
+    overrides: tuple[str, ...] = ()
+
+
+def repeat_command(experiment: Experiment, point: PointConfig, source: Source) -> str:
+    """`scratchpipe run ...` for `point` alone, to be pasted into a shell."""
+    words = ["scratchpipe", "run", source.path]
+    for text in overrides_of(experiment, point, source.overrides):
+        words += ["--set", text]
+    return shlex.join(words)
+
+
+def overrides_of(
+    experiment: Experiment, point: PointConfig, given: Sequence[str] = ()
+) -> list[str]:
+    """`given`, then each swept key at its value for `point`, then its system alone."""
+    entry = next(e for e in experiment.systems if (e.label or e.name) == point.system.label)
+    swept = [f"{path}={canonical_json(value)}" for path, value in point.swept.items()]
+    return [*given, *swept, f"systems={canonical_json([_written(entry)])}"]
+
+
+def _written(entry: SystemEntry) -> str | dict[str, Any]:
+    """An entry as one writes it: what it does not change left out."""
+    changes = entry.model_dump(mode="json", exclude_defaults=True)
+    return entry.name if list(changes) == ["name"] else changes

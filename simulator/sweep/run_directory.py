@@ -1,0 +1,126 @@
+"""An experiment from its points to its run directory, resumed where an earlier run stopped."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simulator.config.expand import expand
+from simulator.config.experiment import Experiment, PointConfig, config_hash
+from simulator.errors import InvariantError, OutputError
+from simulator.results.finished import FinishedPoints
+from simulator.results.manifest import manifest_of
+from simulator.results.store import (
+    FAILURES,
+    POINTS,
+    abandon_run,
+    begin_run,
+    check_target,
+    write_run,
+)
+from simulator.sweep.keys import code_version
+from simulator.sweep.repeat import Source, repeat_command
+from simulator.sweep.runner import FailedPoint, Sweep, Workers, run_sweep
+from simulator.sweep.watch import SweepProgress
+
+__all__ = ["Finished", "default_folder", "failure_rows", "run_experiment"]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that came to its end."""
+
+    sweep: Sweep
+    files: tuple[Path, ...]
+    wall_s: float
+    failures: tuple[dict[str, Any], ...] = ()
+    """What `failures.json` holds."""
+
+
+def default_folder(experiment: Experiment) -> Path:
+    """Where results go unless told otherwise: `runs/NAME-HASH`."""
+    return Path("runs") / f"{experiment.name}-{config_hash(expand(experiment))[:8]}"
+
+
+def run_experiment(
+    experiment: Experiment,
+    out_dir: Path,
+    *,
+    workers: Workers | None = None,
+    resume: bool = True,
+    source: Source | None = None,
+    progress: Callable[[SweepProgress], None] | None = None,
+) -> Finished:
+    """Simulate `experiment` and write its run directory.
+
+    Points that an earlier run into `out_dir` finished are taken from there, if `resume`. Where
+    points failed, the directory holds the others and `failures.json`. Raises as `run_sweep` does;
+    then the directory can be resumed, or is not there where no point was finished.
+    """
+    points = expand(experiment)
+    asked = source or Source("EXPERIMENT.yaml")
+    check_target(out_dir)
+    store = FinishedPoints(out_dir / POINTS)
+    started = time.perf_counter()
+    with _under_way(experiment, points, out_dir, store):
+        if not resume:
+            store.clear()
+        sweep = run_sweep(
+            points, workers=workers, store=store, progress=progress, name=experiment.name
+        )
+        if not sweep.result.points and not sweep.failed:
+            raise InvariantError("no point was simulated")
+        wall_s = time.perf_counter() - started
+        failures = failure_rows(experiment, sweep.failed, asked)
+        manifest = manifest_of(experiment, sweep.result, wall_s, asked.overrides)
+        manifest |= {"code_version": code_version(), "failed": len(failures)}
+        extra = {FAILURES: _json(failures)} if failures else {}
+        files = write_run(sweep.result, manifest, out_dir, extra=extra)
+    return Finished(sweep, tuple(files), wall_s, tuple(failures))
+
+
+@contextmanager
+def _under_way(
+    experiment: Experiment, points: Sequence[PointConfig], out_dir: Path, store: FinishedPoints
+) -> Iterator[None]:
+    """The run directory while points are simulated; gone again if none was finished."""
+    begin_run(
+        out_dir,
+        {"name": experiment.name, "config_hash": config_hash(points), "points": len(points)},
+    )
+    try:
+        with store.owned():
+            yield
+    except BaseException as error:
+        if not (isinstance(error, OutputError) and "another run" in str(error)):
+            store.remove_if_empty()
+            abandon_run(out_dir)
+        raise
+
+
+def failure_rows(
+    experiment: Experiment, failed: Sequence[FailedPoint], source: Source
+) -> list[dict[str, Any]]:
+    """What is told of points that failed: which, why, and the command that repeats each."""
+    return [
+        {
+            "point": one.point.key(),
+            "label": one.point.system.label,
+            "locality": one.point.locality,
+            "sweep": one.point.sweep_text(),
+            "error": one.failure.error,
+            "message": one.failure.message,
+            "command": repeat_command(experiment, one.point, source),
+            "traceback": one.failure.details or None,
+        }
+        for one in failed
+    ]
+
+
+def _json(data: Any) -> bytes:
+    return (json.dumps(data, indent=2, allow_nan=False) + "\n").encode()

@@ -1,0 +1,271 @@
+"""Runs the points of a sweep on any executor and survives what happens to them.
+
+What comes out is the same byte for byte whatever the executor, the number of workers and the order
+in which tasks finish: outcomes are looked up by key in the order of the points.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulator import errors
+from simulator.config.experiment import PointConfig
+from simulator.errors import OutputError, ScratchPipeError
+from simulator.results.finished import FinishedPoints, decode, relabelled
+from simulator.results.record import PointResult, Result
+from simulator.results.speedup import with_speedups
+from simulator.sweep.estimate import physical_memory
+from simulator.sweep.executors import Executor, Inline, LocalPool
+from simulator.sweep.keys import point_key
+from simulator.sweep.tasks import divide
+from simulator.sweep.watch import SweepProgress, Watch
+from simulator.sweep.work import Failure, Task, TaskOutcome, cores, failure_of, run_task
+
+__all__ = ["FailedPoint", "Plan", "Sweep", "Workers", "local_workers", "plan", "run_sweep"]
+
+
+@dataclass(frozen=True)
+class Workers:
+    """An executor and how many tasks it runs at a time."""
+
+    executor: Executor = field(default_factory=Inline)
+    count: int = 1
+    each_machine: int = 1
+    """Tasks at a time on one machine: each gets that share of its cores and memory."""
+    here: bool = True
+    """Whether workers see this machine's files, and so can keep points themselves."""
+
+
+@contextmanager
+def local_workers(jobs: int = 1) -> Iterator[Workers]:
+    """`jobs` processes of this machine (0: one for each core); 1 is this process itself."""
+    count = jobs or cores()
+    if count == 1:
+        yield Workers()
+        return
+    with LocalPool(count) as pool:
+        yield Workers(pool, count, each_machine=count)
+
+
+@dataclass(frozen=True, slots=True)
+class FailedPoint:
+    """A point without a result."""
+
+    point: PointConfig
+    failure: Failure
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What became of the points of a sweep."""
+
+    result: Result
+    """Those that have a result, in order."""
+    failed: tuple[FailedPoint, ...] = ()
+    reused: int = 0
+    """Points that were finished before."""
+
+
+def run_sweep(
+    points: Sequence[PointConfig],
+    *,
+    workers: Workers | None = None,
+    store: FinishedPoints | None = None,
+    progress: Callable[[SweepProgress], None] | None = None,
+    name: str = "sweep",
+    stop_if_misconfigured: bool = True,
+) -> Sweep:
+    """Simulate `points`, those apart that `store` holds already.
+
+    Points that fail are told in the outcome; the others go on. But a system none of whose points
+    can be simulated as configured (exit code 2: its cache is too small everywhere, the trace cannot
+    be read) is a bad configuration: its error is raised as soon as it is known, unless
+    `stop_if_misconfigured` is false. Raises `OutputError` where finished points cannot be kept.
+    """
+    team = workers or Workers()
+    planned = plan(points, team, store)
+    keys, known = planned.keys, planned.known
+    outcomes = _Outcomes(points if stop_if_misconfigured else (), keys)
+    watch = Watch(
+        planned.tasks,
+        done=len(known),
+        points=len(set(keys)),
+        workers=team.count,
+        report=progress,
+    )
+    if planned.tasks:
+        _Run(team, store, outcomes, watch).run(planned.tasks)
+    results = {**known, **outcomes.results(planned.tasks)}
+    return Sweep(
+        result=Result(name, with_speedups(_in_order(points, keys, results))),
+        failed=tuple(
+            FailedPoint(point, outcomes.failed[key])
+            for key, point in zip(keys, points, strict=True)
+            if key in outcomes.failed
+        ),
+        reused=len(known),
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep has to do."""
+
+    keys: tuple[str, ...]
+    """Of each point, in order."""
+    known: Mapping[str, PointResult]
+    """Points that were finished before."""
+    tasks: tuple[Task, ...]
+
+
+def plan(points: Sequence[PointConfig], team: Workers, store: FinishedPoints | None) -> Plan:
+    """The tasks for `team`, without the points that `store` holds. Equal points are one."""
+    keys = tuple(point_key(point) for point in points)
+    unique: dict[str, PointConfig] = {}
+    for key, point in zip(keys, points, strict=True):
+        unique.setdefault(key, point)
+    known = _known(unique, store)
+    missing = {key: point for key, point in unique.items() if key not in known}
+    memory = physical_memory() // 2 // team.each_machine
+    return Plan(keys, known, divide(missing, workers=team.count, memory=memory))
+
+
+def _known(
+    points: Mapping[str, PointConfig], store: FinishedPoints | None
+) -> dict[str, PointResult]:
+    """Points that were finished before."""
+    found = {key: store.get(key, point) if store else None for key, point in points.items()}
+    return {key: result for key, result in found.items() if result is not None}
+
+
+def _in_order(
+    points: Sequence[PointConfig], keys: Sequence[str], found: Mapping[str, PointResult]
+) -> list[PointResult]:
+    pairs = zip(keys, points, strict=True)
+    return [relabelled(found[key], point) for key, point in pairs if key in found]
+
+
+class _Outcomes:
+    """What is known of the points so far."""
+
+    def __init__(self, points: Sequence[PointConfig], keys: Sequence[str]) -> None:
+        self.finished: dict[str, bytes] = {}
+        self.failed: dict[str, Failure] = {}
+        self._labels: dict[str, list[str]] = {}
+        for key, point in zip(keys, points, strict=False):
+            self._labels.setdefault(point.system.label, []).append(key)
+
+    def add(self, outcome: TaskOutcome) -> None:
+        self.finished |= outcome.finished
+        self.failed |= outcome.failed
+        for keys in self._labels.values():
+            if all(key in self.failed and _misconfigured(self.failed[key]) for key in keys):
+                raise _rebuilt(self.failed[keys[0]])
+
+    def results(self, tasks: Sequence[Task]) -> dict[str, PointResult]:
+        results = {}
+        for key, point in ((k, p) for t in tasks for k, p in zip(t.keys, t.points, strict=True)):
+            if key in self.finished:
+                result = decode(key, point, self.finished[key])
+                if result is None:
+                    raise OutputError("a worker's result was damaged on its way: run again")
+                results[key] = result
+        return results
+
+
+def _misconfigured(failure: Failure) -> bool:
+    return _class(failure).exit_code == 2
+
+
+def _class(failure: Failure) -> type[ScratchPipeError]:
+    found = getattr(errors, failure.error, None)
+    known = isinstance(found, type) and issubclass(found, ScratchPipeError)
+    return found if known else ScratchPipeError  # type: ignore[return-value]
+
+
+def _rebuilt(failure: Failure) -> ScratchPipeError:
+    return _class(failure)(failure.message)
+
+
+class _Run:
+    """Hands out tasks and takes in what comes back."""
+
+    def __init__(
+        self,
+        team: Workers,
+        store: FinishedPoints | None,
+        outcomes: _Outcomes,
+        watch: Watch,
+    ) -> None:
+        self._team, self._store = team, store
+        self._outcomes, self._watch = outcomes, watch
+        self._back: queue.SimpleQueue[tuple[Task, Any]] = queue.SimpleQueue()
+        self._away = 0
+        self._suspects: list[Task] = []
+        listen = getattr(team.executor, "listen", None)
+        if listen is not None:
+            listen(watch.event)
+
+    def run(self, tasks: Sequence[Task]) -> None:
+        for task in tasks:
+            self._submit(task)
+            while not self._back.empty():
+                self._take()
+        while self._away:
+            self._take()
+        for task in self._suspects:
+            self._submit(task)
+            self._take(alone=True)
+
+    def _submit(self, task: Task) -> None:
+        team = self._team
+        store = self._store if team.here else None
+        self._away += 1
+        self._watch.began(task)
+        try:
+            future = team.executor.submit(run_task, task, team.each_machine, store)
+        except BrokenExecutor as error:
+            self._back.put((task, error))
+            return
+        future.add_done_callback(lambda done: self._back.put((task, done)))
+
+    def _take(self, alone: bool = False) -> None:
+        task, done = self._back.get()
+        self._away -= 1
+        outcome = self._outcome(task, done, alone)
+        if outcome is None:
+            return
+        if self._store is not None and not self._team.here:
+            for key, data in outcome.finished.items():
+                self._store.put(key, data)
+        self._watch.ended(task, failed=len(outcome.failed))
+        self._outcomes.add(outcome)
+
+    def _outcome(self, task: Task, done: Any, alone: bool) -> TaskOutcome | None:
+        """What came back; None where a worker died that may not have died of this task."""
+        try:
+            if isinstance(done, BaseException):
+                raise done
+            outcome: TaskOutcome = done.result()
+        except OutputError:
+            raise
+        except Exception as error:
+            if isinstance(error, BrokenExecutor) and not alone:
+                self._suspects.append(task)
+                return None
+            failure = _lost(error)
+            return TaskOutcome({}, dict.fromkeys(task.keys, failure))
+        return outcome
+
+
+def _lost(error: Exception) -> Failure:
+    """Why a task brought nothing back."""
+    if isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker":
+        message = "its worker process died, probably for want of memory: use fewer --jobs"
+        return Failure("MemoryError", message)
+    return failure_of(error)

@@ -1,0 +1,174 @@
+"""What a worker does: the points of one task, each kept as soon as it is finished.
+
+Runs in this process, in a process of a local pool or on another machine; what goes in and what
+comes out can be pickled, and outcomes travel as the bytes that are stored.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from simulator.config.experiment import PointConfig
+from simulator.engine import simulate_each
+from simulator.errors import OutputError, ScratchPipeError
+from simulator.results.finished import FinishedPoints, encode
+from simulator.results.record import Progress
+from simulator.sweep.keys import point_key
+
+__all__ = [
+    "Event",
+    "Failure",
+    "Task",
+    "TaskOutcome",
+    "cores",
+    "failure_of",
+    "report_to",
+    "run_task",
+    "sending",
+]
+
+_EVERY_S = 0.1
+"""Least time between two reports of a task."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Points of one trace that one worker simulates together."""
+
+    number: int
+    keys: tuple[str, ...]
+    points: tuple[PointConfig, ...]
+    cost: float = 1.0
+    """Expected time, in any unit that is the same for all tasks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a point has no result."""
+
+    error: str
+    """Name of the exception's class."""
+    message: str
+    details: str = ""
+    """The traceback, where the error is none that this package raises on purpose."""
+
+
+@dataclass(frozen=True)
+class TaskOutcome:
+    """Encoded outcomes and failures of a task, by key."""
+
+    finished: dict[str, bytes]
+    failed: dict[str, Failure]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """How far a task is."""
+
+    task: int
+    done: int
+    """Points that are finished or failed."""
+    share: float
+    """Share of the whole task, 0 to 1."""
+    label: str
+
+
+_send: Callable[[Event], None] | None = None
+
+
+@contextmanager
+def sending(send: Callable[[Event], None] | None) -> Iterator[None]:
+    """Where tasks of this process report to, meanwhile."""
+    before = _send
+    report_to(send)
+    try:
+        yield
+    finally:
+        report_to(before)
+
+
+def report_to(send: Callable[[Event], None] | None) -> None:
+    """Where tasks of this process report to, from now on."""
+    global _send
+    _send = send
+
+
+def run_task(task: Task, share: int, store: FinishedPoints | None) -> TaskOutcome:
+    """Simulate the points of `task` with one `share`-th of this machine's cores.
+
+    Writes each finished point to `store`, where this worker sees the same file system. Points that
+    fail do not stop the others. Raises `OutputError` where the store cannot be written.
+    """
+    finished: dict[str, bytes] = {}
+    failed = _strangers(task)
+    numbers = [n for n, key in enumerate(task.keys) if key not in failed]
+    points = [task.points[n] for n in numbers]
+    threads = max(1, cores() // share)
+    for place, outcome in simulate_each(points, progress=_reporter(task), threads=threads):
+        key = task.keys[numbers[place]]
+        if isinstance(outcome, Exception):
+            failed[key] = failure_of(outcome)
+            continue
+        finished[key] = encode(key, outcome)
+        if store is not None:
+            store.put(key, finished[key])
+    return TaskOutcome(finished, failed)
+
+
+def _strangers(task: Task) -> dict[str, Failure]:
+    """Points that this worker would simulate differently: other code, another trace file."""
+    failed = {}
+    for key, point in zip(task.keys, task.points, strict=True):
+        try:
+            same = point_key(point) == key
+        except ScratchPipeError as error:
+            failed[key] = failure_of(error)
+            continue
+        if not same:
+            message = (
+                f"the worker on {os.uname().nodename} has another version of scratchpipe or of the "
+                "trace file: install the same on all machines"
+            )
+            failed[key] = Failure("OutputError", message)
+    return failed
+
+
+def failure_of(error: BaseException) -> Failure:
+    """`error` as data."""
+    if isinstance(error, OutputError):
+        raise error
+    if isinstance(error, MemoryError):
+        return Failure("MemoryError", "there is not enough memory")
+    details = ""
+    if not isinstance(error, ScratchPipeError):
+        details = "".join(traceback.format_exception(error))
+    return Failure(type(error).__name__, str(error), details)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _reporter(task: Task) -> Callable[[Progress], None] | None:
+    """Turns the engine's progress into events, not too many of them."""
+    if _send is None:
+        return None
+    send, last, done = _send, 0.0, -1
+
+    def report(now: Progress) -> None:
+        nonlocal last, done
+        moment = time.monotonic()
+        if now.point != done or moment - last > _EVERY_S:
+            last, done = moment, now.point
+            share = (now.point + now.share) / max(now.points, 1)
+            send(Event(task.number, now.point, min(share, 1.0), now.label))
+
+    return report
