@@ -11,7 +11,8 @@ ROOT = Path(simulator.__file__).parent
 
 FLOORS = (
     ("cli",),
-    ("report", "figures"),
+    ("studies", "report"),
+    ("figures",),
     ("sweep",),
     ("engine",),
     ("systems",),

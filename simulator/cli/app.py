@@ -36,6 +36,13 @@ VERBS: dict[str, Verb] = {
     "hazards": Verb(
         "simulator.cli.hazards", "hazards", "Count the stale reads that a window allows."
     ),
+    "reproduce": Verb(
+        "simulator.cli.reproduce", "reproduce", "Run the studies of the paper and compare."
+    ),
+    "report": Verb("simulator.cli.report", "report", "Write a run as one HTML page."),
+    "timeline": Verb(
+        "simulator.cli.timeline", "timeline", "Write the timeline of a run for Perfetto."
+    ),
     "trace": Verb("simulator.cli.trace", "app", "Generate, describe, convert and validate traces."),
     "memory": Verb("simulator.cli.memory", "app", "Ask the DRAM model about access patterns."),
     "config": Verb(

@@ -1,0 +1,29 @@
+"""`scratchpipe report`: a run as one HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["report"]
+
+
+def report(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="By default RUN_DIR/report.html.")
+    ] = None,
+) -> None:
+    """Write a run as one self-contained HTML page: tables, figures, configuration, downloads."""
+    from simulator.cli.writing import write_file
+    from simulator.report.page import render_report
+    from simulator.report.rundir import read_run
+
+    run = read_run(run_dir)
+    target = out or run_dir / "report.html"
+    page = render_report(run)
+    write_file(target, page)
+    typer.echo(f"{target}: {len(page.encode()) / 1e6:.1f} MB, {len(run.metrics)} points")
+    typer.echo("Next:\n  open it in a browser; it needs no network")

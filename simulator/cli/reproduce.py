@@ -1,0 +1,144 @@
+"""`scratchpipe reproduce`: run the studies of `experiments/`, draw them, compare with the paper."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from simulator.results.record import Result
+    from simulator.studies import Outcome, Study
+
+__all__ = ["reproduce"]
+
+SUMMARY = "summary.json"
+
+
+def reproduce(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME...]|all", help="Studies; without a name they are listed."),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where figures and data go.")] = Path(
+        "reproduction"
+    ),
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that simulate at a time.")] = 1,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the comparison as JSON and nothing else.")
+    ] = False,
+) -> None:
+    """Run the studies of the paper's figures: figures, data, and how close they come.
+
+    Writes DIR/NAME/*.pdf, .svg, .png and .csv, and DIR/summary.json. Exit code 3 where the shape
+    that a study must have fails; a number outside its tolerance is marked, not an error.
+    """
+    from simulator.cli.progress import progress
+    from simulator.errors import ToleranceError
+    from simulator.studies import find_studies, simulate_studies
+
+    if not names:
+        _list()
+        return
+    studies = find_studies(names)
+    started = time.perf_counter()
+    with progress() as report:
+        results = simulate_studies(studies, jobs=jobs, progress=report)
+    outcomes = {study.name: _finish(study, results[study.name], out) for study in studies}
+    wall_s = time.perf_counter() - started
+    document = _document(studies, outcomes)
+    (out / SUMMARY).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    if as_json:
+        typer.echo(json.dumps(document, indent=2))
+    else:
+        _show(studies, outcomes, out, wall_s)
+    broken = [name for name, outcome in outcomes.items() if not outcome.holds]
+    if broken:
+        raise ToleranceError(f"the expected shape does not hold: {', '.join(broken)}")
+
+
+def _list() -> None:
+    """The studies there are."""
+    from simulator.studies import find_studies
+
+    for study in find_studies(["all"]):
+        typer.echo(f"{study.name:<12} {study.expected.title}")
+    typer.echo("Next:\n  scratchpipe reproduce all   # or some of the names above")
+
+
+def _finish(study: Study, results: Mapping[str, Result], out: Path) -> Outcome:
+    """Tables, figures and checks of one study."""
+    from simulator.figures.files import csv_text, write_figure
+    from simulator.studies import Inputs, check
+
+    folder = out / study.folder.name
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = study.module.tables(Inputs(results, study.expected.settings))
+    for name, table in tables.items():
+        (folder / f"{name}.csv").write_text(csv_text(table), encoding="utf-8")
+    for name, figure in study.module.figures(tables).items():
+        write_figure(name, figure, tables[name], folder)
+    return check(study.expected, tables)
+
+
+def _document(studies: Sequence[Study], outcomes: Mapping[str, Outcome]) -> list[dict[str, Any]]:
+    """Everything that was compared, JSON-ready."""
+    return [
+        {
+            "study": study.name,
+            "title": study.expected.title,
+            "holds": outcomes[study.name].holds,
+            "published": [
+                {
+                    "what": one.what,
+                    "published": one.published,
+                    "source": one.source,
+                    "simulated": one.simulated,
+                    "ratio": one.ratio,
+                    "tolerance": one.tolerance,
+                    "inside": one.inside,
+                }
+                for one in outcomes[study.name].comparisons
+            ],
+            "shapes": [
+                {"what": one.what, "holds": one.holds, "seen": one.seen}
+                for one in outcomes[study.name].shapes
+            ],
+        }
+        for study in studies
+    ]
+
+
+def _show(
+    studies: Sequence[Study], outcomes: Mapping[str, Outcome], out: Path, wall_s: float
+) -> None:
+    """The shapes, then the table of published numbers."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from simulator.cli.terminal import console
+
+    screen = console()
+    for study in studies:
+        screen.print(f"{study.name}: {study.expected.title}", highlight=False, markup=False)
+        for shape in outcomes[study.name].shapes:
+            mark = "ok  " if shape.holds else "FAIL"
+            line = f"  {mark} {shape.what}: {shape.seen}"
+            screen.print(line, highlight=False, markup=False, soft_wrap=True)
+    table = Table(title="Published and simulated", title_justify="left")
+    for heading in ("figure", "what", "published", "simulated", "ratio", "tolerance", "inside"):
+        right = heading in ("published", "simulated", "ratio", "tolerance")
+        table.add_column(heading, justify="right" if right else "left")
+    for study in studies:
+        for one in outcomes[study.name].comparisons:
+            published = escape(f"{one.published:.4g} [{one.source}]")
+            cells = (f"{one.simulated:.4g}", f"{one.ratio:.2f}", f"±{one.tolerance:.0%}")
+            inside = "yes" if one.inside else "no"
+            table.add_row(study.name, escape(one.what), published, *cells, inside)
+    screen.print(table)
+    typer.echo(f"{len(studies)} studies in {wall_s:.0f} s", err=True)
+    typer.echo(f"Files:\n  {out}/NN_NAME/*.pdf, *.svg, *.png, *.csv\n  {out / SUMMARY}")

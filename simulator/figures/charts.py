@@ -1,0 +1,171 @@
+"""The kinds of charts that figures are made of: bars in groups, stacked bars, lines.
+
+Each draws one tidy table into one axes; colours, hatches and markers come from `style.look`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from simulator.figures.style import look, title
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["figure_grid", "grouped_bars", "legend_above", "lines", "stacked_bars"]
+
+_EDGE = "#222222"
+
+
+def figure_grid(
+    rows: int, columns: int, width: float, height: float, **more: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure of `width` x `height` inches with its axes, row by row."""
+    from matplotlib.figure import Figure as NewFigure
+
+    figure = NewFigure(figsize=(width, height))
+    axes = figure.subplots(rows, columns, squeeze=False, **more)
+    return figure, [one for row in axes for one in row]
+
+
+def grouped_bars(
+    axes: Axes,
+    data: pd.DataFrame,
+    *,
+    group: str,
+    hue: str,
+    value: str,
+    hues: Sequence[str] | None = None,
+    groups: Sequence[Any] | None = None,
+    show: Callable[[Any], str] = str,
+    digits: int | None = None,
+    marks: str | None = None,
+) -> None:
+    """A cluster of bars for each `group`, one bar a `hue`; a missing one leaves its place free.
+
+    `digits`: write the values above the bars. `marks`: a boolean column; true puts a `*` there.
+    """
+    groups = list(dict.fromkeys(data[group])) if groups is None else list(groups)
+    hues = list(dict.fromkeys(data[hue])) if hues is None else list(hues)
+    width = 0.82 / len(hues)
+    for number, name in enumerate(hues):
+        rows = data[data[hue] == name].drop_duplicates(group).set_index(group).reindex(groups)
+        heights = rows[value].to_numpy(dtype=float)
+        places = np.arange(len(groups)) + (number - (len(hues) - 1) / 2) * width
+        style = look(str(name), number)
+        axes.bar(
+            places,
+            np.nan_to_num(heights),
+            width,
+            color=style.color,
+            hatch=style.hatch,
+            edgecolor=_EDGE,
+            label=title(str(name)),
+        )
+        starred = _flags(rows, marks, len(groups))
+        for place, height, star in zip(places, heights, starred, strict=True):
+            text = ("" if digits is None else f"{height:.{digits}f}") + ("*" if star else "")
+            if text and np.isfinite(height):
+                axes.annotate(
+                    text,
+                    (place, height),
+                    xytext=(0, 1.5),
+                    textcoords="offset points",
+                    ha="center",
+                    va="bottom",
+                    fontsize=6,
+                    rotation=90 if digits is not None and width < 0.22 else 0,
+                )
+    axes.set_xticks(range(len(groups)), [show(one) for one in groups])
+    axes.margins(y=0.12)
+
+
+def _flags(rows: pd.DataFrame, column: str | None, count: int) -> list[bool]:
+    if column is None:
+        return [False] * count
+    return [value is True or (value == True) is True for value in rows[column].tolist()]  # noqa: E712
+
+
+def stacked_bars(
+    axes: Axes,
+    data: pd.DataFrame,
+    *,
+    group: str,
+    part: str,
+    value: str,
+    groups: Sequence[Any] | None = None,
+    parts: Sequence[str] | None = None,
+    show: Callable[[Any], str] = str,
+    horizontal: bool = False,
+) -> None:
+    """One bar a `group`, its `part`s on top of each other in the order of `parts`."""
+    groups = list(dict.fromkeys(data[group])) if groups is None else list(groups)
+    parts = list(dict.fromkeys(data[part])) if parts is None else list(parts)
+    table = data.pivot_table(index=group, columns=part, values=value, aggfunc="sum")
+    table = table.reindex(index=groups, columns=parts).fillna(0.0)
+    start = np.zeros(len(groups))
+    for number, name in enumerate(parts):
+        sizes = table[name].to_numpy(dtype=float)
+        style = look(name, number)
+        looks = {"color": style.color, "hatch": style.hatch, "edgecolor": _EDGE}
+        if horizontal:
+            axes.barh(range(len(groups)), sizes, 0.7, start, label=title(name), **looks)
+        else:
+            axes.bar(range(len(groups)), sizes, 0.7, start, label=title(name), **looks)
+        start = start + sizes
+    names = [show(one) for one in groups]
+    if horizontal:
+        axes.set_yticks(range(len(groups)), names)
+        axes.invert_yaxis()
+        axes.grid(True, axis="x")
+        axes.grid(False, axis="y")
+    else:
+        axes.set_xticks(range(len(groups)), names)
+
+
+def lines(
+    axes: Axes,
+    data: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    hue: str,
+    hues: Sequence[str] | None = None,
+    markers: bool = True,
+) -> None:
+    """One line a `hue`, its points in the order of `x`."""
+    hues = list(dict.fromkeys(data[hue])) if hues is None else list(hues)
+    for number, name in enumerate(hues):
+        rows = data[data[hue] == name].sort_values(x)
+        style = look(str(name), number)
+        axes.plot(
+            rows[x].to_numpy(dtype=float),
+            rows[y].to_numpy(dtype=float),
+            color=style.color,
+            linestyle=style.dash,
+            marker=style.marker if markers else "",
+            markeredgecolor=_EDGE,
+            markeredgewidth=0.4,
+            label=title(str(name)),
+        )
+
+
+def legend_above(figure: Figure, axes: Sequence[Axes], columns: int, heading: str = "") -> None:
+    """One legend for all `axes` above them, each entry once, and a heading over it."""
+    entries: dict[str, Any] = {}
+    for one in axes:
+        for handle, name in zip(*one.get_legend_handles_labels(), strict=True):
+            entries.setdefault(name, handle)
+    figure.legend(
+        list(entries.values()),
+        list(entries),
+        loc="outside upper center",
+        ncols=columns,
+        title=heading or None,
+        title_fontproperties={"weight": "bold", "size": 9},
+    )

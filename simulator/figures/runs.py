@@ -1,0 +1,202 @@
+"""Figures that any run can have: times, stages, devices, cache curve, pipeline.
+
+Each takes the tables of a run (columns of the data dictionary). Long runs are cut after `MOST`
+rows; the captions of who shows them say so (`cut`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from simulator.figures.charts import figure_grid, legend_above, stacked_bars
+from simulator.figures.pipeline import draw_pipeline, steady_spans
+from simulator.figures.style import look, styled, title
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "MOST",
+    "cache_curve",
+    "cell_names",
+    "devices",
+    "iteration_times",
+    "operators_of",
+    "pipelines",
+    "stages",
+]
+
+MOST = 48
+"""Rows of a figure."""
+_EDGE = "#222222"
+_BAR_INCHES = 0.19
+
+
+def cell_names(data: pd.DataFrame) -> list[str]:
+    """What tells the rows of one system apart: locality and swept values, in a few words."""
+    names = []
+    for locality, sweep in zip(data["locality"], data["sweep"], strict=True):
+        parts = [part for part in str(sweep).split(", ") if part and not part.startswith("trace")]
+        short = [f"{path.rpartition('.')[2]} {value}" for path, _, value in map(_halves, parts)]
+        names.append(", ".join([str(locality), *short]))
+    return names
+
+
+def _halves(text: str) -> tuple[str, str, str]:
+    return text.partition("=")
+
+
+def operators_of(data: pd.DataFrame) -> str:
+    """The operator profiles of a table, for headings."""
+    names = list(dict.fromkeys(data["operators"]))
+    return f"{', '.join(f'`{name}`' for name in names)} operators"
+
+
+def iteration_times(metrics: pd.DataFrame) -> Figure:
+    """A bar a point, in the order of the run, the systems of a cell together."""
+    data = metrics.head(MOST)
+    names = cell_names(data)
+    with styled():
+        figure, (axes,) = figure_grid(1, 1, 7.2, 1.1 + _BAR_INCHES * len(data))
+        times = data["iteration_time_us"].to_numpy(float) / 1e3
+        places, ticks = _places(names)
+        for number, label in enumerate(dict.fromkeys(data["label"])):
+            chosen = [i for i, one in enumerate(data["label"]) if one == label]
+            style = look(str(data["system"].iloc[chosen[0]]), number)
+            axes.barh(
+                [places[i] for i in chosen],
+                times[chosen],
+                0.9,
+                color=style.color,
+                hatch=style.hatch,
+                edgecolor=_EDGE,
+                label=title(str(label)),
+            )
+        for place, time in zip(places, times, strict=True):
+            axes.annotate(
+                f"{time:.3g}",
+                (time, place),
+                xytext=(2, 0),
+                va="center",
+                textcoords="offset points",
+                fontsize=6.5,
+            )
+        axes.set_yticks(list(ticks.values()), list(ticks))
+        axes.invert_yaxis()
+        axes.grid(True, axis="x")
+        axes.grid(False, axis="y")
+        axes.margins(x=0.08, y=0.01)
+        axes.set_xlabel("iteration time (ms)")
+        legend_above(figure, [axes], 5, operators_of(data))
+    return figure
+
+
+def _places(names: Sequence[str]) -> tuple[list[float], dict[str, float]]:
+    """Where the bars go, with a gap between cells, and the middle of each cell."""
+    places: list[float] = []
+    groups: dict[str, list[float]] = {}
+    place = 0.0
+    for number, name in enumerate(names):
+        place += 1.0 if number and name == names[number - 1] else 1.6
+        places.append(place)
+        groups.setdefault(name, []).append(place)
+    return places, {name: float(np.mean(found)) for name, found in groups.items()}
+
+
+def stages(table: pd.DataFrame) -> Figure:
+    """Stage times on each other, a bar a point; what is exposed is said by the table."""
+    keys = list(dict.fromkeys(zip(table["point"], table["label"], strict=True)))[:MOST]
+    data = table[[pair in set(keys) for pair in zip(table["point"], table["label"], strict=True)]]
+    data = data.assign(
+        bar=[f"{title(str(s))}, {c}" for s, c in zip(data["label"], cell_names(data), strict=True)],
+        time_ms=data["busy_us"] / 1e3,
+    )
+    count = data["bar"].nunique()
+    with styled():
+        figure, (axes,) = figure_grid(1, 1, 7.2, 1.5 + _BAR_INCHES * count)
+        stacked_bars(axes, data, group="bar", part="stage", value="time_ms", horizontal=True)
+        axes.set_xlabel("stage times, one after the other (ms)")
+        legend_above(figure, [axes], 6, operators_of(data))
+    return figure
+
+
+def devices(metrics: pd.DataFrame, names: Sequence[str]) -> Figure:
+    """How busy each device is, a row a point; empty where it is not used."""
+    data = metrics.head(MOST)
+    used = [n for n in names if data[f"{n}_utilization"].notna().any()]
+    table = data[[f"{name}_utilization" for name in used]].to_numpy(float)
+    with styled():
+        figure, (axes,) = figure_grid(1, 1, 7.2, 0.9 + _BAR_INCHES * len(data))
+        axes.imshow(np.nan_to_num(table), cmap="Blues", vmin=0, vmax=1.6, aspect="auto")
+        for row, column in zip(*np.nonzero(~np.isnan(table)), strict=True):
+            busy = table[row, column]
+            axes.text(
+                column,
+                row,
+                f"{busy:.0%}",
+                ha="center",
+                va="center",
+                fontsize=6.5,
+                fontweight="bold" if busy >= 0.5 else "normal",
+            )
+        bars = [
+            f"{title(str(label))}, {cell}"
+            for label, cell in zip(data["label"], cell_names(data), strict=True)
+        ]
+        axes.set_yticks(range(len(bars)), bars)
+        axes.set_xticks(range(len(used)), [title(name) for name in used])
+        axes.xaxis.tick_top()
+        axes.grid(False)
+        axes.set_title(f"share of time busy, {operators_of(data)}")
+    return figure
+
+
+def cache_curve(metrics: pd.DataFrame) -> Figure | None:
+    """Iteration time against the cache, a line a system and locality; None without a sweep."""
+    data = metrics[metrics["cache_fraction"].notna()]
+    if data["cache_fraction"].nunique() < 3 or data["operators"].nunique() > 1:
+        return None
+    localities = list(dict.fromkeys(data["locality"]))[:4]
+    with styled():
+        figure, axes = figure_grid(1, len(localities), 7.2, 2.5, sharey=True)
+        for one, locality in zip(axes, localities, strict=True):
+            for number, label in enumerate(dict.fromkeys(data["label"])):
+                rows = data[(data["locality"] == locality) & (data["label"] == label)]
+                rows = rows.sort_values("cache_fraction")
+                style = look(str(label), number)
+                one.plot(
+                    100 * rows["cache_fraction"].to_numpy(float),
+                    rows["iteration_time_us"].to_numpy(float) / 1e3,
+                    color=style.color,
+                    marker=style.marker,
+                    linestyle=style.dash,
+                    label=title(str(label)),
+                )
+            one.set_title(str(locality))
+            one.set_xlabel("cache, % of rows")
+            one.set_ylim(bottom=0)
+        axes[0].set_ylabel("iteration time (ms)")
+        legend_above(figure, axes[:1], 5, operators_of(data))
+    return figure
+
+
+def pipelines(timeline: pd.DataFrame, metrics: pd.DataFrame, batches: int = 5) -> Figure | None:
+    """A few mini-batches of each system in its steady state, of the first cell of the run."""
+    chosen = metrics.drop_duplicates("label").head(5)
+    rows = [row for row in chosen.itertuples() if row.point in set(timeline["point"])]
+    if not rows:
+        return None
+    with styled():
+        figure, axes = figure_grid(len(rows), 1, 7.2, 1.55 * len(rows))
+        for one, row in zip(axes, rows, strict=True):
+            spans = timeline[(timeline["point"] == row.point) & (timeline["label"] == row.label)]
+            first = int(spans["batch"].max()) // 2
+            order = spans[spans["batch"] == first].sort_values("start_ps")["stage"]
+            draw_pipeline(one, steady_spans(spans, first, batches), [str(s) for s in order])
+            one.set_title(f"{title(str(row.label))}, {row.locality}, `{row.operators}` operators")
+        axes[-1].set_xlabel("simulated time (ms)")
+    return figure

@@ -1,0 +1,139 @@
+"""How things look: one colour, hatch and marker a system, stage and device, in every figure.
+
+Colours are Okabe and Ito's, which people with any colour vision tell apart; hatches and markers
+tell them apart in grey.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["LOCALITIES", "OPERATORS", "Look", "look", "styled", "title"]
+
+LOCALITIES = ("random", "low", "medium", "high")
+"""The classes of the study, in the order of figures."""
+
+OPERATORS = ("paper", "stock", "tuned")
+"""The shipped operator profiles, in the order of figures."""
+
+_SHEET = Path(__file__).with_name("scratchpipe.mplstyle")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Face colour, hatch of areas, marker and dash of lines."""
+
+    color: str
+    hatch: str = ""
+    marker: str = "o"
+    dash: str = "-"
+
+
+_GREY, _ORANGE, _SKY, _GREEN = "#999999", "#E69F00", "#56B4E9", "#009E73"
+_YELLOW, _BLUE, _RED, _PINK, _LIGHT = "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#E3E3E3"
+
+_LOOKS: dict[str, Look] = {
+    # systems
+    "hybrid": Look(_GREY, "", "o", "-"),
+    "static_cache": Look(_ORANGE, "///", "s", "--"),
+    "straw_man": Look(_SKY, "...", "^", "-."),
+    "scratchpipe": Look(_BLUE, "", "D", "-"),
+    "gpu_only": Look(_GREEN, "xxx", "v", ":"),
+    # stages of cached training
+    "load": Look(_LIGHT),
+    "plan": Look(_PINK, "..."),
+    "collect": Look(_ORANGE, "///"),
+    "exchange": Look(_SKY, "\\\\\\"),
+    "insert": Look(_YELLOW, "---"),
+    "train": Look(_BLUE),
+    # operators of the hybrid system and stages of the static cache
+    "split": Look(_LIGHT, "|||"),
+    "gather_reduce": Look(_ORANGE, "///"),
+    "forward": Look(_ORANGE, "///"),
+    "pooled_to_gpu": Look(_SKY, "\\\\\\"),
+    "combine": Look(_SKY, "\\\\\\"),
+    "mlp": Look(_GREEN, "xxx"),
+    "gradients_to_cpu": Look(_LIGHT),
+    "gradients": Look(_LIGHT),
+    "expand": Look(_YELLOW, "---"),
+    "sort": Look(_PINK, "..."),
+    "accumulate": Look(_RED),
+    "backward": Look(_RED),
+    "scatter": Look(_BLUE, "ooo"),
+    # devices
+    "cpu_dram": Look(_ORANGE, "///", "s", "--"),
+    "cpu_cores": Look(_RED, "", "P", ":"),
+    "pcie_h2d": Look(_SKY, "\\\\\\", "^", "-."),
+    "pcie_d2h": Look(_PINK, "...", "v", "-."),
+    "hbm": Look(_BLUE, "", "D", "-"),
+    "gpu": Look(_GREEN, "xxx", "o", "-"),
+    "nvlink": Look(_YELLOW, "---", "X", ":"),
+    # locality classes
+    "random": Look(_RED, "", "o", "-"),
+    "low": Look(_ORANGE, "///", "s", "--"),
+    "medium": Look(_SKY, "...", "^", "-."),
+    "high": Look(_BLUE, "", "D", "-"),
+}
+
+_SPARE = tuple(
+    Look(color, hatch, marker, dash)
+    for color, hatch, marker, dash in (
+        (_BLUE, "", "o", "-"),
+        (_ORANGE, "///", "s", "--"),
+        (_GREEN, "xxx", "^", "-."),
+        (_PINK, "...", "D", ":"),
+        (_SKY, "\\\\\\", "v", "-"),
+        (_RED, "+++", "P", "--"),
+        (_YELLOW, "---", "X", "-."),
+        (_GREY, "|||", "*", ":"),
+    )
+)
+
+_TITLES = {
+    "hybrid": "Hybrid CPU-GPU",
+    "static_cache": "Static cache",
+    "straw_man": "Straw-man",
+    "scratchpipe": "ScratchPipe",
+    "gpu_only": "GPU only",
+    "cpu_dram": "CPU DRAM",
+    "cpu_cores": "CPU cores",
+    "pcie_h2d": "Link to GPU",
+    "pcie_d2h": "Link to CPU",
+    "hbm": "HBM",
+    "gpu": "GPU",
+    "nvlink": "NVLink",
+    "gather_reduce": "Gather-reduce",
+    "pooled_to_gpu": "Pooled to GPU",
+    "gradients_to_cpu": "Gradients to CPU",
+    "mlp": "MLPs",
+    "lru": "LRU",
+    "lfu": "LFU",
+    "fifo": "FIFO",
+}
+
+
+def look(name: str, position: int = 0) -> Look:
+    """The look of a system, stage, device or locality; of anything else by its `position`."""
+    return _LOOKS.get(name) or _SPARE[position % len(_SPARE)]
+
+
+def title(name: str) -> str:
+    """A name for people: `static_cache` is Static cache; unknown words stay as they are."""
+    if name in _TITLES:
+        return _TITLES[name]
+    return name.replace("_", " ").capitalize() if name in _LOOKS else name
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw without a display, in the one style sheet."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import style
+
+    with style.context([str(_SHEET)], after_reset=True):
+        yield

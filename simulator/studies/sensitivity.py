@@ -1,0 +1,105 @@
+"""Sensitivity: ScratchPipe against static cache and hybrid as one thing at a time changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from simulator.figures.charts import figure_grid, grouped_bars, legend_above
+from simulator.figures.style import styled, title
+from simulator.studies.base import Inputs, Tables
+from simulator.studies.frames import metrics_frame, with_baseline
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from simulator.results.record import Result
+
+__all__ = ["figures", "tables"]
+
+SYSTEMS = ("hybrid", "static_cache", "straw_man", "scratchpipe")
+POLICY = "policy"
+
+
+def tables(inputs: Inputs) -> Tables:
+    parts = [_part(stem, r) for stem, r in inputs.results.items() if stem != POLICY]
+    policies = metrics_frame(inputs.results[POLICY])
+    replacement = policies[["locality", "policy", "operators", "unique_hit_rate"]].copy()
+    replacement["misses_per_batch"] = policies["misses_per_batch"]
+    replacement["time_ms"] = policies["iteration_time_us"] / 1e3
+    replacement["label"] = policies["label"]
+    lru = replacement[replacement["policy"] == "lru"].set_index("locality")["time_ms"]
+    base = lru.reindex(replacement["locality"]).to_numpy(float)
+    return {
+        "sensitivity": pd.concat(parts, ignore_index=True),
+        "replacement": replacement.assign(time_over_lru=replacement["time_ms"] / base),
+    }
+
+
+def _part(name: str, result: Result) -> pd.DataFrame:
+    """One swept key; the experiment file is called after it."""
+    found = metrics_frame(result)
+    (path,) = result.points[0].point.swept
+    data = found[["locality", "label", "operators", "cache_grown", "bottleneck"]].copy()
+    data.insert(0, "varied", name)
+    data.insert(1, "value", [_value(one) for one in found[path]])
+    data["time_ms"] = found["iteration_time_us"] / 1e3
+    data = with_baseline(data, "hybrid", ["value"], "time_ms", "over_hybrid")
+    return with_baseline(data, "static_cache", ["value"], "time_ms", "over_static")
+
+
+def _value(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value).rstrip("*")
+
+
+def figures(tables: Tables) -> dict[str, Figure]:
+    return {
+        "sensitivity": _sensitivity(tables["sensitivity"]),
+        "replacement": _replacement(tables["replacement"]),
+    }
+
+
+def _sensitivity(data: pd.DataFrame) -> Figure:
+    names = list(dict.fromkeys(data["varied"]))
+    with styled():
+        figure, axes = figure_grid(-(-len(names) // 3), 3, 7.2, 4.4)
+        for one, name in zip(axes, names, strict=False):
+            rows = data[data["varied"] == name]
+            grouped_bars(
+                one,
+                rows,
+                group="value",
+                hue="label",
+                value="time_ms",
+                hues=SYSTEMS,
+                marks="cache_grown",
+            )
+            one.set_title(name.replace("_", " "))
+            one.set_ylabel("iteration time (ms)", fontsize=7)
+        for one in axes[len(names) :]:
+            one.set_axis_off()
+        where = f"{data['locality'].iloc[0]} locality, `{data['operators'].iloc[0]}` operators"
+        legend_above(figure, axes[:1], 4, f"{where}; * cache grown to hold its window")
+    return figure
+
+
+def _replacement(data: pd.DataFrame) -> Figure:
+    with styled():
+        figure, axes = figure_grid(1, 2, 7.2, 2.5)
+        for one, value, label in (
+            (axes[0], "time_ms", "iteration time (ms)"),
+            (axes[1], "unique_hit_rate", "hits, share of unique rows"),
+        ):
+            grouped_bars(
+                one,
+                data.assign(name=[title(p) for p in data["policy"]]),
+                group="locality",
+                hue="name",
+                value=value,
+                show=str.capitalize,
+            )
+            one.set_ylabel(label)
+        heading = f"ScratchPipe by replacement policy, `{data['operators'].iloc[0]}` operators"
+        legend_above(figure, axes[:1], 8, heading)
+    return figure
