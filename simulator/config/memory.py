@@ -169,6 +169,9 @@ class Controller(Frozen):
     """False: every command takes one clock of the command bus, as some simulators have it."""
     precharge_all: bool = True
     """Close banks before refresh with one command, not one by one."""
+    in_order: bool = True
+    """The stream is offered in order over the channels, so that a full queue of one holds back
+    all; false: every channel takes its part of the stream as fast as it can (GPUs)."""
     source: Source = ""
 
 

@@ -203,6 +203,7 @@ def _plan(s: Ints, o: int) -> None:
     s[o + m.KEY_COL] = column
     s[o + m.KEY_ROW] = row
     s[o + m.EV_T] = t
+    s[s[m.EVENTS_AT] + s[o + m.INDEX]] = t
 
 
 @helper
@@ -306,7 +307,7 @@ def _step(s: Ints, o: int, t: int) -> None:
         _start_refresh(s, o, t)
         if s[o + m.EV_T] != t:
             return
-    s[o + m.DIRTY] = 1
+    issue.changed(s, o)
     column, row = s[o + m.KEY_COL], s[o + m.KEY_ROW]
     if not s[k.DUAL]:
         if column < row:
@@ -360,7 +361,7 @@ def _accept(s: Ints, o: int, b: int, row: int, column: int, kind: int, t: int, d
     s[o + m.N_READ + kind] += 1
     s[o + m.NOW_COL] = max(s[o + m.NOW_COL], t + 1)
     s[o + m.NOW_ROW] = max(s[o + m.NOW_ROW], t + 1)
-    s[o + m.DIRTY] = 1
+    issue.changed(s, o)
     s[m.SEQ] += 1
     s[m.KINDS] |= 1 + kind
     if kind == s[o + m.MODE]:
@@ -410,12 +411,10 @@ def run(state: Ints, stream: Ints, n: int, interval: float, start: int, final: b
             at += 1
         if at == n and not final:
             return t
-        event = s[m.NEVER]
-        for c in range(s[k.CHANNELS]):
-            o = m.HEADER + c * s[m.STRIDE]
-            if s[o + m.DIRTY]:
-                _plan(s, o)
-            event = min(event, s[o + m.EV_T])
+        for i in range(s[m.N_CHANGED]):
+            _plan(s, s[s[m.CHANGED_AT] + i])
+        s[m.N_CHANGED] = 0
+        event = issue.next_event(s)
         if upcoming < event:
             t = upcoming
             continue
@@ -423,6 +422,5 @@ def run(state: Ints, stream: Ints, n: int, interval: float, start: int, final: b
             return t
         t = event
         for c in range(s[k.CHANNELS]):
-            o = m.HEADER + c * s[m.STRIDE]
-            if s[o + m.EV_T] == t:
-                _step(s, o, t)
+            if s[s[m.EVENTS_AT] + c] == t:
+                _step(s, m.HEADER + c * s[m.STRIDE], t)

@@ -31,11 +31,29 @@ def record(s: Ints, t: int, o: int, command: int, bank: int, number: int) -> Non
     if i < s[m.LOG_SIZE]:
         at = s[m.LOG_AT] + i * m.LOG_WORDS
         s[at] = t
-        s[at + 1] = (o - m.HEADER) // s[m.STRIDE]
+        s[at + 1] = s[o + m.INDEX]
         s[at + 2] = command
         s[at + 3] = bank
         s[at + 4] = number
         s[m.LOGGED] = i + 1
+
+
+@inlined
+def changed(s: Ints, o: int) -> None:
+    """Note that the channel's next event must be found afresh."""
+    if not s[o + m.DIRTY]:
+        s[o + m.DIRTY] = 1
+        s[s[m.CHANGED_AT] + s[m.N_CHANGED]] = o
+        s[m.N_CHANGED] += 1
+
+
+@inlined
+def next_event(s: Ints) -> int:
+    """Tick of the next event of any channel."""
+    t: int = s[m.NEVER]
+    for i in range(s[m.EVENTS_AT], s[m.EVENTS_AT] + s[k.CHANNELS]):
+        t = min(t, s[i])
+    return t
 
 
 @inlined

@@ -1,7 +1,7 @@
 """Run a stream through a memory and say how fast it went, why not faster, and what it cost.
 
-Modelled: all that the controller kernels model, for every simulated channel, with the stream
-offered in order over the channels (a full queue of one channel holds back the stream).
+Modelled: all that the controller kernels model, for every simulated channel, fed in order or
+independently (see `session.py`).
 Approximated: `sustained` simulates `simulated_channels` in place of all channels and treats the
 pieces of one embedding row in different channels as independent.
 Ignored: what surrounds the memory (caches, miss registers, links); that belongs to the devices.
@@ -9,7 +9,6 @@ Ignored: what surrounds the memory (caches, miss registers, links); that belongs
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,12 +20,13 @@ from pydantic import ValidationError
 
 from simulator.config.memory import MAPS, MemoryConfig
 from simulator.errors import UsageError
-from simulator.memory import frfcfs, patterns, perbank
+from simulator.memory import patterns
 from simulator.memory import state as m
-from simulator.memory.clocks import BL, gates, shape, tick_ps, ticks_to_ps
+from simulator.memory.clocks import BL, tick_ps, ticks_to_ps
 from simulator.memory.energy import energy_pj
 from simulator.memory.mapping import address_map
 from simulator.memory.patterns import PATTERNS
+from simulator.memory.session import Session
 from simulator.memory.state import Ints
 from simulator.units import PS_PER_S
 
@@ -40,7 +40,8 @@ __all__ = [
     "sustained",
 ]
 
-CHUNK = 1 << 13  # requests generated at a time
+CHUNK = 1 << 13  # requests generated at a time where they stay in the cache,
+SPLIT_CHUNK = 1 << 16  # and where they are split over independent channels
 GIB = 1 << 30
 
 
@@ -104,68 +105,6 @@ class RowStream:
     write: bool | npt.NDArray[np.bool_] = False
 
 
-class _Run:
-    """One simulation under way: the state, and where the stream stands."""
-
-    def __init__(self, config: MemoryConfig, channels: int, load: float | None) -> None:
-        if channels < 1:
-            raise UsageError(f"channels must be at least 1, not {channels}")
-        if load is not None and not 0.0 < load <= 1.0:
-            raise UsageError(f"load must be above 0 and at most 1 (or max), not {load}")
-        self.config, self.channels = config, channels
-        self.gates = gates(config)
-        self.state = m.new_state(self.gates, shape(config, channels))
-        self.map = address_map(config, channels)
-        self.buses = channels * config.organization.pseudo_channels
-        self.interval = 0.0 if load is None else float(self.gates[BL]) / (load * self.buses)
-        self.kernel = perbank.run if config.controller.scheduler == "per-bank" else frfcfs.run
-        self.tick = 0
-        self.feed(np.zeros((5, 1), dtype=np.int64), 0, False)  # compiled before the clock starts
-        self.started = time.perf_counter()
-
-    def feed(self, stream: Ints, n: int, final: bool) -> None:
-        self.tick = self.kernel(self.state, stream, n, self.interval, self.tick, final)
-
-    def measurement(self) -> Measurement:
-        s, config = self.state, self.config
-        ticks = int(s[m.LAST])
-        requests = int(s[m.SEQ])
-        reads, writes = int(s[m.READ]), int(s[m.WRITE])
-        shared = int(s[m.SHARED] + s[m.SHARED + 1])
-        bursts = requests - shared
-        busy = requests * int(self.gates[BL])
-        elapsed_ps = ticks_to_ps(config, ticks)
-        return Measurement(
-            memory=config.name,
-            requests=requests,
-            reads=reads,
-            writes=writes,
-            shared=shared,
-            elapsed_ticks=ticks,
-            elapsed_ps=elapsed_ps,
-            efficiency=busy / (ticks * self.buses) if ticks else 0.0,
-            bandwidth_gbps=(
-                requests * config.burst_bytes * PS_PER_S / elapsed_ps / 1e9 if elapsed_ps else 0.0
-            ),
-            mean_latency_ns=int(s[m.LATENCY]) / reads * tick_ps(config) / 1e3 if reads else 0.0,
-            row_hit_rate=int(s[m.HITS]) / bursts if bursts else 0.0,
-            activates=int(s[m.ACTS]),
-            precharges=int(s[m.PRES]),
-            refreshes=int(s[m.REFS]),
-            limiter=_shares(s),
-            energy_pj=energy_pj(
-                config.energy,
-                activates=int(s[m.ACTS]),
-                read_bursts=reads - int(s[m.SHARED]),
-                write_bursts=writes - int(s[m.SHARED + 1]),
-                refreshes=int(s[m.REFS]),
-                elapsed_ps=elapsed_ps,
-                buses=self.buses,
-            ),
-            wall_s=time.perf_counter() - self.started,
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class _Source:
     """A pattern, ready to be made chunk by chunk."""
@@ -186,8 +125,45 @@ class _Source:
         )  # fmt: skip
 
 
-def _shares(s: Ints) -> dict[str, float]:
-    lost = {name: int(s[m.LOSS + i]) for i, name in enumerate(m.LOSSES)}
+def _measurement(run: Session) -> Measurement:
+    """What a finished session has counted."""
+    s, config = run.counters(), run.config
+    requests, reads, writes, ticks = s[m.SEQ], s[m.READ], s[m.WRITE], s[m.LAST]
+    shared = s[m.SHARED] + s[m.SHARED + 1]
+    bursts = requests - shared
+    elapsed_ps = ticks_to_ps(config, ticks)
+    moved = requests * config.burst_bytes
+    return Measurement(
+        memory=config.name,
+        requests=requests,
+        reads=reads,
+        writes=writes,
+        shared=shared,
+        elapsed_ticks=ticks,
+        elapsed_ps=elapsed_ps,
+        efficiency=requests * int(run.gates[BL]) / (ticks * run.buses) if ticks else 0.0,
+        bandwidth_gbps=moved * PS_PER_S / elapsed_ps / 1e9 if elapsed_ps else 0.0,
+        mean_latency_ns=s[m.LATENCY] / reads * tick_ps(config) / 1e3 if reads else 0.0,
+        row_hit_rate=s[m.HITS] / bursts if bursts else 0.0,
+        activates=s[m.ACTS],
+        precharges=s[m.PRES],
+        refreshes=s[m.REFS],
+        limiter=_shares(s),
+        energy_pj=energy_pj(
+            config.energy,
+            activates=s[m.ACTS],
+            read_bursts=reads - s[m.SHARED],
+            write_bursts=writes - s[m.SHARED + 1],
+            refreshes=s[m.REFS],
+            elapsed_ps=elapsed_ps,
+            buses=run.buses,
+        ),
+        wall_s=run.wall_s,
+    )
+
+
+def _shares(s: dict[int, int]) -> dict[str, float]:
+    lost = {name: s[m.LOSS + i] for i, name in enumerate(m.LOSSES)}
     total = sum(lost.values())
     ranked = sorted(lost.items(), key=lambda item: (-item[1], item[0]))
     return {name: ticks / total for name, ticks in ranked if ticks}
@@ -271,14 +247,15 @@ def measure(
         PATTERNS.index(pattern), bursts, rows, seed, alpha, patterns.scatter_multiplier(rows),
         write_fraction, address_map(config, channels),
     )  # fmt: skip
-    out = np.zeros((5, min(CHUNK, requests)), dtype=np.int64)
+    run = Session(config, channels, load)
+    chunk = min(CHUNK if run.together else SPLIT_CHUNK, requests)
+    out = np.zeros((5, chunk), dtype=np.int64)
     source.fill(0, 0, out)
-    run = _Run(config, channels, load)
-    for first in range(0, requests, CHUNK):
-        n = min(CHUNK, requests - first)
+    for first in range(0, requests, chunk):
+        n = min(chunk, requests - first)
         source.fill(first, n, out)
         run.feed(out, n, first + n == requests)
-    return run.measurement()
+    return _measurement(run)
 
 
 def replay_stream(
@@ -311,16 +288,16 @@ def replay_streams(
     `j`; by default in proportion to their lengths, so that all end together.
     """
     addresses, writes, sizes = _interleave(streams, weights)
-    run = _Run(config, config.channels if channels is None else channels, load)
+    run = Session(config, config.channels if channels is None else channels, load)
     largest = int(sizes.max(initial=1)) // config.burst_bytes + 2
-    out = np.zeros((5, max(CHUNK, largest)), dtype=np.int64)
+    out = np.zeros((5, max(CHUNK if run.together else SPLIT_CHUNK, largest)), dtype=np.int64)
     used = np.zeros(1, dtype=np.int64)
     item = 0
     while True:
         item = patterns.fill_rows(addresses, writes, sizes, item, run.map, out, used)
         run.feed(out, int(used[0]), item == len(addresses))
         if item == len(addresses):
-            return run.measurement()
+            return _measurement(run)
 
 
 def _interleave(

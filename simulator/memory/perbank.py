@@ -147,6 +147,7 @@ def _plan(s: Ints, o: int, t: int, final: bool) -> None:
     if _mover(s, o, 1 if s[o + m.DRAIN] else 0) >= 0:
         event = min(event, max(s[o + m.NEXT_MOVE], t))
     s[o + m.EV_T] = event
+    s[s[m.EVENTS_AT] + s[o + m.INDEX]] = event
 
 
 @helper
@@ -248,7 +249,7 @@ def _move(s: Ints, o: int, t: int) -> None:
 @inlined
 def _step(s: Ints, o: int, t: int) -> None:
     """All that happens in the channel at tick `t`."""
-    s[o + m.DIRTY] = 1
+    issue.changed(s, o)
     key, at = s[o + m.KEY_COL], s[o + m.KEY_ROW]
     if at == t and key == INF:
         s[o + m.REF_UNIT] = 0
@@ -292,7 +293,7 @@ def _accept(s: Ints, o: int, b: int, row: int, column: int, kind: int, t: int, d
     queue = m.MAX_BANKS * kind
     issue.append(s, slot, i + m.HEAD + queue, i + m.TAIL + queue)
     s[o + m.N_READ + kind] += 1
-    s[o + m.DIRTY] = 1
+    issue.changed(s, o)
     return True
 
 
@@ -327,12 +328,14 @@ def run(state: Ints, stream: Ints, n: int, interval: float, start: int, final: b
         if at == n and not final:
             return t
         last = final and at == n
-        event = s[m.NEVER]
-        for c in range(s[k.CHANNELS]):
-            o = m.HEADER + c * s[m.STRIDE]
-            if s[o + m.DIRTY] or last:
-                _plan(s, o, t, last)
-            event = min(event, s[o + m.EV_T])
+        if last and not s[m.LAST_SEEN]:
+            s[m.LAST_SEEN] = 1
+            for c in range(s[k.CHANNELS]):
+                issue.changed(s, m.HEADER + c * s[m.STRIDE])
+        for i in range(s[m.N_CHANGED]):
+            _plan(s, s[s[m.CHANGED_AT] + i], t, last)
+        s[m.N_CHANGED] = 0
+        event = issue.next_event(s)
         if upcoming <= event:
             t = upcoming
             continue
@@ -340,7 +343,6 @@ def run(state: Ints, stream: Ints, n: int, interval: float, start: int, final: b
             return t
         t = event
         for c in range(s[k.CHANNELS]):
-            o = m.HEADER + c * s[m.STRIDE]
-            if s[o + m.EV_T] == t:
-                _step(s, o, t)
+            if s[s[m.EVENTS_AT] + c] == t:
+                _step(s, m.HEADER + c * s[m.STRIDE], t)
         t += 1

@@ -13,7 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import ConfigError
-from simulator.memory.clocks import BANKS, CHANNELS, CQ, GATES, GROUPS, READS, SIDS, UNITS, WRITES
+from simulator.memory.clocks import (
+    BANKS,
+    CHANNELS,
+    CQ,
+    GATES,
+    GROUPS,
+    READS,
+    REFI,
+    SIDS,
+    UNITS,
+    WRITES,
+)
 
 __all__ = ["BIG", "INF", "LOSSES", "MAX_BANKS", "new_state"]
 
@@ -46,6 +57,10 @@ UNIT_SHIFT = STATS + 28  # log2 of the banks of a unit, of a bank group
 GROUP_SHIFT = STATS + 29
 KINDS = STATS + 30  # 1: reads have been accepted, 2: writes, 3: both
 NEVER = STATS + 31  # BIG, as a value: numba would compile all anew for the literal
+EVENTS_AT = STATS + 32  # where the ticks of the channels' next events lie, side by side
+CHANGED_AT = STATS + 33  # where the channels that changed since lie
+N_CHANGED = STATS + 34
+LAST_SEEN = STATS + 35  # the stream has ended: the last writes are drained
 SHARED = STATS + 26  # reads served without a burst of their own; then writes
 LOSS = STATS + 16  # first of the lost ticks by cause
 REFRESH, ACTIVATE, GROUP, TURN, CYCLE, QUEUE, OFFERED, COMMAND = range(8)
@@ -81,7 +96,7 @@ RR = 13  # bank served last (round robin)
 DRAIN = 14  # writes left to drain
 NEXT_MOVE = 15  # first tick at which a request may move to a command queue
 N_QUEUED = 16  # requests in command queues
-MOVE_T = 17  # tick of the next such move
+INDEX = 17  # number of the channel
 # its units (pseudo-channels x ranks),
 RD_U = 32  # first tick of a read, as far as the unit says
 WR_U = RD_U + MAX_UNITS
@@ -152,17 +167,21 @@ def new_state(gates: Ints, shape: Ints, log: int = 0) -> Ints:
     queues = int(shape[READS - GATES] + shape[WRITES - GATES])
     pool = queues + banks * int(max(1, shape[CQ - GATES]))
     stride = SLOTS + SLOT_WORDS * pool
-    s = np.zeros(HEADER + channels * stride + LOG_WORDS * log, dtype=np.int64)
+    end = HEADER + channels * stride
+    s = np.zeros(end + 2 * channels + LOG_WORDS * log, dtype=np.int64)
     s[:GATES] = gates
     s[GATES : GATES + len(shape)] = shape
     s[STRIDE], s[N_BANKS], s[UNIT_BANKS] = stride, banks, banks // units
     s[UNIT_SHIFT] = (banks // units).bit_length() - 1
     s[GROUP_SHIFT] = int(shape[BANKS - GATES]).bit_length() - 1
     s[NEVER] = BIG
-    s[LOG_AT], s[LOG_SIZE] = HEADER + channels * stride, log
+    s[EVENTS_AT], s[CHANGED_AT], s[N_CHANGED] = end, end + channels, channels
+    s[LOG_AT], s[LOG_SIZE] = end + 2 * channels, log
     for c in range(channels):
         o = HEADER + c * stride
-        _idle_channel(s[o : o + stride], o, int(gates[27]), pool)
+        s[end + channels + c] = o
+        _idle_channel(s[o : o + stride], o, int(gates[REFI]), pool)
+        s[o + INDEX] = c
     return s
 
 

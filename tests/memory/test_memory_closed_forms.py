@@ -156,3 +156,21 @@ def test_bank_hash_spreads_a_stride() -> None:
     hashed = replay_stream(load_memory("ddr4_2400", {"bank_hash": True}), stride, 64)
     assert hashed.efficiency > 3 * plain.efficiency
     assert next(iter(plain.limiter)) == "bank conflicts (row cycle)"
+
+
+def test_independent_channels_are_not_held_back_by_each_other() -> None:
+    coupled = load_memory("hbm2_v100", {"in_order": True})
+    free = load_memory("hbm2_v100")
+    apart, together = (measure(c, "gather", 512, N, channels=16) for c in (free, coupled))
+    assert apart.efficiency > 1.15 * together.efficiency
+    assert apart.requests == together.requests == N
+    one = measure(free, "gather", 256, N, channels=1)  # 512 B rows: pieces of 256 B a channel
+    assert apart.efficiency == pytest.approx(one.efficiency, rel=0.1)
+
+
+def test_one_channel_is_the_same_either_way() -> None:
+    ticks = {
+        measure(load_memory("ddr4_2400", {"in_order": order}), "mixed", 256, N).elapsed_ticks
+        for order in (True, False)
+    }
+    assert len(ticks) == 1
