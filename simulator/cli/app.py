@@ -32,6 +32,9 @@ class Verb:
 
 VERBS: dict[str, Verb] = {
     "run": Verb("simulator.cli.run", "run", "Simulate an experiment and write its results."),
+    "results": Verb(
+        "simulator.cli.results", "app", "Show the results of a run again; compare two runs."
+    ),
     "replay": Verb("simulator.cli.replay", "replay", "Replay one trace through one cache policy."),
     "hazards": Verb(
         "simulator.cli.hazards", "hazards", "Count the stale reads that a window allows."

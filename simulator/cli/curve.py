@@ -3,17 +3,117 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from simulator.config.experiment import PointConfig
+from simulator.config.experiment import short
 
 __all__ = ["curves"]
 
-Pairs = Sequence[tuple["PointConfig", Mapping[str, Any]]]
+Row = Mapping[str, Any]
+Pairs = Sequence[tuple[Row, Row]]
+"""Metrics of each point, and its swept values by path."""
+
 SWEPT = "cache.fraction"
+WIDTH = 80
+HEIGHT = 10
+LEFT = 9
+"""Columns of the time axis."""
+NAME = 14
+"""Columns of a system's name in the table of hit rates."""
+MOST = 6
+"""Pictures printed; all numbers are in the files."""
 
 
 def curves(points: Pairs) -> Iterator[str]:
-    """Lines to print: none where no cache size was swept."""
-    return iter(())
+    """Lines to print: iteration time and hit rate of each system by cache size, a picture for each
+    combination of the other swept values; none where no cache sizes were swept."""
+    cells: dict[str, list[tuple[Row, float]]] = {}
+    for metrics, swept in points:
+        if SWEPT in swept:
+            cells.setdefault(_cell(metrics, swept), []).append((metrics, float(swept[SWEPT])))
+    drawn = [(name, rows) for name, rows in cells.items() if len({size for _, size in rows}) > 1]
+    for name, rows in drawn[:MOST]:
+        yield from _picture(name, rows)
+        yield ""
+    if len(drawn) > MOST:
+        yield f"({len(drawn) - MOST} more cache-size sweeps are in the files.)"
+        yield ""
+
+
+def _cell(metrics: Row, swept: Row) -> str:
+    """What a picture is of: locality and the swept values that are not the cache size."""
+    others = [
+        f"{path.rpartition('.')[2]}={short(value)}"
+        for path, value in swept.items()
+        if path != SWEPT and not path.startswith("trace")
+    ]
+    return ", ".join([str(metrics["locality"]), *others])
+
+
+def _picture(name: str, rows: Sequence[tuple[Row, float]]) -> Iterator[str]:
+    sizes = sorted({size for _, size in rows})
+    systems = list(dict.fromkeys(str(metrics["label"]) for metrics, _ in rows))
+    marks = _marks(systems)
+    yield f"Iteration time in ms by {SWEPT}: {name}"[:WIDTH]
+    yield from _plot(rows, sizes, marks)
+    yield from _wrapped([f"{mark} {system}" for system, mark in marks.items()])
+    yield from _hit_rates(rows, sizes, systems)
+
+
+def _marks(systems: Sequence[str]) -> dict[str, str]:
+    """A letter for each system: one of its own where there is one left."""
+    marks: dict[str, str] = {}
+    for system in systems:
+        letters = [c for c in system + "abcdefghijklmnopqrstuvwxyz" if c.isalnum()]
+        free = [c for c in letters if c not in marks.values()]
+        marks[system] = free[0] if free else "*"
+    return marks
+
+
+def _plot(
+    rows: Sequence[tuple[Row, float]], sizes: Sequence[float], marks: Mapping[str, str]
+) -> Iterator[str]:
+    top = max(metrics["iteration_time_us"] for metrics, _ in rows)
+    step = (WIDTH - LEFT) // len(sizes)
+    grid = [[" "] * (WIDTH - LEFT) for _ in range(HEIGHT)]
+    for metrics, size in rows:
+        height = round((HEIGHT - 1) * metrics["iteration_time_us"] / top)
+        line, at = grid[HEIGHT - 1 - height], sizes.index(size) * step
+        while at < len(line) - 1 and line[at] != " ":
+            at += 1
+        line[at] = marks[str(metrics["label"])]
+    for number, line in enumerate(grid):
+        value = top * (HEIGHT - 1 - number) / (HEIGHT - 1) / 1e3
+        axis = f"{value:7.3g} |" if number % 3 == 0 else " " * 8 + "|"
+        yield (axis + "".join(line)).rstrip()
+    yield " " * 8 + "+" + "-" * (step * (len(sizes) - 1) + 4)
+    yield (" " * LEFT + "".join(f"{size:g}".ljust(step)[:step] for size in sizes)).rstrip()
+
+
+def _hit_rates(
+    rows: Sequence[tuple[Row, float]], sizes: Sequence[float], systems: Sequence[str]
+) -> Iterator[str]:
+    """A line for each system that has a cache."""
+    rates = {(str(m["label"]), size): m["lookup_hit_rate"] for m, size in rows}
+    width = max(1, min(8, (WIDTH - NAME) // len(sizes)))
+    lines = []
+    for system in systems:
+        cells = [rates.get((system, size)) for size in sizes]
+        if any(cell is not None for cell in cells):
+            shown = "".join(f"{'-' if c is None else f'{100 * c:.0f}%':>{width}}" for c in cells)
+            lines.append(f"{system[: NAME - 1]:<{NAME}}{shown}"[:WIDTH])
+    if lines:
+        head = "".join(f"{size:>{width}g}" for size in sizes)
+        yield f"{'lookup hits':<{NAME}}{head}"[:WIDTH]
+        yield from lines
+
+
+def _wrapped(words: Sequence[str]) -> Iterator[str]:
+    """The legend, over as many lines as it takes."""
+    line = " " * LEFT
+    for word in words:
+        if len(line) + len(word) > WIDTH and line.strip():
+            yield line.rstrip()
+            line = " " * LEFT
+        line += f"{word}   "
+    yield line.rstrip()

@@ -139,7 +139,7 @@ def _show(loaded: Experiment, finished: Finished, source: Path) -> None:
     result = finished.sweep.result
     if result.points:
         screen.print(result)
-    for line in curves([(p.point, p.metrics) for p in result]):
+    for line in curves([(one.metrics, one.point.swept) for one in result]):
         typer.echo(line)
     typer.echo(_spent(loaded, finished), err=True)
     typer.echo("Files:")

@@ -15,7 +15,7 @@ from simulator.results.dictionary import DEVICES, Device
 if TYPE_CHECKING:
     from simulator.results.record import Result
 
-__all__ = ["tables"]
+__all__ = ["tables", "tables_of"]
 
 _NARROW = 110
 _SHARED = {"platform": "platform", "model": "model", "operators": "operator profile"}
@@ -30,8 +30,13 @@ Row = Mapping[str, Any]
 
 def tables(result: Result, width: int) -> Iterator[Table]:
     """The metrics of `result`, then the bandwidths of the devices, for `width` columns."""
-    rows = [{**one.metrics, _SWEPT: one.point.swept} for one in result]
-    yield _metrics(result.name, rows, narrow=width < _NARROW)
+    yield from tables_of(result.name, [(one.metrics, one.point.swept) for one in result], width)
+
+
+def tables_of(name: str, points: Sequence[tuple[Row, Row]], width: int) -> Iterator[Table]:
+    """The same for the metrics of each point and its swept values by path."""
+    rows = [{**metrics, _SWEPT: swept} for metrics, swept in points]
+    yield _metrics(name, rows, narrow=width < _NARROW)
     yield _devices(rows, narrow=width < _NARROW)
 
 
