@@ -403,8 +403,7 @@ def run(state: Ints, stream: Ints, n: int, interval: float, start: int, final: b
             o = m.HEADER + stream[0, at] * s[m.STRIDE]
             kind = stream[4, at]
             if due > t:
-                if s[o + m.N_READ + kind] < s[k.READS + kind]:
-                    upcoming = due
+                upcoming = due
                 break
             if not _accept(s, o, stream[1, at], stream[2, at], stream[3, at], kind, t, due):
                 break

@@ -162,7 +162,7 @@ def test_independent_channels_are_not_held_back_by_each_other() -> None:
     coupled = load_memory("hbm2_v100", {"in_order": True})
     free = load_memory("hbm2_v100")
     apart, together = (measure(c, "gather", 512, N, channels=16) for c in (free, coupled))
-    assert apart.efficiency > 1.15 * together.efficiency
+    assert apart.efficiency > 1.1 * together.efficiency
     assert apart.requests == together.requests == N
     one = measure(free, "gather", 256, N, channels=1)  # 512 B rows: pieces of 256 B a channel
     assert apart.efficiency == pytest.approx(one.efficiency, rel=0.1)

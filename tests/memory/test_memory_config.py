@@ -83,7 +83,9 @@ def test_unknown_memory_says_what_it_could_be() -> None:
 
 
 def test_a_file_is_a_memory_too(tmp_path: Path) -> None:
-    text = (Path("configs") / "memories" / "ddr4_2400.yaml").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "configs" / "memories" / "ddr4_2400.yaml").read_text(
+        encoding="utf-8"
+    )
     path = tmp_path / "mine.yaml"
     path.write_text(text.replace("name: ddr4_2400", "name: mine"), encoding="utf-8")
     assert load_memory(path).name == "mine"
