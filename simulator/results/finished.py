@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,11 +104,13 @@ class FinishedPoints:
         """Files of finished points, whole or not."""
         return sum(1 for _ in self.folder.glob("*.json"))
 
-    def clear(self) -> None:
-        """Forget every point."""
+    def keep_only(self, keys: Iterable[str]) -> None:
+        """Forget every point but `keys`."""
+        kept = {self._file(key) for key in keys}
         with explained(self.folder.parent):
-            for file in (*self.folder.glob("*.json"), *self.folder.glob(".*.part")):
-                file.unlink(missing_ok=True)
+            for file in self.folder.glob("*.json"):
+                if file not in kept:
+                    file.unlink(missing_ok=True)
 
     @contextmanager
     def owned(self) -> Iterator[None]:

@@ -69,7 +69,7 @@ def run_experiment(
     started = time.perf_counter()
     with _under_way(experiment, points, out_dir, store):
         if not resume:
-            store.clear()
+            store.keep_only(())
         sweep = run_sweep(
             points, workers=workers, store=store, progress=progress, name=experiment.name
         )
@@ -81,6 +81,7 @@ def run_experiment(
         manifest |= {"code_version": code_version(), "failed": len(failures)}
         extra = {FAILURES: _json(failures)} if failures else {}
         files = write_run(sweep.result, manifest, out_dir, extra=extra)
+        store.keep_only(sweep.keys)
     return Finished(sweep, tuple(files), wall_s, tuple(failures))
 
 

@@ -69,6 +69,8 @@ class Sweep:
     failed: tuple[FailedPoint, ...] = ()
     reused: int = 0
     """Points that were finished before."""
+    keys: tuple[str, ...] = ()
+    """The key of each point that was asked for, in order."""
 
 
 def run_sweep(
@@ -108,7 +110,8 @@ def run_sweep(
             for key, point in zip(keys, points, strict=True)
             if key in outcomes.failed
         ),
-        reused=len(known),
+        reused=sum(key in known for key in keys),
+        keys=keys,
     )
 
 
