@@ -19,7 +19,9 @@ def replay(
         Path, typer.Option(help="Ids in order, one table: 1-D integer .npy, .npz or Parquet")
     ],
     policy: Annotated[str, typer.Option(help="Replacement policy")],
-    capacity: Annotated[int, typer.Option(help="Rows that the cache holds")],
+    capacity: Annotated[
+        list[int], typer.Option(help="Rows that the cache holds; several make a curve")
+    ],
     granularity: Annotated[
         str, typer.Option(help="lookup: one at a time; batch: unique ids of mini-batches")
     ] = "lookup",
@@ -38,11 +40,14 @@ def replay(
 ) -> None:
     """Replay a trace through one cache and count hits, misses and evictions.
 
+    Several --capacity give one JSON object with a list of points; LRU per lookup takes seven or
+    more sizes from one pass of stack distances.
+
     Per lookup, a row is cached when it misses and there is no window. Per batch, each mini-batch's
     unique ids are looked up once, and rows of the window are never evicted.
     """
     from simulator.caches.base import Window
-    from simulator.caches.replaying import Replay, replay_trace
+    from simulator.caches.replaying import Replay, replay_sizes, replay_trace
     from simulator.errors import UsageError
     from simulator.traces.files import stream_ids
 
@@ -60,11 +65,17 @@ def replay(
         3 if window_past is None else window_past, 2 if window_future is None else window_future
     )
     lookups = 40_960 if batch_lookups is None else batch_lookups
-    asked = Replay(policy, capacity, granularity, lookups, window, seed)
-    counts = replay_trace(lambda: stream_ids(trace), asked)
-    document = _document(asked, counts)
+    asked = [Replay(policy, rows, granularity, lookups, window, seed) for rows in capacity]
+    if len(asked) == 1:
+        document = _document(asked[0], replay_trace(lambda: stream_ids(trace), asked[0]))
+    else:
+        counts = replay_sizes(lambda: stream_ids(trace), asked[0], capacity)
+        points = [_document(one, found) for one, found in zip(asked, counts, strict=True)]
+        document = {"policy": policy, "granularity": granularity, "points": points}
     if as_json:
         typer.echo(json.dumps(document, indent=2))
+    elif "points" in document:
+        _show_curve(document["points"])
     else:
         _show(document)
 
@@ -103,6 +114,21 @@ def _document(asked: Replay, counts: ReplayCounts) -> dict[str, Any]:
         "wall_s": counts.wall_s,
         "lookups_per_s": counts.lookups / max(counts.wall_s, 1e-9),
     }
+
+
+def _show_curve(points: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("capacity, rows", "lookup hits", "evictions", "lookups/s")
+    for point in points:
+        table.add_row(
+            f"{point['capacity']:,}",
+            f"{point['lookup_hit_rate']:.2%}",
+            f"{point['evictions']:,}",
+            f"{point['lookups_per_s']:,.0f}",
+        )
+    Console().print(table)
 
 
 def _show(document: dict[str, Any]) -> None:

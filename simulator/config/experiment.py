@@ -95,6 +95,9 @@ class RunConfig(Frozen):
     looked up in a table of simulated patterns."""
     sample_batches: int = Field(default=4, gt=0, le=10**9)
     """Mini-batches simulated access by access where `memory_fidelity` is `sampled`."""
+    held_misses: bool = False
+    """Tell misses that only the hold window caused from capacity misses, by replaying the same
+    cache without a window beside it (twice the replay time)."""
     check: bool = False
     """Run the dear invariants too."""
 

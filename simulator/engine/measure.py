@@ -118,6 +118,7 @@ def count_metrics(counts: Sequence[BatchCounts], cached: bool) -> dict[str, Any]
     if not cached:
         return metrics
     misses, cold = mean("misses"), mean("cold_misses")
+    held = mean("held_misses") if counts and counts[0].held_misses is not None else None
     metrics |= {
         "lookup_hit_rate": mean("lookup_hits") / lookups if lookups else None,
         "unique_hit_rate": mean("unique_hits") / unique if unique else None,
@@ -125,7 +126,8 @@ def count_metrics(counts: Sequence[BatchCounts], cached: bool) -> dict[str, Any]
         "victims_per_batch": mean("victims"),
         "dirty_victims_per_batch": mean("write_backs"),
         "cold_misses_per_batch": cold,
-        "capacity_misses_per_batch": misses - cold,
+        "held_misses_per_batch": held,
+        "capacity_misses_per_batch": misses - cold - (held or 0.0),
     }
     return metrics
 

@@ -246,6 +246,7 @@ def _request(
         scope=cache.scope,
         window=window,
         prefill=cache.prefill,
+        held_misses=point.run.held_misses,
         seed=point.run.seed,
         keep=_kept(point, batches),
     )

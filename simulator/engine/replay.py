@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from simulator.caches import (
     PoolPlan,
+    PoolPlanner,
     SplitBatch,
     StaticSplit,
     Window,
@@ -45,6 +46,8 @@ class ReplayRequest:
     scope: str = "table"
     window: Window = _NO_WINDOW
     prefill: str = "empty"
+    held_misses: bool = False
+    """Count misses that only the window caused."""
     seed: int = 0
     keep: frozenset[int] = frozenset()
     """Mini-batches whose row numbers are kept: for hits of the processors' caches, and for replay
@@ -211,18 +214,25 @@ def _moved_static(
 def _planned(
     trace: Trace, request: ReplayRequest, batches: Iterator[MiniBatch], threads: int | None
 ) -> Iterator[BatchCounts]:
-    planners = build_planners(
-        request.policy,
-        trace.rows,
-        request.slots,
-        request.window,
-        scope=request.scope,
-        seed=request.seed,
-        hottest=_profile(trace, request) if request.policy == "static_hot" else None,
-        preload=_profile(trace, request) if request.prefill == "hot" else None,
-    )
+    hottest = _profile(trace, request) if request.policy == "static_hot" else None
+    preload = _profile(trace, request) if request.prefill == "hot" else None
+
+    def planners_with(window: Window) -> tuple[PoolPlanner, ...]:
+        return build_planners(
+            request.policy,
+            trace.rows,
+            request.slots,
+            window,
+            scope=request.scope,
+            seed=request.seed,
+            hottest=hottest,
+            preload=preload,
+        )
+
+    shadows = planners_with(_NO_WINDOW) if request.held_misses else None
     seen, planned = itertools.tee(batches) if request.keep else (iter(()), batches)
-    for plan in plan_batches(planned, planners, request.window, threads=threads):
+    planners = planners_with(request.window)
+    for plan in plan_batches(planned, planners, request.window, threads=threads, shadows=shadows):
         counts = counts_of(plan.index, plan.pools)
         batch = next(seen, None)
         if batch is not None and plan.index in request.keep:
@@ -290,7 +300,14 @@ def counts_of(index: int, pools: Sequence[PoolPlan]) -> BatchCounts:
         victims=sum(len(pool.victim_rows) for pool in pools),
         write_backs=sum(int(pool.victim_dirty.sum()) for pool in pools),
         cold_misses=sum(pool.cold_misses for pool in pools),
+        held_misses=_sum_known(pool.held_misses for pool in pools),
     )
+
+
+def _sum_known(values: Iterable[int | None]) -> int | None:
+    """The sum, or None where any is unknown."""
+    known = list(values)
+    return None if None in known else sum(value for value in known if value is not None)
 
 
 _Run = Callable[[Trace, ReplayRequest, Iterator[MiniBatch], int | None], Iterator[BatchCounts]]

@@ -140,7 +140,15 @@ _CACHE = (
         "capacity_misses_per_batch",
         "float",
         "rows",
-        "Missed rows that had been in the cache and were evicted, mean.",
+        "Missed rows that had been in the cache and were evicted, mean; without the held ones "
+        "where those are counted.",
+    ),
+    Column(
+        "held_misses_per_batch",
+        "float",
+        "rows",
+        "Missed rows that the same cache without a window would have kept, mean; null unless "
+        "`run.held_misses`.",
     ),
 )
 

@@ -64,6 +64,8 @@ class BatchCounts:
     write_backs: int = 0
     """Victims that were trained since they were fetched."""
     cold_misses: int = 0
+    held_misses: int | None = None
+    """Misses that the same cache without a window would not have had; None where not counted."""
     cpu_hit_share: float = 0.0
     """Share of the lookups served by the CPU that its last-level cache holds."""
     gpu_hit_share: float = 0.0
