@@ -24,15 +24,20 @@ from simulator.config.types import (
 __all__ = [
     "CpuConfig",
     "GpuConfig",
+    "Interference",
     "LinkConfig",
     "MemoryPartConfig",
+    "MemoryPath",
     "NvlinkConfig",
     "PlatformConfig",
     "Precisions",
+    "ProductRates",
+    "Products",
 ]
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Factor = Annotated[float, Field(gt=0)]
 
 
 class MemoryPartConfig(Frozen):
@@ -59,6 +64,25 @@ class MemoryPartConfig(Frozen):
         return load_memory(self.device, changes)
 
 
+class MemoryPath(Frozen):
+    """What lies between the cores and DRAM (queues, on-chip network, address translation).
+
+    A bound of its own: on large servers the cores of one machine reach it long before DRAM is
+    busy, and copies by the GPU do not pass it.
+    """
+
+    random_read: BytesPerSecond
+    """Bytes per second of random rows that all cores together read."""
+    sequential_read: BytesPerSecond
+    """Bytes per second that all cores together read in order."""
+    write: BytesPerSecond
+    """Bytes per second that all cores together write."""
+    sharpness: Annotated[float, Field(ge=1)]
+    """Exponent *n* in (threads^n + memory^n)^(1/n), the time of an operator that threads alone
+    and memory alone would take those times for: requests that queue behind each other round the
+    corner between both limits. Infinite would be the longer of the two, 1 their sum."""
+
+
 class CpuConfig(Frozen):
     """The host processor: what bounds its share of a memory-bound operator."""
 
@@ -71,6 +95,11 @@ class CpuConfig(Frozen):
     """Load-to-use latency of a miss to idle DRAM."""
     nontemporal_bandwidth: BytesPerSecond
     """Bytes per second that one core writes with non-temporal (streaming) stores."""
+    sequential_bandwidth: BytesPerSecond | None = None
+    """Bytes per second that one core reads in order, by hardware prefetch; null: as random lines,
+    with `miss_buffers` outstanding."""
+    memory_path: MemoryPath | None = None
+    """Limits between cores and DRAM; null: DRAM is the only one."""
     last_level_cache: Bytes
     """Bytes of last-level cache that hot rows can stay in."""
     last_level_latency: Picoseconds
@@ -98,6 +127,27 @@ class Precisions(Frozen):
     bf16: FlopPerSecond | None = None
 
 
+class ProductRates(Frozen):
+    """The MLPs' matrix products in one precision, as the sizes of their layers allow."""
+
+    efficiency: Fraction
+    """Share of the peak that the layers reach."""
+    kernel_latency: Picoseconds
+    """Mean time of one kernel of a captured training step with next to nothing to do: start,
+    drain, and the steps of a product that follow each other whatever the batch size."""
+    batched: FlopPerSecond
+    """Rate of the batched products of a few vectors (the dot interaction)."""
+
+
+class Products(Frozen):
+    """`ProductRates` by precision; null: `gemm_efficiency` and `kernel_latency` of the GPU."""
+
+    fp32: ProductRates | None = None
+    tf32: ProductRates | None = None
+    fp16: ProductRates | None = None
+    bf16: ProductRates | None = None
+
+
 class GpuConfig(Frozen):
     """One GPU (all GPUs of a platform are alike)."""
 
@@ -106,8 +156,13 @@ class GpuConfig(Frozen):
     peak: Precisions
     gemm_efficiency: Fraction
     """Share of the peak that a large matrix multiplication reaches."""
+    products: Products = Products()
+    """What was measured of the MLPs' products."""
     kernel_latency: Picoseconds
     """Start and drain of one kernel: its duration when it has nothing to do."""
+    dependent_access: Picoseconds | None = None
+    """An access of one thread to HBM that waits for the one before it (index, then row); null:
+    not bounding any kernel."""
     synchronize: Picoseconds
     """Host time to notice that a stream is done."""
     l2_cache: Bytes
@@ -128,6 +183,19 @@ class GpuConfig(Frozen):
     sources: dict[str, Source]
 
 
+class Interference(Frozen):
+    """What a byte of a copy costs a memory, relative to a byte of a long stream of its own."""
+
+    dram_read: Factor
+    """Reads of CPU DRAM by copies to the GPU."""
+    dram_write: Factor
+    """Writes to CPU DRAM by copies from the GPU."""
+    hbm_read: Factor
+    """Reads of HBM by copies from the GPU."""
+    hbm_write: Factor
+    """Writes to HBM by copies to the GPU: short writes between the reads of kernels."""
+
+
 class LinkConfig(Frozen):
     """The link between CPU and GPU (PCIe or NVLink-C2C), full duplex."""
 
@@ -144,6 +212,8 @@ class LinkConfig(Frozen):
     """Bytes asked for by one read request (host-to-device copies are reads by the GPU)."""
     latency: Picoseconds
     """Set-up and completion of one copy."""
+    interference: Interference | None = None
+    """Cost of copies to the memories; null: that of a long stream."""
     sources: dict[str, Source]
 
 

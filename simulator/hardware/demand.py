@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["DEVICES", "Demand", "Service", "StageDemand"]
+__all__ = ["DEVICES", "Demand", "Service", "StageDemand", "turnaround_factor"]
 
 DEVICES = ("cpu_dram", "cpu_cores", "pcie_h2d", "pcie_d2h", "hbm", "gpu", "nvlink")
 """Every device that an operation can use, in the order of the result columns."""
+
+
+def turnaround_factor(penalty: float, read_ps: float, write_ps: float) -> float:
+    """Time of a mix of reads and writes relative to the sum of their times alone.
+
+    1 + 4 p f (1 - f) with f = share of writes: `penalty` p is what a half-and-half mix loses.
+    """
+    total = read_ps + write_ps
+    if penalty == 0.0 or total == 0.0:
+        return 1.0
+    writes = write_ps / total
+    return 1.0 + 4.0 * penalty * writes * (1.0 - writes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from typing import Any
 import simpy
 
 from simulator.errors import InvariantError
-from simulator.hardware.demand import Demand, Service
+from simulator.hardware.demand import Demand, Service, turnaround_factor
 
 __all__ = ["DeviceUse", "Machine"]
 
@@ -97,13 +97,7 @@ class Machine:
         self._advance()
 
     def _turnaround_factor(self, device: str, read_ps: float, write_ps: float) -> float:
-        """Time of a mix of reads and writes relative to the sum of their times alone."""
-        total = read_ps + write_ps
-        penalty = self.turnaround.get(device, 0.0)
-        if penalty == 0.0 or total == 0.0:
-            return 1.0
-        writes = write_ps / total
-        return 1.0 + 4.0 * penalty * writes * (1.0 - writes)
+        return turnaround_factor(self.turnaround.get(device, 0.0), read_ps, write_ps)
 
     def _factors(self) -> dict[str, float]:
         """Turnaround factor of each device in use under the present mix of operations."""

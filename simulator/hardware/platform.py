@@ -1,19 +1,23 @@
 """Prices work on a machine: from bytes, rows and FLOPs to time on devices.
 
-CPU operator. Memory: its bytes at what DRAM sustains for such a stream. Threads: each spends
+CPU operator. Memory: its bytes at what DRAM sustains for such a stream, or at what the path
+between cores and DRAM carries (`memory_path`), whichever takes longer. Threads: each spends
 `row_time` on a row and waits for lines of 64 B; with `miss_buffers` x `overlap` lines outstanding
-at `memory_latency` each a core moves 64 B x outstanding / latency (Little's law). Stores read the
-line first (read for ownership) unless they are non-temporal. Fresh pages fault on first touch,
-one fault at a time (the kernel's address-space lock), whatever the number of threads.
-The operator takes the longer of the two.
+at `memory_latency` each a core moves 64 B x outstanding / latency (Little's law). In-order reads
+come by hardware prefetch. Stores read the line first (read for ownership) unless they are
+non-temporal. Fresh pages fault on first touch, one fault at a time (the kernel's address-space
+lock), whatever the number of threads. The operator takes the longer of the two, the corner
+rounded by `sharpness` (asymptotic bounds of a closed queueing network).
 
 GPU kernel. `kernel_latency` a kernel, then the longest of: HBM at what it sustains for the
-stream (rows in whole sectors, hits in L2 left out), L2 bandwidth for all bytes, arithmetic at
-`gemm_efficiency` x peak, radix passes, and Hit-Map probes at the random-access rate. Kernels
-that the host launches one by one cannot go faster than it launches them.
+stream (rows in whole sectors, hits in L2 left out), L2 bandwidth for all bytes, arithmetic, radix
+passes, Hit-Map probes at the random-access rate, and the chain of dependent accesses of one
+thread. Arithmetic runs at the rates of `products` for its precision, else at `gemm_efficiency`
+x peak. Kernels that the host launches one by one cannot go faster than it launches them.
 
 Copy. Packets of `max_payload` with `packet_overhead`, less flow control; copies to the GPU are
-reads by the GPU, so their read requests load the opposite direction; both memories take part.
+reads by the GPU, so their read requests load the opposite direction; both memories take part, at
+the cost that `interference` gives.
 
 Collective. Bytes at bandwidth x efficiency of the links, after a latency.
 
@@ -24,13 +28,13 @@ Ignored: NUMA, TLB misses, clock changes under load, GPU occupancy limits, pagea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import singledispatchmethod
 
 from simulator.config.operators import CpuOperator
-from simulator.config.platform import LinkConfig, PlatformConfig
-from simulator.hardware.demand import Demand, Service, StageDemand
+from simulator.config.platform import LinkConfig, PlatformConfig, ProductRates
+from simulator.hardware.demand import Demand, Service, StageDemand, turnaround_factor
 from simulator.hardware.memory import MemoryPart
 from simulator.hardware.work import (
     Access,
@@ -107,8 +111,8 @@ class Platform:
         threads = {"all": available, "tables": min(available, work.tables), "one": 1}[
             operator.threads
         ]
-        streams = [_to_memory(access, operator) for access in work.accesses]
-        dram = self.cpu_dram.service([stream for group in streams for stream in group])
+        streams = [s for access in work.accesses for s in _to_memory(access, operator)]
+        dram = self._through_path(streams)
         thread_ps = work.rows * operator.row_time + sum(
             self._waiting_ps(access, operator) for access in work.accesses
         )
@@ -120,8 +124,38 @@ class Platform:
                 "cpu_cores": Service(read_ps=(thread_ps + faults_ps) / cpu.cores),
             },
             latency_ps=cpu.thread_start if threads > 1 else 0,
-            minimum_ps=round(thread_ps / threads + faults_ps),
+            minimum_ps=round(self._rounded_corner(thread_ps / threads, dram) + faults_ps),
         )
+
+    def _through_path(self, streams: Sequence[Access]) -> Service:
+        """DRAM's time for `streams`, or that of the path to it where that is longer."""
+        dram, path = self.cpu_dram.service(streams), self.config.cpu.memory_path
+        if path is None:
+            return dram
+        reads = sum(
+            s.bytes / (path.random_read if s.random else path.sequential_read)
+            for s in streams
+            if not s.write
+        )
+        writes = sum(s.bytes for s in streams if s.write) / path.write
+        return replace(
+            dram,
+            read_ps=max(dram.read_ps, reads * PS_PER_S),
+            write_ps=max(dram.write_ps, writes * PS_PER_S),
+        )
+
+    def _rounded_corner(self, thread_ps: float, dram: Service) -> float:
+        """Time of an operator that threads and memory bound (see `MemoryPath.sharpness`)."""
+        path = self.config.cpu.memory_path
+        if path is None:
+            return thread_ps
+        factor = turnaround_factor(self.cpu_dram.turnaround, dram.read_ps, dram.write_ps)
+        memory_ps = dram.ps * factor
+        longest = max(thread_ps, memory_ps)
+        if not longest:
+            return 0.0
+        parts = (thread_ps / longest) ** path.sharpness + (memory_ps / longest) ** path.sharpness
+        return float(longest * parts ** (1.0 / path.sharpness))
 
     def _waiting_ps(self, access: Access, operator: CpuOperator) -> float:
         """Time that one thread alone would wait for the lines of `access`."""
@@ -130,7 +164,9 @@ class Platform:
             return 0.0  # in the core's cache since it was read
         if access.write and operator.nontemporal:
             return access.bytes * PS_PER_S / cpu.nontemporal_bandwidth
-        lines = access.count * -(-access.size // LINE_BYTES)
+        if not (access.random or access.write) and cpu.sequential_bandwidth is not None:
+            return access.bytes * PS_PER_S / cpu.sequential_bandwidth
+        lines = _in_lines(access).bytes // LINE_BYTES
         outstanding = cpu.miss_buffers * operator.overlap
         latency = (
             access.hit_share * cpu.last_level_latency
@@ -164,9 +200,12 @@ class Platform:
         l2_ps = through_l2 * PS_PER_S / gpu.l2_bandwidth
         busy_ps = self._arithmetic_ps(work) + work.probes * PS_PER_S / gpu.random_access_rate
         busy_ps += work.sort_pairs * work.sort_passes * PS_PER_S / gpu.sort_rate
-        latency_ps = work.kernels * gpu.kernel_latency
+        products = self._products(work)
+        kernel_ps = gpu.kernel_latency if products is None else products.kernel_latency
+        latency_ps = work.kernels * kernel_ps
         latency_ps += work.sorts * work.sort_passes * gpu.sort_pass_latency
-        minimum_ps = max(l2_ps, busy_ps, work.dispatch_ps - latency_ps)
+        chain_ps = work.chain * (gpu.dependent_access or 0)
+        minimum_ps = max(l2_ps, busy_ps, chain_ps, work.dispatch_ps - latency_ps)
         return Demand(
             name=work.name,
             services={"hbm": hbm, "gpu": Service(read_ps=busy_ps)},
@@ -174,12 +213,22 @@ class Platform:
             minimum_ps=round(minimum_ps),
         )
 
+    def _products(self, work: GpuWork) -> ProductRates | None:
+        """Measured rates for the products of `work`, where it has any and they are known."""
+        found = getattr(self.config.gpu.products, work.precision) if work.flops else None
+        assert found is None or isinstance(found, ProductRates)
+        return found
+
     def _arithmetic_ps(self, work: GpuWork) -> float:
         if not work.flops:
             return 0.0
         peaks = self.config.gpu.peak
         peak = getattr(peaks, work.precision) or peaks.fp32
-        return work.flops * PS_PER_S / (peak * self.config.gpu.gemm_efficiency)
+        products = self._products(work)
+        if products is None:
+            return float(work.flops * PS_PER_S / (peak * self.config.gpu.gemm_efficiency))
+        layers_s = (work.flops - work.batched_flops) / (peak * products.efficiency)
+        return float((layers_s + work.batched_flops / products.batched) * PS_PER_S)
 
     @price.register
     def _(self, work: Copy) -> Demand:
@@ -190,10 +239,11 @@ class Platform:
         along, against = ("pcie_h2d", "pcie_d2h") if work.to_gpu else ("pcie_d2h", "pcie_h2d")
         stream = Access(1, work.bytes, random=False)
         into = Access(1, work.bytes, random=False, write=True)
+        dram_cost, hbm_cost = _interference(link, work.to_gpu)
         services = {
             along: Service(read_ps=along_ps, bytes=work.bytes),
-            "cpu_dram": self.cpu_dram.service([stream if work.to_gpu else into]),
-            "hbm": self.hbm.service([into if work.to_gpu else stream]),
+            "cpu_dram": _times(self.cpu_dram.service([stream if work.to_gpu else into]), dram_cost),
+            "hbm": _times(self.hbm.service([into if work.to_gpu else stream]), hbm_cost),
         }
         if against_ps:
             services[against] = Service(read_ps=against_ps)
@@ -224,15 +274,34 @@ class Platform:
         return Demand(name=work.name, latency_ps=self.config.gpu.synchronize)
 
 
+def _interference(link: LinkConfig, to_gpu: bool) -> tuple[float, float]:
+    """Cost of a copied byte to CPU DRAM and to HBM relative to a stream's."""
+    cost = link.interference
+    if cost is None:
+        return 1.0, 1.0
+    return (cost.dram_read, cost.hbm_write) if to_gpu else (cost.dram_write, cost.hbm_read)
+
+
+def _times(service: Service, factor: float) -> Service:
+    """`service` with its time (not its bytes or energy) multiplied."""
+    return replace(service, read_ps=service.read_ps * factor, write_ps=service.write_ps * factor)
+
+
+def _in_lines(access: Access) -> Access:
+    """A CPU access in whole cache lines: each random piece, or the whole of an in-order stream."""
+    if access.random:
+        lines = -(-access.size // LINE_BYTES)
+        return replace(access, size=lines * LINE_BYTES)
+    return replace(access, count=-(-access.bytes // LINE_BYTES), size=LINE_BYTES)
+
+
 def _to_memory(access: Access, operator: CpuOperator) -> list[Access]:
     """What reaches DRAM of a CPU access: misses only, in whole lines, reads for ownership."""
-    missed = round(access.count * (1.0 - access.hit_share))
-    lines = -(-access.size // LINE_BYTES)
-    stream = Access(missed, lines * LINE_BYTES, access.write, access.random, pieces=access.pieces)
+    whole = _in_lines(access)
+    stream = replace(whole, count=round(whole.count * (1.0 - access.hit_share)))
     if not access.write or access.in_place or operator.nontemporal:
         return [stream]
-    ownership = Access(missed, lines * LINE_BYTES, False, access.random, pieces=access.pieces)
-    return [ownership, stream]
+    return [replace(stream, write=False), stream]
 
 
 def _whole_sectors(access: Access, sector: int, *, hits: bool = False) -> Access:

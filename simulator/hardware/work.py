@@ -71,6 +71,8 @@ class GpuWork:
     kernels: int
     accesses: tuple[Access, ...] = ()
     flops: int = 0
+    batched_flops: int = 0
+    """Part of `flops` in batched products of a few vectors each."""
     precision: Literal["fp32", "tf32", "fp16", "bf16"] = "fp32"
     sort_pairs: int = 0
     sort_passes: int = 0
@@ -79,6 +81,8 @@ class GpuWork:
     """Separate sorts (one a table, or one for all)."""
     probes: int = 0
     """Independent 4-byte accesses to structures larger than L2 (Hit-Map, masks)."""
+    chain: int = 0
+    """Accesses to HBM that one thread makes one after the other, each waiting for the last."""
     dispatch_ps: int = 0
     """Host time to launch all its kernels one by one; 0 where they replay as a captured graph."""
 

@@ -26,6 +26,7 @@ __all__ = [
     "CpuOperators",
     "GpuOperators",
     "dense_bytes",
+    "interaction_flops",
     "mlp_flops",
     "mlp_kernels",
     "mlp_step",
@@ -38,6 +39,10 @@ RADIX_BITS = 8
 ID_BYTES = 8
 """An id as PyTorch keeps it (int64)."""
 POSITION_BYTES = 4
+POOL_UNROLL = 4
+"""Rows that a thread of the pooled gather asks for before it adds them up."""
+UPDATE_CHAIN = 4
+"""Where a segment starts, which positions it has, their gradients, the row."""
 GRADIENT_BYTES = 4
 """Gradients and pooled vectors are fp32."""
 
@@ -68,9 +73,14 @@ def _layers(model: ModelConfig) -> list[tuple[int, int]]:
 def mlp_flops(model: ModelConfig, batch_size: int) -> int:
     """FLOPs of forward and backward of both MLPs and the interaction for `batch_size` samples."""
     weights = sum(inputs * outputs for inputs, outputs in _layers(model))
+    return batch_size * 3 * 2 * weights + interaction_flops(model, batch_size)
+
+
+def interaction_flops(model: ModelConfig, batch_size: int) -> int:
+    """FLOPs of forward and backward of the dot interaction: small products, one a sample."""
     vectors = model.tables + 1
     dot = 2 * vectors * vectors * model.dim if model.interaction == "dot" else 0
-    return batch_size * 3 * (2 * weights + dot)
+    return batch_size * 3 * dot
 
 
 def mlp_weight_bytes(model: ModelConfig) -> int:
@@ -120,6 +130,7 @@ def mlp_step(
             Access(1, 2 * activations + 2 * weights, random=False, write=True),
         ),
         flops=mlp_flops(model, samples),
+        batched_flops=interaction_flops(model, samples),
         precision=model.mlp_precision,
         dispatch_ps=dispatch,
     )
@@ -316,6 +327,7 @@ class GpuOperators:
                 Access(lookups, model.row_bytes, hit_share=hit_share, pieces=slots),
                 Access(1, pooled, random=False, write=True),
             ),
+            chain=2 + -(-max(model.lookups_per_table) // POOL_UNROLL),
         )
 
     def backward(
@@ -364,6 +376,7 @@ class GpuOperators:
                 name="update",
                 kernels=sets,
                 accesses=(Access(lookups, ID_BYTES + POSITION_BYTES, random=False), read, *update),
+                chain=UPDATE_CHAIN,
             )
         )
         return tuple(works)
