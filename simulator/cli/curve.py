@@ -74,11 +74,11 @@ def _plot(
     rows: Sequence[tuple[Row, float]], sizes: Sequence[float], marks: Mapping[str, str]
 ) -> Iterator[str]:
     top = max(metrics["iteration_time_us"] for metrics, _ in rows)
-    step = (WIDTH - LEFT) // len(sizes)
+    places = [n * (WIDTH - LEFT) // len(sizes) for n in range(len(sizes))]
     grid = [[" "] * (WIDTH - LEFT) for _ in range(HEIGHT)]
     for metrics, size in rows:
         height = round((HEIGHT - 1) * metrics["iteration_time_us"] / top)
-        line, at = grid[HEIGHT - 1 - height], sizes.index(size) * step
+        line, at = grid[HEIGHT - 1 - height], places[sizes.index(size)]
         while at < len(line) - 1 and line[at] != " ":
             at += 1
         line[at] = marks[str(metrics["label"])]
@@ -86,8 +86,13 @@ def _plot(
         value = top * (HEIGHT - 1 - number) / (HEIGHT - 1) / 1e3
         axis = f"{value:7.3g} |" if number % 3 == 0 else " " * 8 + "|"
         yield (axis + "".join(line)).rstrip()
-    yield " " * 8 + "+" + "-" * (step * (len(sizes) - 1) + 4)
-    yield (" " * LEFT + "".join(f"{size:g}".ljust(step)[:step] for size in sizes)).rstrip()
+    yield " " * 8 + "+" + "-" * min(places[-1] + 4, WIDTH - LEFT)
+    labels = ""
+    for place, size in zip(places, sizes, strict=True):
+        text = f"{size:g}"
+        if place >= len(labels) + bool(labels) and place + len(text) <= WIDTH - LEFT:
+            labels = labels.ljust(place) + text
+    yield " " * LEFT + labels
 
 
 def _hit_rates(
@@ -104,7 +109,7 @@ def _hit_rates(
             lines.append(f"{system[: NAME - 1]:<{NAME}}{shown}"[:WIDTH])
     if lines:
         head = "".join(f"{size:>{width}g}" for size in sizes)
-        yield f"{'lookup hits':<{NAME}}{head}"[:WIDTH]
+        yield f"{'lookup hits':<{NAME}}{head}"[:WIDTH].rstrip()
         yield from lines
 
 
