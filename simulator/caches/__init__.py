@@ -12,7 +12,7 @@ from simulator.caches.policy import (
 )
 from simulator.caches.row_filter import row_hits
 from simulator.caches.scratchpad import PoolPlanner
-from simulator.caches.static_split import SplitBatch, StaticSplit
+from simulator.caches.static_split import SplitBatch, StaticSplit, static_splits
 
 __all__ = [
     "BatchPlan",
@@ -31,5 +31,6 @@ __all__ = [
     "policy_names",
     "pool_rows",
     "row_hits",
+    "static_splits",
     "window_need",
 ]

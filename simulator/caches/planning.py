@@ -17,15 +17,13 @@ from simulator.caches.base import BatchPlan, PoolPlan, Window
 from simulator.caches.future import next_uses
 from simulator.caches.hitmap import DenseHitMap, HashHitMap, HitMap
 from simulator.caches.scratchpad import PoolPlanner, WindowTracker
+from simulator.caches.static_split import DENSE_BUDGET_BYTES
 from simulator.errors import UsageError
 from simulator.traces.base import MiniBatch
 
 __all__ = ["build_planners", "plan_batches", "pool_ids", "pool_rows", "window_need"]
 
 Int64s = npt.NDArray[np.int64]
-
-DENSE_BUDGET_BYTES = 2 << 30
-"""All dense Hit-Maps of a run together; tables beyond it are hashed. A quarter of 8 GiB."""
 
 
 def pool_rows(rows: Sequence[int], scope: str) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ Hits and misses only: nothing is fetched or evicted, and cold rows are trained o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +15,12 @@ from simulator._compiled import compiled
 from simulator.caches.arrays import are_distinct
 from simulator.errors import TraceError, UsageError
 
-__all__ = ["SplitBatch", "StaticSplit"]
+__all__ = ["SparseStaticSplit", "SplitBatch", "StaticSplit", "static_splits"]
 
 Int64s = npt.NDArray[np.int64]
+
+DENSE_BUDGET_BYTES = 2 << 30
+"""State of all tables of a run together. A quarter of 8 GiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +119,49 @@ class StaticSplit:
             raise TraceError(f"lookup {bad}: id {ids[bad]} outside of 0..{len(self._state) - 1}")
         hits, h, c = (int(count) for count in counts)
         return SplitBatch(n, hits, hot, hot_rows[:h], hot_slots[:h], cold_rows[:c])
+
+
+class SparseStaticSplit:
+    """`StaticSplit` for tables too large for a word a row: state grows with the pinned rows.
+
+    The same answers, by sorting the ids of a batch and searching the pinned rows.
+    """
+
+    def __init__(self, hottest_rows: Int64s, rows: int) -> None:
+        hottest = np.asarray(hottest_rows, dtype=np.int64)
+        if hottest.ndim != 1 or not are_distinct(hottest):
+            raise UsageError("the hottest rows must be a 1-D array of distinct rows")
+        if len(hottest) and (hottest.min() < 0 or hottest.max() >= rows):
+            raise TraceError(f"hottest rows outside of 0..{rows - 1}")
+        self.capacity = len(hottest)
+        self._rows = rows
+        self._rank = np.argsort(hottest, kind="stable")
+        self._sorted = hottest[self._rank]
+
+    def split(self, ids: Int64s) -> SplitBatch:
+        """Split one batch; ids int64, shape (lookups,). `TraceError` for an id outside."""
+        ids = np.ascontiguousarray(ids, dtype=np.int64)
+        bad = np.flatnonzero((ids < 0) | (ids >= self._rows))
+        if len(bad):
+            raise TraceError(f"lookup {bad[0]}: id {ids[bad[0]]} outside of 0..{self._rows - 1}")
+        unique, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
+        place = np.searchsorted(self._sorted, unique)
+        inside = np.minimum(place, max(0, self.capacity - 1))
+        is_hot = np.zeros(len(unique), np.bool_)
+        if self.capacity:
+            is_hot = self._sorted[inside] == unique
+        order = np.argsort(first, kind="stable")
+        hot_order, cold_order = order[is_hot[order]], order[~is_hot[order]]
+        hot = is_hot[inverse]
+        slots = self._rank[inside[hot_order]] if self.capacity else hot_order
+        return SplitBatch(
+            len(ids), int(hot.sum()), hot, unique[hot_order], slots, unique[cold_order]
+        )
+
+
+def static_splits(
+    hottest: Sequence[Int64s], rows: Sequence[int]
+) -> list[StaticSplit | SparseStaticSplit]:
+    """One split a table: a word a row while all tables together fit `DENSE_BUDGET_BYTES`."""
+    kind = StaticSplit if 8 * sum(rows) <= DENSE_BUDGET_BYTES else SparseStaticSplit
+    return [kind(hot, size) for hot, size in zip(hottest, rows, strict=True)]

@@ -11,7 +11,7 @@ import numpy as np
 from simulator.engine.pipeline import Span, critical_path
 from simulator.hardware.demand import DEVICES, StageDemand
 from simulator.hardware.machine import DeviceUse, Machine
-from simulator.systems.base import BatchCounts
+from simulator.systems.base import BatchCounts, ReplayKind
 from simulator.units import PS_PER_S, PS_PER_US
 
 __all__ = ["Meter", "count_metrics", "stage_rows", "time_metrics"]
@@ -104,7 +104,7 @@ def _bottleneck(utilization: Mapping[str, float]) -> str:
     return device
 
 
-def count_metrics(counts: Sequence[BatchCounts], cached: bool) -> dict[str, Any]:
+def count_metrics(counts: Sequence[BatchCounts], replay: ReplayKind) -> dict[str, Any]:
     """Means of the cache counts over the timed mini-batches."""
 
     def mean(name: str) -> float:
@@ -115,14 +115,19 @@ def count_metrics(counts: Sequence[BatchCounts], cached: bool) -> dict[str, Any]
         "lookups_per_batch": lookups,
         "unique_rows_per_batch": unique,
     }
-    if not cached:
+    if replay == "none":
         return metrics
-    misses, cold = mean("misses"), mean("cold_misses")
-    held = mean("held_misses") if counts and counts[0].held_misses is not None else None
+    misses = mean("misses")
     metrics |= {
         "lookup_hit_rate": mean("lookup_hits") / lookups if lookups else None,
         "unique_hit_rate": mean("unique_hits") / unique if unique else None,
         "misses_per_batch": misses,
+    }
+    if replay == "static":
+        return metrics  # nothing is fetched or evicted: misses are trained on the CPU
+    cold = mean("cold_misses")
+    held = mean("held_misses") if counts and counts[0].held_misses is not None else None
+    metrics |= {
         "victims_per_batch": mean("victims"),
         "dirty_victims_per_batch": mean("write_backs"),
         "cold_misses_per_batch": cold,

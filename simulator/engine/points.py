@@ -285,7 +285,7 @@ def _time_point(one: _Prepared, replay: Replay, stream: Stream) -> PointResult:
     wall_s = stream.wall_s + replay.wall_s + memory_s + events_s
     metrics = _identity(one)
     metrics |= time_metrics(spans, meter, platform.peak_bandwidth, point.model.batch_size)
-    metrics |= count_metrics(replay.counts[first : last + 1], cached=system.replay != "none")
+    metrics |= count_metrics(replay.counts[first : last + 1], system.replay)
     elapsed_ps = round(metrics["iteration_time_us"] * point.run.batches * PS_PER_US)
     metrics |= energy_metrics(platform, meter.devices, elapsed_ps, point.run.batches, system.gpus)
     metrics |= {

@@ -19,11 +19,11 @@ from simulator.caches import (
     PoolPlan,
     PoolPlanner,
     SplitBatch,
-    StaticSplit,
     Window,
     build_planners,
     plan_batches,
     pool_rows,
+    static_splits,
 )
 from simulator.errors import CapacityError
 from simulator.systems.base import BatchCounts, MovedRows, ReplayKind
@@ -152,7 +152,7 @@ def _unique_only(
     trace: Trace, request: ReplayRequest, batches: Iterator[MiniBatch], threads: int | None
 ) -> Iterator[BatchCounts]:
     nothing = np.empty(0, np.int64)
-    splits = [StaticSplit(nothing, rows) for rows in trace.rows]
+    splits = static_splits([nothing] * len(trace.rows), trace.rows)
     bases = _bases(trace.rows)
     for batch in batches:
         unique = [split.split(ids).cold_rows for split, ids in zip(splits, batch.ids, strict=True)]
@@ -173,10 +173,8 @@ def _unique_only(
 def _static(
     trace: Trace, request: ReplayRequest, batches: Iterator[MiniBatch], threads: int | None
 ) -> Iterator[BatchCounts]:
-    splits = [
-        StaticSplit(trace.hottest(table, count), rows)
-        for table, (count, rows) in enumerate(zip(request.slots, trace.rows, strict=True))
-    ]
+    hottest = [trace.hottest(table, count) for table, count in enumerate(request.slots)]
+    splits = static_splits(hottest, trace.rows)
     for batch in batches:
         parts = [split.split(ids) for split, ids in zip(splits, batch.ids, strict=True)]
         hot = sum(part.unique_hits for part in parts)
