@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["reproduce"]
 
 SUMMARY = "summary.json"
+POINTS = "points"
+"""Finished points, so that a run that was interrupted goes on."""
 
 
 def reproduce(
@@ -27,17 +29,18 @@ def reproduce(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where figures and data go.")] = Path(
         "reproduction"
     ),
-    jobs: Annotated[int, typer.Option(min=1, help="Processes that simulate at a time.")] = 1,
+    jobs: Annotated[int, typer.Option(min=0, help="Local processes; 0: one for each core.")] = 1,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the comparison as JSON and nothing else.")
     ] = False,
 ) -> None:
     """Run the studies of the paper's figures: figures, data, and how close they come.
 
-    Writes DIR/NAME/*.pdf, .svg, .png and .csv, and DIR/summary.json. Exit code 3 where the shape
+    Writes DIR/NN_NAME/*.pdf, .svg, .png and .csv, and DIR/summary.json; goes on where an
+    interrupted run stopped. Exit code 3 where the shape
     that a study must have fails; a number outside its tolerance is marked, not an error.
     """
-    from simulator.cli.progress import progress
+    from simulator.cli.progress import sweep_progress
     from simulator.errors import ToleranceError
     from simulator.studies import find_studies, simulate_studies
 
@@ -46,8 +49,8 @@ def reproduce(
         return
     studies = find_studies(names)
     started = time.perf_counter()
-    with progress() as report:
-        results = simulate_studies(studies, jobs=jobs, progress=report)
+    with sweep_progress() as report:
+        results = simulate_studies(studies, out / POINTS, jobs=jobs, progress=report)
     outcomes = {study.name: _finish(study, results[study.name], out) for study in studies}
     wall_s = time.perf_counter() - started
     document = _document(studies, outcomes)

@@ -112,7 +112,7 @@ def stacked_bars(
     for number, name in enumerate(parts):
         sizes = table[name].to_numpy(dtype=float)
         style = look(name, number)
-        looks = {"color": style.color, "hatch": style.hatch, "edgecolor": _EDGE}
+        looks: dict[str, Any] = {"color": style.color, "hatch": style.hatch, "edgecolor": _EDGE}
         if horizontal:
             axes.barh(range(len(groups)), sizes, 0.7, start, label=title(name), **looks)
         else:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from simulator.figures.style import title
+from simulator.figures.tables import rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,7 @@ def draw_pipeline(axes: Axes, spans: pd.DataFrame, stages: Sequence[str]) -> Non
     `spans`: columns stage, batch, start_ms, end_ms; a mini-batch has one colour in all stages.
     """
     limit = float(spans["end_ms"].max())
-    for row in spans.itertuples():
+    for row in rows_of(spans):
         lane, width = stages.index(str(row.stage)), row.end_ms - row.start_ms
         color = _SHADES[int(row.batch) % len(_SHADES)]
         axes.barh(lane, width, 0.76, row.start_ms, color=color, edgecolor="#222222", linewidth=0.5)

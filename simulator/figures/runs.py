@@ -15,6 +15,7 @@ import pandas as pd
 from simulator.figures.charts import figure_grid, legend_above, stacked_bars
 from simulator.figures.pipeline import draw_pipeline, steady_spans
 from simulator.figures.style import look, styled, title
+from simulator.figures.tables import rows_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,7 +54,7 @@ def _halves(text: str) -> tuple[str, str, str]:
 def operators_of(data: pd.DataFrame) -> str:
     """The operator profiles of a table, for headings."""
     names = list(dict.fromkeys(data["operators"]))
-    return f"{', '.join(f'`{name}`' for name in names)} operators"
+    return f"{', '.join(map(str, names))} operators"
 
 
 def iteration_times(metrics: pd.DataFrame) -> Figure:
@@ -187,7 +188,7 @@ def cache_curve(metrics: pd.DataFrame) -> Figure | None:
 def pipelines(timeline: pd.DataFrame, metrics: pd.DataFrame, batches: int = 5) -> Figure | None:
     """A few mini-batches of each system in its steady state, of the first cell of the run."""
     chosen = metrics.drop_duplicates("label").head(5)
-    rows = [row for row in chosen.itertuples() if row.point in set(timeline["point"])]
+    rows = [row for row in rows_of(chosen) if row.point in set(timeline["point"])]
     if not rows:
         return None
     with styled():
@@ -197,6 +198,6 @@ def pipelines(timeline: pd.DataFrame, metrics: pd.DataFrame, batches: int = 5) -
             first = int(spans["batch"].max()) // 2
             order = spans[spans["batch"] == first].sort_values("start_ps")["stage"]
             draw_pipeline(one, steady_spans(spans, first, batches), [str(s) for s in order])
-            one.set_title(f"{title(str(row.label))}, {row.locality}, `{row.operators}` operators")
+            one.set_title(f"{title(str(row.label))}, {row.locality}, {row.operators} operators")
         axes[-1].set_xlabel("simulated time (ms)")
     return figure

@@ -61,7 +61,8 @@ _LOOKS: dict[str, Look] = {
     "expand": Look(_YELLOW, "---"),
     "sort": Look(_PINK, "..."),
     "accumulate": Look(_RED),
-    "backward": Look(_RED),
+    "backward": Look(_RED, "\\\\\\"),
+    "transfers": Look(_SKY, "..."),
     "scatter": Look(_BLUE, "ooo"),
     # devices
     "cpu_dram": Look(_ORANGE, "///", "s", "--"),

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from simulator.figures.tables import rows_of
 from simulator.results.dictionary import DEVICES
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class _Point:
 
     def events(self) -> Iterator[Event]:
         yield from self._names(self.first_pid, f"{self.title}: stages", list(self.threads))
-        yield from (self._slice(self.first_pid, row) for row in self.spans.itertuples())
+        yield from (self._slice(self.first_pid, row) for row in rows_of(self.spans))
         yield from self._flows()
         yield from self._scratchpad()
         for number, device in enumerate(DEVICES):
@@ -73,7 +74,7 @@ class _Point:
             return
         yield from self._names(pid, f"{self.title}: {title}", [str(stage) for stage in size])
         steps: list[tuple[int, float]] = []
-        for row in self.spans.itertuples():
+        for row in rows_of(self.spans):
             length = row.end_ps - row.start_ps
             if row.stage not in size or length <= 0:
                 continue
@@ -107,7 +108,7 @@ class _Point:
     def _flows(self) -> Iterator[Event]:
         """An arrow from each stage of a mini-batch to its next one."""
         for batch, rows in self.spans.groupby("batch", sort=True):
-            ordered = sorted(rows.itertuples(), key=lambda row: self.threads[row.stage])
+            ordered = sorted(rows_of(rows), key=lambda row: self.threads[row.stage])
             for position, row in enumerate(ordered):
                 last = position == len(ordered) - 1
                 yield {

@@ -34,11 +34,14 @@ def _part(varied: str, result: Result) -> pd.DataFrame:
     data = found[["locality", "label", "operators", "bottleneck"]].copy()
     data.insert(0, "varied", varied)
     data.insert(1, "machine", [str(name).rstrip("*") for name in found["platform"]])
+    steps = {name: number for number, name in enumerate(dict.fromkeys(data["machine"]))}
+    data.insert(2, "step", [steps[name] for name in data["machine"]])
     data["time_ms"] = found["iteration_time_us"] / 1e3
     for device in DEVICES:
         data[f"{device}_utilization"] = found[f"{device}_utilization"].fillna(0.0)
     data = with_baseline(data, "hybrid", ["machine"], "time_ms", "over_hybrid")
-    return with_baseline(data, "static_cache", ["machine"], "time_ms", "over_static")
+    data = with_baseline(data, "static_cache", ["machine"], "time_ms", "over_static")
+    return with_baseline(data, "straw_man", ["machine"], "time_ms", "over_straw_man")
 
 
 def figures(tables: Tables) -> dict[str, Figure]:
@@ -53,7 +56,7 @@ def figures(tables: Tables) -> dict[str, Figure]:
             left.set_ylabel("iteration time (ms)")
             _utilization(right, rows[rows["label"] == "scratchpipe"])
             for one in (left, right):
-                one.set_title(f"{varied} (`{rows['operators'].iloc[0]}` operators)", fontsize=8)
+                one.set_title(f"{varied} ({rows['operators'].iloc[0]} operators)", fontsize=8)
                 one.tick_params(axis="x", labelrotation=25, labelsize=6.5)
         legend_above(
             figure, axes[:2], 5, f"{data['locality'].iloc[0]} locality; right: ScratchPipe"

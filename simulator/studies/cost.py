@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulator.figures.charts import figure_grid, grouped_bars, legend_above
-from simulator.figures.style import LOCALITIES, styled
+from simulator.figures.style import LOCALITIES, OPERATORS, styled
 from simulator.studies.base import Inputs, Tables
-from simulator.studies.frames import metrics_frame, with_baseline
+from simulator.studies.frames import class_order, metrics_frame, with_baseline
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,27 +21,37 @@ def tables(inputs: Inputs) -> Tables:
     result = inputs.results["experiment"]
     found = metrics_frame(result)
     data = found[["locality", "label", "platform", "gpus", "operators", "bottleneck"]].copy()
+    data.insert(1, "class", class_order(data["locality"]))
     data["time_ms"] = found["iteration_time_us"] / 1e3
     data["price_usd_per_hour"] = [point.point.platform.price_usd_per_hour for point in result]
     data["usd_per_million_iterations"] = (
         data["time_ms"] * 1e3 / _SECONDS_PER_HOUR * data["price_usd_per_hour"]
     )
+    cells = ["locality", "operators"]
     column = "usd_per_million_iterations"
-    data = with_baseline(data, "gpu_only", ["locality"], column, "cheaper_than_gpu_only")
-    return {"cost": with_baseline(data, "gpu_only", ["locality"], "time_ms", "speed_of_gpu_only")}
+    data = with_baseline(data, "gpu_only", cells, column, "cheaper_than_gpu_only")
+    data = with_baseline(data, "gpu_only", cells, "time_ms", "speed_of_gpu_only")
+    kept = data[data["label"] == "scratchpipe"]
+    summary = kept.groupby("operators", sort=False, as_index=False).agg(
+        mean_cheaper=("cheaper_than_gpu_only", "mean"), max_cheaper=("cheaper_than_gpu_only", "max")
+    )
+    return {"cost": data, "summary": summary}
 
 
 def figures(tables: Tables) -> dict[str, Figure]:
     data = tables["cost"]
+    values = (
+        ("time_ms", "iteration time (ms)", 1),
+        ("usd_per_million_iterations", "US\\$ per million iterations", 0),
+    )
     with styled():
-        figure, axes = figure_grid(1, 2, 7.2, 2.6)
-        for one, value, label, digits in (
-            (axes[0], "time_ms", "iteration time (ms)", 1),
-            (axes[1], "usd_per_million_iterations", "US$ per million iterations", 0),
-        ):
+        figure, axes = figure_grid(2, len(OPERATORS), 7.2, 4.2, sharex=True)
+        for number, one in enumerate(axes):
+            operators = OPERATORS[number % len(OPERATORS)]
+            value, label, digits = values[number // len(OPERATORS)]
             grouped_bars(
                 one,
-                data,
+                data[data["operators"] == operators],
                 group="locality",
                 hue="label",
                 value=value,
@@ -49,8 +59,11 @@ def figures(tables: Tables) -> dict[str, Figure]:
                 show=str.capitalize,
                 digits=digits,
             )
-            one.set_ylabel(label)
+            if number < len(OPERATORS):
+                one.set_title(f"{operators} operators")
+            if number % len(OPERATORS) == 0:
+                one.set_ylabel(label)
         prices = data.drop_duplicates("platform").set_index("platform")["price_usd_per_hour"]
-        names = ", ".join(f"{name} at US$ {price}/h" for name, price in prices.items())
-        legend_above(figure, axes[:1], 2, f"{names}; `{data['operators'].iloc[0]}` operators")
+        names = ", ".join(f"{name} at US\\$ {price}/h" for name, price in prices.items())
+        legend_above(figure, axes[:1], 2, names)
     return {"cost": figure}

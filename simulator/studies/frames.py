@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from simulator.config.experiment import short
+from simulator.figures.style import LOCALITIES
 
 if TYPE_CHECKING:
     from simulator.results.record import Result
 
-__all__ = ["metrics_frame", "stages_frame", "with_baseline"]
+__all__ = ["class_order", "metrics_frame", "stages_frame", "with_baseline"]
 
 
 def metrics_frame(result: Result) -> pd.DataFrame:
@@ -24,6 +26,11 @@ def stages_frame(result: Result) -> pd.DataFrame:
     """One row a point and stage: the stage columns, then every swept key."""
     data = result.stages_to_pandas()
     return data.assign(**_swept(result, [len(point.stages) for point in result]))
+
+
+def class_order(localities: Iterable[str]) -> list[int]:
+    """0 for the least local class, and so on."""
+    return [LOCALITIES.index(name) for name in localities]
 
 
 def _swept(result: Result, repeat: list[int]) -> dict[str, pd.Series]:

@@ -9,7 +9,7 @@ import pandas as pd
 from simulator.figures.charts import figure_grid, grouped_bars, legend_above
 from simulator.figures.style import LOCALITIES, OPERATORS, styled
 from simulator.studies.base import Inputs, Tables
-from simulator.studies.frames import metrics_frame, with_baseline
+from simulator.studies.frames import class_order, metrics_frame, with_baseline
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,6 +40,7 @@ def tables(inputs: Inputs) -> Tables:
     by_class = kept.groupby([*CELL[::2], "label"], sort=False, as_index=False)[
         ["over_hybrid", "over_static"]
     ].mean()
+    by_class.insert(1, "class", class_order(by_class["locality"]))
     return {
         "iteration_time": cells,
         "speedup_over_static": cells[cells["label"].isin(["straw_man", "scratchpipe"])],
@@ -96,7 +97,7 @@ def _panels(
             if number < len(LOCALITIES):
                 one.set_title(locality.capitalize())
             if number % len(LOCALITIES) == 0:
-                one.set_ylabel(f"`{operators}` operators\n{label}", fontsize=7)
+                one.set_ylabel(f"{operators} operators\n{label}", fontsize=7)
             if number >= len(axes) - len(LOCALITIES):
                 one.set_xlabel("cache, % of rows")
         legend_above(figure, axes[:1], 4, "* cache grown to hold its window")

@@ -134,6 +134,6 @@ def figures(tables: Tables) -> dict[str, Figure]:
         axes[0].set_ylabel("lookups of the row (log)")
         axes[1].set_ylabel("share of all lookups")
         axes[1].axvspan(2, 10, color="#0072B2", alpha=0.08, linewidth=0)
-        axes[1].annotate("caches of\nthe study", (2.1, 0.02), fontsize=6.5)
+        axes[1].annotate("caches of\nthe study", (1.8, 0.92), fontsize=6.5, ha="right")
         legend_above(figure, axes[:1], 5, "Sorted access counts, and what the hottest rows draw")
     return {"locality": figure}

@@ -123,7 +123,7 @@ def _speed_figure(data: pd.DataFrame) -> Figure:
             figure,
             axes[:1],
             4,
-            f"ScratchPipe, `{data['operators'].iloc[0]}` operators; the "
+            f"ScratchPipe, {data['operators'].iloc[0]} operators; the "
             "smallest caches have grown to hold their window",
         )
     return figure

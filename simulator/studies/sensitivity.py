@@ -31,9 +31,13 @@ def tables(inputs: Inputs) -> Tables:
     replacement["label"] = policies["label"]
     lru = replacement[replacement["policy"] == "lru"].set_index("locality")["time_ms"]
     base = lru.reindex(replacement["locality"]).to_numpy(float)
+    replacement["time_over_lru"] = replacement["time_ms"] / base
+    hits = replacement[replacement["policy"] == "lru"].set_index("locality")["unique_hit_rate"]
+    base = hits.reindex(replacement["locality"]).to_numpy(float)
+    replacement["hits_over_lru"] = replacement["unique_hit_rate"] / base
     return {
         "sensitivity": pd.concat(parts, ignore_index=True),
-        "replacement": replacement.assign(time_over_lru=replacement["time_ms"] / base),
+        "replacement": replacement,
     }
 
 
@@ -44,6 +48,8 @@ def _part(name: str, result: Result) -> pd.DataFrame:
     data = found[["locality", "label", "operators", "cache_grown", "bottleneck"]].copy()
     data.insert(0, "varied", name)
     data.insert(1, "value", [_value(one) for one in found[path]])
+    numbers = [one if isinstance(one, int | float) else None for one in found[path]]
+    data.insert(2, "number", pd.Series(numbers, dtype="float64"))
     data["time_ms"] = found["iteration_time_us"] / 1e3
     data = with_baseline(data, "hybrid", ["value"], "time_ms", "over_hybrid")
     return with_baseline(data, "static_cache", ["value"], "time_ms", "over_static")
@@ -79,7 +85,7 @@ def _sensitivity(data: pd.DataFrame) -> Figure:
             one.set_ylabel("iteration time (ms)", fontsize=7)
         for one in axes[len(names) :]:
             one.set_axis_off()
-        where = f"{data['locality'].iloc[0]} locality, `{data['operators'].iloc[0]}` operators"
+        where = f"{data['locality'].iloc[0]} locality, {data['operators'].iloc[0]} operators"
         legend_above(figure, axes[:1], 4, f"{where}; * cache grown to hold its window")
     return figure
 
@@ -100,6 +106,6 @@ def _replacement(data: pd.DataFrame) -> Figure:
                 show=str.capitalize,
             )
             one.set_ylabel(label)
-        heading = f"ScratchPipe by replacement policy, `{data['operators'].iloc[0]}` operators"
+        heading = f"ScratchPipe by replacement policy, {data['operators'].iloc[0]} operators"
         legend_above(figure, axes[:1], 8, heading)
     return figure

@@ -8,7 +8,7 @@ import pandas as pd
 
 from simulator.figures.charts import figure_grid, legend_above, stacked_bars
 from simulator.figures.pipeline import draw_pipeline, steady_spans
-from simulator.figures.style import LOCALITIES, look, styled, title
+from simulator.figures.style import LOCALITIES, styled, title
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import metrics_frame, stages_frame
 
@@ -32,6 +32,7 @@ def tables(inputs: Inputs) -> Tables:
     found = metrics_frame(result)
     steady = found[["locality", "label", "operators"]].copy()
     steady["time_ms"] = found["iteration_time_us"] / 1e3
+    steady["dirty_share"] = found["dirty_victims_per_batch"] / found["victims_per_batch"]
     grouped = data.groupby(["locality", "label"])
     index = pd.MultiIndex.from_frame(steady[["locality", "label"]])
     sums, longest = grouped["busy_ms"].sum(), grouped["busy_ms"].max()
@@ -93,7 +94,7 @@ def _stage_times(data: pd.DataFrame, steady: pd.DataFrame) -> Figure:
         axes[0].set_ylabel("stage times, one on the other (ms)")
         heading = (
             f"Stages by themselves; the pipeline hides what is above the line "
-            f"(`{data['operators'].iloc[0]}` operators)"
+            f"({data['operators'].iloc[0]} operators)"
         )
         legend_above(figure, axes[:1], 7, heading)
     return figure
@@ -106,8 +107,7 @@ def _pipeline(data: pd.DataFrame) -> Figure:
         for one, system in zip(axes, systems, strict=True):
             draw_pipeline(one, data[data["label"] == system], STAGES)
             one.set_title(
-                f"{title(system)}, medium locality, `{data['operators'].iloc[0]}` operators",
-                color=look("scratchpipe").color,
+                f"{title(system)}, medium locality, {data['operators'].iloc[0]} operators",
             )
         limit = max(one.get_xlim()[1] for one in axes)
         for one in axes:

@@ -101,7 +101,7 @@ def _one_heat(axes: Axes, data: pd.DataFrame) -> None:
     share = data.pivot(index="past", columns="future", values="stale_share").to_numpy(float)
     axes.imshow(share, cmap="Greys", vmin=0, vmax=max(0.3, float(share.max()) * 1.6))
     for row, column in itertools.product(range(table.shape[0]), range(table.shape[1])):
-        count = int(table.iloc[row, column])
+        count = int(table.to_numpy(int)[row, column])
         axes.text(
             column,
             row,
@@ -131,6 +131,6 @@ def _lines(data: pd.DataFrame) -> Figure:
             one.set_xticks(sorted(set(data["past"])))
         axes[0].set_ylim(0, 1.25 * float(data["time_ms"].max()))
         axes[0].set_ylabel("iteration time (ms)")
-        where = f"{data['locality'].iloc[0]} locality, `{data['operators'].iloc[0]}` operators"
+        where = f"{data['locality'].iloc[0]} locality, {data['operators'].iloc[0]} operators"
         legend_above(figure, axes[:1], 3, f"What the window costs ({where})")
     return figure
