@@ -16,14 +16,15 @@ from simulator.engine import replay_key, trace_key
 
 __all__ = ["Estimate", "estimate", "physical_memory", "seconds_of", "task_bytes"]
 
-DRAWN_PER_S = 25e6
-"""Lookups drawn a second and core, kind `locality`. Measured like the next ones: full-size default
-model (8 tables of 10 M rows, 25 M lookups), two cores of a shared server, kernels compiled."""
-COUNTED_PER_S = 8e6
+DRAWN_PER_S = 50e6
+"""Lookups drawn a second and core. Measured like the next ones as processor time: default model
+(8 tables of 10 M rows), localities random and high, one thread, compiled kernels, a shared server
+with two cores; the mean of the two localities, which are up to 20 % apart."""
+COUNTED_PER_S = 11e6
 """Lookups deduplicated or split a second and core, for systems without a planned cache."""
-PLANNED_PER_S = 4e6
-"""Lookups planned a second and core through a window, LRU."""
-POINT_S = 0.6
+PLANNED_PER_S = 3.5e6
+"""Lookups planned a second and core through a window, LRU, cold start included."""
+POINT_S = 0.3
 """Pricing the stages and running the events of one point."""
 BASE_BYTES = 300 * 10**6
 """An interpreter with its libraries and compiled kernels."""

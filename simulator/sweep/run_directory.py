@@ -78,7 +78,11 @@ def run_experiment(
         wall_s = time.perf_counter() - started
         failures = failure_rows(experiment, sweep.failed, asked)
         manifest = manifest_of(experiment, sweep.result, wall_s, asked.overrides)
-        manifest |= {"code_version": code_version(), "failed": len(failures)}
+        manifest |= {
+            "config_hash": config_hash(points),
+            "code_version": code_version(),
+            "failed": len(failures),
+        }
         extra = {FAILURES: _json(failures)} if failures else {}
         files = write_run(sweep.result, manifest, out_dir, extra=extra)
         store.keep_only(sweep.keys)

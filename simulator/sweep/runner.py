@@ -6,9 +6,10 @@ in which tasks finish: outcomes are looked up by key in the order of the points.
 
 from __future__ import annotations
 
+import asyncio
 import queue
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -257,6 +258,9 @@ class _Run:
             outcome: TaskOutcome = done.result()
         except OutputError:
             raise
+        except (asyncio.CancelledError, CancelledError) as error:
+            message = "the executor dropped its tasks (is its scheduler gone?): run again to go on"
+            raise ScratchPipeError(message) from error
         except Exception as error:
             if isinstance(error, BrokenExecutor) and not alone:
                 self._suspects.append(task)
