@@ -100,9 +100,13 @@ class FinishedPoints:
             self.folder.mkdir(parents=True, exist_ok=True)
             replace_file(self._file(key), data)
 
+    def keys(self) -> frozenset[str]:
+        """Of all files of finished points, whole or not."""
+        return frozenset(file.stem for file in self.folder.glob("*.json"))
+
     def count(self) -> int:
         """Files of finished points, whole or not."""
-        return sum(1 for _ in self.folder.glob("*.json"))
+        return len(self.keys())
 
     def keep_only(self, keys: Iterable[str]) -> None:
         """Forget every point but `keys`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -150,6 +151,7 @@ def dask_client(address: str) -> Iterator[Any]:
     except ImportError:
         message = "--executor dask needs Dask: pip install 'scratchpipe-sim[distributed]'"
         raise UsageError(message) from None
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong, we tell
     try:
         client = distributed.Client(address, timeout="10s", set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:

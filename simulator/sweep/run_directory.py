@@ -12,7 +12,7 @@ from typing import Any
 
 from simulator.config.expand import expand
 from simulator.config.experiment import Experiment, PointConfig, config_hash
-from simulator.errors import InvariantError, OutputError
+from simulator.errors import InvariantError, ScratchPipeError
 from simulator.results.finished import FinishedPoints
 from simulator.results.manifest import manifest_of
 from simulator.results.store import (
@@ -93,19 +93,21 @@ def run_experiment(
 def _under_way(
     experiment: Experiment, points: Sequence[PointConfig], out_dir: Path, store: FinishedPoints
 ) -> Iterator[None]:
-    """The run directory while points are simulated; gone again if none was finished."""
+    """The run directory while points are simulated; gone again if none is kept."""
     begin_run(
         out_dir,
         {"name": experiment.name, "config_hash": config_hash(points), "points": len(points)},
     )
-    try:
-        with store.owned():
+    with store.owned():
+        before = store.keys()
+        try:
             yield
-    except BaseException as error:
-        if not (isinstance(error, OutputError) and "another run" in str(error)):
+        except BaseException as error:
+            if isinstance(error, ScratchPipeError) and error.exit_code == 2:
+                store.keep_only(before)  # nobody goes on from a bad configuration
             store.remove_if_empty()
             abandon_run(out_dir)
-        raise
+            raise
 
 
 def failure_rows(

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulator import errors
 from simulator.config.experiment import PointConfig
 from simulator.errors import OutputError, ScratchPipeError
 from simulator.results.finished import FinishedPoints, decode, relabelled
@@ -168,8 +167,22 @@ class _Outcomes:
         self.finished |= outcome.finished
         self.failed |= outcome.failed
         for keys in self._labels.values():
-            if all(key in self.failed and _misconfigured(self.failed[key]) for key in keys):
-                raise _rebuilt(self.failed[keys[0]])
+            if all(self._misconfigured(key) for key in keys):
+                first = self.failed[keys[0]]
+                raise first.kind(first.message)
+
+    def vital(self, task: Task) -> tuple[frozenset[str], ...]:
+        """For each system that fails everywhere outside of `task`, its points inside."""
+        inside = set(task.keys)
+        return tuple(
+            frozenset(inside.intersection(keys))
+            for keys in self._labels.values()
+            if inside.intersection(keys)
+            and all(self._misconfigured(key) for key in keys if key not in inside)
+        )
+
+    def _misconfigured(self, key: str) -> bool:
+        return key in self.failed and self.failed[key].misconfigured
 
     def results(self, tasks: Sequence[Task]) -> dict[str, PointResult]:
         results = {}
@@ -180,20 +193,6 @@ class _Outcomes:
                     raise OutputError("a worker's result was damaged on its way: run again")
                 results[key] = result
         return results
-
-
-def _misconfigured(failure: Failure) -> bool:
-    return _class(failure).exit_code == 2
-
-
-def _class(failure: Failure) -> type[ScratchPipeError]:
-    found = getattr(errors, failure.error, None)
-    known = isinstance(found, type) and issubclass(found, ScratchPipeError)
-    return found if known else ScratchPipeError  # type: ignore[return-value]
-
-
-def _rebuilt(failure: Failure) -> ScratchPipeError:
-    return _class(failure)(failure.message)
 
 
 class _Run:
@@ -232,7 +231,8 @@ class _Run:
         self._away += 1
         self._watch.began(task)
         try:
-            future = team.executor.submit(run_task, task, team.each_machine, store)
+            vital = self._outcomes.vital(task)
+            future = team.executor.submit(run_task, task, team.each_machine, store, vital)
         except BrokenExecutor as error:
             self._back.put((task, error))
             return

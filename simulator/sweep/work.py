@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from simulator import errors
 from simulator.config.experiment import PointConfig
 from simulator.engine import simulate_each
 from simulator.errors import OutputError, ScratchPipeError
@@ -57,6 +58,18 @@ class Failure:
     details: str = ""
     """The traceback, where the error is none that this package raises on purpose."""
 
+    @property
+    def kind(self) -> type[ScratchPipeError]:
+        """The class of the error, `ScratchPipeError` where it is none of this package's."""
+        found = getattr(errors, self.error, None)
+        known = isinstance(found, type) and issubclass(found, ScratchPipeError)
+        return found if known else ScratchPipeError  # type: ignore[return-value]
+
+    @property
+    def misconfigured(self) -> bool:
+        """Whether the configuration is wrong, or a file that it names."""
+        return self.kind.exit_code == 2
+
 
 @dataclass(frozen=True)
 class TaskOutcome:
@@ -98,11 +111,14 @@ def report_to(send: Callable[[Event], None] | None) -> None:
     _send = send
 
 
-def run_task(task: Task, share: int, store: FinishedPoints | None) -> TaskOutcome:
+def run_task(
+    task: Task, share: int, store: FinishedPoints | None, vital: tuple[frozenset[str], ...] = ()
+) -> TaskOutcome:
     """Simulate the points of `task` with one `share`-th of this machine's cores.
 
     Writes each finished point to `store`, where this worker sees the same file system. Points that
-    fail do not stop the others. Raises `OutputError` where the store cannot be written.
+    fail do not stop the others, unless all keys of one set in `vital` turn out to be wrongly
+    configured. Raises `OutputError` where the store cannot be written.
     """
     finished: dict[str, bytes] = {}
     failed = _strangers(task)
@@ -113,6 +129,9 @@ def run_task(task: Task, share: int, store: FinishedPoints | None) -> TaskOutcom
         key = task.keys[numbers[place]]
         if isinstance(outcome, Exception):
             failed[key] = failure_of(outcome)
+            wrong = {key for key, failure in failed.items() if failure.misconfigured}
+            if any(keys <= wrong for keys in vital):
+                break
             continue
         finished[key] = encode(key, outcome)
         if store is not None:

@@ -185,3 +185,14 @@ def test_a_failing_point_is_told_and_its_command_repeats_it(shell):
     assert code == 2
     assert failure["message"] in again
     assert not (shell.folder / "again").exists()
+
+
+def test_a_bad_configuration_leaves_nothing(shell):
+    code, out, err = shell.run("run", "sweep.yaml", "--out", "run", "--set", "trace={path: no.npy}")
+    assert (code, out) == (2, "")
+    assert "no.npy" in err
+    small = ["--set", "cache.fraction=0.001", "--set", "cache.if_too_small=error"]
+    code, out, err = shell.run("run", "sweep.yaml", "--out", "run", *small)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: cache.fraction 0.001 gives 5 slots")
+    assert [file.name for file in shell.folder.iterdir()] == ["sweep.yaml"]

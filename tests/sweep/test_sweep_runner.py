@@ -160,6 +160,13 @@ def test_a_system_that_can_nowhere_be_simulated_is_a_bad_configuration(make_poin
     assert len(run_sweep(make_points(**CELLS), stop_if_misconfigured=False).failed) == 4
 
 
+def test_a_bad_configuration_is_told_before_anything_else_is_simulated(make_points, engine):
+    engine.wrong = {("straw_man", 0.9): CapacityError("too small")}
+    with pytest.raises(CapacityError):
+        run_sweep(make_points())
+    assert [p.system.label for p in engine.simulated] == ["hybrid", "straw_man"]
+
+
 def test_a_bug_everywhere_is_told_for_each_point(make_points, engine):
     engine.wrong = {(s, 0.9): InvariantError("x") for s in ("hybrid", "straw_man", "scratchpipe")}
     assert len(run_sweep(make_points()).failed) == 3
