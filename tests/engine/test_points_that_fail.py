@@ -1,0 +1,90 @@
+"""One point's error is its own: `simulate_each` tells it and goes on with the others."""
+
+import pytest
+
+from simulator.config.expand import expand
+from simulator.config.load import parse_experiment
+from simulator.engine import points as engine
+from simulator.engine import simulate_each, simulate_points
+from simulator.errors import CapacityError, InvariantError, TraceError
+
+
+def make(*systems, **changes):
+    data = {
+        "config_version": 1,
+        "platform": "v100_p3",
+        "model": {"base": "default", "tables": 2, "rows_per_table": 3000, "batch_size": 32},
+        "trace": {"locality": "medium"},
+        "systems": list(systems),
+        "cache": {"fraction": 0.9},
+        "run": {"batches": 3, "warmup_batches": 1},
+    }
+    return expand(parse_experiment(data | changes))
+
+
+SYSTEMS = ("hybrid", "static_cache", {"name": "scratchpipe", "cache": {"fraction": 0.01}})
+
+
+def outcomes(points):
+    return {points[number].system.name: outcome for number, outcome in simulate_each(points)}
+
+
+def test_a_cache_that_is_too_small_fails_alone_and_first():
+    points = make(*SYSTEMS)
+    found = outcomes(points)
+    assert next(iter(found)) == "scratchpipe", "known before anything is replayed"
+    assert isinstance(found["scratchpipe"], CapacityError)
+    good = simulate_points(points[:2])
+    times = [found[name].metrics["iteration_time_us"] for name in ("hybrid", "static_cache")]
+    assert times == [one.metrics["iteration_time_us"] for one in good]
+    with pytest.raises(CapacityError):
+        simulate_points(points)
+
+
+def test_a_trace_that_cannot_be_read_fails_all_of_its_points_and_no_others(tmp_path):
+    bad = make("hybrid", "static_cache", trace={"kind": "file", "path": str(tmp_path / "no.npz")})
+    points = (*bad, *make("hybrid"))
+    found = dict(simulate_each(points))
+    assert isinstance(found[0], TraceError)
+    assert isinstance(found[1], TraceError)
+    assert found[2].metrics["iteration_time_us"] > 0
+
+
+def test_a_replay_that_fails_leaves_the_others_theirs(monkeypatch):
+    real = engine.replay_all
+
+    def fail(stream, requests, **options):
+        if any(request.kind == "static" for request in requests):
+            raise InvariantError("a bug in one replay")
+        return real(stream, requests, **options)
+
+    points = make("hybrid", "static_cache", "scratchpipe")
+    good = [one.metrics["iteration_time_us"] for one in simulate_points(points)]
+    monkeypatch.setattr(engine, "replay_all", fail)
+    found = outcomes(points)
+    assert isinstance(found["static_cache"], InvariantError)
+    assert found["hybrid"].metrics["iteration_time_us"] == good[0]
+    assert found["scratchpipe"].metrics["iteration_time_us"] == good[2]
+
+
+def test_the_number_of_threads_changes_nothing():
+    points = make("static_cache", "scratchpipe")
+    one, two = (simulate_points(points, threads=n) for n in (1, 2))
+    for a, b in zip(one, two, strict=True):
+        wall = [name for name in a.metrics if name.startswith("wall_") or name == "realtime_factor"]
+        assert {**a.metrics, **dict.fromkeys(wall)} == {**b.metrics, **dict.fromkeys(wall)}
+
+
+def test_what_a_window_needs_is_counted_once_for_all_sizes(monkeypatch):
+    calls = []
+    real = engine.window_need
+
+    def count(*arguments, **options):
+        calls.append(arguments)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(engine, "window_need", count)
+    sizes = {"sweep": {"cache.fraction": [0.1, 0.2, 0.3]}, "cache": {"if_too_small": "grow"}}
+    points = make("straw_man", "scratchpipe", **sizes)
+    assert len(simulate_points(points)) == 6
+    assert len(calls) <= 2, "one for each window"
