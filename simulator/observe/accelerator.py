@@ -1,0 +1,213 @@
+"""Where the GPU's share of a system runs: on CUDA, or on CPU tensors that stand in for it.
+
+Both offer the same operators on fp32 tables of shape (rows, dim). On the CPU they are the compiled
+kernels of `rows`, so all systems sum in one order and their tables agree to the bit; streams are
+ignored there and every call is done when it returns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from simulator.observe import rows as host
+from simulator.observe.extra import require_torch, require_triton
+
+__all__ = ["Accelerator", "CpuTensors", "CudaGpu", "open_accelerator"]
+
+SCAN = 256
+"""Ids of one Triton program in the Hit-Map kernels."""
+SPAN = 64
+"""Longest run of equal ids that one Triton program sums."""
+
+
+class CpuTensors:
+    """The GPU's operators on CPU tensors."""
+
+    device = "cpu"
+
+    def __init__(self, threads: int) -> None:
+        self.torch = require_torch()
+        self.threads = threads
+
+    def empty(self, shape: tuple[int, ...], dtype: str = "float32") -> Any:
+        """A tensor where the GPU keeps its data."""
+        return self.torch.zeros(shape, dtype=getattr(self.torch, dtype), device=self.device)
+
+    def staging(self, shape: tuple[int, ...], dtype: str = "float32") -> Any:
+        """A tensor on the host that copies to and from the GPU can use directly."""
+        return self.torch.zeros(shape, dtype=getattr(self.torch, dtype))
+
+    def stage(self, array: np.ndarray[Any, Any]) -> Any:
+        """`array` in a staging tensor."""
+        out = self.staging(array.shape, str(array.dtype))
+        out.copy_(self.torch.from_numpy(np.ascontiguousarray(array)))
+        return out
+
+    def upload(self, array: np.ndarray[Any, Any]) -> Any:
+        """`array` as a tensor of the GPU."""
+        return self.torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+    def copy(self, target: Any, source: Any) -> None:
+        """target = source, over the link."""
+        target.copy_(source, non_blocking=True)
+
+    @contextmanager
+    def stream(self, _name: str) -> Iterator[None]:
+        """Everything inside runs on the stream of that name."""
+        yield
+
+    def mark(self) -> Any:
+        """A moment on the current stream."""
+        return time.perf_counter()
+
+    def between_us(self, begin: Any, end: Any) -> float:
+        """Microseconds between two moments; `synchronize` before."""
+        return float(end - begin) * 1e6
+
+    def synchronize(self) -> None:
+        """Wait until all streams are done."""
+
+    def pool(self, table: Any, ids: Any, offsets: Any, out: Any) -> None:
+        """out[bag] = sum of table[ids[k]] over the bag."""
+        flat = out.detach().view(-1, table.shape[1]).numpy()
+        keys = ids.numpy().astype(np.int64, copy=False)
+        ends = offsets.numpy().astype(np.int64, copy=False)
+        host.pool_rows(table.numpy(), keys, ends, flat, self.threads)
+
+    def gather(self, table: Any, rows: Any, out: Any) -> None:
+        """out[k] = table[rows[k]]."""
+        host.copy_rows(table.numpy(), rows.numpy(), out.numpy(), self.threads, to=False)
+
+    def scatter(self, table: Any, rows: Any, values: Any) -> None:
+        """table[rows[k]] = values[k]."""
+        host.copy_rows(table.numpy(), rows.numpy(), values.numpy(), self.threads, to=True)
+
+    def sort(self, ids: Any, rows: int) -> Any:
+        """Order (id, position) pairs; `ids` less than `rows`."""
+        keys = ids.numpy().astype(np.int64, copy=False)
+        return host.sort_pairs(keys, rows, self.threads)
+
+    def update(self, table: Any, pairs: Any, bag_of: Any, gradient: Any, rate: float) -> None:
+        """table[id] -= rate * sum of gradient[bag_of[position]]."""
+        flat = gradient.view(-1, table.shape[1]).numpy()
+        host.coalesced_update(table.numpy(), pairs, bag_of.numpy(), flat, rate, self.threads)
+
+    def find_missed(self, ids: Any, slot_of: Any, _winner: Any, missed: Any, counts: Any) -> None:
+        """counts = (unique ids, those without a slot); the latter into `missed`."""
+        unique = self.torch.unique(ids)
+        misses = unique[slot_of[unique] < 0]
+        missed[: len(misses)] = misses
+        counts[0], counts[1] = len(unique), len(misses)
+
+    def put(self, target: Any, places: Any, values: Any | int) -> None:
+        """target[places] = values."""
+        target[places] = values if isinstance(values, int) else values.to(target.dtype)
+
+    def touch(self, ids: Any, slot_of: Any, age: Any, slots: Any, batch: int) -> None:
+        """slots[k] = slot_of[ids[k]]; age[slots[k]] = batch."""
+        slots[: len(ids)] = slot_of[ids]
+        age[slots[: len(ids)].long()] = batch
+
+
+class CudaGpu(CpuTensors):
+    """The GPU's operators on CUDA, launched on streams."""
+
+    device = "cuda"
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads)
+        require_triton()
+        from simulator.observe import kernels_gpu
+
+        self._kernels: Any = kernels_gpu
+        self._streams: dict[str, Any] = {}
+
+    def staging(self, shape: tuple[int, ...], dtype: str = "float32") -> Any:
+        """Page-locked memory."""
+        kind = getattr(self.torch, dtype)
+        return self.torch.empty(shape, dtype=kind, pin_memory=True).zero_()
+
+    @contextmanager
+    def stream(self, name: str) -> Iterator[None]:
+        if name not in self._streams:
+            self._streams[name] = self.torch.cuda.Stream()
+        with self.torch.cuda.stream(self._streams[name]):
+            yield
+
+    def mark(self) -> Any:
+        event = self.torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def between_us(self, begin: Any, end: Any) -> float:
+        return float(begin.elapsed_time(end)) * 1e3
+
+    def synchronize(self) -> None:
+        self.torch.cuda.synchronize()
+
+    def pool(self, table: Any, ids: Any, offsets: Any, out: Any) -> None:
+        dim, width = table.shape[1], _power(table.shape[1])
+        bags = len(offsets) - 1
+        self._kernels.pool[(bags,)](table, ids, offsets, out, dim, D=width, C=8, num_warps=2)
+
+    def gather(self, table: Any, rows: Any, out: Any) -> None:
+        self._move(self._kernels.gather, table, rows, out)
+
+    def scatter(self, table: Any, rows: Any, values: Any) -> None:
+        self._move(self._kernels.scatter, table, rows, values)
+
+    def _move(self, kernel: Any, table: Any, rows: Any, buffer: Any) -> None:
+        if len(rows):
+            dim, width = table.shape[1], _power(table.shape[1])
+            grid = (-(-len(rows) // 8),)
+            kernel[grid](table, rows, buffer, len(rows), dim, D=width, R=8, num_warps=4)
+
+    def sort(self, ids: Any, rows: int) -> Any:
+        return self.torch.sort(ids.to(self.torch.int32))
+
+    def update(self, table: Any, pairs: Any, bag_of: Any, gradient: Any, rate: float) -> None:
+        keys, order = pairs
+        if len(keys):
+            dim, n = table.shape[1], len(keys)
+            sizes = {"D": _power(dim), "C": 4, "SPAN": SPAN, "num_warps": 1}
+            args = (table, keys, order, bag_of, gradient, n, rate, dim)
+            self._kernels.update[(n,)](*args, **sizes)
+
+    def find_missed(self, ids: Any, slot_of: Any, winner: Any, missed: Any, counts: Any) -> None:
+        n, grid = len(ids), (-(-len(ids) // SCAN),)
+        counts.zero_()
+        self._kernels.mark[grid](ids, winner, n, B=SCAN)
+        self._kernels.find[grid](ids, winner, slot_of, missed, counts, n, B=SCAN)
+
+    def put(self, target: Any, places: Any, values: Any | int) -> None:
+        n = len(places)
+        if n:
+            many = not isinstance(values, int)
+            args = (target, places, values if many else places, n, 0 if many else values)
+            self._kernels.put[(-(-n // SCAN),)](*args, WITH_VALUES=many, B=SCAN)
+
+    def touch(self, ids: Any, slot_of: Any, age: Any, slots: Any, batch: int) -> None:
+        n = len(ids)
+        self._kernels.touch[(-(-n // SCAN),)](ids, slot_of, age, slots, batch, n, B=SCAN)
+
+
+Accelerator = CpuTensors
+"""What systems are written for; `CudaGpu` is one."""
+
+
+def open_accelerator(device: str, threads: int) -> Accelerator:
+    """The accelerator of `device`: `cpu` or `cuda`."""
+    if device == "cuda":
+        return CudaGpu(threads)
+    # two pools of OpenMP threads (PyTorch's and the kernels') would spin against each other
+    require_torch().set_num_threads(1)
+    return CpuTensors(threads)
+
+
+def _power(dim: int) -> int:
+    return 1 << max(0, dim - 1).bit_length()

@@ -1,0 +1,88 @@
+"""Stage times of a run: host clock for what the host waits for, stream events for the rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulator.observe.accelerator import Accelerator
+
+__all__ = ["BatchCountsSeen", "Clock", "Measured"]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCountsSeen:
+    """What one mini-batch did, as the training code saw it."""
+
+    lookups: int
+    unique_rows: int
+    misses: int | None = None
+    victims: int | None = None
+    write_backs: int | None = None
+
+
+@dataclass
+class Measured:
+    """Times in microseconds and counts, by mini-batch."""
+
+    iteration_us: dict[int, float] = field(default_factory=dict)
+    stage_us: dict[tuple[int, str], float] = field(default_factory=dict)
+    counts: dict[int, BatchCountsSeen] = field(default_factory=dict)
+
+
+class Clock:
+    """Collects moments while training runs and turns them into times afterwards.
+
+    A stage lasts as long as the longer of its lanes, host and GPU; a lane that a stage enters twice
+    counts both times.
+    """
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self._accelerator = accelerator
+        self._host: dict[tuple[int, str], float] = {}
+        self._moments: list[tuple[int, str, Any, Any]] = []
+        self._iterations: dict[int, float] = {}
+
+    @contextmanager
+    def host(self, batch: int, *stages: str) -> Iterator[None]:
+        """Host time spent inside, for each of `stages`."""
+        begin = time.perf_counter()
+        yield
+        spent = (time.perf_counter() - begin) * 1e6
+        for stage in stages:
+            self.add_host(batch, stage, spent)
+
+    def add_host(self, batch: int, stage: str, microseconds: float) -> None:
+        """Host time measured elsewhere."""
+        key = (batch, stage)
+        self._host[key] = self._host.get(key, 0.0) + microseconds
+
+    @contextmanager
+    def gpu(self, batch: int, stage: str) -> Iterator[None]:
+        """Time on the current stream from the first to the last operation launched inside."""
+        begin = self._accelerator.mark()
+        yield
+        self._moments.append((batch, stage, begin, self._accelerator.mark()))
+
+    @contextmanager
+    def iteration(self, batch: int) -> Iterator[None]:
+        """One mini-batch (of a pipeline: one cycle), until everything in it is done."""
+        begin = time.perf_counter()
+        yield
+        self._accelerator.synchronize()
+        self._iterations[batch] = (time.perf_counter() - begin) * 1e6
+
+    def finish(self) -> Measured:
+        """All times; waits for the GPU."""
+        self._accelerator.synchronize()
+        gpu: dict[tuple[int, str], float] = {}
+        for batch, stage, begin, end in self._moments:
+            spent = self._accelerator.between_us(begin, end)
+            gpu[batch, stage] = gpu.get((batch, stage), 0.0) + spent
+        stages = dict(self._host)
+        for key, spent in gpu.items():
+            stages[key] = max(spent, stages.get(key, 0.0))
+        return Measured(dict(self._iterations), stages)

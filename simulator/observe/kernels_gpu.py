@@ -1,0 +1,143 @@
+"""Embedding operators on a GPU, in Triton: one launch an operator, one fused table.
+
+Summation order differs from the CPU's (sums over blocks, and additions in any order where a long
+run of equal ids is shared out), so tables agree to rounding, not to the bit.
+
+Imported only where a GPU trains. Triton compiles the source of these functions, so their
+arguments are pointers and numbers without annotations of ours. Counts that change from mini-batch
+to mini-batch are not specialised on, so that nothing is compiled while training is timed.
+"""
+
+# mypy: ignore-errors
+# ruff: noqa: N803 (compile-time constants are written in capitals)
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+__all__ = ["find", "gather", "mark", "pool", "put", "scatter", "touch", "update"]
+
+
+@triton.jit
+def pool(table, ids, offsets, out, dim, D: tl.constexpr, C: tl.constexpr):
+    """out[bag] = sum of the rows of a bag, C rows at a time."""
+    bag = tl.program_id(0)
+    begin = tl.load(offsets + bag)
+    end = tl.load(offsets + bag + 1)
+    column = tl.arange(0, D)
+    wanted = column < dim
+    total = tl.zeros([D], tl.float32)
+    for k in range(begin, end, C):
+        place = k + tl.arange(0, C)
+        inside = place < end
+        row = tl.load(ids + place, mask=inside, other=0).to(tl.int64)
+        where = table + row[:, None] * dim + column[None, :]
+        total += tl.sum(tl.load(where, mask=inside[:, None] & wanted[None, :], other=0.0), axis=0)
+    tl.store(out + bag.to(tl.int64) * dim + column, total, mask=wanted)
+
+
+@triton.jit(do_not_specialize=["n"])
+def gather(table, rows, out, n, dim, D: tl.constexpr, R: tl.constexpr):
+    """out[k] = table[rows[k]]."""
+    k = tl.program_id(0) * R + tl.arange(0, R)
+    column = tl.arange(0, D)
+    inside = (k < n)[:, None] & (column < dim)[None, :]
+    row = tl.load(rows + k, mask=k < n, other=0).to(tl.int64)
+    value = tl.load(table + row[:, None] * dim + column[None, :], mask=inside, other=0.0)
+    tl.store(out + k.to(tl.int64)[:, None] * dim + column[None, :], value, mask=inside)
+
+
+@triton.jit(do_not_specialize=["n"])
+def scatter(table, rows, values, n, dim, D: tl.constexpr, R: tl.constexpr):
+    """table[rows[k]] = values[k]."""
+    k = tl.program_id(0) * R + tl.arange(0, R)
+    column = tl.arange(0, D)
+    inside = (k < n)[:, None] & (column < dim)[None, :]
+    row = tl.load(rows + k, mask=k < n, other=0).to(tl.int64)
+    value = tl.load(values + k.to(tl.int64)[:, None] * dim + column[None, :], mask=inside)
+    tl.store(table + row[:, None] * dim + column[None, :], value, mask=inside)
+
+
+@triton.jit(do_not_specialize=["n", "rate"])
+def update(
+    table, keys, order, bag_of, gradients, n, rate, dim, D: tl.constexpr, C: tl.constexpr,
+    SPAN: tl.constexpr,
+):  # fmt: skip
+    """table[key] -= rate * sum of the gradients of a run of equal keys.
+
+    A program a sorted pair; the first of a run does the work. Runs are cut at multiples of SPAN
+    so that no program walks a hot row alone; the pieces of a cut run add atomically.
+    """
+    first = tl.program_id(0)
+    key = tl.load(keys + first)
+    before = tl.load(keys + first - 1, mask=first > 0, other=-1)
+    if (before != key) | (first % SPAN == 0):
+        column = tl.arange(0, D)
+        wanted = column < dim
+        total = tl.zeros([D], tl.float32)
+        stop = tl.minimum((first // SPAN + 1) * SPAN, n)
+        k = first
+        more = k < stop
+        while more:
+            place = k + tl.arange(0, C)
+            inside = place < stop
+            mine = inside & (tl.load(keys + place, mask=inside, other=-1) == key)
+            position = tl.load(order + place, mask=mine, other=0)
+            bag = tl.load(bag_of + position, mask=mine, other=0).to(tl.int64)
+            where = gradients + bag[:, None] * dim + column[None, :]
+            value = tl.load(where, mask=mine[:, None] & wanted[None, :], other=0.0)
+            total += tl.sum(value, axis=0)
+            k += C
+            more = (tl.sum(mine.to(tl.int32), axis=0) == C) & (k < stop)
+        after = tl.load(keys + stop, mask=stop < n, other=-1)
+        target = table + key.to(tl.int64) * dim + column
+        if (before != key) & (after != key):
+            old = tl.load(target, mask=wanted)
+            tl.store(target, old - rate * total, mask=wanted)
+        else:
+            tl.atomic_add(target, -rate * total, mask=wanted, sem="relaxed")
+
+
+@triton.jit(do_not_specialize=["n"])
+def mark(ids, winner, n, B: tl.constexpr):
+    """winner[id] = some position of id in this mini-batch."""
+    k = tl.program_id(0) * B + tl.arange(0, B)
+    row = tl.load(ids + k, mask=k < n, other=0)
+    tl.store(winner + row, k, mask=k < n)
+
+
+@triton.jit(do_not_specialize=["n"])
+def find(ids, winner, slot_of, missed, counts, n, B: tl.constexpr):
+    """Count unique ids, compact those without a slot into `missed` (in any order) and count
+    them."""
+    k = tl.program_id(0) * B + tl.arange(0, B)
+    row = tl.load(ids + k, mask=k < n, other=0)
+    unique = (k < n) & (tl.load(winner + row, mask=k < n, other=-1) == k)
+    miss = unique & (tl.load(slot_of + row, mask=unique, other=0) < 0)
+    tl.atomic_add(counts, tl.sum(unique.to(tl.int32), axis=0))
+    inside = miss.to(tl.int32)
+    begin = tl.atomic_add(counts + 1, tl.sum(inside, axis=0))
+    place = begin + tl.cumsum(inside, axis=0) - inside
+    tl.store(missed + place, row, mask=miss)
+
+
+@triton.jit(do_not_specialize=["n", "value"])
+def put(target, places, values, n, value, WITH_VALUES: tl.constexpr, B: tl.constexpr):
+    """target[places[k]] = values[k], or `value` for all of them."""
+    k = tl.program_id(0) * B + tl.arange(0, B)
+    place = tl.load(places + k, mask=k < n, other=0)
+    if WITH_VALUES:
+        tl.store(target + place, tl.load(values + k, mask=k < n).to(tl.int32), mask=k < n)
+    else:
+        tl.store(target + place, value, mask=k < n)
+
+
+@triton.jit(do_not_specialize=["n", "batch"])
+def touch(ids, slot_of, age, slots, batch, n, B: tl.constexpr):
+    """slots[k] = slot of ids[k], and note its use by this mini-batch."""
+    k = tl.program_id(0) * B + tl.arange(0, B)
+    row = tl.load(ids + k, mask=k < n, other=0)
+    slot = tl.load(slot_of + row, mask=k < n, other=0)
+    tl.store(slots + k, slot, mask=k < n)
+    tl.store(age + slot, batch, mask=k < n)

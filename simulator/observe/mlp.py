@@ -1,0 +1,131 @@
+"""The dense part of the model: bottom MLP, interaction, top MLP, loss, and one SGD step.
+
+As the simulated model has it: ReLU between layers, pairwise dot products of the pooled vectors and
+the bottom MLP's output (or all of them side by side), binary cross entropy, plain SGD. On a GPU
+the whole step is captured once as a CUDA graph and replayed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from simulator.config.model import ModelConfig
+from simulator.errors import UsageError
+from simulator.observe.extra import require_torch
+
+__all__ = ["RATE", "DenseStep", "check_model"]
+
+RATE = 0.01
+"""Learning rate of rows and weights; its value changes no time."""
+
+
+def check_model(model: ModelConfig) -> None:
+    """Raise `UsageError` for what the reference implementation does not train."""
+    if model.optimizer != "sgd":
+        raise UsageError(f"observe trains with optimizer sgd alone, not {model.optimizer}")
+    if model.mlp_precision not in ("fp32", "tf32"):
+        raise UsageError(
+            f"observe trains MLPs in fp32 or tf32, not {model.mlp_precision} "
+            "(--set model.mlp_precision=tf32)"
+        )
+
+
+class DenseStep:
+    """One training step of the dense part, with its own input and output tensors.
+
+    `pooled` (samples, tables, dim), `dense` (samples, features) and `labels` (samples,) are filled
+    before `run()`; `gradient` (as `pooled`) holds the gradient of the pooled vectors after it.
+    """
+
+    def __init__(self, model: ModelConfig, device: str, seed: int, *, graph: bool = True) -> None:
+        check_model(model)
+        self._torch = torch = require_torch()
+        self._model = model
+        torch.backends.cuda.matmul.allow_tf32 = model.mlp_precision == "tf32"
+        shape = (model.batch_size, model.tables, model.dim)
+        self.pooled = torch.zeros(shape, device=device, requires_grad=True)
+        self.dense = torch.zeros((model.batch_size, max(1, model.dense_features)), device=device)
+        self.labels = torch.zeros(model.batch_size, device=device)
+        self.gradient = torch.zeros(shape, device=device)
+        self._bottom = self._layers(model.bottom_widths, seed, device)
+        self._top = self._layers((self._top_inputs(), *model.top_mlp), seed + 1, device)
+        vectors = model.tables + bool(model.dense_features)
+        self._pairs = torch.tril_indices(vectors, vectors, offset=-1, device=device)
+        self._graph: Any = None
+        if graph and device == "cuda":
+            self._capture()
+
+    def _top_inputs(self) -> int:
+        model = self._model
+        vectors = model.tables + bool(model.dense_features)
+        if model.interaction == "cat":
+            return model.dim * vectors
+        return model.dim * bool(model.dense_features) + vectors * (vectors - 1) // 2
+
+    def _layers(self, widths: tuple[int, ...], seed: int, device: str) -> list[tuple[Any, Any]]:
+        """(weight, bias) of each layer, drawn on the CPU so that every device has the same."""
+        torch = self._torch
+        generator = torch.Generator().manual_seed(seed)
+        layers = []
+        for inputs, outputs in itertools.pairwise(widths):
+            weight = torch.randn((outputs, inputs), generator=generator) * (2.0 / inputs) ** 0.5
+            weight = weight.to(device).requires_grad_()
+            layers.append((weight, torch.zeros(outputs, device=device, requires_grad=True)))
+        return layers
+
+    @property
+    def weights(self) -> list[Any]:
+        """All weights and biases."""
+        return [part for layer in (*self._bottom, *self._top) for part in layer]
+
+    def _forward(self) -> Any:
+        torch, functional = self._torch, self._torch.nn.functional
+        vectors, x = self.pooled, self.dense
+        for weight, bias in self._bottom:
+            x = functional.relu(functional.linear(x, weight, bias))
+        if self._bottom:
+            vectors = torch.cat([x.unsqueeze(1), vectors], dim=1)
+        if self._model.interaction == "cat":
+            y = vectors.flatten(1)
+        else:
+            products = torch.bmm(vectors, vectors.transpose(1, 2))
+            y = products[:, self._pairs[0], self._pairs[1]]
+            y = torch.cat([x, y], dim=1) if self._bottom else y
+        for number, (weight, bias) in enumerate(self._top):
+            y = functional.linear(y, weight, bias)
+            y = functional.relu(y) if number + 1 < len(self._top) else y
+        return functional.binary_cross_entropy_with_logits(y[:, 0], self.labels)
+
+    def _step(self) -> None:
+        torch = self._torch
+        inputs = [self.pooled, *self.weights]
+        gradients = torch.autograd.grad(self._forward(), inputs)
+        with torch.no_grad():
+            self.gradient.copy_(gradients[0])
+            torch._foreach_add_(self.weights, list(gradients[1:]), alpha=-RATE)
+
+    def _capture(self) -> None:
+        torch = self._torch
+        saved = [weight.detach().clone() for weight in self.weights]
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                self._step()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._step()
+        self._graph = graph
+        with torch.no_grad():
+            for weight, old in zip(self.weights, saved, strict=True):
+                weight.copy_(old)
+        torch.cuda.synchronize()
+
+    def run(self) -> None:
+        """Forward, backward and update; on a GPU only launched, on the current stream."""
+        if self._graph is None:
+            self._step()
+        else:
+            self._graph.replay()

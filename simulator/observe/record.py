@@ -1,0 +1,172 @@
+"""An observation as files: `observed.json`, `iterations.parquet`, `stages.parquet`.
+
+`observed.json` says what was run on what (the experiment as data, machine, versions) and sums each
+point up; the tables hold every timed mini-batch of every repeat. `COLUMNS` documents them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simulator.errors import OutputError, UsageError
+from simulator.observe.run import Observation, ObservedPoint
+from simulator.results.files import explained, replace_file
+
+__all__ = ["COLUMNS", "ITERATIONS", "OBSERVED", "STAGES", "read_observed", "summary", "write"]
+
+FORMAT = 1
+OBSERVED, ITERATIONS, STAGES = "observed.json", "iterations.parquet", "stages.parquet"
+
+COLUMNS: dict[str, str] = {
+    "label": "What the experiment calls the system.",
+    "sweep": "The values that the sweep gave to the point, `path=value`.",
+    "repeat": "Number of the run, from 0; each sets its system up anew.",
+    "batch": "Number of the mini-batch in the trace; timed ones alone.",
+    "iteration_us": "Host time of the mini-batch until all of it is done; of a pipeline: of the "
+    "cycle that trains it.",
+    "lookups": "Lookups of the mini-batch.",
+    "unique_rows": "Distinct rows of the mini-batch.",
+    "misses": "Distinct rows fetched (planned caches) or trained on the CPU (static cache).",
+    "victims": "Rows that gave way.",
+    "write_backs": "Victims that were trained and so written back.",
+    "stage": "Stage, as the simulator names it.",
+    "busy_us": "Time of the stage: the longer of its lanes on host and GPU; Collect and Insert of "
+    "a pipeline share a pool of threads and both last until it is done with both.",
+}
+"""What the columns of the two tables mean."""
+
+COUNTS = ("lookups", "unique_rows", "misses", "victims", "write_backs")
+
+
+def write(observation: Observation, out_dir: Path) -> list[Path]:
+    """Write the three files into `out_dir` (made if need be); an older observation is replaced."""
+    if out_dir.is_dir() and any(out_dir.iterdir()) and not (out_dir / OBSERVED).is_file():
+        raise OutputError(f"{out_dir} holds files but no {OBSERVED}: choose another --out")
+    with explained(out_dir):
+        out_dir.mkdir(parents=True, exist_ok=True)
+        replace_file(out_dir / ITERATIONS, _parquet(_iterations(observation)))
+        replace_file(out_dir / STAGES, _parquet(_stages(observation)))
+        text = json.dumps(summary(observation), indent=1, allow_nan=False) + "\n"
+        replace_file(out_dir / OBSERVED, text.encode())
+    return [out_dir / name for name in (OBSERVED, ITERATIONS, STAGES)]
+
+
+def read_observed(folder: Path) -> dict[str, Any]:
+    """`observed.json` of a run directory. Raises `UsageError` where there is none to read."""
+    file = folder / OBSERVED
+    if not file.is_file():
+        raise UsageError(f"{folder}: no {OBSERVED} here (write one with `scratchpipe observe`)")
+    try:
+        data: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{file}: not JSON: {error}") from error
+    if data.get("format") != FORMAT:
+        raise UsageError(f"{file}: format {data.get('format')!r}: this release reads {FORMAT}")
+    return data
+
+
+def summary(observation: Observation) -> dict[str, Any]:
+    """`observed.json` as data."""
+    return {
+        "format": FORMAT,
+        "name": observation.experiment.name,
+        "device": observation.device,
+        "threads": observation.threads,
+        "machine": observation.machine,
+        "experiment": observation.experiment.model_dump(mode="json", exclude_unset=True),
+        "points": [_point(one) for one in observation.points],
+    }
+
+
+def _point(one: ObservedPoint) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "label": one.point.system.label,
+        "system": one.point.system.name,
+        "sweep": one.point.sweep_text(),
+        "locality": one.point.locality,
+        "batches": one.last - one.first + 1,
+        "repeats": len(one.repeats),
+    }
+    if one.error:
+        return facts | {"error": one.error}
+    timed = range(one.first, one.last + 1)
+    medians = [float(np.median([r.iteration_us[b] for b in timed])) for r in one.repeats]
+    everything = [r.iteration_us[b] for r in one.repeats for b in timed]
+    facts["iteration_us"] = float(np.median(everything))
+    facts["iteration_p10_us"], facts["iteration_p90_us"] = (
+        float(np.percentile(everything, share)) for share in (10, 90)
+    )
+    facts["repeat_medians_us"] = medians
+    facts["stages_us"] = _stage_medians(one, timed)
+    counts = [one.repeats[0].counts[b] for b in timed]
+    facts["counts"] = {
+        name: sum(getattr(c, name) for c in counts)
+        for name in COUNTS
+        if getattr(counts[0], name) is not None
+    }
+    return facts
+
+
+def _stage_medians(one: ObservedPoint, timed: range) -> dict[str, float]:
+    stages = list(dict.fromkeys(stage for _, stage in one.repeats[0].stage_us))
+    return {
+        stage: float(np.median([r.stage_us[b, stage] for r in one.repeats for b in timed]))
+        for stage in stages
+    }
+
+
+def _iterations(observation: Observation) -> dict[str, list[Any]]:
+    rows: list[tuple[Any, ...]] = []
+    for one in observation.points:
+        for repeat, measured in enumerate(one.repeats):
+            for batch in range(one.first, one.last + 1):
+                counts = [getattr(measured.counts[batch], name) for name in COUNTS]
+                rows.append((*_identity(one, repeat, batch), measured.iteration_us[batch], *counts))
+    return _table(("label", "sweep", "repeat", "batch", "iteration_us", *COUNTS), rows)
+
+
+def _stages(observation: Observation) -> dict[str, list[Any]]:
+    rows = [
+        (*_identity(one, repeat, batch), stage, spent)
+        for one in observation.points
+        for repeat, measured in enumerate(one.repeats)
+        for (batch, stage), spent in sorted(measured.stage_us.items())
+        if one.first <= batch <= one.last
+    ]
+    return _table(("label", "sweep", "repeat", "batch", "stage", "busy_us"), rows)
+
+
+def _identity(one: ObservedPoint, repeat: int, batch: int) -> tuple[str, str, int, int]:
+    return one.point.system.label, one.point.sweep_text(), repeat, batch
+
+
+def _table(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
+    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
+
+
+def _parquet(columns: dict[str, list[Any]]) -> bytes:
+    """The table, each column with its meaning."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    fields = [
+        pa.field(name, _kind(name), metadata={"description": COLUMNS[name]}) for name in columns
+    ]
+    table = pa.table(columns, schema=pa.schema(fields))
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _kind(name: str) -> Any:
+    import pyarrow as pa
+
+    if name in ("label", "sweep", "stage"):
+        return pa.dictionary(pa.int32(), pa.string())
+    return pa.float32() if name.endswith("_us") else pa.int64()

@@ -1,0 +1,158 @@
+"""Trains every point of an experiment for real and times it."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulator.config.expand import expand
+from simulator.config.experiment import Experiment, PointConfig
+from simulator.engine.sharing import trace_key
+from simulator.errors import ScratchPipeError, UsageError
+from simulator.observe.accelerator import open_accelerator
+from simulator.observe.cached import ScratchPipe, StrawMan
+from simulator.observe.clock import Measured
+from simulator.observe.extra import choose_device
+from simulator.observe.inputs import Drawn, Inputs, draw, prepare
+from simulator.observe.machine import describe_machine
+from simulator.observe.mlp import check_model
+from simulator.observe.rows import aligned, fill_rows, use_threads
+from simulator.observe.simple import GpuOnly, Hybrid, StaticCache
+from simulator.observe.trainer import Floats, Place, Trainer
+from simulator.results.record import Progress
+
+__all__ = ["TRAINERS", "Observation", "ObservedPoint", "observe", "train_point"]
+
+TRAINERS: dict[str, type[Trainer]] = {
+    "hybrid": Hybrid,
+    "static_cache": StaticCache,
+    "straw_man": StrawMan,
+    "scratchpipe": ScratchPipe,
+    "gpu_only": GpuOnly,
+}
+"""The systems that can be observed, by the simulator's names."""
+
+REFILL_BYTES = 1 << 30
+"""Larger tables are filled once and trained on from point to point: values change no time."""
+
+
+@dataclass(frozen=True)
+class ObservedPoint:
+    """One point: what each repeat measured, or why it could not run."""
+
+    point: PointConfig
+    first: int
+    last: int
+    repeats: tuple[Measured, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """An experiment as this machine ran it."""
+
+    experiment: Experiment
+    device: str
+    threads: int
+    machine: dict[str, Any]
+    points: tuple[ObservedPoint, ...] = ()
+
+
+@dataclass
+class _Arena:
+    """Host memory for the tables, kept from point to point: faulting it in takes long."""
+
+    table: Floats | None = None
+    filled: list[tuple[int, int]] = field(default_factory=list)
+
+    def take(self, rows: int, dim: int, threads: int) -> Floats:
+        if self.table is None or self.table.size < rows * dim:
+            self.table = None
+            gc.collect()
+            self.table = aligned(rows, dim)
+            self.filled.clear()
+        view = self.table.reshape(-1)[: rows * dim].reshape(rows, dim)
+        if view.nbytes <= REFILL_BYTES or (rows, dim) not in self.filled:
+            fill_rows(view, threads)
+            self.filled = [(rows, dim)]
+        return view
+
+
+def train_point(inputs: Inputs, device: str, threads: int, table: Floats | None) -> Trainer:
+    """The system of a point, ready to `run()`; `table`: the host's rows."""
+    name = inputs.point.system.name
+    return TRAINERS[name](inputs, Place(open_accelerator(device, threads), table, threads))
+
+
+def observe(
+    experiment: Experiment,
+    *,
+    device: str | None = None,
+    repeats: int = 2,
+    progress: Callable[[Progress], None] | None = None,
+) -> Observation:
+    """Train and time every point `repeats` times. Points with the same trace share its ids.
+
+    A point that cannot run here (too little memory) is kept with its error. Raises `UsageError`
+    without PyTorch, without the device, and for models and systems that are not implemented.
+    """
+    chosen = choose_device(device)
+    points = expand(experiment)
+    for point in points:
+        _check(point)
+    threads = use_threads(points[0].run.cpu_threads)
+    arena = _arena(points, threads)
+    drawn: tuple[str, Drawn] | None = None
+    done = []
+    for number, point in enumerate(points):
+        if progress is not None:
+            progress(Progress(number, len(points), 0.0, f"{point.system.label}, {point.locality}"))
+        if drawn is None or drawn[0] != trace_key(point):
+            drawn = trace_key(point), draw(point, threads)
+        done.append(_observe_point(point, drawn[1], chosen, threads, arena, repeats))
+    return Observation(experiment, chosen, threads, describe_machine(chosen), tuple(done))
+
+
+def _check(point: PointConfig) -> None:
+    if point.system.name not in TRAINERS:
+        raise UsageError(
+            f"observe does not implement {point.system.name}: it trains {', '.join(TRAINERS)}"
+        )
+    check_model(point.model)
+    if point.operators.gpu.mlp != "graph" or point.operators.expand is not None:
+        raise UsageError(
+            f"observe trains with fused operators; {point.operators.name} has others: "
+            "--set operators=tuned"
+        )
+
+
+def _arena(points: Sequence[PointConfig], threads: int) -> _Arena:
+    """Room for the largest table that a point keeps on the host."""
+    arena = _Arena()
+    sizes = [(p.model.rows, p.model.dim) for p in points if p.system.name != "gpu_only"]
+    if sizes:
+        arena.take(*max(sizes, key=lambda size: size[0] * size[1]), threads)
+    return arena
+
+
+def _observe_point(
+    point: PointConfig, drawn: Drawn, device: str, threads: int, arena: _Arena, repeats: int
+) -> ObservedPoint:
+    first = point.run.warmup_batches
+    last = first + point.run.batches - 1
+    try:
+        inputs = prepare(point, drawn, threads)
+        measured = []
+        for _ in range(repeats):
+            table = None
+            if point.system.name != "gpu_only":
+                table = arena.take(point.model.rows, point.model.dim, threads)
+            trainer = train_point(inputs, device, threads, table)
+            measured.append(trainer.run())
+            del trainer
+            gc.collect()
+        return ObservedPoint(point, first, last, tuple(measured))
+    except (ScratchPipeError, MemoryError, RuntimeError) as error:
+        return ObservedPoint(point, first, last, error=f"{type(error).__name__}: {error}")
