@@ -7,6 +7,7 @@ wall-clock values stand in the manifest under `durations`.
 from __future__ import annotations
 
 import csv
+import glob
 import io
 import json
 import os
@@ -34,6 +35,7 @@ __all__ = [
     "abandon_run",
     "begin_run",
     "check_target",
+    "tidy",
     "write_run",
 ]
 
@@ -77,6 +79,12 @@ def abandon_run(out_dir: Path) -> None:
         if (out_dir / MANIFEST).exists() or not (out_dir / POINTS).exists():
             (out_dir / UNFINISHED).unlink(missing_ok=True)
         out_dir.rmdir()
+
+
+def tidy(out_dir: Path) -> None:
+    """Remove what a run that was killed while it wrote `out_dir` left beside it."""
+    for left in out_dir.parent.glob(f".{glob.escape(out_dir.name)}.????????.part"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def write_run(

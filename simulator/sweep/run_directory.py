@@ -21,6 +21,7 @@ from simulator.results.store import (
     abandon_run,
     begin_run,
     check_target,
+    tidy,
     write_run,
 )
 from simulator.sweep.keys import code_version
@@ -99,6 +100,7 @@ def _under_way(
         {"name": experiment.name, "config_hash": config_hash(points), "points": len(points)},
     )
     with store.owned():
+        tidy(out_dir)
         before = store.keys()
         try:
             yield

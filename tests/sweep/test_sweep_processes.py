@@ -123,6 +123,7 @@ def test_a_kill_while_the_results_are_written_costs_nothing(shell, undisturbed):
     status, _, err = shell.run("run", "sweep.yaml", "--out", "run")
     assert status == 0
     assert f"{POINTS} of them taken from an earlier run" in err
+    assert sorted(os.listdir(shell.folder)) == ["run", "sweep.yaml"], "nothing is left beside it"
     assert shell.results("run") == undisturbed[0]
 
 
