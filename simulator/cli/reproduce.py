@@ -139,7 +139,7 @@ def _show(
     for study in studies:
         for one in outcomes[study.name].comparisons:
             published = escape(f"{one.published:.4g} [{one.source}]")
-            cells = (f"{one.simulated:.4g}", f"{one.ratio:.2f}", f"±{one.tolerance:.0%}")
+            cells = (f"{one.simulated:.4g}", f"{one.ratio:.2f}", f"±{100 * one.tolerance:g}%")
             inside = "yes" if one.inside else "no"
             table.add_row(study.name, escape(one.what), published, *cells, inside)
     screen.print(table)

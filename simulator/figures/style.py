@@ -113,6 +113,8 @@ _TITLES = {
     "lru": "LRU",
     "lfu": "LFU",
     "fifo": "FIFO",
+    "clock": "Clock",
+    "belady": "Belady",
 }
 
 

@@ -52,12 +52,13 @@ def figures(tables: Tables) -> dict[str, Figure]:
             rows = data[data["varied"] == varied]
             left, right = axes[2 * number], axes[2 * number + 1]
             grouped_bars(left, rows, group="machine", hue="label", value="time_ms", hues=SYSTEMS)
-            left.set_yscale("log")
             left.set_ylabel("iteration time (ms)")
             _utilization(right, rows[rows["label"] == "scratchpipe"])
             for one in (left, right):
                 one.set_title(f"{varied} ({rows['operators'].iloc[0]} operators)", fontsize=8)
-                one.tick_params(axis="x", labelrotation=25, labelsize=6.5)
+                one.tick_params(axis="x", labelsize=6.5)
+                for name in one.get_xticklabels():
+                    name.set(rotation=25, ha="right", rotation_mode="anchor")
         legend_above(
             figure, axes[:2], 5, f"{data['locality'].iloc[0]} locality; right: ScratchPipe"
         )

@@ -118,7 +118,7 @@ def _speed_figure(data: pd.DataFrame) -> Figure:
             one.set_xlabel("cache, % of rows")
             one.set_ylim(bottom=0)
         axes[0].set_ylabel("iteration time (ms)")
-        axes[1].set_ylabel("time over that with the largest cache")
+        axes[1].set_ylabel("time / time with 10 %")
         legend_above(
             figure,
             axes[:1],

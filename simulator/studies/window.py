@@ -61,7 +61,10 @@ def _stale_reads(settings: Any) -> pd.DataFrame:
             }
         )
     data = pd.DataFrame(rows)
-    return data.assign(stale_share=data["stale_reads"] / data["trained_rows"])
+    return data.assign(
+        stale_reads_per_run=data["stale_reads"] / data["runs"],
+        stale_share=data["stale_reads"] / data["trained_rows"],
+    )
 
 
 def _times(inputs: Inputs) -> pd.DataFrame:
