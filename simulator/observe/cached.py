@@ -22,6 +22,7 @@ from typing import Any
 from simulator.errors import InvariantError
 from simulator.observe import rows as host
 from simulator.observe.clock import BatchCountsSeen, Measured
+from simulator.observe.hit_map import HitMap
 from simulator.observe.inputs import Batch, Inputs, MovePlan
 from simulator.observe.mlp import RATE
 from simulator.observe.trainer import Floats, Place, Trainer, undisturbed
@@ -65,21 +66,18 @@ class _Cached(Trainer):
         self.host_evicted, self.gpu_evicted = (ring(m, evicted, dim) for m in (staging, empty))
         self.host_missed = ring(staging, fetched, dtype="int64")
         self.host_victims = ring(staging, evicted, dtype="int64")
-        self.found = gpu.empty((lookups,), "int64")
         self.found_counts = gpu.empty((len(plans), 2), "int32")
-        self.old = gpu.empty((1,), "int64")
 
     def _open_cache(self, inputs: Inputs, dim: int) -> None:
         """Storage, Hit-Map and ages, with the rows that are there before the first mini-batch."""
         gpu, preload = self.gpu, inputs.preload
         self.cache = gpu.empty((inputs.slots, dim))
-        self.slot_of = gpu.empty((inputs.rows,), "int32").fill_(-1)
-        self.winner = gpu.empty((inputs.rows,), "int32")
-        self.age = gpu.empty((inputs.slots,), "int32")
+        lookups = max(len(b.ids) for b in inputs.batches)
+        self.hit_map = HitMap(gpu, inputs.rows, inputs.slots, lookups)
         if len(preload.rows):
             slots = gpu.upload(preload.slots)
             gpu.scatter(self.cache, slots, gpu.upload(self.table[preload.rows]))
-            gpu.put(self.slot_of, gpu.upload(preload.rows), slots)
+            self.hit_map.preload(gpu.upload(preload.rows), slots)
 
     def load(self, number: int) -> None:
         """Ids, dense features and labels to the GPU."""
@@ -92,11 +90,7 @@ class _Cached(Trainer):
         """Hit-Map: find, write, look up; lists of missed and victim rows to the host."""
         gpu, turn, lists = self.gpu, self.turn(number), self.lists[number]
         ids = self.ids[turn][: len(self.loaded[number].ids)]
-        gpu.find_missed(ids, self.slot_of, self.winner, self.found, self.found_counts[number])
-        self.old.copy_((self.age < number - 3).sum())
-        gpu.put(self.slot_of, lists.victim_rows, -1)
-        gpu.put(self.slot_of, lists.missed_rows, lists.missed_slots)
-        gpu.touch(ids, self.slot_of, self.age, self.slots[turn], number)
+        self.hit_map.plan(ids, lists, self.slots[turn], self.found_counts[number], number)
         gpu.copy(self.host_missed[turn][: len(lists.missed_rows)], lists.missed_rows)
         gpu.copy(self.host_victims[turn][: len(lists.write_rows)], lists.write_rows)
 
@@ -166,7 +160,7 @@ class _Cached(Trainer):
 
     def tables(self) -> Floats:
         full = self.table.copy()
-        slot_of = self.slot_of.cpu().numpy()
+        slot_of = self.hit_map.slot_of.cpu().numpy()
         rows = (slot_of >= 0).nonzero()[0]
         full[rows] = self.cache.cpu().numpy()[slot_of[rows]]
         return full

@@ -14,7 +14,7 @@ from simulator.errors import ScratchPipeError, UsageError
 from simulator.observe.accelerator import open_accelerator
 from simulator.observe.cached import ScratchPipe, StrawMan
 from simulator.observe.clock import Measured
-from simulator.observe.extra import choose_device
+from simulator.observe.extra import choose_device, require_torch
 from simulator.observe.inputs import Drawn, Inputs, draw, prepare
 from simulator.observe.machine import describe_machine
 from simulator.observe.mlp import check_model
@@ -115,6 +115,13 @@ def observe(
     return Observation(experiment, chosen, threads, describe_machine(chosen), tuple(done))
 
 
+def _free(device: str) -> None:
+    """Give back what the last system held on the GPU."""
+    gc.collect()
+    if device == "cuda":
+        require_torch().cuda.empty_cache()
+
+
 def _check(point: PointConfig) -> None:
     if point.system.name not in TRAINERS:
         raise UsageError(
@@ -152,7 +159,7 @@ def _observe_point(
             trainer = train_point(inputs, device, threads, table)
             measured.append(trainer.run())
             del trainer
-            gc.collect()
+            _free(device)
         return ObservedPoint(point, first, last, tuple(measured))
     except (ScratchPipeError, MemoryError, RuntimeError) as error:
         return ObservedPoint(point, first, last, error=f"{type(error).__name__}: {error}")

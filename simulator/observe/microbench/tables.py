@@ -1,0 +1,115 @@
+"""Columns of the CSV files, how long to repeat, and how samples become a row."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simulator.results.files import replace_file
+
+__all__ = ["FILES", "Budget", "Row", "milliseconds", "write_rows"]
+
+Row = Mapping[str, Any]
+
+_MS = ("ms", "ms_p10", "ms_p90")
+_RATES = ("payload_GBps", "traffic_GBps")
+
+FILES: dict[str, tuple[str, ...]] = {
+    "micro_cpu.csv": (
+        "measurement", "op", "impl", "dim", "threads", "n_rows", "table_GB", "dist", *_MS, *_RATES,
+        "note",
+    ),
+    "micro_hbm.csv": ("op", "impl", "dim", "n_rows", "dist", *_MS, *_RATES, "note"),
+    "micro_pcie.csv": (
+        "op", "mem", "bytes", "ms_event", "ms_event_p10", "ms_event_p90", "ms_wall", "ms_wall_p10",
+        "ms_wall_p90", "GBps_event", "GBps_wall", "note",
+    ),
+    "micro_sort.csv": ("op", "impl", "n", "dist", *_MS, "unique"),
+    "micro_plan.csv": ("slots", "n_lookups", "miss_fraction_target", "misses", *_MS),
+    "micro_mlp.csv": ("what", "batch", "dim", "precision", "mode", *_MS),
+    "micro_launch.csv": ("what", "us", "us_p10", "us_p90"),
+    "contention.csv": (
+        "measurement", "victim", "background", *_MS, "GBps", "alone_ms", "slowdown",
+        "bg_h2d_GBps", "bg_d2h_GBps", "note",
+    ),
+}  # fmt: skip
+"""The columns of each file. `payload_GBps` counts each row once, `traffic_GBps` all that must move;
+`dim` counts fp32 elements; `impl` names the role of a kernel, `note` the software it was made
+with; `slowdown` is against the victim alone, `bg_*` the copies' own rate meanwhile."""
+
+TABLE_BYTES = 40_960_000_000
+"""The table of the full measurement: 80 M rows of 512 B, far beyond any cache."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much to measure."""
+
+    quick: bool
+
+    @property
+    def seconds(self) -> float:
+        """Time for the repetitions of one value."""
+        return 0.06 if self.quick else 0.4
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        return (64, 128, 256) if self.quick else (16, 32, 64, 128, 256)
+
+    @property
+    def cores(self) -> int:
+        if hasattr(os, "sched_getaffinity"):
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
+
+    @property
+    def threads(self) -> tuple[int, ...]:
+        """1, 2, 4 .. up to all cores; quick: one, a quarter and all of them."""
+        if self.quick:
+            return tuple(sorted({1, max(1, self.cores // 4), self.cores}))
+        powers = [1 << k for k in range(self.cores.bit_length()) if 1 << k < self.cores]
+        return (*powers, self.cores)
+
+    @property
+    def table_floats(self) -> int:
+        """fp32 elements of the CPU's table: a quarter of the memory at most."""
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        wanted = TABLE_BYTES // 5 if self.quick else TABLE_BYTES
+        return max(1 << 22, min(wanted, memory // 4)) // 4
+
+
+def milliseconds(work: Callable[[int], object], budget: Budget) -> dict[str, float]:
+    """Median and percentiles of the wall-clock of `work(repetition)`, after one to warm up."""
+    work(0)
+    samples: list[float] = []
+    until = time.perf_counter() + budget.seconds
+    while len(samples) < 3 or (time.perf_counter() < until and len(samples) < 200):
+        begin = time.perf_counter()
+        work(len(samples) + 1)
+        samples.append((time.perf_counter() - begin) * 1e3)
+    return spread("ms", samples)
+
+
+def spread(name: str, samples: Iterable[float]) -> dict[str, float]:
+    """`name`: median; `name`_p10 and `name`_p90."""
+    values = np.asarray(list(samples))
+    low, middle, high = np.percentile(values, [10, 50, 90])
+    return {name: float(middle), f"{name}_p10": float(low), f"{name}_p90": float(high)}
+
+
+def write_rows(out_dir: Path, name: str, rows: Iterable[Row]) -> None:
+    """Write `rows` as `name`; floats in six digits, what a row leaves out is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, FILES[name], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+    replace_file(out_dir / name, text.getvalue().encode())
