@@ -11,9 +11,9 @@ ROOT = Path(simulator.__file__).parent
 
 FLOORS = (
     ("cli",),
-    ("studies", "report"),
+    ("studies", "report", "validation"),
     ("figures",),
-    ("sweep",),
+    ("sweep", "observe", "calibration"),
     ("engine",),
     ("systems",),
     ("caches", "hardware"),

@@ -46,6 +46,15 @@ VERBS: dict[str, Verb] = {
     "timeline": Verb(
         "simulator.cli.timeline", "timeline", "Write the timeline of a run for Perfetto."
     ),
+    "observe": Verb(
+        "simulator.cli.observe", "observe", "Really train an experiment here, and time it."
+    ),
+    "validate": Verb(
+        "simulator.cli.validate", "validate", "Compare what was observed with the simulator."
+    ),
+    "calibrate": Verb(
+        "simulator.cli.calibrate", "calibrate", "Fit a platform to micro-benchmarks of a machine."
+    ),
     "trace": Verb("simulator.cli.trace", "app", "Generate, describe, convert and validate traces."),
     "memory": Verb("simulator.cli.memory", "app", "Ask the DRAM model about access patterns."),
     "config": Verb(

@@ -76,7 +76,12 @@ class MemoryPath(Frozen):
     sequential_read: BytesPerSecond
     """Bytes per second that all cores together read in order."""
     write: BytesPerSecond
-    """Bytes per second that all cores together write."""
+    """Bytes per second that all cores together write with streaming stores."""
+    write_back: BytesPerSecond
+    """Bytes per second that all cores together write by evicting lines that they changed."""
+    duplex: Fraction
+    """Share of the shorter of reads and writes that passes while the longer goes on: 1 where
+    each has a way of its own, 0 where they take turns."""
     sharpness: Annotated[float, Field(ge=1)]
     """Exponent *n* in (threads^n + memory^n)^(1/n), the time of an operator that threads alone
     and memory alone would take those times for: requests that queue behind each other round the
@@ -104,6 +109,9 @@ class CpuConfig(Frozen):
     """Bytes of last-level cache that hot rows can stay in."""
     last_level_latency: Picoseconds
     """Load-to-use latency of a hit in the last-level cache."""
+    staging_hits: Fraction | None = None
+    """Share of a staging buffer that the last-level cache still holds when the cores read what
+    the link has put there (direct cache access by devices); null: none."""
     page_fault: Picoseconds
     """First touch of a fresh page: the part of trap, allocation and clearing that threads of one
     process do one after the other."""
@@ -208,6 +216,9 @@ class LinkConfig(Frozen):
     """Bytes around each payload: framing, sequence number, header, CRC."""
     flow_control: Fraction
     """Share of a direction taken by acknowledgements and credit updates."""
+    acknowledgements: Fraction | None = None
+    """Bytes that go back for each byte of payload (acknowledgements, credits): they slow a copy
+    the other way; null: none beyond `flow_control`."""
     read_request_size: Bytes
     """Bytes asked for by one read request (host-to-device copies are reads by the GPU)."""
     latency: Picoseconds

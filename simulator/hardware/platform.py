@@ -111,10 +111,11 @@ class Platform:
         threads = {"all": available, "tables": min(available, work.tables), "one": 1}[
             operator.threads
         ]
-        streams = [s for access in work.accesses for s in _to_memory(access, operator)]
-        dram = self._through_path(streams)
+        accesses = [self._with_staging_hits(access) for access in work.accesses]
+        streams = [s for access in accesses for s in _to_memory(access, operator)]
+        dram = self._through_path(streams, operator)
         thread_ps = work.rows * operator.row_time + sum(
-            self._waiting_ps(access, operator) for access in work.accesses
+            self._waiting_ps(access, operator) for access in accesses
         )
         faults_ps = self._page_faults_ps(work)
         return Demand(
@@ -127,30 +128,36 @@ class Platform:
             minimum_ps=round(self._rounded_corner(thread_ps / threads, dram) + faults_ps),
         )
 
-    def _through_path(self, streams: Sequence[Access]) -> Service:
-        """DRAM's time for `streams`, or that of the path to it where that is longer."""
+    def _with_staging_hits(self, access: Access) -> Access:
+        hits = self.config.cpu.staging_hits
+        return replace(access, hit_share=hits) if access.staged and hits else access
+
+    def _through_path(self, streams: Sequence[Access], operator: CpuOperator) -> Service:
+        """DRAM's time for `streams`, stretched to that of the path to it where that is longer."""
         dram, path = self.cpu_dram.service(streams), self.config.cpu.memory_path
-        if path is None:
+        if path is None or not dram.ps:
             return dram
         reads = sum(
             s.bytes / (path.random_read if s.random else path.sequential_read)
             for s in streams
             if not s.write
         )
-        writes = sum(s.bytes for s in streams if s.write) / path.write
-        return replace(
-            dram,
-            read_ps=max(dram.read_ps, reads * PS_PER_S),
-            write_ps=max(dram.write_ps, writes * PS_PER_S),
-        )
+        written = sum(s.bytes for s in streams if s.write)
+        writes = written / (path.write if operator.nontemporal else path.write_back)
+        longer, shorter = max(reads, writes), min(reads, writes)
+        path_ps = (longer + (1.0 - path.duplex) * shorter) * PS_PER_S
+        return _times(dram, max(1.0, path_ps / self._with_turnaround_ps(dram)))
+
+    def _with_turnaround_ps(self, dram: Service) -> float:
+        """Time of CPU DRAM for the reads and writes of one operation."""
+        return dram.ps * turnaround_factor(self.cpu_dram.turnaround, dram.read_ps, dram.write_ps)
 
     def _rounded_corner(self, thread_ps: float, dram: Service) -> float:
         """Time of an operator that threads and memory bound (see `MemoryPath.sharpness`)."""
         path = self.config.cpu.memory_path
         if path is None:
             return thread_ps
-        factor = turnaround_factor(self.cpu_dram.turnaround, dram.read_ps, dram.write_ps)
-        memory_ps = dram.ps * factor
+        memory_ps = self._with_turnaround_ps(dram)
         longest = max(thread_ps, memory_ps)
         if not longest:
             return 0.0
@@ -164,9 +171,11 @@ class Platform:
             return 0.0  # in the core's cache since it was read
         if access.write and operator.nontemporal:
             return access.bytes * PS_PER_S / cpu.nontemporal_bandwidth
-        if not (access.random or access.write) and cpu.sequential_bandwidth is not None:
-            return access.bytes * PS_PER_S / cpu.sequential_bandwidth
         lines = _in_lines(access).bytes // LINE_BYTES
+        if not (access.random or access.write) and cpu.sequential_bandwidth is not None:
+            missed_ps = access.bytes * PS_PER_S / cpu.sequential_bandwidth
+            found_ps = lines * cpu.last_level_latency / cpu.miss_buffers
+            return access.hit_share * found_ps + (1.0 - access.hit_share) * missed_ps
         outstanding = cpu.miss_buffers * operator.overlap
         latency = (
             access.hit_share * cpu.last_level_latency
@@ -234,9 +243,11 @@ class Platform:
     def _(self, work: Copy) -> Demand:
         link = self.config.link
         along_ps = work.bytes * PS_PER_S / link_bandwidth(link)
-        requests = work.bytes / link.read_request_size * READ_REQUEST_HEADER_BYTES
-        against_ps = requests * PS_PER_S / link.raw_bandwidth if work.to_gpu else 0.0
-        along, against = ("pcie_h2d", "pcie_d2h") if work.to_gpu else ("pcie_d2h", "pcie_h2d")
+        requests = work.bytes / link.read_request_size
+        against = requests * READ_REQUEST_HEADER_BYTES if work.to_gpu else 0.0
+        against += work.bytes * (link.acknowledgements or 0.0)
+        against_ps = against * PS_PER_S / link.raw_bandwidth
+        along, back = ("pcie_h2d", "pcie_d2h") if work.to_gpu else ("pcie_d2h", "pcie_h2d")
         stream = Access(1, work.bytes, random=False)
         into = Access(1, work.bytes, random=False, write=True)
         dram_cost, hbm_cost = _interference(link, work.to_gpu)
@@ -246,7 +257,7 @@ class Platform:
             "hbm": _times(self.hbm.service([into if work.to_gpu else stream]), hbm_cost),
         }
         if against_ps:
-            services[against] = Service(read_ps=against_ps)
+            services[back] = Service(read_ps=against_ps)
         return Demand(name=work.name, services=services, latency_ps=link.latency)
 
     @price.register

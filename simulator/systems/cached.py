@@ -5,7 +5,8 @@ Load reads the mini-batch and sends its ids to the GPU. Plan looks the unique id
 Hit-Map, chooses victims, and sends the lists of missed and victim rows to the host. Collect
 gathers missed rows from DRAM and victims from HBM. Exchange sends both over the link at once.
 Insert writes fetched rows into their slots and victims into the CPU tables. Train does all
-embedding work and the MLPs on the GPU.
+embedding work and the MLPs on the GPU. The host waits for the GPU at the end of every stage but
+Load, whose copy Plan follows in stream order.
 """
 
 from __future__ import annotations
@@ -60,22 +61,30 @@ class CachedTraining:
                 "collect",
                 (
                     (context.cpu.collect(counts.misses, moved.missed),),
-                    (context.gpu.gather("gather_victims", counts.write_backs, moved.victim_slots),),
+                    (
+                        context.gpu.gather(
+                            "gather_victims", counts.write_backs, moved.victim_slots
+                        ),
+                        SYNCHRONIZE,
+                    ),
                 ),
             ),
             StageWork(
                 "exchange",
                 (
-                    (copy("missed_rows", counts.misses * row, to_gpu=True),),
-                    (copy("victim_rows", counts.write_backs * row, to_gpu=False),),
+                    (copy("missed_rows", counts.misses * row, to_gpu=True), SYNCHRONIZE),
+                    (copy("victim_rows", counts.write_backs * row, to_gpu=False), SYNCHRONIZE),
                 ),
             ),
             StageWork(
                 "insert",
                 (
-                    (context.gpu.scatter("scatter_missed", counts.misses, moved.missed_slots),),
+                    (
+                        context.gpu.scatter("scatter_missed", counts.misses, moved.missed_slots),
+                        SYNCHRONIZE,
+                    ),
                     (context.cpu.insert(counts.write_backs, moved.victims),),
                 ),
             ),
-            StageWork("train", (train,)),
+            StageWork("train", ((*train, SYNCHRONIZE),)),
         )

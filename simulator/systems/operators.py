@@ -288,7 +288,7 @@ class CpuOperators:
             name="row_scatter",
             operator=self.profile.row_scatter,
             accesses=(
-                Access(victims, size, random=False),
+                Access(victims, size, random=False, staged=True),
                 Access(victims, size, write=True, pieces=rows),
             ),
             rows=victims,

@@ -1,0 +1,161 @@
+"""Which parameters are fitted, to which points, in which order.
+
+A block holds parameters that the same points decide. Later blocks see the results of earlier
+ones; streams before rows before contention, because each builds on the bandwidths of the last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["BLOCKS", "Block", "Parameter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One number under `platform.` or `operators.`, searched on a logarithmic scale."""
+
+    path: str
+    start: float
+    """Where the search starts, whatever the base platform says: fits must not depend on it."""
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Parameters fitted together to the points of some operators."""
+
+    name: str
+    operators: tuple[str, ...]
+    """Operators of the residual table whose points decide."""
+    parameters: tuple[Parameter, ...]
+
+
+def _bandwidth(path: str, gbps: float) -> Parameter:
+    return Parameter(path, gbps * 1e9, 1e8, 1e14)
+
+
+def _time(path: str, ns: float, low_ns: float = 0.1) -> Parameter:
+    return Parameter(path, ns * 1e3, low_ns * 1e3, 1e9)
+
+
+def _share(path: str, start: float) -> Parameter:
+    return Parameter(path, start, 0.02, 1.0)
+
+
+_PATH = "platform.cpu.memory_path"
+_INTERFERENCE = "platform.link.interference"
+
+BLOCKS: tuple[Block, ...] = (
+    Block(
+        "CPU streams",
+        ("cpu stream read", "cpu stream write nt", "cpu stream copy nt"),
+        (
+            _bandwidth("platform.cpu.sequential_bandwidth", 12),
+            _bandwidth("platform.cpu.nontemporal_bandwidth", 20),
+            _bandwidth(f"{_PATH}.sequential_read", 150),
+            _bandwidth(f"{_PATH}.write", 180),
+        ),
+    ),
+    Block(
+        "CPU rows",
+        (
+            "cpu pooled gather",
+            "cpu gather",
+            "cpu scatter",
+            "cpu gather, few rows",
+            "cpu scatter, few rows",
+            "cpu gather and scatter",
+            "cpu stream copy nt",
+            "cpu update",
+        ),
+        (
+            _time("operators.gather_reduce.row_time", 8),
+            _share("operators.gather_reduce.overlap", 0.75),
+            _bandwidth(f"{_PATH}.random_read", 110),
+            _share(f"{_PATH}.duplex", 0.5),
+            _time("platform.cpu.last_level_latency", 30, 5),
+            _time("operators.gather.row_time", 8),
+            _share("operators.gather.overlap", 0.75),
+            _time("operators.row_scatter.row_time", 5),
+            _share("platform.cpu.staging_hits", 0.7),
+            _time("platform.cpu.thread_start", 20_000, 100),
+            _bandwidth(f"{_PATH}.write_back", 120),
+            _time("operators.accumulate.row_time", 20),
+            _share("operators.accumulate.overlap", 0.75),
+        ),
+    ),
+    Block(
+        "GPU kernels",
+        (
+            "gpu gather",
+            "gpu scatter",
+            "gpu pooled gather",
+            "gpu update",
+            "gpu gather, few rows",
+            "gpu scatter, few rows",
+            "gpu pooled gather, few rows",
+            "gpu update, few rows",
+        ),
+        (
+            _time("platform.gpu.kernel_latency", 4700, 100),
+            _time("platform.gpu.dependent_access", 1000, 50),
+            _bandwidth("platform.gpu.l2_bandwidth", 6300),
+        ),
+    ),
+    Block(
+        "GPU sort",
+        ("gpu sort",),
+        (
+            _time("platform.gpu.sort_pass_latency", 11_000, 100),
+            Parameter("platform.gpu.sort_rate", 150e9, 1e8, 1e14),
+        ),
+    ),
+    Block(
+        "GPU Plan",
+        ("gpu plan",),
+        (Parameter("platform.gpu.random_access_rate", 16e9, 1e8, 1e13),),
+    ),
+    *(
+        Block(
+            f"MLPs in {precision}",
+            (f"mlp {precision}",),
+            (
+                _share(f"platform.gpu.products.{precision}.efficiency", 0.6),
+                _time(f"platform.gpu.products.{precision}.kernel_latency", 5000, 100),
+                Parameter(f"platform.gpu.products.{precision}.batched", 1.5e12, 1e9, 1e15),
+            ),
+        )
+        for precision in ("fp32", "tf32")
+    ),
+    Block(
+        "copies",
+        ("copies",),
+        (
+            _time("platform.link.latency", 7000, 100),
+            Parameter("platform.link.flow_control", 0.033, 1e-3, 0.5),
+        ),
+    ),
+    Block(
+        "copies both ways",
+        ("copies both ways",),
+        (Parameter("platform.link.acknowledgements", 0.05, 1e-3, 0.5),),
+    ),
+    Block(
+        "contention on HBM",
+        ("slowdown of hbm",),
+        (
+            Parameter(f"{_INTERFERENCE}.hbm_read", 1.0, 0.1, 20.0),
+            Parameter(f"{_INTERFERENCE}.hbm_write", 4.0, 0.1, 20.0),
+        ),
+    ),
+    Block(
+        "contention on CPU DRAM",
+        ("slowdown of cpu", "copies h2d beside cpu", "copies d2h beside cpu"),
+        (
+            Parameter(f"{_INTERFERENCE}.dram_read", 1.0, 0.1, 20.0),
+            Parameter(f"{_INTERFERENCE}.dram_write", 1.0, 0.1, 20.0),
+        ),
+    ),
+)

@@ -1,0 +1,81 @@
+"""From a folder of micro-benchmarks to a fitted platform, a fitted profile and their residuals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from simulator.calibration.cpu_points import cpu_points
+from simulator.calibration.direct import direct_values
+from simulator.calibration.fit import fit_blocks
+from simulator.calibration.gpu_points import gpu_points
+from simulator.calibration.hits import HitShares
+from simulator.calibration.link_points import link_points
+from simulator.calibration.mechanisms import CHOSEN, with_mechanisms
+from simulator.calibration.points import Point, Residual, residuals
+from simulator.calibration.rig import Rig
+from simulator.calibration.tables import FILES
+from simulator.config.model import ModelConfig
+from simulator.config.operators import OperatorProfile
+from simulator.config.platform import PlatformConfig
+from simulator.errors import UsageError
+
+__all__ = ["Calibration", "calibrate", "points_in"]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a calibration found."""
+
+    platform: PlatformConfig
+    operators: OperatorProfile
+    values: dict[str, float]
+    """Every number that was fitted or measured, by dotted path."""
+    sources: dict[str, str]
+    """Where each of them comes from."""
+    residuals: list[Residual]
+    """Every point beside the fitted model, shown-only points included."""
+
+
+def calibrate(
+    folder: Path, platform: PlatformConfig, operators: OperatorProfile, model: ModelConfig
+) -> Calibration:
+    """Fit `platform` and `operators` to the files in `folder`; deterministic.
+
+    Parameters whose files are missing keep the values of `platform`. `model` gives the tables
+    that the measurements drew from. Raises `UsageError` where there is nothing to read.
+    """
+    points = points_in(folder, platform, model)
+    base = with_mechanisms(platform, {point.operator for point in points})
+    direct = direct_values(folder, base)
+    if base.cpu.memory_path is not None:
+        direct |= CHOSEN
+    rig = Rig.of(base, operators, model)
+    rig = rig.changed({path: value for path, (value, _) in direct.items()})
+    fit = fit_blocks(rig, points)
+    values = {path: value for path, (value, _) in direct.items()} | fit.values
+    sources = {path: source for path, (_, source) in direct.items()} | fit.evidence
+    return Calibration(fit.rig.config, fit.rig.profile, values, sources, residuals(points, fit.rig))
+
+
+def points_in(folder: Path, platform: PlatformConfig, model: ModelConfig) -> list[Point]:
+    """Every point that the files in `folder` hold.
+
+    Raises `UsageError` where the folder holds none of the documented files, or nothing of use.
+    """
+    if not any((folder / name).is_file() for name in FILES):
+        raise UsageError(f"{folder}: has none of {', '.join(FILES)}")
+    hits = HitShares(
+        cpu_bytes=platform.cpu.last_level_cache,
+        gpu_bytes=platform.gpu.l2_cache,
+        tables=model.tables,
+        rows_per_table=model.rows_per_table[0],
+    )
+    points = [
+        *cpu_points(folder, hits),
+        *gpu_points(folder, hits),
+        *link_points(folder, platform.cpu.cores),
+    ]
+    if not points:
+        raise UsageError(f"{folder}: no row measures an operator that the models know")
+    return points

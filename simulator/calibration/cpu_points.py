@@ -1,0 +1,192 @@
+"""Points of the CPU's operators: streams, row gathers and scatters, pooled gather, fused update.
+
+Kernels with non-temporal stores stand for staging buffers (Collect, Insert), the pooled gather
+and the fused update for hybrid training; kernels of other libraries are other software.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from simulator.calibration.hits import HitShares
+from simulator.calibration.points import Point
+from simulator.calibration.rig import Rig
+from simulator.calibration.tables import Pooled, Row, pool, read_rows
+from simulator.config.operators import CpuOperator
+from simulator.hardware.work import Access, CpuWork, Operation
+from simulator.systems.operators import CpuOperators
+
+__all__ = ["FILE", "POOLED_ROWS", "contended_operation", "cpu_points"]
+
+FILE = "micro_cpu.csv"
+POOLED_ROWS = 20
+"""Rows a sample of the pooled gather, as its name in the file says."""
+_STREAMS = {
+    "stream_read": (False, None),
+    "stream_write_nt": (None, True),
+    "stream_copy_nt": (False, True),
+}
+_NO_TIME: Any = "0 ps"
+_ALL_THREADS_WEIGHT = 4.0
+"""Training uses every core: those points count more than those that show how threads scale."""
+_SMALL = 30_000
+"""Rows below which waking the threads is most of the time."""
+
+Make = Callable[[CpuOperators, int, str, HitShares, Row], tuple[Operation, ...]]
+
+
+def _gather(operators: CpuOperators, rows: int, *_: object) -> tuple[Operation, ...]:
+    return (operators.collect(rows),)
+
+
+def _scatter(operators: CpuOperators, rows: int, *_: object) -> tuple[Operation, ...]:
+    return (operators.insert(rows),)
+
+
+def _pooled(
+    operators: CpuOperators, rows: int, dist: str, hits: HitShares, _: Row
+) -> tuple[Operation, ...]:
+    return (operators.gather_reduce(rows, hits.cpu(dist, rows, operators.model.row_bytes)),)
+
+
+def _update(
+    operators: CpuOperators, rows: int, _dist: str, _hits: HitShares, row: Row
+) -> tuple[Operation, ...]:
+    found = re.search(r"unique=(\d+)", row["note"])
+    return operators.backward(rows, int(found.group(1)) if found else rows)
+
+
+_OPERATORS: dict[tuple[str, str], tuple[str, Make]] = {
+    ("gather", "own nt-store"): ("cpu gather", _gather),
+    ("scatter", "own nt-store"): ("cpu scatter", _scatter),
+    ("pooled_gather_L20", "own"): ("cpu pooled gather", _pooled),
+    ("coalesce_update", "own (partition+radix sort+segment sum+sgd)"): ("cpu update", _update),
+}
+
+
+def cpu_points(folder: Path, hits: HitShares) -> list[Point]:
+    """Points of `micro_cpu.csv` in `folder`."""
+    rows = read_rows(folder, FILE)
+    points = [_stream(pooled) for pooled in pool(FILE, rows, _stream_key, "ms").values()]
+    points += [_rows(pooled, hits) for pooled in pool(FILE, rows, _row_key, "ms").values()]
+    cores = max((int(row["threads"]) for row in rows), default=0)
+    both = pool(FILE, rows, partial(_both_key, cores=cores), "ms")
+    points += [_both(pooled) for pooled in both.values()]
+    return [_weighted(point, cores) for point in points]
+
+
+def _weighted(point: Point, cores: int) -> Point:
+    if f" {cores} threads" not in point.condition or point.weight == 0.0:
+        return point
+    return dataclasses.replace(point, weight=point.weight * _ALL_THREADS_WEIGHT)
+
+
+def _stream_key(row: Row) -> tuple[str, ...] | None:
+    return (row["op"], row["threads"], row["n_rows"]) if row["op"] in _STREAMS else None
+
+
+def _row_key(row: Row) -> tuple[str, ...] | None:
+    """Prefetch distances are other software (one of them is what the kernels use)."""
+    if (row["op"], row["impl"]) not in _OPERATORS or "prefetch distance" in row["note"]:
+        return None
+    if row["op"] == "gather" and row["dist"].startswith("zipf"):
+        return None  # rows that repeat: Collect fetches a row once
+    dist = row["dist"].split(" ")[0]
+    return (row["op"], row["dim"], row["threads"], row["n_rows"], dist)
+
+
+def _stream(pooled: Pooled) -> Point:
+    row = pooled.row
+    size, threads = int(row["n_rows"]) * 4, int(row["threads"])
+    accesses = tuple(
+        Access(1, size, write=write, random=False)
+        for write in _STREAMS[row["op"]]
+        if write is not None
+    )
+    operator = CpuOperator(
+        threads="all", row_time=_NO_TIME, overlap=1.0, nontemporal=True, source="a plain loop"
+    )
+    work = CpuWork(row["op"], operator, accesses, rows=0, tables=1)
+    return Point(
+        operator="cpu " + row["op"].replace("_", " "),
+        file=FILE,
+        condition=f"{size} B, {threads} threads",
+        measured=pooled.value,
+        unit="ms",
+        spread=pooled.spread,
+        model=lambda rig: rig.alone_ms((work,), 512, threads),
+    )
+
+
+def _rows(pooled: Pooled, hits: HitShares) -> Point:
+    row = pooled.row
+    name, make = _OPERATORS[row["op"], row["impl"]]
+    dim, threads, rows = int(row["dim"]), int(row["threads"]), int(row["n_rows"])
+    dist = row["dist"].split(" ")[0]
+
+    def model(rig: Rig) -> float:
+        works = make(_operators(rig, dim, rows), rows, dist, hits, row)
+        return rig.alone_ms(works, 4 * dim, threads)
+
+    return Point(
+        operator=name if rows > _SMALL else f"{name}, few rows",
+        file=FILE,
+        condition=f"{rows} rows of {4 * dim} B, {threads} threads, {dist}",
+        measured=pooled.value,
+        unit="ms",
+        spread=pooled.spread,
+        model=model,
+        weight=1.0 if rows > _SMALL else 0.5,
+    )
+
+
+def _both_key(row: Row, cores: int) -> tuple[str, ...] | None:
+    """Gather and scatter at once out of one pool of all threads, chunk by chunk."""
+    if row["threads"] != str(cores):
+        return None
+    nontemporal = row["impl"] == "own, nt-store gather=1 scatter=1"
+    if row["op"] != "gather+scatter concurrent" or not nontemporal:
+        return None
+    return (row["op"], row["dim"], row["threads"], row["n_rows"])
+
+
+def _both(pooled: Pooled) -> Point:
+    row = pooled.row
+    dim, threads, rows = int(row["dim"]), int(row["threads"]), int(row["n_rows"]) // 2
+
+    def model(rig: Rig) -> float:
+        operators = _operators(rig, dim, rows)
+        works = (operators.collect(rows), operators.insert(rows))
+        return rig.beside_ms(works, (), 4 * dim, threads)[0]
+
+    return Point(
+        operator="cpu gather and scatter",
+        file=FILE,
+        condition=f"{rows} + {rows} rows of {4 * dim} B, {threads} threads, uniform",
+        measured=pooled.value,
+        unit="ms",
+        spread=pooled.spread,
+        model=model,
+    )
+
+
+def _operators(rig: Rig, dim: int, rows: int) -> CpuOperators:
+    """Operators of a model whose mini-batch makes `rows` lookups, 20 a sample and table."""
+    samples = max(1, rows // (POOLED_ROWS * rig.model.tables))
+    return CpuOperators(rig.sized(dim=dim, batch_size=samples, lookups=POOLED_ROWS), rig.profile)
+
+
+def contended_operation(rig: Rig, name: str, rows: int, dim: int) -> tuple[Operation, ...]:
+    """The operations of a victim of `contention.csv` on the CPU."""
+    operators = _operators(rig, dim, rows)
+    return {
+        "cpu gather": (operators.collect(rows),),
+        "cpu scatter": (operators.insert(rows),),
+        "cpu gather+scatter": (operators.collect(rows), operators.insert(rows)),
+        "cpu pooled gather": (operators.gather_reduce(rows, 0.0),),
+    }[name]

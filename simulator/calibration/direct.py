@@ -1,0 +1,39 @@
+"""Parameters that one measurement gives without a fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from simulator.calibration.tables import Row, pool, read_rows
+from simulator.config.platform import PlatformConfig
+
+__all__ = ["direct_values"]
+
+_LAUNCH, _MLP = "micro_launch.csv", "micro_mlp.csv"
+_SYNCHRONIZE = "empty kernel + stream sync"
+_PS_PER_US = 1_000_000
+
+
+def direct_values(folder: Path, config: PlatformConfig) -> dict[str, tuple[float, str]]:
+    """Value and source by dotted path (under `platform.`)."""
+    found: dict[str, tuple[float, str]] = {}
+    for pooled in pool(_LAUNCH, read_rows(folder, _LAUNCH), _synchronize, "us").values():
+        source = f"measured: {_LAUNCH}, {_SYNCHRONIZE!r}"
+        found["platform.gpu.synchronize"] = (pooled.value * _PS_PER_US, source)
+    for pooled in pool(_MLP, read_rows(folder, _MLP), _large_product, "ms").values():
+        row = pooled.row
+        n, m, k = int(row["batch"]), int(row["dim"]), int(row["batch"])
+        rate = 2 * n * m * k / (pooled.value / 1e3)
+        source = f"measured: {_MLP}, {row['what']} in {row['precision']}: {rate / 1e12:.1f} TFLOP/s"
+        found["platform.gpu.gemm_efficiency"] = (min(1.0, rate / config.gpu.peak.fp32), source)
+    return found
+
+
+def _synchronize(row: Row) -> tuple[str] | None:
+    return (row["what"],) if row["what"] == _SYNCHRONIZE else None
+
+
+def _large_product(row: Row) -> tuple[str] | None:
+    """Square products only: batch and dim give all three sizes."""
+    square = row["what"].startswith("gemm") and row["batch"] == row["dim"]
+    return (row["what"],) if square and row["precision"] == "fp32" else None

@@ -1,0 +1,65 @@
+"""Shares of Zipf lookups that a processor's own cache holds, as simulations count them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.caches import row_hits
+from simulator.config.trace import ZipfTraceConfig
+from simulator.traces import open_trace
+
+__all__ = ["HitShares"]
+
+Rows = npt.NDArray[np.int64]
+
+_SEED = 1
+
+
+@dataclass
+class HitShares:
+    """LRU over rows, warmed with the mini-batch before; each share counted once.
+
+    `cpu_bytes`, `gpu_bytes`: sizes of the last-level cache and of L2. `tables`, `rows_per_table`:
+    what lookups are drawn from.
+    """
+
+    cpu_bytes: int
+    gpu_bytes: int
+    tables: int
+    rows_per_table: int
+    kept: dict[tuple[object, ...], float] = field(default_factory=dict)
+
+    def cpu(self, dist: str, lookups: int, row_bytes: int) -> float:
+        """Share of `lookups` over all tables that the CPU's last-level cache holds."""
+        return self._share(dist, self.tables, lookups, self.cpu_bytes // row_bytes)
+
+    def gpu(self, dist: str, lookups: int, row_bytes: int) -> float:
+        """Share of `lookups` in one table that the GPU's L2 holds (cold: it is flushed)."""
+        return self._share(dist, 1, lookups, self.gpu_bytes // row_bytes, warm=False)
+
+    def _share(
+        self, dist: str, tables: int, lookups: int, capacity: int, *, warm: bool = True
+    ) -> float:
+        if not dist.startswith("zipf"):
+            return 0.0
+        key = (dist, tables, lookups, capacity, warm)
+        if key not in self.kept:
+            trace = open_trace(
+                ZipfTraceConfig(alpha=float(dist.removeprefix("zipf"))),
+                rows=(self.rows_per_table,) * tables,
+                lookups=(1,) * tables,
+                batch_size=max(1, lookups // tables),
+                seed=_SEED,
+            )
+            before, after = (self._rows(trace.minibatch(index).ids) for index in (0, 1))
+            hits = row_hits(before if warm else before[:0], after, capacity)
+            self.kept[key] = float(hits.mean())
+        return self.kept[key]
+
+    def _rows(self, ids: tuple[Rows, ...]) -> Rows:
+        """Rows numbered over all tables, sample by sample."""
+        each = [table + number * self.rows_per_table for number, table in enumerate(ids)]
+        return np.stack(each, axis=1).ravel()
