@@ -62,6 +62,7 @@ def figures(tables: Tables) -> dict[str, Figure]:
             one.set_title(locality.capitalize())
             one.tick_params(axis="x", labelrotation=60)
         axes[0].set_ylabel("energy of an iteration (mJ)")
-        heading = f"{data['operators'].iloc[0]} operators, cache of 10 %; GPU only: eight GPUs; CPU cores: the package"
+        names = "GPU only: eight GPUs; CPU cores: the package"
+        heading = f"{data['operators'].iloc[0]} operators, cache of 10 %; {names}"
         legend_above(figure, axes[:1], 4, heading)
     return {"energy": figure}

@@ -124,9 +124,7 @@ def test_reproduce_writes_figures_data_and_a_summary(
     only_stages: Study,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(only_stages.expected.__class__, "bounds", (), raising=False)
     code = _reproduce(tmp_path)
     printed = capsys.readouterr().out
     assert "Published and simulated" in printed
