@@ -45,6 +45,7 @@ def build_planners(
     seed: int = 0,
     hottest: Sequence[Int64s] | None = None,
     preload: Sequence[Int64s] | None = None,
+    preload_trained: bool = False,
     hit_map: str = "auto",
 ) -> tuple[PoolPlanner, ...]:
     """One planner a pool. `rows`: of each table; `capacities`, `hottest`, `preload`: of each pool.
@@ -68,6 +69,7 @@ def build_planners(
             seed=_pool_seed(seed, p),
             hottest=None if hottest is None else hottest[p],
             preload=None if preload is None else preload[p],
+            preload_trained=preload_trained,
             hit_map=hit_map,
             tables=tables[p],
             bases=bases if scope == "global" else (0,),

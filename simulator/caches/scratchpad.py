@@ -107,7 +107,8 @@ class PoolPlanner:
     `load(ids)` the batches in order and `plan()` each once `window.future` more are loaded (or the
     trace has ended). Rows are numbered within the pool; a pool over several `tables` adds
     `bases[t]` to the ids of its t-th table. `hottest` (rows, hottest first) is for policies with
-    `needs_profile`; `preload` rows are resident and clean before the first batch, the most valued
+    `needs_profile`; `preload` rows are resident before the first batch (clean, unless
+    `preload_trained` says that earlier batches trained them), the most valued
     first. `seed` must differ between pools (see `build_planners`). The same calls give the same
     plans, whatever thread makes them.
     """
@@ -122,6 +123,7 @@ class PoolPlanner:
         seed: int = 0,
         hottest: Int64s | None = None,
         preload: Int64s | None = None,
+        preload_trained: bool = False,
         hit_map: str = "auto",
         tables: Sequence[int] = (0,),
         bases: Sequence[int] = (0,),
@@ -147,6 +149,7 @@ class PoolPlanner:
         self._policy = chosen(PolicySetup(capacity, seed, profile, rows))
         self._pool = Pool(self._tracker.hit_map.words, np.zeros(capacity, dtype=np.int32))
         self._pool.rows_of = self._tracker.hit_map.rows_of
+        self._all_trained = preload_trained
         if preload is not None and len(preload):
             self._preload(preload)
 
@@ -242,6 +245,8 @@ class PoolPlanner:
             victim_keys,
             dirty,
         )
+        if self._all_trained:
+            dirty[:] = True  # whatever is resident was trained: in this run or before it
         pool.used += len(missed) - len(victims)
         victim_rows = hit_map.rows_of(victim_keys)
         hit_map.forget(victim_keys)

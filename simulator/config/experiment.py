@@ -64,7 +64,8 @@ class CacheConfig(Frozen):
     """What to do where the cache cannot hold its window: refuse, or grow to the smallest cache
     that can and mark the point."""
     prefill: Literal["empty", "hot"] = "empty"
-    """What the cache holds before the first mini-batch: nothing, or the hottest rows."""
+    """What the cache holds before the first mini-batch: nothing, or the hottest rows, trained
+    before the run (they are written back when they are evicted, as in the steady state)."""
 
 
 class PipelineConfig(Frozen):

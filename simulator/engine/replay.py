@@ -225,6 +225,7 @@ def _planned(
             seed=request.seed,
             hottest=hottest,
             preload=preload,
+            preload_trained=True,
         )
 
     shadows = planners_with(_NO_WINDOW) if request.held_misses else None

@@ -211,6 +211,14 @@ def test_preloaded_rows_are_clean_until_trained():
     assert sorted(planner.resident().tolist()) == [2, 3, 9]
 
 
+def test_preloaded_rows_that_were_trained_before_are_written_back():
+    planner = PoolPlanner(
+        "lru", 10, 3, Window(0, 0), preload=np.array([7, 8, 9]), preload_trained=True
+    )
+    planner.load(np.array([1, 2]))
+    assert planner.plan().victim_dirty.tolist() == [True, True]
+
+
 def test_preload_is_checked():
     for rows in ([1, 1], [0, 1, 2, 3]):
         with pytest.raises(UsageError, match="distinct and fit 3 slots"):
