@@ -72,7 +72,7 @@ class PointResult:
         object.__setattr__(self, "timeline", tuple(self.timeline))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Result:
     """The outcome of an experiment, in the order of its points."""
 
@@ -100,6 +100,16 @@ class Result:
     def stages_to_pandas(self) -> pd.DataFrame:
         """The stages as a table; columns as in the data dictionary."""
         return _frame(STAGES, self.stages())
+
+    def __repr__(self) -> str:
+        """The tables that the command line prints, as text."""
+        from io import StringIO
+
+        from rich.console import Console
+
+        text = StringIO()
+        Console(file=text, width=100, no_color=True, force_jupyter=False).print(self)
+        return text.getvalue().rstrip()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from simulator.results.tables import tables
