@@ -108,7 +108,10 @@ class Result:
         from rich.console import Console
 
         text = StringIO()
-        Console(file=text, width=100, no_color=True, force_jupyter=False).print(self)
+        plain = Console(
+            file=text, width=100, color_system=None, force_terminal=False, force_jupyter=False
+        )
+        plain.print(self)
         return text.getvalue().rstrip()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:

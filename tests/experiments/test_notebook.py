@@ -21,4 +21,4 @@ def test_the_cells_run_from_top_to_bottom(monkeypatch: pytest.MonkeyPatch) -> No
             lines = [line for line in "".join(cell["source"]).splitlines() if line[:1] != "%"]
             exec("\n".join(lines), space)
             assert cell["outputs"] or "quickstart =" in "".join(cell["source"])
-    assert {stage for stage in space["stages"]["system"]} >= {"hybrid", "scratchpipe"}
+    assert set(space["stages"]["system"]) >= {"hybrid", "scratchpipe"}
