@@ -74,6 +74,7 @@ BLOCKS: tuple[Block, ...] = (
             _time("operators.gather_reduce.row_time", 8),
             _share("operators.gather_reduce.overlap", 0.75),
             _bandwidth(f"{_PATH}.random_read", 110),
+            _time(f"{_PATH}.random_piece", 0.6, 0.01),
             _share(f"{_PATH}.duplex", 0.5),
             _time("platform.cpu.last_level_latency", 30, 5),
             _time("operators.gather.row_time", 8),

@@ -11,7 +11,7 @@ from simulator.calibration.fit import fit_blocks
 from simulator.calibration.gpu_points import gpu_points
 from simulator.calibration.hits import HitShares
 from simulator.calibration.link_points import link_points
-from simulator.calibration.mechanisms import CHOSEN, with_mechanisms
+from simulator.calibration.mechanisms import CHOSEN, decides_path, with_mechanisms
 from simulator.calibration.points import Point, Residual, residuals
 from simulator.calibration.rig import Rig
 from simulator.calibration.tables import FILES
@@ -46,9 +46,10 @@ def calibrate(
     that the measurements drew from. Raises `UsageError` where there is nothing to read.
     """
     points = points_in(folder, platform, model)
-    base = with_mechanisms(platform, {point.operator for point in points})
+    measured = {point.operator for point in points}
+    base = with_mechanisms(platform, measured)
     direct = direct_values(folder, base)
-    if base.cpu.memory_path is not None:
+    if decides_path(measured):
         direct |= CHOSEN
     rig = Rig.of(base, operators, model)
     rig = rig.changed({path: value for path, (value, _) in direct.items()})

@@ -32,7 +32,7 @@ _STREAMS = {
     "stream_copy_nt": (False, True),
 }
 _NO_TIME: Any = "0 ps"
-_ALL_THREADS_WEIGHT = 4.0
+_ALL_THREADS_WEIGHT = 8.0
 """Training uses every core: those points count more than those that show how threads scale."""
 _SMALL = 30_000
 """Rows below which waking the threads is most of the time."""

@@ -12,7 +12,7 @@ from simulator.config.platform import (
     ProductRates,
 )
 
-__all__ = ["CHOSEN", "with_mechanisms"]
+__all__ = ["CHOSEN", "decides_path", "with_mechanisms"]
 
 _SHARPNESS = 4.0
 """Exponent of the rounded corner (see `MemoryPath.sharpness`)."""
@@ -26,15 +26,21 @@ CHOSEN: dict[str, tuple[float, str]] = {
 """Numbers that no fit decides, by dotted path, with where they come from."""
 
 
+def decides_path(measured: Collection[str]) -> bool:
+    """Whether what was `measured` tells the path between cores and DRAM."""
+    return {"cpu stream read", "cpu pooled gather"} <= set(measured)
+
+
 def with_mechanisms(config: PlatformConfig, measured: Collection[str]) -> PlatformConfig:
     """`config` with the optional mechanisms whose operators were `measured` switched on.
 
     The numbers put in only hold the place: fits start from `blocks.BLOCKS`.
     """
     cpu, gpu, link = config.cpu, config.gpu, config.link
-    if "cpu stream read" in measured and "cpu pooled gather" in measured:
+    if decides_path(measured):
         path = MemoryPath(
             random_read="100 GB/s",  # type: ignore[arg-type]
+            random_piece="1 ns",  # type: ignore[arg-type]
             sequential_read="100 GB/s",  # type: ignore[arg-type]
             write="100 GB/s",  # type: ignore[arg-type]
             write_back="100 GB/s",  # type: ignore[arg-type]

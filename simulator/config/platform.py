@@ -73,6 +73,9 @@ class MemoryPath(Frozen):
 
     random_read: BytesPerSecond
     """Bytes per second of random rows that all cores together read."""
+    random_piece: Picoseconds
+    """Time of the path for each random piece that all cores together read, beside its bytes:
+    address translation, the first line of a row."""
     sequential_read: BytesPerSecond
     """Bytes per second that all cores together read in order."""
     write: BytesPerSecond

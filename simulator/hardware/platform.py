@@ -142,6 +142,8 @@ class Platform:
             for s in streams
             if not s.write
         )
+        pieces = sum(s.count for s in streams if s.random and not s.write)
+        reads += pieces * path.random_piece / PS_PER_S
         written = sum(s.bytes for s in streams if s.write)
         writes = written / (path.write if operator.nontemporal else path.write_back)
         longer, shorter = max(reads, writes), min(reads, writes)

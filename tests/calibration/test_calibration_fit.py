@@ -1,0 +1,149 @@
+"""The fit: its search, its reading of files, and that it finds what is known to be there."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simulator.calibration.blocks import BLOCKS
+from simulator.calibration.calibrate import calibrate, points_in
+from simulator.calibration.fit import fit_blocks
+from simulator.calibration.mechanisms import with_mechanisms
+from simulator.calibration.minimize import minimize
+from simulator.calibration.points import Point
+from simulator.calibration.rig import Rig, with_value
+from simulator.calibration.tables import pool, read_rows
+from simulator.config.catalogue import load_named
+from simulator.errors import UsageError
+from simulator.hardware.work import Copy
+
+MEASURED = Path(__file__).parents[2] / "experiments" / "validation" / "microbenchmarks"
+
+
+def rig() -> Rig:
+    return Rig.of(
+        load_named("platforms", "h200"),
+        load_named("operators", "tuned"),
+        load_named("models", "default"),
+    )
+
+
+@pytest.mark.parametrize("centre", [(0.0, 0.0), (3.0, -2.0), (-1.5, 4.0)])
+def test_the_search_finds_the_bottom_of_a_bowl_and_of_a_kink(centre: tuple[float, float]) -> None:
+    target = np.array(centre)
+    for loss in (
+        lambda place: float(((place - target) ** 2).sum()),
+        lambda place: float(np.abs(place - target).sum()),
+    ):
+        assert minimize(loss, np.zeros(2)) == pytest.approx(target, abs=1e-3)
+
+
+def test_the_search_gives_the_same_place_each_time() -> None:
+    def loss(place: np.ndarray) -> float:
+        return float(np.abs(np.sin(place) - place / 3).sum() + (place**2).sum())
+
+    first, second = (minimize(loss, np.ones(3)) for _ in range(2))
+    assert first.tobytes() == second.tobytes()
+
+
+def test_every_fitted_number_exists_in_the_configuration() -> None:
+    measured = {operator for block in BLOCKS for operator in block.operators}
+    full = dataclasses.replace(rig(), config=with_mechanisms(rig().config, measured))
+    for block in BLOCKS:
+        for parameter in block.parameters:
+            assert parameter.low <= parameter.start <= parameter.high
+            full.changed({parameter.path: parameter.start})
+
+
+def test_hosts_are_pooled_by_their_geometric_mean(tmp_path: Path) -> None:
+    (tmp_path / "micro_plan.csv").write_text(
+        "slots,n_lookups,misses,ms\n10,5,1,2.0\n10,5,1,8.0\n20,5,1,3.0\n"
+    )
+    rows = read_rows(tmp_path, "micro_plan.csv")
+    found = pool("micro_plan.csv", rows, lambda row: (row["slots"],), "ms")
+    assert found["10",].value == pytest.approx(4.0)
+    assert found["10",].spread == pytest.approx(4.0)
+    assert found["20",].spread == 1.0
+
+
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    (tmp_path / "micro_plan.csv").write_text("slots,ms\n10,2.0\n")
+    with pytest.raises(UsageError, match=r"micro_plan\.csv: no column n_lookups, misses"):
+        read_rows(tmp_path, "micro_plan.csv")
+
+
+@pytest.mark.parametrize("bad", ["", "fast", "0", "-1", "nan", "inf"])
+def test_a_time_that_is_no_time_is_an_error(tmp_path: Path, bad: str) -> None:
+    (tmp_path / "micro_plan.csv").write_text(f"slots,n_lookups,misses,ms\n10,5,1,{bad}\n")
+    config, model = load_named("platforms", "h200"), load_named("models", "default")
+    with pytest.raises(UsageError, match="number above 0"):
+        points_in(tmp_path, config, model)
+
+
+def test_a_folder_without_measurements_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"has none of micro_cpu\.csv"):
+        points_in(tmp_path, load_named("platforms", "h200"), load_named("models", "default"))
+
+
+def write_copies(folder: Path, source: Rig) -> None:
+    """A `micro_pcie.csv` as the link of `source` would give it."""
+    with (folder / "micro_pcie.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["op", "mem", "bytes", "ms_event", "note"])
+        for size in (4096, 65536, 1 << 20, 1 << 24, 1 << 28):
+            for op in ("h2d", "d2h"):
+                work = Copy("copy", op == "h2d", size)
+                writer.writerow([op, "pinned", size, source.alone_ms((work,), 512), ""])
+
+
+def test_a_known_link_is_found_again_and_the_rest_is_kept(tmp_path: Path) -> None:
+    known = {"platform.link.latency": 4_000_000.0, "platform.link.flow_control": 0.11}
+    write_copies(tmp_path, rig().changed(known))
+    base = load_named("platforms", "h200")
+    found = calibrate(
+        tmp_path, base, load_named("operators", "tuned"), load_named("models", "default")
+    )
+    assert found.values == pytest.approx(known, rel=1e-2)
+    assert found.platform.gpu == base.gpu
+    assert found.platform.cpu == base.cpu
+    assert "micro_pcie.csv, 10 points" in found.sources["platform.link.latency"]
+
+
+def test_numbers_that_are_integers_stay_integers() -> None:
+    changed = with_value(rig().config, "link.latency", 1234.6)
+    assert changed.link.latency == 1235
+    assert isinstance(changed.link.latency, int)
+
+
+def left_out_errors(operators: tuple[str, ...], needed: int) -> list[float]:
+    """Error of each point under a fit that has not seen it."""
+    start = rig()
+    points = points_in(MEASURED, start.config, start.model)
+    own = [p for p in points if p.operator in operators and large(p)]
+    assert len(own) >= needed
+    errors = []
+    for point in own:
+        others = [other for other in own if other is not point]
+        fitted = fit_blocks(start, others).rig
+        errors.append(abs(point.model(fitted) / point.measured - 1.0))
+    return sorted(errors)
+
+
+def large(point: Point) -> bool:
+    """Copies of a few kilobytes are all latency, and their order in size is noise."""
+    return not point.operator.startswith("copies") or int(point.condition.split()[1]) >= 1 << 18
+
+
+@pytest.mark.parametrize(
+    ("operators", "needed"), [(("copies",), 18), (("gpu sort",), 30), (("mlp fp32",), 7)]
+)
+def test_a_size_that_was_left_out_of_the_fit_is_predicted(
+    operators: tuple[str, ...], needed: int
+) -> None:
+    errors = left_out_errors(operators, needed)
+    assert errors[len(errors) // 2] < 0.05
+    assert errors[-1] < 0.15
