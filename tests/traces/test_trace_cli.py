@@ -42,7 +42,8 @@ def test_same_seed_same_bytes(tmp_path):
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
 
 
-def test_describe_prints_tables_for_people(tmp_path):
+def test_describe_prints_tables_for_people(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "140")
     result = run("describe", shipped("nycflights13_2013.npz"), "--column", "dest")
     assert "334,264" in result.stdout
     assert "order in time" in result.stdout
