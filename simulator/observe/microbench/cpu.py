@@ -22,7 +22,9 @@ LOOKUPS = 327_680
 """Rows of a mini-batch of the default model: 2048 samples x 8 tables x 20 lookups."""
 POOLED = 20
 SETS = 4
-"""Row sets that take turns."""
+"""Row sets that take turns, at least."""
+_FRESH_ROWS = 1_300_000
+"""Rows that all sets hold together, at least: with 512 B, twice a large last-level cache."""
 _SOFTWARE = "compiled with numba"
 _SCALING = (1_000, 3_000, 10_000, 30_000, 100_000)
 
@@ -35,12 +37,11 @@ def _stream(op: int, a: Floats, b: Floats, sums: Floats, threads: int) -> None:
     for t in numba.prange(threads):
         begin, end = t * share * 16, min(lines, (t + 1) * share) * 16
         if op == 0:
-            part = a[begin:end]
-            total = np.zeros(16, np.float32)
-            for k in range(0, len(part), 16):
-                for lane in range(16):
-                    total[lane] += part[k + lane]
-            sums[t] = total.sum()
+            # integer sums may be reordered, so the loop is compiled to wide loads
+            total = 0
+            for word in a[begin:end].view(np.int32):
+                total += word
+            sums[t] = total
         elif op == 1:
             for k in range(begin, end, 16):
                 stream_line(b.ctypes.data + 4 * k, a.ctypes.data)
@@ -101,8 +102,12 @@ class CpuBench:
         return self.flat[: rows * dim].reshape(rows, dim)
 
     def rows(self, dim: int, count: int, dist: str = "uniform") -> list[Int64s]:
+        """Row sets that take turns: enough of them that none is still cached at its next turn."""
         table = len(self.table(dim))
-        return [draw_rows(table, count, dist, seed) for seed in range(SETS)]
+        if count * SETS >= _FRESH_ROWS:
+            return [draw_rows(table, count, dist, seed) for seed in range(SETS)]
+        drawn = draw_rows(table, _FRESH_ROWS // count * count, dist, 0)
+        return list(drawn.reshape(-1, count))
 
     def operator(
         self, op: str, dim: int, threads: int, sets: list[Int64s], *, stream: bool = True
@@ -114,7 +119,7 @@ class CpuBench:
             buffers = [kernels.aligned(count, dim) for _ in range(2)]
 
             def copy(k: int) -> None:
-                rows, buffer = sets[k % SETS], buffers[k % 2]
+                rows, buffer = sets[k % len(sets)], buffers[k % 2]
                 to = op == "scatter"
                 kernels.copy_rows(table, rows, buffer, threads, to=to, stream=stream)
 
@@ -123,7 +128,7 @@ class CpuBench:
             out, values = kernels.aligned(count, dim), kernels.aligned(count, dim)
 
             def both(k: int) -> None:
-                wanted, given = sets[k % SETS], sets[(k + 1) % SETS]
+                wanted, given = sets[k % len(sets)], sets[(k + 1) % len(sets)]
                 args = (table, wanted, out, given, values, threads)
                 kernels.gather_and_scatter(*args, stream=stream)
 
@@ -131,14 +136,14 @@ class CpuBench:
         if op == "pooled":
             offsets = np.arange(0, count + 1, POOLED, dtype=np.int64)
             sums = kernels.aligned(len(offsets) - 1, dim)
-            return lambda k: kernels.pool_rows(table, sets[k % SETS], offsets, sums, threads)
+            return lambda k: kernels.pool_rows(table, sets[k % len(sets)], offsets, sums, threads)
         bags = (np.arange(count) // POOLED).astype(np.int32)
         gradients = kernels.aligned(int(bags[-1]) + 1, dim)
         gradients[:] = 1e-6
         pairs = kernels.SortedPairs(count)
 
         def update(k: int) -> None:
-            pairs.sort(sets[k % SETS], len(table), threads)
+            pairs.sort(sets[k % len(sets)], len(table), threads)
             kernels.coalesced_update(table, pairs, bags, gradients, 1e-3, threads)
 
         return update

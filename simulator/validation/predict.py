@@ -1,0 +1,49 @@
+"""Simulates an observed experiment: the same points, on the platform for the machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from simulator.config.expand import expand
+from simulator.config.load import parse_experiment
+from simulator.engine import known_names, simulate_each
+from simulator.errors import UsageError
+from simulator.results.record import PointResult
+
+__all__ = ["predict"]
+
+
+def predict(observed: dict[str, Any], platform: str | None) -> list[PointResult | None]:
+    """A result for each observed point, in order; None where the point was not observed.
+
+    `platform` replaces the one that the experiment names. The pipeline runs in lock-step, as it was
+    observed, on as many threads. Raises `UsageError` where the points are not those observed, and
+    what a simulation raises.
+    """
+    points = expand(parse_experiment(_as_observed(observed, platform), names=known_names()))
+    seen = [(one["label"], one["sweep"]) for one in observed["points"]]
+    if [(point.system.label, point.sweep_text()) for point in points] != seen:
+        raise UsageError(
+            f"the points of {observed['name']} are not those that its experiment stands for: "
+            "observe it again with this release"
+        )
+    wanted = [n for n, one in enumerate(observed["points"]) if "error" not in one]
+    results: list[PointResult | None] = [None] * len(points)
+    for number, outcome in simulate_each([points[n] for n in wanted]):
+        if isinstance(outcome, Exception):
+            raise outcome
+        results[wanted[number]] = outcome
+    return results
+
+
+def _as_observed(observed: dict[str, Any], platform: str | None) -> dict[str, Any]:
+    data = dict(observed["experiment"])
+    data["pipeline"] = {**data.get("pipeline", {}), "mode": "lockstep"}
+    data["run"] = {"cpu_threads": observed["threads"], **data.get("run", {})}
+    if platform is not None:
+        data["platform"] = platform
+        data["systems"] = [
+            {key: value for key, value in entry.items() if key != "platform"}
+            for entry in data["systems"]
+        ]
+    return data
