@@ -170,7 +170,8 @@ def copy_rows(
     """buffer[k] = table[rows[k]] (a gather), or the other way round with `to` (a scatter)."""
     none = np.empty(0, np.int64)
     lists = (none, buffer, rows, buffer) if to else (rows, buffer, none, buffer)
-    gather_and_scatter(table, *lists, threads, stream=stream)
+    wanted, out, given, values = lists
+    gather_and_scatter(table, wanted, out, given, values, threads, stream=stream)
 
 
 @parallel
@@ -199,7 +200,7 @@ def pool_rows(table: Floats, ids: Int64s, offsets: Int64s, out: Floats, threads:
 
 
 @parallel
-def _fill(table: Floats, scale: float, first: int, threads: int) -> None:
+def _fill(table: Floats, scale: np.float32, first: int, threads: int) -> None:
     rows = len(table)
     share = (rows + threads - 1) // threads
     for t in numba.prange(threads):
@@ -310,7 +311,7 @@ def _update(
     bounds: Int64s,
     bag_of: npt.NDArray[np.int32],
     gradients: Floats,
-    rate: float,
+    rate: np.float32,
     counter: Int64s,
     threads: int,
 ) -> None:

@@ -142,7 +142,8 @@ def compare(observed: Sequence[dict[str, Any]], platform: str | None, notes: Not
     times: list[Time] = []
     counts: list[Count] = []
     failed: list[str] = []
-    named, sources = platform or "", ()
+    named = platform or ""
+    sources: tuple[tuple[str, str, str], ...] = ()
     for one in observed:
         for point, result in zip(one["points"], predict(one, platform), strict=True):
             if result is None:

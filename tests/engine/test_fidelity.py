@@ -15,7 +15,12 @@ def rows(fidelity: str, trace: dict[str, Any]) -> dict[str, dict[str, Any]]:
         {
             "config_version": 1,
             "platform": "v100_p3",
-            "model": {"base": "default", "tables": 2, "rows_per_table": 1_000_000, "batch_size": 512},
+            "model": {
+                "base": "default",
+                "tables": 2,
+                "rows_per_table": 1_000_000,
+                "batch_size": 512,
+            },
             "trace": trace,
             "systems": ["hybrid", "static_cache", "straw_man", "scratchpipe"],
             "cache": {"fraction": 0.1},

@@ -1,4 +1,4 @@
-"""Streams that share one memory: the fluid division against the bank model on interleaved streams."""
+"""Streams that share a memory: the fluid division against interleaved streams in the bank model."""
 
 from __future__ import annotations
 
