@@ -49,7 +49,7 @@ class NpySource:
         self.tables: tuple[str, ...] = (path.stem,)
         with path.open("rb") as file:
             length, dtype = read_header(file, str(path))
-            start = file.tell()
+            self._start = start = file.tell()
         size = path.stat().st_size - start
         if size < length * dtype.itemsize:
             raise TraceError(
@@ -61,9 +61,13 @@ class NpySource:
         self._ids: npt.NDArray[Any] = mapped.view(np.ndarray)
 
     def pieces(self) -> Iterator[Piece]:
-        """In chunks of about a million ids."""
-        for start in range(0, len(self._ids), CHUNK):
-            yield Piece(0, integers(self._ids[start : start + CHUNK], str(self.path)))
+        """In chunks of about a million ids, read (mapped pages would count as memory in use)."""
+        dtype = self._ids.dtype
+        with self.path.open("rb") as file:
+            file.seek(self._start)
+            for start in range(0, len(self._ids), CHUNK):
+                count = min(CHUNK, len(self._ids) - start)
+                yield Piece(0, integers(np.fromfile(file, dtype, count), str(self.path)))
 
     def columns(self) -> list[Column]:
         """The mapped array."""
