@@ -25,6 +25,10 @@ def validate(
             help="Platform (name or file) that stands for the machine; by default the experiment's."
         ),
     ] = None,
+    operators: Annotated[
+        str | None,
+        typer.Option(help="Operator profile (name or file) that stands for the software."),
+    ] = None,
     tolerance: Annotated[
         float | None,
         typer.Option(
@@ -63,7 +67,9 @@ def validate(
     given = {"iteration_worst": tolerance, "iteration_median": median_tolerance}
     chosen = {key: value for key, value in given.items() if value is not None}
     stated = Tolerance(**(notes.tolerance.model_dump() | chosen))
-    comparison = compare(observed, platform, notes.model_copy(update={"tolerance": stated}))
+    comparison = compare(
+        observed, platform, notes.model_copy(update={"tolerance": stated}), operators
+    )
     files = write_page(comparison, out)
     if as_json:
         typer.echo(json.dumps(_document(comparison), allow_nan=False, indent=1))

@@ -14,6 +14,15 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+_cgutils: Any = cgutils
+"""Without annotations of its own."""
+
+
+def _for_kernels(generator: Any) -> Any:
+    """An intrinsic: kernels call it without its first argument."""
+    return intrinsic(generator)
+
+
 __all__ = ["LINE_BYTES", "fence", "prefetch_line", "stream_line", "take_chunk"]
 
 LINE_BYTES = 64
@@ -21,7 +30,7 @@ _LOCALITY = 3
 """Of `llvm.prefetch`: keep in all levels of cache."""
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_for_kernels
 def stream_line(_context: Any, _to: Any, _source: Any) -> Any:
     """Copy 64 bytes from address `source` to the 64-byte aligned address `to`, past the caches."""
 
@@ -32,27 +41,27 @@ def stream_line(_context: Any, _to: Any, _source: Any) -> Any:
         store = builder.store(value, builder.inttoptr(args[0], pointer), align=LINE_BYTES)
         flag = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
         store.set_metadata("nontemporal", flag)
-        return cgutils.get_null_value(ir.IntType(8).as_pointer())
+        return _cgutils.get_null_value(ir.IntType(8).as_pointer())
 
     return types.void(types.intp, types.intp), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_for_kernels
 def prefetch_line(_context: Any, _address: Any) -> Any:
     """Ask for the cache line at `address`."""
 
     def generate(_c: Any, builder: Any, _signature: Any, args: Any) -> Any:
         byte, word = ir.PointerType(ir.IntType(8)), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        function = _cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
         read_data = [word(0), word(_LOCALITY), word(1)]
         builder.call(function, [builder.inttoptr(args[0], byte), *read_data])
-        return cgutils.get_null_value(byte)
+        return _cgutils.get_null_value(byte)
 
     return types.void(types.intp), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_for_kernels
 def take_chunk(_context: Any, _counter: Any, _chunk: Any) -> Any:
     """Add `chunk` to the int64 at address `counter`, atomically; its value before."""
 
@@ -63,12 +72,12 @@ def take_chunk(_context: Any, _counter: Any, _chunk: Any) -> Any:
     return types.int64(types.intp, types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_for_kernels
 def fence(_context: Any) -> Any:
     """Everything stored before is visible to what comes after."""
 
     def generate(_c: Any, builder: Any, _signature: Any, _args: Any) -> Any:
         builder.fence("seq_cst")
-        return cgutils.get_null_value(ir.IntType(8).as_pointer())
+        return _cgutils.get_null_value(ir.IntType(8).as_pointer())
 
     return types.void(), generate

@@ -57,9 +57,14 @@ def inlined(function: F) -> F:
     return cast(F, numba.njit(nogil=True)(function))
 
 
+def _narrow(value: float) -> Any:
+    """fp32, so that kernels compute in fp32."""
+    return np.float32(value)
+
+
 def use_threads(asked: int | None) -> int:
     """Set the threads of the kernels called from this thread; how many there are now."""
-    there = int(numba.config.NUMBA_NUM_THREADS)
+    there = int(cast(Any, numba.config).NUMBA_NUM_THREADS)
     threads = min(asked or there, there)
     numba.set_num_threads(threads)
     return threads
@@ -213,7 +218,7 @@ def _fill(table: Floats, scale: np.float32, first: int, threads: int) -> None:
 
 def fill_rows(table: Floats, threads: int, *, first: int = 0, scale: float = 0.01) -> None:
     """Values in [-scale, scale) that depend on row and column alone; row 0 is number `first`."""
-    _fill(table, np.float32(scale), first, threads)
+    _fill(table, _narrow(scale), first, threads)
 
 
 class SortedPairs:
@@ -347,5 +352,5 @@ def coalesced_update(
 ) -> None:
     """table[id] -= rate * (sum of gradients[bag_of[position]] over the positions of id)."""
     packed = pairs.packed[: pairs.count]
-    args = (table, packed, pairs.bounds, bag_of, gradients, np.float32(rate))
-    _update(*args, np.zeros(1, np.int64), threads)
+    counter = np.zeros(1, np.int64)
+    _update(table, packed, pairs.bounds, bag_of, gradients, _narrow(rate), counter, threads)

@@ -137,19 +137,28 @@ def worst(times: Sequence[Time]) -> Time:
     return max(times, key=lambda time: abs(time.error))
 
 
-def compare(observed: Sequence[dict[str, Any]], platform: str | None, notes: Notes) -> Comparison:
-    """Simulate the observed experiments on `platform` (None: the one they name) and compare."""
+def compare(
+    observed: Sequence[dict[str, Any]],
+    platform: str | None,
+    notes: Notes,
+    operators: str | None = None,
+) -> Comparison:
+    """Simulate the observed experiments and compare.
+
+    `platform`, `operators`: what stands for the machine and its software; None: as they name them.
+    """
     times: list[Time] = []
     counts: list[Count] = []
     failed: list[str] = []
     named = platform or ""
     sources: tuple[tuple[str, str, str], ...] = ()
     for one in observed:
-        for point, result in zip(one["points"], predict(one, platform), strict=True):
+        for point, result in zip(one["points"], predict(one, platform, operators), strict=True):
             if result is None:
                 failed.append(f"{one['name']}: {point['label']} {point['sweep']}: {point['error']}")
                 continue
-            named, sources = result.point.platform.name, _sources(result)
+            named = f"{result.point.platform.name} with operators {result.point.operators.name}"
+            sources = _sources(result)
             times += _times(one["name"], point, result, notes)
             counts += _counts(one["name"], point, result)
     orders = _orders([time for time in times if time.stage is None])
@@ -207,7 +216,7 @@ def _orders(iterations: Sequence[Time]) -> list[Order]:
 
 
 def _sources(result: PointResult) -> tuple[tuple[str, str, str], ...]:
-    """Where each number of the platform comes from."""
+    """Where each number of the platform and of the operator profile comes from."""
     found: list[tuple[str, str, str]] = []
 
     def walk(path: str, part: Any) -> None:
@@ -221,4 +230,8 @@ def _sources(result: PointResult) -> tuple[tuple[str, str, str], ...]:
                 walk(f"{path}{key}.", inner)
 
     walk("", result.point.platform.model_dump(mode="json"))
+    for name, operator in result.point.operators.model_dump(mode="json").items():
+        if isinstance(operator, dict) and "source" in operator:
+            facts = [f"{k} {v}" for k, v in operator.items() if k not in ("source", "name")]
+            found.append((f"operators.{name}", ", ".join(facts), operator["source"]))
     return tuple(found)

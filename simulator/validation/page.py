@@ -54,7 +54,7 @@ def _head(comparison: Comparison) -> Iterable[str]:
     yield "# Simulated against measured"
     yield ""
     yield (
-        f"Platform `{comparison.platform}`; written by `scratchpipe validate`. Errors are signed: "
+        f"Platform {comparison.platform}; written by `scratchpipe validate`. Errors are signed: "
         "simulated over measured, less one."
     )
     yield ""
@@ -240,7 +240,7 @@ def _missing(comparison: Comparison) -> Iterable[str]:
 
 
 def _fitted(comparison: Comparison) -> Iterable[str]:
-    yield "## Numbers of the platform, and where they come from"
+    yield "## Numbers of platform and operators, and where they come from"
     yield ""
     yield (
         "Only these were measured or fitted, on single operators and copies; no iteration, stage "

@@ -13,14 +13,18 @@ from simulator.results.record import PointResult
 __all__ = ["predict"]
 
 
-def predict(observed: dict[str, Any], platform: str | None) -> list[PointResult | None]:
+def predict(
+    observed: dict[str, Any], platform: str | None, operators: str | None = None
+) -> list[PointResult | None]:
     """A result for each observed point, in order; None where the point was not observed.
 
-    `platform` replaces the one that the experiment names. The pipeline runs in lock-step, as it was
-    observed, on as many threads. Raises `UsageError` where the points are not those observed, and
-    what a simulation raises.
+    `platform` and `operators` replace what the experiment names. The pipeline runs in lock-step, as
+    it was observed, on as many threads. Raises `UsageError` where the points are not those
+    observed, and what a simulation raises.
     """
-    points = expand(parse_experiment(_as_observed(observed, platform), names=known_names()))
+    points = expand(
+        parse_experiment(_as_observed(observed, platform, operators), names=known_names())
+    )
     seen = [(one["label"], one["sweep"]) for one in observed["points"]]
     if [(point.system.label, point.sweep_text()) for point in points] != seen:
         raise UsageError(
@@ -36,14 +40,19 @@ def predict(observed: dict[str, Any], platform: str | None) -> list[PointResult 
     return results
 
 
-def _as_observed(observed: dict[str, Any], platform: str | None) -> dict[str, Any]:
+def _as_observed(
+    observed: dict[str, Any], platform: str | None, operators: str | None
+) -> dict[str, Any]:
     data = dict(observed["experiment"])
     data["pipeline"] = {**data.get("pipeline", {}), "mode": "lockstep"}
     data["run"] = {"cpu_threads": observed["threads"], **data.get("run", {})}
-    if platform is not None:
-        data["platform"] = platform
-        data["systems"] = [
-            {key: value for key, value in entry.items() if key != "platform"}
-            for entry in data["systems"]
-        ]
+    given = {"platform": platform, "operators": operators}
+    for key in [key for key, value in given.items() if value is not None]:
+        data[key] = given[key]
+        data["systems"] = [_without(entry, key) for entry in data["systems"]]
     return data
+
+
+def _without(entry: Any, key: str) -> Any:
+    """An entry of `systems` without a choice of its own."""
+    return {k: v for k, v in entry.items() if k != key} if isinstance(entry, dict) else entry

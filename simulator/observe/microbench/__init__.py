@@ -18,16 +18,17 @@ def measure_machine(out_dir: Path, quick: bool = False) -> None:
     `quick`: fewer sizes and repetitions, under two minutes. Needs PyTorch for the GPU alone: a
     machine without it, or without a GPU, gives `micro_cpu.csv`.
     """
-    from simulator.observe.microbench.cpu import measure_cpu
+    from simulator.observe.microbench.cpu import CpuBench, measure_cpu
     from simulator.observe.microbench.tables import Budget, write_rows
 
     budget = Budget(quick)
     out_dir.mkdir(parents=True, exist_ok=True)
-    write_rows(out_dir, "micro_cpu.csv", measure_cpu(budget))
+    bench = CpuBench(budget)
+    write_rows(out_dir, "micro_cpu.csv", measure_cpu(bench))
     if _gpu_there():
         from simulator.observe.microbench.gpu import measure_gpu
 
-        for name, rows in measure_gpu(budget):
+        for name, rows in measure_gpu(bench):
             write_rows(out_dir, name, rows)
 
 

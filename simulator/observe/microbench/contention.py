@@ -10,7 +10,7 @@ import numpy as np
 
 from simulator.observe.accelerator import CudaGpu
 from simulator.observe.microbench.cpu import LOOKUPS, POOLED, CpuBench, draw_rows
-from simulator.observe.microbench.tables import Budget, Row, spread
+from simulator.observe.microbench.tables import Row, spread
 
 __all__ = ["measure_contention"]
 
@@ -54,8 +54,9 @@ class _Copies:
         }
 
 
-def measure_contention(gpu: CudaGpu, budget: Budget) -> Iterator[Row]:
+def measure_contention(gpu: CudaGpu, bench: CpuBench) -> Iterator[Row]:
     """The rows of `contention.csv`."""
+    budget = bench.budget
     copies = _Copies(gpu)
     pieces = 10 if budget.quick else 25
     for background in _BACKGROUNDS:
@@ -64,8 +65,7 @@ def measure_contention(gpu: CudaGpu, budget: Budget) -> Iterator[Row]:
         yield {"measurement": "m1", "victim": "(none)", "background": background, **rates}
     for name, work, size in _hbm_victims(gpu):
         yield from _victim(gpu, copies, name, work, size, pieces, on_gpu=True)
-    bench = CpuBench(budget)
-    for name, work, size in _cpu_victims(bench, budget):
+    for name, work, size in _cpu_victims(bench):
         yield from _victim(gpu, copies, name, work, size, pieces, on_gpu=False)
 
 
@@ -142,10 +142,11 @@ def _hbm_victims(gpu: CudaGpu) -> Iterator[tuple[str, Work, int]]:
     yield "hbm stream copy 1 GB", lambda _: b.copy_(a), 1 << 30
 
 
-def _cpu_victims(bench: CpuBench, budget: Budget) -> Iterator[tuple[str, Work, int]]:
+def _cpu_victims(bench: CpuBench) -> Iterator[tuple[str, Work, int]]:
     sets = bench.rows(_DIM, LOOKUPS)
     size = LOOKUPS * _DIM * 4
     label = f"{LOOKUPS}x{_DIM * 4}B"
+    budget = bench.budget
     some = [t for t in budget.threads if t >= 4] or [budget.cores]
     for threads in some:
         for name, op, bytes_ in (

@@ -149,9 +149,9 @@ class CpuBench:
         return update
 
 
-def measure_cpu(budget: Budget) -> Iterator[Row]:
+def measure_cpu(bench: CpuBench) -> Iterator[Row]:
     """The rows of `micro_cpu.csv`."""
-    bench = CpuBench(budget)
+    budget = bench.budget
     yield from _streams(bench)
     for dim in budget.dims:
         for threads in budget.threads:

@@ -17,7 +17,7 @@ from simulator.config.catalogue import load_named
 from simulator.observe.accelerator import CudaGpu
 from simulator.observe.hit_map import HitMap
 from simulator.observe.microbench.contention import measure_contention
-from simulator.observe.microbench.cpu import LOOKUPS, POOLED, draw_rows
+from simulator.observe.microbench.cpu import LOOKUPS, POOLED, CpuBench, draw_rows
 from simulator.observe.microbench.tables import Budget, Row, milliseconds, spread
 from simulator.observe.mlp import DenseStep
 
@@ -56,9 +56,9 @@ class _Gpu:
         return spread("ms", samples)
 
 
-def measure_gpu(budget: Budget) -> Iterator[tuple[str, Iterator[Row]]]:
-    """Each file of the GPU and its rows."""
-    gpu = _Gpu(budget)
+def measure_gpu(bench: CpuBench) -> Iterator[tuple[str, Iterator[Row]]]:
+    """Each file of the GPU and its rows; `bench`: the CPU's table, for contention."""
+    gpu = _Gpu(bench.budget)
     yield "micro_launch.csv", _launches(gpu)
     yield "micro_pcie.csv", _copies(gpu)
     yield "micro_sort.csv", _sorts(gpu)
@@ -66,7 +66,7 @@ def measure_gpu(budget: Budget) -> Iterator[tuple[str, Iterator[Row]]]:
     yield "micro_mlp.csv", _mlps(gpu)
     yield "micro_hbm.csv", _operators(gpu)
     gpu.torch.cuda.empty_cache()
-    yield "contention.csv", measure_contention(gpu.ops, budget)
+    yield "contention.csv", measure_contention(gpu.ops, bench)
 
 
 def _operators(gpu: _Gpu) -> Iterator[Row]:

@@ -1,0 +1,98 @@
+"""`scratchpipe observe` and `measure_machine`: files, documented columns, plain refusals."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from simulator.cli.app import main
+from simulator.errors import UsageError
+from simulator.observe import microbench
+from simulator.observe.extra import choose_device, require_torch
+from simulator.observe.microbench import tables
+from simulator.observe.record import COLUMNS
+
+TINY = """
+config_version: 1
+name: tiny
+platform: v100_p3
+model: {base: default, tables: 2, rows_per_table: 600, dim: 16, lookups_per_table: 2,
+        batch_size: 8, bottom_mlp: [8], top_mlp: [8, 1]}
+trace: {kind: zipf, alpha: 0.9}
+systems: [hybrid, scratchpipe]
+cache: {fraction: 0.5}
+operators: tuned
+pipeline: {mode: lockstep}
+run: {batches: 6, warmup_batches: 2, cpu_threads: 1}
+"""
+
+
+def test_without_pytorch_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(UsageError, match=r"scratchpipe-sim\[hardware\]"):
+        require_torch()
+
+
+@pytest.mark.usefixtures("torch_there")
+def test_an_unknown_device_is_refused() -> None:
+    with pytest.raises(UsageError, match="cpu or cuda"):
+        choose_device("tpu")
+
+
+@pytest.mark.usefixtures("torch_there")
+def test_observing_writes_documented_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import pandas as pd
+
+    file, out = tmp_path / "tiny.yaml", tmp_path / "run"
+    file.write_text(TINY)
+    arguments = ["observe", str(file), "--device", "cpu", "--out", str(out), "--json"]
+    with pytest.raises(SystemExit) as outcome:
+        main(arguments)
+    assert outcome.value.code == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document == json.loads((out / "observed.json").read_text())
+    assert [point["label"] for point in document["points"]] == ["hybrid", "scratchpipe"]
+    iterations = pd.read_parquet(out / "iterations.parquet")
+    stages = pd.read_parquet(out / "stages.parquet")
+    assert len(iterations) == 2 * 2 * 6
+    assert {*iterations, *stages} == set(COLUMNS)
+    # validation simulates what was observed; times of a toy on CPU tensors are not compared
+    with pytest.raises(SystemExit) as outcome:
+        main(["validate", str(out), "--out", str(tmp_path / "page")])
+    assert outcome.value.code == 3
+    assert "differs" not in (tmp_path / "page" / "validation.md").read_text()
+
+
+@pytest.mark.usefixtures("torch_there")
+def test_operators_that_are_not_implemented_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(TINY)
+    with pytest.raises(SystemExit) as outcome:
+        main(["observe", str(file), "--device", "cpu", "--set", "operators=stock"])
+    assert outcome.value.code == 2
+    assert "operators=tuned" in capsys.readouterr().err
+
+
+def test_a_machine_without_a_gpu_gives_the_file_of_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "TABLE_BYTES", 200_000_000)
+    monkeypatch.setattr(tables.Budget, "seconds", 0.0)
+    monkeypatch.setattr(tables.Budget, "threads", (1,))
+    monkeypatch.setattr(tables.Budget, "cores", 1)
+    monkeypatch.setattr(microbench, "_gpu_there", lambda: False)
+    microbench.measure_machine(tmp_path, quick=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["micro_cpu.csv"]
+    with (tmp_path / "micro_cpu.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert tuple(rows[0]) == tables.FILES["micro_cpu.csv"]
+    assert {row["op"] for row in rows} >= {"stream_read", "gather", "scatter", "coalesce_update"}
+    assert all(float(row["ms"]) > 0 for row in rows)
