@@ -90,15 +90,21 @@ def split_lookups(
     return -1
 
 
+def _checked(hottest_rows: Int64s, rows: int) -> Int64s:
+    """The pinned rows as int64: distinct, and rows of the table."""
+    hottest = np.asarray(hottest_rows, dtype=np.int64)
+    if hottest.ndim != 1 or not are_distinct(hottest):
+        raise UsageError("the hottest rows must be a 1-D array of distinct rows")
+    if len(hottest) and (hottest.min() < 0 or hottest.max() >= rows):
+        raise TraceError(f"hottest rows outside of 0..{rows - 1}")
+    return hottest
+
+
 class StaticSplit:
     """Splits the batches of one table by `hottest_rows` (hottest first: rank = slot), of `rows`."""
 
     def __init__(self, hottest_rows: Int64s, rows: int) -> None:
-        hottest = np.asarray(hottest_rows, dtype=np.int64)
-        if hottest.ndim != 1 or not are_distinct(hottest):
-            raise UsageError("the hottest rows must be a 1-D array of distinct rows")
-        if len(hottest) and (hottest.min() < 0 or hottest.max() >= rows):
-            raise TraceError(f"hottest rows outside of 0..{rows - 1}")
+        hottest = _checked(hottest_rows, rows)
         self.capacity = len(hottest)
         self._state = np.zeros(rows, dtype=np.int64)
         self._state[hottest] = np.arange(1, len(hottest) + 1)
@@ -128,11 +134,7 @@ class SparseStaticSplit:
     """
 
     def __init__(self, hottest_rows: Int64s, rows: int) -> None:
-        hottest = np.asarray(hottest_rows, dtype=np.int64)
-        if hottest.ndim != 1 or not are_distinct(hottest):
-            raise UsageError("the hottest rows must be a 1-D array of distinct rows")
-        if len(hottest) and (hottest.min() < 0 or hottest.max() >= rows):
-            raise TraceError(f"hottest rows outside of 0..{rows - 1}")
+        hottest = _checked(hottest_rows, rows)
         self.capacity = len(hottest)
         self._rows = rows
         self._rank = np.argsort(hottest, kind="stable")

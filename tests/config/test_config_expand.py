@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.config import catalogue
+from simulator.config.expand import expand
 from simulator.config.experiment import Experiment, PointConfig, canonical_json, config_hash
 from simulator.config.load import load_experiment, parse_experiment
 from simulator.config.reader import read_text
 from simulator.config.writer import to_yaml
 from simulator.errors import ConfigError
-from simulator.sweep.expand import expand
 
 BASE = {
     "config_version": 1,
