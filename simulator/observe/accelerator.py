@@ -8,7 +8,7 @@ ignored there and every call is done when it returns.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,8 @@ __all__ = ["Accelerator", "CpuTensors", "CudaGpu", "open_accelerator"]
 
 SCAN = 256
 """Ids of one Triton program in the Hit-Map kernels."""
+BAG = 32
+"""Lookups of a bag that one Triton program splits at a time."""
 SPAN = 64
 """Longest run of equal ids that one Triton program sums."""
 
@@ -72,12 +74,18 @@ class CpuTensors:
     def synchronize(self) -> None:
         """Wait until all streams are done."""
 
+    def captured(self, work: Callable[[], None]) -> Callable[[], None]:
+        """`work`, always on the same tensors, as one launch. Runs it once."""
+        work()
+        return work
+
     def pool(self, table: Any, ids: Any, offsets: Any, out: Any) -> None:
-        """out[bag] = sum of table[ids[k]] over the bag."""
+        """out[bag] = sum of table[ids[k]] over the bag; ids below 0 are left out."""
         flat = out.detach().view(-1, table.shape[1]).numpy()
         keys = ids.numpy().astype(np.int64, copy=False)
-        ends = offsets.numpy().astype(np.int64, copy=False)
-        host.pool_rows(table.numpy(), keys, ends, flat, self.threads)
+        there = keys >= 0
+        ends = np.concatenate([[0], np.cumsum(there)])[offsets.numpy()]
+        host.pool_rows(table.numpy(), keys[there], ends, flat, self.threads)
 
     def gather(self, table: Any, rows: Any, out: Any) -> None:
         """out[k] = table[rows[k]]."""
@@ -88,14 +96,32 @@ class CpuTensors:
         host.copy_rows(table.numpy(), rows.numpy(), values.numpy(), self.threads, to=True)
 
     def sort(self, ids: Any, rows: int) -> Any:
-        """Order (id, position) pairs; `ids` less than `rows`."""
+        """Order (id, position) pairs; `ids` less than `rows`, those below 0 are left out."""
         keys = ids.numpy().astype(np.int64, copy=False)
-        return host.sort_pairs(keys, rows, self.threads)
+        places = np.flatnonzero(keys >= 0)
+        pairs = host.sort_pairs(keys[places], rows, self.threads)
+        if len(places) < len(keys):
+            packed = pairs.packed
+            packed[:] = (packed >> 32 << 32) | places[packed & 0xFFFFFFFF]
+        return pairs
 
     def update(self, table: Any, pairs: Any, bag_of: Any, gradient: Any, rate: float) -> None:
         """table[id] -= rate * sum of gradient[bag_of[position]]."""
         flat = gradient.view(-1, table.shape[1]).numpy()
         host.coalesced_update(table.numpy(), pairs, bag_of.numpy(), flat, rate, self.threads)
+
+    def split(self, ids: Any, slot_of: Any, offsets: Any, slots: Any, cold: Any) -> None:
+        """slots[k] = slot_of[ids[k]] (-1: not cached); into `cold` (staging tensors: ids, bags,
+        offsets) those that are not."""
+        torch = self.torch
+        slots.copy_(slot_of[ids])
+        missing = slots < 0
+        before = torch.cat([torch.zeros(1, dtype=torch.int64), torch.cumsum(missing, 0)])
+        cold.offsets.copy_(before[offsets])
+        count = int(before[-1])
+        cold.ids[:count] = ids[missing]
+        bags = torch.repeat_interleave(torch.arange(len(offsets) - 1), offsets.diff())
+        cold.bags[:count] = bags[missing].to(torch.int32)
 
     def find_missed(self, ids: Any, slot_of: Any, _winner: Any, missed: Any, counts: Any) -> None:
         """counts = (unique ids, those without a slot); the latter into `missed`."""
@@ -150,6 +176,16 @@ class CudaGpu(CpuTensors):
     def synchronize(self) -> None:
         self.torch.cuda.synchronize()
 
+    def captured(self, work: Callable[[], None]) -> Callable[[], None]:
+        work()  # kernels are compiled and work space is taken outside of the capture
+        self.torch.cuda.current_stream().synchronize()
+        graph = self.torch.cuda.CUDAGraph()
+        # other streams may be at work meanwhile
+        with self.torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            work()
+        replay: Callable[[], None] = graph.replay
+        return replay
+
     def pool(self, table: Any, ids: Any, offsets: Any, out: Any) -> None:
         dim, width = table.shape[1], _power(table.shape[1])
         bags = len(offsets) - 1
@@ -177,6 +213,15 @@ class CudaGpu(CpuTensors):
             sizes = {"D": _power(dim), "C": 4, "SPAN": SPAN, "num_warps": 1}
             args = (table, keys, order, bag_of, gradient, n, rate, dim)
             self._kernels.update[(n,)](*args, **sizes)
+
+    def split(self, ids: Any, slot_of: Any, offsets: Any, slots: Any, cold: Any) -> None:
+        """The GPU writes the lists of cold ids and bags straight into staging memory."""
+        bags = len(offsets) - 1
+        count, place = self._kernels.count_cold, self._kernels.place_cold
+        count[(bags,)](ids, slot_of, offsets, slots, cold.counts, B=BAG, num_warps=1)
+        cold.starts[1:] = self.torch.cumsum(cold.counts, 0)
+        place[(bags,)](ids, slots, offsets, cold.starts, cold.ids, cold.bags, B=BAG, num_warps=1)
+        self.copy(cold.offsets, cold.starts)
 
     def find_missed(self, ids: Any, slot_of: Any, winner: Any, missed: Any, counts: Any) -> None:
         n, grid = len(ids), (-(-len(ids) // SCAN),)

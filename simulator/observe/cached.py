@@ -25,6 +25,7 @@ from simulator.observe.clock import BatchCountsSeen, Measured
 from simulator.observe.hit_map import HitMap
 from simulator.observe.inputs import Batch, Inputs, MovePlan
 from simulator.observe.mlp import RATE
+from simulator.observe.simple import copy_to_gpu
 from simulator.observe.trainer import Floats, Place, Trainer, undisturbed
 
 __all__ = ["ScratchPipe", "StrawMan"]
@@ -54,8 +55,6 @@ class _Cached(Trainer):
         fetched = max(1, *(len(p.missed_rows) for p in plans))
         evicted = max(1, *(len(p.write_rows) for p in plans))
         self.lists = [_OnGpu(gpu, plan) for plan in plans]
-        self.offsets = [gpu.upload(b.offsets) for b in inputs.batches]
-        self.bag_of = [gpu.upload(b.bag_of) for b in inputs.batches]
         self._open_cache(inputs, dim)
 
         ring, staging, empty = self.ring, gpu.staging, gpu.empty
@@ -67,6 +66,8 @@ class _Cached(Trainer):
         self.host_missed = ring(staging, fetched, dtype="int64")
         self.host_victims = ring(staging, evicted, dtype="int64")
         self.found_counts = gpu.empty((len(plans), 2), "int32")
+        self._pool = self.replayed(self._pool_slots)
+        self._update = self.replayed(self._update_slots)
 
     def _open_cache(self, inputs: Inputs, dim: int) -> None:
         """Storage, Hit-Map and ages, with the rows that are there before the first mini-batch."""
@@ -75,9 +76,8 @@ class _Cached(Trainer):
         lookups = max(len(b.ids) for b in inputs.batches)
         self.hit_map = HitMap(gpu, inputs.rows, inputs.slots, lookups)
         if len(preload.rows):
-            slots = gpu.upload(preload.slots)
-            gpu.scatter(self.cache, slots, gpu.upload(self.table[preload.rows]))
-            self.hit_map.preload(gpu.upload(preload.rows), slots)
+            copy_to_gpu(gpu, self.table, preload.rows, self.cache, preload.slots)
+            self.hit_map.preload(gpu.upload(preload.rows), gpu.upload(preload.slots))
 
     def load(self, number: int) -> None:
         """Ids, dense features and labels to the GPU."""
@@ -134,14 +134,25 @@ class _Cached(Trainer):
 
     def train_gpu(self, number: int) -> None:
         """All embedding work and the MLPs out of the cache."""
-        gpu, step, turn = self.gpu, self.step, self.turn(number)
-        slots = self.slots[turn][: len(self.loaded[number].ids)]
-        gpu.pool(self.cache, slots, self.offsets[number], step.pooled.detach())
+        self._pool(number)
+        self.step.run()
+        self._update(number)
+
+    def _slots(self, number: int) -> Any:
+        """Slots of the lookups of a mini-batch."""
+        return self.slots[self.turn(number)][: len(self.loaded[number].ids)]
+
+    def _pool_slots(self, number: int) -> None:
+        """Pooled rows and dense inputs into the dense step."""
+        step, turn, (offsets, _) = self.step, self.turn(number), self.bags(number)
+        self.gpu.pool(self.cache, self._slots(number), offsets, step.pooled.detach())
         step.dense.copy_(self.dense[turn])
         step.labels.copy_(self.labels[turn])
-        step.run()
-        pairs = gpu.sort(slots, max(1, self.inputs.slots))
-        gpu.update(self.cache, pairs, self.bag_of[number], step.gradient, RATE)
+
+    def _update_slots(self, number: int) -> None:
+        gpu, (_, bag_of) = self.gpu, self.bags(number)
+        pairs = gpu.sort(self._slots(number), max(1, self.inputs.slots))
+        gpu.update(self.cache, pairs, bag_of, self.step.gradient, RATE)
 
     def finish(self) -> Measured:
         found = self.found_counts.cpu().tolist()

@@ -16,12 +16,23 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-__all__ = ["find", "gather", "mark", "pool", "put", "scatter", "touch", "update"]
+__all__ = [
+    "count_cold",
+    "find",
+    "gather",
+    "mark",
+    "place_cold",
+    "pool",
+    "put",
+    "scatter",
+    "touch",
+    "update",
+]
 
 
 @triton.jit
 def pool(table, ids, offsets, out, dim, D: tl.constexpr, C: tl.constexpr):
-    """out[bag] = sum of the rows of a bag, C rows at a time."""
+    """out[bag] = sum of the rows of a bag, C rows at a time; rows below 0 are left out."""
     bag = tl.program_id(0)
     begin = tl.load(offsets + bag)
     end = tl.load(offsets + bag + 1)
@@ -31,9 +42,10 @@ def pool(table, ids, offsets, out, dim, D: tl.constexpr, C: tl.constexpr):
     for k in range(begin, end, C):
         place = k + tl.arange(0, C)
         inside = place < end
-        row = tl.load(ids + place, mask=inside, other=0).to(tl.int64)
+        row = tl.load(ids + place, mask=inside, other=-1).to(tl.int64)
         where = table + row[:, None] * dim + column[None, :]
-        total += tl.sum(tl.load(where, mask=inside[:, None] & wanted[None, :], other=0.0), axis=0)
+        there = (row >= 0)[:, None] & wanted[None, :]
+        total += tl.sum(tl.load(where, mask=there, other=0.0), axis=0)
     tl.store(out + bag.to(tl.int64) * dim + column, total, mask=wanted)
 
 
@@ -64,7 +76,7 @@ def update(
     table, keys, order, bag_of, gradients, n, rate, dim, D: tl.constexpr, C: tl.constexpr,
     SPAN: tl.constexpr,
 ):  # fmt: skip
-    """table[key] -= rate * sum of the gradients of a run of equal keys.
+    """table[key] -= rate * sum of the gradients of a run of equal keys; none for keys below 0.
 
     A program a sorted pair; the first of a run does the work. Runs are cut at multiples of SPAN
     so that no program walks a hot row alone; the pieces of a cut run add atomically.
@@ -72,7 +84,7 @@ def update(
     first = tl.program_id(0)
     key = tl.load(keys + first)
     before = tl.load(keys + first - 1, mask=first > 0, other=-1)
-    if (before != key) | (first % SPAN == 0):
+    if (key >= 0) & ((before != key) | (first % SPAN == 0)):
         column = tl.arange(0, D)
         wanted = column < dim
         total = tl.zeros([D], tl.float32)
@@ -141,3 +153,37 @@ def touch(ids, slot_of, age, slots, batch, n, B: tl.constexpr):
     slot = tl.load(slot_of + row, mask=k < n, other=0)
     tl.store(slots + k, slot, mask=k < n)
     tl.store(age + slot, batch, mask=k < n)
+
+
+@triton.jit
+def count_cold(ids, slot_of, offsets, slots, cold, B: tl.constexpr):
+    """slots[k] = slot of ids[k] (-1: not cached), and how many of each bag are not; a bag a
+    program."""
+    bag = tl.program_id(0)
+    end = tl.load(offsets + bag + 1)
+    missing = tl.zeros([B], tl.int32)
+    for k in range(tl.load(offsets + bag), end, B):
+        place = k + tl.arange(0, B)
+        inside = place < end
+        row = tl.load(ids + place, mask=inside, other=0)
+        slot = tl.load(slot_of + row, mask=inside, other=0)
+        tl.store(slots + place, slot, mask=inside)
+        missing += (slot < 0).to(tl.int32)
+    tl.store(cold + bag, tl.sum(missing, axis=0))
+
+
+@triton.jit
+def place_cold(ids, slots, offsets, cold_offsets, cold_ids, cold_bags, B: tl.constexpr):
+    """The ids that are not cached, bag by bag, and the bag of each."""
+    bag = tl.program_id(0)
+    end = tl.load(offsets + bag + 1)
+    to = tl.load(cold_offsets + bag)
+    for k in range(tl.load(offsets + bag), end, B):
+        place = k + tl.arange(0, B)
+        inside = place < end
+        missing = inside & (tl.load(slots + place, mask=inside, other=0) < 0)
+        one = missing.to(tl.int32)
+        target = to + tl.cumsum(one, axis=0) - one
+        tl.store(cold_ids + target, tl.load(ids + place, mask=inside, other=0), mask=missing)
+        tl.store(cold_bags + target, bag, mask=missing)
+        to += tl.sum(one, axis=0)

@@ -12,7 +12,7 @@ from simulator.observe.inputs import Batch, Inputs
 from simulator.observe.mlp import RATE
 from simulator.observe.trainer import Floats, Place, Trainer
 
-__all__ = ["GpuOnly", "Hybrid", "StaticCache"]
+__all__ = ["GpuOnly", "Hybrid", "StaticCache", "copy_to_gpu"]
 
 
 class Hybrid(Trainer):
@@ -48,6 +48,20 @@ class Hybrid(Trainer):
         return self.table
 
 
+class _Cold:
+    """Lists of the lookups that no slot serves: ids, bags and offsets in staging memory."""
+
+    def __init__(self, gpu: Any, lookups: int, bags: int) -> None:
+        self.ids, self.bags = gpu.staging((lookups,), "int64"), gpu.staging((lookups,), "int32")
+        self.offsets = gpu.staging((bags + 1,), "int64")
+        self.counts, self.starts = gpu.empty((bags,), "int32"), gpu.empty((bags + 1,), "int64")
+
+    @property
+    def count(self) -> int:
+        """Cold lookups; the GPU must be done with the split."""
+        return int(self.offsets[-1])
+
+
 class StaticCache(Trainer):
     """The hottest rows of each table in HBM, everything else trained on the CPU.
 
@@ -56,32 +70,35 @@ class StaticCache(Trainer):
 
     def __init__(self, inputs: Inputs, place: Place) -> None:
         super().__init__(inputs, place)
-        gpu, hot, bags = self.gpu, inputs.preload, len(inputs.batches[0].offsets)
+        gpu, hot = self.gpu, inputs.preload
         shape = tuple(self.step.pooled.shape)
         most = max(len(b.ids) for b in inputs.batches)
-        self.cache = gpu.upload(self.table[hot.rows])
+        self.cache = gpu.empty((max(1, len(hot.rows)), inputs.point.model.dim))
         self.slot_of = gpu.empty((inputs.rows,), "int32").fill_(-1)
         gpu.put(self.slot_of, gpu.upload(hot.rows), gpu.upload(hot.slots))
-        self.offsets = [gpu.upload(b.offsets) for b in inputs.batches]
-        self.bag_of = [gpu.upload(b.bag_of) for b in inputs.batches]
-        self.ids = gpu.empty((most,), "int64")
-        self.cold_ids, self.cold_bags = gpu.staging((most,), "int64"), gpu.staging((most,), "int32")
-        self.cold_offsets = gpu.staging((bags,), "int64")
+        copy_to_gpu(gpu, self.table, hot.rows, self.cache, hot.slots)
+        self.ids, self.slots = gpu.empty((most,), "int64"), gpu.empty((most,), "int32")
+        self.cold = _Cold(gpu, most, len(inputs.batches[0].offsets) - 1)
         self.cold_sums = self.ring(gpu.staging, *shape)
         self.gradient = self.ring(gpu.staging, *shape)
         self.partial = gpu.empty(shape)
         self.pairs = host.SortedPairs(most)
+        self._split = self.replayed(self._split_ids)
+        self._pool = self.replayed(self._pool_hot)
+        self._update = self.replayed(self._update_hot)
 
     def train(self, number: int, batch: Batch) -> None:
         clock, gpu, step, threads = self.clock, self.gpu, self.step, self.place.threads
         sums, gradient = self.cold_sums[self.turn(number)], self.gradient[self.turn(number)]
         with clock.host(number, "split"):
-            slots, hot_offsets, hot_bags, cold = self._split(number, batch)
+            gpu.copy(self.ids[: len(batch.ids)], self.loaded[number].ids)
+            self._split(number)
             gpu.synchronize()
-        rows = self.cold_ids[:cold].numpy()
+            cold = self.cold.count
+        rows = self.cold.ids[:cold].numpy()
         with clock.host(number, "forward"):
-            gpu.pool(self.cache, slots, hot_offsets, step.pooled.detach())
-            offsets = self.cold_offsets.numpy()
+            self._pool(number)
+            offsets = self.cold.offsets.numpy()
             host.pool_rows(self.table, rows, offsets, self.flat(sums), threads)
             gpu.synchronize()
         with clock.gpu(number, "combine"):
@@ -94,28 +111,27 @@ class StaticCache(Trainer):
             gpu.copy(gradient, step.gradient)
         gpu.synchronize()
         with clock.host(number, "backward"):
-            pairs = gpu.sort(slots, max(1, len(self.cache)))
-            gpu.update(self.cache, pairs, hot_bags, step.gradient, RATE)
+            self._update(number)
             self.pairs.sort(rows, self.inputs.rows, threads)
-            bags, flat = self.cold_bags[:cold].numpy(), self.flat(gradient)
+            bags, flat = self.cold.bags[:cold].numpy(), self.flat(gradient)
             host.coalesced_update(self.table, self.pairs, bags, flat, RATE, threads)
             gpu.synchronize()
 
-    def _split(self, number: int, batch: Batch) -> tuple[Any, Any, Any, int]:
-        """Ids to the GPU, hot and cold apart, the cold ones back: slots, offsets and bags of the
-        hot lookups, and how many are cold."""
-        gpu, torch, offsets = self.gpu, self.gpu.torch, self.offsets[number]
-        ids = self.ids[: len(batch.ids)]
-        gpu.copy(ids, self.loaded[number].ids)
-        slots = self.slot_of[ids]
-        hot = slots >= 0
-        hot_at, cold_at = torch.nonzero(hot)[:, 0], torch.nonzero(~hot)[:, 0]
-        before = torch.nn.functional.pad(torch.cumsum(hot, 0), (1, 0))
-        hot_offsets, cold = before[offsets], len(cold_at)
-        gpu.copy(self.cold_ids[:cold], ids[cold_at])
-        gpu.copy(self.cold_bags[:cold], self.bag_of[number][cold_at])
-        gpu.copy(self.cold_offsets, offsets - hot_offsets)
-        return slots[hot_at], hot_offsets, self.bag_of[number][hot_at], cold
+    def _lookups(self, number: int) -> int:
+        return len(self.inputs.batches[number].ids)
+
+    def _split_ids(self, number: int) -> None:
+        """Slots of the lookups; ids and bags of the cold ones to the host."""
+        n, (offsets, _) = self._lookups(number), self.bags(number)
+        self.gpu.split(self.ids[:n], self.slot_of, offsets, self.slots[:n], self.cold)
+
+    def _pool_hot(self, number: int) -> None:
+        slots, (offsets, _) = self.slots[: self._lookups(number)], self.bags(number)
+        self.gpu.pool(self.cache, slots, offsets, self.step.pooled.detach())
+
+    def _update_hot(self, number: int) -> None:
+        gpu, slots, (_, bag_of) = self.gpu, self.slots[: self._lookups(number)], self.bags(number)
+        gpu.update(self.cache, gpu.sort(slots, len(self.cache)), bag_of, self.step.gradient, RATE)
 
     def count(self, number: int, batch: Batch) -> BatchCountsSeen:
         keys = self.pairs.packed[: self.pairs.count] >> 32
@@ -124,7 +140,7 @@ class StaticCache(Trainer):
 
     def tables(self) -> Floats:
         full = self.table.copy()
-        full[self.inputs.preload.rows] = self.cache.cpu().numpy()
+        full[self.inputs.preload.rows] = self.cache.cpu().numpy()[self.inputs.preload.slots]
         return full
 
 
@@ -137,35 +153,60 @@ class GpuOnly(Trainer):
         most = max(len(b.ids) for b in inputs.batches)
         self.rows = gpu.empty((inputs.rows, model.dim))
         fill_on_gpu(gpu, self.rows)
-        self.offsets = [gpu.upload(b.offsets) for b in inputs.batches]
-        self.bag_of = [gpu.upload(b.bag_of) for b in inputs.batches]
         self.ids = gpu.empty((most,), "int64")
+        self._pool = self.replayed(self._pool_rows)
+        self._update = self.replayed(self._update_rows)
 
     def train(self, number: int, batch: Batch) -> None:
-        clock, gpu, step = self.clock, self.gpu, self.step
-        ids = self.ids[: len(batch.ids)]
+        clock, gpu = self.clock, self.gpu
         with clock.gpu(number, "ids"):
-            gpu.copy(ids, self.loaded[number].ids)
+            gpu.copy(self.ids[: len(batch.ids)], self.loaded[number].ids)
             self.send_dense(number)
         with clock.gpu(number, "gather_reduce"):
-            gpu.pool(self.rows, ids, self.offsets[number], step.pooled.detach())
+            self._pool(number)
         with clock.gpu(number, "mlp"):
-            step.run()
+            self.step.run()
         with clock.gpu(number, "sort_update"):
-            pairs = gpu.sort(ids, self.inputs.rows)
-            gpu.update(self.rows, pairs, self.bag_of[number], step.gradient, RATE)
+            self._update(number)
+
+    def _ids(self, number: int) -> Any:
+        return self.ids[: len(self.inputs.batches[number].ids)]
+
+    def _pool_rows(self, number: int) -> None:
+        offsets, _ = self.bags(number)
+        self.gpu.pool(self.rows, self._ids(number), offsets, self.step.pooled.detach())
+
+    def _update_rows(self, number: int) -> None:
+        gpu, (_, bag_of) = self.gpu, self.bags(number)
+        pairs = gpu.sort(self._ids(number), self.inputs.rows)
+        gpu.update(self.rows, pairs, bag_of, self.step.gradient, RATE)
 
     def tables(self) -> Floats:
         array: Floats = self.rows.cpu().numpy()
         return array
 
 
+PIECE = 1 << 18
+"""Rows that cross the link at a time where a system is set up."""
+
+
 def fill_on_gpu(gpu: Any, table: Any) -> None:
     """The values of `rows.fill_rows`, through a staging buffer, piece by piece."""
-    piece = 1 << 18
-    buffer = gpu.staging((min(piece, len(table)), table.shape[1]))
-    for begin in range(0, len(table), piece):
-        part = buffer[: min(piece, len(table) - begin)]
+    buffer = gpu.staging((min(PIECE, len(table)), table.shape[1]))
+    for begin in range(0, len(table), PIECE):
+        part = buffer[: min(PIECE, len(table) - begin)]
         host.fill_rows(part.numpy(), gpu.threads, first=begin)
         gpu.copy(table[begin : begin + len(part)], part)
+        gpu.synchronize()
+
+
+def copy_to_gpu(gpu: Any, table: Floats, rows: Any, target: Any, slots: Any) -> None:
+    """target[slots[k]] = table[rows[k]], through a staging buffer, piece by piece."""
+    size = max(1, min(PIECE, len(rows)))
+    buffer, there = gpu.staging((size, table.shape[1])), gpu.empty((size, table.shape[1]))
+    for begin in range(0, len(rows), PIECE):
+        some = rows[begin : begin + PIECE]
+        host.copy_rows(table, some, buffer.numpy(), gpu.threads, to=False)
+        gpu.copy(there, buffer)
+        gpu.scatter(target, gpu.upload(slots[begin : begin + PIECE]), there)
         gpu.synchronize()

@@ -73,6 +73,10 @@ class Trainer:
         self.loaded = [
             Loaded(stage(b.ids), stage(b.dense), stage(b.labels)) for b in inputs.batches
         ]
+        self._same_bags = all(
+            np.array_equal(b.offsets, inputs.batches[0].offsets) for b in inputs.batches
+        )
+        self._bags: list[tuple[Any, Any]] = []
         self.counts: dict[int, BatchCountsSeen] = {}
 
     @property
@@ -113,6 +117,32 @@ class Trainer:
         """Dense features and labels to the GPU."""
         self.gpu.copy(self.step.dense, self.loaded[number].dense)
         self.gpu.copy(self.step.labels, self.loaded[number].labels)
+
+    def bags(self, number: int) -> tuple[Any, Any]:
+        """Offsets of the bags and the bag of each lookup of a mini-batch, on the GPU."""
+        if not self._bags:
+            batches = self.inputs.batches[: 1 if self._same_bags else None]
+            upload = self.gpu.upload
+            self._bags = [(upload(b.offsets), upload(b.bag_of)) for b in batches]
+        return self._bags[0 if self._same_bags else number]
+
+    def replayed(self, work: Callable[[int], None]) -> Callable[[int], None]:
+        """`work(number)`, which touches nothing but rings, as a captured graph a turn of the ring.
+
+        Where bags differ from mini-batch to mini-batch it is launched operator by operator.
+        """
+        if not self._same_bags:
+            return work
+        launch: dict[int, Callable[[], None]] = {}
+
+        def run(number: int) -> None:
+            turn = self.turn(number)
+            if turn in launch:
+                launch[turn]()
+            else:
+                launch[turn] = self.gpu.captured(lambda: work(number))
+
+        return run
 
     def ring(self, make: Callable[..., Any], *shape: int, dtype: str = "float32") -> list[Any]:
         """Buffers that mini-batches take in turn."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from simulator.observe import rows as kernels
 from simulator.observe.intrinsics import fence, stream_line
-from simulator.observe.microbench.tables import Budget, Row, milliseconds
+from simulator.observe.microbench.tables import PAUSE_S, Budget, Row, milliseconds
 
 __all__ = ["LOOKUPS", "POOLED", "CpuBench", "draw_rows", "measure_cpu"]
 
@@ -21,10 +21,9 @@ Int64s = npt.NDArray[np.int64]
 LOOKUPS = 327_680
 """Rows of a mini-batch of the default model: 2048 samples x 8 tables x 20 lookups."""
 POOLED = 20
-SETS = 4
-"""Row sets that take turns, at least."""
-_FRESH_ROWS = 1_300_000
-"""Rows that all sets hold together, at least: with 512 B, twice a large last-level cache."""
+_FRESH_ROWS = 8_000_000
+"""Rows that the sets of an operator hold together: when one has its next turn, neither its rows
+nor the page tables that lead to them are cached any more. Training never repeats a set."""
 _SOFTWARE = "compiled with numba"
 _SCALING = (1_000, 3_000, 10_000, 30_000, 100_000)
 
@@ -66,25 +65,16 @@ _STREAMS = (
 
 
 def draw_rows(table_rows: int, count: int, dist: str, seed: int) -> Int64s:
-    """`count` rows: `uniform` (distinct where there are enough), or `zipfA` with repeats."""
+    """`count` rows, `uniform` or `zipfA`; both with repeats."""
     rng = np.random.default_rng(seed)
     if dist == "uniform":
-        drawn = rng.integers(0, table_rows, count)
-        return drawn if count * 4 > table_rows else _distinct(drawn, rng, table_rows)
+        return rng.integers(0, table_rows, count)
     ranks = np.arange(1, table_rows // 8 + 1, dtype=np.float64) ** -float(dist[4:])
     places = np.searchsorted(np.cumsum(ranks) / ranks.sum(), rng.random(count))
     # eight tables side by side, hot rows spread by an odd multiplier
     table = np.arange(count) % 8
     spread = (places * 2_654_435_761) % len(ranks)
     return (table * len(ranks) + spread).astype(np.int64)
-
-
-def _distinct(drawn: Int64s, rng: np.random.Generator, table_rows: int) -> Int64s:
-    unique = np.unique(drawn)
-    while len(unique) < len(drawn):
-        more = rng.integers(0, table_rows, len(drawn) - len(unique))
-        unique = np.unique(np.concatenate([unique, more]))
-    return rng.permutation(unique)
 
 
 class CpuBench:
@@ -102,11 +92,8 @@ class CpuBench:
         return self.flat[: rows * dim].reshape(rows, dim)
 
     def rows(self, dim: int, count: int, dist: str = "uniform") -> list[Int64s]:
-        """Row sets that take turns: enough of them that none is still cached at its next turn."""
-        table = len(self.table(dim))
-        if count * SETS >= _FRESH_ROWS:
-            return [draw_rows(table, count, dist, seed) for seed in range(SETS)]
-        drawn = draw_rows(table, _FRESH_ROWS // count * count, dist, 0)
+        """Row sets that take turns."""
+        drawn = draw_rows(len(self.table(dim)), max(1, _FRESH_ROWS // count) * count, dist, 0)
         return list(drawn.reshape(-1, count))
 
     def operator(
@@ -207,7 +194,7 @@ def _row(
 ) -> Row:
     kind = "pooled" if op.startswith("pooled") else op
     work = bench.operator(kind, dim, threads, sets, stream=stream)
-    times = milliseconds(work, bench.budget)
+    times = milliseconds(work, bench.budget, PAUSE_S)
     payload = len(sets[0]) * dim * 4 / times["ms"] / 1e6
     traffic = payload * ((1 + 1 / POOLED) if kind == "pooled" else 2)
     size = bench.table(dim).nbytes
@@ -217,8 +204,8 @@ def _row(
 
 
 def _update(bench: CpuBench, dist: str, threads: int, sets: list[Int64s]) -> Row:
-    times = milliseconds(bench.operator("update", 128, threads, sets), bench.budget)
-    unique = int(np.mean([len(np.unique(rows)) for rows in sets]))
+    times = milliseconds(bench.operator("update", 128, threads, sets), bench.budget, PAUSE_S)
+    unique = int(np.mean([len(np.unique(rows)) for rows in sets[:4]]))
     impl = "own (partition+radix sort+segment sum+sgd)"
     size = bench.table(128).nbytes
     facts = _common("coalesce_update", impl, 128, threads, len(sets[0]), size, dist, times)
@@ -228,7 +215,7 @@ def _update(bench: CpuBench, dist: str, threads: int, sets: list[Int64s]) -> Row
 
 def _both(bench: CpuBench, threads: int, sets: list[Int64s], stream: bool) -> Row:
     work = bench.operator("gather+scatter", 128, threads, sets, stream=stream)
-    times = milliseconds(work, bench.budget)
+    times = milliseconds(work, bench.budget, PAUSE_S)
     count = 2 * len(sets[0])
     payload = count * 512 / times["ms"] / 1e6
     impl = f"own, nt-store gather={int(stream)} scatter={int(stream)}"

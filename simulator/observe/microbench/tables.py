@@ -15,7 +15,7 @@ import numpy as np
 
 from simulator.results.files import replace_file
 
-__all__ = ["FILES", "Budget", "Row", "milliseconds", "write_rows"]
+__all__ = ["FILES", "PAUSE_S", "Budget", "Row", "milliseconds", "spread", "write_rows"]
 
 Row = Mapping[str, Any]
 
@@ -58,7 +58,7 @@ class Budget:
     @property
     def seconds(self) -> float:
         """Time for the repetitions of one value."""
-        return 0.06 if self.quick else 0.4
+        return 0.06 if self.quick else 0.25
 
     @property
     def dims(self) -> tuple[int, ...]:
@@ -86,12 +86,25 @@ class Budget:
         return max(1 << 22, min(TABLE_BYTES, memory // 3)) // 4
 
 
-def milliseconds(work: Callable[[int], object], budget: Budget) -> dict[str, float]:
-    """Median and percentiles of the wall-clock of `work(repetition)`, after one to warm up."""
+PAUSE_S = 1e-3
+"""Host time between two CPU operators of a training iteration: about that of the dense step."""
+
+
+def milliseconds(
+    work: Callable[[int], object], budget: Budget, pause_s: float = 0.0
+) -> dict[str, float]:
+    """Median and percentiles of the wall-clock of `work(repetition)`, after one to warm up.
+
+    `pause_s`: the calling thread waits busily before each repetition, as it waits for a GPU
+    during training: threads of a pool fall asleep meanwhile and have to be woken.
+    """
     work(0)
     samples: list[float] = []
     until = time.perf_counter() + budget.seconds
     while len(samples) < 3 or (time.perf_counter() < until and len(samples) < 200):
+        begin = time.perf_counter()
+        while time.perf_counter() < begin + pause_s:
+            pass
         begin = time.perf_counter()
         work(len(samples) + 1)
         samples.append((time.perf_counter() - begin) * 1e3)
