@@ -21,9 +21,13 @@ __all__ = ["Accelerator", "CpuTensors", "CudaGpu", "open_accelerator"]
 
 SCAN = 256
 """Ids of one Triton program in the Hit-Map kernels."""
+WIDE = 4096
+"""Slots of one Triton program that reads every age."""
 BAG = 32
 """Lookups of a bag that one Triton program splits at a time."""
-SPAN = 64
+RUNS = 8
+"""Sorted pairs that one Triton program looks at."""
+SPAN = 32
 """Longest run of equal ids that one Triton program sums."""
 
 
@@ -123,12 +127,17 @@ class CpuTensors:
         bags = torch.repeat_interleave(torch.arange(len(offsets) - 1), offsets.diff())
         cold.bags[:count] = bags[missing].to(torch.int32)
 
+    def count_idle(self, age: Any, idle: Any, oldest: int) -> None:
+        """idle += slots last used before mini-batch `oldest`."""
+        idle += (age < oldest).sum()
+
     def find_missed(self, ids: Any, slot_of: Any, _winner: Any, missed: Any, counts: Any) -> None:
-        """counts = (unique ids, those without a slot); the latter into `missed`."""
+        """counts += (unique ids, those without a slot); the latter into `missed`."""
         unique = self.torch.unique(ids)
         misses = unique[slot_of[unique] < 0]
         missed[: len(misses)] = misses
-        counts[0], counts[1] = len(unique), len(misses)
+        counts[0] += len(unique)
+        counts[1] += len(misses)
 
     def put(self, target: Any, places: Any, values: Any | int) -> None:
         """target[places] = values."""
@@ -210,9 +219,9 @@ class CudaGpu(CpuTensors):
         keys, order = pairs
         if len(keys):
             dim, n = table.shape[1], len(keys)
-            sizes = {"D": _power(dim), "C": 4, "SPAN": SPAN, "num_warps": 1}
+            sizes = {"D": _power(dim), "R": RUNS, "SPAN": SPAN, "num_warps": 4}
             args = (table, keys, order, bag_of, gradient, n, rate, dim)
-            self._kernels.update[(n,)](*args, **sizes)
+            self._kernels.update[(-(-n // RUNS),)](*args, **sizes)
 
     def split(self, ids: Any, slot_of: Any, offsets: Any, slots: Any, cold: Any) -> None:
         """The GPU writes the lists of cold ids and bags straight into staging memory."""
@@ -223,9 +232,12 @@ class CudaGpu(CpuTensors):
         place[(bags,)](ids, slots, offsets, cold.starts, cold.ids, cold.bags, B=BAG, num_warps=1)
         self.copy(cold.offsets, cold.starts)
 
+    def count_idle(self, age: Any, idle: Any, oldest: int) -> None:
+        n = len(age)
+        self._kernels.count_idle[(-(-n // WIDE),)](age, idle, n, oldest, B=WIDE)
+
     def find_missed(self, ids: Any, slot_of: Any, winner: Any, missed: Any, counts: Any) -> None:
         n, grid = len(ids), (-(-len(ids) // SCAN),)
-        counts.zero_()
         self._kernels.mark[grid](ids, winner, n, B=SCAN)
         self._kernels.find[grid](ids, winner, slot_of, missed, counts, n, B=SCAN)
 

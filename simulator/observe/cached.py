@@ -233,11 +233,12 @@ class ScratchPipe(_Cached):
             self._in_order(plan, collect, exchange, insert, train)
             return
         rows = self._worker.submit(self._timed_rows, collect, insert)
-        # the small copies of Load first: a copy engine takes one after the other
+        # Train first: launching the others takes time, and it is the longest on the GPU; the small
+        # copies of Load before the large ones: a copy engine takes one after the other
+        self._launch("train", "train", train, self.train_gpu)
         self._launch("plan", "load", plan, self.load)
         self._launch("fetch", "exchange", exchange, self.fetch)
         self._launch("evict", "exchange_back", exchange, self.evict)
-        self._launch("train", "train", train, self.train_gpu)
         self._launch("insert", "insert", insert, self.insert_gpu)
         self._launch("collect", "collect", collect, self.collect_gpu)
         self._launch("plan", "plan", plan, self.plan)

@@ -18,18 +18,18 @@ class HitMap:
         self.age = gpu.empty((slots,), "int32")
         self._winner = gpu.empty((rows,), "int32")
         self._missed = gpu.empty((lookups,), "int64")
-        self._idle = gpu.empty((1,), "int64")
+        self._idle = gpu.empty((1,), "int32")
 
     def preload(self, rows: Any, slots: Any) -> None:
         """Rows that are cached before the first mini-batch."""
         self._gpu.put(self.slot_of, rows, slots)
 
     def plan(self, ids: Any, lists: Any, slots: Any, counts: Any, number: int) -> None:
-        """One mini-batch: find unique and missed ids (into `counts`), read every slot's age, drop
-        `lists.victim_rows`, add `lists.missed_rows`, and give each lookup its slot."""
+        """One mini-batch: find unique and missed ids (added to `counts`), read every slot's age,
+        drop `lists.victim_rows`, add `lists.missed_rows`, and give each lookup its slot."""
         gpu = self._gpu
         gpu.find_missed(ids, self.slot_of, self._winner, self._missed, counts)
-        self._idle.copy_((self.age < number - 3).sum())
+        gpu.count_idle(self.age, self._idle, number - 3)
         gpu.put(self.slot_of, lists.victim_rows, -1)
         gpu.put(self.slot_of, lists.missed_rows, lists.missed_slots)
         gpu.touch(ids, self.slot_of, self.age, slots, number)

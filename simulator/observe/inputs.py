@@ -180,6 +180,7 @@ def _planners(
         seed=point.run.seed,
         hottest=hottest if cache.policy == "static_hot" else None,
         preload=hottest if cache.prefill == "hot" else None,
+        preload_trained=True,
     )
 
 

@@ -18,6 +18,7 @@ import triton.language as tl
 
 __all__ = [
     "count_cold",
+    "count_idle",
     "find",
     "gather",
     "mark",
@@ -73,42 +74,43 @@ def scatter(table, rows, values, n, dim, D: tl.constexpr, R: tl.constexpr):
 
 @triton.jit(do_not_specialize=["n", "rate"])
 def update(
-    table, keys, order, bag_of, gradients, n, rate, dim, D: tl.constexpr, C: tl.constexpr,
+    table, keys, order, bag_of, gradients, n, rate, dim, D: tl.constexpr, R: tl.constexpr,
     SPAN: tl.constexpr,
 ):  # fmt: skip
     """table[key] -= rate * sum of the gradients of a run of equal keys; none for keys below 0.
 
-    A program a sorted pair; the first of a run does the work. Runs are cut at multiples of SPAN
-    so that no program walks a hot row alone; the pieces of a cut run add atomically.
+    A program looks at R sorted pairs; those that begin a run sum it, one pair of each run at a
+    time. Runs are cut at multiples of SPAN so that no program walks a hot row alone; the pieces of
+    a cut run add atomically.
     """
-    first = tl.program_id(0)
-    key = tl.load(keys + first)
-    before = tl.load(keys + first - 1, mask=first > 0, other=-1)
-    if (key >= 0) & ((before != key) | (first % SPAN == 0)):
-        column = tl.arange(0, D)
-        wanted = column < dim
-        total = tl.zeros([D], tl.float32)
-        stop = tl.minimum((first // SPAN + 1) * SPAN, n)
-        k = first
-        more = k < stop
-        while more:
-            place = k + tl.arange(0, C)
-            inside = place < stop
-            mine = inside & (tl.load(keys + place, mask=inside, other=-1) == key)
-            position = tl.load(order + place, mask=mine, other=0)
-            bag = tl.load(bag_of + position, mask=mine, other=0).to(tl.int64)
-            where = gradients + bag[:, None] * dim + column[None, :]
-            value = tl.load(where, mask=mine[:, None] & wanted[None, :], other=0.0)
-            total += tl.sum(value, axis=0)
-            k += C
-            more = (tl.sum(mine.to(tl.int32), axis=0) == C) & (k < stop)
-        after = tl.load(keys + stop, mask=stop < n, other=-1)
-        target = table + key.to(tl.int64) * dim + column
-        if (before != key) & (after != key):
-            old = tl.load(target, mask=wanted)
-            tl.store(target, old - rate * total, mask=wanted)
-        else:
-            tl.atomic_add(target, -rate * total, mask=wanted, sem="relaxed")
+    first = tl.program_id(0) * R + tl.arange(0, R)
+    there = first < n
+    key = tl.load(keys + first, mask=there, other=-1).to(tl.int64)
+    before = tl.load(keys + first - 1, mask=there & (first > 0), other=-1).to(tl.int64)
+    head = (key >= 0) & ((before != key) | (first % SPAN == 0))
+    stop = tl.minimum((first // SPAN + 1) * SPAN, n)
+    after = tl.load(keys + stop, mask=head & (stop < n), other=-1).to(tl.int64)
+    whole = head & (before != key) & (after != key)
+    column = tl.arange(0, D)
+    wanted = (column < dim)[None, :]
+    target = table + key[:, None] * dim + column[None, :]
+    old = tl.load(target, mask=whole[:, None] & wanted, other=0.0)
+    total = tl.zeros([R, D], tl.float32)
+    k = first
+    mine = head
+    more = tl.max(mine.to(tl.int32), axis=0) > 0
+    while more:
+        position = tl.load(order + k, mask=mine, other=0)
+        bag = tl.load(bag_of + position, mask=mine, other=0).to(tl.int64)
+        where = gradients + bag[:, None] * dim + column[None, :]
+        total += tl.load(where, mask=mine[:, None] & wanted, other=0.0)
+        k += 1
+        mine = mine & (k < stop)
+        mine = mine & (tl.load(keys + k, mask=mine, other=-1).to(tl.int64) == key)
+        more = tl.max(mine.to(tl.int32), axis=0) > 0
+    tl.store(target, old - rate * total, mask=whole[:, None] & wanted)
+    pieces = (head & (whole == 0))[:, None] & wanted
+    tl.atomic_add(target, -rate * total, mask=pieces, sem="relaxed")
 
 
 @triton.jit(do_not_specialize=["n"])
@@ -143,6 +145,14 @@ def put(target, places, values, n, value, WITH_VALUES: tl.constexpr, B: tl.const
         tl.store(target + place, tl.load(values + k, mask=k < n).to(tl.int32), mask=k < n)
     else:
         tl.store(target + place, value, mask=k < n)
+
+
+@triton.jit(do_not_specialize=["n", "oldest"])
+def count_idle(age, idle, n, oldest, B: tl.constexpr):
+    """idle += slots last used before mini-batch `oldest`."""
+    k = tl.program_id(0) * B + tl.arange(0, B)
+    old = (k < n) & (tl.load(age + k, mask=k < n, other=0) < oldest)
+    tl.atomic_add(idle, tl.sum(old.to(tl.int32), axis=0), sem="relaxed")
 
 
 @triton.jit(do_not_specialize=["n", "batch"])

@@ -1,9 +1,9 @@
 """Micro-benchmarks of the machine: what a calibration is fitted to.
 
 `measure_machine` writes one CSV a subject, in the columns of `tables.FILES`; the files of the GPU
-are written only where there is one. Values are medians with 10th and 90th percentiles. Row sets
-take turns, so that no repetition finds its rows in a cache, and CPU operators are called as training
-calls them: with a pause in between.
+are written only where there is one. Values are medians with 10th and 90th percentiles. Rows and
+staging buffers take turns, so that no repetition finds them in a cache; CPU operators are called as
+training calls them, with a pause in between.
 """
 
 from __future__ import annotations

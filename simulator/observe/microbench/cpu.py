@@ -12,6 +12,7 @@ import numpy.typing as npt
 from simulator.observe import rows as kernels
 from simulator.observe.intrinsics import fence, stream_line
 from simulator.observe.microbench.tables import PAUSE_S, Budget, Row, milliseconds
+from simulator.observe.trainer import RING
 
 __all__ = ["LOOKUPS", "POOLED", "CpuBench", "draw_rows", "measure_cpu"]
 
@@ -37,10 +38,7 @@ def _stream(op: int, a: Floats, b: Floats, sums: Floats, threads: int) -> None:
         begin, end = t * share * 16, min(lines, (t + 1) * share) * 16
         if op == 0:
             # integer sums may be reordered, so the loop is compiled to wide loads
-            total = 0
-            for word in a[begin:end].view(np.int32):
-                total += word
-            sums[t] = total
+            sums[t] = a[begin:end].view(np.int64).sum()
         elif op == 1:
             for k in range(begin, end, 16):
                 stream_line(b.ctypes.data + 4 * k, a.ctypes.data)
@@ -103,37 +101,49 @@ class CpuBench:
         table, count = self.table(dim), len(sets[0])
         kernels.use_threads(threads)
         if op in ("gather", "scatter"):
-            buffers = [kernels.aligned(count, dim) for _ in range(2)]
+            staging = self.staging(count, dim)
 
             def copy(k: int) -> None:
-                rows, buffer = sets[k % len(sets)], buffers[k % 2]
+                rows, buffer = sets[k % len(sets)], staging[k % RING]
                 to = op == "scatter"
                 kernels.copy_rows(table, rows, buffer, threads, to=to, stream=stream)
 
             return copy
         if op == "gather+scatter":
-            out, values = kernels.aligned(count, dim), kernels.aligned(count, dim)
+            staging = self.staging(count, dim)
 
             def both(k: int) -> None:
                 wanted, given = sets[k % len(sets)], sets[(k + 1) % len(sets)]
+                out, values = staging[k % RING], staging[(k + RING // 2) % RING]
                 args = (table, wanted, out, given, values, threads)
                 kernels.gather_and_scatter(*args, stream=stream)
 
             return both
-        if op == "pooled":
-            offsets = np.arange(0, count + 1, POOLED, dtype=np.int64)
-            sums = kernels.aligned(len(offsets) - 1, dim)
-            return lambda k: kernels.pool_rows(table, sets[k % len(sets)], offsets, sums, threads)
         bags = (np.arange(count) // POOLED).astype(np.int32)
-        gradients = kernels.aligned(int(bags[-1]) + 1, dim)
-        gradients[:] = 1e-6
+        staging = self.staging(int(bags[-1]) + 1, dim)
+        if op == "pooled":
+            offsets = np.append(np.arange(0, count, POOLED), count)
+
+            def pooled(k: int) -> None:
+                rows, sums = sets[k % len(sets)], staging[k % RING]
+                kernels.pool_rows(table, rows, offsets, sums, threads)
+
+            return pooled
         pairs = kernels.SortedPairs(count)
 
         def update(k: int) -> None:
             pairs.sort(sets[k % len(sets)], len(table), threads)
-            kernels.coalesced_update(table, pairs, bags, gradients, 1e-3, threads)
+            kernels.coalesced_update(table, pairs, bags, staging[k % RING], 1e-3, threads)
 
         return update
+
+    def staging(self, rows: int, dim: int) -> list[Floats]:
+        """Buffers that take turns as in training, written before they are read: memory that never
+        was is one page of zeros in the first-level cache."""
+        buffers = [kernels.aligned(rows, dim) for _ in range(RING)]
+        for buffer in buffers:
+            kernels.fill_rows(buffer, self.budget.cores, scale=1e-6)
+        return buffers
 
 
 def measure_cpu(bench: CpuBench) -> Iterator[Row]:

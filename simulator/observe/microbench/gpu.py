@@ -24,7 +24,8 @@ from simulator.observe.mlp import DenseStep
 __all__ = ["measure_gpu"]
 
 _FLUSH_BYTES = 1 << 28
-_TABLE_FLOATS = 2_560_000_000
+_TABLE_BYTES = 40_960_000_000
+"""The GPU's table, as large as the CPU's: address translation of a small one is cheaper."""
 _KEY_SPACE = 80_000_000
 _SOFTWARE = "Triton"
 
@@ -73,12 +74,13 @@ def _operators(gpu: _Gpu) -> Iterator[Row]:
     counts = (10_000, LOOKUPS, 1_000_000) if gpu.budget.quick else (
         1_000, 10_000, 100_000, LOOKUPS, 1_000_000, 4_000_000
     )  # fmt: skip
-    flat = gpu.ops.empty((_TABLE_FLOATS,))
+    free, _ = gpu.torch.cuda.mem_get_info()
+    flat = gpu.ops.empty((min(_TABLE_BYTES, free // 2) // 4,))
     for dim in gpu.budget.dims:
         table = flat[: len(flat) // dim * dim].view(-1, dim)
         for dist in ("uniform", "zipf0.9"):
             for count in counts:
-                if count * dim * 8 < _TABLE_FLOATS:
+                if count * dim * 8 < len(flat):
                     yield from _row_operators(gpu, table, count, dist)
     yield from _streams(gpu, flat)
 

@@ -1,0 +1,113 @@
+"""The Triton kernels against NumPy, on Triton's interpreter: no GPU needed.
+
+In a process of its own: Triton reads `TRITON_INTERPRET` when a kernel is defined.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("torch_there")
+
+CHECKS = '''
+import numpy as np
+import torch
+from simulator.observe import kernels_gpu as kernels
+
+rng = np.random.default_rng(0)
+tensor = torch.from_numpy
+
+
+def check_update():
+    """Runs longer than a span, runs that end with the list, ids below 0, and a dim of no power."""
+    for n, rows, dim, width in ((1000, 50, 16, 16), (1003, 400, 12, 16), (77, 3, 8, 8)):
+        ids = rng.integers(-1, rows, n).astype(np.int32)
+        bags = (np.arange(n) // 5).astype(np.int32)
+        gradients = rng.random((n, dim)).astype(np.float32)
+        before = rng.random((rows, dim)).astype(np.float32)
+        after = before.astype(np.float64)
+        np.subtract.at(after, ids[ids >= 0], 0.1 * gradients[bags[ids >= 0]])
+        keys, order = torch.sort(tensor(ids))
+        table = tensor(before.copy())
+        arguments = (table, keys, order, tensor(bags), tensor(gradients), n, 0.1, dim)
+        kernels.update[(-(-n // 8),)](*arguments, D=width, R=8, SPAN=32)
+        assert np.allclose(table.numpy(), after, atol=1e-5)
+
+
+def check_split_and_pool():
+    """Hot lookups are pooled, cold ones listed bag by bag."""
+    sizes = rng.integers(0, 80, 40)
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    n, rows, slots, dim = int(offsets[-1]), 300, 90, 12
+    ids = rng.integers(0, rows, n)
+    slot_of = np.full(rows, -1, np.int32)
+    slot_of[rng.permutation(rows)[:slots]] = np.arange(slots)
+    found, cold = torch.zeros(n, dtype=torch.int32), torch.zeros(40, dtype=torch.int32)
+    args = (tensor(ids), tensor(slot_of), tensor(offsets), found)
+    kernels.count_cold[(40,)](*args, cold, B=32)
+    assert np.array_equal(found.numpy(), slot_of[ids])
+    starts = torch.zeros(41, dtype=torch.int64)
+    starts[1:] = torch.cumsum(cold, 0)
+    cold_ids, cold_bags = torch.zeros(n, dtype=torch.int64), torch.zeros(n, dtype=torch.int32)
+    kernels.place_cold[(40,)](args[0], found, args[2], starts, cold_ids, cold_bags, B=32)
+    missing = slot_of[ids] < 0
+    count = int(missing.sum())
+    assert int(starts[-1]) == count
+    assert np.array_equal(cold_ids.numpy()[:count], ids[missing])
+    bags = np.repeat(np.arange(40), sizes)
+    assert np.array_equal(cold_bags.numpy()[:count], bags[missing])
+    table = rng.random((slots, dim)).astype(np.float32)
+    expected = np.zeros((40, dim))
+    np.add.at(expected, bags[~missing], table[slot_of[ids[~missing]]])
+    out = torch.zeros((40, dim))
+    kernels.pool[(40,)](tensor(table), found, args[2], out, dim, D=16, C=8)
+    assert np.allclose(out.numpy(), expected, atol=1e-4)
+
+
+def check_moves():
+    table = rng.random((70, 12)).astype(np.float32)
+    rows = rng.permutation(70)[:21]
+    out = torch.zeros((21, 12))
+    kernels.gather[(3,)](tensor(table), tensor(rows), out, 21, 12, D=16, R=8)
+    assert np.array_equal(out.numpy(), table[rows])
+    values = rng.random((21, 12)).astype(np.float32)
+    kernels.scatter[(3,)](tensor(table), tensor(rows), tensor(values), 21, 12, D=16, R=8)
+    assert np.array_equal(table[rows], values)
+
+
+def check_hit_map():
+    ids = rng.integers(0, 500, 700)
+    slot_of = np.where(np.arange(500) % 3 == 0, np.arange(500) // 3, -1).astype(np.int32)
+    winner, counts = torch.zeros(500, dtype=torch.int32), torch.zeros(2, dtype=torch.int32)
+    missed = torch.zeros(700, dtype=torch.int64)
+    kernels.mark[(3,)](tensor(ids), winner, 700, B=256)
+    kernels.find[(3,)](tensor(ids), winner, tensor(slot_of), missed, counts, 700, B=256)
+    unique = np.unique(ids)
+    misses = unique[slot_of[unique] < 0]
+    assert counts.tolist() == [len(unique), len(misses)]
+    assert np.array_equal(np.sort(missed.numpy()[: len(misses)]), misses)
+    age, idle = rng.integers(0, 9, 10_000).astype(np.int32), torch.zeros(1, dtype=torch.int32)
+    kernels.count_idle[(3,)](tensor(age), idle, 10_000, 4, B=4096)
+    assert int(idle) == int((age < 4).sum())
+
+
+for check in (check_update, check_split_and_pool, check_moves, check_hit_map):
+    check()
+'''
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+def test_kernels_equal_numpy(tmp_path: Path) -> None:
+    script = tmp_path / "checks.py"
+    script.write_text(CHECKS)
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
