@@ -7,6 +7,7 @@ from pathlib import Path
 
 from simulator.calibration.cpu_points import cpu_points
 from simulator.calibration.direct import direct_values
+from simulator.calibration.facts import Facts, machine_facts, with_facts
 from simulator.calibration.fit import fit_blocks
 from simulator.calibration.gpu_points import gpu_points
 from simulator.calibration.hits import HitShares
@@ -33,6 +34,8 @@ class Calibration:
     """Every number that was fitted or measured, by dotted path."""
     sources: dict[str, str]
     """Where each of them comes from."""
+    facts: Facts
+    """What the machine said of itself, by dotted path."""
     residuals: list[Residual]
     """Every point beside the fitted model, shown-only points included."""
 
@@ -45,6 +48,8 @@ def calibrate(
     Parameters whose files are missing keep the values of `platform`. `model` gives the tables
     that the measurements drew from. Raises `UsageError` where there is nothing to read.
     """
+    facts = machine_facts(folder)
+    platform = with_facts(platform, facts)
     points = points_in(folder, platform, model)
     measured = {point.operator for point in points}
     base = with_mechanisms(platform, measured)
@@ -56,7 +61,8 @@ def calibrate(
     fit = fit_blocks(rig, points)
     values = {path: value for path, (value, _) in direct.items()} | fit.values
     sources = {path: source for path, (_, source) in direct.items()} | fit.evidence
-    return Calibration(fit.rig.config, fit.rig.profile, values, sources, residuals(points, fit.rig))
+    found = residuals(points, fit.rig)
+    return Calibration(fit.rig.config, fit.rig.profile, values, sources, facts, found)
 
 
 def points_in(folder: Path, platform: PlatformConfig, model: ModelConfig) -> list[Point]:

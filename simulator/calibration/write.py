@@ -27,10 +27,12 @@ _WIDTH = 200
 _UNITS: dict[str, tuple[tuple[float, str], ...]] = {
     "time": ((1e9, "ms"), (1e6, "us"), (1e3, "ns"), (1.0, "ps")),
     "bandwidth": ((1e9, "GB/s"), (1e6, "MB/s"), (1.0, "B/s")),
+    "size": ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1.0, "B")),
     "arithmetic": ((1e12, "TFLOP/s"), (1e9, "GFLOP/s"), (1.0, "FLOP/s")),
     "number": ((1.0, ""),),
 }
 _TIMES = {"latency", "access", "time", "start", "synchronize", "piece"}
+_SIZES = {"cache", "capacity"}
 _BANDWIDTHS = {"bandwidth", "read", "write", "back"}
 """Last word of a key that holds such a quantity; under `interference` all are factors."""
 
@@ -43,11 +45,17 @@ def entry_file(kind: str, name_or_path: str) -> Path:
 
 
 def entry_text(
-    base: Path, room: str, values: Mapping[str, float], sources: Mapping[str, str], name: str
+    base: Path,
+    room: str,
+    values: Mapping[str, float],
+    sources: Mapping[str, str],
+    name: str,
+    facts: Mapping[str, int | str] | None = None,
 ) -> str:
     """The YAML of `base` under another `name`, with every number under `room.` that was found.
 
-    Raises `UsageError` where the base is no mapping of its own (it starts from another entry).
+    `facts`: what the machine said of itself, by the same paths; the description names it. Raises
+    `UsageError` where the base is no mapping of its own (it starts from another entry).
     """
     yaml = YAML()
     yaml.width = _WIDTH
@@ -58,6 +66,11 @@ def entry_text(
     if not isinstance(document, dict) or "base" in document:
         raise UsageError(f"{base}: starts from another entry; name that one as the base")
     document["name"] = name
+    if facts:
+        document["description"] = _description(facts, base.stem)
+    for path, fact in (facts or {}).items():
+        text = fact if isinstance(fact, str) else _text(path, fact)
+        _put(document, path.split(".")[1:], text, "said by the machine itself")
     for path, value in values.items():
         first, *keys = path.split(".")
         if first == room:
@@ -65,6 +78,13 @@ def entry_text(
     text = io.StringIO()
     yaml.dump(document, text)
     return text.getvalue()
+
+
+def _description(facts: Mapping[str, int | str], base: str) -> str:
+    cpu, gpu = facts.get("platform.cpu.name", "CPU"), facts.get("platform.gpu.name")
+    if gpu:
+        return f"measured: {cpu}, {gpu}; data-sheet numbers are those of {base}"
+    return f"CPU measured: {cpu}; GPU and link, not measured, are those of {base}"
 
 
 def _null(representer: Any, _: None) -> Any:
@@ -100,6 +120,8 @@ def _quantity(path: str) -> str:
     word = path.rpartition(".")[2].rpartition("_")[2]
     if ".interference." in path:
         return "number"
+    if word in _SIZES:
+        return "size"
     if word in _TIMES:
         return "time"
     if word in _BANDWIDTHS:

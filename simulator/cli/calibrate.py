@@ -16,16 +16,30 @@ __all__ = ["calibrate"]
 
 
 def calibrate(
-    source: Annotated[
-        Path,
-        typer.Option(
-            "--from", metavar="DIR", help="Folder of micro-benchmark CSVs.", show_default=False
-        ),
-    ],
     out: Annotated[
         Path,
         typer.Option(metavar="FILE", help="Platform file to write (.yaml).", show_default=False),
     ],
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="DIR",
+            help="Folder of micro-benchmark CSVs; by default this machine is measured.",
+            show_default=False,
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Measure fewer sizes, in under two minutes.")
+    ] = False,
+    measurements: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where the CSVs of this machine go; by default beside --out.",
+            show_default=False,
+        ),
+    ] = None,
     base: Annotated[
         str, typer.Option(metavar="PLATFORM", help="Platform that gives what is not measured.")
     ] = "h200",
@@ -44,7 +58,11 @@ def calibrate(
         bool, typer.Option("--json", help="Print the residuals by operator as JSON.")
     ] = False,
 ) -> None:
-    """Fit the mechanisms of a platform to micro-benchmarks, and say how well they fit."""
+    """Fit the mechanisms of a platform to micro-benchmarks, and say how well they fit.
+
+    Without --from it measures the machine that it runs on first: the CPU always, the GPU and the
+    link where there is one and PyTorch is installed (`pip install scratchpipe-sim[hardware]`).
+    """
     from simulator.calibration.calibrate import calibrate as fit
     from simulator.calibration.write import by_operator, entry_file, entry_text, residuals_csv
     from simulator.cli.writing import write_file
@@ -53,8 +71,13 @@ def calibrate(
 
     if out.suffix not in (".yaml", ".yml"):
         raise UsageError(f"--out {out}: a platform file ends in .yaml")
+    if source is not None and (quick or measurements):
+        raise UsageError("--quick and --measurements measure this machine: leave --from out")
+    folder = source or _measured(
+        measurements or out.with_suffix("").with_name(f"{out.stem}_microbenchmarks"), quick
+    )
     found = fit(
-        source,
+        folder,
         load_named("platforms", base),
         load_named("operators", profile),
         load_named("models", "default"),
@@ -62,7 +85,12 @@ def calibrate(
     table = residuals or out.with_suffix(".residuals.csv")
     targets = {
         out: entry_text(
-            entry_file("platforms", base), "platform", found.values, found.sources, out.stem
+            entry_file("platforms", base),
+            "platform",
+            found.values,
+            found.sources,
+            out.stem,
+            found.facts,
         ),
         table: residuals_csv(found.residuals),
     }
@@ -78,6 +106,16 @@ def calibrate(
         typer.echo(json.dumps(summary, indent=1))
     else:
         _show(found, summary, list(targets), operators is not None)
+
+
+def _measured(folder: Path, quick: bool) -> Path:
+    """Measure this machine into `folder`; says what is under way on standard error."""
+    from simulator.observe.microbench import measure_machine
+
+    minutes = "two minutes at most" if quick else "about five minutes with a GPU, two without"
+    typer.echo(f"measuring this machine into {folder}: {minutes}; keep it idle", err=True)
+    measure_machine(folder, quick, lambda name: typer.echo(f"  {name}", err=True))
+    return folder
 
 
 def _show(

@@ -17,20 +17,22 @@ _PACKAGES = ("scratchpipe-sim", "torch", "triton", "numba", "numpy")
 
 def describe_machine(device: str) -> dict[str, Any]:
     """Processor, memory, GPU, driver and versions; no host name, user or path."""
-    torch = require_torch()
     described: dict[str, Any] = {
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "last_level_cache_bytes": _last_level_cache_bytes(),
         "memory_bytes": _memory_bytes(),
         "kernel": platform.system(),
         "python": platform.python_version(),
         "versions": _versions(),
     }
     if device == "cuda":
+        torch = require_torch()
         found = torch.cuda.get_device_properties(0)
         described |= {
             "gpu": found.name,
             "gpu_memory_bytes": found.total_memory,
+            "gpu_l2_cache_bytes": found.L2_cache_size,
             "gpu_multiprocessors": found.multi_processor_count,
             "cuda": torch.version.cuda,
             "driver": _driver(),
@@ -54,10 +56,18 @@ def _cpu_model() -> str:
 
 
 def _memory_bytes() -> int | None:
+    pages, size = _sysconf("SC_PHYS_PAGES"), _sysconf("SC_PAGE_SIZE")
+    return pages * size if pages and size else None
+
+
+def _last_level_cache_bytes() -> int | None:
+    return _sysconf("SC_LEVEL3_CACHE_SIZE") or _sysconf("SC_LEVEL2_CACHE_SIZE")
+
+
+def _sysconf(name: str) -> int | None:
     names = os.sysconf_names if hasattr(os, "sysconf_names") else {}
-    if "SC_PHYS_PAGES" not in names:
-        return None
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    found = os.sysconf(name) if name in names else 0
+    return found if found > 0 else None
 
 
 def _driver() -> str | None:

@@ -8,34 +8,68 @@ training calls them, with a pause in between.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["measure_machine"]
+from simulator.errors import OutputError, UsageError
+from simulator.results.files import explained, replace_file
+
+__all__ = ["MACHINE", "measure_machine"]
+
+MACHINE = "machine.json"
+"""What was measured, beside the CSV files: processor, caches, memory, GPU, versions."""
 
 
-def measure_machine(out_dir: Path, quick: bool = False) -> None:
-    """Measure this machine and write its CSV files into `out_dir` (made if need be).
+def measure_machine(
+    out_dir: Path, quick: bool = False, progress: Callable[[str], None] | None = None
+) -> None:
+    """Measure this machine and write its files into `out_dir` (made if need be).
 
-    `quick`: fewer sizes and repetitions, under two minutes. Needs PyTorch for the GPU alone: a
-    machine without it, or without a GPU, gives `micro_cpu.csv`.
+    `quick`: fewer sizes and repetitions, under two minutes; else about five. `progress`: called
+    with the name of each file before it is measured. A machine without a GPU, or without PyTorch,
+    gives `micro_cpu.csv` alone; a GPU without Triton raises `UsageError`. `OutputError` where
+    `out_dir` holds other files or cannot be written.
     """
+    from simulator.observe.machine import describe_machine
     from simulator.observe.microbench.cpu import CpuBench, measure_cpu
-    from simulator.observe.microbench.tables import Budget, write_rows
+    from simulator.observe.microbench.tables import FILES, Budget, write_rows
 
-    budget = Budget(quick)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    bench = CpuBench(budget)
+    names = {MACHINE, *FILES}
+    if out_dir.is_dir() and not names.issuperset(one.name for one in out_dir.iterdir()):
+        raise OutputError(f"{out_dir} holds other files: choose another folder")
+    tell = progress or (lambda _: None)
+    device = "cuda" if _gpu_there() else "cpu"
+    with explained(out_dir):
+        out_dir.mkdir(parents=True, exist_ok=True)
+        for stale in names:
+            (out_dir / stale).unlink(missing_ok=True)
+        described = json.dumps(describe_machine(device), indent=1) + "\n"
+        replace_file(out_dir / MACHINE, described.encode())
+    tell("micro_cpu.csv")
+    bench = CpuBench(Budget(quick))
     write_rows(out_dir, "micro_cpu.csv", measure_cpu(bench))
-    if _gpu_there():
+    if device == "cuda":
         from simulator.observe.microbench.gpu import measure_gpu
 
         for name, rows in measure_gpu(bench):
+            tell(name)
             write_rows(out_dir, name, rows)
 
 
 def _gpu_there() -> bool:
+    """Whether there is a GPU and what it takes to use it."""
     try:
         import torch
     except ImportError:
         return False
-    return bool(torch.cuda.is_available())
+    if not torch.cuda.is_available():
+        return False
+    try:
+        import triton  # noqa: F401
+    except ImportError:
+        raise UsageError(
+            "there is a GPU but no Triton to compile its kernels: pip install "
+            "scratchpipe-sim[hardware], or hide the GPU with CUDA_VISIBLE_DEVICES="
+        ) from None
+    return True

@@ -178,11 +178,13 @@ def _plan(gpu: _Gpu, hit_map: HitMap, slots: int, share: float) -> Row:
     back = SimpleNamespace(missed_rows=here, missed_slots=here, victim_rows=gone)
     out, counts = ops.empty((LOOKUPS,), "int32"), ops.empty((2,), "int32")
     sent, old = ops.upload(ids), ops.upload(rng.integers(0, slots // 2, LOOKUPS))
-    times = _time_with_undo(
-        gpu,
-        lambda k: hit_map.plan(sent, there, out, counts, k),
-        lambda: hit_map.plan(old, back, out, counts, 0),
-    )
+
+    def undo() -> None:
+        counts.zero_()
+        hit_map.plan(old, back, out, counts, 0)
+        counts.zero_()
+
+    times = _time_with_undo(gpu, lambda k: hit_map.plan(sent, there, out, counts, k), undo)
     facts = {"slots": slots, "n_lookups": len(ids), "miss_fraction_target": share}
     return facts | {"misses": max(float(len(misses)), 1e-6)} | times
 
