@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
+from simulator.caches.arrays import zeros
 from simulator.caches.hitmap import mix
 
 __all__ = ["Numbering"]
@@ -50,12 +51,15 @@ def refill(old: Int64s, old_numbers: Int64s, table: Int64s, numbers: Int64s) -> 
 
 
 class Numbering:
-    """Gives each new id the next number from 0. State: 32 to 64 bytes a distinct id."""
+    """Gives each new id the next number from 0. State: 32 to 64 bytes a distinct id.
 
-    def __init__(self) -> None:
+    `expected` distinct ids fit before anything grows.
+    """
+
+    def __init__(self, expected: int = 1 << 11) -> None:
+        size = 1 << max(1, (2 * expected - 1).bit_length())
         self._distinct = np.zeros(1, dtype=np.int64)
-        self._table = np.zeros(1 << 12, dtype=np.int64)
-        self._numbers = np.zeros(1 << 12, dtype=np.int64)
+        self._table, self._numbers = zeros(size), zeros(size)
 
     @property
     def distinct(self) -> int:
@@ -73,6 +77,6 @@ class Numbering:
             self._double()
 
     def _double(self) -> None:
-        table, numbers = np.zeros((2, 2 * len(self._table)), dtype=np.int64)
+        table, numbers = zeros(2 * len(self._table)), zeros(2 * len(self._table))
         refill(self._table, self._numbers, table, numbers)
         self._table, self._numbers = table, numbers

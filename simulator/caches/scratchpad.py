@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from simulator.caches.arrays import are_distinct
 from simulator.caches.base import PoolPlan, Window
 from simulator.caches.hitmap import DenseHitMap, HashHitMap, HitMap
 from simulator.caches.policy import BatchUse, PolicySetup, Pool, policy_class
@@ -155,16 +154,18 @@ class PoolPlanner:
 
     def _preload(self, rows: Int64s) -> None:
         rows = np.ascontiguousarray(rows, dtype=np.int64)
-        if len(rows) > self._pool.capacity or not are_distinct(rows):
-            raise UsageError(
-                f"{len(rows):,} rows to preload: must be distinct and fit {self._pool.capacity:,} "
-                "slots"
-            )
-        if rows.min() < 0 or rows.max() >= self._tracker.rows:
-            raise TraceError(f"rows to preload outside of 0..{self._tracker.rows - 1}")
+        refusal = (
+            f"{len(rows):,} rows to preload: must be distinct and fit {self._pool.capacity:,} slots"
+        )
+        if len(rows) > self._pool.capacity:
+            raise UsageError(refusal)
         keys = self._tracker.hit_map.keys(rows)
         self._pool.words = self._tracker.hit_map.words
-        mark_resident(self._pool.words, self._pool.slot_key, keys)
+        done = mark_resident(self._pool.words, self._pool.slot_key, keys)
+        if done < len(keys):
+            if 0 <= rows[done] < self._tracker.rows:
+                raise UsageError(refusal)
+            raise TraceError(f"rows to preload outside of 0..{self._tracker.rows - 1}")
         self._pool.used = len(keys)
         self._policy.preload(self._pool, keys)
 

@@ -170,9 +170,15 @@ def place(
 
 
 @compiled
-def mark_resident(words: Int64s, slot_key: npt.NDArray[np.int32], keys: Int64s) -> None:
-    """Put `keys` (distinct, none resident) into slots 0, 1, ... before the first batch."""
+def mark_resident(words: Int64s, slot_key: npt.NDArray[np.int32], keys: Int64s) -> int:
+    """Put `keys` into slots 0, 1, ... before the first batch; returns how many.
+
+    Stops at a key that is outside of `words` or resident already.
+    """
     for slot in range(len(keys)):
         key = keys[slot]
+        if key < 0 or key >= len(words) or words[key] & SLOT != 0:
+            return slot
         slot_key[slot] = key
         words[key] = (words[key] & PINNED) | (slot + 1) | (PRELOADED << 32)
+    return len(keys)

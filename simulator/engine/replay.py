@@ -25,6 +25,7 @@ from simulator.caches import (
     pool_rows,
     static_splits,
 )
+from simulator.caches.renumber import Numbering
 from simulator.errors import CapacityError
 from simulator.systems.base import BatchCounts, MovedRows, ReplayKind
 from simulator.traces.base import MiniBatch, Trace
@@ -257,11 +258,9 @@ def _moved(
 
 
 def _places(rows: Int64s, slots: Int64s, ids: Int64s) -> Int64s:
-    """The slot of each id, where `slots[k]` is the slot of `rows[k]`."""
-    if not len(rows):
-        return np.empty(0, np.int64)
-    order = np.argsort(rows)
-    return slots[order][np.searchsorted(rows, ids, sorter=order)]
+    """The slot of each id, where `slots[k]` is the slot of `rows[k]`: the distinct `ids` in order
+    of first occurrence."""
+    return slots[Numbering(len(rows)).of(ids)]
 
 
 def _bases(sizes: Sequence[int]) -> Int64s:
