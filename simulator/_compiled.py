@@ -10,6 +10,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+__all__ = ["compiled", "prefetch"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,3 +25,22 @@ def compiled(function: F) -> F:
         return cast(F, numba.njit(cache=True, nogil=True)(function))
     except RuntimeError:  # numba: "no locator available": nowhere to keep the cache
         return cast(F, numba.njit(nogil=True)(function))
+
+
+@intrinsic  # type: ignore[misc]
+def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
+    """In kernels only: start to bring `array[index]` (1-D, C order) to the processor, to be written.
+
+    A hint: it waits for nothing, changes nothing, and any index is allowed.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        hint = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, hint, "llvm.prefetch.p0")
+        address = builder.bitcast(builder.gep(data, [args[1]]), byte)
+        builder.call(function, [address, number(1), number(3), number(1)])  # write, keep, data
+        return context.get_dummy_value()
+
+    return types.void(array, index), generate

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from simulator._compiled import compiled
+from simulator._compiled import compiled, prefetch
 from simulator.caches.policy import BatchUse, Policy, PolicySetup, Pool
-from simulator.caches.words import BLOCK, PRELOADED, SLOT
+from simulator.caches.words import AHEAD, PRELOADED, SLOT
 from simulator.errors import InvariantError
 
 __all__ = ["LRU", "UseQueue"]
@@ -31,22 +31,17 @@ def take_oldest(
     Returns the new head and how many were found before the first held generation.
     """
     mask = len(ring) - 1
-    ahead = np.empty(BLOCK, dtype=np.int64)
     got = 0
     while got < len(chosen) and head < tail:
-        end = min(head + min(BLOCK, len(chosen) - got), tail)
-        for k in range(head, end):
-            ahead[k - head] = words[ring[k & mask] & KEY]
-        if ring[(end - 1) & mask] >> 32 >= horizon:
-            while ring[(end - 1) & mask] >> 32 >= horizon and end > head:
-                end -= 1
-            tail = end
-        for k in range(head, end):
-            word = ahead[k - head]
-            slot = word & SLOT
-            chosen[got] = slot - 1
-            got += int(slot != 0) & int(word >> 32 == ring[k & mask] >> 32)
-        head = end
+        entry = ring[head & mask]
+        if entry >> 32 >= horizon:
+            break
+        prefetch(words, ring[(head + AHEAD) & mask] & KEY)
+        word = words[entry & KEY]
+        slot = word & SLOT
+        chosen[got] = slot - 1
+        got += int(slot != 0) & int(word >> 32 == entry >> 32)
+        head += 1
     return head, got
 
 

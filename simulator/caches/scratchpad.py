@@ -75,8 +75,7 @@ class WindowTracker:
     def load(self, ids: Int64s, next_use: Int64s | None = None) -> _Loaded:
         ids = np.ascontiguousarray(ids, dtype=np.int64)
         keys = self.hit_map.keys(ids)
-        unique = np.empty(len(keys) + 1, dtype=np.int64)
-        known = np.empty(len(keys) + 1, dtype=np.int64)
+        unique, known = np.empty_like(keys), np.empty_like(keys)
         self._alive[:-1] = self._alive[1:]
         stamp = FIRST_STAMP + self.loaded
         first_pending = max(FIRST_STAMP, stamp - self.window.future)
@@ -214,12 +213,11 @@ class PoolPlanner:
         pool = self._pool
         pool.stamp = FIRST_STAMP + self._planned
         pool.horizon = max(FIRST_STAMP, pool.stamp - self.window.past)
-        missed = np.empty(batch.misses + 1, dtype=np.int64)
-        if resolve(pool.words, batch.keys, batch.known, missed) != batch.misses:
+        missed, missed_keys = np.empty((2, batch.misses), dtype=np.int64)
+        if resolve(pool.words, batch.keys, batch.known, missed, missed_keys) != batch.misses:
             raise InvariantError(f"batch {self._planned}: misses changed between load and plan")
-        missed = missed[: batch.misses]
         missing = batch.misses - min(batch.misses, pool.capacity - pool.used)
-        pool.missed_keys = batch.keys[missed]
+        pool.missed_keys = missed_keys
         victims = self._policy.victims(pool, missing) if missing else np.empty(0, dtype=np.int64)
         plan = self._place(batch, missed, victims)
         self._policy.used(
@@ -230,17 +228,15 @@ class PoolPlanner:
 
     def _place(self, batch: _Loaded, missed: Int64s, victims: Int64s) -> PoolPlan:
         pool, hit_map = self._pool, self._tracker.hit_map
-        missed_keys, missed_slots = np.empty_like(missed), np.empty_like(missed)
-        victim_keys = np.empty_like(victims)
+        missed_slots, victim_keys = np.empty_like(missed), np.empty_like(victims)
         dirty = np.empty(len(victims), dtype=np.bool_)
         place(
             pool.words,
             pool.slot_key,
-            batch.keys,
             batch.known,
             missed,
+            pool.missed_keys,
             pool.used,
-            missed_keys,
             missed_slots,
             victims,
             victim_keys,
@@ -256,7 +252,7 @@ class PoolPlanner:
             lookup_hits=batch.lookups - batch.missing_lookups,
             rows=hit_map.rows_of(batch.keys),
             slots=batch.known,
-            missed_rows=hit_map.rows_of(missed_keys),
+            missed_rows=hit_map.rows_of(pool.missed_keys),
             missed_slots=missed_slots,
             victim_rows=victim_rows,
             victim_slots=victims,

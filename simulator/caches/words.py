@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from simulator._compiled import compiled
+from simulator._compiled import compiled, prefetch
 
 __all__ = [
     "FIRST_STAMP",
@@ -53,10 +53,9 @@ PENDING = -1
 
 Int64s = npt.NDArray[np.int64]
 
-BLOCK = 128
-"""Words are read a block ahead in a loop without decisions: its loads do not depend on each other,
-so the processor overlaps their trips to memory. 128 cache lines are a quarter of a 32 KiB L1.
-Loops over what was read decide by arithmetic: a branch on it would be guessed wrong too often."""
+AHEAD = 24
+"""Words are asked for this many places ahead of their use, about as many as a core can wait for at
+once: a trip to memory takes far longer than what there is to do with a word."""
 
 
 @compiled
@@ -75,59 +74,62 @@ def load(
     `unique[:n]`: keys in order of first occurrence; `known[:n]`: their slot, `PENDING` or `MISS`.
     `counts`: [unique misses, lookups that miss, keys never seen]. `alive[a]`: keys whose newest
     stamp is `stamp - len(alive) + 1 + a` (`alive[0]` collects all older ones and means nothing).
-    A key outside of `words` ends the work: -1 - its position is returned. Both arrays have room
-    for one key more than the batch has lookups: each is written before it is known to be new.
+    A key outside of `words` ends the work: -1 - its position is returned.
     """
     rows = np.uint64(len(words))
+    for k in range(len(ids)):
+        if np.uint64(ids[k]) >= rows:  # below 0 as well: it wraps
+            return -1 - k
     outside = stamp - len(alive) + 1
-    n = np.uint64(0)
+    n = 0
     misses = 0
     missing_lookups = 0
     never = 0
-    ahead = np.empty(BLOCK, dtype=np.int64)
-    for start in range(0, len(ids), BLOCK):
-        end = min(start + BLOCK, len(ids))
-        for k in range(start, end):
-            key = ids[k]
-            if np.uint64(key) >= rows:  # below 0 as well: it wraps
-                return -1 - k
-            ahead[np.uint64(k - start)] = words[np.uint64(key)]
-        for k in range(start, end):
-            at = np.uint64(ids[np.uint64(k)])
-            word = words[at]
-            seen = word >> 32
-            slot = word & SLOT
-            first = int(seen != stamp)
-            miss = int(slot == 0) & int(seen < first_pending)
-            unique[n] = at
-            known[n] = slot - 1 - miss
-            n += np.uint64(first)
-            alive[np.uint64(max(seen - outside, 0))] -= first
-            never += first & int((word & ~PINNED) == 0)
-            misses += first & miss
-            miss = (first & miss) | ((1 - first) & (word >> 31))
-            missing_lookups += miss
-            words[at] = (word & (SLOT | PINNED)) | (miss << 31) | (stamp << 32)
+    for k in range(len(ids)):
+        if k + AHEAD < len(ids):
+            prefetch(words, ids[k + AHEAD])
+        key = np.uint64(ids[k])
+        word = words[key]
+        seen = word >> 32
+        if seen == stamp:
+            missing_lookups += (word >> 31) & 1
+            continue
+        slot = word & SLOT
+        miss = int(slot == 0) & int(seen < first_pending)
+        unique[n] = ids[k]
+        known[n] = slot - 1 - miss
+        n += 1
+        alive[np.uint64(max(seen - outside, 0))] -= 1
+        never += int((word & ~PINNED) == 0)
+        misses += miss
+        missing_lookups += miss
+        words[key] = (word & (SLOT | PINNED)) | (miss << 31) | (stamp << 32)
     alive[len(alive) - 1] = n
     counts[0] = misses
     counts[1] = missing_lookups
     counts[2] = never
-    return np.int64(n)  # type: ignore[return-value]  # numba does not unify int(uint64) with int64
+    return n
 
 
 @compiled
-def resolve(words: Int64s, unique: Int64s, known: Int64s, missed: Int64s) -> int:
-    """Turn `known` into slots where they are known by now; list the positions that miss.
+def resolve(
+    words: Int64s, unique: Int64s, known: Int64s, missed: Int64s, missed_keys: Int64s
+) -> int:
+    """Turn `known` into slots where they are known by now; list the keys that miss.
 
-    `missed` has room for one more than the misses: the place where the next would go.
+    `missed`: their positions. Returns how many there are: as many as there is room for, or -1.
     """
     m = 0
     for k in range(len(unique)):
         slot = known[k]
         if slot == PENDING:
             known[k] = (words[unique[k]] & SLOT) - 1
-        missed[m] = k
-        m += slot == MISS
+        elif slot == MISS:
+            if m == len(missed):
+                return -1
+            missed[m] = k
+            missed_keys[m] = unique[k]
+            m += 1
     return m
 
 
@@ -135,38 +137,33 @@ def resolve(words: Int64s, unique: Int64s, known: Int64s, missed: Int64s) -> int
 def place(
     words: Int64s,
     slot_key: npt.NDArray[np.int32],
-    unique: Int64s,
     slots: Int64s,
     missed: Int64s,
-    first_free: int,
     missed_keys: Int64s,
+    first_free: int,
     missed_slots: Int64s,
     victim_slots: Int64s,
     victim_keys: Int64s,
     victim_dirty: npt.NDArray[np.bool_],
 ) -> None:
     """Empty the victims' slots, then give every missed key a slot: free ones first."""
-    ahead = np.empty(BLOCK, dtype=np.int64)
-    for start in range(0, len(victim_slots), BLOCK):
-        end = min(start + BLOCK, len(victim_slots))
-        for v in range(start, end):
-            victim_keys[v] = slot_key[victim_slots[v]]
-        for v in range(start, end):
-            word = words[victim_keys[v]]
-            victim_dirty[v] = (word >> 32) >= FIRST_STAMP
-            words[victim_keys[v]] = word & ~SLOT
+    for v in range(len(victim_slots)):
+        victim_keys[v] = slot_key[victim_slots[v]]
+    for v in range(len(victim_keys)):
+        if v + AHEAD < len(victim_keys):
+            prefetch(words, victim_keys[v + AHEAD])
+        word = words[victim_keys[v]]
+        victim_dirty[v] = (word >> 32) >= FIRST_STAMP
+        words[victim_keys[v]] = word & ~SLOT
     free = len(missed) - len(victim_slots)
-    for start in range(0, len(missed), BLOCK):
-        end = min(start + BLOCK, len(missed))
-        for m in range(start, end):
-            missed_keys[m] = unique[missed[m]]
-            missed_slots[m] = first_free + m if m < free else victim_slots[m - free]
-            slots[missed[m]] = missed_slots[m]
-        for m in range(start, end):
-            ahead[m - start] = words[missed_keys[m]]
-        for m in range(start, end):
-            slot_key[missed_slots[m]] = missed_keys[m]
-            words[missed_keys[m]] = (ahead[m - start] & ~SLOT) | (missed_slots[m] + 1)
+    for m in range(len(missed)):
+        if m + AHEAD < len(missed):
+            prefetch(words, missed_keys[m + AHEAD])
+        slot = first_free + m if m < free else victim_slots[m - free]
+        missed_slots[m] = slot
+        slots[missed[m]] = slot
+        slot_key[slot] = missed_keys[m]
+        words[missed_keys[m]] = (words[missed_keys[m]] & ~SLOT) | (slot + 1)
 
 
 @compiled
