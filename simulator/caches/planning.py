@@ -60,10 +60,11 @@ def build_planners(
         hit_map = "hash"
     tables = [tuple(range(len(rows)))] if scope == "global" else [(t,) for t in range(len(rows))]
     bases = tuple(int(base) for base in np.cumsum([0, *rows[:-1]]))
-    return tuple(
-        PoolPlanner(
+
+    def build(p: int) -> PoolPlanner:
+        return PoolPlanner(
             policy,
-            size,
+            sizes[p],
             capacities[p],
             window,
             seed=_pool_seed(seed, p),
@@ -74,8 +75,9 @@ def build_planners(
             tables=tables[p],
             bases=bases if scope == "global" else (0,),
         )
-        for p, size in enumerate(sizes)
-    )
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # side by side: most of it is preloading
+        return tuple(pool.map(build, range(len(sizes))))
 
 
 def _pool_seed(seed: int, pool: int) -> int:
