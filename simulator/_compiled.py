@@ -29,7 +29,7 @@ def compiled(function: F) -> F:
 
 @intrinsic  # type: ignore[misc]
 def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
-    """In kernels only: start to bring `array[index]` (1-D, C order) to the processor, to be written.
+    """In kernels only: start to bring `array[index]` (1-D, C order) to the second-level cache.
 
     A hint: it waits for nothing, changes nothing, and any index is allowed.
     """
@@ -40,7 +40,7 @@ def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
         hint = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
         function = cgutils.get_or_insert_function(builder.module, hint, "llvm.prefetch.p0")
         address = builder.bitcast(builder.gep(data, [args[1]]), byte)
-        builder.call(function, [address, number(1), number(3), number(1)])  # write, keep, data
+        builder.call(function, [address, number(0), number(2), number(1)])  # read, level 2, data
         return context.get_dummy_value()
 
     return types.void(array, index), generate

@@ -45,8 +45,9 @@ class _Loaded:
 
     lookups: int
     keys: Int64s
-    known: Int64s
-    misses: int
+    slots: Int64s
+    missed: Int64s
+    pending: Int64s
     missing_lookups: int
     cold: int
     next_use: Int64s | None
@@ -65,7 +66,7 @@ class WindowTracker:
         self.hit_map = hit_map
         self.loaded = 0
         self._alive = np.zeros(window.batches + 1, dtype=np.int64)
-        self._counts = np.zeros(3, dtype=np.int64)
+        self._counts = np.zeros(4, dtype=np.int64)
 
     @property
     def distinct(self) -> int:
@@ -75,7 +76,7 @@ class WindowTracker:
     def load(self, ids: Int64s, next_use: Int64s | None = None) -> _Loaded:
         ids = np.ascontiguousarray(ids, dtype=np.int64)
         keys = self.hit_map.keys(ids)
-        unique, known = np.empty_like(keys), np.empty_like(keys)
+        unique, slots, missed, pending = np.empty((4, len(keys) + 1), dtype=np.int64)
         self._alive[:-1] = self._alive[1:]
         stamp = FIRST_STAMP + self.loaded
         first_pending = max(FIRST_STAMP, stamp - self.window.future)
@@ -85,7 +86,9 @@ class WindowTracker:
             stamp,
             first_pending,
             unique,
-            known,
+            slots,
+            missed,
+            pending,
             self._alive,
             self._counts,
         )
@@ -95,8 +98,17 @@ class WindowTracker:
                 f"0..{self.rows - 1}"
             )
         self.loaded += 1
-        misses, missing_lookups, cold = (int(count) for count in self._counts)
-        return _Loaded(len(ids), unique[:n], known[:n], misses, missing_lookups, cold, next_use)
+        m, p, missing_lookups, cold = (int(count) for count in self._counts)
+        return _Loaded(
+            len(ids),
+            unique[:n],
+            slots[:n],
+            missed[:m],
+            pending[:p],
+            missing_lookups,
+            cold,
+            next_use,
+        )
 
 
 class PoolPlanner:
@@ -213,30 +225,31 @@ class PoolPlanner:
         pool = self._pool
         pool.stamp = FIRST_STAMP + self._planned
         pool.horizon = max(FIRST_STAMP, pool.stamp - self.window.past)
-        missed, missed_keys = np.empty((2, batch.misses), dtype=np.int64)
-        if resolve(pool.words, batch.keys, batch.known, missed, missed_keys) != batch.misses:
-            raise InvariantError(f"batch {self._planned}: misses changed between load and plan")
-        missing = batch.misses - min(batch.misses, pool.capacity - pool.used)
-        pool.missed_keys = missed_keys
-        victims = self._policy.victims(pool, missing) if missing else np.empty(0, dtype=np.int64)
-        plan = self._place(batch, missed, victims)
+        if not resolve(pool.words, batch.keys, batch.slots, batch.pending):
+            raise InvariantError(f"batch {self._planned}: a row that was fetched is not resident")
+        pool.keys, pool.missed = batch.keys, batch.missed
+        evicted = max(0, len(batch.missed) - (pool.capacity - pool.used))
+        victims = self._policy.victims(pool, evicted) if evicted else np.empty(0, dtype=np.int64)
+        plan = self._place(batch, victims)
         self._policy.used(
-            pool, BatchUse(batch.keys, batch.known, missed, batch.next_use, self._planned)
+            pool, BatchUse(batch.keys, batch.slots, batch.missed, batch.next_use, self._planned)
         )
         self._planned += 1
         return plan
 
-    def _place(self, batch: _Loaded, missed: Int64s, victims: Int64s) -> PoolPlan:
+    def _place(self, batch: _Loaded, victims: Int64s) -> PoolPlan:
         pool, hit_map = self._pool, self._tracker.hit_map
-        missed_slots, victim_keys = np.empty_like(missed), np.empty_like(victims)
+        missed_keys, missed_slots = np.empty((2, len(batch.missed)), dtype=np.int64)
+        victim_keys = np.empty_like(victims)
         dirty = np.empty(len(victims), dtype=np.bool_)
         place(
             pool.words,
             pool.slot_key,
-            batch.known,
-            missed,
-            pool.missed_keys,
+            batch.keys,
+            batch.slots,
+            batch.missed,
             pool.used,
+            missed_keys,
             missed_slots,
             victims,
             victim_keys,
@@ -244,15 +257,15 @@ class PoolPlanner:
         )
         if self._all_trained:
             dirty[:] = True  # whatever is resident was trained: in this run or before it
-        pool.used += len(missed) - len(victims)
+        pool.used += len(batch.missed) - len(victims)
         victim_rows = hit_map.rows_of(victim_keys)
         hit_map.forget(victim_keys)
         return PoolPlan(
             lookups=batch.lookups,
             lookup_hits=batch.lookups - batch.missing_lookups,
             rows=hit_map.rows_of(batch.keys),
-            slots=batch.known,
-            missed_rows=hit_map.rows_of(pool.missed_keys),
+            slots=batch.slots,
+            missed_rows=hit_map.rows_of(missed_keys),
             missed_slots=missed_slots,
             victim_rows=victim_rows,
             victim_slots=victims,

@@ -23,9 +23,7 @@ from simulator._compiled import compiled, prefetch
 __all__ = [
     "FIRST_STAMP",
     "MAX_CAPACITY",
-    "MISS",
     "MISSING",
-    "PENDING",
     "PINNED",
     "PRELOADED",
     "SLOT",
@@ -46,16 +44,12 @@ MAX_CAPACITY = SLOT - 1
 WIDEST_WINDOW = FIRST_STAMP - 2
 """Batches; the stamps of a window never reach down to those below `FIRST_STAMP`."""
 
-MISS = -2
-"""Known at load: the row is in no slot and no batch before fetches it."""
-PENDING = -1
-"""Known at load: a batch that is loaded but not yet planned will fetch the row."""
-
 Int64s = npt.NDArray[np.int64]
 
-AHEAD = 24
-"""Words are asked for this many places ahead of their use, about as many as a core can wait for at
-once: a trip to memory takes far longer than what there is to do with a word."""
+AHEAD = 64
+"""Words are asked for this many places ahead of their use: a trip to memory takes far longer than
+what there is to do with a word. Loops over words decide by arithmetic where a branch would be
+guessed wrong too often."""
 
 
 @compiled
@@ -66,81 +60,85 @@ def load(
     first_pending: int,
     unique: Int64s,
     known: Int64s,
+    missed: Int64s,
+    pending: Int64s,
     alive: Int64s,
     counts: Int64s,
 ) -> int:
     """Dedupe one batch of keys and stamp them; return the number of unique keys.
 
-    `unique[:n]`: keys in order of first occurrence; `known[:n]`: their slot, `PENDING` or `MISS`.
-    `counts`: [unique misses, lookups that miss, keys never seen]. `alive[a]`: keys whose newest
-    stamp is `stamp - len(alive) + 1 + a` (`alive[0]` collects all older ones and means nothing).
-    A key outside of `words` ends the work: -1 - its position is returned.
+    `unique[:n]`: keys in order of first occurrence; `known[:n]`: their slot, -1 where they have
+    none yet. `missed`, `pending`: positions in `unique` of those without: no batch before fetches
+    it, or one that is loaded but not yet planned will. `counts`: [missed, pending, lookups that
+    miss, keys never seen]. `alive[a]`: keys whose newest stamp is `stamp - len(alive) + 1 + a`
+    (`alive[0]` collects all older ones and means nothing). A key outside of `words` ends the work:
+    -1 - its position is returned. The arrays of keys and positions have room for one more than
+    the batch has lookups: each is written before it is known to count.
     """
     rows = np.uint64(len(words))
     for k in range(len(ids)):
         if np.uint64(ids[k]) >= rows:  # below 0 as well: it wraps
             return -1 - k
-    outside = stamp - len(alive) + 1
-    n = 0
-    misses = 0
+    n = np.uint64(0)
     missing_lookups = 0
-    never = 0
     for k in range(len(ids)):
         if k + AHEAD < len(ids):
             prefetch(words, ids[k + AHEAD])
         key = np.uint64(ids[k])
         word = words[key]
         seen = word >> 32
-        if seen == stamp:
-            missing_lookups += (word >> 31) & 1
-            continue
-        slot = word & SLOT
-        miss = int(slot == 0) & int(seen < first_pending)
+        first = int(seen != stamp)
         unique[n] = ids[k]
-        known[n] = slot - 1 - miss
-        n += 1
+        known[n] = word
+        n += np.uint64(first)
+        missing = first & int(word & SLOT == 0) & int(seen < first_pending)
+        missing |= (1 - first) & (word >> 31)
+        missing_lookups += missing
+        words[key] = (word & (SLOT | PINNED)) | (missing << 31) | (stamp << 32)
+    outside = stamp - len(alive) + 1
+    uniques = np.int64(n)  # numba does not unify int(uint64) with int64
+    m = 0
+    p = 0
+    never = 0
+    for k in range(uniques):
+        word = known[k]
+        seen = word >> 32
+        known[k] = (word & SLOT) - 1
+        absent = int(word & SLOT == 0)
+        recent = int(seen >= first_pending)
+        missed[m] = k
+        m += absent & (1 - recent)
+        pending[p] = k
+        p += absent & recent
+        never += int(word & ~PINNED == 0)
         alive[np.uint64(max(seen - outside, 0))] -= 1
-        never += int((word & ~PINNED) == 0)
-        misses += miss
-        missing_lookups += miss
-        words[key] = (word & (SLOT | PINNED)) | (miss << 31) | (stamp << 32)
-    alive[len(alive) - 1] = n
-    counts[0] = misses
-    counts[1] = missing_lookups
-    counts[2] = never
-    return n
+    alive[len(alive) - 1] = uniques
+    counts[0] = m
+    counts[1] = p
+    counts[2] = missing_lookups
+    counts[3] = never
+    return uniques  # type: ignore[return-value]
 
 
 @compiled
-def resolve(
-    words: Int64s, unique: Int64s, known: Int64s, missed: Int64s, missed_keys: Int64s
-) -> int:
-    """Turn `known` into slots where they are known by now; list the keys that miss.
-
-    `missed`: their positions. Returns how many there are: as many as there is room for, or -1.
-    """
-    m = 0
-    for k in range(len(unique)):
-        slot = known[k]
-        if slot == PENDING:
-            known[k] = (words[unique[k]] & SLOT) - 1
-        elif slot == MISS:
-            if m == len(missed):
-                return -1
-            missed[m] = k
-            missed_keys[m] = unique[k]
-            m += 1
-    return m
+def resolve(words: Int64s, unique: Int64s, slots: Int64s, pending: Int64s) -> bool:
+    """Fill in the slots that were `pending`; False where one of those keys has none."""
+    found = True
+    for k in pending:
+        slots[k] = (words[unique[k]] & SLOT) - 1
+        found = found and slots[k] >= 0
+    return found
 
 
 @compiled
 def place(
     words: Int64s,
     slot_key: npt.NDArray[np.int32],
+    unique: Int64s,
     slots: Int64s,
     missed: Int64s,
-    missed_keys: Int64s,
     first_free: int,
+    missed_keys: Int64s,
     missed_slots: Int64s,
     victim_slots: Int64s,
     victim_keys: Int64s,
@@ -155,6 +153,8 @@ def place(
         word = words[victim_keys[v]]
         victim_dirty[v] = (word >> 32) >= FIRST_STAMP
         words[victim_keys[v]] = word & ~SLOT
+    for m in range(len(missed)):
+        missed_keys[m] = unique[missed[m]]
     free = len(missed) - len(victim_slots)
     for m in range(len(missed)):
         if m + AHEAD < len(missed):
