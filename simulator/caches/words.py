@@ -145,8 +145,19 @@ def place(
     victim_dirty: npt.NDArray[np.bool_],
 ) -> None:
     """Empty the victims' slots, then give every missed key a slot: free ones first."""
+    free = len(missed) - len(victim_slots)
+    for m in range(free):
+        missed_slots[m] = first_free + m
+        missed_keys[m] = unique[missed[m]]
+        slot_key[first_free + m] = missed_keys[m]
     for v in range(len(victim_slots)):
-        victim_keys[v] = slot_key[victim_slots[v]]
+        if v + AHEAD < len(victim_slots):
+            prefetch(slot_key, victim_slots[v + AHEAD])
+        slot = victim_slots[v]
+        missed_slots[free + v] = slot
+        missed_keys[free + v] = unique[missed[free + v]]
+        victim_keys[v] = slot_key[slot]
+        slot_key[slot] = missed_keys[free + v]
     for v in range(len(victim_keys)):
         if v + AHEAD < len(victim_keys):
             prefetch(words, victim_keys[v + AHEAD])
@@ -154,16 +165,10 @@ def place(
         victim_dirty[v] = (word >> 32) >= FIRST_STAMP
         words[victim_keys[v]] = word & ~SLOT
     for m in range(len(missed)):
-        missed_keys[m] = unique[missed[m]]
-    free = len(missed) - len(victim_slots)
-    for m in range(len(missed)):
         if m + AHEAD < len(missed):
             prefetch(words, missed_keys[m + AHEAD])
-        slot = first_free + m if m < free else victim_slots[m - free]
-        missed_slots[m] = slot
-        slots[missed[m]] = slot
-        slot_key[slot] = missed_keys[m]
-        words[missed_keys[m]] = (words[missed_keys[m]] & ~SLOT) | (slot + 1)
+        slots[missed[m]] = missed_slots[m]
+        words[missed_keys[m]] = (words[missed_keys[m]] & ~SLOT) | (missed_slots[m] + 1)
 
 
 @compiled
