@@ -11,13 +11,13 @@ the batch enters the look-ahead, `plan` once all of its future batches are loade
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator.caches.base import PoolPlan, Window
+from simulator.caches.distinct import PoolShape
 from simulator.caches.hitmap import DenseHitMap, HashHitMap, HitMap
 from simulator.caches.policy import BatchUse, PolicySetup, Pool, policy_class
 from simulator.caches.words import (
@@ -73,7 +73,9 @@ class WindowTracker:
         """Distinct rows in the last `window.batches` loaded batches."""
         return int(self._alive[1:].sum())
 
-    def load(self, ids: Int64s, next_use: Int64s | None = None) -> _Loaded:
+    def load(
+        self, ids: Int64s, next_use: Int64s | None = None, times: Int64s | None = None
+    ) -> _Loaded:
         ids = np.ascontiguousarray(ids, dtype=np.int64)
         keys = self.hit_map.keys(ids)
         unique, slots, missed, pending = np.empty((4, len(keys) + 1), dtype=np.int64)
@@ -99,8 +101,11 @@ class WindowTracker:
             )
         self.loaded += 1
         m, p, missing_lookups, cold = (int(count) for count in self._counts)
+        lookups = len(ids)
+        if times is not None:
+            lookups, missing_lookups = int(times.sum()), int(times[missed[:m]].sum())
         return _Loaded(
-            len(ids),
+            lookups,
             unique[:n],
             slots[:n],
             missed[:m],
@@ -115,8 +120,8 @@ class PoolPlanner:
     """Plans the mini-batches of one pool of `capacity` slots over `rows` rows.
 
     `load(ids)` the batches in order and `plan()` each once `window.future` more are loaded (or the
-    trace has ended). Rows are numbered within the pool; a pool over several `tables` adds
-    `bases[t]` to the ids of its t-th table. `hottest` (rows, hottest first) is for policies with
+    trace has ended). Rows are numbered within the pool; `shape` says where they come from (default:
+    the first table). `hottest` (rows, hottest first) is for policies with
     `needs_profile`; `preload` rows are resident before the first batch (clean, unless
     `preload_trained` says that earlier batches trained them), the most valued
     first. `seed` must differ between pools (see `build_planners`). The same calls give the same
@@ -135,8 +140,7 @@ class PoolPlanner:
         preload: Int64s | None = None,
         preload_trained: bool = False,
         hit_map: str = "auto",
-        tables: Sequence[int] = (0,),
-        bases: Sequence[int] = (0,),
+        shape: PoolShape | None = None,
     ) -> None:
         if not 1 <= capacity <= min(rows, MAX_CAPACITY):
             raise CapacityError(
@@ -146,8 +150,7 @@ class PoolPlanner:
         chosen = policy_class(policy)
         if chosen.needs_profile and hottest is None:
             raise UsageError(f"policy {policy} needs the hottest rows")
-        self.tables = tuple(tables)
-        self.bases = tuple(bases)
+        self.shape = shape or PoolShape(rows, (0,), (0,))
         self.needs_future = chosen.needs_future
         self.window = window
         self._tracker = WindowTracker(rows, window, _make_hit_map(hit_map, rows, capacity))
@@ -198,16 +201,19 @@ class PoolPlanner:
         taken = self._pool.slot_key[: self._pool.used].astype(np.int64)
         return self._tracker.hit_map.rows_of(taken)
 
-    def load(self, ids: Int64s, next_use: Int64s | None = None) -> None:
+    def load(
+        self, ids: Int64s, next_use: Int64s | None = None, times: Int64s | None = None
+    ) -> None:
         """Take the next batch into the look-ahead; ids int64, shape (lookups,), rows of the pool.
 
         `next_use`: for policies with `needs_future`, the batch number (from 0) of the next use of
-        each unique id, in order of first occurrence. Raises `CapacityError` where the slots cannot
+        each unique id, in order of first occurrence. `times`: the ids are distinct already, and
+        this is how often each is looked up. Raises `CapacityError` where the slots cannot
         hold the distinct rows of the window that ends with this batch.
         """
         if len(self._waiting) > self.window.future:
             raise InvariantError("the look-ahead is full: plan before the next load")
-        self._waiting.append(self._tracker.load(ids, next_use))
+        self._waiting.append(self._tracker.load(ids, next_use, times))
         self._pool.words = self._tracker.hit_map.words
         distinct = self._tracker.distinct
         if distinct > self.capacity:
