@@ -55,9 +55,9 @@ _TO_UNIT = 2.0**-64
 
 
 BLOCK = 512
-"""Lookups are drawn a block at a time, in loops that each do one thing to all of it: those without
-decisions run on vectors, the rare lookups that need another try are listed and done one by one,
-and a block stays in the first-level cache."""
+"""Lookups are drawn a block at a time, in loops that each do one thing to all of it: reading tables and
+deciding are apart, so that nothing is guessed and most loops run on vectors; the rare lookups that
+need another try are listed and done one by one. A block stays in the first-level cache."""
 
 Words = npt.NDArray[np.uint64]
 Word = Any  # np.uint64 in compiled code
@@ -129,8 +129,8 @@ def draw_ranks(out: Ids, keys: Words, shared: Words, cells: CellArrays) -> None:
     while (_ONE << bits) < np.uint64(len(threshold)):
         bits += _ONE
     key0, key1, key2, together = keys[0], keys[1], keys[2], shared[2]
-    cell, place = np.empty((2, BLOCK), np.uint64)
-    left = np.empty(BLOCK + 1, np.int64)
+    cell, place, below, other = np.empty((4, BLOCK), np.uint64)
+    again = np.empty(BLOCK, np.int64)
     for start in range(0, len(out), BLOCK):
         block = out[start : start + BLOCK]
         for k in range(len(block)):
@@ -144,17 +144,19 @@ def draw_ranks(out: Ids, keys: Words, shared: Words, cells: CellArrays) -> None:
                     cell[k] = mix64(shared[0] + counter)
                     place[k] = mix64(shared[1] + counter)
         for k in range(len(block)):
-            random = cell[k]
-            column = random >> (_U64 - bits)
-            other = alias[column]
-            cell[k] = other if (random << bits) >= threshold[column] else column
-        lefts = 0
+            column = cell[k] >> (_U64 - bits)
+            below[k], other[k] = threshold[column], alias[column]
+        for k in range(len(block)):
+            column = cell[k] >> (_U64 - bits)
+            cell[k] = other[k] if (cell[k] << bits) >= below[k] else column
+        rejected = 0
         for k in range(len(block)):
             c = cell[k]
             block[k] = np.int64(first[c] + high_product(place[k], size[c]))
-            left[lefts] = k
-            lefts += int(place[k] * size[c] > squeeze[c])
-        for k in left[:lefts]:
+            if place[k] * size[c] > squeeze[c]:
+                again[rejected] = k
+                rejected += 1
+        for k in again[:rejected]:
             # arrays stay in this function: passing them on costs reference counts
             c = cell[k]
             block[k] = np.int64(_within(first[c], size[c], squeeze[c], alpha, place[k]))
@@ -187,7 +189,7 @@ def permute(ids: Ids, rows: int, split: int, keys: Words) -> None:
     limit, bits = np.uint64(rows), np.uint64(split)
     lefts = (limit + (_ONE << bits) - _ONE) >> bits
     key0, key1, key2, key3 = keys[0], keys[1], keys[2], keys[3]
-    outside = np.empty(BLOCK + 1, np.int64)
+    outside = np.empty(BLOCK, np.int64)
     for start in range(0, len(ids), BLOCK):
         block = ids[start : start + BLOCK]
         for k in range(len(block)):
@@ -195,8 +197,9 @@ def permute(ids: Ids, rows: int, split: int, keys: Words) -> None:
             block[k] = np.int64(x)
         n = 0
         for k in range(len(block)):
-            outside[n] = k
-            n += int(np.uint64(block[k]) >= limit)
+            if np.uint64(block[k]) >= limit:
+                outside[n] = k
+                n += 1
         for k in outside[:n]:
             x = np.uint64(block[k])
             while x >= limit:
