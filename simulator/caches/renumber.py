@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from simulator._compiled import compiled
+from simulator._compiled import compiled, prefetch
 from simulator.caches.arrays import zeros
 from simulator.caches.hitmap import mix
+from simulator.caches.words import AHEAD
 
 __all__ = ["Numbering"]
 
@@ -24,6 +25,10 @@ def number(
     """
     mask = len(table) - 1
     for k in range(start, len(ids)):
+        if k + AHEAD < len(ids):
+            coming = mix(ids[k + AHEAD]) & mask
+            prefetch(table, coming)
+            prefetch(numbers, coming)
         at = mix(ids[k]) & mask
         while numbers[at] != 0 and table[at] != ids[k]:
             at = (at + 1) & mask
