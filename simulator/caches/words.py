@@ -178,6 +178,8 @@ def mark_resident(words: Int64s, slot_key: npt.NDArray[np.int32], keys: Int64s) 
     Stops at a key that is outside of `words` or resident already.
     """
     for slot in range(len(keys)):
+        if slot + AHEAD < len(keys):
+            prefetch(words, keys[slot + AHEAD])
         key = keys[slot]
         if key < 0 or key >= len(words) or words[key] & SLOT != 0:
             return slot

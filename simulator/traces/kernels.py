@@ -55,9 +55,9 @@ _TO_UNIT = 2.0**-64
 
 
 BLOCK = 512
-"""Lookups are drawn a block at a time, in loops that each do one thing to all of it: reading tables and
-deciding are apart, so that nothing is guessed and most loops run on vectors; the rare lookups that
-need another try are listed and done one by one. A block stays in the first-level cache."""
+"""Lookups are drawn a block at a time, in loops that each do one thing to all of it: reading tables
+and deciding are apart, so that nothing is guessed and most loops run on vectors; the rare lookups
+that need another try are listed and done one by one. A block stays in the first-level cache."""
 
 Words = npt.NDArray[np.uint64]
 Word = Any  # np.uint64 in compiled code
