@@ -11,7 +11,7 @@ import mmap
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["are_distinct", "zeros"]
+__all__ = ["zeros"]
 
 LARGE_BYTES = 4 << 20
 """Below two huge pages there is nothing to gain."""
@@ -27,9 +27,3 @@ def zeros(count: int) -> npt.NDArray[np.int64]:
     except OSError:  # a kernel without transparent huge pages: ordinary pages do as well
         return np.zeros(count, dtype=np.int64)
     return np.frombuffer(memory, dtype=np.int64)
-
-
-def are_distinct(values: npt.NDArray[np.int64]) -> bool:
-    """Whether no value occurs twice."""
-    ordered = np.sort(values)
-    return not bool(np.any(ordered[1:] == ordered[:-1]))

@@ -14,25 +14,26 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.caches.base import BatchPlan, PoolPlan, Window
-from simulator.caches.future import next_uses
-from simulator.caches.hitmap import DenseHitMap, HashHitMap, HitMap
+from simulator.caches.distinct import (
+    DistinctBatch,
+    distinct_batches,
+    pool_shapes,
+    with_next_uses,
+)
+from simulator.caches.hitmap import DenseHitMap, HashHitMap
 from simulator.caches.scratchpad import PoolPlanner, WindowTracker
 from simulator.caches.static_split import DENSE_BUDGET_BYTES
 from simulator.errors import UsageError
 from simulator.traces.base import MiniBatch
 
-__all__ = ["build_planners", "plan_batches", "pool_ids", "pool_rows", "window_need"]
+__all__ = ["build_planners", "plan_batches", "pool_rows", "window_need"]
 
 Int64s = npt.NDArray[np.int64]
 
 
 def pool_rows(rows: Sequence[int], scope: str) -> tuple[int, ...]:
     """Rows of each pool: one a table (`table`), or all tables in one (`global`)."""
-    if scope == "table":
-        return tuple(rows)
-    if scope == "global":
-        return (sum(rows),)
-    raise UsageError(f"no cache scope {scope!r}; known: table, global")
+    return tuple(shape.rows for shape in pool_shapes(rows, scope))
 
 
 def build_planners(
@@ -53,17 +54,16 @@ def build_planners(
     In a `global` pool, rows are numbered table offset + row. Hit-Maps are dense while their words
     fit `DENSE_BUDGET_BYTES` together, hashed beyond that.
     """
-    sizes = pool_rows(rows, scope)
-    if len(capacities) != len(sizes):
-        raise UsageError(f"{len(capacities)} capacities for {len(sizes)} pools")
-    if hit_map == "auto" and 8 * sum(sizes) > DENSE_BUDGET_BYTES:
+    shapes = pool_shapes(rows, scope)
+    if len(capacities) != len(shapes):
+        raise UsageError(f"{len(capacities)} capacities for {len(shapes)} pools")
+    if hit_map == "auto" and 8 * sum(rows) > DENSE_BUDGET_BYTES:
         hit_map = "hash"
-    tables = [tuple(range(len(rows)))] if scope == "global" else [(t,) for t in range(len(rows))]
-    bases = tuple(int(base) for base in np.cumsum([0, *rows[:-1]]))
-    return tuple(
-        PoolPlanner(
+
+    def build(p: int) -> PoolPlanner:
+        return PoolPlanner(
             policy,
-            size,
+            shapes[p].rows,
             capacities[p],
             window,
             seed=_pool_seed(seed, p),
@@ -71,22 +71,15 @@ def build_planners(
             preload=None if preload is None else preload[p],
             preload_trained=preload_trained,
             hit_map=hit_map,
-            tables=tables[p],
-            bases=bases if scope == "global" else (0,),
+            shape=shapes[p],
         )
-        for p, size in enumerate(sizes)
-    )
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # side by side: most of it is preloading
+        return tuple(pool.map(build, range(len(shapes))))
 
 
 def _pool_seed(seed: int, pool: int) -> int:
     return int(np.random.SeedSequence([seed, pool]).generate_state(1, np.uint64)[0])
-
-
-def pool_ids(batch: MiniBatch, tables: Sequence[int], bases: Sequence[int]) -> Int64s:
-    """The lookups of a pool, table by table, numbered within the pool; int64, shape (lookups,)."""
-    if len(tables) == 1 and bases[0] == 0:
-        return batch.ids[tables[0]]
-    return np.concatenate([batch.ids[t] + base for t, base in zip(tables, bases, strict=True)])
 
 
 def plan_batches(
@@ -100,9 +93,10 @@ def plan_batches(
     """Plan mini-batches in order; reads `window.future` of them ahead and no more.
 
     Pools are planned side by side on `threads` (default: the cores there are); the plans do not
-    depend on how many. Policies with `needs_future` (belady) read all of `minibatches` first and
-    keep their ids (8 bytes a lookup), so give them a finite iterable: exactly the run's batches.
-    Planners carry state: a second call goes on where the first one stopped.
+    depend on how many. Planners that share a trace may be given `distinct_batches` of it. Policies
+    with `needs_future` (belady) read all of `minibatches` first and keep their ids (8 bytes a
+    lookup, 24 a distinct id), so give them a finite iterable: exactly the run's batches. Planners
+    carry state: a second call goes on where the first one stopped.
 
     `shadows`: the same planners made for the window (0, 0). They are planned beside the others, at
     twice the cost, and tell the misses that only the window caused (`PoolPlan.held_misses`).
@@ -112,10 +106,10 @@ def plan_batches(
     beside: Sequence[PoolPlanner | None] = shadows or [None] * len(planners)
     if any(shadow is not None and shadow.window != Window(0, 0) for shadow in beside):
         raise UsageError("shadow planners must have the window (0, 0)")
-    if any(planner.needs_future for planner in planners):
-        minibatches = list(minibatches)
-    lanes = [_Lane(p, s, minibatches) for p, s in zip(planners, beside, strict=True)]
     workers = min(threads or os.cpu_count() or 1, len(planners))
+    if any(planner.needs_future for planner in planners):
+        minibatches = _with_future(list(minibatches), planners, workers)
+    lanes = [_Lane(number, *pair) for number, pair in enumerate(zip(planners, beside, strict=True))]
     with ThreadPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
         run = map if pool is None else pool.map
         waiting: list[int] = []
@@ -129,27 +123,36 @@ def plan_batches(
             yield BatchPlan(index, tuple(run(_Lane.plan, lanes)))
 
 
+def _with_future(
+    minibatches: Sequence[MiniBatch], planners: Sequence[PoolPlanner], threads: int
+) -> Sequence[MiniBatch]:
+    """`minibatches` with the next use of each id, unless they have it."""
+    if all(isinstance(batch, DistinctBatch) and batch.has_next_uses for batch in minibatches):
+        return minibatches
+    shapes = [planner.shape for planner in planners]
+    batches = list(distinct_batches(minibatches, shapes, threads))
+    return with_next_uses(batches, shapes, first=planners[0].loaded)
+
+
 class _Lane:
     """One pool on its way through the batches: its planner and, where asked for, the shadow."""
 
-    def __init__(
-        self, planner: PoolPlanner, shadow: PoolPlanner | None, minibatches: Iterable[MiniBatch]
-    ) -> None:
+    def __init__(self, number: int, planner: PoolPlanner, shadow: PoolPlanner | None) -> None:
+        self._number = number
         self._planner = planner
         self._shadow = shadow
         self._shadow_missed: deque[Int64s] = deque()
-        self._next_uses: Iterator[Int64s] | None = None
-        if planner.needs_future:
-            ids = (pool_ids(batch, planner.tables, planner.bases) for batch in minibatches)
-            self._next_uses = iter(next_uses(ids, planner.rows, first=planner.loaded))
 
     def step(self, batch: MiniBatch, plan: bool) -> PoolPlan | None:
         """Load `batch`, then plan the oldest waiting one where the look-ahead is complete."""
-        ids = pool_ids(batch, self._planner.tables, self._planner.bases)
-        later = None if self._next_uses is None else next(self._next_uses)
-        self._planner.load(ids, later)
+        if isinstance(batch, DistinctBatch):
+            pool = batch.pools[self._number]
+            ids, later, times = pool.ids, pool.next_use, pool.times
+        else:
+            ids, later, times = self._planner.shape.ids(batch), None, None
+        self._planner.load(ids, later, times)
         if self._shadow is not None:
-            self._shadow.load(ids, later)
+            self._shadow.load(ids, later, times)
             self._shadow_missed.append(self._shadow.plan().missed_rows)
         return self.plan() if plan else None
 
@@ -174,15 +177,12 @@ def window_need(
     `rows`: of each table. Reads `minibatches` once, in order; state: a word a row (tables that are
     too large for that together: an entry a distinct row).
     """
-    sizes = pool_rows(rows, scope)
-    dense = 8 * sum(sizes) <= DENSE_BUDGET_BYTES
-    maps: list[HitMap] = [DenseHitMap(n) if dense else HashHitMap(n) for n in sizes]
-    trackers = [WindowTracker(n, window, m) for n, m in zip(sizes, maps, strict=True)]
-    bases = [int(base) for base in np.cumsum([0, *rows[:-1]])]
-    need = [0] * len(sizes)
+    shapes = pool_shapes(rows, scope)
+    kind = DenseHitMap if 8 * sum(rows) <= DENSE_BUDGET_BYTES else HashHitMap
+    trackers = [WindowTracker(shape.rows, window, kind(shape.rows)) for shape in shapes]
+    need = [0] * len(shapes)
     for batch in minibatches:
         for p, tracker in enumerate(trackers):
-            ids = pool_ids(batch, range(len(rows)), bases) if scope == "global" else batch.ids[p]
-            tracker.load(ids)
+            tracker.load(shapes[p].ids(batch))
             need[p] = max(need[p], tracker.distinct)
     return tuple(need)

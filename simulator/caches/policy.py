@@ -80,14 +80,21 @@ class Pool:
     """Stamp of the batch that is planned."""
     horizon: int = FIRST_STAMP
     """Rows whose stamp is at least this are held."""
-    missed_keys: Int64s = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    """Keys that the planned batch misses, in order of first occurrence."""
+    keys: Int64s = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """Unique keys of the planned batch, in order of first occurrence."""
+    missed: Int64s = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """Positions in `keys` of those that are not resident, ascending."""
     rows_of: Callable[[Int64s], Int64s] = lambda keys: keys
     """Rows of keys."""
 
     @property
     def capacity(self) -> int:
         return len(self.slot_key)
+
+    @property
+    def missed_keys(self) -> Int64s:
+        """Keys that the planned batch misses, in order of first occurrence."""
+        return self.keys[self.missed]
 
     def held(self, slots: Int64s) -> npt.NDArray[np.bool_]:
         """Which of `slots` (taken ones) the window protects; shape (len(slots),)."""

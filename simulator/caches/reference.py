@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from simulator.caches.base import Window
 from simulator.caches.random_victim import TRIES
 
-__all__ = ["REFERENCES", "ReferencePlan", "next_uses", "reference_plan"]
+__all__ = ["REFERENCES", "ReferencePlan", "distinct", "next_uses", "reference_plan"]
 
 WORD = (1 << 64) - 1
 
@@ -258,6 +258,11 @@ REFERENCES: dict[str, Callable[..., ByKey]] = {
     "sieve": ReferenceSieve,
     "s3fifo": ReferenceS3FIFO,
 }
+
+
+def distinct(batch: Sequence[int]) -> dict[int, int]:
+    """The rows of a batch in order of first occurrence, and how often each is looked up."""
+    return dict(Counter(batch))
 
 
 def next_uses(batches: Sequence[Sequence[int]]) -> list[dict[int, float]]:

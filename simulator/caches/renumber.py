@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from simulator._compiled import compiled
+from simulator._compiled import compiled, prefetch
+from simulator.caches.arrays import zeros
 from simulator.caches.hitmap import mix
+from simulator.caches.words import AHEAD
 
 __all__ = ["Numbering"]
 
@@ -23,6 +25,10 @@ def number(
     """
     mask = len(table) - 1
     for k in range(start, len(ids)):
+        if k + AHEAD < len(ids):
+            coming = mix(ids[k + AHEAD]) & mask
+            prefetch(table, coming)
+            prefetch(numbers, coming)
         at = mix(ids[k]) & mask
         while numbers[at] != 0 and table[at] != ids[k]:
             at = (at + 1) & mask
@@ -50,12 +56,15 @@ def refill(old: Int64s, old_numbers: Int64s, table: Int64s, numbers: Int64s) -> 
 
 
 class Numbering:
-    """Gives each new id the next number from 0. State: 32 to 64 bytes a distinct id."""
+    """Gives each new id the next number from 0. State: 32 to 64 bytes a distinct id.
 
-    def __init__(self) -> None:
+    `expected` distinct ids fit before anything grows.
+    """
+
+    def __init__(self, expected: int = 1 << 11) -> None:
+        size = 1 << max(1, (2 * expected - 1).bit_length())
         self._distinct = np.zeros(1, dtype=np.int64)
-        self._table = np.zeros(1 << 12, dtype=np.int64)
-        self._numbers = np.zeros(1 << 12, dtype=np.int64)
+        self._table, self._numbers = zeros(size), zeros(size)
 
     @property
     def distinct(self) -> int:
@@ -73,6 +82,6 @@ class Numbering:
             self._double()
 
     def _double(self) -> None:
-        table, numbers = np.zeros((2, 2 * len(self._table)), dtype=np.int64)
+        table, numbers = zeros(2 * len(self._table)), zeros(2 * len(self._table))
         refill(self._table, self._numbers, table, numbers)
         self._table, self._numbers = table, numbers

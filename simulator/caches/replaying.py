@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.caches.base import Window
+from simulator.caches.distinct import Deduper
 from simulator.caches.future import next_uses
 from simulator.caches.lookup import lookup_cache, next_positions
 from simulator.caches.policy import LOOKUP_ONLY, PolicySetup, policy_class
@@ -226,7 +227,7 @@ def _per_batch(
     if planner.needs_future:
         batches = list(batches)
         start = perf_counter()
-        futures = iter(next_uses(batches, rows))
+        futures = iter(next_uses([distinct.ids for distinct in map(Deduper(rows), batches)], rows))
         counts.wall_s += perf_counter() - start
     waiting = 0
     for ids in batches:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
-from simulator.traces.reuse import renumber
+from simulator.caches.renumber import Numbering
 
 __all__ = ["row_hits"]
 
@@ -24,9 +24,11 @@ def row_hits(before: Int64s, lookups: Int64s, capacity: int) -> npt.NDArray[np.b
     """
     if capacity < 1 or not len(lookups):
         return np.zeros(len(lookups), np.bool_)
-    dense, distinct = renumber(np.concatenate([before, lookups]))
+    ids = np.concatenate([before, lookups])
+    numbering = Numbering(len(ids))
+    dense = numbering.of(ids)
     hits = np.zeros(len(dense), np.bool_)
-    mark_hits(dense, np.full(distinct, -1, np.int64), capacity, hits)
+    mark_hits(dense, np.full(numbering.distinct, -1, np.int64), capacity, hits)
     return hits[len(before) :]
 
 

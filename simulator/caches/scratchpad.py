@@ -11,14 +11,13 @@ the batch enters the look-ahead, `plan` once all of its future batches are loade
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from simulator.caches.arrays import are_distinct
 from simulator.caches.base import PoolPlan, Window
+from simulator.caches.distinct import PoolShape
 from simulator.caches.hitmap import DenseHitMap, HashHitMap, HitMap
 from simulator.caches.policy import BatchUse, PolicySetup, Pool, policy_class
 from simulator.caches.words import (
@@ -46,8 +45,9 @@ class _Loaded:
 
     lookups: int
     keys: Int64s
-    known: Int64s
-    misses: int
+    slots: Int64s
+    missed: Int64s
+    pending: Int64s
     missing_lookups: int
     cold: int
     next_use: Int64s | None
@@ -66,18 +66,19 @@ class WindowTracker:
         self.hit_map = hit_map
         self.loaded = 0
         self._alive = np.zeros(window.batches + 1, dtype=np.int64)
-        self._counts = np.zeros(3, dtype=np.int64)
+        self._counts = np.zeros(4, dtype=np.int64)
 
     @property
     def distinct(self) -> int:
         """Distinct rows in the last `window.batches` loaded batches."""
         return int(self._alive[1:].sum())
 
-    def load(self, ids: Int64s, next_use: Int64s | None = None) -> _Loaded:
+    def load(
+        self, ids: Int64s, next_use: Int64s | None = None, times: Int64s | None = None
+    ) -> _Loaded:
         ids = np.ascontiguousarray(ids, dtype=np.int64)
         keys = self.hit_map.keys(ids)
-        unique = np.empty(len(keys) + 1, dtype=np.int64)
-        known = np.empty(len(keys) + 1, dtype=np.int64)
+        unique, slots, missed, pending = np.empty((4, len(keys) + 1), dtype=np.int64)
         self._alive[:-1] = self._alive[1:]
         stamp = FIRST_STAMP + self.loaded
         first_pending = max(FIRST_STAMP, stamp - self.window.future)
@@ -87,7 +88,9 @@ class WindowTracker:
             stamp,
             first_pending,
             unique,
-            known,
+            slots,
+            missed,
+            pending,
             self._alive,
             self._counts,
         )
@@ -97,16 +100,28 @@ class WindowTracker:
                 f"0..{self.rows - 1}"
             )
         self.loaded += 1
-        misses, missing_lookups, cold = (int(count) for count in self._counts)
-        return _Loaded(len(ids), unique[:n], known[:n], misses, missing_lookups, cold, next_use)
+        m, p, missing_lookups, cold = (int(count) for count in self._counts)
+        lookups = len(ids)
+        if times is not None:
+            lookups, missing_lookups = int(times.sum()), int(times[missed[:m]].sum())
+        return _Loaded(
+            lookups,
+            unique[:n],
+            slots[:n],
+            missed[:m],
+            pending[:p],
+            missing_lookups,
+            cold,
+            next_use,
+        )
 
 
 class PoolPlanner:
     """Plans the mini-batches of one pool of `capacity` slots over `rows` rows.
 
     `load(ids)` the batches in order and `plan()` each once `window.future` more are loaded (or the
-    trace has ended). Rows are numbered within the pool; a pool over several `tables` adds
-    `bases[t]` to the ids of its t-th table. `hottest` (rows, hottest first) is for policies with
+    trace has ended). Rows are numbered within the pool; `shape` says where they come from (default:
+    the first table). `hottest` (rows, hottest first) is for policies with
     `needs_profile`; `preload` rows are resident before the first batch (clean, unless
     `preload_trained` says that earlier batches trained them), the most valued
     first. `seed` must differ between pools (see `build_planners`). The same calls give the same
@@ -125,8 +140,7 @@ class PoolPlanner:
         preload: Int64s | None = None,
         preload_trained: bool = False,
         hit_map: str = "auto",
-        tables: Sequence[int] = (0,),
-        bases: Sequence[int] = (0,),
+        shape: PoolShape | None = None,
     ) -> None:
         if not 1 <= capacity <= min(rows, MAX_CAPACITY):
             raise CapacityError(
@@ -136,8 +150,7 @@ class PoolPlanner:
         chosen = policy_class(policy)
         if chosen.needs_profile and hottest is None:
             raise UsageError(f"policy {policy} needs the hottest rows")
-        self.tables = tuple(tables)
-        self.bases = tuple(bases)
+        self.shape = shape or PoolShape(rows, (0,), (0,))
         self.needs_future = chosen.needs_future
         self.window = window
         self._tracker = WindowTracker(rows, window, _make_hit_map(hit_map, rows, capacity))
@@ -155,16 +168,18 @@ class PoolPlanner:
 
     def _preload(self, rows: Int64s) -> None:
         rows = np.ascontiguousarray(rows, dtype=np.int64)
-        if len(rows) > self._pool.capacity or not are_distinct(rows):
-            raise UsageError(
-                f"{len(rows):,} rows to preload: must be distinct and fit {self._pool.capacity:,} "
-                "slots"
-            )
-        if rows.min() < 0 or rows.max() >= self._tracker.rows:
-            raise TraceError(f"rows to preload outside of 0..{self._tracker.rows - 1}")
+        refusal = (
+            f"{len(rows):,} rows to preload: must be distinct and fit {self._pool.capacity:,} slots"
+        )
+        if len(rows) > self._pool.capacity:
+            raise UsageError(refusal)
         keys = self._tracker.hit_map.keys(rows)
         self._pool.words = self._tracker.hit_map.words
-        mark_resident(self._pool.words, self._pool.slot_key, keys)
+        done = mark_resident(self._pool.words, self._pool.slot_key, keys)
+        if done < len(keys):
+            if 0 <= rows[done] < self._tracker.rows:
+                raise UsageError(refusal)
+            raise TraceError(f"rows to preload outside of 0..{self._tracker.rows - 1}")
         self._pool.used = len(keys)
         self._policy.preload(self._pool, keys)
 
@@ -186,16 +201,19 @@ class PoolPlanner:
         taken = self._pool.slot_key[: self._pool.used].astype(np.int64)
         return self._tracker.hit_map.rows_of(taken)
 
-    def load(self, ids: Int64s, next_use: Int64s | None = None) -> None:
+    def load(
+        self, ids: Int64s, next_use: Int64s | None = None, times: Int64s | None = None
+    ) -> None:
         """Take the next batch into the look-ahead; ids int64, shape (lookups,), rows of the pool.
 
         `next_use`: for policies with `needs_future`, the batch number (from 0) of the next use of
-        each unique id, in order of first occurrence. Raises `CapacityError` where the slots cannot
+        each unique id, in order of first occurrence. `times`: the ids are distinct already, and
+        this is how often each is looked up. Raises `CapacityError` where the slots cannot
         hold the distinct rows of the window that ends with this batch.
         """
         if len(self._waiting) > self.window.future:
             raise InvariantError("the look-ahead is full: plan before the next load")
-        self._waiting.append(self._tracker.load(ids, next_use))
+        self._waiting.append(self._tracker.load(ids, next_use, times))
         self._pool.words = self._tracker.hit_map.words
         distinct = self._tracker.distinct
         if distinct > self.capacity:
@@ -213,31 +231,29 @@ class PoolPlanner:
         pool = self._pool
         pool.stamp = FIRST_STAMP + self._planned
         pool.horizon = max(FIRST_STAMP, pool.stamp - self.window.past)
-        missed = np.empty(batch.misses + 1, dtype=np.int64)
-        if resolve(pool.words, batch.keys, batch.known, missed) != batch.misses:
-            raise InvariantError(f"batch {self._planned}: misses changed between load and plan")
-        missed = missed[: batch.misses]
-        missing = batch.misses - min(batch.misses, pool.capacity - pool.used)
-        pool.missed_keys = batch.keys[missed]
-        victims = self._policy.victims(pool, missing) if missing else np.empty(0, dtype=np.int64)
-        plan = self._place(batch, missed, victims)
+        if not resolve(pool.words, batch.keys, batch.slots, batch.pending):
+            raise InvariantError(f"batch {self._planned}: a row that was fetched is not resident")
+        pool.keys, pool.missed = batch.keys, batch.missed
+        evicted = max(0, len(batch.missed) - (pool.capacity - pool.used))
+        victims = self._policy.victims(pool, evicted) if evicted else np.empty(0, dtype=np.int64)
+        plan = self._place(batch, victims)
         self._policy.used(
-            pool, BatchUse(batch.keys, batch.known, missed, batch.next_use, self._planned)
+            pool, BatchUse(batch.keys, batch.slots, batch.missed, batch.next_use, self._planned)
         )
         self._planned += 1
         return plan
 
-    def _place(self, batch: _Loaded, missed: Int64s, victims: Int64s) -> PoolPlan:
+    def _place(self, batch: _Loaded, victims: Int64s) -> PoolPlan:
         pool, hit_map = self._pool, self._tracker.hit_map
-        missed_keys, missed_slots = np.empty_like(missed), np.empty_like(missed)
+        missed_keys, missed_slots = np.empty((2, len(batch.missed)), dtype=np.int64)
         victim_keys = np.empty_like(victims)
         dirty = np.empty(len(victims), dtype=np.bool_)
         place(
             pool.words,
             pool.slot_key,
             batch.keys,
-            batch.known,
-            missed,
+            batch.slots,
+            batch.missed,
             pool.used,
             missed_keys,
             missed_slots,
@@ -247,14 +263,14 @@ class PoolPlanner:
         )
         if self._all_trained:
             dirty[:] = True  # whatever is resident was trained: in this run or before it
-        pool.used += len(missed) - len(victims)
+        pool.used += len(batch.missed) - len(victims)
         victim_rows = hit_map.rows_of(victim_keys)
         hit_map.forget(victim_keys)
         return PoolPlan(
             lookups=batch.lookups,
             lookup_hits=batch.lookups - batch.missing_lookups,
             rows=hit_map.rows_of(batch.keys),
-            slots=batch.known,
+            slots=batch.slots,
             missed_rows=hit_map.rows_of(missed_keys),
             missed_slots=missed_slots,
             victim_rows=victim_rows,

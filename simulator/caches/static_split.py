@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
-from simulator.caches.arrays import are_distinct
+from simulator.caches.arrays import zeros
 from simulator.errors import TraceError, UsageError
 
 __all__ = ["SparseStaticSplit", "SplitBatch", "StaticSplit", "static_splits"]
@@ -21,6 +21,8 @@ Int64s = npt.NDArray[np.int64]
 
 DENSE_BUDGET_BYTES = 2 << 30
 """State of all tables of a run together. A quarter of 8 GiB."""
+
+_NOT_DISTINCT = "the hottest rows must be a 1-D array of distinct rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +92,21 @@ def split_lookups(
     return -1
 
 
+@compiled
+def rank_rows(state: Int64s, hottest: Int64s) -> bool:
+    """Write the rank of each of the `hottest` to `state`; False where one occurs twice."""
+    for rank in range(len(hottest)):
+        if state[hottest[rank]] != 0:
+            return False
+        state[hottest[rank]] = rank + 1
+    return True
+
+
 def _checked(hottest_rows: Int64s, rows: int) -> Int64s:
-    """The pinned rows as int64: distinct, and rows of the table."""
-    hottest = np.asarray(hottest_rows, dtype=np.int64)
-    if hottest.ndim != 1 or not are_distinct(hottest):
-        raise UsageError("the hottest rows must be a 1-D array of distinct rows")
+    """The pinned rows as int64: a list of rows of the table."""
+    hottest = np.ascontiguousarray(hottest_rows, dtype=np.int64)
+    if hottest.ndim != 1:
+        raise UsageError(_NOT_DISTINCT)
     if len(hottest) and (hottest.min() < 0 or hottest.max() >= rows):
         raise TraceError(f"hottest rows outside of 0..{rows - 1}")
     return hottest
@@ -106,8 +118,9 @@ class StaticSplit:
     def __init__(self, hottest_rows: Int64s, rows: int) -> None:
         hottest = _checked(hottest_rows, rows)
         self.capacity = len(hottest)
-        self._state = np.zeros(rows, dtype=np.int64)
-        self._state[hottest] = np.arange(1, len(hottest) + 1)
+        self._state = zeros(rows)
+        if not rank_rows(self._state, hottest):
+            raise UsageError(_NOT_DISTINCT)
         self._stamp = 0
 
     def split(self, ids: Int64s) -> SplitBatch:
@@ -139,6 +152,8 @@ class SparseStaticSplit:
         self._rows = rows
         self._rank = np.argsort(hottest, kind="stable")
         self._sorted = hottest[self._rank]
+        if np.any(self._sorted[1:] == self._sorted[:-1]):
+            raise UsageError(_NOT_DISTINCT)
 
     def split(self, ids: Int64s) -> SplitBatch:
         """Split one batch; ids int64, shape (lookups,). `TraceError` for an id outside."""

@@ -18,14 +18,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from simulator._compiled import compiled
+from simulator._compiled import compiled, prefetch
 
 __all__ = [
     "FIRST_STAMP",
     "MAX_CAPACITY",
-    "MISS",
     "MISSING",
-    "PENDING",
     "PINNED",
     "PRELOADED",
     "SLOT",
@@ -46,17 +44,12 @@ MAX_CAPACITY = SLOT - 1
 WIDEST_WINDOW = FIRST_STAMP - 2
 """Batches; the stamps of a window never reach down to those below `FIRST_STAMP`."""
 
-MISS = -2
-"""Known at load: the row is in no slot and no batch before fetches it."""
-PENDING = -1
-"""Known at load: a batch that is loaded but not yet planned will fetch the row."""
-
 Int64s = npt.NDArray[np.int64]
 
-BLOCK = 128
-"""Words are read a block ahead in a loop without decisions: its loads do not depend on each other,
-so the processor overlaps their trips to memory. 128 cache lines are a quarter of a 32 KiB L1.
-Loops over what was read decide by arithmetic: a branch on it would be guessed wrong too often."""
+AHEAD = 64
+"""Words are asked for this many places ahead of their use: a trip to memory takes far longer than
+what there is to do with a word. Loops over words decide by arithmetic where a branch would be
+guessed wrong too often."""
 
 
 @compiled
@@ -67,68 +60,74 @@ def load(
     first_pending: int,
     unique: Int64s,
     known: Int64s,
+    missed: Int64s,
+    pending: Int64s,
     alive: Int64s,
     counts: Int64s,
 ) -> int:
     """Dedupe one batch of keys and stamp them; return the number of unique keys.
 
-    `unique[:n]`: keys in order of first occurrence; `known[:n]`: their slot, `PENDING` or `MISS`.
-    `counts`: [unique misses, lookups that miss, keys never seen]. `alive[a]`: keys whose newest
-    stamp is `stamp - len(alive) + 1 + a` (`alive[0]` collects all older ones and means nothing).
-    A key outside of `words` ends the work: -1 - its position is returned. Both arrays have room
-    for one key more than the batch has lookups: each is written before it is known to be new.
+    `unique[:n]`: keys in order of first occurrence; `known[:n]`: their slot, -1 where they have
+    none yet. `missed`, `pending`: positions in `unique` of those without: no batch before fetches
+    it, or one that is loaded but not yet planned will. `counts`: [missed, pending, lookups that
+    miss, keys never seen]. `alive[a]`: keys whose newest stamp is `stamp - len(alive) + 1 + a`
+    (`alive[0]` collects all older ones and means nothing). A key outside of `words` ends the work:
+    -1 - its position is returned. The arrays of keys and positions have room for one more than
+    the batch has lookups: each is written before it is known to count.
     """
     rows = np.uint64(len(words))
-    outside = stamp - len(alive) + 1
+    for k in range(len(ids)):
+        if np.uint64(ids[k]) >= rows:  # below 0 as well: it wraps
+            return -1 - k
     n = np.uint64(0)
-    misses = 0
     missing_lookups = 0
+    for k in range(len(ids)):
+        if k + AHEAD < len(ids):
+            prefetch(words, ids[k + AHEAD])
+        key = np.uint64(ids[k])
+        word = words[key]
+        seen = word >> 32
+        first = int(seen != stamp)
+        unique[n] = ids[k]
+        known[n] = word
+        n += np.uint64(first)
+        missing = first & int(word & SLOT == 0) & int(seen < first_pending)
+        missing |= (1 - first) & (word >> 31)
+        missing_lookups += missing
+        words[key] = (word & (SLOT | PINNED)) | (missing << 31) | (stamp << 32)
+    outside = stamp - len(alive) + 1
+    uniques = np.int64(n)  # numba does not unify int(uint64) with int64
+    m = 0
+    p = 0
     never = 0
-    ahead = np.empty(BLOCK, dtype=np.int64)
-    for start in range(0, len(ids), BLOCK):
-        end = min(start + BLOCK, len(ids))
-        for k in range(start, end):
-            key = ids[k]
-            if np.uint64(key) >= rows:  # below 0 as well: it wraps
-                return -1 - k
-            ahead[np.uint64(k - start)] = words[np.uint64(key)]
-        for k in range(start, end):
-            at = np.uint64(ids[np.uint64(k)])
-            word = words[at]
-            seen = word >> 32
-            slot = word & SLOT
-            first = int(seen != stamp)
-            miss = int(slot == 0) & int(seen < first_pending)
-            unique[n] = at
-            known[n] = slot - 1 - miss
-            n += np.uint64(first)
-            alive[np.uint64(max(seen - outside, 0))] -= first
-            never += first & int((word & ~PINNED) == 0)
-            misses += first & miss
-            miss = (first & miss) | ((1 - first) & (word >> 31))
-            missing_lookups += miss
-            words[at] = (word & (SLOT | PINNED)) | (miss << 31) | (stamp << 32)
-    alive[len(alive) - 1] = n
-    counts[0] = misses
-    counts[1] = missing_lookups
-    counts[2] = never
-    return np.int64(n)  # type: ignore[return-value]  # numba does not unify int(uint64) with int64
+    for k in range(uniques):
+        word = known[k]
+        seen = word >> 32
+        known[k] = (word & SLOT) - 1
+        absent = int(word & SLOT == 0)
+        recent = int(seen >= first_pending)
+        missed[m] = k
+        m += absent & (1 - recent)
+        pending[p] = k
+        p += absent & recent
+        never += int(word & ~PINNED == 0)
+        alive[np.uint64(max(seen - outside, 0))] -= 1
+    alive[len(alive) - 1] = uniques
+    counts[0] = m
+    counts[1] = p
+    counts[2] = missing_lookups
+    counts[3] = never
+    return uniques  # type: ignore[return-value]
 
 
 @compiled
-def resolve(words: Int64s, unique: Int64s, known: Int64s, missed: Int64s) -> int:
-    """Turn `known` into slots where they are known by now; list the positions that miss.
-
-    `missed` has room for one more than the misses: the place where the next would go.
-    """
-    m = 0
-    for k in range(len(unique)):
-        slot = known[k]
-        if slot == PENDING:
-            known[k] = (words[unique[k]] & SLOT) - 1
-        missed[m] = k
-        m += slot == MISS
-    return m
+def resolve(words: Int64s, unique: Int64s, slots: Int64s, pending: Int64s) -> bool:
+    """Fill in the slots that were `pending`; False where one of those keys has none."""
+    found = True
+    for k in pending:
+        slots[k] = (words[unique[k]] & SLOT) - 1
+        found = found and slots[k] >= 0
+    return found
 
 
 @compiled
@@ -146,33 +145,44 @@ def place(
     victim_dirty: npt.NDArray[np.bool_],
 ) -> None:
     """Empty the victims' slots, then give every missed key a slot: free ones first."""
-    ahead = np.empty(BLOCK, dtype=np.int64)
-    for start in range(0, len(victim_slots), BLOCK):
-        end = min(start + BLOCK, len(victim_slots))
-        for v in range(start, end):
-            victim_keys[v] = slot_key[victim_slots[v]]
-        for v in range(start, end):
-            word = words[victim_keys[v]]
-            victim_dirty[v] = (word >> 32) >= FIRST_STAMP
-            words[victim_keys[v]] = word & ~SLOT
     free = len(missed) - len(victim_slots)
-    for start in range(0, len(missed), BLOCK):
-        end = min(start + BLOCK, len(missed))
-        for m in range(start, end):
-            missed_keys[m] = unique[missed[m]]
-            missed_slots[m] = first_free + m if m < free else victim_slots[m - free]
-            slots[missed[m]] = missed_slots[m]
-        for m in range(start, end):
-            ahead[m - start] = words[missed_keys[m]]
-        for m in range(start, end):
-            slot_key[missed_slots[m]] = missed_keys[m]
-            words[missed_keys[m]] = (ahead[m - start] & ~SLOT) | (missed_slots[m] + 1)
+    for m in range(free):
+        missed_slots[m] = first_free + m
+        missed_keys[m] = unique[missed[m]]
+        slot_key[first_free + m] = missed_keys[m]
+    for v in range(len(victim_slots)):
+        if v + AHEAD < len(victim_slots):
+            prefetch(slot_key, victim_slots[v + AHEAD])
+        slot = victim_slots[v]
+        missed_slots[free + v] = slot
+        missed_keys[free + v] = unique[missed[free + v]]
+        victim_keys[v] = slot_key[slot]
+        slot_key[slot] = missed_keys[free + v]
+    for v in range(len(victim_keys)):
+        if v + AHEAD < len(victim_keys):
+            prefetch(words, victim_keys[v + AHEAD])
+        word = words[victim_keys[v]]
+        victim_dirty[v] = (word >> 32) >= FIRST_STAMP
+        words[victim_keys[v]] = word & ~SLOT
+    for m in range(len(missed)):
+        if m + AHEAD < len(missed):
+            prefetch(words, missed_keys[m + AHEAD])
+        slots[missed[m]] = missed_slots[m]
+        words[missed_keys[m]] = (words[missed_keys[m]] & ~SLOT) | (missed_slots[m] + 1)
 
 
 @compiled
-def mark_resident(words: Int64s, slot_key: npt.NDArray[np.int32], keys: Int64s) -> None:
-    """Put `keys` (distinct, none resident) into slots 0, 1, ... before the first batch."""
+def mark_resident(words: Int64s, slot_key: npt.NDArray[np.int32], keys: Int64s) -> int:
+    """Put `keys` into slots 0, 1, ... before the first batch; returns how many.
+
+    Stops at a key that is outside of `words` or resident already.
+    """
     for slot in range(len(keys)):
+        if slot + AHEAD < len(keys):
+            prefetch(words, keys[slot + AHEAD])
         key = keys[slot]
+        if key < 0 or key >= len(words) or words[key] & SLOT != 0:
+            return slot
         slot_key[slot] = key
         words[key] = (words[key] & PINNED) | (slot + 1) | (PRELOADED << 32)
+    return len(keys)

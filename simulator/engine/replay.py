@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,9 +23,17 @@ from simulator.caches import (
     Window,
     build_planners,
     plan_batches,
+    policy_class,
     pool_rows,
     static_splits,
 )
+from simulator.caches.distinct import (
+    DistinctBatch,
+    distinct_batches,
+    pool_shapes,
+    with_next_uses,
+)
+from simulator.caches.renumber import Numbering
 from simulator.errors import CapacityError
 from simulator.systems.base import BatchCounts, MovedRows, ReplayKind
 from simulator.traces.base import MiniBatch, Trace
@@ -131,12 +140,21 @@ def replay_all(
     threads: int | None,
     progress: Callable[[int], None] | None = None,
 ) -> dict[ReplayRequest, Replay]:
-    """Replay the stream for every request; `progress(mini-batches done)` after each one."""
+    """Replay the stream for every request; `progress(mini-batches done)` after each one.
+
+    Planned replays with the same scope share deduped mini-batches and the index of next uses.
+    """
     replays = {request: Replay() for request in requests}
-    copies = itertools.tee(stream, len(replays))
+    sharing: dict[object, list[ReplayRequest]] = {}
+    for request in replays:
+        key = request.scope if request.kind == "planned" else request
+        sharing.setdefault(key, []).append(request)
+    feeds: dict[ReplayRequest, Iterator[MiniBatch]] = {}
+    for copy, group in zip(itertools.tee(stream, len(sharing)), sharing.values(), strict=True):
+        feed = _distinct(stream.trace, group, copy, threads) if len(group) > 1 else copy
+        feeds |= zip(group, itertools.tee(feed, len(group)), strict=True)
     runs = [
-        _RUNS[request.kind](stream.trace, request, copy, threads)
-        for request, copy in zip(replays, copies, strict=True)
+        _RUNS[request.kind](stream.trace, request, feeds[request], threads) for request in replays
     ]
     for done in range(1, stream.batches + 1):
         for run, replay in zip(runs, replays.values(), strict=True):
@@ -146,6 +164,21 @@ def replay_all(
         if progress is not None:
             progress(done)
     return replays
+
+
+def _distinct(
+    trace: Trace,
+    requests: Sequence[ReplayRequest],
+    batches: Iterable[MiniBatch],
+    threads: int | None,
+) -> Iterator[MiniBatch]:
+    """`batches` deduped once for all `requests` (planned, one scope)."""
+    shapes = pool_shapes(trace.rows, requests[0].scope)
+    found: Iterable[DistinctBatch]
+    found = distinct_batches(batches, shapes, threads or os.cpu_count() or 1)
+    if any(policy_class(request.policy).needs_future for request in requests):
+        found = with_next_uses(list(found), shapes)
+    yield from found
 
 
 def _unique_only(
@@ -257,11 +290,9 @@ def _moved(
 
 
 def _places(rows: Int64s, slots: Int64s, ids: Int64s) -> Int64s:
-    """The slot of each id, where `slots[k]` is the slot of `rows[k]`."""
-    if not len(rows):
-        return np.empty(0, np.int64)
-    order = np.argsort(rows)
-    return slots[order][np.searchsorted(rows, ids, sorter=order)]
+    """The slot of each id, where `slots[k]` is the slot of `rows[k]`: the distinct `ids` in order
+    of first occurrence."""
+    return slots[Numbering(len(rows)).of(ids)]
 
 
 def _bases(sizes: Sequence[int]) -> Int64s:

@@ -54,6 +54,11 @@ _U64 = np.uint64(64)
 _TO_UNIT = 2.0**-64
 
 
+BLOCK = 512
+"""Lookups are drawn a block at a time, in loops that each do one thing to all of it: reading tables
+and deciding are apart, so that nothing is guessed and most loops run on vectors; the rare lookups
+that need another try are listed and done one by one. A block stays in the first-level cache."""
+
 Words = npt.NDArray[np.uint64]
 Word = Any  # np.uint64 in compiled code
 
@@ -123,19 +128,56 @@ def draw_ranks(out: Ids, keys: Words, shared: Words, cells: CellArrays) -> None:
     bits = _ZERO
     while (_ONE << bits) < np.uint64(len(threshold)):
         bits += _ONE
-    together = shared[2]
-    for i in range(len(out)):
-        counter = np.uint64(out[i]) * GOLDEN
-        key0, key1 = keys[0], keys[1]
-        if together != _ZERO and mix64(keys[2] + counter) < together:
-            key0, key1 = shared[0], shared[1]
-        random = mix64(key0 + counter)
-        cell = random >> (_U64 - bits)
-        if (random << bits) >= threshold[cell]:
-            cell = alias[cell]
-        place = mix64(key1 + counter)
-        # arrays stay in this function: passing them on costs reference counts, ten times the work
-        out[i] = np.int64(_within(first[cell], size[cell], squeeze[cell], alpha, place))
+    key0, key1, key2, together = keys[0], keys[1], keys[2], shared[2]
+    cell, place, below, other = np.empty((4, BLOCK), np.uint64)
+    again = np.empty(BLOCK, np.int64)
+    for start in range(0, len(out), BLOCK):
+        block = out[start : start + BLOCK]
+        for k in range(len(block)):
+            counter = np.uint64(block[k]) * GOLDEN
+            cell[k] = mix64(key0 + counter)
+            place[k] = mix64(key1 + counter)
+        if together != _ZERO:
+            for k in range(len(block)):
+                counter = np.uint64(block[k]) * GOLDEN
+                if mix64(key2 + counter) < together:
+                    cell[k] = mix64(shared[0] + counter)
+                    place[k] = mix64(shared[1] + counter)
+        for k in range(len(block)):
+            column = cell[k] >> (_U64 - bits)
+            below[k], other[k] = threshold[column], alias[column]
+        for k in range(len(block)):
+            column = cell[k] >> (_U64 - bits)
+            cell[k] = other[k] if (cell[k] << bits) >= below[k] else column
+        rejected = 0
+        for k in range(len(block)):
+            c = cell[k]
+            block[k] = np.int64(first[c] + high_product(place[k], size[c]))
+            if place[k] * size[c] > squeeze[c]:
+                again[rejected] = k
+                rejected += 1
+        for k in again[:rejected]:
+            # arrays stay in this function: passing them on costs reference counts
+            c = cell[k]
+            block[k] = np.int64(_within(first[c], size[c], squeeze[c], alpha, place[k]))
+
+
+@compiled
+def _rounds(
+    x: Word, right_bits: Word, lefts: Word, key0: Word, key1: Word, key2: Word, key3: Word
+) -> Word:
+    """Four rounds of the Feistel network on [0, lefts) x [0, 2**right_bits)."""
+    mask = (_ONE << right_bits) - _ONE
+    left, right = x >> right_bits, x & mask
+    for even, odd in ((key0, key1), (key2, key3)):
+        h = (right + even) * _M1
+        h = (h ^ (h >> _U29)) * _F1
+        left += ((h >> _U32) * lefts) >> _U32
+        left = left - lefts if left >= lefts else left
+        h = (left + odd) * _M2
+        h = (h ^ (h >> _U29)) * _F1
+        right = (right + (h >> _U32)) & mask
+    return (left << right_bits) | right
 
 
 @compiled
@@ -144,26 +186,25 @@ def permute(ids: Ids, rows: int, split: int, keys: Words) -> None:
 
     `split`: bits of the right half; `keys`: uint64 [4], one a round.
     """
-    limit = np.uint64(rows)
-    right_bits = np.uint64(split)
-    mask = (_ONE << right_bits) - _ONE
-    lefts = (limit + mask) >> right_bits
-    for i in range(len(ids)):
-        x = np.uint64(ids[i])
-        while True:
-            left, right = x >> right_bits, x & mask
-            for round_ in range(0, 4, 2):
-                h = (right + keys[round_]) * _M1
-                h = (h ^ (h >> _U29)) * _F1
-                left += ((h >> _U32) * lefts) >> _U32
-                left = left - lefts if left >= lefts else left
-                h = (left + keys[round_ + 1]) * _M2
-                h = (h ^ (h >> _U29)) * _F1
-                right = (right + (h >> _U32)) & mask
-            x = (left << right_bits) | right
-            if x < limit:
-                break
-        ids[i] = np.int64(x)
+    limit, bits = np.uint64(rows), np.uint64(split)
+    lefts = (limit + (_ONE << bits) - _ONE) >> bits
+    key0, key1, key2, key3 = keys[0], keys[1], keys[2], keys[3]
+    outside = np.empty(BLOCK, np.int64)
+    for start in range(0, len(ids), BLOCK):
+        block = ids[start : start + BLOCK]
+        for k in range(len(block)):
+            x = _rounds(np.uint64(block[k]), bits, lefts, key0, key1, key2, key3)
+            block[k] = np.int64(x)
+        n = 0
+        for k in range(len(block)):
+            if np.uint64(block[k]) >= limit:
+                outside[n] = k
+                n += 1
+        for k in outside[:n]:
+            x = np.uint64(block[k])
+            while x >= limit:
+                x = _rounds(x, bits, lefts, key0, key1, key2, key3)
+            block[k] = np.int64(x)
 
 
 @compiled

@@ -47,6 +47,15 @@ def test_scatter(rows, x, seed):
     assert Scatter(rows, keys)(np.array([x % rows])).tolist() == [expected]
 
 
+@pytest.mark.parametrize("rows", [1, 33, 2 * kernels.BLOCK + 5])
+def test_scatter_of_many(rows):
+    keys = Keys(5).draw(0, Keys.SCATTER, 4)
+    split = max(1, (rows.bit_length() - 1) // 2)
+    plain = [int(k) for k in keys]
+    expected = [reference.scattered(x, rows, split, plain) for x in range(rows)]
+    assert Scatter(rows, keys)(np.arange(rows)).tolist() == expected
+
+
 @given(rows=st.integers(1, 400), hot=st.integers(1, 400), turns=st.floats(0, 50), key=WORD)
 @settings(max_examples=100, deadline=None)
 def test_drift_equals_its_reference_and_is_a_bijection(rows, hot, turns, key):
