@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from simulator._compiled import compiled
+from simulator._compiled import compiled, prefetch
 from simulator.caches.buckets import Ends, Links, append, empty_ends, empty_links, grow_ends, unlink
 from simulator.caches.lookup import LookupCache
 from simulator.caches.policy import PolicySetup
@@ -14,6 +14,10 @@ __all__ = ["LookupLFU"]
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
+
+ROW_AHEAD, LINKS_AHEAD, NEIGHBOURS_AHEAD = 48, 24, 12
+"""Lookups ahead of their turn at which the slot of an id, that slot's links, and the links of its
+neighbours in the list are asked for: each needs what the one before it brings."""
 
 GONE = -1
 """In place of slot + 1: seen before, not resident. 0: never seen."""
@@ -32,8 +36,16 @@ def replay_lfu(
 ) -> tuple[int, int]:
     """Replay `ids[start:]` until done or `ends` is too short; returns (how far, largest count)."""
     capacity = len(slot_row)
+    flat = links.reshape(-1)
+    last = len(ids) - 1
     k = start
     while k < len(ids) and most + 2 < len(ends):
+        prefetch(slot_of, ids[min(k + ROW_AHEAD, last)])
+        prefetch(flat, 4 * (slot_of[ids[min(k + LINKS_AHEAD, last)]] - 1))
+        near = slot_of[ids[min(k + NEIGHBOURS_AHEAD, last)]] - 1
+        if near >= 0:
+            prefetch(flat, 4 * links[near, 0])
+            prefetch(flat, 4 * links[near, 1])
         row = ids[k]
         k += 1
         slot = slot_of[row] - 1

@@ -21,7 +21,7 @@ from simulator.config.operators import OperatorProfile
 from simulator.config.platform import PlatformConfig
 from simulator.errors import UsageError
 
-__all__ = ["Calibration", "calibrate", "points_in"]
+__all__ = ["Calibration", "calibrate", "held_out", "points_in"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,16 @@ class Calibration:
     """Every point beside the fitted model, shown-only points included."""
 
 
+@dataclass(frozen=True)
+class _Start:
+    """What every fit to one folder starts from."""
+
+    rig: Rig
+    points: list[Point]
+    direct: dict[str, tuple[float, str]]
+    facts: Facts
+
+
 def calibrate(
     folder: Path, platform: PlatformConfig, operators: OperatorProfile, model: ModelConfig
 ) -> Calibration:
@@ -48,6 +58,44 @@ def calibrate(
     Parameters whose files are missing keep the values of `platform`. `model` gives the tables
     that the measurements drew from. Raises `UsageError` where there is nothing to read.
     """
+    start = _start(folder, platform, operators, model)
+    fit = fit_blocks(start.rig, start.points)
+    values = {path: value for path, (value, _) in start.direct.items()} | fit.values
+    sources = {path: source for path, (_, source) in start.direct.items()} | fit.evidence
+    found = residuals(start.points, fit.rig)
+    return Calibration(fit.rig.config, fit.rig.profile, values, sources, start.facts, found)
+
+
+def held_out(
+    folder: Path, platform: PlatformConfig, operators: OperatorProfile, model: ModelConfig
+) -> list[Residual]:
+    """Points as predicted by a fit that did not see them: how well the models interpolate.
+
+    Two fits, each without every other point of every operator; the first and the last point of an
+    operator are always seen and not among the residuals. Raises `UsageError` as `calibrate`.
+    """
+    start = _start(folder, platform, operators, model)
+    found = []
+    for half in (0, 1):
+        hidden = _every_other(start.points, half)
+        seen = [point for place, point in enumerate(start.points) if place not in hidden]
+        fit = fit_blocks(start.rig, seen)
+        found += residuals([start.points[place] for place in sorted(hidden)], fit.rig)
+    return found
+
+
+def _every_other(points: list[Point], half: int) -> set[int]:
+    """Places in `points`: one of two neighbours of each operator, never its first or last."""
+    places: dict[str, list[int]] = {}
+    for place, point in enumerate(points):
+        if point.weight:
+            places.setdefault(point.operator, []).append(place)
+    return {place for each in places.values() for place in each[1:-1][half::2]}
+
+
+def _start(
+    folder: Path, platform: PlatformConfig, operators: OperatorProfile, model: ModelConfig
+) -> _Start:
     facts = machine_facts(folder)
     platform = with_facts(platform, facts)
     points = points_in(folder, platform, model)
@@ -58,11 +106,7 @@ def calibrate(
         direct |= CHOSEN
     rig = Rig.of(base, operators, model)
     rig = rig.changed({path: value for path, (value, _) in direct.items()})
-    fit = fit_blocks(rig, points)
-    values = {path: value for path, (value, _) in direct.items()} | fit.values
-    sources = {path: source for path, (_, source) in direct.items()} | fit.evidence
-    found = residuals(points, fit.rig)
-    return Calibration(fit.rig.config, fit.rig.profile, values, sources, facts, found)
+    return _Start(rig, points, direct, facts)
 
 
 def points_in(folder: Path, platform: PlatformConfig, model: ModelConfig) -> list[Point]:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from simulator.calibration.calibrate import Calibration
 
 __all__ = ["calibrate"]
 
@@ -54,6 +51,13 @@ def calibrate(
         Path | None,
         typer.Option(metavar="FILE", help="Residuals of every point; by default beside --out."),
     ] = None,
+    hold_out: Annotated[
+        bool,
+        typer.Option(
+            "--hold-out",
+            help="Also fit twice without every other point, and show how well those are predicted.",
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the residuals by operator as JSON.")
     ] = False,
@@ -64,6 +68,7 @@ def calibrate(
     link where there is one and PyTorch is installed (`pip install scratchpipe-sim[hardware]`).
     """
     from simulator.calibration.calibrate import calibrate as fit
+    from simulator.calibration.calibrate import held_out
     from simulator.calibration.write import by_operator, entry_file, entry_text, residuals_csv
     from simulator.cli.writing import write_file
     from simulator.config.catalogue import load_named
@@ -76,12 +81,13 @@ def calibrate(
     folder = source or _measured(
         measurements or out.with_suffix("").with_name(f"{out.stem}_microbenchmarks"), quick
     )
-    found = fit(
+    start = (
         folder,
         load_named("platforms", base),
         load_named("operators", profile),
         load_named("models", "default"),
     )
+    found = fit(*start)
     table = residuals or out.with_suffix(".residuals.csv")
     targets = {
         out: entry_text(
@@ -95,17 +101,25 @@ def calibrate(
         table: residuals_csv(found.residuals),
     }
     if operators is not None:
-        start = entry_file("operators", profile)
+        shipped = entry_file("operators", profile)
         targets[operators] = entry_text(
-            start, "operators", found.values, found.sources, operators.stem
+            shipped, "operators", found.values, found.sources, operators.stem
         )
     for target, text in targets.items():
         write_file(target, text)
     summary = by_operator(found.residuals)
+    unseen = by_operator(held_out(*start)) if hold_out else []
     if as_json:
-        typer.echo(json.dumps(summary, indent=1))
-    else:
-        _show(found, summary, list(targets), operators is not None)
+        typer.echo(json.dumps({"fitted": summary, "held_out": unseen}, indent=1))
+        return
+    _show("Model against measurement, by operator", summary)
+    if unseen:
+        _show("The same for points that the fit did not see", unseen)
+    typer.echo(f"{len(found.values)} numbers from {len(found.residuals)} points. Files:")
+    for target in targets:
+        typer.echo(f"  {target}")
+    if operators is None:
+        typer.echo("The operator profile was fitted too; --operators FILE writes it.", err=True)
 
 
 def _measured(folder: Path, quick: bool) -> Path:
@@ -118,15 +132,13 @@ def _measured(folder: Path, quick: bool) -> Path:
     return folder
 
 
-def _show(
-    found: Calibration, summary: Sequence[dict[str, Any]], files: Sequence[Path], profile: bool
-) -> None:
-    """The residual table, the files, and what to know about them."""
+def _show(title: str, summary: Sequence[dict[str, Any]]) -> None:
+    """A line an operator."""
     from rich.table import Table
 
     from simulator.cli.terminal import console
 
-    table = Table(title="Model against measurement, by operator")
+    table = Table(title=title, title_justify="left")
     for name in ("operator", "points", "median", "worst", "bias", "hosts differ by"):
         table.add_column(name, justify="left" if name == "operator" else "right")
     for row in summary:
@@ -139,8 +151,3 @@ def _show(
             f"{row['spread'] - 1.0:.0%}",
         )
     console().print(table)
-    typer.echo(f"{len(found.values)} numbers from {len(found.residuals)} points. Files:")
-    for file in files:
-        typer.echo(f"  {file}")
-    if not profile:
-        typer.echo("The operator profile was fitted too; --operators FILE writes it.", err=True)

@@ -34,6 +34,7 @@ class TableTiming:
     config: MemoryConfig
     row_bytes: int
     """Size of the rows whose mix of reads and writes gives the turnaround."""
+    _known: dict[tuple[str, int, float], Sustained] = field(default_factory=dict, repr=False)
 
     @property
     def peak_bandwidth(self) -> int:
@@ -43,9 +44,9 @@ class TableTiming:
     def turnaround(self) -> float:
         """Time of a half-and-half mix of row reads and writes over that of both alone, less 1."""
         size = self.row_bytes
-        reads = 1.0 / sustained(self.config, "gather", size).bytes_per_s
-        writes = 1.0 / sustained(self.config, "scatter", size).bytes_per_s
-        mixed = 1.0 / sustained(self.config, "gather", size, 0.5).bytes_per_s
+        reads = 1.0 / self._look_up("gather", size).bytes_per_s
+        writes = 1.0 / self._look_up("scatter", size).bytes_per_s
+        mixed = 1.0 / self._look_up("gather", size, 0.5).bytes_per_s
         return max(0.0, mixed / (0.5 * (reads + writes)) - 1.0)
 
     @property
@@ -62,11 +63,18 @@ class TableTiming:
     @property
     def standing_w(self) -> float:
         """Power of background and refresh, whatever is accessed."""
-        return sustained(self.config, "gather", self.row_bytes).standing_w
+        return self._look_up("gather", self.row_bytes).standing_w
 
     def _sustained(self, access: Access) -> Sustained:
         size = access.size if access.random else SEQUENTIAL_BYTES
-        return sustained(self.config, "scatter" if access.write else "gather", size)
+        return self._look_up("scatter" if access.write else "gather", size)
+
+    def _look_up(self, pattern: str, size: int, writes: float = 0.0) -> Sustained:
+        """`sustained`, without comparing whole configurations each time."""
+        key = (pattern, size, writes)
+        if key not in self._known:
+            self._known[key] = sustained(self.config, *key)
+        return self._known[key]
 
 
 @dataclass

@@ -119,7 +119,7 @@ def test_json_is_the_table_and_nothing_else(
     (tmp_path / "micro_sort.csv").write_text((MEASURED / "micro_sort.csv").read_text())
     out = tmp_path / "mine.yaml"
     assert run("calibrate", "--from", str(tmp_path), "--out", str(out), "--json") == 0
-    (row,) = json.loads(capsys.readouterr().out)
+    (row,) = json.loads(capsys.readouterr().out)["fitted"]
     assert row["operator"] == "gpu sort"
     assert row["points"] == 30
     made, base = load_named("platforms", str(out)), load_named("platforms", "h200")
