@@ -108,11 +108,12 @@ def _put(document: Any, keys: Sequence[str], text: Any, source: str) -> None:
 
 
 def _text(path: str, value: float) -> Any:
-    """A number with the largest unit that leaves it above 1."""
+    """A number with the largest unit that leaves it above 1; whole numbers stay whole."""
     units = _UNITS[_quantity(path)]
     scale, unit = next((one for one in units if value >= one[0]), units[-1])
     shown = float(f"{value / scale:.4g}")
-    number = int(shown) if shown.is_integer() and unit else shown
+    whole = shown.is_integer() and (unit or isinstance(value, int))
+    number = int(shown) if whole else shown
     return f"{number} {unit}" if unit else number
 
 

@@ -90,7 +90,7 @@ def test_a_machine_without_a_gpu_gives_the_file_of_the_cpu(
     monkeypatch.setattr(tables.Budget, "cores", 1)
     monkeypatch.setattr(microbench, "_gpu_there", lambda: False)
     microbench.measure_machine(tmp_path, quick=True)
-    assert [file.name for file in tmp_path.iterdir()] == ["micro_cpu.csv"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["machine.json", "micro_cpu.csv"]
     with (tmp_path / "micro_cpu.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert tuple(rows[0]) == tables.FILES["micro_cpu.csv"]

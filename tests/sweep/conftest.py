@@ -18,7 +18,7 @@ model: {base: default, tables: 2, rows_per_table: 5000, batch_size: 64}
 trace: {locality: medium}
 systems: [hybrid, scratchpipe]
 cache: {if_too_small: grow}
-run: {batches: 4, warmup_batches: 2}
+run: {batches: 80, warmup_batches: 2}
 sweep:
   trace.locality: [low, high]
   cache.fraction: [0.5, 0.9]
