@@ -142,6 +142,8 @@ def _show(
             cells = (f"{one.simulated:.4g}", f"{one.ratio:.2f}", f"±{100 * one.tolerance:g}%")
             inside = "yes" if one.inside else "no"
             table.add_row(study.name, escape(one.what), published, *cells, inside)
-    screen.print(table)
-    typer.echo(f"{len(studies)} studies in {wall_s:.0f} s", err=True)
+    if table.row_count:
+        screen.print(table)
+    noun = "study" if len(studies) == 1 else "studies"
+    typer.echo(f"{len(studies)} {noun} in {wall_s:.0f} s", err=True)
     typer.echo(f"Files:\n  {out}/NN_NAME/*.pdf, *.svg, *.png, *.csv\n  {out / SUMMARY}")

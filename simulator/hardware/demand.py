@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["DEVICES", "Demand", "Service", "StageDemand", "turnaround_factor"]
+__all__ = ["DEVICES", "THREAD_POOL", "Demand", "Service", "StageDemand", "turnaround_factor"]
 
 DEVICES = ("cpu_dram", "cpu_cores", "pcie_h2d", "pcie_d2h", "hbm", "gpu", "nvlink")
 """Every device that an operation can use, in the order of the result columns."""
+
+THREAD_POOL = "cpu_threads"
+"""The pool of threads that operators on the CPU share: taken while they run, no result column."""
 
 
 def turnaround_factor(penalty: float, read_ps: float, write_ps: float) -> float:

@@ -8,7 +8,8 @@ their speed alone (progressive filling, which gives the max-min fair division). 
 serves reads and writes at once loses time to bus turnaround.
 
 Why relative speed: a closed-loop requester keeps a fixed number of requests outstanding, so the
-share it gets of a busy device is proportional to the rate it had alone.
+share it gets of a busy device is proportional to the rate it had alone. Operators on the CPU are
+one requester: they share one pool of threads, so each of n at once has 1 / n of its requests.
 
 Approximated: within one operation all devices are used evenly from its start to its end.
 Ignored: priorities among requesters, and anything shorter than an operation.
@@ -24,7 +25,7 @@ from typing import Any
 import simpy
 
 from simulator.errors import InvariantError
-from simulator.hardware.demand import Demand, Service, turnaround_factor
+from simulator.hardware.demand import THREAD_POOL, Demand, Service, turnaround_factor
 
 __all__ = ["DeviceUse", "Machine"]
 
@@ -48,6 +49,8 @@ class _Job:
     alone_ps: float
     left_ps: float
     done: simpy.Event
+    weight: float = 1.0
+    """Share of its requester's outstanding requests."""
     speed: float = 1.0
     """Relative to running alone; 1 is as fast as an idle machine allows."""
 
@@ -134,20 +137,22 @@ class Machine:
         factors = self._factors()
         room = dict.fromkeys(factors, 1.0)
         rising = list(self._jobs)
+        on_cpu = sum(THREAD_POOL in job.services for job in rising)
         for job in rising:
             job.speed = 0.0
+            job.weight = 1.0 / on_cpu if THREAD_POOL in job.services else 1.0
         while rising:
             load = dict.fromkeys(room, 0.0)
             for job in rising:
                 for device, service in job.services.items():
-                    load[device] += service.ps * factors[device] / job.alone_ps
-            step = min(1.0 - job.speed for job in rising)
+                    load[device] += job.weight * service.ps * factors[device] / job.alone_ps
+            step = min((1.0 - job.speed) / job.weight for job in rising)
             full: str | None = None
             for device, needed in load.items():
                 if needed > 0.0 and room[device] / needed < step:
                     step, full = room[device] / needed, device
             for job in rising:
-                job.speed += step
+                job.speed += step * job.weight
             for device, needed in load.items():
                 room[device] = max(0.0, room[device] - step * needed)
             rising = [

@@ -7,7 +7,8 @@ at `memory_latency` each a core moves 64 B x outstanding / latency (Little's law
 come by hardware prefetch. Stores read the line first (read for ownership) unless they are
 non-temporal. Fresh pages fault on first touch, one fault at a time (the kernel's address-space
 lock), whatever the number of threads. The operator takes the longer of the two, the corner
-rounded by `sharpness` (asymptotic bounds of a closed queueing network).
+rounded by `sharpness` (asymptotic bounds of a closed queueing network). Its threads are taken all
+the while, whether they compute or wait: operators at once share them.
 
 GPU kernel. `kernel_latency` a kernel, then the longest of: HBM at what it sustains for the
 stream (rows in whole sectors, hits in L2 left out), L2 bandwidth for all bytes, arithmetic, radix
@@ -34,7 +35,13 @@ from functools import singledispatchmethod
 
 from simulator.config.operators import CpuOperator
 from simulator.config.platform import LinkConfig, PlatformConfig, ProductRates
-from simulator.hardware.demand import Demand, Service, StageDemand, turnaround_factor
+from simulator.hardware.demand import (
+    THREAD_POOL,
+    Demand,
+    Service,
+    StageDemand,
+    turnaround_factor,
+)
 from simulator.hardware.memory import MemoryPart
 from simulator.hardware.work import (
     Access,
@@ -118,14 +125,16 @@ class Platform:
             self._waiting_ps(access, operator) for access in accesses
         )
         faults_ps = self._page_faults_ps(work)
+        alone_ps = round(self._rounded_corner(thread_ps / threads, dram) + faults_ps)
         return Demand(
             name=work.name,
             services={
                 "cpu_dram": dram,
                 "cpu_cores": Service(read_ps=(thread_ps + faults_ps) / cpu.cores),
+                THREAD_POOL: Service(read_ps=alone_ps * threads / cpu.cores),
             },
             latency_ps=cpu.thread_start if threads > 1 else 0,
-            minimum_ps=round(self._rounded_corner(thread_ps / threads, dram) + faults_ps),
+            minimum_ps=alone_ps,
         )
 
     def _with_staging_hits(self, access: Access) -> Access:
