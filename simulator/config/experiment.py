@@ -74,6 +74,9 @@ class PipelineConfig(Frozen):
     mode: Literal["async", "lockstep"] = "async"
     """`async`: a stage starts as soon as its inputs are there; `lockstep`: all stages move on
     together, at the pace of the slowest."""
+    cpu_pool: Literal["shared", "split"] = "shared"
+    """Threads of CPU stages that overlap (Collect, Insert). `shared`: one pool of all threads works
+    on both, chunk by chunk; `split`: each has its own, of half as many threads."""
     window_past: Annotated[int, Field(ge=0)] | None = None
     """Earlier mini-batches whose rows may not be victims; null: derived from the pipeline."""
     window_future: Annotated[int, Field(ge=0)] | None = None

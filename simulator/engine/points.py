@@ -268,14 +268,26 @@ def _kept(point: PointConfig, batches: int) -> frozenset[int]:
     return samples | {index - 1 for index in samples if index}
 
 
+def _pools(point: PointConfig, system: System) -> int:
+    """Pools of CPU threads: one, or one for each stage that works on the CPU while others do."""
+    if not system.pipelined or point.pipeline.cpu_pool == "shared":
+        return 1
+    stages = system.stages(BatchCounts(0, 1, 1, misses=1, write_backs=1))
+    return max(1, sum(stage.uses_cpu for stage in stages))
+
+
 def _time_point(one: _Prepared, replay: Replay, stream: Stream) -> PointResult:
     point, system = one.point, one.system
     begin = time.perf_counter()
-    platform = build_platform(point.platform, point.memories, point.run, point.model.row_bytes)
+    pools = _pools(point, system)
+    row_bytes = point.model.row_bytes
+    platform = build_platform(point.platform, point.memories, point.run, row_bytes, pools)
     counts = _with_hits(one, platform, replay.counts)
     works = _priced(platform, system, counts)
     memory_s = time.perf_counter() - begin
-    machine = Machine(simpy.Environment(), platform.turnaround, check=point.run.check)
+    machine = Machine(
+        simpy.Environment(), platform.turnaround, check=point.run.check, shared_pool=pools == 1
+    )
     first = point.run.warmup_batches
     last = first + point.run.batches - 1
     meter = Meter(machine, first, last)

@@ -21,16 +21,21 @@ _FIDELITY: dict[str, type[TableTiming]] = {
 
 
 def build_platform(
-    config: PlatformConfig, memories: Mapping[str, MemoryConfig], run: RunConfig, row_bytes: int
+    config: PlatformConfig,
+    memories: Mapping[str, MemoryConfig],
+    run: RunConfig,
+    row_bytes: int,
+    pools: int = 1,
 ) -> Platform:
     """The machine that `config` describes, for embedding rows of `row_bytes`.
 
-    `memories`: the devices of its `cpu` and its `gpu`.
+    `memories`: the devices of its `cpu` and its `gpu`. `pools`: equal ones that its threads are
+    divided into; an operator runs on one of them.
     """
     timing = _FIDELITY[run.memory_fidelity]
     return Platform(
         config=config,
         cpu_dram=MemoryPart(timing(memories["cpu"], row_bytes)),
         hbm=MemoryPart(timing(memories["gpu"], row_bytes)),
-        cpu_threads=run.cpu_threads or config.cpu.cores,
+        cpu_threads=max(1, (run.cpu_threads or config.cpu.cores) // pools),
     )

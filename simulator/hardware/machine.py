@@ -67,6 +67,8 @@ class Machine:
     turnaround: Mapping[str, float]
     use: dict[str, DeviceUse] = field(default_factory=dict)
     check: bool = False
+    shared_pool: bool = True
+    """Whether operators on the CPU share one pool of threads, or each has threads of its own."""
     _jobs: list[_Job] = field(default_factory=list)
     _since_ps: int = 0
     _wakeup: int = 0
@@ -137,7 +139,7 @@ class Machine:
         factors = self._factors()
         room = dict.fromkeys(factors, 1.0)
         rising = list(self._jobs)
-        on_cpu = sum(THREAD_POOL in job.services for job in rising)
+        on_cpu = sum(THREAD_POOL in job.services for job in rising) if self.shared_pool else 1
         for job in rising:
             job.speed = 0.0
             job.weight = 1.0 / on_cpu if THREAD_POOL in job.services else 1.0

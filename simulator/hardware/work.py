@@ -122,3 +122,8 @@ class StageWork:
 
     name: str
     lanes: tuple[tuple[Operation, ...], ...]
+
+    @property
+    def uses_cpu(self) -> bool:
+        """Whether any of its operations runs on the CPU."""
+        return any(isinstance(one, CpuWork) for lane in self.lanes for one in lane)

@@ -128,6 +128,10 @@ def _check(point: PointConfig) -> None:
             f"observe does not implement {point.system.name}: it trains {', '.join(TRAINERS)}"
         )
     check_model(point.model)
+    if point.pipeline.cpu_pool != "shared":
+        raise UsageError(
+            "observe moves rows with one shared pool of threads: --set pipeline.cpu_pool=shared"
+        )
     if point.operators.gpu.mlp != "graph" or point.operators.expand is not None:
         raise UsageError(
             f"observe trains with fused operators; {point.operators.name} has others: "

@@ -70,15 +70,19 @@ def test_observing_writes_documented_files(
 
 
 @pytest.mark.usefixtures("torch_there")
-def test_operators_that_are_not_implemented_are_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("change", "advice"),
+    [("operators=stock", "operators=tuned"), ("pipeline.cpu_pool=split", "cpu_pool=shared")],
+)
+def test_what_is_not_implemented_is_refused(
+    change: str, advice: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "tiny.yaml"
     file.write_text(TINY)
     with pytest.raises(SystemExit) as outcome:
-        main(["observe", str(file), "--device", "cpu", "--set", "operators=stock"])
+        main(["observe", str(file), "--device", "cpu", "--set", change])
     assert outcome.value.code == 2
-    assert "operators=tuned" in capsys.readouterr().err
+    assert advice in capsys.readouterr().err
 
 
 def test_a_machine_without_a_gpu_gives_the_file_of_the_cpu(
