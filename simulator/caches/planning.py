@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
@@ -110,17 +110,24 @@ def plan_batches(
     if any(planner.needs_future for planner in planners):
         minibatches = _with_future(list(minibatches), planners, workers)
     lanes = [_Lane(number, *pair) for number, pair in enumerate(zip(planners, beside, strict=True))]
+    shares = [lanes[worker::workers] for worker in range(workers)]
     with ThreadPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
-        run = map if pool is None else pool.map
+
+        def run(work: Callable[[_Lane], PoolPlan | None]) -> list[PoolPlan | None]:
+            """`work` for every lane, in their order; a thread takes its share in one go."""
+            each = map if pool is None else pool.map
+            done = list(each(lambda share: [work(lane) for lane in share], shares))
+            return [done[k % workers][k // workers] for k in range(len(lanes))]
+
         waiting: list[int] = []
         for batch in minibatches:
             full = len(waiting) == window.future
             waiting.append(batch.index)
-            plans = tuple(run(partial(_Lane.step, batch=batch, plan=full), lanes))
+            plans = run(partial(_Lane.step, batch=batch, plan=full))
             if full:
                 yield BatchPlan(waiting.pop(0), tuple(p for p in plans if p is not None))
         for index in waiting:
-            yield BatchPlan(index, tuple(run(_Lane.plan, lanes)))
+            yield BatchPlan(index, tuple(p for p in run(_Lane.plan) if p is not None))
 
 
 def _with_future(

@@ -70,6 +70,8 @@ class Machine:
     shared_pool: bool = True
     """Whether operators on the CPU share one pool of threads, or each has threads of its own."""
     _jobs: list[_Job] = field(default_factory=list)
+    _slowdown: dict[str, float] = field(default_factory=dict)
+    """Turnaround factor of each device since the last division."""
     _since_ps: int = 0
     _wakeup: int = 0
 
@@ -120,14 +122,13 @@ class Machine:
         elapsed, self._since_ps = now - self._since_ps, now
         if not elapsed or not self._jobs:
             return
-        factors = self._factors()
         for job in self._jobs:
             done_ps = min(job.speed * elapsed, job.left_ps)
             job.left_ps -= done_ps
             share = done_ps / job.alone_ps
             for device, service in job.services.items():
                 use = self.use.setdefault(device, DeviceUse())
-                use.busy_ps += share * service.ps * factors[device]
+                use.busy_ps += share * service.ps * self._slowdown[device]
                 use.bytes += share * service.bytes
                 use.energy_pj += share * service.energy_pj
 
@@ -136,7 +137,7 @@ class Machine:
         self._wakeup += 1
         if not self._jobs:
             return
-        factors = self._factors()
+        factors = self._slowdown = self._factors()
         room = dict.fromkeys(factors, 1.0)
         rising = list(self._jobs)
         on_cpu = sum(THREAD_POOL in job.services for job in rising) if self.shared_pool else 1
