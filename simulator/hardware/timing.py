@@ -17,7 +17,8 @@ import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from simulator.hardware.dram import MemoryConfig, Sustained, replay_stream, sustained
+from simulator.hardware.devices.dram import Dram
+from simulator.hardware.dram import Sustained, replay_stream, sustained
 from simulator.hardware.work import Access
 from simulator.units import PS_PER_S
 
@@ -31,7 +32,7 @@ SEQUENTIAL_BYTES = 16_384
 class TableTiming:
     """Sustained bandwidth by kind of stream, simulated once and kept."""
 
-    config: MemoryConfig
+    config: Dram
     row_bytes: int
     """Size of the rows whose mix of reads and writes gives the turnaround."""
     _known: dict[tuple[str, int, float], Sustained] = field(default_factory=dict, repr=False)
