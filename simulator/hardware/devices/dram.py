@@ -329,3 +329,11 @@ class Dram(Part):
     def usable(self) -> int:
         """Bytes that tables and caches can use."""
         return self.capacity_bytes if self.capacity is None else self.capacity
+
+    def derived(self) -> Mapping[str, str]:
+        """Peak bandwidth, channels, and bytes that can be used."""
+        return {
+            "channels": str(self.channels),
+            "peak bandwidth": f"{self.peak_bytes_per_s} B/s",
+            "usable": f"{self.usable} B",
+        }
