@@ -8,11 +8,12 @@ from typing import Any
 
 import simpy
 
-from simulator.config.memory import MemoryConfig
+from simulator.calibration.sockets import cpu_of, gpu_of, with_key, with_value
+from simulator.config.machine import MachineConfig
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
-from simulator.config.platform import PlatformConfig
 from simulator.hardware.demand import Demand
+from simulator.hardware.devices.dram import Dram
 from simulator.hardware.machine import Machine
 from simulator.hardware.memory import MemoryPart
 from simulator.hardware.platform import Platform
@@ -20,7 +21,7 @@ from simulator.hardware.timing import TableTiming
 from simulator.hardware.work import Access, Operation
 from simulator.units import PS_PER_S
 
-__all__ = ["PS_PER_MS", "Rig", "with_value"]
+__all__ = ["PS_PER_MS", "Rig"]
 
 PS_PER_MS = PS_PER_S // 1000
 
@@ -49,25 +50,28 @@ class _KeptTiming(TableTiming):
 class Rig:
     """A platform and an operator profile, with memories that do not change in a fit."""
 
-    config: PlatformConfig
+    config: MachineConfig
     profile: OperatorProfile
     model: ModelConfig
-    memories: Mapping[str, MemoryConfig]
+    memories: Mapping[str, Dram]
     parts: dict[tuple[str, int], MemoryPart] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, config: PlatformConfig, profile: OperatorProfile, model: ModelConfig) -> Rig:
+    def of(cls, config: MachineConfig, profile: OperatorProfile, model: ModelConfig) -> Rig:
         """`model` gives tables, rows a table and MLPs; the points change its sizes."""
-        memories = {"cpu": config.cpu.memory.load(), "gpu": config.gpu.memory.load()}
+        memories = {"cpu": cpu_of(config).memory, "gpu": gpu_of(config).memory}
         return cls(config, profile, model, memories)
 
     def changed(self, values: Mapping[str, float]) -> Rig:
         """With other parameters: dotted paths under `platform.` and `operators.`."""
-        both: dict[str, Any] = {"platform": self.config, "operators": self.profile}
+        config, profile = self.config, self.profile
         for path, value in values.items():
             room, _, key = path.partition(".")
-            both[room] = with_value(both[room], key, value)
-        return replace(self, config=both["platform"], profile=both["operators"])
+            if room == "platform":
+                config = with_key(config, key, value)
+            else:
+                profile = with_value(profile, key, value)
+        return replace(self, config=config, profile=profile)
 
     def sized(self, *, dim: int, batch_size: int = 2048, lookups: int = 20) -> ModelConfig:
         """The model with rows of `dim` elements and mini-batches of that size."""
@@ -86,7 +90,7 @@ class Rig:
             config=self.config,
             cpu_dram=self._part("cpu", row_bytes),
             hbm=self._part("gpu", row_bytes),
-            cpu_threads=threads or self.config.cpu.cores,
+            cpu_threads=threads or cpu_of(self.config).cores,
         )
 
     def _part(self, device: str, row_bytes: int) -> MemoryPart:
@@ -129,15 +133,3 @@ class Rig:
     def demand(self, work: Operation, row_bytes: int, threads: int | None = None) -> Demand:
         """`work` priced."""
         return self.platform(row_bytes, threads).price(work)
-
-
-def with_value(model: Any, path: str, value: float) -> Any:
-    """A frozen configuration with the number at the dotted `path` replaced.
-
-    Numbers that are integers (picoseconds, bytes/s) stay integers.
-    """
-    name, _, rest = path.partition(".")
-    old = getattr(model, name)
-    if rest:
-        return model.model_copy(update={name: with_value(old, rest, value)})
-    return model.model_copy(update={name: round(value) if isinstance(old, int) else float(value)})

@@ -64,9 +64,6 @@ def _point(outcome: PointResult, sections: dict[str, Any]) -> dict[str, Any]:
         "swept": point.swept,
         "trace_hash": outcome.trace_fingerprint,
         **{name: _filed(name, getattr(point, name), sections) for name in _SECTIONS},
-        "memories": {
-            part: _filed("memory", memory, sections) for part, memory in point.memories.items()
-        },
     }
 
 
