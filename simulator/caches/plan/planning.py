@@ -48,11 +48,12 @@ def build_planners(
     preload: Sequence[Int64s] | None = None,
     preload_trained: bool = False,
     hit_map: str = "auto",
+    check: bool = False,
 ) -> tuple[PoolPlanner, ...]:
     """One planner a pool. `rows`: of each table; `capacities`, `hottest`, `preload`: of each pool.
 
     In a `global` pool, rows are numbered table offset + row. Hit-Maps are dense while their words
-    fit `DENSE_BUDGET_BYTES` together, hashed beyond that.
+    fit `DENSE_BUDGET_BYTES` together, hashed beyond that. `check`: see `PoolPlanner`.
     """
     shapes = pool_shapes(rows, scope)
     if len(capacities) != len(shapes):
@@ -72,6 +73,7 @@ def build_planners(
             preload_trained=preload_trained,
             hit_map=hit_map,
             shape=shapes[p],
+            check=check,
         )
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # side by side: most of it is preloading

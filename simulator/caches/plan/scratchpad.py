@@ -28,7 +28,8 @@ from simulator.caches.plan.words import (
     place,
     resolve,
 )
-from simulator.caches.policies.base import BatchUse, PolicySetup, Pool, policy_class
+from simulator.caches.policies.base import BUILT_IN, BatchUse, PolicySetup, Pool, policy_class
+from simulator.caches.policies.contract import checked_victims
 from simulator.errors import CapacityError, InvariantError, TraceError, UsageError
 
 __all__ = ["DENSE_ROWS", "PoolPlanner", "WindowTracker"]
@@ -124,8 +125,9 @@ class PoolPlanner:
     the first table). `hottest` (rows, hottest first) is for policies with
     `needs_profile`; `preload` rows are resident before the first batch (clean, unless
     `preload_trained` says that earlier batches trained them), the most valued
-    first. `seed` must differ between pools (see `build_planners`). The same calls give the same
-    plans, whatever thread makes them.
+    first. `seed` must differ between pools (see `build_planners`). Victims that a policy from
+    outside names are checked against the contract of `Policy.victims` (`PolicyError`), with `check`
+    those of every policy. The same calls give the same plans, whatever thread makes them.
     """
 
     def __init__(
@@ -141,6 +143,7 @@ class PoolPlanner:
         preload_trained: bool = False,
         hit_map: str = "auto",
         shape: PoolShape | None = None,
+        check: bool = False,
     ) -> None:
         if not 1 <= capacity <= min(rows, MAX_CAPACITY):
             raise CapacityError(
@@ -159,6 +162,8 @@ class PoolPlanner:
         profile = None
         if chosen.needs_profile and hottest is not None:
             profile = self._tracker.hit_map.pin(np.ascontiguousarray(hottest[:capacity]))
+        self._policy_name = policy
+        self._check_victims = check or policy not in BUILT_IN
         self._policy = chosen(PolicySetup(capacity, seed, profile, rows))
         self._pool = Pool(self._tracker.hit_map.words, np.zeros(capacity, dtype=np.int32))
         self._pool.rows_of = self._tracker.hit_map.rows_of
@@ -235,13 +240,23 @@ class PoolPlanner:
             raise InvariantError(f"batch {self._planned}: a row that was fetched is not resident")
         pool.keys, pool.missed = batch.keys, batch.missed
         evicted = max(0, len(batch.missed) - (pool.capacity - pool.used))
-        victims = self._policy.victims(pool, evicted) if evicted else np.empty(0, dtype=np.int64)
-        plan = self._place(batch, victims)
+        plan = self._place(batch, self._victims(evicted))
         self._policy.used(
             pool, BatchUse(batch.keys, batch.slots, batch.missed, batch.next_use, self._planned)
         )
         self._planned += 1
         return plan
+
+    def _victims(self, count: int) -> Int64s:
+        """The slots of `count` victims, as the policy names them."""
+        if count == 0:
+            return np.empty(0, dtype=np.int64)
+        victims = self._policy.victims(self._pool, count)
+        if not self._check_victims:
+            return victims
+        return checked_victims(
+            victims, self._pool, count, policy=self._policy_name, batch=self._planned
+        )
 
     def _place(self, batch: _Loaded, victims: Int64s) -> PoolPlan:
         pool, hit_map = self._pool, self._tracker.hit_map

@@ -10,8 +10,9 @@ point of the group `scratchpipe.policies` (name = name of the policy, value = `m
         def used(self, pool, use): ...            # all rows of the batch are in their slots
         def victims(self, pool, count): ...       # `count` different slots, none of them held
 
-`pool.held(slots)` says which slots the window protects. Built-in policies call compiled kernels in
-their hooks; plain Python is as correct, only slower.
+`pool.held(slots)` says which slots the window protects. What `victims` returns is checked before
+compiled code relies on it (`policies.contract`; `PolicyError`). Built-in policies call compiled
+kernels in their hooks; plain Python is as correct, only slower.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ class Policy(ABC):
 
     @abstractmethod
     def victims(self, pool: Pool, count: int) -> Int64s:
-        """`count` different taken slots that are not held, in order of eviction.
+        """`count` different taken slots that are not held, in order of eviction; int64, (count,).
 
         Called when all slots are taken or will be by this batch, after its ids are known and
         before `used`; the pool makes sure that enough slots are not held.
