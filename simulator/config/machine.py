@@ -1,0 +1,86 @@
+"""A machine as its YAML says it, resolved: named parts, how many of each, and how they join.
+
+A host is a mapping of sockets: `cpu: {part: xeon_e5_2698v4}`, `gpu: {part: v100_sxm2_32gb, count:
+8}`, `pcie: {part: pcie3_x16, join: [cpu, gpu], per: 1}`. Which kinds of parts exist is not known
+here: their models are handed in by the room above (`Names.parts`), and other packages add theirs.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, SerializeAsAny
+
+from simulator.config.types import Frozen, Source
+
+__all__ = ["HostConfig", "MachineConfig", "Part", "Socket"]
+
+Count = Annotated[int, Field(gt=0, le=100_000)]
+
+
+class Part(Frozen):
+    """What one kind of part is made of: the base of the models in `simulator.hardware.devices`.
+
+    A subclass sets `kind` to one `Literal` word, gives each constant a field with its unit, and
+    holds nested parts (the memory of a processor) in fields whose type is a `Part` again.
+    """
+
+    kind: str
+    """What it is: chooses the model that reads the rest."""
+    name: str
+    """What tables and messages call it."""
+    sources: dict[str, Source] = Field(default_factory=dict)
+    """Where each number comes from, by (dotted) key: data sheet, paper, measured, `assumed`."""
+
+
+class Socket(Frozen):
+    """Equal parts of a host, and what they join."""
+
+    part: SerializeAsAny[Part]
+    """The part: a name of the catalogue, or a mapping with its keys; keys beside it change it."""
+    count: Count = 1
+    """How many of it a host has (of a link: 1, its number follows from `per`)."""
+    join: tuple[str, ...] = ()
+    """Sockets that a link joins. Two or more: the first is the root, the others lie below it,
+    evenly divided over the parts of the root. One: all parts of that socket with each other."""
+    by: str | None = None
+    """How a link joins the parts of one socket (`switch`); null: the part's own way."""
+    per: Count | None = None
+    """Parts of the second socket that share one link; null: all that belong to one root."""
+
+
+class HostConfig(Frozen):
+    """Equal hosts: parts by the name of their socket."""
+
+    name: str = "host"
+    count: Count = 1
+    sockets: dict[str, Socket]
+    """In the file its entries stand beside `count` and `name`."""
+
+
+class MachineConfig(Frozen):
+    """What the systems of a simulation run on."""
+
+    name: str
+    description: str = ""
+    operators: str
+    """The operator profile that experiments on this machine use unless they name another."""
+    price_usd_per_hour: Annotated[float, Field(ge=0)] | None = None
+    hosts: tuple[HostConfig, ...] = Field(min_length=1)
+    """In the file `host: {...}`, or `hosts: [{name: ...}, ...]` where there are different ones."""
+    network: Socket | None = None
+    """What joins the hosts; `join` names their network interfaces."""
+    sources: dict[str, Source] = Field(default_factory=dict)
+
+    def socket(self, name: str) -> Socket | None:
+        """The socket called `name` of the first host that has one."""
+        return next((h.sockets[name] for h in self.hosts if name in h.sockets), None)
+
+    def parts(self, kind: str) -> list[tuple[str, Any]]:
+        """(path in the file, part) of every socket whose part is of `kind`."""
+        return [
+            (f"host.{name}", socket.part)
+            for host in self.hosts
+            for name, socket in host.sockets.items()
+            if socket.part.kind == kind
+        ]

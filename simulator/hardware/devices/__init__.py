@@ -1,0 +1,39 @@
+"""One file a kind of part: its constants, its resources, and what work on it costs.
+
+A kind from outside: a subclass of `simulator.config.machine.Part`, named in the entry-point group
+`scratchpipe.parts` under its kind.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+
+from simulator.config.machine import Part
+from simulator.hardware.devices.cpu import Cpu
+from simulator.hardware.devices.dram import Dram
+from simulator.hardware.devices.gpu import Gpu
+from simulator.hardware.devices.nic import Nic
+from simulator.hardware.devices.pcie import Pcie
+from simulator.hardware.devices.ports import PortLink
+
+__all__ = ["part_kinds"]
+
+ENTRY_POINTS = "scratchpipe.parts"
+
+_KINDS: dict[str, type[Part]] = {
+    "cpu": Cpu,
+    "dram": Dram,
+    "gpu": Gpu,
+    "network": PortLink,
+    "nic": Nic,
+    "nvlink": PortLink,
+    "pcie": Pcie,
+}
+
+
+@cache
+def part_kinds() -> dict[str, type[Part]]:
+    """The model of every kind of part, those of other packages included."""
+    outside = {entry.name: entry.load() for entry in entry_points(group=ENTRY_POINTS)}
+    return {**outside, **_KINDS}
