@@ -17,7 +17,7 @@ import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from simulator.hardware.work import Access
+from simulator.hardware.access import Access
 from simulator.memory import MemoryConfig, Sustained, replay_stream, sustained
 from simulator.units import PS_PER_S
 

@@ -44,10 +44,8 @@ class StaticReplay(Replay):
         kept = frozenset(self.keep)
         for batch in batches:
             parts = [split.split(ids) for split, ids in zip(splits, batch.ids, strict=True)]
-            if batch.index in kept:
-                flows = self._with_rows(trace, batch, parts)
-            else:
-                flows = _counts(parts)
+            keeps = batch.index in kept
+            flows = self._with_rows(trace, batch, parts) if keeps else _counts(parts)
             yield BatchFacts(batch.index, batch.samples, flows)
 
     def _with_rows(
