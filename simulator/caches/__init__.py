@@ -1,8 +1,10 @@
 """Cache replay: which rows hit, are fetched and are evicted. Exact, compiled, without time."""
 
-from simulator.caches.base import BatchPlan, PoolPlan, Window
-from simulator.caches.planning import build_planners, plan_batches, pool_rows, window_need
-from simulator.caches.policy import (
+from simulator.caches.plan.base import BatchPlan, PoolPlan, Window
+from simulator.caches.plan.planning import build_planners, plan_batches, pool_rows, window_need
+from simulator.caches.plan.scratchpad import PoolPlanner
+from simulator.caches.plan.static_split import SplitBatch, StaticSplit, static_splits
+from simulator.caches.policies.base import (
     BatchUse,
     Policy,
     PolicySetup,
@@ -11,8 +13,6 @@ from simulator.caches.policy import (
     policy_names,
 )
 from simulator.caches.row_filter import row_hits
-from simulator.caches.scratchpad import PoolPlanner
-from simulator.caches.static_split import SplitBatch, StaticSplit, static_splits
 
 __all__ = [
     "BatchPlan",

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from simulator.caches.base import PoolPlan
+from simulator.caches.plan.base import PoolPlan
 from simulator.engine.pipeline import Span
 from simulator.errors import InvariantError
 from simulator.systems.cached import STAGES

@@ -27,13 +27,13 @@ from simulator.caches import (
     pool_rows,
     static_splits,
 )
-from simulator.caches.distinct import (
+from simulator.caches.plan.distinct import (
     DistinctBatch,
     distinct_batches,
     pool_shapes,
     with_next_uses,
 )
-from simulator.caches.renumber import Numbering
+from simulator.caches.plan.renumber import Numbering
 from simulator.errors import CapacityError
 from simulator.systems.base import BatchCounts, MovedRows, ReplayKind
 from simulator.traces.base import MiniBatch, Trace

@@ -16,8 +16,8 @@ from simulator.caches import (
     policy_names,
     window_need,
 )
-from simulator.caches.hitmap import DenseHitMap
-from simulator.caches.scratchpad import WindowTracker
+from simulator.caches.plan.hitmap import DenseHitMap
+from simulator.caches.plan.scratchpad import WindowTracker
 from simulator.errors import CapacityError, TraceError, UsageError
 from simulator.traces.base import MiniBatch
 
@@ -269,7 +269,7 @@ class MostRecent(Policy):
 
 def test_a_policy_from_an_entry_point_plans(monkeypatch):
     monkeypatch.setattr(
-        "simulator.caches.policy._outside", lambda: {"mru": f"{__name__}:MostRecent"}
+        "simulator.caches.policies.base._outside", lambda: {"mru": f"{__name__}:MostRecent"}
     )
     assert policy_names()[-1] == "mru"
     assert policy_class("mru").name == "mru"

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from simulator.caches import Window
-from simulator.caches.lookup import lookup_names
-from simulator.caches.reference import reference_plan
-from simulator.caches.reference_lookup import LOOKUP_REFERENCES
+from simulator.caches.per_lookup.base import lookup_names
+from simulator.caches.reference.per_batch import reference_plan
+from simulator.caches.reference.per_lookup import LOOKUP_REFERENCES
 from simulator.cli import main
 
 REQUIRED = {"lookups", "unique_ids", "hits", "misses", "cold_misses", "evictions", "wall_s"}

@@ -76,7 +76,8 @@ def example(page: str, name: str) -> type:
 def test_the_policy_of_the_page_plans_without_breaking_the_window(monkeypatch) -> None:
     import numpy as np
 
-    from simulator.caches import PoolPlanner, Window, scratchpad
+    from simulator.caches import PoolPlanner, Window
+    from simulator.caches.plan import scratchpad
 
     policy = example("extending.md", "MostRecent")
     monkeypatch.setattr(scratchpad, "policy_class", lambda _: policy)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.caches.facts import BatchFacts
-from simulator.caches.renumber import Numbering
+from simulator.caches.plan.renumber import Numbering
 from simulator.traces.base import MiniBatch, Trace
 
 __all__ = ["Replay", "Replayed", "Stream", "bases", "joined", "run_replays"]

@@ -10,13 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from simulator.caches.base import PoolPlan, Window
-from simulator.caches.distinct import (
-    DistinctBatch,
-    distinct_batches,
-    pool_shapes,
-    with_next_uses,
-)
 from simulator.caches.facts import (
     COLD,
     HELD,
@@ -29,10 +22,17 @@ from simulator.caches.facts import (
     BatchFacts,
     Flow,
 )
-from simulator.caches.planning import build_planners, plan_batches, pool_rows
-from simulator.caches.policy import policy_class
+from simulator.caches.plan.base import PoolPlan, Window
+from simulator.caches.plan.distinct import (
+    DistinctBatch,
+    distinct_batches,
+    pool_shapes,
+    with_next_uses,
+)
+from simulator.caches.plan.planning import build_planners, plan_batches, pool_rows
+from simulator.caches.plan.scratchpad import PoolPlanner
+from simulator.caches.policies.base import policy_class
 from simulator.caches.replays.base import Replay, bases, joined, slots_of_lookups
-from simulator.caches.scratchpad import PoolPlanner
 from simulator.errors import CapacityError
 from simulator.traces.base import MiniBatch, Trace
 

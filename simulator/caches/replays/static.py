@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, BatchFacts, Flow
+from simulator.caches.plan.static_split import SplitBatch, static_splits
 from simulator.caches.replays.base import Replay, bases, slots_of_lookups
-from simulator.caches.static_split import SplitBatch, static_splits
 from simulator.traces.base import MiniBatch, Trace
 
 __all__ = ["StaticReplay"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
+from simulator.caches.plan.static_split import static_splits
 from simulator.caches.replays.base import Replay, bases
-from simulator.caches.static_split import static_splits
 from simulator.traces.base import MiniBatch, Trace
 
 __all__ = ["UniqueReplay"]

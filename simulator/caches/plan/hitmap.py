@@ -1,0 +1,241 @@
+"""The Hit-Map: from the rows of a pool to the keys that index its state words.
+
+Dense: the key is the row; one word a row, touched pages only (a table of 10 M rows: 80 MB).
+Hashed: exact open addressing (linear probing, deletion by shifting back) from row to an entry. A
+row has an entry while it is resident or in the look-ahead window (pinned rows: always), so the
+state grows with slots and window, never with lookups, plus one bit a row for "seen before".
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator._compiled import compiled
+from simulator.caches.plan.arrays import zeros
+from simulator.caches.plan.words import PINNED, PRELOADED
+
+__all__ = ["DenseHitMap", "HashHitMap", "HitMap", "mix"]
+
+Int64s = npt.NDArray[np.int64]
+Entries = npt.NDArray[np.int32]
+
+FULL = -2
+"""Translation stopped: no free entry is left."""
+
+
+class HitMap(Protocol):
+    """Rows to keys and back; owns the state words."""
+
+    words: Int64s
+    rows: int
+
+    def keys(self, ids: Int64s) -> Int64s:
+        """Keys of `ids`, entering rows that are not in yet."""
+
+    def rows_of(self, keys: Int64s) -> Int64s:
+        """Rows of `keys`."""
+
+    def pin(self, rows: Int64s) -> Int64s:
+        """Keys of `rows`, which keep them for good."""
+
+    def forget(self, keys: Int64s) -> None:
+        """The rows of `keys` were evicted."""
+
+
+class DenseHitMap:
+    """One word for each row: the key is the row."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.words = zeros(rows)
+
+    def keys(self, ids: Int64s) -> Int64s:
+        return ids
+
+    def rows_of(self, keys: Int64s) -> Int64s:
+        return keys
+
+    def pin(self, rows: Int64s) -> Int64s:
+        self.words[rows] |= PINNED
+        return rows
+
+    def forget(self, keys: Int64s) -> None:
+        """Nothing to do: the word of an evicted row says so."""
+
+
+@compiled
+def mix(row: int) -> int:
+    """A hash of a row: SplitMix64's finalizer, as a non-negative int64."""
+    z = np.uint64(row) + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.int64((z ^ (z >> np.uint64(31))) >> np.uint64(1))  # type: ignore[return-value]
+
+
+@compiled
+def enter(
+    ids: Int64s,
+    start: int,
+    keys: Int64s,
+    table: Int64s,
+    entries: Entries,
+    entry_row: Int64s,
+    words: Int64s,
+    free: Entries,
+    free_count: Int64s,
+    seen: npt.NDArray[np.uint8],
+    rows: int,
+) -> int:
+    """Write the entry of each of `ids[start:]` to `keys`, making those that are new.
+
+    `table` holds row + 1 (0: empty) and `entries` the entry beside it. Returns the position where
+    the free entries ran out (continue there with larger arrays), `len(ids)` when done, or
+    -1 - position for an id that the pool does not have.
+    """
+    mask = len(table) - 1
+    for k in range(start, len(ids)):
+        row = ids[k]
+        if row < 0 or row >= rows:
+            return -1 - k
+        at = mix(row) & mask
+        while table[at] != row + 1 and table[at] != 0:
+            at = (at + 1) & mask
+        if table[at] == 0:
+            if free_count[0] == 0:
+                return k
+            free_count[0] -= 1
+            entry = free[free_count[0]]
+            table[at] = row + 1
+            entries[at] = entry
+            entry_row[entry] = row
+            bit = 1 << (row & 7)
+            words[entry] = PRELOADED << 32 if seen[row >> 3] & bit else 0
+            seen[row >> 3] |= bit
+        keys[k] = entries[at]
+    return len(ids)
+
+
+@compiled
+def leave(
+    keys: Int64s,
+    table: Int64s,
+    entries: Entries,
+    entry_row: Int64s,
+    words: Int64s,
+    free: Entries,
+    free_count: Int64s,
+) -> None:
+    """Take out the entries `keys` unless they are pinned; later ones of a probe shift back."""
+    mask = len(table) - 1
+    for k in range(len(keys)):
+        entry = keys[k]
+        if words[entry] & PINNED:
+            continue
+        words[entry] = 0
+        row = entry_row[entry]
+        hole = mix(row) & mask
+        while table[hole] != row + 1:
+            hole = (hole + 1) & mask
+        at = (hole + 1) & mask
+        while table[at] != 0:
+            home = mix(table[at] - 1) & mask
+            if (at - home) & mask >= (at - hole) & mask:
+                table[hole] = table[at]
+                entries[hole] = entries[at]
+                hole = at
+            at = (at + 1) & mask
+        table[hole] = 0
+        free[free_count[0]] = entry
+        free_count[0] += 1
+
+
+@compiled
+def rehash(old: Int64s, old_entries: Entries, table: Int64s, entries: Entries) -> None:
+    """Put all of `old` into the empty, larger `table`."""
+    mask = len(table) - 1
+    for k in range(len(old)):
+        if old[k] != 0:
+            at = mix(old[k] - 1) & mask
+            while table[at] != 0:
+                at = (at + 1) & mask
+            table[at] = old[k]
+            entries[at] = old_entries[k]
+
+
+class HashHitMap:
+    """Entries for the rows at hand only; `expected` of them fit before anything grows."""
+
+    def __init__(self, rows: int, expected: int = 1024) -> None:
+        size = max(16, expected)
+        self.rows = rows
+        self.words = np.zeros(size, dtype=np.int64)
+        self._entry_row = np.zeros(size, dtype=np.int64)
+        self._free = np.arange(size - 1, -1, -1, dtype=np.int32)
+        self._free_count = np.array([size], dtype=np.int64)
+        self._seen = np.zeros(rows // 8 + 1, dtype=np.uint8)
+        self._table, self._entries = self._empty_table(size)
+
+    @staticmethod
+    def _empty_table(size: int) -> tuple[Int64s, Entries]:
+        slots = 1 << (size * 3 // 2).bit_length()
+        return np.zeros(slots, dtype=np.int64), np.zeros(slots, dtype=np.int32)
+
+    def _grow(self) -> None:
+        size = len(self.words)
+        self.words = np.concatenate([self.words, np.zeros(size, dtype=np.int64)])
+        self._entry_row = np.concatenate([self._entry_row, np.zeros(size, dtype=np.int64)])
+        free = np.empty(2 * size, dtype=np.int32)
+        count = int(self._free_count[0])
+        free[:count] = self._free[:count]
+        free[count : count + size] = np.arange(2 * size - 1, size - 1, -1, dtype=np.int32)
+        self._free = free
+        self._free_count[0] += size
+        table, entries = self._empty_table(2 * size)
+        rehash(self._table, self._entries, table, entries)
+        self._table, self._entries = table, entries
+
+    def keys(self, ids: Int64s) -> Int64s:
+        keys = np.empty(len(ids), dtype=np.int64)
+        done = 0
+        while True:
+            done = enter(
+                ids,
+                done,
+                keys,
+                self._table,
+                self._entries,
+                self._entry_row,
+                self.words,
+                self._free,
+                self._free_count,
+                self._seen,
+                self.rows,
+            )
+            if done == len(ids):
+                return keys
+            if done < 0:
+                keys[-1 - done] = -1  # the load kernel finds it and reports its position
+                return keys[:-done]
+            self._grow()
+
+    def rows_of(self, keys: Int64s) -> Int64s:
+        return np.asarray(self._entry_row[keys])
+
+    def pin(self, rows: Int64s) -> Int64s:
+        keys = self.keys(rows)
+        self.words[keys] |= PINNED
+        return keys
+
+    def forget(self, keys: Int64s) -> None:
+        leave(
+            keys,
+            self._table,
+            self._entries,
+            self._entry_row,
+            self.words,
+            self._free,
+            self._free_count,
+        )

@@ -1,0 +1,102 @@
+"""Random: every row that is not held is the victim with the same probability.
+
+Seeded by a SplitMix64 stream of the pool's own, so that neither the number of threads nor the hash
+seed plays a part. A slot is drawn until one is found that is neither held nor chosen already; after
+`TRIES` draws in a row that fail, the slots left are listed and drawn from without failure (same
+distribution, and an end even where a single slot is left).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator._compiled import compiled
+from simulator.caches.policies.base import BatchUse, Policy, PolicySetup, Pool
+from simulator.errors import InvariantError
+
+__all__ = ["RandomVictim", "draw_below"]
+
+Int64s = npt.NDArray[np.int64]
+
+TRIES = 64
+
+
+@compiled
+def draw_below(state: npt.NDArray[np.uint64], bound: int) -> int:
+    """The next integer in [0, bound) of the SplitMix64 stream in `state` (shape (1,)).
+
+    Upper 32 bits times bound, upper half (bound < 2**30, so the bias is below 2**-2 a billion).
+    """
+    state[0] += np.uint64(0x9E3779B97F4A7C15)
+    z = state[0]
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z = z ^ (z >> np.uint64(31))
+    drawn = ((z >> np.uint64(32)) * np.uint64(bound)) >> np.uint64(32)
+    return np.int64(drawn)  # type: ignore[return-value]  # int() keeps it unsigned in numba
+
+
+@compiled
+def draw_victims(
+    state: npt.NDArray[np.uint64],
+    words: Int64s,
+    slot_key: npt.NDArray[np.int32],
+    used: int,
+    horizon: int,
+    taken: npt.NDArray[np.uint8],
+    chosen: Int64s,
+) -> int:
+    """Fill `chosen` with random slots of [0, used) not held; `taken` is all zero before, after."""
+    got = 0
+    tries = 0
+    while got < len(chosen) and tries < TRIES:
+        slot = draw_below(state, used)
+        if taken[slot] == 0 and words[slot_key[slot]] >> 32 < horizon:
+            taken[slot] = 1
+            chosen[got] = slot
+            got += 1
+            tries = 0
+        else:
+            tries += 1
+    if got < len(chosen):
+        left = np.empty(used, dtype=np.int64)
+        n = 0
+        for slot in range(used):
+            if taken[slot] == 0 and words[slot_key[slot]] >> 32 < horizon:
+                left[n] = slot
+                n += 1
+        while got < len(chosen) and n > 0:
+            pick = draw_below(state, n)
+            chosen[got] = left[pick]
+            n -= 1
+            left[pick] = left[n]
+            got += 1
+    for k in range(got):
+        taken[chosen[k]] = 0
+    return got
+
+
+class RandomVictim(Policy):
+    """A random row that is not held."""
+
+    name = "random"
+
+    def __init__(self, setup: PolicySetup) -> None:
+        self._state = np.array([setup.seed], dtype=np.uint64)
+        self._taken = np.zeros(setup.capacity, dtype=np.uint8)
+
+    def preload(self, pool: Pool, keys: Int64s) -> None:
+        """Nothing to remember."""
+
+    def victims(self, pool: Pool, count: int) -> Int64s:
+        chosen = np.empty(count, dtype=np.int64)
+        got = draw_victims(
+            self._state, pool.words, pool.slot_key, pool.used, pool.horizon, self._taken, chosen
+        )
+        if got < count:
+            raise InvariantError(f"random: {count} victims needed, only {got} rows not held")
+        return chosen
+
+    def used(self, pool: Pool, use: BatchUse) -> None:
+        """Nothing to remember."""
