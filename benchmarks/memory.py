@@ -11,7 +11,7 @@ from __future__ import annotations
 import statistics
 import time
 
-from simulator.memory import load_memory, measure
+from simulator.hardware.dram import load_memory, measure
 
 REQUESTS = 400_000
 RUNS = 7

@@ -17,7 +17,6 @@ FLOORS = (
     ("engine",),
     ("systems",),
     ("caches", "hardware"),
-    ("memory",),
     ("traces",),
     ("results",),
     ("config",),
@@ -73,6 +72,12 @@ def test_rooms_import_only_from_below() -> None:
 def _allowed(room: str, target: str) -> bool:
     """The ground floor's modules may use each other."""
     return LEVEL[room] == LEVEL[target] == len(FLOORS) - 1
+
+
+def test_the_dram_room_knows_nothing_of_the_devices_around_it() -> None:
+    for path in (ROOT / "hardware" / "dram").rglob("*.py"):
+        hardware = {m for m in _imports(path) if m.startswith("simulator.hardware.")}
+        assert all(m.startswith("simulator.hardware.dram") for m in hardware), path
 
 
 def test_no_circle_between_modules() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from simulator.memory import Measurement
+    from simulator.hardware.dram import Measurement
 
 __all__ = ["app"]
 
@@ -100,7 +100,7 @@ def measure(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Run a stream through a memory; say how fast it went and what held it back."""
-    from simulator import memory as dram
+    from simulator.hardware import dram
 
     config = dram.load_memory(memory, _settings(settings or []))
     result = dram.measure(
@@ -153,7 +153,7 @@ def list_memories(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """List the memories that can be named."""
-    from simulator.memory import available_memories, load_memory
+    from simulator.hardware.dram import available_memories, load_memory
 
     memories = [load_memory(name) for name in available_memories()]
     if as_json:

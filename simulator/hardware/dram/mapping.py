@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.config.memory import MemoryConfig
-from simulator.memory._inline import inlined
-from simulator.memory.state import Ints
+from simulator.hardware.dram._inline import inlined
+from simulator.hardware.dram.state import Ints
 
 __all__ = ["address_map", "decode"]
 

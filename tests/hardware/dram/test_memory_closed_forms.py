@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simulator.memory import (
+from simulator.hardware.dram import (
     RowStream,
     available_memories,
     load_memory,

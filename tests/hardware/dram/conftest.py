@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from simulator.config.memory import MemoryConfig
-from simulator.memory import frfcfs, perbank
-from simulator.memory import state as m
-from simulator.memory.clocks import gates, shape
-from simulator.memory.reference import Burst, Command
+from simulator.hardware.dram import frfcfs, perbank
+from simulator.hardware.dram import state as m
+from simulator.hardware.dram.clocks import gates, shape
+from simulator.hardware.dram.reference import Burst, Command
 
 Kernel = Callable[..., list[Command]]
 

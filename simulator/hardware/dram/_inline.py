@@ -5,7 +5,7 @@ at each array argument and a test for a negative index at each access would be m
 `inlined` and `helper` compile
 helpers; `raw` hands them the state as a bare pointer, which
 numba indexes without either. numba keeps a cached kernel until the file of its entry function
-changes: after editing a helper's file, remove `simulator/memory/__pycache__/*.nb*`.
+changes: after editing a helper's file, remove `simulator/hardware/dram/__pycache__/*.nb*`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numba
 from numba.core import types
 from numba.extending import intrinsic, overload
 
-from simulator.memory.state import Ints
+from simulator.hardware.dram.state import Ints
 
 __all__ = ["helper", "inlined", "raw"]
 

@@ -13,10 +13,10 @@ depth if a full queue held it back and the offered load if not.
 
 from __future__ import annotations
 
-from simulator.memory import clocks as k
-from simulator.memory import state as m
-from simulator.memory._inline import helper, inlined
-from simulator.memory.state import Ints
+from simulator.hardware.dram import clocks as k
+from simulator.hardware.dram import state as m
+from simulator.hardware.dram._inline import helper, inlined
+from simulator.hardware.dram.state import Ints
 
 __all__ = ["ACT", "COMMANDS", "PRE", "PREA", "RD", "REF", "WR"]
 

@@ -10,7 +10,7 @@ from simulator.config.memory import (
     available_memories,
     load_memory,
 )
-from simulator.memory.measure import (
+from simulator.hardware.dram.measure import (
     Measurement,
     RowStream,
     Sustained,
@@ -19,7 +19,7 @@ from simulator.memory.measure import (
     replay_streams,
     sustained,
 )
-from simulator.memory.patterns import PATTERNS
+from simulator.hardware.dram.patterns import PATTERNS
 
 __all__ = [
     "PATTERNS",

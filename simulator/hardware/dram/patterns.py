@@ -11,9 +11,9 @@ import math
 import numpy as np
 
 from simulator._compiled import compiled
-from simulator.memory._inline import inlined
-from simulator.memory.mapping import BURST, decode
-from simulator.memory.state import Ints
+from simulator.hardware.dram._inline import inlined
+from simulator.hardware.dram.mapping import BURST, decode
+from simulator.hardware.dram.state import Ints
 
 __all__ = ["MIXED_LAG", "PATTERNS", "fill_pattern", "fill_rows", "scatter_multiplier"]
 

@@ -16,11 +16,11 @@ vector instructions, whatever the depth of the queues. No tick passes while noth
 from __future__ import annotations
 
 from simulator._compiled import compiled
-from simulator.memory import clocks as k
-from simulator.memory import issue
-from simulator.memory import state as m
-from simulator.memory._inline import helper, inlined, raw
-from simulator.memory.state import INF, Ints
+from simulator.hardware.dram import clocks as k
+from simulator.hardware.dram import issue
+from simulator.hardware.dram import state as m
+from simulator.hardware.dram._inline import helper, inlined, raw
+from simulator.hardware.dram.state import INF, Ints
 
 __all__ = ["run"]
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from simulator.memory import MemoryConfig, load_memory
-from simulator.memory.reference import Burst, simulate
+from simulator.hardware.dram import MemoryConfig, load_memory
+from simulator.hardware.dram.reference import Burst, simulate
 
 DEVICES = {
     "frfcfs": ("ddr4_2400", "ddr5_4800", "hbm2_pc64", "hbm2_2x64", "hbm3_2x32"),

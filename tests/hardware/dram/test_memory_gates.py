@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from simulator.memory import load_memory, measure
-from simulator.memory.issue import ACT, PRE, PREA, RD, REF, WR
-from simulator.memory.reference import Burst
+from simulator.hardware.dram import load_memory, measure
+from simulator.hardware.dram.issue import ACT, PRE, PREA, RD, REF, WR
+from simulator.hardware.dram.reference import Burst
 
 
 def read(bank: int, row: int = 0, column: int = 0) -> Burst:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import ConfigError
-from simulator.memory.clocks import (
+from simulator.hardware.dram.clocks import (
     BANKS,
     CHANNELS,
     CQ,

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import simulator.memory as dram
 from simulator.cli.memory import app
 from simulator.errors import ConfigError, UsageError
-from simulator.memory import available_controllers, available_memories, load_memory, measure
+from simulator.hardware import dram
+from simulator.hardware.dram import available_controllers, available_memories, load_memory, measure
 
 PEAK_GBPS = {
     "ddr4_2133": 17.07, "ddr4_2400": 19.2, "ddr4_2666": 21.33, "ddr4_3200": 25.6,
@@ -83,7 +83,7 @@ def test_unknown_memory_says_what_it_could_be() -> None:
 
 
 def test_a_file_is_a_memory_too(tmp_path: Path) -> None:
-    text = (Path(__file__).parents[2] / "configs" / "memories" / "ddr4_2400.yaml").read_text(
+    text = (Path(__file__).parents[3] / "configs" / "memories" / "ddr4_2400.yaml").read_text(
         encoding="utf-8"
     )
     path = tmp_path / "mine.yaml"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from simulator.memory import load_memory
-from simulator.memory.issue import ACT, PRE, RD, REF, WR
-from simulator.memory.reference import Burst
+from simulator.hardware.dram import load_memory
+from simulator.hardware.dram.issue import ACT, PRE, RD, REF, WR
+from simulator.hardware.dram.reference import Burst
 
 Kernel = Callable[..., list[tuple[int, int, int, int, int]]]
 

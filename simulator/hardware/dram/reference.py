@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from simulator.config.memory import MemoryConfig
-from simulator.memory import clocks as k
-from simulator.memory.clocks import gates, shape
-from simulator.memory.issue import ACT, PRE, PREA, RD, REF, WR
+from simulator.hardware.dram import clocks as k
+from simulator.hardware.dram.clocks import gates, shape
+from simulator.hardware.dram.issue import ACT, PRE, PREA, RD, REF, WR
 
 __all__ = ["Burst", "Command", "simulate"]
 

@@ -15,11 +15,11 @@ import numpy as np
 
 from simulator.config.memory import MemoryConfig
 from simulator.errors import UsageError
-from simulator.memory import frfcfs, perbank
-from simulator.memory import state as m
-from simulator.memory.clocks import BL, gates, shape
-from simulator.memory.mapping import address_map
-from simulator.memory.state import Ints
+from simulator.hardware.dram import frfcfs, perbank
+from simulator.hardware.dram import state as m
+from simulator.hardware.dram.clocks import BL, gates, shape
+from simulator.hardware.dram.mapping import address_map
+from simulator.hardware.dram.state import Ints
 
 __all__ = ["Session"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.memory import load_memory, measure
+from simulator.hardware.dram import load_memory, measure
 
 TEXT = (Path(__file__).parent / "data" / "dram.csv").read_text(encoding="utf-8")
 ROWS = list(csv.DictReader(TEXT.splitlines()))

@@ -20,14 +20,14 @@ from pydantic import ValidationError
 
 from simulator.config.memory import MAPS, MemoryConfig
 from simulator.errors import UsageError
-from simulator.memory import patterns
-from simulator.memory import state as m
-from simulator.memory.clocks import BL, tick_ps, ticks_to_ps
-from simulator.memory.energy import energy_pj
-from simulator.memory.mapping import address_map
-from simulator.memory.patterns import PATTERNS
-from simulator.memory.session import Session
-from simulator.memory.state import Ints
+from simulator.hardware.dram import patterns
+from simulator.hardware.dram import state as m
+from simulator.hardware.dram.clocks import BL, tick_ps, ticks_to_ps
+from simulator.hardware.dram.energy import energy_pj
+from simulator.hardware.dram.mapping import address_map
+from simulator.hardware.dram.patterns import PATTERNS
+from simulator.hardware.dram.session import Session
+from simulator.hardware.dram.state import Ints
 from simulator.units import PS_PER_S
 
 __all__ = [
