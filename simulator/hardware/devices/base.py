@@ -191,11 +191,11 @@ class Processor(Device):
         demand: Demand = getattr(self, rule)(operation, software, reach)
         return demand
 
-    def training_passes(self, software: OperatorProfile) -> tuple[str, ...]:
-        """The passes of the backward of embeddings on it: of `expand`, `sort`, `accumulate` and
-        `update` those that are passes of their own, in order."""
+    def training_passes(self, software: OperatorProfile) -> tuple[tuple[str, str], ...]:
+        """The passes of the backward of embeddings on it, in order: the word (of `expand`, `sort`,
+        `accumulate` and `update`), and what results call it."""
         del software
-        return ("sort", "update")
+        return (("sort", "sort"), ("update", "update"))
 
     def cached_rows(self, row_bytes: int) -> int:
         """Rows of that size that its last cache holds beside its memory; 0: none."""

@@ -177,10 +177,14 @@ class CpuDevice(Processor):
     def cached_rows(self, row_bytes: int) -> int:
         return self.part.last_level_cache // row_bytes
 
-    def training_passes(self, software: OperatorProfile) -> tuple[str, ...]:
-        expand = ["expand"] if software.expand is not None else []
-        update = ["accumulate", "update"] if software.scatter is not None else ["update"]
-        return (*expand, "sort", *update)
+    def training_passes(self, software: OperatorProfile) -> tuple[tuple[str, str], ...]:
+        passes = [("expand", "expand")] if software.expand is not None else []
+        passes.append(("sort", "sort"))
+        if software.scatter is None:
+            passes.append(("update", "accumulate"))
+        else:
+            passes += [("accumulate", "accumulate"), ("update", "scatter")]
+        return tuple(passes)
 
     def energy(self, use: Mapping[str, ResourceUse], elapsed_ps: int) -> dict[str, float]:
         seconds, cpu, place = elapsed_ps / PS_PER_S, self.part, self.dram.place

@@ -192,8 +192,9 @@ class GpuDevice(Processor):
     def cached_rows(self, row_bytes: int) -> int:
         return self.part.l2_cache // row_bytes
 
-    def training_passes(self, software: OperatorProfile) -> tuple[str, ...]:
-        return ("expand", "sort", "update") if software.gpu.expand else ("sort", "update")
+    def training_passes(self, software: OperatorProfile) -> tuple[tuple[str, str], ...]:
+        names = ("expand", "sort", "update") if software.gpu.expand else ("sort", "update")
+        return tuple((name, name) for name in names)
 
     def energy(self, use: Mapping[str, ResourceUse], elapsed_ps: int) -> dict[str, float]:
         seconds, gpu, place = elapsed_ps / PS_PER_S, self.part, self.hbm.place
