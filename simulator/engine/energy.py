@@ -1,4 +1,4 @@
-"""Energy of an iteration by device.
+"""Energy of an iteration by resource.
 
 DRAM and HBM: dynamic energy of their streams (activates and bursts, from data-sheet currents or
 published energies, see `configs/memories/`) and standing power (background, refresh) over time.
@@ -12,21 +12,31 @@ Approximated: power proportional to activity. Ignored: links, power supplies, co
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from simulator.hardware.machine import DeviceUse
 from simulator.hardware.platform import Platform
 from simulator.units import PS_PER_S
 
-__all__ = ["energy_metrics"]
+__all__ = ["Energy", "energy_of"]
 
 PJ_PER_J = 1e12
 MJ_PER_J = 1e3
 
 
-def energy_metrics(
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """Millijoules of a mini-batch."""
+
+    total: float
+    by_resource: Mapping[str, float]
+    """Of the resources that are accounted for, by name; `total` is their sum."""
+
+
+def energy_of(
     platform: Platform, use: Mapping[str, DeviceUse], elapsed_ps: int, batches: int, gpus: int
-) -> dict[str, float]:
-    """Millijoules of a mini-batch by device, and their sum; `use`: in the timed window."""
+) -> Energy:
+    """Energy of a mini-batch; `use`: of each device in the timed window."""
     seconds = elapsed_ps / PS_PER_S
     config = platform.config
 
@@ -43,11 +53,13 @@ def energy_metrics(
     gpu = config.gpu
     load = max(activity("gpu"), activity("hbm"))
     board = seconds * (gpu.idle_power + (gpu.active_power - gpu.idle_power) * load)
-    parts = {
-        "energy_cpu_cores_mj": cores,
-        "energy_cpu_dram_mj": dram,
-        "energy_gpu_mj": gpus * max(0.0, board - hbm),
-        "energy_hbm_mj": gpus * hbm,
+    joules = {
+        "cpu.cores": cores,
+        "cpu.dram": dram,
+        "gpu.sm": gpus * max(0.0, board - hbm),
+        "gpu.hbm": gpus * hbm,
     }
-    total = {**parts, "energy_mj": sum(parts.values())}
-    return {name: joules * MJ_PER_J / batches for name, joules in total.items()}
+    return Energy(
+        total=sum(joules.values()) * MJ_PER_J / batches,
+        by_resource={name: value * MJ_PER_J / batches for name, value in joules.items()},
+    )

@@ -9,15 +9,26 @@ from typing import Any
 import numpy as np
 
 from simulator.engine.pipeline import Span, critical_path
-from simulator.hardware.demand import DEVICES, StageDemand
+from simulator.hardware.demand import StageDemand
 from simulator.hardware.machine import DeviceUse, Machine
+from simulator.results.resources import KINDS, LATENCY, Kind
 from simulator.systems.base import BatchCounts, ReplayKind
 from simulator.units import PS_PER_S, PS_PER_US
 
-__all__ = ["Meter", "count_metrics", "stage_rows", "time_metrics"]
+__all__ = [
+    "Meter",
+    "Resource",
+    "Timed",
+    "count_metrics",
+    "device_rows",
+    "stage_rows",
+    "time_metrics",
+    "timed_window",
+    "use_metrics",
+]
 
 BOTTLENECK_UTILIZATION = 0.5
-"""Below this no device holds the iteration up; a stage or latency does."""
+"""Below this no resource holds the iteration up; a stage or latency does."""
 
 
 @dataclass(slots=True)
@@ -61,54 +72,114 @@ class Meter:
         )
 
 
-def time_metrics(
-    spans: Sequence[Span],
-    meter: Meter,
-    peaks: Mapping[str, int],
-    batch_size: int,
-) -> dict[str, Any]:
-    """Iteration times, throughput, devices and bottleneck of the timed window."""
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """What the results say of a resource of the machine before anything has run."""
+
+    name: str
+    """By the parts of the machine: `cpu.dram`, `gpu5.hbm`."""
+    device: str
+    kind: Kind
+    peak_bytes_per_s: int | None = None
+    """Nominal, of the data sheet; None where there is none."""
+    moves_bytes: bool = True
+    """False where bytes are counted at the memories instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """The ends of the timed mini-batches and of the last one before them, in picoseconds."""
+
+    ends_ps: tuple[int, ...]
+
+    @property
+    def elapsed_ps(self) -> int:
+        return self.ends_ps[-1] - self.ends_ps[0]
+
+    @property
+    def batches(self) -> int:
+        return len(self.ends_ps) - 1
+
+
+def timed_window(spans: Sequence[Span], first: int, last: int) -> Timed:
+    """From the end of mini-batch `first` - 1 (or the start of time) to that of `last`."""
     final = max(span.stage for span in spans)
     ends = {span.batch: span.end_ps for span in spans if span.stage == final}
-    first, last = meter.first, meter.last
-    marks = [ends.get(first - 1, 0), *(ends[batch] for batch in range(first, last + 1))]
-    gaps = np.diff(np.array(marks, np.int64)) / PS_PER_US
-    elapsed_ps = marks[-1] - marks[0]
-    batches = last - first + 1
-    metrics: dict[str, Any] = {
-        "iteration_time_us": elapsed_ps / batches / PS_PER_US,
+    return Timed((ends.get(first - 1, 0), *(ends[batch] for batch in range(first, last + 1))))
+
+
+def time_metrics(timed: Timed, batch_size: int) -> dict[str, Any]:
+    """Iteration times and throughput of the timed window."""
+    gaps = np.diff(np.array(timed.ends_ps, np.int64)) / PS_PER_US
+    return {
+        "iteration_time_us": timed.elapsed_ps / timed.batches / PS_PER_US,
         "iteration_time_p50_us": float(np.percentile(gaps, 50)),
         "iteration_time_p99_us": float(np.percentile(gaps, 99)),
-        "throughput_samples_per_s": batch_size * batches * PS_PER_S / elapsed_ps,
+        "throughput_samples_per_s": batch_size * timed.batches * PS_PER_S / timed.elapsed_ps,
     }
-    utilization: dict[str, float] = {}
-    for device in DEVICES:
-        use = meter.use(device)
-        if use.busy_ps <= 0.0 and use.bytes <= 0.0:
-            continue
-        utilization[device] = use.busy_ps / elapsed_ps
-        bandwidth = use.bytes * PS_PER_S / elapsed_ps
-        metrics[f"{device}_utilization"] = utilization[device]
-        if device in peaks:
-            metrics[f"{device}_bytes"] = use.bytes / batches
-            metrics[f"{device}_bandwidth_gbps"] = bandwidth / 1e9
-            metrics[f"{device}_share_of_peak"] = bandwidth / peaks[device]
-    metrics["bottleneck"] = _bottleneck(utilization)
-    return metrics
 
 
-def _bottleneck(utilization: Mapping[str, float]) -> str:
-    device = max(utilization, key=lambda name: utilization[name], default="latency")
-    if utilization.get(device, 0.0) < BOTTLENECK_UTILIZATION:
-        return "latency"
-    return device
+def device_rows(
+    resources: Sequence[Resource],
+    use: Mapping[str, DeviceUse],
+    timed: Timed,
+    energy_mj: Mapping[str, float],
+) -> list[dict[str, Any]]:
+    """One row a resource: columns of `devices.parquet` without those of the point.
+
+    `use`: what went through each resource in the timed window, by name; what is missing was not
+    used. `energy_mj`: of a mini-batch, by name; null where it is missing.
+    """
+    rows = []
+    for resource in resources:
+        used = use.get(resource.name, DeviceUse())
+        row: dict[str, Any] = {
+            "resource": resource.name,
+            "device": resource.device,
+            "kind": resource.kind,
+            "busy_us": used.busy_ps / timed.batches / PS_PER_US,
+            "utilization": used.busy_ps / timed.elapsed_ps,
+            "energy_mj": energy_mj.get(resource.name),
+        }
+        if resource.moves_bytes:
+            bandwidth = used.bytes * PS_PER_S / timed.elapsed_ps
+            peak = resource.peak_bytes_per_s
+            row |= {
+                "bytes": used.bytes / timed.batches,
+                "bandwidth_gbps": bandwidth / 1e9,
+                "share_of_peak": None if peak is None else bandwidth / peak,
+            }
+        rows.append(row)
+    return rows
+
+
+def use_metrics(devices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The bottleneck, and the busiest resource of each kind, out of `device_rows`."""
+    used = [row for row in devices if row["utilization"] > 0.0 or (row.get("bytes") or 0.0) > 0.0]
+    busiest: dict[str, float] = {}
+    for row in used:
+        busiest[row["kind"]] = max(row["utilization"], busiest.get(row["kind"], 0.0))
+    metrics: dict[str, Any] = {
+        f"{kind.name}_utilization": busiest.get(kind.name)
+        for kind in KINDS.values()
+        if kind.summarized
+    }
+    candidates = [row for row in used if row["kind"] != "pool"]
+    if not candidates:
+        return metrics | {"bottleneck": LATENCY}
+    top = max(candidates, key=lambda row: row["utilization"])
+    saturated = top["utilization"] >= BOTTLENECK_UTILIZATION
+    return metrics | {
+        "bottleneck": top["resource"] if saturated else LATENCY,
+        "bottleneck_utilization": top["utilization"],
+    }
 
 
 def count_metrics(counts: Sequence[BatchCounts], replay: ReplayKind) -> dict[str, Any]:
     """Means of the cache counts over the timed mini-batches."""
 
     def mean(name: str) -> float:
-        return float(np.mean([getattr(one, name) for one in counts]))
+        return float(np.mean([getattr(batch, name) for batch in counts]))
 
     lookups, unique = mean("lookups"), mean("unique_rows")
     metrics: dict[str, Any] = {
@@ -141,13 +212,15 @@ def stage_rows(
     names: Sequence[str],
     spans: Sequence[Span],
     works: Sequence[Sequence[StageDemand]],
-    first: int,
-    last: int,
+    meter: Meter,
+    kinds: Mapping[str, Kind],
 ) -> list[dict[str, Any]]:
-    """One row a stage: busy, exposed and hidden time, and bytes by device, a mini-batch.
+    """One row a stage: busy, exposed and hidden time, and bytes by kind, a mini-batch.
 
-    `works[batch][stage]`: what the stage asked for; means over mini-batches `first` to `last`.
+    `works[batch][stage]`: what the stage asked for; means over the mini-batches that `meter`
+    times. `kinds`: of the devices whose bytes count.
     """
+    first, last = meter.first, meter.last
     batches = last - first + 1
     exposed = critical_path(spans, first, last)
     busy = [0] * len(names)
@@ -165,17 +238,18 @@ def stage_rows(
             "exposed_us": exposed_us,
             "hidden_us": max(0.0, busy_us - exposed_us),
         }
-        moved = _moved_bytes(work[stage] for work in works[first : last + 1])
-        rows.append(row | {f"{d}_bytes": size / batches for d, size in moved.items()})
+        moved = _moved_bytes((work[stage] for work in works[first : last + 1]), kinds)
+        rows.append(row | {f"{kind}_bytes": size / batches for kind, size in moved.items()})
     return rows
 
 
-def _moved_bytes(stages: Iterable[StageDemand]) -> dict[str, int]:
-    """Bytes through each device, summed; devices that move none are left out."""
+def _moved_bytes(stages: Iterable[StageDemand], kinds: Mapping[str, Kind]) -> dict[str, int]:
+    """Bytes through the devices of each kind, summed; kinds that move none are left out."""
     moved: dict[str, int] = {}
     for stage in stages:
-        for demand in (one for lane in stage.lanes for one in lane):
+        for demand in (demand for lane in stage.lanes for demand in lane):
             for device, service in demand.services.items():
-                if service.bytes:
-                    moved[device] = moved.get(device, 0) + service.bytes
+                if service.bytes and device in kinds:
+                    kind = kinds[device]
+                    moved[kind] = moved.get(kind, 0) + service.bytes
     return moved

@@ -13,9 +13,18 @@ import simpy
 
 from simulator.caches import Window, window_need
 from simulator.config.experiment import PointConfig
-from simulator.engine.energy import energy_metrics
+from simulator.engine.energy import energy_of
 from simulator.engine.hit_shares import with_hit_shares
-from simulator.engine.measure import Meter, count_metrics, stage_rows, time_metrics
+from simulator.engine.measure import (
+    Meter,
+    Resource,
+    count_metrics,
+    device_rows,
+    stage_rows,
+    time_metrics,
+    timed_window,
+    use_metrics,
+)
 from simulator.engine.pipeline import Mode, run_pipeline
 from simulator.engine.replay import Replay, ReplayRequest, Stream, replay_all, slots_of
 from simulator.engine.sharing import context_of, hold_window, trace_key
@@ -25,10 +34,11 @@ from simulator.hardware.demand import StageDemand
 from simulator.hardware.machine import Machine
 from simulator.hardware.platform import Platform
 from simulator.invariants import check_counts
+from simulator.results.dictionary import IDENTITY
 from simulator.results.record import PointResult, Progress, StageSpan
 from simulator.systems import BatchCounts, System, create
 from simulator.traces import Trace, open_trace
-from simulator.units import PS_PER_S, PS_PER_US
+from simulator.units import PS_PER_S
 
 __all__ = ["simulate_each", "simulate_points"]
 
@@ -36,8 +46,17 @@ Report = Callable[[Progress], None]
 Outcome = PointResult | Exception
 Need = Callable[[Window, str], Sequence[int]]
 
-IDENTITY = ("point", "system", "label", "policy", "platform", "model", "locality", "operators")
-"""Columns that every stage row shares with its point."""
+
+RESOURCES = {
+    "cpu_dram": Resource("cpu.dram", "cpu", "dram"),
+    "cpu_cores": Resource("cpu.cores", "cpu", "cpu", moves_bytes=False),
+    "pcie_h2d": Resource("pcie.down", "pcie", "link"),
+    "pcie_d2h": Resource("pcie.up", "pcie", "link"),
+    "hbm": Resource("gpu.hbm", "gpu", "hbm"),
+    "gpu": Resource("gpu.sm", "gpu", "gpu", moves_bytes=False),
+    "nvlink": Resource("nvlink.out", "nvlink", "gpu_link"),
+}
+"""What the results call each device of the machine."""
 
 
 @dataclass(frozen=True)
@@ -296,10 +315,13 @@ def _time_point(one: _Prepared, replay: Replay, stream: Stream) -> PointResult:
     events_s = time.perf_counter() - begin - memory_s
     wall_s = stream.wall_s + replay.wall_s + memory_s + events_s
     metrics = _identity(one)
-    metrics |= time_metrics(spans, meter, platform.peak_bandwidth, point.model.batch_size)
+    timed = timed_window(spans, first, last)
+    metrics |= time_metrics(timed, point.model.batch_size)
     metrics |= count_metrics(replay.counts[first : last + 1], system.replay)
-    elapsed_ps = round(metrics["iteration_time_us"] * point.run.batches * PS_PER_US)
-    metrics |= energy_metrics(platform, meter.devices, elapsed_ps, point.run.batches, system.gpus)
+    energy = energy_of(platform, meter.devices, timed.elapsed_ps, timed.batches, system.gpus)
+    use = {RESOURCES[d].name: meter.use(d) for d in meter.devices if d in RESOURCES}
+    devices = device_rows(_resources(platform), use, timed, energy.by_resource)
+    metrics |= use_metrics(devices) | {"energy_mj": energy.total}
     metrics |= {
         "memory_sampling_error": max(platform.cpu_dram.sampling_error, platform.hbm.sampling_error),
         "wall_s": wall_s,
@@ -310,14 +332,26 @@ def _time_point(one: _Prepared, replay: Replay, stream: Stream) -> PointResult:
         "realtime_factor": max(span.end_ps for span in spans) / PS_PER_S / wall_s,
     }
     names = system.stage_names
-    shared = {key: metrics[key] for key in (*IDENTITY, "sweep", "cache_fraction")}
+    kinds = {device: resource.kind for device, resource in RESOURCES.items()}
+    shared = {key: metrics[key] for key in IDENTITY}
     return PointResult(
         point=point,
         metrics=metrics,
-        stages=[shared | row for row in stage_rows(names, spans, works, first, last)],
+        stages=[shared | row for row in stage_rows(names, spans, works, meter, kinds)],
+        devices=[shared | row for row in devices],
         timeline=[StageSpan(names[s.stage], s.batch, s.start_ps, s.end_ps) for s in spans],
         trace_fingerprint=stream.trace.fingerprint(),
     )
+
+
+def _resources(platform: Platform) -> list[Resource]:
+    """The devices of `platform`, each with its peak."""
+    peaks = platform.peak_bandwidth
+    return [
+        dataclasses.replace(resource, peak_bytes_per_s=peaks.get(device))
+        for device, resource in RESOURCES.items()
+        if device in peaks or not resource.moves_bytes
+    ]
 
 
 def _with_hits(

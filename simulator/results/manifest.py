@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from simulator.config.experiment import Experiment
     from simulator.results.record import PointResult, Result
 
-__all__ = ["manifest_of", "versions"]
+__all__ = ["FORMAT", "manifest_of", "versions"]
+
+FORMAT = 2
+"""Of the run directory; 1 had no `devices.parquet`."""
 
 _PACKAGES = ("scratchpipe-sim", "numpy", "simpy", "numba", "pyarrow", "pydantic", "ruamel.yaml")
 _SECTIONS = ("platform", "model", "trace", "cache", "operators", "pipeline", "run")
@@ -30,7 +33,7 @@ def manifest_of(
     points = [outcome.point for outcome in result]
     sections: dict[str, Any] = {}
     return {
-        "format": 1,
+        "format": FORMAT,
         "name": experiment.name,
         "config_hash": config_hash(points),
         "experiment": experiment.model_dump(mode="json"),
