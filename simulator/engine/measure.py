@@ -9,15 +9,24 @@ from typing import Any
 import numpy as np
 
 from simulator.engine.pipeline import Span, critical_path
-from simulator.hardware.demand import StageDemand
-from simulator.hardware.machine import DeviceUse, Machine
+from simulator.caches.facts import (
+    COLD,
+    HELD,
+    HIT,
+    LOOKUP,
+    MISS,
+    UNIQUE,
+    VICTIM,
+    WRITE_BACK,
+    BatchFacts,
+)
+from simulator.hardware.demand import Resource, ResourceUse, StageDemand
+from simulator.hardware.machine import Machine
 from simulator.results.resources import KINDS, LATENCY, Kind
-from simulator.systems.base import BatchCounts, ReplayKind
 from simulator.units import PS_PER_S, PS_PER_US
 
 __all__ = [
     "Meter",
-    "Resource",
     "Timed",
     "count_metrics",
     "device_rows",
@@ -39,8 +48,8 @@ class Meter:
     first: int
     """First timed mini-batch."""
     last: int
-    opened: dict[str, DeviceUse] = field(default_factory=dict)
-    closed: dict[str, DeviceUse] = field(default_factory=dict)
+    opened: dict[str, ResourceUse] = field(default_factory=dict)
+    closed: dict[str, ResourceUse] = field(default_factory=dict)
 
     def watch(self, batch: int) -> None:
         """Called when `batch` retires."""
@@ -49,41 +58,27 @@ class Meter:
         if batch == self.last:
             self.closed = self._read()
 
-    def _read(self) -> dict[str, DeviceUse]:
+    def _read(self) -> dict[str, ResourceUse]:
         self.machine.settle()
         return {
-            name: DeviceUse(use.busy_ps, use.bytes, use.energy_pj)
+            name: ResourceUse(use.busy_ps, use.bytes, use.energy_pj)
             for name, use in self.machine.use.items()
         }
 
     @property
-    def devices(self) -> dict[str, DeviceUse]:
+    def devices(self) -> dict[str, ResourceUse]:
         """What went through each device in the timed window."""
         return {device: self.use(device) for device in self.closed}
 
-    def use(self, device: str) -> DeviceUse:
+    def use(self, device: str) -> ResourceUse:
         """What went through `device` in the timed window."""
-        after = self.closed.get(device, DeviceUse())
-        before = self.opened.get(device, DeviceUse())
-        return DeviceUse(
+        after = self.closed.get(device, ResourceUse())
+        before = self.opened.get(device, ResourceUse())
+        return ResourceUse(
             after.busy_ps - before.busy_ps,
             after.bytes - before.bytes,
             after.energy_pj - before.energy_pj,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """What the results say of a resource of the machine before anything has run."""
-
-    name: str
-    """By the parts of the machine: `cpu.dram`, `gpu5.hbm`."""
-    device: str
-    kind: Kind
-    peak_bytes_per_s: int | None = None
-    """Nominal, of the data sheet; None where there is none."""
-    moves_bytes: bool = True
-    """False where bytes are counted at the memories instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +116,7 @@ def time_metrics(timed: Timed, batch_size: int) -> dict[str, Any]:
 
 def device_rows(
     resources: Sequence[Resource],
-    use: Mapping[str, DeviceUse],
+    use: Mapping[str, ResourceUse],
     timed: Timed,
     energy_mj: Mapping[str, float],
 ) -> list[dict[str, Any]]:
@@ -132,7 +127,7 @@ def device_rows(
     """
     rows = []
     for resource in resources:
-        used = use.get(resource.name, DeviceUse())
+        used = use.get(resource.name, ResourceUse())
         row: dict[str, Any] = {
             "resource": resource.name,
             "device": resource.device,
@@ -175,37 +170,39 @@ def use_metrics(devices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def count_metrics(counts: Sequence[BatchCounts], replay: ReplayKind) -> dict[str, Any]:
-    """Means of the cache counts over the timed mini-batches."""
+def count_metrics(batches: Sequence[BatchFacts]) -> dict[str, Any]:
+    """Means of what moved over the timed mini-batches; what the replay does not tell is left
+    out."""
 
-    def mean(name: str) -> float:
-        return float(np.mean([getattr(batch, name) for batch in counts]))
+    def mean(name: str, *, lookups: bool = False) -> float:
+        flows = [facts[name] for facts in batches]
+        return float(np.mean([f.lookups if lookups else f.rows for f in flows]))
 
-    lookups, unique = mean("lookups"), mean("unique_rows")
+    known = batches[0] if batches else BatchFacts(0, 0)
+    looked_up, unique = mean(LOOKUP, lookups=True), mean(UNIQUE)
     metrics: dict[str, Any] = {
-        "lookups_per_batch": lookups,
+        "lookups_per_batch": looked_up,
         "unique_rows_per_batch": unique,
     }
-    if replay == "none":
+    if HIT not in known:
         return metrics
-    misses = mean("misses")
+    misses = mean(MISS)
     metrics |= {
-        "lookup_hit_rate": mean("lookup_hits") / lookups if lookups else None,
-        "unique_hit_rate": mean("unique_hits") / unique if unique else None,
+        "lookup_hit_rate": mean(HIT, lookups=True) / looked_up if looked_up else None,
+        "unique_hit_rate": mean(HIT) / unique if unique else None,
         "misses_per_batch": misses,
     }
-    if replay == "static":
-        return metrics  # nothing is fetched or evicted: misses are trained on the CPU
-    cold = mean("cold_misses")
-    held = mean("held_misses") if counts and counts[0].held_misses is not None else None
-    metrics |= {
-        "victims_per_batch": mean("victims"),
-        "dirty_victims_per_batch": mean("write_backs"),
+    if VICTIM not in known:
+        return metrics  # nothing is fetched or evicted: misses are trained where they are
+    cold = mean(COLD)
+    held = mean(HELD) if HELD in known else None
+    return metrics | {
+        "victims_per_batch": mean(VICTIM),
+        "dirty_victims_per_batch": mean(WRITE_BACK),
         "cold_misses_per_batch": cold,
         "held_misses_per_batch": held,
         "capacity_misses_per_batch": misses - cold - (held or 0.0),
     }
-    return metrics
 
 
 def stage_rows(

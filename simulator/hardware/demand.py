@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+
+from simulator.results.resources import Kind
 
 __all__ = [
     "Demand",
@@ -15,10 +16,6 @@ __all__ = [
     "StageDemand",
     "turnaround_factor",
 ]
-
-Kind = Literal["dram", "hbm", "cpu", "gpu", "link", "gpu_link", "network", "drive", "pool", "other"]
-"""What reports group resources by; nothing is computed from it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Resource:

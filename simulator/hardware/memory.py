@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Protocol
 
 from simulator.hardware.access import Access
-from simulator.hardware.demand import Kind, Resource, Service, turnaround_factor
+from simulator.hardware.demand import Resource, Service, turnaround_factor
+from simulator.results.resources import Kind
 
 __all__ = ["Memory", "StreamTiming"]
 

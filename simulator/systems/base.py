@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from simulator.caches import Window
 from simulator.caches.facts import BatchFacts
-from simulator.caches.replays import PlannedReplay, Replay, slots_for
+from simulator.caches.replays import Kept, PlannedReplay, Replay, slots_for
 from simulator.config.experiment import CacheConfig, PipelineConfig
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
@@ -26,8 +26,8 @@ from simulator.units import format_bytes
 
 __all__ = ["Job", "System", "WindowNeed", "require_room"]
 
-WindowNeed = Callable[[Window, str], Sequence[int]]
-"""(window, scope) -> slots of each pool that hold the window at its widest."""
+WindowNeed = Callable[[Window, str, int], Sequence[int]]
+"""(window, scope, depth of the pipeline) -> slots of each pool that hold the window at its widest."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ class Job:
     """GPUs to use; None: as the system does."""
     seed: int = 0
     held_misses: bool = False
-    keep: tuple[int, ...] = ()
+    check: bool = False
+    """Run the dear checks of the replay too."""
+    keep: Kept = ()
     """Mini-batches whose row numbers a replay must keep."""
     window_need: WindowNeed | None = None
     """None while the trace is not open: caches are taken to be large enough."""
@@ -145,7 +147,7 @@ def planned_replay(job: Job, schedule: Schedule) -> PlannedReplay:
         cache.scope,
         window,
         [model.batch_size * count for count in model.lookups_per_table],
-        need=None if need is None else lambda: need(window, cache.scope),
+        need=None if need is None else lambda: need(window, cache.scope, schedule.depth),
         grow=cache.if_too_small == "grow",
     )
     return PlannedReplay(
@@ -157,6 +159,7 @@ def planned_replay(job: Job, schedule: Schedule) -> PlannedReplay:
         job.held_misses,
         job.seed,
         grown,
+        job.check,
         job.keep,
     )
 

@@ -20,10 +20,12 @@ from simulator.caches.facts import BatchFacts
 from simulator.caches.plan.renumber import Numbering
 from simulator.traces.base import MiniBatch, Trace
 
-__all__ = ["Replay", "Replayed", "Stream", "bases", "joined", "run_replays"]
+__all__ = ["Kept", "Replay", "Replayed", "Stream", "bases", "joined", "run_replays"]
 __all__ += ["slots_of_lookups"]
 
 Int64s = npt.NDArray[np.int64]
+Kept = tuple[int, ...] | range
+"""Numbers of mini-batches."""
 
 
 class Replay(ABC):
@@ -34,7 +36,7 @@ class Replay(ABC):
     for the checker.
     """
 
-    keep: tuple[int, ...]
+    keep: Kept
 
     @property
     def slots(self) -> tuple[int, ...]:

@@ -32,7 +32,7 @@ from simulator.caches.plan.distinct import (
 from simulator.caches.plan.planning import build_planners, plan_batches, pool_rows
 from simulator.caches.plan.scratchpad import PoolPlanner
 from simulator.caches.policies.base import policy_class
-from simulator.caches.replays.base import Replay, bases, joined, slots_of_lookups
+from simulator.caches.replays.base import Kept, Replay, bases, joined, slots_of_lookups
 from simulator.errors import CapacityError
 from simulator.traces.base import MiniBatch, Trace
 
@@ -60,7 +60,9 @@ class PlannedReplay(Replay):
     seed: int = 0
     enlarged: bool = False
     """The cache that was asked for could not hold its window."""
-    keep: tuple[int, ...] = ()
+    check: bool = False
+    """Check the victims of built-in policies too."""
+    keep: Kept = ()
 
     @property
     def slots(self) -> tuple[int, ...]:
@@ -106,16 +108,16 @@ class PlannedReplay(Replay):
             hottest=hottest,
             preload=preload,
             preload_trained=True,
+            check=self.check,
         )
 
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
         shadows = self.planners(trace, _NO_WINDOW) if self.held_misses else None
-        kept = frozenset(self.keep)
         coming, planned = itertools.tee(batches)
         planners = self.planners(trace)
         for plan in plan_batches(planned, planners, self.window, threads=threads, shadows=shadows):
             batch = next(coming)
-            rows = self._rows(trace, batch, plan.pools) if plan.index in kept else None
+            rows = self._rows(trace, batch, plan.pools) if plan.index in self.keep else None
             yield facts_of(plan.index, batch.samples, plan.pools, rows)
 
     def _rows(
