@@ -19,12 +19,12 @@ def show_dry_run(
     experiment: Experiment, folder: Path | None, workers: Workers, as_json: bool
 ) -> None:
     """Print points, tasks, replays, memory and time; `folder` may hold finished points."""
+    from simulator._threads import cores
     from simulator.config.expand import expand
     from simulator.results.finished import FinishedPoints
     from simulator.results.store import POINTS
     from simulator.sweep.estimate import estimate
     from simulator.sweep.runner import plan
-    from simulator.sweep.work import cores
 
     store = FinishedPoints(folder / POINTS) if folder is not None else None
     points = expand(experiment)

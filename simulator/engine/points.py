@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from simulator._threads import cores
 from simulator.caches import Window, window_need
@@ -23,6 +23,7 @@ from simulator.engine.measure import (
 from simulator.engine.sharing import build, machine_of, sampled_batches, tail_of, trace_key
 from simulator.engine.timer import Timed, Timing, time_system
 from simulator.errors import ConfigError
+from simulator.hardware.fold import Fold
 from simulator.hardware.topology import Topology
 from simulator.results.dictionary import IDENTITY
 from simulator.results.record import PointResult, Progress, StageSpan
@@ -35,6 +36,7 @@ __all__ = ["simulate_each", "simulate_points"]
 Report = Callable[[Progress], None]
 Outcome = PointResult | Exception
 MJ_PER_J = 1e3
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -226,11 +228,15 @@ def _time_point(problem: _Prepared, replayed: Replayed, stream: Stream) -> Point
     window = timed_window(timed.spans, first, last)
     metrics |= time_metrics(window, point.model.batch_size)
     metrics |= count_metrics(replayed.facts[first : last + 1])
-    energy = _energy(timed, window.elapsed_ps, window.batches)
-    devices = device_rows(
-        list(machine.resources.values()), timed.meter.devices, window, energy
-    )
-    metrics |= use_metrics(devices) | {"energy_mj": sum(energy.values())}
+    joules = _joules(timed, window.elapsed_ps)
+    use = _of_all_ranks(timed.fold, timed.meter.devices)
+    energy = {
+        name: value * MJ_PER_J / window.batches
+        for name, value in _of_all_ranks(timed.fold, joules).items()
+    }
+    devices = device_rows(list(machine.resources.values()), use, window, energy)
+    total = sum(value * timed.fold.copies(name) for name, value in joules.items())
+    metrics |= use_metrics(devices) | {"energy_mj": total * MJ_PER_J / window.batches}
     metrics["memory_sampling_error"] = max(m.timing.sampling_error for m in machine.memories)
     metrics |= _wall(timed, replayed, stream)
     names = system.schedule.names
@@ -259,8 +265,8 @@ def _with_pools(problem: _Prepared, replayed: Replayed) -> Topology:
     return machine_of(point, max(1, sum(stage.works_at(hosts) for stage in stages)))
 
 
-def _energy(timed: Timed, elapsed_ps: int, batches: int) -> dict[str, float]:
-    """Millijoules of a mini-batch by resource, of all devices that the system uses.
+def _joules(timed: Timed, elapsed_ps: int) -> dict[str, float]:
+    """Energy by resource of all devices that the program uses, in the timed window.
 
     Ignored: links, power supplies, cooling, turbo, devices that the system leaves idle.
     """
@@ -269,7 +275,12 @@ def _energy(timed: Timed, elapsed_ps: int, batches: int) -> dict[str, float]:
     for name, device in timed.machine.devices.items():
         if name in timed.touched:
             joules |= device.energy(use, elapsed_ps)
-    return {name: value * MJ_PER_J / batches for name, value in joules.items()}
+    return joules
+
+
+def _of_all_ranks(fold: Fold, values: Mapping[str, T]) -> dict[str, T]:
+    """Values of resources, those of the first rank for all ranks."""
+    return {image: v for name, v in values.items() for image in fold.images.get(name, (name,))}
 
 
 def _wall(timed: Timed, replayed: Replayed, stream: Stream) -> dict[str, float]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import simpy
 
@@ -15,6 +16,7 @@ from simulator.engine.measure import Meter
 from simulator.engine.pipeline import Mode, Span, run_pipeline
 from simulator.engine.processor_caches import ProcessorCaches
 from simulator.hardware.demand import StageDemand
+from simulator.hardware.fold import Fold
 from simulator.hardware.machine import Machine
 from simulator.hardware.program import Stage
 from simulator.hardware.topology import Topology
@@ -51,8 +53,21 @@ class Timed:
     """Wall-clock seconds of prices, the memories' model included."""
     events_s: float
     """Wall-clock seconds of the discrete-event simulation."""
-    touched: frozenset[str] = field(default_factory=frozenset)
-    """Devices that operations used."""
+    fold: Fold
+    """Ranks of which the first was timed."""
+
+    @cached_property
+    def touched(self) -> frozenset[str]:
+        """Devices that operations of the first mini-batch used."""
+        names = {
+            resource
+            for stages in self.demands[:1]
+            for stage in stages
+            for lane in stage.lanes
+            for demand in lane
+            for resource in demand.services
+        }
+        return frozenset(self.machine.resources[name].device for name in names)
 
 
 def time_system(
@@ -82,7 +97,7 @@ def time_system(
         meter,
         pricing_s=priced - begin,
         events_s=time.perf_counter() - priced,
-        touched=_touched(machine, demands),
+        fold=Fold(machine, system.equal_ranks),
     )
 
 
@@ -102,14 +117,3 @@ def _priced(
         demands[number] = tuple(machine.price_stage(s, software) for s in programs[number])
     return demands
 
-
-def _touched(machine: Topology, demands: Sequence[tuple[StageDemand, ...]]) -> frozenset[str]:
-    names = {
-        resource
-        for stages in demands[:1]
-        for stage in stages
-        for lane in stage.lanes
-        for demand in lane
-        for resource in demand.services
-    }
-    return frozenset(machine.resources[name].device for name in names)

@@ -285,7 +285,7 @@ class Topology:
 
     def _price_exchange(self, exchange: Exchange) -> Demand:
         memory = self.memory(exchange.at)
-        link = self._link_of(exchange.group)
+        link = self.joining(exchange.group)
         carried = link.exchange(exchange.at, exchange.pattern, exchange.bytes)
         if carried is None:
             raise ConfigError(f"{link.name} ({link.part.name}) knows no {exchange.pattern}")
@@ -298,8 +298,11 @@ class Topology:
         )
         return Demand(name=exchange.name, services=services, latency_ps=carried.latency_ps)
 
-    def _link_of(self, group: Sequence[str]) -> Link:
-        """The link that joins all of `group` directly."""
+    def joining(self, group: Sequence[str]) -> Link:
+        """The link that joins all of `group` directly, for an exchange among them.
+
+        Raises `ConfigError` where there is none.
+        """
         for device in self.devices.values():
             if not isinstance(device, Link) or not set(group) <= set(device.members):
                 continue

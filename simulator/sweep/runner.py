@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from simulator._threads import cores
 from simulator.config.experiment import PointConfig
 from simulator.errors import OutputError, ScratchPipeError
 from simulator.results.finished import FinishedPoints, decode, relabelled
@@ -24,7 +25,7 @@ from simulator.sweep.executors import Executor, Inline, LocalPool
 from simulator.sweep.keys import point_key
 from simulator.sweep.tasks import divide
 from simulator.sweep.watch import SweepProgress, Watch
-from simulator.sweep.work import Failure, Task, TaskOutcome, cores, failure_of, run_task
+from simulator.sweep.work import Failure, Task, TaskOutcome, failure_of, run_task
 
 __all__ = ["FailedPoint", "Plan", "Sweep", "Workers", "local_workers", "plan", "run_sweep"]
 

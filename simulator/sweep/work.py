@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from simulator import errors
+from simulator._threads import cores
 from simulator.config.experiment import PointConfig
 from simulator.engine import simulate_each
 from simulator.errors import OutputError, ScratchPipeError
@@ -26,7 +27,6 @@ __all__ = [
     "Failure",
     "Task",
     "TaskOutcome",
-    "cores",
     "failure_of",
     "report_to",
     "run_task",
@@ -167,13 +167,6 @@ def failure_of(error: BaseException) -> Failure:
     if not isinstance(error, ScratchPipeError):
         details = "".join(traceback.format_exception(error))
     return Failure(type(error).__name__, str(error), details)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _reporter(task: Task) -> Callable[[Progress], None] | None:

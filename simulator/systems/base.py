@@ -75,9 +75,14 @@ class System(ABC):
         """The stages of one mini-batch in order, named as in `schedule`."""
 
     @property
+    def equal_ranks(self) -> tuple[str, ...]:
+        """Processors that do the same at the same time; the program is that of the first."""
+        return ()
+
+    @property
     def gpus(self) -> int:
         """GPUs that it uses."""
-        return 1
+        return max(1, len(self.equal_ranks))
 
 
 def require_room(what: str, need: int, place: str, have: int, advice: str) -> None:

@@ -65,6 +65,8 @@ class GpuOnly(System):
             raise ConfigError(
                 f"gpu_only asks for {job.gpus} GPUs but {machine.name} has {len(self._ranks)}"
             )
+        if self.gpus > 1:
+            machine.joining(self._ranks)
         model = job.model
         placed = spread_tables(model, self.gpus)
         self._require_room(placed)
@@ -83,8 +85,8 @@ class GpuOnly(System):
         self.schedule = Serial.of(*(one if self.gpus == 1 else many))
 
     @property
-    def gpus(self) -> int:
-        return len(self._ranks)
+    def equal_ranks(self) -> tuple[str, ...]:
+        return self._ranks
 
     def _require_room(self, placed: tuple[tuple[int, ...], ...]) -> None:
         """Tables, MLPs with gradients, and pooled vectors of a mini-batch must fit each GPU."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from simulator._mix import mix64
 from simulator.errors import TraceError
 from simulator.traces.base import Ids
 from simulator.traces.pieces import Piece
@@ -126,10 +127,8 @@ class CriteoSource:
 
 def hash_categories(categories: npt.NDArray[np.uint64], rows: int) -> Ids:
     """Rows of categories (uint64) in a table of `rows` rows."""
-    x = categories
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return ((x ^ (x >> np.uint64(31))) % np.uint64(rows)).astype(np.int64)
+    hashes: npt.NDArray[np.uint64] = mix64(categories)
+    return (hashes % np.uint64(rows)).astype(np.int64)
 
 
 def _is_number(field: str) -> bool:

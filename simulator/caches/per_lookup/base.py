@@ -19,10 +19,10 @@ import numpy.typing as npt
 from simulator._compiled import compiled
 from simulator.caches.plan.base import Window
 from simulator.caches.plan.scratchpad import PoolPlanner
-from simulator.caches.policies.base import LOOKUP_ONLY, PolicySetup, policy_class, policy_names
+from simulator.caches.policies.base import NEVER, PolicySetup, policy_class
 from simulator.errors import TraceError
 
-__all__ = ["LookupCache", "LookupCounts", "lookup_cache", "lookup_names", "replay_lookups"]
+__all__ = ["LookupCache", "LookupCounts", "lookup_cache", "replay_lookups"]
 
 Int64s = npt.NDArray[np.int64]
 
@@ -109,22 +109,16 @@ class PlannedLookups(LookupCache):
         )
 
     def run(self, ids: Int64s, next_use: Int64s | None) -> None:
-        never = np.iinfo(np.int64).max
         for k in range(len(ids)):
             later = None
             if next_use is not None:
-                later = np.array([never if next_use[k] < 0 else next_use[k]], dtype=np.int64)
+                later = np.array([NEVER if next_use[k] < 0 else next_use[k]], dtype=np.int64)
             self._planner.load(ids[k : k + 1], later)
             plan = self._planner.plan()
             self.counts[HITS] += plan.lookup_hits
             self.counts[COLD] += plan.cold_misses
             self.counts[EVICTIONS] += len(plan.victim_rows)
             self.counts[RESIDENT] = plan.resident_rows
-
-
-def lookup_names() -> tuple[str, ...]:
-    """All policies that replay per lookup."""
-    return (*policy_names(), *LOOKUP_ONLY)
 
 
 def lookup_cache(policy: str, setup: PolicySetup, rows: int) -> LookupCache:

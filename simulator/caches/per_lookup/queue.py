@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
+from simulator._mix import draw_below
 from simulator.caches.per_lookup.base import LookupCache
 from simulator.caches.policies.base import PolicySetup
-from simulator.caches.policies.random_victim import draw_below
 from simulator.errors import UsageError
 
 __all__ = ["LookupClock", "LookupFIFO", "LookupRandom", "LookupStaticHot"]

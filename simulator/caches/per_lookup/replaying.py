@@ -21,6 +21,8 @@ from simulator.caches.plan.distinct import Deduper
 from simulator.caches.plan.future import next_uses
 from simulator.caches.plan.renumber import Numbering
 from simulator.caches.plan.scratchpad import PoolPlanner
+from simulator.caches.plan.sizes import DIRECT_IDS
+from simulator.caches.plan.words import MAX_CAPACITY
 from simulator.caches.policies.base import LOOKUP_ONLY, PolicySetup, policy_class
 from simulator.errors import TraceError, UsageError
 from simulator.traces.reuse import stack_histogram
@@ -30,9 +32,6 @@ __all__ = ["ONE_PASS_SIZES", "Replay", "ReplayCounts", "replay_sizes", "replay_t
 Int64s = npt.NDArray[np.int64]
 Chunks = Callable[[], Iterable[Int64s]]
 
-DENSE_ROWS = 1 << 24
-"""Ids below this always index tables directly; larger ones while they are below 4 x lookups."""
-LARGEST_CAPACITY = (1 << 30) - 2
 ONE_PASS_SIZES = 7
 """From so many cache sizes on, one pass of stack distances is cheaper than a replay each: it does
 about 4 M lookups a second where an LRU replay does 30 M."""
@@ -52,8 +51,8 @@ class Replay:
     def __post_init__(self) -> None:
         if self.granularity != "lookup" or self.policy not in LOOKUP_ONLY:
             policy_class(self.policy)
-        if not 1 <= self.capacity <= LARGEST_CAPACITY:
-            raise UsageError(f"capacity {self.capacity:,}: must be 1 to {LARGEST_CAPACITY:,} rows")
+        if not 1 <= self.capacity <= MAX_CAPACITY:
+            raise UsageError(f"capacity {self.capacity:,}: must be 1 to {MAX_CAPACITY:,} rows")
         if self.granularity not in ("lookup", "batch"):
             raise UsageError(f"granularity {self.granularity!r}: must be lookup or batch")
         if self.batch_lookups < 1:
@@ -156,7 +155,7 @@ def _survey(chunks: Chunks) -> _Survey:
             largest = max(largest, int(chunk.max()))
     if not lookups:
         raise TraceError("the trace has no lookups")
-    if largest < max(DENSE_ROWS, 4 * lookups):
+    if largest < max(DIRECT_IDS, 4 * lookups):
         return _Survey(lookups, largest + 1, True)
     numbering = Numbering()
     for chunk in chunks():

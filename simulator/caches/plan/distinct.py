@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
+from simulator._mix import hashed
+from simulator._threads import map_threads
 from simulator.caches.plan.future import next_uses
-from simulator.caches.plan.hitmap import mix
 from simulator.errors import TraceError, UsageError
 from simulator.traces.base import MiniBatch
-from simulator.traces.synthetic import per_table
 
 __all__ = [
     "Deduper",
@@ -97,7 +97,7 @@ def dedupe(
         if row < 0 or row >= rows:
             bad = -1 - k
             break
-        at = mix(row) & mask
+        at = hashed(row) & mask
         while table[at] != 0 and unique[table[at] - 1] != row:
             at = (at + 1) & mask
         if table[at] == 0:
@@ -144,7 +144,7 @@ def distinct_batches(
         def one(p: int, batch: MiniBatch = batch) -> DistinctIds:
             return dedupers[p](shapes[p].ids(batch))
 
-        pools = tuple(per_table(one, len(shapes), threads))
+        pools = tuple(map_threads(one, len(shapes), threads))
         yield DistinctBatch(batch.index, batch.ids, batch.offsets, pools)
 
 

@@ -8,15 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
-from simulator.caches.plan.hitmap import DenseHitMap, HashHitMap, HitMap
+from simulator.caches.plan.hitmap import side_map
 from simulator.caches.policies.base import NEVER
 
 __all__ = ["next_uses"]
 
 Int64s = npt.NDArray[np.int64]
-
-DENSE_ROWS = 1 << 26
-"""Up to this many rows, a word each (512 MiB); beyond, an entry a distinct row."""
 
 
 @compiled
@@ -37,7 +34,7 @@ def next_uses(batches: Sequence[Int64s], rows: int, *, first: int = 0) -> list[I
     `batches`: distinct int64 ids below `rows`; the first one has number `first`. Each result is
     int64, in the order of the ids; `NEVER` where no later batch uses the id.
     """
-    hit_map: HitMap = DenseHitMap(rows) if rows <= DENSE_ROWS else HashHitMap(rows)
+    hit_map = side_map(rows)
     found = [np.empty(len(ids), dtype=np.int64) for ids in batches]
     for k in range(len(batches) - 1, -1, -1):
         keys = hit_map.keys(batches[k])

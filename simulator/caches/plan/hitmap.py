@@ -14,16 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
+from simulator._mix import hashed
 from simulator.caches.plan.arrays import zeros
+from simulator.caches.plan.sizes import SIDE_MAP_BYTES, fits
 from simulator.caches.plan.words import PINNED, PRELOADED
 
-__all__ = ["DenseHitMap", "HashHitMap", "HitMap", "mix"]
+__all__ = ["DenseHitMap", "HashHitMap", "HitMap", "side_map"]
 
 Int64s = npt.NDArray[np.int64]
 Entries = npt.NDArray[np.int32]
-
-FULL = -2
-"""Translation stopped: no free entry is left."""
 
 
 class HitMap(Protocol):
@@ -67,15 +66,6 @@ class DenseHitMap:
 
 
 @compiled
-def mix(row: int) -> int:
-    """A hash of a row: SplitMix64's finalizer, as a non-negative int64."""
-    z = np.uint64(row) + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.int64((z ^ (z >> np.uint64(31))) >> np.uint64(1))  # type: ignore[return-value]
-
-
-@compiled
 def enter(
     ids: Int64s,
     start: int,
@@ -100,7 +90,7 @@ def enter(
         row = ids[k]
         if row < 0 or row >= rows:
             return -1 - k
-        at = mix(row) & mask
+        at = hashed(row) & mask
         while table[at] != row + 1 and table[at] != 0:
             at = (at + 1) & mask
         if table[at] == 0:
@@ -136,12 +126,12 @@ def leave(
             continue
         words[entry] = 0
         row = entry_row[entry]
-        hole = mix(row) & mask
+        hole = hashed(row) & mask
         while table[hole] != row + 1:
             hole = (hole + 1) & mask
         at = (hole + 1) & mask
         while table[at] != 0:
-            home = mix(table[at] - 1) & mask
+            home = hashed(table[at] - 1) & mask
             if (at - home) & mask >= (at - hole) & mask:
                 table[hole] = table[at]
                 entries[hole] = entries[at]
@@ -158,7 +148,7 @@ def rehash(old: Int64s, old_entries: Entries, table: Int64s, entries: Entries) -
     mask = len(table) - 1
     for k in range(len(old)):
         if old[k] != 0:
-            at = mix(old[k] - 1) & mask
+            at = hashed(old[k] - 1) & mask
             while table[at] != 0:
                 at = (at + 1) & mask
             table[at] = old[k]
@@ -239,3 +229,11 @@ class HashHitMap:
             self._free,
             self._free_count,
         )
+
+
+def side_map(rows: int, expected: int = 1024) -> HitMap:
+    """A map beside a pool's Hit-Map: a word a row where that is small, else an entry a row at hand.
+
+    `expected` entries fit before a hashed one grows.
+    """
+    return DenseHitMap(rows) if fits(rows, SIDE_MAP_BYTES) else HashHitMap(rows, expected)

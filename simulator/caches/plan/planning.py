@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
+from simulator._threads import cores, map_threads
 from simulator.caches.plan.base import BatchPlan, PoolPlan, Window
 from simulator.caches.plan.distinct import (
     DistinctBatch,
@@ -22,7 +20,7 @@ from simulator.caches.plan.distinct import (
 )
 from simulator.caches.plan.hitmap import DenseHitMap, HashHitMap
 from simulator.caches.plan.scratchpad import PoolPlanner, WindowTracker
-from simulator.caches.plan.static_split import DENSE_BUDGET_BYTES
+from simulator.caches.plan.sizes import HIT_MAP_BYTES, fits
 from simulator.errors import UsageError
 from simulator.traces.base import MiniBatch
 
@@ -53,12 +51,12 @@ def build_planners(
     """One planner a pool. `rows`: of each table; `capacities`, `hottest`, `preload`: of each pool.
 
     In a `global` pool, rows are numbered table offset + row. Hit-Maps are dense while their words
-    fit `DENSE_BUDGET_BYTES` together, hashed beyond that. `check`: see `PoolPlanner`.
+    fit `HIT_MAP_BYTES` together, hashed beyond that. `check`: see `PoolPlanner`.
     """
     shapes = pool_shapes(rows, scope)
     if len(capacities) != len(shapes):
         raise UsageError(f"{len(capacities)} capacities for {len(shapes)} pools")
-    if hit_map == "auto" and 8 * sum(rows) > DENSE_BUDGET_BYTES:
+    if hit_map == "auto" and not fits(sum(rows), HIT_MAP_BYTES):
         hit_map = "hash"
 
     def build(p: int) -> PoolPlanner:
@@ -76,8 +74,7 @@ def build_planners(
             check=check,
         )
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # side by side: most of it is preloading
-        return tuple(pool.map(build, range(len(shapes))))
+    return tuple(map_threads(build, len(shapes), cores()))  # most of it is preloading
 
 
 def _pool_seed(seed: int, pool: int) -> int:
@@ -103,33 +100,18 @@ def plan_batches(
     `shadows`: the same planners made for the window (0, 0). They are planned beside the others, at
     twice the cost, and tell the misses that only the window caused (`PoolPlan.held_misses`).
     """
-    if any(planner.window != window for planner in planners):
-        raise UsageError("planners were made for another window")
-    beside: Sequence[PoolPlanner | None] = shadows or [None] * len(planners)
-    if any(shadow is not None and shadow.window != Window(0, 0) for shadow in beside):
-        raise UsageError("shadow planners must have the window (0, 0)")
-    workers = min(threads or os.cpu_count() or 1, len(planners))
+    lanes = _Lanes(planners, window, shadows, threads or cores())
     if any(planner.needs_future for planner in planners):
-        minibatches = _with_future(list(minibatches), planners, workers)
-    lanes = [_Lane(number, *pair) for number, pair in enumerate(zip(planners, beside, strict=True))]
-    shares = [lanes[worker::workers] for worker in range(workers)]
-    with ThreadPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
-
-        def run(work: Callable[[_Lane], PoolPlan | None]) -> list[PoolPlan | None]:
-            """`work` for every lane, in their order; a thread takes its share in one go."""
-            each = map if pool is None else pool.map
-            done = list(each(lambda share: [work(lane) for lane in share], shares))
-            return [done[k % workers][k // workers] for k in range(len(lanes))]
-
-        waiting: list[int] = []
-        for batch in minibatches:
-            full = len(waiting) == window.future
-            waiting.append(batch.index)
-            plans = run(partial(_Lane.step, batch=batch, plan=full))
-            if full:
-                yield BatchPlan(waiting.pop(0), tuple(p for p in plans if p is not None))
-        for index in waiting:
-            yield BatchPlan(index, tuple(p for p in run(_Lane.plan) if p is not None))
+        minibatches = _with_future(list(minibatches), planners, lanes.workers)
+    waiting: deque[int] = deque()
+    for batch in minibatches:
+        full = len(waiting) == window.future
+        waiting.append(batch.index)
+        plans = lanes.run(partial(_Lane.step, batch=batch, plan=full))
+        if full:
+            yield BatchPlan(waiting.popleft(), plans)
+    for index in waiting:
+        yield BatchPlan(index, lanes.run(_Lane.plan))
 
 
 def _with_future(
@@ -143,11 +125,43 @@ def _with_future(
     return with_next_uses(batches, shapes, first=planners[0].loaded)
 
 
+class _Lanes:
+    """All pools side by side, each thread with a share of them."""
+
+    def __init__(
+        self,
+        planners: Sequence[PoolPlanner],
+        window: Window,
+        shadows: Sequence[PoolPlanner] | None,
+        threads: int,
+    ) -> None:
+        if any(planner.window != window for planner in planners):
+            raise UsageError("planners were made for another window")
+        if any(shadow.window != Window(0, 0) for shadow in shadows or ()):
+            raise UsageError("shadow planners must have the window (0, 0)")
+        beside: Sequence[PoolPlanner | None] = shadows or [None] * len(planners)
+        pairs = zip(planners, beside, strict=True)
+        lanes = [_Lane(pool, *pair) for pool, pair in enumerate(pairs)]
+        self.workers = min(threads, len(lanes))
+        self._shares = [lanes[worker :: self.workers] for worker in range(self.workers)]
+        self._pools = range(len(lanes))
+
+    def run(self, work: Callable[[_Lane], PoolPlan | None]) -> tuple[PoolPlan, ...]:
+        """`work` for every lane; the plans that come of it, in the order of the pools."""
+
+        def share(worker: int) -> list[PoolPlan | None]:
+            return [work(lane) for lane in self._shares[worker]]
+
+        done = map_threads(share, self.workers, self.workers)
+        plans = (done[pool % self.workers][pool // self.workers] for pool in self._pools)
+        return tuple(plan for plan in plans if plan is not None)
+
+
 class _Lane:
     """One pool on its way through the batches: its planner and, where asked for, the shadow."""
 
-    def __init__(self, number: int, planner: PoolPlanner, shadow: PoolPlanner | None) -> None:
-        self._number = number
+    def __init__(self, pool: int, planner: PoolPlanner, shadow: PoolPlanner | None) -> None:
+        self._pool = pool
         self._planner = planner
         self._shadow = shadow
         self._shadow_missed: deque[Int64s] = deque()
@@ -155,8 +169,8 @@ class _Lane:
     def step(self, batch: MiniBatch, plan: bool) -> PoolPlan | None:
         """Load `batch`, then plan the oldest waiting one where the look-ahead is complete."""
         if isinstance(batch, DistinctBatch):
-            pool = batch.pools[self._number]
-            ids, later, times = pool.ids, pool.next_use, pool.times
+            distinct = batch.pools[self._pool]
+            ids, later, times = distinct.ids, distinct.next_use, distinct.times
         else:
             ids, later, times = self._planner.shape.ids(batch), None, None
         self._planner.load(ids, later, times)
@@ -187,7 +201,7 @@ def window_need(
     too large for that together: an entry a distinct row).
     """
     shapes = pool_shapes(rows, scope)
-    kind = DenseHitMap if 8 * sum(rows) <= DENSE_BUDGET_BYTES else HashHitMap
+    kind = DenseHitMap if fits(sum(rows), HIT_MAP_BYTES) else HashHitMap
     trackers = [WindowTracker(shape.rows, window, kind(shape.rows)) for shape in shapes]
     need = [0] * len(shapes)
     for batch in minibatches:

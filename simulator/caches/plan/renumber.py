@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled, prefetch
+from simulator._mix import hashed
 from simulator.caches.plan.arrays import zeros
-from simulator.caches.plan.hitmap import mix
 from simulator.caches.plan.words import AHEAD
 
 __all__ = ["Numbering"]
@@ -26,10 +26,10 @@ def number(
     mask = len(table) - 1
     for k in range(start, len(ids)):
         if k + AHEAD < len(ids):
-            coming = mix(ids[k + AHEAD]) & mask
+            coming = hashed(ids[k + AHEAD]) & mask
             prefetch(table, coming)
             prefetch(numbers, coming)
-        at = mix(ids[k]) & mask
+        at = hashed(ids[k]) & mask
         while numbers[at] != 0 and table[at] != ids[k]:
             at = (at + 1) & mask
         if numbers[at] == 0:
@@ -48,7 +48,7 @@ def refill(old: Int64s, old_numbers: Int64s, table: Int64s, numbers: Int64s) -> 
     mask = len(table) - 1
     for k in range(len(old)):
         if old_numbers[k] != 0:
-            at = mix(old[k]) & mask
+            at = hashed(old[k]) & mask
             while numbers[at] != 0:
                 at = (at + 1) & mask
             table[at] = old[k]

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from simulator.caches.plan.base import PoolPlan, Window
 from simulator.caches.plan.distinct import PoolShape
 from simulator.caches.plan.hitmap import DenseHitMap, HashHitMap, HitMap
+from simulator.caches.plan.sizes import HIT_MAP_BYTES, fits
 from simulator.caches.plan.words import (
     FIRST_STAMP,
     MAX_CAPACITY,
@@ -32,12 +33,9 @@ from simulator.caches.policies.base import BUILT_IN, BatchUse, PolicySetup, Pool
 from simulator.caches.policies.contract import checked_victims
 from simulator.errors import CapacityError, InvariantError, TraceError, UsageError
 
-__all__ = ["DENSE_ROWS", "PoolPlanner", "WindowTracker"]
+__all__ = ["PoolPlanner", "WindowTracker"]
 
 Int64s = npt.NDArray[np.int64]
-
-DENSE_ROWS = 1 << 28
-"""Pools up to this many rows get a dense Hit-Map (2 GiB of words at most); assumed affordable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +295,7 @@ class PoolPlanner:
 
 
 def _make_hit_map(kind: str, rows: int, capacity: int) -> HitMap:
-    if kind == "dense" or (kind == "auto" and rows <= DENSE_ROWS):
+    if kind == "dense" or (kind == "auto" and fits(rows, HIT_MAP_BYTES)):
         return DenseHitMap(rows)
     if kind in ("hash", "auto"):
         return HashHitMap(rows, expected=min(rows, capacity + capacity // 8 + 1024))

@@ -13,14 +13,12 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled
 from simulator.caches.plan.arrays import zeros
+from simulator.caches.plan.sizes import HIT_MAP_BYTES, fits
 from simulator.errors import TraceError, UsageError
 
 __all__ = ["SparseStaticSplit", "SplitBatch", "StaticSplit", "static_splits"]
 
 Int64s = npt.NDArray[np.int64]
-
-DENSE_BUDGET_BYTES = 2 << 30
-"""State of all tables of a run together. A quarter of 8 GiB."""
 
 _NOT_DISTINCT = "the hottest rows must be a 1-D array of distinct rows"
 
@@ -179,6 +177,6 @@ class SparseStaticSplit:
 def static_splits(
     hottest: Sequence[Int64s], rows: Sequence[int]
 ) -> list[StaticSplit | SparseStaticSplit]:
-    """One split a table: a word a row while all tables together fit `DENSE_BUDGET_BYTES`."""
-    kind = StaticSplit if 8 * sum(rows) <= DENSE_BUDGET_BYTES else SparseStaticSplit
+    """One split a table: a word a row while those of all tables fit `HIT_MAP_BYTES`."""
+    kind = StaticSplit if fits(sum(rows), HIT_MAP_BYTES) else SparseStaticSplit
     return [kind(hot, size) for hot, size in zip(hottest, rows, strict=True)]

@@ -6,13 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
-from simulator.caches.plan.hitmap import DenseHitMap, HashHitMap, HitMap
+from simulator.caches.plan.hitmap import side_map
 
 __all__ = ["GhostQueue"]
 
 Int64s = npt.NDArray[np.int64]
 
-DENSE_ROWS = 1 << 26
 HEAD, TAIL, LIVE = 0, 1, 2
 
 
@@ -62,8 +61,7 @@ class GhostQueue:
     """A first-in-first-out queue of at most `capacity` of `rows` rows, with removal."""
 
     def __init__(self, rows: int, capacity: int) -> None:
-        dense = rows <= DENSE_ROWS
-        self._map: HitMap = DenseHitMap(rows) if dense else HashHitMap(rows, capacity + 1024)
+        self._map = side_map(rows, expected=capacity + 1024)
         self._ring = np.zeros(1 << (2 * capacity + 64).bit_length(), dtype=np.int64)
         self._state = np.zeros(3, dtype=np.int64)
         self._capacity = capacity

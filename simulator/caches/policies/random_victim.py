@@ -12,29 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
+from simulator._mix import draw_below
 from simulator.caches.policies.base import BatchUse, Policy, PolicySetup, Pool
 from simulator.errors import InvariantError
 
-__all__ = ["RandomVictim", "draw_below"]
+__all__ = ["RandomVictim"]
 
 Int64s = npt.NDArray[np.int64]
 
 TRIES = 64
-
-
-@compiled
-def draw_below(state: npt.NDArray[np.uint64], bound: int) -> int:
-    """The next integer in [0, bound) of the SplitMix64 stream in `state` (shape (1,)).
-
-    Upper 32 bits times bound, upper half (bound < 2**30, so the bias is below 2**-2 a billion).
-    """
-    state[0] += np.uint64(0x9E3779B97F4A7C15)
-    z = state[0]
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z = z ^ (z >> np.uint64(31))
-    drawn = ((z >> np.uint64(32)) * np.uint64(bound)) >> np.uint64(32)
-    return np.int64(drawn)  # type: ignore[return-value]  # int() keeps it unsigned in numba
 
 
 @compiled

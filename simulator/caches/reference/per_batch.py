@@ -10,12 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from simulator._mix import GOLDEN, mixed
 from simulator.caches.plan.base import Window
 from simulator.caches.policies.random_victim import TRIES
 
 __all__ = ["REFERENCES", "ReferencePlan", "distinct", "next_uses", "reference_plan"]
-
-WORD = (1 << 64) - 1
 
 
 @dataclass
@@ -112,15 +111,11 @@ class ReferenceStaticHot(ByKey):
 class ReferenceRandom(ByKey):
     def __init__(self, capacity: int, seed: int = 0, hottest: Sequence[int] = ()) -> None:
         super().__init__(capacity, seed, hottest)
-        self.state = seed & WORD
+        self.state = seed
 
     def below(self, bound: int) -> int:
-        self.state = (self.state + 0x9E3779B97F4A7C15) & WORD
-        z = self.state
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & WORD
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & WORD
-        z ^= z >> 31
-        return ((z >> 32) * bound) >> 32
+        self.state += int(GOLDEN)
+        return ((mixed(self.state) >> 32) * bound) >> 32
 
     def victims(self, pool: ReferencePool, count: int) -> list[int]:
         chosen: list[int] = []

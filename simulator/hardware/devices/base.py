@@ -104,6 +104,11 @@ class Link(Device):
         """
         raise NotImplementedError
 
+    def ports(self, member: str) -> tuple[str, ...]:
+        """Resources that belong to one member alone; empty where members share all of it."""
+        del member
+        return ()
+
     def load_latency(self) -> int | None:
         """Picoseconds that a load through it takes beside the memory's own; None where a processor
         cannot load and store through it."""

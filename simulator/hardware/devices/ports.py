@@ -45,6 +45,9 @@ class PortDevice(Link):
         host = self.name.rpartition(".")[0]
         return f"{self.name}.{member.removeprefix(f'{host}.')}.{way}"
 
+    def ports(self, member: str) -> tuple[str, ...]:
+        return self.port(member, "out"), self.port(member, "in")
+
     @property
     def resources(self) -> tuple[Resource, ...]:
         kind = "network" if self.part.kind == "network" else "gpu_link"

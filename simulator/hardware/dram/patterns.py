@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from simulator._compiled import compiled
+from simulator._mix import GOLDEN, mix64
 from simulator.hardware.dram._inline import inlined
 from simulator.hardware.dram.mapping import BURST, decode
 from simulator.hardware.dram.state import Ints
@@ -25,12 +26,9 @@ MIXED_LAG = 256
 
 @inlined
 def _random(seed: int, counter: int) -> int:
-    """62 random bits of (seed, counter): the splitmix64 finaliser."""
-    golden = np.uint64(0x9E3779B97F4A7C15)
-    z = np.uint64(counter + 1) * golden + np.uint64(seed) * np.uint64(0xD1342543DE82EF95)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return int((z ^ (z >> np.uint64(31))) >> np.uint64(2))
+    """62 random bits of (seed, counter): SplitMix64."""
+    z = np.uint64(counter + 1) * GOLDEN + np.uint64(seed) * np.uint64(0xD1342543DE82EF95)
+    return int(mix64(z) >> np.uint64(2))
 
 
 @inlined
