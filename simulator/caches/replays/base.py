@@ -65,6 +65,11 @@ class Replay(ABC):
         del trace, group, threads
         return batches
 
+    def resident(self, trace: Trace) -> Int64s:
+        """Rows (over all tables) in the first slots before the first mini-batch; -1: empty."""
+        del trace
+        return np.empty(0, np.int64)
+
     @abstractmethod
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
         """The facts of every mini-batch, in order. `threads` may be used; facts do not depend on

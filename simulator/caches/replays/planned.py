@@ -111,6 +111,17 @@ class PlannedReplay(Replay):
             check=self.check,
         )
 
+    def resident(self, trace: Trace) -> Int64s:
+        rows = []
+        for planner, capacity in zip(self.planners(trace), self.capacities, strict=True):
+            held = np.full(capacity, -1, np.int64)
+            held[: len(planner.resident())] = planner.resident()
+            rows.append(held)
+        starts = bases(pool_rows(trace.rows, self.scope))
+        return np.concatenate(
+            [np.where(held < 0, -1, held + start) for held, start in zip(rows, starts, strict=True)]
+        )
+
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
         shadows = self.planners(trace, _NO_WINDOW) if self.held_misses else None
         coming, planned = itertools.tee(batches)

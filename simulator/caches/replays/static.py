@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, BatchFacts, Flow
 from simulator.caches.plan.static_split import SplitBatch, static_splits
-from simulator.caches.replays.base import Kept, Replay, bases, slots_of_lookups
+from simulator.caches.replays.base import Kept, Replay, bases, joined, slots_of_lookups
 from simulator.traces.base import MiniBatch, Trace
 
 __all__ = ["StaticReplay"]
@@ -36,6 +36,10 @@ class StaticReplay(Replay):
     @property
     def policy(self) -> str:
         return "static_hot"
+
+    def resident(self, trace: Trace) -> Int64s:
+        hottest = [trace.hottest(table, count) for table, count in enumerate(self.pinned)]
+        return joined(bases(trace.rows), hottest)
 
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
         del threads
