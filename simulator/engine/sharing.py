@@ -10,7 +10,7 @@ from simulator.systems import Job, System, create
 from simulator.systems.base import WindowNeed
 
 __all__ = ["SHARED_TAIL", "build", "job_of", "kept_batches", "sampled_batches", "tail_of"]
-__all__ += ["replay_key", "trace_key"]
+__all__ += ["machine_of", "plans_a_cache", "replay_key", "trace_key"]
 
 SHARED_TAIL = 6
 """Least mini-batches after the timed ones, so that the last of them still shares the machine: as
@@ -53,6 +53,15 @@ def replay_key(point: PointConfig) -> str:
     except ScratchPipeError as error:
         return canonical_json([trace_key(point), type(error).__name__])
     return canonical_json([trace_key(point), tail_of(system.schedule.depth), repr(system.replay)])
+
+
+def plans_a_cache(point: PointConfig) -> bool:
+    """Whether the replay of a point plans replacements (the dear kind); False where the point
+    cannot run."""
+    try:
+        return build(point)[0].replay.grown is not None
+    except ScratchPipeError:
+        return False
 
 
 def build(

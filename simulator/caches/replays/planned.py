@@ -77,6 +77,11 @@ class PlannedReplay(Replay):
         return self.replacement
 
     @property
+    def fills_hot(self) -> bool:
+        """Whether it starts from a profile of the hottest rows."""
+        return self.replacement == "static_hot" or self.prefill == "hot"
+
+    @property
     def feed(self) -> Hashable:
         """Replays of one scope share deduped mini-batches and the index of next uses."""
         return self.scope
