@@ -260,7 +260,7 @@ def _with_pools(problem: _Prepared, replayed: Replayed) -> Topology:
     shared = not system.schedule.overlaps or point.pipeline.cpu_pool == "shared"
     if shared or not replayed.facts:
         return machine
-    hosts = frozenset(machine.all("cpu"))
+    hosts = frozenset(r.device for r in machine.resources.values() if r.kind == "pool")
     stages = system.stages(replayed.facts[0].without_rows())
     return machine_of(point, max(1, sum(stage.works_at(hosts) for stage in stages)))
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from simulator.caches.replays import Kept
 from simulator.config.experiment import PointConfig, canonical_json
-from simulator.errors import ScratchPipeError
+from simulator.errors import ConfigError, Problem, ScratchPipeError
 from simulator.hardware.topology import Topology, build_topology
 from simulator.systems import Job, System, create
 from simulator.systems.base import WindowNeed
 
 __all__ = ["SHARED_TAIL", "build", "job_of", "kept_batches", "sampled_batches", "tail_of"]
-__all__ += ["machine_of", "plans_a_cache", "replay_key", "trace_key"]
+__all__ += ["machine_of", "misfits", "plans_a_cache", "replay_key", "trace_key"]
 
 SHARED_TAIL = 6
 """Least mini-batches after the timed ones, so that the last of them still shares the machine: as
@@ -74,7 +74,31 @@ def build(
     where model, machine and system do not fit together.
     """
     machine = machine_of(point, pools)
-    return create(point.system.name, job_of(point, need), machine), machine
+    try:
+        return create(point.system.name, job_of(point, need), machine), machine
+    except ConfigError as error:
+        if not point.system.where:
+            raise
+        where, key = point.system.where, f"systems.{point.system.label}"
+        problems = [Problem(where, key, arg) if isinstance(arg, str) else arg for arg in error.args]
+        raise type(error)(*problems) from error
+
+
+def misfits(point: PointConfig) -> list[Problem]:
+    """What the point asks for that the parts of its machine do not have: problems without a place,
+    found without building anything."""
+    problems = []
+    gpus = 0
+    for host in point.platform.hosts:
+        for socket in host.sockets.values():
+            check = getattr(socket.part, "misfits", None)
+            problems += check(point.run, point.model) if check is not None else []
+            gpus += host.count * socket.count * (socket.part.kind == "gpu")
+    wanted = point.system.gpus
+    if wanted is not None and wanted > gpus:
+        message = f"is {wanted}: {point.platform.name} has {gpus}"
+        problems.append(Problem("", "gpus", message))
+    return problems
 
 
 def machine_of(point: PointConfig, pools: int = 1) -> Topology:

@@ -25,9 +25,12 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from simulator.config.experiment import RunConfig
 from simulator.config.machine import Part
+from simulator.config.model import ModelConfig
 from simulator.config.operators import CpuOperator, OperatorProfile
 from simulator.config.types import Bytes, BytesPerSecond, Frozen, Picoseconds, Watts
+from simulator.errors import Problem
 from simulator.hardware.access import Access
 from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
 from simulator.hardware.devices.base import Path, Processor, Reach, Setup, dynamic_j
@@ -123,6 +126,14 @@ class Cpu(Part):
     idle_power: Watts
     active_power: Watts
     """Package power with all cores busy (without DRAM)."""
+
+    def misfits(self, run: RunConfig, model: ModelConfig) -> list[Problem]:
+        """What a run or a model asks for that it does not have."""
+        del model
+        if run.cpu_threads is None or run.cpu_threads <= self.cores:
+            return []
+        message = f"is {run.cpu_threads}: {self.name} has {self.cores} cores"
+        return [Problem("", "run.cpu_threads", message)]
 
     def device(self, name: str, setup: Setup, members: tuple[str, ...]) -> CpuDevice:
         """The processor in its socket."""

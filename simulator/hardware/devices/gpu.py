@@ -20,7 +20,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from simulator.config.experiment import RunConfig
 from simulator.config.machine import Part
+from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
 from simulator.config.types import (
     Bytes,
@@ -30,6 +32,7 @@ from simulator.config.types import (
     Picoseconds,
     Watts,
 )
+from simulator.errors import Problem
 from simulator.hardware.access import Access
 from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
 from simulator.hardware.devices.base import Processor, Reach, Setup, dynamic_j
@@ -128,6 +131,16 @@ class Gpu(Part):
     idle_power: Watts
     active_power: Watts
     """Board power under full load (HBM included)."""
+
+    def misfits(self, run: RunConfig, model: ModelConfig) -> list[Problem]:
+        """What a run or a model asks for that it does not have."""
+        del run
+        peaks = self.peak.model_dump()
+        if peaks.get(model.mlp_precision) is not None:
+            return []
+        offered = ", ".join(name for name, peak in peaks.items() if peak is not None)
+        message = f"is {model.mlp_precision!r}: {self.name} offers {offered}"
+        return [Problem("", "model.mlp_precision", message)]
 
     def device(self, name: str, setup: Setup, members: tuple[str, ...]) -> GpuDevice:
         """The processor in its socket."""
