@@ -106,8 +106,8 @@ class _State:
     stores: dict[tuple[bool, str, str], _Rows] = field(default_factory=dict)
     buffers: dict[tuple[int, str, str], _Rows] = field(default_factory=dict)
     """(mini-batch, buffer, memory) -> the rows in it."""
-    pooled: dict[tuple[int, str], tuple[Int64s, Values]] = field(default_factory=dict)
-    """(mini-batch, store) -> rows that were read for training, sorted, and their values."""
+    pooled: dict[tuple[int, str, str], tuple[Int64s, Values]] = field(default_factory=dict)
+    """(mini-batch, store, memory) -> rows that were read for training, sorted, and their values."""
     stale: list[StaleRead] = field(default_factory=list)
     trained_rows: int = 0
 
@@ -229,7 +229,7 @@ def _pool(state: _State, batch: int, word: Pool) -> Commit:
     kept = (ids[order], read.value[order])
 
     def keep() -> None:
-        state.pooled[batch, word.reads.name] = kept
+        state.pooled[batch, word.reads.name, word.reads.memory] = kept
 
     return keep
 
@@ -239,7 +239,9 @@ def _update(state: _State, batch: int, word: Update) -> Commit:
     where, ids = _rows_of(word.writes, word.rows)
 
     def train() -> None:
-        pooled_ids, values = state.pooled.pop((batch, word.writes.name))
+        pooled_ids, values = state.pooled.pop(
+            (batch, word.writes.name, word.writes.memory)
+        )
         trained = _updated(values[np.searchsorted(pooled_ids, ids)], batch)
         rows = state.store(word.writes)
         rows.value[where], rows.trainer[where] = trained, batch

@@ -12,6 +12,12 @@ import simpy
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import Kept
 from simulator.config.operators import OperatorProfile
+from simulator.engine.invariants import (
+    check_bytes,
+    check_order,
+    check_stage_names,
+    check_utilization,
+)
 from simulator.engine.measure import Meter
 from simulator.engine.pipeline import Mode, Span, run_pipeline
 from simulator.engine.processor_caches import ProcessorCaches
@@ -83,12 +89,19 @@ def time_system(
         facts.check()
     caches = ProcessorCaches(system.stages, machine, timing.samples, timing.keep_rows)
     programs = caches.programs(batches)
+    if programs:
+        check_stage_names(system.schedule.names, programs[0])
     demands = _priced(machine, timing.software, batches, programs)
     priced = time.perf_counter()
     clock = Machine(simpy.Environment(), machine.resources, check=timing.check)
     meter = Meter(clock, timing.first, timing.last)
     mode: Mode = timing.mode if system.schedule.overlaps else "serial"
     spans = run_pipeline(clock, demands, mode, watch=meter.watch)
+    if timing.check:
+        for stages, priced_stages in zip(programs, demands, strict=True):
+            check_bytes(stages, priced_stages)
+        check_order(spans, mode)
+        check_utilization(clock.use, int(clock.env.now))
     return Timed(
         machine,
         programs,
