@@ -18,7 +18,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from simulator.hardware.access import Access
-from simulator.hardware.dram import MemoryConfig, Sustained, replay_stream, sustained
+from simulator.hardware.devices.dram import Dram
+from simulator.hardware.dram import Sustained, replay_stream, sustained
 from simulator.units import PS_PER_S
 
 __all__ = ["ExactTiming", "SampledTiming", "TableTiming"]
@@ -31,7 +32,7 @@ SEQUENTIAL_BYTES = 16_384
 class TableTiming:
     """Sustained bandwidth by kind of stream, simulated once and kept."""
 
-    config: MemoryConfig
+    config: Dram
     row_bytes: int
     """Size of the rows whose mix of reads and writes gives the turnaround."""
     _known: dict[tuple[str, int, float], Sustained] = field(default_factory=dict, repr=False)

@@ -1,15 +1,9 @@
 """DRAM timing: bank-level simulation of DDR, LPDDR, GDDR and HBM memories, compiled.
 
 `measure` runs a pattern, `replay_stream` and `replay_streams` run real addresses, `sustained`
-answers from a table that fills itself. Memories come from `load_memory`.
+answers from a table that fills itself. What a memory is says `simulator.hardware.devices.dram`.
 """
 
-from simulator.config.memory import (
-    MemoryConfig,
-    available_controllers,
-    available_memories,
-    load_memory,
-)
 from simulator.hardware.dram.measure import (
     Measurement,
     RowStream,
@@ -24,12 +18,8 @@ from simulator.hardware.dram.patterns import PATTERNS
 __all__ = [
     "PATTERNS",
     "Measurement",
-    "MemoryConfig",
     "RowStream",
     "Sustained",
-    "available_controllers",
-    "available_memories",
-    "load_memory",
     "measure",
     "replay_stream",
     "replay_streams",

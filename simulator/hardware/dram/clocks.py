@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from simulator.config.memory import MemoryConfig
+from simulator.hardware.devices.dram import Dram
 from simulator.units import PS_PER_S
 
 __all__ = ["gates", "shape", "tick_ps", "ticks_to_ps"]
@@ -76,22 +76,22 @@ PRE_ALL = GATES + 17
 SHAPE = 18
 
 
-def _ticks_per_clock(config: MemoryConfig) -> int:
+def _ticks_per_clock(config: Dram) -> int:
     return 2 if config.half_clock_commands else 1
 
 
-def ticks_to_ps(config: MemoryConfig, ticks: int) -> int:
+def ticks_to_ps(config: Dram, ticks: int) -> int:
     """`ticks` in picoseconds, rounded to the nearest."""
     hertz = config.clock * _ticks_per_clock(config)
     return (ticks * PS_PER_S + hertz // 2) // hertz
 
 
-def tick_ps(config: MemoryConfig) -> float:
+def tick_ps(config: Dram) -> float:
     """Picoseconds of one tick."""
     return PS_PER_S / (config.clock * _ticks_per_clock(config))
 
 
-def _lengths(config: MemoryConfig) -> tuple[int, int, int]:
+def _lengths(config: Dram) -> tuple[int, int, int]:
     """Ticks of activate, precharge and column commands on their bus."""
     per_clock = _ticks_per_clock(config)
     if not config.controller.command_lengths:
@@ -102,7 +102,7 @@ def _lengths(config: MemoryConfig) -> tuple[int, int, int]:
     return act, pre, col
 
 
-def gates(config: MemoryConfig) -> npt.NDArray[np.int64]:
+def gates(config: Dram) -> npt.NDArray[np.int64]:
     """The gates of `config` in ticks, int64[GATES]."""
     t = config.timing
     k = _ticks_per_clock(config)
@@ -145,7 +145,7 @@ def gates(config: MemoryConfig) -> npt.NDArray[np.int64]:
     return g
 
 
-def shape(config: MemoryConfig, channels: int) -> npt.NDArray[np.int64]:
+def shape(config: Dram, channels: int) -> npt.NDArray[np.int64]:
     """Counts and switches of `config` for the kernels, int64[SHAPE]."""
     o, c = config.organization, config.controller
     s = np.zeros(SHAPE, dtype=np.int64)

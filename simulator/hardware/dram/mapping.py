@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.config.memory import MemoryConfig
+from simulator.hardware.devices.dram import Dram
 from simulator.hardware.dram._inline import inlined
 from simulator.hardware.dram.state import Ints
 
@@ -29,7 +29,7 @@ BITS = 19
 SIZE = 26
 
 
-def address_map(config: MemoryConfig, channels: int) -> Ints:
+def address_map(config: Dram, channels: int) -> Ints:
     """The map of `config` over `channels` channels, int64[SIZE]."""
     o, mapping = config.organization, config.mapping
     columns = o.page_bytes // config.burst_bytes

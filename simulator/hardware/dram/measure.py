@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from simulator.config.memory import MAPS, MemoryConfig
 from simulator.errors import UsageError
+from simulator.hardware.devices.dram import MAPS, Dram
 from simulator.hardware.dram import patterns
 from simulator.hardware.dram import state as m
 from simulator.hardware.dram.clocks import BL, tick_ps, ticks_to_ps
@@ -170,11 +170,11 @@ def _shares(s: dict[int, int]) -> dict[str, float]:
 
 
 def with_choices(
-    config: MemoryConfig,
+    config: Dram,
     mapping: str | None = None,
     queue: int | None = None,
     scheduler: str | None = None,
-) -> MemoryConfig:
+) -> Dram:
     """`config` with another address order (a name, or all fields with commas, least significant
     first), queue depth (reads and writes) or scheduler."""
     document: dict[str, Any] = config.model_dump(mode="json")
@@ -190,17 +190,17 @@ def with_choices(
     elif order not in MAPS:
         document["mapping"]["order"] = tuple(order.split(","))
     try:
-        return MemoryConfig.model_validate(document)
+        return Dram.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"{place}: {first['msg']}; maps are {', '.join(MAPS)}") from error
 
 
-def footprint(config: MemoryConfig, channels: int) -> int:
+def footprint(config: Dram, channels: int) -> int:
     """Bytes over which random rows spread: 4 GiB a DDR channel, 512 MiB an HBM pseudo-channel
     (as the reference points were measured), never more than there are."""
-    if config.kind.startswith("HBM"):
+    if config.standard.startswith("HBM"):
         size = channels * config.organization.pseudo_channels * (GIB // 2)
     else:
         size = channels * 4 * GIB
@@ -208,7 +208,7 @@ def footprint(config: MemoryConfig, channels: int) -> int:
 
 
 def measure(
-    config: MemoryConfig,
+    config: Dram,
     pattern: str,
     row_bytes: int,
     requests: int,
@@ -259,7 +259,7 @@ def measure(
 
 
 def replay_stream(
-    config: MemoryConfig,
+    config: Dram,
     row_addresses: npt.NDArray[np.int64],
     row_bytes: int,
     writes: bool | npt.NDArray[np.bool_] = False,
@@ -275,7 +275,7 @@ def replay_stream(
 
 
 def replay_streams(
-    config: MemoryConfig,
+    config: Dram,
     streams: Sequence[RowStream],
     weights: Sequence[float] | None = None,
     *,
@@ -329,7 +329,7 @@ def _interleave(
     return addresses, writes, sizes
 
 
-def piece_bytes(config: MemoryConfig, row_bytes: int) -> int:
+def piece_bytes(config: Dram, row_bytes: int) -> int:
     """Bytes of an embedding row that lie together in one (pseudo-)channel."""
     buses = config.channels * config.organization.pseudo_channels
     stripe = config.mapping.interleave * buses
@@ -349,7 +349,7 @@ class Sustained:
 
 @lru_cache(maxsize=4096)
 def sustained(
-    config: MemoryConfig,
+    config: Dram,
     pattern: str,
     row_bytes: int,
     write_fraction: float = 0.0,

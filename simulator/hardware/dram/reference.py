@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from simulator.config.memory import MemoryConfig
+from simulator.hardware.devices.dram import Dram
 from simulator.hardware.dram import clocks as k
 from simulator.hardware.dram.clocks import gates, shape
 from simulator.hardware.dram.issue import ACT, PRE, PREA, RD, REF, WR
@@ -361,7 +361,7 @@ class PerBank(Channel):
 
 
 def simulate(
-    config: MemoryConfig, channels: int, stream: Sequence[Burst], interval: float = 0.0
+    config: Dram, channels: int, stream: Sequence[Burst], interval: float = 0.0
 ) -> list[Command]:
     """The commands that serve `stream`, request `i` offered from tick `i * interval` on."""
     values = [*gates(config).tolist(), *shape(config, channels).tolist()]

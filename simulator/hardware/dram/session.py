@@ -13,8 +13,8 @@ import time
 
 import numpy as np
 
-from simulator.config.memory import MemoryConfig
 from simulator.errors import UsageError
+from simulator.hardware.devices.dram import Dram
 from simulator.hardware.dram import frfcfs, perbank
 from simulator.hardware.dram import state as m
 from simulator.hardware.dram.clocks import BL, gates, shape
@@ -27,7 +27,7 @@ __all__ = ["Session"]
 class Session:
     """A memory being fed with a stream, chunk by chunk."""
 
-    def __init__(self, config: MemoryConfig, channels: int, load: float | None) -> None:
+    def __init__(self, config: Dram, channels: int, load: float | None) -> None:
         if channels < 1:
             raise UsageError(f"channels must be at least 1, not {channels}")
         if load is not None and not 0.0 < load <= 1.0:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from simulator.errors import ConfigError
+from simulator.hardware.devices.dram import MAX_BANKS, MAX_UNITS
 from simulator.hardware.dram.clocks import (
     BANKS,
     CHANNELS,
@@ -32,8 +32,6 @@ Ints = npt.NDArray[np.int64]
 
 INF = 1 << 62  # the key of "no candidate"
 BIG = 1 << 60  # the time of "never"
-MAX_BANKS = 64  # of a channel: all its pseudo-channels, ranks and stack identifiers
-MAX_UNITS = 8
 
 # The head of the array: gates and shape (see clocks.py), then counters.
 STATS = 64
@@ -159,11 +157,6 @@ def new_state(gates: Ints, shape: Ints, log: int = 0) -> Ints:
     """The state of idle channels with closed banks; the first `log` commands are recorded."""
     channels, units = int(shape[CHANNELS - GATES]), int(shape[UNITS - GATES])
     banks = units * int(shape[SIDS - GATES] * shape[GROUPS - GATES] * shape[BANKS - GATES])
-    if banks > MAX_BANKS or units > MAX_UNITS:
-        raise ConfigError(
-            f"a channel of {banks} banks in {units} ranks and pseudo-channels: at most "
-            f"{MAX_BANKS} banks in {MAX_UNITS} are simulated"
-        )
     queues = int(shape[READS - GATES] + shape[WRITES - GATES])
     pool = queues + banks * int(max(1, shape[CQ - GATES]))
     stride = SLOTS + SLOT_WORDS * pool

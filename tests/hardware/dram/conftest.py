@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from simulator.config.memory import MemoryConfig
+from simulator.hardware.devices.dram import Dram
 from simulator.hardware.dram import frfcfs, perbank
 from simulator.hardware.dram import state as m
 from simulator.hardware.dram.clocks import gates, shape
@@ -17,7 +17,7 @@ Kernel = Callable[..., list[Command]]
 
 
 def run_kernel(
-    config: MemoryConfig,
+    config: Dram,
     stream: Sequence[Burst],
     channels: int = 1,
     interval: float = 0.0,

@@ -9,9 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from simulator.cli.memory import app
+from simulator.config.parts import part_files
 from simulator.errors import ConfigError, UsageError
 from simulator.hardware import dram
-from simulator.hardware.dram import available_controllers, available_memories, load_memory, measure
+from simulator.hardware.catalogue import load_part, part_names
+from simulator.hardware.dram import measure
 
 PEAK_GBPS = {
     "ddr4_2133": 17.07, "ddr4_2400": 19.2, "ddr4_2666": 21.33, "ddr4_3200": 25.6,
@@ -27,19 +29,20 @@ def test_public_names_exist_once() -> None:
 
 
 def test_every_preset_has_its_data_sheet_bandwidth_and_sources() -> None:
-    assert set(available_memories()) == set(PEAK_GBPS)
+    assert set(part_names("memories")) == set(PEAK_GBPS)
     for name, peak in PEAK_GBPS.items():
-        config = load_memory(name)
+        config = load_part(name)
         assert config.name == name
         assert config.peak_bytes_per_s / 1e9 == pytest.approx(peak, rel=0.005)
-        assert len(config.source) > 20
-        assert len(config.energy.source) > 20
-        assert hash(config) == hash(load_memory(name))
+        assert {"clock", "organization", "timing", "mapping", "controller", "energy"} <= set(
+            config.sources
+        )
+        assert all(len(source) > 10 for source in config.sources.values())
+        assert hash(config) == hash(load_part(name))
 
 
 def test_controller_presets() -> None:
-    assert set(available_controllers()) == {"dramsim3", "ramulator"}
-    config = load_memory("ddr4_2400", {"controller": "dramsim3", "read_queue": 8})
+    config = load_part("ddr4_2400", {"controller": "dramsim3", "read_queue": 8})
     assert (config.controller.scheduler, config.controller.read_queue) == ("per-bank", 8)
 
 
@@ -47,8 +50,9 @@ def test_controller_presets() -> None:
     ("overrides", "hint"),
     [
         ({"tpr": 3}, "rtp"),
-        ({"timing.rq": 3}, "did you mean .timing"),
-        ({"timing": {"nope": 1}}, "timing"),
+        ({"timing.rf": 3}, "did you mean 'rfc'"),
+        ({"timing": {"nope": 1}}, "timing.nope: unknown key"),
+        ({"banks": 3}, "names no key of ddr4_2400"),
         ({"controller": "ramulater"}, "ramulator"),
     ],
 )
@@ -56,7 +60,7 @@ def test_an_override_that_names_nothing_is_an_error(
     overrides: dict[str, object], hint: str
 ) -> None:
     with pytest.raises(ConfigError, match=hint):
-        load_memory("ddr4_2400", overrides)
+        load_part("ddr4_2400", overrides)
 
 
 @pytest.mark.parametrize(
@@ -74,26 +78,24 @@ def test_an_override_that_names_nothing_is_an_error(
 )
 def test_values_that_do_not_fit_are_errors(overrides: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
-        load_memory("ddr4_2400", overrides)
+        load_part("ddr4_2400", overrides)
 
 
 def test_unknown_memory_says_what_it_could_be() -> None:
     with pytest.raises(ConfigError, match="hbm2_2x64"):
-        load_memory("hbm2_2x65")
+        load_part("hbm2_2x65")
 
 
 def test_a_file_is_a_memory_too(tmp_path: Path) -> None:
-    text = (Path(__file__).parents[3] / "configs" / "memories" / "ddr4_2400.yaml").read_text(
-        encoding="utf-8"
-    )
+    text = part_files()["ddr4_2400"].read_text(encoding="utf-8")
     path = tmp_path / "mine.yaml"
     path.write_text(text.replace("name: ddr4_2400", "name: mine"), encoding="utf-8")
-    assert load_memory(path).name == "mine"
+    assert load_part(path).name == "mine"
     path.write_text("- just a list", encoding="utf-8")
-    with pytest.raises(ConfigError, match="mapping"):
-        load_memory(path)
-    with pytest.raises(ConfigError, match="cannot be read"):
-        load_memory(tmp_path / "missing.yaml")
+    with pytest.raises(ConfigError, match=r"mine.yaml:1:1: .* an entry is a mapping"):
+        load_part(path)
+    with pytest.raises(ConfigError, match="there is no file"):
+        load_part(tmp_path / "missing.yaml")
 
 
 @pytest.mark.parametrize(
@@ -111,12 +113,12 @@ def test_a_file_is_a_memory_too(tmp_path: Path) -> None:
 def test_measure_refuses_nonsense(arguments: dict[str, object]) -> None:
     call: dict[str, object] = {"pattern": "gather", "row_bytes": 64, "requests": 10} | arguments
     with pytest.raises(UsageError):
-        measure(load_memory("ddr4_2400"), **call)  # type: ignore[arg-type]
+        measure(load_part("ddr4_2400"), **call)  # type: ignore[arg-type]
 
 
 def test_a_map_may_be_spelled_out() -> None:
     order = "column_low,bank_group,column,bank,stack_id,rank,row"
-    config = load_memory("ddr4_2400")
+    config = load_part("ddr4_2400")
     assert measure(config, "seq", 64, 500, mapping=order).elapsed_ticks == (
         measure(config, "seq", 64, 500, mapping="bgi").elapsed_ticks
     )

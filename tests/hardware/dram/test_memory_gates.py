@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from simulator.hardware.dram import load_memory, measure
+from simulator.hardware.catalogue import load_part
+from simulator.hardware.dram import measure
 from simulator.hardware.dram.issue import ACT, PRE, PREA, RD, REF, WR
 from simulator.hardware.dram.reference import Burst
 
@@ -75,7 +76,7 @@ GATES = [
 
 def distance(gate: Gate, kernel: Callable[..., Any], overrides: dict[str, Any]) -> float:
     """Clocks between the two commands."""
-    config = load_memory(gate.device, overrides)
+    config = load_part(gate.device, overrides)
     log = kernel(config, gate.stream, 1, gate.interval)
     ticks = 2 if config.half_clock_commands else 1
     first = [entry[0] for entry in log if entry[2] == gate.first][gate.nth]
@@ -86,7 +87,7 @@ def distance(gate: Gate, kernel: Callable[..., Any], overrides: dict[str, Any]) 
 @pytest.mark.parametrize("gate", GATES, ids=lambda g: f"{g.name}-{g.device}-{g.first}-{g.later}")
 def test_gate_is_tight(kernel: Callable[..., Any], gate: Gate) -> None:
     assert distance(gate, kernel, gate.overrides) == gate.clocks
-    config = load_memory(gate.device, gate.overrides)
+    config = load_part(gate.device, gate.overrides)
     value = getattr(config.timing, gate.name) + 1
     assert distance(gate, kernel, gate.overrides | {f"timing.{gate.name}": value}) == (
         gate.clocks + 1
@@ -94,30 +95,30 @@ def test_gate_is_tight(kernel: Callable[..., Any], gate: Gate) -> None:
 
 
 def test_refresh_is_due_every_refi(kernel: Callable[..., Any]) -> None:
-    config = load_memory("ddr4_2400", {"timing.refi": 1000})
+    config = load_part("ddr4_2400", {"timing.refi": 1000})
     log = kernel(config, [read(0), read(0)], 1, 3500.0)
     due = [(tick, command) for tick, _, command, _, _ in log if command in (PREA, REF)]
     assert due == [(1000, PREA), (1017, REF), (2000, REF), (3000, REF)]
 
 
 def test_read_latency_is_that_of_its_commands() -> None:
-    config = load_memory("ddr4_2400")
+    config = load_part("ddr4_2400")
     clocks = measure(config, "gather", 64, 1).mean_latency_ns * 1.2
     assert clocks == pytest.approx(1 + 17 + 17 + 4)  # accepted, tRCD, CL, burst
 
 
 def test_two_clock_activates_share_the_row_command_bus(kernel: Callable[..., Any]) -> None:
     other = 16  # first bank of the second pseudo-channel: no tRRD between them
-    log = kernel(load_memory("hbm2_2x64"), [read(0), read(other)])
+    log = kernel(load_part("hbm2_2x64"), [read(0), read(other)])
     first, second = (tick for tick, _, command, _, _ in log if command == ACT)
     assert second - first == 2
-    log = kernel(load_memory("hbm2_2x64", {"command_lengths": False}), [read(0), read(other)])
+    log = kernel(load_part("hbm2_2x64", {"command_lengths": False}), [read(0), read(other)])
     first, second = (tick for tick, _, command, _, _ in log if command == ACT)
     assert second - first == 1
 
 
 def test_half_clock_precharge_only(kernel: Callable[..., Any]) -> None:
     stream = [read(bank, row, i) for row in range(3) for i in range(8) for bank in range(4)]
-    log = kernel(load_memory("hbm3_2x32"), stream)
+    log = kernel(load_part("hbm3_2x32"), stream)
     assert all(tick % 2 == 1 for tick, _, command, _, _ in log if command in (ACT, RD, REF))
     assert any(tick % 2 == 0 for tick, _, command, _, _ in log if command == PRE)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from simulator.hardware.dram import MemoryConfig, load_memory
+from simulator.hardware.catalogue import load_part
+from simulator.hardware.devices.dram import Dram
 from simulator.hardware.dram.reference import Burst, simulate
 
 DEVICES = {
@@ -20,7 +21,7 @@ DEVICES = {
 
 
 @st.composite
-def configs(draw: st.DrawFn) -> MemoryConfig:
+def configs(draw: st.DrawFn) -> Dram:
     scheduler = draw(st.sampled_from(sorted(DEVICES)))
     device = draw(st.sampled_from(DEVICES[scheduler]))
     overrides: dict[str, Any] = {
@@ -35,11 +36,11 @@ def configs(draw: st.DrawFn) -> MemoryConfig:
     }
     if scheduler != "per-bank" and device == "ddr4_2400":
         overrides["ranks"] = draw(st.sampled_from([1, 2]))
-    return load_memory(device, overrides)
+    return load_part(device, overrides)
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[MemoryConfig, int, list[Burst], float, int]:
+def cases(draw: st.DrawFn) -> tuple[Dram, int, list[Burst], float, int]:
     config = draw(configs())
     o = config.organization
     banks = o.pseudo_channels * o.ranks * o.stack_ids * o.bank_groups * o.banks_per_group
@@ -65,7 +66,7 @@ def cases(draw: st.DrawFn) -> tuple[MemoryConfig, int, list[Burst], float, int]:
 )
 @given(case=cases())
 def test_kernel_equals_reference(
-    kernel: Callable[..., Any], case: tuple[MemoryConfig, int, list[Burst], float, int]
+    kernel: Callable[..., Any], case: tuple[Dram, int, list[Burst], float, int]
 ) -> None:
     config, channels, stream, interval, chunk = case
     expected = simulate(config, channels, stream, interval)
@@ -73,7 +74,7 @@ def test_kernel_equals_reference(
 
 
 def test_a_longer_stream_too(kernel: Callable[..., Any]) -> None:
-    config = load_memory("ddr4_2400", {"timing.refi": 1000})
+    config = load_part("ddr4_2400", {"timing.refi": 1000})
     stream = [
         Burst(0, (7 * i) % 16, (i * i) % 5, i % 8, int(i % 3 == 0 or i > 200)) for i in range(300)
     ]
@@ -82,6 +83,6 @@ def test_a_longer_stream_too(kernel: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("chunk", [1, 3, 64])
 def test_chunks_do_not_matter(kernel: Callable[..., Any], chunk: int) -> None:
-    config = load_memory("hbm2_2x64")
+    config = load_part("hbm2_2x64")
     stream = [Burst(0, (5 * i) % 32, i % 11, i % 4, i % 2) for i in range(150)]
     assert kernel(config, stream, 1, 2.5, chunk) == kernel(config, stream, 1, 2.5)

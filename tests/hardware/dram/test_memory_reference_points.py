@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from simulator.hardware.dram import load_memory, measure
+from simulator.hardware.catalogue import load_part
+from simulator.hardware.dram import measure
 
 TEXT = (Path(__file__).parent / "data" / "dram.csv").read_text(encoding="utf-8")
 ROWS = list(csv.DictReader(TEXT.splitlines()))
@@ -35,7 +36,7 @@ def name(row: dict[str, str]) -> str:
 @pytest.mark.parametrize("row", ROWS, ids=name)
 def test_reference_point(row: dict[str, str]) -> None:
     controller = "ramulator" if row["simulator"].startswith("Ramulator") else "dramsim3"
-    config = load_memory(DEVICE[row["device"]], {"controller": controller, "order": row["map"]})
+    config = load_part(DEVICE[row["device"]], {"controller": controller, "order": row["map"]})
     load = None if row["load"] == "max" else float(row["load"])
     result = measure(
         config,
