@@ -49,9 +49,7 @@ def _scatter(bench: Bench, rows: int, *_: object) -> tuple[Operation, ...]:
     return (bench.scatter(rows),)
 
 
-def _pooled(
-    bench: Bench, rows: int, dist: str, hits: HitShares, _: Row
-) -> tuple[Operation, ...]:
+def _pooled(bench: Bench, rows: int, dist: str, hits: HitShares, _: Row) -> tuple[Operation, ...]:
     return (bench.pool(rows, hits.cpu(dist, rows, bench.model.row_bytes)),)
 
 

@@ -77,9 +77,7 @@ class Rig:
         for path, value in values.items():
             room, _, key = path.partition(".")
             both[room] = with_value(both[room], key, value)
-        return replace(
-            self, config=both["platform"], profile=both["operators"], machines={}
-        )
+        return replace(self, config=both["platform"], profile=both["operators"], machines={})
 
     def sized(self, *, dim: int, batch_size: int = 2048, lookups: int = 20) -> ModelConfig:
         """The model with rows of `dim` elements and mini-batches of that size."""
@@ -192,9 +190,7 @@ class Bench:
 
     def backward(self, lookups: int, unique: int) -> tuple[Operation, ...]:
         key_rows = max(self.model.rows_per_table)
-        words = Backward(
-            self.model, self.machine, self.software, self.at, self.store(), key_rows
-        )
+        words = Backward(self.model, self.machine, self.software, self.at, self.store(), key_rows)
         return words.operations(Flow(lookups, unique))
 
     def sort(self, pairs: int, key_rows: int) -> Sort:

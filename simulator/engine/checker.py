@@ -239,9 +239,7 @@ def _update(state: _State, batch: int, word: Update) -> Commit:
     where, ids = _rows_of(word.writes, word.rows)
 
     def train() -> None:
-        pooled_ids, values = state.pooled.pop(
-            (batch, word.writes.name, word.writes.memory)
-        )
+        pooled_ids, values = state.pooled.pop((batch, word.writes.name, word.writes.memory))
         trained = _updated(values[np.searchsorted(pooled_ids, ids)], batch)
         rows = state.store(word.writes)
         rows.value[where], rows.trainer[where] = trained, batch

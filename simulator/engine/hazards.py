@@ -169,9 +169,7 @@ def run_case(case: HazardCase) -> HazardOutcome:
     )
     overlaps = system.schedule.overlaps
     window = getattr(system.replay, "window", Window(0, 0))
-    return HazardOutcome(
-        case, window, system.replay.policy, mode if overlaps else "serial", report
-    )
+    return HazardOutcome(case, window, system.replay.policy, mode if overlaps else "serial", report)
 
 
 def _check(case: HazardCase) -> None:

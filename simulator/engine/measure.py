@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from simulator.engine.pipeline import Span, critical_path
 from simulator.caches.facts import (
     COLD,
     HELD,
@@ -20,6 +19,7 @@ from simulator.caches.facts import (
     WRITE_BACK,
     BatchFacts,
 )
+from simulator.engine.pipeline import Span, critical_path
 from simulator.hardware.demand import Resource, ResourceUse, StageDemand
 from simulator.hardware.machine import Machine
 from simulator.results.resources import KINDS, LATENCY, Kind

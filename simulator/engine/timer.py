@@ -129,4 +129,3 @@ def _priced(
     for number in order:
         demands[number] = tuple(machine.price_stage(s, software) for s in programs[number])
     return demands
-

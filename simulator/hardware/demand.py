@@ -17,6 +17,7 @@ __all__ = [
     "turnaround_factor",
 ]
 
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """Something that operations share: a memory, one direction of a link, cores, a thread pool.

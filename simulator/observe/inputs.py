@@ -27,6 +27,7 @@ __all__ = ["Batch", "Drawn", "Inputs", "MovePlan", "Preload", "draw", "prepare"]
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
+
 @dataclass(frozen=True, slots=True)
 class MovePlan:
     """Rows and slots (all tables and pools in one numbering) that a mini-batch moves."""
@@ -115,7 +116,9 @@ def draw(point: PointConfig, threads: int) -> Drawn:
         threads=threads,
     )
     needed = run.warmup_batches + run.batches
-    count = needed + SHARED_TAIL if trace.batches is None else min(trace.batches, needed + SHARED_TAIL)
+    count = (
+        needed + SHARED_TAIL if trace.batches is None else min(trace.batches, needed + SHARED_TAIL)
+    )
     if count < needed:
         raise ConfigError(f"the run takes {needed} mini-batches, but the trace has {count}")
     minibatches = [trace.minibatch(index) for index in range(count)]
@@ -172,4 +175,3 @@ def flatten(batch: MiniBatch, point: PointConfig) -> Batch:
 
 def _bases(sizes: Sequence[int]) -> Int64s:
     return np.cumsum([0, *sizes[:-1]], dtype=np.int64)
-

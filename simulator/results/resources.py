@@ -31,9 +31,7 @@ __all__ = [
     "title_of_all",
 ]
 
-Kind = Literal[
-    "dram", "hbm", "cpu", "gpu", "link", "gpu_link", "network", "drive", "pool", "other"
-]
+Kind = Literal["dram", "hbm", "cpu", "gpu", "link", "gpu_link", "network", "drive", "pool", "other"]
 """What a resource is; `pool`: threads that operations take, busy or waiting."""
 
 LATENCY = "latency"

@@ -83,8 +83,7 @@ def nested(metrics: Sequence[Row], devices: Iterable[Row]) -> list[dict[str, Any
         {
             **point,
             "devices": [
-                {name: value for name, value in row.items() if name not in IDENTITY}
-                for row in rows
+                {name: value for name, value in row.items() if name not in IDENTITY} for row in rows
             ],
         }
         for point, rows in zip(metrics, by_point(metrics, devices), strict=True)

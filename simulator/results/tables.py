@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from simulator.config.experiment import short
@@ -97,7 +97,9 @@ def _resources(
     names = [point.cells(row) for row in rows]
     room = width - sum(map(_width, zip(point.titles, *names, strict=True)))
     title = _USE
-    for families in _shares({f: _width((head, *cells)) for f, (head, cells) in columns.items()}, room):
+    for families in _shares(
+        {f: _width((head, *cells)) for f, (head, cells) in columns.items()}, room
+    ):
         table = _table(title)
         title = "..."
         for name in point.titles:

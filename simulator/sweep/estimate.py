@@ -65,7 +65,9 @@ def estimate(tasks: Sequence[Sequence[PointConfig]], *, workers: int, cores: int
 def seconds_of(replayed: Sequence[PointConfig], members: Sequence[PointConfig]) -> float:
     """Seconds that one core takes for one replay of each of `replayed` and for `members`."""
     draws = {trace_key(point): _lookups(point) / DRAWN_PER_S for point in replayed}
-    replays = sum(_lookups(p) / (PLANNED_PER_S if plans_a_cache(p) else COUNTED_PER_S) for p in replayed)
+    replays = sum(
+        _lookups(p) / (PLANNED_PER_S if plans_a_cache(p) else COUNTED_PER_S) for p in replayed
+    )
     return sum(draws.values()) + replays + POINT_S * len(members)
 
 

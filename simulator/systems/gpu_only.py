@@ -129,7 +129,9 @@ class GpuOnly(System):
             pooled,
             Stage("all_to_all", ((self._exchange("all_to_all", "all_to_all", leaving),),)),
             mlp,
-            Stage("all_to_all_back", ((self._exchange("all_to_all_back", "all_to_all", leaving),),)),
+            Stage(
+                "all_to_all_back", ((self._exchange("all_to_all_back", "all_to_all", leaving),),)
+            ),
             Stage("sort_update", (update, (self._exchange("all_reduce", "all_reduce", reduced),))),
         )
 

@@ -29,8 +29,13 @@ from simulator.hardware.program import Operation, Pool, Stage
 from simulator.hardware.topology import Topology
 from simulator.systems import Job, Serial, System
 from simulator.systems.base import move, synchronize, tables_in
-from simulator.systems.operators import Backward, dense_bytes, mlp_step, pooled_bytes
-from simulator.systems.operators import pooled_vectors
+from simulator.systems.operators import (
+    Backward,
+    dense_bytes,
+    mlp_step,
+    pooled_bytes,
+    pooled_vectors,
+)
 from simulator.units import PS_PER_S
 
 
@@ -85,7 +90,10 @@ class AdderHybrid(System):
     uses: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, job: Job, machine: Topology) -> None:
-        self.cpu, self.gpu = machine.only("cpu", "adder_hybrid"), machine.first("gpu", "adder_hybrid")
+        self.cpu, self.gpu = (
+            machine.only("cpu", "adder_hybrid"),
+            machine.first("gpu", "adder_hybrid"),
+        )
         self.adder = machine.only("adder_memory", "adder_hybrid")
         self._job, self._machine = job, machine
         self.tables = tables_in(job, machine, self.adder)

@@ -32,9 +32,7 @@ class FiveStages(System):
         self.replay = planned_replay(job, self.schedule)
         self.slots = sum(self.replay.slots)
         self.cache = cache_in(job, machine, self.gpu, self.slots)
-        self.backward = Backward(
-            job.model, machine, job.software, self.gpu, self.cache, self.slots
-        )
+        self.backward = Backward(job.model, machine, job.software, self.gpu, self.cache, self.slots)
 
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
         model, machine, entry = self._job.model, self._machine, self._job.entry_bytes
