@@ -11,7 +11,7 @@ ROOT = Path(simulator.__file__).parent
 
 FLOORS = (
     ("cli",),
-    ("studies", "report", "validation"),
+    ("studies", "validation"),
     ("figures",),
     ("sweep", "observe", "calibration"),
     ("engine",),

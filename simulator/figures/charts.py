@@ -5,12 +5,12 @@ Each draws one tidy table into one axes; colours, hatches and markers come from 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.figures.style import look, title
+from simulator.figures.style import Entry, look, title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,24 +99,22 @@ def stacked_bars(
     part: str,
     value: str,
     groups: Sequence[Any] | None = None,
-    parts: Sequence[str] | None = None,
+    parts: Sequence[str] | Mapping[str, Entry] | None = None,
     show: Callable[[Any], str] = str,
     horizontal: bool = False,
 ) -> None:
     """One bar a `group`, its `part`s on top of each other in the order of `parts`."""
     groups = list(dict.fromkeys(data[group])) if groups is None else list(groups)
-    parts = list(dict.fromkeys(data[part])) if parts is None else list(parts)
+    entries = _entries(list(dict.fromkeys(data[part])) if parts is None else parts)
     table = data.pivot_table(index=group, columns=part, values=value, aggfunc="sum")
-    table = table.reindex(index=groups, columns=parts).fillna(0.0)
+    table = table.reindex(index=groups, columns=list(entries)).fillna(0.0)
     start = np.zeros(len(groups))
-    for number, name in enumerate(parts):
+    for name, entry in entries.items():
         sizes = table[name].to_numpy(dtype=float)
-        style = look(name, number)
+        style = entry.look
         looks: dict[str, Any] = {"color": style.color, "hatch": style.hatch, "edgecolor": _EDGE}
-        if horizontal:
-            axes.barh(range(len(groups)), sizes, 0.7, start, label=title(name), **looks)
-        else:
-            axes.bar(range(len(groups)), sizes, 0.7, start, label=title(name), **looks)
+        draw = axes.barh if horizontal else axes.bar
+        draw(range(len(groups)), sizes, 0.7, start, label=entry.title, **looks)
         start = start + sizes
     names = [show(one) for one in groups]
     if horizontal:
@@ -126,6 +124,13 @@ def stacked_bars(
         axes.grid(False, axis="y")
     else:
         axes.set_xticks(range(len(groups)), names)
+
+
+def _entries(names: Sequence[str] | Mapping[str, Entry]) -> Mapping[str, Entry]:
+    """What the legend says of each name."""
+    if isinstance(names, Mapping):
+        return names
+    return {name: Entry(title(name), look(name, number)) for number, name in enumerate(names)}
 
 
 def lines(

@@ -1,4 +1,4 @@
-"""Figures that any run can have: times, stages, devices, cache curve, pipeline.
+"""Figures that any run can have: times, stages, resources, cache curve, pipeline.
 
 Each takes the tables of a run (columns of the data dictionary). Long runs are cut after `MOST`
 rows; the captions of who shows them say so (`cut`).
@@ -6,7 +6,7 @@ rows; the captions of who shows them say so (`cut`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,7 @@ from simulator.figures.charts import figure_grid, legend_above, stacked_bars
 from simulator.figures.pipeline import draw_pipeline, steady_spans
 from simulator.figures.style import look, styled, title
 from simulator.figures.tables import rows_of
+from simulator.results.resources import Fold, headings, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,10 +25,10 @@ __all__ = [
     "MOST",
     "cache_curve",
     "cell_names",
-    "devices",
     "iteration_times",
     "operators_of",
     "pipelines",
+    "resources",
     "stages",
 ]
 
@@ -125,31 +126,39 @@ def stages(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def devices(metrics: pd.DataFrame, names: Sequence[str]) -> Figure:
-    """How busy each device is, a row a point; empty where it is not used."""
-    data = metrics.head(MOST)
-    used = [n for n in names if data[f"{n}_utilization"].notna().any()]
-    table = data[[f"{name}_utilization" for name in used]].to_numpy(float)
+def resources(metrics: pd.DataFrame, points: Sequence[Mapping[str, Fold]]) -> Figure:
+    """How busy the resources are, a row a point, a column a family; empty where not used.
+
+    `points`: the folded resources of each row of `metrics`. The busiest of a family gives the
+    shade; where they differ the text is least/mean/most.
+    """
+    data, folds = metrics.head(MOST), points[:MOST]
+    titles = headings(folds)
     with styled():
         figure, (axes,) = figure_grid(1, 1, 7.2, 0.9 + _BAR_INCHES * len(data))
-        axes.imshow(np.nan_to_num(table), cmap="Blues", vmin=0, vmax=1.6, aspect="auto")
-        for row, column in zip(*np.nonzero(~np.isnan(table)), strict=True):
-            busy = table[row, column]
-            axes.text(
-                column,
-                row,
-                f"{busy:.0%}",
-                ha="center",
-                va="center",
-                fontsize=6.5,
-                fontweight="bold" if busy >= 0.5 else "normal",
-            )
+        shades = np.zeros((len(folds), max(1, len(titles))))
+        for row, folded in enumerate(folds):
+            for column, family in enumerate(titles):
+                if family not in folded or not folded[family].used:
+                    continue
+                busy = folded[family].values("utilization")
+                shades[row, column] = max(busy)
+                axes.text(
+                    column,
+                    row,
+                    spread([100 * share for share in busy], "{:.0f}".format, "%"),
+                    ha="center",
+                    va="center",
+                    fontsize=6.5,
+                    fontweight="bold" if max(busy) >= 0.5 else "normal",
+                )
+        axes.imshow(shades, cmap="Blues", vmin=0, vmax=1.6, aspect="auto")
         bars = [
             f"{title(str(label))}, {cell}"
             for label, cell in zip(data["label"], cell_names(data), strict=True)
         ]
         axes.set_yticks(range(len(bars)), bars)
-        axes.set_xticks(range(len(used)), [title(name) for name in used])
+        axes.set_xticks(range(len(titles)), [name.replace(" ", "\n") for name in titles.values()])
         axes.xaxis.tick_top()
         axes.grid(False)
         axes.set_title(f"share of time busy, {operators_of(data)}")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PointResult", "Progress", "Result", "StageSpan"]
 
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a simulation is."""

@@ -12,7 +12,7 @@ from simulator.results.dictionary import IDENTITY, Column
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Row", "by_point", "frame_of", "nested", "row_of"]
+__all__ = ["Row", "by_point", "frame_of", "mismatch", "nested", "row_of"]
 
 Row = Mapping[str, Any]
 
@@ -55,6 +55,14 @@ def _value(column: Column, value: Any) -> Any:
     return value
 
 
+def mismatch(wanted: Sequence[str], names: Sequence[str]) -> str:
+    """How `names` differ from those wanted, in words; empty where they do not."""
+    missing = [name for name in wanted if name not in names]
+    foreign = [name for name in names if name not in wanted]
+    texts = {"without": missing, "with": foreign}
+    return " and ".join(f"{word} {', '.join(some)}" for word, some in texts.items() if some)
+
+
 def frame_of(columns: Sequence[Column], rows: Sequence[Row]) -> pd.DataFrame:
     """`rows` as a table with the types of `columns`."""
     import pandas as pd
@@ -83,8 +91,7 @@ def nested(metrics: Sequence[Row], devices: Iterable[Row]) -> list[dict[str, Any
         {
             **point,
             "devices": [
-                {name: value for name, value in row.items() if name not in IDENTITY}
-                for row in rows
+                {name: value for name, value in row.items() if name not in IDENTITY} for row in rows
             ],
         }
         for point, rows in zip(metrics, by_point(metrics, devices), strict=True)

@@ -20,7 +20,7 @@ from simulator.traces.curves import shipped
 
 __all__ = ["code_version", "point_key"]
 
-SHOWING = ("cli", "figures", "report", "studies", "sweep")
+SHOWING = ("cli", "figures", "studies", "sweep")
 """Rooms of the package that show results or order the work; no outcome depends on their code."""
 
 _COMPUTING = ("numpy", "simpy", "numba")
