@@ -20,7 +20,7 @@ _SHARED = {"platform": "platform", "model": "model", "operators": "operator prof
 """Columns that stand in the title while each system has one value of them."""
 _SWEPT = "swept values by path"
 """Key of a row that is no column: what the sweep gave to its point."""
-_USE = "Achieved bandwidth, GB/s, and its share of peak; where nothing moves: share of time"
+_USE = "Achieved bandwidth, GB/s, and its share of peak; where no bytes move: share of time"
 _SPREAD = "a/b/c: the least, the mean and the most of the resources in a column"
 
 

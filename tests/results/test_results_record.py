@@ -9,6 +9,7 @@ from simulator.config.expand import expand
 from simulator.config.load import parse_experiment
 from simulator.errors import InvariantError
 from simulator.results.dictionary import DEVICES, METRICS, STAGES
+from simulator.results.finished import decode, encode
 from simulator.results.record import PointResult, Result
 from simulator.results.speedup import with_speedups
 
@@ -95,6 +96,22 @@ def test_resources_have_their_columns_in_order(points):
     assert list(frame.columns) == [column.name for column in DEVICES]
     assert frame["utilization"].tolist() == [0.5, 0.5]
     assert frame["energy_mj"].isna().all()
+
+
+def test_a_finished_point_is_read_back_under_its_new_label(points):
+    devices = [{"label": "old", "resource": "gpu5.hbm", "kind": "hbm", "bytes": 0.1 + 0.2}]
+    stages = [{"label": "old", "stage": "train", "order": 0}]
+    result = PointResult(points[0], {"label": "old"}, stages, devices)
+    data = encode("key", result)
+    back = decode("key", points[0], data)
+    assert back is not None
+    assert back.devices[0] == {
+        **result.devices[0],
+        "label": "hybrid",
+        "sweep": back.metrics["sweep"],
+    }
+    assert {row["label"] for row in (back.metrics, *back.stages, *back.devices)} == {"hybrid"}
+    assert decode("key", points[0], data.replace(b'"format": 2', b'"format": 1')) is None
 
 
 def test_tables_have_typed_columns_with_nulls(points):
