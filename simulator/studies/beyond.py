@@ -51,7 +51,7 @@ def _use(varied: str, result: Result) -> pd.DataFrame:
     devices = devices_frame(result)
     devices = devices.assign(varied=varied, machine=_machines(devices))
     cells = ["varied", "machine", "label", "operators", "family", "kind"]
-    return devices.groupby(cells, sort=False, as_index=False)["utilization"].max()
+    return devices.groupby(cells, sort=False)["utilization"].max().reset_index()
 
 
 def _machines(data: pd.DataFrame) -> list[str]:

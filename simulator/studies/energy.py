@@ -30,7 +30,7 @@ def tables(inputs: Inputs) -> Tables:
     devices = devices_frame(inputs.results["experiment"])
     cells = ["locality", "label", "operators", "family", "kind"]
     known = devices.dropna(subset="energy_mj")
-    data = known.groupby(cells, sort=False, as_index=False)["energy_mj"].sum()
+    data = known.groupby(cells, sort=False)["energy_mj"].sum().reset_index()
     sums = data.groupby(["locality", "label"])["energy_mj"].sum()
     index = pd.MultiIndex.from_frame(totals[["locality", "label"]])
     totals["sum_over_total"] = sums.reindex(index).to_numpy(float) / totals["energy_mj"]
