@@ -77,7 +77,7 @@ def _allowed(room: str, target: str) -> bool:
 
 def test_no_circle_between_modules() -> None:
     paths = {_name(path): path for path in ROOT.rglob("*.py")}
-    graph = {name: _top_level_imports(path, set(paths)) for name, path in paths.items()}
+    graph = {name: _module_imports(path, set(paths)) for name, path in paths.items()}
     done: set[str] = set()
 
     def visit(module: str, trail: tuple[str, ...]) -> None:
@@ -97,11 +97,11 @@ def _name(path: Path) -> str:
     return ".".join(parts).removesuffix(".__init__")
 
 
-def _top_level_imports(path: Path, modules: set[str]) -> set[str]:
-    """Modules that must be loaded before this one; `from package import submodule` is the
-    submodule."""
+def _module_imports(path: Path, modules: set[str]) -> set[str]:
+    """Modules that this one loads, also inside functions and for types alone;
+    `from package import submodule` is the submodule."""
     found = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
