@@ -18,10 +18,10 @@ __all__ = ["figures", "tables"]
 
 
 def tables(inputs: Inputs) -> Tables:
-    found = metrics_frame(inputs.results["experiment"])
-    totals = found[["locality", "label", "operators", "gpus", "energy_mj"]].copy()
+    metrics = metrics_frame(inputs.results["experiment"])
+    totals = metrics[["locality", "label", "operators", "gpus", "energy_mj"]].copy()
     totals.insert(1, "class", class_order(totals["locality"]))
-    totals["time_ms"] = found["iteration_time_us"] / 1e3
+    totals["time_ms"] = metrics["iteration_time_us"] / 1e3
     totals["mean_power_w"] = totals["energy_mj"] / totals["time_ms"]
     totals = with_baseline(totals, "hybrid", ["locality"], "energy_mj", "saving_over_hybrid")
     totals = with_baseline(totals, "gpu_only", ["locality"], "energy_mj", "saving_over_gpu_only")
@@ -43,20 +43,20 @@ def figures(tables: Tables) -> dict[str, Figure]:
     resources = resource_entries(dict(zip(data["family"], data["kind"], strict=True)))
     with styled():
         figure, axes = figure_grid(1, len(LOCALITIES), 7.2, 3.0, sharey=True)
-        for one, locality in zip(axes, LOCALITIES, strict=True):
+        for panel, locality in zip(axes, LOCALITIES, strict=True):
             rows = data[data["locality"] == locality]
             stacked_bars(
-                one,
+                panel,
                 rows,
                 group="label",
-                part="family",
+                stack="family",
                 value="energy_mj",
                 groups=systems,
-                parts=resources,
+                stacks=resources,
                 show=title,
             )
-            one.set_title(locality.capitalize())
-            one.tick_params(axis="x", labelrotation=60)
+            panel.set_title(locality.capitalize())
+            panel.tick_params(axis="x", labelrotation=60)
         axes[0].set_ylabel("energy of an iteration (mJ)")
         names = "GPU only: eight GPUs; cores and SMs: the package without its memory"
         heading = f"{data['operators'].iloc[0]} operators, cache of 10 %; {names}"

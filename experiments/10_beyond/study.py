@@ -69,10 +69,10 @@ def figures(tables: Tables) -> dict[str, Figure]:
             grouped_bars(left, rows, group="machine", hue="label", value="time_ms", hues=SYSTEMS)
             left.set_ylabel("iteration time (ms)")
             _utilization(right, use[use["varied"] == varied])
-            for one in (left, right):
-                one.set_title(f"{varied} ({rows['operators'].iloc[0]} operators)", fontsize=8)
-                one.tick_params(axis="x", labelsize=6.5)
-                for name in one.get_xticklabels():
+            for panel in (left, right):
+                panel.set_title(f"{varied} ({rows['operators'].iloc[0]} operators)", fontsize=8)
+                panel.tick_params(axis="x", labelsize=6.5)
+                for name in panel.get_xticklabels():
                     name.set(rotation=25, ha="right", rotation_mode="anchor")
         legend_above(
             figure, axes[:2], 5, f"{data['locality'].iloc[0]} locality; right: ScratchPipe"

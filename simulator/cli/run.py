@@ -127,8 +127,8 @@ def _hint_at_interrupt(folder: Path) -> Iterator[None]:
     except KeyboardInterrupt:
         kept = FinishedPoints(folder / POINTS).count()
         if kept:
-            told = f"{kept} finished points are kept in {folder}: the same command goes on there"
-            typer.echo(told, err=True)
+            hint = f"{kept} finished points are kept in {folder}: the same command goes on there"
+            typer.echo(hint, err=True)
         raise
 
 
@@ -156,8 +156,8 @@ def _spent(loaded: Experiment, finished: Finished) -> str:
     sweep, timed = finished.sweep, loaded.run.batches
     text = f"{len(sweep.result)} points, {timed} timed mini-batches each, "
     if sweep.reused:
-        told = "--no-resume simulates them again"
-        text += f"{sweep.reused} of them taken from an earlier run ({told}), "
+        hint = "--no-resume simulates them again"
+        text += f"{sweep.reused} of them taken from an earlier run ({hint}), "
     return text + f"simulated in {finished.wall_s:.1f} s"
 
 
@@ -168,7 +168,7 @@ def _tell_failures(finished: Finished) -> None:
     if not finished.failures:
         return
     for row in finished.failures:
-        name = ", ".join(part for part in (row["label"], row["locality"], row["sweep"]) if part)
+        name = ", ".join(text for text in (row["label"], row["locality"], row["sweep"]) if text)
         first, *more = row["message"].splitlines() or [""]
         typer.echo(f"failed: {name}: {row['error']}: {first}", err=True)
         for line in more:

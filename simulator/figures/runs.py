@@ -42,8 +42,10 @@ def cell_names(data: pd.DataFrame) -> list[str]:
     """What tells the rows of one system apart: locality and swept values, in a few words."""
     names = []
     for locality, sweep in zip(data["locality"], data["sweep"], strict=True):
-        parts = [part for part in str(sweep).split(", ") if part and not part.startswith("trace")]
-        short = [f"{path.rpartition('.')[2]} {value}" for path, _, value in map(_halves, parts)]
+        values = [
+            value for value in str(sweep).split(", ") if value and not value.startswith("trace")
+        ]
+        short = [f"{path.rpartition('.')[2]} {value}" for path, _, value in map(_halves, values)]
         names.append(", ".join([str(locality), *short]))
     return names
 
@@ -65,12 +67,12 @@ def iteration_times(metrics: pd.DataFrame) -> Figure:
     with styled():
         figure, (axes,) = figure_grid(1, 1, 7.2, 1.1 + _BAR_INCHES * len(data))
         times = data["iteration_time_us"].to_numpy(float) / 1e3
-        places, ticks = _places(names)
+        positions, ticks = _positions(names)
         for number, label in enumerate(dict.fromkeys(data["label"])):
-            chosen = [i for i, one in enumerate(data["label"]) if one == label]
+            chosen = [i for i, name in enumerate(data["label"]) if name == label]
             style = look(str(data["system"].iloc[chosen[0]]), number)
             axes.barh(
-                [places[i] for i in chosen],
+                [positions[i] for i in chosen],
                 times[chosen],
                 0.9,
                 color=style.color,
@@ -78,10 +80,10 @@ def iteration_times(metrics: pd.DataFrame) -> Figure:
                 edgecolor=_EDGE,
                 label=title(str(label)),
             )
-        for place, time in zip(places, times, strict=True):
+        for position, time in zip(positions, times, strict=True):
             axes.annotate(
                 f"{time:.3g}",
-                (time, place),
+                (time, position),
                 xytext=(2, 0),
                 va="center",
                 textcoords="offset points",
@@ -97,16 +99,16 @@ def iteration_times(metrics: pd.DataFrame) -> Figure:
     return figure
 
 
-def _places(names: Sequence[str]) -> tuple[list[float], dict[str, float]]:
+def _positions(names: Sequence[str]) -> tuple[list[float], dict[str, float]]:
     """Where the bars go, with a gap between cells, and the middle of each cell."""
-    places: list[float] = []
+    positions: list[float] = []
     groups: dict[str, list[float]] = {}
-    place = 0.0
+    position = 0.0
     for number, name in enumerate(names):
-        place += 1.0 if number and name == names[number - 1] else 1.6
-        places.append(place)
-        groups.setdefault(name, []).append(place)
-    return places, {name: float(np.mean(found)) for name, found in groups.items()}
+        position += 1.0 if number and name == names[number - 1] else 1.6
+        positions.append(position)
+        groups.setdefault(name, []).append(position)
+    return positions, {name: float(np.mean(group)) for name, group in groups.items()}
 
 
 def stages(table: pd.DataFrame) -> Figure:
@@ -120,7 +122,7 @@ def stages(table: pd.DataFrame) -> Figure:
     count = data["bar"].nunique()
     with styled():
         figure, (axes,) = figure_grid(1, 1, 7.2, 1.5 + _BAR_INCHES * count)
-        stacked_bars(axes, data, group="bar", part="stage", value="time_ms", horizontal=True)
+        stacked_bars(axes, data, group="bar", stack="stage", value="time_ms", horizontal=True)
         axes.set_xlabel("stage times, one after the other (ms)")
         legend_above(figure, [axes], 6, operators_of(data))
     return figure
@@ -173,12 +175,12 @@ def cache_curve(metrics: pd.DataFrame) -> Figure | None:
     localities = list(dict.fromkeys(data["locality"]))[:4]
     with styled():
         figure, axes = figure_grid(1, len(localities), 7.2, 2.5, sharey=True)
-        for one, locality in zip(axes, localities, strict=True):
+        for panel, locality in zip(axes, localities, strict=True):
             for number, label in enumerate(dict.fromkeys(data["label"])):
                 rows = data[(data["locality"] == locality) & (data["label"] == label)]
                 rows = rows.sort_values("cache_fraction")
                 style = look(str(label), number)
-                one.plot(
+                panel.plot(
                     100 * rows["cache_fraction"].to_numpy(float),
                     rows["iteration_time_us"].to_numpy(float) / 1e3,
                     color=style.color,
@@ -186,9 +188,9 @@ def cache_curve(metrics: pd.DataFrame) -> Figure | None:
                     linestyle=style.dash,
                     label=title(str(label)),
                 )
-            one.set_title(str(locality))
-            one.set_xlabel("cache, % of rows")
-            one.set_ylim(bottom=0)
+            panel.set_title(str(locality))
+            panel.set_xlabel("cache, % of rows")
+            panel.set_ylim(bottom=0)
         axes[0].set_ylabel("iteration time (ms)")
         legend_above(figure, axes[:1], 5, operators_of(data))
     return figure
@@ -202,11 +204,11 @@ def pipelines(timeline: pd.DataFrame, metrics: pd.DataFrame, batches: int = 5) -
         return None
     with styled():
         figure, axes = figure_grid(len(rows), 1, 7.2, 1.55 * len(rows))
-        for one, row in zip(axes, rows, strict=True):
+        for panel, row in zip(axes, rows, strict=True):
             spans = timeline[(timeline["point"] == row.point) & (timeline["label"] == row.label)]
             first = int(spans["batch"].max()) // 2
             order = spans[spans["batch"] == first].sort_values("start_ps")["stage"]
-            draw_pipeline(one, steady_spans(spans, first, batches), [str(s) for s in order])
-            one.set_title(f"{title(str(row.label))}, {row.locality}, {row.operators} operators")
+            draw_pipeline(panel, steady_spans(spans, first, batches), [str(s) for s in order])
+            panel.set_title(f"{title(str(row.label))}, {row.locality}, {row.operators} operators")
         axes[-1].set_xlabel("simulated time (ms)")
     return figure
