@@ -97,19 +97,19 @@ def _document(studies: Sequence[Study], outcomes: Mapping[str, Outcome]) -> list
             "holds": outcomes[study.name].holds,
             "published": [
                 {
-                    "what": one.what,
-                    "published": one.published,
-                    "source": one.source,
-                    "simulated": one.simulated,
-                    "ratio": one.ratio,
-                    "tolerance": one.tolerance,
-                    "inside": one.inside,
+                    "what": comparison.what,
+                    "published": comparison.published,
+                    "source": comparison.source,
+                    "simulated": comparison.simulated,
+                    "ratio": comparison.ratio,
+                    "tolerance": comparison.tolerance,
+                    "inside": comparison.inside,
                 }
-                for one in outcomes[study.name].comparisons
+                for comparison in outcomes[study.name].comparisons
             ],
             "shapes": [
-                {"what": one.what, "holds": one.holds, "seen": one.seen}
-                for one in outcomes[study.name].shapes
+                {"what": shape.what, "holds": shape.holds, "observed": shape.observed}
+                for shape in outcomes[study.name].shapes
             ],
         }
         for study in studies
@@ -130,18 +130,22 @@ def _show(
         screen.print(f"{study.name}: {study.expected.title}", highlight=False, markup=False)
         for shape in outcomes[study.name].shapes:
             mark = "ok  " if shape.holds else "FAIL"
-            line = f"  {mark} {shape.what}: {shape.seen}"
+            line = f"  {mark} {shape.what}: {shape.observed}"
             screen.print(line, highlight=False, markup=False, soft_wrap=True)
     table = Table(title="Published and simulated", title_justify="left")
     for heading in ("figure", "what", "published", "simulated", "ratio", "tolerance", "inside"):
         right = heading in ("published", "simulated", "ratio", "tolerance")
         table.add_column(heading, justify="right" if right else "left")
     for study in studies:
-        for one in outcomes[study.name].comparisons:
-            published = escape(f"{one.published:.4g} [{one.source}]")
-            cells = (f"{one.simulated:.4g}", f"{one.ratio:.2f}", f"±{100 * one.tolerance:g}%")
-            inside = "yes" if one.inside else "no"
-            table.add_row(study.name, escape(one.what), published, *cells, inside)
+        for comparison in outcomes[study.name].comparisons:
+            published = escape(f"{comparison.published:.4g} [{comparison.source}]")
+            cells = (
+                f"{comparison.simulated:.4g}",
+                f"{comparison.ratio:.2f}",
+                f"±{100 * comparison.tolerance:g}%",
+            )
+            inside = "yes" if comparison.inside else "no"
+            table.add_row(study.name, escape(comparison.what), published, *cells, inside)
     if table.row_count:
         screen.print(table)
     noun = "study" if len(studies) == 1 else "studies"

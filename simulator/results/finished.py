@@ -54,7 +54,7 @@ def decode(key: str, point: PointConfig, data: bytes) -> PointResult | None:
         if marker != wanted:
             return None
         outcome = json.loads(body)
-        found = PointResult(
+        result = PointResult(
             point=point,
             metrics=outcome["metrics"],
             stages=outcome["stages"],
@@ -64,7 +64,7 @@ def decode(key: str, point: PointConfig, data: bytes) -> PointResult | None:
         )
     except (ValueError, KeyError, TypeError, InvariantError):
         return None
-    return relabelled(found, point)
+    return relabelled(result, point)
 
 
 def relabelled(result: PointResult, point: PointConfig) -> PointResult:

@@ -119,7 +119,8 @@ def title_of_all(resources: Iterable[str]) -> str:
             first, last = (f"{column[0][0]}{n}" for n in (numbers[0], numbers[-1]))
             ranges.append(first if first == last else f"{first}..{last}")
             whole *= numbers[-1] - numbers[0] + 1
-    title = " ".join([*ranges, _what(names[0])])
+    words = [stem for stem, number in _parts(names[0]) if not number]
+    title = " ".join([*ranges, *map(_spelled, words)])
     return title if whole == len(names) else f"{title} ({len(names)})"
 
 
@@ -145,8 +146,12 @@ def _what(resource: str) -> str:
     if _DIRECTIONS.issuperset(words):
         numbered = [stem for stem, number in parts if number]
         words = [*numbered[-1:], *words]
-    text = " ".join(_SPELLED.get(word, word.replace("_", " ")) for word in words)
+    text = " ".join(map(_spelled, words))
     return text[:1].upper() + text[1:]
+
+
+def _spelled(word: str) -> str:
+    return _SPELLED.get(word, word.replace("_", " "))
 
 
 @dataclass(frozen=True, slots=True)

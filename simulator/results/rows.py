@@ -12,7 +12,7 @@ from simulator.results.dictionary import IDENTITY, Column
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Row", "by_point", "frame_of", "nested", "row_of"]
+__all__ = ["Row", "by_point", "frame_of", "mismatch", "nested", "row_of"]
 
 Row = Mapping[str, Any]
 
@@ -53,6 +53,14 @@ def _value(column: Column, value: Any) -> Any:
         if not math.isfinite(value):
             raise InvariantError(f"column {column.name} was given {value!r}: use null")
     return value
+
+
+def mismatch(wanted: Sequence[str], names: Sequence[str]) -> str:
+    """How `names` differ from those wanted, in words; empty where they do not."""
+    missing = [name for name in wanted if name not in names]
+    foreign = [name for name in names if name not in wanted]
+    texts = {"without": missing, "with": foreign}
+    return " and ".join(f"{word} {', '.join(some)}" for word, some in texts.items() if some)
 
 
 def frame_of(columns: Sequence[Column], rows: Sequence[Row]) -> pd.DataFrame:

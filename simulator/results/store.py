@@ -35,6 +35,7 @@ __all__ = [
     "abandon_run",
     "begin_run",
     "check_target",
+    "schema_of",
     "tidy",
     "write_run",
 ]
@@ -170,11 +171,18 @@ def _parquet(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> by
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema([_field(column) for column in columns])
+    schema = schema_of(columns)
     arrays = [pa.array([row[field.name] for row in rows], type=field.type) for field in schema]
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), buffer)
     return buffer.getvalue()
+
+
+def schema_of(columns: Sequence[Column]) -> pa.Schema:
+    """Names and types of the columns of a Parquet file, with their units and meanings."""
+    import pyarrow as pa
+
+    return pa.schema([_field(column) for column in columns])
 
 
 def _field(column: Column) -> pa.Field:

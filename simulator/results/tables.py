@@ -20,7 +20,7 @@ _SHARED = {"platform": "platform", "model": "model", "operators": "operator prof
 """Columns that stand in the title while each system has one value of them."""
 _SWEPT = "swept values by path"
 """Key of a row that is no column: what the sweep gave to its point."""
-_USE = "Achieved bandwidth, GB/s, and its share of peak; where nothing moves: share of time"
+_USE = "Achieved bandwidth, GB/s, and its share of peak; where no bytes move: share of time"
 _SPREAD = "a/b/c: the least, the mean and the most of the resources in a column"
 
 
@@ -85,45 +85,41 @@ def _resources(
 ) -> Iterator[Table]:
     """A column a family of resources, in as many tables as `width` makes of them."""
     narrow = width < _NARROW
-    between = "\n" if narrow else "  "
-    columns = {}
+    columns: dict[str, list[str]] = {}
     for family, title in headings(points).items():
-        heading = title.replace(" ", "\n") if narrow else title
-        cells = [_use(point.get(family), between) for point in points]
-        columns[family] = (heading, cells)
-    if not columns:
-        return
+        cells = [_use(point.get(family), "\n" if narrow else "  ") for point in points]
+        stacked = narrow or len(title) + 2 > _width(cells)
+        columns[family] = [title.replace(" ", "\n") if stacked else title, *cells]
     point = _PointCells(rows, narrow)
-    names = [point.cells(row) for row in rows]
-    room = width - sum(map(_width, zip(point.titles, *names, strict=True)))
+    names = [point.titles, *(point.cells(row) for row in rows)]
+    room = width - sum(map(_width, zip(*names, strict=True)))
+    groups = _groups({family: _width(cells) for family, cells in columns.items()}, room)
     title = _USE
-    for families in _shares(
-        {f: _width((head, *cells)) for f, (head, cells) in columns.items()}, room
-    ):
+    for families in groups:
         table = _table(title)
-        title = "..."
-        for name in point.titles:
+        for name in names[0]:
             table.add_column(name, no_wrap=True)
         for family in families:
             table.add_column(columns[family][0], justify="right", no_wrap=True)
-        for number, cells in enumerate(names):
-            table.add_row(*cells, *(columns[family][1][number] for family in families))
-        if any("/" in cell for family in families for cell in columns[family][1]):
+        for number, cells in enumerate(names[1:], 1):
+            table.add_row(*cells, *(columns[family][number] for family in families))
+        if families is groups[-1] and any("/" in c for cells in columns.values() for c in cells):
             table.caption = _SPREAD
         yield table
+        title = "Other resources of the same points"
 
 
 def _width(cells: Sequence[str]) -> int:
-    """Columns of the terminal that a column of the table takes, with what parts it from others."""
-    return 1 + max(len(line) for cell in cells for line in (cell.splitlines() or [""]))
+    """Columns of the terminal that a column of the table takes: two part it from the next."""
+    return 2 + max(len(line) for cell in cells for line in (cell.splitlines() or [""]))
 
 
-def _shares(widths: Mapping[str, int], room: int) -> list[list[str]]:
-    """The names of `widths` in order, in groups that fit into `room`."""
-    groups: list[list[str]] = [[]]
-    left = room
+def _groups(widths: Mapping[str, int], room: int) -> list[list[str]]:
+    """The names of `widths` in order, in groups that fit into `room`; one wider stands alone."""
+    groups: list[list[str]] = []
+    left = 0
     for name, width in widths.items():
-        if width > left and groups[-1]:
+        if width > left:
             groups.append([])
             left = room
         groups[-1].append(name)
@@ -164,6 +160,8 @@ def _table(title: str) -> Table:
 
 def _same(rows: Sequence[Row]) -> str:
     """Platform, model and operator profile, with the systems that have others."""
+    if not rows:
+        return "no points"
     texts = []
     for key, title in _SHARED.items():
         if key in _varying(rows):

@@ -11,6 +11,7 @@ import pytest
 from simulator.cli import main
 from simulator.config.expand import expand
 from simulator.engine import load_experiment
+from simulator.errors import UsageError
 from simulator.studies import Inputs, Study, find_studies, simulate_studies, study_names
 from simulator.studies.expected import Bound, Expected, Query
 
@@ -61,6 +62,30 @@ def test_every_study_is_whole(name: str) -> None:
         assert f"[{one.source}]" in text, one.what
     for variants in study.experiments.values():
         assert all(expand(experiment) for experiment in variants)
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_the_study_stands_beside_its_experiments(name: str) -> None:
+    (study,) = find_studies([name])
+    assert study.module is study.module, "loaded once"
+    assert Path(str(study.module.__file__)) == study.folder / "study.py"
+    assert study.module.__doc__
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "is no study: it has no study.py"),
+        ("", "has no function tables and no function figures"),
+        ("def tables(inputs):\n    return {}\n", "has no function figures"),
+    ],
+)
+def test_a_folder_without_a_study_is_told(tmp_path: Path, text: str | None, words: str) -> None:
+    (study,) = find_studies(["stages"])
+    if text is not None:
+        (tmp_path / "study.py").write_text(text)
+    with pytest.raises(UsageError, match=words):
+        _ = dataclasses.replace(study, folder=tmp_path).module
 
 
 def test_studies_share_points() -> None:

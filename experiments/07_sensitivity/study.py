@@ -23,7 +23,7 @@ POLICY = "policy"
 
 
 def tables(inputs: Inputs) -> Tables:
-    parts = [_part(stem, r) for stem, r in inputs.results.items() if stem != POLICY]
+    swept = [_swept(stem, r) for stem, r in inputs.results.items() if stem != POLICY]
     policies = metrics_frame(inputs.results[POLICY])
     replacement = policies[["locality", "policy", "operators", "unique_hit_rate"]].copy()
     replacement["misses_per_batch"] = policies["misses_per_batch"]
@@ -36,21 +36,21 @@ def tables(inputs: Inputs) -> Tables:
     base = hits.reindex(replacement["locality"]).to_numpy(float)
     replacement["hits_over_lru"] = replacement["unique_hit_rate"] / base
     return {
-        "sensitivity": pd.concat(parts, ignore_index=True),
+        "sensitivity": pd.concat(swept, ignore_index=True),
         "replacement": replacement,
     }
 
 
-def _part(name: str, result: Result) -> pd.DataFrame:
+def _swept(name: str, result: Result) -> pd.DataFrame:
     """One swept key; the experiment file is called after it."""
-    found = metrics_frame(result)
+    metrics = metrics_frame(result)
     (path,) = result.points[0].point.swept
-    data = found[["locality", "label", "operators", "cache_grown", "bottleneck"]].copy()
+    data = metrics[["locality", "label", "operators", "cache_grown", "bottleneck"]].copy()
     data.insert(0, "varied", name)
-    data.insert(1, "value", [_value(one) for one in found[path]])
-    numbers = [one if isinstance(one, int | float) else None for one in found[path]]
+    data.insert(1, "value", [_value(value) for value in metrics[path]])
+    numbers = [value if isinstance(value, int | float) else None for value in metrics[path]]
     data.insert(2, "number", pd.Series(numbers, dtype="float64"))
-    data["time_ms"] = found["iteration_time_us"] / 1e3
+    data["time_ms"] = metrics["iteration_time_us"] / 1e3
     data = with_baseline(data, "hybrid", ["value"], "time_ms", "over_hybrid")
     return with_baseline(data, "static_cache", ["value"], "time_ms", "over_static")
 
@@ -70,10 +70,10 @@ def _sensitivity(data: pd.DataFrame) -> Figure:
     names = list(dict.fromkeys(data["varied"]))
     with styled():
         figure, axes = figure_grid(-(-len(names) // 3), 3, 7.2, 4.4)
-        for one, name in zip(axes, names, strict=False):
+        for panel, name in zip(axes, names, strict=False):
             rows = data[data["varied"] == name]
             grouped_bars(
-                one,
+                panel,
                 rows,
                 group="value",
                 hue="label",
@@ -81,10 +81,10 @@ def _sensitivity(data: pd.DataFrame) -> Figure:
                 hues=SYSTEMS,
                 marks="cache_grown",
             )
-            one.set_title(name.replace("_", " "))
-            one.set_ylabel("iteration time (ms)", fontsize=7)
-        for one in axes[len(names) :]:
-            one.set_axis_off()
+            panel.set_title(name.replace("_", " "))
+            panel.set_ylabel("iteration time (ms)", fontsize=7)
+        for panel in axes[len(names) :]:
+            panel.set_axis_off()
         where = f"{data['locality'].iloc[0]} locality, {data['operators'].iloc[0]} operators"
         legend_above(figure, axes[:1], 4, f"{where}; * cache grown to hold its window")
     return figure
@@ -93,19 +93,19 @@ def _sensitivity(data: pd.DataFrame) -> Figure:
 def _replacement(data: pd.DataFrame) -> Figure:
     with styled():
         figure, axes = figure_grid(1, 2, 7.2, 2.5)
-        for one, value, label in (
+        for panel, value, label in (
             (axes[0], "time_ms", "iteration time (ms)"),
             (axes[1], "unique_hit_rate", "hits, share of unique rows"),
         ):
             grouped_bars(
-                one,
+                panel,
                 data.assign(name=[title(p) for p in data["policy"]]),
                 group="locality",
                 hue="name",
                 value=value,
                 show=str.capitalize,
             )
-            one.set_ylabel(label)
+            panel.set_ylabel(label)
         heading = f"ScratchPipe by replacement policy, {data['operators'].iloc[0]} operators"
         legend_above(figure, axes[:1], 8, heading)
     return figure

@@ -21,14 +21,14 @@ SYSTEMS = ("hybrid", "static_cache", "straw_man", "scratchpipe")
 
 
 def tables(inputs: Inputs) -> Tables:
-    found = metrics_frame(inputs.results["experiment"])
-    found["cache"] = found["cache.fraction"].astype(float)
-    found["time_ms"] = found["iteration_time_us"] / 1e3
-    found = with_baseline(found, "hybrid", CELL, "time_ms", "over_hybrid")
-    found = with_baseline(found, "static_cache", CELL, "time_ms", "over_static")
-    found = with_baseline(found, "straw_man", CELL, "time_ms", "over_straw_man")
+    metrics = metrics_frame(inputs.results["experiment"])
+    metrics["cache"] = metrics["cache.fraction"].astype(float)
+    metrics["time_ms"] = metrics["iteration_time_us"] / 1e3
+    metrics = with_baseline(metrics, "hybrid", CELL, "time_ms", "over_hybrid")
+    metrics = with_baseline(metrics, "static_cache", CELL, "time_ms", "over_static")
+    metrics = with_baseline(metrics, "straw_man", CELL, "time_ms", "over_straw_man")
     columns = [*CELL, "label", "time_ms", "over_hybrid", "over_static", "over_straw_man"]
-    cells = found[[*columns, "cache_grown", "unique_hit_rate", "bottleneck"]]
+    cells = metrics[[*columns, "cache_grown", "unique_hit_rate", "bottleneck"]]
     kept = cells[cells["label"] != "hybrid"]
     summary = kept.groupby(["operators", "label"], sort=False, as_index=False).agg(
         mean_over_hybrid=("over_hybrid", "mean"),
@@ -77,12 +77,12 @@ def _panels(
         figure, axes = figure_grid(
             len(OPERATORS), len(LOCALITIES), 7.2, 5.4, sharex=True, sharey="row"
         )
-        for number, one in enumerate(axes):
+        for number, panel in enumerate(axes):
             operators = OPERATORS[number // len(LOCALITIES)]
             locality = LOCALITIES[number % len(LOCALITIES)]
             rows = data[(data["operators"] == operators) & (data["locality"] == locality)]
             grouped_bars(
-                one,
+                panel,
                 rows,
                 group="cache",
                 hue="label",
@@ -93,12 +93,12 @@ def _panels(
                 marks="cache_grown",
             )
             if line is not None:
-                one.axhline(line, color="#222222", linewidth=0.6, linestyle=":")
+                panel.axhline(line, color="#222222", linewidth=0.6, linestyle=":")
             if number < len(LOCALITIES):
-                one.set_title(locality.capitalize())
+                panel.set_title(locality.capitalize())
             if number % len(LOCALITIES) == 0:
-                one.set_ylabel(f"{operators} operators\n{label}", fontsize=7)
+                panel.set_ylabel(f"{operators} operators\n{label}", fontsize=7)
             if number >= len(axes) - len(LOCALITIES):
-                one.set_xlabel("cache, % of rows")
+                panel.set_xlabel("cache, % of rows")
         legend_above(figure, axes[:1], 4, "* cache grown to hold its window")
     return figure

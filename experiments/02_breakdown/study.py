@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["figures", "tables"]
 
-PARTS = {
+GROUPS = {
     "gather_reduce": "forward",
     "forward": "forward",
     "split": "transfers",
@@ -37,7 +37,7 @@ def tables(inputs: Inputs) -> Tables:
         "none" if system == "hybrid" else f"{fraction:.0%}"
         for system, fraction in zip(stages["system"], stages["cache.fraction"], strict=True)
     ]
-    stages["part"] = [PARTS.get(stage, stage) for stage in stages["stage"]]
+    stages["part"] = [GROUPS.get(stage, stage) for stage in stages["stage"]]
     keys = ["locality", "system", "cache", "operators", "part"]
     first = stages.drop_duplicates(["locality", "system", "cache", "stage"])
     data = first.groupby(keys, sort=False, as_index=False)["busy_us"].sum()
@@ -83,13 +83,19 @@ def figures(tables: Tables) -> dict[str, Figure]:
     groups = list(dict.fromkeys(data["cache"]))
     with styled():
         figure, axes = figure_grid(1, len(LOCALITIES), 7.2, 2.7, sharey=True)
-        for one, locality in zip(axes, LOCALITIES, strict=True):
+        for panel, locality in zip(axes, LOCALITIES, strict=True):
             rows = data[data["locality"] == locality]
             stacked_bars(
-                one, rows, group="cache", part="part", value="time_ms", groups=groups, parts=ORDER
+                panel,
+                rows,
+                group="cache",
+                stack="part",
+                value="time_ms",
+                groups=groups,
+                stacks=ORDER,
             )
-            one.set_title(locality.capitalize())
-            one.set_xlabel("cache, share of rows")
+            panel.set_title(locality.capitalize())
+            panel.set_xlabel("cache, share of rows")
         axes[0].set_ylabel("time of an iteration (ms)")
         legend_above(
             figure,

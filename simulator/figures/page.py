@@ -15,11 +15,13 @@ import pandas as pd
 from simulator.figures import runs
 from simulator.figures.files import csv_text, svg_text
 from simulator.figures.style import title
-from simulator.report.rundir import RunDir
-from simulator.results.dictionary import DEVICES
+from simulator.results.resources import Fold, fold, headings, spread, title_of
+from simulator.results.rows import by_point
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from simulator.results.reading import StoredRun
 
 __all__ = ["render_report"]
 
@@ -65,7 +67,7 @@ class Grid:
         return _data_url(self.csv, "text/csv")
 
 
-def render_report(run: RunDir) -> str:
+def render_report(run: StoredRun) -> str:
     """The page as HTML; the same bytes for the same run directory."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -83,14 +85,22 @@ def render_report(run: RunDir) -> str:
 class _Page:
     """What the template shows."""
 
-    def __init__(self, run: RunDir) -> None:
+    def __init__(self, run: StoredRun) -> None:
         self.run = run
-        self.metrics = run.metrics
+        self.metrics = run.to_pandas()
+        self.stages = run.stages_to_pandas()
+        self.devices = run.devices_to_pandas()
+        self.timeline = run.timeline_to_pandas()
+        self.folds = [fold(rows) for rows in by_point(run.metrics(), run.devices())]
         self.style = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
 
     @property
     def experiment(self) -> dict[str, Any]:
         return dict(self.run.manifest["experiment"])
+
+    @property
+    def description(self) -> str:
+        return str(self.experiment.get("description") or "")
 
     @property
     def operators(self) -> str:
@@ -106,16 +116,14 @@ class _Page:
             ("systems", f"{unique['label']}"),
             ("localities", f"{unique['locality']}"),
             ("operator profiles", self.operators.removesuffix(" operators")),
-            ("timed mini-batches", f"{int(self.metrics['batches'].iloc[0])}"),
+            ("timed mini-batches", f"{self.metrics['batches'].max()}"),
             ("fastest", f"{title(fastest['label'])}, {fastest['iteration_time_us'] / 1e3:.3g} ms"),
         ]
 
     @cached_property
     def pictures(self) -> list[Picture]:
-        metrics, stages = self.metrics, self.run.stages
+        metrics, stages = self.metrics, self.stages
         note = f" The first {runs.MOST} points." if len(metrics) > runs.MOST else ""
-        names = [device.name for device in DEVICES]
-        use = [c for c in metrics.columns if c.endswith(("_utilization", "_bandwidth_gbps"))]
         drawn: list[tuple[str, str, str, Figure | None, pd.DataFrame]] = [
             (
                 "iteration_time",
@@ -140,19 +148,19 @@ class _Page:
                 stages,
             ),
             (
-                "devices",
-                "Devices",
-                "Share of the time in which a device could not have done other work; 50 % and "
-                "more in bold." + note,
-                runs.devices(metrics, names),
-                metrics[["label", *_CELL, *use]],
+                "resources",
+                "Resources",
+                "Share of the time in which a resource could not have done other work; 50 % and "
+                "more in bold; least/mean/most where several differ." + note,
+                runs.resources(metrics, self.folds),
+                self.devices,
             ),
             (
                 "pipeline",
                 "Pipeline",
                 "A few mini-batches (numbered) of each system in its steady state.",
-                runs.pipelines(self.run.timeline, metrics),
-                self.run.timeline,
+                runs.pipelines(self.timeline, metrics),
+                self.timeline,
             ),
         ]
         return [
@@ -170,16 +178,26 @@ class _Page:
             "cache_fraction": ("cache (% of rows)", 100.0, 1),
             "unique_hit_rate": ("hits (% of unique rows)", 100.0, 1),
         }
-        return _grid("results", self.metrics, columns, extra=["bottleneck"])
+        return _grid("results", self.metrics, columns, after=["bottleneck"])
 
     @cached_property
     def bandwidth(self) -> Grid:
-        columns = {}
-        for device in DEVICES:
-            if device.moves_bytes and self.metrics[f"{device.name}_bandwidth_gbps"].notna().any():
-                columns[f"{device.name}_bandwidth_gbps"] = (f"{device.title} (GB/s)", 1.0, 1)
-                columns[f"{device.name}_share_of_peak"] = ("% of peak", 100.0, 0)
-        return _grid("bandwidth", self.metrics, columns)
+        """Bandwidth and share of peak of each family of resources that moves bytes."""
+        titles = {
+            family: name
+            for family, name in headings(self.folds).items()
+            if any(family in point and point[family].values("bytes") for point in self.folds)
+        }
+        heads = [f"{name} ({unit})" for name in titles.values() for unit in ("GB/s", "% of peak")]
+        shown = self.metrics.head(_MOST_ROWS)
+        rows = []
+        for (_, row), cell, point in zip(
+            shown.iterrows(), runs.cell_names(shown), self.folds, strict=False
+        ):
+            texts = [title(str(row["label"])), cell, str(row["operators"])]
+            rows.append([*texts, *(text for f in titles for text in _rates(point.get(f)))])
+        cut = len(self.metrics) - len(shown)
+        return Grid("devices", [*_HEADS, *heads], rows, csv_text(self.devices), len(_HEADS), cut)
 
     @cached_property
     def stage_times(self) -> Grid:
@@ -188,7 +206,7 @@ class _Page:
             "exposed_us": ("exposed (ms)", 1e-3, 3),
             "hidden_us": ("hidden (ms)", 1e-3, 3),
         }
-        return _grid("stages", self.run.stages, columns, before=["stage"])
+        return _grid("stages", self.stages, columns, before=["stage"])
 
     @property
     def sections(self) -> list[tuple[str, str]]:
@@ -207,6 +225,16 @@ class _Page:
 
 
 _CELL = ["locality", "operators", "sweep"]
+_HEADS = ["system", "point", "operators"]
+
+
+def _rates(folded: Fold | None) -> tuple[str, str]:
+    """Bandwidth in GB/s and its share of peak in percent."""
+    if folded is None or not folded.used:
+        return "–", "–"
+    shares = [100 * share for share in folded.values("share_of_peak")]
+    rates = spread(folded.values("bandwidth_gbps"), "{:,.1f}".format)
+    return rates, spread(shares, "{:.0f}".format) if shares else "–"
 
 
 def _grid(
@@ -215,25 +243,31 @@ def _grid(
     columns: dict[str, tuple[str, float, int]],
     *,
     before: list[str] | None = None,
-    extra: list[str] | None = None,
+    after: list[str] | None = None,
 ) -> Grid:
-    """System and cell, then `before`, numbers times a factor with so many digits, `extra`."""
-    before, extra = before or [], extra or []
-    headings = ["system", "point", "operators", *before, *(head for head, _, _ in columns.values())]
+    """System and cell, then `before`, numbers times a factor with so many digits, and resources
+    in `after`."""
+    before, after = before or [], after or []
+    heads = [*_HEADS, *before, *(head for head, _, _ in columns.values())]
     rows = []
     shown = data.head(_MOST_ROWS)
     for (_, row), cell in zip(shown.iterrows(), runs.cell_names(shown), strict=True):
         texts = [title(str(row["label"])), cell, str(row["operators"])]
-        texts += [str(row[one]) for one in before]
+        texts += [str(row[key]) for key in before]
         texts += [_text(row[key], factor, digits) for key, (_, factor, digits) in columns.items()]
-        rows.append([*texts, *(str(row[one]) for one in extra)])
-    kept = ["label", *_CELL, *before, *columns, *extra]
+        rows.append([*texts, *(_resource(row[key]) for key in after)])
+    kept = ["label", *_CELL, *before, *columns, *after]
     cut = len(data) - len(shown)
-    return Grid(name, [*headings, *extra], rows, csv_text(data[kept]), 3 + len(before), cut)
+    left = len(_HEADS) + len(before)
+    return Grid(name, [*heads, *after], rows, csv_text(data[kept]), left, cut)
 
 
 def _text(value: Any, factor: float, digits: int) -> str:
     return "–" if pd.isna(value) else f"{factor * float(value):,.{digits}f}"
+
+
+def _resource(name: Any) -> str:
+    return "–" if pd.isna(name) else title_of(str(name))
 
 
 def _data_url(text: str, kind: str) -> str:

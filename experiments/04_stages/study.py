@@ -29,10 +29,10 @@ def tables(inputs: Inputs) -> Tables:
     data = stages[columns].copy()
     for name in ("busy", "exposed", "hidden"):
         data[f"{name}_ms"] = stages[f"{name}_us"] / 1e3
-    found = metrics_frame(result)
-    steady = found[["locality", "label", "operators"]].copy()
-    steady["time_ms"] = found["iteration_time_us"] / 1e3
-    steady["dirty_share"] = found["dirty_victims_per_batch"] / found["victims_per_batch"]
+    metrics = metrics_frame(result)
+    steady = metrics[["locality", "label", "operators"]].copy()
+    steady["time_ms"] = metrics["iteration_time_us"] / 1e3
+    steady["dirty_share"] = metrics["dirty_victims_per_batch"] / metrics["victims_per_batch"]
     grouped = data.groupby(["locality", "label"])
     index = pd.MultiIndex.from_frame(steady[["locality", "label"]])
     sums, longest = grouped["busy_ms"].sum(), grouped["busy_ms"].max()
@@ -45,7 +45,7 @@ def tables(inputs: Inputs) -> Tables:
 
 def _spans(result: Result, locality: str) -> pd.DataFrame:
     """A few mini-batches of both systems in their steady state."""
-    found = []
+    windows = []
     for point in result:
         if point.metrics["locality"] == locality:
             spans = pd.DataFrame(
@@ -54,8 +54,8 @@ def _spans(result: Result, locality: str) -> pd.DataFrame:
             )
             rows = steady_spans(spans, point.point.run.warmup_batches + 2, 5)
             rows.insert(0, "label", point.metrics["label"])
-            found.append(rows.assign(operators=point.metrics["operators"]))
-    return pd.concat(found, ignore_index=True)
+            windows.append(rows.assign(operators=point.metrics["operators"]))
+    return pd.concat(windows, ignore_index=True)
 
 
 def figures(tables: Tables) -> dict[str, Figure]:
@@ -69,28 +69,28 @@ def _stage_times(data: pd.DataFrame, steady: pd.DataFrame) -> Figure:
     systems = list(dict.fromkeys(data["label"]))
     with styled():
         figure, axes = figure_grid(1, len(LOCALITIES), 7.2, 2.8, sharey=True)
-        for one, locality in zip(axes, LOCALITIES, strict=True):
+        for panel, locality in zip(axes, LOCALITIES, strict=True):
             rows = data[data["locality"] == locality]
             stacked_bars(
-                one,
+                panel,
                 rows,
                 group="label",
-                part="stage",
+                stack="stage",
                 value="busy_ms",
                 groups=systems,
-                parts=STAGES,
+                stacks=STAGES,
                 show=title,
             )
             times = steady[steady["locality"] == locality].set_index("label")["time_ms"]
-            for place, system in enumerate(systems):
-                one.plot(
-                    [place - 0.42, place + 0.42],
+            for position, system in enumerate(systems):
+                panel.plot(
+                    [position - 0.42, position + 0.42],
                     [times[system]] * 2,
                     color="black",
                     linewidth=1.8,
-                    label="iteration time" if place == 0 else None,
+                    label="iteration time" if position == 0 else None,
                 )
-            one.set_title(locality.capitalize())
+            panel.set_title(locality.capitalize())
         axes[0].set_ylabel("stage times, one on the other (ms)")
         heading = (
             f"Stages by themselves; the pipeline hides what is above the line "
@@ -104,13 +104,13 @@ def _pipeline(data: pd.DataFrame) -> Figure:
     systems = list(dict.fromkeys(data["label"]))
     with styled():
         figure, axes = figure_grid(len(systems), 1, 7.2, 3.6)
-        for one, system in zip(axes, systems, strict=True):
-            draw_pipeline(one, data[data["label"] == system], STAGES)
-            one.set_title(
+        for panel, system in zip(axes, systems, strict=True):
+            draw_pipeline(panel, data[data["label"] == system], STAGES)
+            panel.set_title(
                 f"{title(system)}, medium locality, {data['operators'].iloc[0]} operators",
             )
-        limit = max(one.get_xlim()[1] for one in axes)
-        for one in axes:
-            one.set_xlim(0, limit)
+        limit = max(panel.get_xlim()[1] for panel in axes)
+        for panel in axes:
+            panel.set_xlim(0, limit)
         axes[-1].set_xlabel("simulated time (ms)")
     return figure

@@ -19,10 +19,10 @@ _SECONDS_PER_HOUR = 3600.0
 
 def tables(inputs: Inputs) -> Tables:
     result = inputs.results["experiment"]
-    found = metrics_frame(result)
-    data = found[["locality", "label", "platform", "gpus", "operators", "bottleneck"]].copy()
+    metrics = metrics_frame(result)
+    data = metrics[["locality", "label", "platform", "gpus", "operators", "bottleneck"]].copy()
     data.insert(1, "class", class_order(data["locality"]))
-    data["time_ms"] = found["iteration_time_us"] / 1e3
+    data["time_ms"] = metrics["iteration_time_us"] / 1e3
     data["price_usd_per_hour"] = [point.point.platform.price_usd_per_hour for point in result]
     data["usd_per_million_iterations"] = (
         data["time_ms"] * 1e3 / _SECONDS_PER_HOUR * data["price_usd_per_hour"]
@@ -46,11 +46,11 @@ def figures(tables: Tables) -> dict[str, Figure]:
     )
     with styled():
         figure, axes = figure_grid(2, len(OPERATORS), 7.2, 4.2, sharex=True)
-        for number, one in enumerate(axes):
+        for number, panel in enumerate(axes):
             operators = OPERATORS[number % len(OPERATORS)]
             value, label, digits = values[number // len(OPERATORS)]
             grouped_bars(
-                one,
+                panel,
                 data[data["operators"] == operators],
                 group="locality",
                 hue="label",
@@ -60,9 +60,9 @@ def figures(tables: Tables) -> dict[str, Figure]:
                 digits=digits,
             )
             if number < len(OPERATORS):
-                one.set_title(f"{operators} operators")
+                panel.set_title(f"{operators} operators")
             if number % len(OPERATORS) == 0:
-                one.set_ylabel(label)
+                panel.set_ylabel(label)
         prices = data.drop_duplicates("platform").set_index("platform")["price_usd_per_hour"]
         names = ", ".join(f"{name} at US\\$ {price}/h" for name, price in prices.items())
         legend_above(figure, axes[:1], 2, names)

@@ -27,7 +27,7 @@ FLAGS = (
     "--disable-sync",
     "--enable-logging=stderr",
 )
-FIGURES = ["iteration_time", "stages", "devices", "pipeline"]
+FIGURES = ["iteration_time", "stages", "resources", "pipeline"]
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="needs the Debian package chromium (apt-get install chromium)"
 )
@@ -82,8 +82,8 @@ def test_the_resolved_configuration_is_on_the_page(page: str) -> None:
 
 
 def test_the_same_run_gives_the_same_page(small_run: Path, page: str) -> None:
-    from simulator.report.page import render_report
-    from simulator.report.rundir import read_run
+    from simulator.figures.page import render_report
+    from simulator.results.reading import read_run
 
     assert render_report(read_run(small_run)) == page
 
@@ -94,7 +94,7 @@ def test_a_folder_that_is_no_run_is_told(
     with pytest.raises(SystemExit) as ended:
         main(["report", str(tmp_path)])
     assert ended.value.code == 2
-    assert "is not a run directory" in capsys.readouterr().err
+    assert "is no run directory" in capsys.readouterr().err
 
 
 PROBE = """

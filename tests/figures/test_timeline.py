@@ -139,7 +139,7 @@ def test_point_chooses_by_label(small_run: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["--point", "nobody"], "labels: hybrid"), (None, "is not a run directory")],
+    [(["--point", "nobody"], "labels: hybrid"), (None, "is no run directory")],
 )
 def test_mistakes_are_told(
     small_run: Path,

@@ -39,28 +39,28 @@ def _classes(settings: Any) -> pd.DataFrame:
     """Closed form: Zipf over the rows of a table, with the lookups that settings give."""
     rows, lookups = settings["rows"], settings["lookups"]
     ranks = np.unique(np.round(np.geomspace(1, rows, 120)))
-    parts = []
+    curves = []
     for locality in LOCALITIES:
         alpha = LOCALITY_ALPHA[locality]
         share = zipf_cells(rows, alpha).share(ranks)
         weight = share[0] * ranks**-alpha if alpha else np.full(len(ranks), 1.0 / rows)
-        parts.append(_part(KIND_CLASS, locality, ranks / rows, share, weight * lookups))
-    return pd.concat(parts, ignore_index=True)
+        curves.append(_curve(KIND_CLASS, locality, ranks / rows, share, weight * lookups))
+    return pd.concat(curves, ignore_index=True)
 
 
 def _real() -> pd.DataFrame:
     """Every popularity curve that ships with the simulator."""
-    parts = []
+    curves = []
     with shipped("popularity_curves.csv").open(newline="", encoding="utf-8") as file:
         records = list(csv.DictReader(file))
     for name in dict.fromkeys(record["dataset"] for record in records):
         curve = read_popularity(name)
         counts = [float(r["count_at_rank"]) for r in records if r["dataset"] == name]
-        parts.append(_part(KIND_REAL, name, curve.fraction, curve.share, np.array(counts)))
-    return pd.concat(parts, ignore_index=True)
+        curves.append(_curve(KIND_REAL, name, curve.fraction, curve.share, np.array(counts)))
+    return pd.concat(curves, ignore_index=True)
 
 
-def _part(kind: str, name: str, fraction: Any, share: Any, count: Any) -> pd.DataFrame:
+def _curve(kind: str, name: str, fraction: Any, share: Any, count: Any) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "kind": kind,
@@ -116,10 +116,10 @@ def figures(tables: Tables) -> dict[str, Figure]:
     classes, real = (data[data["kind"] == kind] for kind in (KIND_CLASS, KIND_REAL))
     with styled():
         figure, axes = figure_grid(1, 2, 7.2, 2.9)
-        for one, y in zip(axes, ("lookups_of_row", "share_of_lookups"), strict=True):
+        for panel, y in zip(axes, ("lookups_of_row", "share_of_lookups"), strict=True):
             for name in dict.fromkeys(real["name"]):
                 rows = real[real["name"] == name]
-                one.plot(
+                panel.plot(
                     100 * rows["hottest_share_of_rows"].to_numpy(float),
                     rows[y].to_numpy(float),
                     color="#b5b5b5",
@@ -127,9 +127,9 @@ def figures(tables: Tables) -> dict[str, Figure]:
                     label=f"{real['name'].nunique()} real columns",
                 )
             shown = classes.assign(percent=100 * classes["hottest_share_of_rows"])
-            lines(one, shown, x="percent", y=y, hue="name", hues=LOCALITIES, markers=False)
-            one.set_xscale("log")
-            one.set_xlabel("hottest rows, % of all (log)")
+            lines(panel, shown, x="percent", y=y, hue="name", hues=LOCALITIES, markers=False)
+            panel.set_xscale("log")
+            panel.set_xlabel("hottest rows, % of all (log)")
         axes[0].set_yscale("log")
         axes[0].set_ylabel("lookups of the row (log)")
         axes[1].set_ylabel("share of all lookups")

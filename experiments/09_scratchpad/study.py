@@ -64,12 +64,12 @@ def _need(settings: Any, model: ModelConfig) -> pd.DataFrame:
 
 
 def _speed(inputs: Inputs, model: ModelConfig) -> pd.DataFrame:
-    found = metrics_frame(inputs.results["experiment"])
-    data = found[["locality", "operators", "cache_grown", "unique_hit_rate"]].copy()
-    data["asked"] = found["cache.fraction"].astype(float)
-    data["cache_share"] = found["cache_fraction"].astype(float)
-    data["cache_mib"] = found["cache_rows"].astype(float) * model.row_bytes / MIB
-    data["time_ms"] = found["iteration_time_us"] / 1e3
+    metrics = metrics_frame(inputs.results["experiment"])
+    data = metrics[["locality", "operators", "cache_grown", "unique_hit_rate"]].copy()
+    data["asked"] = metrics["cache.fraction"].astype(float)
+    data["cache_share"] = metrics["cache_fraction"].astype(float)
+    data["cache_mib"] = metrics["cache_rows"].astype(float) * model.row_bytes / MIB
+    data["time_ms"] = metrics["iteration_time_us"] / 1e3
     largest = data.sort_values("asked").drop_duplicates("locality", keep="last")
     base = largest.set_index("locality")["time_ms"]
     return data.assign(
@@ -91,12 +91,14 @@ def figures(tables: Tables) -> dict[str, Figure]:
 def _need_figure(data: pd.DataFrame) -> Figure:
     with styled():
         figure, (axes,) = figure_grid(1, 1, 3.6, 2.5)
-        for place, (name, need) in enumerate(zip(data["locality"], data["need_mib"], strict=True)):
+        for position, (name, need) in enumerate(
+            zip(data["locality"], data["need_mib"], strict=True)
+        ):
             style = look(name, 7)
-            axes.bar(place, need, 0.7, color=style.color, hatch=style.hatch, edgecolor="#222222")
+            axes.bar(position, need, 0.7, color=style.color, hatch=style.hatch, edgecolor="#222222")
             axes.annotate(
                 f"{need:.0f}",
-                (place, need),
+                (position, need),
                 xytext=(0, 2),
                 ha="center",
                 textcoords="offset points",
@@ -113,10 +115,10 @@ def _speed_figure(data: pd.DataFrame) -> Figure:
     percent = data.assign(cache_percent=100 * data["cache_share"])
     with styled():
         figure, axes = figure_grid(1, 2, 7.2, 2.6)
-        for one, value in zip(axes, ("time_ms", "time_over_largest"), strict=True):
-            lines(one, percent, x="cache_percent", y=value, hue="locality", hues=LOCALITIES)
-            one.set_xlabel("cache, % of rows")
-            one.set_ylim(bottom=0)
+        for panel, value in zip(axes, ("time_ms", "time_over_largest"), strict=True):
+            lines(panel, percent, x="cache_percent", y=value, hue="locality", hues=LOCALITIES)
+            panel.set_xlabel("cache, % of rows")
+            panel.set_ylim(bottom=0)
         axes[0].set_ylabel("iteration time (ms)")
         axes[1].set_ylabel("time / time with 10 %")
         legend_above(

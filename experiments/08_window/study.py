@@ -54,9 +54,9 @@ def _stale_reads(settings: Any) -> pd.DataFrame:
                 "policy": policy,
                 "past": past,
                 "future": future,
-                "stale_reads": sum(len(one.stale) for one in outcomes),
-                "trained_rows": sum(one.trained_rows for one in outcomes),
-                "equal_runs": sum(one.tables_equal for one in outcomes),
+                "stale_reads": sum(len(report.stale) for report in outcomes),
+                "trained_rows": sum(report.trained_rows for report in outcomes),
+                "equal_runs": sum(report.tables_equal for report in outcomes),
                 "runs": len(outcomes),
             }
         )
@@ -68,13 +68,13 @@ def _stale_reads(settings: Any) -> pd.DataFrame:
 
 
 def _times(inputs: Inputs) -> pd.DataFrame:
-    found = metrics_frame(inputs.results["experiment"])
-    data = found[["locality", "policy", "operators", "cache_grown"]].copy()
-    data["past"] = found["pipeline.window_past"].astype(int)
-    data["future"] = found["pipeline.window_future"].astype(int)
-    data["cache_mb"] = found["cache_rows"].astype(float) * found["dim"].astype(float) * 4 / 1e6
-    data["misses_per_batch"] = found["misses_per_batch"]
-    data["time_ms"] = found["iteration_time_us"] / 1e3
+    metrics = metrics_frame(inputs.results["experiment"])
+    data = metrics[["locality", "policy", "operators", "cache_grown"]].copy()
+    data["past"] = metrics["pipeline.window_past"].astype(int)
+    data["future"] = metrics["pipeline.window_future"].astype(int)
+    data["cache_mb"] = metrics["cache_rows"].astype(float) * metrics["dim"].astype(float) * 4 / 1e6
+    data["misses_per_batch"] = metrics["misses_per_batch"]
+    data["time_ms"] = metrics["iteration_time_us"] / 1e3
     full = data[(data["past"] == 3) & (data["future"] == 2)].set_index("policy")["time_ms"]
     return data.assign(time_over_full=data["time_ms"] / full.reindex(data["policy"]).to_numpy())
 
@@ -87,9 +87,9 @@ def _heat(data: pd.DataFrame) -> Figure:
     policies = list(dict.fromkeys(data["policy"]))
     with styled():
         figure, axes = figure_grid(1, len(policies), 6.0, 2.9)
-        for one, policy in zip(axes, policies, strict=True):
-            _one_heat(one, data[data["policy"] == policy])
-            one.set_title(f"{title(policy)} replacement")
+        for panel, policy in zip(axes, policies, strict=True):
+            _panel(panel, data[data["policy"] == policy])
+            panel.set_title(f"{title(policy)} replacement")
         runs = int(data["runs"].iloc[0])
         figure.suptitle(
             f"Stale reads in {runs} runs of {int(data['trained_rows'].iloc[0] / runs):,} row reads "
@@ -99,7 +99,7 @@ def _heat(data: pd.DataFrame) -> Figure:
     return figure
 
 
-def _one_heat(axes: Axes, data: pd.DataFrame) -> None:
+def _panel(axes: Axes, data: pd.DataFrame) -> None:
     table = data.pivot(index="past", columns="future", values="stale_reads")
     share = data.pivot(index="past", columns="future", values="stale_share").to_numpy(float)
     axes.imshow(share, cmap="Greys", vmin=0, vmax=max(0.3, float(share.max()) * 1.6))
@@ -125,13 +125,13 @@ def _lines(data: pd.DataFrame) -> Figure:
     policies = list(dict.fromkeys(data["policy"]))
     with styled():
         figure, axes = figure_grid(1, len(policies), 6.0, 2.7, sharey=True)
-        for one, policy in zip(axes, policies, strict=True):
+        for panel, policy in zip(axes, policies, strict=True):
             rows = data[data["policy"] == policy]
             named = rows.assign(held=[f"{n} future" for n in rows["future"]])
-            lines(one, named, x="past", y="time_ms", hue="held")
-            one.set_title(f"{title(policy)} replacement")
-            one.set_xlabel("past mini-batches held")
-            one.set_xticks(sorted(set(data["past"])))
+            lines(panel, named, x="past", y="time_ms", hue="held")
+            panel.set_title(f"{title(policy)} replacement")
+            panel.set_xlabel("past mini-batches held")
+            panel.set_xticks(sorted(set(data["past"])))
         axes[0].set_ylim(0, 1.25 * float(data["time_ms"].max()))
         axes[0].set_ylabel("iteration time (ms)")
         where = f"{data['locality'].iloc[0]} locality, {data['operators'].iloc[0]} operators"
