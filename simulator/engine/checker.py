@@ -136,8 +136,8 @@ def execute(
     """Execute `programs` (their flows keep row numbers) at the times of `spans`.
 
     `rows`: of all tables together; `slots`: of the cache; `resident`: rows in its first slots
-    before the first mini-batch (-1: empty). Raises `InvariantError` where a stage that moves rows takes no time
-    (order undefined), and where a program reads a buffer that is not where it looks for it.
+    before the first mini-batch (-1: empty). Raises `InvariantError` where a stage that moves rows
+    takes no time (order undefined), and where a program reads a buffer that is not where it looks for it.
     """
     _require_rules(programs)
     trained = [_trained_rows(stages) for stages in programs]
@@ -185,7 +185,7 @@ def _trained_rows(stages: Sequence[Stage]) -> Int64s:
 def _trainers(trained: Sequence[Int64s]) -> list[Mapping[int, int]]:
     """For each mini-batch and row of it: the mini-batch that trained the row before it, or -1."""
     latest: dict[int, int] = {}
-    before = []
+    before: list[Mapping[int, int]] = []
     for batch, ids in enumerate(trained):
         rows = ids.tolist()
         before.append({row: latest.get(row, -1) for row in rows})

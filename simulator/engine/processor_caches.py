@@ -68,7 +68,7 @@ class ProcessorCaches:
             if facts.keeps_rows and (wanted or facts.index + 1 in self.samples):
                 lookups = _lookups(self.program(facts))
             if wanted:
-                warm = before or [None] * len(lookups)
+                warm: Sequence[Pool | None] = before or [None] * len(lookups)
                 counted[facts.index] = [
                     (word, self._hits(previous, word))
                     for previous, word in zip(warm, lookups, strict=True)

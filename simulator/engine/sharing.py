@@ -87,7 +87,7 @@ def build(
 def misfits(point: PointConfig) -> list[Problem]:
     """What the point asks for that the parts of its machine do not have: problems without a place,
     found without building anything."""
-    problems = []
+    problems: list[Problem] = []
     gpus = 0
     for host in point.platform.hosts:
         for socket in host.sockets.values():

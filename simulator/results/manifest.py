@@ -93,14 +93,11 @@ def _point(outcome: PointResult, sections: dict[str, Any]) -> dict[str, Any]:
     point = outcome.point
     return {
         "key": point.key(),
-        "system": point.system.model_dump(mode="json"),
+        "system": point.system.model_dump(mode="json", exclude={"where"}),
         "locality": point.locality,
         "swept": point.swept,
         "trace_hash": outcome.trace_fingerprint,
         **{name: _filed(name, getattr(point, name), sections) for name in _SECTIONS},
-        "memories": {
-            name: _filed("memory", memory, sections) for name, memory in point.memories.items()
-        },
     }
 
 

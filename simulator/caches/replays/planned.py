@@ -40,6 +40,8 @@ __all__ = ["PlannedReplay", "facts_of", "slots_for"]
 
 Int64s = npt.NDArray[np.int64]
 _NO_WINDOW = Window(0, 0)
+PoolRows = tuple[int, int, Int64s, Int64s | None]
+"""First row and slot of a pool, rows of its lookups, and where its samples begin."""
 
 
 @dataclass(frozen=True)
@@ -138,14 +140,14 @@ class PlannedReplay(Replay):
 
     def _rows(
         self, trace: Trace, batch: MiniBatch, pools: Sequence[PoolPlan]
-    ) -> tuple[tuple[Int64s, ...], ...]:
+    ) -> Sequence[PoolRows]:
         """For each pool: first row, first slot, rows and samples of its lookups."""
-        rows = bases(pool_rows(trace.rows, self.scope))
-        slots = bases(self.capacities)
+        rows = bases(pool_rows(trace.rows, self.scope)).tolist()
+        slots = bases(self.capacities).tolist()
         if self.scope == "table":
-            return tuple(zip(rows, slots, batch.ids, batch.offsets, strict=True))
+            return list(zip(rows, slots, batch.ids, batch.offsets, strict=True))
         ids = joined(bases(trace.rows), batch.ids)
-        return ((rows[0], slots[0], ids, None),)  # lookups of a sample lie apart, table by table
+        return [(rows[0], slots[0], ids, None)]  # lookups of a sample lie apart, table by table
 
     def _profile(self, trace: Trace) -> list[Int64s]:
         """The hottest rows of each pool, as many as it has slots."""
@@ -164,7 +166,7 @@ def facts_of(
     index: int,
     samples: int,
     pools: Sequence[PoolPlan],
-    rows: Sequence[tuple[Int64s, ...]] | None = None,
+    rows: Sequence[PoolRows] | None = None,
 ) -> BatchFacts:
     """The plans of all pools of mini-batch `index` as flows.
 
@@ -197,7 +199,7 @@ def _counted(pool: PoolPlan) -> dict[str, Flow]:
 
 
 def _with_rows(
-    pool: PoolPlan, row: Int64s, slot: Int64s, ids: Int64s, offsets: Int64s | None
+    pool: PoolPlan, row: int, slot: int, ids: Int64s, offsets: Int64s | None
 ) -> dict[str, Flow]:
     flows = _counted(pool)
     dirty = pool.victim_dirty
