@@ -137,7 +137,8 @@ def execute(
 
     `rows`: of all tables together; `slots`: of the cache; `resident`: rows in its first slots
     before the first mini-batch (-1: empty). Raises `InvariantError` where a stage that moves rows
-    takes no time (order undefined), and where a program reads a buffer that is not where it looks for it.
+    takes no time (order undefined), and where a program reads a buffer that is not where it looks
+    for it.
     """
     _require_rules(programs)
     trained = [_trained_rows(stages) for stages in programs]

@@ -27,7 +27,7 @@ from simulator.units import format_bytes
 __all__ = ["Job", "System", "WindowNeed", "require_room"]
 
 WindowNeed = Callable[[Window, str, int], Sequence[int]]
-"""(window, scope, depth of the pipeline) -> slots of each pool that hold the window at its widest."""
+"""(window, scope, depth of the pipeline) -> slots of each pool that hold the window."""
 
 
 @dataclass(frozen=True)

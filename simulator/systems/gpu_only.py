@@ -124,15 +124,16 @@ class GpuOnly(System):
             return first, pooled, mlp, Stage("sort_update", (update,))
         leaving = pooled_bytes(model, self.tables.tables) * (gpus - 1) // gpus
         reduced = 2 * mlp_weight_bytes(model) * (gpus - 1) // gpus
+        forth = self._exchange("all_to_all", "all_to_all", leaving)
+        back = self._exchange("all_to_all_back", "all_to_all", leaving)
+        reduce_mlp = self._exchange("all_reduce", "all_reduce", reduced)
         return (
             first,
             pooled,
-            Stage("all_to_all", ((self._exchange("all_to_all", "all_to_all", leaving),),)),
+            Stage("all_to_all", ((forth,),)),
             mlp,
-            Stage(
-                "all_to_all_back", ((self._exchange("all_to_all_back", "all_to_all", leaving),),)
-            ),
-            Stage("sort_update", (update, (self._exchange("all_reduce", "all_reduce", reduced),))),
+            Stage("all_to_all_back", ((back,),)),
+            Stage("sort_update", (update, (reduce_mlp,))),
         )
 
     def _own(self, flow: Flow) -> Flow:

@@ -94,7 +94,7 @@ class AdderHybrid(System):
             machine.only("cpu", "adder_hybrid"),
             machine.first("gpu", "adder_hybrid"),
         )
-        self.adder = machine.only("adder_memory", "adder_hybrid")
+        self.adder = machine.only("adder_memory", name)
         self._job, self._machine = job, machine
         self.tables = tables_in(job, machine, self.adder)
         rows = max(job.model.rows_per_table)
