@@ -90,10 +90,8 @@ class AdderHybrid(System):
     uses: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, job: Job, machine: Topology) -> None:
-        self.cpu, self.gpu = (
-            machine.only("cpu", "adder_hybrid"),
-            machine.first("gpu", "adder_hybrid"),
-        )
+        name = "adder_hybrid"
+        self.cpu, self.gpu = machine.only("cpu", name), machine.first("gpu", name)
         self.adder = machine.only("adder_memory", name)
         self._job, self._machine = job, machine
         self.tables = tables_in(job, machine, self.adder)
