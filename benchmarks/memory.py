@@ -11,7 +11,9 @@ from __future__ import annotations
 import statistics
 import time
 
-from simulator.memory import load_memory, measure
+from simulator.hardware.catalogue import load_part
+from simulator.hardware.devices.dram import Dram
+from simulator.hardware.dram import measure
 
 REQUESTS = 400_000
 RUNS = 7
@@ -35,7 +37,7 @@ def requests_per_s(
     memory: str, controller: str, pattern: str, row_bytes: int, order: str, queue: int
 ) -> float:
     """Median over the runs, in requests a second of process time."""
-    config = load_memory(memory, {"controller": controller, "order": order})
+    config = load_part(memory, {"controller": controller, "order": order}, Dram)
     measure(config, pattern, row_bytes, 1000, queue=queue)
     seconds = []
     for _ in range(RUNS):

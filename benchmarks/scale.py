@@ -27,7 +27,7 @@ CASES = (
             "model.rows_per_table": 31_250_000,
             "model.lookups_per_table": 5,
             "cache.fraction": 0.01,
-            "platform.cpu.memory.capacity": "2 TB",
+            "platform.host.cpu.memory.capacity": "2 TB",
         },
     ),
 )
@@ -35,8 +35,7 @@ CASES = (
 
 def run(changes: dict[str, object]) -> None:
     """One case, in this process."""
-    from simulator.config.load import parse_experiment
-    from simulator.engine import simulate
+    from simulator.engine import parse_experiment, simulate
 
     experiment = {
         "config_version": 1,

@@ -11,13 +11,12 @@ ROOT = Path(simulator.__file__).parent
 
 FLOORS = (
     ("cli",),
-    ("studies", "report", "validation"),
+    ("studies", "validation"),
     ("figures",),
     ("sweep", "observe", "calibration"),
     ("engine",),
     ("systems",),
     ("caches", "hardware"),
-    ("memory",),
     ("traces",),
     ("results",),
     ("config",),
@@ -75,9 +74,17 @@ def _allowed(room: str, target: str) -> bool:
     return LEVEL[room] == LEVEL[target] == len(FLOORS) - 1
 
 
+def test_the_dram_room_knows_nothing_of_the_devices_around_it() -> None:
+    """It knows what a DRAM is, and no other part."""
+    allowed = ("simulator.hardware.dram", "simulator.hardware.devices.dram")
+    for path in (ROOT / "hardware" / "dram").rglob("*.py"):
+        hardware = {m for m in _imports(path) if m.startswith("simulator.hardware.")}
+        assert all(m.startswith(allowed) for m in hardware), path
+
+
 def test_no_circle_between_modules() -> None:
     paths = {_name(path): path for path in ROOT.rglob("*.py")}
-    graph = {name: _top_level_imports(path, set(paths)) for name, path in paths.items()}
+    graph = {name: _module_imports(path, set(paths)) for name, path in paths.items()}
     done: set[str] = set()
 
     def visit(module: str, trail: tuple[str, ...]) -> None:
@@ -97,11 +104,11 @@ def _name(path: Path) -> str:
     return ".".join(parts).removesuffix(".__init__")
 
 
-def _top_level_imports(path: Path, modules: set[str]) -> set[str]:
-    """Modules that must be loaded before this one; `from package import submodule` is the
-    submodule."""
+def _module_imports(path: Path, modules: set[str]) -> set[str]:
+    """Modules that this one loads, also inside functions and for types alone;
+    `from package import submodule` is the submodule."""
     found = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"

@@ -72,7 +72,8 @@ def _sentence(kind: Kind, name: str) -> str:
 
 def explain(
     column: Annotated[
-        str, typer.Argument(help="A column of metrics, stages or timeline.", show_default=False)
+        str,
+        typer.Argument(help="A column of any file of a run.", show_default=False),
     ] = "",
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the page of all columns (docs/columns.md).")
@@ -88,12 +89,12 @@ def explain(
     if not column:
         typer.echo("\n".join(dictionary.names()))
         return
-    found = dictionary.describe(column)
-    if not found:
+    columns = dictionary.describe(column)
+    if not columns:
         hint = did_you_mean(column, dictionary.names())
         all_names = "`scratchpipe explain` without a name lists all"
         raise UsageError(f"there is no column {column!r}: {hint or all_names}")
-    for file, about in found:
+    for file, about in columns:
         unit = f", {about.unit}" if about.unit else ""
         typer.echo(f"{column} ({file}; {about.dtype}{unit})")
         typer.echo(f"  {about.meaning}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from simulator.memory import Measurement
+    from simulator.hardware.dram import Measurement
 
 __all__ = ["app"]
 
@@ -42,20 +42,18 @@ def _load(text: str) -> float | None:
 
 def _settings(pairs: list[str]) -> dict[str, object]:
     """`key=value` pairs, each value read as YAML."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    from simulator.errors import UsageError
+    from simulator.config.reader import read_text
+    from simulator.errors import ConfigError, UsageError
 
     values: dict[str, object] = {}
     for pair in pairs:
         key, separator, text = pair.partition("=")
         if not separator or not key:
             raise UsageError(f"--set {pair}: write key=value")
-        try:
-            values[key] = YAML(typ="safe").load(text)
-        except YAMLError as error:
-            raise UsageError(f"--set {pair}: {text!r} is not a YAML value") from error
+        document = read_text(text, f"--set {key}", fixed=True)
+        if document.problems:
+            raise ConfigError(*document.problems)
+        values[key] = document.data
     return values
 
 
@@ -100,9 +98,11 @@ def measure(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Run a stream through a memory; say how fast it went and what held it back."""
-    from simulator import memory as dram
+    from simulator.hardware import dram
+    from simulator.hardware.catalogue import load_part
+    from simulator.hardware.devices.dram import Dram
 
-    config = dram.load_memory(memory, _settings(settings or []))
+    config = load_part(memory, _settings(settings or []), Dram)
     result = dram.measure(
         config,
         pattern.value,
@@ -153,20 +153,21 @@ def list_memories(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """List the memories that can be named."""
-    from simulator.memory import available_memories, load_memory
+    from simulator.hardware.catalogue import load_part, part_names
+    from simulator.hardware.devices.dram import Dram
 
-    memories = [load_memory(name) for name in available_memories()]
+    memories = [load_part(name, None, Dram) for name in part_names("memories")]
     if as_json:
         import json
 
         rows = [
             {
                 "name": m.name,
-                "kind": m.kind,
+                "standard": m.standard,
                 "channels": m.channels,
                 "peak_gbps": m.peak_bytes_per_s / 1e9,
                 "capacity_bytes": m.capacity_bytes,
-                "source": m.source,
+                "sources": m.sources,
             }
             for m in memories
         ]
@@ -175,8 +176,8 @@ def list_memories(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("name", "kind", "channels", "peak, GB/s", "capacity, GiB")
+    table = Table("name", "standard", "channels", "peak, GB/s", "capacity, GiB")
     for m in memories:
         peak, size = m.peak_bytes_per_s / 1e9, m.capacity_bytes / 2**30
-        table.add_row(m.name, m.kind, str(m.channels), f"{peak:.1f}", f"{size:g}")
+        table.add_row(m.name, m.standard, str(m.channels), f"{peak:.1f}", f"{size:g}")
     Console().print(table)

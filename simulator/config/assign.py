@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from simulator.config.assign_machine import CHOOSERS, machine_path, with_change
 from simulator.config.reader import KeyPath, Mark, Marks
 from simulator.config.trace import with_key
 
@@ -26,8 +27,10 @@ class Assignment:
 
     @property
     def rank(self) -> tuple[int, bool]:
-        """Outer values go in before what changes them; the kind of a trace before its keys."""
-        return (len(self.path), self.path not in (("trace", "kind"), ("trace", "locality")))
+        """Outer values go in before what changes them; the kind of a trace and the part of a
+        socket before the keys beside them."""
+        first = self.path in (("trace", "kind"), ("trace", "locality"))
+        return (len(self.path), not first and self.path[-1:] not in {(c,) for c in CHOOSERS})
 
 
 def keys_of(text: str) -> KeyPath:
@@ -57,10 +60,17 @@ def assign(data: Any, marks: Marks, one: Assignment) -> tuple[Any, Marks]:
     if path[0] == "trace" and len(path) == 2 and isinstance(data.get("trace"), dict):
         data["trace"] = with_key(data["trace"], str(path[1]), one.value)
         return data, marks.grafted(path, one.marks)
+    machine = path[: machine_path(path)]
     here = data
-    for depth, part in enumerate(path[:-1]):
-        marks = _opened(here, part, marks, path[: depth + 1], one.marks)
-        here = here[part]
+    for depth, key in enumerate((machine or path)[:-1]):
+        marks = _opened(here, key, marks, path[: depth + 1], one.marks)
+        here = here[key]
+    if machine:
+        _check(here, machine[-1], machine)
+        below = marks.below(machine)
+        old, rest = here.get(machine[-1]), path[len(machine) :]
+        here[machine[-1]], below = with_change(old, below, rest, one.value, one.marks)
+        return data, marks.grafted(machine, below)
     _check(here, path[-1], path)
     here[path[-1]] = copy.deepcopy(one.value)
     return data, marks.grafted(path, one.marks)

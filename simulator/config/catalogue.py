@@ -1,35 +1,44 @@
-"""The catalogue: named platforms, memories, models, traces and operator profiles in YAML files.
+"""The catalogue: named machines, parts, models, traces and operator profiles in YAML files.
 
 A reference is the name of a catalogue file without `.yaml`, the path of a YAML file, or a mapping;
-a mapping with `base: REFERENCE` takes that entry and lays its own keys over it.
+a mapping with `base: REFERENCE` takes that entry and lays its own keys over it. Models, traces and
+operator profiles are read here, machines and their parts by `simulator.config.machine_file`.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from simulator.config.memory import load_memory
 from simulator.config.problems import did_you_mean, shown, validate
 from simulator.config.reader import Document, Mark, Marks, read_yaml
 from simulator.config.trace import with_key
 from simulator.errors import ConfigError, Problem
 
-__all__ = ["KINDS", "adapter", "directory", "load_named", "names", "portable", "resolve"]
+__all__ = [
+    "KINDS",
+    "adapter",
+    "directory",
+    "files",
+    "find",
+    "load_named",
+    "names",
+    "portable",
+    "resolve",
+]
 
 KINDS: dict[str, tuple[str, str]] = {
-    "platforms": ("simulator.config.platform", "PlatformConfig"),
-    "memories": ("simulator.config.memory", "MemoryConfig"),
     "models": ("simulator.config.model", "ModelConfig"),
     "traces": ("simulator.config.trace", "TraceConfig"),
     "operators": ("simulator.config.operators", "OperatorProfile"),
 }
-"""Folders of the catalogue, and the type of their entries."""
+"""Folders of the catalogue whose entries are read here, and the type of their entries."""
 
 
 def directory(kind: str) -> Path:
@@ -49,9 +58,34 @@ def _root() -> Path:
     return beside if (beside / "platforms").is_dir() else package / "_configs"
 
 
+def files(kind: str) -> dict[str, Path]:
+    """The files of one kind by name, sorted."""
+    return {path.stem: path for path in sorted(directory(kind).glob("*.yaml"))}
+
+
 def names(kind: str) -> tuple[str, ...]:
     """The names of all entries of one kind, sorted."""
-    return tuple(sorted(path.stem for path in directory(kind).glob("*.yaml")))
+    return tuple(files(kind))
+
+
+def find(
+    name: str, folder: Path, known: Mapping[str, Path], what: str
+) -> tuple[Path | None, str, str]:
+    """The file of an entry: of a name among the `known`, or of a path from `folder`.
+
+    None where there is none, with a message and a hint; `what` is what the known ones are.
+    """
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        file = folder / name
+        return (file, "", "") if file.is_file() else (None, _no_file(name, file), "")
+    if name in known:
+        return known[name], "", ""
+    hint = f"{did_you_mean(name, known)} known: {', '.join(known)}".strip()
+    return None, f"is {shown(name)}: not in the catalogue of {what.rpartition('/')[2]}", hint
+
+
+def _no_file(name: str, file: Path) -> str:
+    return f"is {shown(name)}: there is no file {file}"
 
 
 @cache
@@ -66,8 +100,6 @@ def load_named(kind: str, name_or_path: str) -> Any:
 
     Raises `ConfigError` with every problem of its file.
     """
-    if kind == "memories":
-        return load_memory(name_or_path)
     where = Marks({(): Mark(name_or_path, name_or_path)})
     document = resolve(kind, Document(name_or_path, where), Path())
     value, problems = validate(adapter(kind), document.data, document.marks, ())
@@ -91,10 +123,10 @@ class _Resolver:
         self._kind = kind
         self._key = key
 
-    def follow(self, reference: Document, folder: Path, seen: tuple[Path, ...]) -> Document:
+    def follow(self, reference: Document, folder: Path, trail: tuple[Path, ...]) -> Document:
         data = reference.data
         if isinstance(data, str):
-            return self._entry(data, reference.marks.value(()), folder, seen)
+            return self._entry(data, reference.marks.value(()), folder, trail)
         if not isinstance(data, dict):
             message = f"is {shown(data)}: expected a name, or a mapping with its keys"
             return self._failed(reference, message)
@@ -105,35 +137,26 @@ class _Resolver:
             message = f"base is {shown(base_name)}: expected the name of an entry to start from"
             return self._failed(reference, message)
         where = Marks({(): Mark(*([reference.marks.value(("base",))] * 2))})
-        base = self.follow(Document(base_name, where), folder, seen)
+        base = self.follow(Document(base_name, where), folder, trail)
         if base.problems:
             return base
         changes = {k: v for k, v in data.items() if k != "base"}
         overlay = self._anchored(Document(changes, reference.marks), folder)
         return self._merged(base, overlay)
 
-    def _entry(self, name: str, where: str, folder: Path, seen: tuple[Path, ...]) -> Document:
-        if name.endswith((".yaml", ".yml")) or "/" in name:
-            file = folder / name
-        else:
-            file = directory(self._kind) / f"{name}.yaml"
-            known = names(self._kind)
-            if name not in known:
-                hint = f"{did_you_mean(name, known)} known: {', '.join(known)}".strip()
-                message = f"is {shown(name)}: not in the catalogue of {self._kind}"
-                return Document(None, Marks(), (Problem(where, self._key, message, hint),))
-        if not file.is_file():
-            message = f"is {shown(name)}: there is no file {file}"
-            return Document(None, Marks(), (Problem(where, self._key, message),))
-        if file in seen:
+    def _entry(self, name: str, where: str, folder: Path, trail: tuple[Path, ...]) -> Document:
+        file, message, hint = find(name, folder, files(self._kind), self._kind)
+        if file is None:
+            return Document(None, Marks(), (Problem(where, self._key, message, hint),))
+        if file in trail:
             message = f"{file} has itself as its base"
             return Document(None, Marks(), (Problem(where, self._key, message),))
         document = read_yaml(file)
         if document.problems:
             return document
-        found = self.follow(document, file.parent, (*seen, file))
+        entry = self.follow(document, file.parent, (*trail, file))
         gives_name = isinstance(document.data, dict) and "name" in document.data
-        return found if gives_name else self._named(found, file.stem)
+        return entry if gives_name else self._named(entry, file.stem)
 
     def _named(self, document: Document, name: str) -> Document:
         """The entry with its file's name, where entries of this kind have a name."""
@@ -148,9 +171,9 @@ class _Resolver:
             return document
         data = dict(document.data)
         for key in ("path", "distances_path"):
-            place = document.marks.value((key,))
+            where = document.marks.value((key,))
             value = data.get(key)
-            if isinstance(value, str) and value and not place.startswith("--set"):
+            if isinstance(value, str) and value and not where.startswith("--set"):
                 data[key] = os.path.normpath(folder / value)
         return Document(data, document.marks, document.problems)
 

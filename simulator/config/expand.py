@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from simulator.config.assign import Assignment, apply, keys_of
-from simulator.config.experiment import Experiment, Origin, PointConfig
+from simulator.config.experiment import Experiment, Names, Origin, PointConfig
 from simulator.config.reader import Marks
 from simulator.config.resolve import Resolver
 from simulator.errors import ConfigError, Problem
@@ -18,19 +19,23 @@ from simulator.errors import ConfigError, Problem
 __all__ = ["check", "expand"]
 
 
-def expand(experiment: Experiment) -> tuple[PointConfig, ...]:
+def expand(experiment: Experiment, names: Names | None = None) -> tuple[PointConfig, ...]:
     """Every point of `experiment`, in a fixed order, without repetitions.
 
-    Raises `ConfigError` with every problem of every point.
+    `names` stand in where the experiment was read without any. Raises `ConfigError` with every
+    problem of every point.
     """
     data = experiment.model_dump(mode="json")
-    resolver = Resolver(experiment.origin)
+    origin = experiment.origin
+    if names is not None and origin.names == Names():
+        origin = replace(origin, names=names)
+    resolver = Resolver(origin)
     points: dict[tuple[str, str], PointConfig] = {}
     problems: dict[Problem, None] = {}
-    for combination in itertools.product(*_choices(data, experiment.origin.marks)):
-        found, wrong = _points(data, combination, resolver)
-        problems |= dict.fromkeys(wrong)
-        for point in found:
+    for combination in itertools.product(*_choices(data, origin.marks)):
+        expanded, mistakes = _points(data, combination, resolver)
+        problems |= dict.fromkeys(mistakes)
+        for point in expanded:
             points.setdefault((point.system.label, point.key()), point)
     if problems:
         raise ConfigError(*problems)
@@ -55,8 +60,8 @@ def _choices(data: Any, marks: Marks) -> Iterator[list[Assignment]]:
     for key, values in sweep.items() if isinstance(sweep, dict) else ():
         if not isinstance(values, list) or not values:
             continue
-        places = [marks.below(("sweep", key, i)) for i in range(len(values))]
-        yield [Assignment(keys_of(key), v, m) for v, m in zip(values, places, strict=True)]
+        below = [marks.below(("sweep", key, i)) for i in range(len(values))]
+        yield [Assignment(keys_of(key), v, m) for v, m in zip(values, below, strict=True)]
 
 
 def _one_at_a_time(choices: list[list[Assignment]]) -> Iterator[tuple[Assignment, ...]]:
@@ -75,14 +80,13 @@ def _points(
     try:
         data, marks = apply(data, resolver.marks, combination)
     except ValueError as error:
-        one = combination[0]
-        return [], [Problem(one.marks.value(()), "sweep", str(error))]
-    swept = {".".join(map(str, one.path)): one.value for one in combination}
+        return [], [Problem(combination[0].marks.value(()), "sweep", str(error))]
+    swept = {".".join(map(str, assigned.path)): assigned.value for assigned in combination}
     points: list[PointConfig] = []
     problems: list[Problem] = []
     for index in resolver.systems(data):
-        point, wrong = resolver.point(data, marks, index, swept)
-        problems += wrong
+        point, mistakes = resolver.point(data, marks, index, swept)
+        problems += mistakes
         if point is not None:
             points.append(point)
     return points, problems

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,13 +23,13 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from simulator.config.catalogue import portable
-from simulator.config.memory import MemoryConfig
+from simulator.config.machine import MachineConfig, Part
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
-from simulator.config.platform import PlatformConfig
 from simulator.config.reader import Marks
 from simulator.config.trace import TraceConfig
 from simulator.config.types import Frozen
+from simulator.errors import Problem
 
 __all__ = [
     "CacheConfig",
@@ -137,14 +137,22 @@ class SystemConfig(Frozen):
     name: str
     label: str
     gpus: int | None = None
+    where: str = ""
+    """Where its entry stands (file:line:column), for messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What the rooms above offer, for checking names: None where it is not known."""
+    """What the rooms above offer, for reading machines and checking names; None: not known."""
 
-    systems: tuple[str, ...] | None = None
+    systems: Mapping[str, frozenset[str] | None] | None = None
+    """Systems by name, each with the keys of its entry that it uses beside name, label, platform
+    and operators (`gpus`, `cache`, `cache.fraction`); None: whichever."""
     policies: tuple[str, ...] | None = None
+    parts: Mapping[str, type[Part]] | None = None
+    """The models of the kinds of parts. Without them no machine can be read."""
+    misfits: Callable[[PointConfig], Sequence[Problem]] | None = None
+    """What a point asks for that its machine does not have; `key` without the entry's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +220,7 @@ class PointConfig(Frozen):
     """One simulation: a system on a machine, everything resolved."""
 
     system: SystemConfig
-    platform: PlatformConfig
-    memories: dict[str, MemoryConfig]
-    """The memory devices of the platform's `cpu` and `gpu`, its overrides applied."""
+    platform: MachineConfig
     model: ModelConfig
     trace: TraceConfig
     cache: CacheConfig
@@ -229,10 +235,12 @@ class PointConfig(Frozen):
     def key(self) -> str:
         """SHA-256 (hex) over the canonical JSON of all that determines the outcome.
 
-        What the experiment calls the point (label, swept values) is left out, and so is where on
-        this machine the files of the catalogue are.
+        What the experiment calls the point (label, swept values) is left out, and so are where on
+        this machine the files of the catalogue are, descriptions, and where numbers come from.
         """
-        data = self.model_dump(mode="json", exclude={"swept": True, "system": {"label"}})
+        data = _bare(
+            self.model_dump(mode="json", exclude={"swept": True, "system": {"label", "where"}})
+        )
         for name in ("path", "distances_path"):
             if name in data["trace"]:
                 data["trace"][name] = portable(data["trace"][name])
@@ -241,6 +249,16 @@ class PointConfig(Frozen):
     def sweep_text(self) -> str:
         """The swept values as `path=value, path=value`; empty without a sweep."""
         return ", ".join(f"{path}={short(value)}" for path, value in self.swept.items())
+
+
+_REMARKS = ("description", "source", "sources")
+
+
+def _bare(data: Any) -> Any:
+    """Dumped data without remarks."""
+    if isinstance(data, dict):
+        return {key: _bare(value) for key, value in data.items() if key not in _REMARKS}
+    return [_bare(item) for item in data] if isinstance(data, list) else data
 
 
 def config_hash(points: Iterable[PointConfig]) -> str:
@@ -254,7 +272,7 @@ def short(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, dict) and "base" in value:
-        return f"{value.get('name', value['base'])}*"
+        return f"{str(value.get('name') or short(value['base'])).rstrip('*')}*"
     return canonical_json(value)
 
 

@@ -7,13 +7,15 @@ here: their models are handed in by the room above (`Names.parts`), and other pa
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, SerializeAsAny
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationInfo
 
 from simulator.config.types import Frozen, Source
 
-__all__ = ["HostConfig", "MachineConfig", "Part", "Socket"]
+__all__ = ["Count", "HostConfig", "MachineConfig", "Part", "Socket"]
 
 Count = Annotated[int, Field(gt=0, le=100_000)]
 
@@ -25,6 +27,9 @@ class Part(Frozen):
     holds nested parts (the memory of a processor) in fields whose type is a `Part` again.
     """
 
+    presets: ClassVar[Mapping[str, str]] = {}
+    """Keys whose value may be the name of a preset: key -> folder below `configs/parts/`."""
+
     kind: str
     """What it is: chooses the model that reads the rest."""
     name: str
@@ -32,11 +37,23 @@ class Part(Frozen):
     sources: dict[str, Source] = Field(default_factory=dict)
     """Where each number comes from, by (dotted) key: data sheet, paper, measured, `assumed`."""
 
+    def __hash__(self) -> int:
+        """Of what it is: where the numbers come from (a dictionary) has no part in it."""
+        values = (getattr(self, name) for name in type(self).model_fields if name != "sources")
+        return hash((type(self), *values))
+
+
+def _of_its_kind(value: Any, info: ValidationInfo) -> Any:
+    """A part written out, by the model of its kind: `context={"parts": kinds}` gives the kinds."""
+    kinds = (info.context or {}).get("parts", {})
+    model = kinds.get(value.get("kind")) if isinstance(value, dict) else None
+    return model.model_validate_json(json.dumps(value)) if model else value
+
 
 class Socket(Frozen):
     """Equal parts of a host, and what they join."""
 
-    part: SerializeAsAny[Part]
+    part: Annotated[SerializeAsAny[Part], BeforeValidator(_of_its_kind)]
     """The part: a name of the catalogue, or a mapping with its keys; keys beside it change it."""
     count: Count = 1
     """How many of it a host has (of a link: 1, its number follows from `per`)."""

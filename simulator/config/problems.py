@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from simulator.config.reader import KeyPath, Marks, dotted
 from simulator.config.schema import Place, kinds_of, locate
+from simulator.config.types import MisfitError
 from simulator.errors import Problem
 
 __all__ = ["did_you_mean", "shown", "validate"]
@@ -26,8 +27,7 @@ def validate(
     try:
         return adapter.validate_python(_frozen(data)), []
     except ValidationError as error:
-        teller = _Teller(marks, prefix, adapter.json_schema())
-        return None, teller.problems(error)
+        return None, _Translation(marks, prefix, adapter.json_schema()).problems(error)
 
 
 def _frozen(data: Any) -> Any:
@@ -50,11 +50,11 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def did_you_mean(seen: object, allowed: Iterable[str]) -> str:
+def did_you_mean(word: object, allowed: Iterable[str]) -> str:
     """ "did you mean X?", or nothing where no allowed word is near."""
-    lowered = {word.lower(): word for word in allowed}
-    text = str(seen).lower()
-    longer = [word for word in lowered if len(text) > 2 and word.startswith(text)]
+    lowered = {name.lower(): name for name in allowed}
+    text = str(word).lower()
+    longer = [name for name in lowered if len(text) > 2 and name.startswith(text)]
     near = longer or difflib.get_close_matches(text, list(lowered), n=1, cutoff=0.6)
     return f"did you mean {lowered[near[0]]!r}?" if near else ""
 
@@ -103,8 +103,8 @@ _RULES: dict[str, Callable[[Mapping[str, Any]], str]] = {
 }
 
 
-class _Teller:
-    """Tells the errors of one validation."""
+class _Translation:
+    """Turns the errors of one validation into problems."""
 
     def __init__(self, marks: Marks, prefix: KeyPath, schema: Mapping[str, Any]) -> None:
         self._marks = marks
@@ -112,63 +112,78 @@ class _Teller:
         self._schema = schema
 
     def problems(self, error: ValidationError) -> list[Problem]:
-        told: dict[KeyPath, list[Problem]] = {}
+        by_path: dict[KeyPath, list[Problem]] = {}
         unions: set[KeyPath] = set()
         for item in error.errors(include_url=False):
             place = locate(self._schema, item["loc"], item["type"])
             if place.in_union:
                 unions.add(place.path)
-            told.setdefault(place.path, []).append(self._problem(item, place))
+            by_path.setdefault(place.path, []).append(self._problem(item, place))
         for path in unions:
-            if any(other[: len(path)] == path and other != path for other in told):
-                told.pop(path, None)
-        return [_merged(problems) for problems in told.values()]
+            if any(other[: len(path)] == path and other != path for other in by_path):
+                by_path.pop(path, None)
+        return [_merged(problems) for problems in by_path.values()]
 
     def _problem(self, item: Any, place: Place) -> Problem:
-        kind, context, seen = item["type"], item.get("ctx", {}), item["input"]
+        kind, context, given = item["type"], item.get("ctx", {}), item["input"]
         path = place.path
         key = dotted(self._prefix + path)
         if kind == "missing":
             return Problem(self._marks.value(path[:-1]), key, "is missing", place.meaning)
         if kind == "extra_forbidden":
-            hint = f"{did_you_mean(path[-1], place.allowed)} allowed here: "
-            hint = f"{hint}{_choices(place.allowed)}".strip()
+            near = did_you_mean(path[-1], place.allowed) or _further_in(str(path[-1]), place)
+            hint = f"{near} allowed here: {_choices(place.allowed)}".strip()
             return Problem(self._marks.key(path), key, "unknown key", hint)
         if kind == "trace_kind":
-            return self._trace_kind(seen, path)
-        message, hint = _told(kind, context, seen, item["msg"])
+            return self._trace_kind(given, path)
+        if isinstance(context.get("error"), MisfitError):
+            return self._misfit(context["error"], path)
+        message, hint = _message(kind, context, given, item["msg"])
         if kind == "string_pattern_mismatch":
             hint = place.meaning
         return Problem(self._marks.value(path), key, message, hint)
 
-    def _trace_kind(self, seen: object, path: KeyPath) -> Problem:
+    def _misfit(self, error: MisfitError, path: KeyPath) -> Problem:
+        """Values that do not fit each other, at the key that the model names."""
+        path = (*path, *error.key.split("."))
+        return Problem(self._marks.value(path), dotted(self._prefix + path), error.message)
+
+    def _trace_kind(self, given: object, path: KeyPath) -> Problem:
         """A trace whose kind is missing or unknown."""
         kinds = kinds_of(self._schema)
         key = dotted((*self._prefix, *path, "kind"))
         where = self._marks.value((*path, "kind"))
-        given = seen.get("kind") if isinstance(seen, dict) else seen
-        if given is None:
+        kind = given.get("kind") if isinstance(given, dict) else given
+        if kind is None:
             return Problem(where, key, "is missing", f"one of: {_choices(kinds)}")
-        message = f"is {shown(given)}: expected one of {_choices(kinds)}"
-        return Problem(where, key, message, did_you_mean(given, kinds))
+        message = f"is {shown(kind)}: expected one of {_choices(kinds)}"
+        return Problem(where, key, message, did_you_mean(kind, kinds))
 
 
-def _told(kind: str, context: Mapping[str, Any], seen: object, fallback: str) -> tuple[str, str]:
+def _further_in(word: str, place: Place) -> str:
+    """ "did you mean X.Y?" where a key of that name stands deeper."""
+    deeper = [path for path in place.deeper if path.rpartition(".")[2] == word]
+    return f"did you mean {deeper[0]!r}?" if len(deeper) == 1 else ""
+
+
+def _message(
+    kind: str, context: Mapping[str, Any], given: object, fallback: str
+) -> tuple[str, str]:
     """Message and hint of an error about a value."""
     if kind == "value_error":
         reason = str(context.get("error", fallback))
-        said = isinstance(seen, dict | list | tuple) or repr(seen) in reason
-        return (reason if said else f"is {shown(seen)}: {reason}"), ""
+        named = isinstance(given, dict | list | tuple) or repr(given) in reason
+        return (reason if named else f"is {shown(given)}: {reason}"), ""
     if kind in ("literal_error", "enum"):
         listed = str(context["expected"]).replace(" or ", ",").split(",")
         words = [word.strip().strip("'") for word in listed]
-        return f"is {shown(seen)}: expected one of {_choices(words)}", did_you_mean(seen, words)
+        return f"is {shown(given)}: expected one of {_choices(words)}", did_you_mean(given, words)
     if kind in _RULES:
-        return f"is {shown(seen)}: {_RULES[kind](context)}", ""
+        return f"is {shown(given)}: {_RULES[kind](context)}", ""
     if kind in _KINDS:
-        return f"is {shown(seen)}: expected {_KINDS[kind]}", ""
+        return f"is {shown(given)}: expected {_KINDS[kind]}", ""
     plain = fallback.replace("Input should be", "expected")
-    return f"is {shown(seen)}: {plain[:1].lower()}{plain[1:]}", ""
+    return f"is {shown(given)}: {plain[:1].lower()}{plain[1:]}", ""
 
 
 def _merged(problems: list[Problem]) -> Problem:

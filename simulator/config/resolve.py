@@ -18,18 +18,16 @@ from simulator.config.experiment import (
     RunConfig,
     SystemConfig,
     SystemEntry,
-    canonical_json,
 )
-from simulator.config.memory import MemoryConfig
-from simulator.config.platform import MemoryPartConfig, PlatformConfig
+from simulator.config.machine import MachineConfig
+from simulator.config.machine_file import read_machine
 from simulator.config.problems import did_you_mean, shown, validate
 from simulator.config.reader import Document, KeyPath, Marks, dotted
-from simulator.errors import ConfigError, Problem
+from simulator.errors import Problem
 
 __all__ = ["Resolver", "locality_of"]
 
 _KIND_OF = {
-    "platform": "platforms",
     "model": "models",
     "trace": "traces",
     "operators": "operators",
@@ -39,6 +37,8 @@ _SECTIONS: dict[str, TypeAdapter[Any]] = {
     "pipeline": TypeAdapter(PipelineConfig),
     "run": TypeAdapter(RunConfig),
 }
+_ENTRY_KEYS = ("gpus",)
+"""Keys of a point that stand in its entry of `systems` alone."""
 _ENTRY: TypeAdapter[SystemEntry] = TypeAdapter(SystemEntry)
 
 
@@ -47,7 +47,6 @@ class Resolver:
 
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
-        self._memories: dict[str, MemoryConfig] = {}
         self._known: dict[tuple[str, str], tuple[Any, list[Problem]]] = {}
 
     @property
@@ -70,29 +69,37 @@ class Resolver:
             data, marks = apply(data, marks, _changes(entry, marks, index))
         except ValueError as error:
             return None, [Problem(marks.value(("systems", index)), "systems", str(error))]
-        parts: dict[str, Any] = {}
+        sections: dict[str, Any] = {}
         for key in ("platform", "model", "trace"):
-            parts[key] = self._reference(key, data, marks, problems)
+            sections[key] = self._reference(key, data, marks, problems)
         if data.get("operators") is None:
-            data, marks = _with_default_profile(data, marks, parts["platform"])
-        parts["operators"] = self._reference("operators", data, marks, problems)
+            data, marks = _with_default_profile(data, marks, sections["platform"])
+        sections["operators"] = self._reference("operators", data, marks, problems)
         for key in _SECTIONS:
-            parts[key] = self._section(key, data, marks, problems)
-        problems += self._names(entry, parts, marks, index)
-        if problems or any(part is None for part in parts.values()):
+            sections[key] = self._section(key, data, marks, problems)
+        problems += self._names(entry, sections, marks, index)
+        if problems or any(section is None for section in sections.values()):
             return None, problems
         label = entry.label or entry.name
-        system = SystemConfig(name=entry.name, label=label, gpus=entry.gpus)
-        platform: PlatformConfig = parts["platform"]
-        parts["memories"] = {
-            part: self._memories[_memory_key(getattr(platform, part).memory)]
-            for part in ("cpu", "gpu")
-        }
-        point = PointConfig(
-            system=system, locality=locality_of(parts["trace"]), swept=swept, **parts
-        )
-        wrong = _misfits(point, marks, index)
-        return (None if wrong else point), wrong
+        where = marks.value(("systems", index))
+        system = SystemConfig(name=entry.name, label=label, gpus=entry.gpus, where=where)
+        locality = locality_of(sections["trace"])
+        point = PointConfig(system=system, locality=locality, swept=swept, **sections)
+        problems = self._misfits(point, marks, index)
+        return (None if problems else point), problems
+
+    def _misfits(self, point: PointConfig, marks: Marks, index: int) -> list[Problem]:
+        """Keys that are right on their own and wrong together, as the rooms above see them."""
+        if self._origin.names.misfits is None:
+            return []
+        problems = []
+        for problem in self._origin.names.misfits(point):
+            path: KeyPath = tuple(problem.key.split("."))
+            if path[0] in _ENTRY_KEYS:
+                path = ("systems", index, *path)
+            where = marks.value(path)
+            problems.append(Problem(where, dotted(path), problem.message, problem.hint))
+        return problems
 
     def _entry(
         self, data: Any, marks: Marks, index: int
@@ -108,42 +115,31 @@ class Resolver:
     def _reference(self, key: str, data: Any, marks: Marks, problems: list[Problem]) -> Any:
         if data.get(key) is None:
             return None
-        kind = _KIND_OF[key]
-        places = marks.below((key,))
-        known = (key, json.dumps([data[key], places.value(())]))
+        below = marks.below((key,))
+        known = (key, json.dumps([data[key], below.value(())]))
         if known not in self._known:
-            document = catalogue.resolve(
-                kind, Document(data[key], places), self._origin.folder, key
-            )
-            value, wrong = None, list(document.problems)
-            if not wrong:
-                value, wrong = validate(
-                    catalogue.adapter(kind), document.data, document.marks, (key,)
-                )
-            if isinstance(value, PlatformConfig):
-                wrong = self._load_memories(value, document.marks)
-            self._known[known] = (value, wrong)
+            self._known[known] = self._read(key, Document(data[key], below))
         value, wrong = self._known[known]
         problems += wrong
         return value
 
-    def _load_memories(self, platform: PlatformConfig, marks: Marks) -> list[Problem]:
-        """Read the memory devices that a platform names; what is wrong with them."""
-        found = []
-        for part in ("cpu", "gpu"):
-            memory = getattr(platform, part).memory
-            try:
-                self._memories[_memory_key(memory)] = memory.load()
-            except ConfigError as error:
-                place: KeyPath = (part, "memory", "device")
-                for problem in error.problems:
-                    message = f"is {shown(memory.device)}: {problem.message}"
-                    if problem.key and memory.overrides:
-                        place = (part, "memory", "overrides", problem.key)
-                        message = problem.message
-                    key = dotted(("platform", *place))
-                    found.append(Problem(marks.key(place), key, message, problem.hint))
-        return found
+    def _read(self, key: str, reference: Document) -> tuple[Any, list[Problem]]:
+        """The validated entry that a reference stands for, or None and what is wrong with it."""
+        if key == "platform":
+            return self._read_machine(reference)
+        document = catalogue.resolve(_KIND_OF[key], reference, self._origin.folder, key)
+        if document.problems:
+            return None, list(document.problems)
+        adapter = catalogue.adapter(_KIND_OF[key])
+        return validate(adapter, document.data, document.marks, (key,))
+
+    def _read_machine(self, reference: Document) -> tuple[MachineConfig | None, list[Problem]]:
+        kinds = self._origin.names.parts
+        if kinds is None:
+            message = "cannot be read: the kinds of parts are not known"
+            hint = "read experiments with `simulator.engine`, which knows them"
+            return None, [Problem(reference.marks.value(()), "platform", message, hint)]
+        return read_machine(reference, self._origin.folder, kinds)
 
     def _section(self, key: str, data: Any, marks: Marks, problems: list[Problem]) -> Any:
         value, wrong = validate(_SECTIONS[key], data.get(key) or {}, marks.below((key,)), (key,))
@@ -151,28 +147,42 @@ class Resolver:
         return value
 
     def _names(
-        self, entry: SystemEntry, parts: dict[str, Any], marks: Marks, index: int
+        self, entry: SystemEntry, sections: dict[str, Any], marks: Marks, index: int
     ) -> list[Problem]:
-        """Systems and policies that nothing above offers."""
+        """Systems and policies that nothing above offers, and keys that a system does not use."""
         names = self._origin.names
-        found = []
-        cache = parts["cache"]
-        for seen, known, path in (
+        problems = []
+        cache = sections["cache"]
+        for name, known, path in (
             (entry.name, names.systems, ("systems", index, "name")),
             (cache.policy if cache else None, names.policies, ("cache", "policy")),
         ):
-            if seen is None or known is None or seen in known:
+            if name is None or known is None or name in known:
                 continue
             key = ".".join(str(part) for part in path if part not in (index, "name"))
-            hint = f"{did_you_mean(seen, known)} known: {', '.join(known)}".strip()
+            hint = f"{did_you_mean(name, known)} known: {', '.join(known)}".strip()
             what = "system" if key == "systems" else "policy"
-            message = f"is {shown(seen)}: there is no such {what}"
-            found.append(Problem(marks.value(path), key, message, hint))
-        return found
+            message = f"is {shown(name)}: there is no such {what}"
+            problems.append(Problem(marks.value(path), key, message, hint))
+        uses = names.systems.get(entry.name) if names.systems is not None else None
+        return problems if uses is None else problems + _unused(entry, uses, marks, index)
 
 
-def _memory_key(part: MemoryPartConfig) -> str:
-    return canonical_json(part.model_dump(mode="json", exclude={"sources"}))
+def _unused(entry: SystemEntry, uses: frozenset[str], marks: Marks, index: int) -> list[Problem]:
+    """Keys of an entry that its system does not use."""
+    given: list[KeyPath] = [] if entry.gpus is None else [("gpus",)]
+    given += [("cache", key) for key in entry.cache]
+    given += [("pipeline", key) for key in entry.pipeline]
+    always = ("label", "operators", "platform")
+    hint = f"{entry.name} uses {', '.join(sorted({*uses, *always}))}"
+    message = f"is not used by {entry.name}"
+    return [
+        Problem(
+            marks.key(("systems", index, *path)), dotted(("systems", index, *path)), message, hint
+        )
+        for path in given
+        if path[0] not in uses and dotted(path) not in uses
+    ]
 
 
 def _changes(entry: SystemEntry, marks: Marks, index: int) -> list[Assignment]:
@@ -209,24 +219,3 @@ def locality_of(trace: Any) -> str:
         return PurePath(trace.path).stem
     alpha = getattr(trace, "alpha", None)
     return str(trace.kind) if alpha is None else f"{trace.kind}-{alpha:g}"
-
-
-def _misfits(point: PointConfig, marks: Marks, index: int) -> list[Problem]:
-    """Keys that are right on their own and wrong together."""
-    found = []
-    platform, threads, gpus = point.platform, point.run.cpu_threads, point.system.gpus
-    if threads is not None and threads > platform.cpu.cores:
-        message = f"is {threads}: {platform.name} has {platform.cpu.cores} cores"
-        found.append(Problem(marks.value(("run", "cpu_threads")), "run.cpu_threads", message))
-    if gpus is not None and gpus > platform.gpu.count:
-        message = f"is {gpus}: {platform.name} has {platform.gpu.count}"
-        where = marks.value(("systems", index, "gpus"))
-        found.append(Problem(where, f"systems[{index}].gpus", message))
-    peaks = platform.gpu.peak.model_dump()
-    precision = point.model.mlp_precision
-    if peaks.get(precision) is None:
-        offered = ", ".join(name for name, peak in peaks.items() if peak is not None)
-        message = f"is {precision!r}: {platform.gpu.name} offers {offered}"
-        where = marks.value(("model", "mlp_precision"))
-        found.append(Problem(where, "model.mlp_precision", message))
-    return found

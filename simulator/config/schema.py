@@ -6,7 +6,7 @@ which is which.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,12 @@ class Place:
     path: tuple[str | int, ...]
     parent: Schema
     in_union: bool
+    root: Schema
+
+    @property
+    def deeper(self) -> Iterator[str]:
+        """Dotted paths of the keys within the keys of the mapping around the value."""
+        return _nested(self.root, self.parent, "", 4)
 
     @property
     def allowed(self) -> list[str]:
@@ -51,13 +57,23 @@ def locate(root: Schema, loc: tuple[int | str, ...], error: str) -> Place:
         parent = _around(members, part) if members else node
         path.append(part)
         node = _inner(parent, part)
-    return Place(tuple(path), parent, in_union)
+    return Place(tuple(path), parent, in_union, root)
 
 
 def kinds_of(root: Schema) -> list[str]:
     """The values of `kind` in a union of models that have one."""
-    found = [m.get("properties", {}).get("kind", {}).get("const") for m in _members(root, root)]
-    return [kind for kind in found if kind]
+    kinds = [m.get("properties", {}).get("kind", {}).get("const") for m in _members(root, root)]
+    return [kind for kind in kinds if kind]
+
+
+def _nested(root: Schema, node: Schema, prefix: str, levels: int) -> Iterator[str]:
+    for name, inner in node.get("properties", {}).items() if levels else ():
+        node = _resolved(root, inner)
+        members = _members(root, node) or [node]
+        for member in members:
+            yield from _nested(root, member, f"{prefix}{name}.", levels - 1)
+        if prefix:
+            yield f"{prefix}{name}"
 
 
 def _resolved(root: Schema, node: Schema) -> Schema:

@@ -23,6 +23,7 @@ __all__ = [
     "FlopPerSecond",
     "Frozen",
     "Hertz",
+    "MisfitError",
     "Picojoules",
     "Picoseconds",
     "Source",
@@ -41,6 +42,18 @@ class Frozen(BaseModel):
         validate_default=True,
         use_attribute_docstrings=True,
     )
+
+
+class MisfitError(ValueError):
+    """Values that are right on their own and wrong together: raised by a validator of a model.
+
+    `key`: the (dotted) key of the model whose value is refused; messages name its place.
+    """
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(f"{key} {message}")
+        self.key = key
+        self.message = message
 
 
 def _reader(dimension: str) -> Callable[[object], int | float]:

@@ -8,20 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from simulator.caches import policy_names
 from simulator.config.expand import expand
 from simulator.config.experiment import Experiment, Names, PointConfig
 from simulator.config.load import load_experiment as _load
+from simulator.config.load import parse_experiment as _parse
 from simulator.engine.points import simulate_each, simulate_points
-from simulator.engine.sharing import replay_key, trace_key
+from simulator.engine.sharing import check_points, misfits, replay_key, trace_key
+from simulator.hardware.devices import part_kinds
 from simulator.results.record import Progress, Result
 from simulator.results.speedup import with_speedups
 from simulator.systems import names as system_names
+from simulator.systems import used_keys
 
 __all__ = [
+    "check_points",
     "known_names",
     "load_experiment",
+    "parse_experiment",
     "replay_key",
     "simulate",
     "simulate_each",
@@ -31,8 +37,9 @@ __all__ = [
 
 
 def known_names() -> Names:
-    """The systems and policies that exist, for checking configurations."""
-    return Names(systems=system_names(), policies=policy_names())
+    """The systems, policies and kinds of parts that exist, for reading experiments."""
+    systems = {name: used_keys(name) for name in system_names()}
+    return Names(systems=systems, policies=policy_names(), parts=part_kinds(), misfits=misfits)
 
 
 def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
@@ -41,6 +48,13 @@ def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
     Raises `ConfigError` with every problem found, each with file:line:column.
     """
     return _load(path, overrides, known_names())
+
+
+def parse_experiment(
+    data: dict[str, Any], overrides: Iterable[str] = (), names: Names | None = None
+) -> Experiment:
+    """The experiment that plain `data` says: what `load_experiment` does without a file."""
+    return _parse(data, overrides, names or known_names())
 
 
 def simulate(
@@ -52,5 +66,5 @@ def simulate(
     `CapacityError` where a cache cannot hold its window or tables do not fit, `TraceError` for a
     trace that cannot be read, `InvariantError` where a check of the simulation itself fails.
     """
-    points: tuple[PointConfig, ...] = expand(experiment)
+    points: tuple[PointConfig, ...] = expand(experiment, known_names())
     return Result(experiment.name, with_speedups(simulate_points(points, progress=progress)))

@@ -6,9 +6,9 @@ once a kind and kept. `exact`: the rows of every stream are replayed at their ad
 without rows (staging buffers, dense vectors) use the table. `sampled`: as `exact` on some
 mini-batches; the others use the mean time per byte of those, and the sampling error is reported.
 
-Modelled: what `simulator.memory` models. Approximated: a table's rows lie one after the other from
-address 0, sequential streams are random pieces of `SEQUENTIAL_BYTES` (several streams at a time
-share the memory). Ignored: page tables, memory that others use.
+Modelled: what `simulator.hardware.dram` models. Approximated: a table's rows lie one after the
+other from address 0, sequential streams are random pieces of `SEQUENTIAL_BYTES` (several streams at
+a time share the memory). Ignored: page tables, memory that others use.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from simulator.hardware.work import Access
-from simulator.memory import MemoryConfig, Sustained, replay_stream, sustained
+from simulator.hardware.access import Access
+from simulator.hardware.devices.dram import Dram
+from simulator.hardware.dram import Sustained, replay_stream, sustained
 from simulator.units import PS_PER_S
 
 __all__ = ["ExactTiming", "SampledTiming", "TableTiming"]
@@ -31,7 +32,7 @@ SEQUENTIAL_BYTES = 16_384
 class TableTiming:
     """Sustained bandwidth by kind of stream, simulated once and kept."""
 
-    config: MemoryConfig
+    config: Dram
     row_bytes: int
     """Size of the rows whose mix of reads and writes gives the turnaround."""
     _known: dict[tuple[str, int, float], Sustained] = field(default_factory=dict, repr=False)

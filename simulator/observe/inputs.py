@@ -1,40 +1,31 @@
 """The mini-batches of a run as training takes them, and the cache plans that belong to them.
 
 Rows of all tables are numbered together (one fused table), ids are laid out sample, table, lookup;
-a *bag* is the lookups of one sample in one table. Plans come from the simulator's own planner, made
-before anything is timed: the same policy, window, prefill and slots, so the same counts.
+a *bag* is the lookups of one sample in one table. Plans are the replay of the simulated system
+itself, made before anything is timed: the same policy, window, prefill and slots, so the same
+counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from simulator.caches import (
-    PoolPlanner,
-    Window,
-    build_planners,
-    plan_batches,
-    pool_rows,
-    window_need,
-)
+from simulator.caches import Window, window_need
+from simulator.caches.facts import MISS, VICTIM, WRITE_BACK, BatchFacts
+from simulator.caches.replays import PlannedReplay, Stream, run_replays
 from simulator.config.experiment import PointConfig
-from simulator.engine.replay import slots_of
-from simulator.engine.sharing import context_of, hold_window
+from simulator.engine.sharing import SHARED_TAIL, build
 from simulator.errors import ConfigError
-from simulator.systems import create
 from simulator.traces import MiniBatch, Trace, open_trace
 
-__all__ = ["TAIL", "Batch", "Drawn", "Inputs", "MovePlan", "Preload", "draw", "prepare"]
+__all__ = ["Batch", "Drawn", "Inputs", "MovePlan", "Preload", "draw", "prepare"]
 
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
-
-TAIL = 6
-"""Mini-batches after the timed ones, as many as the pipeline holds, as in a simulation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +35,16 @@ class MovePlan:
     missed_rows: Int64s
     missed_slots: Int64s
     victim_rows: Int64s
-    victim_slots: Int64s
-    dirty: npt.NDArray[np.bool_]
+    write_rows: Int64s
+    """Victims that were trained, and so must be written back."""
+    write_slots: Int64s
 
-    @property
-    def write_rows(self) -> Int64s:
-        """Victims that were trained, and so must be written back."""
-        return self.victim_rows[self.dirty]
-
-    @property
-    def write_slots(self) -> Int64s:
-        return self.victim_slots[self.dirty]
+    @classmethod
+    def of(cls, facts: BatchFacts) -> MovePlan:
+        """From facts that keep rows."""
+        missed, victims, written = facts[MISS], facts[VICTIM], facts[WRITE_BACK]
+        rows = (missed.ids, missed.slots, victims.ids, written.ids, written.slots)
+        return cls(*(np.empty(0, np.int64) if each is None else each for each in rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +116,9 @@ def draw(point: PointConfig, threads: int) -> Drawn:
         threads=threads,
     )
     needed = run.warmup_batches + run.batches
-    count = needed + TAIL if trace.batches is None else min(trace.batches, needed + TAIL)
+    count = (
+        needed + SHARED_TAIL if trace.batches is None else min(trace.batches, needed + SHARED_TAIL)
+    )
     if count < needed:
         raise ConfigError(f"the run takes {needed} mini-batches, but the trace has {count}")
     minibatches = [trace.minibatch(index) for index in range(count)]
@@ -135,79 +127,26 @@ def draw(point: PointConfig, threads: int) -> Drawn:
 
 def prepare(point: PointConfig, drawn: Drawn, threads: int) -> Inputs:
     """What the system of `point` trains on: the mini-batches, and their plans where it has any."""
-    system = create(point.system.name, context_of(point))
-    trace, batches = drawn.trace, drawn.batches
-    if system.replay == "none":
+
+    def need(window: Window, scope: str, depth: int) -> tuple[int, ...]:
+        del depth
+        return window_need(drawn.minibatches, drawn.trace.rows, window, scope=scope)
+
+    system, _ = build(point, need)
+    replay, batches = system.replay, drawn.batches
+    if not replay.slots:
         return Inputs(point, batches)
-    bases = _bases(trace.rows)
-    if system.replay == "static":
-        pinned = [int(point.cache.fraction * rows) for rows in trace.rows]
-        hot = [trace.hottest(t, count) + bases[t] for t, count in enumerate(pinned)]
-        rows = np.concatenate(hot)
-        return Inputs(point, batches, (), sum(pinned), Preload(rows, np.arange(len(rows))))
-    return _planned(point, drawn, threads)
-
-
-def _slots(point: PointConfig, drawn: Drawn, window: Window) -> tuple[int, ...]:
-    """Slots of each pool, as a simulation has them."""
-    cache, model, trace = point.cache, point.model, drawn.trace
-    slots, _ = slots_of(
-        trace,
-        cache.fraction,
-        cache.scope,
-        window,
-        [model.batch_size * count for count in model.lookups_per_table],
-        need=lambda: window_need(drawn.minibatches, trace.rows, window, scope=cache.scope),
-        grow=cache.if_too_small == "grow",
-    )
-    return slots
-
-
-def _planners(
-    point: PointConfig, trace: Trace, slots: tuple[int, ...], window: Window
-) -> tuple[PoolPlanner, ...]:
-    cache, hottest = point.cache, None
-    if cache.policy == "static_hot" or cache.prefill == "hot":
-        if cache.scope == "global":
-            raise ConfigError("observe fills caches of scope table alone with the hottest rows")
-        hottest = [trace.hottest(table, count) for table, count in enumerate(slots)]
-    return build_planners(
-        cache.policy,
-        trace.rows,
-        slots,
-        window,
-        scope=cache.scope,
-        seed=point.run.seed,
-        hottest=hottest if cache.policy == "static_hot" else None,
-        preload=hottest if cache.prefill == "hot" else None,
-        preload_trained=True,
-    )
-
-
-def _planned(point: PointConfig, drawn: Drawn, threads: int) -> Inputs:
-    """Plan every mini-batch with the simulator's planners, in the numbering of training."""
-    trace, batches = drawn.trace, drawn.batches
-    window = hold_window(point, create(point.system.name, context_of(point)))
-    slots = _slots(point, drawn, window)
-    planners = _planners(point, trace, slots, window)
-    row_base, slot_base = _bases(pool_rows(trace.rows, point.cache.scope)), _bases(slots)
-    resident = [planner.resident() for planner in planners]
-    places = [np.arange(len(rows)) for rows in resident]
-    preload = Preload(_joined(row_base, resident), _joined(slot_base, places))
-    plans = []
-    planned = plan_batches(drawn.minibatches, planners, window, threads=threads)
-    for plan in planned:
-        pools = plan.pools
-        plans.append(
-            MovePlan(
-                missed_rows=_joined(row_base, [p.missed_rows for p in pools]),
-                missed_slots=_joined(slot_base, [p.missed_slots for p in pools]),
-                victim_rows=_joined(row_base, [p.victim_rows for p in pools]),
-                victim_slots=_joined(slot_base, [p.victim_slots for p in pools]),
-                dirty=np.concatenate([p.victim_dirty for p in pools]),
-            )
-        )
-    return Inputs(point, batches, plans, sum(slots), preload)
+    if isinstance(replay, PlannedReplay) and replay.fills_hot and replay.scope == "global":
+        raise ConfigError("observe fills caches of scope table alone with the hottest rows")
+    resident = replay.resident(drawn.trace)
+    slots = np.flatnonzero(resident >= 0)
+    preload = Preload(resident[slots], slots)
+    if not isinstance(replay, PlannedReplay):
+        return Inputs(point, batches, (), sum(replay.slots), preload)
+    kept = replace(replay, keep=range(len(batches)))
+    stream = Stream(drawn.trace, len(batches))
+    facts = run_replays(stream, [kept], threads=threads)[kept].facts
+    return Inputs(point, batches, [MovePlan.of(f) for f in facts], sum(replay.slots), preload)
 
 
 def flatten(batch: MiniBatch, point: PointConfig) -> Batch:
@@ -236,7 +175,3 @@ def flatten(batch: MiniBatch, point: PointConfig) -> Batch:
 
 def _bases(sizes: Sequence[int]) -> Int64s:
     return np.cumsum([0, *sizes[:-1]], dtype=np.int64)
-
-
-def _joined(bases: Int64s, parts: Sequence[Int64s]) -> Int64s:
-    return np.concatenate([part + base for part, base in zip(parts, bases, strict=True)])

@@ -1,4 +1,4 @@
-"""The run directory: manifest, metrics and stages, written aside and renamed into place.
+"""The run directory: manifest, metrics, stages and devices, written aside and renamed into place.
 
 Only deterministic columns go into the files, so that the same configuration gives the same bytes;
 wall-clock values stand in the manifest under `durations`.
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.errors import OutputError
-from simulator.results.dictionary import METRICS, STAGES, TIMELINE, Column
+from simulator.results.dictionary import DEVICES, METRICS, STAGES, TIMELINE, Column
 from simulator.results.files import explained, replace_file, sync_folder, write_synced
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ __all__ = [
     "abandon_run",
     "begin_run",
     "check_target",
+    "schema_of",
     "tidy",
     "write_run",
 ]
@@ -47,7 +48,14 @@ UNFINISHED = "unfinished.json"
 """Stands in a run directory from its first point until its manifest is there."""
 POINTS = "points"
 """The folder of finished points in a run directory."""
-_REPLACED = ("metrics.parquet", "metrics.csv", "stages.parquet", "timeline.parquet")
+_REPLACED = (
+    "metrics.parquet",
+    "metrics.csv",
+    "stages.parquet",
+    "devices.parquet",
+    "devices.csv",
+    "timeline.parquet",
+)
 """Files of an older run that the next one replaces or, where it has none, removes."""
 
 
@@ -147,6 +155,8 @@ def _contents(result: Result, manifest: Mapping[str, Any]) -> dict[str, bytes]:
         "metrics.parquet": _parquet(kept, result.metrics()),
         "metrics.csv": _csv(kept, result.metrics()),
         "stages.parquet": _parquet(STAGES, result.stages()),
+        "devices.parquet": _parquet(DEVICES, result.devices()),
+        "devices.csv": _csv(DEVICES, result.devices()),
     }
     spans = [
         {"point": p.metrics["point"], "label": p.metrics["label"], "stage": s.stage}
@@ -161,11 +171,18 @@ def _parquet(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> by
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema([_field(column) for column in columns])
+    schema = schema_of(columns)
     arrays = [pa.array([row[field.name] for row in rows], type=field.type) for field in schema]
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), buffer)
     return buffer.getvalue()
+
+
+def schema_of(columns: Sequence[Column]) -> pa.Schema:
+    """Names and types of the columns of a Parquet file, with their units and meanings."""
+    import pyarrow as pa
+
+    return pa.schema([_field(column) for column in columns])
 
 
 def _field(column: Column) -> pa.Field:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -22,6 +23,7 @@ __all__ = ["Inputs", "Module", "Study", "Tables", "find_studies", "study_names"]
 
 Tables = dict[str, "pd.DataFrame"]
 EXPECTED = "expected.yaml"
+MODULE = "study.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Inputs:
 
 
 class Module(Protocol):
-    """The module of a study."""
+    """`study.py` of a study."""
 
     def tables(self, inputs: Inputs) -> Tables:
         """Tidy tables by name."""
@@ -42,6 +44,10 @@ class Module(Protocol):
 
     def figures(self, tables: Tables) -> dict[str, Figure]:
         """Figures, each under the name of the table that it shows."""
+        ...
+
+    def readme(self, tables: Tables) -> Tables:
+        """The tables of the README by name: headings and cells as text."""
         ...
 
 
@@ -58,7 +64,24 @@ class Study:
 
     @property
     def module(self) -> Module:
-        return cast(Module, importlib.import_module(f"simulator.studies.{self.name}"))
+        """Raises `UsageError` where `study.py` is missing or lacks a function."""
+        return _loaded(self.folder / MODULE)
+
+
+@cache
+def _loaded(file: Path) -> Module:
+    """The module in `file`, run once in a process."""
+    if not file.is_file():
+        raise UsageError(f"{file.parent} is no study: it has no {file.name}")
+    spec = importlib.util.spec_from_file_location(f"study_{file.parent.name}", file)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{file} cannot be loaded as a Python module")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    missing = [name for name in ("tables", "figures", "readme") if not hasattr(module, name)]
+    if missing:
+        raise UsageError(f"{file} has no function {' and no function '.join(missing)}")
+    return cast(Module, module)
 
 
 def _home() -> Path:

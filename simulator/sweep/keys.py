@@ -20,7 +20,7 @@ from simulator.traces.curves import shipped
 
 __all__ = ["code_version", "point_key"]
 
-SHOWING = ("cli", "figures", "report", "studies", "sweep")
+SHOWING = ("cli", "figures", "studies", "sweep")
 """Rooms of the package that show results or order the work; no outcome depends on their code."""
 
 _COMPUTING = ("numpy", "simpy", "numba")
@@ -39,22 +39,22 @@ def point_key(point: PointConfig) -> str:
 
     Raises `TraceError` where a file of the trace cannot be read.
     """
-    parts = [point.key(), _trace_contents(point), code_version()]
-    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+    facts = [point.key(), _trace_contents(point), code_version()]
+    return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
 
 
 def _trace_contents(point: PointConfig) -> list[str]:
     """Hashes of the files that the trace is read from."""
     trace = point.trace
-    found = []
+    hashes = []
     for name in ("path", "distances_path"):
         path = getattr(trace, name, "")
         default = _SHIPPED.get(trace.kind, {}).get(name)
         if path:
-            found.append(_contents(Path(path)))
+            hashes.append(_contents(Path(path)))
         elif default:
-            found.append(_contents(shipped(default)))
-    return found
+            hashes.append(_contents(shipped(default)))
+    return hashes
 
 
 def _contents(path: Path) -> str:
@@ -62,8 +62,8 @@ def _contents(path: Path) -> str:
     try:
         if path.is_dir():
             inner = sorted(file for file in path.rglob("*") if file.is_file())
-            parts = [[file.relative_to(path).as_posix(), _contents(file)] for file in inner]
-            return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+            contents = [[file.relative_to(path).as_posix(), _contents(file)] for file in inner]
+            return hashlib.sha256(canonical_json(contents).encode()).hexdigest()
         about = path.stat()
         return _file_hash(path, about.st_size, about.st_mtime_ns)
     except OSError as error:

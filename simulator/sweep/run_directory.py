@@ -118,16 +118,16 @@ def failure_rows(
     """What is told of points that failed: which, why, and the command that repeats each."""
     return [
         {
-            "point": one.point.key(),
-            "label": one.point.system.label,
-            "locality": one.point.locality,
-            "sweep": one.point.sweep_text(),
-            "error": one.failure.error,
-            "message": one.failure.message,
-            "command": repeat_command(experiment, one.point, source),
-            "traceback": one.failure.details or None,
+            "point": failed_point.point.key(),
+            "label": failed_point.point.system.label,
+            "locality": failed_point.point.locality,
+            "sweep": failed_point.point.sweep_text(),
+            "error": failed_point.failure.error,
+            "message": failed_point.failure.message,
+            "command": repeat_command(experiment, failed_point.point, source),
+            "traceback": failed_point.failure.details or None,
         }
-        for one in failed
+        for failed_point in failed
     ]
 
 

@@ -9,14 +9,27 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 
 from simulator.errors import UsageError
-from simulator.systems.base import BatchCounts, Context, ReplayKind, System
+from simulator.hardware.topology import Topology
+from simulator.systems.base import Job, System
 from simulator.systems.gpu_only import GpuOnly
 from simulator.systems.hybrid import Hybrid
+from simulator.systems.schedule import Pipeline, Schedule, Serial, StageSpec
 from simulator.systems.scratchpipe import ScratchPipe
 from simulator.systems.static_cache import StaticCache
 from simulator.systems.straw_man import StrawMan
 
-__all__ = ["BatchCounts", "Context", "ReplayKind", "System", "create", "names", "summary"]
+__all__ = [
+    "Job",
+    "Pipeline",
+    "Schedule",
+    "Serial",
+    "StageSpec",
+    "System",
+    "create",
+    "names",
+    "summary",
+    "used_keys",
+]
 
 ENTRY_POINTS = "scratchpipe.systems"
 
@@ -35,23 +48,29 @@ def names() -> tuple[str, ...]:
     return (*_SYSTEMS, *(name for name in outside if name not in _SYSTEMS))
 
 
-def _find(name: str) -> type[System]:
+def _class(name: str) -> type[System]:
     if name in _SYSTEMS:
         return _SYSTEMS[name]
     for entry in entry_points(group=ENTRY_POINTS, name=name):
-        found: type[System] = entry.load()
-        return found
+        system: type[System] = entry.load()
+        return system
     raise UsageError(f"there is no system {name!r}: {', '.join(names())}")
 
 
-def create(name: str, context: Context) -> System:
-    """The system called `name` for one model, profile and platform.
+def create(name: str, job: Job, machine: Topology) -> System:
+    """The system called `name` for one job on one machine.
 
-    Raises `CapacityError` where the model does not fit, `UsageError` for an unknown name.
+    Raises `CapacityError` where the model does not fit, `ConfigError` where the machine lacks what
+    it needs, `UsageError` for an unknown name.
     """
-    return _find(name)(context)
+    return _class(name)(job, machine)
+
+
+def used_keys(name: str) -> frozenset[str] | None:
+    """Keys of an entry of `systems` that the system called `name` uses; None: all are allowed."""
+    return _class(name).uses
 
 
 def summary(name: str) -> str:
     """One sentence on the system called `name`."""
-    return (_find(name).__doc__ or "").strip().splitlines()[0]
+    return (_class(name).__doc__ or "").strip().splitlines()[0]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from simulator.hardware.work import Copy
 
 from simulator.calibration.blocks import BLOCKS
 from simulator.calibration.calibrate import calibrate, points_in
@@ -19,7 +20,6 @@ from simulator.calibration.rig import Rig, with_value
 from simulator.calibration.tables import pool, read_rows
 from simulator.config.catalogue import load_named
 from simulator.errors import UsageError
-from simulator.hardware.work import Copy
 
 MEASURED = Path(__file__).parents[2] / "experiments" / "validation" / "microbenchmarks"
 

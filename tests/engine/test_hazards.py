@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from simulator.engine.functional import execute
 
 from simulator.caches import PoolPlan, policy_names
-from simulator.engine.functional import execute
 from simulator.engine.hazards import HazardCase, run_case
 from simulator.engine.pipeline import Span
 from simulator.errors import CapacityError, InvariantError, UsageError

@@ -6,10 +6,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from simulator.engine.replay import ReplayRequest, Stream, replay_all
 
 from simulator.caches import Window
 from simulator.config.trace import ZipfTraceConfig
-from simulator.engine.replay import ReplayRequest, Stream, replay_all
 from simulator.traces import open_trace
 
 

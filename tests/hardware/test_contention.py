@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import simpy
+from simulator.config.platform import PlatformConfig
+from simulator.hardware.build import build_platform
+from simulator.hardware.work import Access
 
 from simulator.config.catalogue import load_named
 from simulator.config.experiment import RunConfig
-from simulator.config.platform import PlatformConfig
-from simulator.hardware.build import build_platform
 from simulator.hardware.demand import Demand
+from simulator.hardware.dram import RowStream, replay_streams
 from simulator.hardware.machine import Machine
-from simulator.hardware.work import Access
-from simulator.memory import RowStream, replay_streams
 
 ROWS = 20_000
 TABLE_ROWS = 4_000_000

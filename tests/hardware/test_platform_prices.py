@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from simulator.hardware.platform import Platform, link_bandwidth
+from simulator.hardware.work import Access, Copy, CpuWork, GpuWork
 
 from simulator.config.catalogue import load_named
 from simulator.config.operators import CpuOperator
 from simulator.hardware.demand import turnaround_factor
 from simulator.hardware.memory import MemoryPart
-from simulator.hardware.platform import Platform, link_bandwidth
-from simulator.hardware.work import Access, Copy, CpuWork, GpuWork
 
 GB = 10**9
 H200 = load_named("platforms", "h200")

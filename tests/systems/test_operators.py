@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from simulator.hardware.work import Access, CpuWork
 
 from simulator.config.catalogue import load_named
 from simulator.config.model import ModelConfig
-from simulator.hardware.work import Access, CpuWork
 from simulator.systems.operators import (
     CpuOperators,
     GpuOperators,

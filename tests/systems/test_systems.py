@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from simulator.hardware.work import Collective, Copy, CpuWork
 
 from simulator import systems
 from simulator.config.catalogue import load_named
 from simulator.errors import CapacityError, ConfigError, UsageError
-from simulator.hardware.work import Collective, Copy, CpuWork
 from simulator.systems import BatchCounts, Context
 from simulator.systems.gpu_only import spread_tables
 

@@ -20,10 +20,12 @@ from simulator.caches.facts import BatchFacts
 from simulator.caches.plan.renumber import Numbering
 from simulator.traces.base import MiniBatch, Trace
 
-__all__ = ["Replay", "Replayed", "Stream", "bases", "joined", "run_replays"]
+__all__ = ["Kept", "Replay", "Replayed", "Stream", "bases", "joined", "run_replays"]
 __all__ += ["slots_of_lookups"]
 
 Int64s = npt.NDArray[np.int64]
+Kept = tuple[int, ...] | range
+"""Numbers of mini-batches."""
 
 
 class Replay(ABC):
@@ -34,7 +36,7 @@ class Replay(ABC):
     for the checker.
     """
 
-    keep: tuple[int, ...]
+    keep: Kept
 
     @property
     def slots(self) -> tuple[int, ...]:
@@ -62,6 +64,11 @@ class Replay(ABC):
         """`batches` prepared once for all of `group`, which have this replay's feed."""
         del trace, group, threads
         return batches
+
+    def resident(self, trace: Trace) -> Int64s:
+        """Rows (over all tables) in the first slots before the first mini-batch; -1: empty."""
+        del trace
+        return np.empty(0, np.int64)
 
     @abstractmethod
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:

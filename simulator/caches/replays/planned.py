@@ -32,7 +32,7 @@ from simulator.caches.plan.distinct import (
 from simulator.caches.plan.planning import build_planners, plan_batches, pool_rows
 from simulator.caches.plan.scratchpad import PoolPlanner
 from simulator.caches.policies.base import policy_class
-from simulator.caches.replays.base import Replay, bases, joined, slots_of_lookups
+from simulator.caches.replays.base import Kept, Replay, bases, joined, slots_of_lookups
 from simulator.errors import CapacityError
 from simulator.traces.base import MiniBatch, Trace
 
@@ -40,6 +40,8 @@ __all__ = ["PlannedReplay", "facts_of", "slots_for"]
 
 Int64s = npt.NDArray[np.int64]
 _NO_WINDOW = Window(0, 0)
+PoolRows = tuple[int, int, Int64s, Int64s | None]
+"""First row and slot of a pool, rows of its lookups, and where its samples begin."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ class PlannedReplay(Replay):
     seed: int = 0
     enlarged: bool = False
     """The cache that was asked for could not hold its window."""
-    keep: tuple[int, ...] = ()
+    check: bool = False
+    """Check the victims of built-in policies too."""
+    keep: Kept = ()
 
     @property
     def slots(self) -> tuple[int, ...]:
@@ -73,6 +77,11 @@ class PlannedReplay(Replay):
     @property
     def policy(self) -> str:
         return self.replacement
+
+    @property
+    def fills_hot(self) -> bool:
+        """Whether it starts from a profile of the hottest rows."""
+        return self.replacement == "static_hot" or self.prefill == "hot"
 
     @property
     def feed(self) -> Hashable:
@@ -106,28 +115,39 @@ class PlannedReplay(Replay):
             hottest=hottest,
             preload=preload,
             preload_trained=True,
+            check=self.check,
+        )
+
+    def resident(self, trace: Trace) -> Int64s:
+        rows = []
+        for planner, capacity in zip(self.planners(trace), self.capacities, strict=True):
+            held = np.full(capacity, -1, np.int64)
+            held[: len(planner.resident())] = planner.resident()
+            rows.append(held)
+        starts = bases(pool_rows(trace.rows, self.scope))
+        return np.concatenate(
+            [np.where(held < 0, -1, held + start) for held, start in zip(rows, starts, strict=True)]
         )
 
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
         shadows = self.planners(trace, _NO_WINDOW) if self.held_misses else None
-        kept = frozenset(self.keep)
         coming, planned = itertools.tee(batches)
         planners = self.planners(trace)
         for plan in plan_batches(planned, planners, self.window, threads=threads, shadows=shadows):
             batch = next(coming)
-            rows = self._rows(trace, batch, plan.pools) if plan.index in kept else None
+            rows = self._rows(trace, batch, plan.pools) if plan.index in self.keep else None
             yield facts_of(plan.index, batch.samples, plan.pools, rows)
 
     def _rows(
         self, trace: Trace, batch: MiniBatch, pools: Sequence[PoolPlan]
-    ) -> tuple[tuple[Int64s, ...], ...]:
+    ) -> Sequence[PoolRows]:
         """For each pool: first row, first slot, rows and samples of its lookups."""
-        rows = bases(pool_rows(trace.rows, self.scope))
-        slots = bases(self.capacities)
+        rows = bases(pool_rows(trace.rows, self.scope)).tolist()
+        slots = bases(self.capacities).tolist()
         if self.scope == "table":
-            return tuple(zip(rows, slots, batch.ids, batch.offsets, strict=True))
+            return list(zip(rows, slots, batch.ids, batch.offsets, strict=True))
         ids = joined(bases(trace.rows), batch.ids)
-        return ((rows[0], slots[0], ids, None),)  # lookups of a sample lie apart, table by table
+        return [(rows[0], slots[0], ids, None)]  # lookups of a sample lie apart, table by table
 
     def _profile(self, trace: Trace) -> list[Int64s]:
         """The hottest rows of each pool, as many as it has slots."""
@@ -146,7 +166,7 @@ def facts_of(
     index: int,
     samples: int,
     pools: Sequence[PoolPlan],
-    rows: Sequence[tuple[Int64s, ...]] | None = None,
+    rows: Sequence[PoolRows] | None = None,
 ) -> BatchFacts:
     """The plans of all pools of mini-batch `index` as flows.
 
@@ -179,7 +199,7 @@ def _counted(pool: PoolPlan) -> dict[str, Flow]:
 
 
 def _with_rows(
-    pool: PoolPlan, row: Int64s, slot: Int64s, ids: Int64s, offsets: Int64s | None
+    pool: PoolPlan, row: int, slot: int, ids: Int64s, offsets: Int64s | None
 ) -> dict[str, Flow]:
     flows = _counted(pool)
     dirty = pool.victim_dirty

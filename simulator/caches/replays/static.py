@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, BatchFacts, Flow
 from simulator.caches.plan.static_split import SplitBatch, static_splits
-from simulator.caches.replays.base import Replay, bases, slots_of_lookups
+from simulator.caches.replays.base import Kept, Replay, bases, joined, slots_of_lookups
 from simulator.traces.base import MiniBatch, Trace
 
 __all__ = ["StaticReplay"]
@@ -27,7 +27,7 @@ class StaticReplay(Replay):
     """
 
     pinned: tuple[int, ...]
-    keep: tuple[int, ...] = ()
+    keep: Kept = ()
 
     @property
     def slots(self) -> tuple[int, ...]:
@@ -37,17 +37,18 @@ class StaticReplay(Replay):
     def policy(self) -> str:
         return "static_hot"
 
+    def resident(self, trace: Trace) -> Int64s:
+        hottest = [trace.hottest(table, count) for table, count in enumerate(self.pinned)]
+        return joined(bases(trace.rows), hottest)
+
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
         del threads
         hottest = [trace.hottest(table, count) for table, count in enumerate(self.pinned)]
         splits = static_splits(hottest, trace.rows)
-        kept = frozenset(self.keep)
         for batch in batches:
             parts = [split.split(ids) for split, ids in zip(splits, batch.ids, strict=True)]
-            if batch.index in kept:
-                flows = self._with_rows(trace, batch, parts)
-            else:
-                flows = _counts(parts)
+            keeps = batch.index in self.keep
+            flows = self._with_rows(trace, batch, parts) if keeps else _counts(parts)
             yield BatchFacts(batch.index, batch.samples, flows)
 
     def _with_rows(

@@ -9,7 +9,7 @@ import numpy as np
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
 from simulator.caches.plan.static_split import static_splits
-from simulator.caches.replays.base import Replay, bases
+from simulator.caches.replays.base import Kept, Replay, bases
 from simulator.traces.base import MiniBatch, Trace
 
 __all__ = ["UniqueReplay"]
@@ -19,19 +19,19 @@ __all__ = ["UniqueReplay"]
 class UniqueReplay(Replay):
     """Lookups and unique rows, a shard a table."""
 
-    keep: tuple[int, ...] = ()
+    keep: Kept = ()
 
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
         del threads
         nothing = np.empty(0, np.int64)
         splits = static_splits([nothing] * len(trace.rows), trace.rows)
-        starts, kept = bases(trace.rows), frozenset(self.keep)
+        starts = bases(trace.rows)
         for batch in batches:
             unique = [
                 split.split(ids).cold_rows for split, ids in zip(splits, batch.ids, strict=True)
             ]
             sizes = [(len(ids), len(rows)) for ids, rows in zip(batch.ids, unique, strict=True)]
-            if batch.index in kept:
+            if batch.index in self.keep:
                 lookup = [
                     Flow(n, k, ids + start, offsets=offsets)
                     for (n, k), ids, start, offsets in zip(

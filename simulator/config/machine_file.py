@@ -1,0 +1,316 @@
+"""A machine as people write it, read into `MachineConfig`.
+
+A reference is the name of a file of `configs/platforms/`, the path of a YAML file, or a mapping;
+with `base: REFERENCE` the mapping's keys are laid over that machine, sockets as parts are
+(`simulator.config.parts`). In a file a host's sockets stand beside its `name` and `count`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter
+
+from simulator.config.catalogue import files, find
+from simulator.config.joins import host_problems, joined, network_problems
+from simulator.config.machine import Count, HostConfig, MachineConfig, Part, Socket
+from simulator.config.nodes import Node, different
+from simulator.config.old_paths import OLD_KEYS, moved
+from simulator.config.parts import Kinds, PartReader, starred, surviving
+from simulator.config.problems import shown, validate
+from simulator.config.reader import Document, KeyPath, dotted, read_yaml
+from simulator.config.types import Frozen, Source
+from simulator.errors import Problem
+
+__all__ = ["SOCKET_KEYS", "MachineFile", "read_machine"]
+
+SOCKET_KEYS = ("count", "join", "by", "per")
+"""Keys of a socket beside `part` that are not keys of the part."""
+_HOST_KEYS = ("name", "count")
+_SOCKET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_REFUSED = "(refused)"
+"""Stands for the part of a socket that could not be read."""
+
+
+class MachineFile(Frozen):
+    """The keys of a machine file."""
+
+    name: str
+    """What results call it."""
+    description: str = ""
+    """What it is, in a line."""
+    operators: str
+    """The operator profile that experiments on this machine use unless they name another."""
+    price_usd_per_hour: Annotated[float, Field(ge=0)] | None = None
+    """Of all hosts together."""
+    host: dict[str, Any] | None = None
+    """`name`, `count`, and parts by the name of their socket: `gpu: {part: NAME, count: 8}`, `pcie:
+    {part: NAME, join: [cpu, gpu]}`."""
+    hosts: tuple[dict[str, Any], ...] | Count | None = None
+    """Different hosts, each with its `name`; or how many hosts like `host` there are."""
+    network: dict[str, Any] | None = None
+    """What joins the hosts: `{part: NAME, join: nic}`."""
+    sources: dict[str, Source] = Field(default_factory=dict)
+    """Where the numbers above come from."""
+
+
+_FILE: TypeAdapter[MachineFile] = TypeAdapter(MachineFile)
+_SOCKET: TypeAdapter[Socket] = TypeAdapter(Socket)
+_HOST: TypeAdapter[HostConfig] = TypeAdapter(HostConfig)
+_NOTHING = Part(kind="", name="")
+
+
+def read_machine(
+    reference: Document, folder: Path, kinds: Kinds, key: str = "platform"
+) -> tuple[MachineConfig | None, list[Problem]]:
+    """The machine that `reference` stands for, or None and every problem.
+
+    `kinds` are the models of the kinds of parts; relative paths start from `folder`; `key` is the
+    path that messages name.
+    """
+    machines = _Machines(kinds, key)
+    node = machines.follow(Node.of(reference.data, reference.marks, folder), ())
+    value = None if node is None else machines.build(node)
+    problems = list(dict.fromkeys((*reference.problems, *machines.parts.problems)))
+    return (None if problems else value), problems
+
+
+class _Machines:
+    """Follows references to machines and lays machines over each other."""
+
+    def __init__(self, kinds: Kinds, key: str) -> None:
+        self.parts = PartReader(kinds)
+        self._key = key
+
+    def follow(self, node: Node, trail: tuple[Path, ...]) -> Node | None:
+        """The machine with every part of it expanded; None after a problem."""
+        if isinstance(node.value, str):
+            return self._entry(node, trail)
+        if not node.is_mapping:
+            message = f"is {shown(node.plain())}: expected a name, or a mapping with its keys"
+            self._problem(node.mark.value, (), message)
+            return None
+        base = node.get("base")
+        if base is None:
+            return self._over(replace(node, value={}), node)
+        if not isinstance(base.value, str) and not base.is_mapping:
+            message = f"base is {shown(base.plain())}: expected the name of an entry to start from"
+            self._problem(node.mark.value, (), message)
+            return None
+        start, changes = self.follow(base, trail), node.without(("base",))
+        if start is None:
+            return None
+        machine = self._over(start, changes)
+        name = start.get("name")
+        if changes.keys() and name is not None and "name" not in changes:
+            machine = machine.with_keys({"name": starred(name)})
+        return machine
+
+    def _entry(self, name: Node, trail: tuple[Path, ...]) -> Node | None:
+        file, message, hint = find(name.value, name.folder, files("platforms"), "platforms")
+        if file is not None and file in trail:
+            message = f"{file} has itself as its base"
+        if file is None or message:
+            self._problem(name.mark.value, (), message, hint)
+            return None
+        document = read_yaml(file)
+        self.parts.problems += document.problems
+        if document.problems:
+            return None
+        node = Node.of(document.data, document.marks, file.parent)
+        machine = self.follow(node, (*trail, file))
+        if machine is None or "name" in node:
+            return machine
+        return machine.with_keys({"name": replace(name, value=file.stem)})
+
+    def _problem(self, where: str, path: KeyPath, message: str, hint: str = "") -> None:
+        key = dotted((self._key, *path))
+        self.parts.problems.append(Problem(where, key, message, hint))
+
+    # -- laying over ----------------------------------------------------------------------------
+
+    def _over(self, base: Node, changes: Node) -> Node:
+        """`changes` over the expanded machine `base`, their parts expanded."""
+        merged = dict(base.value)
+        for name, new in self._counted(base, changes).items():
+            old = base.get(name)
+            if name == "host" and new.is_mapping:
+                merged[name] = self._over_host(old, new, (name,))
+                self._one_or_many(merged, name)
+            elif name == "hosts":
+                merged[name] = self._over_hosts(old, new)
+                if isinstance(new.value, tuple) and "host" not in changes:
+                    merged.pop("host", None)
+            elif name == "network" and new.value is not None:
+                merged[name] = self._over_socket(old, new, (name,))
+            elif name != "sources":
+                merged[name] = new
+        machine = replace(base, value=merged, mark=changes.mark)
+        changed = different(base, machine, "")
+        sources = surviving(base.get("sources"), changed, changes.get("sources"))
+        return machine if sources is None else machine.with_keys({"sources": sources})
+
+    def _counted(self, base: Node, changes: Node) -> Node:
+        """`hosts: 16` as the count of `host`."""
+        hosts = changes.get("hosts")
+        if hosts is None or isinstance(hosts.value, bool) or not isinstance(hosts.value, int):
+            return changes
+        listed = base.get("hosts")
+        rest = changes.without(("hosts",))
+        if listed is not None and listed.value is not None:
+            message = f"is {hosts.value}: this machine has a list of hosts"
+            hint = f"give one of them a count: {self._key}.hosts.0.count"
+            self._problem(hosts.mark.value, ("hosts",), message, hint)
+            return rest
+        host = changes.get("host") or Node({}, hosts.mark, hosts.folder)
+        if "count" in host:
+            message = "says how many hosts there are a second time"
+            self._problem(hosts.mark.key, ("hosts",), message, "keep it or `host.count`")
+        return rest.with_keys({"host": host.with_keys({"count": hosts})} if host.is_mapping else {})
+
+    def _one_or_many(self, machine: Mapping[Any, Node], key: str) -> None:
+        """Refuse `host` beside a list of hosts."""
+        hosts = machine.get("hosts")
+        if hosts is not None and hosts.value is not None:
+            hint = f"change one of the list: {self._key}.hosts.0"
+            self._problem(machine[key].mark.key, (key,), "stands beside a list of hosts", hint)
+
+    def _over_hosts(self, old: Node | None, new: Node) -> Node:
+        """A list of hosts; or changes of a list, by number or name."""
+        if isinstance(new.value, tuple):
+            return replace(
+                new,
+                value=tuple(
+                    self._over_host(None, host, ("hosts", i)) for i, host in enumerate(new.value)
+                ),
+            )
+        if old is None or not isinstance(old.value, tuple) or not new.is_mapping:
+            return new
+        hosts = list(old.value)
+        names = {host.text("name"): i for i, host in enumerate(hosts)}
+        for key, changes in new.items():
+            index = names.get(str(key), int(key) if str(key).isdecimal() else len(hosts))
+            if index < len(hosts):
+                hosts[index] = self._over_host(hosts[index], changes, ("hosts", index))
+                continue
+            hint = f"there are {', '.join(names)}, or 0 to {len(hosts) - 1}"
+            self._problem(changes.mark.key, ("hosts", key), "is no host of the machine", hint)
+        return replace(old, value=tuple(hosts))
+
+    def _over_host(self, old: Node | None, new: Node, path: KeyPath) -> Node:
+        if not new.is_mapping:
+            return new
+        merged = {} if old is None else dict(old.value)
+        for name, value in new.items():
+            before = merged.pop(name, None)
+            if name in _HOST_KEYS:
+                merged[name] = value
+            elif value.value is not None:
+                merged[name] = self._over_socket(before, value, (*path, name))
+        return replace(new, value=merged)
+
+    def _over_socket(self, old: Node | None, new: Node, path: KeyPath) -> Node:
+        """A socket with its part expanded; a stand-in after a problem."""
+        key = (self._key, *path)
+        usable = old is not None and old.is_mapping and old.entry != _REFUSED
+        if old is not None and usable and (new.is_mapping or isinstance(new.value, str)):
+            socket = self.parts.over(old, new, key, SOCKET_KEYS)
+        else:
+            socket = self.parts.part(new, key, (), SOCKET_KEYS)
+        if socket is not None:
+            return socket
+        kept = new.only(SOCKET_KEYS) if new.is_mapping else replace(new, value={})
+        return replace(kept, entry=_REFUSED)
+
+    # -- building -------------------------------------------------------------------------------
+
+    def build(self, machine: Node) -> MachineConfig | None:
+        """The validated machine; None after problems."""
+        prefix = (self._key,)
+        self.parts.problems += moved(machine, prefix)
+        known = machine.without(OLD_KEYS)
+        file, problems = validate(_FILE, known.plain(), known.marks(), prefix)
+        self.parts.problems += problems
+        nodes = self._hosts(machine)
+        network = machine.get("network")
+        crossing = network if network is not None and network.is_mapping else None
+        outside = {name for name, _ in joined(crossing)} if crossing is not None else set()
+        hosts = [self._host(node, path, outside) for path, node in nodes.items()]
+        self._different_names(nodes)
+        over = None
+        if crossing is not None:
+            sockets = {name for node in nodes.values() for name in _sockets(node)}
+            self.parts.problems += network_problems(crossing, sorted(sockets), prefix)
+            over = self._socket(crossing, ("network",))
+        if self.parts.problems or file is None:
+            return None
+        keys = file.model_dump(exclude={"host", "hosts", "network"})
+        built = tuple(host for host in hosts if host is not None)
+        return MachineConfig(**keys, hosts=built, network=over)
+
+    def _hosts(self, machine: Node) -> dict[KeyPath, Node]:
+        """The hosts by their path."""
+        host, hosts = machine.get("host"), machine.get("hosts")
+        if host is not None and host.is_mapping:
+            return {("host",): host}
+        if hosts is not None and isinstance(hosts.value, tuple):
+            if not hosts.value:
+                self._problem(hosts.mark.value, ("hosts",), "is an empty list")
+            return {("hosts", i): n for i, n in enumerate(hosts.value) if n.is_mapping}
+        nothing = (host is None or host.value is None) and (hosts is None or hosts.value is None)
+        if nothing and not any(key in machine for key in OLD_KEYS):
+            hint = "what the machine is made of: `host: {cpu: {part: NAME}, ...}`"
+            self._problem(machine.mark.value, ("host",), "is missing", hint)
+        return {}
+
+    def _different_names(self, nodes: Mapping[KeyPath, Node]) -> None:
+        first: dict[str, str] = {}
+        for path, node in nodes.items():
+            name = node.text("name") or "host"
+            where = (node.get("name") or node).mark.value
+            if name in first:
+                message = f"two hosts are called {name!r}: here and at {first[name]}"
+                self._problem(where, (*path, "name"), message, "give each a name of its own")
+            first.setdefault(name, where)
+
+    def _host(self, node: Node, path: KeyPath, outside: set[str]) -> HostConfig | None:
+        sockets = _sockets(node)
+        prefix = (self._key, *path)
+        for name, socket in sockets.items():
+            if not _SOCKET_NAME.fullmatch(str(name)):
+                message = "is no name of a socket: letters, digits and `_`, a letter first"
+                self._problem(socket.mark.key, (*path, name), message)
+        if not sockets:
+            hint = "its parts by the name of their socket: `cpu: {part: NAME}`"
+            self._problem(node.mark.value, path, "has no parts", hint)
+        self.parts.problems += host_problems(sockets, outside, prefix)
+        built = {str(name): self._socket(s, (*path, name)) for name, s in sockets.items()}
+        data = {**node.only(_HOST_KEYS).plain(), "sockets": {n: s for n, s in built.items() if s}}
+        host, problems = validate(_HOST, data, node.marks(), prefix)
+        self.parts.problems += problems
+        return host if isinstance(host, HostConfig) else None
+
+    def _socket(self, node: Node, path: KeyPath) -> Socket | None:
+        """A socket and its part, validated."""
+        if not node.is_mapping:
+            return None
+        prefix = (self._key, *path)
+        refused = node.entry == _REFUSED
+        part = None if refused else self.parts.value(node.without(SOCKET_KEYS), prefix)
+        keys = {"part": part or _NOTHING, **node.only(SOCKET_KEYS).plain()}
+        if isinstance(keys.get("join"), str):
+            keys["join"] = [keys["join"]]
+        if keys.get("join", ()) is None:
+            del keys["join"]
+        socket, problems = validate(_SOCKET, keys, node.marks(), prefix)
+        self.parts.problems += problems
+        return socket if isinstance(socket, Socket) else None
+
+
+def _sockets(host: Node) -> dict[Any, Node]:
+    """The sockets of a host by name."""
+    return dict(host.without(_HOST_KEYS).items())

@@ -1,0 +1,340 @@
+"""Parts: references to them, and changes laid over them.
+
+A part is referred to by the name of a file of `configs/parts/*/`, by the path of a YAML file, or
+written out as a mapping with `kind`. A mapping with `part: REFERENCE` (or `base:`) is that part
+with the keys beside it laid over it, key by key, at any depth: a part may hold parts. Some keys of
+a part (`Part.presets`) may name a preset, a file of a folder below `configs/parts/`, likewise.
+
+Whoever changes a value drops the source of that key and of keys below it, and marks the name of the
+part whose own keys changed with a `*`. Whoever changes which part it is drops everything that was
+laid over the part before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from simulator.config.catalogue import directory, find
+from simulator.config.machine import Part
+from simulator.config.nodes import Node, different
+from simulator.config.part_keys import full_key, parts_in
+from simulator.config.problems import did_you_mean, shown, validate
+from simulator.config.reader import Document, KeyPath, dotted, read_yaml
+from simulator.errors import ConfigError, Problem
+
+__all__ = ["Kinds", "PartReader", "part_files", "read_part", "starred", "surviving"]
+
+Kinds = Mapping[str, type[Part]]
+
+_CHOOSE = ("part", "base")
+"""Keys that say which part (or preset) a mapping starts from."""
+
+
+def part_files() -> dict[str, Path]:
+    """The catalogue's parts by name, in the order of their folders.
+
+    Raises `ConfigError` where two folders hold files of one name.
+    """
+    found: dict[str, Path] = {}
+    problems = []
+    for file in sorted(directory("parts").glob("*/*.yaml")):
+        first = found.setdefault(file.stem, file)
+        if first != file:
+            message = f"is the name of two parts: the other is {first}"
+            problems.append(Problem(str(file), "", message, "rename one of the files"))
+    if problems:
+        raise ConfigError(*problems)
+    return found
+
+
+def starred(name: Node) -> Node:
+    """A name marked as that of something changed."""
+    return replace(name, value=f"{str(name.value).rstrip('*')}*")
+
+
+def surviving(sources: Node | None, changed: Iterable[str], added: Node | None) -> Node | None:
+    """`sources` without those of changed keys and of keys below them, and with those `added`."""
+    if sources is None or not sources.is_mapping:
+        return sources if added is None else added
+    changed = tuple(changed)
+    gone = {s for s in sources.value for c in changed if f"{s}.".startswith(f"{c}.")}
+    rest = sources.without(gone)
+    if added is None or not added.is_mapping:
+        return rest if added is None else added
+    return rest.with_keys(dict(added.items()))
+
+
+@cache
+def _adapter(model: type[Part]) -> TypeAdapter[Any]:
+    return TypeAdapter(model)
+
+
+def read_part(reference: Document, changes: Mapping[str, Document], kinds: Kinds) -> Part:
+    """The part that `reference` stands for, with `changes` by dotted key laid over it.
+
+    A key may be the last word of one (`rp` for `timing.rp`) where only one ends so. Raises
+    `ConfigError` with every problem.
+    """
+    reader = PartReader(kinds)
+    node = reader.part(Node.of(reference.data, reference.marks, Path()), ())
+    for key, document in changes.items():
+        node = node and reader.changed(node, key, document)
+    value = None if node is None else reader.value(node, ())
+    if reader.problems or value is None:
+        raise ConfigError(*dict.fromkeys(reader.problems))
+    return value
+
+
+class PartReader:
+    """Follows references, lays changes over parts, validates them; collects every problem."""
+
+    def __init__(self, kinds: Kinds) -> None:
+        self.kinds = kinds
+        self.problems: list[Problem] = []
+
+    def part(
+        self,
+        node: Node,
+        key: KeyPath,
+        trail: tuple[Path, ...] = (),
+        kept: Collection[str] = (),
+    ) -> Node | None:
+        """The part that `node` stands for, with all its keys; None after a problem.
+
+        `key` is the path that messages name, `trail` the files that led here, `kept` keys that
+        stand beside those of the part.
+        """
+        if isinstance(node.value, str):
+            return self._entry(node, key, trail, part_files(), "parts")
+        if not node.is_mapping:
+            message = f"is {shown(node.plain())}: expected the name of a part, or its keys"
+            self._refused(node.mark.value, key, message)
+            return None
+        chosen = self._chosen(node, key)
+        if chosen is None:
+            return self._complete(node, key, trail)
+        inner = (*key, next(c for c in _CHOOSE if c in node))
+        base = self.part(chosen, inner, trail)
+        return base and self._laid(base, node.without(_CHOOSE), key, kept)
+
+    def over(
+        self, base: Node, changes: Node, key: KeyPath, kept: Collection[str] = ()
+    ) -> Node | None:
+        """`changes` laid over the part `base`; where they choose another part, only the keys
+        `kept` stay of the old one."""
+        if isinstance(changes.value, str):
+            changes = replace(changes, value={"part": changes})
+        if not changes.is_mapping:
+            return changes
+        fresh = self._another(base, changes, key)
+        if fresh is not None:
+            part = self.part(fresh, key, (), kept)
+            return part and part.with_keys(dict(base.only(set(kept) - set(part.keys())).items()))
+        return self._laid(base, changes.without(_CHOOSE), key, kept)
+
+    def _another(self, base: Node, changes: Node, key: KeyPath) -> Node | None:
+        """`changes` where they say another part than `base`; None where they only change it."""
+        chosen = self._chosen(changes, key)
+        if chosen is None:
+            kind = changes.get("kind")
+            same = kind is None or (not base.entry and kind.value == base.text("kind"))
+            return None if same else changes
+        if isinstance(chosen.value, str) and base.entry:
+            file, _, _ = find(chosen.value, chosen.folder, part_files(), "parts")
+            if file is not None and str(file.resolve()) == base.entry:
+                return None
+        return changes
+
+    def changed(self, part: Node, key: str, document: Document) -> Node | None:
+        """The expanded `part` with one (dotted, or short) key changed; as it is where there is no
+        such key."""
+        model = self._model(part)
+        path, hint = full_key(key, model) if model else (key, "")
+        where = document.marks.value(())
+        if not path:
+            message = f"names no key of {part.text('name') or 'the part'}"
+            self.problems.append(Problem(where, key, message, hint))
+            return part
+        node = Node.of(document.data, document.marks, Path())
+        for name in reversed(path.split(".")):
+            node = Node({name: node}, node.mark, node.folder)
+        return self.over(part, node, ())
+
+    def value(self, node: Node, key: KeyPath) -> Part | None:
+        """The validated part; None after problems."""
+        kind = node.get("kind")
+        name = kind.value if kind is not None else None
+        model = self.kinds.get(name) if isinstance(name, str) else None
+        if model is None:
+            known = ", ".join(sorted(self.kinds))
+            if kind is None:
+                mark, message = node.mark.value, "is missing: which kind of part it is"
+                hint = f"one of: {known}; or name a part of the catalogue: `part: NAME`"
+            else:
+                mark, message = kind.mark.value, f"is {shown(name)}: there is no such kind of part"
+                hint = f"{did_you_mean(name, self.kinds)} known: {known}".strip()
+            self.problems.append(Problem(mark, dotted((*key, "kind")), message, hint))
+            return None
+        node = self._hoisted(node)
+        value, problems = validate(_adapter(model), node.plain(), node.marks(), key)
+        self.problems += problems
+        return value if isinstance(value, Part) else None
+
+    def _chosen(self, node: Node, key: KeyPath) -> Node | None:
+        """What a mapping starts from."""
+        given = [node.get(choose) for choose in _CHOOSE if choose in node]
+        if len(given) > 1:
+            message = "has both `part` and `base`: they mean the same"
+            self.problems.append(Problem(node.mark.value, dotted(key), message, "keep one"))
+        return given[0] if given else None
+
+    def _refused(self, where: str, key: KeyPath, message: str, hint: str = "") -> None:
+        self.problems.append(Problem(where, dotted(key), message, hint))
+
+    def _entry(
+        self,
+        name: Node,
+        key: KeyPath,
+        trail: tuple[Path, ...],
+        known: Mapping[str, Path],
+        what: str,
+    ) -> Node | None:
+        """The expanded entry of a name or path: a part, or (`what` is a folder) a preset."""
+        file, message, hint = find(name.value, name.folder, known, what)
+        if file is not None and file in trail:
+            message = f"{file} leads back to itself"
+        if file is None or message:
+            self._refused(name.mark.value, key, message, hint)
+            return None
+        document = read_yaml(file)
+        self.problems += document.problems
+        node = Node.of(document.data, document.marks, file.parent)
+        if document.problems:
+            return None
+        if not node.is_mapping:
+            message = f"is {shown(node.plain())}: an entry is a mapping (key: value)"
+            self._refused(node.mark.value, key, message)
+            return None
+        steps = (*trail, file)
+        preset = what != "parts"
+        done = self._preset(node, key, steps, what) if preset else self.part(node, key, steps)
+        return done and replace(done, entry=str(file.resolve()))
+
+    def _complete(self, node: Node, key: KeyPath, trail: tuple[Path, ...]) -> Node | None:
+        """A mapping with the references in it followed."""
+        model = self._model(node)
+        whole = {n: self._inner(inner, (*key, n), trail, model) for n, inner in node.items()}
+        return None if None in whole.values() else replace(node, value=whole)
+
+    def _inner(
+        self, node: Node, key: KeyPath, trail: tuple[Path, ...], model: type[Part] | None
+    ) -> Node | None:
+        """A value within a part, the references in it followed."""
+        name = str(key[-1])
+        folder = model.presets.get(name) if model else None
+        if folder is not None:
+            return self._preset(node, key, trail, folder)
+        named = isinstance(node.value, str) and name in _part_fields(model)
+        if named or "kind" in node or self._chosen(node, key):
+            return self.part(node, key, trail)
+        return self._complete(node, key, trail) if node.is_mapping and name != "sources" else node
+
+    def _preset(
+        self, node: Node, key: KeyPath, trail: tuple[Path, ...], folder: str
+    ) -> Node | None:
+        """A preset by its name, or a mapping with `base: NAME` and its changes."""
+        if isinstance(node.value, str):
+            files = {f.stem: f for f in sorted(directory(f"parts/{folder}").glob("*.yaml"))}
+            return self._entry(node, key, trail, files, folder)
+        chosen = node.get("base")
+        if chosen is None:
+            return node
+        base = self._preset(chosen, key, trail, folder)
+        if base is None or not base.is_mapping:
+            return base
+        return base.with_keys(dict(node.without(("base",)).items()))
+
+    def _laid(
+        self, base: Node, changes: Node, key: KeyPath, kept: Collection[str] = ()
+    ) -> Node | None:
+        """`changes` (which choose no other part) laid over the expanded part `base`."""
+        if not changes.keys():
+            return base
+        added = changes.get("sources")
+        merged = self._merged(base, changes.without(("sources",)), key, self._model(base))
+        if merged is None:
+            return None
+        changed = [path for path in different(base, merged, "") if path not in kept]
+        sources = surviving(base.get("sources"), changed, added)
+        updates = {} if sources is None else {"sources": sources}
+        name = base.get("name")
+        if name is not None and "name" not in changes and _own(changed, merged):
+            updates["name"] = starred(name)
+        return replace(merged.with_keys(updates), entry=base.entry)
+
+    def _merged(
+        self, base: Node, changes: Node, key: KeyPath, model: type[Part] | None
+    ) -> Node | None:
+        """Key by key; references in `changes` are followed."""
+        merged = dict(base.value) | {
+            name: self._over_value(base.get(name), new, (*key, name), model)
+            for name, new in changes.items()
+        }
+        return None if None in merged.values() else replace(base, value=merged, mark=changes.mark)
+
+    def _over_value(
+        self, old: Node | None, new: Node, key: KeyPath, model: type[Part] | None
+    ) -> Node | None:
+        preset = model is not None and key[-1] in model.presets
+        if old is not None and old.is_mapping:
+            if preset:
+                chosen = new if isinstance(new.value, str) else new.get("base")
+                if chosen is None and new.is_mapping:
+                    return self._merged(old, new, key, None)
+            elif "kind" in old:
+                return self.over(old, new, key)
+            elif new.is_mapping and "kind" not in new and not self._chosen(new, key):
+                return self._merged(old, new, key, None)
+        return self._inner(new, key, (), model)
+
+    def _model(self, node: Node) -> type[Part] | None:
+        return self.kinds.get(node.text("kind"))
+
+    def _hoisted(self, node: Node) -> Node:
+        """The sources of presets among those of the part, at every depth."""
+        model = self._model(node)
+        if model is None:
+            return node
+        values = dict(node.value)
+        sources: dict[Any, Node] = {}
+        for name, inner in node.items():
+            if name in model.presets and "source" in inner:
+                sources[name] = inner.value["source"]
+                values[name] = inner.without(("source",))
+            elif inner.is_mapping and "kind" in inner:
+                values[name] = self._hoisted(inner)
+        given = node.get("sources")
+        if sources and (given is None or given.is_mapping):
+            told = dict(given.items()) if given is not None else {}
+            values["sources"] = replace(given or node, value={**sources, **told})
+        return replace(node, value=values)
+
+
+@cache
+def _part_fields(model: type[Part] | None) -> frozenset[str]:
+    """Fields of a model that hold parts."""
+    fields = model.model_fields.items() if model else ()
+    return frozenset(name for name, field in fields if parts_in(field.annotation))
+
+
+def _own(changed: Iterable[str], part: Node) -> bool:
+    """Whether keys of the part itself changed: parts in it have names of their own."""
+    heads = {path.partition(".")[0] for path in changed}
+    inner = {name for name, value in part.items() if "kind" in value}
+    return bool(heads - inner)

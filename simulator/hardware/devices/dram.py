@@ -1,0 +1,351 @@
+"""A DRAM: devices, address map, controller and energy of one memory, as its data sheet states them.
+
+Description only; `simulator.hardware.dram` simulates what it does. Timing is in clocks of the
+command clock. The bounds keep what cannot be meant (picoseconds written for clocks) away from
+compiled code, which checks nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from simulator.config.machine import Part
+from simulator.config.types import Bytes, Frozen, Hertz, MisfitError, Picojoules, Watts
+from simulator.hardware.devices.base import Device, Setup
+from simulator.hardware.memory import Memory
+
+__all__ = [
+    "MAPS",
+    "MAX_BANKS",
+    "MAX_UNITS",
+    "AddressMap",
+    "CommandLength",
+    "Controller",
+    "Dram",
+    "Energy",
+    "MemoryDevice",
+    "Organization",
+    "Timing",
+]
+
+MAX_BANKS = 64
+"""Banks of a channel (all its pseudo-channels, ranks and stack identifiers) that are simulated."""
+MAX_UNITS = 8
+"""Pseudo-channels x ranks of a channel that are simulated."""
+
+
+def _at_most(most: int, reason: str) -> AfterValidator:
+    """Refuses larger values, and says why."""
+
+    def check(value: int) -> int:
+        if value > most:
+            raise ValueError(f"must be at most {most:,}: {reason}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _power_of_two(value: int) -> int:
+    if value & (value - 1):
+        raise ValueError("must be a power of two: address bits name it")
+    return value
+
+
+Clocks = Annotated[
+    int,
+    Field(ge=0),
+    _at_most(100_000, "these are clocks; the longest of a standard (tREFI) are about 15,000"),
+]
+Channels = Annotated[int, Field(ge=1), _at_most(4_096, "each is simulated with all its banks")]
+Queue = Annotated[
+    int, Field(ge=1), _at_most(16_384, "each channel keeps all entries; controllers have tens")
+]
+Bursts = Annotated[int, Field(ge=1), _at_most(1_024, "a burst and its command are a few clocks")]
+PowerOfTwo = Annotated[
+    int,
+    Field(ge=1),
+    _at_most(1 << 20, "bank and row numbers have 20 bits at most"),
+    AfterValidator(_power_of_two),
+]
+PageBytes = Annotated[
+    Bytes, _at_most(1 << 20, "a row buffer is a few KiB"), AfterValidator(_power_of_two)
+]
+BurstBytes = Annotated[Bytes, _at_most(1 << 16, "one burst is 32 or 64 B")]
+Clock = Annotated[Hertz, _at_most(100 * 10**9, "a command clock is below 10 GHz")]
+
+MAPS: dict[str, tuple[str, ...]] = {
+    "row": ("column_low", "column", "bank_group", "bank", "stack_id", "rank", "row"),
+    "bgi": ("column_low", "bank_group", "column", "bank", "stack_id", "rank", "row"),
+    "bank": ("column_low", "bank_group", "bank", "stack_id", "rank", "column", "row"),
+}
+"""Named orders of the fields within a pseudo-channel, least significant first. `row` keeps an
+embedding row in one DRAM page, `bgi` walks the bank groups first, `bank` all banks first."""
+
+
+class Organization(Frozen):
+    """What the memory is made of. Every count is a power of two except `channels`."""
+
+    channels: Channels
+    pseudo_channels: PowerOfTwo = 1
+    """Pseudo-channels of a channel: own banks and data bus, shared command buses."""
+    ranks: PowerOfTwo = 1
+    stack_ids: PowerOfTwo = 1
+    """Stack identifiers (HBM3 SID): share the data bus and the activate gates."""
+    bank_groups: PowerOfTwo
+    banks_per_group: PowerOfTwo
+    rows_per_bank: PowerOfTwo
+    page_bytes: PageBytes
+    """Bytes of one DRAM row of one (pseudo-)channel: the row buffer."""
+
+    @property
+    def units(self) -> int:
+        """Pseudo-channels x ranks of a channel: own activate gates, own refresh."""
+        return self.pseudo_channels * self.ranks
+
+    @property
+    def banks(self) -> int:
+        """Banks of a channel."""
+        return self.units * self.stack_ids * self.bank_groups * self.banks_per_group
+
+    @model_validator(mode="after")
+    def _can_be_simulated(self) -> Self:
+        if self.banks > MAX_BANKS or self.units > MAX_UNITS:
+            raise ValueError(
+                f"a channel of {self.banks} banks in {self.units} ranks and pseudo-channels: at "
+                f"most {MAX_BANKS} banks in {MAX_UNITS} are simulated"
+            )
+        return self
+
+
+class CommandLength(Frozen):
+    """Half clocks that a command occupies its command bus (2 = one clock)."""
+
+    activate: Bursts = 2
+    precharge: Bursts = 2
+    column: Bursts = 2
+
+
+class Timing(Frozen):
+    """Data-sheet timing in clocks of the command clock, under the data sheet's names."""
+
+    cl: Clocks
+    cwl: Clocks
+    rcd_rd: Clocks
+    rcd_wr: Clocks
+    rp: Clocks
+    ras: Clocks
+    rc: Clocks
+    rrd_s: Clocks
+    rrd_l: Clocks
+    faw: Clocks
+    ccd_s: Clocks
+    ccd_l: Clocks
+    ccd_s_wr: Clocks | None = None
+    """Write-to-write spacing where it differs from read-to-read (DDR5)."""
+    ccd_l_wr: Clocks | None = None
+    ccd_r: Clocks | None = None
+    """Column spacing between stack identifiers (HBM3)."""
+    wtr_s: Clocks
+    wtr_l: Clocks
+    rtw: Clocks | None = None
+    """Read command to write command; derived as CL + burst + 2 - CWL where not given."""
+    rtrs: Clocks = 2
+    """Clocks lost on the data bus when it changes rank."""
+    wr: Clocks
+    rtp: Clocks
+    ppd: Clocks = 0
+    """Precharge to precharge of another bank (DDR5, LPDDR5, HBM3)."""
+    rfc: Clocks
+    refi: Clocks
+
+    def waits(self) -> Iterator[tuple[str, int]]:
+        """(name, clocks) of everything that can pass between two refreshes."""
+        for name in type(self).model_fields:
+            clocks = getattr(self, name)
+            if clocks is not None and name not in ("rfc", "refi"):
+                yield name, clocks
+
+
+def _complete(order: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    if not isinstance(order, str) and sorted(order) != sorted(MAPS["row"]):
+        raise ValueError(f"must name each of {', '.join(MAPS['row'])} once")
+    return order
+
+
+class AddressMap(Frozen):
+    """Where a byte address goes: field order within a pseudo-channel, least significant first."""
+
+    order: Annotated[Literal["row", "bgi", "bank"] | tuple[str, ...], AfterValidator(_complete)] = (
+        "row"
+    )
+    interleave: Bytes = Field(default=64)
+    """Consecutive bytes before the next (pseudo-)channel."""
+    column_low_bursts: Bursts = 1
+    """Bursts below the bank-group field in orders that split the column (HBM: 2)."""
+    bank_hash: bool = False
+    """XOR the low DRAM-row bits into bank group and bank."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields, least significant first."""
+        return MAPS[self.order] if isinstance(self.order, str) else self.order
+
+
+class Controller(Frozen):
+    """Queues and scheduling policy."""
+
+    scheduler: Literal["frfcfs", "frfcfs-rowhit", "per-bank"]
+    """`frfcfs`: the oldest command that is timing-ready; `frfcfs-rowhit`: as well, but a row that
+    an older request still hits is not closed; `per-bank`: queues a bank served round robin."""
+    read_queue: Queue = 32
+    write_queue: Queue = 32
+    drain_high: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """Share of the write queue above which writes are drained (`frfcfs*`)."""
+    drain_low: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Share of the write queue below which reads are served again (`frfcfs*`)."""
+    command_queue: Queue = 8
+    """Entries of each bank's command queue (`per-bank`)."""
+    write_batch: Queue = 16
+    """Writes that start a drain while no read waits (`per-bank`)."""
+    row_hit_cap: Queue = 4
+    """Hits after which a row may close although requests still hit it (`per-bank`)."""
+    merge_reads: bool = False
+    """Serve outstanding reads of one address with one burst."""
+    command_lengths: bool = True
+    """False: every command takes one clock of the command bus, as some simulators have it."""
+    precharge_all: bool = True
+    """Close banks before refresh with one command, not one by one."""
+    in_order: bool = True
+    """The stream is offered in order over the channels, so that a full queue of one holds back
+    all; false: every channel takes its part of the stream as fast as it can (GPUs)."""
+
+
+class Energy(Frozen):
+    """Energy of the parts of a memory's work, for all devices of one pseudo-channel."""
+
+    activate: Picojoules
+    """One activate and its precharge."""
+    read: Picojoules
+    """One burst read, array and I/O, above background."""
+    write: Picojoules
+    refresh: Picojoules
+    """One all-bank refresh, above background."""
+    background: Watts
+    """Standby power of one pseudo-channel."""
+
+
+class Dram(Part):
+    """One memory: devices, address map, controller, energy."""
+
+    presets: ClassVar[Mapping[str, str]] = {
+        "controller": "memories/controllers",
+        "mapping": "memories/mappings",
+    }
+
+    kind: Literal["dram"]
+    standard: Literal["DDR4", "DDR5", "LPDDR5X", "GDDR6", "HBM2", "HBM2E", "HBM3", "HBM3E"]
+    clock: Clock
+    """Command clock (CK)."""
+    burst_clocks: Bursts
+    burst_bytes: BurstBytes
+    half_clock_commands: bool = False
+    """Precharge may use the falling clock edge (HBM3): simulated in half clocks."""
+    dual_command_bus: bool = False
+    """Row and column commands have separate buses (HBM)."""
+    command_length: CommandLength = Field(default=CommandLength())
+    organization: Organization
+    timing: Timing
+    mapping: AddressMap
+    controller: Controller
+    energy: Energy
+    simulated_channels: Channels = 1
+    """Channels that `sustained` simulates in place of all (they are alike)."""
+    capacity: Bytes | None = None
+    """Bytes that tables and caches can use; null: what the address map reaches."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        organization = self.organization
+        if organization.page_bytes % self.burst_bytes:
+            raise MisfitError("organization.page_bytes", "must be a multiple of burst_bytes")
+        if self.mapping.interleave % self.burst_bytes:
+            raise MisfitError("mapping.interleave", "must be a multiple of burst_bytes")
+        if self.simulated_channels > organization.channels:
+            raise MisfitError("simulated_channels", "exceeds organization.channels")
+        if self.controller.scheduler == "per-bank" and (
+            organization.units > 1 or self.half_clock_commands
+        ):
+            raise MisfitError(
+                "controller.scheduler", "per-bank drives one pseudo-channel and one rank only"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _refreshes_fit(self) -> Self:
+        """A bank must open, serve and close between two refreshes, or none ever does."""
+        t = self.timing
+        left = t.refi - t.rfc
+        cycle = t.rc + t.wr
+        if left <= self.organization.units * 2 * cycle:
+            raise MisfitError("timing.refi", "must leave time between refreshes (rfc, rc, wr)")
+        for name, clocks in t.waits():
+            if 4 * clocks >= left:
+                raise MisfitError(
+                    f"timing.{name}",
+                    f"is {clocks:,} of the {left:,} clocks between two refreshes (refi - rfc): "
+                    "must be below a quarter of them",
+                )
+        return self
+
+    @property
+    def channels(self) -> int:
+        """Channels (each of `pseudo_channels` data buses)."""
+        return self.organization.channels
+
+    @property
+    def channel_peak_bytes_per_s(self) -> int:
+        """Peak bandwidth of one channel, all its pseudo-channels together."""
+        buses = self.organization.pseudo_channels
+        return buses * self.burst_bytes * self.clock // self.burst_clocks
+
+    @property
+    def peak_bytes_per_s(self) -> int:
+        """Peak bandwidth of the whole memory in bytes/s."""
+        return self.channels * self.channel_peak_bytes_per_s
+
+    @property
+    def channel_bytes(self) -> int:
+        """Capacity of one channel that the address map reaches."""
+        o = self.organization
+        return o.banks * o.rows_per_bank * o.page_bytes
+
+    @property
+    def capacity_bytes(self) -> int:
+        """Capacity of all channels that the address map reaches."""
+        return self.channels * self.channel_bytes
+
+    @property
+    def usable(self) -> int:
+        """Bytes that tables and caches can use."""
+        return self.capacity_bytes if self.capacity is None else self.capacity
+
+    def device(self, name: str, setup: Setup, members: tuple[str, ...]) -> MemoryDevice:
+        """The memory in a socket of its own."""
+        return MemoryDevice(name, self, setup, members)
+
+
+class MemoryDevice(Device):
+    """A memory on its machine that no processor brings: `far.dram`."""
+
+    part: Dram
+
+    def prepare(self, setup: Setup) -> None:
+        timing = setup.timing(self.part)
+        self.dram = Memory(f"{self.name}.dram", self.name, "dram", self.part.usable, timing)
+
+    @property
+    def memories(self) -> tuple[Memory, ...]:
+        return (self.dram,)

@@ -1,0 +1,391 @@
+"""The two controllers tick by tick, in plain Python: slow, short, and the kernels' judge.
+
+Same rules as `frfcfs.py` and `perbank.py`, written the other way round: every tick is visited,
+every command is tested against the times of all earlier commands, queues are lists in order of
+age. `simulate` returns the log of commands, which must equal the kernel's entry by entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from simulator.hardware.devices.dram import Dram
+from simulator.hardware.dram import clocks as k
+from simulator.hardware.dram.clocks import gates, shape
+from simulator.hardware.dram.issue import ACT, PRE, PREA, RD, REF, WR
+
+__all__ = ["Burst", "Command", "simulate"]
+
+Command = tuple[int, int, int, int, int]
+"""Tick, channel, command, bank (or unit), number of the request (-1: none)."""
+
+Rule = tuple[int, int, str, int]
+RULES: tuple[Rule, ...] = (
+    (ACT, RD, "bank", k.ACT_RD),
+    (ACT, WR, "bank", k.ACT_WR),
+    (ACT, PRE, "bank", k.ACT_PRE),
+    (ACT, ACT, "bank", k.ACT_ACT),
+    (PRE, ACT, "bank", k.PRE_ACT),
+    (RD, PRE, "bank", k.RD_PRE),
+    (WR, PRE, "bank", k.WR_PRE),
+    (RD, RD, "group", k.RR_L),
+    (WR, WR, "group", k.WW_L),
+    (WR, RD, "group", k.WR_L),
+    (ACT, ACT, "group", k.RRD_L),
+    (RD, RD, "sid", k.RR_S),
+    (WR, WR, "sid", k.WW_S),
+    (RD, RD, "other sid", k.RR_R),
+    (WR, WR, "other sid", k.WW_R),
+    (RD, WR, "unit", k.RW),
+    (WR, RD, "unit", k.WR_S),
+    (ACT, ACT, "unit", k.RRD_S),
+    (PRE, PRE, "unit", k.PRE_PRE),
+    (PREA, PRE, "unit", k.PRE_PRE),
+    (PREA, ACT, "unit", k.PRE_ACT),
+    (REF, ACT, "unit", k.REF_ACT),
+    (PRE, REF, "unit", k.PRE_REF),
+    (PREA, REF, "unit", k.PRE_REF),
+    (ACT, REF, "unit", k.ACT_REF),
+    (REF, REF, "unit", k.REF_ACT),
+    (RD, RD, "other rank", k.RR_X),
+    (RD, WR, "other rank", k.RR_X),
+    (WR, RD, "other rank", k.WR_X),
+    (WR, WR, "other rank", k.WW_S),
+)
+"""First command, later command, where both must lie, index of the gate between them."""
+
+RULES_OF = {
+    (first, later): [(rule[2], rule[3]) for rule in RULES if rule[:2] == (first, later)]
+    for first, later, _, _ in RULES
+}
+
+
+@dataclass
+class Burst:
+    """One request: where it goes, and what happened to it."""
+
+    channel: int
+    bank: int
+    row: int
+    column: int
+    write: int
+    number: int = -1
+    arrive: int = -1
+
+    def same(self, other: Burst) -> bool:
+        return (self.bank, self.row, self.column) == (other.bank, other.row, other.column)
+
+
+@dataclass
+class Channel:
+    """Banks and past commands of one channel."""
+
+    index: int
+    s: dict[int, int]
+    log: list[Command]
+    past: list[tuple[int, int, int]] = field(default_factory=list)
+    open_row: dict[int, int] = field(default_factory=dict)
+    reads: list[Burst] = field(default_factory=list)
+    writes: list[Burst] = field(default_factory=list)
+    active: list[Burst] = field(default_factory=list)
+    queues: dict[int, list[Burst]] = field(default_factory=dict)
+    served: dict[int, int] = field(default_factory=dict)
+    mode: int = 0
+    drain: int = 0
+    turn: int = 0
+    refreshing: int = -1
+    free_col: int = 0
+    free_row: int = 0
+
+    def __post_init__(self) -> None:
+        s = self.s
+        self.unit_banks = s[k.SIDS] * s[k.GROUPS] * s[k.BANKS]
+        self.n_banks = s[k.UNITS] * self.unit_banks
+        self.queues = {b: [] for b in range(self.n_banks)}
+
+    def scope(self, where: str, first: int, later: int) -> bool:
+        """True if commands to banks `first` and `later` lie in the relation `where`."""
+        s, n = self.s, self.unit_banks
+        unit, other = first // n, later // n
+        sid = n // s[k.SIDS]
+        if where == "bank":
+            return first == later
+        if where == "group":
+            return first // s[k.BANKS] == later // s[k.BANKS]
+        if where == "other rank":
+            return unit != other and unit // s[k.RANKS] == other // s[k.RANKS]
+        if where == "unit":
+            return unit == other
+        return unit == other and (first // sid == later // sid) == (where == "sid")
+
+    def ready(self, command: int, bank: int, t: int) -> bool:
+        """True if no gate holds `command` to `bank` back at tick `t`."""
+        if self.s[k.EDGE] and command not in (PRE, PREA) and t % 2 == 0:
+            return False
+        for at, earlier, place in self.past:
+            for where, gate in RULES_OF.get((earlier, command), ()):
+                if t - at < self.s[gate] and self.scope(where, place, bank):
+                    return False
+        if command == ACT:
+            acts = [a for a, c, p in self.past if c == ACT and self.scope("unit", p, bank)]
+            return len(acts) < 4 or t - acts[-4] >= self.s[k.FAW]
+        return True
+
+    def issue(self, command: int, bank: int, t: int, number: int) -> None:
+        """Issue a command (`bank`: any bank of the unit for PREA and REF)."""
+        unit = bank // self.unit_banks
+        shown = unit if command in (PREA, REF) else bank
+        self.log.append((t, self.index, command, shown, number))
+        self.past.append((t, command, bank))
+        horizon = max(self.s[gate] for _, _, _, gate in RULES)
+        self.past = [entry for entry in self.past if t - entry[0] <= horizon + self.s[k.FAW]]
+        length = self.s[k.LEN_COL]
+        if command in (RD, WR):
+            self.free_col = t + length
+        else:
+            length = self.s[k.LEN_ACT] if command == ACT else self.s[k.LEN_PRE]
+            self.free_row = t + length
+        if not self.s[k.DUAL]:
+            self.free_col = self.free_row = t + length
+        if command == PRE:
+            del self.open_row[bank]
+        if command == PREA:
+            for b in self.banks(unit):
+                self.open_row.pop(b, None)
+
+    def banks(self, unit: int) -> range:
+        return range(unit * self.unit_banks, (unit + 1) * self.unit_banks)
+
+    def needs(self, burst: Burst) -> int:
+        """The command that brings `burst` on its way."""
+        if burst.bank not in self.open_row:
+            return ACT
+        if self.open_row[burst.bank] != burst.row:
+            return PRE
+        return WR if burst.write else RD
+
+
+class FirstReady(Channel):
+    """Read and write queue; the oldest timing-ready request first."""
+
+    def accept(self, burst: Burst, t: int) -> bool:
+        if any(burst.same(w) for w in self.writes):
+            return True
+        queue = self.writes if burst.write else self.reads
+        if len(queue) >= self.s[k.WRITES if burst.write else k.READS]:
+            return False
+        burst.arrive = t
+        queue.append(burst)
+        return True
+
+    def busy(self) -> bool:
+        return bool(self.reads or self.writes or self.active)
+
+    def tick(self, t: int) -> None:
+        if t % self.s[k.REFI] == 0:
+            self.refreshing = 0
+        if self.s[k.DUAL]:
+            if t >= self.free_col:
+                self.slot(t, (RD, WR))
+            if t >= self.free_row:
+                self.slot(t, (ACT, PRE))
+        elif t >= self.free_col:
+            self.slot(t, (RD, WR, ACT, PRE))
+        elif self.refreshing < 0:
+            self.set_mode()
+
+    def slot(self, t: int, commands: tuple[int, ...]) -> None:
+        """At most one of `commands`: for an active request, a refresh, or a queued request."""
+        if RD in commands:
+            for burst in sorted(self.active, key=lambda b: b.number):
+                if self.ready(self.needs(burst), burst.bank, t):
+                    self.serve(burst, t, self.active)
+                    return
+        if self.refreshing >= 0:
+            if ACT in commands:
+                self.refresh(t)
+            return
+        self.set_mode()
+        queue = self.writes if self.mode else self.reads
+        for burst in queue:
+            command = self.needs(burst)
+            if command not in commands or not self.ready(command, burst.bank, t):
+                continue
+            if command == PRE and self.keeps_open(burst, queue):
+                continue
+            self.serve(burst, t, queue)
+            return
+
+    def keeps_open(self, burst: Burst, queue: list[Burst]) -> bool:
+        if any(a.bank == burst.bank for a in self.active):
+            return True
+        row = self.open_row[burst.bank]
+        hits = [b for b in queue if b.bank == burst.bank and b.row == row]
+        return bool(self.s[k.ROWHIT] and hits and hits[0].arrive <= burst.arrive)
+
+    def serve(self, burst: Burst, t: int, queue: list[Burst]) -> None:
+        command = self.needs(burst)
+        self.issue(command, burst.bank, t, burst.number)
+        if command == ACT:
+            self.open_row[burst.bank] = burst.row
+            self.active.append(burst)
+        if command != PRE:
+            queue.remove(burst)
+
+    def set_mode(self) -> None:
+        if self.mode == 0:
+            if self.writes and (len(self.writes) > self.s[k.HIGH] or not self.reads):
+                self.mode = 1
+        elif len(self.writes) < self.s[k.LOW] and self.reads:
+            self.mode = 0
+
+    def refresh(self, t: int) -> None:
+        unit = self.refreshing
+        banks = self.banks(unit)
+        if any(a.bank in banks for a in self.active):
+            return
+        if any(b in self.open_row for b in banks):
+            if all(self.ready(PRE, b, t) for b in banks):
+                self.issue(PREA, banks[0], t, -1)
+        elif self.ready(REF, banks[0], t):
+            self.issue(REF, banks[0], t, -1)
+            self.refreshing = unit + 1 if unit + 1 < self.s[k.UNITS] else -1
+
+
+class PerBank(Channel):
+    """A command queue a bank, banks in turn."""
+
+    final = False
+
+    def pending(self, kind: int, bank: int) -> list[Burst]:
+        waiting = self.writes if kind else self.reads
+        return [b for b in waiting + self.queues[bank] if b.write == kind and b.bank == bank]
+
+    def accept(self, burst: Burst, t: int) -> bool:
+        queue = self.writes if burst.write else self.reads
+        if len(queue) >= self.s[k.WRITES if burst.write else k.READS]:
+            return False
+        if any(burst.same(w) for w in self.pending(1, burst.bank)):
+            return True
+        merge = self.s[k.MERGE] and not burst.write
+        if merge and any(burst.same(r) for r in self.pending(0, burst.bank)):
+            return True
+        burst.arrive = t
+        queue.append(burst)
+        return True
+
+    def busy(self) -> bool:
+        return bool(self.reads or self.writes or any(self.queues.values()))
+
+    def tick(self, t: int) -> None:
+        if t and t % self.s[k.REFI] == 0:
+            self.refreshing = 0
+        if self.refreshing >= 0:
+            self.refresh(t)
+        elif t:
+            first = self.choose(t)
+            if first is not None:
+                self.serve(*first, t)
+                second = self.choose(t) if self.s[k.DUAL] else None
+                if second is not None:
+                    if (second[0] in (RD, WR)) != (first[0] in (RD, WR)):
+                        self.serve(*second, t)
+                    else:
+                        self.turn = second[1].bank
+        self.move()
+
+    def choose(self, t: int) -> tuple[int, Burst] | None:
+        """The first ready command of the first bank in turn that has one."""
+        for step in range(1, self.n_banks + 1):
+            for burst in self.queues[(self.turn + step) % self.n_banks]:
+                command = self.needs(burst)
+                if self.ready(command, burst.bank, t) and self.may(command, burst):
+                    return command, burst
+        return None
+
+    def may(self, command: int, burst: Burst) -> bool:
+        queue = self.queues[burst.bank]
+        if command == PRE:
+            row = self.open_row[burst.bank]
+            spent = self.served[burst.bank] >= self.s[k.CAP]
+            return queue[0] is burst and (spent or all(b.row != row for b in queue))
+        if command == WR:
+            older = queue[: queue.index(burst)]
+            return not any(not b.write and b.same(burst) for b in older)
+        return True
+
+    def serve(self, command: int, burst: Burst, t: int) -> None:
+        self.turn = burst.bank
+        self.issue(command, burst.bank, t, burst.number)
+        if command == ACT:
+            self.open_row[burst.bank] = burst.row
+            self.served[burst.bank] = 0
+        elif command != PRE:
+            self.served[burst.bank] += 1
+            self.queues[burst.bank].remove(burst)
+
+    def refresh(self, t: int) -> None:
+        for bank in sorted(self.open_row):
+            if self.ready(PRE, bank, t):
+                self.issue(PRE, bank, t, -1)
+                return
+        if not self.open_row and self.ready(REF, 0, t):
+            self.issue(REF, 0, t, -1)
+            self.refreshing = -1
+
+    def move(self) -> None:
+        full = len(self.writes) >= self.s[k.WRITES]
+        batch = not self.reads and len(self.writes) >= self.s[k.BATCH]
+        if self.drain == 0 and (full or batch or (self.final and not self.reads)):
+            self.drain = len(self.writes)
+        waiting = self.writes if self.drain else self.reads
+        for burst in waiting:
+            if len(self.queues[burst.bank]) >= self.s[k.CQ]:
+                continue
+            if burst.write and any(burst.same(r) for r in self.pending(0, burst.bank)):
+                self.drain = 0
+                self.move_read()
+                return
+            self.drain -= burst.write
+            waiting.remove(burst)
+            self.queues[burst.bank].append(burst)
+            return
+
+    def move_read(self) -> None:
+        for burst in self.reads:
+            if len(self.queues[burst.bank]) < self.s[k.CQ]:
+                self.reads.remove(burst)
+                self.queues[burst.bank].append(burst)
+                return
+
+
+def simulate(
+    config: Dram, channels: int, stream: Sequence[Burst], interval: float = 0.0
+) -> list[Command]:
+    """The commands that serve `stream`, request `i` offered from tick `i * interval` on."""
+    values = [*gates(config).tolist(), *shape(config, channels).tolist()]
+    s = dict(enumerate(values))
+    log: list[Command] = []
+    per_bank = config.controller.scheduler == "per-bank"
+    units: list[FirstReady | PerBank] = [
+        PerBank(c, s, log) if per_bank else FirstReady(c, s, log) for c in range(channels)
+    ]
+    at = t = 0
+    while True:
+        if t and not per_bank:
+            for unit in units:
+                unit.tick(t)
+        while at < len(stream) and int(at * interval) <= t:
+            stream[at].number = at
+            if not units[stream[at].channel].accept(stream[at], t):
+                break
+            at += 1
+        if at == len(stream) and not any(unit.busy() for unit in units):
+            return log
+        if per_bank:
+            for unit in units:
+                if isinstance(unit, PerBank):
+                    unit.final = at == len(stream)
+                unit.tick(t)
+        t += 1
