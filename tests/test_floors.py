@@ -20,7 +20,7 @@ FLOORS = (
     ("traces",),
     ("results",),
     ("config",),
-    ("invariants", "errors", "units", "_compiled", "_kernel_cache", "source"),
+    ("invariants", "errors", "units", "_compiled", "_kernel_cache", "source", "data"),
 )
 LEVEL = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 

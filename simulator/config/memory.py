@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from simulator.config.types import Bytes, Frozen, Hertz, Picojoules, Source, Watts
+from simulator.data import path as data_path
 from simulator.errors import ConfigError, Problem
 
 __all__ = [
@@ -266,9 +267,7 @@ class MemoryConfig(Frozen):
 
 
 def _folder() -> Path:
-    package = Path(__file__).resolve().parents[1]
-    beside = package.parent / "configs" / "memories"
-    return beside if beside.is_dir() else package / "_configs" / "memories"
+    return data_path("configs") / "memories"
 
 
 def available_memories() -> tuple[str, ...]:
