@@ -47,33 +47,33 @@ def apply(data: Any, marks: Marks, assignments: Iterable[Assignment]) -> tuple[A
     Raises `ValueError` where a path leads through a value that cannot hold keys.
     """
     data = copy.deepcopy(data)
-    for one in sorted(assignments, key=lambda a: a.rank):
-        data, marks = assign(data, marks, one)
+    for change in sorted(assignments, key=lambda a: a.rank):
+        data, marks = assign(data, marks, change)
     return data, marks
 
 
-def assign(data: Any, marks: Marks, one: Assignment) -> tuple[Any, Marks]:
+def assign(data: Any, marks: Marks, change: Assignment) -> tuple[Any, Marks]:
     """One assignment, into `data` itself."""
-    path = one.path
+    path = change.path
     if not path:
-        return one.value, one.marks
+        return change.value, change.marks
     if path[0] == "trace" and len(path) == 2 and isinstance(data.get("trace"), dict):
-        data["trace"] = with_key(data["trace"], str(path[1]), one.value)
-        return data, marks.grafted(path, one.marks)
+        data["trace"] = with_key(data["trace"], str(path[1]), change.value)
+        return data, marks.grafted(path, change.marks)
     machine = path[: machine_path(path)]
     here = data
     for depth, key in enumerate((machine or path)[:-1]):
-        marks = _opened(here, key, marks, path[: depth + 1], one.marks)
+        marks = _opened(here, key, marks, path[: depth + 1], change.marks)
         here = here[key]
     if machine:
         _check(here, machine[-1], machine)
         below = marks.below(machine)
         old, rest = here.get(machine[-1]), path[len(machine) :]
-        here[machine[-1]], below = with_change(old, below, rest, one.value, one.marks)
+        here[machine[-1]], below = with_change(old, below, rest, change.value, change.marks)
         return data, marks.grafted(machine, below)
     _check(here, path[-1], path)
-    here[path[-1]] = copy.deepcopy(one.value)
-    return data, marks.grafted(path, one.marks)
+    here[path[-1]] = copy.deepcopy(change.value)
+    return data, marks.grafted(path, change.marks)
 
 
 def _opened(here: Any, part: str | int, marks: Marks, path: KeyPath, new: Marks) -> Marks:

@@ -34,6 +34,8 @@ __all__ = [
     "resolve",
 ]
 
+_MOST_LISTED = 20
+"""Names that a message lists; more are left to `scratchpipe list`."""
 KINDS: dict[str, tuple[str, str]] = {
     "models": ("simulator.config.model", "ModelConfig"),
     "traces": ("simulator.config.trace", "TraceConfig"),
@@ -75,7 +77,8 @@ def find(
         return (file, "", "") if file.is_file() else (None, _no_file(name, file), "")
     if name in known:
         return known[name], "", ""
-    hint = f"{did_you_mean(name, known)} known: {', '.join(known)}".strip()
+    listed = ", ".join(known) if len(known) <= _MOST_LISTED else f"`scratchpipe list {what}`"
+    hint = f"{did_you_mean(name, known)} known: {listed}".strip()
     return None, f"is {shown(name)}: not in the catalogue of {what.rpartition('/')[2]}", hint
 
 

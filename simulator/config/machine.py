@@ -29,6 +29,8 @@ class Part(Frozen):
 
     presets: ClassVar[Mapping[str, str]] = {}
     """Keys whose value may be the name of a preset: key -> folder below `configs/parts/`."""
+    links: ClassVar[bool | None] = None
+    """Whether it is a link, which must say what it joins; None: either is taken."""
 
     kind: str
     """What it is: chooses the model that reads the rest."""

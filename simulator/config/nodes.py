@@ -26,6 +26,8 @@ class Node:
     folder: Path = Path()
     entry: str = ""
     """The catalogue's file that a mapping started from; empty where it was written out."""
+    named_at: Mark | None = None
+    """Where a mapping that comes from another file was referred to."""
 
     @classmethod
     def of(cls, data: Any, marks: Marks, folder: Path, path: KeyPath = ()) -> Node:
@@ -39,6 +41,11 @@ class Node:
             items = enumerate(data)
             return cls(tuple(cls.of(v, marks, folder, (*path, i)) for i, v in items), mark, here)
         return cls(data, mark, here)
+
+    @property
+    def reference(self) -> Mark:
+        """Where it was referred to, or else where it stands."""
+        return self.named_at or self.mark
 
     @property
     def is_mapping(self) -> bool:

@@ -244,6 +244,7 @@ class Dram(Part):
         "controller": "memories/controllers",
         "mapping": "memories/mappings",
     }
+    links: ClassVar[bool | None] = False
 
     kind: Literal["dram"]
     standard: Literal["DDR4", "DDR5", "LPDDR5X", "GDDR6", "HBM2", "HBM2E", "HBM3", "HBM3E"]
