@@ -356,11 +356,9 @@ def test_two_ways_of_one_length_are_an_error_that_names_both() -> None:
 
 
 def test_two_links_between_the_same_two_are_ambiguous() -> None:
-    sockets: dict[str, Any] = {
-        name: socket(PCIE, join=("cpu", "gpu")) for name in ("left", "right")
-    }
+    links: dict[str, Any] = dict.fromkeys(("left", "right"), socket(PCIE, join=("cpu", "gpu")))
     with pytest.raises(ConfigError, match="over left and over right"):
-        topology(host(cpu=CPU, gpu=GPU, **sockets)).route("cpu", "gpu")
+        topology(host(cpu=CPU, gpu=GPU, **links)).route("cpu", "gpu")
 
 
 @given(st.integers(1, 9), st.integers(1, 9))
