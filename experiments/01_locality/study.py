@@ -13,6 +13,7 @@ from simulator.config.trace import LOCALITY_ALPHA, LocalityTraceConfig
 from simulator.figures.charts import figure_grid, legend_above, lines
 from simulator.figures.style import LOCALITIES, styled
 from simulator.studies.base import Inputs, Tables
+from simulator.studies.readme import columns_of, side_by_side
 from simulator.traces import open_trace
 from simulator.traces.cells import zipf_cells
 from simulator.traces.curves import read_popularity, shipped
@@ -20,7 +21,7 @@ from simulator.traces.curves import read_popularity, shipped
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["figures", "tables"]
+__all__ = ["figures", "readme", "tables"]
 
 KIND_CLASS, KIND_REAL = "class", "data set"
 
@@ -109,6 +110,24 @@ def _overlap(settings: Any) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def readme(tables: Tables) -> Tables:
+    shares, overlap = tables["hot_share"], tables["overlap"]
+    classes = shares[shares["kind"] == KIND_CLASS].rename(columns={"name": "class"})
+    names = {
+        "locality": "class",
+        "unique_rows_over_lookups": "unique rows / lookups",
+        "lookups_in_previous_batch": "lookups already in the mini-batch before",
+        "unique_rows_in_previous_batch": "unique rows shared with it",
+    }
+    number = dict.fromkeys(list(names)[1:], ".3f")
+    return {
+        "hottest": side_by_side(
+            classes, ["class"], "hottest", ("share", ".3f"), "hottest {:.0%}".format
+        ),
+        "overlap": columns_of(overlap, {"locality": "", **number}).rename(columns=names),
+    }
 
 
 def figures(tables: Tables) -> dict[str, Figure]:

@@ -10,11 +10,12 @@ from simulator.figures.charts import figure_grid, legend_above, stacked_bars
 from simulator.figures.style import LOCALITIES, styled
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import stages_frame
+from simulator.studies.readme import side_by_side
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["figures", "tables"]
+__all__ = ["figures", "readme", "tables"]
 
 GROUPS = {
     "gather_reduce": "forward",
@@ -76,6 +77,14 @@ def _operator_shares(stages: pd.DataFrame) -> pd.DataFrame:
     hybrid = hybrid[["locality", "stage", "busy_us"]].copy()
     total = hybrid.groupby("locality")["busy_us"].transform("sum")
     return hybrid.assign(share=hybrid["busy_us"] / total)
+
+
+def readme(tables: Tables) -> Tables:
+    totals = tables["totals"].rename(columns={"locality": "class"})
+    hybrid = totals["system"] == "hybrid"
+    names = [f"static {fraction:.0%} (ms)" for fraction in totals["cache_fraction"]]
+    named = totals.assign(bar=pd.Series(names, totals.index).mask(hybrid, "hybrid (ms)"))
+    return {"times": side_by_side(named, ["class"], "bar", ("time_ms", ".1f"))}
 
 
 def figures(tables: Tables) -> dict[str, Figure]:

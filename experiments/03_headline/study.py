@@ -10,11 +10,12 @@ from simulator.figures.charts import figure_grid, grouped_bars, legend_above
 from simulator.figures.style import LOCALITIES, OPERATORS, styled
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import class_order, metrics_frame, with_baseline
+from simulator.studies.readme import columns_of, side_by_side
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["figures", "tables"]
+__all__ = ["figures", "readme", "tables"]
 
 CELL = ["locality", "cache", "operators"]
 SYSTEMS = ("hybrid", "static_cache", "straw_man", "scratchpipe")
@@ -48,6 +49,18 @@ def tables(inputs: Inputs) -> Tables:
         "summary": summary,
         "by_class": by_class,
     }
+
+
+def readme(tables: Tables) -> Tables:
+    summary = tables["summary"]
+    number = dict.fromkeys(summary.columns[2:], ".2f")
+    by_class = tables["by_class"]
+    kept = by_class[by_class["label"] == "scratchpipe"]
+    shown = {"summary": columns_of(summary, {"operators": "", "label": "", **number})}
+    for name, base in (("over_static", "static cache"), ("over_hybrid", "hybrid")):
+        table = side_by_side(kept, ["locality"], "operators", (name, ".2f"))
+        shown[name] = table.rename(columns={"locality": f"ScratchPipe over {base}"})
+    return shown
 
 
 def figures(tables: Tables) -> dict[str, Figure]:

@@ -11,13 +11,14 @@ from simulator.figures.pipeline import draw_pipeline, steady_spans
 from simulator.figures.style import LOCALITIES, styled, title
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import metrics_frame, stages_frame
+from simulator.studies.readme import columns_of, side_by_side
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from simulator.results.record import Result
 
-__all__ = ["figures", "tables"]
+__all__ = ["figures", "readme", "tables"]
 
 STAGES = ("load", "plan", "collect", "exchange", "insert", "train")
 
@@ -56,6 +57,16 @@ def _spans(result: Result, locality: str) -> pd.DataFrame:
             rows.insert(0, "label", point.metrics["label"])
             windows.append(rows.assign(operators=point.metrics["operators"]))
     return pd.concat(windows, ignore_index=True)
+
+
+def readme(tables: Tables) -> Tables:
+    cells = ["locality", "label"]
+    shown = side_by_side(tables["stage_times"], cells, "stage", ("busy_ms", ".2f"))
+    steady = columns_of(
+        tables["steady_state"],
+        {**dict.fromkeys(cells, ""), "time_ms": ".2f", "sum_of_stages_ms": ".2f"},
+    )
+    return {"stages": shown.merge(steady, on=cells)}
 
 
 def figures(tables: Tables) -> dict[str, Figure]:

@@ -8,11 +8,12 @@ from simulator.figures.charts import figure_grid, grouped_bars, legend_above
 from simulator.figures.style import LOCALITIES, OPERATORS, styled
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import class_order, metrics_frame, with_baseline
+from simulator.studies.readme import columns_of, side_by_side
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["figures", "tables"]
+__all__ = ["figures", "readme", "tables"]
 
 _SECONDS_PER_HOUR = 3600.0
 
@@ -36,6 +37,30 @@ def tables(inputs: Inputs) -> Tables:
         mean_cheaper=("cheaper_than_gpu_only", "mean"), max_cheaper=("cheaper_than_gpu_only", "max")
     )
     return {"cost": data, "summary": summary}
+
+
+def readme(tables: Tables) -> Tables:
+    data = tables["cost"].sort_values("label", kind="stable")
+    data = data.sort_values(
+        "operators", key=lambda names: names.map(OPERATORS.index), kind="stable"
+    )
+    names = {"gpu_only": "8 GPUs", "scratchpipe": "ScratchPipe"}
+    cells = ["operators", "locality"]
+    shown = side_by_side(
+        data, cells, "label", ("time_ms", ".2f"), lambda label: f"{names[label]} (ms)"
+    )
+    prices = side_by_side(
+        data,
+        cells,
+        "label",
+        ("usd_per_million_iterations", ".2f"),
+        lambda label: f"{names[label]} ($/1M)",
+    )
+    kept = data[data["label"] == "scratchpipe"]
+    cheaper = columns_of(kept, {**dict.fromkeys(cells, ""), "cheaper_than_gpu_only": ".2f"})
+    cheaper = cheaper.rename(columns={"cheaper_than_gpu_only": "cheaper"})
+    shown = shown.merge(prices, on=cells).merge(cheaper, on=cells)
+    return {"cost": shown.rename(columns={"locality": "class"})}
 
 
 def figures(tables: Tables) -> dict[str, Figure]:

@@ -10,11 +10,12 @@ from simulator.figures.charts import figure_grid, legend_above, stacked_bars
 from simulator.figures.style import LOCALITIES, resource_entries, styled, title
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import class_order, devices_frame, metrics_frame, with_baseline
+from simulator.studies.readme import side_by_side
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["figures", "tables"]
+__all__ = ["figures", "readme", "tables"]
 
 
 def tables(inputs: Inputs) -> Tables:
@@ -35,6 +36,10 @@ def tables(inputs: Inputs) -> Tables:
     index = pd.MultiIndex.from_frame(totals[["locality", "label"]])
     totals["sum_over_total"] = sums.reindex(index).to_numpy(float) / totals["energy_mj"]
     return {"energy": data, "totals": totals}
+
+
+def readme(tables: Tables) -> Tables:
+    return {"energy": side_by_side(tables["totals"], ["locality"], "label", ("energy_mj", ".0f"))}
 
 
 def figures(tables: Tables) -> dict[str, Figure]:

@@ -10,13 +10,14 @@ from simulator.figures.charts import figure_grid, grouped_bars, legend_above
 from simulator.figures.style import styled, title
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import metrics_frame, with_baseline
+from simulator.studies.readme import columns_of, side_by_side
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from simulator.results.record import Result
 
-__all__ = ["figures", "tables"]
+__all__ = ["figures", "readme", "tables"]
 
 SYSTEMS = ("hybrid", "static_cache", "straw_man", "scratchpipe")
 POLICY = "policy"
@@ -57,6 +58,16 @@ def _swept(name: str, result: Result) -> pd.DataFrame:
 
 def _value(value: object) -> str:
     return f"{value:g}" if isinstance(value, int | float) else str(value).rstrip("*")
+
+
+def readme(tables: Tables) -> Tables:
+    formats = {"locality": "", "policy": "", "unique_hit_rate": ".3f", "time_ms": ".2f"}
+    return {
+        "times": side_by_side(
+            tables["sensitivity"], ["varied", "value"], "label", ("time_ms", ".2f")
+        ),
+        "replacement": columns_of(tables["replacement"], {**formats, "time_over_lru": ".3f"}),
+    }
 
 
 def figures(tables: Tables) -> dict[str, Figure]:

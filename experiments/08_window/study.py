@@ -16,12 +16,13 @@ from simulator.figures.charts import figure_grid, legend_above, lines
 from simulator.figures.style import styled, title
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import metrics_frame
+from simulator.studies.readme import side_by_side
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["figures", "tables"]
+__all__ = ["figures", "readme", "tables"]
 
 
 def tables(inputs: Inputs) -> Tables:
@@ -77,6 +78,18 @@ def _times(inputs: Inputs) -> pd.DataFrame:
     data["time_ms"] = metrics["iteration_time_us"] / 1e3
     full = data[(data["past"] == 3) & (data["future"] == 2)].set_index("policy")["time_ms"]
     return data.assign(time_over_full=data["time_ms"] / full.reindex(data["policy"]).to_numpy())
+
+
+def readme(tables: Tables) -> Tables:
+    cells = ["policy", "past"]
+    return {
+        "stale_reads": side_by_side(
+            tables["stale_reads"], cells, "future", ("stale_reads", "d"), "future {}".format
+        ),
+        "time": side_by_side(
+            tables["time"], cells, "future", ("time_ms", ".2f"), "future {} (ms)".format
+        ),
+    }
 
 
 def figures(tables: Tables) -> dict[str, Figure]:

@@ -13,6 +13,7 @@ from simulator.figures.charts import figure_grid, legend_above, lines
 from simulator.figures.style import LOCALITIES, look, styled
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import metrics_frame
+from simulator.studies.readme import columns_of, side_by_side
 from simulator.traces import open_trace
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from simulator.config.model import ModelConfig
 
-__all__ = ["figures", "tables"]
+__all__ = ["figures", "readme", "tables"]
 
 MIB = 2**20
 
@@ -82,6 +83,18 @@ def _enough(speed: pd.DataFrame, tolerance: float) -> pd.DataFrame:
     good = speed[speed["time_over_largest"] <= 1.0 + tolerance].sort_values("cache_share")
     columns = ["locality", "cache_share", "cache_mib", "time_ms", "time_over_largest"]
     return good.drop_duplicates("locality")[columns].reset_index(drop=True)
+
+
+def readme(tables: Tables) -> Tables:
+    need = {"locality": "", "need_mib": ".1f", "share_of_rows": ".2%", "share_of_worst": ".3f"}
+    enough = {"locality": "", "cache_share": ".3%", "cache_mib": ".0f", "time_ms": ".2f"}
+    speed = tables["speed"]
+    asked = speed.assign(**{"cache asked for": [f"{share:.1%}" for share in speed["asked"]]})
+    return {
+        "need": columns_of(tables["need"], need),
+        "speed": side_by_side(asked, ["cache asked for"], "locality", ("time_ms", ".2f")),
+        "enough": columns_of(tables["enough"], {**enough, "time_over_largest": ".3f"}),
+    }
 
 
 def figures(tables: Tables) -> dict[str, Figure]:

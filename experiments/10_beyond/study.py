@@ -10,6 +10,7 @@ from simulator.figures.charts import figure_grid, grouped_bars, legend_above
 from simulator.figures.style import resource_entries, styled
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import devices_frame, metrics_frame, with_baseline
+from simulator.studies.readme import columns_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from simulator.results.record import Result
 
-__all__ = ["figures", "tables"]
+__all__ = ["figures", "readme", "tables"]
 
 SYSTEMS = ("hybrid", "static_cache", "straw_man", "scratchpipe")
 VARIED = ("link", "memory", "gpu", "server")
@@ -56,6 +57,13 @@ def _use(varied: str, result: Result) -> pd.DataFrame:
 
 def _machines(data: pd.DataFrame) -> list[str]:
     return [str(name).rstrip("*") for name in data["platform"]]
+
+
+def readme(tables: Tables) -> Tables:
+    data = tables["beyond"]
+    number = dict.fromkeys(("time_ms", "over_hybrid", "over_static"), ".2f")
+    formats = {"varied": "", "machine": "", "operators": "", **number, "bottleneck": ""}
+    return {"beyond": columns_of(data[data["label"] == "scratchpipe"], formats)}
 
 
 def figures(tables: Tables) -> dict[str, Figure]:

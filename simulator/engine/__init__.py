@@ -16,7 +16,7 @@ from simulator.config.experiment import Experiment, Names, PointConfig
 from simulator.config.load import load_experiment as _load
 from simulator.config.load import parse_experiment as _parse
 from simulator.engine.points import simulate_each, simulate_points
-from simulator.engine.sharing import misfits, replay_key, trace_key
+from simulator.engine.sharing import check_points, misfits, replay_key, trace_key
 from simulator.hardware.devices import part_kinds
 from simulator.results.record import Progress, Result
 from simulator.results.speedup import with_speedups
@@ -24,6 +24,7 @@ from simulator.systems import names as system_names
 from simulator.systems import used_keys
 
 __all__ = [
+    "check_points",
     "known_names",
     "load_experiment",
     "parse_experiment",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from simulator.caches.replays import Kept
 from simulator.config.experiment import PointConfig, canonical_json
 from simulator.errors import ConfigError, Problem, ScratchPipeError
@@ -9,7 +11,15 @@ from simulator.hardware.topology import Topology, build_topology
 from simulator.systems import Job, System, create
 from simulator.systems.base import WindowNeed
 
-__all__ = ["SHARED_TAIL", "build", "job_of", "kept_batches", "sampled_batches", "tail_of"]
+__all__ = [
+    "SHARED_TAIL",
+    "build",
+    "check_points",
+    "job_of",
+    "kept_batches",
+    "sampled_batches",
+    "tail_of",
+]
 __all__ += ["machine_of", "misfits", "plans_a_cache", "replay_key", "trace_key"]
 
 SHARED_TAIL = 6
@@ -82,6 +92,22 @@ def build(
         where, key = point.system.where, f"systems.{point.system.label}"
         problems = [Problem(where, key, arg) if isinstance(arg, str) else arg for arg in error.args]
         raise type(error)(*problems) from error
+
+
+def check_points(points: Iterable[PointConfig]) -> None:
+    """Build every point without opening its trace.
+
+    Raises `ConfigError` with every problem: models that do not fit a memory, parts that a machine
+    lacks.
+    """
+    problems: dict[object, None] = {}
+    for point in points:
+        try:
+            build(point)
+        except ConfigError as error:
+            problems |= dict.fromkeys(error.args)
+    if problems:
+        raise ConfigError(*problems)
 
 
 def misfits(point: PointConfig) -> list[Problem]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from simulator.studies.base import Inputs, Study, Tables, find_studies, study_names
 from simulator.studies.expected import Outcome, check
+from simulator.studies.readme import readme_of
 from simulator.studies.running import simulate_studies
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Tables",
     "check",
     "find_studies",
+    "readme_of",
     "simulate_studies",
     "study_names",
 ]

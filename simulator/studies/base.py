@@ -46,6 +46,10 @@ class Module(Protocol):
         """Figures, each under the name of the table that it shows."""
         ...
 
+    def readme(self, tables: Tables) -> Tables:
+        """The tables of the README by name: headings and cells as text."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Study:
@@ -60,7 +64,7 @@ class Study:
 
     @property
     def module(self) -> Module:
-        """Raises `UsageError` where `study.py` is missing or has no tables or figures."""
+        """Raises `UsageError` where `study.py` is missing or lacks a function."""
         return _loaded(self.folder / MODULE)
 
 
@@ -74,7 +78,7 @@ def _loaded(file: Path) -> Module:
         raise UsageError(f"{file} cannot be loaded as a Python module")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    missing = [name for name in ("tables", "figures") if not hasattr(module, name)]
+    missing = [name for name in ("tables", "figures", "readme") if not hasattr(module, name)]
     if missing:
         raise UsageError(f"{file} has no function {' and no function '.join(missing)}")
     return cast(Module, module)
