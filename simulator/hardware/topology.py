@@ -129,7 +129,8 @@ class Topology:
         names = self.all(kind)
         if not names:
             kinds = ", ".join(sorted({d.part.kind for d in self.devices.values()}))
-            raise ConfigError(f"{why} needs a {kind}, but {self.name} has none (it has {kinds})")
+            a = "an" if kind[0] in "aeiou" else "a"
+            raise ConfigError(f"{why} needs {a} {kind}, but {self.name} has none (it has {kinds})")
         return names[0]
 
     def only(self, kind: str, why: str) -> str:
