@@ -334,13 +334,12 @@ def member_groups(socket: Socket, joined: Sequence[Sequence[str]]) -> list[tuple
     """The members of each link of a socket, given the devices of the sockets that it joins.
 
     One socket: all its devices in one link. Several: the devices of the second in groups of `per`
-    (None: as many as there are to a root), each with its share of the others, and with its root,
-    evenly divided.
+    (None: a link each), each with its share of the others, and with its root, evenly divided.
     """
     if len(joined) == 1:
         return [tuple(joined[0])]
     roots, *below = joined
-    per = socket.per or -(-len(below[0]) // len(roots))
+    per = socket.per or 1
     links = -(-len(below[0]) // per)
     groups: list[list[str]] = [[roots[k * len(roots) // links]] for k in range(links)]
     for number, leaf in enumerate(below[0]):
