@@ -15,6 +15,7 @@ __all__ = [
     "PS_PER_US",
     "UNITS",
     "format_bytes",
+    "format_quantity",
     "parse_quantity",
 ]
 
@@ -67,3 +68,21 @@ def format_bytes(size: float) -> str:
         if abs(size) >= factor:
             return f"{size / factor:.4g} {prefix}"
     return f"{size:.0f} B"
+
+
+def format_quantity(text: str) -> str:
+    """A number with the unit kept inside ("63015000000 B/s") as people write it: "63.015 GB/s".
+
+    In the unit that leaves 1 to 1024 of it and needs the fewest digits, nine at most; what is no
+    such quantity stays as it is.
+    """
+    match = _QUANTITY.fullmatch(text)
+    number, unit = match.groups() if match else ("", "")
+    units = next((u for u in UNITS.values() if unit in u and u[unit] == 1), None)
+    if units is None:
+        return text
+    value = float(number)
+    fitting = [name for name, factor in units.items() if factor <= value < 1024 * factor] or [unit]
+    spelled = [(f"{value / units[name]:.9g}", name) for name in fitting]
+    digits, name = min(spelled, key=lambda text: len(text[0]))
+    return f"{digits} {name}"

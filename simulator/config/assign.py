@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulator.config.assign_machine import CHOOSERS, machine_path, with_change
-from simulator.config.reader import KeyPath, Mark, Marks
+from simulator.config.reader import KeyPath, Mark, Marks, read_text
 from simulator.config.trace import with_key
+from simulator.errors import Problem
 
-__all__ = ["REFERENCES", "Assignment", "apply", "assign", "keys_of"]
+__all__ = ["REFERENCES", "Assignment", "apply", "assign", "assignments", "keys_of"]
 
 REFERENCES = ("platform", "model", "trace", "operators")
 """Keys whose value may be the name of a catalogue entry."""
@@ -41,13 +42,36 @@ def keys_of(text: str) -> KeyPath:
     return tuple(int(p) if p.isdecimal() else p for p in text.split("."))
 
 
-def apply(data: Any, marks: Marks, assignments: Iterable[Assignment]) -> tuple[Any, Marks]:
+def assignments(texts: Iterable[str], within: str = "") -> tuple[list[Assignment], list[Problem]]:
+    """What lines such as `model.dim=64` assign, and the problems of lines that assign nothing.
+
+    `within`: a key that all paths start with, whether they say so or not.
+    """
+    changes: list[Assignment] = []
+    problems: list[Problem] = []
+    for text in texts:
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals or not all(key.split(".")):
+            message = "is not path=value, such as model.dim=64"
+            problems.append(Problem(f"--set {text}", "", message))
+            continue
+        document = read_text(value, f"--set {key}", fixed=True)
+        problems += document.problems
+        if not document.problems:
+            path = keys_of(key)
+            path = path if not within or path[0] == within else (within, *path)
+            changes.append(Assignment(path, document.data, document.marks))
+    return changes, problems
+
+
+def apply(data: Any, marks: Marks, changes: Iterable[Assignment]) -> tuple[Any, Marks]:
     """`data` and `marks` with every assignment, outer ones first; the arguments stay as they are.
 
     Raises `ValueError` where a path leads through a value that cannot hold keys.
     """
     data = copy.deepcopy(data)
-    for change in sorted(assignments, key=lambda a: a.rank):
+    for change in sorted(changes, key=lambda a: a.rank):
         data, marks = assign(data, marks, change)
     return data, marks
 

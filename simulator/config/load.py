@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from simulator.config.assign import REFERENCES, Assignment, apply, keys_of
+from simulator.config.assign import REFERENCES, Assignment, apply, assignments, keys_of
 from simulator.config.expand import check
 from simulator.config.experiment import Experiment, Names, Origin
 from simulator.config.problems import did_you_mean, shown, validate
-from simulator.config.reader import Document, KeyPath, Mark, Marks, dotted, read_text, read_yaml
+from simulator.config.reader import Document, KeyPath, Mark, Marks, dotted, read_yaml
 from simulator.errors import ConfigError, Problem
 
 __all__ = ["load_experiment", "parse_experiment"]
@@ -54,9 +54,9 @@ def _build(document: Document, overrides: Iterable[str], origin: Origin, stem: s
     if not isinstance(data, dict):
         message = f"is {shown(data)}: an experiment is a mapping (key: value)"
         raise ConfigError(*(problems or [Problem(marks.value(()), "", message)]))
-    assignments, mistakes = _assignments(overrides)
+    changes, mistakes = assignments(overrides)
     problems += mistakes
-    data, marks, mistakes = _with_overrides(data, marks, assignments)
+    data, marks, mistakes = _with_overrides(data, marks, changes)
     problems += mistakes
     data = {"name": stem, **data}
     data = _with_swept_references(data)
@@ -88,29 +88,12 @@ def _reading_order(problem: Problem) -> tuple[str, int, int]:
     return problem.where, 0, 0
 
 
-def _assignments(overrides: Iterable[str]) -> tuple[list[Assignment], list[Problem]]:
-    assignments: list[Assignment] = []
-    problems: list[Problem] = []
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        key = key.strip()
-        if not equals or not all(key.split(".")):
-            message = "is not path=value, such as model.dim=64"
-            problems.append(Problem(f"--set {text}", "", message))
-            continue
-        document = read_text(value, f"--set {key}", fixed=True)
-        problems += document.problems
-        if not document.problems:
-            assignments.append(Assignment(keys_of(key), document.data, document.marks))
-    return assignments, problems
-
-
 def _with_overrides(
-    data: dict[str, Any], marks: Marks, assignments: Iterable[Assignment]
+    data: dict[str, Any], marks: Marks, changes: Iterable[Assignment]
 ) -> tuple[dict[str, Any], Marks, list[Problem]]:
     """The data after `--set`, and what could not be set."""
     problems: list[Problem] = []
-    for change in sorted(assignments, key=lambda a: a.rank):
+    for change in sorted(changes, key=lambda a: a.rank):
         try:
             data, marks = apply(data, marks, [change])
             data, marks = _replace_sweeps(data, marks, change)

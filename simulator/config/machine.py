@@ -39,6 +39,10 @@ class Part(Frozen):
     sources: dict[str, Source] = Field(default_factory=dict)
     """Where each number comes from, by (dotted) key: data sheet, paper, measured, `assumed`."""
 
+    def derived(self) -> Mapping[str, str]:
+        """What follows from the keys and is worth showing with them, with units."""
+        return {}
+
     def __hash__(self) -> int:
         """Of what it is: where the numbers come from (a dictionary) has no part in it."""
         values = (getattr(self, name) for name in type(self).model_fields if name != "sources")

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, WithJsonSchema
 
 from simulator.config.catalogue import files, find
 from simulator.config.joins import host_problems, joined, network_problems
@@ -36,6 +36,27 @@ _REFUSED = "(refused)"
 """Stands for the part of a socket that could not be read."""
 
 
+_SOCKET_SCHEMA: dict[str, Any] = {
+    "type": ["string", "object", "null"],
+    "description": "A part: its name, or `part: NAME` with what the socket says and changes of it.",
+    "properties": {
+        "part": {"type": ["string", "object"]},
+        "count": {"type": "integer", "exclusiveMinimum": 0},
+        "join": {"type": ["string", "array"], "items": {"type": "string"}},
+        "by": {"type": ["string", "null"]},
+        "per": {"type": ["integer", "null"], "exclusiveMinimum": 0},
+    },
+}
+_HOST_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "count": {"type": "integer", "minimum": 1}},
+    "additionalProperties": _SOCKET_SCHEMA,
+}
+_HOSTS_SCHEMA: dict[str, Any] = {
+    "anyOf": [{"type": "array", "items": _HOST_SCHEMA}, {"type": "integer", "minimum": 1}]
+}
+
+
 class MachineFile(Frozen):
     """The keys of a machine file."""
 
@@ -47,12 +68,14 @@ class MachineFile(Frozen):
     """The operator profile that experiments on this machine use unless they name another."""
     price_usd_per_hour: Annotated[float, Field(ge=0)] | None = None
     """Of all hosts together."""
-    host: dict[str, Any] | None = None
+    host: Annotated[dict[str, Any] | None, WithJsonSchema(_HOST_SCHEMA)] = None
     """`name`, `count`, and parts by the name of their socket: `gpu: {part: NAME, count: 8}`, `pcie:
     {part: NAME, join: [cpu, gpu]}`."""
-    hosts: tuple[dict[str, Any], ...] | Count | None = None
+    hosts: Annotated[tuple[dict[str, Any], ...] | Count | None, WithJsonSchema(_HOSTS_SCHEMA)] = (
+        None
+    )
     """Different hosts, each with its `name`; or how many hosts like `host` there are."""
-    network: dict[str, Any] | None = None
+    network: Annotated[dict[str, Any] | None, WithJsonSchema(_SOCKET_SCHEMA)] = None
     """What joins the hosts: `{part: NAME, join: nic}`."""
     sources: dict[str, Source] = Field(default_factory=dict)
     """Where the numbers above come from."""
@@ -216,7 +239,7 @@ class _Machines:
             elif value.value is None:
                 merged.pop(name, None)
             elif old is not None and name not in old and not _starts_a_part(value):
-                known = [socket for socket in old.keys() if socket not in _HOST_KEYS]
+                known = [str(socket) for socket in _sockets(old)]
                 hint = f"{did_you_mean(name, known)} sockets: {', '.join(known)}".strip()
                 message = "is no socket of the host: a new one needs `part: NAME`"
                 self._problem(value.mark.key, (*path, name), message, hint)

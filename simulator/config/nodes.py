@@ -35,7 +35,7 @@ class Node:
         mark = marks.mark(path)
         here = Path() if mark.value.startswith("--set") else folder
         if isinstance(data, dict):
-            inner = {k: cls.of(v, marks, folder, (*path, k)) for k, v in data.items()}
+            inner = {str(k): cls.of(v, marks, folder, (*path, k)) for k, v in data.items()}
             return cls(inner, mark, here)
         if isinstance(data, list | tuple):
             items = enumerate(data)

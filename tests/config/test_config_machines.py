@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import KINDS
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from made_up_parts import KINDS
 
-from simulator.config.experiment import Names
 from simulator.config.expand import expand
+from simulator.config.experiment import Names
 from simulator.config.load import load_experiment, parse_experiment
 from simulator.config.machine import MachineConfig
 from simulator.config.machine_file import read_machine
-from simulator.config.reader import read_text
+from simulator.config.reader import Document, Mark, Marks, read_text
 from simulator.errors import ConfigError
 
 Add = Callable[[str, str], Path]
@@ -306,6 +310,7 @@ def host(sockets: str) -> str:
 
 
 TWO = "a: small, b: small, "
+WIRED = TWO + "w: {part: thin, join: [a, b]}"
 
 
 @pytest.mark.parametrize(
@@ -324,7 +329,7 @@ TWO = "a: small, b: small, "
         ("{base: car, host: 5}", "m.yaml:1:19: platform.host: is 5: expected a mapping"),
         ("{base: car, host: {motor: 5}}", "platform.host.motor: is 5: expected the name of a part"),
         ("{base: car, host: {motor: v88}}", 'm.yaml:1:27: platform.host.motor.part: is "v88": not'),
-        ("{base: car, host: {motor: {part: v88}}}", 'm.yaml:1:34: platform.host.motor.part: is "v8'),
+        ("{base: car, host: {motor: {part: v88}}}", 'platform.host.motor.part: is "v88": not in'),
         ("{base: car, host: {motr: {count: 2}}}", "m.yaml:1:20: platform.host.motr: is no socket of"
          " the host: a new one needs `part: NAME`\n    did you mean 'motor'?"),
         ("{base: car, host: {motor: {count: 0}}}", "m.yaml:1:35: platform.host.motor.count: is 0: "
@@ -350,40 +355,63 @@ def test_one_mistake(text, expected):
     assert any(expected in problem for problem in found), found
 
 
+def networked(network: str) -> str:
+    return f"{{name: x, operators: o, host: {{a: small}}, network: {network}}}"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         (host(TWO + "w: thin"), "platform.host.w.join: is missing"),
-        (host(TWO + "w: {part: thin, join: [a, c]}"), 'host.w.join: is "c": there is no such socket\n'
-         "    the host has: a, b"),
-        (host("motor: v8, tank: small, w: {part: thin, join: [moter, tank]}"),
-         "m.yaml:1:79: platform.host.w.join: is \"moter\": there is no such socket\n    did you mean 'mo"),
+        (
+            host(TWO + "w: {part: thin, join: [a, c]}"),
+            'w.join: is "c": there is no such socket\n    the host has: a, b',
+        ),
+        (
+            host("motor: v8, tank: small, w: {part: thin, join: [moter, tank]}"),
+            'm.yaml:1:79: platform.host.w.join: is "moter": there is no such socket\n'
+            "    did you mean 'motor'?",
+        ),
         (host(TWO + "w: {part: thin, join: [w, a, b]}"), "platform.host.w.join: w joins itself"),
         (host(TWO + "w: {part: thin, join: [a, a, b]}"), "platform.host.w.join: names a twice"),
-        (host(TWO + "w: {part: thin, join: [a, b], by: switch}"), "m.yaml:1:82: platform.host.w.by: "
-         "says how the parts of one socket are joined, but this joins a and b"),
-        (host(TWO + "w: {part: thin, join: a, per: 1}"), "platform.host.w.per: counts parts of the "
-         "second socket that share one link, but this joins a"),
-        (host(TWO + "w: {part: thin, join: [a, b], count: 2}"), "platform.host.w.count: says how "),
-        (host("a: {part: small, per: 2}"), "platform.host.a.per: counts parts of the second socket "
-         "that share one link, but this joins nothing"),
-        (host(TWO + "w: {part: thin, join: [a, b]}, v: {part: thick, join: [b, a]}"),
-         "platform.host.v.join: joins the same sockets as w"),
-        (host(TWO + "c: small, w: {part: thin, join: [a, b]}"), "m.yaml:1:52: platform.host.c: joins "
-         "nothing, and nothing joins it"),
+        (
+            host(TWO + "w: {part: thin, join: [a, b], by: switch}"),
+            "m.yaml:1:82: platform.host.w.by: says how the parts of one socket are joined, but "
+            "this joins a and b",
+        ),
+        (
+            host(TWO + "w: {part: thin, join: a, per: 1}"),
+            "platform.host.w.per: counts parts of the second socket that share one link, but this "
+            "joins a",
+        ),
+        (
+            host(TWO + "w: {part: thin, join: [a, b], count: 2}"),
+            "platform.host.w.count: says how many there are, which follows from `per` for a link",
+        ),
+        (
+            host("a: {part: small, per: 2}"),
+            "platform.host.a.per: counts parts of the second socket that share one link, but this "
+            "joins nothing",
+        ),
+        (
+            host(WIRED + ", v: {part: thick, join: [b, a]}"),
+            "platform.host.v.join: joins the same sockets as w",
+        ),
+        (host(WIRED + ", c: small"), "m.yaml:1:83: platform.host.c: joins nothing, and nothing"),
         (host("a: small, b: {part: small, join: a}"), "b.join: joins a, but b is no link"),
-        (host(TWO + "w: {part: thin, join: [a, b]}, v: {part: thin, join: [w, a]}"), 'is "w": that '
-         "is a link itself"),
-        (host(TWO + "w: {part: thin, join: [a, b], per: 0}"), "platform.host.w.per: is 0: must be g"),
-        (host(TWO + "w: {part: thin, join: [a, 5]}"), "platform.host.w.join[1]: is 5: expected text"),
-        (host("a: small") [:-1] + ", network: {part: thin}}", "platform.network.join: is missing"),
-        (host("a: small") [:-1] + ", network: {part: thin, join: nic}}", "platform.network.join: is "
-         '"nic": there is no such socket\n    the hosts have: a'),
-        (host("a: small") [:-1] + ", network: {part: thin, join: a, per: 2}}", "platform.network.per"),
-        (host("a: small") [:-1] + ", network: thick}", "platform.network.join: is missing"),
-        (host("a: small") [:-1] + ", network: {part: thn, join: a}}", 'platform.network.part: is "thn'),
+        (host(WIRED + ", v: {part: thin, join: [w, a]}"), 'is "w": that is a link itself'),
+        (host(TWO + "w: {part: thin, join: [a, b], per: 0}"), "host.w.per: is 0: must be greater"),
+        (host(TWO + "w: {part: thin, join: [a, 5]}"), "host.w.join[1]: is 5: expected text"),
+        (networked("{part: thin}"), "platform.network.join: is missing"),
+        (networked("thick"), "platform.network.join: is missing"),
+        (
+            networked("{part: thin, join: nic}"),
+            'platform.network.join: is "nic": there is no such socket\n    the hosts have: a',
+        ),
+        (networked("{part: thin, join: a, per: 2}"), "platform.network.per: "),
+        (networked("{part: thn, join: a}"), 'platform.network.part: is "thn": not in the cata'),
     ],
-)  # fmt: skip
+)
 def test_a_join_that_joins_nothing_or_contradicts(text, expected):
     found = mistakes(text)
     assert any(expected in problem for problem in found), found
@@ -445,3 +473,75 @@ def test_an_old_file_is_refused_key_by_key():
 def test_a_machine_that_is_its_own_base(made_up: Add):
     made_up("platforms/loop", "base: loop\n")
     assert "has itself as its base" in mistakes("loop")[0]
+
+
+KEYS = (
+    "name", "host", "hosts", "network", "motor", "tank", "pipe", "part", "base", "kind", "count",
+    "join", "by", "per", "store", "shape", "size", "speed", "limits", "sources", "x", "cpu",
+)  # fmt: skip
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 3) | st.sampled_from(["v8", "thin", "x", "9 MB"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3)
+        | st.dictionaries(st.integers(0, 1), inner, max_size=1)
+    ),
+    max_leaves=6,
+)
+
+
+def leads_to(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    keys = tree if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ()
+    paths = [path] if path else []
+    for key in keys:
+        paths += leads_to(tree[key], (*path, key))
+    return paths
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    text=st.sampled_from([CAR, FLEET, "{base: car, host: {motor: {store: {size: 3 MB}}}}"]),
+    changes=st.lists(st.tuples(st.integers(0, 30), st.sampled_from(KEYS), plain), max_size=3),
+    overlay=st.none() | st.dictionaries(st.sampled_from(KEYS), plain, max_size=3),
+)
+def test_whatever_a_machine_says_there_is_a_machine_or_a_problem_with_its_place(
+    text: str, changes: list[tuple[int, str, Any]], overlay: Any
+) -> None:
+    tree = copy.deepcopy(read_text(text, "x").data)
+    for number, key, value in changes:
+        paths = leads_to(tree)
+        *around, last = paths[number % len(paths)]
+        here = tree
+        for step in around:
+            here = here[step]
+        if isinstance(here[last], dict) and number % 2:
+            here[last][key] = value
+        else:
+            here[last] = value
+    data = tree if overlay is None else {**overlay, "base": tree}
+    document = Document(data, Marks({(): Mark("here", "here")}))
+    found, problems = read_machine(document, Path(), KINDS)
+    assert (found is None) == bool(problems)
+    assert all(problem.where and problem.key and problem.message for problem in problems)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    platform=st.sampled_from(
+        ["car", "fleet", {"base": "car", "host": {"tank": "large"}}, "inline"]
+    ),
+    lines=st.lists(
+        st.tuples(st.lists(st.sampled_from([*KEYS, "0", "1"]), min_size=1, max_size=4), plain),
+        min_size=1,
+        max_size=3,
+    ),
+)
+def test_whatever_the_command_line_says_there_are_points_or_problems(
+    platform: Any, lines: list[tuple[list[str], Any]]
+) -> None:
+    inline = read_text(CAR, "x").data
+    overrides = [f"platform.{'.'.join(path)}={json.dumps(value)}" for path, value in lines]
+    try:
+        assert swept(*overrides, platform=inline if platform == "inline" else platform)
+    except ConfigError as error:
+        assert error.problems

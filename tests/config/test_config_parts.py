@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import KINDS, Engine, Store
+from made_up_parts import KINDS, Engine, Store
 
 from simulator.config.machine import Part
 from simulator.config.part_keys import full_key

@@ -1,4 +1,4 @@
-"""The catalogue of parts and machines: all of it is valid, short, and says where numbers are from."""
+"""The catalogue of parts and machines: all of it is valid, short, and gives its sources."""
 
 from __future__ import annotations
 

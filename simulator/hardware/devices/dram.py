@@ -333,6 +333,14 @@ class Dram(Part):
         """Bytes that tables and caches can use."""
         return self.capacity_bytes if self.capacity is None else self.capacity
 
+    def derived(self) -> Mapping[str, str]:
+        """Peak bandwidth, channels, and bytes that can be used."""
+        return {
+            "channels": str(self.channels),
+            "peak bandwidth": f"{self.peak_bytes_per_s} B/s",
+            "usable": f"{self.usable} B",
+        }
+
     def device(self, name: str, setup: Setup, members: tuple[str, ...]) -> MemoryDevice:
         """The memory in a socket of its own."""
         return MemoryDevice(name, self, setup, members)
