@@ -20,7 +20,7 @@ FLOORS = (
     ("traces",),
     ("results",),
     ("config",),
-    ("invariants", "errors", "units", "_compiled", "_mix", "_threads"),
+    ("invariants", "errors", "units", "_compiled", "_mix", "_plugins", "_threads"),
 )
 LEVEL = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 
