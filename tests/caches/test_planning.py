@@ -17,7 +17,7 @@ from simulator.caches import (
     window_need,
 )
 from simulator.caches.plan.hitmap import DenseHitMap
-from simulator.caches.plan.scratchpad import WindowTracker
+from simulator.caches.plan.look_ahead import WindowTracker
 from simulator.errors import CapacityError, TraceError, UsageError
 from simulator.traces.base import MiniBatch
 

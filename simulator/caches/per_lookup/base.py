@@ -29,8 +29,8 @@ Int64s = npt.NDArray[np.int64]
 CHUNK = 1 << 20
 """Lookups a chunk: 8 MiB of ids."""
 
-HITS, COLD, EVICTIONS, RESIDENT = 0, 1, 2, 3
-"""Positions in the counters that kernels add to."""
+HITS, COLD, EVICTIONS, RESIDENT = range(4)
+"""Positions in the counters that kernels add to; `RESIDENT`: rows in the cache by now."""
 
 BUILT_IN = {
     "lru": "lru:LookupLRU",
@@ -169,15 +169,15 @@ def next_positions(pieces: list[Int64s], rows: int) -> list[Int64s]:
     """For each lookup the position of the same id's next one (-1: none), piece by piece."""
     last = np.zeros(rows, dtype=np.int64)
     start = sum(len(piece) for piece in pieces)
-    found = []
+    positions = []
     for piece in reversed(pieces):
         if len(piece) and (piece.min() < 0 or piece.max() >= rows):
             raise TraceError(f"ids outside of 0..{rows - 1}")
         start -= len(piece)
         later = np.empty(len(piece), dtype=np.int64)
         previous_pass(last, np.ascontiguousarray(piece, dtype=np.int64), start, later)
-        found.append(later)
-    return found[::-1]
+        positions.append(later)
+    return positions[::-1]
 
 
 def _cut(ids: Int64s) -> Iterable[Int64s]:

@@ -8,14 +8,16 @@ counted; they are evicted first.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
-from simulator.caches.per_lookup.base import LookupCache
+from simulator.caches.per_lookup.base import COLD, EVICTIONS, HITS, RESIDENT, LookupCache
 from simulator.caches.policies.base import PolicySetup
 
-__all__ = ["LookupBelady", "LookupBeladyBypass", "clear_bit", "highest_bit", "largest", "set_bit"]
+__all__ = ["LookupBelady", "LookupBeladyBypass"]
 
 Int64s = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
@@ -25,21 +27,30 @@ LOW = np.uint64(63)
 SHIFT = np.uint64(6)
 
 
+class Positions(NamedTuple):
+    """A set of positions in a trace: a bit each, a bit for each word of those, and so once more."""
+
+    bits: Words
+    upper: Words
+    top: Words
+
+
 @compiled
 def highest_bit(word: np.uint64) -> np.uint64:
     """Position of the highest set bit of a word that is not 0."""
-    found = np.uint64(0)
+    position = np.uint64(0)
     for shift in (32, 16, 8, 4, 2, 1):
         step = np.uint64(shift)
         big = np.uint64((word >> step) != 0) * step
         word = word >> big
-        found += big
-    return found
+        position += big
+    return position
 
 
 @compiled
-def set_bit(bits: Words, upper: Words, top: Words, position: int) -> None:
+def set_bit(positions: Positions, position: int) -> None:
     """Add `position` to the set."""
+    bits, upper, top = positions
     at = np.uint64(position)
     bits[at >> SHIFT] |= ONE << (at & LOW)
     at >>= SHIFT
@@ -49,8 +60,9 @@ def set_bit(bits: Words, upper: Words, top: Words, position: int) -> None:
 
 
 @compiled
-def clear_bit(bits: Words, upper: Words, top: Words, position: int) -> None:
+def clear_bit(positions: Positions, position: int) -> None:
     """Take `position` out of the set."""
+    bits, upper, top = positions
     at = np.uint64(position)
     bits[at >> SHIFT] &= ~(ONE << (at & LOW))
     at >>= SHIFT
@@ -62,8 +74,9 @@ def clear_bit(bits: Words, upper: Words, top: Words, position: int) -> None:
 
 
 @compiled
-def largest(bits: Words, upper: Words, top: Words, high: int) -> int:
+def largest(positions: Positions, high: int) -> int:
     """The largest position of a set that is not empty; none lies above word `high` of `top`."""
+    bits, upper, top = positions
     while top[high] == 0:
         high -= 1
     at = np.uint64(high)
@@ -75,9 +88,7 @@ def largest(bits: Words, upper: Words, top: Words, high: int) -> int:
 
 @compiled
 def replay_belady(
-    bits: Words,
-    upper: Words,
-    top: Words,
+    positions: Positions,
     next_use: Int64s,
     start: int,
     capacity: int,
@@ -90,36 +101,37 @@ def replay_belady(
     `never`: resident rows without a next use. With `bypass`, a row whose next use is further away
     than all resident ones is not cached.
     """
+    bits, _, top = positions
     high = len(top) - 1
-    resident = counts[3]
+    resident = counts[RESIDENT]
     for k in range(len(next_use)):
         position = start + k
         at = np.uint64(position)
         later = next_use[k]
         if bits[at >> SHIFT] & (ONE << (at & LOW)):
-            counts[0] += 1
-            clear_bit(bits, upper, top, position)
+            counts[HITS] += 1
+            clear_bit(positions, position)
         elif bypass and later < 0:
             continue
         elif resident < capacity:
             resident += 1
         elif never > 0:
             never -= 1
-            counts[2] += 1
+            counts[EVICTIONS] += 1
         else:
             while top[high] == 0:
                 high -= 1
-            victim = largest(bits, upper, top, high)
+            victim = largest(positions, high)
             if bypass and later > victim:
                 continue
-            clear_bit(bits, upper, top, victim)
-            counts[2] += 1
+            clear_bit(positions, victim)
+            counts[EVICTIONS] += 1
         if later < 0:
             never += 1
         else:
-            set_bit(bits, upper, top, later)
+            set_bit(positions, later)
             high = max(high, later >> 18)
-    counts[3] = resident
+    counts[RESIDENT] = resident
     return never
 
 
@@ -131,9 +143,9 @@ class LookupBelady(LookupCache):
 
     def __init__(self, setup: PolicySetup, rows: int) -> None:
         super().__init__(setup, rows)
-        self._seen = np.zeros(rows, dtype=np.bool_)
+        self._known = np.zeros(rows, dtype=np.bool_)
         self._never = 0
-        self._bits, self._upper, self._top = (np.zeros(1, dtype=np.uint64) for _ in range(3))
+        self._positions = Positions(*np.zeros((3, 1), dtype=np.uint64))
 
     def run(self, ids: Int64s, next_use: Int64s | None) -> None:
         if next_use is None:
@@ -142,9 +154,7 @@ class LookupBelady(LookupCache):
             return
         self._reserve(max(int(next_use.max()), self.lookups + len(ids)))
         self._never = replay_belady(
-            self._bits,
-            self._upper,
-            self._top,
+            self._positions,
             next_use,
             self.lookups,
             self.capacity,
@@ -152,15 +162,16 @@ class LookupBelady(LookupCache):
             self._never,
             self.counts,
         )
-        self.counts[1] += mark_seen(self._seen, ids)
+        self.counts[COLD] += mark_known(self._known, ids)
 
     def _reserve(self, position: int) -> None:
         """Make the bitmap long enough for `position`."""
-        if position >> 6 < len(self._bits):
+        bits, upper, top = self._positions
+        if position >> 6 < len(bits):
             return
-        self._bits = _longer(self._bits, (position >> 6) + 1)
-        self._upper = _longer(self._upper, (len(self._bits) >> 6) + 1)
-        self._top = _longer(self._top, (len(self._upper) >> 6) + 1)
+        bits = _longer(bits, (position >> 6) + 1)
+        upper = _longer(upper, (len(bits) >> 6) + 1)
+        self._positions = Positions(bits, upper, _longer(top, (len(upper) >> 6) + 1))
 
 
 class LookupBeladyBypass(LookupBelady):
@@ -176,10 +187,10 @@ def _longer(words: Words, length: int) -> Words:
 
 
 @compiled
-def mark_seen(seen: npt.NDArray[np.bool_], ids: Int64s) -> int:
+def mark_known(known: npt.NDArray[np.bool_], ids: Int64s) -> int:
     """Mark `ids`; returns how many were not marked."""
     new = 0
     for k in range(len(ids)):
-        new += not seen[ids[k]]
-        seen[ids[k]] = True
+        new += not known[ids[k]]
+        known[ids[k]] = True
     return new

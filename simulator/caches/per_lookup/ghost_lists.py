@@ -7,184 +7,181 @@ are those of libcachesim 0.3.5; a class says where it differs.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
-from simulator.caches.per_lookup.base import LookupCache
-from simulator.caches.plan.buckets import Ends, Links, append, empty_ends, empty_links, unlink
+from simulator.caches.per_lookup.base import COLD, EVICTIONS, HITS, RESIDENT, LookupCache
+from simulator.caches.plan.buckets import (
+    BUCKET,
+    FIRST,
+    MARK,
+    CountedLists,
+    empty_counted_lists,
+    move,
+)
 from simulator.caches.policies.base import PolicySetup
+from simulator.caches.policies.s3fifo import GHOST_SHARE, MOST_HITS, MOVE_HITS, SMALL_SHARE
 
 __all__ = ["LookupARC", "LookupS3FIFO", "LookupTwoQ"]
 
 Int64s = npt.NDArray[np.int64]
-Sizes = npt.NDArray[np.int64]
+Int32s = npt.NDArray[np.int32]
 
-NOWHERE, SEEN = -1, -2
-"""In place of a list: never seen; seen, and no longer remembered as a ghost."""
+UNSEEN, FORGOTTEN = -1, -2
+"""In place of a list: never looked up; looked up, and no longer remembered as a ghost."""
+
+SMALL, MAIN, GHOSTS = range(3)
+"""Lists of 2Q and S3-FIFO; `GHOSTS`: rows that left the small one."""
 
 
-@compiled
-def move(links: Links, ends: Ends, sizes: Sizes, row: int, to: int) -> None:
-    """Put `row` at the end of list `to` (below 0: in none), out of the one it is in."""
-    source = links[row, 2]
-    if source >= 0:
-        unlink(links, ends, row)
-        sizes[source] -= 1
-    if to >= 0:
-        append(links, ends, row, to)
-        sizes[to] += 1
-    else:
-        links[row, 2] = to
+class Limits(NamedTuple):
+    """Most rows of the lists, and of both resident ones together (`slots`)."""
+
+    small: int
+    main: int
+    ghosts: int
+    slots: int
 
 
 @compiled
-def replay_2q(
-    links: Links, ends: Ends, sizes: Sizes, limits: Sizes, ids: Int64s, counts: Int64s
-) -> None:
-    """Lists: 0 in (fetched once), 1 main (least recent first), 2 out (ghosts of `in`)."""
+def replay_2q(lists: CountedLists, limits: Limits, ids: Int64s, counts: Int64s) -> None:
+    """Replay `ids`; small list: fetched once, main list: least recent first."""
+    links, ends, sizes = lists
+    evicted = GHOSTS if limits.ghosts > 0 else FORGOTTEN
     for k in range(len(ids)):
         row = ids[k]
-        where = links[row, 2]
-        if 0 <= where <= 1:
-            counts[0] += 1
-            if where == 1:
-                move(links, ends, sizes, row, 1)
+        bucket = links[row, BUCKET]
+        if SMALL <= bucket <= MAIN:
+            counts[HITS] += 1
+            if bucket == MAIN:
+                move(links, ends, sizes, row, MAIN)
             continue
-        counts[1] += where == NOWHERE
-        ghost = where == 2
-        if ghost:
-            move(links, ends, sizes, row, SEEN)
-        if sizes[0] + sizes[1] == limits[3]:
-            counts[2] += 1
-            if sizes[0] > limits[0] or sizes[1] == 0:
-                if sizes[2] == limits[2] and limits[2] > 0:
-                    move(links, ends, sizes, ends[2, 0], SEEN)
-                move(links, ends, sizes, ends[0, 0], 2 if limits[2] > 0 else SEEN)
+        counts[COLD] += bucket == UNSEEN
+        if bucket == GHOSTS:
+            move(links, ends, sizes, row, FORGOTTEN)
+        if sizes[SMALL] + sizes[MAIN] == limits.slots:
+            counts[EVICTIONS] += 1
+            if sizes[SMALL] > limits.small or sizes[MAIN] == 0:
+                if sizes[GHOSTS] == limits.ghosts and limits.ghosts > 0:
+                    move(links, ends, sizes, ends[GHOSTS, FIRST], FORGOTTEN)
+                move(links, ends, sizes, ends[SMALL, FIRST], evicted)
             else:
-                move(links, ends, sizes, ends[1, 0], SEEN)
-        move(links, ends, sizes, row, 1 if ghost else 0)
-    counts[3] = sizes[0] + sizes[1]
+                move(links, ends, sizes, ends[MAIN, FIRST], FORGOTTEN)
+        move(links, ends, sizes, row, MAIN if bucket == GHOSTS else SMALL)
+    counts[RESIDENT] = sizes[SMALL] + sizes[MAIN]
 
 
 @compiled
-def replay_s3fifo(
-    links: Links, ends: Ends, sizes: Sizes, limits: Sizes, ids: Int64s, counts: Int64s
-) -> None:
-    """Lists: 0 small, 1 main, 2 ghosts of small. Column 3 of `links`: hits since it came in."""
+def replay_s3fifo(lists: CountedLists, limits: Limits, ids: Int64s, counts: Int64s) -> None:
+    """Replay `ids`; the mark of a row: hits since it came in."""
+    links, ends, sizes = lists
+    evicted = GHOSTS if limits.ghosts > 0 else FORGOTTEN
     for k in range(len(ids)):
         row = ids[k]
-        where = links[row, 2]
-        if 0 <= where <= 1:
-            counts[0] += 1
-            links[row, 3] += 1
+        bucket = links[row, BUCKET]
+        if SMALL <= bucket <= MAIN:
+            counts[HITS] += 1
+            links[row, MARK] += 1
             continue
-        counts[1] += where == NOWHERE
-        ghost = where == 2
-        if ghost:
-            move(links, ends, sizes, row, SEEN)
-        while sizes[0] + sizes[1] == limits[3]:
-            if sizes[1] > limits[1] or sizes[0] == 0:
-                oldest = ends[1, 0]
-                if links[oldest, 3] > 0:
-                    links[oldest, 3] = min(links[oldest, 3], 3) - 1
-                    move(links, ends, sizes, oldest, 1)
+        counts[COLD] += bucket == UNSEEN
+        if bucket == GHOSTS:
+            move(links, ends, sizes, row, FORGOTTEN)
+        while sizes[SMALL] + sizes[MAIN] == limits.slots:
+            if sizes[MAIN] > limits.main or sizes[SMALL] == 0:
+                oldest = ends[MAIN, FIRST]
+                hits = links[oldest, MARK]
+                if hits > 0:
+                    links[oldest, MARK] = min(hits, MOST_HITS) - 1
+                    move(links, ends, sizes, oldest, MAIN)
                     continue
-                move(links, ends, sizes, oldest, SEEN)
+                move(links, ends, sizes, oldest, FORGOTTEN)
+                counts[EVICTIONS] += 1
             else:
-                oldest = ends[0, 0]
-                if links[oldest, 3] >= 2:
-                    links[oldest, 3] = 0
-                    move(links, ends, sizes, oldest, 1)
-                    # Eviction stays with the small list until a row leaves it for good.
-                    while sizes[0] > 0 and links[ends[0, 0], 3] >= 2:
-                        links[ends[0, 0], 3] = 0
-                        move(links, ends, sizes, ends[0, 0], 1)
-                    if sizes[0] == 0:
-                        continue
-                    oldest = ends[0, 0]
-                if sizes[2] == limits[2] and limits[2] > 0:
-                    move(links, ends, sizes, ends[2, 0], SEEN)
-                move(links, ends, sizes, oldest, 2 if limits[2] > 0 else SEEN)
-            counts[2] += 1
-        early = counts[2] == 0 and sizes[0] >= limits[0]
-        move(links, ends, sizes, row, 1 if ghost or early else 0)
-        links[row, 3] = 0
-    counts[3] = sizes[0] + sizes[1]
+                while sizes[SMALL] > 0:
+                    oldest = ends[SMALL, FIRST]
+                    if links[oldest, MARK] < MOVE_HITS:
+                        if sizes[GHOSTS] == limits.ghosts and limits.ghosts > 0:
+                            move(links, ends, sizes, ends[GHOSTS, FIRST], FORGOTTEN)
+                        move(links, ends, sizes, oldest, evicted)
+                        counts[EVICTIONS] += 1
+                        break
+                    links[oldest, MARK] = 0
+                    move(links, ends, sizes, oldest, MAIN)
+        early = counts[EVICTIONS] == 0 and sizes[SMALL] >= limits.small
+        move(links, ends, sizes, row, MAIN if bucket == GHOSTS or early else SMALL)
+        links[row, MARK] = 0
+    counts[RESIDENT] = sizes[SMALL] + sizes[MAIN]
+
+
+T1, T2, B1, B2 = range(4)
+"""Lists of ARC: rows looked up once, rows looked up again, and the ghosts of both."""
+
+
+@compiled
+def adapt(target: float, sizes: Int64s, bucket: int, capacity: int) -> float:
+    """The new target size of T1 after a lookup of a ghost in list `bucket`."""
+    if bucket == B1:
+        target = min(target + max(sizes[B2] / sizes[B1], 1.0), float(capacity))
+    else:
+        target = max(target - max(sizes[B1] / sizes[B2], 1.0), 0.0)
+    return target
 
 
 @compiled
 def replay_arc(
-    links: Links,
-    ends: Ends,
-    sizes: Sizes,
-    target: float,
-    capacity: int,
-    ids: Int64s,
-    counts: Int64s,
+    lists: CountedLists, target: float, capacity: int, ids: Int64s, counts: Int64s
 ) -> float:
-    """Lists: 0 T1 (seen once), 1 T2 (seen again), 2 B1, 3 B2 (their ghosts).
-
-    Returns the new target size of T1.
-    """
+    """Replay `ids`; returns the new target size of T1."""
+    links, ends, sizes = lists
     for k in range(len(ids)):
         row = ids[k]
-        where = links[row, 2]
-        if 0 <= where <= 1:
-            counts[0] += 1
-            move(links, ends, sizes, row, 1)
+        bucket = links[row, BUCKET]
+        if T1 <= bucket <= T2:
+            counts[HITS] += 1
+            move(links, ends, sizes, row, T2)
             continue
-        counts[1] += where == NOWHERE
-        full = sizes[0] + sizes[1] == capacity
-        if where >= 2:
-            if where == 2:
-                target = min(target + max(sizes[3] / sizes[2], 1.0), float(capacity))
+        counts[COLD] += bucket == UNSEEN
+        full = sizes[T1] + sizes[T2] == capacity
+        if bucket >= B1:
+            target = adapt(target, sizes, bucket, capacity)
+            move(links, ends, sizes, row, FORGOTTEN)
+        elif full and sizes[T1] + sizes[B1] >= capacity:
+            if sizes[T1] < capacity:
+                move(links, ends, sizes, ends[B1, FIRST], FORGOTTEN)
             else:
-                target = max(target - max(sizes[2] / sizes[3], 1.0), 0.0)
-            move(links, ends, sizes, row, SEEN)
-        elif full and sizes[0] + sizes[2] >= capacity:
-            if sizes[0] < capacity:
-                move(links, ends, sizes, ends[2, 0], SEEN)
-            else:
-                move(links, ends, sizes, ends[0, 0], SEEN)
-                counts[2] += 1
+                move(links, ends, sizes, ends[T1, FIRST], FORGOTTEN)
+                counts[EVICTIONS] += 1
                 full = False
-        elif full and sizes[0] + sizes[1] + sizes[2] + sizes[3] >= 2 * capacity:
-            move(links, ends, sizes, ends[3, 0], SEEN)
+        elif full and sizes.sum() >= 2 * capacity:
+            move(links, ends, sizes, ends[B2, FIRST], FORGOTTEN)
         if full:
-            first = sizes[0] > 0 and (
-                sizes[0] > target or (sizes[0] == target and where == 3) or sizes[1] == 0
+            once = sizes[T1] > 0 and (
+                sizes[T1] > target or (sizes[T1] == target and bucket == B2) or sizes[T2] == 0
             )
-            counts[2] += 1
-            move(links, ends, sizes, ends[0 if first else 1, 0], 2 if first else 3)
-        move(links, ends, sizes, row, 1 if where >= 2 else 0)
-    counts[3] = sizes[0] + sizes[1]
+            counts[EVICTIONS] += 1
+            move(links, ends, sizes, ends[T1 if once else T2, FIRST], B1 if once else B2)
+        move(links, ends, sizes, row, T2 if bucket >= B1 else T1)
+    counts[RESIDENT] = sizes[T1] + sizes[T2]
     return target
 
 
-class _Listed(LookupCache):
-    """An id in one of four lists."""
-
-    def __init__(self, setup: PolicySetup, rows: int) -> None:
-        super().__init__(setup, rows)
-        self.links = empty_links(rows)
-        self.ends = empty_ends(4)
-        self.sizes = np.zeros(4, dtype=np.int64)
-
-
-class LookupTwoQ(_Listed):
+class LookupTwoQ(LookupCache):
     """2Q (Johnson and Shasha, VLDB 1994), the full version: in 25 %, out 50 % of the slots."""
 
     def __init__(self, setup: PolicySetup, rows: int) -> None:
         super().__init__(setup, rows)
         size = setup.capacity
-        self._limits = np.array([int(size * 0.25), 0, int(size * 0.5), size], dtype=np.int64)
+        self._lists = empty_counted_lists(rows, 3)
+        self._limits = Limits(int(size * 0.25), size, int(size * 0.5), size)
 
     def run(self, ids: Int64s, next_use: Int64s | None) -> None:
-        replay_2q(self.links, self.ends, self.sizes, self._limits, ids, self.counts)
+        replay_2q(self._lists, self._limits, ids, self.counts)
 
 
-class LookupS3FIFO(_Listed):
+class LookupS3FIFO(LookupCache):
     """S3-FIFO (Yang et al., SOSP 2023): small 10 %, ghosts 90 % of the slots, promoted at 2 hits.
 
     The small list has one slot at least, also where libcachesim would refuse to cache anything (a
@@ -194,21 +191,21 @@ class LookupS3FIFO(_Listed):
     def __init__(self, setup: PolicySetup, rows: int) -> None:
         super().__init__(setup, rows)
         size = setup.capacity
-        small = max(1, int(size * 0.1))
-        self._limits = np.array([small, size - small, int(size * 0.9), size], dtype=np.int64)
+        small = max(1, int(size * SMALL_SHARE))
+        self._lists = empty_counted_lists(rows, 3)
+        self._limits = Limits(small, size - small, int(size * GHOST_SHARE), size)
 
     def run(self, ids: Int64s, next_use: Int64s | None) -> None:
-        replay_s3fifo(self.links, self.ends, self.sizes, self._limits, ids, self.counts)
+        replay_s3fifo(self._lists, self._limits, ids, self.counts)
 
 
-class LookupARC(_Listed):
+class LookupARC(LookupCache):
     """ARC (Megiddo and Modha, FAST 2003), the target in steps that are not rounded."""
 
     def __init__(self, setup: PolicySetup, rows: int) -> None:
         super().__init__(setup, rows)
+        self._lists = empty_counted_lists(rows, 4)
         self._target = 0.0
 
     def run(self, ids: Int64s, next_use: Int64s | None) -> None:
-        self._target = replay_arc(
-            self.links, self.ends, self.sizes, self._target, self.capacity, ids, self.counts
-        )
+        self._target = replay_arc(self._lists, self._target, self.capacity, ids, self.counts)

@@ -6,15 +6,17 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled, prefetch
-from simulator.caches.per_lookup.base import LookupCache
+from simulator.caches.per_lookup.base import COLD, EVICTIONS, HITS, RESIDENT, LookupCache
 from simulator.caches.plan.buckets import (
-    Ends,
-    Links,
+    AFTER,
+    BEFORE,
+    BUCKET,
+    FIRST,
+    Lists,
     append,
-    empty_ends,
-    empty_links,
-    grow_ends,
+    empty_lists,
     unlink,
+    with_buckets,
 )
 from simulator.caches.policies.base import PolicySetup
 
@@ -35,14 +37,14 @@ GONE = -1
 def replay_lfu(
     slot_of: Int32s,
     slot_row: Int32s,
-    links: Links,
-    ends: Ends,
+    lists: Lists,
     ids: Int64s,
     start: int,
     most: int,
     counts: Int64s,
 ) -> tuple[int, int]:
-    """Replay `ids[start:]` until done or `ends` is too short; returns (how far, largest count)."""
+    """Replay `ids[start:]` until done or the lists are too few; returns (how far, most uses)."""
+    links, ends = lists
     capacity = len(slot_row)
     flat = links.reshape(-1)
     last = len(ids) - 1
@@ -52,30 +54,30 @@ def replay_lfu(
         prefetch(flat, 4 * (slot_of[ids[min(k + LINKS_AHEAD, last)]] - 1))
         near = slot_of[ids[min(k + NEIGHBOURS_AHEAD, last)]] - 1
         if near >= 0:
-            prefetch(flat, 4 * links[near, 0])
-            prefetch(flat, 4 * links[near, 1])
+            prefetch(flat, 4 * links[near, BEFORE])
+            prefetch(flat, 4 * links[near, AFTER])
         row = ids[k]
         k += 1
         slot = slot_of[row] - 1
         if slot >= 0:
-            counts[0] += 1
-            uses = links[slot, 2]
+            counts[HITS] += 1
+            uses = links[slot, BUCKET]
             unlink(links, ends, slot)
             append(links, ends, slot, uses + 1)
             most = max(most, uses + 1)
             continue
-        counts[1] += slot == -1
-        if counts[3] < capacity:
-            slot = counts[3]
-            counts[3] += 1
+        counts[COLD] += slot == -1
+        if counts[RESIDENT] < capacity:
+            slot = counts[RESIDENT]
+            counts[RESIDENT] += 1
         else:
             rarest = 1
-            while ends[rarest, 0] < 0:
+            while ends[rarest, FIRST] < 0:
                 rarest += 1
-            slot = ends[rarest, 0]
+            slot = ends[rarest, FIRST]
             unlink(links, ends, slot)
             slot_of[slot_row[slot]] = GONE
-            counts[2] += 1
+            counts[EVICTIONS] += 1
         slot_row[slot] = row
         slot_of[row] = slot + 1
         append(links, ends, slot, 1)
@@ -92,8 +94,7 @@ class LookupLFU(LookupCache):
         super().__init__(setup, rows)
         self._slot_of = np.zeros(rows, dtype=np.int32)
         self._slot_row = np.zeros(setup.capacity, dtype=np.int32)
-        self._links = empty_links(setup.capacity)
-        self._ends = empty_ends(1 << 12)
+        self._lists = empty_lists(setup.capacity, 1 << 12)
         self._most = 1
 
     def run(self, ids: Int64s, next_use: Int64s | None) -> None:
@@ -102,12 +103,11 @@ class LookupLFU(LookupCache):
             done, self._most = replay_lfu(
                 self._slot_of,
                 self._slot_row,
-                self._links,
-                self._ends,
+                self._lists,
                 ids,
                 done,
                 self._most,
                 self.counts,
             )
             if done < len(ids):
-                self._ends = grow_ends(self._ends, len(self._ends) + 1)
+                self._lists = with_buckets(self._lists, len(self._lists.ends) + 1)

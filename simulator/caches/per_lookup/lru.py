@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
-from simulator.caches.per_lookup.base import LookupCache
+from simulator.caches.per_lookup.base import COLD, EVICTIONS, HITS, RESIDENT, LookupCache
 from simulator.caches.policies.base import PolicySetup
 
 __all__ = ["LookupLRU"]
@@ -29,7 +29,7 @@ LIMIT = (1 << 31) - (1 << 20)
 
 
 @compiled
-def step(
+def replay_lru(
     last: Int32s,
     ring: Int32s,
     ids: Int64s,
@@ -49,7 +49,7 @@ def step(
     hits = 0
     cold = 0
     evictions = 0
-    resident = counts[3]
+    resident = counts[RESIDENT]
     ahead = np.empty(2 * BLOCK, dtype=np.int32)
     while start < len(ids) and present < limit:
         end = min(start + BLOCK, len(ids))
@@ -62,14 +62,14 @@ def step(
             ahead[np.uint64(BLOCK + k)] = last[np.uint64(behind)]
         for k in range(start, end):
             row = np.uint64(ids[k])
-            seen = last[row]
+            before = last[row]
             last[row] = present
             ring[np.uint32(present) & mask] = ids[k]
             present += 1
-            if seen >= pointer:
+            if before >= pointer:
                 hits += 1
                 continue
-            cold += seen == 0
+            cold += before == 0
             if resident < capacity:
                 resident += 1
                 continue
@@ -80,10 +80,10 @@ def step(
         start = end
     where[0] = pointer
     where[1] = present
-    counts[0] += hits
-    counts[1] += cold
-    counts[2] += evictions
-    counts[3] = resident
+    counts[HITS] += hits
+    counts[COLD] += cold
+    counts[EVICTIONS] += evictions
+    counts[RESIDENT] = resident
     return start
 
 
@@ -122,7 +122,7 @@ class LookupLRU(LookupCache):
     def run(self, ids: Int64s, next_use: Int64s | None) -> None:
         start = 0
         while start < len(ids):
-            start = step(
+            start = replay_lru(
                 self._last,
                 self._ring,
                 ids,

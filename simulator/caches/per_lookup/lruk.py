@@ -7,11 +7,13 @@ comes back knows its use before; uses count one by one (no correlated reference 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
-from simulator.caches.per_lookup.base import LookupCache
+from simulator.caches.per_lookup.base import COLD, EVICTIONS, HITS, RESIDENT, LookupCache
 from simulator.caches.policies.base import PolicySetup
 
 __all__ = ["LookupLRUK"]
@@ -23,35 +25,46 @@ ONCE = 1 << 62
 """Taken from the key of a row that was used once: they come before all others."""
 
 
+class Heap(NamedTuple):
+    """Slots by key, the smallest first; shape (capacity,) each.
+
+    `slots`: int32, the heap; `positions`: int32, where in it each slot is; `keys`: int64, by slot.
+    """
+
+    slots: Int32s
+    positions: Int32s
+    keys: Int64s
+
+
 @compiled
-def sift_down(heap: Int32s, place: Int32s, key: Int64s, size: int, at: int) -> None:
-    """Restore the order of `heap` (smallest key first) below `at`; `place[slot]` follows."""
-    slot = heap[at]
+def sift_down(slots: Int32s, positions: Int32s, keys: Int64s, size: int, at: int) -> None:
+    """Restore the order of the heap below position `at`."""
+    slot = slots[at]
     while True:
         child = 2 * at + 1
         if child >= size:
             break
-        if child + 1 < size and key[heap[child + 1]] < key[heap[child]]:
+        if child + 1 < size and keys[slots[child + 1]] < keys[slots[child]]:
             child += 1
-        if key[heap[child]] >= key[slot]:
+        if keys[slots[child]] >= keys[slot]:
             break
-        heap[at] = heap[child]
-        place[heap[at]] = at
+        slots[at] = slots[child]
+        positions[slots[at]] = at
         at = child
-    heap[at] = slot
-    place[slot] = at
+    slots[at] = slot
+    positions[slot] = at
 
 
 @compiled
-def sift_up(heap: Int32s, place: Int32s, key: Int64s, at: int) -> None:
-    """Restore the order of `heap` above `at`."""
-    slot = heap[at]
-    while at > 0 and key[heap[(at - 1) // 2]] > key[slot]:
-        heap[at] = heap[(at - 1) // 2]
-        place[heap[at]] = at
+def sift_up(slots: Int32s, positions: Int32s, keys: Int64s, at: int) -> None:
+    """Restore the order of the heap above position `at`."""
+    slot = slots[at]
+    while at > 0 and keys[slots[(at - 1) // 2]] > keys[slot]:
+        slots[at] = slots[(at - 1) // 2]
+        positions[slots[at]] = at
         at = (at - 1) // 2
-    heap[at] = slot
-    place[slot] = at
+    slots[at] = slot
+    positions[slot] = at
 
 
 @compiled
@@ -59,14 +72,13 @@ def replay_lru2(
     last: Int64s,
     slot_of: Int32s,
     slot_row: Int32s,
-    heap: Int32s,
-    place: Int32s,
-    key: Int64s,
+    heap: Heap,
     start: int,
     ids: Int64s,
     counts: Int64s,
 ) -> None:
     """Replay `ids` at times start + 1, ...; `last[id]`: time of the last use, 0: never."""
+    slots, positions, keys = heap
     for k in range(len(ids)):
         now = start + k + 1
         row = ids[k]
@@ -74,24 +86,24 @@ def replay_lru2(
         last[row] = now
         slot = slot_of[row] - 1
         if slot >= 0:
-            counts[0] += 1
-            key[slot] = before
-            sift_down(heap, place, key, counts[3], place[slot])
+            counts[HITS] += 1
+            keys[slot] = before
+            sift_down(slots, positions, keys, counts[RESIDENT], positions[slot])
             continue
-        counts[1] += before == 0
+        counts[COLD] += before == 0
         new_key = before if before > 0 else now - ONCE
-        if counts[3] < len(slot_row):
-            slot = counts[3]
-            counts[3] += 1
-            key[slot] = new_key
-            heap[slot] = slot
-            sift_up(heap, place, key, slot)
+        if counts[RESIDENT] < len(slot_row):
+            slot = counts[RESIDENT]
+            counts[RESIDENT] += 1
+            keys[slot] = new_key
+            slots[slot] = slot
+            sift_up(slots, positions, keys, slot)
         else:
-            slot = heap[0]
+            slot = slots[0]
             slot_of[slot_row[slot]] = 0
-            counts[2] += 1
-            key[slot] = new_key
-            sift_down(heap, place, key, counts[3], 0)
+            counts[EVICTIONS] += 1
+            keys[slot] = new_key
+            sift_down(slots, positions, keys, counts[RESIDENT], 0)
         slot_row[slot] = row
         slot_of[row] = slot + 1
 
@@ -103,10 +115,8 @@ class LookupLRUK(LookupCache):
         super().__init__(setup, rows)
         self._last = np.zeros(rows, dtype=np.int64)
         self._slot_of = np.zeros(rows, dtype=np.int32)
-        self._slot_row, self._heap, self._place = (
-            np.zeros(setup.capacity, dtype=np.int32) for _ in range(3)
-        )
-        self._key = np.zeros(setup.capacity, dtype=np.int64)
+        slots, positions, self._slot_row = np.zeros((3, setup.capacity), dtype=np.int32)
+        self._heap = Heap(slots, positions, np.zeros(setup.capacity, dtype=np.int64))
 
     def run(self, ids: Int64s, next_use: Int64s | None) -> None:
         replay_lru2(
@@ -114,8 +124,6 @@ class LookupLRUK(LookupCache):
             self._slot_of,
             self._slot_row,
             self._heap,
-            self._place,
-            self._key,
             self.lookups,
             ids,
             self.counts,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled
 from simulator._mix import draw_below
-from simulator.caches.per_lookup.base import LookupCache
+from simulator.caches.per_lookup.base import COLD, EVICTIONS, HITS, RESIDENT, LookupCache
 from simulator.caches.policies.base import PolicySetup
 from simulator.errors import UsageError
 
@@ -23,10 +23,8 @@ Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
 Bytes = npt.NDArray[np.uint8]
 
-UNSEEN, GONE, RESIDENT, REUSED = 0, 1, 2, 3
-"""State of an id; REUSED: resident and hit since the hand last came by. HOT: to be pinned."""
-HOT = 4
-BLOCK = 128
+UNSEEN, GONE, CACHED, REUSED, HOT = range(5)
+"""State of an id. REUSED: cached and hit since the hand last came by; HOT: to be pinned."""
 
 
 @compiled
@@ -35,25 +33,25 @@ def replay_fifo(state: Bytes, ring: Int32s, hand: int, ids: Int64s, counts: Int6
     capacity = len(ring)
     hits = 0
     cold = 0
-    resident = counts[3]
+    resident = counts[RESIDENT]
     for k in range(len(ids)):
         row = np.uint64(ids[k])
-        was = state[row]
-        if was == RESIDENT:
+        before = state[row]
+        if before == CACHED:
             hits += 1
             continue
-        cold += was == UNSEEN
+        cold += before == UNSEEN
         if resident == capacity:
             state[np.uint64(ring[hand])] = GONE
-            counts[2] += 1
+            counts[EVICTIONS] += 1
         else:
             resident += 1
-        state[row] = RESIDENT
+        state[row] = CACHED
         ring[hand] = ids[k]
         hand = hand + 1 if hand + 1 < capacity else 0
-    counts[0] += hits
-    counts[1] += cold
-    counts[3] = resident
+    counts[HITS] += hits
+    counts[COLD] += cold
+    counts[RESIDENT] = resident
     return hand
 
 
@@ -63,21 +61,21 @@ def replay_clock(state: Bytes, ring: Int32s, hand: int, ids: Int64s, counts: Int
     capacity = len(ring)
     for k in range(len(ids)):
         row = np.uint64(ids[k])
-        was = state[row]
-        if was >= RESIDENT:
-            counts[0] += 1
+        before = state[row]
+        if before >= CACHED:
+            counts[HITS] += 1
             state[row] = REUSED
             continue
-        counts[1] += was == UNSEEN
-        if counts[3] == capacity:
+        counts[COLD] += before == UNSEEN
+        if counts[RESIDENT] == capacity:
             while state[np.uint64(ring[hand])] == REUSED:
-                state[np.uint64(ring[hand])] = RESIDENT
+                state[np.uint64(ring[hand])] = CACHED
                 hand = hand + 1 if hand + 1 < capacity else 0
             state[np.uint64(ring[hand])] = GONE
-            counts[2] += 1
+            counts[EVICTIONS] += 1
         else:
-            counts[3] += 1
-        state[row] = RESIDENT
+            counts[RESIDENT] += 1
+        state[row] = CACHED
         ring[hand] = ids[k]
         hand = hand + 1 if hand + 1 < capacity else 0
     return hand
@@ -91,19 +89,19 @@ def replay_random(
     capacity = len(ring)
     for k in range(len(ids)):
         row = np.uint64(ids[k])
-        was = state[row]
-        if was == RESIDENT:
-            counts[0] += 1
+        before = state[row]
+        if before == CACHED:
+            counts[HITS] += 1
             continue
-        counts[1] += was == UNSEEN
-        if counts[3] == capacity:
+        counts[COLD] += before == UNSEEN
+        if counts[RESIDENT] == capacity:
             slot = draw_below(stream, capacity)
             state[np.uint64(ring[slot])] = GONE
-            counts[2] += 1
+            counts[EVICTIONS] += 1
         else:
-            slot = counts[3]
-            counts[3] += 1
-        state[row] = RESIDENT
+            slot = counts[RESIDENT]
+            counts[RESIDENT] += 1
+        state[row] = CACHED
         ring[slot] = ids[k]
 
 
@@ -112,13 +110,13 @@ def replay_static_hot(state: Bytes, ids: Int64s, counts: Int64s) -> None:
     """Replay `ids`."""
     for k in range(len(ids)):
         row = np.uint64(ids[k])
-        was = state[row]
-        counts[0] += was == RESIDENT
-        counts[1] += was in (UNSEEN, HOT)
-        if was == HOT:
-            counts[3] += 1
-            state[row] = RESIDENT
-        elif was == UNSEEN:
+        before = state[row]
+        counts[HITS] += before == CACHED
+        counts[COLD] += before in (UNSEEN, HOT)
+        if before == HOT:
+            counts[RESIDENT] += 1
+            state[row] = CACHED
+        elif before == UNSEEN:
             state[row] = GONE
 
 

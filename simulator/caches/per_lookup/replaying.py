@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.caches.per_lookup.base import lookup_cache, next_positions
-from simulator.caches.plan.base import Window
+from simulator.caches.plan.base import PoolPlan, Window
 from simulator.caches.plan.distinct import Deduper
 from simulator.caches.plan.future import next_uses
 from simulator.caches.plan.renumber import Numbering
@@ -95,13 +96,13 @@ def replay_sizes(chunks: Chunks, replay: Replay, capacities: Sequence[int]) -> l
     LRU per lookup at `ONE_PASS_SIZES` sizes or more takes all of them from one pass of stack
     distances, exactly equal; that pass keeps the ids in memory (8 bytes a lookup).
     """
-    asked = [dataclasses.replace(replay, capacity=capacity) for capacity in capacities]
+    replays = [dataclasses.replace(replay, capacity=capacity) for capacity in capacities]
     _warm_up(replay)
     survey = _survey(chunks)
     one_pass = replay.policy == "lru" and replay.granularity == "lookup"
-    if one_pass and len(asked) >= ONE_PASS_SIZES:
+    if one_pass and len(replays) >= ONE_PASS_SIZES:
         return _by_stack_distance(chunks, survey, capacities)
-    return [_replay(chunks, one, survey) for one in asked]
+    return [_replay(chunks, replay, survey) for replay in replays]
 
 
 def _by_stack_distance(
@@ -112,24 +113,24 @@ def _by_stack_distance(
     histogram, cold = stack_histogram(ids)
     hits = np.cumsum(histogram)
     wall_s = (perf_counter() - start) / len(capacities)
-    found = []
+    counts = []
     for capacity in capacities:
-        count = int(hits[min(capacity, len(hits) - 1)])
+        lru_hits = int(hits[min(capacity, len(hits) - 1)])
         resident = min(capacity, cold)
-        found.append(
+        counts.append(
             ReplayCounts(
                 lookups=len(ids),
                 unique_ids=cold,
-                hits=count,
-                misses=len(ids) - count,
-                lookup_hits=count,
+                hits=lru_hits,
+                misses=len(ids) - lru_hits,
+                lookup_hits=lru_hits,
                 cold_misses=cold,
-                evictions=len(ids) - count - resident,
+                evictions=len(ids) - lru_hits - resident,
                 resident_rows=resident,
                 wall_s=wall_s,
             )
         )
-    return found
+    return counts
 
 
 def _replay(chunks: Chunks, replay: Replay, survey: _Survey | None = None) -> ReplayCounts:
@@ -178,25 +179,31 @@ def _profile(chunks: Chunks, survey: _Survey, capacity: int) -> Int64s:
     return np.argsort(-counts, kind="stable")[:capacity]
 
 
+@contextmanager
+def _timed(counts: ReplayCounts) -> Iterator[None]:
+    """Add the time that the block takes to `counts.wall_s`."""
+    start = perf_counter()
+    yield
+    counts.wall_s += perf_counter() - start
+
+
 def _per_lookup(
     chunks: Iterator[Int64s], replay: Replay, setup: PolicySetup, rows: int
 ) -> ReplayCounts:
     cache = lookup_cache(replay.policy, setup, rows)
-    wall_s = 0.0
-    futures: Iterable[Int64s | None] | None = None
+    counts = ReplayCounts()
+    pieces: Iterable[tuple[Int64s, Int64s | None]] = ((chunk, None) for chunk in chunks)
     if cache.needs_next_use:
-        pieces = list(chunks)
-        start = perf_counter()
-        futures = next_positions(pieces, rows)
-        wall_s += perf_counter() - start
-        chunks = iter(pieces)
-    feed = zip(chunks, futures, strict=True) if futures else ((chunk, None) for chunk in chunks)
-    for chunk, later in feed:
-        start = perf_counter()
-        cache.feed(chunk, later)
-        wall_s += perf_counter() - start
+        trace = list(chunks)
+        with _timed(counts):
+            later = next_positions(trace, rows)
+        pieces = zip(trace, later, strict=True)
+    for chunk, next_use in pieces:
+        with _timed(counts):
+            cache.feed(chunk, next_use)
     result = cache.result()
-    return ReplayCounts(
+    return dataclasses.replace(
+        counts,
         lookups=result.lookups,
         unique_ids=result.cold_misses,
         hits=result.hits,
@@ -205,48 +212,40 @@ def _per_lookup(
         cold_misses=result.cold_misses,
         evictions=result.evictions,
         resident_rows=result.resident_rows,
-        wall_s=wall_s,
     )
 
 
 def _per_batch(
     chunks: Iterator[Int64s], replay: Replay, setup: PolicySetup, rows: int
 ) -> ReplayCounts:
+    capacity = min(replay.capacity, rows)
     planner = PoolPlanner(
-        replay.policy,
-        rows,
-        min(replay.capacity, rows),
-        replay.window,
-        seed=replay.seed,
-        hottest=setup.hottest,
+        replay.policy, rows, capacity, replay.window, seed=replay.seed, hottest=setup.hottest
     )
     counts = ReplayCounts()
-    batches: Iterable[Int64s] = _batches(chunks, replay.batch_lookups)
-    futures: Iterator[Int64s] | None = None
+    batches = _batches(chunks, replay.batch_lookups)
+    pieces: Iterable[tuple[Int64s, Int64s | None]] = ((ids, None) for ids in batches)
     if planner.needs_future:
-        batches = list(batches)
-        start = perf_counter()
-        futures = iter(next_uses([distinct.ids for distinct in map(Deduper(rows), batches)], rows))
-        counts.wall_s += perf_counter() - start
+        trace = list(batches)
+        with _timed(counts):
+            later = next_uses([distinct.ids for distinct in map(Deduper(rows), trace)], rows)
+        pieces = zip(trace, later, strict=True)
     waiting = 0
-    for ids in batches:
-        start = perf_counter()
-        planner.load(ids, None if futures is None else next(futures))
-        waiting += 1
-        if waiting > replay.window.future:
-            _count(counts, planner)
-            waiting -= 1
-        counts.wall_s += perf_counter() - start
-    start = perf_counter()
-    for _ in range(waiting):
-        _count(counts, planner)
-    counts.wall_s += perf_counter() - start
+    for ids, next_use in pieces:
+        with _timed(counts):
+            planner.load(ids, next_use)
+            waiting += 1
+            if waiting > replay.window.future:
+                _count(counts, planner.plan())
+                waiting -= 1
+    with _timed(counts):
+        for _ in range(waiting):
+            _count(counts, planner.plan())
     counts.unique_ids = counts.cold_misses
     return counts
 
 
-def _count(counts: ReplayCounts, planner: PoolPlanner) -> None:
-    plan = planner.plan()
+def _count(counts: ReplayCounts, plan: PoolPlan) -> None:
     counts.batches += 1
     counts.lookups += plan.lookups
     counts.lookup_hits += plan.lookup_hits

@@ -8,13 +8,15 @@ halved every 10 lookups a slot), so no hash collision plays a part.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
-from simulator.caches.per_lookup.base import LookupCache
-from simulator.caches.per_lookup.ghost_lists import NOWHERE, SEEN, move
-from simulator.caches.plan.buckets import Ends, Links, empty_ends, empty_links
+from simulator.caches.per_lookup.base import COLD, EVICTIONS, HITS, RESIDENT, LookupCache
+from simulator.caches.per_lookup.ghost_lists import FORGOTTEN, UNSEEN
+from simulator.caches.plan.buckets import BUCKET, FIRST, CountedLists, empty_counted_lists, move
 from simulator.caches.policies.base import PolicySetup
 
 __all__ = ["LookupTinyLFU"]
@@ -27,6 +29,15 @@ MOST_USES = 15
 LOOKUPS_A_SLOT = 10
 
 
+class Limits(NamedTuple):
+    """Most rows of the window, of the main part, of its protected list; lookups of an age."""
+
+    window: int
+    main: int
+    protected: int
+    age: int
+
+
 @compiled
 def uses_of(uses: Int32s, row: int, age: int) -> int:
     """Uses of `row`, halved once for each age since they were written (age << 4 | uses)."""
@@ -35,43 +46,42 @@ def uses_of(uses: Int32s, row: int, age: int) -> int:
 
 @compiled
 def replay_tinylfu(
-    links: Links,
-    ends: Ends,
-    sizes: Int64s,
-    limits: Int64s,
+    lists: CountedLists,
+    limits: Limits,
     uses: Int32s,
     start: int,
     ids: Int64s,
     counts: Int64s,
 ) -> None:
-    """`limits`: [window, main, protected, lookups an age]; lists least recent first."""
+    """Replay `ids`; lists least recent first."""
+    links, ends, sizes = lists
     for k in range(len(ids)):
         row = ids[k]
-        age = (start + k) // limits[3]
+        age = (start + k) // limits.age
         uses[row] = (age << 4) | min(uses_of(uses, row, age) + 1, MOST_USES)
-        where = links[row, 2]
-        if where >= 0:
-            counts[0] += 1
-            move(links, ends, sizes, row, where if where == WINDOW else PROTECTED)
-            if sizes[PROTECTED] > limits[2]:
-                move(links, ends, sizes, ends[PROTECTED, 0], PROBATION)
+        bucket = links[row, BUCKET]
+        if bucket >= 0:
+            counts[HITS] += 1
+            move(links, ends, sizes, row, bucket if bucket == WINDOW else PROTECTED)
+            if sizes[PROTECTED] > limits.protected:
+                move(links, ends, sizes, ends[PROTECTED, FIRST], PROBATION)
             continue
-        counts[1] += where == NOWHERE
+        counts[COLD] += bucket == UNSEEN
         move(links, ends, sizes, row, WINDOW)
-        if sizes[WINDOW] <= limits[0]:
+        if sizes[WINDOW] <= limits.window:
             continue
-        candidate = ends[WINDOW, 0]
-        if sizes[PROBATION] + sizes[PROTECTED] < limits[1]:
+        candidate = ends[WINDOW, FIRST]
+        if sizes[PROBATION] + sizes[PROTECTED] < limits.main:
             move(links, ends, sizes, candidate, PROBATION)
             continue
-        counts[2] += 1
-        victim = ends[PROBATION, 0] if sizes[PROBATION] > 0 else ends[PROTECTED, 0]
+        counts[EVICTIONS] += 1
+        victim = ends[PROBATION, FIRST] if sizes[PROBATION] > 0 else ends[PROTECTED, FIRST]
         if victim >= 0 and uses_of(uses, candidate, age) > uses_of(uses, victim, age):
-            move(links, ends, sizes, victim, SEEN)
+            move(links, ends, sizes, victim, FORGOTTEN)
             move(links, ends, sizes, candidate, PROBATION)
         else:
-            move(links, ends, sizes, candidate, SEEN)
-    counts[3] = sizes[WINDOW] + sizes[PROBATION] + sizes[PROTECTED]
+            move(links, ends, sizes, candidate, FORGOTTEN)
+    counts[RESIDENT] = sizes[WINDOW] + sizes[PROBATION] + sizes[PROTECTED]
 
 
 class LookupTinyLFU(LookupCache):
@@ -79,21 +89,15 @@ class LookupTinyLFU(LookupCache):
 
     def __init__(self, setup: PolicySetup, rows: int) -> None:
         super().__init__(setup, rows)
-        self._links = empty_links(rows)
-        self._ends = empty_ends(3)
-        self._sizes = np.zeros(3, dtype=np.int64)
+        self._lists = empty_counted_lists(rows, 3)
         self._uses = np.zeros(rows, dtype=np.int32)
         window = max(1, setup.capacity // 100)
         main = setup.capacity - window
-        self._limits = np.array(
-            [window, main, main * 4 // 5, LOOKUPS_A_SLOT * setup.capacity], dtype=np.int64
-        )
+        self._limits = Limits(window, main, main * 4 // 5, LOOKUPS_A_SLOT * setup.capacity)
 
     def run(self, ids: Int64s, next_use: Int64s | None) -> None:
         replay_tinylfu(
-            self._links,
-            self._ends,
-            self._sizes,
+            self._lists,
             self._limits,
             self._uses,
             self.lookups,

@@ -141,10 +141,10 @@ def distinct_batches(
     dedupers = [Deduper(shape.rows) for shape in shapes]
     for batch in minibatches:
 
-        def one(p: int, batch: MiniBatch = batch) -> DistinctIds:
+        def dedupe_pool(p: int, batch: MiniBatch = batch) -> DistinctIds:
             return dedupers[p](shapes[p].ids(batch))
 
-        pools = tuple(map_threads(one, len(shapes), threads))
+        pools = tuple(map_threads(dedupe_pool, len(shapes), threads))
         yield DistinctBatch(batch.index, batch.ids, batch.offsets, pools)
 
 

@@ -17,14 +17,14 @@ Int64s = npt.NDArray[np.int64]
 
 
 @compiled
-def look_back(words: Int64s, unique: Int64s, number: int, limit: int, found: Int64s) -> None:
-    """`found[k]`: number of the batch that uses `unique[k]` next; then note its use in `number`.
+def look_back(words: Int64s, unique: Int64s, number: int, later: Int64s) -> None:
+    """Write to `later[k]` which batch uses `unique[k]` next, or `NEVER`; then note its use here.
 
     `words[key]` = -1 - (number of the next batch) once a later batch is known to use the key.
     """
     for k in range(len(unique)):
         word = words[unique[k]]
-        found[k] = -1 - word if word < 0 else limit
+        later[k] = -1 - word if word < 0 else NEVER
         words[unique[k]] = -1 - number
 
 
@@ -35,8 +35,8 @@ def next_uses(batches: Sequence[Int64s], rows: int, *, first: int = 0) -> list[I
     int64, in the order of the ids; `NEVER` where no later batch uses the id.
     """
     hit_map = side_map(rows)
-    found = [np.empty(len(ids), dtype=np.int64) for ids in batches]
+    later = [np.empty(len(ids), dtype=np.int64) for ids in batches]
     for k in range(len(batches) - 1, -1, -1):
         keys = hit_map.keys(batches[k])
-        look_back(hit_map.words, keys, first + k, NEVER, found[k])
-    return found
+        look_back(hit_map.words, keys, first + k, later[k])
+    return later

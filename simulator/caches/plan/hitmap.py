@@ -3,12 +3,12 @@
 Dense: the key is the row; one word a row, touched pages only (a table of 10 M rows: 80 MB).
 Hashed: exact open addressing (linear probing, deletion by shifting back) from row to an entry. A
 row has an entry while it is resident or in the look-ahead window (pinned rows: always), so the
-state grows with slots and window, never with lookups, plus one bit a row for "seen before".
+state grows with slots and window, never with lookups, plus one bit a row for "looked up before".
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from simulator.caches.plan.words import PINNED, PRELOADED
 __all__ = ["DenseHitMap", "HashHitMap", "HitMap", "side_map"]
 
 Int64s = npt.NDArray[np.int64]
-Entries = npt.NDArray[np.int32]
+Int32s = npt.NDArray[np.int32]
 
 
 class HitMap(Protocol):
@@ -65,26 +65,31 @@ class DenseHitMap:
         """Nothing to do: the word of an evicted row says so."""
 
 
+class HashArrays(NamedTuple):
+    """Open addressing: from rows to entries and back.
+
+    `table`: row + 1 (0: empty), a power of two of them, and `entries` the entry beside it.
+    `entry_row`, `words`: row and state word of each entry. `free[: free_count[0]]`: entries that no
+    row has. `entered`: a bit a row, set once it had an entry.
+    """
+
+    table: Int64s
+    entries: Int32s
+    entry_row: Int64s
+    words: Int64s
+    free: Int32s
+    free_count: Int64s
+    entered: npt.NDArray[np.uint8]
+
+
 @compiled
-def enter(
-    ids: Int64s,
-    start: int,
-    keys: Int64s,
-    table: Int64s,
-    entries: Entries,
-    entry_row: Int64s,
-    words: Int64s,
-    free: Entries,
-    free_count: Int64s,
-    seen: npt.NDArray[np.uint8],
-    rows: int,
-) -> int:
+def enter(ids: Int64s, start: int, keys: Int64s, arrays: HashArrays, rows: int) -> int:
     """Write the entry of each of `ids[start:]` to `keys`, making those that are new.
 
-    `table` holds row + 1 (0: empty) and `entries` the entry beside it. Returns the position where
-    the free entries ran out (continue there with larger arrays), `len(ids)` when done, or
-    -1 - position for an id that the pool does not have.
+    Returns the position where the free entries ran out (continue there with larger arrays),
+    `len(ids)` when done, or -1 - position for an id that the pool does not have.
     """
+    table, entries, entry_row, words, free, free_count, entered = arrays
     mask = len(table) - 1
     for k in range(start, len(ids)):
         row = ids[k]
@@ -102,23 +107,16 @@ def enter(
             entries[at] = entry
             entry_row[entry] = row
             bit = 1 << (row & 7)
-            words[entry] = PRELOADED << 32 if seen[row >> 3] & bit else 0
-            seen[row >> 3] |= bit
+            words[entry] = PRELOADED << 32 if entered[row >> 3] & bit else 0
+            entered[row >> 3] |= bit
         keys[k] = entries[at]
     return len(ids)
 
 
 @compiled
-def leave(
-    keys: Int64s,
-    table: Int64s,
-    entries: Entries,
-    entry_row: Int64s,
-    words: Int64s,
-    free: Entries,
-    free_count: Int64s,
-) -> None:
+def leave(keys: Int64s, arrays: HashArrays) -> None:
     """Take out the entries `keys` unless they are pinned; later ones of a probe shift back."""
+    table, entries, entry_row, words, free, free_count, _ = arrays
     mask = len(table) - 1
     for k in range(len(keys)):
         entry = keys[k]
@@ -143,16 +141,16 @@ def leave(
 
 
 @compiled
-def rehash(old: Int64s, old_entries: Entries, table: Int64s, entries: Entries) -> None:
-    """Put all of `old` into the empty, larger `table`."""
+def rehash(old: HashArrays, table: Int64s, entries: Int32s) -> None:
+    """Put all rows of `old` into the empty, larger `table`."""
     mask = len(table) - 1
-    for k in range(len(old)):
-        if old[k] != 0:
-            at = hashed(old[k] - 1) & mask
+    for k in range(len(old.table)):
+        if old.table[k] != 0:
+            at = hashed(old.table[k] - 1) & mask
             while table[at] != 0:
                 at = (at + 1) & mask
-            table[at] = old[k]
-            entries[at] = old_entries[k]
+            table[at] = old.table[k]
+            entries[at] = old.entries[k]
 
 
 class HashHitMap:
@@ -161,58 +159,51 @@ class HashHitMap:
     def __init__(self, rows: int, expected: int = 1024) -> None:
         size = max(16, expected)
         self.rows = rows
-        self.words = np.zeros(size, dtype=np.int64)
-        self._entry_row = np.zeros(size, dtype=np.int64)
-        self._free = np.arange(size - 1, -1, -1, dtype=np.int32)
-        self._free_count = np.array([size], dtype=np.int64)
-        self._seen = np.zeros(rows // 8 + 1, dtype=np.uint8)
-        self._table, self._entries = self._empty_table(size)
-
-    @staticmethod
-    def _empty_table(size: int) -> tuple[Int64s, Entries]:
-        slots = 1 << (size * 3 // 2).bit_length()
-        return np.zeros(slots, dtype=np.int64), np.zeros(slots, dtype=np.int32)
+        self._arrays = HashArrays(
+            *_empty_table(size),
+            entry_row=np.zeros(size, dtype=np.int64),
+            words=np.zeros(size, dtype=np.int64),
+            free=np.arange(size - 1, -1, -1, dtype=np.int32),
+            free_count=np.array([size], dtype=np.int64),
+            entered=np.zeros(rows // 8 + 1, dtype=np.uint8),
+        )
+        self.words = self._arrays.words
 
     def _grow(self) -> None:
-        size = len(self.words)
-        self.words = np.concatenate([self.words, np.zeros(size, dtype=np.int64)])
-        self._entry_row = np.concatenate([self._entry_row, np.zeros(size, dtype=np.int64)])
+        """Twice the entries."""
+        old, size = self._arrays, len(self.words)
+        none = np.zeros(size, dtype=np.int64)
+        count = int(old.free_count[0])
         free = np.empty(2 * size, dtype=np.int32)
-        count = int(self._free_count[0])
-        free[:count] = self._free[:count]
+        free[:count] = old.free[:count]
         free[count : count + size] = np.arange(2 * size - 1, size - 1, -1, dtype=np.int32)
-        self._free = free
-        self._free_count[0] += size
-        table, entries = self._empty_table(2 * size)
-        rehash(self._table, self._entries, table, entries)
-        self._table, self._entries = table, entries
+        table, entries = _empty_table(2 * size)
+        rehash(old, table, entries)
+        self._arrays = HashArrays(
+            table,
+            entries,
+            entry_row=np.concatenate([old.entry_row, none]),
+            words=np.concatenate([old.words, none]),
+            free=free,
+            free_count=old.free_count + size,
+            entered=old.entered,
+        )
+        self.words = self._arrays.words
 
     def keys(self, ids: Int64s) -> Int64s:
         keys = np.empty(len(ids), dtype=np.int64)
         done = 0
         while True:
-            done = enter(
-                ids,
-                done,
-                keys,
-                self._table,
-                self._entries,
-                self._entry_row,
-                self.words,
-                self._free,
-                self._free_count,
-                self._seen,
-                self.rows,
-            )
+            done = enter(ids, done, keys, self._arrays, self.rows)
             if done == len(ids):
                 return keys
             if done < 0:
-                keys[-1 - done] = -1  # the load kernel finds it and reports its position
+                keys[-1 - done] = -1  # the load kernel meets it and reports its position
                 return keys[:-done]
             self._grow()
 
     def rows_of(self, keys: Int64s) -> Int64s:
-        return np.asarray(self._entry_row[keys])
+        return np.asarray(self._arrays.entry_row[keys])
 
     def pin(self, rows: Int64s) -> Int64s:
         keys = self.keys(rows)
@@ -220,15 +211,13 @@ class HashHitMap:
         return keys
 
     def forget(self, keys: Int64s) -> None:
-        leave(
-            keys,
-            self._table,
-            self._entries,
-            self._entry_row,
-            self.words,
-            self._free,
-            self._free_count,
-        )
+        leave(keys, self._arrays)
+
+
+def _empty_table(size: int) -> tuple[Int64s, Int32s]:
+    """Table and entries for `size` rows, at most two thirds full."""
+    slots = 1 << (size * 3 // 2).bit_length()
+    return np.zeros(slots, dtype=np.int64), np.zeros(slots, dtype=np.int32)
 
 
 def side_map(rows: int, expected: int = 1024) -> HitMap:

@@ -19,7 +19,8 @@ from simulator.caches.plan.distinct import (
     with_next_uses,
 )
 from simulator.caches.plan.hitmap import DenseHitMap, HashHitMap
-from simulator.caches.plan.scratchpad import PoolPlanner, WindowTracker
+from simulator.caches.plan.look_ahead import WindowTracker
+from simulator.caches.plan.scratchpad import PoolPlanner
 from simulator.caches.plan.sizes import HIT_MAP_BYTES, fits
 from simulator.errors import UsageError
 from simulator.traces.base import MiniBatch

@@ -17,11 +17,12 @@ Int64s = npt.NDArray[np.int64]
 
 @compiled
 def number(
-    ids: Int64s, start: int, found: Int64s, table: Int64s, numbers: Int64s, distinct: Int64s
+    ids: Int64s, start: int, dense: Int64s, table: Int64s, numbers: Int64s, distinct: Int64s
 ) -> int:
-    """Number `ids[start:]`; `numbers` holds number + 1 beside each id of `table` (0: empty).
+    """Write the numbers of `ids[start:]` to `dense`.
 
-    `distinct`: [ids so far], updated. Returns how far it came before the table was half full.
+    `numbers` holds number + 1 beside each id of `table` (0: empty). `distinct`: [ids so far],
+    updated. Returns how far it came before the table was half full.
     """
     mask = len(table) - 1
     for k in range(start, len(ids)):
@@ -38,7 +39,7 @@ def number(
             distinct[0] += 1
             table[at] = ids[k]
             numbers[at] = distinct[0]
-        found[k] = numbers[at] - 1
+        dense[k] = numbers[at] - 1
     return len(ids)
 
 
@@ -73,12 +74,12 @@ class Numbering:
 
     def of(self, ids: Int64s) -> Int64s:
         """Numbers of `ids` (not negative); int64, shape (ids,)."""
-        found = np.empty(len(ids), dtype=np.int64)
+        dense = np.empty(len(ids), dtype=np.int64)
         done = 0
         while True:
-            done = number(ids, done, found, self._table, self._numbers, self._distinct)
+            done = number(ids, done, dense, self._table, self._numbers, self._distinct)
             if done == len(ids):
-                return found
+                return dense
             self._double()
 
     def _double(self) -> None:

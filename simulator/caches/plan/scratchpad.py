@@ -11,7 +11,6 @@ the batch enters the look-ahead, `plan` once all of its future batches are loade
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,100 +18,23 @@ import numpy.typing as npt
 from simulator.caches.plan.base import PoolPlan, Window
 from simulator.caches.plan.distinct import PoolShape
 from simulator.caches.plan.hitmap import DenseHitMap, HashHitMap, HitMap
+from simulator.caches.plan.look_ahead import LoadedBatch, WindowTracker
 from simulator.caches.plan.sizes import HIT_MAP_BYTES, fits
 from simulator.caches.plan.words import (
     FIRST_STAMP,
     MAX_CAPACITY,
-    WIDEST_WINDOW,
-    load,
+    Moves,
     mark_resident,
-    place,
+    place_rows,
     resolve,
 )
 from simulator.caches.policies.base import BUILT_IN, BatchUse, PolicySetup, Pool, policy_class
 from simulator.caches.policies.contract import checked_victims
 from simulator.errors import CapacityError, InvariantError, TraceError, UsageError
 
-__all__ = ["PoolPlanner", "WindowTracker"]
+__all__ = ["PoolPlanner"]
 
 Int64s = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """A batch in the look-ahead: its unique keys and what was known of them when it was loaded."""
-
-    lookups: int
-    keys: Int64s
-    slots: Int64s
-    missed: Int64s
-    pending: Int64s
-    missing_lookups: int
-    cold: int
-    next_use: Int64s | None
-
-
-class WindowTracker:
-    """Loads batches into a Hit-Map and counts the distinct rows of the window, exactly."""
-
-    def __init__(self, rows: int, window: Window, hit_map: HitMap) -> None:
-        if min(window.past, window.future) < 0:
-            raise UsageError(f"a window of ({window.past}, {window.future}) batches: not negative")
-        if window.batches > WIDEST_WINDOW:
-            raise UsageError(f"a window of {window.batches:,} batches: at most {WIDEST_WINDOW:,}")
-        self.window = window
-        self.rows = rows
-        self.hit_map = hit_map
-        self.loaded = 0
-        self._alive = np.zeros(window.batches + 1, dtype=np.int64)
-        self._counts = np.zeros(4, dtype=np.int64)
-
-    @property
-    def distinct(self) -> int:
-        """Distinct rows in the last `window.batches` loaded batches."""
-        return int(self._alive[1:].sum())
-
-    def load(
-        self, ids: Int64s, next_use: Int64s | None = None, times: Int64s | None = None
-    ) -> _Loaded:
-        ids = np.ascontiguousarray(ids, dtype=np.int64)
-        keys = self.hit_map.keys(ids)
-        unique, slots, missed, pending = np.empty((4, len(keys) + 1), dtype=np.int64)
-        self._alive[:-1] = self._alive[1:]
-        stamp = FIRST_STAMP + self.loaded
-        first_pending = max(FIRST_STAMP, stamp - self.window.future)
-        n = load(
-            self.hit_map.words,
-            keys,
-            stamp,
-            first_pending,
-            unique,
-            slots,
-            missed,
-            pending,
-            self._alive,
-            self._counts,
-        )
-        if n < 0:
-            raise TraceError(
-                f"batch {self.loaded}, lookup {-1 - n}: id {ids[-1 - n]} outside of "
-                f"0..{self.rows - 1}"
-            )
-        self.loaded += 1
-        m, p, missing_lookups, cold = (int(count) for count in self._counts)
-        lookups = len(ids)
-        if times is not None:
-            lookups, missing_lookups = int(times.sum()), int(times[missed[:m]].sum())
-        return _Loaded(
-            lookups,
-            unique[:n],
-            slots[:n],
-            missed[:m],
-            pending[:p],
-            missing_lookups,
-            cold,
-            next_use,
-        )
 
 
 class PoolPlanner:
@@ -155,7 +77,7 @@ class PoolPlanner:
         self.needs_future = chosen.needs_future
         self.window = window
         self._tracker = WindowTracker(rows, window, _make_hit_map(hit_map, rows, capacity))
-        self._waiting: deque[_Loaded] = deque()
+        self._waiting: deque[LoadedBatch] = deque()
         self._planned = 0
         profile = None
         if chosen.needs_profile and hottest is not None:
@@ -256,39 +178,33 @@ class PoolPlanner:
             victims, self._pool, count, policy=self._policy_name, batch=self._planned
         )
 
-    def _place(self, batch: _Loaded, victims: Int64s) -> PoolPlan:
+    def _place(self, batch: LoadedBatch, victims: Int64s) -> PoolPlan:
         pool, hit_map = self._pool, self._tracker.hit_map
         missed_keys, missed_slots = np.empty((2, len(batch.missed)), dtype=np.int64)
-        victim_keys = np.empty_like(victims)
-        dirty = np.empty(len(victims), dtype=np.bool_)
-        place(
-            pool.words,
-            pool.slot_key,
-            batch.keys,
-            batch.slots,
-            batch.missed,
-            pool.used,
+        moves = Moves(
             missed_keys,
             missed_slots,
-            victims,
-            victim_keys,
-            dirty,
+            victim_slots=victims,
+            victim_keys=np.empty_like(victims),
+            victim_dirty=np.empty(len(victims), dtype=np.bool_),
         )
+        keys, slots = batch.keys, batch.slots
+        place_rows(pool.words, pool.slot_key, keys, slots, batch.missed, pool.used, moves)
         if self._all_trained:
-            dirty[:] = True  # whatever is resident was trained: in this run or before it
+            moves.victim_dirty[:] = True  # whatever is resident was trained: here or before
         pool.used += len(batch.missed) - len(victims)
-        victim_rows = hit_map.rows_of(victim_keys)
-        hit_map.forget(victim_keys)
+        victim_rows = hit_map.rows_of(moves.victim_keys)
+        hit_map.forget(moves.victim_keys)
         return PoolPlan(
             lookups=batch.lookups,
             lookup_hits=batch.lookups - batch.missing_lookups,
-            rows=hit_map.rows_of(batch.keys),
-            slots=batch.slots,
+            rows=hit_map.rows_of(keys),
+            slots=slots,
             missed_rows=hit_map.rows_of(missed_keys),
             missed_slots=missed_slots,
             victim_rows=victim_rows,
             victim_slots=victims,
-            victim_dirty=dirty,
+            victim_dirty=moves.victim_dirty,
             cold_misses=batch.cold,
             resident_rows=pool.used,
         )

@@ -160,8 +160,8 @@ class SparseStaticSplit:
         if len(bad):
             raise TraceError(f"lookup {bad[0]}: id {ids[bad[0]]} outside of 0..{self._rows - 1}")
         unique, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
-        place = np.searchsorted(self._sorted, unique)
-        inside = np.minimum(place, max(0, self.capacity - 1))
+        ranks = np.searchsorted(self._sorted, unique)
+        inside = np.minimum(ranks, max(0, self.capacity - 1))
         is_hot = np.zeros(len(unique), np.bool_)
         if self.capacity:
             is_hot = self._sorted[inside] == unique

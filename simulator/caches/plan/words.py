@@ -15,6 +15,8 @@ Kernels take plain arrays and return counts; they release the GIL.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -28,9 +30,12 @@ __all__ = [
     "PRELOADED",
     "SLOT",
     "WIDEST_WINDOW",
+    "BatchArrays",
+    "LoadCounts",
+    "Moves",
     "load",
     "mark_resident",
-    "place",
+    "place_rows",
     "resolve",
 ]
 
@@ -47,9 +52,34 @@ WIDEST_WINDOW = FIRST_STAMP - 2
 Int64s = npt.NDArray[np.int64]
 
 AHEAD = 64
-"""Words are asked for this many places ahead of their use: a trip to memory takes far longer than
+"""Words are asked for this many lookups ahead of their use: a trip to memory takes far longer than
 what there is to do with a word. Loops over words decide by arithmetic where a branch would be
-guessed wrong too often."""
+mispredicted too often."""
+
+
+class BatchArrays(NamedTuple):
+    """What is known of a batch; int64, each with room for one more than the batch has lookups.
+
+    `keys`: unique, in order of first occurrence; `slots`: theirs, -1 where they have none yet.
+    `missed`, `pending`: positions in `keys` of those without: no batch before fetches it, or one
+    that is loaded but not yet planned will.
+    """
+
+    keys: Int64s
+    slots: Int64s
+    missed: Int64s
+    pending: Int64s
+
+
+class LoadCounts(NamedTuple):
+    """How many of the `BatchArrays` count, and what else was counted while loading."""
+
+    unique: int
+    missed: int
+    pending: int
+    missing_lookups: int
+    never_seen: int
+    """Keys that no batch looked up before and that were not resident before the first."""
 
 
 @compiled
@@ -58,27 +88,48 @@ def load(
     ids: Int64s,
     stamp: int,
     first_pending: int,
-    unique: Int64s,
-    known: Int64s,
-    missed: Int64s,
-    pending: Int64s,
+    batch: BatchArrays,
     alive: Int64s,
-    counts: Int64s,
-) -> int:
-    """Dedupe one batch of keys and stamp them; return the number of unique keys.
+) -> LoadCounts:
+    """Dedupe one batch of keys, stamp them and fill in `batch`.
 
-    `unique[:n]`: keys in order of first occurrence; `known[:n]`: their slot, -1 where they have
-    none yet. `missed`, `pending`: positions in `unique` of those without: no batch before fetches
-    it, or one that is loaded but not yet planned will. `counts`: [missed, pending, lookups that
-    miss, keys never seen]. `alive[a]`: keys whose newest stamp is `stamp - len(alive) + 1 + a`
-    (`alive[0]` collects all older ones and means nothing). A key outside of `words` ends the work:
-    -1 - its position is returned. The arrays of keys and positions have room for one more than
-    the batch has lookups: each is written before it is known to count.
+    `alive[a]`: keys whose newest stamp is `stamp - len(alive) + 1 + a` (`alive[0]` collects all
+    older ones and means nothing). A key outside of `words` ends the work: `unique` is -1 - its
+    position then. Keys and positions are written before it is known whether they count.
     """
     rows = np.uint64(len(words))
     for k in range(len(ids)):
         if np.uint64(ids[k]) >= rows:  # below 0 as well: it wraps
-            return -1 - k
+            return LoadCounts(-1 - k, 0, 0, 0, 0)
+    unique, missing_lookups = stamp_keys(words, ids, stamp, first_pending, batch)
+    m = 0
+    p = 0
+    never_seen = 0
+    outside = stamp - len(alive) + 1
+    for k in range(unique):
+        word = batch.slots[k]
+        newest = word >> 32
+        batch.slots[k] = (word & SLOT) - 1
+        absent = int(word & SLOT == 0)
+        recent = int(newest >= first_pending)
+        batch.missed[m] = k
+        m += absent & (1 - recent)
+        batch.pending[p] = k
+        p += absent & recent
+        never_seen += int(word & ~PINNED == 0)
+        alive[np.uint64(max(newest - outside, 0))] -= 1
+    alive[len(alive) - 1] = unique
+    return LoadCounts(unique, m, p, missing_lookups, never_seen)
+
+
+@compiled
+def stamp_keys(
+    words: Int64s, ids: Int64s, stamp: int, first_pending: int, batch: BatchArrays
+) -> tuple[int, int]:
+    """Write the unique `ids` to `batch.keys`, their words as they were to `batch.slots`.
+
+    Returns how many there are, and how many of `ids` will miss.
+    """
     n = np.uint64(0)
     missing_lookups = 0
     for k in range(len(ids)):
@@ -86,76 +137,64 @@ def load(
             prefetch(words, ids[k + AHEAD])
         key = np.uint64(ids[k])
         word = words[key]
-        seen = word >> 32
-        first = int(seen != stamp)
-        unique[n] = ids[k]
-        known[n] = word
+        newest = word >> 32
+        first = int(newest != stamp)
+        batch.keys[n] = ids[k]
+        batch.slots[n] = word
         n += np.uint64(first)
-        missing = first & int(word & SLOT == 0) & int(seen < first_pending)
+        missing = first & int(word & SLOT == 0) & int(newest < first_pending)
         missing |= (1 - first) & (word >> 31)
         missing_lookups += missing
         words[key] = (word & (SLOT | PINNED)) | (missing << 31) | (stamp << 32)
-    outside = stamp - len(alive) + 1
-    uniques = np.int64(n)  # numba does not unify int(uint64) with int64
-    m = 0
-    p = 0
-    never = 0
-    for k in range(uniques):
-        word = known[k]
-        seen = word >> 32
-        known[k] = (word & SLOT) - 1
-        absent = int(word & SLOT == 0)
-        recent = int(seen >= first_pending)
-        missed[m] = k
-        m += absent & (1 - recent)
-        pending[p] = k
-        p += absent & recent
-        never += int(word & ~PINNED == 0)
-        alive[np.uint64(max(seen - outside, 0))] -= 1
-    alive[len(alive) - 1] = uniques
-    counts[0] = m
-    counts[1] = p
-    counts[2] = missing_lookups
-    counts[3] = never
-    return uniques  # type: ignore[return-value]
+    return np.int64(n), missing_lookups  # type: ignore[return-value]  # int() keeps it unsigned
 
 
 @compiled
-def resolve(words: Int64s, unique: Int64s, slots: Int64s, pending: Int64s) -> bool:
+def resolve(words: Int64s, keys: Int64s, slots: Int64s, pending: Int64s) -> bool:
     """Fill in the slots that were `pending`; False where one of those keys has none."""
-    found = True
+    resident = True
     for k in pending:
-        slots[k] = (words[unique[k]] & SLOT) - 1
-        found = found and slots[k] >= 0
-    return found
+        slots[k] = (words[keys[k]] & SLOT) - 1
+        resident = resident and slots[k] >= 0
+    return resident
+
+
+class Moves(NamedTuple):
+    """The rows that a plan fetches and evicts: int64 keys and slots, each pair of one length.
+
+    `victim_slots` is given, the others are filled in.
+    """
+
+    missed_keys: Int64s
+    missed_slots: Int64s
+    victim_slots: Int64s
+    victim_keys: Int64s
+    victim_dirty: npt.NDArray[np.bool_]
 
 
 @compiled
-def place(
+def place_rows(
     words: Int64s,
     slot_key: npt.NDArray[np.int32],
-    unique: Int64s,
+    keys: Int64s,
     slots: Int64s,
     missed: Int64s,
     first_free: int,
-    missed_keys: Int64s,
-    missed_slots: Int64s,
-    victim_slots: Int64s,
-    victim_keys: Int64s,
-    victim_dirty: npt.NDArray[np.bool_],
+    moves: Moves,
 ) -> None:
     """Empty the victims' slots, then give every missed key a slot: free ones first."""
+    missed_keys, missed_slots, victim_slots, victim_keys, victim_dirty = moves
     free = len(missed) - len(victim_slots)
     for m in range(free):
         missed_slots[m] = first_free + m
-        missed_keys[m] = unique[missed[m]]
+        missed_keys[m] = keys[missed[m]]
         slot_key[first_free + m] = missed_keys[m]
     for v in range(len(victim_slots)):
         if v + AHEAD < len(victim_slots):
             prefetch(slot_key, victim_slots[v + AHEAD])
         slot = victim_slots[v]
         missed_slots[free + v] = slot
-        missed_keys[free + v] = unique[missed[free + v]]
+        missed_keys[free + v] = keys[missed[free + v]]
         victim_keys[v] = slot_key[slot]
         slot_key[slot] = missed_keys[free + v]
     for v in range(len(victim_keys)):

@@ -29,12 +29,14 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.caches.plan.words import FIRST_STAMP
-from simulator.errors import UsageError
+from simulator.caches.policies.hold import Hold
+from simulator.errors import InvariantError, UsageError
 
 __all__ = [
     "GROUP",
     "LOOKUP_ONLY",
     "BatchUse",
+    "CompiledPolicy",
     "Policy",
     "PolicySetup",
     "Pool",
@@ -96,6 +98,11 @@ class Pool:
     def missed_keys(self) -> Int64s:
         """Keys that the planned batch misses, in order of first occurrence."""
         return self.keys[self.missed]
+
+    @property
+    def hold(self) -> Hold:
+        """What kernels need to tell which slots are held."""
+        return Hold(self.words, self.slot_key, self.horizon)
 
     def held(self, slots: Int64s) -> npt.NDArray[np.bool_]:
         """Which of `slots` (taken ones) the window protects; shape (len(slots),)."""
@@ -163,6 +170,21 @@ class Policy(ABC):
         """The batch is planned: hits are touched, fetched keys are in the slots of the victims."""
 
 
+class CompiledPolicy(Policy):
+    """A policy whose kernel fills an array with victims."""
+
+    def victims(self, pool: Pool, count: int) -> Int64s:
+        chosen = np.empty(count, dtype=np.int64)
+        got = self.choose(pool, chosen)
+        if got < count:
+            raise InvariantError(f"{self.name}: {count} victims needed, only {got} rows not held")
+        return chosen
+
+    @abstractmethod
+    def choose(self, pool: Pool, chosen: Int64s) -> int:
+        """Fill `chosen` with victims as `victims` does; return how many there were."""
+
+
 @cache
 def _outside() -> dict[str, str]:
     return {point.name: point.value for point in entry_points(group=GROUP)}
@@ -177,14 +199,14 @@ def policy_class(name: str) -> type[Policy]:
     """The policy called `name`; `UsageError` names the known ones where there is none."""
     if name in BUILT_IN:
         module, attribute = BUILT_IN[name].split(":")
-        found = getattr(import_module(f"simulator.caches.policies.{module}"), attribute)
+        policy = getattr(import_module(f"simulator.caches.policies.{module}"), attribute)
     elif name in _outside():
         module, attribute = _outside()[name].split(":")
-        found = getattr(import_module(module), attribute)
+        policy = getattr(import_module(module), attribute)
     elif name in LOOKUP_ONLY:
         raise UsageError(f"policy {name} replays per lookup only, not per batch")
     else:
         raise UsageError(f"no policy {name!r}; known: {', '.join(policy_names())}")
-    if not (isinstance(found, type) and issubclass(found, Policy)):
-        raise UsageError(f"policy {name!r}: {found!r} is not a subclass of Policy")
-    return found
+    if not (isinstance(policy, type) and issubclass(policy, Policy)):
+        raise UsageError(f"policy {name!r}: {policy!r} is not a subclass of Policy")
+    return policy

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
-from simulator.caches.policies.base import BatchUse, Policy, PolicySetup, Pool
-from simulator.errors import InvariantError
+from simulator.caches.policies.base import BatchUse, CompiledPolicy, PolicySetup, Pool
+from simulator.caches.policies.hold import Hold
 
 __all__ = ["Clock"]
 
@@ -25,17 +25,16 @@ CHOSEN = 2
 def turn_hand(
     bits: npt.NDArray[np.uint8],
     hand: int,
-    words: Int64s,
-    slot_key: npt.NDArray[np.int32],
     used: int,
-    horizon: int,
+    hold: Hold,
     chosen: Int64s,
 ) -> tuple[int, int]:
-    """Fill `chosen`; returns the new hand and the number found (after three rounds at most).
+    """Fill `chosen`; returns the new hand and the number chosen (after three rounds at most).
 
     The first round may clear every bit, the second takes what is not held; only slots that are
     taken are looked at, but the hand counts over all of them.
     """
+    words, slot_key, horizon = hold
     got = 0
     capacity = len(bits)
     for _ in range(3 * capacity):
@@ -63,7 +62,7 @@ def set_bits(bits: npt.NDArray[np.uint8], slots: Int64s, missed: Int64s) -> None
         bits[slots[missed[k]]] = 0
 
 
-class Clock(Policy):
+class Clock(CompiledPolicy):
     """Second chance."""
 
     name = "clock"
@@ -72,14 +71,9 @@ class Clock(Policy):
         self._bits = np.zeros(setup.capacity, dtype=np.uint8)
         self._hand = 0
 
-    def victims(self, pool: Pool, count: int) -> Int64s:
-        chosen = np.empty(count, dtype=np.int64)
-        self._hand, got = turn_hand(
-            self._bits, self._hand, pool.words, pool.slot_key, pool.used, pool.horizon, chosen
-        )
-        if got < count:
-            raise InvariantError(f"clock: {count} victims needed, only {got} rows not held")
-        return chosen
+    def choose(self, pool: Pool, chosen: Int64s) -> int:
+        self._hand, got = turn_hand(self._bits, self._hand, pool.used, pool.hold, chosen)
+        return got
 
     def used(self, pool: Pool, use: BatchUse) -> None:
         set_bits(self._bits, use.slots, use.missed)

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
-from simulator.caches.policies.base import BatchUse, Policy, PolicySetup, Pool
-from simulator.errors import InvariantError
+from simulator.caches.policies.base import BatchUse, CompiledPolicy, PolicySetup, Pool
+from simulator.caches.policies.hold import Hold
 
 __all__ = ["FIFO"]
 
@@ -23,15 +23,14 @@ def take_first(
     ring: npt.NDArray[np.int32],
     head: int,
     tail: int,
-    words: Int64s,
-    slot_key: npt.NDArray[np.int32],
-    horizon: int,
+    hold: Hold,
     chosen: Int64s,
 ) -> tuple[int, int]:
     """Fill `chosen` from the front of the ring; held slots go back in front, in their order.
 
-    Returns the new head and the number found.
+    Returns the new head and the number chosen.
     """
+    words, slot_key, horizon = hold
     mask = len(ring) - 1
     passed = np.empty(64, dtype=np.int32)
     n = 0
@@ -61,7 +60,7 @@ def append_slots(ring: npt.NDArray[np.int32], tail: int, slots: Int64s, position
     return tail + len(positions)
 
 
-class FIFO(Policy):
+class FIFO(CompiledPolicy):
     """First in, first out."""
 
     name = "fifo"
@@ -71,14 +70,9 @@ class FIFO(Policy):
         self._head = 0
         self._tail = 0
 
-    def victims(self, pool: Pool, count: int) -> Int64s:
-        chosen = np.empty(count, dtype=np.int64)
-        self._head, got = take_first(
-            self._ring, self._head, self._tail, pool.words, pool.slot_key, pool.horizon, chosen
-        )
-        if got < count:
-            raise InvariantError(f"fifo: {count} victims needed, only {got} rows not held")
-        return chosen
+    def choose(self, pool: Pool, chosen: Int64s) -> int:
+        self._head, got = take_first(self._ring, self._head, self._tail, pool.hold, chosen)
+        return got
 
     def used(self, pool: Pool, use: BatchUse) -> None:
         self._tail = append_slots(self._ring, self._tail, use.slots, use.missed)

@@ -21,8 +21,8 @@ def add_ghosts(
 ) -> int:
     """Append `keys`; write those that leave for it to `expired` and return how many.
 
-    `words[key] >> 32`: place in the ring plus 1 (0: not a ghost). Entries of ghosts that returned
-    are stale and passed over.
+    `words[key] >> 32`: position in the ring plus 1 (0: not a ghost). Entries of ghosts that
+    returned are stale and passed over.
     """
     mask = len(ring) - 1
     gone = 0
@@ -40,9 +40,9 @@ def add_ghosts(
         if state[TAIL] - state[HEAD] == len(ring):
             live = np.empty(state[LIVE], dtype=np.int64)
             n = 0
-            for place in range(state[HEAD], state[TAIL]):
-                key = ring[place & mask]
-                if words[key] >> 32 == place + 1:
+            for position in range(state[HEAD], state[TAIL]):
+                key = ring[position & mask]
+                if words[key] >> 32 == position + 1:
                     live[n] = key
                     n += 1
             state[HEAD] = state[TAIL]
@@ -69,11 +69,11 @@ class GhostQueue:
     def take(self, rows: Int64s) -> npt.NDArray[np.bool_]:
         """Which of `rows` (distinct) are ghosts; they are no longer."""
         keys = self._map.keys(rows)
-        found = self._map.words[keys] >> 32 != 0
+        ghosts = np.asarray(self._map.words[keys] >> 32 != 0)
         self._map.words[keys] = 0
-        self._state[LIVE] -= int(found.sum())
+        self._state[LIVE] -= int(ghosts.sum())
         self._map.forget(keys)
-        return np.asarray(found)
+        return ghosts
 
     def add(self, rows: Int64s) -> None:
         """Remember `rows` (distinct, not ghosts), in this order."""

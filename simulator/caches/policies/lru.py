@@ -14,8 +14,7 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled, prefetch
 from simulator.caches.plan.words import AHEAD, PRELOADED, SLOT
-from simulator.caches.policies.base import BatchUse, Policy, PolicySetup, Pool
-from simulator.errors import InvariantError
+from simulator.caches.policies.base import BatchUse, CompiledPolicy, PolicySetup, Pool
 
 __all__ = ["LRU", "UseQueue"]
 
@@ -107,11 +106,13 @@ class UseQueue:
             size *= 2
         self._ring = np.concatenate([kept, np.zeros(size - len(kept), dtype=np.int32)])
 
-    def oldest(self, pool: Pool, count: int) -> Int64s:
-        """Up to `count` slots of the least recent keys that are not held, oldest first."""
-        chosen = np.empty(count, dtype=np.int64)
+    def take(self, pool: Pool, chosen: Int64s) -> int:
+        """Fill `chosen` with slots of the least recent keys that are not held, oldest first.
+
+        Returns how many there were; their keys leave the queue.
+        """
         got = 0
-        while got < count and self._generations:
+        while got < len(chosen) and self._generations:
             stamp, end = self._generations[0]
             if stamp >= pool.horizon:
                 break
@@ -120,10 +121,10 @@ class UseQueue:
             )
             if self._head == end:
                 self._generations.popleft()
-        return chosen[:got]
+        return got
 
 
-class LRU(Policy):
+class LRU(CompiledPolicy):
     """Least recently used; the policy of the ScratchPipe study."""
 
     name = "lru"
@@ -134,11 +135,8 @@ class LRU(Policy):
     def preload(self, pool: Pool, keys: Int64s) -> None:
         self._uses.append(pool, keys[::-1].copy(), PRELOADED)
 
-    def victims(self, pool: Pool, count: int) -> Int64s:
-        chosen = self._uses.oldest(pool, count)
-        if len(chosen) < count:
-            raise InvariantError(f"lru: {count} victims needed, only {len(chosen)} rows not held")
-        return chosen
+    def choose(self, pool: Pool, chosen: Int64s) -> int:
+        return self._uses.take(pool, chosen)
 
     def used(self, pool: Pool, use: BatchUse) -> None:
         self._uses.append(pool, use.keys, pool.stamp)

@@ -1,7 +1,7 @@
 """Random: every row that is not held is the victim with the same probability.
 
 Seeded by a SplitMix64 stream of the pool's own, so that neither the number of threads nor the hash
-seed plays a part. A slot is drawn until one is found that is neither held nor chosen already; after
+seed plays a part. A slot is drawn until it is neither held nor chosen already; after
 `TRIES` draws in a row that fail, the slots left are listed and drawn from without failure (same
 distribution, and an end even where a single slot is left).
 """
@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled
 from simulator._mix import draw_below
-from simulator.caches.policies.base import BatchUse, Policy, PolicySetup, Pool
-from simulator.errors import InvariantError
+from simulator.caches.policies.base import BatchUse, CompiledPolicy, PolicySetup, Pool
+from simulator.caches.policies.hold import Hold
 
 __all__ = ["RandomVictim"]
 
@@ -26,14 +26,13 @@ TRIES = 64
 @compiled
 def draw_victims(
     state: npt.NDArray[np.uint64],
-    words: Int64s,
-    slot_key: npt.NDArray[np.int32],
     used: int,
-    horizon: int,
+    hold: Hold,
     taken: npt.NDArray[np.uint8],
     chosen: Int64s,
 ) -> int:
     """Fill `chosen` with random slots of [0, used) not held; `taken` is all zero before, after."""
+    words, slot_key, horizon = hold
     got = 0
     tries = 0
     while got < len(chosen) and tries < TRIES:
@@ -63,7 +62,7 @@ def draw_victims(
     return got
 
 
-class RandomVictim(Policy):
+class RandomVictim(CompiledPolicy):
     """A random row that is not held."""
 
     name = "random"
@@ -75,14 +74,8 @@ class RandomVictim(Policy):
     def preload(self, pool: Pool, keys: Int64s) -> None:
         """Nothing to remember."""
 
-    def victims(self, pool: Pool, count: int) -> Int64s:
-        chosen = np.empty(count, dtype=np.int64)
-        got = draw_victims(
-            self._state, pool.words, pool.slot_key, pool.used, pool.horizon, self._taken, chosen
-        )
-        if got < count:
-            raise InvariantError(f"random: {count} victims needed, only {got} rows not held")
-        return chosen
+    def choose(self, pool: Pool, chosen: Int64s) -> int:
+        return draw_victims(self._state, pool.used, pool.hold, self._taken, chosen)
 
     def used(self, pool: Pool, use: BatchUse) -> None:
         """Nothing to remember."""

@@ -11,43 +11,39 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
-from simulator.caches.plan.buckets import Ends, Links, append, empty_ends, empty_links, unlink
-from simulator.caches.policies.base import BatchUse, Policy, PolicySetup, Pool
-from simulator.errors import InvariantError
+from simulator.caches.plan.buckets import AFTER, FIRST, MARK, Lists, append, empty_lists, unlink
+from simulator.caches.policies.base import BatchUse, CompiledPolicy, PolicySetup, Pool
+from simulator.caches.policies.hold import Hold
 
 __all__ = ["Sieve"]
 
 Int64s = npt.NDArray[np.int64]
 
-MARK = 3
-"""Column of `links` that holds the mark (1: hit since the hand passed)."""
-
 
 @compiled
 def pass_hand(
-    links: Links,
-    ends: Ends,
+    lists: Lists,
     hand: int,
-    words: Int64s,
-    slot_key: npt.NDArray[np.int32],
-    horizon: int,
+    hold: Hold,
     chosen: Int64s,
 ) -> tuple[int, int]:
-    """Fill `chosen`; returns the new hand (-1: at the oldest) and the number found."""
+    """Fill `chosen`; returns the new hand (-1: at the oldest) and the number chosen."""
+    words, slot_key, horizon = hold
+    links, ends = lists
     got = 0
     rounds = 0
     while got < len(chosen) and rounds < 3:
         if hand < 0:
-            hand = ends[0, 0]
+            hand = ends[0, FIRST]
             rounds += 1
         if hand < 0:
             break
         slot = hand
-        hand = links[slot, 1]
+        hand = links[slot, AFTER]
         if words[slot_key[slot]] >> 32 >= horizon:
             continue
-        if links[slot, 3] == 1:
-            links[slot, 3] = 0
+        if links[slot, MARK] == 1:
+            links[slot, MARK] = 0
             continue
         unlink(links, ends, slot)
         chosen[got] = slot
@@ -56,40 +52,29 @@ def pass_hand(
 
 
 @compiled
-def mark_uses(links: Links, ends: Ends, slots: Int64s, missed: Int64s) -> None:
+def mark_uses(lists: Lists, slots: Int64s, missed: Int64s) -> None:
     """Mark hits; append fetched slots without a mark."""
+    links, ends = lists
     for k in range(len(slots)):
-        links[slots[k], 3] = 1
+        links[slots[k], MARK] = 1
     for k in range(len(missed)):
         slot = slots[missed[k]]
         append(links, ends, slot, 0)
-        links[slot, 3] = 0
+        links[slot, MARK] = 0
 
 
-class Sieve(Policy):
+class Sieve(CompiledPolicy):
     """SIEVE."""
 
     name = "sieve"
 
     def __init__(self, setup: PolicySetup) -> None:
-        self._links = empty_links(setup.capacity)
-        self._ends = empty_ends(1)
+        self._lists = empty_lists(setup.capacity, 1)
         self._hand = -1
 
-    def victims(self, pool: Pool, count: int) -> Int64s:
-        chosen = np.empty(count, dtype=np.int64)
-        self._hand, got = pass_hand(
-            self._links,
-            self._ends,
-            self._hand,
-            pool.words,
-            pool.slot_key,
-            pool.horizon,
-            chosen,
-        )
-        if got < count:
-            raise InvariantError(f"sieve: {count} victims needed, only {got} rows not held")
-        return chosen
+    def choose(self, pool: Pool, chosen: Int64s) -> int:
+        self._hand, got = pass_hand(self._lists, self._hand, pool.hold, chosen)
+        return got
 
     def used(self, pool: Pool, use: BatchUse) -> None:
-        mark_uses(self._links, self._ends, use.slots, use.missed)
+        mark_uses(self._lists, use.slots, use.missed)

@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled
 from simulator.caches.plan.words import PINNED, PRELOADED, SLOT
-from simulator.caches.policies.base import BatchUse, Policy, PolicySetup, Pool
+from simulator.caches.policies.base import BatchUse, CompiledPolicy, PolicySetup, Pool
 from simulator.caches.policies.lru import UseQueue
-from simulator.errors import InvariantError, UsageError
+from simulator.errors import UsageError
 
 __all__ = ["StaticHot"]
 
@@ -39,17 +39,17 @@ def take_coldest(hottest: Int64s, words: Int64s, horizon: int, chosen: Int64s) -
 
 
 @compiled
-def outside(words: Int64s, keys: Int64s, found: Int64s) -> int:
-    """Copy those of `keys` that are not in the hot set to `found`; returns how many."""
+def copy_unpinned(words: Int64s, keys: Int64s, unpinned: Int64s) -> int:
+    """Copy those of `keys` that are not in the hot set to `unpinned`; returns how many."""
     n = 0
     for k in range(len(keys)):
         if words[keys[k]] & PINNED == 0:
-            found[n] = keys[k]
+            unpinned[n] = keys[k]
             n += 1
     return n
 
 
-class StaticHot(Policy):
+class StaticHot(CompiledPolicy):
     """Hot rows by profile stay as far as the window lets them."""
 
     name = "static_hot"
@@ -64,20 +64,14 @@ class StaticHot(Policy):
     def preload(self, pool: Pool, keys: Int64s) -> None:
         self._append(pool, keys[::-1].copy(), PRELOADED)
 
-    def victims(self, pool: Pool, count: int) -> Int64s:
-        chosen = self._others.oldest(pool, count)
-        if len(chosen) < count:
-            hot = np.empty(count - len(chosen), dtype=np.int64)
-            got = take_coldest(self._hottest, pool.words, pool.horizon, hot)
-            chosen = np.concatenate([chosen, hot[:got]])
-        if len(chosen) < count:
-            raise InvariantError(f"static_hot: {count} victims needed, only {len(chosen)} found")
-        return chosen
+    def choose(self, pool: Pool, chosen: Int64s) -> int:
+        got = self._others.take(pool, chosen)
+        return got + take_coldest(self._hottest, pool.words, pool.horizon, chosen[got:])
 
     def used(self, pool: Pool, use: BatchUse) -> None:
         self._append(pool, use.keys, pool.stamp)
 
     def _append(self, pool: Pool, keys: Int64s, stamp: int) -> None:
-        found = np.empty(len(keys), dtype=np.int64)
-        n = outside(pool.words, keys, found)
-        self._others.append(pool, found[:n], stamp)
+        unpinned = np.empty(len(keys), dtype=np.int64)
+        n = copy_unpinned(pool.words, keys, unpinned)
+        self._others.append(pool, unpinned[:n], stamp)

@@ -262,12 +262,69 @@ def distinct(batch: Sequence[int]) -> dict[int, int]:
 
 def next_uses(batches: Sequence[Sequence[int]]) -> list[dict[int, float]]:
     """For each batch and each of its rows: the number of the next batch that looks it up."""
-    found: list[dict[int, float]] = []
+    uses: list[dict[int, float]] = []
     later: dict[int, float] = {}
     for number in range(len(batches) - 1, -1, -1):
-        found.append({row: later.get(row, float("inf")) for row in batches[number]})
+        uses.append({row: later.get(row, float("inf")) for row in batches[number]})
         later.update(dict.fromkeys(batches[number], number))
-    return found[::-1]
+    return uses[::-1]
+
+
+class ReferencePlanner:
+    """One pool and its policy; `preload`: the rows that are resident before the first batch."""
+
+    def __init__(self, chooser: ByKey, capacity: int, preload: Sequence[int]) -> None:
+        self.chooser = chooser
+        self.pool = ReferencePool([None] * capacity)
+        self.slot_of = {row: slot for slot, row in enumerate(preload)}
+        for row in reversed(preload):
+            self.pool.rows[self.slot_of[row]] = row
+            chooser.used(row, self.slot_of[row], True, float("inf"))
+        self.clean = set(preload)
+        self.ever_resident = set(preload)
+
+    def plan(self, batch: Sequence[int], held: set[int], later: dict[int, float]) -> ReferencePlan:
+        """Plan `batch` while the rows `held` stay; `later`: the next use of each of its rows."""
+        rows = list(dict.fromkeys(batch))
+        missed = [row for row in rows if row not in self.slot_of]
+        hits = sum(row in self.slot_of for row in batch)
+        cold = sum(row not in self.ever_resident for row in missed)
+        self.pool.held, self.pool.missed = held, missed
+        victim_slots = self._choose(missed)
+        victims = [self.pool.rows[slot] or 0 for slot in victim_slots]
+        dirty = [row not in self.clean for row in victims]
+        self._move(missed, victims, victim_slots)
+        self.clean -= set(rows)
+        self.ever_resident.update(rows)
+        for row in rows:
+            self.chooser.used(row, self.slot_of[row], row in missed, later[row])
+        return ReferencePlan(
+            lookups=len(batch),
+            lookup_hits=hits,
+            rows=rows,
+            slots=[self.slot_of[row] for row in rows],
+            missed_rows=missed,
+            missed_slots=[self.slot_of[row] for row in missed],
+            victim_rows=victims,
+            victim_slots=victim_slots,
+            victim_dirty=dirty,
+            cold_misses=cold,
+            resident_rows=len(self.slot_of),
+        )
+
+    def _choose(self, missed: Sequence[int]) -> list[int]:
+        """Victims for the missed rows that find no free slot."""
+        short = len(missed) - self.pool.rows.count(None)
+        return self.chooser.victims(self.pool, short) if short > 0 else []
+
+    def _move(self, missed: list[int], victims: list[int], victim_slots: list[int]) -> None:
+        """Take the victims out and put the missed rows in: free slots first."""
+        free = [slot for slot, row in enumerate(self.pool.rows) if row is None]
+        for row in victims:
+            del self.slot_of[row]
+        for row, slot in zip(missed, (free + victim_slots)[: len(missed)], strict=True):
+            self.pool.rows[slot] = row
+            self.slot_of[row] = slot
 
 
 def reference_plan(
@@ -281,51 +338,10 @@ def reference_plan(
     preload: Sequence[int] = (),
 ) -> list[ReferencePlan]:
     """Plan all `batches` (rows looked up, in order) in one pool."""
-    chooser = REFERENCES[policy](capacity, seed, hottest)
-    pool = ReferencePool([None] * capacity)
-    slot_of = {row: slot for slot, row in enumerate(preload)}
-    for row in reversed(preload):
-        pool.rows[slot_of[row]] = row
-        chooser.used(row, slot_of[row], True, float("inf"))
-    future = next_uses(batches)
-    clean = set(preload)
-    ever = set(preload)
+    planner = ReferencePlanner(REFERENCES[policy](capacity, seed, hottest), capacity, preload)
     plans = []
-    for number, batch in enumerate(batches):
+    for number, later in enumerate(next_uses(batches)):
         first, last = max(0, number - window.past), number + window.future
-        pool.held = {row for other in batches[first : last + 1] for row in other}
-        rows = list(dict.fromkeys(batch))
-        missed = [row for row in rows if row not in slot_of]
-        hits = sum(row in slot_of for row in batch)
-        cold = sum(row not in ever for row in missed)
-        free = [slot for slot in range(capacity) if pool.rows[slot] is None][: len(missed)]
-        need = len(missed) - len(free)
-        pool.missed = missed
-        victim_slots = chooser.victims(pool, need) if need else []
-        victims = [pool.rows[slot] or 0 for slot in victim_slots]
-        dirty = [row not in clean for row in victims]
-        for row in victims:
-            del slot_of[row]
-        for row, slot in zip(missed, free + victim_slots, strict=True):
-            pool.rows[slot] = row
-            slot_of[row] = slot
-        clean -= set(rows)
-        ever.update(rows)
-        for row in rows:
-            chooser.used(row, slot_of[row], row in missed, future[number][row])
-        plans.append(
-            ReferencePlan(
-                lookups=len(batch),
-                lookup_hits=hits,
-                rows=rows,
-                slots=[slot_of[row] for row in rows],
-                missed_rows=missed,
-                missed_slots=[slot_of[row] for row in missed],
-                victim_rows=victims,
-                victim_slots=victim_slots,
-                victim_dirty=dirty,
-                cold_misses=cold,
-                resident_rows=len(slot_of),
-            )
-        )
+        held = {row for other in batches[first : last + 1] for row in other}
+        plans.append(planner.plan(batches[number], held, later))
     return plans

@@ -43,13 +43,13 @@ def replay_2q(ids: Sequence[int], capacity: int, **ignored: object) -> list[bool
     first: list[int] = []
     main: list[int] = []
     ghosts: list[int] = []
-    found = []
+    hits = []
     for row in ids:
-        found.append(row in first or row in main)
+        hits.append(row in first or row in main)
         if row in main:
             main.remove(row)
             main.append(row)
-        if found[-1]:
+        if hits[-1]:
             continue
         known = row in ghosts
         if known:
@@ -61,7 +61,7 @@ def replay_2q(ids: Sequence[int], capacity: int, **ignored: object) -> list[bool
             else:
                 main.pop(0)
         (main if known else first).append(row)
-    return found
+    return hits
 
 
 class ReferenceARC:
@@ -126,30 +126,30 @@ def replay_belady_bypass(ids: Sequence[int], capacity: int, **ignored: object) -
     """Of the resident rows and the one that missed, the one used furthest ahead goes."""
     later = next_uses([[row] for row in ids])
     resident: dict[int, float] = {}
-    found = []
+    hits = []
     for position, row in enumerate(ids):
-        found.append(row in resident)
+        hits.append(row in resident)
         resident[row] = later[position][row]
-        if resident[row] == float("inf") and not found[-1]:
+        if resident[row] == float("inf") and not hits[-1]:
             del resident[row]
         elif len(resident) > capacity:
             del resident[max(resident, key=lambda other: resident[other])]
-    return found
+    return hits
 
 
 def replay_lru_k(ids: Sequence[int], capacity: int, **ignored: object) -> list[bool]:
     """The victim has the oldest use but one (never: -1), then the oldest use."""
     uses: dict[int, list[int]] = {}
     resident: list[int] = []
-    found = []
+    hits = []
     for time, row in enumerate(ids):
-        found.append(row in resident)
-        if not found[-1]:
+        hits.append(row in resident)
+        if not hits[-1]:
             if len(resident) == capacity:
                 resident.remove(min(resident, key=lambda other: ([-1, *uses[other]])[-2:]))
             resident.append(row)
         uses.setdefault(row, []).append(time)
-    return found
+    return hits
 
 
 class ReferenceTinyLFU:
