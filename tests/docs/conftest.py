@@ -1,45 +1,17 @@
-"""Packages from outside: the examples, as installing them would leave them."""
+"""The examples of the documentation, installed in a folder of their own."""
 
 from __future__ import annotations
 
 import importlib
 import shutil
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from outside import EXAMPLES, NAMES, install
 
 from simulator.hardware.devices import part_kinds
-
-ROOT = Path(__file__).parents[2]
-EXAMPLES = ROOT / "docs" / "examples"
-NAMES = tuple(sorted(path.parent.name for path in EXAMPLES.glob("*/pyproject.toml")))
-
-
-def install(project: Path, site: Path) -> None:
-    """What `pip install PROJECT` leaves in the folder `site`: modules and entry points."""
-    site.mkdir(exist_ok=True)
-    for module in project.glob("*.py"):
-        shutil.copy(module, site)
-    text = (project / "pyproject.toml").read_text(encoding="utf-8")
-    announce(tomllib.loads(text)["project"], site)
-
-
-def announce(project: dict, site: Path) -> None:
-    """Name the entry points of the table `project` of a `pyproject.toml` in `site`."""
-    name = str(project["name"]).replace("-", "_")
-    folder = site / f"{name}-1.0.dist-info"
-    folder.mkdir(parents=True)
-    lines = ["Metadata-Version: 2.1", f"Name: {project['name']}", "Version: 1.0"]
-    (folder / "METADATA").write_text("\n".join(lines), encoding="utf-8")
-    groups = project["entry-points"].items()
-    text = "\n".join(
-        f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in entries.items())
-        for group, entries in groups
-    )
-    (folder / "entry_points.txt").write_text(text, encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import EXAMPLES, NAMES, ROOT
+from outside import EXAMPLES, NAMES, ROOT
 
 from simulator import Result, load_experiment, simulate
 from simulator.engine.hazards import HazardCase, run_case

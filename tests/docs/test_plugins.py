@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import announce
+from outside import announce
 
 from simulator import UsageError, systems
 from simulator.engine import known_names
