@@ -73,3 +73,16 @@ def test_a_package_cannot_replace_a_system_that_is_there(package) -> None:
     package("", systems={"hybrid": "broken_plugin:Mine"})
     assert systems.names().count("hybrid") == 1
     assert systems.summary("hybrid").startswith("No cache")
+
+
+@pytest.mark.parametrize("group", ["parts", "policies", "systems"])
+def test_a_changed_plugin_asks_for_new_points(package, tmp_path: Path, group: str) -> None:
+    from simulator.sweep.keys import code_version
+
+    package("a = 1", **{group: {"mine": "broken_plugin:Mine"}})
+    code_version.cache_clear()
+    before = code_version()
+    (tmp_path / "broken_plugin.py").write_text("a = 2", encoding="utf-8")
+    code_version.cache_clear()
+    assert code_version() != before
+    code_version.cache_clear()
