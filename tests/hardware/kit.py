@@ -134,12 +134,12 @@ def _device(part: Part, memory: Flat | None = None) -> Device:
     timing = memory or Flat()
     setup = Setup(lambda _: timing)
     members = ("one", "two") if _is_link(part, setup) else ()
-    build: Callable[..., Device] = part.device  # type: ignore[attr-defined]
+    build: Callable[..., Device] = part.device
     return build(NAME, setup, members)
 
 
 def _is_link(part: Part, setup: Setup) -> bool:
-    build: Callable[..., Device] = part.device  # type: ignore[attr-defined]
+    build: Callable[..., Device] = part.device
     return isinstance(build(NAME, setup, ()), Link)
 
 
@@ -248,7 +248,7 @@ def _passing(device: Device) -> Iterator[tuple[str, Callable[[int], _Price]]]:
     """Bytes on their way through a device that is no link."""
     setup = Setup(lambda _: Flat())
     pcie, network = (
-        catalogue_part(name).device(name, setup, (NAME, "other"))  # type: ignore[attr-defined]
+        catalogue_part(name).device(name, setup, (NAME, "other"))
         for name in ("pcie5_x16", "infiniband_ndr")
     )
     for what, arriving, leaving in (("sending", pcie, network), ("receiving", network, pcie)):
@@ -312,7 +312,7 @@ def _improved(part: Part, faster: Iterable[str]) -> Iterator[tuple[str, Part]]:
         value = part.model_dump(mode="json")
         for word in key.split("."):
             value = value[word]
-        yield f"twice its {key}", _with(part, key, 2 * value)  # type: ignore[operator]
+        yield f"twice its {key}", _with(part, key, 2 * value)
 
 
 def _quantities(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -39,7 +39,7 @@ class Flat:
 
 
 @cache
-def catalogue_part(name: str) -> Part:
+def catalogue_part(name: str) -> Any:
     """A part of the catalogue, read once."""
     return load_part(name)
 

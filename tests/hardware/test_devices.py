@@ -71,8 +71,8 @@ class Wire(Part):
     """A link that does what the class does that it is called after."""
 
     kind: Literal["wire"] = "wire"
-    bandwidth: BytesPerSecond = Field(default="10 GB/s", validate_default=True)  # type: ignore[assignment]
-    latency: Picoseconds = Field(default="1 us", validate_default=True)  # type: ignore[assignment]
+    bandwidth: BytesPerSecond = Field(default="10 GB/s", validate_default=True)
+    latency: Picoseconds = Field(default="1 us", validate_default=True)
 
     def device(self, name: str, setup: Setup, members: tuple[str, ...]) -> Device:
         device: type[Device] = globals()[self.name]
@@ -149,7 +149,7 @@ class Stranger(GoodWire):
 class Oddity(GoodWire):
     @property
     def resources(self) -> tuple[Resource, ...]:
-        return (Resource(f"{self.name}.way", self.name, "warp", 1),)  # type: ignore[arg-type]
+        return (Resource(f"{self.name}.way", self.name, "warp", 1),)
 
 
 class Giving(GoodWire):
@@ -200,7 +200,7 @@ def test_a_link_that_breaks_a_rule_is_named_with_it(device: type[Device], rule: 
 
 
 def test_a_number_without_a_source_is_named() -> None:
-    given = Wire(name="GoodWire", bandwidth="10 GB/s", sources={})  # type: ignore[arg-type]
+    given = Wire(name="GoodWire", bandwidth="10 GB/s", sources={})
     with pytest.raises(AssertionError, match="numbers without a source: bandwidth"):
         conformance(given)
     conformance(given, sources=False)
@@ -251,7 +251,7 @@ class Slowed(ToyDevice):
 
 
 def toy(device: type[Device]) -> Toy:
-    return Toy(name=device.__name__, memory=catalogue_part("ddr4_2400"))  # type: ignore[arg-type]
+    return Toy(name=device.__name__, memory=catalogue_part("ddr4_2400"))
 
 
 def test_a_good_processor_keeps_to_the_rules() -> None:
@@ -285,7 +285,7 @@ def test_a_dram_at_twice_its_clock_sustains_more(name: str) -> None:
 @pytest.mark.parametrize("name", ["ddr4_2400", "hbm2_v100"])
 def test_a_table_of_bandwidths_times_streams_by_their_kind(name: str) -> None:
     """Bytes over the bandwidth of their kind; in order at least as fast as rows of 512 B."""
-    timing = TableTiming(catalogue_part(name), 512)  # type: ignore[arg-type]
+    timing = TableTiming(catalogue_part(name), 512)
     rows, in_order = Access("m", 1000, 512), Access("m", 1000, 512, random=False)
     assert timing.stream_ps(in_order) <= timing.stream_ps(rows) * 1.01
     assert timing.stream_ps(Access("m", 2000, 512)) == pytest.approx(2 * timing.stream_ps(rows))
