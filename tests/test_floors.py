@@ -20,7 +20,17 @@ FLOORS = (
     ("traces",),
     ("results",),
     ("config",),
-    ("errors", "units", "_compiled", "_kernel_cache", "_mix", "_threads", "source", "data"),
+    (
+        "errors",
+        "units",
+        "_compiled",
+        "_kernel_cache",
+        "_mix",
+        "_plugins",
+        "_threads",
+        "source",
+        "data",
+    ),
 )
 LEVEL = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 

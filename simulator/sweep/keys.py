@@ -27,7 +27,7 @@ SHOWING = ("cli", "figures", "studies", "sweep")
 _COMPUTING = ("numpy", "simpy", "numba")
 """Packages whose version counts as code."""
 
-_GROUPS = ("scratchpipe.systems", "scratchpipe.policies")
+_GROUPS = ("scratchpipe.parts", "scratchpipe.policies", "scratchpipe.systems")
 _SHIPPED = {
     "curve": {"path": "popularity_curves.csv"},
     "stack": {"path": "popularity_curves.csv", "distances_path": "stack_distance_hist.csv"},
@@ -79,8 +79,8 @@ def _file_hash(path: Path, size: int, changed_ns: int) -> str:
 
 @cache
 def code_version() -> str:
-    """SHA-256 (hex) of the source files that outcomes depend on, of policies and systems from
-    other packages, and of the versions of the packages that compute."""
+    """SHA-256 (hex) of the source files that outcomes depend on, of parts, policies and systems
+    from other packages, and of the versions of the packages that compute."""
     root = Path(simulator.__file__).parent
     files = [
         file
@@ -97,7 +97,7 @@ def code_version() -> str:
 
 
 def _source(entry: EntryPoint) -> bytes:
-    """The source of a policy or system of another package."""
+    """The source of a part, policy or system of another package."""
     try:
         spec = find_spec(entry.module)
     except ImportError:

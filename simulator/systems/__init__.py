@@ -7,8 +7,7 @@ the operators of a training iteration as words, and the systems to start from.
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
-
+from simulator._plugins import load_plugin, plugins
 from simulator.errors import UsageError
 from simulator.hardware.topology import Topology
 from simulator.systems.base import (
@@ -82,17 +81,17 @@ _SYSTEMS: dict[str, type[System]] = {
 
 def names() -> tuple[str, ...]:
     """Names of all systems, those of other packages last."""
-    outside = sorted(entry.name for entry in entry_points(group=ENTRY_POINTS))
-    return (*_SYSTEMS, *(name for name in outside if name not in _SYSTEMS))
+    return (*_SYSTEMS, *(name for name in plugins(ENTRY_POINTS) if name not in _SYSTEMS))
 
 
 def _class(name: str) -> type[System]:
     if name in _SYSTEMS:
         return _SYSTEMS[name]
-    for entry in entry_points(group=ENTRY_POINTS, name=name):
-        system: type[System] = entry.load()
-        return system
-    raise UsageError(f"there is no system {name!r}: {', '.join(names())}")
+    entry = plugins(ENTRY_POINTS).get(name)
+    if entry is None:
+        raise UsageError(f"there is no system {name!r}: {', '.join(names())}")
+    system: type[System] = load_plugin(entry)
+    return system
 
 
 def create(name: str, job: Job, machine: Topology) -> System:
