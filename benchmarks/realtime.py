@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from simulator.config.load import parse_experiment
-from simulator.engine import simulate
+from simulator.engine import parse_experiment, simulate
 
 PARTS = ("draw", "plan", "memory", "events")
 

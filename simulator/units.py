@@ -15,9 +15,8 @@ __all__ = [
     "PS_PER_US",
     "UNITS",
     "format_bytes",
-    "format_time",
+    "format_quantity",
     "parse_quantity",
-    "transfer_ps",
 ]
 
 PS_PER_NS = 1_000
@@ -63,11 +62,6 @@ def parse_quantity(text: object, dimension: str) -> float:
     return float(number.replace("_", "")) * units[unit]
 
 
-def transfer_ps(size_bytes: int, bytes_per_s: int) -> int:
-    """Picoseconds that `size_bytes` take at `bytes_per_s`, rounded up (never early)."""
-    return -(-size_bytes * PS_PER_S // bytes_per_s)
-
-
 def format_bytes(size: float) -> str:
     """`size` in bytes as people read it: "40.96 GB"."""
     for prefix, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
@@ -76,9 +70,19 @@ def format_bytes(size: float) -> str:
     return f"{size:.0f} B"
 
 
-def format_time(ps: float) -> str:
-    """`ps` picoseconds as people read them: "12.3 ms"."""
-    for unit, factor in (("s", PS_PER_S), ("ms", PS_PER_MS), ("us", PS_PER_US), ("ns", PS_PER_NS)):
-        if abs(ps) >= factor:
-            return f"{ps / factor:.4g} {unit}"
-    return f"{ps:.0f} ps"
+def format_quantity(text: str) -> str:
+    """A number with the unit kept inside ("63015000000 B/s") as people write it: "63.015 GB/s".
+
+    In the unit that leaves 1 to 1024 of it and needs the fewest digits, nine at most; what is no
+    such quantity stays as it is.
+    """
+    match = _QUANTITY.fullmatch(text)
+    number, unit = match.groups() if match else ("", "")
+    units = next((u for u in UNITS.values() if unit in u and u[unit] == 1), None)
+    if units is None:
+        return text
+    value = float(number)
+    fitting = [name for name, factor in units.items() if factor <= value < 1024 * factor] or [unit]
+    spelled = [(f"{value / units[name]:.9g}", name) for name in fitting]
+    digits, name = min(spelled, key=lambda text: len(text[0]))
+    return f"{digits} {name}"

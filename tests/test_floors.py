@@ -20,7 +20,17 @@ FLOORS = (
     ("traces",),
     ("results",),
     ("config",),
-    ("invariants", "errors", "units", "_compiled", "_mix", "_threads"),
+    (
+        "errors",
+        "units",
+        "_compiled",
+        "_kernel_cache",
+        "_mix",
+        "_plugins",
+        "_threads",
+        "source",
+        "data",
+    ),
 )
 LEVEL = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,8 +17,9 @@ class Kind(StrEnum):
     SYSTEMS = "systems"
     POLICIES = "policies"
     PLATFORMS = "platforms"
-    MODELS = "models"
+    PARTS = "parts"
     MEMORIES = "memories"
+    MODELS = "models"
     TRACES = "traces"
     OPERATORS = "operators"
 
@@ -48,21 +50,28 @@ def _about(kind: Kind) -> dict[str, str]:
         from simulator import caches
 
         return {name: _first_line(caches.policy_class(name)) for name in caches.policy_names()}
-    from simulator.config import catalogue
+    return {name: _sentence(file) for name, file in _files(kind).items()}
 
-    return {name: _sentence(kind, name) for name in catalogue.names(kind)}
+
+def _files(kind: Kind) -> dict[str, Path]:
+    """The files of the catalogue by name."""
+    from simulator.config import catalogue
+    from simulator.config.parts import part_files
+
+    if kind not in (Kind.PARTS, Kind.MEMORIES):
+        return catalogue.files(kind)
+    folder = None if kind is Kind.PARTS else kind.value
+    return {n: file for n, file in part_files().items() if folder in (None, file.parent.name)}
 
 
 def _first_line(documented: object) -> str:
     return (documented.__doc__ or "").strip().partition("\n")[0]
 
 
-def _sentence(kind: Kind, name: str) -> str:
+def _sentence(file: Path) -> str:
     """The description that a catalogue file gives, else the first comment of it."""
-    from simulator.config import catalogue
     from simulator.config.reader import read_yaml
 
-    file = catalogue.directory(kind) / f"{name}.yaml"
     data = read_yaml(file).data
     if isinstance(data, dict) and isinstance(data.get("description"), str):
         return " ".join(data["description"].split())

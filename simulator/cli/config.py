@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,6 +31,7 @@ class Schema(StrEnum):
     TRACE = "trace"
     OPERATORS = "operators"
     MEMORY = "memory"
+    PART = "part"
 
 
 @app.command()
@@ -76,19 +77,32 @@ def schema(
     of: Annotated[Schema, typer.Argument(help="Whose schema.")] = Schema.EXPERIMENT,
 ) -> None:
     """Print a JSON Schema (for editors that complete and check YAML)."""
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    typer.echo(json.dumps(head | _schema(of), indent=2, ensure_ascii=False))
+
+
+def _schema(of: Schema) -> dict[str, Any]:
+    from functools import reduce
+    from operator import or_
+
+    from pydantic import TypeAdapter
+
     from simulator.config.catalogue import adapter
     from simulator.config.experiment import Experiment
+    from simulator.config.machine_file import MachineFile
+    from simulator.hardware.devices import part_kinds
 
-    kinds = {
-        Schema.PLATFORM: "platforms",
-        Schema.MODEL: "models",
-        Schema.TRACE: "traces",
-        Schema.OPERATORS: "operators",
-        Schema.MEMORY: "memories",
-    }
-    found = adapter(kinds[of]).json_schema() if of in kinds else Experiment.model_json_schema()
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    typer.echo(json.dumps(head | found, indent=2, ensure_ascii=False))
+    kinds = {Schema.MODEL: "models", Schema.TRACE: "traces", Schema.OPERATORS: "operators"}
+    if of in kinds:
+        return adapter(kinds[of]).json_schema()
+    if of is Schema.PLATFORM:
+        return MachineFile.model_json_schema()
+    if of is Schema.MEMORY:
+        return part_kinds()["dram"].model_json_schema()
+    if of is Schema.PART:
+        models: Any = dict.fromkeys(part_kinds().values())
+        return TypeAdapter(reduce(or_, models)).json_schema()
+    return Experiment.model_json_schema()
 
 
 def _count(number: int, word: str) -> str:

@@ -25,10 +25,13 @@ def hazards(
     mode: Annotated[
         str | None, typer.Option(help="Pipeline: lockstep or async [default: lockstep]")
     ] = None,
-    rows: Annotated[int, typer.Option(min=1, help="Rows of the table")] = 60,
-    batch_rows: Annotated[int, typer.Option(min=1, help="Distinct rows of a mini-batch")] = 6,
+    tables: Annotated[int, typer.Option(min=1, help="Tables")] = 1,
+    rows: Annotated[int, typer.Option(min=1, help="Rows of each table")] = 60,
+    batch_rows: Annotated[
+        int, typer.Option(min=1, help="Distinct rows of each table in a mini-batch")
+    ] = 6,
     slots: Annotated[
-        int | None, typer.Option(min=1, help="Slots of the cache [default: 36]")
+        int | None, typer.Option(min=1, help="Slots of the cache for each table [default: 36]")
     ] = None,
     batches: Annotated[int, typer.Option(min=1, help="Mini-batches")] = 400,
     seed: Annotated[int, typer.Option(min=0, help="Seed of ids and random victims")] = 0,
@@ -48,6 +51,7 @@ def hazards(
         window_past=window_past,
         window_future=window_future,
         mode=mode,
+        tables=tables,
         rows=rows,
         batch_rows=batch_rows,
         slots=slots,

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulator.config.assign_machine import CHOOSERS, machine_path, with_change
-from simulator.config.reader import KeyPath, Mark, Marks
+from simulator.config.reader import KeyPath, Mark, Marks, read_text
 from simulator.config.trace import with_key
+from simulator.errors import Problem
 
-__all__ = ["REFERENCES", "Assignment", "apply", "assign", "keys_of"]
+__all__ = ["REFERENCES", "Assignment", "apply", "assign", "assignments", "keys_of"]
 
 REFERENCES = ("platform", "model", "trace", "operators")
 """Keys whose value may be the name of a catalogue entry."""
@@ -41,39 +42,62 @@ def keys_of(text: str) -> KeyPath:
     return tuple(int(p) if p.isdecimal() else p for p in text.split("."))
 
 
-def apply(data: Any, marks: Marks, assignments: Iterable[Assignment]) -> tuple[Any, Marks]:
+def assignments(texts: Iterable[str], within: str = "") -> tuple[list[Assignment], list[Problem]]:
+    """What lines such as `model.dim=64` assign, and the problems of lines that assign nothing.
+
+    `within`: a key that all paths start with, whether they say so or not.
+    """
+    changes: list[Assignment] = []
+    problems: list[Problem] = []
+    for text in texts:
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals or not all(key.split(".")):
+            message = "is not path=value, such as model.dim=64"
+            problems.append(Problem(f"--set {text}", "", message))
+            continue
+        document = read_text(value, f"--set {key}", fixed=True)
+        problems += document.problems
+        if not document.problems:
+            path = keys_of(key)
+            path = path if not within or path[0] == within else (within, *path)
+            changes.append(Assignment(path, document.data, document.marks))
+    return changes, problems
+
+
+def apply(data: Any, marks: Marks, changes: Iterable[Assignment]) -> tuple[Any, Marks]:
     """`data` and `marks` with every assignment, outer ones first; the arguments stay as they are.
 
     Raises `ValueError` where a path leads through a value that cannot hold keys.
     """
     data = copy.deepcopy(data)
-    for one in sorted(assignments, key=lambda a: a.rank):
-        data, marks = assign(data, marks, one)
+    for change in sorted(changes, key=lambda a: a.rank):
+        data, marks = assign(data, marks, change)
     return data, marks
 
 
-def assign(data: Any, marks: Marks, one: Assignment) -> tuple[Any, Marks]:
+def assign(data: Any, marks: Marks, change: Assignment) -> tuple[Any, Marks]:
     """One assignment, into `data` itself."""
-    path = one.path
+    path = change.path
     if not path:
-        return one.value, one.marks
+        return change.value, change.marks
     if path[0] == "trace" and len(path) == 2 and isinstance(data.get("trace"), dict):
-        data["trace"] = with_key(data["trace"], str(path[1]), one.value)
-        return data, marks.grafted(path, one.marks)
+        data["trace"] = with_key(data["trace"], str(path[1]), change.value)
+        return data, marks.grafted(path, change.marks)
     machine = path[: machine_path(path)]
     here = data
     for depth, key in enumerate((machine or path)[:-1]):
-        marks = _opened(here, key, marks, path[: depth + 1], one.marks)
+        marks = _opened(here, key, marks, path[: depth + 1], change.marks)
         here = here[key]
     if machine:
         _check(here, machine[-1], machine)
         below = marks.below(machine)
         old, rest = here.get(machine[-1]), path[len(machine) :]
-        here[machine[-1]], below = with_change(old, below, rest, one.value, one.marks)
+        here[machine[-1]], below = with_change(old, below, rest, change.value, change.marks)
         return data, marks.grafted(machine, below)
     _check(here, path[-1], path)
-    here[path[-1]] = copy.deepcopy(one.value)
-    return data, marks.grafted(path, one.marks)
+    here[path[-1]] = copy.deepcopy(change.value)
+    return data, marks.grafted(path, change.marks)
 
 
 def _opened(here: Any, part: str | int, marks: Marks, path: KeyPath, new: Marks) -> Marks:

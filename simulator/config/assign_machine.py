@@ -118,7 +118,7 @@ def _given(machine: dict[Any, Any], marks: Marks, path: KeyPath) -> dict[KeyPath
     here: Any = machine
     for key in top:
         here = here.get(key) if isinstance(here, dict) else None
-    found: dict[KeyPath, tuple[Any, Mark]] = {}
+    given: dict[KeyPath, tuple[Any, Mark]] = {}
 
     def collect(value: Any, at: KeyPath) -> None:
         mark = marks.mark(at)
@@ -127,8 +127,8 @@ def _given(machine: dict[Any, Any], marks: Marks, path: KeyPath) -> dict[KeyPath
                 if key not in CHOOSERS:
                     collect(inner, (*at, key))
         elif mark.value.startswith("--set"):
-            found[at] = (value, mark)
+            given[at] = (value, mark)
 
     if isinstance(here, dict):
         collect(here, top)
-    return found
+    return given

@@ -20,19 +20,39 @@ def joined(socket: Node) -> tuple[tuple[str, str], ...]:
 
 
 def host_problems(
-    sockets: Mapping[str, Node], outside: Collection[str], prefix: KeyPath
+    sockets: Mapping[str, Node],
+    outside: Collection[str],
+    links: Mapping[str, bool | None],
+    prefix: KeyPath,
 ) -> Iterator[Problem]:
-    """What is wrong with the joins of one host; `outside`: sockets that the network joins."""
+    """What is wrong with the joins of one host.
+
+    `outside`: sockets that the network joins; `links`: whether the part of a socket is a link, as
+    far as is known.
+    """
     reached = {name for socket in sockets.values() for name, _ in joined(socket)}
+    misnamed = bool(reached - set(sockets))
     sets: dict[frozenset[str], str] = {}
     for name, socket in sockets.items():
         key = (*prefix, name)
         ends = joined(socket)
-        yield from _contradictions(socket, len(ends), key)
-        if not ends and len(sockets) > 1 and name not in reached and name not in outside:
+        yield from _contradictions(socket, [end for end, _ in ends], key)
+        if links.get(name) and not ends:
+            hint = "a link says what it joins: `join: [cpu, gpu]`"
+            yield Problem(socket.reference.key, dotted((*key, "join")), "is missing", hint)
+        elif links.get(name) is False and ends:
+            message = f"joins {' and '.join(end for end, _ in ends)}, but {name} is no link"
+            yield Problem(ends[0][1], dotted((*key, "join")), message)
+        elif (
+            not misnamed
+            and not ends
+            and len(sockets) > 1
+            and name not in reached
+            and name not in outside
+        ):
             message = "joins nothing, and nothing joins it"
             hint = "a link says what it joins: `join: [cpu, gpu]`; other parts need a link"
-            yield Problem(socket.mark.key, dotted(key), message, hint)
+            yield Problem(socket.reference.key, dotted(key), message, hint)
         yield from _ends(name, ends, sockets, key)
         known = frozenset(end for end, _ in ends)
         if known and known in sets:
@@ -60,19 +80,19 @@ def _ends(
         before.add(name)
 
 
-def _contradictions(socket: Node, ends: int, key: KeyPath) -> Iterator[Problem]:
+def _contradictions(socket: Node, ends: list[str], key: KeyPath) -> Iterator[Problem]:
     """Keys that do not go with what is joined."""
     reasons = {
-        "by": (ends == 1, "says how the parts of one socket are joined"),
-        "per": (ends >= 2, "counts parts of the second socket that share one link"),
-        "count": (ends == 0, "the number of links follows from `per`"),
+        "by": (len(ends) == 1, "says how the parts of one socket are joined"),
+        "per": (len(ends) > 1, "counts parts of the second socket that share one link"),
+        "count": (not ends, "says how many there are, which follows from `per` for a link"),
     }
-    what = f"a link of {ends} sockets" if ends else "a part that joins nothing"
     for name, (fits, reason) in reasons.items():
         given = socket.get(name)
         if given is None or given.value is None or fits or (name, given.value) == ("count", 1):
             continue
-        yield Problem(given.mark.key, dotted((*key, name)), f"does not go with {what}: {reason}")
+        message = f"{reason}, but this joins {' and '.join(ends) or 'nothing'}"
+        yield Problem(given.mark.key, dotted((*key, name)), message)
 
 
 def network_problems(network: Node, sockets: Collection[str], prefix: KeyPath) -> Iterator[Problem]:
@@ -81,7 +101,7 @@ def network_problems(network: Node, sockets: Collection[str], prefix: KeyPath) -
     ends = joined(network)
     if not ends:
         hint = "what it joins, the interfaces of the hosts: `join: nic`"
-        yield Problem(network.mark.value, key, "is missing", hint)
+        yield Problem(network.reference.value, key, "is missing", hint)
     for name, where in ends:
         if name not in sockets:
             yield _unknown(name, where, key, list(sockets), "the hosts have")

@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from simulator.config.assign import REFERENCES, Assignment, apply, keys_of
+from simulator.config.assign import REFERENCES, Assignment, apply, assignments, keys_of
 from simulator.config.expand import check
 from simulator.config.experiment import Experiment, Names, Origin
 from simulator.config.problems import did_you_mean, shown, validate
-from simulator.config.reader import Document, KeyPath, Mark, Marks, dotted, read_text, read_yaml
+from simulator.config.reader import Document, KeyPath, Mark, Marks, dotted, read_yaml
 from simulator.errors import ConfigError, Problem
 
 __all__ = ["load_experiment", "parse_experiment"]
@@ -54,15 +54,15 @@ def _build(document: Document, overrides: Iterable[str], origin: Origin, stem: s
     if not isinstance(data, dict):
         message = f"is {shown(data)}: an experiment is a mapping (key: value)"
         raise ConfigError(*(problems or [Problem(marks.value(()), "", message)]))
-    assignments, wrong = _assignments(overrides)
-    problems += wrong
-    data, marks, wrong = _with_overrides(data, marks, assignments)
-    problems += wrong
+    changes, mistakes = assignments(overrides)
+    problems += mistakes
+    data, marks, mistakes = _with_overrides(data, marks, changes)
+    problems += mistakes
     data = {"name": stem, **data}
     data = _with_swept_references(data)
     origin = Origin(marks, origin.folder, origin.names)
-    experiment, wrong = validate(_ADAPTER, data, marks, ())
-    problems += [_about_version(p) for p in wrong if not p.key.startswith("sweep.")]
+    experiment, mistakes = validate(_ADAPTER, data, marks, ())
+    problems += [_about_version(p) for p in mistakes if not p.key.startswith("sweep.")]
     problems += _sweep_problems(data, marks)
     problems += _label_problems(experiment, marks)
     problems += check(data, origin)
@@ -88,44 +88,27 @@ def _reading_order(problem: Problem) -> tuple[str, int, int]:
     return problem.where, 0, 0
 
 
-def _assignments(overrides: Iterable[str]) -> tuple[list[Assignment], list[Problem]]:
-    found: list[Assignment] = []
-    problems: list[Problem] = []
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        key = key.strip()
-        if not equals or not all(key.split(".")):
-            message = "is not path=value, such as model.dim=64"
-            problems.append(Problem(f"--set {text}", "", message))
-            continue
-        document = read_text(value, f"--set {key}", fixed=True)
-        problems += document.problems
-        if not document.problems:
-            found.append(Assignment(keys_of(key), document.data, document.marks))
-    return found, problems
-
-
 def _with_overrides(
-    data: dict[str, Any], marks: Marks, assignments: Iterable[Assignment]
+    data: dict[str, Any], marks: Marks, changes: Iterable[Assignment]
 ) -> tuple[dict[str, Any], Marks, list[Problem]]:
     """The data after `--set`, and what could not be set."""
     problems: list[Problem] = []
-    for one in sorted(assignments, key=lambda a: a.rank):
+    for change in sorted(changes, key=lambda a: a.rank):
         try:
-            data, marks = apply(data, marks, [one])
-            data, marks = _replace_sweeps(data, marks, one)
+            data, marks = apply(data, marks, [change])
+            data, marks = _replace_sweeps(data, marks, change)
         except ValueError as error:
-            problems.append(Problem(one.marks.value(()), dotted(one.path), str(error)))
+            problems.append(Problem(change.marks.value(()), dotted(change.path), str(error)))
     return data, marks, problems
 
 
 def _replace_sweeps(
-    data: dict[str, Any], marks: Marks, one: Assignment
+    data: dict[str, Any], marks: Marks, change: Assignment
 ) -> tuple[dict[str, Any], Marks]:
     """A swept key given to `--set` loses its sweep; a key below a swept one changes each value."""
     sweep = data.get("sweep")
-    key = ".".join(map(str, one.path))
-    if not isinstance(sweep, dict) or one.path[0] == "sweep":
+    key = ".".join(map(str, change.path))
+    if not isinstance(sweep, dict) or change.path[0] == "sweep":
         return data, marks
     gone = {key} | (_CHOOSES_KIND if key in _CHOOSES_KIND else frozenset())
     kept = {swept: values for swept, values in sweep.items() if swept not in gone}
@@ -134,13 +117,13 @@ def _replace_sweeps(
             continue
         kept[swept] = changed = list(values)
         for index, value in enumerate(values):
-            place: KeyPath = ("sweep", swept, index)
-            outer = Assignment(keys_of(swept), value, marks.below(place))
-            inner, inner_marks = apply({}, Marks(), [outer, one])
+            at: KeyPath = ("sweep", swept, index)
+            outer = Assignment(keys_of(swept), value, marks.below(at))
+            inner, inner_marks = apply({}, Marks(), [outer, change])
             for part in outer.path:
                 inner = inner[part]
             changed[index] = inner
-            marks = marks.grafted(place, inner_marks.below(outer.path))
+            marks = marks.grafted(at, inner_marks.below(outer.path))
     return {**data, "sweep": kept}, marks
 
 
@@ -169,7 +152,7 @@ def _about_version(problem: Problem) -> Problem:
 
 def _label_problems(experiment: Experiment | None, marks: Marks) -> list[Problem]:
     """Entries of `systems` that results could not tell apart."""
-    found = []
+    problems: list[Problem] = []
     first: dict[str, str] = {}
     for index, entry in enumerate(experiment.systems if experiment else ()):
         label = entry.label or entry.name
@@ -177,14 +160,14 @@ def _label_problems(experiment: Experiment | None, marks: Marks) -> list[Problem
         if label in first:
             message = f"two entries are called {label!r}: here and at {first[label]}"
             hint = f"give one of them a name of its own: {{name: {entry.name}, label: ...}}"
-            found.append(Problem(where, f"systems[{index}]", message, hint))
+            problems.append(Problem(where, f"systems[{index}]", message, hint))
         first.setdefault(label, where)
-    return found
+    return problems
 
 
 def _sweep_problems(data: dict[str, Any], marks: Marks) -> list[Problem]:
     sweep = data.get("sweep")
-    found = []
+    problems: list[Problem] = []
     for key, values in sweep.items() if isinstance(sweep, dict) else ():
         head = key.partition(".")[0]
         where = marks.key(("sweep", key))
@@ -193,14 +176,14 @@ def _sweep_problems(data: dict[str, Any], marks: Marks) -> list[Problem]:
             hint = f"{did_you_mean(head, SWEEPABLE)} these can: {', '.join(SWEEPABLE)}".strip()
             if key == "systems":
                 hint = "`systems` is a list already: name all of them there"
-            found.append(Problem(where, name, "cannot be swept", hint))
+            problems.append(Problem(where, name, "cannot be swept", hint))
         elif isinstance(values, dict):
             inner = next(iter(values), "KEY")
             hint = f"write the whole path: `{key}.{inner}: [...]`"
-            found.append(Problem(where, name, "expected a list of values", hint))
+            problems.append(Problem(where, name, "expected a list of values", hint))
         elif not isinstance(values, list):
             hint = f"write `{key}: [{shown(values)}]`"
-            found.append(Problem(where, name, "expected a list of values", hint))
+            problems.append(Problem(where, name, "expected a list of values", hint))
         elif not values:
-            found.append(Problem(where, name, "is an empty list: nothing would be simulated"))
-    return found
+            problems.append(Problem(where, name, "is an empty list: nothing would be simulated"))
+    return problems

@@ -29,6 +29,8 @@ class Part(Frozen):
 
     presets: ClassVar[Mapping[str, str]] = {}
     """Keys whose value may be the name of a preset: key -> folder below `configs/parts/`."""
+    links: ClassVar[bool | None] = None
+    """Whether it is a link, which must say what it joins; None: either is taken."""
 
     kind: str
     """What it is: chooses the model that reads the rest."""
@@ -36,6 +38,10 @@ class Part(Frozen):
     """What tables and messages call it."""
     sources: dict[str, Source] = Field(default_factory=dict)
     """Where each number comes from, by (dotted) key: data sheet, paper, measured, `assumed`."""
+
+    def derived(self) -> Mapping[str, str]:
+        """What follows from the keys and is worth showing with them, with units."""
+        return {}
 
     def __hash__(self) -> int:
         """Of what it is: where the numbers come from (a dictionary) has no part in it."""
@@ -63,7 +69,7 @@ class Socket(Frozen):
     by: str | None = None
     """How a link joins the parts of one socket (`switch`); null: the part's own way."""
     per: Count | None = None
-    """Parts of the second socket that share one link; null: all that belong to one root."""
+    """Parts of the second socket that share one link; null: 1, a link each."""
 
 
 class HostConfig(Frozen):

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, WithJsonSchema
 
 from simulator.config.catalogue import files, find
 from simulator.config.joins import host_problems, joined, network_problems
@@ -21,7 +21,7 @@ from simulator.config.machine import Count, HostConfig, MachineConfig, Part, Soc
 from simulator.config.nodes import Node, different
 from simulator.config.old_paths import OLD_KEYS, moved
 from simulator.config.parts import Kinds, PartReader, starred, surviving
-from simulator.config.problems import shown, validate
+from simulator.config.problems import did_you_mean, shown, validate
 from simulator.config.reader import Document, KeyPath, dotted, read_yaml
 from simulator.config.types import Frozen, Source
 from simulator.errors import Problem
@@ -36,6 +36,27 @@ _REFUSED = "(refused)"
 """Stands for the part of a socket that could not be read."""
 
 
+_SOCKET_SCHEMA: dict[str, Any] = {
+    "type": ["string", "object", "null"],
+    "description": "A part: its name, or `part: NAME` with what the socket says and changes of it.",
+    "properties": {
+        "part": {"type": ["string", "object"]},
+        "count": {"type": "integer", "exclusiveMinimum": 0},
+        "join": {"type": ["string", "array"], "items": {"type": "string"}},
+        "by": {"type": ["string", "null"]},
+        "per": {"type": ["integer", "null"], "exclusiveMinimum": 0},
+    },
+}
+_HOST_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "count": {"type": "integer", "minimum": 1}},
+    "additionalProperties": _SOCKET_SCHEMA,
+}
+_HOSTS_SCHEMA: dict[str, Any] = {
+    "anyOf": [{"type": "array", "items": _HOST_SCHEMA}, {"type": "integer", "minimum": 1}]
+}
+
+
 class MachineFile(Frozen):
     """The keys of a machine file."""
 
@@ -47,12 +68,14 @@ class MachineFile(Frozen):
     """The operator profile that experiments on this machine use unless they name another."""
     price_usd_per_hour: Annotated[float, Field(ge=0)] | None = None
     """Of all hosts together."""
-    host: dict[str, Any] | None = None
+    host: Annotated[dict[str, Any] | None, WithJsonSchema(_HOST_SCHEMA)] = None
     """`name`, `count`, and parts by the name of their socket: `gpu: {part: NAME, count: 8}`, `pcie:
     {part: NAME, join: [cpu, gpu]}`."""
-    hosts: tuple[dict[str, Any], ...] | Count | None = None
+    hosts: Annotated[tuple[dict[str, Any], ...] | Count | None, WithJsonSchema(_HOSTS_SCHEMA)] = (
+        None
+    )
     """Different hosts, each with its `name`; or how many hosts like `host` there are."""
-    network: dict[str, Any] | None = None
+    network: Annotated[dict[str, Any] | None, WithJsonSchema(_SOCKET_SCHEMA)] = None
     """What joins the hosts: `{part: NAME, join: nic}`."""
     sources: dict[str, Source] = Field(default_factory=dict)
     """Where the numbers above come from."""
@@ -188,7 +211,12 @@ class _Machines:
                     self._over_host(None, host, ("hosts", i)) for i, host in enumerate(new.value)
                 ),
             )
-        if old is None or not isinstance(old.value, tuple) or not new.is_mapping:
+        if old is None or not isinstance(old.value, tuple):
+            if new.is_mapping:
+                hint = f"there is one kind of host: {self._key}.host"
+                self._problem(new.mark.key, ("hosts",), "is no list in this machine", hint)
+            return replace(new, value=None) if new.is_mapping else new
+        if not new.is_mapping:
             return new
         hosts = list(old.value)
         names = {host.text("name"): i for i, host in enumerate(hosts)}
@@ -206,25 +234,33 @@ class _Machines:
             return new
         merged = {} if old is None else dict(old.value)
         for name, value in new.items():
-            before = merged.pop(name, None)
             if name in _HOST_KEYS:
                 merged[name] = value
-            elif value.value is not None:
-                merged[name] = self._over_socket(before, value, (*path, name))
+            elif value.value is None:
+                merged.pop(name, None)
+            elif old is not None and name not in old and not _starts_a_part(value):
+                known = [str(socket) for socket in _sockets(old)]
+                hint = f"{did_you_mean(name, known)} sockets: {', '.join(known)}".strip()
+                message = "is no socket of the host: a new one needs `part: NAME`"
+                self._problem(value.mark.key, (*path, name), message, hint)
+            else:
+                merged[name] = self._over_socket(merged.get(name), value, (*path, name))
         return replace(new, value=merged)
 
     def _over_socket(self, old: Node | None, new: Node, path: KeyPath) -> Node:
         """A socket with its part expanded; a stand-in after a problem."""
         key = (self._key, *path)
+        if isinstance(new.value, str):
+            new = replace(new, value={"part": new})
         usable = old is not None and old.is_mapping and old.entry != _REFUSED
-        if old is not None and usable and (new.is_mapping or isinstance(new.value, str)):
+        if old is not None and usable and new.is_mapping:
             socket = self.parts.over(old, new, key, SOCKET_KEYS)
         else:
             socket = self.parts.part(new, key, (), SOCKET_KEYS)
         if socket is not None:
-            return socket
+            return replace(socket, named_at=new.mark)
         kept = new.only(SOCKET_KEYS) if new.is_mapping else replace(new, value={})
-        return replace(kept, entry=_REFUSED)
+        return replace(kept, entry=_REFUSED, named_at=new.mark)
 
     # -- building -------------------------------------------------------------------------------
 
@@ -283,11 +319,12 @@ class _Machines:
         for name, socket in sockets.items():
             if not _SOCKET_NAME.fullmatch(str(name)):
                 message = "is no name of a socket: letters, digits and `_`, a letter first"
-                self._problem(socket.mark.key, (*path, name), message)
+                self._problem(socket.reference.key, (*path, name), message)
         if not sockets:
             hint = "its parts by the name of their socket: `cpu: {part: NAME}`"
             self._problem(node.mark.value, path, "has no parts", hint)
-        self.parts.problems += host_problems(sockets, outside, prefix)
+        links = {str(name): self.parts.is_link(socket) for name, socket in sockets.items()}
+        self.parts.problems += host_problems(sockets, outside, links, prefix)
         built = {str(name): self._socket(s, (*path, name)) for name, s in sockets.items()}
         data = {**node.only(_HOST_KEYS).plain(), "sockets": {n: s for n, s in built.items() if s}}
         host, problems = validate(_HOST, data, node.marks(), prefix)
@@ -309,6 +346,11 @@ class _Machines:
         socket, problems = validate(_SOCKET, keys, node.marks(), prefix)
         self.parts.problems += problems
         return socket if isinstance(socket, Socket) else None
+
+
+def _starts_a_part(node: Node) -> bool:
+    """Whether a socket says which part it holds."""
+    return not node.is_mapping or any(key in node for key in ("part", "base", "kind"))
 
 
 def _sockets(host: Node) -> dict[Any, Node]:

@@ -26,6 +26,8 @@ class Node:
     folder: Path = Path()
     entry: str = ""
     """The catalogue's file that a mapping started from; empty where it was written out."""
+    named_at: Mark | None = None
+    """Where a mapping that comes from another file was referred to."""
 
     @classmethod
     def of(cls, data: Any, marks: Marks, folder: Path, path: KeyPath = ()) -> Node:
@@ -33,12 +35,17 @@ class Node:
         mark = marks.mark(path)
         here = Path() if mark.value.startswith("--set") else folder
         if isinstance(data, dict):
-            inner = {k: cls.of(v, marks, folder, (*path, k)) for k, v in data.items()}
+            inner = {str(k): cls.of(v, marks, folder, (*path, k)) for k, v in data.items()}
             return cls(inner, mark, here)
         if isinstance(data, list | tuple):
             items = enumerate(data)
             return cls(tuple(cls.of(v, marks, folder, (*path, i)) for i, v in items), mark, here)
         return cls(data, mark, here)
+
+    @property
+    def reference(self) -> Mark:
+        """Where it was referred to, or else where it stands."""
+        return self.named_at or self.mark
 
     @property
     def is_mapping(self) -> bool:

@@ -41,16 +41,16 @@ def part_files() -> dict[str, Path]:
 
     Raises `ConfigError` where two folders hold files of one name.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     problems = []
     for file in sorted(directory("parts").glob("*/*.yaml")):
-        first = found.setdefault(file.stem, file)
+        first = files.setdefault(file.stem, file)
         if first != file:
             message = f"is the name of two parts: the other is {first}"
             problems.append(Problem(str(file), "", message, "rename one of the files"))
     if problems:
         raise ConfigError(*problems)
-    return found
+    return files
 
 
 def starred(name: Node) -> Node:
@@ -151,6 +151,11 @@ class PartReader:
                 return None
         return changes
 
+    def is_link(self, part: Node) -> bool | None:
+        """Whether a part joins others; None where its kind does not say."""
+        model = self._model(part)
+        return None if model is None else model.links
+
     def changed(self, part: Node, key: str, document: Document) -> Node | None:
         """The expanded `part` with one (dotted, or short) key changed; as it is where there is no
         such key."""
@@ -169,7 +174,7 @@ class PartReader:
     def value(self, node: Node, key: KeyPath) -> Part | None:
         """The validated part; None after problems."""
         kind = node.get("kind")
-        name = kind.value if kind is not None else None
+        name = kind.plain() if kind is not None else None
         model = self.kinds.get(name) if isinstance(name, str) else None
         if model is None:
             known = ", ".join(sorted(self.kinds))
@@ -321,8 +326,8 @@ class PartReader:
                 values[name] = self._hoisted(inner)
         given = node.get("sources")
         if sources and (given is None or given.is_mapping):
-            told = dict(given.items()) if given is not None else {}
-            values["sources"] = replace(given or node, value={**sources, **told})
+            own = dict(given.items()) if given is not None else {}
+            values["sources"] = replace(given or node, value={**sources, **own})
         return replace(node, value=values)
 
 

@@ -131,7 +131,7 @@ class _Translation:
         if kind == "missing":
             return Problem(self._marks.value(path[:-1]), key, "is missing", place.meaning)
         if kind == "extra_forbidden":
-            near = did_you_mean(path[-1], place.allowed) or _further_in(str(path[-1]), place)
+            near = _further_in(str(path[-1]), place) or did_you_mean(path[-1], place.allowed)
             hint = f"{near} allowed here: {_choices(place.allowed)}".strip()
             return Problem(self._marks.key(path), key, "unknown key", hint)
         if kind == "trace_kind":

@@ -62,13 +62,17 @@ class Resolver:
         self, data: Any, marks: Marks, index: int, swept: dict[str, Any]
     ) -> tuple[PointConfig | None, list[Problem]]:
         """The point of system `index`, or None and what is wrong with it."""
-        entry, problems = self._entry(data, marks, index)
+        listed = isinstance(data["systems"], list)
+        at: KeyPath = ("systems", index) if listed else ("systems",)
+        raw = data["systems"][index] if listed else data["systems"]
+        raw = {"name": raw} if isinstance(raw, str) else raw
+        entry, problems = validate(_ENTRY, raw, marks.below(at), at)
         if entry is None:
             return None, problems
         try:
-            data, marks = apply(data, marks, _changes(entry, marks, index))
+            data, marks = apply(data, marks, _changes(entry, marks, at))
         except ValueError as error:
-            return None, [Problem(marks.value(("systems", index)), "systems", str(error))]
+            return None, [Problem(marks.value(at), "systems", str(error))]
         sections: dict[str, Any] = {}
         for key in ("platform", "model", "trace"):
             sections[key] = self._reference(key, data, marks, problems)
@@ -77,7 +81,7 @@ class Resolver:
         sections["operators"] = self._reference("operators", data, marks, problems)
         for key in _SECTIONS:
             sections[key] = self._section(key, data, marks, problems)
-        problems += self._names(entry, sections, marks, index)
+        problems += self._names(entry, sections, marks, at)
         if problems or any(section is None for section in sections.values()):
             return None, problems
         label = entry.label or entry.name
@@ -101,17 +105,6 @@ class Resolver:
             problems.append(Problem(where, dotted(path), problem.message, problem.hint))
         return problems
 
-    def _entry(
-        self, data: Any, marks: Marks, index: int
-    ) -> tuple[SystemEntry | None, list[Problem]]:
-        systems = data["systems"]
-        listed = isinstance(systems, list)
-        raw = systems[index] if listed else systems
-        path: KeyPath = ("systems", index) if listed else ("systems",)
-        if isinstance(raw, str):
-            raw = {"name": raw}
-        return validate(_ENTRY, raw, marks.below(path), path)
-
     def _reference(self, key: str, data: Any, marks: Marks, problems: list[Problem]) -> Any:
         if data.get(key) is None:
             return None
@@ -119,8 +112,8 @@ class Resolver:
         known = (key, json.dumps([data[key], below.value(())]))
         if known not in self._known:
             self._known[known] = self._read(key, Document(data[key], below))
-        value, wrong = self._known[known]
-        problems += wrong
+        value, mistakes = self._known[known]
+        problems += mistakes
         return value
 
     def _read(self, key: str, reference: Document) -> tuple[Any, list[Problem]]:
@@ -142,33 +135,33 @@ class Resolver:
         return read_machine(reference, self._origin.folder, kinds)
 
     def _section(self, key: str, data: Any, marks: Marks, problems: list[Problem]) -> Any:
-        value, wrong = validate(_SECTIONS[key], data.get(key) or {}, marks.below((key,)), (key,))
-        problems += wrong
+        below = marks.below((key,))
+        value, mistakes = validate(_SECTIONS[key], data.get(key) or {}, below, (key,))
+        problems += mistakes
         return value
 
     def _names(
-        self, entry: SystemEntry, sections: dict[str, Any], marks: Marks, index: int
+        self, entry: SystemEntry, sections: dict[str, Any], marks: Marks, at: KeyPath
     ) -> list[Problem]:
         """Systems and policies that nothing above offers, and keys that a system does not use."""
         names = self._origin.names
         problems = []
         cache = sections["cache"]
-        for name, known, path in (
-            (entry.name, names.systems, ("systems", index, "name")),
-            (cache.policy if cache else None, names.policies, ("cache", "policy")),
+        policy = cache.policy if cache else None
+        for name, known, path, key, what in (
+            (entry.name, names.systems, (*at, "name"), "systems", "system"),
+            (policy, names.policies, ("cache", "policy"), "cache.policy", "policy"),
         ):
             if name is None or known is None or name in known:
                 continue
-            key = ".".join(str(part) for part in path if part not in (index, "name"))
             hint = f"{did_you_mean(name, known)} known: {', '.join(known)}".strip()
-            what = "system" if key == "systems" else "policy"
             message = f"is {shown(name)}: there is no such {what}"
             problems.append(Problem(marks.value(path), key, message, hint))
         uses = names.systems.get(entry.name) if names.systems is not None else None
-        return problems if uses is None else problems + _unused(entry, uses, marks, index)
+        return problems if uses is None else problems + _unused(entry, uses, marks, at)
 
 
-def _unused(entry: SystemEntry, uses: frozenset[str], marks: Marks, index: int) -> list[Problem]:
+def _unused(entry: SystemEntry, uses: frozenset[str], marks: Marks, at: KeyPath) -> list[Problem]:
     """Keys of an entry that its system does not use."""
     given: list[KeyPath] = [] if entry.gpus is None else [("gpus",)]
     given += [("cache", key) for key in entry.cache]
@@ -177,17 +170,14 @@ def _unused(entry: SystemEntry, uses: frozenset[str], marks: Marks, index: int) 
     hint = f"{entry.name} uses {', '.join(sorted({*uses, *always}))}"
     message = f"is not used by {entry.name}"
     return [
-        Problem(
-            marks.key(("systems", index, *path)), dotted(("systems", index, *path)), message, hint
-        )
+        Problem(marks.key((*at, *path)), dotted((*at, *path)), message, hint)
         for path in given
         if path[0] not in uses and dotted(path) not in uses
     ]
 
 
-def _changes(entry: SystemEntry, marks: Marks, index: int) -> list[Assignment]:
+def _changes(entry: SystemEntry, marks: Marks, at: KeyPath) -> list[Assignment]:
     """What an entry of `systems` changes, as assignments."""
-    at: KeyPath = ("systems", index)
     changes = [
         Assignment((key,), value, marks.below((*at, key)))
         for key, value in (("platform", entry.platform), ("operators", entry.operators))
@@ -195,8 +185,8 @@ def _changes(entry: SystemEntry, marks: Marks, index: int) -> list[Assignment]:
     ]
     for section, keys in (("cache", entry.cache), ("pipeline", entry.pipeline)):
         for key, value in keys.items():
-            place = marks.below((*at, section, key))
-            changes.append(Assignment((section, key), value, place))
+            below = marks.below((*at, section, key))
+            changes.append(Assignment((section, key), value, below))
     return changes
 
 

@@ -31,9 +31,9 @@ SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class HazardCase:
-    """One table of `rows` rows; every mini-batch looks `batch_rows` distinct ones up.
+    """Tables of `rows` rows; every mini-batch looks `batch_rows` distinct ones up in each.
 
-    None: what the system needs, or its default.
+    None: what the system needs, or its default. `slots`: of each table.
     """
 
     policy: str | None = None
@@ -47,6 +47,7 @@ class HazardCase:
     seed: int = 0
     system: str = "scratchpipe"
     platform: str = "v100_p3"
+    tables: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +95,12 @@ class HazardOutcome:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Mini-batches of distinct rows of one table, as a trace."""
+    """Mini-batches of distinct rows of each table, as a trace."""
 
     minibatches: Sequence[MiniBatch]
-    table_rows: int
+    rows: tuple[int, ...]
 
     has_time_order = False
-
-    @property
-    def rows(self) -> tuple[int, ...]:
-        return (self.table_rows,)
 
     @property
     def batches(self) -> int:
@@ -113,14 +110,17 @@ class _Drawn:
         return self.minibatches[index]
 
     @cached_property
-    def _by_count(self) -> npt.NDArray[np.int64]:
-        ids = np.concatenate([batch.ids[0] for batch in self.minibatches])
-        counts = np.bincount(ids, minlength=self.table_rows)
-        return np.argsort(-counts, kind="stable").astype(np.int64)
+    def _by_count(self) -> list[npt.NDArray[np.int64]]:
+        """The rows of each table, the most accessed first."""
+        orders = []
+        for table, rows in enumerate(self.rows):
+            ids = np.concatenate([batch.ids[table] for batch in self.minibatches])
+            counts = np.bincount(ids, minlength=rows)
+            orders.append(np.argsort(-counts, kind="stable").astype(np.int64))
+        return orders
 
     def hottest(self, table: int, count: int) -> npt.NDArray[np.int64]:
-        del table
-        return self._by_count[:count]
+        return self._by_count[table][:count]
 
     def fingerprint(self) -> str:
         return ""
@@ -136,9 +136,9 @@ def run_case(case: HazardCase) -> HazardOutcome:
     trace = _drawn(case)
     model = load_named("models", "default").model_copy(
         update={
-            "tables": 1,
-            "rows_per_table": (case.rows,),
-            "lookups_per_table": (1,),
+            "tables": case.tables,
+            "rows_per_table": trace.rows,
+            "lookups_per_table": (1,) * case.tables,
             "batch_size": case.batch_rows,
         }
     )
@@ -163,7 +163,7 @@ def run_case(case: HazardCase) -> HazardOutcome:
     report = execute(
         [system.stages(batch) for batch in facts],
         timed.spans,
-        rows=case.rows,
+        rows=sum(trace.rows),
         slots=sum(system.replay.slots),
         resident=system.replay.resident(trace),
     )
@@ -207,12 +207,11 @@ def _refuse_unused(case: HazardCase) -> None:
 def _drawn(case: HazardCase) -> _Drawn:
     rng = np.random.Generator(np.random.PCG64(case.seed))
     offsets = np.arange(case.batch_rows + 1, dtype=np.int64)
-    batches = [
-        MiniBatch(
-            index,
-            (rng.choice(case.rows, case.batch_rows, replace=False).astype(np.int64),),
-            (offsets,),
+    batches = []
+    for index in range(case.batches):
+        ids = tuple(
+            rng.choice(case.rows, case.batch_rows, replace=False).astype(np.int64)
+            for _ in range(case.tables)
         )
-        for index in range(case.batches)
-    ]
-    return _Drawn(batches, case.rows)
+        batches.append(MiniBatch(index, ids, (offsets,) * case.tables))
+    return _Drawn(batches, (case.rows,) * case.tables)

@@ -23,6 +23,7 @@ from simulator.engine.pipeline import Span, critical_path
 from simulator.hardware.demand import Resource, ResourceUse, StageDemand
 from simulator.hardware.machine import Machine
 from simulator.results.resources import KINDS, LATENCY, Kind
+from simulator.systems import StageSpec
 from simulator.units import PS_PER_S, PS_PER_US
 
 __all__ = [
@@ -206,7 +207,7 @@ def count_metrics(batches: Sequence[BatchFacts]) -> dict[str, Any]:
 
 
 def stage_rows(
-    names: Sequence[str],
+    specs: Sequence[StageSpec],
     spans: Sequence[Span],
     works: Sequence[Sequence[StageDemand]],
     meter: Meter,
@@ -214,23 +215,24 @@ def stage_rows(
 ) -> list[dict[str, Any]]:
     """One row a stage: busy, exposed and hidden time, and bytes by kind, a mini-batch.
 
-    `works[batch][stage]`: what the stage asked for; means over the mini-batches that `meter`
+    `specs`: the stages of the schedule. `works[batch][stage]`: what the stage asked for; means over the mini-batches that `meter`
     times. `kinds`: of the devices whose bytes count.
     """
     first, last = meter.first, meter.last
     batches = last - first + 1
     exposed = critical_path(spans, first, last)
-    busy = [0] * len(names)
+    busy = [0] * len(specs)
     for span in spans:
         if first <= span.batch <= last:
             busy[span.stage] += span.end_ps - span.start_ps
     rows = []
-    for stage, name in enumerate(names):
+    for stage, spec in enumerate(specs):
         busy_us = busy[stage] / batches / PS_PER_US
         exposed_us = exposed[stage] / batches / PS_PER_US
         row: dict[str, Any] = {
-            "stage": name,
+            "stage": spec.name,
             "order": stage,
+            "role": spec.role,
             "busy_us": busy_us,
             "exposed_us": exposed_us,
             "hidden_us": max(0.0, busy_us - exposed_us),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar, overload
 
 from simulator.config import catalogue
+from simulator.config.assign import apply, assignments
 from simulator.config.machine import MachineConfig, Part
 from simulator.config.machine_file import read_machine
 from simulator.config.parts import part_files, read_part
@@ -30,13 +31,19 @@ def part_names(folder: str | None = None) -> tuple[str, ...]:
     return tuple(name for name, file in files if folder in (None, file.parent.name))
 
 
-def load_machine(name_or_path: str) -> MachineConfig:
-    """The machine of a name of the catalogue or of a YAML file.
+def load_machine(name_or_path: str, overrides: Iterable[str] = ()) -> MachineConfig:
+    """The machine of a name of the catalogue or of a YAML file, after `overrides` ("path=value",
+    such as "host.gpu.count=8").
 
     Raises `ConfigError` with every problem of it and of its parts.
     """
     where = Marks({(): Mark(name_or_path, name_or_path)})
-    machine, problems = read_machine(Document(name_or_path, where), Path(), part_kinds())
+    changes, problems = assignments(overrides, "platform")
+    if problems:
+        raise ConfigError(*problems)
+    data, marks = apply({"platform": name_or_path}, Marks().grafted(("platform",), where), changes)
+    reference = Document(data["platform"], marks.below(("platform",)))
+    machine, problems = read_machine(reference, Path(), part_kinds())
     if machine is None:
         raise ConfigError(*problems)
     return machine

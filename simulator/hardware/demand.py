@@ -88,13 +88,27 @@ class Demand:
     """One operation: time before it uses anything, then its use of resources, all at once.
 
     `minimum_ps` bounds the second part from below whatever the resources could do (threads that
-    wait for memory, a kernel's critical path).
+    wait for memory, a kernel's critical path). `one_of_ps`: where it stands for several equal
+    operations at once, how long one of them takes for the second part alone; speeds are relative
+    to that.
     """
 
     name: str
     services: Mapping[str, Service] = field(default_factory=dict)
     latency_ps: int = 0
     minimum_ps: int = 0
+    one_of_ps: float | None = None
+
+    def alone_ps(self, resources: Mapping[str, Resource]) -> float:
+        """Duration on the idle machine, without its latency."""
+        if self.one_of_ps is not None:
+            return self.one_of_ps
+        times = (
+            service.ps
+            * turnaround_factor(resources[name].turnaround, service.read_ps, service.write_ps)
+            for name, service in self.services.items()
+        )
+        return max(max(times, default=0.0), float(self.minimum_ps))
 
 
 @dataclass(frozen=True, slots=True)

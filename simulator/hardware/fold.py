@@ -3,11 +3,13 @@
 Ranks are processors that do the same at the same time (GPUs of a data-parallel job with equal
 shards). The first stands for all. What belongs to it alone (its memory, its cores, its ports) is
 used as it is, once; what k of n ranks share (a PCIe uplink, the DRAM of the host) is asked for k
-times as much. Exact for equal shards: the others would ask for the same at the same moments.
+times as much. Exact for equal shards: the others would ask for the same at the same moments. What a
+host has beside its ranks is taken to be shared by all of them.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -27,18 +29,21 @@ class Fold:
 
     def __init__(self, machine: Topology, ranks: Sequence[str]) -> None:
         self._machine, self.ranks = machine, tuple(ranks)
-        own = [_own(machine, rank) for rank in self.ranks] or [[]]
-        if len({tuple(len(names) for names in each) for each in own}) > 1:
+        own = _resources_by_device(machine)
+        self._of_ranks = {name for rank in self.ranks[:1] for name in own[rank]}
+        around = _around(own, self.ranks)
+        alike = [[*own[rank], *around.get(_host(rank), ())] for rank in self.ranks]
+        if len({len(names) for names in alike}) > 1 or not all(
+            _shared_alike(column) for column in zip(*alike, strict=True)
+        ):
             raise ConfigError(
                 f"{machine.name}: {', '.join(self.ranks)} are not joined alike, so that the first "
                 "cannot stand for all"
             )
         self.images: Mapping[str, tuple[str, ...]] = {
-            first: tuple(dict.fromkeys(each[k][i] for each in own))
-            for k, names in enumerate(own[0])
-            for i, first in enumerate(names)
+            column[0]: tuple(dict.fromkeys(column)) for column in zip(*alike, strict=True)
         }
-        """Resource of the first rank -> the resources that play its part for all ranks."""
+        """Resource of the first rank, or of its host -> those that play its part for all ranks."""
 
     def copies(self, resource: str) -> int:
         """How many resources are like this one, itself included."""
@@ -51,14 +56,15 @@ class Fold:
 
     def _scaled(self, demand: Demand) -> Demand:
         """An operation of the first rank, times the ranks that use each of its resources."""
-        if not any(resource in self.images for resource in demand.services):
+        if self._of_ranks.isdisjoint(demand.services):
             return demand  # of no rank: done once
         count = len(self.ranks)
         services = {
             name: _times(service, count // self.copies(name))
             for name, service in demand.services.items()
         }
-        return replace(demand, services=services)
+        alone_ps = demand.alone_ps(self._machine.resources)
+        return replace(demand, services=services, one_of_ps=alone_ps)
 
 
 def _times(service: Service, factor: int) -> Service:
@@ -70,11 +76,33 @@ def _times(service: Service, factor: int) -> Service:
     )
 
 
-def _own(machine: Topology, rank: str) -> list[tuple[str, ...]]:
-    """Resources of a rank, and of the links that end at it: of each its own ports, or all."""
-    own = [tuple(resource.name for resource in machine.devices[rank].resources)]
+def _shared_alike(column: Sequence[str]) -> bool:
+    """Whether each of the resources that play one part does so for as many ranks."""
+    return len(set(Counter(column).values())) == 1
+
+
+def _resources_by_device(machine: Topology) -> dict[str, list[str]]:
+    """Resources of each device, and of the links that end at it: of each its own ports, or all."""
+    own = {name: [r.name for r in device.resources] for name, device in machine.devices.items()}
     for device in machine.devices.values():
-        if isinstance(device, Link) and rank in device.members:
-            names = device.ports(rank) or tuple(r.name for r in device.resources)
-            own.append(names)
+        if isinstance(device, Link):
+            whole = [resource.name for resource in device.resources]
+            for member in device.members:
+                own[member] += device.ports(member) or whole
     return own
+
+
+def _around(own: Mapping[str, Sequence[str]], ranks: Sequence[str]) -> dict[str, list[str]]:
+    """What each host has beside its ranks, where ranks are on several."""
+    around: dict[str, list[str]] = {_host(rank): [] for rank in ranks}
+    if len(around) == 1:
+        return {}
+    taken = {name for rank in ranks for name in (rank, *own[rank])}
+    for device, names in own.items():
+        if device not in taken and _host(device) in around:
+            around[_host(device)] += [name for name in names if name not in taken]
+    return around
+
+
+def _host(device: str) -> str:
+    return device.rpartition(".")[0]

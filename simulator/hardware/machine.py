@@ -84,14 +84,7 @@ class Machine:
 
     def alone_ps(self, demand: Demand) -> float:
         """Duration of `demand` on the idle machine, without its latency."""
-        longest = max(
-            (
-                service.ps * self._turnaround_factor(resource, service.read_ps, service.write_ps)
-                for resource, service in demand.services.items()
-            ),
-            default=0.0,
-        )
-        return max(longest, float(demand.minimum_ps))
+        return demand.alone_ps(self.resources)
 
     def settle(self) -> None:
         """Bring the use of the resources up to the present, for a reading."""

@@ -21,7 +21,7 @@ from simulator.config.operators import OperatorProfile
 from simulator.errors import ConfigError
 from simulator.hardware.access import Access
 from simulator.hardware.demand import Demand, Resource, Service, StageDemand
-from simulator.hardware.devices.base import Device, Hop, Link, Path, Processor, Setup
+from simulator.hardware.devices.base import Carried, Device, Hop, Link, Path, Processor, Setup
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.memory import Memory
 from simulator.hardware.program import Exchange, Move, Operation, Stage
@@ -100,6 +100,8 @@ class Topology:
         )
         if build is None:
             raise ConfigError(f"{name}: a part of kind {part.kind!r} cannot stand in a socket")
+        if name in self.devices:
+            raise ConfigError(f"{self.name} has two devices called {name!r}: rename a socket")
         self.devices[name] = build(name, self._setup, tuple(members))
         self._sockets[name] = socket
 
@@ -127,7 +129,8 @@ class Topology:
         names = self.all(kind)
         if not names:
             kinds = ", ".join(sorted({d.part.kind for d in self.devices.values()}))
-            raise ConfigError(f"{why} needs a {kind}, but {self.name} has none (it has {kinds})")
+            a = "an" if kind[0] in "aeiou" else "a"
+            raise ConfigError(f"{why} needs {a} {kind}, but {self.name} has none (it has {kinds})")
         return names[0]
 
     def only(self, kind: str, why: str) -> str:
@@ -265,23 +268,26 @@ class Topology:
     def _price_move(self, move: Move) -> Demand:
         source, target = self.memory(move.what.memory), self.memory(move.into)
         hops, size = self.route(source.place, target.place), move.bytes
+        passed = list(self._carried(hops, size))
         services: dict[str, Service] = {}
-        latency_ps = 0
+        for carried in passed:
+            for name, service in (carried.services or {}).items():
+                services[name] = services[name] + service if name in services else service
         read = source.service([Access(source.place, 1, size, random=False)])
         write = target.service([Access(target.place, 1, size, random=False, write=True)])
-        for number, hop in enumerate(hops):
-            carried = hop.link.carry(hop.source, hop.target, size)
-            services |= carried.services or {}
-            latency_ps += carried.latency_ps
-            read, write = read.scaled(carried.source_cost), write.scaled(carried.target_cost)
-            if number:
-                device = self.devices[hop.source]
-                passed = device.passing(hops[number - 1].link, hop.link, size)
-                services |= passed.services or {}
-                latency_ps += passed.latency_ps
+        if passed:  # each end pays for the link that it is joined to
+            read, write = read.scaled(passed[0].source_cost), write.scaled(passed[-1].target_cost)
+        latency_ps = sum(carried.latency_ps for carried in passed)
         services[source.place] = read
         services[target.place] = write + read if source is target else write
         return Demand(name=move.name, services=services, latency_ps=latency_ps)
+
+    def _carried(self, hops: Sequence[Hop], size: int) -> Iterator[Carried]:
+        """What each link of a way asks for, and each device between two of them."""
+        for number, hop in enumerate(hops):
+            if number:
+                yield self.devices[hop.source].passing(hops[number - 1].link, hop.link, size)
+            yield hop.link.carry(hop.source, hop.target, size)
 
     def _price_exchange(self, exchange: Exchange) -> Demand:
         memory = self.memory(exchange.at)
@@ -327,8 +333,8 @@ def _names(stem: str, count: int) -> list[str]:
 def member_groups(socket: Socket, joined: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     """The members of each link of a socket, given the devices of the sockets that it joins.
 
-    One socket: all its devices in one link. Several: the devices of the second in groups of `per`,
-    each with its share of the others, and with its root, evenly divided.
+    One socket: all its devices in one link. Several: the devices of the second in groups of `per`
+    (None: a link each), each with its share of the others, and with its root, evenly divided.
     """
     if len(joined) == 1:
         return [tuple(joined[0])]

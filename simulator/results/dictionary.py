@@ -213,6 +213,13 @@ STAGES: tuple[Column, ...] = (
     *_SHARED,
     Column("stage", "text", "", "Stage or operator of the iteration."),
     Column("order", "int", "", "Position of the stage in the iteration, from 0."),
+    Column(
+        "role",
+        "text",
+        "",
+        "What the stage does with rows: `read` takes them from where they are kept, `write` puts "
+        "them back, `train` changes them; `load`, `plan` and `move` touch none.",
+    ),
     Column("busy_us", "float", "us", f"Time from the stage's start to its end, mean {_TIMED}."),
     Column(
         "exposed_us",

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["trace_events"]
 
 Event = dict[str, Any]
-_FIRST_USE, _LAST_USE = "plan", "train"
 _MOVING = tuple(kind for kind in KINDS.values() if kind.moves_bytes)
 
 
@@ -127,11 +126,13 @@ class _Point:
                 }
 
     def _scratchpad(self) -> Iterator[Event]:
-        """Rows in use between Plan and Train, where there is a scratchpad."""
-        if not {_FIRST_USE, _LAST_USE} <= set(self.threads) or self.unique_rows is None:
+        """Rows in use from their plan to the end of their training, where there is a scratchpad."""
+        planned = [name for name, row in self.stages.items() if row["role"] == "plan"]
+        trained = [name for name, row in self.stages.items() if row["role"] == "train"]
+        if not planned or not trained or self.unique_rows is None:
             return
-        begins = [span["start_ps"] for span in self.spans if span["stage"] == _FIRST_USE]
-        ends = [span["end_ps"] for span in self.spans if span["stage"] == _LAST_USE]
+        begins = [span["start_ps"] for span in self.spans if span["stage"] == planned[0]]
+        ends = [span["end_ps"] for span in self.spans if span["stage"] == trained[-1]]
         rows = float(self.unique_rows)
         steps = [(time, rows) for time in begins] + [(time, -rows) for time in ends]
         yield from _counter(self.first_pid, "scratchpad rows in use", "rows", steps)

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from simulator.data import path as data_path
 from simulator.errors import UsageError
 from simulator.studies.expected import Expected, load_expected
 
@@ -84,16 +85,11 @@ def _loaded(file: Path) -> Module:
     return cast(Module, module)
 
 
-def _home() -> Path:
-    """`experiments/` beside the package, or inside an installed one."""
-    package = Path(__file__).resolve().parent.parent
-    beside = package.parent / "experiments"
-    return beside if beside.is_dir() else package / "_experiments"
-
-
 def _folders() -> dict[str, Path]:
     """The folder of each study, by name, in order."""
-    folders = sorted(file.parent for file in _home().glob(f"[0-9][0-9]_*/{EXPECTED}"))
+    folders = sorted(
+        file.parent for file in data_path("experiments").glob(f"[0-9][0-9]_*/{EXPECTED}")
+    )
     return {folder.name[3:]: folder for folder in folders}
 
 

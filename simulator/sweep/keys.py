@@ -16,6 +16,7 @@ from pathlib import Path
 import simulator
 from simulator.config.experiment import PointConfig, canonical_json
 from simulator.errors import TraceError
+from simulator.source import text_hash
 from simulator.traces.curves import shipped
 
 __all__ = ["code_version", "point_key"]
@@ -26,7 +27,7 @@ SHOWING = ("cli", "figures", "studies", "sweep")
 _COMPUTING = ("numpy", "simpy", "numba")
 """Packages whose version counts as code."""
 
-_GROUPS = ("scratchpipe.systems", "scratchpipe.policies")
+_GROUPS = ("scratchpipe.parts", "scratchpipe.policies", "scratchpipe.systems")
 _SHIPPED = {
     "curve": {"path": "popularity_curves.csv"},
     "stack": {"path": "popularity_curves.csv", "distances_path": "stack_distance_hist.csv"},
@@ -78,24 +79,25 @@ def _file_hash(path: Path, size: int, changed_ns: int) -> str:
 
 @cache
 def code_version() -> str:
-    """SHA-256 (hex) of the source files that outcomes depend on, of policies and systems from
-    other packages, and of the versions of the packages that compute."""
-    digest = hashlib.sha256()
+    """SHA-256 (hex) of the source files that outcomes depend on, of parts, policies and systems
+    from other packages, and of the versions of the packages that compute."""
     root = Path(simulator.__file__).parent
-    for file in sorted(root.rglob("*.py")):
-        relative = file.relative_to(root)
-        if relative.parts[0] not in SHOWING:
-            digest.update(f"{relative.as_posix()}\0".encode() + file.read_bytes() + b"\0")
-    for name in _COMPUTING:
-        digest.update(f"{name} {metadata.version(name)}\0".encode())
-    for group in _GROUPS:
-        for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
-            digest.update(f"{entry.name} {entry.value}\0".encode() + _source(entry))
-    return digest.hexdigest()
+    files = [
+        file
+        for file in sorted(root.rglob("*.py"))
+        if file.relative_to(root).parts[0] not in SHOWING
+    ]
+    versions = [f"{name} {metadata.version(name)}" for name in _COMPUTING]
+    plugins = [
+        f"{entry.name} {entry.value} {hashlib.sha256(_source(entry)).hexdigest()}"
+        for group in _GROUPS
+        for entry in sorted(entry_points(group=group), key=lambda entry: entry.name)
+    ]
+    return text_hash(files, *versions, *plugins)
 
 
 def _source(entry: EntryPoint) -> bytes:
-    """The source of a policy or system of another package."""
+    """The source of a part, policy or system of another package."""
     try:
         spec = find_spec(entry.module)
     except ImportError:

@@ -93,20 +93,24 @@ def require_room(what: str, need: int, place: str, have: int, advice: str) -> No
         )
 
 
-def tables_in(job: Job, machine: Topology, place: str) -> Store:
-    """All tables in the memory of `place`.
+def tables_in(
+    job: Job, machine: Topology, place: str, chosen: Sequence[int] | None = None
+) -> Store:
+    """All tables, or the `chosen` ones, in the memory of `place`.
 
     Raises `CapacityError` where they do not fit.
     """
     model, memory = job.model, machine.memory(place)
+    tables = range(model.tables) if chosen is None else chosen
+    rows = sum(model.rows_per_table[table] for table in tables)
     require_room(
-        f"{model.tables} tables with {model.rows:,} rows of {job.entry_bytes} B",
-        sum(model.table_bytes),
+        f"{len(tables)} tables with {rows:,} rows of {job.entry_bytes} B",
+        sum(model.table_bytes[table] for table in tables),
         f"{memory.place} of {machine.name}",
         memory.capacity,
         "use a smaller model or a platform with more memory",
     )
-    return Store("tables", memory.place, model.row_bytes, model.state_bytes, model.tables)
+    return Store("tables", memory.place, model.row_bytes, model.state_bytes, len(tables))
 
 
 def cache_in(job: Job, machine: Topology, place: str, slots: int) -> Store:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from simulator.caches.facts import LOOKUP, MISS, UNIQUE, WRITE_BACK, BatchFacts
+from simulator.caches.replays import Replay
 from simulator.hardware.program import (
     ID_BYTES,
     Buffer,
@@ -60,13 +61,17 @@ class CachedTraining(System):
         self._job, self._machine = job, machine
         self.schedule = self.kind.of(*STAGES)
         self.tables = tables_in(job, machine, self.cpu)
-        self.replay = planned_replay(job, self.schedule)
+        self.replay = self.cache_replay()
         self.slots = sum(self.replay.slots)
         self.cache = cache_in(job, machine, self.gpu, self.slots)
         self._dram, self._hbm = (machine.memory(p).place for p in (self.cpu, self.gpu))
         self._backward = Backward(
             job.model, machine, job.software, self.gpu, self.cache, self.slots
         )
+
+    def cache_replay(self) -> Replay:
+        """The cache that the stages serve: by default what `cache` in the experiment asks for."""
+        return planned_replay(self._job, self.schedule)
 
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
         done = synchronize(self.gpu)

@@ -159,11 +159,13 @@ def test_config_show_resolved(scratchpipe, tmp_path):
     assert points[0]["model"]["rows_per_table"] == 10_000_000
 
 
-@pytest.mark.parametrize("of", ["experiment", "platform", "model", "trace", "operators", "memory"])
+@pytest.mark.parametrize(
+    "of", ["experiment", "platform", "model", "trace", "operators", "memory", "part"]
+)
 def test_config_schema(scratchpipe, of):
     schema = json.loads(scratchpipe("config", "schema", of).stdout)
     assert schema["$schema"].startswith("https://json-schema.org/")
-    assert "properties" in schema or "oneOf" in schema
+    assert {"properties", "oneOf", "anyOf"} & set(schema)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +176,7 @@ def test_config_schema(scratchpipe, of):
         ("platforms", "h200"),
         ("models", "mlperf_dlrm"),
         ("memories", "ddr4_2400"),
+        ("parts", "v100_sxm2_32gb"),
         ("traces", "medium"),
         ("operators", "paper"),
     ],

@@ -12,7 +12,7 @@ ENTRIES = [(kind, name) for kind in catalogue.KINDS for name in names(kind)]
 @pytest.mark.parametrize(("kind", "name"), ENTRIES)
 def test_every_entry_is_valid(kind, name):
     entry = load_named(kind, name)
-    if kind in ("platforms", "models", "operators"):
+    if kind in ("models", "operators"):
         assert entry.name == name
 
 
@@ -23,7 +23,6 @@ def test_every_model_says_where_it_comes_from(name):
 
 def test_the_names_that_users_rely_on():
     assert {"default", "mlperf_dlrm", "rm1", "rm2", "rm3"} <= set(names("models"))
-    assert {"v100_p3", "p3_16xlarge", "a100", "h100", "h200", "gh200"} <= set(names("platforms"))
     assert {"paper", "stock", "tuned"} <= set(names("operators"))
 
 
@@ -66,8 +65,8 @@ def test_a_model_without_dense_features_has_no_bottom_mlp():
 
 
 def test_an_unknown_name_gets_a_suggestion():
-    with pytest.raises(ConfigError, match="did you mean 'h200'"):
-        load_named("platforms", "h20")
+    with pytest.raises(ConfigError, match="did you mean 'rm1'"):
+        load_named("models", "rm11")
 
 
 def test_a_path_works_like_a_name(tmp_path):
@@ -76,10 +75,3 @@ def test_a_path_works_like_a_name(tmp_path):
     model = load_named("models", str(file))
     assert (model.name, model.rows) == ("mine", 10)
     assert model.model_dump(mode="json")["lookups_per_table"] == 20
-
-
-def test_an_installed_package_brings_its_own_catalogue(tmp_path, monkeypatch):
-    """Without `configs/` beside the package, the copy inside of it is used."""
-    package = tmp_path / "simulator"
-    monkeypatch.setattr(catalogue, "__file__", str(package / "config" / "catalogue.py"))
-    assert catalogue.directory("models") == package / "_configs" / "models"

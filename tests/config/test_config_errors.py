@@ -13,10 +13,12 @@ from simulator.config.load import load_experiment
 from simulator.config.reader import read_text
 from simulator.config.writer import to_yaml
 from simulator.errors import ConfigError
+from simulator.hardware.devices import part_kinds
 
 NAMES = Names(
-    systems=("hybrid", "static_cache", "straw_man", "scratchpipe", "gpu_only"),
+    systems=dict.fromkeys(("hybrid", "static_cache", "straw_man", "scratchpipe", "gpu_only")),
     policies=("lru", "lfu", "fifo", "random"),
+    parts=part_kinds(),
 )
 GOOD = """\
 config_version: 1
@@ -111,18 +113,18 @@ def test_all_mistakes_at_once(tmp_path):
         ),
         (
             "model: default",
-            "model: {base: default, mlp_precision: bf16}",
-            "x.yaml:3:39: model.mlp_precision: is 'bf16': ",
+            "model: {base: default, mlp_precision: bf61}",
+            'x.yaml:3:39: model.mlp_precision: is "bf61": expected one of',
         ),
         (
             "v100_p3",
-            "{base: v100_p3, link: {raw_bandwidth: 16 GB}}",
-            "x.yaml:2:49: platform.link.raw_bandwidth: '16 GB' has the unit",
+            "{base: v100_p3, host: {pcie: {raw_bandwidth: 16 GB}}}",
+            "x.yaml:2:56: platform.host.pcie.raw_bandwidth: '16 GB' has the unit",
         ),
         (
             "v100_p3",
-            "{base: v100_p3, cpu: {memory: {capacity: 256}}}",
-            "x.yaml:2:52: platform.cpu.memory.capacity: 256 has no unit",
+            "{base: v100_p3, host: {cpu: {memory: {capacity: 256}}}}",
+            "x.yaml:2:59: platform.host.cpu.memory.capacity: 256 has no unit",
         ),
         (
             "kind: locality, locality: medium",
@@ -131,14 +133,14 @@ def test_all_mistakes_at_once(tmp_path):
         ),
         (
             "v100_p3",
-            "{base: v100_p3, cpu: {memory: {device: ddr4_240}}}",
-            'x.yaml:2:42: platform.cpu.memory.device: is "ddr4_240": no memory of this name\n'
-            "    did you mean 'ddr4_2400'?",
+            "{base: v100_p3, host: {cpu: {memory: {part: ddr4_240}}}}",
+            'x.yaml:2:55: platform.host.cpu.memory.part: is "ddr4_240": not in the catalogue of '
+            "parts\n    did you mean 'ddr4_2400'?",
         ),
         (
             "v100_p3",
-            "{base: v100_p3, gpu: {memory: {overrides: {timing.rpp: 4}}}}",
-            "x.yaml:2:54: platform.gpu.memory.overrides.timing.rpp: names no parameter",
+            "{base: v100_p3, host: {gpu: {memory: {timing: {rpp: 4}}}}}",
+            "x.yaml:2:58: platform.host.gpu.memory.timing.rpp: unknown key",
         ),
         ("kind: locality, locality: medium", "kind: zipf", "x.yaml:4:8: trace.alpha: is missing"),
         (
@@ -156,7 +158,6 @@ def test_all_mistakes_at_once(tmp_path):
         ("seed: 0", "seed: '1'", 'x.yaml:8:44: run.seed: is "1": expected a whole number'),
         ("seed: 0", "seed: true", "x.yaml:8:44: run.seed: is true: expected a whole number"),
         ("check: false", "check: no", 'x.yaml:8:54: run.check: is "no": expected true or false'),
-        ("seed: 0", "cpu_threads: 999", "run.cpu_threads: is 999: v100_p3 has 20 cores"),
         ("fraction: 0.1", "fraction: 1.5", "cache.fraction: is 1.5: must be at most 1"),
         ("fraction: 0.1", "fraction: .inf", "cache.fraction: is .inf: must be"),
         ("fraction: 0.1", "fraction: 10%", 'cache.fraction: is "10%": expected a number'),
@@ -167,7 +168,7 @@ def test_all_mistakes_at_once(tmp_path):
         ),
         ("batches: 5", "batches: 1e9", "run.batches: is 1000000000.0: expected a whole number"),
         ("[hybrid, {", "[hybrid, 7, {", "x.yaml:5:19: systems[1]: is 7: expected a mapping"),
-        ("[hybrid, {", "[{gpus: 9, name: hybrid}, {", "systems[0].gpus: is 9: v100_p3 has 1"),
+        ("[hybrid, {", "[{gpus: 0, name: hybrid}, {", "systems[0].gpus: is 0: must be greater"),
         ("[hybrid, {", "[{nmae: hybrid}, {", "x.yaml:5:12: systems[0].nmae: unknown key"),
         (
             "pipeline: {",
@@ -294,3 +295,78 @@ def test_any_single_mutation_is_refused_at_a_place_in_the_file(tmp_path, path, m
 def test_the_order_of_problems_does_not_depend_on_hashing(tmp_path):
     text = GOOD.replace("seed: 0", "seed: -1, sede: 3, zeed: 4").replace("0.1", "0")
     assert mistakes(tmp_path, text) == mistakes(tmp_path, text)
+
+
+USES = Names(
+    systems={
+        "hybrid": frozenset(),
+        "gpu_only": frozenset({"gpus"}),
+        "static_cache": frozenset({"cache.fraction", "cache.scope"}),
+        "scratchpipe": frozenset({"cache", "pipeline"}),
+        "outside": None,
+    },
+    parts=part_kinds(),
+)
+
+
+def refused(entry: str, folder: Path) -> list[str]:
+    """Keys of problems with an entry, and what its system uses."""
+    file = folder / "x.yaml"
+    file.write_text(GOOD.replace("[hybrid, {name: scratchpipe, cache: {policy: lfu}}]", entry))
+    try:
+        load_experiment(file, (), USES)
+    except ConfigError as error:
+        return [str(problem).replace(f"{folder}/", "") for problem in error.problems]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        (
+            "{name: scratchpipe, gpus: 8}",
+            "x.yaml:5:30: systems.gpus: is not used by scratchpipe\n"
+            "    scratchpipe uses cache, label, operators, pipeline, platform",
+        ),
+        ("{name: hybrid, gpus: 1}", "x.yaml:5:25: systems.gpus: is not used by hybrid"),
+        (
+            "[scratchpipe, {name: hybrid, cache: {fraction: 0.1}}]",
+            "x.yaml:5:47: systems[1].cache.fraction: is not used by hybrid",
+        ),
+        (
+            "{name: static_cache, cache: {fraction: 0.1, policy: lru}}",
+            "x.yaml:5:54: systems.cache.policy: is not used by static_cache\n"
+            "    static_cache uses cache.fraction, cache.scope, label, operators, platform",
+        ),
+        (
+            "{name: gpu_only, pipeline: {mode: async}}",
+            "x.yaml:5:38: systems.pipeline.mode: is not used by gpu_only",
+        ),
+    ],
+)
+def test_a_key_that_its_system_does_not_use_is_refused(tmp_path, entry, expected):
+    found = refused(entry, tmp_path)
+    assert len(found) == 1
+    assert found[0].startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "{name: scratchpipe, cache: {policy: lfu}, pipeline: {mode: async}}",
+        "{name: static_cache, cache: {fraction: 0.2}}",
+        "{name: hybrid, gpus: null, cache: {}, label: x, platform: h200, operators: tuned}",
+        "{name: gpu_only, gpus: 1}",
+        "{name: outside, gpus: 1, cache: {fraction: 0.1}, pipeline: {mode: async}}",
+    ],
+)
+def test_keys_that_its_system_uses_are_taken(tmp_path, entry):
+    assert refused(entry, tmp_path) == []
+
+
+def test_a_key_given_on_the_command_line_is_refused_there(tmp_path):
+    (tmp_path / "x.yaml").write_text(GOOD)
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(tmp_path / "x.yaml", ["systems.0.gpus=2"], USES)
+    (problem,) = caught.value.problems
+    assert (problem.where, problem.key) == ("--set systems.0.gpus", "systems[0].gpus")

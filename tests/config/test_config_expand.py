@@ -5,18 +5,19 @@ import os
 import pickle
 import subprocess
 import sys
+from importlib import resources
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.config import catalogue
 from simulator.config.expand import expand
-from simulator.config.experiment import Experiment, PointConfig, canonical_json, config_hash
+from simulator.config.experiment import Experiment, Names, PointConfig, canonical_json, config_hash
 from simulator.config.load import load_experiment, parse_experiment
 from simulator.config.reader import read_text
 from simulator.config.writer import to_yaml
 from simulator.errors import ConfigError
+from simulator.hardware.devices import part_kinds
 
 BASE = {
     "config_version": 1,
@@ -27,8 +28,11 @@ BASE = {
 }
 
 
+NAMES = Names(parts=part_kinds())
+
+
 def points(**changes):
-    return expand(parse_experiment(BASE | changes))
+    return expand(parse_experiment(BASE | changes, names=NAMES))
 
 
 def test_the_first_swept_key_changes_slowest_and_systems_fastest():
@@ -108,33 +112,40 @@ def test_a_key_does_not_depend_on_how_the_point_was_reached():
 
 def test_a_point_goes_through_json_and_pickle_unchanged():
     for point in points(model="mlperf_dlrm", sweep={"run.seed": [0]}):
-        assert PointConfig.model_validate_json(point.model_dump_json()) == point
+        text, kinds = point.model_dump_json(), {"parts": part_kinds()}
+        assert PointConfig.model_validate_json(text, context=kinds) == point
         assert pickle.loads(pickle.dumps(point)) == point
 
 
 def test_an_experiment_goes_through_pickle_with_its_points():
-    experiment = parse_experiment(BASE | {"sweep": {"run.seed": [0, 1]}})
+    experiment = parse_experiment(BASE | {"sweep": {"run.seed": [0, 1]}}, names=NAMES)
     assert expand(pickle.loads(pickle.dumps(experiment))) == expand(experiment)
 
 
 def test_an_experiment_can_be_built_in_python():
     experiment = Experiment.model_validate(BASE | {"systems": ("hybrid",)})
-    assert [p.system.name for p in expand(experiment)] == ["hybrid"]
+    assert [p.system.name for p in expand(experiment, NAMES)] == ["hybrid"]
 
 
 def test_what_show_prints_is_an_experiment_again(tmp_path):
-    experiment = parse_experiment(BASE | {"sweep": {"model.dim": [64]}}, ["cache.fraction=0.02"])
+    data = BASE | {"sweep": {"model.dim": [64]}}
+    changes = ["cache.fraction=0.02", "platform.host.gpu.count=2", "platform.hosts=3"]
+    experiment = parse_experiment(data, changes, NAMES)
     text = to_yaml(experiment.model_dump(mode="json"))
     file = tmp_path / "again.yaml"
     file.write_text(text)
-    assert expand(load_experiment(file)) == expand(experiment)
+    assert expand(load_experiment(file, names=NAMES)) == expand(experiment)
 
 
 def test_combinations_that_fail_only_together_are_told_by_expand():
     """Each swept value alone fits; one pair does not."""
-    sweep = {"platform": ["h200", "v100_p3"], "model.mlp_precision": ["fp32", "bf16"]}
-    experiment = parse_experiment(BASE | {"sweep": sweep})
-    with pytest.raises(ConfigError, match="bf16"):
+    gpu = {"base": "v100_p3", "host": {"gpu": {"memory": {"burst_bytes": "64 B"}}}}
+    sweep = {
+        "platform": ["v100_p3", gpu],
+        "platform.host.gpu.memory.mapping.interleave": ["64 B", "32 B"],
+    }
+    experiment = parse_experiment(BASE | {"sweep": sweep}, names=NAMES)
+    with pytest.raises(ConfigError, match=r"mapping\.interleave: must be a multiple"):
         expand(experiment)
 
 
@@ -142,8 +153,10 @@ def test_points_do_not_depend_on_the_hash_seed():
     code = (
         "import json; from simulator.config.load import parse_experiment;"
         "from simulator.config.expand import expand;"
+        "from simulator.config.experiment import Names;"
+        "from simulator.hardware.devices import part_kinds;"
         f"e = parse_experiment(json.loads({json.dumps(json.dumps(BASE))}),"
-        "['sweep.model.dim=[64,128]', 'model.optimizer=adagrad']);"
+        "['sweep.model.dim=[64,128]', 'model.optimizer=adagrad'], Names(parts=part_kinds()));"
         "print([p.key() for p in expand(e)])"
     )
     outputs = [
@@ -182,20 +195,35 @@ def test_yaml_reads_back(data):
     assert read_text(to_yaml(data), "f").data == data
 
 
-def test_a_key_does_not_depend_on_where_the_package_lies(monkeypatch):
+def test_a_key_does_not_depend_on_where_the_package_lies(tmp_path, monkeypatch):
     point = points(trace="flights")[0]
     assert point.trace.path.endswith("/traces/nycflights13_2013.npz")
     assert ".." not in point.trace.path
     here = point.key()
-    monkeypatch.setattr(catalogue, "__file__", "/elsewhere/simulator/config/catalogue.py")
-    moved = "/elsewhere/simulator/traces/nycflights13_2013.npz"
+    (tmp_path / "simulator/_data/configs").mkdir(parents=True)
+    monkeypatch.setattr(resources, "files", lambda package: tmp_path / package)
+    moved = str(tmp_path / "simulator/_data/traces/nycflights13_2013.npz")
     there = point.model_copy(update={"trace": point.trace.model_copy(update={"path": moved})})
     assert there.key() == here
 
 
-def test_a_point_holds_its_memories_with_the_overrides_of_the_platform():
-    changed = {"base": "v100_p3", "cpu": {"memory": {"overrides": {"timing.rp": 99}}}}
+def test_a_point_holds_its_parts_with_what_was_laid_over_them():
+    changed = {"base": "v100_p3", "host": {"cpu": {"memory": {"timing": {"rp": 99}}}}}
     plain, other = points()[0], points(platform=changed)[0]
-    assert other.memories["cpu"].timing.rp == 99
-    assert other.memories["gpu"] == plain.memories["gpu"]
+    assert other.platform.socket("cpu").part.memory.timing.rp == 99
+    assert other.platform.socket("gpu") == plain.platform.socket("gpu")
     assert plain.key() != other.key()
+
+
+def test_a_key_covers_numbers_and_names_but_no_remarks():
+    changes = {
+        "description": {"description": "another"},
+        "price source": {"sources": {"price_usd_per_hour": "elsewhere"}},
+        "part source": {"host": {"gpu": {"sources": {"kernel_latency": "elsewhere"}}}},
+    }
+    same = {"base": "v100_p3", "name": "v100_p3"}
+    key = points(platform=same)[0].key()
+    for what, change in changes.items():
+        assert points(platform=same | change)[0].key() == key, what
+    other = {"host": {"gpu": {"kernel_latency": "6 us"}}}
+    assert points(platform=same | other)[0].key() != key

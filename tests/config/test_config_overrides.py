@@ -3,7 +3,9 @@
 import pytest
 
 from simulator.config.expand import expand
+from simulator.config.experiment import Names
 from simulator.config.load import load_experiment, parse_experiment
+from simulator.hardware.devices import part_kinds
 
 BASE = {
     "config_version": 1,
@@ -15,8 +17,11 @@ BASE = {
 }
 
 
+NAMES = Names(parts=part_kinds())
+
+
 def points(*overrides, **changes):
-    return expand(parse_experiment(BASE | changes, overrides))
+    return expand(parse_experiment(BASE | changes, overrides, NAMES))
 
 
 def first(*overrides, **changes):
@@ -29,9 +34,11 @@ def test_a_key_of_a_named_model_changes_a_copy_of_it():
 
 
 def test_a_deep_key_of_a_named_platform_leaves_the_rest():
-    platform = first("platform.cpu.memory.channels=8").platform
-    assert platform.cpu.memory.channels == 8
-    assert platform.cpu.memory.device == first().platform.cpu.memory.device
+    platform = first("platform.host.cpu.memory.organization.channels=8").platform
+    memory = platform.socket("cpu").part.memory
+    assert memory.channels == 8
+    assert memory.timing == first().platform.socket("cpu").part.memory.timing
+    assert platform.name == "v100_p3*"
 
 
 def test_the_whole_platform():
@@ -123,7 +130,7 @@ def test_a_sweep_can_be_added():
 
 def test_a_reference_may_stand_in_the_sweep_alone():
     rest = {key: value for key, value in BASE.items() if key != "platform"}
-    found = expand(parse_experiment(rest | {"sweep": {"platform": ["a100", "h200"]}}))
+    found = expand(parse_experiment(rest | {"sweep": {"platform": ["a100", "h200"]}}, (), NAMES))
     assert [p.platform.name for p in found] == ["a100", "a100", "h200", "h200"]
 
 
@@ -133,8 +140,11 @@ def test_paths_of_traces_are_relative_to_the_file_and_on_the_command_line_to_the
         "config_version: 1\nplatform: h200\nmodel: default\n"
         "trace: {path: ids.npy}\nsystems: hybrid\n"
     )
-    assert expand(load_experiment(file))[0].trace.path == (tmp_path / "ids.npy").as_posix()
-    assert expand(load_experiment(file, ["trace.path=ids.npy"]))[0].trace.path == "ids.npy"
+    assert (
+        expand(load_experiment(file, names=NAMES))[0].trace.path
+        == (tmp_path / "ids.npy").as_posix()
+    )
+    assert expand(load_experiment(file, ["trace.path=ids.npy"], NAMES))[0].trace.path == "ids.npy"
 
 
 def test_the_argument_is_left_alone():

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from simulator.config.load import parse_experiment
-from simulator.engine import simulate
+from simulator.engine import parse_experiment, simulate
 
 
 def rows(fidelity: str, trace: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -3,9 +3,8 @@
 import pytest
 
 from simulator.config.expand import expand
-from simulator.config.load import parse_experiment
+from simulator.engine import parse_experiment, simulate_each, simulate_points
 from simulator.engine import points as engine
-from simulator.engine import simulate_each, simulate_points
 from simulator.errors import CapacityError, InvariantError, TraceError
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from simulator.config.load import parse_experiment
-from simulator.engine import simulate
+from simulator.engine import parse_experiment, simulate
 
 PUBLISHED = {
     "gather_reduce": 0.085,

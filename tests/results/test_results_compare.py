@@ -7,7 +7,7 @@ import pytest
 from simulator.cli import main
 from simulator.cli.curve import curves
 from simulator.config.expand import expand
-from simulator.config.load import parse_experiment
+from simulator.engine import parse_experiment
 from simulator.errors import UsageError
 from simulator.results.compare import compare
 from simulator.results.dictionary import DEVICES

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from simulator.config.expand import expand
-from simulator.config.load import parse_experiment
+from simulator.engine import parse_experiment
 from simulator.errors import InvariantError
 from simulator.results.dictionary import DEVICES, METRICS, STAGES
 from simulator.results.finished import decode, encode

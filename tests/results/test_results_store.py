@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from simulator.config.expand import expand
-from simulator.config.load import parse_experiment
+from simulator.engine import parse_experiment
 from simulator.errors import OutputError
 from simulator.results import store
 from simulator.results.dictionary import DEVICES, METRICS, STAGES

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from simulator.config.expand import expand
-from simulator.config.load import parse_experiment
+from simulator.engine import parse_experiment
 from simulator.results import dictionary
 from simulator.results.dictionary import DEVICES, METRICS, STAGES, TIMELINE
 from simulator.results.record import PointResult, Result

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from simulator.config.expand import expand
-from simulator.config.load import parse_experiment
+from simulator.engine import parse_experiment
 
 REPOSITORY = Path(__file__).parents[2]
 TEXT = """\

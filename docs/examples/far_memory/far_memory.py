@@ -9,56 +9,46 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
-from simulator.caches.replays import UniqueReplay
-from simulator.hardware.program import Operation, Stage, Store
-from simulator.hardware.topology import Topology
-from simulator.systems import Job, Serial, System
-from simulator.systems.base import move, require_room, synchronize
-from simulator.systems.operators import (
+from simulator.caches import LOOKUP, UNIQUE, BatchFacts, UniqueReplay
+from simulator.hardware import Buffer, Operation, Stage, Topology
+from simulator.systems import (
     Backward,
+    Job,
+    Serial,
+    System,
     dense_bytes,
     mlp_step,
+    move,
     pooled_bytes,
     pooled_vectors,
+    synchronize,
+    tables_in,
 )
 
 
 class FarHybrid(System):
-    """Hybrid training with half of the tables in a memory behind a link."""
+    """Hybrid training with every other table in a memory behind a link."""
 
     uses: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, job: Job, machine: Topology) -> None:
         self.cpu, self.gpu = machine.only("cpu", "far_hybrid"), machine.first("gpu", "far_hybrid")
-        far = machine.only("dram", "far_hybrid")
+        self.far = machine.only("dram", "far_hybrid")
         self._job, self._machine = job, machine
-        model = job.model
+        tables = range(job.model.tables)
         self.tiers = {
-            place: tuple(range(first, model.tables, 2))
-            for first, place in enumerate((self.cpu, far))
-            if first < model.tables
+            place: chosen
+            for place, chosen in ((self.cpu, tables[::2]), (self.far, tables[1::2]))
+            if chosen
         }
-        self.stores = {p: self._store(p, tables) for p, tables in self.tiers.items()}
+        self.stores = {p: tables_in(job, machine, p, chosen) for p, chosen in self.tiers.items()}
+        rows = max(job.model.rows_per_table)
         self.backward = {
-            place: Backward(
-                model, machine, job.software, self.cpu, store, max(model.rows_per_table)
-            )
+            place: Backward(job.model, machine, job.software, self.cpu, store, rows)
             for place, store in self.stores.items()
         }
         self.replay = UniqueReplay(job.keep)
         self.schedule = Serial.of("pool", "pooled_to_gpu", "mlp", "gradients_to_cpu", "update")
-
-    def _store(self, place: str, tables: tuple[int, ...]) -> Store:
-        model, memory = self._job.model, self._machine.memory(place)
-        require_room(
-            f"{len(tables)} tables",
-            sum(model.table_bytes[table] for table in tables),
-            f"{memory.place} of {self._machine.name}",
-            memory.capacity,
-            "use a smaller model or a larger memory",
-        )
-        return Store("tables", memory.place, model.row_bytes, model.state_bytes, len(tables))
 
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
         model, machine = self._job.model, self._machine
@@ -66,16 +56,18 @@ class FarHybrid(System):
         pooled, dense = pooled_bytes(model), dense_bytes(model)
         pools: list[tuple[Operation, ...]] = []
         updates: list[tuple[Operation, ...]] = []
-        for place, tables in self.tiers.items():
-            part = facts.of_shards(tables)
-            store = self.stores[place]
-            pools.append((pooled_vectors(model, machine, self.cpu, store, part[LOOKUP]),))
-            updates.append(self.backward[place].operations(part[UNIQUE]))
-        back = (move("gradients_to_cpu", hbm, dram, pooled), synchronize(self.gpu))
+        for place, store in self.stores.items():
+            own = facts.of_shards(self.tiers[place])
+            gradients = Buffer("gradients", dram, pooled_bytes(model, store.tables))
+            pools.append((pooled_vectors(model, machine, self.cpu, store, own[LOOKUP]),))
+            updates.append(self.backward[place].operations(own[UNIQUE], gradients))
         return (
             Stage("pool", tuple(pools)),
             Stage("pooled_to_gpu", ((move("pooled_to_gpu", dram, hbm, pooled + dense),),)),
             Stage("mlp", ((mlp_step(model, self.gpu),),)),
-            Stage("gradients_to_cpu", (back,)),
+            Stage(
+                "gradients_to_cpu",
+                ((move("gradients_to_cpu", hbm, dram, pooled), synchronize(self.gpu)),),
+            ),
             Stage("update", tuple(updates)),
         )

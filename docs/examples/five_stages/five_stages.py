@@ -9,12 +9,22 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from simulator.caches.facts import LOOKUP, MISS, UNIQUE, WRITE_BACK, BatchFacts
-from simulator.hardware.program import ID_BYTES, Buffer, Gather, Move, Plan, Scatter, Stage
-from simulator.hardware.topology import Topology
-from simulator.systems import Job, Pipeline, System
-from simulator.systems.base import cache_in, move, planned_replay, synchronize, tables_in
-from simulator.systems.operators import Backward, dense_bytes, mlp_step, pooled_vectors
+from simulator.caches import LOOKUP, MISS, UNIQUE, WRITE_BACK, BatchFacts
+from simulator.hardware import ID_BYTES, Buffer, Gather, Move, Plan, Scatter, Stage, Topology
+from simulator.systems import (
+    Backward,
+    Job,
+    Pipeline,
+    System,
+    cache_in,
+    dense_bytes,
+    mlp_step,
+    move,
+    planned_replay,
+    pooled_vectors,
+    synchronize,
+    tables_in,
+)
 
 
 class FiveStages(System):

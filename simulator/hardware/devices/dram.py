@@ -244,6 +244,7 @@ class Dram(Part):
         "controller": "memories/controllers",
         "mapping": "memories/mappings",
     }
+    links: ClassVar[bool | None] = False
 
     kind: Literal["dram"]
     standard: Literal["DDR4", "DDR5", "LPDDR5X", "GDDR6", "HBM2", "HBM2E", "HBM3", "HBM3E"]
@@ -331,6 +332,14 @@ class Dram(Part):
     def usable(self) -> int:
         """Bytes that tables and caches can use."""
         return self.capacity_bytes if self.capacity is None else self.capacity
+
+    def derived(self) -> Mapping[str, str]:
+        """Peak bandwidth, channels, and bytes that can be used."""
+        return {
+            "channels": str(self.channels),
+            "peak bandwidth": f"{self.peak_bytes_per_s} B/s",
+            "usable": f"{self.usable} B",
+        }
 
     def device(self, name: str, setup: Setup, members: tuple[str, ...]) -> MemoryDevice:
         """The memory in a socket of its own."""

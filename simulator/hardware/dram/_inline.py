@@ -2,10 +2,8 @@
 
 A kernel issues tens of millions of commands a second, so a call at each helper, a reference count
 at each array argument and a test for a negative index at each access would be most of its time.
-`inlined` and `helper` compile
-helpers; `raw` hands them the state as a bare pointer, which
-numba indexes without either. numba keeps a cached kernel until the file of its entry function
-changes: after editing a helper's file, remove `simulator/hardware/dram/__pycache__/*.nb*`.
+`inlined` and `helper` compile helpers; `raw` hands them the state as a bare pointer, which numba
+indexes without either. Helpers are kept on disk within the kernels that use them.
 """
 
 from __future__ import annotations

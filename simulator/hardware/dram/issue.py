@@ -18,10 +18,9 @@ from simulator.hardware.dram import state as m
 from simulator.hardware.dram._inline import helper, inlined
 from simulator.hardware.dram.state import Ints
 
-__all__ = ["ACT", "COMMANDS", "PRE", "PREA", "RD", "REF", "WR"]
+__all__ = ["ACT", "PRE", "PREA", "RD", "REF", "WR"]
 
 RD, WR, ACT, PRE, PREA, REF = range(6)
-COMMANDS = ("RD", "WR", "ACT", "PRE", "PREA", "REF")
 
 
 @helper

@@ -1,0 +1,106 @@
+"""`scratchpipe machine show`: what a machine is made of, with numbers and sources."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from simulator.cli.app import main
+from simulator.cli.machine import numbers
+from simulator.hardware.catalogue import load_machine, load_part
+from simulator.units import format_quantity
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error."""
+    with pytest.raises(SystemExit) as ended:
+        main(["machine", *arguments])
+    output = capsys.readouterr()
+    return int(ended.value.code or 0), output.out, output.err
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def test_parts_counts_and_joins_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    code, text, _ = run(capsys, "show", "p3_16xlarge")
+    lines = [line.split("│")[2:7] for line in text.splitlines() if line.startswith("│")][:4]
+    assert code == 0
+    assert [[cell.strip() for cell in line] for line in lines] == [
+        ["cpu", "1", "cpu", "2 x Intel Xeon E5-2686 v4", ""],
+        ["gpu", "8", "gpu", "NVIDIA V100 SXM2", ""],
+        ["pcie", "1", "pcie", "PCIe 3.0 x16", "cpu, gpu, 1 to a link"],
+        ["nvlink", "1", "nvlink", "NVLink 2.0 hybrid cube mesh", "gpu by switch"],
+    ]
+    assert "24.48 USD an hour" in text
+
+
+def test_rates_have_units_and_sources(capsys: pytest.CaptureFixture[str]) -> None:
+    _, text, _ = run(capsys, "show", "v100_p3")
+    rows = [[c.strip() for c in line.strip("│").split("│")] for line in text.splitlines()]
+    assert ["raw_bandwidth", "15.754 GB/s"] in [row[:2] for row in rows]
+    assert ["peak bandwidth", "76.8 GB/s", "derived"] in rows
+    assert ["peak.fp32", "15.7 TFLOP/s", "NVIDIA V100 data sheet"] in rows
+    assert not any(row[0] == "timing.rp" for row in rows)
+
+
+def test_all_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    _, text, _ = run(capsys, "show", "v100_p3", "--all")
+    assert "timing.rp" in text
+    assert "controller.read_queue" in text
+
+
+def test_json_is_the_resolved_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    _, text, _ = run(capsys, "show", "gh200", "--json")
+    assert json.loads(text) == load_machine("gh200").model_dump(mode="json")
+
+
+def test_a_change_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ("--set", "host.gpu.count=8", "--set", "platform.host.gpu.part=a100_sxm4_80gb")
+    _, text, _ = run(capsys, "show", "h200", *lines, "--json")
+    gpu = json.loads(text)["hosts"][0]["sockets"]["gpu"]
+    assert (gpu["count"], gpu["part"]["name"]) == (8, "NVIDIA A100 SXM4 80 GB")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("h20",), 'error: h20: platform: is "h20": not in the catalogue of platforms'),
+        (("h200", "--set", "host.gpu.count=0"), "error: --set host.gpu.count: platform.host.gpu.c"),
+        (("h200", "--set", "host.gpu"), "error: --set host.gpu: is not path=value"),
+    ],
+)
+def test_a_mistake_has_its_place(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], words: str
+) -> None:
+    code, _, error = run(capsys, "show", *arguments)
+    assert code == 2
+    assert words in error
+
+
+def test_a_number_without_a_source_says_so() -> None:
+    part = load_part("pcie3_x16", {"latency": "3 us"})
+    rows = {key: (value, source) for key, value, source in numbers(part, False)}
+    assert rows["latency"] == ("3 us", "not given")
+    assert rows["max_payload"][0] == "256 B"
+
+
+@pytest.mark.parametrize(
+    ("kept", "shown"),
+    [
+        ("63015000000 B/s", "63.015 GB/s"),
+        ("523986010112 B", "488 GiB"),
+        ("6000000 B", "6 MB"),
+        ("250000 ps", "250 ns"),
+        ("0 ps", "0 ps"),
+        ("135.0 W", "135 W"),
+        ("0.033 W", "33 mW"),
+        ("DDR4", "DDR4"),
+        ("16", "16"),
+    ],
+)
+def test_quantities_as_people_write_them(kept: str, shown: str) -> None:
+    assert format_quantity(kept) == shown

@@ -1,0 +1,131 @@
+"""The catalogue of parts and machines: all of it is valid, short, and gives its sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from simulator.config import catalogue
+from simulator.config.machine import Part
+from simulator.errors import ConfigError
+from simulator.hardware.catalogue import load_machine, load_part, machine_names, part_names
+from simulator.hardware.devices import part_kinds
+from simulator.hardware.devices.dram import Dram
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = {
+    "cpus": {"cpu"},
+    "gpus": {"gpu"},
+    "links": {"pcie", "nvlink", "network"},
+    "memories": {"dram"},
+    "nics": {"nic"},
+}
+SHAPE = ("kind", "name", "sources", "standard", "simulated_channels")
+"""Keys that are no measured or published number."""
+
+
+def numbers(model: BaseModel, prefix: str = "") -> Iterator[str]:
+    """Dotted keys of the numbers that a part gives, those of parts within it left out."""
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, Part) or value is None or (not prefix and name in SHAPE):
+            continue
+        if isinstance(value, BaseModel):
+            yield from numbers(value, f"{prefix}{name}.")
+        elif name in model.model_fields_set:
+            yield f"{prefix}{name}"
+
+
+def with_parts(part: Part) -> Iterator[Part]:
+    yield part
+    for name in type(part).model_fields:
+        value = getattr(part, name)
+        if isinstance(value, Part):
+            yield from with_parts(value)
+
+
+def sourced(key: str, sources: dict[str, str]) -> bool:
+    heads = key.split(".")
+    return any(".".join(heads[: n + 1]) in sources for n in range(len(heads)))
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_holds_its_kind_of_part(folder: str) -> None:
+    assert part_names(folder)
+    assert {load_part(name).kind for name in part_names(folder)} <= FOLDERS[folder]
+
+
+def test_every_kind_is_in_the_catalogue() -> None:
+    assert {load_part(name).kind for name in part_names()} == set(part_kinds())
+
+
+@pytest.mark.parametrize("name", part_names())
+def test_every_number_of_a_part_has_a_source(name: str) -> None:
+    for part in with_parts(load_part(name)):
+        missing = [key for key in numbers(part) if not sourced(key, part.sources)]
+        assert not missing, part.name
+        assert all(len(source) >= 7 for source in part.sources.values())
+
+
+@pytest.mark.parametrize("name", part_names())
+def test_every_source_is_that_of_a_key(name: str) -> None:
+    for part in with_parts(load_part(name)):
+        for source in part.sources:
+            value: object = part
+            for key in source.split("."):
+                value = getattr(value, key)
+
+
+def test_the_machines_that_users_rely_on() -> None:
+    known = set(machine_names())
+    assert {"v100_p3", "p3_16xlarge", "a100", "h100", "h200", "gh200"} <= known
+
+
+@pytest.mark.parametrize("name", machine_names())
+def test_a_machine_is_valid_and_short(name: str) -> None:
+    assert load_machine(name).name == name
+    lines = catalogue.files("platforms")[name].read_text(encoding="utf-8").splitlines()
+    assert sum(not line.lstrip().startswith("#") for line in lines) <= 25
+
+
+def test_the_machine_of_the_study() -> None:
+    """Numbers that the paper gives."""
+    host = load_machine("v100_p3").hosts[0]
+    cpu, gpu, pcie = (host.sockets[name].part for name in ("cpu", "gpu", "pcie"))
+    assert cpu.memory.peak_bytes_per_s == 76_800_000_000
+    assert (cpu.memory.usable, gpu.memory.usable) == (256 * 10**9, 32 * 10**9)
+    assert pcie.raw_bandwidth == 15_754_000_000
+
+
+def test_eight_gpus_have_a_link_each_and_a_switch() -> None:
+    host = load_machine("p3_16xlarge").hosts[0]
+    assert (host.sockets["gpu"].count, host.sockets["pcie"].per) == (8, 1)
+    assert (host.sockets["nvlink"].join, host.sockets["nvlink"].by) == (("gpu",), "switch")
+
+
+def test_a_memory_without_capacity_has_what_the_address_map_reaches() -> None:
+    memory = load_part("ddr4_2400", {"organization.channels": 2}, Dram)
+    assert memory.usable == memory.capacity_bytes == 2 * 16 * 65536 * 8192
+    assert load_part("ddr4_2400", {"capacity": "1 GiB"}, Dram).usable == 2**30
+
+
+def test_a_part_of_another_kind_is_refused() -> None:
+    with pytest.raises(ConfigError, match="expected another kind"):
+        load_part("pcie3_x16", None, Dram)
+
+
+def test_an_unknown_machine_gets_a_suggestion() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'h200'"):
+        load_machine("h20")
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "experiments" / "validation").glob("h200_own.yaml")), ids=str
+)
+def test_a_machine_of_an_experiment_is_valid(file: Path) -> None:
+    own, shipped = load_machine(str(file)), load_machine("h200")
+    assert own.name == "h200_own"
+    assert own.socket("gpu").part.memory == shipped.socket("gpu").part.memory
