@@ -20,7 +20,7 @@ FLOORS = (
     ("traces",),
     ("results",),
     ("config",),
-    ("invariants", "errors", "units", "_compiled", "_kernel_cache", "source", "data"),
+    ("invariants", "errors", "units", "_compiled", "_kernel_cache", "source", "data", "files"),
 )
 LEVEL = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 
