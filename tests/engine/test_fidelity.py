@@ -9,7 +9,6 @@ import pytest
 
 from simulator.engine import parse_experiment, simulate
 
-
 TRACES: dict[str, dict[str, Any]] = {
     "uniform": {"kind": "uniform"},
     "zipf": {"kind": "zipf", "alpha": 0.9},
