@@ -143,3 +143,15 @@ def test_the_system_of_the_page_halves_its_gradients() -> None:
     moved = {w.name: w.bytes for s in stages.values() for w in s.operations if isinstance(w, Move)}
     assert moved["gradients_to_cpu"] == 8_388_608 // 2
     assert moved["pooled_to_gpu"] > 8_388_608
+
+
+@pytest.mark.parametrize("picture", ["machine.svg", "program.svg"])
+def test_a_picture_shows_what_the_code_has_now(picture: str, tmp_path: Path) -> None:
+    """Its words; how they are drawn may differ between versions of Matplotlib."""
+    _run([sys.executable, str(DOCS / "pictures.py"), str(tmp_path)], tmp_path)
+    words = [
+        re.findall(r">([^<]+)</text>", (folder / picture).read_text(encoding="utf-8"))
+        for folder in (DOCS, tmp_path)
+    ]
+    assert len(words[0]) > 10
+    assert words[0] == words[1]
