@@ -18,7 +18,7 @@ from outside import ROOT, announce, install
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 FILE = re.compile(r"# file: (\S+)")
-RUN = ("tutorial.md", "extending.md")
+RUN = ("tutorial.md", "extending.md", "memory.md")
 """Pages that are run from top to bottom."""
 _COMMANDS = """
 import json, sys
@@ -92,6 +92,48 @@ def test_links_of_the_readme_lead_somewhere() -> None:
         assert (ROOT / target).exists(), target
     assert "python -m pip install -e . && scratchpipe run" in text
     assert "python -m pip install -e '.[test]' && python -m pytest" in text
+
+
+SMALL = """
+config_version: 1
+name: small
+platform: v100_p3
+model: {base: default, tables: 2, rows_per_table: 100000, batch_size: 64}
+trace: {kind: uniform}
+systems: [hybrid, straw_man]
+cache: {fraction: 0.5}
+run: {batches: 3, warmup_batches: 2}
+sweep: {cache.fraction: [0.5, 0.6]}
+"""
+STANDS_FOR = {
+    "EXPERIMENT.yaml": "small.yaml",
+    "SWEEP.yaml": "small.yaml",
+    "RUN_DIR": "run",
+    "NAME": "hybrid",
+    "COLUMN": "speedup_over_hybrid",
+}
+"""What a reader would put in the place of a word in capitals."""
+LONG = {"run": "--dry-run", "reproduce": "--help"}
+"""Verbs that take a minute or more, and what shows that they would be obeyed."""
+
+
+def test_every_command_of_the_readme_is_obeyed(tmp_path: Path) -> None:
+    import numpy as np
+
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    (tmp_path / "small.yaml").write_text(SMALL, encoding="utf-8")
+    np.save(tmp_path / "ids.npy", np.random.default_rng(0).zipf(1.3, 20_000) % 5_000)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(
+        r"^    (?:.*&& )?(scratchpipe .*)$|`(scratchpipe [^`]+)`", text, re.MULTILINE
+    )
+    commands = [["run", "small.yaml", "--out", "run"]]
+    for line in (indented or quoted for indented, quoted in lines):
+        _, verb, *words = shlex.split(line.partition("#")[0])
+        words = [STANDS_FOR.get(word, word) for word in words]
+        commands.append([verb, *words, *LONG.get(verb, "").split()])
+    assert len(commands) > 20
+    _run([sys.executable, "-c", _COMMANDS, json.dumps(commands)], tmp_path)
 
 
 def example(page: str, name: str) -> type:
