@@ -1,7 +1,7 @@
 """The mini-batches of a run as training takes them, and the cache plans that belong to them.
 
 Rows of all tables are numbered together (one fused table), ids are laid out sample, table, lookup;
-a *bag* is the lookups of one sample in one table. Plans are the replay of the simulated system
+a *bag* is the lookups of one sample in one table. Facts are the replay of the simulated system
 itself, made before anything is timed: the same policy, window, prefill and slots, so the same
 counts.
 """
@@ -9,42 +9,26 @@ counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, is_dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator.caches import Window, window_need
-from simulator.caches.facts import MISS, VICTIM, WRITE_BACK, BatchFacts
-from simulator.caches.replays import PlannedReplay, Stream, run_replays
+from simulator.caches.facts import BatchFacts
+from simulator.caches.replays import PlannedReplay, Replay, Stream, run_replays
 from simulator.config.experiment import PointConfig
 from simulator.engine.sharing import SHARED_TAIL, build
-from simulator.errors import ConfigError
+from simulator.errors import ConfigError, UsageError
+from simulator.hardware.topology import Topology
+from simulator.systems import System
 from simulator.traces import MiniBatch, Trace, open_trace
 
-__all__ = ["Batch", "Drawn", "Inputs", "MovePlan", "Preload", "draw", "prepare"]
+__all__ = ["Batch", "Drawn", "Inputs", "Preload", "draw", "prepare"]
 
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class MovePlan:
-    """Rows and slots (all tables and pools in one numbering) that a mini-batch moves."""
-
-    missed_rows: Int64s
-    missed_slots: Int64s
-    victim_rows: Int64s
-    write_rows: Int64s
-    """Victims that were trained, and so must be written back."""
-    write_slots: Int64s
-
-    @classmethod
-    def of(cls, facts: BatchFacts) -> MovePlan:
-        """From facts that keep rows."""
-        missed, victims, written = facts[MISS], facts[VICTIM], facts[WRITE_BACK]
-        rows = (missed.ids, missed.slots, victims.ids, written.ids, written.slots)
-        return cls(*(np.empty(0, np.int64) if each is None else each for each in rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +60,13 @@ class Inputs:
     """Everything that one system trains on."""
 
     point: PointConfig
+    system: System
+    machine: Topology
     batches: Sequence[Batch]
-    plans: Sequence[MovePlan] = ()
+    facts: Sequence[BatchFacts]
+    """What each mini-batch does to the caches, with row numbers."""
     slots: int = 0
+    """Of all pools of the cache together."""
     preload: Preload = field(default=_NOTHING)
 
     @property
@@ -126,27 +114,32 @@ def draw(point: PointConfig, threads: int) -> Drawn:
 
 
 def prepare(point: PointConfig, drawn: Drawn, threads: int) -> Inputs:
-    """What the system of `point` trains on: the mini-batches, and their plans where it has any."""
+    """What the system of `point` trains on: the mini-batches, and what they do to its caches."""
 
     def need(window: Window, scope: str, depth: int) -> tuple[int, ...]:
         del depth
         return window_need(drawn.minibatches, drawn.trace.rows, window, scope=scope)
 
-    system, _ = build(point, need)
+    system, machine = build(point, need)
     replay, batches = system.replay, drawn.batches
-    if not replay.slots:
-        return Inputs(point, batches)
     if isinstance(replay, PlannedReplay) and replay.fills_hot and replay.scope == "global":
         raise ConfigError("observe fills caches of scope table alone with the hottest rows")
+    kept = with_rows(replay, range(len(batches)))
+    stream = Stream(drawn.trace, len(batches))
+    facts = run_replays(stream, [kept], threads=threads)[kept].facts
+    for each in facts:
+        each.check()
     resident = replay.resident(drawn.trace)
     slots = np.flatnonzero(resident >= 0)
     preload = Preload(resident[slots], slots)
-    if not isinstance(replay, PlannedReplay):
-        return Inputs(point, batches, (), sum(replay.slots), preload)
-    kept = replace(replay, keep=range(len(batches)))
-    stream = Stream(drawn.trace, len(batches))
-    facts = run_replays(stream, [kept], threads=threads)[kept].facts
-    return Inputs(point, batches, [MovePlan.of(f) for f in facts], sum(replay.slots), preload)
+    return Inputs(point, system, machine, batches, facts, sum(replay.slots), preload)
+
+
+def with_rows(replay: Replay, batches: range) -> Replay:
+    """`replay`, which keeps the row numbers of `batches`."""
+    if not is_dataclass(replay):
+        raise UsageError(f"{type(replay).__name__} is no dataclass: its rows cannot be kept")
+    return cast("Replay", replace(cast("Any", replay), keep=batches))
 
 
 def flatten(batch: MiniBatch, point: PointConfig) -> Batch:
