@@ -94,6 +94,23 @@ def test_links_of_the_readme_lead_somewhere() -> None:
     assert "python -m pip install -e '.[test]' && python -m pytest" in text
 
 
+@pytest.mark.parametrize(
+    "page", sorted(["README.md", *(f"docs/{p.name}" for p in DOCS.glob("*.md"))])
+)
+def test_paths_that_a_page_names_are_there(page: str) -> None:
+    """`tests/engine/test_fidelity.py`, `devices/cpu.py` in the package, `configs/platforms/`."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    package = ROOT / "simulator"
+    rooms = {folder.name for folder in (*ROOT.iterdir(), *package.iterdir()) if folder.is_dir()}
+    quoted = " ".join(re.findall(r"`([^`\n]+)`", text))
+    for path in re.findall(r"(?<![\w./])[a-z_]+/[\w./-]*", quoted):
+        if path.split("/")[0] in rooms - {"runs"}:
+            folder, _, name = path.rpartition("/")
+            module = package / folder / f"{name.partition('.')[0]}.py"  # of `engine/timer.Timed`
+            places = (ROOT / path, package / path, module)
+            assert any(place.exists() for place in places), f"{page} names {path}"
+
+
 SMALL = """
 config_version: 1
 name: small
