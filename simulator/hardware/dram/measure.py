@@ -208,7 +208,7 @@ def footprint(config: Dram, channels: int) -> int:
 
 
 def _source(
-    config: MemoryConfig,
+    config: Dram,
     channels: int,
     pattern: str,
     row_bytes: int,
