@@ -7,6 +7,9 @@ partial sums, so it agrees to rounding (1e-6, values of 0.01), and to the bit wi
 
 from __future__ import annotations
 
+import csv
+from dataclasses import astuple
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,8 @@ from simulator.observe.run import observe
 
 pytestmark = pytest.mark.usefixtures("torch_there")
 
+GOLDEN = Path(__file__).parent / "golden"
+ENOUGH = {"fraction": 0.2, "if_too_small": "grow"}
 JAGGED = {
     "trace": {"kind": "zipf", "alpha": 0.9, "pooling": "poisson"},
     "cache": {"fraction": 0.4, "prefill": "hot"},
@@ -57,6 +62,31 @@ def test_jagged_bags_and_a_warm_cache() -> None:
     trained = tables_of(**JAGGED)
     assert np.array_equal(trained["scratchpipe"], trained["hybrid"])
     assert np.array_equal(trained["straw_man"], trained["hybrid"])
+
+
+def _golden(name: str) -> list[list[str]]:
+    """Lines of a file that the systems wrote when training had copies of its own of them."""
+    with (GOLDEN / name).open(newline="", encoding="utf-8") as stream:
+        return list(csv.reader(stream))[1:]
+
+
+def test_programs_train_what_the_systems_did_that_were_written_for_training_alone() -> None:
+    """Before a system was one program: the same counts of every mini-batch, the same changes of
+    the tables (sum of absolute changes of each column)."""
+    shown = experiment(trace={"kind": "zipf", "alpha": 0.9}, cache=ENOUGH)
+    before = aligned(1_200, 16)
+    fill_rows(before, 1)
+    counts, changes = [], {}
+    for point in expand(shown):
+        trainer, label = trainer_of(point), point.system.label
+        for number, seen in sorted(trainer.run().counts.items()):
+            counts.append(
+                [label, str(number), *("" if n is None else str(n) for n in astuple(seen))]
+            )
+        changes[label] = np.abs(trainer.tables().astype(float) - before).sum(axis=0)
+    assert counts == _golden("observed_counts.csv")
+    for label, *sums in _golden("observed_changes.csv"):
+        assert np.allclose(changes[label], np.array(sums, float), rtol=1e-4), label
 
 
 def test_one_pool_for_all_tables() -> None:
