@@ -18,6 +18,7 @@ from simulator.hardware.program import (
     Buffer,
     Dense,
     Exchange,
+    Flow,
     Gather,
     Move,
     Operation,
@@ -30,14 +31,14 @@ from simulator.hardware.program import (
     Update,
     Wait,
 )
-from simulator.observe.dataflow import (
+from simulator.observe.dataflow import Dataflow
+from simulator.observe.items import (
     COLD,
     DENSE,
     GRADIENTS,
     IDS,
     LISTS,
     SLOTS,
-    Dataflow,
     Item,
     Position,
     words_of,
@@ -350,6 +351,30 @@ def test_what_nothing_brings_is_missed() -> None:
 
     with pytest.raises(UsageError, match=r"needs gradients there, but nothing brings it"):
         flow_of("hybrid", unsent)
+
+
+@pytest.mark.parametrize("system", ["hybrid", "static_cache", "straw_man"])
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [(Pool, "pools .* lookups: observe knows all"), (Update, "trains other rows than those")],
+)
+def test_a_part_of_the_lookups_is_refused(system: str, kind: type[Operation], message: str) -> None:
+    def fewer(word: Operation) -> Operation:
+        if isinstance(word, kind):
+            rows = word.rows  # type: ignore[attr-defined]
+            return replace(word, rows=Flow(rows.lookups - 1, rows.rows - 1, rows.ids, rows.slots))
+        return word
+
+    with pytest.raises(UsageError, match=message):
+        flow_of(system, fewer)
+
+
+def test_mini_batches_with_other_words_are_refused() -> None:
+    inputs = inputs_of(expand(experiment(systems=["hybrid"]))[0])
+    programs = [inputs.system.stages(facts) for facts in inputs.facts]
+    programs[5] = programs[5][:-1]
+    with pytest.raises(UsageError, match="mini-batch 5 has other words"):
+        Dataflow(programs, inputs.facts, inputs.point.model, kinds_of(inputs.machine))
 
 
 def test_two_buffers_of_one_name_are_refused() -> None:
