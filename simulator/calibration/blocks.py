@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from simulator.calibration.sockets import CPU, GPU, LINK
+
 __all__ = ["BLOCKS", "Block", "Parameter"]
 
 
@@ -44,16 +46,16 @@ def _share(path: str, start: float) -> Parameter:
     return Parameter(path, start, 0.02, 1.0)
 
 
-_PATH = "platform.cpu.memory_path"
-_INTERFERENCE = "platform.link.interference"
+_PATH = f"{CPU}.memory_path"
+_INTERFERENCE = f"{LINK}.interference"
 
 BLOCKS: tuple[Block, ...] = (
     Block(
         "CPU streams",
         ("cpu stream read", "cpu stream write nt", "cpu stream copy nt"),
         (
-            _bandwidth("platform.cpu.sequential_bandwidth", 12),
-            _bandwidth("platform.cpu.nontemporal_bandwidth", 20),
+            _bandwidth(f"{CPU}.sequential_bandwidth", 12),
+            _bandwidth(f"{CPU}.nontemporal_bandwidth", 20),
             _bandwidth(f"{_PATH}.sequential_read", 150),
             _bandwidth(f"{_PATH}.write", 180),
         ),
@@ -76,12 +78,12 @@ BLOCKS: tuple[Block, ...] = (
             _bandwidth(f"{_PATH}.random_read", 110),
             _time(f"{_PATH}.random_piece", 0.6, 0.01),
             _share(f"{_PATH}.duplex", 0.5),
-            _time("platform.cpu.last_level_latency", 30, 5),
+            _time(f"{CPU}.last_level_latency", 30, 5),
             _time("operators.gather.row_time", 8),
             _share("operators.gather.overlap", 0.75),
             _time("operators.row_scatter.row_time", 5),
-            _share("platform.cpu.staging_hits", 0.7),
-            _time("platform.cpu.thread_start", 20_000, 100),
+            _share(f"{CPU}.staging_hits", 0.7),
+            _time(f"{CPU}.thread_start", 20_000, 100),
             _bandwidth(f"{_PATH}.write_back", 120),
             _time("operators.accumulate.row_time", 20),
             _share("operators.accumulate.overlap", 0.75),
@@ -100,32 +102,32 @@ BLOCKS: tuple[Block, ...] = (
             "gpu update, few rows",
         ),
         (
-            _time("platform.gpu.kernel_latency", 4700, 100),
-            _time("platform.gpu.dependent_access", 1000, 50),
-            _bandwidth("platform.gpu.l2_bandwidth", 6300),
+            _time(f"{GPU}.kernel_latency", 4700, 100),
+            _time(f"{GPU}.dependent_access", 1000, 50),
+            _bandwidth(f"{GPU}.l2_bandwidth", 6300),
         ),
     ),
     Block(
         "GPU sort",
         ("gpu sort",),
         (
-            _time("platform.gpu.sort_pass_latency", 11_000, 100),
-            Parameter("platform.gpu.sort_rate", 150e9, 1e8, 1e14),
+            _time(f"{GPU}.sort_pass_latency", 11_000, 100),
+            Parameter(f"{GPU}.sort_rate", 150e9, 1e8, 1e14),
         ),
     ),
     Block(
         "GPU Plan",
         ("gpu plan",),
-        (Parameter("platform.gpu.random_access_rate", 16e9, 1e8, 1e13),),
+        (Parameter(f"{GPU}.random_access_rate", 16e9, 1e8, 1e13),),
     ),
     *(
         Block(
             f"MLPs in {precision}",
             (f"mlp {precision}",),
             (
-                _share(f"platform.gpu.products.{precision}.efficiency", 0.6),
-                _time(f"platform.gpu.products.{precision}.kernel_latency", 5000, 100),
-                Parameter(f"platform.gpu.products.{precision}.batched", 1.5e12, 1e9, 1e15),
+                _share(f"{GPU}.products.{precision}.efficiency", 0.6),
+                _time(f"{GPU}.products.{precision}.kernel_latency", 5000, 100),
+                Parameter(f"{GPU}.products.{precision}.batched", 1.5e12, 1e9, 1e15),
             ),
         )
         for precision in ("fp32", "tf32")
@@ -134,14 +136,14 @@ BLOCKS: tuple[Block, ...] = (
         "copies",
         ("copies",),
         (
-            _time("platform.link.latency", 7000, 100),
-            Parameter("platform.link.flow_control", 0.033, 1e-3, 0.5),
+            _time(f"{LINK}.latency", 7000, 100),
+            Parameter(f"{LINK}.flow_control", 0.033, 1e-3, 0.5),
         ),
     ),
     Block(
         "copies both ways",
         ("copies both ways",),
-        (Parameter("platform.link.acknowledgements", 0.05, 1e-3, 0.5),),
+        (Parameter(f"{LINK}.acknowledgements", 0.05, 1e-3, 0.5),),
     ),
     Block(
         "contention on HBM",

@@ -15,10 +15,11 @@ from simulator.calibration.link_points import link_points
 from simulator.calibration.mechanisms import CHOSEN, decides_path, with_mechanisms
 from simulator.calibration.points import Point, Residual, residuals
 from simulator.calibration.rig import Rig
+from simulator.calibration.sockets import cpu_of, gpu_of
 from simulator.calibration.tables import FILES
+from simulator.config.machine import MachineConfig
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
-from simulator.config.platform import PlatformConfig
 from simulator.errors import UsageError
 
 __all__ = ["Calibration", "calibrate", "held_out", "points_in"]
@@ -28,7 +29,7 @@ __all__ = ["Calibration", "calibrate", "held_out", "points_in"]
 class Calibration:
     """What a calibration found."""
 
-    platform: PlatformConfig
+    platform: MachineConfig
     operators: OperatorProfile
     values: dict[str, float]
     """Every number that was fitted or measured, by dotted path."""
@@ -51,7 +52,7 @@ class _Start:
 
 
 def calibrate(
-    folder: Path, platform: PlatformConfig, operators: OperatorProfile, model: ModelConfig
+    folder: Path, platform: MachineConfig, operators: OperatorProfile, model: ModelConfig
 ) -> Calibration:
     """Fit `platform` and `operators` to the files in `folder`; deterministic.
 
@@ -67,7 +68,7 @@ def calibrate(
 
 
 def held_out(
-    folder: Path, platform: PlatformConfig, operators: OperatorProfile, model: ModelConfig
+    folder: Path, platform: MachineConfig, operators: OperatorProfile, model: ModelConfig
 ) -> list[Residual]:
     """Points as predicted by a fit that did not see them: how well the models interpolate.
 
@@ -94,7 +95,7 @@ def _every_other(points: list[Point], half: int) -> set[int]:
 
 
 def _start(
-    folder: Path, platform: PlatformConfig, operators: OperatorProfile, model: ModelConfig
+    folder: Path, platform: MachineConfig, operators: OperatorProfile, model: ModelConfig
 ) -> _Start:
     facts = machine_facts(folder)
     platform = with_facts(platform, facts)
@@ -109,7 +110,7 @@ def _start(
     return _Start(rig, points, direct, facts)
 
 
-def points_in(folder: Path, platform: PlatformConfig, model: ModelConfig) -> list[Point]:
+def points_in(folder: Path, platform: MachineConfig, model: ModelConfig) -> list[Point]:
     """Every point that the files in `folder` hold.
 
     Raises `UsageError` where the folder holds none of the documented files, or nothing of use.
@@ -117,15 +118,15 @@ def points_in(folder: Path, platform: PlatformConfig, model: ModelConfig) -> lis
     if not any((folder / name).is_file() for name in FILES):
         raise UsageError(f"{folder}: has none of {', '.join(FILES)}")
     hits = HitShares(
-        cpu_bytes=platform.cpu.last_level_cache,
-        gpu_bytes=platform.gpu.l2_cache,
+        cpu_bytes=cpu_of(platform).last_level_cache,
+        gpu_bytes=gpu_of(platform).l2_cache,
         tables=model.tables,
         rows_per_table=model.rows_per_table[0],
     )
     points = [
         *cpu_points(folder, hits),
         *gpu_points(folder, hits),
-        *link_points(folder, platform.cpu.cores),
+        *link_points(folder, cpu_of(platform).cores),
     ]
     if not points:
         raise UsageError(f"{folder}: no row measures an operator that the models know")

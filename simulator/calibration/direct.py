@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from simulator.calibration.sockets import GPU, gpu_of
 from simulator.calibration.tables import Row, pool, read_rows
-from simulator.config.platform import PlatformConfig
+from simulator.config.machine import MachineConfig
 
 __all__ = ["direct_values"]
 
@@ -14,18 +15,19 @@ _SYNCHRONIZE = "empty kernel + stream sync"
 _PS_PER_US = 1_000_000
 
 
-def direct_values(folder: Path, config: PlatformConfig) -> dict[str, tuple[float, str]]:
+def direct_values(folder: Path, config: MachineConfig) -> dict[str, tuple[float, str]]:
     """Value and source by dotted path (under `platform.`)."""
     found: dict[str, tuple[float, str]] = {}
     for pooled in pool(_LAUNCH, read_rows(folder, _LAUNCH), _synchronize, "us").values():
         source = f"measured: {_LAUNCH}, {_SYNCHRONIZE!r}"
-        found["platform.gpu.synchronize"] = (pooled.value * _PS_PER_US, source)
+        found[f"{GPU}.synchronize"] = (pooled.value * _PS_PER_US, source)
     for pooled in pool(_MLP, read_rows(folder, _MLP), _large_product, "ms").values():
         row = pooled.row
         n, m, k = int(row["batch"]), int(row["dim"]), int(row["batch"])
         rate = 2 * n * m * k / (pooled.value / 1e3)
         source = f"measured: {_MLP}, {row['what']} in {row['precision']}: {rate / 1e12:.1f} TFLOP/s"
-        found["platform.gpu.gemm_efficiency"] = (min(1.0, rate / config.gpu.peak.fp32), source)
+        share = min(1.0, rate / gpu_of(config).peak.fp32)
+        found[f"{GPU}.gemm_efficiency"] = (share, source)
     return found
 
 

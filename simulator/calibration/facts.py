@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-from simulator.config.platform import PlatformConfig
+from simulator.calibration.sockets import CPU, GPU, with_key
+from simulator.config.machine import MachineConfig
 from simulator.errors import UsageError
 
 __all__ = ["MACHINE", "Facts", "machine_facts", "with_facts"]
@@ -15,13 +15,13 @@ MACHINE = "machine.json"
 Facts = dict[str, int | str]
 
 _PATHS = {
-    "cpu": "platform.cpu.name",
-    "cores": "platform.cpu.cores",
-    "last_level_cache_bytes": "platform.cpu.last_level_cache",
-    "memory_bytes": "platform.cpu.memory.capacity",
-    "gpu": "platform.gpu.name",
-    "gpu_l2_cache_bytes": "platform.gpu.l2_cache",
-    "gpu_memory_bytes": "platform.gpu.memory.capacity",
+    "cpu": f"{CPU}.name",
+    "cores": f"{CPU}.cores",
+    "last_level_cache_bytes": f"{CPU}.last_level_cache",
+    "memory_bytes": f"{CPU}.memory.capacity",
+    "gpu": f"{GPU}.name",
+    "gpu_l2_cache_bytes": f"{GPU}.l2_cache",
+    "gpu_memory_bytes": f"{GPU}.memory.capacity",
 }
 """Keys of the file, and what they say of a platform."""
 
@@ -50,14 +50,8 @@ def machine_facts(folder: Path) -> Facts:
     return facts
 
 
-def with_facts(platform: PlatformConfig, facts: Facts) -> PlatformConfig:
+def with_facts(platform: MachineConfig, facts: Facts) -> MachineConfig:
     """`platform` with `facts` in place."""
     for path, value in facts.items():
-        platform = _put(platform, path.split(".")[1:], value)
+        platform = with_key(platform, path, value)
     return platform
-
-
-def _put(model: Any, keys: list[str], value: int | str) -> Any:
-    name, *rest = keys
-    inner = _put(getattr(model, name), rest, value) if rest else value
-    return model.model_copy(update={name: inner})

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from simulator.config.platform import (
-    Interference,
-    MemoryPath,
-    PlatformConfig,
-    ProductRates,
-)
+from simulator.calibration.sockets import CPU, cpu_of, gpu_of, link_of
+from simulator.config.machine import MachineConfig
+from simulator.hardware.devices.cpu import MemoryPath
+from simulator.hardware.devices.gpu import ProductRates
+from simulator.hardware.devices.pcie import Interference
 
 __all__ = ["CHOSEN", "decides_path", "with_mechanisms"]
 
 _SHARPNESS = 4.0
 """Exponent of the rounded corner (see `MemoryPath.sharpness`)."""
 CHOSEN: dict[str, tuple[float, str]] = {
-    "platform.cpu.memory_path.sharpness": (
+    f"{CPU}.memory_path.sharpness": (
         _SHARPNESS,
         "chosen: of 2, 2.5, 3 and 4 the one whose operators slow down beside copies as measured "
         "(contention.csv); fits of operators alone hardly differ",
@@ -31,12 +30,12 @@ def decides_path(measured: Collection[str]) -> bool:
     return {"cpu stream read", "cpu pooled gather"} <= set(measured)
 
 
-def with_mechanisms(config: PlatformConfig, measured: Collection[str]) -> PlatformConfig:
+def with_mechanisms(config: MachineConfig, measured: Collection[str]) -> MachineConfig:
     """`config` with the optional mechanisms whose operators were `measured` switched on.
 
     The numbers put in only hold the place: fits start from `blocks.BLOCKS`.
     """
-    cpu, gpu, link = config.cpu, config.gpu, config.link
+    cpu, gpu, link = cpu_of(config), gpu_of(config), link_of(config)
     if decides_path(measured):
         path = MemoryPath(
             random_read="100 GB/s",  # type: ignore[arg-type]
@@ -65,4 +64,6 @@ def with_mechanisms(config: PlatformConfig, measured: Collection[str]) -> Platfo
     if "slowdown of cpu" in measured or "slowdown of hbm" in measured:
         ones = Interference(dram_read=1.0, dram_write=1.0, hbm_read=1.0, hbm_write=1.0)
         link = link.model_copy(update={"interference": ones})
-    return config.model_copy(update={"cpu": cpu, "gpu": gpu, "link": link})
+    for name, part in (("cpu", cpu), ("gpu", gpu), ("pcie", link)):
+        config = config.with_part(name, part)
+    return config

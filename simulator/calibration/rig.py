@@ -9,6 +9,7 @@ from typing import Any, cast
 import simpy
 
 from simulator.caches.facts import Flow
+from simulator.calibration.sockets import with_key, with_value
 from simulator.config.machine import MachineConfig, Part
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
@@ -35,7 +36,7 @@ from simulator.systems.base import move
 from simulator.systems.operators import Backward, pooled_bytes
 from simulator.units import PS_PER_S
 
-__all__ = ["PS_PER_MS", "Bench", "Rig", "with_value"]
+__all__ = ["PS_PER_MS", "Bench", "Rig"]
 
 PS_PER_MS = PS_PER_S // 1000
 
@@ -73,11 +74,14 @@ class Rig:
 
     def changed(self, values: Mapping[str, float]) -> Rig:
         """With other parameters: dotted paths under `platform.` and `operators.`."""
-        both: dict[str, Any] = {"platform": self.config, "operators": self.profile}
+        config, profile = self.config, self.profile
         for path, value in values.items():
             room, _, key = path.partition(".")
-            both[room] = with_value(both[room], key, value)
-        return replace(self, config=both["platform"], profile=both["operators"], machines={})
+            if room == "platform":
+                config = with_key(config, key, value)
+            else:
+                profile = with_value(profile, key, value)
+        return replace(self, config=config, profile=profile, machines={})
 
     def sized(self, *, dim: int, batch_size: int = 2048, lookups: int = 20) -> ModelConfig:
         """The model with rows of `dim` elements and mini-batches of that size."""
@@ -206,28 +210,3 @@ class Bench:
 
     def plan(self, lookups: int, missed: int, slots: int) -> Plan:
         return Plan("plan", self.at, lookups, lookups, missed, slots)
-
-
-def with_value(model: Any, path: str, value: float) -> Any:
-    """A frozen configuration with the number at the dotted `path` replaced.
-
-    Numbers that are integers (picoseconds, bytes/s) stay integers; `host.cpu.…` names the part in
-    a socket of a machine.
-    """
-    if isinstance(model, MachineConfig):
-        return _with_part_value(model, path, value)
-    name, _, rest = path.partition(".")
-    old = getattr(model, name)
-    if rest:
-        return model.model_copy(update={name: with_value(old, rest, value)})
-    return model.model_copy(update={name: round(value) if isinstance(old, int) else float(value)})
-
-
-def _with_part_value(machine: MachineConfig, path: str, value: float) -> MachineConfig:
-    _, socket_name, rest = path.split(".", 2)
-    hosts = []
-    for host in machine.hosts:
-        socket = host.sockets[socket_name]
-        changed = socket.model_copy(update={"part": with_value(socket.part, rest, value)})
-        hosts.append(host.model_copy(update={"sockets": host.sockets | {socket_name: changed}}))
-    return machine.model_copy(update={"hosts": tuple(hosts)})

@@ -1,7 +1,7 @@
-"""Writes what a calibration found: platform and profile as YAML, residuals as CSV.
+"""Writes what a calibration found: machine and profile as YAML, residuals as CSV.
 
-The YAML starts from the text of the base entry, so that its comments and its unfitted numbers
-with their sources stay as people wrote them.
+A machine says what differs from its base, part by part, with sources. A profile starts from the
+text of its base, so that its comments and its unfitted numbers stay as people wrote them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from simulator.calibration.points import Residual
+from simulator.calibration.sockets import CPU, GPU
 from simulator.config.catalogue import directory
+from simulator.config.machine import MachineConfig, Part
 from simulator.errors import UsageError
 
-__all__ = ["by_operator", "entry_file", "entry_text", "residuals_csv"]
+__all__ = ["by_operator", "entry_file", "machine_text", "profile_text", "residuals_csv"]
 
 _WIDTH = 200
 """No folding: a source is one line, however long."""
@@ -44,71 +46,112 @@ def entry_file(kind: str, name_or_path: str) -> Path:
     return directory(kind) / f"{name_or_path}.yaml"
 
 
-def entry_text(
-    base: Path,
-    room: str,
+def profile_text(
+    base: Path, values: Mapping[str, float], sources: Mapping[str, str], name: str
+) -> str:
+    """The YAML of the operator profile `base` under another `name`, with every number under
+    `operators.` that was found.
+
+    Raises `UsageError` where the base is no mapping of its own (it starts from another entry).
+    """
+    yaml = _yaml()
+    document = yaml.load(base.read_text(encoding="utf-8"))
+    if not isinstance(document, dict) or "base" in document:
+        raise UsageError(f"{base}: starts from another entry; name that one as the base")
+    document["name"] = name
+    for path, value in values.items():
+        room, operator, *keys = path.split(".")
+        if room == "operators":
+            _set(document[operator], keys, _text(path, value))
+            document[operator]["source"] = sources[path]
+    return _dumped(yaml, document)
+
+
+def machine_text(
+    base: MachineConfig,
+    reference: str,
     values: Mapping[str, float],
     sources: Mapping[str, str],
     name: str,
-    facts: Mapping[str, int | str] | None = None,
+    facts: Mapping[str, int | str],
 ) -> str:
-    """The YAML of `base` under another `name`, with every number under `room.` that was found.
+    """The YAML of the machine called `name` that differs from `base` in every number under
+    `platform.` that was found, and in `facts` (what the machine said of itself, by such paths).
 
-    `facts`: what the machine said of itself, by the same paths; the description names it. Raises
-    `UsageError` where the base is no mapping of its own (it starts from another entry).
+    `reference`: how the file names its base.
     """
+    document: dict[str, Any] = {"base": reference, "name": name}
+    if facts:
+        document["description"] = _description(facts, base.name)
+    said = {path: (_text(path, v), "said by the machine itself") for path, v in facts.items()}
+    measured = {
+        path: (_text(path, value), sources[path])
+        for path, value in values.items()
+        if path.startswith("platform.")
+    }
+    parts: dict[tuple[str, ...], dict[str, str]] = {}
+    for path, (text, source) in (said | measured).items():
+        keys = path.split(".")[1:]
+        _set(document, keys, text)
+        holder = _holder(base, keys)
+        parts.setdefault(holder, {})[".".join(keys[len(holder) :])] = source
+    for holder, own in parts.items():
+        _set(document, (*holder, "sources"), own)
+    return _dumped(_yaml(), document)
+
+
+def _holder(machine: MachineConfig, keys: Sequence[str]) -> tuple[str, ...]:
+    """The keys that lead to the innermost part around a value."""
+    socket = machine.socket(keys[1])
+    value: Any = None if socket is None else socket.part
+    holder = tuple(keys[:2])
+    for depth, key in enumerate(keys[2:-1], start=3):
+        value = getattr(value, key, None)
+        if isinstance(value, Part):
+            holder = tuple(keys[:depth])
+    return holder
+
+
+def _description(facts: Mapping[str, int | str], base: str) -> str:
+    cpu, gpu = facts.get(f"{CPU}.name", "CPU"), facts.get(f"{GPU}.name")
+    if gpu:
+        return f"measured: {cpu}, {gpu}; data-sheet numbers are those of {base}"
+    return f"CPU measured: {cpu}; GPU and link, not measured, are those of {base}"
+
+
+def _yaml() -> YAML:
     yaml = YAML()
     yaml.width = _WIDTH
     yaml.preserve_quotes = True
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.representer.add_representer(type(None), _null)
-    document = yaml.load(base.read_text(encoding="utf-8"))
-    if not isinstance(document, dict) or "base" in document:
-        raise UsageError(f"{base}: starts from another entry; name that one as the base")
-    document["name"] = name
-    if facts:
-        document["description"] = _description(facts, base.stem)
-    for path, fact in (facts or {}).items():
-        text = fact if isinstance(fact, str) else _text(path, fact)
-        _put(document, path.split(".")[1:], text, "said by the machine itself")
-    for path, value in values.items():
-        first, *keys = path.split(".")
-        if first == room:
-            _put(document, keys, _text(path, value), sources[path])
+    return yaml
+
+
+def _dumped(yaml: YAML, document: Any) -> str:
     text = io.StringIO()
     yaml.dump(document, text)
     return text.getvalue()
-
-
-def _description(facts: Mapping[str, int | str], base: str) -> str:
-    cpu, gpu = facts.get("platform.cpu.name", "CPU"), facts.get("platform.gpu.name")
-    if gpu:
-        return f"measured: {cpu}, {gpu}; data-sheet numbers are those of {base}"
-    return f"CPU measured: {cpu}; GPU and link, not measured, are those of {base}"
 
 
 def _null(representer: Any, _: None) -> Any:
     return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
-def _put(document: Any, keys: Sequence[str], text: Any, source: str) -> None:
-    """Set the value, and say where it comes from beside it."""
+def _set(document: Any, keys: Sequence[str], value: Any) -> None:
+    """Set a value, the mappings on the way to it made where they lack."""
     *parents, last = keys
-    place = document
     for key in parents:
-        if place.get(key) is None:
-            place[key] = {}
-        place = place[key]
-    place[last] = text
-    part = document[keys[0]]
-    if "sources" in part:
-        part["sources"][".".join(keys[1:])] = source
-    else:
-        place["source"] = source
+        if document.get(key) is None:
+            document[key] = {}
+        document = document[key]
+    document[last] = value
 
 
-def _text(path: str, value: float) -> Any:
+def _text(path: str, value: float | str) -> Any:
     """A number with the largest unit that leaves it above 1; whole numbers stay whole."""
+    if isinstance(value, str):
+        return value
     units = _UNITS[_quantity(path)]
     scale, unit = next((one for one in units if value >= one[0]), units[-1])
     shown = float(f"{value / scale:.4g}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -69,10 +70,17 @@ def calibrate(
     """
     from simulator.calibration.calibrate import calibrate as fit
     from simulator.calibration.calibrate import held_out
-    from simulator.calibration.write import by_operator, entry_file, entry_text, residuals_csv
+    from simulator.calibration.write import (
+        by_operator,
+        entry_file,
+        machine_text,
+        profile_text,
+        residuals_csv,
+    )
     from simulator.cli.writing import write_file
     from simulator.config.catalogue import load_named
     from simulator.errors import UsageError
+    from simulator.hardware.catalogue import load_machine
 
     if out.suffix not in (".yaml", ".yml"):
         raise UsageError(f"--out {out}: a platform file ends in .yaml")
@@ -83,28 +91,21 @@ def calibrate(
     )
     start = (
         folder,
-        load_named("platforms", base),
+        load_machine(base),
         load_named("operators", profile),
         load_named("models", "default"),
     )
     found = fit(*start)
     table = residuals or out.with_suffix(".residuals.csv")
     targets = {
-        out: entry_text(
-            entry_file("platforms", base),
-            "platform",
-            found.values,
-            found.sources,
-            out.stem,
-            found.facts,
+        out: machine_text(
+            start[1], _from(out, base), found.values, found.sources, out.stem, found.facts
         ),
         table: residuals_csv(found.residuals),
     }
     if operators is not None:
         shipped = entry_file("operators", profile)
-        targets[operators] = entry_text(
-            shipped, "operators", found.values, found.sources, operators.stem
-        )
+        targets[operators] = profile_text(shipped, found.values, found.sources, operators.stem)
     for target, text in targets.items():
         write_file(target, text)
     summary = by_operator(found.residuals)
@@ -120,6 +121,13 @@ def calibrate(
         typer.echo(f"  {target}")
     if operators is None:
         typer.echo("The operator profile was fitted too; --operators FILE writes it.", err=True)
+
+
+def _from(out: Path, base: str) -> str:
+    """How the file `out` names its base: a path is relative to the file that says it."""
+    if base.endswith((".yaml", ".yml")):
+        return Path(os.path.relpath(base, out.parent)).as_posix()
+    return base
 
 
 def _measured(folder: Path, quick: bool) -> Path:

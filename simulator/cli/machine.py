@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from simulator.config.machine import MachineConfig, Part, Socket
+    from simulator.config.machine import MachineConfig, Socket
     from simulator.hardware.topology import Topology
 
 __all__ = ["app"]
@@ -138,71 +138,10 @@ def _show_numbers(machine: MachineConfig, everything: bool) -> None:
     from rich.table import Table
 
     from simulator.cli.terminal import console
+    from simulator.config.listing import numbers_of, parts_of
 
-    shown: list[Part] = []
-    for path, part in _parts(machine):
-        if part in shown:
-            continue
-        shown.append(part)
+    for path, part in parts_of(machine):
         table = Table("key", "value", "source", title=f"{path}: {part.name}", title_justify="left")
-        for key, value, source in numbers(part, everything):
-            table.add_row(key, value, source)
+        for row in numbers_of(part, everything):
+            table.add_row(*row)
         console().print(table)
-
-
-def _parts(machine: MachineConfig) -> Iterator[tuple[str, Part]]:
-    """Every part by its path, those within others after them."""
-    for host in machine.hosts:
-        for name, socket in host.sockets.items():
-            yield from _with_inner(name, socket.part)
-    if machine.network is not None:
-        yield from _with_inner("network", machine.network.part)
-
-
-def _with_inner(path: str, part: Part) -> Iterator[tuple[str, Part]]:
-    from simulator.config.machine import Part
-
-    yield path, part
-    for name in type(part).model_fields:
-        inner = getattr(part, name)
-        if isinstance(inner, Part):
-            yield from _with_inner(f"{path}.{name}", inner)
-
-
-def numbers(part: Part, everything: bool) -> Iterator[tuple[str, str, str]]:
-    """(key, value, source) of a part, derived ones last: every key, or those that it gives itself
-    and that stand at its top or are rates.
-
-    The source of a key above holds for the keys below it that have none.
-    """
-    from simulator.units import format_quantity
-
-    left_out = {"kind", "name", "sources"}
-    data = part.model_dump(
-        mode="json", exclude=left_out, exclude_none=True, exclude_unset=not everything
-    )
-    inner = {name for name, value in data.items() if isinstance(value, dict) and "kind" in value}
-    for key, value in _flat({k: v for k, v in data.items() if k not in inner}):
-        text = format_quantity(value) if isinstance(value, str) else _number(value)
-        if everything or "." not in key or text.endswith("/s"):
-            yield key, text, _source(key, part.sources)
-    for key, text in part.derived().items():
-        yield key, format_quantity(text), "derived"
-
-
-def _number(value: object) -> str:
-    return f"{value:.9g}" if isinstance(value, float) else str(value)
-
-
-def _source(key: str, sources: dict[str, str]) -> str:
-    while key not in sources and "." in key:
-        key = key.rpartition(".")[0]
-    return sources.get(key, "not given")
-
-
-def _flat(data: dict[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    for key, value in data.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -107,3 +107,14 @@ class MachineConfig(Frozen):
             for name, socket in host.sockets.items()
             if socket.part.kind == kind
         ]
+
+    def with_part(self, name: str, part: Part) -> MachineConfig:
+        """The machine with another part in the socket `name` of the first host that has one."""
+        hosts = list(self.hosts)
+        for index, host in enumerate(hosts):
+            if name in host.sockets:
+                socket = host.sockets[name].model_copy(update={"part": part})
+                sockets = {**host.sockets, name: socket}
+                hosts[index] = host.model_copy(update={"sockets": sockets})
+                return self.model_copy(update={"hosts": tuple(hosts)})
+        raise KeyError(name)

@@ -215,8 +215,8 @@ def stage_rows(
 ) -> list[dict[str, Any]]:
     """One row a stage: busy, exposed and hidden time, and bytes by kind, a mini-batch.
 
-    `specs`: the stages of the schedule. `works[batch][stage]`: what the stage asked for; means over the mini-batches that `meter`
-    times. `kinds`: of the devices whose bytes count.
+    `specs`: the stages of the schedule. `works[batch][stage]`: what the stage asked for; means
+    over the mini-batches that `meter` times. `kinds`: of the devices whose bytes count.
     """
     first, last = meter.first, meter.last
     batches = last - first + 1

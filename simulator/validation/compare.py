@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from simulator.config.listing import parts_of, sourced_numbers
 from simulator.results.record import PointResult
 from simulator.validation.predict import predict
 from simulator.validation.reasons import Notes, Tolerance
@@ -217,19 +218,11 @@ def _orders(iterations: Sequence[Time]) -> list[Order]:
 
 def _sources(result: PointResult) -> tuple[tuple[str, str, str], ...]:
     """Where each number of the platform and of the operator profile comes from."""
-    found: list[tuple[str, str, str]] = []
-
-    def walk(path: str, part: Any) -> None:
-        if not isinstance(part, dict):
-            return
-        for key, source in (part.get("sources") or {}).items():
-            value = part.get(key, "")
-            found.append((f"{path}{key}", "" if isinstance(value, dict) else str(value), source))
-        for key, inner in part.items():
-            if key != "sources":
-                walk(f"{path}{key}.", inner)
-
-    walk("", result.point.platform.model_dump(mode="json"))
+    found = [
+        (f"{path}.{key}", value, source)
+        for path, part in parts_of(result.point.platform)
+        for key, value, source in sourced_numbers(part)
+    ]
     for name, operator in result.point.operators.model_dump(mode="json").items():
         if isinstance(operator, dict) and "source" in operator:
             facts = [f"{k} {v}" for k, v in operator.items() if k not in ("source", "name")]

@@ -11,6 +11,7 @@ import pytest
 
 from simulator.cli.app import main
 from simulator.config.catalogue import load_named
+from simulator.hardware.catalogue import load_machine
 
 ROOT = Path(__file__).parents[2]
 MEASURED = ROOT / "experiments" / "validation" / "microbenchmarks"
@@ -39,24 +40,30 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def numbers(value: object, path: str = "") -> dict[str, float]:
     """Every number of plain data, by path."""
+    if isinstance(value, tuple):
+        value = dict(enumerate(value))
     if isinstance(value, dict):
         return {
-            k: v for key, one in value.items() for k, v in numbers(one, f"{path}.{key}").items()
+            k: v for key, inner in value.items() for k, v in numbers(inner, f"{path}.{key}").items()
         }
     if isinstance(value, int | float) and not isinstance(value, bool):
         return {path: float(value)}
     return {}
 
 
-@pytest.mark.parametrize(("kind", "name"), [("platforms", "h200"), ("operators", "tuned")])
-def test_the_shipped_entry_is_what_the_command_gives(fitted: Path, kind: str, name: str) -> None:
-    made = load_named(kind, str(fitted / f"{name}.yaml")).model_dump()
-    shipped = load_named(kind, name).model_dump()
+def test_the_shipped_machine_is_what_the_command_gives(fitted: Path) -> None:
+    made = load_machine(str(fitted / "h200.yaml")).model_dump()
+    assert numbers(made) == pytest.approx(numbers(load_machine("h200").model_dump()), rel=DRIFT)
+
+
+def test_the_shipped_profile_is_what_the_command_gives(fitted: Path) -> None:
+    made = load_named("operators", str(fitted / "tuned.yaml")).model_dump()
+    shipped = load_named("operators", "tuned").model_dump()
     assert numbers(made) == pytest.approx(numbers(shipped), rel=DRIFT)
 
 
 def test_every_fitted_number_names_its_source(fitted: Path) -> None:
-    sources = load_named("platforms", str(fitted / "h200.yaml")).cpu.sources
+    sources = load_machine(str(fitted / "h200.yaml")).socket("cpu").part.sources
     assert "micro_cpu.csv" in sources["memory_path.random_read"]
     assert "residual" in sources["memory_path.random_read"]
     assert "micro_cpu.csv" in load_named("operators", str(fitted / "tuned.yaml")).gather.source
@@ -122,10 +129,11 @@ def test_json_is_the_table_and_nothing_else(
     (row,) = json.loads(capsys.readouterr().out)["fitted"]
     assert row["operator"] == "gpu sort"
     assert row["points"] == 30
-    made, base = load_named("platforms", str(out)), load_named("platforms", "h200")
+    made, base = load_machine(str(out)), load_machine("h200")
     assert made.name == "mine"
-    assert made.cpu == base.cpu
-    assert made.link == base.link
+    assert made.socket("cpu") == base.socket("cpu")
+    assert made.socket("pcie") == base.socket("pcie")
+    assert out.read_text().startswith("base: h200\nname: mine\nhost:\n  gpu:\n    sort_")
     assert (tmp_path / "mine.residuals.csv").is_file()
 
 

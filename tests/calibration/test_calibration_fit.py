@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from simulator.hardware.work import Copy
 
 from simulator.calibration.blocks import BLOCKS
 from simulator.calibration.calibrate import calibrate, points_in
@@ -16,17 +15,19 @@ from simulator.calibration.fit import fit_blocks
 from simulator.calibration.mechanisms import with_mechanisms
 from simulator.calibration.minimize import minimize
 from simulator.calibration.points import Point
-from simulator.calibration.rig import Rig, with_value
+from simulator.calibration.rig import Rig
+from simulator.calibration.sockets import link_of, with_key
 from simulator.calibration.tables import pool, read_rows
 from simulator.config.catalogue import load_named
 from simulator.errors import UsageError
+from simulator.hardware.catalogue import load_machine
 
 MEASURED = Path(__file__).parents[2] / "experiments" / "validation" / "microbenchmarks"
 
 
 def rig() -> Rig:
-    return Rig.of(
-        load_named("platforms", "h200"),
+    return Rig(
+        load_machine("h200"),
         load_named("operators", "tuned"),
         load_named("models", "default"),
     )
@@ -79,14 +80,14 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bad", ["", "fast", "0", "-1", "nan", "inf"])
 def test_a_time_that_is_no_time_is_an_error(tmp_path: Path, bad: str) -> None:
     (tmp_path / "micro_plan.csv").write_text(f"slots,n_lookups,misses,ms\n10,5,1,{bad}\n")
-    config, model = load_named("platforms", "h200"), load_named("models", "default")
+    config, model = load_machine("h200"), load_named("models", "default")
     with pytest.raises(UsageError, match="number above 0"):
         points_in(tmp_path, config, model)
 
 
 def test_a_folder_without_measurements_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"has none of micro_cpu\.csv"):
-        points_in(tmp_path, load_named("platforms", "h200"), load_named("models", "default"))
+        points_in(tmp_path, load_machine("h200"), load_named("models", "default"))
 
 
 def write_copies(folder: Path, source: Rig) -> None:
@@ -96,27 +97,32 @@ def write_copies(folder: Path, source: Rig) -> None:
         writer.writerow(["op", "mem", "bytes", "ms_event", "note"])
         for size in (4096, 65536, 1 << 20, 1 << 24, 1 << 28):
             for op in ("h2d", "d2h"):
-                work = Copy("copy", op == "h2d", size)
-                writer.writerow([op, "pinned", size, source.alone_ms((work,), 512), ""])
+                copy = source.copy(op == "h2d", size)
+                writer.writerow([op, "pinned", size, source.alone_ms((copy,), 512), ""])
 
 
 def test_a_known_link_is_found_again_and_the_rest_is_kept(tmp_path: Path) -> None:
-    known = {"platform.link.latency": 4_000_000.0, "platform.link.flow_control": 0.11}
+    known = {"platform.host.pcie.latency": 4_000_000.0, "platform.host.pcie.flow_control": 0.11}
     write_copies(tmp_path, rig().changed(known))
-    base = load_named("platforms", "h200")
+    base = load_machine("h200")
     found = calibrate(
         tmp_path, base, load_named("operators", "tuned"), load_named("models", "default")
     )
     assert found.values == pytest.approx(known, rel=1e-2)
-    assert found.platform.gpu == base.gpu
-    assert found.platform.cpu == base.cpu
-    assert "micro_pcie.csv, 10 points" in found.sources["platform.link.latency"]
+    assert found.platform.socket("gpu") == base.socket("gpu")
+    assert found.platform.socket("cpu") == base.socket("cpu")
+    assert "micro_pcie.csv, 10 points" in found.sources["platform.host.pcie.latency"]
 
 
 def test_numbers_that_are_integers_stay_integers() -> None:
-    changed = with_value(rig().config, "link.latency", 1234.6)
-    assert changed.link.latency == 1235
-    assert isinstance(changed.link.latency, int)
+    latency = link_of(with_key(rig().config, "host.pcie.latency", 1234.6)).latency
+    assert latency == 1235
+    assert isinstance(latency, int)
+
+
+def test_a_machine_without_the_sockets_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"gh200 has no platform\.host\.pcie"):
+        link_of(load_machine("gh200"))
 
 
 def left_out_errors(operators: tuple[str, ...], needed: int) -> list[float]:

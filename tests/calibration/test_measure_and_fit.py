@@ -10,9 +10,11 @@ import pytest
 
 from simulator.calibration.calibrate import held_out
 from simulator.calibration.facts import machine_facts, with_facts
+from simulator.calibration.sockets import cpu_of, gpu_of
 from simulator.cli.app import main
 from simulator.config.catalogue import load_named
 from simulator.errors import UsageError
+from simulator.hardware.catalogue import load_machine
 from simulator.observe.microbench import cpu, tables
 
 MEASURED = Path(__file__).parents[2] / "experiments" / "validation" / "microbenchmarks"
@@ -54,17 +56,19 @@ def test_this_machine_becomes_a_platform(
     assert {"gather", "scatter", "pooled_gather_L20", "coalesce_update"} < {r["op"] for r in rows}
     assert all(float(row["ms"]) > 0 for row in rows)
     described = json.loads((folder / "machine.json").read_text())
-    made, base = load_named("platforms", str(out)), load_named("platforms", "h200")
-    assert made.cpu.name == described["cpu"]
-    assert made.cpu.cores == described["cores"]
+    made, base = load_machine(str(out)), load_machine("h200")
+    cpu = made.socket("cpu").part
+    assert (cpu.name, cpu.cores) == (described["cpu"], described["cores"])
+    assert cpu.sources["cores"] == "said by the machine itself"
+    assert cpu.memory.sources["capacity"] == "said by the machine itself"
     assert "GPU and link, not measured, are those of h200" in made.description
-    assert made.gpu == base.gpu
-    assert made.link == base.link
-    assert made.cpu.memory_path != base.cpu.memory_path
+    assert made.socket("gpu") == base.socket("gpu")
+    assert made.socket("pcie") == base.socket("pcie")
+    assert cpu.memory_path != base.socket("cpu").part.memory_path
     # the same again, from the files
     again = tmp_path / "again.yaml"
     assert run("calibrate", "--from", str(folder), "--out", str(again)) == 0
-    assert load_named("platforms", str(again)).cpu == made.cpu
+    assert load_machine(str(again)).socket("cpu") == made.socket("cpu")
 
 
 def test_a_folder_with_other_files_is_left_alone(
@@ -88,11 +92,12 @@ def test_quick_measures_and_from_does_not(
 def test_facts_of_a_machine_replace_those_of_the_base(tmp_path: Path) -> None:
     facts = {"cpu": "a processor", "cores": 6, "gpu": "a GPU", "gpu_memory_bytes": 1 << 34}
     (tmp_path / "machine.json").write_text(json.dumps(facts | {"kernel": "Linux", "driver": None}))
-    base = load_named("platforms", "h200")
+    base = load_machine("h200")
     platform = with_facts(base, machine_facts(tmp_path))
-    assert (platform.cpu.name, platform.cpu.cores) == ("a processor", 6)
-    assert (platform.gpu.name, platform.gpu.memory.capacity) == ("a GPU", 1 << 34)
-    assert platform.gpu.l2_cache == base.gpu.l2_cache
+    cpu, gpu = cpu_of(platform), gpu_of(platform)
+    assert (cpu.name, cpu.cores) == ("a processor", 6)
+    assert (gpu.name, gpu.memory.capacity) == ("a GPU", 1 << 34)
+    assert gpu.l2_cache == gpu_of(base).l2_cache
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"cores": "many"}', '{"cores": true}', '{"cpu": 3}'])
@@ -105,7 +110,7 @@ def test_facts_that_are_none_are_refused(tmp_path: Path, text: str) -> None:
 def test_points_held_out_are_predicted_by_the_others(tmp_path: Path) -> None:
     name = "micro_sort.csv"
     (tmp_path / name).write_text((MEASURED / name).read_text())
-    entries = load_named("platforms", "h200"), load_named("operators", "tuned")
+    entries = load_machine("h200"), load_named("operators", "tuned")
     found = held_out(tmp_path, *entries, load_named("models", "default"))
     assert len(found) == 28  # of 30: the first and the last are always seen
     assert len({one.point.condition for one in found}) == 28

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from simulator.cli.app import main
-from simulator.cli.machine import numbers
+from simulator.config.listing import numbers_of, parts_of, sourced_numbers
 from simulator.hardware.catalogue import load_machine, load_part
 from simulator.units import format_quantity
 
@@ -83,9 +83,23 @@ def test_a_mistake_has_its_place(
 
 def test_a_number_without_a_source_says_so() -> None:
     part = load_part("pcie3_x16", {"latency": "3 us"})
-    rows = {key: (value, source) for key, value, source in numbers(part, False)}
+    rows = {key: (value, source) for key, value, source in numbers_of(part, False)}
     assert rows["latency"] == ("3 us", "not given")
     assert rows["max_payload"][0] == "256 B"
+
+
+def test_a_source_of_several_numbers_has_no_value() -> None:
+    rows = {key: value for key, value, _ in sourced_numbers(load_part("v100_sxm2_32gb"))}
+    assert (rows["peak"], rows["l2_cache"]) == ("", "6 MB")
+
+
+def test_equal_parts_are_listed_once() -> None:
+    paths = [path for path, _ in parts_of(load_machine("v100_p3"))]
+    assert paths == ["cpu", "cpu.memory", "gpu", "gpu.memory", "pcie"]
+    twice = load_machine(
+        "v100_p3", ["host.spare={part: xeon_e5_2698v4}", "host.pcie.join=[cpu,gpu,spare]"]
+    )
+    assert [path for path, _ in parts_of(twice)] == paths
 
 
 @pytest.mark.parametrize(

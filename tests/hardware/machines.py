@@ -39,7 +39,7 @@ class Flat:
 
 
 @cache
-def catalogue_part(name: str) -> Part:
+def catalogue_part(name: str) -> Any:
     """A part of the catalogue, read once."""
     return load_part(name)
 
@@ -85,7 +85,7 @@ CPU, GPU, PCIE = "xeon_e5_2698v4", "v100_sxm2_32gb", "pcie3_x16"
 
 
 def server(gpus: int = 1, per: int | None = None, nvlink: bool = False) -> HostConfig:
-    """A CPU with GPUs below PCIe links that `per` of them share (None: all)."""
+    """A CPU with GPUs below PCIe links that `per` of them share (None: a link each)."""
     sockets: dict[str, SocketLike] = {
         "cpu": CPU,
         "gpu": socket(GPU, count=gpus),
@@ -97,12 +97,12 @@ def server(gpus: int = 1, per: int | None = None, nvlink: bool = False) -> HostC
 
 
 def cluster(hosts: int = 2, gpus: int = 1, **changes: SocketLike) -> Topology:
-    """Hosts with a NIC each, below the PCIe link of their GPUs, joined by a network."""
+    """Hosts with a NIC each, below the one PCIe link of their GPUs, joined by a network."""
     sockets: dict[str, SocketLike] = {
         "cpu": CPU,
         "gpu": socket(GPU, count=gpus),
         "nic": "connectx7_ndr",
-        "pcie": socket(PCIE, join=("cpu", "gpu", "nic")),
+        "pcie": socket(PCIE, join=("cpu", "gpu", "nic"), per=gpus),
     }
     network = socket("infiniband_ndr", join=("nic",))
     return topology(host(count=hosts, **(sockets | changes)), network=network)
