@@ -8,8 +8,8 @@ where nothing overlaps, the stages of a cycle run one after the other, readers b
 order in which a hold window that is too small reads stale rows.
 
 A stage is timed on the host where the GPU was idle before it and the host waits for its end, and by
-events of its stream where the GPU goes on without the host. The waits between stages are those of the
-program, and those without which a lane would start before the stage in front of it has ended.
+events of its stream where the GPU goes on without the host. The waits between stages are those of
+the program, and those without which a lane would start before the stage in front of it has ended.
 """
 
 from __future__ import annotations
