@@ -172,7 +172,8 @@ class CpuDevice(Processor):
         self.dram = Memory(
             f"{self.name}.dram", self.name, "dram", cpu.memory.usable, setup.timing(cpu.memory)
         )
-        self.threads = min(cpu.cores, max(1, (setup.cpu_threads or cpu.cores) // setup.pools))
+        self._all_threads = min(cpu.cores, setup.cpu_threads or cpu.cores)
+        self.threads = max(1, self._all_threads // setup.pools)
         self._one_pool = setup.pools == 1
         self._cores, self._pool_name = f"{self.name}.cores", f"{self.name}.threads"
 
@@ -325,7 +326,7 @@ class CpuDevice(Processor):
         faults_ps = self._page_faults_ps(work)
         alone_ps = round(self._rounded_corner(thread_ps / threads, memory_ps) + faults_ps)
         services[self._cores] = Service(read_ps=(thread_ps + faults_ps) / cpu.cores)
-        services[self._pool_name] = Service(read_ps=alone_ps * threads / cpu.cores)
+        services[self._pool_name] = Service(read_ps=alone_ps * threads / self._all_threads)
         return Demand(
             name=work.name,
             services=services,
