@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.caches import Window, build_planners, plan_batches
-from simulator.caches.lookup import next_positions, replay_lookups
+from simulator.caches.per_lookup.base import next_positions, replay_lookups
 from simulator.traces.base import MiniBatch
 
 Int64s = npt.NDArray[np.int64]

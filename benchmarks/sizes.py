@@ -11,9 +11,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from simulator.engine.replay import ReplayRequest, Stream, replay_all
+
 from simulator.caches import Window
 from simulator.config.trace import UniformTraceConfig, ZipfTraceConfig
-from simulator.engine.replay import ReplayRequest, Stream, replay_all
 from simulator.traces import Trace, open_trace
 
 ROWS = 10_000_000

@@ -1,30 +1,43 @@
 """One place that compiles kernels with numba, so that every kernel has the same settings.
 
-Kernels are cached on disk where numba finds a writable place, release the GIL (tables are planned
-on threads), and fall back to compilation in memory where no cache directory is writable.
+Kernels release the GIL (tables are planned on threads) and are kept on disk
+(`simulator._kernel_cache`). With `NUMBA_DISABLE_JIT=1` they are the plain functions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+
+from simulator._kernel_cache import KernelCache
 
 __all__ = ["compiled", "prefetch"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_PLAIN = bool(cast(Any, numba.config).DISABLE_JIT)
 
-def compiled(function: F) -> F:
-    """Compile `function` in nopython mode; same signature, same results."""
-    try:
-        return cast(F, numba.njit(cache=True, nogil=True)(function))
-    except RuntimeError:  # numba: "no locator available": nowhere to keep the cache
-        return cast(F, numba.njit(nogil=True)(function))
+
+def compiled(function: F, *, parallel: bool = False) -> F:
+    """Compile `function` in nopython mode; same signature, same results.
+
+    `parallel`: loops over `numba.prange` run on numba's pool of threads. A function within a
+    function, or without a file, is compiled anew in each process.
+    """
+    if _PLAIN:  # hashes wrap around; numpy's scalars would warn of it
+        return np.errstate(over="ignore")(function)
+    dispatcher: Any = numba.njit(nogil=True, parallel=parallel)(function)
+    code: Any = function.__code__
+    if not code.co_freevars and Path(code.co_filename).is_file():
+        dispatcher._cache = KernelCache(cast(Any, function), f"parallel={parallel}")
+    return cast(F, dispatcher)
 
 
 def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:
@@ -41,7 +54,11 @@ def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:
     return types.void(array, index), generate
 
 
-prefetch = cast(Callable[[Any, Any], None], intrinsic(_prefetch))
+def _no_prefetch(array: Any, index: Any) -> None:
+    """What `prefetch` is where nothing is compiled: a hint less."""
+
+
+prefetch = _no_prefetch if _PLAIN else cast(Callable[[Any, Any], None], intrinsic(_prefetch))
 """In kernels only: start to bring `array[index]` (1-D, C order) to the second-level cache.
 
 A hint: it waits for nothing, changes nothing, and any index is allowed.

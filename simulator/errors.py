@@ -6,6 +6,7 @@
     │   └── CapacityError       2   a cache that cannot hold its window, tables that do not fit
     ├── TraceError              2   a trace that cannot be read or holds bad ids
     ├── InvariantError          1   the simulator contradicts itself: a bug, never the user's fault
+    ├── PolicyError             1   a replacement policy that breaks its contract
     ├── OutputError             1   a result that could not be written
     ├── PointsFailedError       1   some points of a sweep failed; the others are done
     └── ToleranceError          3   a comparison out of tolerance
@@ -23,6 +24,7 @@ __all__ = [
     "InvariantError",
     "OutputError",
     "PointsFailedError",
+    "PolicyError",
     "Problem",
     "ScratchPipeError",
     "ToleranceError",
@@ -92,6 +94,10 @@ class TraceError(ScratchPipeError):
 
 class InvariantError(ScratchPipeError):
     """A check that holds in every correct simulation failed: a bug in the simulator."""
+
+
+class PolicyError(ScratchPipeError):
+    """A replacement policy named victims that its contract does not allow."""
 
 
 class OutputError(ScratchPipeError):

@@ -16,9 +16,7 @@ __all__ = [
     "UNITS",
     "format_bytes",
     "format_quantity",
-    "format_time",
     "parse_quantity",
-    "transfer_ps",
 ]
 
 PS_PER_NS = 1_000
@@ -64,25 +62,12 @@ def parse_quantity(text: object, dimension: str) -> float:
     return float(number.replace("_", "")) * units[unit]
 
 
-def transfer_ps(size_bytes: int, bytes_per_s: int) -> int:
-    """Picoseconds that `size_bytes` take at `bytes_per_s`, rounded up (never early)."""
-    return -(-size_bytes * PS_PER_S // bytes_per_s)
-
-
 def format_bytes(size: float) -> str:
     """`size` in bytes as people read it: "40.96 GB"."""
     for prefix, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if abs(size) >= factor:
             return f"{size / factor:.4g} {prefix}"
     return f"{size:.0f} B"
-
-
-def format_time(ps: float) -> str:
-    """`ps` picoseconds as people read them: "12.3 ms"."""
-    for unit, factor in (("s", PS_PER_S), ("ms", PS_PER_MS), ("us", PS_PER_US), ("ns", PS_PER_NS)):
-        if abs(ps) >= factor:
-            return f"{ps / factor:.4g} {unit}"
-    return f"{ps:.0f} ps"
 
 
 def format_quantity(text: str) -> str:

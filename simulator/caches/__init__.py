@@ -1,8 +1,26 @@
-"""Cache replay: which rows hit, are fetched and are evicted. Exact, compiled, without time."""
+"""Cache replay: which rows hit, are fetched and are evicted. Exact, compiled, without time.
 
-from simulator.caches.base import BatchPlan, PoolPlan, Window
-from simulator.caches.planning import build_planners, plan_batches, pool_rows, window_need
-from simulator.caches.policy import (
+What a policy or a replay of another package needs is here: flows and facts, the replays to start
+from, and what a `Policy` is made of.
+"""
+
+from simulator.caches.facts import (
+    COLD,
+    HELD,
+    HIT,
+    LOOKUP,
+    MISS,
+    UNIQUE,
+    VICTIM,
+    WRITE_BACK,
+    BatchFacts,
+    Flow,
+)
+from simulator.caches.plan.base import BatchPlan, PoolPlan, Window
+from simulator.caches.plan.planning import build_planners, plan_batches, pool_rows, window_need
+from simulator.caches.plan.scratchpad import PoolPlanner
+from simulator.caches.plan.static_split import SplitBatch, StaticSplit, static_splits
+from simulator.caches.policies.base import (
     BatchUse,
     Policy,
     PolicySetup,
@@ -10,20 +28,34 @@ from simulator.caches.policy import (
     policy_class,
     policy_names,
 )
+from simulator.caches.replays import Kept, PlannedReplay, Replay, StaticReplay, UniqueReplay
 from simulator.caches.row_filter import row_hits
-from simulator.caches.scratchpad import PoolPlanner
-from simulator.caches.static_split import SplitBatch, StaticSplit, static_splits
 
 __all__ = [
+    "COLD",
+    "HELD",
+    "HIT",
+    "LOOKUP",
+    "MISS",
+    "UNIQUE",
+    "VICTIM",
+    "WRITE_BACK",
+    "BatchFacts",
     "BatchPlan",
     "BatchUse",
+    "Flow",
+    "Kept",
+    "PlannedReplay",
     "Policy",
     "PolicySetup",
     "Pool",
     "PoolPlan",
     "PoolPlanner",
+    "Replay",
     "SplitBatch",
+    "StaticReplay",
     "StaticSplit",
+    "UniqueReplay",
     "Window",
     "build_planners",
     "plan_batches",

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
-from simulator.caches.renumber import Numbering
+from simulator.caches.plan.renumber import Numbering
 
 __all__ = ["row_hits"]
 

@@ -105,7 +105,7 @@ def _start(
     direct = direct_values(folder, base)
     if decides_path(measured):
         direct |= CHOSEN
-    rig = Rig.of(base, operators, model)
+    rig = Rig(base, operators, model)
     rig = rig.changed({path: value for path, (value, _) in direct.items()})
     return _Start(rig, points, direct, facts)
 

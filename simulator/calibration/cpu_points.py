@@ -15,11 +15,12 @@ from typing import Any
 
 from simulator.calibration.hits import HitShares
 from simulator.calibration.points import Point
-from simulator.calibration.rig import Rig
+from simulator.calibration.rig import Bench, Rig
 from simulator.calibration.tables import Pooled, Row, pool, read_rows
 from simulator.config.operators import CpuOperator
-from simulator.hardware.work import Access, CpuWork, Operation
-from simulator.systems.operators import CpuOperators
+from simulator.hardware.access import Access
+from simulator.hardware.devices.cpu import CpuPass
+from simulator.hardware.program import Operation
 
 __all__ = ["FILE", "POOLED_ROWS", "contended_operation", "cpu_points"]
 
@@ -37,28 +38,26 @@ _ALL_THREADS_WEIGHT = 8.0
 _SMALL = 30_000
 """Rows below which waking the threads is most of the time."""
 
-Make = Callable[[CpuOperators, int, str, HitShares, Row], tuple[Operation, ...]]
+Make = Callable[[Bench, int, str, HitShares, Row], tuple[Operation, ...]]
 
 
-def _gather(operators: CpuOperators, rows: int, *_: object) -> tuple[Operation, ...]:
-    return (operators.collect(rows),)
+def _gather(bench: Bench, rows: int, *_: object) -> tuple[Operation, ...]:
+    return (bench.gather(rows),)
 
 
-def _scatter(operators: CpuOperators, rows: int, *_: object) -> tuple[Operation, ...]:
-    return (operators.insert(rows),)
+def _scatter(bench: Bench, rows: int, *_: object) -> tuple[Operation, ...]:
+    return (bench.scatter(rows),)
 
 
-def _pooled(
-    operators: CpuOperators, rows: int, dist: str, hits: HitShares, _: Row
-) -> tuple[Operation, ...]:
-    return (operators.gather_reduce(rows, hits.cpu(dist, rows, operators.model.row_bytes)),)
+def _pooled(bench: Bench, rows: int, dist: str, hits: HitShares, _: Row) -> tuple[Operation, ...]:
+    return (bench.pool(rows, hits.cpu(dist, rows, bench.model.row_bytes)),)
 
 
 def _update(
-    operators: CpuOperators, rows: int, _dist: str, _hits: HitShares, row: Row
+    bench: Bench, rows: int, _dist: str, _hits: HitShares, row: Row
 ) -> tuple[Operation, ...]:
-    found = re.search(r"unique=(\d+)", row["note"])
-    return operators.backward(rows, int(found.group(1)) if found else rows)
+    unique = re.search(r"unique=(\d+)", row["note"])
+    return bench.backward(rows, int(unique.group(1)) if unique else rows)
 
 
 _OPERATORS: dict[tuple[str, str], tuple[str, Make]] = {
@@ -103,15 +102,20 @@ def _row_key(row: Row) -> tuple[str, ...] | None:
 def _stream(pooled: Pooled) -> Point:
     row = pooled.row
     size, threads = int(row["n_rows"]) * 4, int(row["threads"])
-    accesses = tuple(
-        Access(1, size, write=write, random=False)
-        for write in _STREAMS[row["op"]]
-        if write is not None
-    )
     operator = CpuOperator(
         threads="all", row_time=_NO_TIME, overlap=1.0, nontemporal=True, source="a plain loop"
     )
-    work = CpuWork(row["op"], operator, accesses, rows=0, tables=1)
+
+    def model(rig: Rig) -> float:
+        bench = rig.bench("cpu", rig.sized(dim=128))
+        accesses = tuple(
+            Access(bench.place, 1, size, write=write, random=False)
+            for write in _STREAMS[row["op"]]
+            if write is not None
+        )
+        word = CpuPass(row["op"], bench.at, operator, accesses, count=0, tables=1)
+        return rig.alone_ms((word,), 512, threads)
+
     return Point(
         operator="cpu " + row["op"].replace("_", " "),
         file=FILE,
@@ -119,7 +123,7 @@ def _stream(pooled: Pooled) -> Point:
         measured=pooled.value,
         unit="ms",
         spread=pooled.spread,
-        model=lambda rig: rig.alone_ms((work,), 512, threads),
+        model=model,
     )
 
 
@@ -130,7 +134,7 @@ def _rows(pooled: Pooled, hits: HitShares) -> Point:
     dist = row["dist"].split(" ")[0]
 
     def model(rig: Rig) -> float:
-        works = make(_operators(rig, dim, rows), rows, dist, hits, row)
+        works = make(_bench(rig, dim, rows), rows, dist, hits, row)
         return rig.alone_ms(works, 4 * dim, threads)
 
     return Point(
@@ -160,8 +164,8 @@ def _both(pooled: Pooled) -> Point:
     dim, threads, rows = int(row["dim"]), int(row["threads"]), int(row["n_rows"]) // 2
 
     def model(rig: Rig) -> float:
-        operators = _operators(rig, dim, rows)
-        works = (operators.collect(rows), operators.insert(rows))
+        bench = _bench(rig, dim, rows)
+        works = (bench.gather(rows), bench.scatter(rows))
         return rig.beside_ms(works, (), 4 * dim, threads)[0]
 
     return Point(
@@ -175,18 +179,18 @@ def _both(pooled: Pooled) -> Point:
     )
 
 
-def _operators(rig: Rig, dim: int, rows: int) -> CpuOperators:
-    """Operators of a model whose mini-batch makes `rows` lookups, 20 a sample and table."""
+def _bench(rig: Rig, dim: int, rows: int) -> Bench:
+    """Operations of a model whose mini-batch makes `rows` lookups, 20 a sample and table."""
     samples = max(1, rows // (POOLED_ROWS * rig.model.tables))
-    return CpuOperators(rig.sized(dim=dim, batch_size=samples, lookups=POOLED_ROWS), rig.profile)
+    return rig.bench("cpu", rig.sized(dim=dim, batch_size=samples, lookups=POOLED_ROWS))
 
 
 def contended_operation(rig: Rig, name: str, rows: int, dim: int) -> tuple[Operation, ...]:
     """The operations of a victim of `contention.csv` on the CPU."""
-    operators = _operators(rig, dim, rows)
+    bench = _bench(rig, dim, rows)
     return {
-        "cpu gather": (operators.collect(rows),),
-        "cpu scatter": (operators.insert(rows),),
-        "cpu gather+scatter": (operators.collect(rows), operators.insert(rows)),
-        "cpu pooled gather": (operators.gather_reduce(rows, 0.0),),
+        "cpu gather": (bench.gather(rows),),
+        "cpu scatter": (bench.scatter(rows),),
+        "cpu gather+scatter": (bench.gather(rows), bench.scatter(rows)),
+        "cpu pooled gather": (bench.pool(rows, 0.0),),
     }[name]

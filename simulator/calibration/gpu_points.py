@@ -2,49 +2,40 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 from simulator.calibration.hits import HitShares
 from simulator.calibration.points import Point
-from simulator.calibration.rig import Rig
+from simulator.calibration.rig import Bench, Rig
 from simulator.calibration.tables import Pooled, Row, pool, read_rows
-from simulator.hardware.work import Access, GpuWork
-from simulator.systems.operators import GpuOperators, mlp_step
+from simulator.hardware.access import Access
+from simulator.hardware.devices.gpu import GpuKernels
+from simulator.hardware.program import Operation
+from simulator.systems.operators import mlp_step
 
-__all__ = ["contended_kernel", "gpu_points", "unexpanded_update"]
+__all__ = ["contended_kernel", "gpu_points"]
 
 HBM, SORT, PLAN, MLP = "micro_hbm.csv", "micro_sort.csv", "micro_plan.csv", "micro_mlp.csv"
 POOLED_ROWS = 20
 _FEW = 30_000
 """Rows below which a kernel's latency is most of its time."""
 
-Make = Callable[[GpuOperators, int, str, HitShares, int], GpuWork]
+Make = Callable[[Bench, int, str, HitShares, int], Operation]
 
 
-def unexpanded_update(operators: GpuOperators, lookups: int, unique: int) -> GpuWork:
-    """The update kernel as it was measured alone: a gradient of its own for every lookup, all of
-    them in HBM (in training the pooled gradients of a mini-batch stay in L2)."""
-    update = operators.backward(lookups, unique, 2**24)[-1]
-    accesses = tuple(
-        dataclasses.replace(a, hit_share=0.0) if not a.write else a for a in update.accesses
-    )
-    return dataclasses.replace(update, accesses=accesses)
-
-
-def _pooled(o: GpuOperators, rows: int, dist: str, hits: HitShares, _: int) -> GpuWork:
-    return o.gather_reduce(rows, hits.gpu(dist, rows, o.model.row_bytes), tables=1)
+def _pooled(bench: Bench, rows: int, dist: str, hits: HitShares, _: int) -> Operation:
+    return bench.pool(rows, hits.gpu(dist, rows, bench.model.row_bytes), tables=1)
 
 
 _KERNELS: dict[str, tuple[str, Make]] = {
-    "cuda k_gather": ("gpu gather", lambda o, n, *_: o.gather("gather", n)),
-    "cuda k_scatter": ("gpu scatter", lambda o, n, *_: o.scatter("scatter", n)),
+    "cuda k_gather": ("gpu gather", lambda bench, n, *_: bench.gather(n)),
+    "cuda k_scatter": ("gpu scatter", lambda bench, n, *_: bench.scatter(n)),
     "cuda k_pool": ("gpu pooled gather", _pooled),
     "cuda k_segupd mode1 (sorted input)": (
         "gpu update",
-        lambda o, n, _d, _h, unique: unexpanded_update(o, n, unique),
+        lambda bench, n, _d, _h, unique: bench.unexpanded_update(n, unique),
     ),
 }
 
@@ -82,7 +73,7 @@ def _kernel(pooled: Pooled, hits: HitShares) -> Point:
 
     def model(rig: Rig) -> float:
         sized = rig.sized(dim=dim, batch_size=max(1, rows // POOLED_ROWS), lookups=POOLED_ROWS)
-        work = make(GpuOperators(sized, rig.profile), rows, dist, hits, unique)
+        work = make(rig.bench("gpu", sized), rows, dist, hits, unique)
         return rig.alone_ms((work,), 4 * dim)
 
     few = rows < _FEW
@@ -107,8 +98,8 @@ def _sort(pooled: Pooled) -> Point:
     bits, pairs = int(row["impl"].split()[-2]), int(row["n"])
 
     def model(rig: Rig) -> float:
-        operators = GpuOperators(rig.sized(dim=128), rig.profile)
-        return rig.alone_ms(operators.backward(pairs, pairs, 2**bits)[:1], 512)
+        bench = rig.bench("gpu", rig.sized(dim=128))
+        return rig.alone_ms((bench.sort(pairs, 2**bits),), 512)
 
     return _point("gpu sort", SORT, f"{pairs} pairs, {bits} bit, {row['dist']}", pooled, model)
 
@@ -118,8 +109,8 @@ def _plan(pooled: Pooled) -> Point:
     slots, lookups, misses = int(row["slots"]), int(row["n_lookups"]), round(float(row["misses"]))
 
     def model(rig: Rig) -> float:
-        operators = GpuOperators(rig.sized(dim=128), rig.profile)
-        return rig.alone_ms((operators.plan(lookups, lookups, misses, slots),), 512)
+        bench = rig.bench("gpu", rig.sized(dim=128))
+        return rig.alone_ms((bench.plan(lookups, misses, slots),), 512)
 
     return _point(
         "gpu plan", PLAN, f"{lookups} lookups, {slots} slots, {misses} misses", pooled, model
@@ -137,7 +128,7 @@ def _step(pooled: Pooled) -> Point:
 
     def model(rig: Rig) -> float:
         sized = rig.sized(dim=dim, batch_size=batch).model_copy(update={"mlp_precision": precision})
-        return rig.alone_ms((mlp_step(sized, rig.profile),), 4 * dim)
+        return rig.alone_ms((mlp_step(sized, rig.bench("gpu", sized).at),), 4 * dim)
 
     return _point(f"mlp {precision}", MLP, f"batch {batch}, dim {dim}", pooled, model)
 
@@ -148,17 +139,18 @@ def _point(
     return Point(operator, file, condition, pooled.value, "ms", pooled.spread, model)
 
 
-def contended_kernel(rig: Rig, name: str, rows: int, dim: int) -> GpuWork:
+def contended_kernel(rig: Rig, name: str, rows: int, dim: int) -> Operation:
     """The kernel of a victim of `contention.csv` on the GPU."""
-    operators = GpuOperators(
-        rig.sized(dim=dim, batch_size=max(1, rows // POOLED_ROWS)), rig.profile
-    )
+    bench = rig.bench("gpu", rig.sized(dim=dim, batch_size=max(1, rows // POOLED_ROWS)))
     if name == "hbm stream copy":
         size = rows * dim * 4
-        accesses = (Access(1, size, random=False), Access(1, size, write=True, random=False))
-        return GpuWork(name, kernels=1, accesses=accesses)
+        accesses = (
+            Access(bench.place, 1, size, random=False),
+            Access(bench.place, 1, size, write=True, random=False),
+        )
+        return GpuKernels(name, bench.at, kernels=1, accesses=accesses)
     return {
-        "hbm gather": operators.gather("gather", rows),
-        "hbm pooled gather": operators.gather_reduce(rows, 0.0, tables=1),
-        "hbm coalesced update": unexpanded_update(operators, rows, rows),
+        "hbm gather": bench.gather(rows),
+        "hbm pooled gather": bench.pool(rows, 0.0, tables=1),
+        "hbm coalesced update": bench.unexpanded_update(rows, rows),
     }[name]

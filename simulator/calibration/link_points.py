@@ -15,7 +15,7 @@ from simulator.calibration.gpu_points import contended_kernel
 from simulator.calibration.points import Point
 from simulator.calibration.rig import Rig
 from simulator.calibration.tables import Pooled, Row, pool, read_rows
-from simulator.hardware.work import Copy, Operation
+from simulator.hardware.program import Operation
 
 __all__ = ["link_points"]
 
@@ -82,12 +82,12 @@ def _copy(pooled: Pooled) -> Point:
     op, size = row["op"], int(row["bytes"])
     both = op.startswith("both")
     to_gpu = op.endswith("h2d")
-    this = Copy("copy", to_gpu, size)
 
     def model(rig: Rig) -> float:
+        copy = rig.copy(to_gpu, size)
         if not both:
-            return rig.alone_ms((this,), 512)
-        ms, _ = rig.beside_ms((this,), (Copy("other", not to_gpu, size),), 512)
+            return rig.alone_ms((copy,), 512)
+        ms, _ = rig.beside_ms((copy,), (rig.copy(not to_gpu, size, "other"),), 512)
         return ms
 
     return Point(
@@ -130,7 +130,7 @@ def _works(rig: Rig, row: Row, cores: int) -> tuple[Operation, ...]:
 
 def _beside(rig: Rig, row: Row, cores: int) -> tuple[float, dict[str, float]]:
     """Milliseconds of the victim with the background, and the rates of the devices."""
-    copies = [Copy("background", way, _ENDLESS) for way in _BACKGROUNDS[row["background"]]]
+    copies = [rig.copy(way, _ENDLESS, "background") for way in _BACKGROUNDS[row["background"]]]
     return rig.beside_ms(_works(rig, row, cores), copies, 4 * _DIM, cores)
 
 
@@ -149,7 +149,7 @@ def _kept(pooled: Pooled, direction: str, cores: int) -> Point:
     row = pooled.row
 
     def model(rig: Rig) -> float:
-        return _beside(rig, row, cores)[1][f"pcie_{direction}"] / 1e9
+        return _beside(rig, row, cores)[1][rig.link(direction == "h2d")] / 1e9
 
     kind = "cpu" if row["victim"].startswith("cpu") else "hbm"
     return _contended(f"copies {direction} beside {kind}", row, pooled, "GB/s", model)

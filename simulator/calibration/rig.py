@@ -4,24 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import simpy
 
-from simulator.calibration.sockets import cpu_of, gpu_of, with_key, with_value
-from simulator.config.machine import MachineConfig
+from simulator.caches.facts import Flow
+from simulator.calibration.sockets import with_key, with_value
+from simulator.config.machine import MachineConfig, Part
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
-from simulator.hardware.demand import Demand
+from simulator.hardware.access import Access
+from simulator.hardware.devices.base import Setup
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.machine import Machine
-from simulator.hardware.memory import MemoryPart
-from simulator.hardware.platform import Platform
+from simulator.hardware.program import (
+    GRADIENT_BYTES,
+    Buffer,
+    Gather,
+    Move,
+    Operation,
+    Plan,
+    Pool,
+    Scatter,
+    Sort,
+    Store,
+    Update,
+)
 from simulator.hardware.timing import TableTiming
-from simulator.hardware.work import Access, Operation
+from simulator.hardware.topology import Topology
+from simulator.systems.base import move
+from simulator.systems.operators import Backward, pooled_bytes
 from simulator.units import PS_PER_S
 
-__all__ = ["PS_PER_MS", "Rig"]
+__all__ = ["PS_PER_MS", "Bench", "Rig"]
 
 PS_PER_MS = PS_PER_S // 1000
 
@@ -48,19 +63,14 @@ class _KeptTiming(TableTiming):
 
 @dataclass(frozen=True)
 class Rig:
-    """A platform and an operator profile, with memories that do not change in a fit."""
+    """A machine and an operator profile, with memories that do not change in a fit."""
 
     config: MachineConfig
     profile: OperatorProfile
     model: ModelConfig
-    memories: Mapping[str, Dram]
-    parts: dict[tuple[str, int], MemoryPart] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, config: MachineConfig, profile: OperatorProfile, model: ModelConfig) -> Rig:
-        """`model` gives tables, rows a table and MLPs; the points change its sizes."""
-        memories = {"cpu": cpu_of(config).memory, "gpu": gpu_of(config).memory}
-        return cls(config, profile, model, memories)
+    """Gives tables, rows a table and MLPs; the points change its sizes."""
+    timings: dict[tuple[str, int], _KeptTiming] = field(default_factory=dict)
+    machines: dict[tuple[int, int | None], Topology] = field(default_factory=dict)
 
     def changed(self, values: Mapping[str, float]) -> Rig:
         """With other parameters: dotted paths under `platform.` and `operators.`."""
@@ -71,7 +81,7 @@ class Rig:
                 config = with_key(config, key, value)
             else:
                 profile = with_value(profile, key, value)
-        return replace(self, config=config, profile=profile)
+        return replace(self, config=config, profile=profile, machines={})
 
     def sized(self, *, dim: int, batch_size: int = 2048, lookups: int = 20) -> ModelConfig:
         """The model with rows of `dim` elements and mini-batches of that size."""
@@ -84,29 +94,44 @@ class Rig:
             }
         )
 
-    def platform(self, row_bytes: int, threads: int | None = None) -> Platform:
+    def machine(self, row_bytes: int, threads: int | None = None) -> Topology:
         """The machine for rows of `row_bytes` on `threads` CPU threads (None: one a core)."""
-        return Platform(
-            config=self.config,
-            cpu_dram=self._part("cpu", row_bytes),
-            hbm=self._part("gpu", row_bytes),
-            cpu_threads=threads or cpu_of(self.config).cores,
-        )
+        key = (row_bytes, threads)
+        if key not in self.machines:
+            setup = Setup(lambda part: self._timing(part, row_bytes), threads)
+            self.machines[key] = Topology(self.config, setup)
+        return self.machines[key]
 
-    def _part(self, device: str, row_bytes: int) -> MemoryPart:
-        key = (device, row_bytes)
-        if key not in self.parts:
-            self.parts[key] = MemoryPart(_KeptTiming(self.memories[device], row_bytes))
-        return self.parts[key]
+    def _timing(self, part: Part, row_bytes: int) -> TableTiming:
+        key = (part.name, row_bytes)
+        if key not in self.timings:
+            self.timings[key] = _KeptTiming(cast(Dram, part), row_bytes)
+        return self.timings[key]
+
+    def bench(self, kind: str, model: ModelConfig) -> Bench:
+        """The words of single operations at the processor of that kind."""
+        machine = self.machine(model.row_bytes)
+        return Bench(machine, self.profile, model, machine.first(kind, "calibration"))
+
+    def copy(self, to_gpu: bool, size: int, name: str = "copy") -> Move:
+        """A copy over the link between CPU and GPU."""
+        machine = self.machine(512)
+        dram, hbm = (machine.memory(machine.first(kind, name)).place for kind in ("cpu", "gpu"))
+        return move(name, dram, hbm, size) if to_gpu else move(name, hbm, dram, size)
+
+    def link(self, to_gpu: bool) -> str:
+        """The resource that a copy's payload passes."""
+        demand = self.machine(512).price(self.copy(to_gpu, 1), self.profile)
+        return next(iter(demand.services))
 
     def alone_ms(
-        self, works: Sequence[Operation], row_bytes: int, threads: int | None = None
+        self, words: Sequence[Operation], row_bytes: int, threads: int | None = None
     ) -> float:
-        """Time of `works` one after the other on the idle machine."""
-        platform = self.platform(row_bytes, threads)
-        machine = Machine(simpy.Environment(), platform.turnaround)
-        demands = [platform.price(work) for work in works]
-        return sum(d.latency_ps + machine.alone_ps(d) for d in demands) / PS_PER_MS
+        """Time of `words` one after the other on the idle machine."""
+        machine = self.machine(row_bytes, threads)
+        clock = Machine(simpy.Environment(), machine.resources)
+        demands = [machine.price(word, self.profile) for word in words]
+        return sum(d.latency_ps + clock.alone_ps(d) for d in demands) / PS_PER_MS
 
     def beside_ms(
         self,
@@ -116,20 +141,72 @@ class Rig:
         threads: int | None = None,
     ) -> tuple[float, dict[str, float]]:
         """Time of `victims` side by side, while `others` run from before to after them; and the
-        bytes per second of each device meanwhile."""
-        platform = self.platform(row_bytes, threads)
+        bytes per second of each resource meanwhile."""
+        machine = self.machine(row_bytes, threads)
         env = simpy.Environment()
-        machine = Machine(env, platform.turnaround)
-        for work in others:
-            env.process(machine.execute(replace(platform.price(work), latency_ps=0)))
-        demands = [platform.price(work) for work in victims]
-        done = env.all_of([env.process(machine.execute(demand)) for demand in demands])
+        clock = Machine(env, machine.resources)
+        for word in others:
+            background = replace(machine.price(word, self.profile), latency_ps=0)
+            env.process(clock.execute(background))
+        demands = [machine.price(word, self.profile) for word in victims]
+        done = env.all_of([env.process(clock.execute(demand)) for demand in demands])
         env.run(done)
-        machine.settle()
+        clock.settle()
         elapsed = float(env.now)
-        rates = {name: use.bytes * PS_PER_S / elapsed for name, use in machine.use.items()}
+        rates = {name: use.bytes * PS_PER_S / elapsed for name, use in clock.use.items()}
         return elapsed / PS_PER_MS, rates
 
-    def demand(self, work: Operation, row_bytes: int, threads: int | None = None) -> Demand:
-        """`work` priced."""
-        return self.platform(row_bytes, threads).price(work)
+
+@dataclass(frozen=True)
+class Bench:
+    """Single operations at one processor, on rows in its own memory."""
+
+    machine: Topology
+    software: OperatorProfile
+    model: ModelConfig
+    at: str
+
+    @property
+    def place(self) -> str:
+        return self.machine.memory(self.at).place
+
+    def store(self, tables: int | None = None) -> Store:
+        """Rows of the model; `tables`: of so many tables alone."""
+        model = self.model
+        count = model.tables if tables is None else tables
+        return Store("rows", self.place, model.row_bytes, model.state_bytes, count)
+
+    def gather(self, rows: int, name: str = "gather") -> Gather:
+        store = self.store()
+        staging = Buffer("staging", self.place, rows * store.entry_bytes)
+        return Gather(name, self.at, store, Flow(0, rows), staging)
+
+    def scatter(self, rows: int, name: str = "scatter") -> Scatter:
+        store = self.store()
+        staging = Buffer("staging", self.place, rows * store.entry_bytes)
+        return Scatter(name, self.at, staging, store, Flow(0, rows))
+
+    def pool(self, lookups: int, hit_share: float, tables: int | None = None) -> Pool:
+        into = Buffer("pooled", self.place, pooled_bytes(self.model, tables))
+        pooling = max(self.model.lookups_per_table)
+        rows = Flow(lookups)
+        return Pool("pool", self.at, self.store(tables), rows, into, pooling, hit_share)
+
+    def backward(self, lookups: int, unique: int) -> tuple[Operation, ...]:
+        key_rows = max(self.model.rows_per_table)
+        words = Backward(self.model, self.machine, self.software, self.at, self.store(), key_rows)
+        return words.operations(Flow(lookups, unique))
+
+    def sort(self, pairs: int, key_rows: int) -> Sort:
+        return Sort("sort", self.at, Flow(pairs), self.model.tables, key_rows, key_rows)
+
+    def unexpanded_update(self, lookups: int, unique: int) -> Update:
+        """The update as it was measured alone: a gradient of its own for every lookup, all of them
+        in memory (in training the pooled gradients of a mini-batch stay in L2)."""
+        size = self.model.dim * GRADIENT_BYTES
+        source = Buffer("gradients", self.place, lookups * size)
+        rows = Flow(lookups, unique)
+        return Update("update", self.at, self.store(), rows, source, size, True, True)
+
+    def plan(self, lookups: int, missed: int, slots: int) -> Plan:
+        return Plan("plan", self.at, lookups, lookups, missed, slots)

@@ -81,7 +81,8 @@ def _sentence(file: Path) -> str:
 
 def explain(
     column: Annotated[
-        str, typer.Argument(help="A column of metrics, stages or timeline.", show_default=False)
+        str,
+        typer.Argument(help="A column of any file of a run.", show_default=False),
     ] = "",
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the page of all columns (docs/columns.md).")

@@ -38,9 +38,10 @@ class Schema(StrEnum):
 def check(experiment: File, overrides: Overrides = None) -> None:
     """Check an experiment and all points of its sweep; report every mistake at once."""
     from simulator.config.expand import expand
-    from simulator.engine import load_experiment
+    from simulator.engine import check_points, load_experiment
 
     points = expand(load_experiment(experiment, overrides or ()))
+    check_points(points)
     typer.echo(f"{experiment}: no mistakes, {_count(len(points), 'point')} to simulate")
 
 

@@ -74,11 +74,11 @@ def _plot(
     rows: Sequence[tuple[Row, float]], sizes: Sequence[float], marks: Mapping[str, str]
 ) -> Iterator[str]:
     top = max(metrics["iteration_time_us"] for metrics, _ in rows)
-    places = [n * (WIDTH - LEFT) // len(sizes) for n in range(len(sizes))]
+    columns = [n * (WIDTH - LEFT) // len(sizes) for n in range(len(sizes))]
     grid = [[" "] * (WIDTH - LEFT) for _ in range(HEIGHT)]
     for metrics, size in rows:
         height = round((HEIGHT - 1) * metrics["iteration_time_us"] / top)
-        line, at = grid[HEIGHT - 1 - height], places[sizes.index(size)]
+        line, at = grid[HEIGHT - 1 - height], columns[sizes.index(size)]
         while at < len(line) - 1 and line[at] != " ":
             at += 1
         line[at] = marks[str(metrics["label"])]
@@ -86,12 +86,12 @@ def _plot(
         value = top * (HEIGHT - 1 - number) / (HEIGHT - 1) / 1e3
         axis = f"{value:7.3g} |" if number % 3 == 0 else " " * 8 + "|"
         yield (axis + "".join(line)).rstrip()
-    yield " " * 8 + "+" + "-" * min(places[-1] + 4, WIDTH - LEFT)
+    yield " " * 8 + "+" + "-" * min(columns[-1] + 4, WIDTH - LEFT)
     labels = ""
-    for place, size in zip(places, sizes, strict=True):
+    for column, size in zip(columns, sizes, strict=True):
         text = f"{size:g}"
-        if place >= len(labels) + bool(labels) and place + len(text) <= WIDTH - LEFT:
-            labels = labels.ljust(place) + text
+        if column >= len(labels) + bool(labels) and column + len(text) <= WIDTH - LEFT:
+            labels = labels.ljust(column) + text
     yield " " * LEFT + labels
 
 

@@ -19,27 +19,27 @@ def show_dry_run(
     experiment: Experiment, folder: Path | None, workers: Workers, as_json: bool
 ) -> None:
     """Print points, tasks, replays, memory and time; `folder` may hold finished points."""
+    from simulator._threads import cores
     from simulator.config.expand import expand
     from simulator.results.finished import FinishedPoints
     from simulator.results.store import POINTS
     from simulator.sweep.estimate import estimate
     from simulator.sweep.runner import plan
-    from simulator.sweep.work import cores
 
     store = FinishedPoints(folder / POINTS) if folder is not None else None
     points = expand(experiment)
     planned = plan(points, workers, store)
-    told = estimate(
+    cost = estimate(
         [task.points for task in planned.tasks], workers=workers.each_machine, cores=cores()
     )
     document = {
         "points": len(points),
         "finished_before": len(planned.known),
         "tasks": len(planned.tasks),
-        "replays": told.replays,
+        "replays": cost.replays,
         "workers": workers.count,
-        "memory_bytes": told.bytes,
-        "time_s": round(told.seconds, 1),
+        "memory_bytes": cost.bytes,
+        "time_s": round(cost.seconds, 1),
         "estimated_from": "a model of lookups per second and core; nothing was run or measured",
     }
     if as_json:
@@ -47,9 +47,9 @@ def show_dry_run(
         return
     typer.echo(f"points:   {len(points)}, of which {len(planned.known)} are finished already")
     typer.echo(f"tasks:    {len(planned.tasks)} on {workers.count} worker(s)")
-    typer.echo(f"replays:  {told.replays}, shared between points of one trace, policy and capacity")
-    typer.echo(f"memory:   about {told.bytes / 1e9:.1f} GB at most")
-    typer.echo(f"time:     about {_duration(told.seconds)}")
+    typer.echo(f"replays:  {cost.replays}, shared between points of one trace, policy and capacity")
+    typer.echo(f"memory:   about {cost.bytes / 1e9:.1f} GB at most")
+    typer.echo(f"time:     about {_duration(cost.seconds)}")
     typer.echo("Time and memory come from a model (lookups per second and core); nothing was run.")
 
 

@@ -13,33 +13,45 @@ __all__ = ["hazards"]
 def hazards(
     window_past: Annotated[
         int | None,
-        typer.Option(min=0, help="Earlier mini-batches whose rows are held [default: 3]"),
+        typer.Option(min=0, help="Earlier mini-batches whose rows are held [default: as needed]"),
     ] = None,
     window_future: Annotated[
         int | None,
-        typer.Option(min=0, help="Coming mini-batches whose rows are held [default: 2]"),
+        typer.Option(min=0, help="Coming mini-batches whose rows are held [default: as needed]"),
     ] = None,
-    policy: Annotated[str, typer.Option(help="Replacement policy")] = "lru",
-    mode: Annotated[str, typer.Option(help="Pipeline: lockstep or async")] = "lockstep",
-    rows: Annotated[int, typer.Option(min=1, help="Rows of the table")] = 60,
-    batch_rows: Annotated[int, typer.Option(min=1, help="Distinct rows of a mini-batch")] = 6,
-    slots: Annotated[int, typer.Option(min=1, help="Slots of the scratchpad")] = 36,
+    system: Annotated[str, typer.Option(help="System to check")] = "scratchpipe",
+    platform: Annotated[str, typer.Option(help="Machine that gives the times")] = "v100_p3",
+    policy: Annotated[str | None, typer.Option(help="Replacement policy [default: lru]")] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="Pipeline: lockstep or async [default: lockstep]")
+    ] = None,
+    tables: Annotated[int, typer.Option(min=1, help="Tables")] = 1,
+    rows: Annotated[int, typer.Option(min=1, help="Rows of each table")] = 60,
+    batch_rows: Annotated[
+        int, typer.Option(min=1, help="Distinct rows of each table in a mini-batch")
+    ] = 6,
+    slots: Annotated[
+        int | None, typer.Option(min=1, help="Slots of the cache for each table [default: 36]")
+    ] = None,
     batches: Annotated[int, typer.Option(min=1, help="Mini-batches")] = 400,
     seed: Annotated[int, typer.Option(min=0, help="Seed of ids and random victims")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
 ) -> None:
-    """Check a hold window: does pipelined training equal training one mini-batch at a time?
+    """Check a system for hazards: does it train like one mini-batch at a time?
 
-    Moves row values through the plan at the times of the pipeline. The default window (3, 2) is
-    what the six stages need; a smaller one shows stale reads.
+    Executes the system's program on row values at the times of its run. The default window is what
+    its stages need ((3, 2) for ScratchPipe); a smaller one shows stale reads.
     """
     from simulator.engine.hazards import HazardCase, run_case
 
     case = HazardCase(
+        system=system,
+        platform=platform,
         policy=policy,
         window_past=window_past,
         window_future=window_future,
         mode=mode,
+        tables=tables,
         rows=rows,
         batch_rows=batch_rows,
         slots=slots,

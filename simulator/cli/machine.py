@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from simulator.config.machine import MachineConfig, Socket
+    from simulator.hardware.topology import Topology
 
 __all__ = ["app"]
+
+ROW_BYTES = 512
+"""Rows that a memory's turnaround is asked for; the graph does not depend on it."""
 
 app = typer.Typer(help="Show what a machine is made of.", no_args_is_help=True)
 
@@ -45,6 +51,7 @@ def show(
         typer.echo(json.dumps(machine.model_dump(mode="json"), indent=2, ensure_ascii=False))
         return
     _show_sockets(machine)
+    _show_graph(machine)
     _show_numbers(machine, everything)
 
 
@@ -62,7 +69,8 @@ def _show_sockets(machine: MachineConfig) -> None:
     for host in machine.hosts:
         for index, (name, socket) in enumerate(host.sockets.items()):
             first = f"{host.name} x {host.count}" if index == 0 else ""
-            row = (str(socket.count), socket.part.kind, socket.part.name, _joins(socket))
+            count = "" if socket.join else str(socket.count)
+            row = (count, socket.part.kind, socket.part.name, _joins(socket))
             table.add_row(first, name, *row)
     if machine.network is not None:
         network = machine.network
@@ -75,6 +83,54 @@ def _joins(socket: Socket) -> str:
     text = ", ".join(socket.join)
     text += f" by {socket.by}" if socket.by else ""
     return text + (f", {socket.per} to a link" if socket.per else "")
+
+
+def _show_graph(machine: MachineConfig) -> None:
+    """Resources that move bytes, equal ones as one, and the routes between unlike memories."""
+    from rich.table import Table
+
+    from simulator.cli.terminal import console
+    from simulator.hardware.topology import build_topology
+    from simulator.results.resources import family_of, title_of_all
+    from simulator.units import format_quantity
+
+    topology = build_topology(machine, ROW_BYTES)
+    families: dict[str, list[str]] = {}
+    for name in topology.resources:
+        families.setdefault(family_of(name), []).append(name)
+    table = Table(
+        "resource", "as in results", "peak of each", title="Resources", title_justify="left"
+    )
+    for names in families.values():
+        peak = topology.resources[names[0]].peak_bytes_per_s
+        rate = "-" if peak is None else format_quantity(f"{peak} B/s")
+        spelled = names[0] if len(names) == 1 else f"{names[0]} ... {names[-1]}"
+        table.add_row(title_of_all(names), spelled, rate)
+    console().print(table)
+    routes = Table("from", "to", "over", title="Routes between memories", title_justify="left")
+    for source, target, way in _routes(topology):
+        routes.add_row(source, target, way)
+    console().print(routes)
+
+
+def _routes(topology: Topology) -> Iterator[tuple[str, str, str]]:
+    """For each pair of families of memories a first example, and the links on its way."""
+    from simulator.errors import ConfigError
+    from simulator.results.resources import family_of
+
+    places = [memory.place for memory in topology.memories]
+    shown = set()
+    for source, target in itertools.permutations(places, 2):
+        pair = (family_of(source), family_of(target))
+        if pair in shown:
+            continue
+        shown.add(pair)
+        try:
+            hops = topology.route(source, target)
+        except ConfigError as error:
+            yield source, target, f"none: {error}"
+            continue
+        yield source, target, " - ".join(hop.link.name for hop in hops)
 
 
 def _show_numbers(machine: MachineConfig, everything: bool) -> None:

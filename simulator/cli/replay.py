@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from simulator.caches.replaying import Replay, ReplayCounts
+    from simulator.caches.per_lookup.replaying import Replay, ReplayCounts
 
 __all__ = ["replay"]
 
@@ -46,8 +46,8 @@ def replay(
     Per lookup, a row is cached when it misses and there is no window. Per batch, each mini-batch's
     unique ids are looked up once, and rows of the window are never evicted.
     """
-    from simulator.caches.base import Window
-    from simulator.caches.replaying import Replay, replay_sizes, replay_trace
+    from simulator.caches.per_lookup.replaying import Replay, replay_sizes, replay_trace
+    from simulator.caches.plan.base import Window
     from simulator.errors import UsageError
     from simulator.traces.files import stream_ids
 

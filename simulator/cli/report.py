@@ -18,12 +18,12 @@ def report(
 ) -> None:
     """Write a run as one self-contained HTML page: tables, figures, configuration, downloads."""
     from simulator.cli.writing import write_file
-    from simulator.report.page import render_report
-    from simulator.report.rundir import read_run
+    from simulator.figures.page import render_report
+    from simulator.results.reading import read_run
 
     run = read_run(run_dir)
     target = out or run_dir / "report.html"
     page = render_report(run)
     write_file(target, page)
-    typer.echo(f"{target}: {len(page.encode()) / 1e6:.1f} MB, {len(run.metrics)} points")
+    typer.echo(f"{target}: {len(page.encode()) / 1e6:.1f} MB, {len(run.swept())} points")
     typer.echo("Next:\n  open it in a browser; it needs no network")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["reproduce"]
 
 SUMMARY = "summary.json"
+README = "README.md"
 POINTS = "points"
 """Finished points, so that a run that was interrupted goes on."""
 
@@ -36,8 +37,8 @@ def reproduce(
 ) -> None:
     """Run the studies of the paper's figures: figures, data, and how close they come.
 
-    Writes DIR/NN_NAME/*.pdf, .svg, .png and .csv, and DIR/summary.json; goes on where an
-    interrupted run stopped. Exit code 3 where the shape
+    Writes DIR/NN_NAME/*.pdf, .svg, .png and .csv, the study's README.md with the tables of this
+    run, and DIR/summary.json; goes on where an interrupted run stopped. Exit code 3 where the shape
     that a study must have fails; a number outside its tolerance is marked, not an error.
     """
     from simulator.cli.progress import sweep_progress
@@ -74,9 +75,9 @@ def _list() -> None:
 
 
 def _finish(study: Study, results: Mapping[str, Result], out: Path) -> Outcome:
-    """Tables, figures and checks of one study."""
+    """Tables, figures, README and checks of one study."""
     from simulator.figures.files import csv_text, write_figure
-    from simulator.studies import Inputs, check
+    from simulator.studies import Inputs, check, readme_of
 
     folder = out / study.folder.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +86,9 @@ def _finish(study: Study, results: Mapping[str, Result], out: Path) -> Outcome:
         (folder / f"{name}.csv").write_text(csv_text(table), encoding="utf-8")
     for name, figure in study.module.figures(tables).items():
         write_figure(name, figure, tables[name], folder)
-    return check(study.expected, tables)
+    outcome = check(study.expected, tables)
+    (folder / README).write_text(readme_of(study, tables, outcome), encoding="utf-8")
+    return outcome
 
 
 def _document(studies: Sequence[Study], outcomes: Mapping[str, Outcome]) -> list[dict[str, Any]]:
@@ -97,19 +100,19 @@ def _document(studies: Sequence[Study], outcomes: Mapping[str, Outcome]) -> list
             "holds": outcomes[study.name].holds,
             "published": [
                 {
-                    "what": one.what,
-                    "published": one.published,
-                    "source": one.source,
-                    "simulated": one.simulated,
-                    "ratio": one.ratio,
-                    "tolerance": one.tolerance,
-                    "inside": one.inside,
+                    "what": comparison.what,
+                    "published": comparison.published,
+                    "source": comparison.source,
+                    "simulated": comparison.simulated,
+                    "ratio": comparison.ratio,
+                    "tolerance": comparison.tolerance,
+                    "inside": comparison.inside,
                 }
-                for one in outcomes[study.name].comparisons
+                for comparison in outcomes[study.name].comparisons
             ],
             "shapes": [
-                {"what": one.what, "holds": one.holds, "seen": one.seen}
-                for one in outcomes[study.name].shapes
+                {"what": shape.what, "holds": shape.holds, "observed": shape.observed}
+                for shape in outcomes[study.name].shapes
             ],
         }
         for study in studies
@@ -130,20 +133,24 @@ def _show(
         screen.print(f"{study.name}: {study.expected.title}", highlight=False, markup=False)
         for shape in outcomes[study.name].shapes:
             mark = "ok  " if shape.holds else "FAIL"
-            line = f"  {mark} {shape.what}: {shape.seen}"
+            line = f"  {mark} {shape.what}: {shape.observed}"
             screen.print(line, highlight=False, markup=False, soft_wrap=True)
     table = Table(title="Published and simulated", title_justify="left")
     for heading in ("figure", "what", "published", "simulated", "ratio", "tolerance", "inside"):
         right = heading in ("published", "simulated", "ratio", "tolerance")
         table.add_column(heading, justify="right" if right else "left")
     for study in studies:
-        for one in outcomes[study.name].comparisons:
-            published = escape(f"{one.published:.4g} [{one.source}]")
-            cells = (f"{one.simulated:.4g}", f"{one.ratio:.2f}", f"±{100 * one.tolerance:g}%")
-            inside = "yes" if one.inside else "no"
-            table.add_row(study.name, escape(one.what), published, *cells, inside)
+        for comparison in outcomes[study.name].comparisons:
+            published = escape(f"{comparison.published:.4g} [{comparison.source}]")
+            cells = (
+                f"{comparison.simulated:.4g}",
+                f"{comparison.ratio:.2f}",
+                f"±{100 * comparison.tolerance:g}%",
+            )
+            inside = "yes" if comparison.inside else "no"
+            table.add_row(study.name, escape(comparison.what), published, *cells, inside)
     if table.row_count:
         screen.print(table)
     noun = "study" if len(studies) == 1 else "studies"
     typer.echo(f"{len(studies)} {noun} in {wall_s:.0f} s", err=True)
-    typer.echo(f"Files:\n  {out}/NN_NAME/*.pdf, *.svg, *.png, *.csv\n  {out / SUMMARY}")
+    typer.echo(f"Files:\n  {out}/NN_NAME/*.pdf, *.svg, *.png, *.csv, {README}\n  {out / SUMMARY}")

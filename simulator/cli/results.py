@@ -30,25 +30,25 @@ def results() -> None:
 def show(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", show_default=False)],
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the metrics rows as JSON and nothing else.")
+        bool, typer.Option("--json", help="Print metrics and devices as JSON and nothing else.")
     ] = False,
 ) -> None:
     """Print the tables of a run from its directory."""
     from simulator.cli.curve import curves
     from simulator.cli.terminal import console
     from simulator.results.reading import read_run
-    from simulator.results.tables import tables_of
+    from simulator.results.rows import nested
+    from simulator.results.tables import tables
 
     run = read_run(run_dir)
     if as_json:
-        typer.echo(json.dumps(run.metrics, allow_nan=False, indent=1))
+        typer.echo(json.dumps(nested(run.metrics(), run.devices()), allow_nan=False, indent=1))
         return
     screen = console()
-    rows = list(zip(run.metrics, run.swept(), strict=True))
-    if rows:
-        for table in tables_of(run.name, rows, screen.width):
-            screen.print(table)
-    for line in curves(rows):
+    points = list(zip(run.metrics(), run.swept(), strict=True))
+    for table in tables(run, screen.width):
+        screen.print(table)
+    for line in curves(points):
         typer.echo(line)
     for row in run.failures:
         typer.echo(f"failed: {row['label']}, {row['locality']}, {row['sweep']}: {row['message']}")
@@ -74,47 +74,51 @@ def compare(
 
     if not tolerance < float("inf"):
         raise UsageError("--tolerance is a number, such as 1e-6")
-    found = compare_runs(read_run(first), read_run(second), tolerance)
+    comparison = compare_runs(read_run(first), read_run(second), tolerance)
     if as_json:
-        typer.echo(json.dumps(found.as_dict(), allow_nan=False, indent=2))
+        typer.echo(json.dumps(comparison.as_dict(), allow_nan=False, indent=2))
     else:
-        _print(found, first, second)
-    if not found.within:
-        raise ToleranceError(_verdict(found))
+        _print(comparison, first, second)
+    if not comparison.within:
+        raise ToleranceError(_verdict(comparison))
 
 
-def _print(found: Comparison, first: Path, second: Path) -> None:
-    for difference in found.differences[:SHOWN]:
+def _print(comparison: Comparison, first: Path, second: Path) -> None:
+    for difference in comparison.differences[:SHOWN]:
         typer.echo(_line(difference))
-    if len(found.differences) > SHOWN:
-        typer.echo(f"... and {len(found.differences) - SHOWN} more: --json lists all")
-    for folder, points in ((first, found.only_first), (second, found.only_second)):
+    if len(comparison.differences) > SHOWN:
+        typer.echo(f"... and {len(comparison.differences) - SHOWN} more: --json lists all")
+    for folder, points in ((first, comparison.only_first), (second, comparison.only_second)):
         for point in points:
             typer.echo(f"only in {folder}: {point}")
-    if found.within:
-        how = f"within {found.tolerance:g}" if found.tolerance else "exactly"
-        typer.echo(f"{found.compared} points agree {how}")
+    if comparison.within:
+        how = f"within {comparison.tolerance:g}" if comparison.tolerance else "exactly"
+        typer.echo(f"{comparison.compared} points agree {how}")
 
 
-def _line(one: Difference) -> str:
-    where = f"{one.point}, {one.stage}" if one.stage else one.point
-    change = "" if one.relative is None else f" ({100 * one.relative:.3g} %)"
-    return f"{where}: {one.column}: {_value(one.first)} and {_value(one.second)}{change}"
+def _line(difference: Difference) -> str:
+    about = ", ".join(
+        name for name in (difference.point, difference.stage, difference.resource) if name
+    )
+    relative = difference.relative
+    change = "" if relative is None else f" ({100 * relative:.3g} %)"
+    values = f"{_value(difference.first)} and {_value(difference.second)}"
+    return f"{about}: {difference.column}: {values}{change}"
 
 
 def _value(value: Any) -> str:
     return "nothing" if value is None else str(value)
 
 
-def _verdict(found: Comparison) -> str:
-    parts = []
-    if found.differences:
-        points = len({one.point for one in found.differences})
-        parts.append(
-            f"{len(found.differences)} values of {points} points differ by more than "
-            f"{found.tolerance:g}"
+def _verdict(comparison: Comparison) -> str:
+    texts = []
+    if comparison.differences:
+        points = len({difference.point for difference in comparison.differences})
+        texts.append(
+            f"{len(comparison.differences)} values of {points} points differ by more than "
+            f"{comparison.tolerance:g}"
         )
-    lonely = len(found.only_first) + len(found.only_second)
-    if lonely:
-        parts.append(f"{lonely} points are in one run only")
-    return "; ".join(parts)
+    unmatched = len(comparison.only_first) + len(comparison.only_second)
+    if unmatched:
+        texts.append(f"{unmatched} points are in one run only")
+    return "; ".join(texts)

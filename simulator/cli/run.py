@@ -29,7 +29,7 @@ def run(
         typer.Option(metavar="DIR", help="Run directory; by default runs/NAME-HASH."),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the metrics rows as JSON and nothing else.")
+        bool, typer.Option("--json", help="Print metrics and devices as JSON and nothing else.")
     ] = False,
     jobs: Annotated[
         int | None,
@@ -58,6 +58,7 @@ def run(
     """
     from simulator.cli.progress import sweep_progress
     from simulator.engine import load_experiment
+    from simulator.results.rows import nested
     from simulator.sweep.repeat import Source
     from simulator.sweep.run_directory import default_folder, run_experiment
 
@@ -81,7 +82,8 @@ def run(
                 progress=report,
             )
     if as_json:
-        rows = finished.sweep.result.metrics()
+        result = finished.sweep.result
+        rows = nested(result.metrics(), result.devices())
         typer.echo(json.dumps(rows, allow_nan=False, indent=1))
     else:
         _show(loaded, finished, experiment)
@@ -125,8 +127,8 @@ def _hint_at_interrupt(folder: Path) -> Iterator[None]:
     except KeyboardInterrupt:
         kept = FinishedPoints(folder / POINTS).count()
         if kept:
-            told = f"{kept} finished points are kept in {folder}: the same command goes on there"
-            typer.echo(told, err=True)
+            hint = f"{kept} finished points are kept in {folder}: the same command goes on there"
+            typer.echo(hint, err=True)
         raise
 
 
@@ -139,7 +141,7 @@ def _show(loaded: Experiment, finished: Finished, source: Path) -> None:
     result = finished.sweep.result
     if result.points:
         screen.print(result)
-    for line in curves([(one.metrics, one.point.swept) for one in result]):
+    for line in curves(list(zip(result.metrics(), result.swept(), strict=True))):
         typer.echo(line)
     typer.echo(_spent(loaded, finished), err=True)
     typer.echo("Files:")
@@ -154,8 +156,8 @@ def _spent(loaded: Experiment, finished: Finished) -> str:
     sweep, timed = finished.sweep, loaded.run.batches
     text = f"{len(sweep.result)} points, {timed} timed mini-batches each, "
     if sweep.reused:
-        told = "--no-resume simulates them again"
-        text += f"{sweep.reused} of them taken from an earlier run ({told}), "
+        hint = "--no-resume simulates them again"
+        text += f"{sweep.reused} of them taken from an earlier run ({hint}), "
     return text + f"simulated in {finished.wall_s:.1f} s"
 
 
@@ -166,7 +168,7 @@ def _tell_failures(finished: Finished) -> None:
     if not finished.failures:
         return
     for row in finished.failures:
-        name = ", ".join(part for part in (row["label"], row["locality"], row["sweep"]) if part)
+        name = ", ".join(text for text in (row["label"], row["locality"], row["sweep"]) if text)
         first, *more = row["message"].splitlines() or [""]
         typer.echo(f"failed: {name}: {row['error']}: {first}", err=True)
         for line in more:

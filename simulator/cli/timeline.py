@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from simulator.report.rundir import RunDir
+    from simulator.results.reading import StoredRun
 
 __all__ = ["timeline"]
 
@@ -28,37 +29,40 @@ def timeline(
 ) -> None:
     """Write the timeline of a run as Trace Event JSON.
 
-    Tracks: each stage, and each device by stage; arrows follow a mini-batch; counters show
-    bandwidth and the scratchpad's rows in use. Opens in ui.perfetto.dev and chrome://tracing.
+    Tracks: each stage, and each kind of resource by stage; arrows follow a mini-batch; counters
+    show bandwidth and the scratchpad's rows in use. Opens in ui.perfetto.dev and chrome://tracing.
     """
     from simulator.cli.writing import write_file
-    from simulator.report.rundir import read_run
-    from simulator.report.trace_events import trace_events
+    from simulator.results.reading import read_run
+    from simulator.results.timeline import trace_events
 
     run = read_run(run_dir)
-    chosen = _chosen(run, points or [])
+    numbers = _chosen(run, points or [])
     target = out or run_dir / "timeline.json"
-    document = trace_events(run, chosen)
+    document = trace_events(run, numbers)
     write_file(target, json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n")
     events = len(document["traceEvents"])
-    typer.echo(f"{target}: {len(chosen)} points, {events:,} events")
+    typer.echo(f"{target}: {len(numbers)} points, {events:,} events")
     typer.echo("Next:\n  open https://ui.perfetto.dev and drop the file there")
 
 
-def _chosen(run: RunDir, wanted: list[str]) -> list[str]:
-    """Keys of the points that have a timeline and are asked for."""
+def _chosen(run: StoredRun, names: Sequence[str]) -> list[int]:
+    """Numbers of the points that are asked for: all where no name is given."""
     from simulator.errors import UsageError
 
-    if run.timeline.empty:
+    if not run.has_timeline:
         raise UsageError(f"{run.folder} holds no timeline")
-    rows = list(zip(run.metrics["point"], run.metrics["label"], strict=True))
-    for text in wanted:
-        if not any(_matches(text, key, label) for key, label in rows):
-            known = ", ".join(dict.fromkeys(label for _, label in rows))
-            raise UsageError(f"--point {text}: no such point; labels: {known}")
-    found = [k for k, label in rows if not wanted or any(_matches(w, k, label) for w in wanted)]
-    return list(dict.fromkeys(found))
+    points = [(row["point"], row["label"]) for row in run.metrics()]
+    for name in names:
+        if not any(_matches(name, *point) for point in points):
+            known = ", ".join(dict.fromkeys(label for _, label in points))
+            raise UsageError(f"--point {name}: no such point; labels: {known}")
+    return [
+        number
+        for number, point in enumerate(points)
+        if not names or any(_matches(name, *point) for name in names)
+    ]
 
 
-def _matches(text: str, key: str, label: str) -> bool:
-    return text == label or (len(text) >= 4 and key.startswith(text))
+def _matches(name: str, key: str, label: str) -> bool:
+    return name == label or (len(name) >= 4 and key.startswith(name))

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from simulator.config.problems import did_you_mean, shown, validate
 from simulator.config.reader import Document, Mark, Marks, read_yaml
 from simulator.config.trace import with_key
+from simulator.data import path as data_path
 from simulator.errors import ConfigError, Problem
 
 __all__ = [
@@ -44,20 +45,14 @@ KINDS: dict[str, tuple[str, str]] = {
 
 
 def directory(kind: str) -> Path:
-    """The folder of one kind: `configs/` beside the package, or inside an installed one."""
-    return _root() / kind
+    """The folder of one kind."""
+    return data_path("configs") / kind
 
 
 def portable(path: str) -> str:
     """A path of a file that belongs to the catalogue, the same on every machine."""
-    home = _root().parent.as_posix() + "/"
+    home = data_path("configs").parent.as_posix() + "/"
     return path.removeprefix(home)
-
-
-def _root() -> Path:
-    package = Path(__file__).resolve().parent.parent
-    beside = package.parent / "configs"
-    return beside if (beside / "platforms").is_dir() else package / "_configs"
 
 
 def files(kind: str) -> dict[str, Path]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,6 +29,7 @@ from simulator.config.operators import OperatorProfile
 from simulator.config.reader import Marks
 from simulator.config.trace import TraceConfig
 from simulator.config.types import Frozen
+from simulator.errors import Problem
 
 __all__ = [
     "CacheConfig",
@@ -136,6 +137,8 @@ class SystemConfig(Frozen):
     name: str
     label: str
     gpus: int | None = None
+    where: str = ""
+    """Where its entry stands (file:line:column), for messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,8 @@ class Names:
     policies: tuple[str, ...] | None = None
     parts: Mapping[str, type[Part]] | None = None
     """The models of the kinds of parts. Without them no machine can be read."""
+    misfits: Callable[[PointConfig], Sequence[Problem]] | None = None
+    """What a point asks for that its machine does not have; `key` without the entry's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +238,9 @@ class PointConfig(Frozen):
         What the experiment calls the point (label, swept values) is left out, and so are where on
         this machine the files of the catalogue are, descriptions, and where numbers come from.
         """
-        data = _bare(self.model_dump(mode="json", exclude={"swept": True, "system": {"label"}}))
+        data = _bare(
+            self.model_dump(mode="json", exclude={"swept": True, "system": {"label", "where"}})
+        )
         for name in ("path", "distances_path"):
             if name in data["trace"]:
                 data["trace"][name] = portable(data["trace"][name])

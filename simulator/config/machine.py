@@ -74,7 +74,7 @@ class Socket(Frozen):
     by: str | None = None
     """How a link joins the parts of one socket (`switch`); null: the part's own way."""
     per: Count | None = None
-    """Parts of the second socket that share one link; null: all that belong to one root."""
+    """Parts of the second socket that share one link; null: 1, a link each."""
 
 
 class HostConfig(Frozen):

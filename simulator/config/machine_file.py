@@ -238,14 +238,14 @@ class _Machines:
     def _over_host(self, old: Node | None, new: Node, path: KeyPath) -> Node:
         if not new.is_mapping:
             return new
-        merged = {} if old is None else dict(old.value)
+        merged = dict(old.value) if old is not None and old.is_mapping else {}
         for name, value in new.items():
             if name in _HOST_KEYS:
                 merged[name] = value
             elif value.value is None:
                 merged.pop(name, None)
-            elif old is not None and name not in old and not _starts_a_part(value):
-                known = [str(socket) for socket in _sockets(old)]
+            elif merged and name not in merged and not _starts_a_part(value):
+                known = [str(socket) for socket in merged if socket not in _HOST_KEYS]
                 hint = f"{did_you_mean(name, known)} sockets: {', '.join(known)}".strip()
                 message = "is no socket of the host: a new one needs `part: NAME`"
                 self._problem(value.mark.key, (*path, name), message, hint)

@@ -37,6 +37,8 @@ _SECTIONS: dict[str, TypeAdapter[Any]] = {
     "pipeline": TypeAdapter(PipelineConfig),
     "run": TypeAdapter(RunConfig),
 }
+_ENTRY_KEYS = ("gpus",)
+"""Keys of a point that stand in its entry of `systems` alone."""
 _ENTRY: TypeAdapter[SystemEntry] = TypeAdapter(SystemEntry)
 
 
@@ -83,9 +85,25 @@ class Resolver:
         if problems or any(section is None for section in sections.values()):
             return None, problems
         label = entry.label or entry.name
-        system = SystemConfig(name=entry.name, label=label, gpus=entry.gpus)
+        where = marks.value(("systems", index))
+        system = SystemConfig(name=entry.name, label=label, gpus=entry.gpus, where=where)
         locality = locality_of(sections["trace"])
-        return PointConfig(system=system, locality=locality, swept=swept, **sections), []
+        point = PointConfig(system=system, locality=locality, swept=swept, **sections)
+        problems = self._misfits(point, marks, index)
+        return (None if problems else point), problems
+
+    def _misfits(self, point: PointConfig, marks: Marks, index: int) -> list[Problem]:
+        """Keys that are right on their own and wrong together, as the rooms above see them."""
+        if self._origin.names.misfits is None:
+            return []
+        problems = []
+        for problem in self._origin.names.misfits(point):
+            path: KeyPath = tuple(problem.key.split("."))
+            if path[0] in _ENTRY_KEYS:
+                path = ("systems", index, *path)
+            where = marks.value(path)
+            problems.append(Problem(where, dotted(path), problem.message, problem.hint))
+        return problems
 
     def _reference(self, key: str, data: Any, marks: Marks, problems: list[Problem]) -> Any:
         if data.get(key) is None:

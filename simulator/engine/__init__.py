@@ -16,13 +16,15 @@ from simulator.config.experiment import Experiment, Names, PointConfig
 from simulator.config.load import load_experiment as _load
 from simulator.config.load import parse_experiment as _parse
 from simulator.engine.points import simulate_each, simulate_points
-from simulator.engine.sharing import replay_key, trace_key
+from simulator.engine.sharing import check_points, misfits, replay_key, trace_key
 from simulator.hardware.devices import part_kinds
 from simulator.results.record import Progress, Result
 from simulator.results.speedup import with_speedups
 from simulator.systems import names as system_names
+from simulator.systems import used_keys
 
 __all__ = [
+    "check_points",
     "known_names",
     "load_experiment",
     "parse_experiment",
@@ -34,20 +36,10 @@ __all__ = [
 ]
 
 
-_ENTRY_KEYS: dict[str, frozenset[str]] = {
-    "hybrid": frozenset(),
-    "static_cache": frozenset({"cache.fraction", "cache.scope"}),
-    "straw_man": frozenset({"cache"}),
-    "scratchpipe": frozenset({"cache", "pipeline"}),
-    "gpu_only": frozenset({"gpus"}),
-}
-"""Keys of an experiment's entry that a system uses."""
-
-
 def known_names() -> Names:
     """The systems, policies and kinds of parts that exist, for reading experiments."""
-    systems = {name: _ENTRY_KEYS.get(name) for name in system_names()}
-    return Names(systems=systems, policies=policy_names(), parts=part_kinds())
+    systems = {name: used_keys(name) for name in system_names()}
+    return Names(systems=systems, policies=policy_names(), parts=part_kinds(), misfits=misfits)
 
 
 def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experiment:

@@ -1,27 +1,26 @@
-"""A small table trained through ScratchPipe's plan and pipeline, with real values."""
+"""A small table trained by a system's own program at the times of its run, with real values."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
-import simpy
+import numpy.typing as npt
 
-from simulator.caches import PoolPlan, Window, build_planners, plan_batches, policy_names
+from simulator.caches import Window, policy_names
+from simulator.caches.replays import Stream, run_replays
 from simulator.config.catalogue import load_named
-from simulator.config.experiment import RunConfig
-from simulator.config.platform import PlatformConfig
-from simulator.engine.functional import HazardReport, execute
-from simulator.engine.pipeline import Mode, Span, run_pipeline, window_of
-from simulator.engine.replay import counts_of
+from simulator.config.experiment import CacheConfig, PipelineConfig
+from simulator.engine.checker import HazardReport, execute
+from simulator.engine.pipeline import Mode
+from simulator.engine.timer import Timing, time_system
 from simulator.errors import UsageError
-from simulator.hardware.build import build_platform
-from simulator.hardware.machine import Machine
-from simulator.systems.base import Context
-from simulator.systems.cached import STAGES
-from simulator.systems.scratchpipe import ScratchPipe
+from simulator.hardware.catalogue import load_machine
+from simulator.hardware.topology import build_topology
+from simulator.systems import Job, create, names, used_keys
 from simulator.traces import MiniBatch
 
 __all__ = ["HazardCase", "HazardOutcome", "run_case"]
@@ -32,128 +31,187 @@ SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class HazardCase:
-    """One table of `rows` rows; every mini-batch looks `batch_rows` distinct ones up."""
+    """Tables of `rows` rows; every mini-batch looks `batch_rows` distinct ones up in each.
 
-    policy: str = "lru"
+    None: what the system needs, or its default. `slots`: of each table.
+    """
+
+    policy: str | None = None
     window_past: int | None = None
     window_future: int | None = None
-    mode: str = "lockstep"
+    mode: str | None = None
     rows: int = 60
     batch_rows: int = 6
-    slots: int = 36
+    slots: int | None = None
     batches: int = 400
     seed: int = 0
-
-    @property
-    def window(self) -> Window:
-        """The hold window: what the pipeline needs, unless given."""
-        past, future = window_of(STAGES)
-        return Window(
-            past if self.window_past is None else self.window_past,
-            future if self.window_future is None else self.window_future,
-        )
+    system: str = "scratchpipe"
+    platform: str = "v100_p3"
+    tables: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class HazardOutcome:
-    """A case and what its run found."""
+    """A case and what its run showed."""
 
     case: HazardCase
+    window: Window
+    policy: str | None
+    mode: str
     report: HazardReport
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready: the case, counts, and the first stale reads."""
-        window = self.case.window
         return asdict(self.case) | {
-            "window_past": window.past,
-            "window_future": window.future,
+            "policy": self.policy,
+            "mode": self.mode,
+            "window_past": self.window.past,
+            "window_future": self.window.future,
             "trained_rows": self.report.trained_rows,
             "stale_reads": len(self.report.stale),
             "tables_equal": self.report.tables_equal,
-            "first_stale_reads": [asdict(one) for one in self.report.stale[:SHOWN]],
+            "first_stale_reads": [asdict(read) for read in self.report.stale[:SHOWN]],
         }
 
     def sentence(self) -> str:
         """The outcome for people."""
-        case, window, report = self.case, self.case.window, self.report
+        window, report = self.window, self.report
+        how = [self.case.system, f"window (past {window.past}, future {window.future})"]
+        how += [self.policy] if self.policy is not None else []
         head = (
-            f"window (past {window.past}, future {window.future}), {case.policy}, {case.mode}: "
+            f"{', '.join([*how, self.mode])}: "
             f"{len(report.stale)} stale reads in {report.trained_rows:,} row reads of "
             f"{report.batches} mini-batches"
         )
         if not report.stale and report.tables_equal:
             return f"{head}; the tables equal sequential training bit for bit"
         lines = [
-            f"  mini-batch {one.batch} trained row {one.row} without the update of mini-batch "
-            f"{one.missing}"
-            for one in report.stale[:SHOWN]
+            f"  mini-batch {read.batch} trained row {read.row} without the update of mini-batch "
+            f"{read.missing}"
+            for read in report.stale[:SHOWN]
         ]
         return "\n".join([f"{head}; the tables differ from sequential training", *lines])
 
 
-def run_case(case: HazardCase) -> HazardOutcome:
-    """Plan, time and execute one case.
+@dataclass(frozen=True)
+class _Drawn:
+    """Mini-batches of distinct rows of each table, as a trace."""
 
-    Raises `UsageError` for unknown names and impossible sizes, `CapacityError` where the slots
-    cannot hold the window.
+    minibatches: Sequence[MiniBatch]
+    rows: tuple[int, ...]
+
+    has_time_order = False
+
+    @property
+    def batches(self) -> int:
+        return len(self.minibatches)
+
+    def minibatch(self, index: int) -> MiniBatch:
+        return self.minibatches[index]
+
+    @cached_property
+    def _by_count(self) -> list[npt.NDArray[np.int64]]:
+        """The rows of each table, the most accessed first."""
+        orders = []
+        for table, rows in enumerate(self.rows):
+            ids = np.concatenate([batch.ids[table] for batch in self.minibatches])
+            counts = np.bincount(ids, minlength=rows)
+            orders.append(np.argsort(-counts, kind="stable").astype(np.int64))
+        return orders
+
+    def hottest(self, table: int, count: int) -> npt.NDArray[np.int64]:
+        return self._by_count[table][:count]
+
+    def fingerprint(self) -> str:
+        return ""
+
+
+def run_case(case: HazardCase) -> HazardOutcome:
+    """Replay, time and execute one case.
+
+    Raises `UsageError` for unknown names, options that the system does not use and impossible
+    sizes, `CapacityError` where the slots cannot hold the window.
     """
     _check(case)
-    plans = _plan(case)
-    return HazardOutcome(
-        case, execute(plans, _time(case, plans), rows=case.rows, capacity=case.slots)
-    )
-
-
-def _check(case: HazardCase) -> None:
-    if case.mode not in ("lockstep", "async"):
-        raise UsageError(f"no pipeline mode {case.mode!r}: lockstep or async")
-    if case.policy not in policy_names():
-        raise UsageError(f"no policy {case.policy!r}; known: {', '.join(policy_names())}")
-    if case.batch_rows > case.rows:
-        raise UsageError(f"{case.batch_rows} distinct rows a mini-batch of {case.rows} rows")
-
-
-def _plan(case: HazardCase) -> list[PoolPlan]:
-    rng = np.random.Generator(np.random.PCG64(case.seed))
-    offsets = np.arange(case.batch_rows + 1, dtype=np.int64)
-    batches = [
-        MiniBatch(
-            index,
-            (rng.choice(case.rows, case.batch_rows, replace=False).astype(np.int64),),
-            (offsets,),
-        )
-        for index in range(case.batches)
-    ]
-    counts = np.bincount(np.concatenate([b.ids[0] for b in batches]), minlength=case.rows)
-    planners = build_planners(
-        case.policy,
-        (case.rows,),
-        (case.slots,),
-        case.window,
-        seed=case.seed,
-        hottest=[np.argsort(-counts, kind="stable")[: case.slots].astype(np.int64)],
-    )
-    return [plan.pools[0] for plan in plan_batches(batches, planners, case.window, threads=1)]
-
-
-def _time(case: HazardCase, plans: Sequence[PoolPlan]) -> tuple[Span, ...]:
-    """The stages of every mini-batch on the server of the study."""
+    trace = _drawn(case)
     model = load_named("models", "default").model_copy(
         update={
-            "tables": 1,
-            "rows_per_table": (case.rows,),
-            "lookups_per_table": (1,),
+            "tables": case.tables,
+            "rows_per_table": trace.rows,
+            "lookups_per_table": (1,) * case.tables,
             "batch_size": case.batch_rows,
         }
     )
-    server: PlatformConfig = load_named("platforms", "v100_p3")
-    memories = {"cpu": server.cpu.memory.load(), "gpu": server.gpu.memory.load()}
-    platform = build_platform(server, memories, RunConfig(), model.row_bytes)
-    profile = load_named("operators", platform.config.operators)
-    system = ScratchPipe(Context(model, profile, platform.config, slots=case.slots))
-    works = [
-        tuple(platform.price_stage(stage) for stage in system.stages(counts_of(index, (plan,))))
-        for index, plan in enumerate(plans)
-    ]
-    machine = Machine(simpy.Environment(), platform.turnaround, check=True)
-    return run_pipeline(machine, works, cast(Mode, case.mode))
+    config = load_machine(case.platform)
+    machine = build_topology(config, model.row_bytes)
+    slots = 36 if case.slots is None else case.slots
+    job = Job(
+        model,
+        load_named("operators", config.operators),
+        CacheConfig(policy=case.policy or "lru", fraction=min(1.0, (slots + 0.5) / case.rows)),
+        PipelineConfig(window_past=case.window_past, window_future=case.window_future),
+        seed=case.seed,
+        check=True,
+        keep=range(case.batches),
+    )
+    system = create(case.system, job, machine)
+    stream = Stream(trace, case.batches)
+    facts = run_replays(stream, [system.replay], threads=1)[system.replay].facts
+    mode = cast(Mode, case.mode or "lockstep")
+    timing = Timing(job.software, mode, 0, case.batches - 1, check=True)
+    timed = time_system(system, machine, facts, timing)
+    report = execute(
+        [system.stages(batch) for batch in facts],
+        timed.spans,
+        rows=sum(trace.rows),
+        slots=sum(system.replay.slots),
+        resident=system.replay.resident(trace),
+    )
+    overlaps = system.schedule.overlaps
+    window = getattr(system.replay, "window", Window(0, 0))
+    return HazardOutcome(case, window, system.replay.policy, mode if overlaps else "serial", report)
+
+
+def _check(case: HazardCase) -> None:
+    if case.system not in names():
+        raise UsageError(f"no system {case.system!r}; known: {', '.join(names())}")
+    if case.mode not in (None, "lockstep", "async"):
+        raise UsageError(f"no pipeline mode {case.mode!r}: lockstep or async")
+    if case.policy is not None and case.policy not in policy_names():
+        raise UsageError(f"no policy {case.policy!r}; known: {', '.join(policy_names())}")
+    if case.batch_rows > case.rows:
+        raise UsageError(f"{case.batch_rows} distinct rows a mini-batch of {case.rows} rows")
+    if case.slots is not None and case.slots > case.rows:
+        raise UsageError(f"{case.slots} slots for {case.rows} rows: the table fits")
+    _refuse_unused(case)
+
+
+def _refuse_unused(case: HazardCase) -> None:
+    """Options that the system would ignore are an error."""
+    used = used_keys(case.system)
+    if used is None:
+        return
+    options = {
+        "--policy": (case.policy, "cache"),
+        "--slots": (case.slots, "cache"),
+        "--mode": (case.mode, "pipeline"),
+        "--window-past": (case.window_past, "pipeline"),
+        "--window-future": (case.window_future, "pipeline"),
+    }
+    for option, (value, key) in options.items():
+        if value is None or key in used or (option == "--slots" and "cache.fraction" in used):
+            continue
+        raise UsageError(f"{case.system} has no use for {option} {value}: leave it out")
+
+
+def _drawn(case: HazardCase) -> _Drawn:
+    rng = np.random.Generator(np.random.PCG64(case.seed))
+    offsets = np.arange(case.batch_rows + 1, dtype=np.int64)
+    batches = []
+    for index in range(case.batches):
+        ids = tuple(
+            rng.choice(case.rows, case.batch_rows, replace=False).astype(np.int64)
+            for _ in range(case.tables)
+        )
+        batches.append(MiniBatch(index, ids, (offsets,) * case.tables))
+    return _Drawn(batches, (case.rows,) * case.tables)

@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from simulator.caches.facts import (
+    COLD,
+    HELD,
+    HIT,
+    LOOKUP,
+    MISS,
+    UNIQUE,
+    VICTIM,
+    WRITE_BACK,
+    BatchFacts,
+)
 from simulator.engine.pipeline import Span, critical_path
-from simulator.hardware.demand import DEVICES, StageDemand
-from simulator.hardware.machine import DeviceUse, Machine
-from simulator.systems.base import BatchCounts, ReplayKind
+from simulator.hardware.demand import Resource, ResourceUse, StageDemand
+from simulator.hardware.machine import Machine
+from simulator.results.resources import KINDS, LATENCY, Kind
+from simulator.systems import StageSpec
 from simulator.units import PS_PER_S, PS_PER_US
 
-__all__ = ["Meter", "count_metrics", "stage_rows", "time_metrics"]
+__all__ = [
+    "Meter",
+    "Timed",
+    "count_metrics",
+    "device_rows",
+    "stage_rows",
+    "time_metrics",
+    "timed_window",
+    "use_metrics",
+]
 
 BOTTLENECK_UTILIZATION = 0.5
-"""Below this no device holds the iteration up; a stage or latency does."""
+"""Below this no resource holds the iteration up; a stage or latency does."""
 
 
 @dataclass(slots=True)
@@ -28,8 +49,8 @@ class Meter:
     first: int
     """First timed mini-batch."""
     last: int
-    opened: dict[str, DeviceUse] = field(default_factory=dict)
-    closed: dict[str, DeviceUse] = field(default_factory=dict)
+    opened: dict[str, ResourceUse] = field(default_factory=dict)
+    closed: dict[str, ResourceUse] = field(default_factory=dict)
 
     def watch(self, batch: int) -> None:
         """Called when `batch` retires."""
@@ -38,144 +59,200 @@ class Meter:
         if batch == self.last:
             self.closed = self._read()
 
-    def _read(self) -> dict[str, DeviceUse]:
+    def _read(self) -> dict[str, ResourceUse]:
         self.machine.settle()
         return {
-            name: DeviceUse(use.busy_ps, use.bytes, use.energy_pj)
+            name: ResourceUse(use.busy_ps, use.bytes, use.energy_pj)
             for name, use in self.machine.use.items()
         }
 
     @property
-    def devices(self) -> dict[str, DeviceUse]:
+    def devices(self) -> dict[str, ResourceUse]:
         """What went through each device in the timed window."""
         return {device: self.use(device) for device in self.closed}
 
-    def use(self, device: str) -> DeviceUse:
+    def use(self, device: str) -> ResourceUse:
         """What went through `device` in the timed window."""
-        after = self.closed.get(device, DeviceUse())
-        before = self.opened.get(device, DeviceUse())
-        return DeviceUse(
+        after = self.closed.get(device, ResourceUse())
+        before = self.opened.get(device, ResourceUse())
+        return ResourceUse(
             after.busy_ps - before.busy_ps,
             after.bytes - before.bytes,
             after.energy_pj - before.energy_pj,
         )
 
 
-def time_metrics(
-    spans: Sequence[Span],
-    meter: Meter,
-    peaks: Mapping[str, int],
-    batch_size: int,
-) -> dict[str, Any]:
-    """Iteration times, throughput, devices and bottleneck of the timed window."""
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """The ends of the timed mini-batches and of the last one before them, in picoseconds."""
+
+    ends_ps: tuple[int, ...]
+
+    @property
+    def elapsed_ps(self) -> int:
+        return self.ends_ps[-1] - self.ends_ps[0]
+
+    @property
+    def batches(self) -> int:
+        return len(self.ends_ps) - 1
+
+
+def timed_window(spans: Sequence[Span], first: int, last: int) -> Timed:
+    """From the end of mini-batch `first` - 1 (or the start of time) to that of `last`."""
     final = max(span.stage for span in spans)
     ends = {span.batch: span.end_ps for span in spans if span.stage == final}
-    first, last = meter.first, meter.last
-    marks = [ends.get(first - 1, 0), *(ends[batch] for batch in range(first, last + 1))]
-    gaps = np.diff(np.array(marks, np.int64)) / PS_PER_US
-    elapsed_ps = marks[-1] - marks[0]
-    batches = last - first + 1
-    metrics: dict[str, Any] = {
-        "iteration_time_us": elapsed_ps / batches / PS_PER_US,
+    return Timed((ends.get(first - 1, 0), *(ends[batch] for batch in range(first, last + 1))))
+
+
+def time_metrics(timed: Timed, batch_size: int) -> dict[str, Any]:
+    """Iteration times and throughput of the timed window."""
+    gaps = np.diff(np.array(timed.ends_ps, np.int64)) / PS_PER_US
+    return {
+        "iteration_time_us": timed.elapsed_ps / timed.batches / PS_PER_US,
         "iteration_time_p50_us": float(np.percentile(gaps, 50)),
         "iteration_time_p99_us": float(np.percentile(gaps, 99)),
-        "throughput_samples_per_s": batch_size * batches * PS_PER_S / elapsed_ps,
+        "throughput_samples_per_s": batch_size * timed.batches * PS_PER_S / timed.elapsed_ps,
     }
-    utilization: dict[str, float] = {}
-    for device in DEVICES:
-        use = meter.use(device)
-        if use.busy_ps <= 0.0 and use.bytes <= 0.0:
-            continue
-        utilization[device] = use.busy_ps / elapsed_ps
-        bandwidth = use.bytes * PS_PER_S / elapsed_ps
-        metrics[f"{device}_utilization"] = utilization[device]
-        if device in peaks:
-            metrics[f"{device}_bytes"] = use.bytes / batches
-            metrics[f"{device}_bandwidth_gbps"] = bandwidth / 1e9
-            metrics[f"{device}_share_of_peak"] = bandwidth / peaks[device]
-    metrics["bottleneck"] = _bottleneck(utilization)
-    return metrics
 
 
-def _bottleneck(utilization: Mapping[str, float]) -> str:
-    device = max(utilization, key=lambda name: utilization[name], default="latency")
-    if utilization.get(device, 0.0) < BOTTLENECK_UTILIZATION:
-        return "latency"
-    return device
+def device_rows(
+    resources: Sequence[Resource],
+    use: Mapping[str, ResourceUse],
+    timed: Timed,
+    energy_mj: Mapping[str, float],
+) -> list[dict[str, Any]]:
+    """One row a resource: columns of `devices.parquet` without those of the point.
+
+    `use`: what went through each resource in the timed window, by name; what is missing was not
+    used. `energy_mj`: of a mini-batch, by name; null where it is missing.
+    """
+    rows = []
+    for resource in resources:
+        used = use.get(resource.name, ResourceUse())
+        row: dict[str, Any] = {
+            "resource": resource.name,
+            "device": resource.device,
+            "kind": resource.kind,
+            "busy_us": used.busy_ps / timed.batches / PS_PER_US,
+            "utilization": used.busy_ps / timed.elapsed_ps,
+            "energy_mj": energy_mj.get(resource.name),
+        }
+        if resource.moves_bytes:
+            bandwidth = used.bytes * PS_PER_S / timed.elapsed_ps
+            peak = resource.peak_bytes_per_s
+            row |= {
+                "bytes": used.bytes / timed.batches,
+                "bandwidth_gbps": bandwidth / 1e9,
+                "share_of_peak": None if peak is None else bandwidth / peak,
+            }
+        rows.append(row)
+    return rows
 
 
-def count_metrics(counts: Sequence[BatchCounts], replay: ReplayKind) -> dict[str, Any]:
-    """Means of the cache counts over the timed mini-batches."""
-
-    def mean(name: str) -> float:
-        return float(np.mean([getattr(one, name) for one in counts]))
-
-    lookups, unique = mean("lookups"), mean("unique_rows")
+def use_metrics(devices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The bottleneck, and the busiest resource of each kind, out of `device_rows`."""
+    used = [row for row in devices if row["utilization"] > 0.0 or (row.get("bytes") or 0.0) > 0.0]
+    busiest: dict[str, float] = {}
+    for row in used:
+        busiest[row["kind"]] = max(row["utilization"], busiest.get(row["kind"], 0.0))
     metrics: dict[str, Any] = {
-        "lookups_per_batch": lookups,
+        f"{kind.name}_utilization": busiest.get(kind.name)
+        for kind in KINDS.values()
+        if kind.summarized
+    }
+    candidates = [row for row in used if row["kind"] != "pool"]
+    if not candidates:
+        return metrics | {"bottleneck": LATENCY}
+    top = max(candidates, key=lambda row: row["utilization"])
+    saturated = top["utilization"] >= BOTTLENECK_UTILIZATION
+    return metrics | {
+        "bottleneck": top["resource"] if saturated else LATENCY,
+        "bottleneck_utilization": top["utilization"],
+    }
+
+
+def count_metrics(batches: Sequence[BatchFacts]) -> dict[str, Any]:
+    """Means of what moved over the timed mini-batches; what the replay does not tell is left
+    out."""
+
+    def mean(name: str, *, lookups: bool = False) -> float:
+        flows = [facts[name] for facts in batches]
+        return float(np.mean([f.lookups if lookups else f.rows for f in flows]))
+
+    known = batches[0] if batches else BatchFacts(0, 0)
+    looked_up, unique = mean(LOOKUP, lookups=True), mean(UNIQUE)
+    metrics: dict[str, Any] = {
+        "lookups_per_batch": looked_up,
         "unique_rows_per_batch": unique,
     }
-    if replay == "none":
+    if HIT not in known:
         return metrics
-    misses = mean("misses")
+    misses = mean(MISS)
     metrics |= {
-        "lookup_hit_rate": mean("lookup_hits") / lookups if lookups else None,
-        "unique_hit_rate": mean("unique_hits") / unique if unique else None,
+        "lookup_hit_rate": mean(HIT, lookups=True) / looked_up if looked_up else None,
+        "unique_hit_rate": mean(HIT) / unique if unique else None,
         "misses_per_batch": misses,
     }
-    if replay == "static":
-        return metrics  # nothing is fetched or evicted: misses are trained on the CPU
-    cold = mean("cold_misses")
-    held = mean("held_misses") if counts and counts[0].held_misses is not None else None
-    metrics |= {
-        "victims_per_batch": mean("victims"),
-        "dirty_victims_per_batch": mean("write_backs"),
+    if VICTIM not in known:
+        return metrics  # nothing is fetched or evicted: misses are trained where they are
+    cold = mean(COLD)
+    held = mean(HELD) if HELD in known else None
+    return metrics | {
+        "victims_per_batch": mean(VICTIM),
+        "dirty_victims_per_batch": mean(WRITE_BACK),
         "cold_misses_per_batch": cold,
         "held_misses_per_batch": held,
         "capacity_misses_per_batch": misses - cold - (held or 0.0),
     }
-    return metrics
 
 
 def stage_rows(
-    names: Sequence[str],
+    specs: Sequence[StageSpec],
     spans: Sequence[Span],
     works: Sequence[Sequence[StageDemand]],
-    first: int,
-    last: int,
+    meter: Meter,
+    kinds: Mapping[str, Kind],
+    copies: Callable[[str], int],
 ) -> list[dict[str, Any]]:
-    """One row a stage: busy, exposed and hidden time, and bytes by device, a mini-batch.
+    """One row a stage: busy, exposed and hidden time, and bytes by kind, a mini-batch.
 
-    `works[batch][stage]`: what the stage asked for; means over mini-batches `first` to `last`.
+    `specs`: the stages of the schedule. `works[batch][stage]`: what the stage asked for; means over
+    the mini-batches that `meter` times. `kinds`: of the resources whose bytes count; `copies`: how
+    many resources each stands for, where equal ranks are folded.
     """
+    first, last = meter.first, meter.last
     batches = last - first + 1
     exposed = critical_path(spans, first, last)
-    busy = [0] * len(names)
+    busy = [0] * len(specs)
     for span in spans:
         if first <= span.batch <= last:
             busy[span.stage] += span.end_ps - span.start_ps
     rows = []
-    for stage, name in enumerate(names):
+    for stage, spec in enumerate(specs):
         busy_us = busy[stage] / batches / PS_PER_US
         exposed_us = exposed[stage] / batches / PS_PER_US
         row: dict[str, Any] = {
-            "stage": name,
+            "stage": spec.name,
             "order": stage,
+            "role": spec.role,
             "busy_us": busy_us,
             "exposed_us": exposed_us,
             "hidden_us": max(0.0, busy_us - exposed_us),
         }
-        moved = _moved_bytes(work[stage] for work in works[first : last + 1])
-        rows.append(row | {f"{d}_bytes": size / batches for d, size in moved.items()})
+        moved = _moved_bytes((work[stage] for work in works[first : last + 1]), kinds, copies)
+        rows.append(row | {f"{kind}_bytes": size / batches for kind, size in moved.items()})
     return rows
 
 
-def _moved_bytes(stages: Iterable[StageDemand]) -> dict[str, int]:
-    """Bytes through each device, summed; devices that move none are left out."""
+def _moved_bytes(
+    stages: Iterable[StageDemand], kinds: Mapping[str, Kind], copies: Callable[[str], int]
+) -> dict[str, int]:
+    """Bytes through the resources of each kind, summed; kinds that move none are left out."""
     moved: dict[str, int] = {}
     for stage in stages:
-        for demand in (one for lane in stage.lanes for one in lane):
-            for device, service in demand.services.items():
-                if service.bytes:
-                    moved[device] = moved.get(device, 0) + service.bytes
+        for demand in (demand for lane in stage.lanes for demand in lane):
+            for resource, service in demand.services.items():
+                if service.bytes and resource in kinds:
+                    kind = kinds[resource]
+                    moved[kind] = moved.get(kind, 0) + service.bytes * copies(resource)
     return moved

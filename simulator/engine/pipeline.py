@@ -20,7 +20,7 @@ from simulator.errors import InvariantError
 from simulator.hardware.demand import Demand, StageDemand
 from simulator.hardware.machine import Machine
 
-__all__ = ["Mode", "Span", "critical_path", "run_pipeline", "window_of"]
+__all__ = ["Mode", "Span", "critical_path", "run_pipeline"]
 
 Mode = Literal["serial", "async", "lockstep"]
 
@@ -37,17 +37,6 @@ class Span:
     start_ps: int
     end_ps: int
     after: tuple[int, int] | None
-
-
-def window_of(stage_names: tuple[str, ...]) -> tuple[int, int]:
-    """The hold window (past, future) that a pipeline of these stages needs.
-
-    A victim is read at Collect, so any mini-batch that trains it must have done so: past =
-    distance(Collect -> Train). It lands in its table at Insert and may be read there at Collect:
-    future = distance(Collect -> Insert).
-    """
-    collect = stage_names.index("collect")
-    return stage_names.index("train") - collect, stage_names.index("insert") - collect
 
 
 class _Run:

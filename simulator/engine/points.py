@@ -2,52 +2,53 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-import simpy
-
+from simulator._threads import cores
 from simulator.caches import Window, window_need
+from simulator.caches.replays import Replay, Replayed, Stream, run_replays
 from simulator.config.experiment import PointConfig
-from simulator.engine.energy import energy_metrics
-from simulator.engine.hit_shares import with_hit_shares
-from simulator.engine.measure import Meter, count_metrics, stage_rows, time_metrics
-from simulator.engine.pipeline import Mode, run_pipeline
-from simulator.engine.replay import Replay, ReplayRequest, Stream, replay_all, slots_of
-from simulator.engine.sharing import context_of, hold_window, trace_key
+from simulator.engine.measure import (
+    count_metrics,
+    device_rows,
+    stage_rows,
+    time_metrics,
+    timed_window,
+    use_metrics,
+)
+from simulator.engine.sharing import build, machine_of, sampled_batches, tail_of, trace_key
+from simulator.engine.timer import Timed, Timing, time_system
 from simulator.errors import ConfigError
-from simulator.hardware.build import build_platform
-from simulator.hardware.demand import StageDemand
-from simulator.hardware.machine import Machine
-from simulator.hardware.platform import Platform
-from simulator.invariants import check_counts
+from simulator.hardware.fold import Fold
+from simulator.hardware.topology import Topology
+from simulator.results.dictionary import IDENTITY
 from simulator.results.record import PointResult, Progress, StageSpan
-from simulator.systems import BatchCounts, System, create
+from simulator.systems import System
 from simulator.traces import Trace, open_trace
-from simulator.units import PS_PER_S, PS_PER_US
+from simulator.units import PS_PER_S
 
 __all__ = ["simulate_each", "simulate_points"]
 
 Report = Callable[[Progress], None]
 Outcome = PointResult | Exception
-Need = Callable[[Window, str], Sequence[int]]
-
-IDENTITY = ("point", "system", "label", "policy", "platform", "model", "locality", "operators")
-"""Columns that every stage row shares with its point."""
+MJ_PER_J = 1e3
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A point with its system, the replay that it needs, and how the cache came out."""
+    """A point with its system on its machine."""
 
     point: PointConfig
     system: System
-    request: ReplayRequest
-    grown: bool
+    machine: Topology
+
+    @property
+    def tail(self) -> int:
+        return tail_of(self.system.schedule.depth)
 
 
 def simulate_points(
@@ -86,7 +87,7 @@ def simulate_each(
     for numbers in groups.values():
         tracker = _Tracker(progress, len(points), done, len(numbers))
         members = [points[number] for number in numbers]
-        for member, outcome in _simulate_group(members, tracker, threads or _threads()):
+        for member, outcome in _simulate_group(members, tracker, threads or cores()):
             yield numbers[member], outcome
         done += len(numbers)
 
@@ -117,26 +118,30 @@ def _simulate_group(
 ) -> Iterator[tuple[int, Outcome]]:
     """Outcomes of points with one trace: first those that cannot run, then as they are timed."""
     try:
-        stream = _open(members[0], threads)
+        trace = _open(members[0], threads)
     except Exception as error:
         yield from ((member, error) for member in range(len(members)))
         return
-    need = functools.cache(functools.partial(_window_need, stream))
     prepared: dict[int, _Prepared] = {}
+    need = functools.cache(functools.partial(_window_need, members[0], trace))
     for member, point in enumerate(members):
         try:
-            prepared[member] = _prepare(point, stream, need)
+            _batches(point, trace, 0)
+            prepared[member] = _Prepared(point, *build(point, need))
         except Exception as error:
             yield member, error
-    replays = _replays(stream, prepared.values(), tracker, threads)
-    for member, one in prepared.items():
-        tracker.timed(member, f"{one.point.system.label}, {one.point.locality}")
-        yield member, _outcome(one, replays[one.request], stream)
+    for tail in dict.fromkeys(problem.tail for problem in prepared.values()):
+        chosen = {member: p for member, p in prepared.items() if p.tail == tail}
+        stream = Stream(trace, _batches(members[0], trace, tail))
+        replays = _replays(stream, chosen.values(), tracker, threads)
+        for member, problem in chosen.items():
+            tracker.timed(member, f"{problem.point.system.label}, {problem.point.locality}")
+            yield member, _outcome(problem, replays[problem.system.replay], stream)
 
 
-def _open(point: PointConfig, threads: int) -> Stream:
+def _open(point: PointConfig, threads: int) -> Trace:
     model = point.model
-    trace = open_trace(
+    return open_trace(
         point.trace,
         rows=model.rows_per_table,
         lookups=model.lookups_per_table,
@@ -144,59 +149,24 @@ def _open(point: PointConfig, threads: int) -> Stream:
         seed=point.run.seed,
         threads=threads,
     )
-    return Stream(trace, _batches(point, trace))
 
 
-def _window_need(stream: Stream, window: Window, scope: str) -> tuple[int, ...]:
+def _window_need(
+    point: PointConfig, trace: Trace, window: Window, scope: str, depth: int
+) -> tuple[int, ...]:
     """Slots of each pool that hold the window at its widest."""
-    fresh = Stream(stream.trace, stream.batches)
-    return window_need(fresh, stream.trace.rows, window, scope=scope)
+    stream = Stream(trace, _batches(point, trace, tail_of(depth)))
+    return window_need(stream, trace.rows, window, scope=scope)
 
 
-def _replays(
-    stream: Stream, prepared: Collection[_Prepared], tracker: _Tracker, threads: int
-) -> dict[ReplayRequest, Replay | Exception]:
-    """The replay of every request; where all together fail, each on its own, or why it failed."""
-    requests = list(dict.fromkeys(one.request for one in prepared))
-    labels = {one.point.locality: None for one in prepared}
-    replays: dict[ReplayRequest, Replay | Exception] = {}
+def _batches(point: PointConfig, trace: Trace, tail: int) -> int:
+    """Mini-batches to simulate: warm-up, timed ones, and `tail` after them; a finite trace may end
+    before.
 
-    def report(done: int) -> None:
-        tracker.replayed(done / stream.batches, next(iter(labels)))
-
-    try:
-        replays |= replay_all(stream, requests, threads=threads, progress=report)
-    except Exception as error:
-        if len(requests) == 1:
-            return {requests[0]: error}
-        for request in requests:
-            alone = [one for one in prepared if one.request == request]
-            replays |= _replays(stream, alone, tracker, threads)
-    return replays
-
-
-def _outcome(one: _Prepared, replay: Replay | Exception, stream: Stream) -> Outcome:
-    if isinstance(replay, Exception):
-        return replay
-    try:
-        return _time_point(one, replay, stream)
-    except Exception as error:
-        return error
-
-
-def _threads() -> int:
-    """Threads that draw and plan: the cores there are. Results do not depend on it."""
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _batches(point: PointConfig, trace: Trace) -> int:
-    """Mini-batches to simulate: warm-up, timed ones, and as many after them as a pipeline holds,
-    so that the last timed one still shares the machine; a finite trace may end before."""
+    Raises `ConfigError` where it ends before the timed ones do.
+    """
     run = point.run
     needed = run.warmup_batches + run.batches
-    tail = 6
     if trace.batches is None:
         return needed + tail
     if trace.batches < needed:
@@ -207,177 +177,150 @@ def _batches(point: PointConfig, trace: Trace) -> int:
     return min(trace.batches, needed + tail)
 
 
-def _prepare(point: PointConfig, stream: Stream, need: Need) -> _Prepared:
-    context, batches = context_of(point), stream.batches
-    system = create(point.system.name, context)
-    if system.replay == "none":
-        return _Prepared(point, system, ReplayRequest("none", keep=_kept(point, batches)), False)
-    request, grown = _request(point, system, stream, need)
-    sized = dataclasses.replace(context, slots=sum(request.slots))
-    return _Prepared(point, create(point.system.name, sized), request, grown)
+def _replays(
+    stream: Stream, prepared: Collection[_Prepared], tracker: _Tracker, threads: int
+) -> dict[Replay, Replayed | Exception]:
+    """Every distinct replay; where all together fail, each on its own, or why it failed."""
+    wanted = list(dict.fromkeys(problem.system.replay for problem in prepared))
+    labels = {problem.point.locality: None for problem in prepared}
+    replays: dict[Replay, Replayed | Exception] = {}
+
+    def report(done: int) -> None:
+        tracker.replayed(done / stream.batches, next(iter(labels)))
+
+    try:
+        replays |= run_replays(stream, wanted, threads=threads, progress=report)
+    except Exception as error:
+        if len(wanted) == 1:
+            return {wanted[0]: error}
+        for replay in wanted:
+            alone = [problem for problem in prepared if problem.system.replay == replay]
+            replays |= _replays(stream, alone, tracker, threads)
+    return replays
 
 
-def _request(
-    point: PointConfig, system: System, stream: Stream, need: Need
-) -> tuple[ReplayRequest, bool]:
-    cache, model, trace, batches = point.cache, point.model, stream.trace, stream.batches
-    if system.replay == "static":
-        if cache.scope == "global":
-            raise ConfigError(
-                "static_cache pins the hottest share of each table: cache.scope must be 'table'"
-            )
-        pinned = tuple(int(cache.fraction * rows) for rows in trace.rows)
-        return ReplayRequest("static", slots=pinned, keep=_kept(point, batches)), False
-    window = hold_window(point, system)
-    lookups = [model.batch_size * count for count in model.lookups_per_table]
-    slots, grown = slots_of(
-        trace,
-        cache.fraction,
-        cache.scope,
-        window,
-        lookups,
-        need=lambda: need(window, cache.scope),
-        grow=cache.if_too_small == "grow",
-    )
-    request = ReplayRequest(
-        "planned",
-        slots=slots,
-        policy=cache.policy,
-        scope=cache.scope,
-        window=window,
-        prefill=cache.prefill,
-        held_misses=point.run.held_misses,
-        seed=point.run.seed,
-        keep=_kept(point, batches),
-    )
-    return request, grown
+def _outcome(problem: _Prepared, replayed: Replayed | Exception, stream: Stream) -> Outcome:
+    if isinstance(replayed, Exception):
+        return replayed
+    try:
+        return _time_point(problem, replayed, stream)
+    except Exception as error:
+        return error
 
 
-def _samples(point: PointConfig) -> frozenset[int]:
-    """Timed mini-batches, evenly spread, that stand for the others."""
-    run = point.run
-    count = min(run.sample_batches, run.batches)
-    return frozenset(run.warmup_batches + run.batches * k // count for k in range(count))
-
-
-def _kept(point: PointConfig, batches: int) -> frozenset[int]:
-    """Mini-batches whose rows are kept: all, or the samples with the one before each."""
-    if point.run.memory_fidelity == "exact":
-        return frozenset(range(batches))
-    samples = _samples(point)
-    return samples | {index - 1 for index in samples if index}
-
-
-def _pools(point: PointConfig, system: System) -> int:
-    """Pools of CPU threads: one, or one for each stage that works on the CPU while others do."""
-    if not system.pipelined or point.pipeline.cpu_pool == "shared":
-        return 1
-    stages = system.stages(BatchCounts(0, 1, 1, misses=1, write_backs=1))
-    return max(1, sum(stage.uses_cpu for stage in stages))
-
-
-def _time_point(one: _Prepared, replay: Replay, stream: Stream) -> PointResult:
-    point, system = one.point, one.system
-    begin = time.perf_counter()
-    pools = _pools(point, system)
-    row_bytes = point.model.row_bytes
-    platform = build_platform(point.platform, point.memories, point.run, row_bytes, pools)
-    counts = _with_hits(one, platform, replay.counts)
-    works = _priced(platform, system, counts)
-    memory_s = time.perf_counter() - begin
-    machine = Machine(
-        simpy.Environment(), platform.turnaround, check=point.run.check, shared_pool=pools == 1
-    )
+def _time_point(problem: _Prepared, replayed: Replayed, stream: Stream) -> PointResult:
+    point, system = problem.point, problem.system
     first = point.run.warmup_batches
     last = first + point.run.batches - 1
-    meter = Meter(machine, first, last)
-    mode: Mode = point.pipeline.mode if system.pipelined else "serial"
-    spans = run_pipeline(machine, works, mode, watch=meter.watch)
-    events_s = time.perf_counter() - begin - memory_s
-    wall_s = stream.wall_s + replay.wall_s + memory_s + events_s
-    metrics = _identity(one)
-    metrics |= time_metrics(spans, meter, platform.peak_bandwidth, point.model.batch_size)
-    metrics |= count_metrics(replay.counts[first : last + 1], system.replay)
-    elapsed_ps = round(metrics["iteration_time_us"] * point.run.batches * PS_PER_US)
-    metrics |= energy_metrics(platform, meter.devices, elapsed_ps, point.run.batches, system.gpus)
-    metrics |= {
-        "memory_sampling_error": max(platform.cpu_dram.sampling_error, platform.hbm.sampling_error),
-        "wall_s": wall_s,
-        "wall_draw_s": stream.wall_s,
-        "wall_plan_s": replay.wall_s,
-        "wall_memory_s": memory_s,
-        "wall_events_s": events_s,
-        "realtime_factor": max(span.end_ps for span in spans) / PS_PER_S / wall_s,
+    timing = Timing(
+        point.operators,
+        point.pipeline.mode,
+        first,
+        last,
+        sampled_batches(point),
+        keep_rows=point.run.memory_fidelity != "table",
+        check=point.run.check,
+    )
+    machine = _with_pools(problem, replayed)
+    timed = time_system(system, machine, replayed.facts, timing)
+    metrics = _identity(problem)
+    window = timed_window(timed.spans, first, last)
+    metrics |= time_metrics(window, point.model.batch_size)
+    metrics |= count_metrics(replayed.facts[first : last + 1])
+    joules = _joules(timed, window.elapsed_ps)
+    use = _of_all_ranks(timed.fold, timed.meter.devices)
+    energy = {
+        name: value * MJ_PER_J / window.batches
+        for name, value in _of_all_ranks(timed.fold, joules).items()
     }
-    names = system.stage_names
-    shared = {key: metrics[key] for key in (*IDENTITY, "sweep", "cache_fraction")}
+    devices = device_rows(list(machine.resources.values()), use, window, energy)
+    total = sum(value * timed.fold.copies(name) for name, value in joules.items())
+    metrics |= use_metrics(devices) | {"energy_mj": total * MJ_PER_J / window.batches}
+    metrics["memory_sampling_error"] = max(m.timing.sampling_error for m in machine.memories)
+    metrics |= _wall(timed, replayed, stream)
+    names = system.schedule.names
+    kinds = {name: resource.kind for name, resource in machine.resources.items()}
+    stages = stage_rows(
+        system.schedule.stages, timed.spans, timed.demands, timed.meter, kinds, timed.fold.copies
+    )
+    shared = {key: metrics[key] for key in IDENTITY}
     return PointResult(
         point=point,
         metrics=metrics,
-        stages=[shared | row for row in stage_rows(names, spans, works, first, last)],
-        timeline=[StageSpan(names[s.stage], s.batch, s.start_ps, s.end_ps) for s in spans],
+        stages=[shared | row for row in stages],
+        devices=[shared | row for row in devices],
+        timeline=[StageSpan(names[s.stage], s.batch, s.start_ps, s.end_ps) for s in timed.spans],
         trace_fingerprint=stream.trace.fingerprint(),
     )
 
 
-def _with_hits(
-    one: _Prepared, platform: Platform, counts: Sequence[BatchCounts]
-) -> list[BatchCounts]:
-    """Counts with the hits of the platform's own caches, and with the rows that its memories
-    replay (none under `table`)."""
-    row_bytes = one.point.model.row_bytes
-    fidelity = one.point.run.memory_fidelity
-    everything = one.request.keep if fidelity == "exact" else _samples(one.point)
-    return with_hit_shares(
-        counts,
-        samples=everything,
-        cpu_cache_rows=platform.config.cpu.last_level_cache // row_bytes,
-        gpu_cache_rows=platform.config.gpu.l2_cache // row_bytes,
-        keep_rows=fidelity != "table",
-    )
+def _with_pools(problem: _Prepared, replayed: Replayed) -> Topology:
+    """The machine, its threads divided into a pool for each stage that works on a CPU where the
+    pipeline asks for that."""
+    point, system, machine = problem.point, problem.system, problem.machine
+    shared = not system.schedule.overlaps or point.pipeline.cpu_pool == "shared"
+    if shared or not replayed.facts:
+        return machine
+    hosts = frozenset(r.device for r in machine.resources.values() if r.kind == "pool")
+    stages = system.stages(replayed.facts[0].without_rows())
+    return machine_of(point, max(1, sum(stage.works_at(hosts) for stage in stages)))
 
 
-def _priced(
-    platform: Platform, system: System, counts: Sequence[BatchCounts]
-) -> list[tuple[StageDemand, ...]]:
-    """Every stage of every mini-batch in time on devices.
+def _joules(timed: Timed, elapsed_ps: int) -> dict[str, float]:
+    """Energy by resource of all devices that the program uses, in the timed window.
 
-    Mini-batches with row numbers first: under `sampled` their times stand for the others'.
+    Ignored: links, power supplies, cooling, turbo, devices that the system leaves idle.
     """
-    works: dict[int, tuple[StageDemand, ...]] = {}
-    for batch in sorted(counts, key=lambda batch: not batch.has_rows):
-        check_counts(batch)
-        stages = system.stages(batch)
-        works[batch.index] = tuple(platform.price_stage(stage) for stage in stages)
-    return [works[batch.index] for batch in counts]
+    joules: dict[str, float] = {}
+    use = timed.meter.devices
+    for name, device in timed.machine.devices.items():
+        if name in timed.touched:
+            joules |= device.energy(use, elapsed_ps)
+    return joules
 
 
-def _identity(one: _Prepared) -> dict[str, Any]:
+def _of_all_ranks(fold: Fold, values: Mapping[str, T]) -> dict[str, T]:
+    """Values of resources, those of the first rank for all ranks."""
+    return {image: v for name, v in values.items() for image in fold.images.get(name, (name,))}
+
+
+def _wall(timed: Timed, replayed: Replayed, stream: Stream) -> dict[str, float]:
+    """Wall-clock seconds, and the simulated ones over them."""
+    wall_s = stream.wall_s + replayed.wall_s + timed.pricing_s + timed.events_s
+    return {
+        "wall_s": wall_s,
+        "wall_draw_s": stream.wall_s,
+        "wall_plan_s": replayed.wall_s,
+        "wall_memory_s": timed.pricing_s,
+        "wall_events_s": timed.events_s,
+        "realtime_factor": max(span.end_ps for span in timed.spans) / PS_PER_S / wall_s,
+    }
+
+
+def _identity(problem: _Prepared) -> dict[str, Any]:
     """The columns that say which point this is."""
-    point, request = one.point, one.request
-    cached = request.kind != "none"
-    planned = request.kind == "planned"
-    policy = {"none": None, "static": "static_hot", "planned": request.policy}[request.kind]
-    slots = sum(request.slots)
+    point, replay = problem.point, problem.system.replay
+    slots = sum(replay.slots)
+    window = getattr(replay, "window", None)
     return {
         "point": point.key(),
         "system": point.system.name,
         "label": point.system.label,
-        "policy": policy,
+        "policy": replay.policy,
         "platform": point.platform.name,
         "model": point.model.name,
         "locality": point.locality,
         "operators": point.operators.name,
         "sweep": point.sweep_text(),
-        "cache_fraction": slots / point.model.rows if cached else None,
-        "cache_rows": slots if cached else None,
-        "cache_grown": one.grown if planned else None,
-        "window_past": request.window.past if planned else None,
-        "window_future": request.window.future if planned else None,
+        "cache_fraction": slots / point.model.rows if replay.slots else None,
+        "cache_rows": slots if replay.slots else None,
+        "cache_grown": replay.grown,
+        "window_past": None if window is None else window.past,
+        "window_future": None if window is None else window.future,
         "tables": point.model.tables,
         "dim": point.model.dim,
         "batch_size": point.model.batch_size,
-        "gpus": one.system.gpus,
+        "gpus": problem.system.gpus,
         "batches": point.run.batches,
         "seed": point.run.seed,
     }

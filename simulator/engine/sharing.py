@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
-from simulator.caches import Window
+from simulator.caches.replays import Kept
 from simulator.config.experiment import PointConfig, canonical_json
-from simulator.engine.pipeline import window_of
-from simulator.errors import ScratchPipeError
-from simulator.systems import Context, System, create
+from simulator.errors import ConfigError, Problem, ScratchPipeError
+from simulator.hardware.topology import Topology, build_topology
+from simulator.systems import Job, System, create
+from simulator.systems.base import WindowNeed
 
-__all__ = ["context_of", "hold_window", "replay_key", "trace_key"]
+__all__ = [
+    "SHARED_TAIL",
+    "build",
+    "check_points",
+    "job_of",
+    "kept_batches",
+    "sampled_batches",
+    "tail_of",
+]
+__all__ += ["machine_of", "misfits", "plans_a_cache", "replay_key", "trace_key"]
+
+SHARED_TAIL = 6
+"""Least mini-batches after the timed ones, so that the last of them still shares the machine: as
+many as the pipeline of the study holds, for all systems, so that those of one experiment draw the
+same mini-batches. A deeper pipeline has as many as it holds."""
+
+
+_ALL = range(2**62)
+
+
+def tail_of(depth: int) -> int:
+    """Mini-batches after the timed ones, for a pipeline that holds `depth`."""
+    return max(SHARED_TAIL, depth)
 
 
 def trace_key(point: PointConfig) -> str:
-    """Equal for points that see the same mini-batches, equally many of them."""
+    """Equal for points that see the same mini-batches, but for how many follow the timed ones."""
     model, run = point.model, point.run
     return canonical_json(
         {
@@ -36,37 +59,114 @@ def replay_key(point: PointConfig) -> str:
     keys and share a replay all the same where they are simulated together.
     """
     try:
-        system = create(point.system.name, context_of(point))
+        system = build(point)[0]
     except ScratchPipeError as error:
         return canonical_json([trace_key(point), type(error).__name__])
-    run, cache = point.run, point.cache
-    kept = None if run.memory_fidelity == "exact" else min(run.sample_batches, run.batches)
-    facts: list[Any] = [trace_key(point), system.replay, kept]
-    if system.replay == "static":
-        facts += [cache.fraction, cache.scope]
-    elif system.replay == "planned":
-        window = hold_window(point, system)
-        facts += [cache.model_dump(mode="json"), window.past, window.future]
-    return canonical_json(facts)
+    return canonical_json([trace_key(point), tail_of(system.schedule.depth), repr(system.replay)])
 
 
-def context_of(point: PointConfig) -> Context:
-    """What the system of `point` is built from, before the size of its cache is known."""
-    return Context(
-        model=point.model,
-        profile=point.operators,
-        platform=point.platform,
-        gpus=point.system.gpus,
+def plans_a_cache(point: PointConfig) -> bool:
+    """Whether the replay of a point plans replacements (the dear kind); False where the point
+    cannot run."""
+    try:
+        return build(point)[0].replay.grown is not None
+    except ScratchPipeError:
+        return False
+
+
+def build(
+    point: PointConfig, need: WindowNeed | None = None, *, pools: int = 1
+) -> tuple[System, Topology]:
+    """The system of a point on its machine.
+
+    `need`: slots that a hold window takes on the point's trace; None while that is not open.
+    `pools`: that the threads of a CPU are divided into. Raises `CapacityError` and `ConfigError`
+    where model, machine and system do not fit together.
+    """
+    machine = machine_of(point, pools)
+    try:
+        return create(point.system.name, job_of(point, need), machine), machine
+    except ConfigError as error:
+        if not point.system.where:
+            raise
+        where, key = point.system.where, f"systems.{point.system.label}"
+        problems = [Problem(where, key, arg) if isinstance(arg, str) else arg for arg in error.args]
+        raise type(error)(*problems) from error
+
+
+def check_points(points: Iterable[PointConfig]) -> None:
+    """Build every point without opening its trace.
+
+    Raises `ConfigError` with every problem: models that do not fit a memory, parts that a machine
+    lacks.
+    """
+    problems: dict[object, None] = {}
+    for point in points:
+        try:
+            build(point)
+        except ConfigError as error:
+            problems |= dict.fromkeys(error.args)
+    if problems:
+        raise ConfigError(*problems)
+
+
+def misfits(point: PointConfig) -> list[Problem]:
+    """What the point asks for that the parts of its machine do not have: problems without a place,
+    found without building anything."""
+    problems: list[Problem] = []
+    gpus = 0
+    for host in point.platform.hosts:
+        for socket in host.sockets.values():
+            check = getattr(socket.part, "misfits", None)
+            problems += check(point.run, point.model) if check is not None else []
+            gpus += host.count * socket.count * (socket.part.kind == "gpu")
+    wanted = point.system.gpus
+    if wanted is not None and wanted > gpus:
+        message = f"is {wanted}: {point.platform.name} has {gpus}"
+        problems.append(Problem("", "gpus", message))
+    return problems
+
+
+def machine_of(point: PointConfig, pools: int = 1) -> Topology:
+    """The machine of a point."""
+    return build_topology(
+        point.platform,
+        point.model.row_bytes,
+        fidelity=point.run.memory_fidelity,
+        cpu_threads=point.run.cpu_threads,
+        pools=pools,
     )
 
 
-def hold_window(point: PointConfig, system: System) -> Window:
-    """The hold window: none where stages do not overlap, else what the pipeline needs; each side
-    may be overridden."""
-    past, future = window_of(system.stage_names) if system.pipelined else (0, 0)
-    pipeline = point.pipeline
-    if system.pipelined and pipeline.window_past is not None:
-        past = pipeline.window_past
-    if system.pipelined and pipeline.window_future is not None:
-        future = pipeline.window_future
-    return Window(past, future)
+def job_of(point: PointConfig, need: WindowNeed | None = None) -> Job:
+    """What the system of a point is built from."""
+    return Job(
+        model=point.model,
+        software=point.operators,
+        cache=point.cache,
+        pipeline=point.pipeline,
+        gpus=point.system.gpus,
+        seed=point.run.seed,
+        held_misses=point.run.held_misses,
+        keep=kept_batches(point),
+        check=point.run.check,
+        window_need=need,
+    )
+
+
+def sampled_batches(point: PointConfig) -> Kept:
+    """Mini-batches whose rows are looked at: all, or timed ones, evenly spread, that stand for the
+    others."""
+    run = point.run
+    if run.memory_fidelity == "exact":
+        return _ALL
+    count = min(run.sample_batches, run.batches)
+    return tuple(run.warmup_batches + run.batches * k // count for k in range(count))
+
+
+def kept_batches(point: PointConfig) -> Kept:
+    """Mini-batches whose rows are kept: all, or the samples with the one before each."""
+    if point.run.memory_fidelity == "exact":
+        return _ALL
+    samples = sampled_batches(point)
+    return tuple(sorted({*samples, *(index - 1 for index in samples if index)}))

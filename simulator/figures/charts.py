@@ -5,12 +5,12 @@ Each draws one tidy table into one axes; colours, hatches and markers come from 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.figures.style import look, title
+from simulator.figures.style import Entry, look, title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ def figure_grid(
 
     figure = NewFigure(figsize=(width, height))
     axes = figure.subplots(rows, columns, squeeze=False, **more)
-    return figure, [one for row in axes for one in row]
+    return figure, [panel for row in axes for panel in row]
 
 
 def grouped_bars(
@@ -56,10 +56,10 @@ def grouped_bars(
     for number, name in enumerate(hues):
         rows = data[data[hue] == name].drop_duplicates(group).set_index(group).reindex(groups)
         heights = rows[value].to_numpy(dtype=float)
-        places = np.arange(len(groups)) + (number - (len(hues) - 1) / 2) * width
+        positions = np.arange(len(groups)) + (number - (len(hues) - 1) / 2) * width
         style = look(str(name), number)
         axes.bar(
-            places,
+            positions,
             np.nan_to_num(heights),
             width,
             color=style.color,
@@ -68,12 +68,12 @@ def grouped_bars(
             label=title(str(name)),
         )
         starred = _flags(rows, marks, len(groups))
-        for place, height, star in zip(places, heights, starred, strict=True):
+        for position, height, star in zip(positions, heights, starred, strict=True):
             text = ("" if digits is None else f"{height:.{digits}f}") + ("*" if star else "")
             if text and np.isfinite(height):
                 axes.annotate(
                     text,
-                    (place, height),
+                    (position, height),
                     xytext=(0, 1.5),
                     textcoords="offset points",
                     ha="center",
@@ -81,7 +81,7 @@ def grouped_bars(
                     fontsize=6,
                     rotation=90 if digits is not None and width < 0.22 else 0,
                 )
-    axes.set_xticks(range(len(groups)), [show(one) for one in groups])
+    axes.set_xticks(range(len(groups)), [show(key) for key in groups])
     axes.margins(y=0.12)
 
 
@@ -96,29 +96,27 @@ def stacked_bars(
     data: pd.DataFrame,
     *,
     group: str,
-    part: str,
+    stack: str,
     value: str,
     groups: Sequence[Any] | None = None,
-    parts: Sequence[str] | None = None,
+    stacks: Sequence[str] | Mapping[str, Entry] | None = None,
     show: Callable[[Any], str] = str,
     horizontal: bool = False,
 ) -> None:
-    """One bar a `group`, its `part`s on top of each other in the order of `parts`."""
+    """One bar a `group`, the values of `stack` on top of each other in the order of `stacks`."""
     groups = list(dict.fromkeys(data[group])) if groups is None else list(groups)
-    parts = list(dict.fromkeys(data[part])) if parts is None else list(parts)
-    table = data.pivot_table(index=group, columns=part, values=value, aggfunc="sum")
-    table = table.reindex(index=groups, columns=parts).fillna(0.0)
+    entries = _entries(list(dict.fromkeys(data[stack])) if stacks is None else stacks)
+    table = data.pivot_table(index=group, columns=stack, values=value, aggfunc="sum")
+    table = table.reindex(index=groups, columns=list(entries)).fillna(0.0)
     start = np.zeros(len(groups))
-    for number, name in enumerate(parts):
+    for name, entry in entries.items():
         sizes = table[name].to_numpy(dtype=float)
-        style = look(name, number)
+        style = entry.look
         looks: dict[str, Any] = {"color": style.color, "hatch": style.hatch, "edgecolor": _EDGE}
-        if horizontal:
-            axes.barh(range(len(groups)), sizes, 0.7, start, label=title(name), **looks)
-        else:
-            axes.bar(range(len(groups)), sizes, 0.7, start, label=title(name), **looks)
+        draw = axes.barh if horizontal else axes.bar
+        draw(range(len(groups)), sizes, 0.7, start, label=entry.title, **looks)
         start = start + sizes
-    names = [show(one) for one in groups]
+    names = [show(key) for key in groups]
     if horizontal:
         axes.set_yticks(range(len(groups)), names)
         axes.invert_yaxis()
@@ -126,6 +124,13 @@ def stacked_bars(
         axes.grid(False, axis="y")
     else:
         axes.set_xticks(range(len(groups)), names)
+
+
+def _entries(names: Sequence[str] | Mapping[str, Entry]) -> Mapping[str, Entry]:
+    """What the legend says of each name."""
+    if isinstance(names, Mapping):
+        return names
+    return {name: Entry(title(name), look(name, number)) for number, name in enumerate(names)}
 
 
 def lines(
@@ -158,8 +163,8 @@ def lines(
 def legend_above(figure: Figure, axes: Sequence[Axes], columns: int, heading: str = "") -> None:
     """One legend for all `axes` above them, each entry once, and a heading over it."""
     entries: dict[str, Any] = {}
-    for one in axes:
-        for handle, name in zip(*one.get_legend_handles_labels(), strict=True):
+    for panel in axes:
+        for handle, name in zip(*panel.get_legend_handles_labels(), strict=True):
             entries.setdefault(name, handle)
     figure.legend(
         list(entries.values()),

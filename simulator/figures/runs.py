@@ -1,4 +1,4 @@
-"""Figures that any run can have: times, stages, devices, cache curve, pipeline.
+"""Figures that any run can have: times, stages, resources, cache curve, pipeline.
 
 Each takes the tables of a run (columns of the data dictionary). Long runs are cut after `MOST`
 rows; the captions of who shows them say so (`cut`).
@@ -6,7 +6,7 @@ rows; the captions of who shows them say so (`cut`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,7 @@ from simulator.figures.charts import figure_grid, legend_above, stacked_bars
 from simulator.figures.pipeline import draw_pipeline, steady_spans
 from simulator.figures.style import look, styled, title
 from simulator.figures.tables import rows_of
+from simulator.results.resources import Fold, headings, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,10 +25,10 @@ __all__ = [
     "MOST",
     "cache_curve",
     "cell_names",
-    "devices",
     "iteration_times",
     "operators_of",
     "pipelines",
+    "resources",
     "stages",
 ]
 
@@ -41,8 +42,10 @@ def cell_names(data: pd.DataFrame) -> list[str]:
     """What tells the rows of one system apart: locality and swept values, in a few words."""
     names = []
     for locality, sweep in zip(data["locality"], data["sweep"], strict=True):
-        parts = [part for part in str(sweep).split(", ") if part and not part.startswith("trace")]
-        short = [f"{path.rpartition('.')[2]} {value}" for path, _, value in map(_halves, parts)]
+        values = [
+            value for value in str(sweep).split(", ") if value and not value.startswith("trace")
+        ]
+        short = [f"{path.rpartition('.')[2]} {value}" for path, _, value in map(_halves, values)]
         names.append(", ".join([str(locality), *short]))
     return names
 
@@ -64,12 +67,12 @@ def iteration_times(metrics: pd.DataFrame) -> Figure:
     with styled():
         figure, (axes,) = figure_grid(1, 1, 7.2, 1.1 + _BAR_INCHES * len(data))
         times = data["iteration_time_us"].to_numpy(float) / 1e3
-        places, ticks = _places(names)
+        positions, ticks = _positions(names)
         for number, label in enumerate(dict.fromkeys(data["label"])):
-            chosen = [i for i, one in enumerate(data["label"]) if one == label]
+            chosen = [i for i, name in enumerate(data["label"]) if name == label]
             style = look(str(data["system"].iloc[chosen[0]]), number)
             axes.barh(
-                [places[i] for i in chosen],
+                [positions[i] for i in chosen],
                 times[chosen],
                 0.9,
                 color=style.color,
@@ -77,10 +80,10 @@ def iteration_times(metrics: pd.DataFrame) -> Figure:
                 edgecolor=_EDGE,
                 label=title(str(label)),
             )
-        for place, time in zip(places, times, strict=True):
+        for position, time in zip(positions, times, strict=True):
             axes.annotate(
                 f"{time:.3g}",
-                (time, place),
+                (time, position),
                 xytext=(2, 0),
                 va="center",
                 textcoords="offset points",
@@ -96,16 +99,16 @@ def iteration_times(metrics: pd.DataFrame) -> Figure:
     return figure
 
 
-def _places(names: Sequence[str]) -> tuple[list[float], dict[str, float]]:
+def _positions(names: Sequence[str]) -> tuple[list[float], dict[str, float]]:
     """Where the bars go, with a gap between cells, and the middle of each cell."""
-    places: list[float] = []
+    positions: list[float] = []
     groups: dict[str, list[float]] = {}
-    place = 0.0
+    position = 0.0
     for number, name in enumerate(names):
-        place += 1.0 if number and name == names[number - 1] else 1.6
-        places.append(place)
-        groups.setdefault(name, []).append(place)
-    return places, {name: float(np.mean(found)) for name, found in groups.items()}
+        position += 1.0 if number and name == names[number - 1] else 1.6
+        positions.append(position)
+        groups.setdefault(name, []).append(position)
+    return positions, {name: float(np.mean(group)) for name, group in groups.items()}
 
 
 def stages(table: pd.DataFrame) -> Figure:
@@ -119,37 +122,45 @@ def stages(table: pd.DataFrame) -> Figure:
     count = data["bar"].nunique()
     with styled():
         figure, (axes,) = figure_grid(1, 1, 7.2, 1.5 + _BAR_INCHES * count)
-        stacked_bars(axes, data, group="bar", part="stage", value="time_ms", horizontal=True)
+        stacked_bars(axes, data, group="bar", stack="stage", value="time_ms", horizontal=True)
         axes.set_xlabel("stage times, one after the other (ms)")
         legend_above(figure, [axes], 6, operators_of(data))
     return figure
 
 
-def devices(metrics: pd.DataFrame, names: Sequence[str]) -> Figure:
-    """How busy each device is, a row a point; empty where it is not used."""
-    data = metrics.head(MOST)
-    used = [n for n in names if data[f"{n}_utilization"].notna().any()]
-    table = data[[f"{name}_utilization" for name in used]].to_numpy(float)
+def resources(metrics: pd.DataFrame, points: Sequence[Mapping[str, Fold]]) -> Figure:
+    """How busy the resources are, a row a point, a column a family; empty where not used.
+
+    `points`: the folded resources of each row of `metrics`. The busiest of a family gives the
+    shade; where they differ the text is least/mean/most.
+    """
+    data, folds = metrics.head(MOST), points[:MOST]
+    titles = headings(folds)
     with styled():
         figure, (axes,) = figure_grid(1, 1, 7.2, 0.9 + _BAR_INCHES * len(data))
-        axes.imshow(np.nan_to_num(table), cmap="Blues", vmin=0, vmax=1.6, aspect="auto")
-        for row, column in zip(*np.nonzero(~np.isnan(table)), strict=True):
-            busy = table[row, column]
-            axes.text(
-                column,
-                row,
-                f"{busy:.0%}",
-                ha="center",
-                va="center",
-                fontsize=6.5,
-                fontweight="bold" if busy >= 0.5 else "normal",
-            )
+        shades = np.zeros((len(folds), max(1, len(titles))))
+        for row, folded in enumerate(folds):
+            for column, family in enumerate(titles):
+                if family not in folded or not folded[family].used:
+                    continue
+                busy = folded[family].values("utilization")
+                shades[row, column] = max(busy)
+                axes.text(
+                    column,
+                    row,
+                    spread([100 * share for share in busy], "{:.0f}".format, "%"),
+                    ha="center",
+                    va="center",
+                    fontsize=6.5,
+                    fontweight="bold" if max(busy) >= 0.5 else "normal",
+                )
+        axes.imshow(shades, cmap="Blues", vmin=0, vmax=1.6, aspect="auto")
         bars = [
             f"{title(str(label))}, {cell}"
             for label, cell in zip(data["label"], cell_names(data), strict=True)
         ]
         axes.set_yticks(range(len(bars)), bars)
-        axes.set_xticks(range(len(used)), [title(name) for name in used])
+        axes.set_xticks(range(len(titles)), [name.replace(" ", "\n") for name in titles.values()])
         axes.xaxis.tick_top()
         axes.grid(False)
         axes.set_title(f"share of time busy, {operators_of(data)}")
@@ -164,12 +175,12 @@ def cache_curve(metrics: pd.DataFrame) -> Figure | None:
     localities = list(dict.fromkeys(data["locality"]))[:4]
     with styled():
         figure, axes = figure_grid(1, len(localities), 7.2, 2.5, sharey=True)
-        for one, locality in zip(axes, localities, strict=True):
+        for panel, locality in zip(axes, localities, strict=True):
             for number, label in enumerate(dict.fromkeys(data["label"])):
                 rows = data[(data["locality"] == locality) & (data["label"] == label)]
                 rows = rows.sort_values("cache_fraction")
                 style = look(str(label), number)
-                one.plot(
+                panel.plot(
                     100 * rows["cache_fraction"].to_numpy(float),
                     rows["iteration_time_us"].to_numpy(float) / 1e3,
                     color=style.color,
@@ -177,9 +188,9 @@ def cache_curve(metrics: pd.DataFrame) -> Figure | None:
                     linestyle=style.dash,
                     label=title(str(label)),
                 )
-            one.set_title(str(locality))
-            one.set_xlabel("cache, % of rows")
-            one.set_ylim(bottom=0)
+            panel.set_title(str(locality))
+            panel.set_xlabel("cache, % of rows")
+            panel.set_ylim(bottom=0)
         axes[0].set_ylabel("iteration time (ms)")
         legend_above(figure, axes[:1], 5, operators_of(data))
     return figure
@@ -193,11 +204,11 @@ def pipelines(timeline: pd.DataFrame, metrics: pd.DataFrame, batches: int = 5) -
         return None
     with styled():
         figure, axes = figure_grid(len(rows), 1, 7.2, 1.55 * len(rows))
-        for one, row in zip(axes, rows, strict=True):
+        for panel, row in zip(axes, rows, strict=True):
             spans = timeline[(timeline["point"] == row.point) & (timeline["label"] == row.label)]
             first = int(spans["batch"].max()) // 2
             order = spans[spans["batch"] == first].sort_values("start_ps")["stage"]
-            draw_pipeline(one, steady_spans(spans, first, batches), [str(s) for s in order])
-            one.set_title(f"{title(str(row.label))}, {row.locality}, {row.operators} operators")
+            draw_pipeline(panel, steady_spans(spans, first, batches), [str(s) for s in order])
+            panel.set_title(f"{title(str(row.label))}, {row.locality}, {row.operators} operators")
         axes[-1].set_xlabel("simulated time (ms)")
     return figure

@@ -1,4 +1,4 @@
-"""How things look: one colour, hatch and marker a system, stage and device, in every figure.
+"""How things look: one colour, hatch and marker a system, stage and kind of resource, everywhere.
 
 Colours are Okabe and Ito's, which people with any colour vision tell apart; hatches and markers
 tell them apart in grey.
@@ -6,12 +6,24 @@ tell them apart in grey.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["LOCALITIES", "OPERATORS", "Look", "look", "styled", "title"]
+from simulator.results.resources import title_of
+
+__all__ = [
+    "LOCALITIES",
+    "OPERATORS",
+    "Entry",
+    "Look",
+    "look",
+    "resource_entries",
+    "styled",
+    "title",
+]
 
 LOCALITIES = ("random", "low", "medium", "high")
 """The classes of the study, in the order of figures."""
@@ -30,6 +42,14 @@ class Look:
     hatch: str = ""
     marker: str = "o"
     dash: str = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What stands in a legend."""
+
+    title: str
+    look: Look
 
 
 _GREY, _ORANGE, _SKY, _GREEN = "#999999", "#E69F00", "#56B4E9", "#009E73"
@@ -64,20 +84,26 @@ _LOOKS: dict[str, Look] = {
     "backward": Look(_RED, "\\\\\\"),
     "transfers": Look(_SKY, "..."),
     "scatter": Look(_BLUE, "ooo"),
-    # devices
-    "cpu_dram": Look(_ORANGE, "///", "s", "--"),
-    "cpu_cores": Look(_RED, "", "P", ":"),
-    "pcie_h2d": Look(_SKY, "\\\\\\", "^", "-."),
-    "pcie_d2h": Look(_PINK, "...", "v", "-."),
-    "hbm": Look(_BLUE, "", "D", "-"),
-    "gpu": Look(_GREEN, "xxx", "o", "-"),
-    "nvlink": Look(_YELLOW, "---", "X", ":"),
     # locality classes
     "random": Look(_RED, "", "o", "-"),
     "low": Look(_ORANGE, "///", "s", "--"),
     "medium": Look(_SKY, "...", "^", "-."),
     "high": Look(_BLUE, "", "D", "-"),
 }
+
+_KIND_LOOKS: dict[str, Look] = {
+    "dram": Look(_ORANGE, "///", "s", "--"),
+    "hbm": Look(_BLUE, "", "D", "-"),
+    "cpu": Look(_RED, "", "P", ":"),
+    "gpu": Look(_GREEN, "xxx", "o", "-"),
+    "link": Look(_SKY, "\\\\\\", "^", "-."),
+    "gpu_link": Look(_YELLOW, "---", "X", ":"),
+    "network": Look(_PINK, "...", "v", "-."),
+    "drive": Look(_GREY, "|||", "*", "--"),
+    "pool": Look(_LIGHT, "+++", "p", ":"),
+    "other": Look(_LIGHT, "", "h", "-"),
+}
+"""Kinds of resources."""
 
 _SPARE = tuple(
     Look(color, hatch, marker, dash)
@@ -99,13 +125,6 @@ _TITLES = {
     "straw_man": "Straw-man",
     "scratchpipe": "ScratchPipe",
     "gpu_only": "GPU only",
-    "cpu_dram": "CPU DRAM",
-    "cpu_cores": "CPU cores",
-    "pcie_h2d": "Link to GPU",
-    "pcie_d2h": "Link to CPU",
-    "hbm": "HBM",
-    "gpu": "GPU",
-    "nvlink": "NVLink",
     "gather_reduce": "Gather-reduce",
     "pooled_to_gpu": "Pooled to GPU",
     "gradients_to_cpu": "Gradients to CPU",
@@ -119,7 +138,7 @@ _TITLES = {
 
 
 def look(name: str, position: int = 0) -> Look:
-    """The look of a system, stage, device or locality; of anything else by its `position`."""
+    """The look of a system, stage or locality; of anything else by its `position`."""
     return _LOOKS.get(name) or _SPARE[position % len(_SPARE)]
 
 
@@ -128,6 +147,23 @@ def title(name: str) -> str:
     if name in _TITLES:
         return _TITLES[name]
     return name.replace("_", " ").capitalize() if name in _LOOKS else name
+
+
+def resource_entries(kinds: Mapping[str, str]) -> dict[str, Entry]:
+    """Title and look of resources, whose kinds are given by name.
+
+    A kind has one colour; a second resource of it has another hatch, marker and dash.
+    """
+    entries = {}
+    numbers: Counter[str] = Counter()
+    for resource, kind in kinds.items():
+        style = _KIND_LOOKS[kind]
+        if numbers[kind]:
+            other = _SPARE[numbers[kind] % len(_SPARE)]
+            style = Look(style.color, other.hatch, other.marker, other.dash)
+        numbers[kind] += 1
+        entries[resource] = Entry(title_of(resource), style)
+    return entries
 
 
 @contextmanager

@@ -1,17 +1,43 @@
-"""What an operation asks of a machine, once its hardware models have priced it."""
+"""What an operation asks of a machine, once the parts that it uses have priced it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-__all__ = ["DEVICES", "THREAD_POOL", "Demand", "Service", "StageDemand", "turnaround_factor"]
+from simulator.results.resources import Kind
 
-DEVICES = ("cpu_dram", "cpu_cores", "pcie_h2d", "pcie_d2h", "hbm", "gpu", "nvlink")
-"""Every device that an operation can use, in the order of the result columns."""
+__all__ = [
+    "Demand",
+    "Kind",
+    "Resource",
+    "ResourceUse",
+    "Service",
+    "StageDemand",
+    "turnaround_factor",
+]
 
-THREAD_POOL = "cpu_threads"
-"""The pool of threads that operators on the CPU share: taken while they run, no result column."""
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Something that operations share: a memory, one direction of a link, cores, a thread pool.
+
+    `name`: of the machine (`gpu0.hbm`); `device`: the part that brings it. `peak_bytes_per_s`: of
+    its data sheet; None where it moves no bytes. `turnaround`: relative time that it loses when it
+    serves as many reads as writes (see `turnaround_factor`). `one_requester`: operations on it
+    share one pool of outstanding requests: each of n at once has 1 / n of them.
+    """
+
+    name: str
+    device: str
+    kind: Kind
+    peak_bytes_per_s: int | None = None
+    turnaround: float = 0.0
+    one_requester: bool = False
+
+    @property
+    def moves_bytes(self) -> bool:
+        return self.peak_bytes_per_s is not None
 
 
 def turnaround_factor(penalty: float, read_ps: float, write_ps: float) -> float:
@@ -28,11 +54,11 @@ def turnaround_factor(penalty: float, read_ps: float, write_ps: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Use of one device by one operation.
+    """Use of one resource by one operation.
 
-    `read_ps` and `write_ps`: time that the device needs for the operation's reads and writes if
-    it does nothing else (picoseconds; devices without direction use `read_ps`). `bytes`: payload
-    that crosses the device. `energy_pj`: dynamic energy of that use, picojoule.
+    `read_ps` and `write_ps`: time that the resource needs for the operation's reads and writes if
+    it does nothing else (picoseconds; resources without direction use `read_ps`). `bytes`: payload
+    that crosses it. `energy_pj`: dynamic energy of that use, picojoule.
     """
 
     read_ps: float
@@ -44,19 +70,45 @@ class Service:
     def ps(self) -> float:
         return self.read_ps + self.write_ps
 
+    def scaled(self, factor: float) -> Service:
+        """With its time (not its bytes or energy) multiplied."""
+        return replace(self, read_ps=self.read_ps * factor, write_ps=self.write_ps * factor)
+
+    def __add__(self, other: Service) -> Service:
+        return Service(
+            self.read_ps + other.read_ps,
+            self.write_ps + other.write_ps,
+            self.bytes + other.bytes,
+            self.energy_pj + other.energy_pj,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """One operation: time before it uses anything, then its use of devices, all at once.
+    """One operation: time before it uses anything, then its use of resources, all at once.
 
-    `minimum_ps` bounds the second part from below whatever the devices could do (threads that
-    wait for memory, a kernel's critical path).
+    `minimum_ps` bounds the second part from below whatever the resources could do (threads that
+    wait for memory, a kernel's critical path). `one_of_ps`: where it stands for several equal
+    operations at once, how long one of them takes for the second part alone; speeds are relative
+    to that.
     """
 
     name: str
     services: Mapping[str, Service] = field(default_factory=dict)
     latency_ps: int = 0
     minimum_ps: int = 0
+    one_of_ps: float | None = None
+
+    def alone_ps(self, resources: Mapping[str, Resource]) -> float:
+        """Duration on the idle machine, without its latency."""
+        if self.one_of_ps is not None:
+            return self.one_of_ps
+        times = (
+            service.ps
+            * turnaround_factor(resources[name].turnaround, service.read_ps, service.write_ps)
+            for name, service in self.services.items()
+        )
+        return max(max(times, default=0.0), float(self.minimum_ps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +117,13 @@ class StageDemand:
 
     name: str
     lanes: tuple[tuple[Demand, ...], ...]
+
+
+@dataclass(slots=True)
+class ResourceUse:
+    """What went through one resource."""
+
+    busy_ps: float = 0.0
+    """Time that it was needed for, at full rate, turnaround included."""
+    bytes: float = 0.0
+    energy_pj: float = 0.0

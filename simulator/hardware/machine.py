@@ -1,23 +1,24 @@
-"""A machine in time: operations run at once and share its devices.
+"""A machine in time: operations run at once and share its resources.
 
-Modelled: operations as fluid jobs that use several devices at the same time (a copy to the GPU
+Modelled: operations as fluid jobs that use several resources at the same time (a copy to the GPU
 uses CPU DRAM, one PCIe direction and HBM together). Whenever an operation starts or ends, the
-devices are divided again: every operation runs at the same speed relative to running alone,
-and where a device has room left, the operations that are not held up elsewhere speed up, up to
+resources are divided again: every operation runs at the same speed relative to running alone,
+and where a resource has room left, the operations that are not held up elsewhere speed up, up to
 their speed alone (progressive filling, which gives the max-min fair division). A memory that
 serves reads and writes at once loses time to bus turnaround.
 
 Why relative speed: a closed-loop requester keeps a fixed number of requests outstanding, so the
-share it gets of a busy device is proportional to the rate it had alone. Operators on the CPU are
+share it gets of a busy resource is proportional to the rate it had alone. Operators on one CPU are
 one requester: they share one pool of threads, so each of n at once has 1 / n of its requests.
 
-Approximated: within one operation all devices are used evenly from its start to its end.
+Approximated: within one operation all resources are used evenly from its start to its end.
 Ignored: priorities among requesters, and anything shorter than an operation.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,22 +26,18 @@ from typing import Any
 import simpy
 
 from simulator.errors import InvariantError
-from simulator.hardware.demand import THREAD_POOL, Demand, Service, turnaround_factor
+from simulator.hardware.demand import (
+    Demand,
+    Resource,
+    ResourceUse,
+    Service,
+    turnaround_factor,
+)
 
-__all__ = ["DeviceUse", "Machine"]
+__all__ = ["Machine"]
 
 _DONE_PS = 1e-3
 """Work left below which an operation is done: rounding, far below one picosecond."""
-
-
-@dataclass(slots=True)
-class DeviceUse:
-    """What went through one device so far."""
-
-    busy_ps: float = 0.0
-    """Time that the device was needed for, at full rate, turnaround included."""
-    bytes: float = 0.0
-    energy_pj: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -49,6 +46,8 @@ class _Job:
     alone_ps: float
     left_ps: float
     done: simpy.Event
+    pool: str | None
+    """The pool of requests that it shares with others, where it has one."""
     weight: float = 1.0
     """Share of its requester's outstanding requests."""
     speed: float = 1.0
@@ -57,21 +56,15 @@ class _Job:
 
 @dataclass(eq=False)
 class Machine:
-    """Devices of one server in a SimPy environment (time unit: 1 ps, integer).
-
-    `turnaround[device]`: relative time lost by a memory that serves as many reads as writes
-    (`p` in the capacity 1 / (1 + 4 p f (1 - f)), f = share of service time that is writes).
-    """
+    """Resources of a machine, by name, in a SimPy environment (time unit: 1 ps, integer)."""
 
     env: simpy.Environment
-    turnaround: Mapping[str, float]
-    use: dict[str, DeviceUse] = field(default_factory=dict)
+    resources: Mapping[str, Resource]
     check: bool = False
-    shared_pool: bool = True
-    """Whether operators on the CPU share one pool of threads, or each has threads of its own."""
+    use: dict[str, ResourceUse] = field(default_factory=dict)
     _jobs: list[_Job] = field(default_factory=list)
     _slowdown: dict[str, float] = field(default_factory=dict)
-    """Turnaround factor of each device since the last division."""
+    """Turnaround factor of each resource since the last division."""
     _since_ps: int = 0
     _wakeup: int = 0
 
@@ -82,7 +75,8 @@ class Machine:
         alone_ps = self.alone_ps(demand)
         if alone_ps <= 0:
             return
-        job = _Job(demand.services, alone_ps, alone_ps, self.env.event())
+        pool = next((r for r in demand.services if self.resources[r].one_requester), None)
+        job = _Job(demand.services, alone_ps, alone_ps, self.env.event(), pool)
         self._advance()
         self._jobs.append(job)
         self._divide()
@@ -90,30 +84,23 @@ class Machine:
 
     def alone_ps(self, demand: Demand) -> float:
         """Duration of `demand` on the idle machine, without its latency."""
-        longest = max(
-            (
-                service.ps * self._turnaround_factor(device, service.read_ps, service.write_ps)
-                for device, service in demand.services.items()
-            ),
-            default=0.0,
-        )
-        return max(longest, float(demand.minimum_ps))
+        return demand.alone_ps(self.resources)
 
     def settle(self) -> None:
-        """Bring the use of the devices up to the present, for a reading."""
+        """Bring the use of the resources up to the present, for a reading."""
         self._advance()
 
-    def _turnaround_factor(self, device: str, read_ps: float, write_ps: float) -> float:
-        return turnaround_factor(self.turnaround.get(device, 0.0), read_ps, write_ps)
+    def _turnaround_factor(self, resource: str, read_ps: float, write_ps: float) -> float:
+        return turnaround_factor(self.resources[resource].turnaround, read_ps, write_ps)
 
     def _factors(self) -> dict[str, float]:
-        """Turnaround factor of each device in use under the present mix of operations."""
+        """Turnaround factor of each resource in use under the present mix of operations."""
         reads: dict[str, float] = {}
         writes: dict[str, float] = {}
         for job in self._jobs:
-            for device, service in job.services.items():
-                reads[device] = reads.get(device, 0.0) + service.read_ps / job.alone_ps
-                writes[device] = writes.get(device, 0.0) + service.write_ps / job.alone_ps
+            for resource, service in job.services.items():
+                reads[resource] = reads.get(resource, 0.0) + service.read_ps / job.alone_ps
+                writes[resource] = writes.get(resource, 0.0) + service.write_ps / job.alone_ps
         return {d: self._turnaround_factor(d, reads[d], writes[d]) for d in reads}
 
     def _advance(self) -> None:
@@ -126,9 +113,9 @@ class Machine:
             done_ps = min(job.speed * elapsed, job.left_ps)
             job.left_ps -= done_ps
             share = done_ps / job.alone_ps
-            for device, service in job.services.items():
-                use = self.use.setdefault(device, DeviceUse())
-                use.busy_ps += share * service.ps * self._slowdown[device]
+            for resource, service in job.services.items():
+                use = self.use.setdefault(resource, ResourceUse())
+                use.busy_ps += share * service.ps * self._slowdown[resource]
                 use.bytes += share * service.bytes
                 use.energy_pj += share * service.energy_pj
 
@@ -140,24 +127,24 @@ class Machine:
         factors = self._slowdown = self._factors()
         room = dict.fromkeys(factors, 1.0)
         rising = list(self._jobs)
-        on_cpu = sum(THREAD_POOL in job.services for job in rising) if self.shared_pool else 1
+        requesters = Counter(job.pool for job in rising)
         for job in rising:
             job.speed = 0.0
-            job.weight = 1.0 / on_cpu if THREAD_POOL in job.services else 1.0
+            job.weight = 1.0 if job.pool is None else 1.0 / requesters[job.pool]
         while rising:
             load = dict.fromkeys(room, 0.0)
             for job in rising:
-                for device, service in job.services.items():
-                    load[device] += job.weight * service.ps * factors[device] / job.alone_ps
+                for resource, service in job.services.items():
+                    load[resource] += job.weight * service.ps * factors[resource] / job.alone_ps
             step = min((1.0 - job.speed) / job.weight for job in rising)
             full: str | None = None
-            for device, needed in load.items():
-                if needed > 0.0 and room[device] / needed < step:
-                    step, full = room[device] / needed, device
+            for resource, needed in load.items():
+                if needed > 0.0 and room[resource] / needed < step:
+                    step, full = room[resource] / needed, resource
             for job in rising:
                 job.speed += step * job.weight
-            for device, needed in load.items():
-                room[device] = max(0.0, room[device] - step * needed)
+            for resource, needed in load.items():
+                room[resource] = max(0.0, room[resource] - step * needed)
             rising = [
                 job
                 for job in rising
@@ -169,15 +156,22 @@ class Machine:
         self._plan_wakeup()
 
     def _check_division(self, room: Mapping[str, float]) -> None:
-        """No device idles while work that it could do waits; no device does more than it can."""
+        """No resource idles while work that it could do waits; none does more than it can."""
+        load = dict.fromkeys(room, 0.0)
         for job in self._jobs:
             held_up = any(
-                service.ps and room[device] < 1e-9 for device, service in job.services.items()
+                service.ps and room[resource] < 1e-9 for resource, service in job.services.items()
             )
             if job.speed < 1.0 - 1e-9 and not held_up:
                 raise InvariantError(
-                    f"an operation runs at {job.speed:.6f} of its speed with no device full"
+                    f"an operation runs at {job.speed:.6f} of its speed with no resource full"
                 )
+            for resource, service in job.services.items():
+                needed = service.ps * self._slowdown[resource] / job.alone_ps
+                load[resource] += job.speed * needed
+        for resource, share in load.items():
+            if share > 1.0 + 1e-9:
+                raise InvariantError(f"{resource} is asked for {share:.6f} of what it can do")
 
     def _plan_wakeup(self) -> None:
         first = min(job.left_ps / job.speed for job in self._jobs)

@@ -1,15 +1,17 @@
-"""One memory of a machine (CPU DRAM or HBM): time, bytes and energy of streams of accesses."""
+"""One memory of a machine: time, bytes and energy of streams of accesses."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
-from simulator.hardware.demand import Service
-from simulator.hardware.work import Access
+from simulator.hardware.access import Access
+from simulator.hardware.demand import Resource, Service, turnaround_factor
+from simulator.results.resources import Kind
 
-__all__ = ["MemoryPart", "StreamTiming"]
+__all__ = ["Memory", "StreamTiming"]
 
 
 class StreamTiming(Protocol):
@@ -23,7 +25,7 @@ class StreamTiming(Protocol):
     @property
     def turnaround(self) -> float:
         """Relative time lost by a half-and-half mix of reads and writes against the sum of both
-        alone (`p` in `Machine`)."""
+        alone (`p` in `turnaround_factor`)."""
         ...
 
     @property
@@ -46,26 +48,26 @@ class StreamTiming(Protocol):
 
 
 @dataclass(frozen=True)
-class MemoryPart:
-    """A memory as the operations of a machine see it."""
+class Memory:
+    """A memory as operations see it; `place` is its name on the machine and of its resource."""
 
+    place: str
+    device: str
+    kind: Kind
+    capacity: int
+    """Bytes that tables and caches can use."""
     timing: StreamTiming
 
-    @property
-    def peak_bandwidth(self) -> int:
-        return self.timing.peak_bandwidth
-
-    @property
+    @cached_property
     def turnaround(self) -> float:
+        """See `StreamTiming.turnaround`."""
         return self.timing.turnaround
 
-    @property
-    def standing_w(self) -> float:
-        return self.timing.standing_w
-
-    @property
-    def sampling_error(self) -> float:
-        return self.timing.sampling_error
+    @cached_property
+    def resource(self) -> Resource:
+        """What operations share of it."""
+        peak = self.timing.peak_bandwidth
+        return Resource(self.place, self.device, self.kind, peak, turnaround=self.turnaround)
 
     def service(self, streams: Sequence[Access]) -> Service:
         """Time, bytes and energy of all `streams` of one operation."""
@@ -77,3 +79,7 @@ class MemoryPart:
             bytes=sum(s.bytes for s in streams),
             energy_pj=sum(self.timing.stream_pj(s) for s in streams if s.bytes),
         )
+
+    def alone_ps(self, service: Service) -> float:
+        """Time of `service` by itself, reads and writes mixed."""
+        return service.ps * turnaround_factor(self.turnaround, service.read_ps, service.write_ps)

@@ -17,9 +17,9 @@ import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
+from simulator.hardware.access import Access
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.dram import Sustained, replay_stream, sustained
-from simulator.hardware.work import Access
 from simulator.units import PS_PER_S
 
 __all__ = ["ExactTiming", "SampledTiming", "TableTiming"]

@@ -35,6 +35,8 @@ class CpuTensors:
     """The GPU's operators on CPU tensors."""
 
     device = "cpu"
+    overlaps = False
+    """Whether what is launched on streams runs side by side, and beside the host."""
 
     def __init__(self, threads: int) -> None:
         self.torch = require_torch()
@@ -61,6 +63,10 @@ class CpuTensors:
     def copy(self, target: Any, source: Any) -> None:
         """target = source, over the link."""
         target.copy_(source, non_blocking=True)
+
+    def add(self, target: Any, source: Any) -> None:
+        """target += source, on the GPU."""
+        target.add_(source)
 
     @contextmanager
     def stream(self, _name: str) -> Iterator[None]:
@@ -153,6 +159,7 @@ class CudaGpu(CpuTensors):
     """The GPU's operators on CUDA, launched on streams."""
 
     device = "cuda"
+    overlaps = True
 
     def __init__(self, threads: int) -> None:
         super().__init__(threads)

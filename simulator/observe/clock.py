@@ -36,36 +36,34 @@ class Measured:
 class Clock:
     """Collects moments while training runs and turns them into times afterwards.
 
-    A stage lasts as long as the longer of its lanes, host and GPU; a lane that a stage enters twice
-    counts both times.
+    A lane of a stage lasts as long as all its parts, on host and GPU, one after the other; a stage
+    lasts as long as its longest lane.
     """
 
     def __init__(self, accelerator: Accelerator) -> None:
         self._accelerator = accelerator
-        self._host: dict[tuple[int, str], float] = {}
-        self._moments: list[tuple[int, str, Any, Any]] = []
+        self._host: dict[tuple[int, str, int], float] = {}
+        self._moments: list[tuple[int, str, int, Any, Any]] = []
         self._iterations: dict[int, float] = {}
 
     @contextmanager
-    def host(self, batch: int, *stages: str) -> Iterator[None]:
-        """Host time spent inside, for each of `stages`."""
+    def host(self, batch: int, stage: str, lane: int = 0) -> Iterator[None]:
+        """Host time spent inside."""
         begin = time.perf_counter()
         yield
-        spent = (time.perf_counter() - begin) * 1e6
-        for stage in stages:
-            self.add_host(batch, stage, spent)
+        self.add_host(batch, stage, lane, (time.perf_counter() - begin) * 1e6)
 
-    def add_host(self, batch: int, stage: str, microseconds: float) -> None:
+    def add_host(self, batch: int, stage: str, lane: int, microseconds: float) -> None:
         """Host time measured elsewhere."""
-        key = (batch, stage)
+        key = (batch, stage, lane)
         self._host[key] = self._host.get(key, 0.0) + microseconds
 
     @contextmanager
-    def gpu(self, batch: int, stage: str) -> Iterator[None]:
+    def gpu(self, batch: int, stage: str, lane: int = 0) -> Iterator[None]:
         """Time on the current stream from the first to the last operation launched inside."""
         begin = self._accelerator.mark()
         yield
-        self._moments.append((batch, stage, begin, self._accelerator.mark()))
+        self._moments.append((batch, stage, lane, begin, self._accelerator.mark()))
 
     @contextmanager
     def iteration(self, batch: int) -> Iterator[None]:
@@ -78,11 +76,11 @@ class Clock:
     def finish(self) -> Measured:
         """All times; waits for the GPU."""
         self._accelerator.synchronize()
-        gpu: dict[tuple[int, str], float] = {}
-        for batch, stage, begin, end in self._moments:
+        lanes = dict(self._host)
+        for batch, stage, lane, begin, end in self._moments:
             spent = self._accelerator.between_us(begin, end)
-            gpu[batch, stage] = gpu.get((batch, stage), 0.0) + spent
-        stages = dict(self._host)
-        for key, spent in gpu.items():
-            stages[key] = max(spent, stages.get(key, 0.0))
+            lanes[batch, stage, lane] = lanes.get((batch, stage, lane), 0.0) + spent
+        stages: dict[tuple[int, str], float] = {}
+        for (batch, stage, _), spent in lanes.items():
+            stages[batch, stage] = max(spent, stages.get((batch, stage), 0.0))
         return Measured(dict(self._iterations), stages)

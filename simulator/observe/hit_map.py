@@ -10,19 +10,15 @@ __all__ = ["HitMap"]
 
 
 class HitMap:
-    """`slot_of[row]` int32 (-1: not cached) for `rows` rows; `age[slot]` of `slots` slots."""
+    """`slot_of[row]` int32 (-1: not cached), kept by others too; `age[slot]` of `slots` slots."""
 
-    def __init__(self, gpu: Accelerator, rows: int, slots: int, lookups: int) -> None:
+    def __init__(self, gpu: Accelerator, slot_of: Any, slots: int, lookups: int) -> None:
         self._gpu = gpu
-        self.slot_of = gpu.empty((rows,), "int32").fill_(-1)
+        self.slot_of = slot_of
         self.age = gpu.empty((slots,), "int32")
-        self._winner = gpu.empty((rows,), "int32")
+        self._winner = gpu.empty((len(slot_of),), "int32")
         self._missed = gpu.empty((lookups,), "int64")
         self._idle = gpu.empty((1,), "int32")
-
-    def preload(self, rows: Any, slots: Any) -> None:
-        """Rows that are cached before the first mini-batch."""
-        self._gpu.put(self.slot_of, rows, slots)
 
     def plan(self, ids: Any, lists: Any, slots: Any, counts: Any, number: int) -> None:
         """One mini-batch: find unique and missed ids (added to `counts`), read every slot's age,

@@ -1,60 +1,34 @@
 """The mini-batches of a run as training takes them, and the cache plans that belong to them.
 
 Rows of all tables are numbered together (one fused table), ids are laid out sample, table, lookup;
-a *bag* is the lookups of one sample in one table. Plans come from the simulator's own planner, made
-before anything is timed: the same policy, window, prefill and slots, so the same counts.
+a *bag* is the lookups of one sample in one table. Facts are the replay of the simulated system
+itself, made before anything is timed: the same policy, window, prefill and slots, so the same
+counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from simulator.caches import (
-    PoolPlanner,
-    Window,
-    build_planners,
-    plan_batches,
-    pool_rows,
-    window_need,
-)
+from simulator.caches import Window, window_need
+from simulator.caches.facts import BatchFacts
+from simulator.caches.replays import PlannedReplay, Replay, Stream, run_replays
 from simulator.config.experiment import PointConfig
-from simulator.engine.replay import slots_of
-from simulator.engine.sharing import context_of, hold_window
-from simulator.errors import ConfigError
-from simulator.systems import create
+from simulator.engine.sharing import SHARED_TAIL, build
+from simulator.errors import ConfigError, UsageError
+from simulator.hardware.topology import Topology
+from simulator.systems import System
 from simulator.traces import MiniBatch, Trace, open_trace
 
-__all__ = ["TAIL", "Batch", "Drawn", "Inputs", "MovePlan", "Preload", "draw", "prepare"]
+__all__ = ["Batch", "Drawn", "Inputs", "Preload", "draw", "prepare"]
 
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
-
-TAIL = 6
-"""Mini-batches after the timed ones, as many as the pipeline holds, as in a simulation."""
-
-
-@dataclass(frozen=True, slots=True)
-class MovePlan:
-    """Rows and slots (all tables and pools in one numbering) that a mini-batch moves."""
-
-    missed_rows: Int64s
-    missed_slots: Int64s
-    victim_rows: Int64s
-    victim_slots: Int64s
-    dirty: npt.NDArray[np.bool_]
-
-    @property
-    def write_rows(self) -> Int64s:
-        """Victims that were trained, and so must be written back."""
-        return self.victim_rows[self.dirty]
-
-    @property
-    def write_slots(self) -> Int64s:
-        return self.victim_slots[self.dirty]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +60,13 @@ class Inputs:
     """Everything that one system trains on."""
 
     point: PointConfig
+    system: System
+    machine: Topology
     batches: Sequence[Batch]
-    plans: Sequence[MovePlan] = ()
+    facts: Sequence[BatchFacts]
+    """What each mini-batch does to the caches, with row numbers."""
     slots: int = 0
+    """Of all pools of the cache together."""
     preload: Preload = field(default=_NOTHING)
 
     @property
@@ -126,7 +104,9 @@ def draw(point: PointConfig, threads: int) -> Drawn:
         threads=threads,
     )
     needed = run.warmup_batches + run.batches
-    count = needed + TAIL if trace.batches is None else min(trace.batches, needed + TAIL)
+    count = (
+        needed + SHARED_TAIL if trace.batches is None else min(trace.batches, needed + SHARED_TAIL)
+    )
     if count < needed:
         raise ConfigError(f"the run takes {needed} mini-batches, but the trace has {count}")
     minibatches = [trace.minibatch(index) for index in range(count)]
@@ -134,80 +114,32 @@ def draw(point: PointConfig, threads: int) -> Drawn:
 
 
 def prepare(point: PointConfig, drawn: Drawn, threads: int) -> Inputs:
-    """What the system of `point` trains on: the mini-batches, and their plans where it has any."""
-    system = create(point.system.name, context_of(point))
-    trace, batches = drawn.trace, drawn.batches
-    if system.replay == "none":
-        return Inputs(point, batches)
-    bases = _bases(trace.rows)
-    if system.replay == "static":
-        pinned = [int(point.cache.fraction * rows) for rows in trace.rows]
-        hot = [trace.hottest(t, count) + bases[t] for t, count in enumerate(pinned)]
-        rows = np.concatenate(hot)
-        return Inputs(point, batches, (), sum(pinned), Preload(rows, np.arange(len(rows))))
-    return _planned(point, drawn, threads)
+    """What the system of `point` trains on: the mini-batches, and what they do to its caches."""
+
+    def need(window: Window, scope: str, depth: int) -> tuple[int, ...]:
+        del depth
+        return window_need(drawn.minibatches, drawn.trace.rows, window, scope=scope)
+
+    system, machine = build(point, need)
+    replay, batches = system.replay, drawn.batches
+    if isinstance(replay, PlannedReplay) and replay.fills_hot and replay.scope == "global":
+        raise ConfigError("observe fills caches of scope table alone with the hottest rows")
+    kept = with_rows(replay, range(len(batches)))
+    stream = Stream(drawn.trace, len(batches))
+    facts = run_replays(stream, [kept], threads=threads)[kept].facts
+    for each in facts:
+        each.check()
+    resident = replay.resident(drawn.trace)
+    slots = np.flatnonzero(resident >= 0)
+    preload = Preload(resident[slots], slots)
+    return Inputs(point, system, machine, batches, facts, sum(replay.slots), preload)
 
 
-def _slots(point: PointConfig, drawn: Drawn, window: Window) -> tuple[int, ...]:
-    """Slots of each pool, as a simulation has them."""
-    cache, model, trace = point.cache, point.model, drawn.trace
-    slots, _ = slots_of(
-        trace,
-        cache.fraction,
-        cache.scope,
-        window,
-        [model.batch_size * count for count in model.lookups_per_table],
-        need=lambda: window_need(drawn.minibatches, trace.rows, window, scope=cache.scope),
-        grow=cache.if_too_small == "grow",
-    )
-    return slots
-
-
-def _planners(
-    point: PointConfig, trace: Trace, slots: tuple[int, ...], window: Window
-) -> tuple[PoolPlanner, ...]:
-    cache, hottest = point.cache, None
-    if cache.policy == "static_hot" or cache.prefill == "hot":
-        if cache.scope == "global":
-            raise ConfigError("observe fills caches of scope table alone with the hottest rows")
-        hottest = [trace.hottest(table, count) for table, count in enumerate(slots)]
-    return build_planners(
-        cache.policy,
-        trace.rows,
-        slots,
-        window,
-        scope=cache.scope,
-        seed=point.run.seed,
-        hottest=hottest if cache.policy == "static_hot" else None,
-        preload=hottest if cache.prefill == "hot" else None,
-        preload_trained=True,
-    )
-
-
-def _planned(point: PointConfig, drawn: Drawn, threads: int) -> Inputs:
-    """Plan every mini-batch with the simulator's planners, in the numbering of training."""
-    trace, batches = drawn.trace, drawn.batches
-    window = hold_window(point, create(point.system.name, context_of(point)))
-    slots = _slots(point, drawn, window)
-    planners = _planners(point, trace, slots, window)
-    row_base, slot_base = _bases(pool_rows(trace.rows, point.cache.scope)), _bases(slots)
-    resident = [planner.resident() for planner in planners]
-    places = [np.arange(len(rows)) for rows in resident]
-    preload = Preload(_joined(row_base, resident), _joined(slot_base, places))
-    plans = []
-    planned = plan_batches(drawn.minibatches, planners, window, threads=threads)
-    for plan in planned:
-        pools = plan.pools
-        plans.append(
-            MovePlan(
-                missed_rows=_joined(row_base, [p.missed_rows for p in pools]),
-                missed_slots=_joined(slot_base, [p.missed_slots for p in pools]),
-                victim_rows=_joined(row_base, [p.victim_rows for p in pools]),
-                victim_slots=_joined(slot_base, [p.victim_slots for p in pools]),
-                dirty=np.concatenate([p.victim_dirty for p in pools]),
-            )
-        )
-    return Inputs(point, batches, plans, sum(slots), preload)
+def with_rows(replay: Replay, batches: range) -> Replay:
+    """`replay`, which keeps the row numbers of `batches`."""
+    if not is_dataclass(replay):
+        raise UsageError(f"{type(replay).__name__} is no dataclass: its rows cannot be kept")
+    return cast("Replay", replace(cast("Any", replay), keep=batches))
 
 
 def flatten(batch: MiniBatch, point: PointConfig) -> Batch:
@@ -236,7 +168,3 @@ def flatten(batch: MiniBatch, point: PointConfig) -> Batch:
 
 def _bases(sizes: Sequence[int]) -> Int64s:
     return np.cumsum([0, *sizes[:-1]], dtype=np.int64)
-
-
-def _joined(bases: Int64s, parts: Sequence[Int64s]) -> Int64s:
-    return np.concatenate([part + base for part, base in zip(parts, bases, strict=True)])

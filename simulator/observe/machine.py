@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from simulator._threads import cores
 from simulator.observe.extra import require_torch
 
 __all__ = ["describe_machine"]
@@ -19,7 +20,7 @@ def describe_machine(device: str) -> dict[str, Any]:
     """Processor, memory, GPU, driver and versions; no host name, user or path."""
     described: dict[str, Any] = {
         "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "cores": cores(),
         "last_level_cache_bytes": _last_level_cache_bytes(),
         "memory_bytes": _memory_bytes(),
         "kernel": platform.system(),

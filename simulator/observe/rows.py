@@ -16,6 +16,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from simulator._compiled import compiled
 from simulator.observe.intrinsics import fence, prefetch_line, stream_line, take_chunk
 
 __all__ = [
@@ -45,11 +46,8 @@ DIGIT = 11
 
 
 def parallel(function: F) -> F:
-    """Compile for numba's thread pool; cached on disk where there is a place for it."""
-    try:
-        return cast(F, numba.njit(parallel=True, nogil=True, cache=True)(function))
-    except RuntimeError:  # nowhere to keep the cache
-        return cast(F, numba.njit(parallel=True, nogil=True)(function))
+    """Compile for numba's thread pool."""
+    return compiled(function, parallel=True)
 
 
 def inlined(function: F) -> F:

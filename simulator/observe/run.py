@@ -7,32 +7,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from simulator.caches.facts import BatchFacts
 from simulator.config.expand import expand
 from simulator.config.experiment import Experiment, PointConfig
-from simulator.engine.sharing import trace_key
+from simulator.engine.sharing import build, trace_key
 from simulator.errors import ScratchPipeError, UsageError
+from simulator.hardware.program import Stage
 from simulator.observe.accelerator import open_accelerator
-from simulator.observe.cached import ScratchPipe, StrawMan
 from simulator.observe.clock import Measured
 from simulator.observe.extra import choose_device, require_torch
 from simulator.observe.inputs import Drawn, Inputs, draw, prepare
+from simulator.observe.items import stores_of
 from simulator.observe.machine import describe_machine
 from simulator.observe.mlp import check_model
 from simulator.observe.rows import aligned, fill_rows, use_threads
-from simulator.observe.simple import GpuOnly, Hybrid, StaticCache
-from simulator.observe.trainer import Floats, Place, Trainer
+from simulator.observe.rules import require_rules
+from simulator.observe.trainer import Floats, Trainer, kinds_of
+from simulator.observe.workspace import Place
 from simulator.results.record import Progress
 
-__all__ = ["TRAINERS", "Observation", "ObservedPoint", "observe", "train_point"]
-
-TRAINERS: dict[str, type[Trainer]] = {
-    "hybrid": Hybrid,
-    "static_cache": StaticCache,
-    "straw_man": StrawMan,
-    "scratchpipe": ScratchPipe,
-    "gpu_only": GpuOnly,
-}
-"""The systems that can be observed, by the simulator's names."""
+__all__ = ["Observation", "ObservedPoint", "observe", "train_point"]
 
 REFILL_BYTES = 1 << 30
 """Larger tables are filled once and trained on from point to point: values change no time."""
@@ -82,8 +76,7 @@ class _Arena:
 
 def train_point(inputs: Inputs, device: str, threads: int, table: Floats | None) -> Trainer:
     """The system of a point, ready to `run()`; `table`: the host's rows."""
-    name = inputs.point.system.name
-    return TRAINERS[name](inputs, Place(open_accelerator(device, threads), table, threads))
+    return Trainer(inputs, Place(open_accelerator(device, threads), table, threads))
 
 
 def observe(
@@ -123,10 +116,6 @@ def _free(device: str) -> None:
 
 
 def _check(point: PointConfig) -> None:
-    if point.system.name not in TRAINERS:
-        raise UsageError(
-            f"observe does not implement {point.system.name}: it trains {', '.join(TRAINERS)}"
-        )
     check_model(point.model)
     if point.pipeline.cpu_pool != "shared":
         raise UsageError(
@@ -137,12 +126,34 @@ def _check(point: PointConfig) -> None:
             f"observe trains with fused operators; {point.operators.name} has others: "
             "--set operators=tuned"
         )
+    program = _program(point)
+    if program is not None:
+        require_rules(*program)
+
+
+def _program(point: PointConfig) -> tuple[tuple[Stage, ...], Callable[[str], str]] | None:
+    """The stages of a mini-batch without lookups, and the kinds of places; None where the point
+    does not fit its machine."""
+    try:
+        system, machine = build(point)
+    except ScratchPipeError:
+        return None
+    return system.stages(BatchFacts(0, point.model.batch_size)), kinds_of(machine)
+
+
+def _keeps_table(point: PointConfig) -> bool:
+    """Whether the program of a point keeps rows on the host."""
+    program = _program(point)
+    if program is None:
+        return False
+    stages, kind_of = program
+    return any(kind_of(memory) == "cpu" for memory in stores_of(stages))
 
 
 def _arena(points: Sequence[PointConfig], threads: int) -> _Arena:
     """Room for the largest table that a point keeps on the host."""
     arena = _Arena()
-    sizes = [(p.model.rows, p.model.dim) for p in points if p.system.name != "gpu_only"]
+    sizes = [(p.model.rows, p.model.dim) for p in points if _keeps_table(p)]
     if sizes:
         arena.take(*max(sizes, key=lambda size: size[0] * size[1]), threads)
     return arena
@@ -156,9 +167,10 @@ def _observe_point(
     try:
         inputs = prepare(point, drawn, threads)
         measured = []
+        keeps_table = _keeps_table(point)
         for _ in range(repeats):
             table = None
-            if point.system.name != "gpu_only":
+            if keeps_table:
                 table = arena.take(point.model.rows, point.model.dim, threads)
             trainer = train_point(inputs, device, threads, table)
             measured.append(trainer.run())

@@ -1,48 +1,33 @@
-"""What the five systems share: their inputs on the machine, the dense step, the loop."""
+"""One system trained for real: its program bound to memory, run in its schedule, measured."""
 
 from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from simulator.observe.accelerator import Accelerator
+from simulator.errors import InvariantError
+from simulator.hardware.program import Plan, Stage
+from simulator.hardware.topology import Topology
 from simulator.observe.clock import BatchCountsSeen, Clock, Measured
+from simulator.observe.dataflow import Dataflow
 from simulator.observe.inputs import Batch, Inputs
-from simulator.observe.mlp import DenseStep
+from simulator.observe.items import COLD, Position, words_of
+from simulator.observe.rules import bind, require_rules
+from simulator.observe.runner import Lanes, captured, run_cycles, run_serial
+from simulator.observe.steps import Step
+from simulator.observe.workspace import Place, Workspace
 
-__all__ = ["RING", "Loaded", "Place", "Trainer", "undisturbed"]
+__all__ = ["Trainer", "kinds_of", "undisturbed"]
 
-RING = 8
-"""Staging buffers of each kind, taken in turn."""
 _SWITCH_S = 1e-4
 
 Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a system trains: the accelerator, the host's table, the host's threads."""
-
-    accelerator: Accelerator
-    table: Floats | None
-    """fp32, shape (rows of all tables, dim), or None where the host keeps no table."""
-    threads: int
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A mini-batch in staging memory, ready to be sent."""
-
-    ids: Any
-    dense: Any
-    labels: Any
 
 
 @contextmanager
@@ -60,99 +45,109 @@ def undisturbed() -> Iterator[None]:
             gc.enable()
 
 
+def kinds_of(machine: Topology) -> Callable[[str], str]:
+    """The kind of the device at a place: a processor, or what brings a memory."""
+
+    def kind(place: str) -> str:
+        device = place if place in machine.devices else machine.memory(place).device
+        return machine.devices[device].part.kind
+
+    return kind
+
+
 class Trainer:
-    """One system: `run()` trains all mini-batches and measures them."""
+    """One system: `run()` trains all mini-batches and measures them.
+
+    Raises `UsageError` for a program that observe cannot execute.
+    """
 
     def __init__(self, inputs: Inputs, place: Place) -> None:
-        self.inputs, self.place = inputs, place
-        self.gpu = place.accelerator
-        self.clock = Clock(self.gpu)
-        model = inputs.point.model
-        self.step = DenseStep(model, self.gpu.device, inputs.point.run.seed)
-        stage = self.gpu.stage
-        self.loaded = [
-            Loaded(stage(b.ids), stage(b.dense), stage(b.labels)) for b in inputs.batches
-        ]
-        self._same_bags = all(
-            np.array_equal(b.offsets, inputs.batches[0].offsets) for b in inputs.batches
-        )
-        self._bags: list[tuple[Any, Any]] = []
+        self.inputs = inputs
+        kind_of = kinds_of(inputs.machine)
+        programs = [inputs.system.stages(facts) for facts in inputs.facts]
+        require_rules(programs[0], kind_of)
+        flow = Dataflow(programs, inputs.facts, inputs.point.model, kind_of)
+        self.work = Workspace(inputs, place, flow)
+        self.clock = Clock(place.accelerator)
         self.counts: dict[int, BatchCountsSeen] = {}
+        self._planned = [_planned(program) for program in programs]
+        self._splits = any(COLD in given for given in flow.gives.values())
+        schedule = inputs.system.schedule
+        arrange = run_cycles if schedule.overlaps else run_serial
+        self._run_all = arrange(
+            self._bound(programs), schedule.stages, self.clock, place.accelerator, self._count
+        )
 
-    @property
-    def table(self) -> Floats:
-        """The host's table."""
-        assert self.place.table is not None, "this system keeps its tables elsewhere"
-        return self.place.table
+    def _bound(self, programs: Sequence[tuple[Stage, ...]]) -> list[list[Lanes]]:
+        """The steps of every mini-batch: by stage, lane by lane."""
+        pairs: dict[tuple[Position, int], Any] = {}
+        graphs: dict[Any, Callable[[], Any]] = {}
+
+        def steps(number: int, s: int, k: int, count: int) -> list[Step]:
+            lane = [
+                step for n in range(count) for step in bind(self.work, (s, k, n), number, pairs)
+            ]
+            if not self.work.same_bags:
+                return lane
+            return captured(lane, self.work.gpu, graphs, (s, k, self.work.turn(number)))
+
+        return [
+            [
+                [steps(number, s, k, len(lane)) for k, lane in enumerate(stage.lanes)]
+                for s, stage in enumerate(program)
+            ]
+            for number, program in enumerate(programs)
+        ]
 
     def run(self) -> Measured:
-        """Train every mini-batch in order; the times of each."""
-        self.gpu.synchronize()
+        """Train every mini-batch in order; the times of each, stages in the order of the
+        schedule."""
+        self.work.gpu.synchronize()
         with undisturbed():
-            for number, batch in enumerate(self.inputs.batches):
-                with self.clock.iteration(number):
-                    self.train(number, batch)
-                self.counts[number] = self.count(number, batch)
-        return self.finish()
-
-    def finish(self) -> Measured:
-        """What was measured."""
+            self._run_all()
         measured = self.clock.finish()
+        self._require_found()
+        names = self.inputs.system.schedule.names
+        order = sorted(measured.stage_us, key=lambda key: (key[0], names.index(key[1])))
+        measured.stage_us = {key: measured.stage_us[key] for key in order}
         measured.counts.update(self.counts)
         return measured
 
-    def train(self, number: int, batch: Batch) -> None:
-        """Train one mini-batch, after the one before it."""
-        raise NotImplementedError
-
-    def count(self, _number: int, batch: Batch) -> BatchCountsSeen:
-        """What the mini-batch did; asked for after it was timed."""
-        return BatchCountsSeen(len(batch.ids), batch.unique_rows)
-
     def tables(self) -> Floats:
         """Every row after training, shape (rows, dim)."""
-        raise NotImplementedError
+        return self.work.trained()
 
-    def send_dense(self, number: int) -> None:
-        """Dense features and labels to the GPU."""
-        self.gpu.copy(self.step.dense, self.loaded[number].dense)
-        self.gpu.copy(self.step.labels, self.loaded[number].labels)
+    def _count(self, number: int) -> None:
+        """What the mini-batch did."""
+        batch = self.inputs.batches[number]
+        plan = self._planned[number]
+        if plan is not None:
+            lists = self.work.lists[number]
+            moved = (plan.missed, lists.victims, len(lists.write_rows))
+            self.counts[number] = BatchCountsSeen(len(batch.ids), batch.unique_rows, *moved)
+            return
+        misses = self._cold_rows(number) if self._splits else None
+        self.counts[number] = BatchCountsSeen(len(batch.ids), batch.unique_rows, misses)
 
-    def bags(self, number: int) -> tuple[Any, Any]:
-        """Offsets of the bags and the bag of each lookup of a mini-batch, on the GPU."""
-        if not self._bags:
-            batches = self.inputs.batches[: 1 if self._same_bags else None]
-            upload = self.gpu.upload
-            self._bags = [(upload(b.offsets), upload(b.bag_of)) for b in batches]
-        return self._bags[0 if self._same_bags else number]
+    def _cold_rows(self, number: int) -> int:
+        """Distinct rows among the lookups without a slot, as the GPU listed them."""
+        cold = self.work.buffer(COLD, "cpu", number)
+        return len(np.unique(cold.host_ids[: cold.count]))
 
-    def replayed(self, work: Callable[[int], None]) -> Callable[[int], None]:
-        """`work(number)`, which touches nothing but rings, as a captured graph a turn of the ring.
+    def _require_found(self) -> None:
+        """The GPU's Hit-Map found what was planned."""
+        found = self.work.found.cpu().tolist()
+        for number, plan in enumerate(self._planned):
+            batch: Batch = self.inputs.batches[number]
+            if plan is None:
+                continue
+            if found[number] != [batch.unique_rows, plan.missed]:
+                raise InvariantError(
+                    f"mini-batch {number}: the GPU's Hit-Map found {found[number][0]} unique and "
+                    f"{found[number][1]} missed rows, the planner {batch.unique_rows} and "
+                    f"{plan.missed}"
+                )
 
-        Where bags differ from mini-batch to mini-batch it is launched operator by operator.
-        """
-        if not self._same_bags:
-            return work
-        launch: dict[int, Callable[[], None]] = {}
 
-        def run(number: int) -> None:
-            turn = self.turn(number)
-            if turn in launch:
-                launch[turn]()
-            else:
-                launch[turn] = self.gpu.captured(lambda: work(number))
-
-        return run
-
-    def ring(self, make: Callable[..., Any], *shape: int, dtype: str = "float32") -> list[Any]:
-        """Buffers that mini-batches take in turn."""
-        return [make(shape, dtype) for _ in range(min(RING, len(self.inputs.batches)))]
-
-    def turn(self, number: int) -> int:
-        """Which buffers of a ring a mini-batch uses."""
-        return number % min(RING, len(self.inputs.batches))
-
-    def flat(self, tensor: Any) -> Floats:
-        """A host tensor (samples, tables, dim) as an array (bags, dim)."""
-        array: Floats = tensor.detach().view(-1, self.inputs.point.model.dim).numpy()
-        return array
+def _planned(program: tuple[Stage, ...]) -> Plan | None:
+    return next((word for _, word in words_of(program) if isinstance(word, Plan)), None)

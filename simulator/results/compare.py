@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from simulator.results.dictionary import METRICS, STAGES, Column
+from simulator.results.dictionary import DEVICES, METRICS, STAGES, Column
 from simulator.results.reading import StoredRun
+from simulator.results.rows import Row, by_point
 
 __all__ = ["Comparison", "Difference", "compare"]
 
-Row = Mapping[str, Any]
 _NAMES = ("label", "locality", "sweep", "policy", "platform", "model", "operators")
 """What people call a point: compared where keys differ because the configuration does."""
 
@@ -22,7 +22,9 @@ class Difference:
 
     point: str
     stage: str
-    """Empty for a metric of the whole point."""
+    """Empty unless the value is one of a stage."""
+    resource: str
+    """Empty unless the value is one of a resource."""
     column: str
     first: Any
     second: Any
@@ -51,73 +53,96 @@ class Comparison:
         return asdict(self) | {"within": self.within}
 
 
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """A point of one run: its metrics, and its other rows by what they are about."""
+
+    metrics: Row
+    rows: dict[str, dict[str, Row]]
+    """`stage` and `resource` -> its name -> its row."""
+
+    @property
+    def title(self) -> str:
+        texts = (self.metrics["label"], self.metrics["locality"], self.metrics["sweep"])
+        return ", ".join(text for text in texts if text)
+
+
 def compare(first: StoredRun, second: StoredRun, tolerance: float = 0.0) -> Comparison:
     """Points are matched by label and key, then by their names."""
-    pairs, only_first, only_second = _matched(first.metrics, second.metrics)
+    ours, theirs = _points(first), _points(second)
+    pairs, only_first, only_second = _matched(ours, theirs)
     differences = [
-        d for one, other in pairs for d in _of_point(first, second, one, other, tolerance)
+        difference for n, m in pairs for difference in _of_points(ours[n], theirs[m], tolerance)
     ]
     return Comparison(
         compared=len(pairs),
         tolerance=tolerance,
         differences=tuple(differences),
-        only_first=tuple(_title(first.metrics[n]) for n in only_first),
-        only_second=tuple(_title(second.metrics[n]) for n in only_second),
+        only_first=tuple(ours[n].title for n in only_first),
+        only_second=tuple(theirs[m].title for m in only_second),
     )
 
 
+def _points(run: StoredRun) -> list[_Point]:
+    metrics = run.metrics()
+    groups = {
+        "stage": by_point(metrics, run.stages()),
+        "resource": by_point(metrics, run.devices()),
+    }
+    return [
+        _Point(
+            row,
+            {key: {r[key]: r for r in rows[number]} for key, rows in groups.items()},
+        )
+        for number, row in enumerate(metrics)
+    ]
+
+
 def _matched(
-    first: Sequence[Row], second: Sequence[Row]
+    first: Sequence[_Point], second: Sequence[_Point]
 ) -> tuple[list[tuple[int, int]], list[int], list[int]]:
-    """Pairs of row numbers, and those without a partner on each side."""
-    ones, others = list(range(len(first))), list(range(len(second)))
+    """Pairs of numbers of points, and those without a partner on each side."""
+    unmatched, partnerless = list(range(len(first))), list(range(len(second)))
     pairs = []
     for columns in (("label", "point"), _NAMES):
-        partners = {tuple(second[n][c] for c in columns): n for n in reversed(others)}
-        for n in list(ones):
-            partner = partners.pop(tuple(first[n][c] for c in columns), None)
+        partners = {
+            tuple(second[m].metrics[column] for column in columns): m for m in reversed(partnerless)
+        }
+        for n in list(unmatched):
+            key = tuple(first[n].metrics[column] for column in columns)
+            partner = partners.pop(key, None)
             if partner is not None:
                 pairs.append((n, partner))
-                ones.remove(n)
-                others.remove(partner)
-    return sorted(pairs), ones, others
+                unmatched.remove(n)
+                partnerless.remove(partner)
+    return sorted(pairs), unmatched, partnerless
 
 
-def _of_point(
-    first: StoredRun, second: StoredRun, one: int, other: int, tolerance: float
-) -> Iterator[Difference]:
-    a, b = first.metrics[one], second.metrics[other]
-    yield from _of_rows(METRICS, a, b, _title(a), "", tolerance)
-    stages = [{s["stage"]: s for s in _stages(run, row)} for run, row in ((first, a), (second, b))]
-    for stage in dict.fromkeys([*stages[0], *stages[1]]):
-        pair = [side.get(stage) for side in stages]
-        if pair[0] is None or pair[1] is None:
-            x, y = (None if side is None else stage for side in pair)
-            yield Difference(_title(a), stage, "stage", x, y, None)
-        else:
-            yield from _of_rows(STAGES, pair[0], pair[1], _title(a), stage, tolerance)
-
-
-def _stages(run: StoredRun, point: Row) -> list[Row]:
-    return [s for s in run.stages if (s["point"], s["label"]) == (point["point"], point["label"])]
+def _of_points(first: _Point, second: _Point, tolerance: float) -> Iterator[Difference]:
+    yield from _of_rows(METRICS, (first.metrics, second.metrics), (first.title, "", ""), tolerance)
+    for key, columns in (("stage", STAGES), ("resource", DEVICES)):
+        ours, theirs = first.rows[key], second.rows[key]
+        for name in dict.fromkeys([*ours, *theirs]):
+            about = (first.title, name, "") if key == "stage" else (first.title, "", name)
+            if name in ours and name in theirs:
+                yield from _of_rows(columns, (ours[name], theirs[name]), about, tolerance)
+            else:
+                mine, other = (name if name in side else None for side in (ours, theirs))
+                yield Difference(*about, key, mine, other, None)
 
 
 def _of_rows(
-    columns: Sequence[Column], a: Row, b: Row, title: str, stage: str, tolerance: float
+    columns: Sequence[Column], pair: tuple[Row, Row], about: tuple[str, str, str], tolerance: float
 ) -> Iterator[Difference]:
+    """`about`: point, stage and resource of both rows."""
     for column in columns:
         if not column.deterministic or column.name == "point":
             continue
-        x, y = a[column.name], b[column.name]
+        x, y = (row[column.name] for row in pair)
         if x == y:
             continue
         relative = None
         if column.dtype in ("int", "float") and x is not None and y is not None:
             relative = abs(x - y) / max(abs(x), abs(y))
         if relative is None or relative > tolerance:
-            yield Difference(title, stage, column.name, x, y, relative)
-
-
-def _title(row: Row) -> str:
-    parts = (row["label"] or row["system"], row["locality"], row["sweep"])
-    return ", ".join(part for part in parts if part)
+            yield Difference(*about, column.name, x, y, relative)

@@ -9,13 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from simulator.results.resources import KINDS
+
 __all__ = [
     "DEVICES",
+    "IDENTITY",
     "METRICS",
     "STAGES",
     "TIMELINE",
     "Column",
-    "Device",
     "describe",
     "markdown",
     "names",
@@ -34,29 +36,9 @@ class Column:
     meaning: str
     deterministic: bool = True
     """False for wall-clock values: they differ between two runs of the same point."""
+    choices: tuple[str, ...] = ()
+    """The values that a text can have; empty where it can be anything."""
 
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """One shared device of the machine."""
-
-    name: str
-    title: str
-    meaning: str
-    moves_bytes: bool = True
-    """False where bytes are counted at the memories instead."""
-
-
-DEVICES: tuple[Device, ...] = (
-    Device("cpu_dram", "CPU DRAM", "the DRAM of the CPU"),
-    Device("cpu_cores", "CPU cores", "the cores of the CPU", moves_bytes=False),
-    Device("pcie_h2d", "PCIe h2d", "the link from CPU to GPU (PCIe or NVLink-C2C)"),
-    Device("pcie_d2h", "PCIe d2h", "the link from GPU to CPU (PCIe or NVLink-C2C)"),
-    Device("hbm", "HBM", "the memories of all GPUs"),
-    Device("gpu", "GPU", "the arithmetic units of all GPUs", moves_bytes=False),
-    Device("nvlink", "NVLink", "the links between all GPUs"),
-)
-"""Every device that results speak of, in the order of the columns."""
 
 _TIMED = "over the timed mini-batches, warm-up left out"
 
@@ -153,47 +135,44 @@ _CACHE = (
 )
 
 
-def _of_device(device: Device) -> tuple[Column, ...]:
-    name = device.name
-    null = "null where it is not used" if device.moves_bytes else "null: its memory counts them"
-    return (
+_SHARED = (
+    *(c for c in _POINT if c.name in ("point", "system", "label", "policy", "platform", "model")),
+    *(c for c in _POINT if c.name in ("locality", "operators", "sweep", "cache_fraction")),
+)
+IDENTITY = tuple(column.name for column in _SHARED)
+"""Columns that the rows of stages and resources share with their point."""
+
+_USE = (
+    Column(
+        "bottleneck",
+        "text",
+        "",
+        "The resource with the highest utilization, pools left out; `latency` where none is used "
+        "half of the time.",
+    ),
+    Column(
+        "bottleneck_utilization",
+        "float",
+        "1",
+        "Utilization of the resource with the highest one, also where `bottleneck` is `latency`.",
+    ),
+    *(
         Column(
-            f"{name}_bytes",
-            "float",
-            "bytes/batch",
-            f"Bytes moved through {device.meaning} a mini-batch, mean; {null}.",
-        ),
-        Column(
-            f"{name}_bandwidth_gbps",
-            "float",
-            "1e9 bytes/s",
-            f"Achieved bandwidth of {device.meaning}: bytes over elapsed simulated time; {null}.",
-        ),
-        Column(
-            f"{name}_utilization",
+            f"{kind.name}_utilization",
             "float",
             "1",
-            f"Share of the elapsed simulated time in which {device.meaning} could not have done "
-            "other work: 1 is saturated; null where not used.",
-        ),
-        Column(
-            f"{name}_share_of_peak",
-            "float",
-            "1",
-            f"Achieved bandwidth of {device.meaning} over the nominal peak; {null}.",
-        ),
-    )
-
-
-_ENERGY = tuple(
-    Column(name, "float", "mJ/batch", f"Energy of {what}, mean of a mini-batch.")
-    for name, what in (
-        ("energy_mj", "all devices below together"),
-        ("energy_cpu_cores_mj", "the CPU package: idle power and what busy cores add"),
-        ("energy_cpu_dram_mj", "CPU DRAM: activates, bursts, refresh, background"),
-        ("energy_gpu_mj", "the GPUs without HBM: idle power and what activity adds"),
-        ("energy_hbm_mj", "HBM: activates, bursts, refresh, background"),
-    )
+            f"Utilization of the busiest of the {kind.meaning}; null where none is used.",
+        )
+        for kind in KINDS.values()
+        if kind.summarized
+    ),
+    Column(
+        "energy_mj",
+        "float",
+        "mJ/batch",
+        "Energy of all resources together (`energy_mj` of `devices.parquet`), mean of a "
+        "mini-batch.",
+    ),
 )
 
 _WALL = tuple(
@@ -211,14 +190,7 @@ METRICS: tuple[Column, ...] = (
     *_POINT,
     *_TIME,
     *_CACHE,
-    Column(
-        "bottleneck",
-        "text",
-        "",
-        "The device with the highest utilization; `latency` where none is used half of the time.",
-    ),
-    *(column for device in DEVICES for column in _of_device(device)),
-    *_ENERGY,
+    *_USE,
     Column(
         "memory_sampling_error",
         "float",
@@ -238,10 +210,16 @@ METRICS: tuple[Column, ...] = (
 """Columns of `metrics.parquet` and `metrics.csv`: one row a simulated point."""
 
 STAGES: tuple[Column, ...] = (
-    *(c for c in _POINT if c.name in ("point", "system", "label", "policy", "platform", "model")),
-    *(c for c in _POINT if c.name in ("locality", "operators", "sweep", "cache_fraction")),
+    *_SHARED,
     Column("stage", "text", "", "Stage or operator of the iteration."),
     Column("order", "int", "", "Position of the stage in the iteration, from 0."),
+    Column(
+        "role",
+        "text",
+        "",
+        "What the stage does with rows: `read` takes them from where they are kept, `write` puts "
+        "them back, `train` changes them; `load`, `plan` and `move` touch none.",
+    ),
     Column("busy_us", "float", "us", f"Time from the stage's start to its end, mean {_TIMED}."),
     Column(
         "exposed_us",
@@ -253,15 +231,75 @@ STAGES: tuple[Column, ...] = (
     Column("hidden_us", "float", "us", "The part of it that other stages hide: busy - exposed."),
     *(
         Column(
-            f"{device.name}_bytes",
+            f"{kind.name}_bytes",
             "float",
             "bytes/batch",
-            f"Bytes that the stage moves through {device.meaning}, mean of a mini-batch.",
+            f"Bytes that the stage moves through the {kind.meaning}, all together, mean of a "
+            "mini-batch; null where none.",
         )
-        for device in DEVICES
+        for kind in KINDS.values()
+        if kind.moves_bytes
     ),
 )
 """Columns of `stages.parquet`: one row a point and stage."""
+
+DEVICES: tuple[Column, ...] = (
+    *_SHARED,
+    Column(
+        "resource",
+        "text",
+        "",
+        "Name of the resource by the parts of the machine, such as `cpu.dram` or `gpu5.hbm`.",
+    ),
+    Column("device", "text", "", "The device that the resource belongs to, such as `gpu5`."),
+    Column(
+        "kind",
+        "text",
+        "",
+        "What it is: " + ", ".join(f"`{kind}`" for kind in KINDS) + ".",
+        choices=tuple(KINDS),
+    ),
+    Column(
+        "bytes",
+        "float",
+        "bytes/batch",
+        "Bytes through the resource a mini-batch, mean; null where it moves none: its memory "
+        "counts them.",
+    ),
+    Column(
+        "busy_us",
+        "float",
+        "us",
+        "Simulated time a mini-batch in which the resource could not have done other work, mean.",
+    ),
+    Column(
+        "utilization",
+        "float",
+        "1",
+        "That time as a share of the elapsed simulated time: 1 is saturated, 0 not used.",
+    ),
+    Column(
+        "bandwidth_gbps",
+        "float",
+        "1e9 bytes/s",
+        "Achieved bandwidth: bytes over elapsed simulated time; null where no bytes move.",
+    ),
+    Column(
+        "share_of_peak",
+        "float",
+        "1",
+        "Achieved bandwidth over the nominal peak; null where there is none.",
+    ),
+    Column(
+        "energy_mj",
+        "float",
+        "mJ/batch",
+        "Energy of the resource, mean of a mini-batch: of a memory its activates, bursts, refresh "
+        "and background; of a CPU or GPU the package without its memory, idle power and what "
+        "activity adds. Null where nobody accounts for it.",
+    ),
+)
+"""Columns of `devices.parquet` and `devices.csv`: one row a point and resource."""
 
 TIMELINE: tuple[Column, ...] = (
     *(c for c in _POINT if c.name in ("point", "label")),
@@ -275,6 +313,7 @@ TIMELINE: tuple[Column, ...] = (
 _FILES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
     ("metrics", "`metrics.parquet`, `metrics.csv`: one row a simulated point", METRICS),
     ("stages", "`stages.parquet`: one row a point and stage", STAGES),
+    ("devices", "`devices.parquet`, `devices.csv`: one row a point and resource", DEVICES),
     ("timeline", "`timeline.parquet`: one row a stage of a mini-batch", TIMELINE),
 )
 

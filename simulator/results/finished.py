@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.errors import InvariantError, OutputError
-from simulator.results.files import explained, replace_file
+from simulator.files import explained, replace_file
 from simulator.results.record import PointResult, StageSpan
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FinishedPoints", "decode", "encode", "relabelled"]
 
-_FORMAT = 1
+_FORMAT = 2
 _LOCK = ".lock"
 
 
@@ -35,6 +35,7 @@ def encode(key: str, result: PointResult) -> bytes:
     outcome = {
         "metrics": result.metrics,
         "stages": list(result.stages),
+        "devices": list(result.devices),
         "timeline": [[s.stage, s.batch, s.start_ps, s.end_ps] for s in result.timeline],
         "trace_fingerprint": result.trace_fingerprint,
     }
@@ -53,16 +54,17 @@ def decode(key: str, point: PointConfig, data: bytes) -> PointResult | None:
         if marker != wanted:
             return None
         outcome = json.loads(body)
-        found = PointResult(
+        result = PointResult(
             point=point,
             metrics=outcome["metrics"],
             stages=outcome["stages"],
+            devices=outcome["devices"],
             timeline=[StageSpan(*span) for span in outcome["timeline"]],
             trace_fingerprint=outcome["trace_fingerprint"],
         )
     except (ValueError, KeyError, TypeError, InvariantError):
         return None
-    return relabelled(found, point)
+    return relabelled(result, point)
 
 
 def relabelled(result: PointResult, point: PointConfig) -> PointResult:
@@ -72,7 +74,8 @@ def relabelled(result: PointResult, point: PointConfig) -> PointResult:
         result,
         point=point,
         metrics={**result.metrics, **names},
-        stages=[_renamed(stage, names) for stage in result.stages],
+        stages=[_renamed(row, names) for row in result.stages],
+        devices=[_renamed(row, names) for row in result.devices],
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.config.experiment import canonical_json, config_hash
 from simulator.results.dictionary import METRICS
+from simulator.results.rows import mismatch
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -17,8 +18,25 @@ if TYPE_CHECKING:
     from simulator.config.experiment import Experiment
     from simulator.results.record import PointResult, Result
 
-__all__ = ["manifest_of", "versions"]
+__all__ = ["FORMAT", "check_manifest", "manifest_of", "versions"]
 
+FORMAT = 2
+"""Of the run directory; 1 had no `devices.parquet`."""
+
+_KEYS: dict[str, type] = {
+    "format": int,
+    "name": str,
+    "config_hash": str,
+    "experiment": dict,
+    "overrides": list,
+    "seeds": list,
+    "points": list,
+    "sections": dict,
+    "versions": dict,
+    "durations": dict,
+}
+_MORE_KEYS: dict[str, type] = {"code_version": str, "failed": int}
+"""What a sweep adds."""
 _PACKAGES = ("scratchpipe-sim", "numpy", "simpy", "numba", "pyarrow", "pydantic", "ruamel.yaml")
 _SECTIONS = ("platform", "model", "trace", "cache", "operators", "pipeline", "run")
 
@@ -30,7 +48,7 @@ def manifest_of(
     points = [outcome.point for outcome in result]
     sections: dict[str, Any] = {}
     return {
-        "format": 1,
+        "format": FORMAT,
         "name": experiment.name,
         "config_hash": config_hash(points),
         "experiment": experiment.model_dump(mode="json"),
@@ -43,15 +61,31 @@ def manifest_of(
     }
 
 
+def check_manifest(manifest: Any) -> None:
+    """Raises `ValueError` where `manifest` is not what `manifest_of` makes."""
+    if not isinstance(manifest, dict):
+        raise ValueError("the manifest is no JSON object")
+    wanted = _KEYS | {key: kind for key, kind in _MORE_KEYS.items() if key in manifest}
+    unlike = mismatch(list(wanted), list(manifest))
+    if unlike:
+        raise ValueError(f"the manifest is {unlike}")
+    for key, kind in wanted.items():
+        if not isinstance(manifest[key], kind):
+            raise ValueError(f"{key} in the manifest is no {kind.__name__}")
+    for point in manifest["points"]:
+        if not isinstance(point, dict) or not isinstance(point.get("swept"), dict):
+            raise ValueError("a point of the manifest has no swept values")
+
+
 def versions() -> dict[str, str]:
     """The software that computed the results."""
-    found = {"python": platform.python_version()}
+    numbers = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            numbers[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            numbers[name] = "not installed"
+    return numbers
 
 
 def _point(outcome: PointResult, sections: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +93,7 @@ def _point(outcome: PointResult, sections: dict[str, Any]) -> dict[str, Any]:
     point = outcome.point
     return {
         "key": point.key(),
-        "system": point.system.model_dump(mode="json"),
+        "system": point.system.model_dump(mode="json", exclude={"where"}),
         "locality": point.locality,
         "swept": point.swept,
         "trace_hash": outcome.trace_fingerprint,

@@ -1,64 +1,127 @@
-"""Reads a run directory back: what `write_run` wrote, as plain rows."""
+"""Reads a run directory back: what `write_run` wrote, checked against the data dictionary."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from simulator.errors import UsageError
-from simulator.results.dictionary import METRICS, STAGES
+from simulator.results.dictionary import DEVICES, METRICS, STAGES, TIMELINE, Column
 from simulator.results.finished import FinishedPoints
-from simulator.results.record import row_of
-from simulator.results.store import FAILURES, MANIFEST, POINTS, UNFINISHED
+from simulator.results.manifest import FORMAT, check_manifest
+from simulator.results.rows import Row, frame_of, mismatch
+from simulator.results.store import FAILURES, MANIFEST, POINTS, UNFINISHED, schema_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
 __all__ = ["StoredRun", "read_run"]
 
-Row = Mapping[str, Any]
+_NEVER_NULL = {
+    "metrics": ("point", "system", "label", "iteration_time_us"),
+    "stages": ("point", "label", "stage", "order"),
+    "devices": ("point", "label", "resource", "device", "kind"),
+    "timeline": tuple(column.name for column in TIMELINE),
+}
+"""Columns without which a row of a table says nothing."""
+
+_FAILURE_KEYS = ("label", "locality", "sweep", "message")
+"""What is shown of a point that failed."""
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run directory; rows as in the data dictionary, wall-clock columns null."""
+    """A run directory; rows and tables as those of `Result`, wall-clock columns null."""
 
     folder: Path
     manifest: Mapping[str, Any]
-    metrics: tuple[Row, ...]
-    stages: tuple[Row, ...]
-    failures: tuple[Row, ...] = ()
+    failures: tuple[Row, ...]
+    _tables: Mapping[str, pa.Table] = field(repr=False)
 
     @property
     def name(self) -> str:
         """Name of the experiment."""
         return str(self.manifest["name"])
 
+    @property
+    def has_timeline(self) -> bool:
+        return bool(self._tables["timeline"].num_rows)
+
     def swept(self) -> list[Row]:
         """The swept values of each point, by path."""
         return [point["swept"] for point in self.manifest["points"]]
 
+    def metrics(self) -> list[Row]:
+        """The metrics rows, one a point."""
+        return self._rows("metrics", METRICS)
+
+    def stages(self) -> list[Row]:
+        """The stage rows of all points."""
+        return self._rows("stages", STAGES)
+
+    def devices(self) -> list[Row]:
+        """The rows of all resources of all points."""
+        return self._rows("devices", DEVICES)
+
+    def timeline(self) -> list[Row]:
+        """The spans of all points that kept theirs."""
+        return self._rows("timeline", TIMELINE)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The metrics as a table; columns as in the data dictionary."""
+        return frame_of(METRICS, self.metrics())
+
+    def stages_to_pandas(self) -> pd.DataFrame:
+        """The stages as a table."""
+        return frame_of(STAGES, self.stages())
+
+    def devices_to_pandas(self) -> pd.DataFrame:
+        """The resources as a table."""
+        return frame_of(DEVICES, self.devices())
+
+    def timeline_to_pandas(self) -> pd.DataFrame:
+        """The timeline as a table; empty where none was kept."""
+        return frame_of(TIMELINE, self.timeline())
+
+    def _rows(self, name: str, columns: Sequence[Column]) -> list[Row]:
+        empty = dict.fromkeys(column.name for column in columns)
+        return [{**empty, **row} for row in self._tables[name].to_pylist()]
+
 
 def read_run(folder: Path) -> StoredRun:
-    """The run in `folder`. Raises `UsageError` where there is none, or only a part of one."""
+    """The run in `folder`.
+
+    Raises `UsageError` where there is none, only a part of one, one of another version, or one
+    that is damaged: files, columns or keys that are missing or foreign, values that no run writes.
+    """
     if not (folder / MANIFEST).is_file():
         raise UsageError(_no_run(folder))
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        metrics = tuple(row_of(METRICS, row) for row in _rows(folder / "metrics.parquet"))
-        stages = tuple(row_of(STAGES, row) for row in _rows(folder / "stages.parquet"))
-        failures: list[Row] = []
-        if (folder / FAILURES).is_file():
-            failures = json.loads((folder / FAILURES).read_text(encoding="utf-8"))
-        run = StoredRun(folder, manifest, metrics, stages, tuple(failures))
-        if len(run.swept()) != len(metrics):
-            raise ValueError(
-                f"{len(run.swept())} points in {MANIFEST}, {len(metrics)} metrics rows"
+        manifest = _json(folder / MANIFEST)
+        written = manifest.get("format") if isinstance(manifest, dict) else None
+        if isinstance(written, int) and written != FORMAT:
+            raise UsageError(
+                f"{folder} was written by another version of scratchpipe (format {written}, this "
+                f"one reads {FORMAT}): run the experiment again"
             )
+        check_manifest(manifest)
+        tables = {
+            "metrics": _table(folder, "metrics", [c for c in METRICS if c.deterministic]),
+            "stages": _table(folder, "stages", STAGES),
+            "devices": _table(folder, "devices", DEVICES),
+            "timeline": _table(folder, "timeline", TIMELINE, needed=False),
+        }
+        _check_points(manifest["points"], tables)
+        return StoredRun(folder, manifest, _failures(folder, manifest), tables)
+    except UsageError:
+        raise
     except Exception as error:
         # Whatever a damaged file makes its reader raise, it is one thing to whoever asked.
         raise UsageError(f"{folder} is damaged: {error}; run the experiment again") from error
-    return run
 
 
 def _no_run(folder: Path) -> str:
@@ -73,8 +136,79 @@ def _no_run(folder: Path) -> str:
     return f"{folder} is no run directory: it has no {MANIFEST}"
 
 
-def _rows(file: Path) -> list[dict[str, Any]]:
+def _json(file: Path) -> Any:
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(f"{file.name} holds {constant}")
+
+    return json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+def _failures(folder: Path, manifest: Mapping[str, Any]) -> tuple[Row, ...]:
+    rows = _json(folder / FAILURES) if (folder / FAILURES).is_file() else []
+    if len(rows) != manifest.get("failed", len(rows)):
+        raise ValueError(f"{manifest['failed']} points failed, {FAILURES} tells of {len(rows)}")
+    for row in rows:
+        for key in _FAILURE_KEYS:
+            if not isinstance(row.get(key), str):
+                raise ValueError(f"{FAILURES}: a point that failed has no {key}")
+    return tuple(rows)
+
+
+def _table(folder: Path, name: str, columns: Sequence[Column], needed: bool = True) -> pa.Table:
+    """A table of the run, checked; empty where the file is not there and not needed."""
     import pyarrow.parquet as pq
 
-    rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
-    return rows
+    wanted = schema_of(columns)
+    file = folder / f"{name}.parquet"
+    if not file.is_file():
+        if needed:
+            raise ValueError(f"{file.name} is missing")
+        return wanted.empty_table()
+    table = pq.read_table(file)
+    unlike = mismatch(wanted.names, table.column_names)
+    if unlike:
+        raise ValueError(f"{file.name} is {unlike}")
+    table = table.select(wanted.names)
+    for column in columns:
+        _check_values(file.name, column, table.column(column.name), wanted.field(column.name).type)
+    for column_name in _NEVER_NULL[name]:
+        if table.column(column_name).null_count:
+            raise ValueError(f"{file.name} has rows without {column_name}")
+    return table
+
+
+def _check_values(file: str, column: Column, values: pa.ChunkedArray, wanted: pa.DataType) -> None:
+    import pyarrow.compute as pc
+
+    if values.type != wanted:
+        raise ValueError(f"{file}: {column.name} is {values.type}, not {wanted}")
+    if column.dtype == "float" and pc.all(pc.is_finite(values)).as_py() is False:
+        raise ValueError(f"{file}: {column.name} holds a value that is no finite number")
+    foreign = set(pc.unique(values).to_pylist()) - {*column.choices, None}
+    if column.choices and foreign:
+        raise ValueError(f"{file}: {column.name} holds {sorted(foreign)[0]!r}")
+
+
+def _check_points(points: Sequence[Row], tables: Mapping[str, pa.Table]) -> None:
+    """All files are of the same points."""
+    metrics = tables["metrics"]
+    keys = metrics.column("point").to_pylist()
+    if len(points) != len(keys):
+        raise ValueError(f"{len(points)} points in {MANIFEST}, {len(keys)} metrics rows")
+    for number, (point, key) in enumerate(zip(points, keys, strict=True)):
+        if point.get("key") != key:
+            raise ValueError(f"point {number} of {MANIFEST} is not that of the metrics")
+    for name, other, columns in (
+        ("stages", "metrics", ("point", "label")),
+        ("devices", "metrics", ("point", "label")),
+        ("timeline", "stages", ("point", "label", "stage")),
+    ):
+        if not _distinct(tables[name], columns) <= _distinct(tables[other], columns):
+            raise ValueError(
+                f"{name}.parquet has rows of a {columns[-1]} that is not in {other}.parquet"
+            )
+
+
+def _distinct(table: pa.Table, columns: Sequence[str]) -> set[tuple[str, ...]]:
+    groups = table.group_by(list(columns)).aggregate([]).to_pylist()
+    return {tuple(row[column] for column in columns) for row in groups}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from simulator.errors import InvariantError
-from simulator.results.dictionary import METRICS, STAGES, Column
+from simulator.results.dictionary import DEVICES, METRICS, STAGES
+from simulator.results.rows import Row, frame_of, row_of
+from simulator.results.tables import tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,15 +16,7 @@ if TYPE_CHECKING:
 
     from simulator.config.experiment import PointConfig
 
-__all__ = ["PointResult", "Progress", "Result", "StageSpan", "row_of"]
-
-_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
-    "text": (str,),
-    "int": (int,),
-    "float": (int, float),
-    "bool": (bool,),
-}
-_PANDAS_TYPES = {"text": "string", "int": "Int64", "float": "float64", "bool": "boolean"}
+__all__ = ["PointResult", "Progress", "Result", "StageSpan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +46,25 @@ class StageSpan:
 class PointResult:
     """The outcome of one point.
 
-    `metrics` and each entry of `stages` hold the columns of the data dictionary; a column that is
-    left out is null. Raises `InvariantError` for a column that the dictionary does not have, a
-    value of another type, NaN and infinity.
+    `metrics` and each entry of `stages` and `devices` hold the columns of the data dictionary; a
+    column that is left out is null. Raises `InvariantError` for a column that the dictionary does
+    not have, a value of another type, NaN and infinity.
     """
 
     point: PointConfig
-    metrics: Mapping[str, Any]
-    stages: Sequence[Mapping[str, Any]] = ()
+    metrics: Row
+    stages: Sequence[Row] = ()
+    """A row a stage."""
+    devices: Sequence[Row] = ()
+    """A row a resource of the machine."""
     timeline: Sequence[StageSpan] = ()
     trace_fingerprint: str = ""
     """SHA-256 (hex) of the trace that was replayed."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metrics", row_of(METRICS, self.metrics))
-        object.__setattr__(self, "stages", tuple(row_of(STAGES, s) for s in self.stages))
+        object.__setattr__(self, "stages", tuple(row_of(STAGES, row) for row in self.stages))
+        object.__setattr__(self, "devices", tuple(row_of(DEVICES, row) for row in self.devices))
         object.__setattr__(self, "timeline", tuple(self.timeline))
 
 
@@ -85,21 +81,33 @@ class Result:
     def __len__(self) -> int:
         return len(self.points)
 
-    def metrics(self) -> list[Mapping[str, Any]]:
+    def metrics(self) -> list[Row]:
         """The metrics rows, one a point."""
         return [point.metrics for point in self.points]
 
-    def stages(self) -> list[Mapping[str, Any]]:
+    def stages(self) -> list[Row]:
         """The stage rows of all points."""
-        return [stage for point in self.points for stage in point.stages]
+        return [row for point in self.points for row in point.stages]
+
+    def devices(self) -> list[Row]:
+        """The rows of all resources of all points."""
+        return [row for point in self.points for row in point.devices]
+
+    def swept(self) -> list[Row]:
+        """The swept values of each point, by path."""
+        return [point.point.swept for point in self.points]
 
     def to_pandas(self) -> pd.DataFrame:
         """The metrics as a table; columns as in the data dictionary."""
-        return _frame(METRICS, self.metrics())
+        return frame_of(METRICS, self.metrics())
 
     def stages_to_pandas(self) -> pd.DataFrame:
         """The stages as a table; columns as in the data dictionary."""
-        return _frame(STAGES, self.stages())
+        return frame_of(STAGES, self.stages())
+
+    def devices_to_pandas(self) -> pd.DataFrame:
+        """The resources as a table; columns as in the data dictionary."""
+        return frame_of(DEVICES, self.devices())
 
     def __repr__(self) -> str:
         """The tables that the command line prints, as text."""
@@ -115,43 +123,4 @@ class Result:
         return text.getvalue().rstrip()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        from simulator.results.tables import tables
-
         yield from tables(self, options.max_width)
-
-
-def row_of(columns: Sequence[Column], values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` in the order of `columns`, what is left out as None; checked against them."""
-    known = {column.name for column in columns}
-    unknown = [name for name in values if name not in known]
-    if unknown:
-        raise InvariantError(f"columns that the data dictionary does not have: {unknown}")
-    return {column.name: _value(column, values.get(column.name)) for column in columns}
-
-
-def _value(column: Column, value: Any) -> Any:
-    if value is None:
-        return None
-    if hasattr(value, "item"):  # a numpy scalar
-        value = value.item()
-    wanted = _PYTHON_TYPES[column.dtype]
-    if not isinstance(value, wanted) or (isinstance(value, bool) and column.dtype != "bool"):
-        raise InvariantError(f"column {column.name} ({column.dtype}) was given {value!r}")
-    if isinstance(value, int | float) and column.dtype == "float":
-        value = float(value)
-        if not math.isfinite(value):
-            raise InvariantError(f"column {column.name} was given {value!r}: use null")
-    return value
-
-
-def _frame(columns: Sequence[Column], rows: list[Mapping[str, Any]]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(
-        {
-            column.name: pd.Series(
-                [row[column.name] for row in rows], dtype=_PANDAS_TYPES[column.dtype]
-            )
-            for column in columns
-        }
-    )

@@ -23,20 +23,22 @@ def with_speedups(points: Sequence[PointResult]) -> tuple[PointResult, ...]:
     and profile is taken, else the first.
     """
     baselines: dict[str, list[PointResult]] = {}
-    for one in points:
-        if one.point.system.name == _BASELINE:
-            baselines.setdefault(canonical_json(one.point.swept), []).append(one)
+    for outcome in points:
+        if outcome.point.system.name == _BASELINE:
+            baselines.setdefault(canonical_json(outcome.point.swept), []).append(outcome)
     related = []
-    for one in points:
-        found = baselines.get(canonical_json(one.point.swept))
-        if found:
-            hybrid = max(found, key=lambda other: _likeness(one, other))
-            speedup = hybrid.metrics["iteration_time_us"] / one.metrics["iteration_time_us"]
-            one = dataclasses.replace(one, metrics={**one.metrics, "speedup_over_hybrid": speedup})
-        related.append(one)
+    for outcome in points:
+        candidates = baselines.get(canonical_json(outcome.point.swept))
+        if candidates:
+            hybrid = max(candidates, key=lambda candidate: _likeness(outcome, candidate))
+            speedup = hybrid.metrics["iteration_time_us"] / outcome.metrics["iteration_time_us"]
+            outcome = dataclasses.replace(
+                outcome, metrics={**outcome.metrics, "speedup_over_hybrid": speedup}
+            )
+        related.append(outcome)
     return tuple(related)
 
 
-def _likeness(one: PointResult, hybrid: PointResult) -> int:
+def _likeness(outcome: PointResult, hybrid: PointResult) -> int:
     """How many of platform and profile are the same; `max` keeps the first among equals."""
-    return sum(one.metrics[key] == hybrid.metrics[key] for key in ("platform", "operators"))
+    return sum(outcome.metrics[key] == hybrid.metrics[key] for key in ("platform", "operators"))

@@ -1,4 +1,4 @@
-"""The run directory: manifest, metrics and stages, written aside and renamed into place.
+"""The run directory: manifest, metrics, stages and devices, written aside and renamed into place.
 
 Only deterministic columns go into the files, so that the same configuration gives the same bytes;
 wall-clock values stand in the manifest under `durations`.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import glob
 import io
-import json
 import os
 import shutil
 import tempfile
@@ -19,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.errors import OutputError
-from simulator.results.dictionary import METRICS, STAGES, TIMELINE, Column
-from simulator.results.files import explained, replace_file, sync_folder, write_synced
+from simulator.files import explained, json_bytes, replace_file, sync_folder, umask, write_synced
+from simulator.results.dictionary import DEVICES, METRICS, STAGES, TIMELINE, Column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +34,7 @@ __all__ = [
     "abandon_run",
     "begin_run",
     "check_target",
+    "schema_of",
     "tidy",
     "write_run",
 ]
@@ -47,7 +47,14 @@ UNFINISHED = "unfinished.json"
 """Stands in a run directory from its first point until its manifest is there."""
 POINTS = "points"
 """The folder of finished points in a run directory."""
-_REPLACED = ("metrics.parquet", "metrics.csv", "stages.parquet", "timeline.parquet")
+_REPLACED = (
+    "metrics.parquet",
+    "metrics.csv",
+    "stages.parquet",
+    "devices.parquet",
+    "devices.csv",
+    "timeline.parquet",
+)
 """Files of an older run that the next one replaces or, where it has none, removes."""
 
 
@@ -70,7 +77,7 @@ def begin_run(out_dir: Path, facts: Mapping[str, Any]) -> None:
     with explained(out_dir):
         _refuse_foreign(out_dir)
         out_dir.mkdir(parents=True, exist_ok=True)
-        replace_file(out_dir / UNFINISHED, _json(facts))
+        replace_file(out_dir / UNFINISHED, json_bytes(facts))
 
 
 def abandon_run(out_dir: Path) -> None:
@@ -110,7 +117,7 @@ def write_run(
         try:
             for name, data in contents.items():
                 write_synced(aside / name, data)
-            aside.chmod(0o777 & ~_umask())
+            aside.chmod(0o777 & ~umask())
             sync_folder(aside)
             if out_dir.is_dir() and any(out_dir.iterdir()):
                 _fill(out_dir, aside, contents)
@@ -125,7 +132,7 @@ def write_run(
 def _fill(out_dir: Path, aside: Path, names: Iterable[str]) -> None:
     """Move the files of a run into its directory, the manifest last."""
     if not (out_dir / UNFINISHED).exists():
-        replace_file(out_dir / UNFINISHED, _json({}))
+        replace_file(out_dir / UNFINISHED, json_bytes({}))
     for name in (MANIFEST, FAILURES, *_REPLACED):
         (out_dir / name).unlink(missing_ok=True)
     sync_folder(out_dir)
@@ -135,18 +142,16 @@ def _fill(out_dir: Path, aside: Path, names: Iterable[str]) -> None:
     (out_dir / UNFINISHED).unlink()
 
 
-def _json(data: Any) -> bytes:
-    return (json.dumps(data, indent=2, allow_nan=False) + "\n").encode()
-
-
 def _contents(result: Result, manifest: Mapping[str, Any]) -> dict[str, bytes]:
     """The files of a run directory: name and bytes."""
     kept = [column for column in METRICS if column.deterministic]
     files = {
-        MANIFEST: _json(manifest),
+        MANIFEST: json_bytes(manifest),
         "metrics.parquet": _parquet(kept, result.metrics()),
         "metrics.csv": _csv(kept, result.metrics()),
         "stages.parquet": _parquet(STAGES, result.stages()),
+        "devices.parquet": _parquet(DEVICES, result.devices()),
+        "devices.csv": _csv(DEVICES, result.devices()),
     }
     spans = [
         {"point": p.metrics["point"], "label": p.metrics["label"], "stage": s.stage}
@@ -161,11 +166,18 @@ def _parquet(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> by
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema([_field(column) for column in columns])
+    schema = schema_of(columns)
     arrays = [pa.array([row[field.name] for row in rows], type=field.type) for field in schema]
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), buffer)
     return buffer.getvalue()
+
+
+def schema_of(columns: Sequence[Column]) -> pa.Schema:
+    """Names and types of the columns of a Parquet file, with their units and meanings."""
+    import pyarrow as pa
+
+    return pa.schema([_field(column) for column in columns])
 
 
 def _field(column: Column) -> pa.Field:
@@ -208,9 +220,3 @@ def _refuse_foreign(out_dir: Path) -> None:
 def _aside(out_dir: Path) -> Path:
     """A fresh folder on the same file system."""
     return Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", suffix=".part", dir=out_dir.parent))
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

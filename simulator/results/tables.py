@@ -4,82 +4,149 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
+from typing import TYPE_CHECKING, Protocol
 
 from simulator.config.experiment import short
-from simulator.results.dictionary import DEVICES, Device
+from simulator.results.resources import Fold, fold, headings, spread, title_of
+from simulator.results.rows import Row, by_point
 
 if TYPE_CHECKING:
-    from simulator.results.record import Result
+    from rich.table import Table
 
-__all__ = ["tables", "tables_of"]
+__all__ = ["Tabular", "tables"]
 
 _NARROW = 110
 _SHARED = {"platform": "platform", "model": "model", "operators": "operator profile"}
 """Columns that stand in the title while each system has one value of them."""
 _SWEPT = "swept values by path"
 """Key of a row that is no column: what the sweep gave to its point."""
-_ONLY_BUSY = ("cpu_cores", "gpu")
-"""Devices whose share of time says more than their bytes."""
-
-Row = Mapping[str, Any]
+_USE = "Achieved bandwidth, GB/s, and its share of peak; where no bytes move: share of time"
+_SPREAD = "a/b/c: the least, the mean and the most of the resources in a column"
 
 
-def tables(result: Result, width: int) -> Iterator[Table]:
-    """The metrics of `result`, then the bandwidths of the devices, for `width` columns."""
-    yield from tables_of(result.name, [(one.metrics, one.point.swept) for one in result], width)
+class Tabular(Protocol):
+    """What has tables: a result, or a run that was read back."""
+
+    @property
+    def name(self) -> str:
+        """Name of the experiment."""
+        ...
+
+    def metrics(self) -> Sequence[Row]:
+        """A row a point."""
+        ...
+
+    def devices(self) -> Sequence[Row]:
+        """A row a point and resource."""
+        ...
+
+    def swept(self) -> Sequence[Row]:
+        """The swept values of each point, by path."""
+        ...
 
 
-def tables_of(name: str, points: Sequence[tuple[Row, Row]], width: int) -> Iterator[Table]:
-    """The same for the metrics of each point and its swept values by path."""
-    rows = [{**metrics, _SWEPT: swept} for metrics, swept in points]
-    yield _metrics(name, rows, narrow=width < _NARROW)
-    yield _devices(rows, narrow=width < _NARROW)
+def tables(run: Tabular, width: int) -> Iterator[Table]:
+    """The metrics of `run`, then the use of resources, for `width` columns."""
+    metrics = run.metrics()
+    rows = [{**row, _SWEPT: swept} for row, swept in zip(metrics, run.swept(), strict=True)]
+    yield _metrics(run.name, rows, narrow=width < _NARROW)
+    points = [fold(devices) for devices in by_point(metrics, run.devices())]
+    yield from _resources(rows, points, width)
 
 
 def _metrics(name: str, rows: Sequence[Row], narrow: bool) -> Table:
     table = _table(f"{name}: {_same(rows)}")
-    who = _Who(rows, narrow)
-    who.add_columns(table)
+    point = _PointCells(rows, narrow)
+    for title in point.titles:
+        table.add_column(title, no_wrap=True)
     for title in ("iteration\ntime, ms", "samples/s", "speed-up\nvs hybrid", "lookup\nhits"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("bottleneck", no_wrap=True)
-    titles = {device.name: device.title for device in DEVICES}
     grown = False
     for row in rows:
         mark = " *" if row["cache_grown"] else ""
         grown = grown or bool(mark)
+        bottleneck = title_of(row["bottleneck"]) if row["bottleneck"] else "-"
         table.add_row(
-            *who.cells(row, mark),
+            *point.cells(row, mark),
             _number(row["iteration_time_us"], 1e-3),
             _count(row["throughput_samples_per_s"]),
             _number(row["speedup_over_hybrid"], 1, "x"),
             _percent(row["lookup_hit_rate"]),
-            titles.get(row["bottleneck"], row["bottleneck"] or "-"),
+            bottleneck.replace(" of ", "\nof ") if narrow else bottleneck,
         )
     if grown:
         table.caption = "* the cache asked for could not hold its window and was enlarged"
     return table
 
 
-def _devices(rows: Sequence[Row], narrow: bool) -> Table:
-    used = [d for d in DEVICES if any(row[f"{d.name}_utilization"] for row in rows)]
-    table = _table("Achieved bandwidth, GB/s, and its share of peak; cores and GPU: share of time")
-    who = _Who(rows, narrow)
-    who.add_columns(table)
-    for device in used:
-        title = device.title.replace(" ", "\n") if narrow else device.title
-        table.add_column(title, justify="right", no_wrap=True)
-    for row in rows:
-        cells = [_bandwidth(row, device, "\n" if narrow else "  ") for device in used]
-        table.add_row(*who.cells(row), *cells)
-    return table
+def _resources(
+    rows: Sequence[Row], points: Sequence[Mapping[str, Fold]], width: int
+) -> Iterator[Table]:
+    """A column a family of resources, in as many tables as `width` makes of them."""
+    narrow = width < _NARROW
+    columns: dict[str, list[str]] = {}
+    for family, title in headings(points).items():
+        cells = [_use(point.get(family), "\n" if narrow else "  ") for point in points]
+        stacked = narrow or len(title) + 2 > _width(cells)
+        columns[family] = [title.replace(" ", "\n") if stacked else title, *cells]
+    point = _PointCells(rows, narrow)
+    names = [point.titles, *(point.cells(row) for row in rows)]
+    room = width - sum(map(_width, zip(*names, strict=True)))
+    groups = _groups({family: _width(cells) for family, cells in columns.items()}, room)
+    title = _USE
+    for families in groups:
+        table = _table(title)
+        for name in names[0]:
+            table.add_column(name, no_wrap=True)
+        for family in families:
+            table.add_column(columns[family][0], justify="right", no_wrap=True)
+        for number, cells in enumerate(names[1:], 1):
+            table.add_row(*cells, *(columns[family][number] for family in families))
+        if families is groups[-1] and any("/" in c for cells in columns.values() for c in cells):
+            table.caption = _SPREAD
+        yield table
+        title = "Other resources of the same points"
+
+
+def _width(cells: Sequence[str]) -> int:
+    """Columns of the terminal that a column of the table takes: two part it from the next."""
+    return 2 + max(len(line) for cell in cells for line in (cell.splitlines() or [""]))
+
+
+def _groups(widths: Mapping[str, int], room: int) -> list[list[str]]:
+    """The names of `widths` in order, in groups that fit into `room`; one wider stands alone."""
+    groups: list[list[str]] = []
+    left = 0
+    for name, width in widths.items():
+        if width > left:
+            groups.append([])
+            left = room
+        groups[-1].append(name)
+        left -= width
+    return groups
+
+
+def _use(folded: Fold | None, between: str) -> str:
+    """Bandwidth and its share of peak, or the share of time of what moves no bytes."""
+    if folded is None or not folded.used:
+        return "-"
+    busy = folded.values("utilization")
+    rates = folded.values("bandwidth_gbps")
+    if not rates:
+        return _percents(busy)
+    shares = _percents(folded.values("share_of_peak") or busy)
+    return f"{spread(rates, lambda rate: _number(rate, 1))}{between}{shares:>4}"
+
+
+def _percents(values: Sequence[float]) -> str:
+    return spread(values, lambda value: _percent(value).removesuffix("%"), "%")
 
 
 def _table(title: str) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
     return Table(
         title=title,
         title_justify="left",
@@ -93,15 +160,17 @@ def _table(title: str) -> Table:
 
 def _same(rows: Sequence[Row]) -> str:
     """Platform, model and operator profile, with the systems that have others."""
-    parts = []
+    if not rows:
+        return "no points"
+    texts = []
     for key, title in _SHARED.items():
         if key in _varying(rows):
             continue
         usual = Counter(row[key] for row in rows).most_common(1)[0][0]
         others = {_label(row): row[key] for row in rows if row[key] != usual}
         but = "".join(f", {label} {value}" for label, value in others.items())
-        parts.append(f"{title} {usual}" + (f" ({but[2:]})" if but else ""))
-    return ", ".join(parts)
+        texts.append(f"{title} {usual}" + (f" ({but[2:]})" if but else ""))
+    return ", ".join(texts)
 
 
 def _varying(rows: Sequence[Row]) -> list[str]:
@@ -118,7 +187,7 @@ def _label(row: Row) -> str:
     return str(row["label"] or row["system"] or "-")
 
 
-class _Who:
+class _PointCells:
     """The cells that say which point a row is about."""
 
     def __init__(self, rows: Sequence[Row], narrow: bool) -> None:
@@ -126,12 +195,12 @@ class _Who:
         self._keys = _varying(rows)
         self._has_sweep = any(self._swept(row) for row in rows)
 
-    def add_columns(self, table: Table) -> None:
-        titles = ["system", "locality"]
-        if not self._narrow:
-            titles += self._keys + (["swept"] if self._has_sweep else [])
-        for title in titles:
-            table.add_column(title, no_wrap=True)
+    @property
+    def titles(self) -> list[str]:
+        """Headings of the columns."""
+        if self._narrow:
+            return ["system", "locality"]
+        return ["system", "locality", *self._keys, *(["swept"] if self._has_sweep else [])]
 
     def cells(self, row: Row, mark: str = "") -> list[str]:
         """Where columns are few, what varies stands below the system's name."""
@@ -148,18 +217,6 @@ class _Who:
             for path, value in row[_SWEPT].items()
             if not path.startswith("trace") and path not in (*_SHARED, "cache.policy")
         ]
-
-
-def _bandwidth(row: Row, device: Device, between: str) -> str:
-    busy = row[f"{device.name}_utilization"]
-    if busy is None:
-        return "-"
-    if device.name in _ONLY_BUSY:
-        return _percent(busy)
-    share = row[f"{device.name}_share_of_peak"]
-    share = busy if share is None else share
-    rate = row[f"{device.name}_bandwidth_gbps"]
-    return f"{_number(rate, 1)}{between}{_percent(share):>4}"
 
 
 def _number(value: float | None, factor: float, unit: str = "") -> str:

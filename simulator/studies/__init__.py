@@ -1,14 +1,15 @@
-"""The studies of `experiments/`: what each runs, the tables it makes of it, its figures.
+"""What the studies of `experiments/` share: finding them, running them, checking their outcome.
 
 A folder of `experiments/` holds the experiment files of a study, `expected.yaml` (what is
-published, and the shape that the outcome must have) and a README. The module of the same name
-here turns results into tables and tables into figures.
+published, and the shape that the outcome must have), `study.py` (which turns results into tables
+and tables into figures) and a README.
 """
 
 from __future__ import annotations
 
 from simulator.studies.base import Inputs, Study, Tables, find_studies, study_names
 from simulator.studies.expected import Outcome, check
+from simulator.studies.readme import readme_of
 from simulator.studies.running import simulate_studies
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Tables",
     "check",
     "find_studies",
+    "readme_of",
     "simulate_studies",
     "study_names",
 ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from simulator.data import path as data_path
 from simulator.errors import UsageError
 from simulator.studies.expected import Expected, load_expected
 
@@ -22,6 +24,7 @@ __all__ = ["Inputs", "Module", "Study", "Tables", "find_studies", "study_names"]
 
 Tables = dict[str, "pd.DataFrame"]
 EXPECTED = "expected.yaml"
+MODULE = "study.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Inputs:
 
 
 class Module(Protocol):
-    """The module of a study."""
+    """`study.py` of a study."""
 
     def tables(self, inputs: Inputs) -> Tables:
         """Tidy tables by name."""
@@ -42,6 +45,10 @@ class Module(Protocol):
 
     def figures(self, tables: Tables) -> dict[str, Figure]:
         """Figures, each under the name of the table that it shows."""
+        ...
+
+    def readme(self, tables: Tables) -> Tables:
+        """The tables of the README by name: headings and cells as text."""
         ...
 
 
@@ -58,19 +65,31 @@ class Study:
 
     @property
     def module(self) -> Module:
-        return cast(Module, importlib.import_module(f"simulator.studies.{self.name}"))
+        """Raises `UsageError` where `study.py` is missing or lacks a function."""
+        return _loaded(self.folder / MODULE)
 
 
-def _home() -> Path:
-    """`experiments/` beside the package, or inside an installed one."""
-    package = Path(__file__).resolve().parent.parent
-    beside = package.parent / "experiments"
-    return beside if beside.is_dir() else package / "_experiments"
+@cache
+def _loaded(file: Path) -> Module:
+    """The module in `file`, run once in a process."""
+    if not file.is_file():
+        raise UsageError(f"{file.parent} is no study: it has no {file.name}")
+    spec = importlib.util.spec_from_file_location(f"study_{file.parent.name}", file)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{file} cannot be loaded as a Python module")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    missing = [name for name in ("tables", "figures", "readme") if not hasattr(module, name)]
+    if missing:
+        raise UsageError(f"{file} has no function {' and no function '.join(missing)}")
+    return cast(Module, module)
 
 
 def _folders() -> dict[str, Path]:
     """The folder of each study, by name, in order."""
-    folders = sorted(file.parent for file in _home().glob(f"[0-9][0-9]_*/{EXPECTED}"))
+    folders = sorted(
+        file.parent for file in data_path("experiments").glob(f"[0-9][0-9]_*/{EXPECTED}")
+    )
     return {folder.name[3:]: folder for folder in folders}
 
 

@@ -122,7 +122,7 @@ class ShapeCheck:
 
     what: str
     holds: bool
-    seen: str
+    observed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +141,10 @@ def load_expected(file: Path) -> Expected:
     """Raises `ConfigError` with every problem of the file."""
     document = read_yaml(file)
     adapter: TypeAdapter[Expected] = TypeAdapter(Expected)
-    found, problems = validate(adapter, document.data, document.marks, ())
+    data, problems = validate(adapter, document.data, document.marks, ())
     if document.problems or problems:
         raise ConfigError(*document.problems, *problems)
-    loaded: Expected = found
+    loaded: Expected = data
     return loaded
 
 
@@ -209,15 +209,15 @@ def _order(order: Order, tables: Mapping[str, pd.DataFrame]) -> ShapeCheck:
     groups = [("", data)]
     if order.within:
         groups = [(str(name), rows) for name, rows in data.groupby(list(order.within), sort=False)]
-    steps, wrong = 0, []
+    steps, broken = 0, []
     for name, rows in groups:
         values = rows.sort_values(order.along)[order.column].tolist()
         for before, after in itertools.pairwise(values):
             steps += 1
             step = after - before if order.direction == "rising" else before - after
             if step < -order.slack * abs(before):
-                wrong.append(f"{name} {before:.4g} -> {after:.4g}".strip())
+                broken.append(f"{name} {before:.4g} -> {after:.4g}".strip())
     if not steps:
         raise ConfigError(f"table {order.table} has nothing to order along {order.along}")
-    seen = f"{steps} steps" if not wrong else f"{len(wrong)} of {steps} wrong: {wrong[0]}"
-    return ShapeCheck(order.what, not wrong, seen)
+    observed = f"{steps} steps" if not broken else f"{len(broken)} of {steps} wrong: {broken[0]}"
+    return ShapeCheck(order.what, not broken, observed)

@@ -9,11 +9,12 @@ import pandas as pd
 
 from simulator.config.experiment import short
 from simulator.figures.style import LOCALITIES
+from simulator.results.resources import family_of
 
 if TYPE_CHECKING:
     from simulator.results.record import Result
 
-__all__ = ["class_order", "metrics_frame", "stages_frame", "with_baseline"]
+__all__ = ["class_order", "devices_frame", "metrics_frame", "stages_frame", "with_baseline"]
 
 
 def metrics_frame(result: Result) -> pd.DataFrame:
@@ -26,6 +27,13 @@ def stages_frame(result: Result) -> pd.DataFrame:
     """One row a point and stage: the stage columns, then every swept key."""
     data = result.stages_to_pandas()
     return data.assign(**_swept(result, [len(point.stages) for point in result]))
+
+
+def devices_frame(result: Result) -> pd.DataFrame:
+    """One row a point and resource: its columns, its `family`, then every swept key."""
+    data = result.devices_to_pandas()
+    data = data.assign(family=[family_of(str(name)) for name in data["resource"]])
+    return data.assign(**_swept(result, [len(point.devices) for point in result]))
 
 
 def class_order(localities: Iterable[str]) -> list[int]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from simulator.config.experiment import PointConfig
 from simulator.engine import replay_key, trace_key
+from simulator.engine.sharing import SHARED_TAIL, plans_a_cache
 
 __all__ = ["Estimate", "estimate", "physical_memory", "seconds_of", "task_bytes"]
 
@@ -28,7 +29,6 @@ POINT_S = 0.3
 """Pricing the stages and running the events of one point."""
 BASE_BYTES = 300 * 10**6
 """An interpreter with its libraries and compiled kernels."""
-_TAIL = 6
 _LOOKAHEAD = 8
 """Mini-batches in memory beside the window's: drawn, sorted, being planned."""
 _KEPT_ARRAYS = 6
@@ -65,7 +65,9 @@ def estimate(tasks: Sequence[Sequence[PointConfig]], *, workers: int, cores: int
 def seconds_of(replayed: Sequence[PointConfig], members: Sequence[PointConfig]) -> float:
     """Seconds that one core takes for one replay of each of `replayed` and for `members`."""
     draws = {trace_key(point): _lookups(point) / DRAWN_PER_S for point in replayed}
-    replays = sum(_lookups(p) / (PLANNED_PER_S if _planned(p) else COUNTED_PER_S) for p in replayed)
+    replays = sum(
+        _lookups(p) / (PLANNED_PER_S if plans_a_cache(p) else COUNTED_PER_S) for p in replayed
+    )
     return sum(draws.values()) + replays + POINT_S * len(members)
 
 
@@ -85,16 +87,12 @@ def _replay_bytes(point: PointConfig) -> int:
 
 
 def _batches(point: PointConfig) -> int:
-    return point.run.warmup_batches + point.run.batches + _TAIL
+    return point.run.warmup_batches + point.run.batches + SHARED_TAIL
 
 
 def _lookups(point: PointConfig) -> int:
     model = point.model
     return _batches(point) * model.batch_size * sum(model.lookups_per_table)
-
-
-def _planned(point: PointConfig) -> bool:
-    return point.system.name not in ("hybrid", "gpu_only", "static_cache")
 
 
 def physical_memory() -> int:

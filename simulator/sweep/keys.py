@@ -16,17 +16,18 @@ from pathlib import Path
 import simulator
 from simulator.config.experiment import PointConfig, canonical_json
 from simulator.errors import TraceError
+from simulator.source import text_hash
 from simulator.traces.curves import shipped
 
 __all__ = ["code_version", "point_key"]
 
-SHOWING = ("cli", "figures", "report", "studies", "sweep")
+SHOWING = ("cli", "figures", "studies", "sweep")
 """Rooms of the package that show results or order the work; no outcome depends on their code."""
 
 _COMPUTING = ("numpy", "simpy", "numba")
 """Packages whose version counts as code."""
 
-_GROUPS = ("scratchpipe.systems", "scratchpipe.policies")
+_GROUPS = ("scratchpipe.parts", "scratchpipe.policies", "scratchpipe.systems")
 _SHIPPED = {
     "curve": {"path": "popularity_curves.csv"},
     "stack": {"path": "popularity_curves.csv", "distances_path": "stack_distance_hist.csv"},
@@ -39,22 +40,22 @@ def point_key(point: PointConfig) -> str:
 
     Raises `TraceError` where a file of the trace cannot be read.
     """
-    parts = [point.key(), _trace_contents(point), code_version()]
-    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+    facts = [point.key(), _trace_contents(point), code_version()]
+    return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
 
 
 def _trace_contents(point: PointConfig) -> list[str]:
     """Hashes of the files that the trace is read from."""
     trace = point.trace
-    found = []
+    hashes = []
     for name in ("path", "distances_path"):
         path = getattr(trace, name, "")
         default = _SHIPPED.get(trace.kind, {}).get(name)
         if path:
-            found.append(_contents(Path(path)))
+            hashes.append(_contents(Path(path)))
         elif default:
-            found.append(_contents(shipped(default)))
-    return found
+            hashes.append(_contents(shipped(default)))
+    return hashes
 
 
 def _contents(path: Path) -> str:
@@ -62,8 +63,8 @@ def _contents(path: Path) -> str:
     try:
         if path.is_dir():
             inner = sorted(file for file in path.rglob("*") if file.is_file())
-            parts = [[file.relative_to(path).as_posix(), _contents(file)] for file in inner]
-            return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+            contents = [[file.relative_to(path).as_posix(), _contents(file)] for file in inner]
+            return hashlib.sha256(canonical_json(contents).encode()).hexdigest()
         about = path.stat()
         return _file_hash(path, about.st_size, about.st_mtime_ns)
     except OSError as error:
@@ -78,24 +79,25 @@ def _file_hash(path: Path, size: int, changed_ns: int) -> str:
 
 @cache
 def code_version() -> str:
-    """SHA-256 (hex) of the source files that outcomes depend on, of policies and systems from
-    other packages, and of the versions of the packages that compute."""
-    digest = hashlib.sha256()
+    """SHA-256 (hex) of the source files that outcomes depend on, of parts, policies and systems
+    from other packages, and of the versions of the packages that compute."""
     root = Path(simulator.__file__).parent
-    for file in sorted(root.rglob("*.py")):
-        relative = file.relative_to(root)
-        if relative.parts[0] not in SHOWING:
-            digest.update(f"{relative.as_posix()}\0".encode() + file.read_bytes() + b"\0")
-    for name in _COMPUTING:
-        digest.update(f"{name} {metadata.version(name)}\0".encode())
-    for group in _GROUPS:
-        for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
-            digest.update(f"{entry.name} {entry.value}\0".encode() + _source(entry))
-    return digest.hexdigest()
+    files = [
+        file
+        for file in sorted(root.rglob("*.py"))
+        if file.relative_to(root).parts[0] not in SHOWING
+    ]
+    versions = [f"{name} {metadata.version(name)}" for name in _COMPUTING]
+    plugins = [
+        f"{entry.name} {entry.value} {hashlib.sha256(_source(entry)).hexdigest()}"
+        for group in _GROUPS
+        for entry in sorted(entry_points(group=group), key=lambda entry: entry.name)
+    ]
+    return text_hash(files, *versions, *plugins)
 
 
 def _source(entry: EntryPoint) -> bytes:
-    """The source of a policy or system of another package."""
+    """The source of a part, policy or system of another package."""
     try:
         spec = find_spec(entry.module)
     except ImportError:

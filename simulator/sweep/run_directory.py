@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 from simulator.config.expand import expand
 from simulator.config.experiment import Experiment, PointConfig, config_hash
 from simulator.errors import InvariantError, ScratchPipeError
+from simulator.files import json_bytes
 from simulator.results.finished import FinishedPoints
 from simulator.results.manifest import manifest_of
 from simulator.results.store import (
@@ -84,7 +84,7 @@ def run_experiment(
             "code_version": code_version(),
             "failed": len(failures),
         }
-        extra = {FAILURES: _json(failures)} if failures else {}
+        extra = {FAILURES: json_bytes(failures)} if failures else {}
         files = write_run(sweep.result, manifest, out_dir, extra=extra)
         store.keep_only(sweep.keys)
     return Finished(sweep, tuple(files), wall_s, tuple(failures))
@@ -118,18 +118,14 @@ def failure_rows(
     """What is told of points that failed: which, why, and the command that repeats each."""
     return [
         {
-            "point": one.point.key(),
-            "label": one.point.system.label,
-            "locality": one.point.locality,
-            "sweep": one.point.sweep_text(),
-            "error": one.failure.error,
-            "message": one.failure.message,
-            "command": repeat_command(experiment, one.point, source),
-            "traceback": one.failure.details or None,
+            "point": failed_point.point.key(),
+            "label": failed_point.point.system.label,
+            "locality": failed_point.point.locality,
+            "sweep": failed_point.point.sweep_text(),
+            "error": failed_point.failure.error,
+            "message": failed_point.failure.message,
+            "command": repeat_command(experiment, failed_point.point, source),
+            "traceback": failed_point.failure.details or None,
         }
-        for one in failed
+        for failed_point in failed
     ]
-
-
-def _json(data: Any) -> bytes:
-    return (json.dumps(data, indent=2, allow_nan=False) + "\n").encode()

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from simulator._threads import cores
 from simulator.config.experiment import PointConfig
 from simulator.errors import OutputError, ScratchPipeError
 from simulator.results.finished import FinishedPoints, decode, relabelled
@@ -24,7 +25,7 @@ from simulator.sweep.executors import Executor, Inline, LocalPool
 from simulator.sweep.keys import point_key
 from simulator.sweep.tasks import divide
 from simulator.sweep.watch import SweepProgress, Watch
-from simulator.sweep.work import Failure, Task, TaskOutcome, cores, failure_of, run_task
+from simulator.sweep.work import Failure, Task, TaskOutcome, failure_of, run_task
 
 __all__ = ["FailedPoint", "Plan", "Sweep", "Workers", "local_workers", "plan", "run_sweep"]
 
@@ -84,7 +85,7 @@ def run_sweep(
 ) -> Sweep:
     """Simulate `points`, those apart that `store` holds already.
 
-    Points that fail are told in the outcome; the others go on. But a system none of whose points
+    Points that fail are listed in the outcome; the others go on. But a system none of whose points
     can be simulated as configured (exit code 2: its cache is too small everywhere, the trace cannot
     be read) is a bad configuration: its error is raised as soon as it is known, unless
     `stop_if_misconfigured` is false. Raises `OutputError` where finished points cannot be kept.
@@ -142,15 +143,15 @@ def _known(
     points: Mapping[str, PointConfig], store: FinishedPoints | None
 ) -> dict[str, PointResult]:
     """Points that were finished before."""
-    found = {key: store.get(key, point) if store else None for key, point in points.items()}
-    return {key: result for key, result in found.items() if result is not None}
+    finished = {key: store.get(key, point) if store else None for key, point in points.items()}
+    return {key: result for key, result in finished.items() if result is not None}
 
 
 def _in_order(
-    points: Sequence[PointConfig], keys: Sequence[str], found: Mapping[str, PointResult]
+    points: Sequence[PointConfig], keys: Sequence[str], results: Mapping[str, PointResult]
 ) -> list[PointResult]:
     pairs = zip(keys, points, strict=True)
-    return [relabelled(found[key], point) for key, point in pairs if key in found]
+    return [relabelled(results[key], point) for key, point in pairs if key in results]
 
 
 class _Outcomes:
@@ -171,7 +172,7 @@ class _Outcomes:
                 first = self.failed[keys[0]]
                 raise first.kind(first.message)
 
-    def vital(self, task: Task) -> tuple[frozenset[str], ...]:
+    def last_chances(self, task: Task) -> tuple[frozenset[str], ...]:
         """For each system that fails everywhere outside of `task`, its points inside."""
         inside = set(task.keys)
         return tuple(
@@ -209,7 +210,7 @@ class _Run:
         self._outcomes, self._watch = outcomes, watch
         self._back: queue.SimpleQueue[tuple[Task, Any]] = queue.SimpleQueue()
         self._away = 0
-        self._suspects: list[Task] = []
+        self._retries: list[Task] = []  # their worker died: run again, one at a time
         listen = getattr(team.executor, "listen", None)
         if listen is not None:
             listen(watch.event)
@@ -221,7 +222,7 @@ class _Run:
                 self._take()
         while self._away:
             self._take()
-        for task in self._suspects:
+        for task in self._retries:
             self._submit(task)
             self._take(alone=True)
 
@@ -231,8 +232,8 @@ class _Run:
         self._away += 1
         self._watch.began(task)
         try:
-            vital = self._outcomes.vital(task)
-            future = team.executor.submit(run_task, task, team.each_machine, store, vital)
+            last_chances = self._outcomes.last_chances(task)
+            future = team.executor.submit(run_task, task, team.each_machine, store, last_chances)
         except BrokenExecutor as error:
             self._back.put((task, error))
             return
@@ -263,14 +264,14 @@ class _Run:
             raise ScratchPipeError(message) from error
         except Exception as error:
             if isinstance(error, BrokenExecutor) and not alone:
-                self._suspects.append(task)
+                self._retries.append(task)
                 return None
-            failure = _lost(error)
+            failure = _failure_of_task(error)
             return TaskOutcome({}, dict.fromkeys(task.keys, failure))
         return outcome
 
 
-def _lost(error: Exception) -> Failure:
+def _failure_of_task(error: Exception) -> Failure:
     """Why a task brought nothing back."""
     if isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker":
         message = "its worker process died, probably for want of memory: use fewer --jobs"

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from simulator import errors
+from simulator._threads import cores
 from simulator.config.experiment import PointConfig
 from simulator.engine import simulate_each
 from simulator.errors import OutputError, ScratchPipeError
@@ -26,7 +27,6 @@ __all__ = [
     "Failure",
     "Task",
     "TaskOutcome",
-    "cores",
     "failure_of",
     "report_to",
     "run_task",
@@ -61,9 +61,9 @@ class Failure:
     @property
     def kind(self) -> type[ScratchPipeError]:
         """The class of the error, `ScratchPipeError` where it is none of this package's."""
-        found = getattr(errors, self.error, None)
-        known = isinstance(found, type) and issubclass(found, ScratchPipeError)
-        return found if known else ScratchPipeError  # type: ignore[return-value]
+        error_class = getattr(errors, self.error, None)
+        known = isinstance(error_class, type) and issubclass(error_class, ScratchPipeError)
+        return error_class if known else ScratchPipeError  # type: ignore[return-value]
 
     @property
     def misconfigured(self) -> bool:
@@ -112,25 +112,28 @@ def report_to(send: Callable[[Event], None] | None) -> None:
 
 
 def run_task(
-    task: Task, share: int, store: FinishedPoints | None, vital: tuple[frozenset[str], ...] = ()
+    task: Task,
+    share: int,
+    store: FinishedPoints | None,
+    last_chances: tuple[frozenset[str], ...] = (),
 ) -> TaskOutcome:
     """Simulate the points of `task` with one `share`-th of this machine's cores.
 
     Writes each finished point to `store`, where this worker sees the same file system. Points that
-    fail do not stop the others, unless all keys of one set in `vital` turn out to be wrongly
+    fail do not stop the others, unless all keys of one set in `last_chances` turn out to be wrongly
     configured. Raises `OutputError` where the store cannot be written.
     """
     finished: dict[str, bytes] = {}
-    failed = _strangers(task)
+    failed = _mismatched(task)
     numbers = [n for n, key in enumerate(task.keys) if key not in failed]
     points = [task.points[n] for n in numbers]
     threads = max(1, cores() // share)
-    for place, outcome in simulate_each(points, progress=_reporter(task), threads=threads):
-        key = task.keys[numbers[place]]
+    for position, outcome in simulate_each(points, progress=_reporter(task), threads=threads):
+        key = task.keys[numbers[position]]
         if isinstance(outcome, Exception):
             failed[key] = failure_of(outcome)
-            wrong = {key for key, failure in failed.items() if failure.misconfigured}
-            if any(keys <= wrong for keys in vital):
+            misconfigured = {key for key, failure in failed.items() if failure.misconfigured}
+            if any(keys <= misconfigured for keys in last_chances):
                 break
             continue
         finished[key] = encode(key, outcome)
@@ -139,7 +142,7 @@ def run_task(
     return TaskOutcome(finished, failed)
 
 
-def _strangers(task: Task) -> dict[str, Failure]:
+def _mismatched(task: Task) -> dict[str, Failure]:
     """Points that this worker would simulate differently: other code, another trace file."""
     failed = {}
     for key, point in zip(task.keys, task.points, strict=True):
@@ -167,13 +170,6 @@ def failure_of(error: BaseException) -> Failure:
     if not isinstance(error, ScratchPipeError):
         details = "".join(traceback.format_exception(error))
     return Failure(type(error).__name__, str(error), details)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _reporter(task: Task) -> Callable[[Progress], None] | None:

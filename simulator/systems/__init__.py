@@ -1,22 +1,72 @@
 """One file a system: how one training iteration uses a machine.
 
 A system from outside: a class with the attributes and methods of `System`, named in the
-entry-point group `scratchpipe.systems` of its package.
+entry-point group `scratchpipe.systems` of its package. What it needs is here: a `Job`, schedules,
+the operators of a training iteration as words, and the systems to start from.
 """
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
-
+from simulator._plugins import load_plugin, plugins
 from simulator.errors import UsageError
-from simulator.systems.base import BatchCounts, Context, ReplayKind, System
+from simulator.hardware.topology import Topology
+from simulator.systems.base import (
+    Job,
+    System,
+    cache_in,
+    hold_window,
+    move,
+    planned_replay,
+    require_room,
+    synchronize,
+    tables_in,
+)
 from simulator.systems.gpu_only import GpuOnly
 from simulator.systems.hybrid import Hybrid
+from simulator.systems.operators import (
+    Backward,
+    dense_bytes,
+    mlp_step,
+    mlp_weight_bytes,
+    pooled_bytes,
+    pooled_vectors,
+)
+from simulator.systems.schedule import Pipeline, Role, Schedule, Serial, StageSpec
 from simulator.systems.scratchpipe import ScratchPipe
 from simulator.systems.static_cache import StaticCache
 from simulator.systems.straw_man import StrawMan
 
-__all__ = ["BatchCounts", "Context", "ReplayKind", "System", "create", "names", "summary"]
+__all__ = [
+    "Backward",
+    "GpuOnly",
+    "Hybrid",
+    "Job",
+    "Pipeline",
+    "Role",
+    "Schedule",
+    "ScratchPipe",
+    "Serial",
+    "StageSpec",
+    "StaticCache",
+    "StrawMan",
+    "System",
+    "cache_in",
+    "create",
+    "dense_bytes",
+    "hold_window",
+    "mlp_step",
+    "mlp_weight_bytes",
+    "move",
+    "names",
+    "planned_replay",
+    "pooled_bytes",
+    "pooled_vectors",
+    "require_room",
+    "summary",
+    "synchronize",
+    "tables_in",
+    "used_keys",
+]
 
 ENTRY_POINTS = "scratchpipe.systems"
 
@@ -31,27 +81,33 @@ _SYSTEMS: dict[str, type[System]] = {
 
 def names() -> tuple[str, ...]:
     """Names of all systems, those of other packages last."""
-    outside = sorted(entry.name for entry in entry_points(group=ENTRY_POINTS))
-    return (*_SYSTEMS, *(name for name in outside if name not in _SYSTEMS))
+    return (*_SYSTEMS, *(name for name in plugins(ENTRY_POINTS) if name not in _SYSTEMS))
 
 
-def _find(name: str) -> type[System]:
+def _class(name: str) -> type[System]:
     if name in _SYSTEMS:
         return _SYSTEMS[name]
-    for entry in entry_points(group=ENTRY_POINTS, name=name):
-        found: type[System] = entry.load()
-        return found
-    raise UsageError(f"there is no system {name!r}: {', '.join(names())}")
+    entry = plugins(ENTRY_POINTS).get(name)
+    if entry is None:
+        raise UsageError(f"there is no system {name!r}: {', '.join(names())}")
+    system: type[System] = load_plugin(entry)
+    return system
 
 
-def create(name: str, context: Context) -> System:
-    """The system called `name` for one model, profile and platform.
+def create(name: str, job: Job, machine: Topology) -> System:
+    """The system called `name` for one job on one machine.
 
-    Raises `CapacityError` where the model does not fit, `UsageError` for an unknown name.
+    Raises `CapacityError` where the model does not fit, `ConfigError` where the machine lacks what
+    it needs, `UsageError` for an unknown name.
     """
-    return _find(name)(context)
+    return _class(name)(job, machine)
+
+
+def used_keys(name: str) -> frozenset[str] | None:
+    """Keys of an entry of `systems` that the system called `name` uses; None: all are allowed."""
+    return _class(name).uses
 
 
 def summary(name: str) -> str:
     """One sentence on the system called `name`."""
-    return (_find(name).__doc__ or "").strip().splitlines()[0]
+    return (_class(name).__doc__ or "").strip().splitlines()[0]

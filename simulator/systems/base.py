@@ -1,166 +1,183 @@
-"""What a system is: the cache replay that it needs, and an iteration as stages of work."""
+"""What a system is: what it replays, how its stages follow each other, and its program.
+
+A system is a class that is made of a `Job` and a `Topology`. It says which replay it needs, which
+schedule it keeps, and turns the facts of a mini-batch into stages of operations. It never says how
+long anything takes, and never asks how many links or memories there are beyond those it names.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
-
+from simulator.caches import Window
+from simulator.caches.facts import BatchFacts
+from simulator.caches.replays import Kept, PlannedReplay, Replay, slots_for
+from simulator.config.experiment import CacheConfig, PipelineConfig
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
-from simulator.config.platform import PlatformConfig
 from simulator.errors import CapacityError
-from simulator.hardware.work import Copy, GpuWork, HostWait, StageWork
-from simulator.systems.operators import CpuOperators, GpuOperators, mlp_step
+from simulator.hardware.program import Buffer, Move, Stage, Store, Wait
+from simulator.hardware.topology import Topology
+from simulator.systems.schedule import Schedule
 from simulator.units import format_bytes
 
-__all__ = ["BatchCounts", "Context", "MovedRows", "ReplayKind", "Rows", "System", "require_room"]
+__all__ = ["Job", "System", "WindowNeed", "require_room"]
 
-ReplayKind = Literal["none", "static", "planned"]
-"""What must be replayed for a system: nothing (counts of unique ids), the split of lookups by a
-static cache, or the plan of a scratchpad."""
-
-Rows = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class MovedRows:
-    """Which rows a mini-batch moves, where the memory model replays real addresses (else None).
-
-    int64; rows are numbered over all tables (table offset + row), slots over all pools.
-    """
-
-    cpu_lookups: Rows | None = None
-    """Row of every lookup that the CPU serves."""
-    cpu_unique: Rows | None = None
-    """Unique rows that the CPU trains."""
-    missed: Rows | None = None
-    victims: Rows | None = None
-    gpu_lookups: Rows | None = None
-    """Slot of every lookup that the GPU serves."""
-    gpu_unique: Rows | None = None
-    missed_slots: Rows | None = None
-    victim_slots: Rows | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BatchCounts:
-    """What one mini-batch does to a cache, summed over all tables: exact, without time.
-
-    For `static` replays hits are lookups (rows) of pinned rows and misses are rows trained on the
-    CPU.
-    """
-
-    index: int
-    lookups: int
-    unique_rows: int
-    lookup_hits: int = 0
-    unique_hits: int = 0
-    misses: int = 0
-    """Unique rows that are fetched (planned) or trained on the CPU (static)."""
-    victims: int = 0
-    write_backs: int = 0
-    """Victims that were trained since they were fetched."""
-    cold_misses: int = 0
-    held_misses: int | None = None
-    """Misses that the same cache without a window would not have had; None where not counted."""
-    cpu_hit_share: float = 0.0
-    """Share of the lookups served by the CPU that its last-level cache holds."""
-    gpu_hit_share: float = 0.0
-    """Share of the lookups served by the GPU that its L2 holds."""
-    moved: MovedRows = field(default_factory=MovedRows)
-
-    @property
-    def has_rows(self) -> bool:
-        """Whether row numbers are there."""
-        return self.moved.cpu_lookups is not None or self.moved.gpu_lookups is not None
+WindowNeed = Callable[[Window, str, int], Sequence[int]]
+"""(window, scope, depth of the pipeline) -> slots of each pool that hold the window."""
 
 
 @dataclass(frozen=True)
-class Context:
-    """What a system is built from."""
+class Job:
+    """What is trained, with what software and what cache."""
 
     model: ModelConfig
-    profile: OperatorProfile
-    platform: PlatformConfig
-    slots: int = 0
-    """Rows that the GPU cache holds, over all tables."""
+    software: OperatorProfile
+    cache: CacheConfig = field(default_factory=CacheConfig)
+    pipeline: PipelineConfig = field(default_factory=PipelineConfig)
     gpus: int | None = None
+    """GPUs to use; None: as the system does."""
+    seed: int = 0
+    held_misses: bool = False
+    check: bool = False
+    """Run the dear checks of the replay too."""
+    keep: Kept = ()
+    """Mini-batches whose row numbers a replay must keep."""
+    window_need: WindowNeed | None = None
+    """None while the trace is not open: caches are taken to be large enough."""
 
     @property
-    def cpu(self) -> CpuOperators:
-        return CpuOperators(self.model, self.profile)
-
-    @property
-    def gpu(self) -> GpuOperators:
-        return GpuOperators(self.model, self.profile)
-
-    @property
-    def cached_row_bytes(self) -> int:
-        """Bytes of one row in a cache, with its optimizer state."""
+    def entry_bytes(self) -> int:
+        """A row with its optimizer state."""
         return self.model.row_bytes + self.model.state_bytes
 
-    def mlp(self, samples: int | None = None, gpus: int = 1) -> GpuWork:
-        """One training step of the MLPs on each of `gpus` GPUs."""
-        return mlp_step(self.model, self.profile, samples, gpus)
 
-
-class System(Protocol):
+class System(ABC):
     """One training iteration on a machine."""
 
-    replay: ReplayKind
-    pipelined: bool
-    """Whether stages of consecutive mini-batches overlap."""
-    stage_names: tuple[str, ...]
-    gpus: int
-    """GPUs that it uses."""
+    uses: ClassVar[frozenset[str] | None] = None
+    """Keys of an entry of `systems` that it uses (`gpus`, `cache`, `cache.fraction`, `pipeline`);
+    others are refused. None: not said, everything is allowed."""
 
-    def __init__(self, context: Context) -> None:
-        """Raises `CapacityError` where the model does not fit the platform."""
+    replay: Replay
+    schedule: Schedule
 
-    def stages(self, counts: BatchCounts) -> tuple[StageWork, ...]:
-        """The stages of one mini-batch in order; names as in `stage_names`."""
-        ...
+    @abstractmethod
+    def __init__(self, job: Job, machine: Topology) -> None:
+        """Raises `CapacityError` where the model does not fit the machine, `ConfigError` where the
+        machine lacks what the system needs."""
+
+    @abstractmethod
+    def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
+        """The stages of one mini-batch in order, named as in `schedule`."""
+
+    @property
+    def equal_ranks(self) -> tuple[str, ...]:
+        """Processors that do the same at the same time; the program is that of the first."""
+        return ()
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that it uses."""
+        return max(1, len(self.equal_ranks))
 
 
-def require_room(what: str, need: int, device: str, have: int, advice: str) -> None:
+def require_room(what: str, need: int, place: str, have: int, advice: str) -> None:
     """Raise `CapacityError` with the arithmetic where `need` bytes do not fit into `have`."""
     if need > have:
         raise CapacityError(
-            f"{what} need {format_bytes(need)} but {device} holds {format_bytes(have)}: {advice}"
+            f"{what} need {format_bytes(need)} but {place} holds {format_bytes(have)}: {advice}"
         )
 
 
-def require_tables_in_dram(context: Context) -> None:
-    """The CPU keeps all tables."""
-    model, memory = context.model, context.platform.cpu.memory
-    need = sum(model.table_bytes)
+def tables_in(
+    job: Job, machine: Topology, place: str, chosen: Sequence[int] | None = None
+) -> Store:
+    """All tables, or the `chosen` ones, in the memory of `place`.
+
+    Raises `CapacityError` where they do not fit.
+    """
+    model, memory = job.model, machine.memory(place)
+    tables = range(model.tables) if chosen is None else chosen
+    rows = sum(model.rows_per_table[table] for table in tables)
     require_room(
-        f"{model.tables} tables with {model.rows:,} rows of {context.cached_row_bytes} B",
-        need,
-        f"the CPU DRAM of {context.platform.name}",
+        f"{len(tables)} tables with {rows:,} rows of {job.entry_bytes} B",
+        sum(model.table_bytes[table] for table in tables),
+        f"{memory.place} of {machine.name}",
         memory.capacity,
         "use a smaller model or a platform with more memory",
     )
+    return Store("tables", memory.place, model.row_bytes, model.state_bytes, len(tables))
 
 
-def require_cache_in_hbm(context: Context) -> None:
-    """The GPU keeps the cache."""
-    memory = context.platform.gpu.memory
+def cache_in(job: Job, machine: Topology, place: str, slots: int) -> Store:
+    """A cache of `slots` rows in the memory of `place`.
+
+    Raises `CapacityError` where it does not fit.
+    """
+    model, memory = job.model, machine.memory(place)
     require_room(
-        f"{context.slots:,} cache slots of {context.cached_row_bytes} B",
-        context.slots * context.cached_row_bytes,
-        f"one {context.platform.gpu.name}",
+        f"{slots:,} cache slots of {job.entry_bytes} B",
+        slots * job.entry_bytes,
+        f"one {machine.devices[memory.device].part.name}",
         memory.capacity,
         "lower cache.fraction",
     )
+    return Store(
+        "cache", memory.place, model.row_bytes, model.state_bytes, model.tables, slotted=True
+    )
 
 
-SYNCHRONIZE = HostWait()
+def hold_window(job: Job, schedule: Schedule) -> Window:
+    """The hold window of a schedule; where stages overlap, each side may be overridden."""
+    window, pipeline = schedule.window, job.pipeline
+    if not schedule.overlaps:
+        return window
+    past, future = pipeline.window_past, pipeline.window_future
+    return Window(
+        window.past if past is None else past, window.future if future is None else future
+    )
 
 
-def copy(name: str, size: int, *, to_gpu: bool) -> Copy:
-    """A copy over the CPU-GPU link."""
-    return Copy(name=name, to_gpu=to_gpu, bytes=size)
+def planned_replay(job: Job, schedule: Schedule) -> PlannedReplay:
+    """The scratchpad that `cache` asks for, with the window that the schedule needs.
+
+    Raises `CapacityError` where the window does not fit and the cache may not grow.
+    """
+    cache, model = job.cache, job.model
+    window = hold_window(job, schedule)
+    need = job.window_need
+    slots, grown = slots_for(
+        model.rows_per_table,
+        cache.fraction,
+        cache.scope,
+        window,
+        [model.batch_size * count for count in model.lookups_per_table],
+        need=None if need is None else lambda: need(window, cache.scope, schedule.depth),
+        grow=cache.if_too_small == "grow",
+    )
+    return PlannedReplay(
+        slots,
+        cache.policy,
+        cache.scope,
+        window,
+        cache.prefill,
+        job.held_misses,
+        job.seed,
+        grown,
+        job.check,
+        job.keep,
+    )
+
+
+def move(name: str, source: str, target: str, size: int) -> Move:
+    """`size` bytes from one memory to another."""
+    return Move(name, source, Buffer(name, source, size), target)
+
+
+def synchronize(processor: str) -> Wait:
+    """The host notices that `processor` is done."""
+    return Wait("synchronize", processor)

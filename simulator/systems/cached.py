@@ -11,80 +11,111 @@ Load, whose copy Plan follows in stream order.
 
 from __future__ import annotations
 
-from simulator.hardware.work import Operation, StageWork
-from simulator.systems.base import (
-    SYNCHRONIZE,
-    BatchCounts,
-    Context,
-    copy,
-    require_cache_in_hbm,
-    require_tables_in_dram,
+from typing import ClassVar
+
+from simulator.caches.facts import LOOKUP, MISS, UNIQUE, WRITE_BACK, BatchFacts
+from simulator.caches.replays import Replay
+from simulator.hardware.program import (
+    ID_BYTES,
+    Buffer,
+    Gather,
+    Move,
+    Operation,
+    Plan,
+    Scatter,
+    Stage,
 )
-from simulator.systems.operators import ID_BYTES, dense_bytes
+from simulator.hardware.topology import Topology
+from simulator.systems.base import (
+    Job,
+    System,
+    cache_in,
+    move,
+    planned_replay,
+    synchronize,
+    tables_in,
+)
+from simulator.systems.operators import Backward, dense_bytes, mlp_step, pooled_vectors
+from simulator.systems.schedule import Role, Schedule
 
 __all__ = ["STAGES", "CachedTraining"]
 
-STAGES = ("load", "plan", "collect", "exchange", "insert", "train")
+STAGES: tuple[tuple[str, Role], ...] = (
+    ("load", "load"),
+    ("plan", "plan"),
+    ("collect", "read"),
+    ("exchange", "move"),
+    ("insert", "write"),
+    ("train", "train"),
+)
 
 
-class CachedTraining:
+class CachedTraining(System):
     """One iteration that always trains out of HBM, stage by stage."""
 
-    stage_names: tuple[str, ...] = STAGES
-    gpus = 1
+    kind: ClassVar[type[Schedule]]
 
-    def __init__(self, context: Context) -> None:
-        require_tables_in_dram(context)
-        require_cache_in_hbm(context)
-        self._context = context
+    def __init__(self, job: Job, machine: Topology) -> None:
+        name = type(self).__name__
+        self.cpu, self.gpu = machine.only("cpu", name), machine.first("gpu", name)
+        self._job, self._machine = job, machine
+        self.schedule = self.kind.of(*STAGES)
+        self.tables = tables_in(job, machine, self.cpu)
+        self.replay = self.cache_replay()
+        self.slots = sum(self.replay.slots)
+        self.cache = cache_in(job, machine, self.gpu, self.slots)
+        self._dram, self._hbm = (machine.memory(p).place for p in (self.cpu, self.gpu))
+        self._backward = Backward(
+            job.model, machine, job.software, self.gpu, self.cache, self.slots
+        )
 
-    def stages(self, counts: BatchCounts) -> tuple[StageWork, ...]:
-        context = self._context
-        model, moved = context.model, counts.moved
-        row = context.cached_row_bytes
-        ids = counts.lookups * ID_BYTES
-        lists = (counts.misses + counts.write_backs) * ID_BYTES
-        plan = context.gpu.plan(counts.lookups, counts.unique_rows, counts.misses, context.slots)
-        train: tuple[Operation, ...] = (
-            context.gpu.gather_reduce(
-                counts.lookups, counts.gpu_hit_share, slots=moved.gpu_lookups
-            ),
-            context.mlp(),
-            *context.gpu.backward(
-                counts.lookups, counts.unique_rows, context.slots, slots=moved.gpu_unique
-            ),
+    def cache_replay(self) -> Replay:
+        """The cache that the stages serve: by default what `cache` in the experiment asks for."""
+        return planned_replay(self._job, self.schedule)
+
+    def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
+        done = synchronize(self.gpu)
+        missed, evicted = facts[MISS].rows, facts[WRITE_BACK].rows
+        fetched_below, fetched = self._staged("missed_rows", missed)
+        victims_below, victims = self._staged("victim_rows", evicted)
+        ids = facts[LOOKUP].lookups * ID_BYTES + dense_bytes(self._job.model)
+        lists = (missed + evicted) * ID_BYTES
+        plan = (self._plan(facts), move("lists_to_cpu", self._hbm, self._dram, lists), done)
+        collect = (
+            (Gather("gather", self.cpu, self.tables, facts[MISS], fetched_below),),
+            (Gather("gather_victims", self.gpu, self.cache, facts[WRITE_BACK], victims), done),
+        )
+        exchange = (
+            (Move("missed_rows", self._dram, fetched_below, self._hbm), done),
+            (Move("victim_rows", self._hbm, victims, self._dram), done),
+        )
+        insert = (
+            (Scatter("scatter_missed", self.gpu, fetched, self.cache, facts[MISS]), done),
+            (Scatter("row_scatter", self.cpu, victims_below, self.tables, facts[WRITE_BACK]),),
         )
         return (
-            StageWork("load", ((copy("ids_to_gpu", ids + dense_bytes(model), to_gpu=True),),)),
-            StageWork("plan", ((plan, copy("lists_to_cpu", lists, to_gpu=False), SYNCHRONIZE),)),
-            StageWork(
-                "collect",
-                (
-                    (context.cpu.collect(counts.misses, moved.missed),),
-                    (
-                        context.gpu.gather(
-                            "gather_victims", counts.write_backs, moved.victim_slots
-                        ),
-                        SYNCHRONIZE,
-                    ),
-                ),
-            ),
-            StageWork(
-                "exchange",
-                (
-                    (copy("missed_rows", counts.misses * row, to_gpu=True), SYNCHRONIZE),
-                    (copy("victim_rows", counts.write_backs * row, to_gpu=False), SYNCHRONIZE),
-                ),
-            ),
-            StageWork(
-                "insert",
-                (
-                    (
-                        context.gpu.scatter("scatter_missed", counts.misses, moved.missed_slots),
-                        SYNCHRONIZE,
-                    ),
-                    (context.cpu.insert(counts.write_backs, moved.victims),),
-                ),
-            ),
-            StageWork("train", ((*train, SYNCHRONIZE),)),
+            Stage("load", ((move("ids_to_gpu", self._dram, self._hbm, ids),),)),
+            Stage("plan", (plan,)),
+            Stage("collect", collect),
+            Stage("exchange", exchange),
+            Stage("insert", insert),
+            Stage("train", ((*self._train(facts), done),)),
+        )
+
+    def _staged(self, name: str, rows: int) -> tuple[Buffer, Buffer]:
+        """The staging buffers of `rows` rows in DRAM and in HBM."""
+        size = rows * self._job.entry_bytes
+        return Buffer(name, self._dram, size), Buffer(name, self._hbm, size)
+
+    def _plan(self, facts: BatchFacts) -> Plan:
+        lookups, unique, missed = facts[LOOKUP].lookups, facts[UNIQUE].rows, facts[MISS].rows
+        return Plan("plan", self.gpu, lookups, unique, missed, self.slots)
+
+    def _train(self, facts: BatchFacts) -> tuple[Operation, ...]:
+        model = self._job.model
+        forward = pooled_vectors(model, self._machine, self.gpu, self.cache, facts[LOOKUP])
+        return (
+            forward,
+            mlp_step(model, self.gpu),
+            *self._backward.operations(facts[UNIQUE]),
         )

@@ -6,25 +6,33 @@ into pooled vectors by sample; MLPs run on a share of the samples; gradients go 
 and the MLPs' gradients are all-reduced (ring: 2 (n - 1) / n of their bytes leave each GPU) while
 the tables are updated.
 
-Modelled: the GPU with the most lookups (the straggler), alone; the others wait for it.
-Approximated: unique ids are spread over tables as lookups are.
+Modelled: the GPU with the most lookups (the straggler), with its own tables; the others wait for
+it. What GPUs share (DRAM of the host, links with several GPUs below) is asked for by all of them.
+Approximated: all GPUs do what the straggler does.
 Ignored: imbalance in time between GPUs, topology of the links.
 """
 
 from __future__ import annotations
 
 import math
+from typing import ClassVar, Literal
 
+from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
+from simulator.caches.replays import UniqueReplay
 from simulator.config.model import ModelConfig
 from simulator.errors import CapacityError, ConfigError
-from simulator.hardware.work import Collective, Operation, StageWork
-from simulator.systems.base import BatchCounts, Context, ReplayKind, copy
+from simulator.hardware.program import ID_BYTES, Buffer, Exchange, Stage, Store
+from simulator.hardware.topology import Topology
+from simulator.systems.base import Job, System, move
 from simulator.systems.operators import (
-    GRADIENT_BYTES,
-    ID_BYTES,
+    Backward,
     dense_bytes,
+    mlp_step,
     mlp_weight_bytes,
+    pooled_bytes,
+    pooled_vectors,
 )
+from simulator.systems.schedule import Serial
 from simulator.units import format_bytes
 
 __all__ = ["GpuOnly", "spread_tables"]
@@ -43,78 +51,93 @@ def spread_tables(model: ModelConfig, gpus: int) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(tables) for tables in placed)
 
 
-class GpuOnly:
+class GpuOnly(System):
     """All tables in HBM."""
 
-    replay: ReplayKind = "none"
-    pipelined = False
+    uses: ClassVar[frozenset[str]] = frozenset({"gpus"})
 
-    def __init__(self, context: Context) -> None:
-        platform, model = context.platform, context.model
-        self._context = context
-        self.gpus = context.gpus or platform.gpu.count
-        if self.gpus > platform.gpu.count:
+    def __init__(self, job: Job, machine: Topology) -> None:
+        self._job, self._machine = job, machine
+        self.cpu = machine.only("cpu", "gpu_only")
+        machine.first("gpu", "gpu_only")
+        self._ranks = machine.all("gpu")[: job.gpus]
+        if (job.gpus or 0) > len(self._ranks):
             raise ConfigError(
-                f"gpu_only asks for {self.gpus} GPUs but {platform.name} has {platform.gpu.count}"
+                f"gpu_only asks for {job.gpus} GPUs but {machine.name} has {len(self._ranks)}"
             )
-        if self.gpus > 1 and platform.nvlink is None:
-            raise ConfigError(f"{platform.name} has no links between its GPUs (key nvlink)")
+        if self.gpus > 1:
+            machine.joining(self._ranks)
+        model = job.model
         placed = spread_tables(model, self.gpus)
         self._require_room(placed)
         weight = [sum(model.lookups_per_table[t] for t in tables) for tables in placed]
         busiest = weight.index(max(weight))
-        self._tables = placed[busiest]
-        self._share = weight[busiest] / sum(weight)
+        self.gpu = self._ranks[0]
+        self._tables = tables = placed[busiest]
+        rows = sum(model.rows_per_table[t] for t in tables)
+        place = machine.memory(self.gpu).place
+        self.tables = Store("tables", place, model.row_bytes, model.state_bytes, len(tables))
+        self._backward = Backward(model, machine, job.software, self.gpu, self.tables, rows)
+        self.replay = UniqueReplay(job.keep)
         one = ("ids", "gather_reduce", "mlp", "sort_update")
         many = ("ids", "gather_reduce", "all_to_all", "mlp", "all_to_all_back", "sort_update")
-        self.stage_names: tuple[str, ...] = one if self.gpus == 1 else many
+        self.schedule = Serial.of(*(one if self.gpus == 1 else many))
+
+    @property
+    def equal_ranks(self) -> tuple[str, ...]:
+        return self._ranks
 
     def _require_room(self, placed: tuple[tuple[int, ...], ...]) -> None:
         """Tables, MLPs with gradients, and pooled vectors of a mini-batch must fit each GPU."""
-        context = self._context
-        model, gpu = context.model, context.platform.gpu
+        job, model = self._job, self._job.model
+        memory = self._machine.memory(self._ranks[0])
+        name = self._machine.devices[self._ranks[0]].part.name
         sizes = model.table_bytes
         heaviest = max(placed, key=lambda tables: sum(sizes[t] for t in tables))
         tables = sum(sizes[t] for t in heaviest)
-        vectors = 2 * model.batch_size * len(heaviest) * model.dim * GRADIENT_BYTES
-        need = tables + 2 * mlp_weight_bytes(model) + vectors
-        if need <= gpu.memory.capacity:
+        need = tables + 2 * mlp_weight_bytes(model) + 2 * pooled_bytes(model, len(heaviest))
+        if need <= memory.capacity:
             return
-        fewest = math.ceil(sum(sizes) / gpu.memory.capacity)
+        fewest = math.ceil(sum(sizes) / memory.capacity)
         raise CapacityError(
-            f"gpu_only: {model.rows:,} rows x {context.cached_row_bytes} B = "
-            f"{format_bytes(sum(sizes))} of tables on {self.gpus} x {gpu.name}: the fullest GPU "
+            f"gpu_only: {model.rows:,} rows x {job.entry_bytes} B = "
+            f"{format_bytes(sum(sizes))} of tables on {self.gpus} x {name}: the fullest GPU "
             f"needs {format_bytes(need)} ({len(heaviest)} tables {format_bytes(tables)} + MLPs "
             f"and pooled vectors {format_bytes(need - tables)}) but holds "
-            f"{format_bytes(gpu.memory.capacity)}: name a platform with at least {fewest} such "
+            f"{format_bytes(memory.capacity)}: name a platform with at least {fewest} such "
             "GPUs for this system, as in {name: gpu_only, platform: p3_16xlarge}"
         )
 
-    def stages(self, counts: BatchCounts) -> tuple[StageWork, ...]:
-        context = self._context
-        model, gpus = context.model, self.gpus
-        tables = len(self._tables)
-        lookups = round(counts.lookups * self._share)
-        unique = round(counts.unique_rows * self._share)
-        rows = sum(model.rows_per_table[t] for t in self._tables)
+    def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
+        model, gpus, machine = self._job.model, self.gpus, self._machine
+        dram, hbm = machine.memory(self.cpu).place, self.tables.memory
+        own = facts.of_shards(self._tables)
+        lookups, trained = own[LOOKUP], own[UNIQUE]
+        size = lookups.lookups * ID_BYTES + -(-dense_bytes(model) // gpus)
         samples = -(-model.batch_size // gpus)
-        pool = context.gpu.gather_reduce(lookups, counts.gpu_hit_share, tables=tables)
-        update = context.gpu.backward(lookups, unique, rows, tables=tables)
-        size = lookups * ID_BYTES + -(-dense_bytes(model) // gpus)
-        first = StageWork("ids", ((copy("ids_to_gpu", size, to_gpu=True),),))
-        pooled = StageWork("gather_reduce", ((pool,),))
-        mlp = StageWork("mlp", ((context.mlp(samples, gpus),),))
+        pool = pooled_vectors(model, machine, self.gpu, self.tables, lookups)
+        vectors = pooled_bytes(model, self.tables.tables)
+        update = self._backward.operations(trained, Buffer("gradients", hbm, vectors))
+        first = Stage("ids", ((move("ids_to_gpu", dram, hbm, size),),))
+        pooled = Stage("gather_reduce", ((pool,),))
+        mlp = Stage("mlp", ((mlp_step(model, self.gpu, samples, gpus),),))
         if gpus == 1:
-            return first, pooled, mlp, StageWork("sort_update", (update,))
-        vectors = model.batch_size * tables * model.dim * GRADIENT_BYTES
+            return first, pooled, mlp, Stage("sort_update", (update,))
         leaving = vectors * (gpus - 1) // gpus
         reduced = 2 * mlp_weight_bytes(model) * (gpus - 1) // gpus
-        reduce_mlp: tuple[Operation, ...] = (Collective("all_reduce", reduced),)
+        forth = self._exchange("all_to_all", "all_to_all", leaving)
+        back = self._exchange("all_to_all_back", "all_to_all", leaving)
+        reduce_mlp = self._exchange("all_reduce", "all_reduce", reduced)
         return (
             first,
             pooled,
-            StageWork("all_to_all", ((Collective("all_to_all", leaving),),)),
+            Stage("all_to_all", ((forth,),)),
             mlp,
-            StageWork("all_to_all_back", ((Collective("all_to_all_back", leaving),),)),
-            StageWork("sort_update", (update, reduce_mlp)),
+            Stage("all_to_all_back", ((back,),)),
+            Stage("sort_update", (update, (reduce_mlp,))),
         )
+
+    def _exchange(
+        self, name: str, pattern: Literal["all_to_all", "all_reduce"], size: int
+    ) -> Exchange:
+        return Exchange(name, self.gpu, self._ranks, pattern, size)

@@ -7,55 +7,53 @@ timeline). One stage an operator, so that the breakdown of an iteration can be r
 
 from __future__ import annotations
 
-from simulator.hardware.work import StageWork
-from simulator.systems.base import (
-    SYNCHRONIZE,
-    BatchCounts,
-    Context,
-    ReplayKind,
-    copy,
-    require_tables_in_dram,
+from typing import ClassVar
+
+from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
+from simulator.caches.replays import UniqueReplay
+from simulator.hardware.program import Stage
+from simulator.hardware.topology import Topology
+from simulator.systems.base import Job, System, move, synchronize, tables_in
+from simulator.systems.operators import (
+    Backward,
+    dense_bytes,
+    mlp_step,
+    pooled_bytes,
+    pooled_vectors,
 )
-from simulator.systems.operators import dense_bytes, pooled_bytes
+from simulator.systems.schedule import Serial
 
 __all__ = ["Hybrid"]
 
 
-class Hybrid:
+class Hybrid(System):
     """No cache: only pooled vectors and their gradients cross the link."""
 
-    replay: ReplayKind = "none"
-    pipelined = False
-    gpus = 1
+    uses: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, context: Context) -> None:
-        require_tables_in_dram(context)
-        self._context = context
-        profile = context.profile
-        self.stage_names = (
-            "gather_reduce",
-            "pooled_to_gpu",
-            "mlp",
-            "gradients_to_cpu",
-            *(["expand"] if profile.expand else []),
-            "sort",
-            "accumulate",
-            *(["scatter"] if profile.scatter else []),
+    def __init__(self, job: Job, machine: Topology) -> None:
+        self.cpu, self.gpu = machine.only("cpu", "hybrid"), machine.first("gpu", "hybrid")
+        self._job, self._machine = job, machine
+        self.tables = tables_in(job, machine, self.cpu)
+        self.replay = UniqueReplay(job.keep)
+        rows = max(job.model.rows_per_table)
+        self._backward = Backward(job.model, machine, job.software, self.cpu, self.tables, rows)
+        self.schedule = Serial.of(
+            "gather_reduce", "pooled_to_gpu", "mlp", "gradients_to_cpu", *self._backward.names
         )
 
-    def stages(self, counts: BatchCounts) -> tuple[StageWork, ...]:
-        context = self._context
-        model = context.model
-        forward = context.cpu.gather_reduce(
-            counts.lookups, counts.cpu_hit_share, counts.moved.cpu_lookups
-        )
-        to_gpu = copy("pooled_to_gpu", pooled_bytes(model) + dense_bytes(model), to_gpu=True)
-        to_cpu = copy("gradients_to_cpu", pooled_bytes(model), to_gpu=False)
-        backward = context.cpu.backward(counts.lookups, counts.unique_rows, counts.moved.cpu_unique)
+    def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
+        model, machine = self._job.model, self._machine
+        dram, hbm = machine.memory(self.cpu).place, machine.memory(self.gpu).place
+        pooled, dense = pooled_bytes(model), dense_bytes(model)
+        forward = pooled_vectors(model, machine, self.cpu, self.tables, facts[LOOKUP])
         return (
-            StageWork("gather_reduce", ((forward,),)),
-            StageWork("pooled_to_gpu", ((to_gpu,),)),
-            StageWork("mlp", ((context.mlp(),),)),
-            StageWork("gradients_to_cpu", ((to_cpu, SYNCHRONIZE),)),
-            *(StageWork(work.name, ((work,),)) for work in backward),
+            Stage("gather_reduce", ((forward,),)),
+            Stage("pooled_to_gpu", ((move("pooled_to_gpu", dram, hbm, pooled + dense),),)),
+            Stage("mlp", ((mlp_step(model, self.gpu),),)),
+            Stage(
+                "gradients_to_cpu",
+                ((move("gradients_to_cpu", hbm, dram, pooled), synchronize(self.gpu)),),
+            ),
+            *(Stage(word.name, ((word,),)) for word in self._backward.operations(facts[UNIQUE])),
         )

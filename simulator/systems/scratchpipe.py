@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from simulator.systems.base import ReplayKind
+from typing import ClassVar
+
 from simulator.systems.cached import CachedTraining
+from simulator.systems.schedule import Pipeline, Schedule
 
 __all__ = ["ScratchPipe"]
 
@@ -11,5 +13,5 @@ __all__ = ["ScratchPipe"]
 class ScratchPipe(CachedTraining):
     """Six mini-batches in flight, one in each stage; the Hold mask keeps their rows apart."""
 
-    replay: ReplayKind = "planned"
-    pipelined = True
+    uses: ClassVar[frozenset[str]] = frozenset({"cache", "pipeline"})
+    kind: ClassVar[type[Schedule]] = Pipeline

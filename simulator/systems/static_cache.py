@@ -7,84 +7,77 @@ trains hot rows while the CPU pools and trains cold ones; partial sums and gradi
 
 from __future__ import annotations
 
-from simulator.hardware.work import Access, GpuWork, StageWork
-from simulator.systems.base import (
-    SYNCHRONIZE,
-    BatchCounts,
-    Context,
-    ReplayKind,
-    copy,
-    require_cache_in_hbm,
-    require_tables_in_dram,
+from typing import ClassVar
+
+from simulator.caches.facts import HIT, LOOKUP, MISS, BatchFacts
+from simulator.caches.replays import StaticReplay
+from simulator.caches.replays.static import HIT_LOOKUP, MISS_LOOKUP
+from simulator.errors import ConfigError
+from simulator.hardware.program import ID_BYTES, Add, Buffer, Split, Stage
+from simulator.hardware.topology import Topology
+from simulator.systems.base import Job, System, cache_in, move, synchronize, tables_in
+from simulator.systems.operators import (
+    Backward,
+    dense_bytes,
+    mlp_step,
+    pooled_bytes,
+    pooled_vectors,
 )
-from simulator.systems.operators import ID_BYTES, dense_bytes, pooled_bytes
+from simulator.systems.schedule import Serial
 
 __all__ = ["StaticCache"]
 
 
-class StaticCache:
+class StaticCache(System):
     """The hottest N % of rows in HBM, no replacement."""
 
-    replay: ReplayKind = "static"
-    pipelined = False
-    gpus = 1
-    stage_names: tuple[str, ...] = ("split", "forward", "combine", "mlp", "gradients", "backward")
+    uses: ClassVar[frozenset[str]] = frozenset({"cache.fraction", "cache.scope"})
 
-    def __init__(self, context: Context) -> None:
-        require_tables_in_dram(context)
-        require_cache_in_hbm(context)
-        self._context = context
+    def __init__(self, job: Job, machine: Topology) -> None:
+        self.cpu = machine.only("cpu", "static_cache")
+        self.gpu = machine.first("gpu", "static_cache")
+        self._job, self._machine = job, machine
+        if job.cache.scope == "global":
+            raise ConfigError(
+                "static_cache pins the hottest share of each table: cache.scope must be 'table'"
+            )
+        model, software = job.model, job.software
+        pinned = tuple(int(job.cache.fraction * rows) for rows in model.rows_per_table)
+        self.replay = StaticReplay(pinned, job.keep)
+        self.tables = tables_in(job, machine, self.cpu)
+        self.cache = cache_in(job, machine, self.gpu, sum(pinned))
+        slots, rows = max(1, sum(pinned)), max(model.rows_per_table)
+        self._hot = Backward(model, machine, software, self.gpu, self.cache, slots)
+        self._cold = Backward(model, machine, software, self.cpu, self.tables, rows)
+        self.schedule = Serial.of("split", "forward", "combine", "mlp", "gradients", "backward")
 
-    def stages(self, counts: BatchCounts) -> tuple[StageWork, ...]:
-        context = self._context
-        model = context.model
-        hot, cold = counts.lookup_hits, counts.lookups - counts.lookup_hits
-        pooled = pooled_bytes(model)
-        split = GpuWork(
-            name="split",
-            kernels=2,
-            accesses=(
-                Access(counts.lookups, ID_BYTES, random=False),
-                Access(counts.lookups, ID_BYTES, random=False, write=True),
-            ),
-            probes=counts.lookups,
+    def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
+        model, machine = self._job.model, self._machine
+        dram, hbm = machine.memory(self.cpu).place, machine.memory(self.gpu).place
+        pooled, dense = pooled_bytes(model), dense_bytes(model)
+        lookups, cold = facts[LOOKUP].lookups, facts[MISS].lookups
+        sums = Buffer("pooled", hbm, pooled)
+        done = synchronize(self.gpu)
+        split = (
+            move("ids_to_gpu", dram, hbm, lookups * ID_BYTES),
+            Split("split", self.gpu, lookups),
+            move("cold_ids_to_cpu", hbm, dram, cold * ID_BYTES),
+            done,
         )
-        add = GpuWork(
-            name="add_partial_sums",
-            kernels=1,
-            accesses=(
-                Access(2, pooled, random=False),
-                Access(1, pooled, random=False, write=True),
-            ),
+        pool_hot = pooled_vectors(model, machine, self.gpu, self.cache, facts[HIT_LOOKUP])
+        pool_cold = pooled_vectors(model, machine, self.cpu, self.tables, facts[MISS_LOOKUP])
+        combine = (
+            move("partial_sums", dram, hbm, pooled + dense),
+            Add("add_partial_sums", self.gpu, (sums, sums), sums),
         )
-        pool_hot = context.gpu.gather_reduce(
-            hot, counts.gpu_hit_share, slots=counts.moved.gpu_lookups
-        )
-        pool_cold = context.cpu.gather_reduce(cold, counts.cpu_hit_share, counts.moved.cpu_lookups)
-        train_hot = context.gpu.backward(
-            hot, counts.unique_hits, max(1, context.slots), slots=counts.moved.gpu_unique
-        )
-        train_cold = context.cpu.backward(cold, counts.misses, counts.moved.cpu_unique)
         return (
-            StageWork(
-                "split",
-                (
-                    (
-                        copy("ids_to_gpu", counts.lookups * ID_BYTES, to_gpu=True),
-                        split,
-                        copy("cold_ids_to_cpu", cold * ID_BYTES, to_gpu=False),
-                        SYNCHRONIZE,
-                    ),
-                ),
+            Stage("split", (split,)),
+            Stage("forward", ((pool_hot,), (pool_cold,))),
+            Stage("combine", (combine,)),
+            Stage("mlp", ((mlp_step(model, self.gpu),),)),
+            Stage("gradients", ((move("gradients_to_cpu", hbm, dram, pooled), done),)),
+            Stage(
+                "backward",
+                (self._hot.operations(facts[HIT]), self._cold.operations(facts[MISS])),
             ),
-            StageWork("forward", ((pool_hot,), (pool_cold,))),
-            StageWork(
-                "combine",
-                ((copy("partial_sums", pooled + dense_bytes(model), to_gpu=True), add),),
-            ),
-            StageWork("mlp", ((context.mlp(),),)),
-            StageWork(
-                "gradients", ((copy("gradients_to_cpu", pooled, to_gpu=False), SYNCHRONIZE),)
-            ),
-            StageWork("backward", (train_hot, train_cold)),
         )

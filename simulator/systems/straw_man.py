@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from simulator.systems.base import ReplayKind
+from typing import ClassVar
+
 from simulator.systems.cached import CachedTraining
+from simulator.systems.schedule import Schedule, Serial
 
 __all__ = ["StrawMan"]
 
@@ -11,5 +13,5 @@ __all__ = ["StrawMan"]
 class StrawMan(CachedTraining):
     """A mini-batch is loaded, planned, fetched and trained before the next one starts."""
 
-    replay: ReplayKind = "planned"
-    pipelined = False
+    uses: ClassVar[frozenset[str]] = frozenset({"cache"})
+    kind: ClassVar[type[Schedule]] = Serial

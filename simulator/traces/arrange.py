@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
+from simulator._mix import GOLDEN, Word, mix64
 from simulator.traces import fenwick
 from simulator.traces.base import Ids
 from simulator.traces.curves import Distances, Popularity
-from simulator.traces.kernels import GOLDEN, Word, mix64
 
 __all__ = ["FITTED_FRACTIONS", "Target", "arrange", "calibrated", "interleaved_hits"]
 

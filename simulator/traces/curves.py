@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from simulator.data import path as data_path
 from simulator.errors import TraceError
 
 __all__ = ["Distances", "Popularity", "read_distances", "read_popularity", "shipped"]
@@ -65,12 +66,11 @@ class Distances:
 
 
 def shipped(name: str) -> Path:
-    """A data file that comes with the simulator: in a checkout's `traces/`, or (in a wheel, which
-    puts both folders together) beside this module."""
-    for folder in (Path(__file__).parents[2] / "traces", Path(__file__).parent):
-        if (folder / name).is_file():
-            return folder / name
-    raise TraceError(f"the shipped file {name} is missing; give a path instead")
+    """The file `name` of `traces/`, which comes with the simulator."""
+    file = data_path("traces") / name
+    if not file.is_file():
+        raise TraceError(f"the shipped file {name} is missing; give a path instead")
+    return file
 
 
 def read_popularity(name: str, path: str = "") -> Popularity:

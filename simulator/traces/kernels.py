@@ -3,8 +3,8 @@
 Modelled: lookup number j of sample s in table t is a pure function of (seed, t, s, j), so any
 mini-batch can be drawn in any order and on any number of threads.
 
-- Random numbers: the SplitMix64 finaliser (Steele, Lea, Flood 2014; Stafford's variant 13) of a
-  key plus a counter times an odd constant.
+- Random numbers: SplitMix64's finaliser (`simulator._mix`) of a key plus a counter times an odd
+  constant.
 - Ranks: Walker's alias method over 2**k cells of neighbouring ranks, then rejection within the
   cell against the cell's first rank (with a squeeze, so that `pow` is rare). Exact up to the 64-bit
   random numbers: absolute error of a probability below 2**-50.
@@ -17,24 +17,22 @@ All integers in kernels are uint64 unless said otherwise; arrays of ids are int6
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
+from simulator._mix import FIRST_FACTOR, GOLDEN, SECOND_FACTOR, Word, mix64
 from simulator.traces.base import Ids
 
 __all__ = [
-    "GOLDEN",
     "SAMPLE_SHIFT",
     "CellArrays",
-    "Word",
     "Words",
     "draw_ranks",
     "drift_ranks",
     "high_product",
-    "mix64",
     "number_lookups",
     "permute",
     "pooled_offsets",
@@ -43,13 +41,10 @@ __all__ = [
 SAMPLE_SHIFT = 20
 """A sample makes fewer than 2**20 lookups in a table: the counter is sample << 20 | lookup."""
 
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_M1 = np.uint64(0xBF58476D1CE4E5B9)
-_M2 = np.uint64(0x94D049BB133111EB)
 _F1 = np.uint64(0xD6E8FEB86659FD93)
 _LOW = np.uint64(0xFFFFFFFF)
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
-_U27, _U29, _U30, _U31, _U32 = (np.uint64(n) for n in (27, 29, 30, 31, 32))
+_U29, _U32 = np.uint64(29), np.uint64(32)
 _U64 = np.uint64(64)
 _TO_UNIT = 2.0**-64
 
@@ -60,7 +55,6 @@ and deciding are apart, so that nothing is guessed and most loops run on vectors
 that need another try are listed and done one by one. A block stays in the first-level cache."""
 
 Words = npt.NDArray[np.uint64]
-Word = Any  # np.uint64 in compiled code
 
 
 class CellArrays(NamedTuple):
@@ -76,14 +70,6 @@ class CellArrays(NamedTuple):
     size: Words
     squeeze: Words
     alpha: float
-
-
-@compiled
-def mix64(x: Word) -> Word:
-    """A bijection of 64-bit integers whose output bits look independent of the input."""
-    x = (x ^ (x >> _U30)) * _M1
-    x = (x ^ (x >> _U27)) * _M2
-    return x ^ (x >> _U31)
 
 
 @compiled
@@ -170,11 +156,11 @@ def _rounds(
     mask = (_ONE << right_bits) - _ONE
     left, right = x >> right_bits, x & mask
     for even, odd in ((key0, key1), (key2, key3)):
-        h = (right + even) * _M1
+        h = (right + even) * FIRST_FACTOR
         h = (h ^ (h >> _U29)) * _F1
         left += ((h >> _U32) * lefts) >> _U32
         left = left - lefts if left >= lefts else left
-        h = (left + odd) * _M2
+        h = (left + odd) * SECOND_FACTOR
         h = (h ^ (h >> _U29)) * _F1
         right = (right + (h >> _U32)) & mask
     return (left << right_bits) | right

@@ -7,21 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from simulator._mix import FIRST_FACTOR, GOLDEN, SECOND_FACTOR, mixed
 from simulator.traces.cells import Cells
 
-__all__ = ["drifted", "mixed", "rank_of", "scattered", "session_source"]
+__all__ = ["drifted", "rank_of", "scattered", "session_source"]
 
 _MASK = 2**64 - 1
-_GOLDEN = 0x9E3779B97F4A7C15
-_M1, _M2, _F1 = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93
-
-
-def mixed(x: int) -> int:
-    """SplitMix64's finaliser."""
-    x &= _MASK
-    x = ((x ^ (x >> 30)) * _M1) & _MASK
-    x = ((x ^ (x >> 27)) * _M2) & _MASK
-    return x ^ (x >> 31)
+_GOLDEN, _M1, _M2 = int(GOLDEN), int(FIRST_FACTOR), int(SECOND_FACTOR)
+_F1 = 0xD6E8FEB86659FD93
 
 
 def rank_of(counter: int, keys: Sequence[int], shared: Sequence[int], cells: Cells) -> int:

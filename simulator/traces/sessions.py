@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
+from simulator._mix import GOLDEN, Word, mix64
 from simulator.traces.base import Ids
-from simulator.traces.kernels import GOLDEN, SAMPLE_SHIFT, Word, Words, high_product, mix64
+from simulator.traces.kernels import SAMPLE_SHIFT, Words, high_product
 
 __all__ = ["number_session_lookups"]
 

@@ -26,13 +26,14 @@ from functools import lru_cache
 import numpy as np
 
 from simulator._compiled import compiled
+from simulator._mix import GOLDEN, Word, mix64
+from simulator._threads import map_threads
 from simulator.errors import TraceError
 from simulator.traces.arrange import Target, arrange, calibrated, interleaved_hits
 from simulator.traces.base import Ids, MiniBatch
 from simulator.traces.curves import Distances, Popularity
-from simulator.traces.kernels import GOLDEN, Word, mix64
 from simulator.traces.reuse import lru_hits
-from simulator.traces.synthetic import Keys, Scatter, Shape, one_buffer, per_table
+from simulator.traces.synthetic import Keys, Scatter, Shape, one_buffer
 
 __all__ = ["StackTrace", "TraceWarning"]
 
@@ -106,7 +107,7 @@ class StackTrace:
             raise TraceError(f"mini-batch {index} is asked for; they count from 0")
         shape = self._shape
         ids = one_buffer([n * shape.batch_size for n in shape.lookups])
-        per_table(lambda t: self._fill(t, index, ids[t]), len(ids), shape.threads)
+        map_threads(lambda t: self._fill(t, index, ids[t]), len(ids), shape.threads)
         offsets = [np.arange(shape.batch_size + 1, dtype=np.int64) * n for n in shape.lookups]
         return MiniBatch(index, tuple(ids), tuple(offsets))
 

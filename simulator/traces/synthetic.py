@@ -11,16 +11,13 @@ samples n * B .. (n + 1) * B - 1, whatever was drawn before.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from simulator._threads import map_threads
 from simulator.errors import TraceError
 from simulator.traces import kernels
 from simulator.traces.base import Ids, MiniBatch
@@ -35,7 +32,6 @@ __all__ = [
     "Shape",
     "SyntheticTrace",
     "one_buffer",
-    "per_table",
     "pooling_cumulative",
 ]
 
@@ -112,19 +108,6 @@ def pooling_cumulative(kind: str, mean: int) -> npt.NDArray[np.float64]:
         probability = np.where((k > 0) & (k < 2 * mean), 1.0 / (2 * mean - 1), 0.0)
     cumulative = np.cumsum(probability)
     return np.append(cumulative[cumulative < 1.0 - 1e-12], 1.0)
-
-
-def per_table(work: Callable[[int], Any], tables: int, threads: int) -> list[Any]:
-    """`work(t)` for each table, on `threads` threads; kernels release the GIL."""
-    if threads == 1 or tables == 1:
-        return [work(table) for table in range(tables)]
-    return list(_pool(min(threads, tables), os.getpid()).map(work, range(tables)))
-
-
-@lru_cache(maxsize=4)
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """Threads that stay; `process`: its number, for a forked child has none of the threads."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="trace")
 
 
 def one_buffer(sizes: Sequence[int]) -> list[Ids]:
@@ -225,7 +208,7 @@ class SyntheticTrace:
         sample0, tables = index * shape.batch_size, range(len(shape.rows))
         offsets = [self._offsets(table, sample0) for table in tables]
         ids = one_buffer([int(o[-1]) for o in offsets])
-        per_table(lambda t: self._fill(t, index, ids[t], offsets[t]), len(tables), shape.threads)
+        map_threads(lambda t: self._fill(t, index, ids[t], offsets[t]), len(tables), shape.threads)
         return MiniBatch(index, tuple(ids), tuple(offsets))
 
     def hottest(self, table: int, count: int) -> Ids:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from simulator.caches import PoolPlanner, Window
-from simulator.caches.reference import REFERENCES, reference_plan
+from simulator.caches.reference.per_batch import REFERENCES, reference_plan
 
 FIELDS = ["rows", "slots", "missed_rows", "missed_slots"]
 FIELDS += ["victim_rows", "victim_slots", "victim_dirty"]
@@ -33,8 +33,8 @@ def plan_all(policy, batches, rows, capacity, window, **options):
 
 
 def next_use_arrays(batches):
-    from simulator.caches.policy import NEVER
-    from simulator.caches.reference import next_uses
+    from simulator.caches.policies.base import NEVER
+    from simulator.caches.reference.per_batch import next_uses
 
     return [
         np.array([NEVER if n == float("inf") else n for n in found.values()], dtype=np.int64)

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from simulator.caches.replaying import ONE_PASS_SIZES, Replay, replay_sizes, replay_trace
+from simulator.caches.per_lookup.replaying import ONE_PASS_SIZES, Replay, replay_sizes, replay_trace
 
 
 @pytest.mark.parametrize("policy", ["lru", "fifo", "belady"])

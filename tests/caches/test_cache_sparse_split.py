@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.caches.static_split import SparseStaticSplit, StaticSplit
+from simulator.caches.plan.static_split import SparseStaticSplit, StaticSplit
 from simulator.errors import TraceError
 
 ROWS = 20

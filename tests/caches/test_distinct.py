@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.caches import Window, build_planners, plan_batches, policy_names
-from simulator.caches import reference as plain
-from simulator.caches.distinct import Deduper, distinct_batches, pool_shapes, with_next_uses
-from simulator.caches.policy import NEVER
-from simulator.caches.renumber import Numbering
+from simulator.caches.plan.distinct import Deduper, distinct_batches, pool_shapes, with_next_uses
+from simulator.caches.plan.renumber import Numbering
+from simulator.caches.policies.base import NEVER
+from simulator.caches.reference import per_batch as plain
 from simulator.errors import TraceError
 from simulator.traces.base import MiniBatch
 

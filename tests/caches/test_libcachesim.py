@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from simulator.caches.lookup import next_positions, replay_lookups
+from simulator.caches.per_lookup.base import next_positions, replay_lookups
 
 libcachesim = pytest.importorskip("libcachesim")
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.caches.lookup import lookup_cache, next_positions, replay_lookups
-from simulator.caches.policy import PolicySetup
-from simulator.caches.reference_lookup import LOOKUP_REFERENCES
+from simulator.caches.per_lookup.base import lookup_cache, next_positions, replay_lookups
+from simulator.caches.policies.base import PolicySetup
+from simulator.caches.reference.per_lookup import LOOKUP_REFERENCES
 from simulator.errors import TraceError, UsageError
 from simulator.traces.reuse import lru_hits
 
@@ -67,7 +67,7 @@ def test_lru_equals_the_stack_distance_curve(zipf_ids, capacity):
 
 def test_lru_renews_its_positions_before_they_overflow(zipf_ids, monkeypatch):
     whole = replay_lookups("lru", zipf_ids, 100, 2000)
-    monkeypatch.setattr("simulator.caches.lru_lookup.LIMIT", 3000)
+    monkeypatch.setattr("simulator.caches.per_lookup.lru.LIMIT", 3000)
     assert replay_lookups("lru", zipf_ids, 100, 2000) == whole
 
 
@@ -99,6 +99,6 @@ def test_unknown_policy_is_named_with_the_known_ones():
 
 def test_a_policy_without_a_lookup_kernel_is_replayed_by_its_planner(zipf_ids, monkeypatch):
     expected = {p: replay_lookups(p, zipf_ids[:3000], 150, 2000) for p in ("lfu", "belady")}
-    monkeypatch.setattr("simulator.caches.lookup.BUILT_IN", {})
+    monkeypatch.setattr("simulator.caches.per_lookup.base.BUILT_IN", {})
     for policy, result in expected.items():
         assert replay_lookups(policy, zipf_ids[:3000], 150, 2000) == result

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from simulator.caches import Window
-from simulator.caches.lookup import lookup_names
-from simulator.caches.reference import reference_plan
-from simulator.caches.reference_lookup import LOOKUP_REFERENCES
+from simulator.caches.policies.base import LOOKUP_ONLY, policy_names
+from simulator.caches.reference.per_batch import reference_plan
+from simulator.caches.reference.per_lookup import LOOKUP_REFERENCES
 from simulator.cli import main
 
 REQUIRED = {"lookups", "unique_ids", "hits", "misses", "cold_misses", "evictions", "wall_s"}
@@ -34,7 +34,7 @@ def trace(zipf_ids, tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("policy", lookup_names())
+@pytest.mark.parametrize("policy", [*policy_names(), *LOOKUP_ONLY])
 def test_per_lookup_json(run, trace, policy):
     code, out, err = run("--trace", trace, "--policy", policy, "--capacity", 100, "--json")
     found = json.loads(out)

@@ -21,13 +21,12 @@ from simulator.calibration.tables import pool, read_rows
 from simulator.config.catalogue import load_named
 from simulator.errors import UsageError
 from simulator.hardware.catalogue import load_machine
-from simulator.hardware.work import Copy
 
 MEASURED = Path(__file__).parents[2] / "experiments" / "validation" / "microbenchmarks"
 
 
 def rig() -> Rig:
-    return Rig.of(
+    return Rig(
         load_machine("h200"),
         load_named("operators", "tuned"),
         load_named("models", "default"),
@@ -98,8 +97,8 @@ def write_copies(folder: Path, source: Rig) -> None:
         writer.writerow(["op", "mem", "bytes", "ms_event", "note"])
         for size in (4096, 65536, 1 << 20, 1 << 24, 1 << 28):
             for op in ("h2d", "d2h"):
-                work = Copy("copy", op == "h2d", size)
-                writer.writerow([op, "pinned", size, source.alone_ms((work,), 512), ""])
+                copy = source.copy(op == "h2d", size)
+                writer.writerow([op, "pinned", size, source.alone_ms((copy,), 512), ""])
 
 
 def test_a_known_link_is_found_again_and_the_rest_is_kept(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from simulator.config import catalogue
 @pytest.fixture
 def made_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
     """A catalogue of `FILES`; the function adds a file below `configs/`."""
-    monkeypatch.setattr(catalogue, "__file__", str(tmp_path / "simulator/config/catalogue.py"))
+    monkeypatch.setattr(catalogue, "data_path", lambda kind: tmp_path / kind)
     (tmp_path / "configs" / "platforms").mkdir(parents=True)
 
     def add(name: str, text: str) -> Path:

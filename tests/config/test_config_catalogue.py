@@ -75,10 +75,3 @@ def test_a_path_works_like_a_name(tmp_path):
     model = load_named("models", str(file))
     assert (model.name, model.rows) == ("mine", 10)
     assert model.model_dump(mode="json")["lookups_per_table"] == 20
-
-
-def test_an_installed_package_brings_its_own_catalogue(tmp_path, monkeypatch):
-    """Without `configs/` beside the package, the copy inside of it is used."""
-    package = tmp_path / "simulator"
-    monkeypatch.setattr(catalogue, "__file__", str(package / "config" / "catalogue.py"))
-    assert catalogue.directory("models") == package / "_configs" / "models"

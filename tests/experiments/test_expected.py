@@ -30,7 +30,7 @@ def _expected(tmp_path: Path, text: str) -> Expected:
 def _bound(tmp_path: Path, text: str) -> tuple[bool, str]:
     expected = _expected(tmp_path, f"bounds:\n  - what: x\n    {text}\n")
     (shape,) = check(expected, TABLES).shapes
-    return shape.holds, shape.seen
+    return shape.holds, shape.observed
 
 
 def test_a_bound_holds_or_fails(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ ORDER = """orders:
 def test_an_order_names_the_step_that_breaks_it(tmp_path: Path) -> None:
     (shape,) = check(_expected(tmp_path, ORDER), TABLES).shapes
     assert not shape.holds
-    assert shape.seen == "1 of 4 wrong: ('b',) 8 -> 8.1"
+    assert shape.observed == "1 of 4 wrong: ('b',) 8 -> 8.1"
     (shape,) = check(_expected(tmp_path, ORDER + "    slack: 0.02\n"), TABLES).shapes
     assert shape.holds
     (shape,) = check(_expected(tmp_path, ORDER.replace("falling", "rising")), TABLES).shapes

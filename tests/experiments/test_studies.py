@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,17 @@ import pytest
 from simulator.cli import main
 from simulator.config.expand import expand
 from simulator.engine import load_experiment
-from simulator.studies import Inputs, Study, find_studies, simulate_studies, study_names
-from simulator.studies.expected import Bound, Expected, Query
+from simulator.errors import UsageError
+from simulator.studies import (
+    Inputs,
+    Study,
+    check,
+    find_studies,
+    readme_of,
+    simulate_studies,
+    study_names,
+)
+from simulator.studies.expected import Bound, Query
 
 SMALL = (
     "model.tables=2",
@@ -63,6 +73,30 @@ def test_every_study_is_whole(name: str) -> None:
         assert all(expand(experiment) for experiment in variants)
 
 
+@pytest.mark.parametrize("name", study_names())
+def test_the_study_stands_beside_its_experiments(name: str) -> None:
+    (study,) = find_studies([name])
+    assert study.module is study.module, "loaded once"
+    assert Path(str(study.module.__file__)) == study.folder / "study.py"
+    assert study.module.__doc__
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "is no study: it has no study.py"),
+        ("", "has no function tables and no function figures and"),
+        ("def tables(inputs):\n    return {}\n", "has no function figures and no function readme"),
+    ],
+)
+def test_a_folder_without_a_study_is_told(tmp_path: Path, text: str | None, words: str) -> None:
+    (study,) = find_studies(["stages"])
+    if text is not None:
+        (tmp_path / "study.py").write_text(text)
+    with pytest.raises(UsageError, match=words):
+        _ = dataclasses.replace(study, folder=tmp_path).module
+
+
 def test_studies_share_points() -> None:
     studies = find_studies(["breakdown", "headline", "stages"])
     keys = [
@@ -82,6 +116,14 @@ def test_tables_and_figures_at_a_small_size(name: str, tmp_path: Path) -> None:
     assert figures
     assert set(figures) <= set(tables)
     assert all(len(table) for table in tables.values())
+    shipped = (study.folder / "README.md").read_text(encoding="utf-8")
+    page = readme_of(study, tables, check(study.expected, tables))
+    assert page != shipped
+    assert _without_numbers(page) == _without_numbers(shipped), "the same rows and headings"
+
+
+def _without_numbers(text: str) -> str:
+    return re.sub(r"\b(yes|no)\b", "yes or no", re.sub(r"\d[\d.]*", "#", text))
 
 
 def test_window_at_a_small_size(tmp_path: Path) -> None:
@@ -132,6 +174,7 @@ def test_reproduce_writes_figures_data_and_a_summary(
     files = {file.name for file in (tmp_path / "04_stages").iterdir()}
     for suffix in ("pdf", "svg", "png", "csv"):
         assert {f"stage_times.{suffix}", f"pipeline.{suffix}"} <= files
+    assert "## What it shows" in (tmp_path / "04_stages" / "README.md").read_text()
     (summary,) = json.loads((tmp_path / "summary.json").read_text())
     assert summary["study"] == "stages"
     assert summary["published"][0]["source"] == "D"
@@ -141,8 +184,10 @@ def test_a_shape_that_fails_gives_exit_code_3(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = Query(table="steady_state", column="time_ms", reduce="min")
-    expected = Expected(title="t", bounds=(Bound(what="too fast", simulated=asked, at_most=0.0),))
-    study = dataclasses.replace(_small("stages"), expected=expected)
+    bounds = (Bound(what="too fast", simulated=asked, at_most=0.0),)
+    study = _small("stages")
+    expected = study.expected.model_copy(update={"bounds": bounds})
+    study = dataclasses.replace(study, expected=expected)
     monkeypatch.setattr("simulator.studies.find_studies", lambda names: [study])
     assert _reproduce(tmp_path) == 3
     captured = capsys.readouterr()

@@ -68,7 +68,7 @@ def test_bars_have_the_heights_of_the_table() -> None:
 def test_stacked_bars_add_up() -> None:
     with styled():
         _, (axes,) = figure_grid(1, 1, 3.0, 2.0)
-        stacked_bars(axes, DATA, group="cache", part="system", value="time_ms")
+        stacked_bars(axes, DATA, group="cache", stack="system", value="time_ms")
     tops = [bar.get_y() + bar.get_height() for bar in axes.patches]
     assert tops[2:] == pytest.approx([50.5, 40.3])
 

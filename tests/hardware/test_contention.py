@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import simpy
 
-from simulator.config.catalogue import load_named
-from simulator.config.experiment import RunConfig
-from simulator.config.platform import PlatformConfig
-from simulator.hardware.build import build_platform
+from simulator.hardware.access import Access
+from simulator.hardware.catalogue import load_machine
 from simulator.hardware.demand import Demand
+from simulator.hardware.devices.cpu import Cpu
 from simulator.hardware.dram import RowStream, replay_streams
 from simulator.hardware.machine import Machine
-from simulator.hardware.work import Access
+from simulator.hardware.topology import build_topology
 
 ROWS = 20_000
 TABLE_ROWS = 4_000_000
@@ -31,18 +30,20 @@ def addresses(seed: int, row_bytes: int) -> np.ndarray:
 def test_two_streams_at_once_take_as_long_as_interleaved_in_the_bank_model(
     row_bytes: int, first: bool, second: bool
 ) -> None:
-    server: PlatformConfig = load_named("platforms", "v100_p3")
-    memories = {"cpu": server.cpu.memory.load(), "gpu": server.gpu.memory.load()}
-    platform = build_platform(server, memories, RunConfig(), row_bytes)
+    server = load_machine("v100_p3")
+    topology = build_topology(server, row_bytes)
+    memory = topology.memory("cpu")
     env = simpy.Environment()
-    machine = Machine(env, platform.turnaround, check=True)
+    machine = Machine(env, topology.resources, check=True)
     for write in (first, second):
-        service = platform.cpu_dram.service([Access(ROWS, row_bytes, write=write)])
-        env.process(machine.execute(Demand("stream", {"cpu_dram": service})))
+        service = memory.service([Access(memory.place, ROWS, row_bytes, write=write)])
+        env.process(machine.execute(Demand("stream", {memory.place: service})))
     env.run()
+    cpu = topology.devices["cpu"].part
+    assert isinstance(cpu, Cpu)
     streams = [
         RowStream(addresses(seed, row_bytes), row_bytes, write)
         for seed, write in enumerate((first, second))
     ]
-    together = replay_streams(memories["cpu"], streams)
+    together = replay_streams(cpu.memory, streams)
     assert env.now == pytest.approx(together.elapsed_ps, rel=0.05)

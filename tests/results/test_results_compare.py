@@ -10,6 +10,7 @@ from simulator.config.expand import expand
 from simulator.engine import parse_experiment
 from simulator.errors import UsageError
 from simulator.results.compare import compare
+from simulator.results.dictionary import DEVICES
 from simulator.results.manifest import manifest_of
 from simulator.results.reading import read_run
 from simulator.results.record import PointResult, Result
@@ -18,7 +19,7 @@ from simulator.results.store import begin_run, write_run
 SIZES = (0.1, 0.2, 0.4)
 
 
-def written(folder, change=lambda metrics, stages: None, sizes=SIZES, label="sp", **more):
+def written(folder, change=lambda metrics, stages, devices: None, sizes=SIZES, label="sp", **more):
     """A run directory; `change` edits the rows of each point."""
     experiment = parse_experiment(
         {
@@ -44,14 +45,18 @@ def written(folder, change=lambda metrics, stages: None, sizes=SIZES, label="sp"
             "wall_s": 1.0,
         }
         stages = [named | {"point": point.key(), "stage": "train", "order": 0, "busy_us": 2.5}]
-        change(metrics, stages)
-        outcomes.append(PointResult(point, metrics, stages))
+        devices = [
+            {"point": point.key(), "label": point.system.label, "device": "cpu"}
+            | {"resource": "cpu.dram", "kind": "dram", "utilization": 0.5, "bytes": 1e6}
+        ]
+        change(metrics, stages, devices)
+        outcomes.append(PointResult(point, metrics, stages, devices))
     result = Result("sizes", tuple(outcomes))
     write_run(result, manifest_of(experiment, result, 1.0), folder)
     return read_run(folder)
 
 
-def slower(metrics, stages):
+def slower(metrics, stages, devices):
     if metrics["label"] == "hybrid" and "0.2" in metrics["sweep"]:
         metrics["iteration_time_us"] *= 1.01
         stages[0]["busy_us"] = 5.0
@@ -67,10 +72,18 @@ def run(*arguments):
 def test_what_is_read_is_what_was_written(tmp_path):
     stored = written(tmp_path / "a")
     assert stored.name == "sizes"
-    assert [row["label"] for row in stored.metrics] == ["hybrid", "sp"] * 3
+    assert [row["label"] for row in stored.metrics()] == ["hybrid", "sp"] * 3
     assert [swept["cache.fraction"] for swept in stored.swept()] == [0.1, 0.1, 0.2, 0.2, 0.4, 0.4]
-    assert stored.metrics[1]["lookup_hit_rate"] == 0.1
-    assert stored.metrics[0]["wall_s"] is None
+    assert stored.metrics()[1]["lookup_hit_rate"] == 0.1
+    assert stored.metrics()[0]["wall_s"] is None
+    assert [row["resource"] for row in stored.devices()] == ["cpu.dram"] * 6
+    assert (
+        stored.to_pandas()["iteration_time_us"].tolist()
+        == [3600.0] * 2 + [3200.0] * 2 + [2400.0] * 2
+    )
+    assert list(stored.devices_to_pandas().columns) == [column.name for column in DEVICES]
+    assert list(stored.stages_to_pandas()["stage"]) == ["train"] * 6
+    assert stored.timeline_to_pandas().empty
 
 
 def test_what_cannot_be_read(tmp_path):
@@ -88,12 +101,12 @@ def test_what_cannot_be_read(tmp_path):
 
 
 def test_wall_clock_is_no_difference(tmp_path):
-    def later(metrics, stages):
+    def later(metrics, stages, devices):
         metrics["wall_s"] = 9.0
 
-    found = compare(written(tmp_path / "a"), written(tmp_path / "b", later))
-    assert found.within
-    assert found.compared == 6
+    comparison = compare(written(tmp_path / "a"), written(tmp_path / "b", later))
+    assert comparison.within
+    assert comparison.compared == 6
 
 
 def test_differences_are_relative_to_the_larger_value(tmp_path):
@@ -107,22 +120,36 @@ def test_differences_are_relative_to_the_larger_value(tmp_path):
     assert compare(first, second, 0.5).within
 
 
+def test_resources_are_compared_by_name(tmp_path):
+    def busier(metrics, stages, devices):
+        if metrics["label"] == "sp" and "0.4" in metrics["sweep"]:
+            devices[0]["utilization"] = 0.75
+            devices.append({**devices[0], "resource": "cpu.cores", "kind": "cpu"})
+
+    first, second = written(tmp_path / "a"), written(tmp_path / "b", busier)
+    busy, extra = compare(first, second).differences
+    assert (busy.stage, busy.resource, busy.column) == ("", "cpu.dram", "utilization")
+    assert busy.relative == pytest.approx(1 / 3)
+    assert (extra.resource, extra.column) == ("cpu.cores", "resource")
+    assert (extra.first, extra.second, extra.relative) == (None, "cpu.cores", None)
+
+
 def test_a_value_that_is_missing_is_never_within(tmp_path):
-    def without(metrics, stages):
+    def without(metrics, stages, devices):
         metrics["lookup_hit_rate"] = None
 
-    found = compare(written(tmp_path / "a"), written(tmp_path / "b", without), 1e9)
-    assert {one.column for one in found.differences} == {"lookup_hit_rate"}
-    assert {one.relative for one in found.differences} == {None}
+    comparison = compare(written(tmp_path / "a"), written(tmp_path / "b", without), 1e9)
+    assert {d.column for d in comparison.differences} == {"lookup_hit_rate"}
+    assert {d.relative for d in comparison.differences} == {None}
 
 
 def test_points_of_other_configurations_are_matched_by_their_names(tmp_path):
     first = written(tmp_path / "a")
     assert compare(first, written(tmp_path / "b", run={"seed": 7})).within
-    found = compare(first, written(tmp_path / "c", sizes=(0.1, 0.3)))
-    assert found.compared == 2
-    assert found.only_first[0] == "hybrid, medium, cache.fraction=0.2"
-    assert found.only_second == (
+    comparison = compare(first, written(tmp_path / "c", sizes=(0.1, 0.3)))
+    assert comparison.compared == 2
+    assert comparison.only_first[0] == "hybrid, medium, cache.fraction=0.2"
+    assert comparison.only_second == (
         "hybrid, medium, cache.fraction=0.3",
         "sp, medium, cache.fraction=0.3",
     )
@@ -143,8 +170,8 @@ def test_compare_on_the_command_line(tmp_path, capsys):
     assert f"only in {a}: sp, medium, cache.fraction=0.4" in captured.out
     assert "2 points are in one run only" in captured.err
     assert run("compare", a, b, "--json") == 3
-    told = json.loads(capsys.readouterr().out)
-    assert (told["within"], told["compared"], len(told["differences"])) == (False, 6, 2)
+    document = json.loads(capsys.readouterr().out)
+    assert (document["within"], document["compared"], len(document["differences"])) == (False, 6, 2)
     assert run("compare", a, b, "--tolerance", "-1") == 2
     assert run("compare", a, b, "--tolerance", "nan") == 2
     assert run("compare", a, tmp_path / "none") == 2
@@ -160,11 +187,14 @@ def test_show_prints_tables_and_the_curve(tmp_path, capsys, monkeypatch):
     assert max(map(len, text.splitlines())) <= 80
     assert "\x1b" not in text
     assert run("show", tmp_path / "a", "--json") == 0
-    assert len(json.loads(capsys.readouterr().out)) == 6
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 6
+    assert rows[0]["devices"][0]["resource"] == "cpu.dram"
+    assert "label" not in rows[0]["devices"][0]
 
 
 def pairs(stored):
-    return list(zip(stored.metrics, stored.swept(), strict=True))
+    return list(zip(stored.metrics(), stored.swept(), strict=True))
 
 
 def test_the_curve_falls_where_time_falls(tmp_path):

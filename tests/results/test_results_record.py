@@ -8,7 +8,8 @@ import pytest
 from simulator.config.expand import expand
 from simulator.engine import parse_experiment
 from simulator.errors import InvariantError
-from simulator.results.dictionary import METRICS, STAGES
+from simulator.results.dictionary import DEVICES, METRICS, STAGES
+from simulator.results.finished import decode, encode
 from simulator.results.record import PointResult, Result
 from simulator.results.speedup import with_speedups
 
@@ -66,6 +67,7 @@ def test_numpy_scalars_and_whole_floats_are_taken(points):
         {"cache_rows": 1.5},
         {"bottleneck": 3},
         {"cache_grown": 1},
+        {"pcie_h2d_utilization": 0.5},
     ],
 )
 def test_everything_else_is_a_bug(points, metrics):
@@ -76,6 +78,40 @@ def test_everything_else_is_a_bug(points, metrics):
 def test_a_stage_with_an_unknown_column_is_a_bug(points):
     with pytest.raises(InvariantError, match="nonsense"):
         PointResult(points[0], {}, stages=[{"nonsense": 1}])
+
+
+@pytest.mark.parametrize(
+    "row", [{"nonsense": 1}, {"kind": "memory"}, {"utilization": math.inf}, {"bytes": "3"}]
+)
+def test_a_resource_out_of_the_dictionary_is_a_bug(points, row):
+    with pytest.raises(InvariantError):
+        PointResult(points[0], {}, devices=[row])
+
+
+def test_resources_have_their_columns_in_order(points):
+    devices = [{"resource": "gpu5.hbm", "kind": "hbm", "utilization": np.float64(0.5)}]
+    result = Result("x", (PointResult(points[0], {}, devices=devices),) * 2)
+    assert [row["resource"] for row in result.devices()] == ["gpu5.hbm"] * 2
+    frame = result.devices_to_pandas()
+    assert list(frame.columns) == [column.name for column in DEVICES]
+    assert frame["utilization"].tolist() == [0.5, 0.5]
+    assert frame["energy_mj"].isna().all()
+
+
+def test_a_finished_point_is_read_back_under_its_new_label(points):
+    devices = [{"label": "old", "resource": "gpu5.hbm", "kind": "hbm", "bytes": 0.1 + 0.2}]
+    stages = [{"label": "old", "stage": "train", "order": 0}]
+    result = PointResult(points[0], {"label": "old"}, stages, devices)
+    data = encode("key", result)
+    back = decode("key", points[0], data)
+    assert back is not None
+    assert back.devices[0] == {
+        **result.devices[0],
+        "label": "hybrid",
+        "sweep": back.metrics["sweep"],
+    }
+    assert {row["label"] for row in (back.metrics, *back.stages, *back.devices)} == {"hybrid"}
+    assert decode("key", points[0], data.replace(b'"format": 2', b'"format": 1')) is None
 
 
 def test_tables_have_typed_columns_with_nulls(points):

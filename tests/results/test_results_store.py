@@ -15,7 +15,7 @@ from simulator.config.expand import expand
 from simulator.engine import parse_experiment
 from simulator.errors import OutputError
 from simulator.results import store
-from simulator.results.dictionary import METRICS, STAGES
+from simulator.results.dictionary import DEVICES, METRICS, STAGES
 from simulator.results.manifest import manifest_of
 from simulator.results.record import PointResult, Result, StageSpan
 from simulator.results.store import check_target, write_run
@@ -45,7 +45,8 @@ def result(time_us=0.1 + 0.2, wall_s=1.0, timeline=()):
             "wall_s": wall_s,
         }
         stages = [{"stage": "train", "order": 0, "busy_us": 2.5}]
-        outcomes.append(PointResult(point, metrics, stages, timeline, "abc"))
+        devices = [{"resource": "cpu.dram", "kind": "dram", "bytes": 0.1 + 0.2}]
+        outcomes.append(PointResult(point, metrics, stages, devices, timeline, "abc"))
     return Result("tiny", tuple(outcomes))
 
 
@@ -60,6 +61,7 @@ def snapshot(folder: Path):
 def test_what_a_run_directory_holds(tmp_path):
     files = write_run(result(), manifest(), tmp_path / "run")
     names = ["manifest.json", "metrics.parquet", "metrics.csv", "stages.parquet"]
+    names += ["devices.parquet", "devices.csv"]
     assert [file.name for file in files] == names
     assert sorted(os.listdir(tmp_path)) == ["run"]
     kept = [column.name for column in METRICS if column.deterministic]
@@ -69,6 +71,11 @@ def test_what_a_run_directory_holds(tmp_path):
     assert table.column("system").to_pylist() == ["hybrid", "scratchpipe"]
     stages = pq.read_table(tmp_path / "run" / "stages.parquet")
     assert stages.column_names == [column.name for column in STAGES]
+    devices = pq.read_table(tmp_path / "run" / "devices.parquet")
+    assert devices.column_names == [column.name for column in DEVICES]
+    assert devices.schema.field("bytes").metadata[b"unit"] == b"bytes/batch"
+    with (tmp_path / "run" / "devices.csv").open(newline="") as stream:
+        assert [float(row["bytes"]) for row in csv.DictReader(stream)] == [0.1 + 0.2] * 2
     with (tmp_path / "run" / "metrics.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert list(rows[0]) == kept
@@ -85,18 +92,18 @@ def test_a_timeline_is_written_where_there_is_one(tmp_path):
 
 def test_the_manifest_says_what_is_needed_to_repeat_the_run(tmp_path):
     write_run(result(), manifest(), tmp_path / "run")
-    told = json.loads((tmp_path / "run" / "manifest.json").read_text())
-    assert told["name"] == "tiny"
-    assert told["seeds"] == [5]
-    assert told["overrides"] == ["run.seed=5"]
-    assert {"python", "numpy", "scratchpipe-sim"} <= set(told["versions"])
-    assert [point["trace_hash"] for point in told["points"]] == ["abc", "abc"]
-    assert told["durations"]["wall_s"] == 1.5
-    for point in told["points"]:
+    stored = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert stored["name"] == "tiny"
+    assert stored["seeds"] == [5]
+    assert stored["overrides"] == ["run.seed=5"]
+    assert {"python", "numpy", "scratchpipe-sim"} <= set(stored["versions"])
+    assert [point["trace_hash"] for point in stored["points"]] == ["abc", "abc"]
+    assert stored["durations"]["wall_s"] == 1.5
+    for point in stored["points"]:
         for section in ("platform", "model", "trace", "operators", "run"):
-            assert point[section] in told["sections"]
-    assert told["sections"][told["points"][0]["model"]]["dim"] == 128
-    assert len(told["config_hash"]) == 64
+            assert point[section] in stored["sections"]
+    assert stored["sections"][stored["points"][0]["model"]]["dim"] == 128
+    assert len(stored["config_hash"]) == 64
 
 
 def test_equal_results_give_equal_bytes_whatever_they_took(tmp_path):

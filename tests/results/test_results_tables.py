@@ -1,6 +1,8 @@
 """The data dictionary, and the tables on terminals of 80 and 120 columns."""
 
 import io
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,9 @@ from rich.console import Console
 from simulator.config.expand import expand
 from simulator.engine import parse_experiment
 from simulator.results import dictionary
-from simulator.results.dictionary import DEVICES, METRICS, STAGES
+from simulator.results.dictionary import DEVICES, METRICS, STAGES, TIMELINE
 from simulator.results.record import PointResult, Result
+from simulator.results.resources import fold, headings
 
 PAGE = Path(__file__).parents[2] / "docs" / "columns.md"
 
@@ -20,7 +23,7 @@ def test_the_page_of_columns_is_up_to_date():
     assert PAGE.read_text() == dictionary.markdown()
 
 
-@pytest.mark.parametrize("columns", [METRICS, STAGES, dictionary.TIMELINE])
+@pytest.mark.parametrize("columns", [METRICS, STAGES, DEVICES, TIMELINE])
 def test_every_column_is_explained_once(columns):
     names = [column.name for column in columns]
     assert len(set(names)) == len(names)
@@ -34,24 +37,67 @@ def test_the_columns_that_scripts_rely_on():
     asked = """system policy platform model locality cache_fraction batch_size iteration_time_us
     iteration_time_p50_us iteration_time_p99_us throughput_samples_per_s lookup_hit_rate
     unique_hit_rate unique_rows_per_batch misses_per_batch victims_per_batch bottleneck
-    realtime_factor operators speedup_over_hybrid"""
-    devices = [
-        f"{device.name}_{what}"
-        for device in DEVICES
-        for what in ("bytes", "bandwidth_gbps", "utilization")
-    ]
-    assert {*asked.split(), *devices} <= names
-    assert {"stage", "busy_us", "exposed_us", "hidden_us"} <= {c.name for c in STAGES}
+    realtime_factor operators speedup_over_hybrid bottleneck_utilization energy_mj"""
+    kinds = ("dram", "hbm", "cpu", "gpu", "link", "gpu_link", "network", "drive")
+    assert {*asked.split(), *(f"{kind}_utilization" for kind in kinds)} <= names
+    assert not {"pool_utilization", "other_utilization"} & names
+    moved = {f"{kind}_bytes" for kind in kinds if kind not in ("cpu", "gpu")}
+    assert {"stage", "busy_us", "exposed_us", "hidden_us", *moved} <= {c.name for c in STAGES}
+    asked = """point label resource device kind bytes busy_us utilization bandwidth_gbps
+    share_of_peak energy_mj"""
+    assert set(asked.split()) <= {c.name for c in DEVICES}
 
 
 def test_units_stand_in_the_names():
     for suffix, unit in (("_us", "us"), ("_gbps", "1e9 bytes/s"), ("_s", "s"), ("_ps", "ps")):
-        for column in (*METRICS, *STAGES, *dictionary.TIMELINE):
+        for column in (*METRICS, *STAGES, *DEVICES, *TIMELINE):
             if column.name.endswith(suffix) and not column.name.endswith("_per_s"):
                 assert column.unit == unit, column
 
 
-def rendered(width, sweep=None, **metrics):
+ONE_GPU = (
+    ("cpu.dram", "dram"),
+    ("cpu.cores", "cpu"),
+    ("pcie.down", "link"),
+    ("pcie.up", "link"),
+    ("gpu.hbm", "hbm"),
+    ("gpu.sm", "gpu"),
+    ("nvlink.out", "gpu_link"),
+)
+SIXTEEN_GPUS = (
+    *((f"host{h}.cpu.dram", "dram") for h in range(2)),
+    *(
+        (f"host{h}.{resource}", kind)
+        for h in range(2)
+        for g in range(8)
+        for resource, kind in (
+            (f"gpu{g}.hbm", "hbm"),
+            (f"gpu{g}.sm", "gpu"),
+            (f"nvlink.gpu{g}.out", "gpu_link"),
+            (f"nvlink.gpu{g}.in", "gpu_link"),
+            (f"pcie{g}.down", "link"),
+            (f"pcie{g}.up", "link"),
+            (f"nic{g}.tx", "network"),
+        )
+    ),
+)
+
+
+def devices_of(shared, resources, slope=0.0):
+    """Rows in which the n-th resource of a family is `slope` * n less busy than the first."""
+    seen = Counter()
+    for name, kind in resources:
+        family = re.sub(r"\d", "", name)
+        share = 0.876 - slope * seen[family]
+        seen[family] += 1
+        row = shared | {"resource": name, "device": name.rpartition(".")[0], "kind": kind}
+        row |= {"utilization": share, "busy_us": 43210.0 * share}
+        if kind not in ("cpu", "gpu"):
+            row |= {"bytes": 5e9, "bandwidth_gbps": 123.4, "share_of_peak": share}
+        yield row
+
+
+def rendered(width, sweep=None, resources=ONE_GPU, slope=0.0, **metrics):
     experiment = {
         "config_version": 1,
         "platform": "v100_p3",
@@ -63,6 +109,7 @@ def rendered(width, sweep=None, **metrics):
     outcomes = []
     for point in expand(parse_experiment(experiment)):
         row = {
+            "point": point.key(),
             "system": point.system.name,
             "label": point.system.label,
             "platform": point.platform.name,
@@ -75,15 +122,11 @@ def rendered(width, sweep=None, **metrics):
             "throughput_samples_per_s": 47396.4,
             "speedup_over_hybrid": 12.3,
             "lookup_hit_rate": 0.987,
-            "bottleneck": "cpu_cores",
+            "bottleneck": resources[1][0],
         }
-        for device in DEVICES:
-            row |= {
-                f"{device.name}_bandwidth_gbps": 123.4,
-                f"{device.name}_utilization": 1.0,
-                f"{device.name}_share_of_peak": 0.876,
-            }
-        outcomes.append(PointResult(point, row | metrics))
+        shared = {"point": row["point"], "label": row["label"]}
+        devices = list(devices_of(shared, resources, slope))
+        outcomes.append(PointResult(point, row | metrics, devices=devices))
     text = io.StringIO()
     Console(file=text, width=width, no_color=True).print(Result("tiny", tuple(outcomes)))
     return text.getvalue()
@@ -98,11 +141,47 @@ def test_nothing_is_cut_off(width, sweep):
     text = rendered(width, sweep, cache_grown=True)
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
-    for word in ("43.2", "47,396", "12.3x", "99%", "CPU cores", "123", "88%", "100%", "NVLink"):
+    for word in ("43.2", "47,396", "12.3x", "99%", "CPU cores", "123", "88%", "NVLink"):
         assert word in text
     if sweep:
         assert "fraction=0.02" in text
         assert "lfu" in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("sweep", SWEEPS)
+@pytest.mark.parametrize("slope", [0.0, 0.03])
+def test_sixteen_gpus_fold_into_a_column_a_family(width, sweep, slope):
+    text = rendered(width, sweep, SIXTEEN_GPUS, slope)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    words = text.split()
+    assert words.count("host0..host1") == 8, "a heading a family"
+    assert "gpu0..gpu7" in words
+    assert "HBM" in words
+    assert words.count("123") == 7 * text.count("12.3x"), (
+        "a bandwidth a point and family that moves"
+    )
+    if slope:
+        assert "43/65/88%" in words, "the least, the mean and the most of sixteen"
+        assert "a/b/c: the least, the mean and the most" in text
+    else:
+        assert "88%" in words
+        assert "/" not in text.replace("GB/s", "").replace("samples/s", "")
+
+
+def test_a_resource_that_nobody_uses_has_no_column():
+    idle = [
+        {"resource": name, "device": "x", "kind": kind, "utilization": 0.0, "bytes": 0.0}
+        for name, kind in ONE_GPU
+    ]
+    assert headings([fold(idle)]) == {}
+    busy = [{**row, "utilization": 0.1} if row["kind"] == "link" else row for row in idle]
+    assert list(headings([fold(idle), fold(busy)])) == ["pcie.down", "pcie.up"]
+
+
+def test_a_run_without_points_has_a_table_too():
+    assert repr(Result("tiny")).startswith("tiny: no points")
 
 
 def test_the_title_names_the_operator_profile_and_who_runs_elsewhere():

@@ -9,12 +9,12 @@ import zipfile
 import numpy as np
 import pytest
 
+from simulator._mix import mixed
 from simulator.errors import OutputError, TraceError, UsageError
 from simulator.traces import read_ids, stream_ids
 from simulator.traces.files import open_source
 from simulator.traces.oracle_files import RECORD
 from simulator.traces.pieces import Column, checked, load
-from simulator.traces.reference import mixed
 from simulator.traces.text_files import hash_categories
 from simulator.traces.writing import spooled, write_columns
 

@@ -17,12 +17,6 @@ def words(*values):
     return np.array(values, np.uint64)
 
 
-@given(x=WORD)
-@settings(max_examples=100, deadline=None)
-def test_mix64(x):
-    assert int(kernels.mix64(np.uint64(x))) == reference.mixed(x)
-
-
 @pytest.mark.parametrize("chance", [0, 2**63])
 @pytest.mark.parametrize(
     "cells",

@@ -7,8 +7,8 @@ A kind from outside: a subclass of `simulator.config.machine.Part`, named in the
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import entry_points
 
+from simulator._plugins import load_plugin, plugins
 from simulator.config.machine import Part
 from simulator.hardware.devices.cpu import Cpu
 from simulator.hardware.devices.dram import Dram
@@ -35,5 +35,5 @@ _KINDS: dict[str, type[Part]] = {
 @cache
 def part_kinds() -> dict[str, type[Part]]:
     """The model of every kind of part, those of other packages included."""
-    outside = {entry.name: entry.load() for entry in entry_points(group=ENTRY_POINTS)}
+    outside = {name: load_plugin(entry) for name, entry in plugins(ENTRY_POINTS).items()}
     return {**outside, **_KINDS}

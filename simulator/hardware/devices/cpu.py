@@ -1,16 +1,64 @@
-"""The host processor."""
+"""The host processor: what bounds its share of a memory-bound operator.
+
+Modelled. Memory: an operator's bytes at what DRAM sustains for such a stream, or at what the path
+between cores and DRAM carries (`memory_path`), whichever takes longer. Threads: each spends
+`row_time` on a row and waits for lines of 64 B; with `miss_buffers` x `overlap` lines outstanding
+at `memory_latency` each a core moves 64 B x outstanding / latency (Little's law). In-order reads
+come by hardware prefetch. Stores read the line first (read for ownership) unless they are
+non-temporal. Fresh pages fault on first touch, one fault at a time (the kernel's address-space
+lock), whatever the number of threads. The operator takes the longer of the two, the corner
+rounded by `sharpness` (asymptotic bounds of a closed queueing network). Its threads are taken all
+the while, whether they compute or wait: operators at once share them. A memory behind a link costs
+the link's loads, and its latency adds to each wait.
+
+Approximated: threads share rows evenly; last-level hits are given by share, not by set; the
+streams of one operation are spread evenly over its duration; power is proportional to busy cores.
+Ignored: NUMA, TLB misses, clock changes under load.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from simulator.config.experiment import RunConfig
 from simulator.config.machine import Part
+from simulator.config.model import ModelConfig
+from simulator.config.operators import CpuOperator, OperatorProfile
 from simulator.config.types import Bytes, BytesPerSecond, Frozen, Picoseconds, Watts
+from simulator.errors import Problem
+from simulator.hardware.access import Access
+from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
+from simulator.hardware.devices.base import Path, Processor, Reach, Setup, dynamic_j
 from simulator.hardware.devices.dram import Dram
+from simulator.hardware.memory import Memory
+from simulator.hardware.program import (
+    ID_BYTES,
+    POSITION_BYTES,
+    RADIX_BITS,
+    Accumulate,
+    Buffer,
+    Expand,
+    Flow,
+    Gather,
+    Operation,
+    Pool,
+    Scatter,
+    Sort,
+    Store,
+    Update,
+    key_bits,
+)
+from simulator.units import PS_PER_S
 
-__all__ = ["Cpu", "MemoryPath"]
+__all__ = ["Cpu", "CpuDevice", "CpuPass", "MemoryPath"]
+
+LINE_BYTES = 64
+"""Cache line of every CPU modelled (x86 and Arm Neoverse alike)."""
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -78,3 +126,312 @@ class Cpu(Part):
     idle_power: Watts
     active_power: Watts
     """Package power with all cores busy (without DRAM)."""
+
+    def misfits(self, run: RunConfig, model: ModelConfig) -> list[Problem]:
+        """What a run or a model asks for that it does not have."""
+        del model
+        if run.cpu_threads is None or run.cpu_threads <= self.cores:
+            return []
+        message = f"is {run.cpu_threads}: {self.name} has {self.cores} cores"
+        return [Problem("", "run.cpu_threads", message)]
+
+    def device(self, name: str, setup: Setup, members: tuple[str, ...]) -> CpuDevice:
+        """The processor in its socket."""
+        return CpuDevice(name, self, setup, members)
+
+
+@dataclass(frozen=True, slots=True)
+class CpuPass(Operation):
+    """An operator as the CPU sees it: its accesses, and rows (or pairs) that cost instructions."""
+
+    operator: CpuOperator
+    accesses: tuple[Access, ...]
+    count: int
+    """Times that a thread spends the operator's `row_time`."""
+    tables: int
+    """Tables that it covers: bounds the threads of an operator that runs one a table."""
+
+
+class CpuDevice(Processor):
+    """A CPU on its machine; brings its DRAM."""
+
+    part: Cpu
+    rules: ClassVar[Mapping[type[Operation], str]] = {
+        CpuPass: "_priced",
+        Pool: "_pool",
+        Expand: "_expand",
+        Sort: "_sort",
+        Accumulate: "_accumulate",
+        Update: "_update",
+        Gather: "_gather",
+        Scatter: "_scatter",
+    }
+
+    def prepare(self, setup: Setup) -> None:
+        cpu = self.part
+        self.dram = Memory(
+            f"{self.name}.dram", self.name, "dram", cpu.memory.usable, setup.timing(cpu.memory)
+        )
+        self._all_threads = min(cpu.cores, setup.cpu_threads or cpu.cores)
+        self.threads = max(1, self._all_threads // setup.pools)
+        self._one_pool = setup.pools == 1
+        self._cores, self._pool_name = f"{self.name}.cores", f"{self.name}.threads"
+
+    @property
+    def memories(self) -> tuple[Memory, ...]:
+        return (self.dram,)
+
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        pool = Resource(self._pool_name, self.name, "pool", one_requester=self._one_pool)
+        return (self.dram.resource, Resource(self._cores, self.name, "cpu"), pool)
+
+    def cached_rows(self, row_bytes: int) -> int:
+        return self.part.last_level_cache // row_bytes
+
+    def training_passes(self, software: OperatorProfile) -> tuple[tuple[str, str], ...]:
+        passes = [("expand", "expand")] if software.expand is not None else []
+        passes.append(("sort", "sort"))
+        if software.scatter is None:
+            passes.append(("update", "accumulate"))
+        else:
+            passes += [("accumulate", "accumulate"), ("update", "scatter")]
+        return tuple(passes)
+
+    def energy(self, use: Mapping[str, ResourceUse], elapsed_ps: int) -> dict[str, float]:
+        seconds, cpu, place = elapsed_ps / PS_PER_S, self.part, self.dram.place
+        busy = min(1.0, use[self._cores].busy_ps / elapsed_ps) if self._cores in use else 0.0
+        return {
+            self._cores: seconds * (cpu.idle_power + (cpu.active_power - cpu.idle_power) * busy),
+            place: dynamic_j(use, place) + self.dram.timing.standing_w * seconds,
+        }
+
+    # how each word becomes a pass
+
+    def _pool(self, word: Pool, software: OperatorProfile, reach: Reach) -> Demand:
+        rows, store = word.rows, word.reads
+        accesses = (
+            Access(self.dram.place, rows.lookups, ID_BYTES, random=False),
+            Access(
+                store.memory,
+                rows.lookups,
+                store.row_bytes,
+                hit_share=word.hit_share,
+                pieces=store.pieces(rows),
+            ),
+            _written(word.into),
+        )
+        return self._pass(word, software.gather_reduce, accesses, rows.lookups, store.tables, reach)
+
+    def _expand(self, word: Expand, software: OperatorProfile, reach: Reach) -> Demand:
+        """The sample's own vector stays cached."""
+        lookups = word.rows.lookups
+        assert software.expand is not None, "a pass that the software does not have"
+        accesses = (
+            _read(word.source),
+            Access(self.dram.place, lookups, word.gradient_bytes, write=True, random=False),
+        )
+        return self._pass(word, software.expand, accesses, lookups, word.tables, reach)
+
+    def _sort(self, word: Sort, software: OperatorProfile, reach: Reach) -> Demand:
+        """Table by table."""
+        lookups, pair = word.rows.lookups, ID_BYTES + POSITION_BYTES
+        if software.sort_kind == "radix":
+            passes = math.ceil(key_bits(word.table_rows) / RADIX_BITS)
+        else:
+            passes = max(1, math.ceil(math.log2(max(2.0, lookups / word.tables))))
+        accesses = (
+            Access(self.dram.place, lookups, pair, random=False),
+            Access(self.dram.place, lookups, pair, random=False, write=True),
+        )
+        return self._pass(word, software.sort, accesses, lookups * passes, word.tables, reach)
+
+    def _accumulate(self, word: Accumulate, software: OperatorProfile, reach: Reach) -> Demand:
+        into = Access(
+            self.dram.place, word.rows.rows, word.gradient_bytes, write=True, random=False
+        )
+        accesses = (*self._gradients(word), into)
+        count = word.rows.lookups
+        return self._pass(word, software.accumulate, accesses, count, word.tables, reach)
+
+    def _update(self, word: Update, software: OperatorProfile, reach: Reach) -> Demand:
+        update = _in_place(word.writes, word.rows)
+        tables = word.writes.tables
+        if word.coalesce:
+            accesses = (*self._gradients(word), *update)
+            return self._pass(word, software.accumulate, accesses, word.rows.lookups, tables, reach)
+        assert software.scatter is not None, "a pass that the software does not have"
+        unique = word.rows.rows
+        summed = Access(self.dram.place, unique, word.gradient_bytes, random=False)
+        return self._pass(word, software.scatter, (summed, *update), unique, tables, reach)
+
+    def _gradients(self, word: Accumulate | Update) -> tuple[Access, ...]:
+        """Reads of the gradients of all lookups: each expanded one once, or the pooled ones, which
+        stay in the last-level cache after the first read."""
+        lookups, size = word.rows.lookups, word.gradient_bytes
+        if word.expanded:
+            return (Access(self.dram.place, lookups, size),)
+        return (Access(self.dram.place, lookups, size, hit_share=1.0), _read(word.source))
+
+    def _gather(self, word: Gather, software: OperatorProfile, reach: Reach) -> Demand:
+        rows, store, size = word.rows.rows, word.reads, word.reads.entry_bytes
+        accesses = (
+            Access(store.memory, rows, size, pieces=store.pieces(word.rows)),
+            Access(word.into.memory, rows, size, write=True, random=False),
+        )
+        return self._pass(word, software.gather, accesses, rows, store.tables, reach)
+
+    def _scatter(self, word: Scatter, software: OperatorProfile, reach: Reach) -> Demand:
+        rows, store, size = word.rows.rows, word.writes, word.writes.entry_bytes
+        accesses = (
+            Access(word.source.memory, rows, size, random=False, staged=True),
+            Access(store.memory, rows, size, write=True, pieces=store.pieces(word.rows)),
+        )
+        return self._pass(word, software.row_scatter, accesses, rows, store.tables, reach)
+
+    # what a pass costs
+
+    def _pass(
+        self,
+        word: Operation,
+        operator: CpuOperator,
+        accesses: tuple[Access, ...],
+        count: int,
+        tables: int,
+        reach: Reach,
+    ) -> Demand:
+        work = CpuPass(word.name, self.name, operator, accesses, count, tables)
+        return self._priced(work, None, reach)
+
+    def _priced(self, work: CpuPass, software: object, reach: Reach) -> Demand:
+        del software
+        cpu, operator = self.part, work.operator
+        available = self.threads
+        threads = {"all": available, "tables": min(available, work.tables), "one": 1}[
+            operator.threads
+        ]
+        accesses = [self._with_staging_hits(access) for access in work.accesses]
+        paths = {place: reach(place) for place in dict.fromkeys(a.memory for a in accesses)}
+        services: dict[str, Service] = {}
+        memory_ps = 0.0
+        for place, path in paths.items():
+            streams = [s for a in accesses if a.memory == place for s in _to_memory(a, operator)]
+            served = self._served(path, streams, operator)
+            services |= served
+            memory_ps = max(memory_ps, path.alone_ps(served))
+        thread_ps = work.count * operator.row_time + sum(
+            self._waiting_ps(access, operator, paths[access.memory].load_latency_ps)
+            for access in accesses
+        )
+        faults_ps = self._page_faults_ps(work)
+        alone_ps = round(self._rounded_corner(thread_ps / threads, memory_ps) + faults_ps)
+        services[self._cores] = Service(read_ps=(thread_ps + faults_ps) / cpu.cores)
+        services[self._pool_name] = Service(read_ps=alone_ps * threads / self._all_threads)
+        return Demand(
+            name=work.name,
+            services=services,
+            latency_ps=cpu.thread_start if threads > 1 else 0,
+            minimum_ps=alone_ps,
+        )
+
+    def _with_staging_hits(self, access: Access) -> Access:
+        hits = self.part.staging_hits
+        return replace(access, hit_share=hits) if access.staged and hits else access
+
+    def _served(
+        self, path: Path, streams: Sequence[Access], operator: CpuOperator
+    ) -> dict[str, Service]:
+        """Services of a memory and of the links to it; the CPU's own memory stretched to the time
+        of the path to it where that is longer."""
+        served = path.services(streams)
+        limits, place = self.part.memory_path, path.memory.place
+        dram = served[place]
+        if path.hops or limits is None or not dram.ps:
+            return served
+        reads = sum(
+            s.bytes / (limits.random_read if s.random else limits.sequential_read)
+            for s in streams
+            if not s.write
+        )
+        pieces = sum(s.count for s in streams if s.random and not s.write)
+        reads += pieces * limits.random_piece / PS_PER_S
+        written = sum(s.bytes for s in streams if s.write)
+        writes = written / (limits.write if operator.nontemporal else limits.write_back)
+        longer, shorter = max(reads, writes), min(reads, writes)
+        path_ps = (longer + (1.0 - limits.duplex) * shorter) * PS_PER_S
+        return served | {place: dram.scaled(max(1.0, path_ps / path.memory.alone_ps(dram)))}
+
+    def _rounded_corner(self, thread_ps: float, memory_ps: float) -> float:
+        """Time of an operator that threads and memory bound (see `MemoryPath.sharpness`)."""
+        limits = self.part.memory_path
+        if limits is None:
+            return thread_ps
+        longest = max(thread_ps, memory_ps)
+        if not longest:
+            return 0.0
+        n = limits.sharpness
+        shares = (thread_ps / longest) ** n + (memory_ps / longest) ** n
+        return float(longest * shares ** (1.0 / n))
+
+    def _waiting_ps(self, access: Access, operator: CpuOperator, link_ps: int) -> float:
+        """Time that one thread alone would wait for the lines of `access`; `link_ps`: latency of
+        the links on the way."""
+        cpu = self.part
+        if access.write and access.in_place:
+            return 0.0  # in the core's cache since it was read
+        if access.write and operator.nontemporal:
+            return access.bytes * PS_PER_S / cpu.nontemporal_bandwidth
+        lines = _in_lines(access).bytes // LINE_BYTES
+        if not (access.random or access.write) and cpu.sequential_bandwidth is not None:
+            missed_ps = access.bytes * PS_PER_S / cpu.sequential_bandwidth
+            found_ps = lines * cpu.last_level_latency / cpu.miss_buffers
+            return access.hit_share * found_ps + (1.0 - access.hit_share) * missed_ps
+        outstanding = cpu.miss_buffers * operator.overlap
+        latency = access.hit_share * cpu.last_level_latency + (1.0 - access.hit_share) * (
+            cpu.memory_latency + link_ps
+        )
+        return lines * latency / outstanding
+
+    def _page_faults_ps(self, work: CpuPass) -> float:
+        """First touch of every fresh page, one after the other under the address-space lock."""
+        if not work.operator.fresh_output:
+            return 0.0
+        cpu = self.part
+        fresh = sum(access.bytes for access in work.accesses if access.write)
+        return fresh / cpu.page * cpu.page_fault
+
+
+def _read(buffer: Buffer) -> Access:
+    return Access(buffer.memory, 1, buffer.bytes, random=False)
+
+
+def _written(buffer: Buffer) -> Access:
+    return Access(buffer.memory, 1, buffer.bytes, random=False, write=True)
+
+
+def _in_place(store: Store, rows: Flow) -> tuple[Access, ...]:
+    """Read and write each unique row and its optimizer state."""
+    pieces = store.pieces(rows)
+    sizes = [size for size in (store.row_bytes, store.state_bytes) if size]
+    return tuple(
+        Access(store.memory, rows.rows, size, write=write, in_place=write, pieces=pieces)
+        for size in sizes
+        for write in (False, True)
+    )
+
+
+def _in_lines(access: Access) -> Access:
+    """A CPU access in whole cache lines: each random piece, or the whole of an in-order stream."""
+    if access.random:
+        lines = -(-access.size // LINE_BYTES)
+        return replace(access, size=lines * LINE_BYTES)
+    return replace(access, count=-(-access.bytes // LINE_BYTES), size=LINE_BYTES)
+
+
+def _to_memory(access: Access, operator: CpuOperator) -> list[Access]:
+    """What reaches DRAM of a CPU access: misses only, in whole lines, reads for ownership."""
+    whole = _in_lines(access)
+    stream = replace(whole, count=round(whole.count * (1.0 - access.hit_share)))
+    if not access.write or access.in_place or operator.nontemporal:
+        return [stream]
+    return [replace(stream, write=False), stream]

@@ -14,6 +14,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from simulator.config.machine import Part
 from simulator.config.types import Bytes, Frozen, Hertz, MisfitError, Picojoules, Watts
+from simulator.hardware.devices.base import Device, Setup
+from simulator.hardware.memory import Memory
 
 __all__ = [
     "MAPS",
@@ -24,6 +26,7 @@ __all__ = [
     "Controller",
     "Dram",
     "Energy",
+    "MemoryDevice",
     "Organization",
     "Timing",
 ]
@@ -348,3 +351,21 @@ class Dram(Part):
             "peak bandwidth": f"{self.peak_bytes_per_s} B/s",
             "usable": f"{self.usable} B",
         }
+
+    def device(self, name: str, setup: Setup, members: tuple[str, ...]) -> MemoryDevice:
+        """The memory in a socket of its own."""
+        return MemoryDevice(name, self, setup, members)
+
+
+class MemoryDevice(Device):
+    """A memory on its machine that no processor brings: `far.dram`."""
+
+    part: Dram
+
+    def prepare(self, setup: Setup) -> None:
+        timing = setup.timing(self.part)
+        self.dram = Memory(f"{self.name}.dram", self.name, "dram", self.part.usable, timing)
+
+    @property
+    def memories(self) -> tuple[Memory, ...]:
+        return (self.dram,)

@@ -12,68 +12,71 @@ temperature-dependent refresh.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from simulator.hardware.devices.dram import Dram
+from simulator.hardware.dram.views import View
 from simulator.units import PS_PER_S
 
-__all__ = ["gates", "shape", "tick_ps", "ticks_to_ps"]
+__all__ = ["Gates", "Shape", "gates", "shape", "tick_ps", "ticks_to_ps"]
 
-# Positions in the gate vector.
-BL = 0  # ticks of one burst on the data bus
-CL = 1  # read command to the end of its data
-RR_S = 2  # read to read, other bank group
-RR_L = 3  # read to read, same bank group
-RR_R = 4  # read to read, other stack identifier
-WW_S = 5
-WW_L = 6
-WW_R = 7
-RW = 8  # read to write, same rank
-WR_S = 9  # write to read, other bank group
-WR_L = 10  # write to read, same bank group
-RR_X = 11  # read to read or write, other rank
-WR_X = 12  # write to read, other rank
-RD_PRE = 13
-WR_PRE = 14
-ACT_RD = 15
-ACT_WR = 16
-ACT_PRE = 17
-ACT_ACT = 18  # same bank (tRC)
-RRD_S = 19
-RRD_L = 20
-FAW = 21
-PRE_ACT = 22
-PRE_PRE = 23
-PRE_REF = 24
-ACT_REF = 25
-REF_ACT = 26
-REFI = 27
-LEN_ACT = 28  # ticks that a command occupies its bus
-LEN_PRE = 29
-LEN_COL = 30
-CWL = 31  # write command to the start of its data
-GATES = 32
 
-# Positions in the shape vector, which follows the gates.
-CHANNELS = GATES + 0
-UNITS = GATES + 1  # pseudo-channels x ranks of a channel: own activate gates, own refresh
-RANKS = GATES + 2
-SIDS = GATES + 3
-GROUPS = GATES + 4
-BANKS = GATES + 5  # of one bank group
-DUAL = GATES + 6  # separate row and column command buses
-EDGE = GATES + 7  # 1: activates and column commands only at odd ticks
-READS = GATES + 8  # queue depths
-WRITES = GATES + 9
-HIGH = GATES + 10  # more writes than this: drain
-LOW = GATES + 11  # fewer writes than this: stop
-ROWHIT = GATES + 12  # protect rows that an older request hits
-MERGE = GATES + 13
-CQ = GATES + 14
-BATCH = GATES + 15
-CAP = GATES + 16
-PRE_ALL = GATES + 17
-SHAPE = 18
+class Gates(View):
+    """Ticks from the first clock of one command to the first clock of another."""
+
+    bl: int  # ticks of one burst on the data bus
+    cl: int  # read command to the end of its data
+    cwl: int  # write command to the start of its data
+    rr_s: int  # read to read, other bank group
+    rr_l: int  # read to read, same bank group
+    rr_r: int  # read to read, other stack identifier
+    ww_s: int
+    ww_l: int
+    ww_r: int
+    rw: int  # read to write, same rank
+    wr_s: int  # write to read, other bank group
+    wr_l: int  # write to read, same bank group
+    rr_x: int  # read to read or write, other rank
+    wr_x: int  # write to read, other rank
+    rd_pre: int
+    wr_pre: int
+    act_rd: int
+    act_wr: int
+    act_pre: int
+    act_act: int  # same bank (tRC)
+    rrd_s: int
+    rrd_l: int
+    faw: int
+    pre_act: int
+    pre_pre: int
+    pre_ref: int
+    act_ref: int
+    ref_act: int
+    refi: int
+    len_act: int  # ticks that a command occupies its bus
+    len_pre: int
+    len_col: int
+
+
+class Shape(View):
+    """Counts and switches of a memory and its controller."""
+
+    channels: int
+    units: int  # pseudo-channels x ranks of a channel: own activate gates, own refresh
+    ranks: int
+    stack_ids: int
+    groups: int  # bank groups of a stack identifier
+    banks: int  # of one bank group
+    dual_bus: int  # separate row and column command buses
+    edge: int  # 1: activates and column commands only at odd ticks
+    reads: int  # depth of the read queue
+    writes: int
+    drain_above: int  # more writes than this: drain
+    drain_until: int  # fewer writes than this: stop
+    protect_hits: int  # keep rows open that an older request hits
+    merge_reads: int
+    command_queue: int
+    write_batch: int
+    row_hit_cap: int
 
 
 def _ticks_per_clock(config: Dram) -> int:
@@ -102,69 +105,69 @@ def _lengths(config: Dram) -> tuple[int, int, int]:
     return act, pre, col
 
 
-def gates(config: Dram) -> npt.NDArray[np.int64]:
-    """The gates of `config` in ticks, int64[GATES]."""
+def gates(config: Dram) -> Gates:
+    """The gates of `config` in ticks."""
     t = config.timing
     k = _ticks_per_clock(config)
-    burst = config.burst_clocks
     act, pre, col = _lengths(config)
-    rtw = t.cl + burst + 2 - t.cwl if t.rtw is None else t.rtw
-    g = np.zeros(GATES, dtype=np.int64)
-    g[BL] = k * burst
-    g[CL] = k * (t.cl + burst)
-    g[CWL] = k * t.cwl
-    write_s = t.ccd_s if t.ccd_s_wr is None else t.ccd_s_wr
-    write_l = t.ccd_l if t.ccd_l_wr is None else t.ccd_l_wr
-    g[RR_S] = k * max(burst, t.ccd_s)
-    g[RR_L] = k * max(burst, t.ccd_l)
-    g[WW_S] = k * max(burst, write_s)
-    g[WW_L] = k * max(burst, write_l)
-    g[RR_R] = k * max(burst, t.ccd_s if t.ccd_r is None else t.ccd_r)
-    g[WW_R] = k * max(burst, write_s if t.ccd_r is None else t.ccd_r)
-    g[RW] = k * rtw
-    g[WR_S] = k * (t.cwl + burst + t.wtr_s)
-    g[WR_L] = k * (t.cwl + burst + t.wtr_l)
-    g[RR_X] = k * (burst + t.rtrs)
-    g[WR_X] = max(1, k * (t.cwl + burst + t.rtrs - t.cl))
-    g[RD_PRE] = k * t.rtp + col - pre
-    g[WR_PRE] = k * (t.cwl + burst + t.wr) + col - pre
-    g[ACT_RD] = k * t.rcd_rd + act - col
-    g[ACT_WR] = k * t.rcd_wr + act - col
-    g[ACT_PRE] = k * t.ras + act - pre
-    g[ACT_ACT] = k * t.rc
-    g[RRD_S] = k * t.rrd_s
-    g[RRD_L] = k * t.rrd_l
-    g[FAW] = k * t.faw
-    g[PRE_ACT] = k * t.rp + pre - act
-    g[PRE_PRE] = k * t.ppd
-    g[PRE_REF] = k * t.rp
-    g[ACT_REF] = k * t.rc + act - pre
-    g[REF_ACT] = k * t.rfc + pre - act
-    g[REFI] = k * t.refi
-    g[LEN_ACT], g[LEN_PRE], g[LEN_COL] = act, pre, col
+    g = Gates(np.zeros(Gates.size, dtype=np.int64), 0)
+    _set_column_gates(g, config)
+    written = t.cwl + config.burst_clocks
+    g.rd_pre = k * t.rtp + col - pre
+    g.wr_pre = k * (written + t.wr) + col - pre
+    g.act_rd = k * t.rcd_rd + act - col
+    g.act_wr = k * t.rcd_wr + act - col
+    g.act_pre = k * t.ras + act - pre
+    g.act_act = k * t.rc
+    g.rrd_s, g.rrd_l, g.faw = k * t.rrd_s, k * t.rrd_l, k * t.faw
+    g.pre_act = k * t.rp + pre - act
+    g.pre_pre = k * t.ppd
+    g.pre_ref = k * t.rp
+    g.act_ref = k * t.rc + act - pre
+    g.ref_act = k * t.rfc + pre - act
+    g.refi = k * t.refi
+    g.len_act, g.len_pre, g.len_col = act, pre, col
     return g
 
 
-def shape(config: Dram, channels: int) -> npt.NDArray[np.int64]:
-    """Counts and switches of `config` for the kernels, int64[SHAPE]."""
+def _set_column_gates(g: Gates, config: Dram) -> None:
+    """Data on the bus, and from one column command to the next."""
+    t, burst = config.timing, config.burst_clocks
+    k = _ticks_per_clock(config)
+    write_s = t.ccd_s if t.ccd_s_wr is None else t.ccd_s_wr
+    write_l = t.ccd_l if t.ccd_l_wr is None else t.ccd_l_wr
+    rtw = t.cl + burst + 2 - t.cwl if t.rtw is None else t.rtw
+    g.bl, g.cl, g.cwl = k * burst, k * (t.cl + burst), k * t.cwl
+    g.rr_s, g.rr_l = k * max(burst, t.ccd_s), k * max(burst, t.ccd_l)
+    g.ww_s, g.ww_l = k * max(burst, write_s), k * max(burst, write_l)
+    g.rr_r = k * max(burst, t.ccd_s if t.ccd_r is None else t.ccd_r)
+    g.ww_r = k * max(burst, write_s if t.ccd_r is None else t.ccd_r)
+    g.rw = k * rtw
+    g.wr_s = k * (t.cwl + burst + t.wtr_s)
+    g.wr_l = k * (t.cwl + burst + t.wtr_l)
+    g.rr_x = k * (burst + t.rtrs)
+    g.wr_x = max(1, k * (t.cwl + burst + t.rtrs - t.cl))
+
+
+def shape(config: Dram, channels: int) -> Shape:
+    """Counts and switches of `config`, for `channels` channels."""
     o, c = config.organization, config.controller
-    s = np.zeros(SHAPE, dtype=np.int64)
-    s[CHANNELS - GATES] = channels
-    s[UNITS - GATES] = o.pseudo_channels * o.ranks
-    s[RANKS - GATES] = o.ranks
-    s[SIDS - GATES] = o.stack_ids
-    s[GROUPS - GATES] = o.bank_groups
-    s[BANKS - GATES] = o.banks_per_group
-    s[DUAL - GATES] = config.dual_command_bus
-    s[EDGE - GATES] = config.half_clock_commands
-    s[READS - GATES] = c.read_queue
-    s[WRITES - GATES] = c.write_queue
-    s[HIGH - GATES] = int(np.floor(np.float32(c.drain_high) * np.float32(c.write_queue)))
-    s[LOW - GATES] = int(np.ceil(np.float32(c.drain_low) * np.float32(c.write_queue)))
-    s[ROWHIT - GATES] = c.scheduler == "frfcfs-rowhit"
-    s[MERGE - GATES] = c.merge_reads
-    s[CQ - GATES] = c.command_queue
-    s[BATCH - GATES] = c.write_batch
-    s[CAP - GATES] = c.row_hit_cap
-    s[PRE_ALL - GATES] = c.precharge_all
+    s = Shape(np.zeros(Shape.size, dtype=np.int64), 0)
+    s.channels = channels
+    s.units = o.pseudo_channels * o.ranks
+    s.ranks = o.ranks
+    s.stack_ids = o.stack_ids
+    s.groups = o.bank_groups
+    s.banks = o.banks_per_group
+    s.dual_bus = config.dual_command_bus
+    s.edge = config.half_clock_commands
+    s.reads = c.read_queue
+    s.writes = c.write_queue
+    s.drain_above = int(np.floor(np.float32(c.drain_high) * np.float32(c.write_queue)))
+    s.drain_until = int(np.ceil(np.float32(c.drain_low) * np.float32(c.write_queue)))
+    s.protect_hits = c.scheduler == "frfcfs-rowhit"
+    s.merge_reads = c.merge_reads
+    s.command_queue = c.command_queue
+    s.write_batch = c.write_batch
+    s.row_hit_cap = c.row_hit_cap
     return s

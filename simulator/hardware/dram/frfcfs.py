@@ -16,11 +16,10 @@ vector instructions, whatever the depth of the queues. No tick passes while noth
 from __future__ import annotations
 
 from simulator._compiled import compiled
-from simulator.hardware.dram import clocks as k
 from simulator.hardware.dram import issue
-from simulator.hardware.dram import state as m
-from simulator.hardware.dram._inline import helper, inlined, raw
-from simulator.hardware.dram.state import INF, Ints
+from simulator.hardware.dram._inline import helper, inlined
+from simulator.hardware.dram.state import FIRST_CHANNEL, INF, Channel, Request, State
+from simulator.hardware.dram.views import Ints
 
 __all__ = ["run"]
 
@@ -31,395 +30,373 @@ COLUMN, ACTIVATE, PRECHARGE, REFRESH = range(4)
 
 
 @helper
-def _set_keys(s: Ints, o: int, b: int) -> None:
+def _set_keys(s: State, c: Channel, b: int) -> None:
     """The commands that bank `b` offers, as keys (without their time)."""
-    i = o + b
     queued = (1 << CLASS) | (b << 2)
     column = activate = precharge = INF
-    if s[i + m.OPEN_ROW] < 0:
-        oldest = s[i + m.HEAD + m.MAX_BANKS * s[o + m.MODE]]
+    if c.open_row[b] < 0:
+        oldest = c.head[issue.queue_of(b, c.mode)]
         if oldest:
-            activate = queued | (s[oldest + m.NUMBER] << AGE) | ACTIVATE
+            activate = queued | (Request(s, oldest).number << AGE) | ACTIVATE
     else:
-        hit, miss, active = s[i + m.HIT], s[i + m.MISS], s[i + m.ACTIVE]
-        if active and s[active + m.KIND] == s[o + m.MODE]:
-            column = (s[active + m.NUMBER] << AGE) | (b << 2) | COLUMN
+        hit, miss, active = c.hit[b], c.miss[b], c.active[b]
+        if active and Request(s, active).kind == c.mode:
+            column = (Request(s, active).number << AGE) | (b << 2) | COLUMN
         elif hit:
-            column = queued | (s[hit + m.NUMBER] << AGE) | COLUMN
+            column = queued | (Request(s, hit).number << AGE) | COLUMN
         if miss and not active:
-            protects = s[k.ROWHIT] and hit
-            if not (protects and s[hit + m.ARRIVE] <= s[miss + m.ARRIVE]):
-                precharge = queued | (s[miss + m.NUMBER] << AGE) | PRECHARGE
-    s[i + m.C_KEY] = column
-    s[i + m.A_KEY] = activate
-    s[i + m.P_KEY] = precharge
+            protects = s.shape.protect_hits and hit
+            if not (protects and Request(s, hit).arrive <= Request(s, miss).arrive):
+                precharge = queued | (Request(s, miss).number << AGE) | PRECHARGE
+    c.rd_key[b] = column
+    c.act_key[b] = activate
+    c.pre_key[b] = precharge
 
 
 @helper
-def _rescan(s: Ints, o: int, b: int) -> None:
+def _rescan(s: State, c: Channel, b: int) -> None:
     """Find the oldest hit and the oldest miss of bank `b` afresh."""
-    i = o + b
     hit = miss = 0
-    row = s[i + m.OPEN_ROW]
+    row = c.open_row[b]
     if row >= 0:
-        slot = s[i + m.HEAD + m.MAX_BANKS * s[o + m.MODE]]
+        slot = c.head[issue.queue_of(b, c.mode)]
         while slot and not (hit and miss):
-            if s[slot + m.ROW] == row:
+            request = Request(s, slot)
+            if request.row == row:
                 if not hit:
                     hit = slot
             elif not miss:
                 miss = slot
-            slot = s[slot + m.NEXT]
-    s[i + m.HIT] = hit
-    s[i + m.MISS] = miss
-    _set_keys(s, o, b)
+            slot = request.next
+    c.hit[b] = hit
+    c.miss[b] = miss
+    _set_keys(s, c, b)
 
 
 @helper
-def _set_mode(s: Ints, o: int) -> bool:
+def _set_mode(s: State, c: Channel) -> bool:
     """Reads or writes, by the fill of the queues; True if that changed."""
-    reads, writes = s[o + m.N_READ], s[o + m.N_WRITE]
-    if s[o + m.MODE] == 0:
-        if writes == 0 or (writes <= s[k.HIGH] and reads != 0):
+    reads, writes = c.waiting[0], c.waiting[1]
+    if c.mode == 0:
+        if writes == 0 or (writes <= s.shape.drain_above and reads != 0):
             return False
-        s[o + m.MODE] = 1
+        c.mode = 1
     else:
-        if writes >= s[k.LOW] or reads == 0:
+        if writes >= s.shape.drain_until or reads == 0:
             return False
-        s[o + m.MODE] = 0
-    for b in range(s[m.N_BANKS]):
-        _rescan(s, o, b)
+        c.mode = 0
+    for b in range(s.n_banks):
+        _rescan(s, c, b)
     return True
 
 
 @helper
-def _plan_active(s: Ints, o: int, now: int) -> int:
+def _plan_active(s: State, c: Channel, now: int) -> int:
     """Least key of the column commands of requests whose activate has issued.
 
     Only needed while those of queued requests must wait, or where reads and writes mix: else the
     bank's own key stands for its active request.
     """
     best = INF
-    for j in range(s[o + m.N_ACTIVE]):
-        b = s[o + m.ALIST + j]
-        slot = s[o + b + m.ACTIVE]
-        u = o + (b >> s[m.UNIT_SHIFT])
-        if s[slot + m.KIND]:
-            t = max(s[o + b + m.WR_B], s[u + m.WR_U])
-        else:
-            t = max(s[o + b + m.RD_B], s[u + m.RD_U])
-        t = max(t, now) | s[k.EDGE]
-        best = min(best, ((t - now) << DT) + (s[slot + m.NUMBER] << AGE) + (b << 2))
+    for i in range(c.under_way):
+        b = c.active_banks[i]
+        u = b >> s.unit_shift
+        request = Request(s, c.active[b])
+        t = max(c.wr_b[b], c.wr_u[u]) if request.kind else max(c.rd_b[b], c.rd_u[u])
+        t = max(t, now) | s.shape.edge
+        best = min(best, ((t - now) << DT) + (request.number << AGE) + (b << 2))
     return best
 
 
 @inlined
 def _least(
-    s: Ints, o: int, unit: int, field: int, gate: int, now_col: int, now_row: int
+    s: State, c: Channel, unit: int, gates: Ints, gate: int, now_col: int, now_row: int
 ) -> tuple[int, int]:
     """Least keys of the column and of the row commands of a unit's banks.
 
-    `field` is where its banks keep the first tick of the wanted column command, `gate` the unit's
-    own first tick of it. The loop becomes a few vector instructions.
+    `gates` are the first ticks of the wanted column command, bank by bank, `gate` is the unit's.
+    The loop becomes a few vector instructions.
     """
     column = row = INF
-    edge = s[k.EDGE]
+    edge = s.shape.edge
     gate = max(gate, now_col)
-    act = max(s[o + unit + m.ACT_U], now_row)
-    pre = max(s[o + unit + m.PRE_U], now_row)
-    first = o + unit * s[m.UNIT_BANKS]
-    for i in range(first, first + s[m.UNIT_BANKS]):
-        t = max(s[i + field], gate) | edge
-        column = min(column, ((t - now_col) << DT) + s[i + m.C_KEY])
-        t = max(s[i + m.ACT_B], act) | edge
-        row = min(row, ((t - now_row) << DT) + s[i + m.A_KEY])
-        t = max(s[i + m.PRE_B], pre)
-        row = min(row, ((t - now_row) << DT) + s[i + m.P_KEY])
+    act = max(c.act_u[unit], now_row)
+    pre = max(c.pre_u[unit], now_row)
+    first = unit * s.unit_banks
+    for b in range(first, first + s.unit_banks):
+        t = max(gates[b], gate) | edge
+        column = min(column, ((t - now_col) << DT) + c.rd_key[b])
+        t = max(c.act_b[b], act) | edge
+        row = min(row, ((t - now_row) << DT) + c.act_key[b])
+        t = max(c.pre_b[b], pre)
+        row = min(row, ((t - now_row) << DT) + c.pre_key[b])
     return column, row
 
 
 @inlined
-def _plan_queued(s: Ints, o: int, now_col: int, now_row: int) -> tuple[int, int]:
+def _plan_queued(s: State, c: Channel, now_col: int, now_row: int) -> tuple[int, int]:
     """Least keys of the column and of the row commands of queued requests."""
     column = row = INF
-    for unit in range(s[k.UNITS]):
-        if s[o + m.MODE]:
-            keys = _least(s, o, unit, m.WR_B, s[o + unit + m.WR_U], now_col, now_row)
+    for unit in range(s.shape.units):
+        if c.mode:
+            keys = _least(s, c, unit, c.wr_b, c.wr_u[unit], now_col, now_row)
         else:
-            keys = _least(s, o, unit, m.RD_B, s[o + unit + m.RD_U], now_col, now_row)
+            keys = _least(s, c, unit, c.rd_b, c.rd_u[unit], now_col, now_row)
         column, row = min(column, keys[0]), min(row, keys[1])
     return column, row
 
 
 @helper
-def _any_open(s: Ints, o: int, unit: int) -> bool:
-    first = o + unit * s[m.UNIT_BANKS]
+def _any_open(s: State, c: Channel, unit: int) -> bool:
+    first = unit * s.unit_banks
     n_open = 0
-    for i in range(first, first + s[m.UNIT_BANKS]):
-        n_open += s[i + m.OPEN_ROW] >= 0
+    for b in range(first, first + s.unit_banks):
+        n_open += c.open_row[b] >= 0
     return n_open > 0
 
 
 @helper
-def _plan_refresh(s: Ints, o: int, now: int) -> int:
+def _plan_refresh(s: State, c: Channel, now: int) -> int:
     """Key of the next step of the refresh under way: close all banks, then refresh."""
-    unit = s[o + m.REF_UNIT]
-    for j in range(s[o + m.N_ACTIVE]):
-        if s[o + m.ALIST + j] >> s[m.UNIT_SHIFT] == unit:
+    unit = c.refresh_unit
+    for i in range(c.under_way):
+        if c.active_banks[i] >> s.unit_shift == unit:
             return INF
-    if _any_open(s, o, unit):
-        t: int = max(now, s[o + unit + m.PRE_U])
-        first = o + unit * s[m.UNIT_BANKS]
-        for i in range(first, first + s[m.UNIT_BANKS]):
-            t = max(t, s[i + m.PRE_B])
+    if _any_open(s, c, unit):
+        t: int = max(now, c.pre_u[unit])
+        first = unit * s.unit_banks
+        for b in range(first, first + s.unit_banks):
+            t = max(t, c.pre_b[b])
     else:
-        t = max(now, s[o + unit + m.REF_U]) | s[k.EDGE]
+        t = max(now, c.ref_u[unit]) | s.shape.edge
     return ((t - now) << DT) + (1 << CLASS) + REFRESH
 
 
 @helper
-def _plan(s: Ints, o: int) -> None:
+def _plan(s: State, c: Channel) -> None:
     """Find the channel's next event."""
-    s[o + m.DIRTY] = 0
-    now_col, now_row = s[o + m.NOW_COL], s[o + m.NOW_ROW]
-    if s[o + m.REF_UNIT] >= 0:
-        column = _plan_active(s, o, now_col)
-        row = _plan_refresh(s, o, now_row)
+    c.dirty = 0
+    now_col, now_row = c.now_col, c.now_row
+    if c.refresh_unit >= 0:
+        column = _plan_active(s, c, now_col)
+        row = _plan_refresh(s, c, now_row)
     else:
-        column, row = _plan_queued(s, o, now_col, now_row)
-        if s[m.KINDS] == 3:
-            column = min(column, _plan_active(s, o, now_col))
-        if (s[k.DUAL] or (column >> CLASS) != 0) and _set_mode(s, o):
-            column, row = _plan_queued(s, o, now_col, now_row)
-            column = min(column, _plan_active(s, o, now_col))
-    t = s[m.NEVER]
+        column, row = _plan_queued(s, c, now_col, now_row)
+        if s.kinds == 3:
+            column = min(column, _plan_active(s, c, now_col))
+        if (s.shape.dual_bus or (column >> CLASS) != 0) and _set_mode(s, c):
+            column, row = _plan_queued(s, c, now_col, now_row)
+            column = min(column, _plan_active(s, c, now_col))
+    t = s.never
     if column < INF:
         t = now_col + (column >> DT)
     if row < INF:
         t = min(t, now_row + (row >> DT))
-    if s[o + m.REF_UNIT] < 0 and t >= s[o + m.NEXT_REF]:
-        t = s[o + m.NEXT_REF]
+    if c.refresh_unit < 0 and t >= c.next_refresh:
+        t = c.next_refresh
         column = row = INF
-    s[o + m.KEY_COL] = column
-    s[o + m.KEY_ROW] = row
-    s[o + m.EV_T] = t
-    s[s[m.EVENTS_AT] + s[o + m.INDEX]] = t
+    c.column_key = column
+    c.row_key = row
+    issue.set_event(s, c, t)
+
+
+@inlined
+def _take_hit(s: State, c: Channel, b: int) -> int:
+    """Take the oldest hit of bank `b` out of its queue and find the next."""
+    slot: int = c.hit[b]
+    request = Request(s, slot)
+    after = request.next
+    issue.unlink(s, slot, c.head, c.tail, issue.queue_of(b, request.kind))
+    c.waiting[request.kind] -= 1
+    while after and Request(s, after).row != c.open_row[b]:
+        after = Request(s, after).next
+    c.hit[b] = after
+    return slot
+
+
+@inlined
+def _take_active(c: Channel, b: int) -> int:
+    """The request of bank `b` whose activate has issued is active no more."""
+    slot: int = c.active[b]
+    c.active[b] = 0
+    c.under_way -= 1
+    i = 0
+    while c.active_banks[i] != b:
+        i += 1
+    c.active_banks[i] = c.active_banks[c.under_way]
+    return slot
 
 
 @helper
-def _column(s: Ints, o: int, key: int, t: int) -> None:
+def _column(s: State, c: Channel, key: int, t: int) -> None:
     """Issue a read or write and retire its request."""
     b = (key >> 2) & 127
-    i = o + b
-    if (key >> CLASS) & 1:
-        slot = s[i + m.HIT]
-        kind = m.MAX_BANKS * s[slot + m.KIND]
-        after = s[slot + m.NEXT]
-        issue.unlink(s, slot, i + m.HEAD + kind, i + m.TAIL + kind)
-        s[o + m.N_READ + s[slot + m.KIND]] -= 1
-        while after and s[after + m.ROW] != s[i + m.OPEN_ROW]:
-            after = s[after + m.NEXT]
-        s[i + m.HIT] = after
-    else:
-        slot = s[i + m.ACTIVE]
-        s[i + m.ACTIVE] = 0
-        last = s[o + m.N_ACTIVE] - 1
-        s[o + m.N_ACTIVE] = last
-        j = o + m.ALIST
-        while s[j] != b:
-            j += 1
-        s[j] = s[o + m.ALIST + last]
-    issue.column(s, o, b, slot, t)
-    s[m.HITS] += 1 - s[slot + m.TOUCHED]
-    issue.release_slot(s, o, slot)
-    s[o + m.NOW_COL] = t + s[k.LEN_COL]
-    _set_keys(s, o, b)
+    slot = _take_hit(s, c, b) if (key >> CLASS) & 1 else _take_active(c, b)
+    issue.column(s, c, b, slot, t)
+    s.counters.hits += 1 - Request(s, slot).touched
+    issue.release_slot(s, c, slot)
+    c.now_col = t + s.gates.len_col
+    _set_keys(s, c, b)
 
 
 @inlined
-def _activate(s: Ints, o: int, b: int, t: int) -> None:
+def _activate(s: State, c: Channel, b: int, t: int) -> None:
     """Open the row of the oldest request of bank `b`, which becomes active."""
-    i = o + b
-    slot = s[i + m.HEAD + m.MAX_BANKS * s[o + m.MODE]]
-    kind = m.MAX_BANKS * s[slot + m.KIND]
-    issue.activate(s, o, b, slot, t)
-    s[slot + m.TOUCHED] = 1
-    issue.unlink(s, slot, i + m.HEAD + kind, i + m.TAIL + kind)
-    s[o + m.N_READ + s[slot + m.KIND]] -= 1
-    s[i + m.ACTIVE] = slot
-    s[o + m.ALIST + s[o + m.N_ACTIVE]] = b
-    s[o + m.N_ACTIVE] += 1
-    s[o + m.NOW_ROW] = t + s[k.LEN_ACT]
-    _rescan(s, o, b)
+    slot = c.head[issue.queue_of(b, c.mode)]
+    request = Request(s, slot)
+    issue.activate(s, c, b, slot, t)
+    request.touched = 1
+    issue.unlink(s, slot, c.head, c.tail, issue.queue_of(b, request.kind))
+    c.waiting[request.kind] -= 1
+    c.active[b] = slot
+    c.active_banks[c.under_way] = b
+    c.under_way += 1
+    c.now_row = t + s.gates.len_act
+    _rescan(s, c, b)
 
 
 @inlined
-def _precharge(s: Ints, o: int, b: int, t: int) -> None:
+def _precharge(s: State, c: Channel, b: int, t: int) -> None:
     """Close the row of bank `b` for its oldest miss."""
-    i = o + b
-    slot = s[i + m.MISS]
-    issue.precharge(s, o, b, slot, t)
-    s[slot + m.TOUCHED] = 1
-    s[i + m.HIT] = s[i + m.MISS] = 0
-    s[o + m.NOW_ROW] = t + s[k.LEN_PRE]
-    _set_keys(s, o, b)
+    slot = c.miss[b]
+    issue.precharge(s, c, b, slot, t)
+    Request(s, slot).touched = 1
+    c.hit[b] = c.miss[b] = 0
+    c.now_row = t + s.gates.len_pre
+    _set_keys(s, c, b)
 
 
 @helper
-def _refresh(s: Ints, o: int, t: int) -> None:
+def _refresh(s: State, c: Channel, t: int) -> None:
     """Close all banks of the unit under refresh, or refresh it and go on to the next unit."""
-    unit = s[o + m.REF_UNIT]
-    s[o + m.NOW_ROW] = t + s[k.LEN_PRE]
-    if _any_open(s, o, unit):
-        issue.precharge_all(s, o, unit, t)
+    unit = c.refresh_unit
+    c.now_row = t + s.gates.len_pre
+    if _any_open(s, c, unit):
+        issue.precharge_all(s, c, unit, t)
         return
-    issue.refresh(s, o, unit, t)
-    s[o + m.REF_UNIT] = unit + 1 if unit + 1 < s[k.UNITS] else -1
-    for b in range(unit * s[m.UNIT_BANKS], (unit + 1) * s[m.UNIT_BANKS]):
-        s[o + b + m.HIT] = s[o + b + m.MISS] = 0
-        _set_keys(s, o, b)
+    issue.refresh(s, c, unit, t)
+    c.refresh_unit = unit + 1 if unit + 1 < s.shape.units else -1
+    for b in range(unit * s.unit_banks, (unit + 1) * s.unit_banks):
+        c.hit[b] = c.miss[b] = 0
+        _set_keys(s, c, b)
 
 
 @helper
-def _row_command(s: Ints, o: int, key: int, t: int) -> None:
+def _row_command(s: State, c: Channel, key: int, t: int) -> None:
     command, b = key & 3, (key >> 2) & 127
     if command == ACTIVATE:
-        _activate(s, o, b, t)
+        _activate(s, c, b, t)
     elif command == PRECHARGE:
-        _precharge(s, o, b, t)
+        _precharge(s, c, b, t)
     else:
-        _refresh(s, o, t)
+        _refresh(s, c, t)
 
 
 @helper
-def _start_refresh(s: Ints, o: int, t: int) -> None:
-    s[o + m.REF_UNIT] = 0
-    s[o + m.NEXT_REF] += s[k.REFI]
-    s[o + m.NOW_COL] = max(s[o + m.NOW_COL], t)
-    s[o + m.NOW_ROW] = max(s[o + m.NOW_ROW], t)
-    _plan(s, o)
+def _start_refresh(s: State, c: Channel, t: int) -> None:
+    c.refresh_unit = 0
+    c.next_refresh += s.gates.refi
+    c.now_col = max(c.now_col, t)
+    c.now_row = max(c.now_row, t)
+    _plan(s, c)
 
 
 @inlined
-def _step(s: Ints, o: int, t: int) -> None:
+def _step(s: State, c: Channel, t: int) -> None:
     """All commands of the channel at tick `t`."""
-    if s[o + m.KEY_COL] == INF and s[o + m.KEY_ROW] == INF:
-        _start_refresh(s, o, t)
-        if s[o + m.EV_T] != t:
+    if c.column_key == INF and c.row_key == INF:
+        _start_refresh(s, c, t)
+        if c.event != t:
             return
-    issue.changed(s, o)
-    column, row = s[o + m.KEY_COL], s[o + m.KEY_ROW]
-    if not s[k.DUAL]:
+    issue.changed(s, c)
+    column, row = c.column_key, c.row_key
+    if not s.shape.dual_bus:
         if column < row:
-            _column(s, o, column, t)
-            s[o + m.NOW_ROW] = s[o + m.NOW_COL]
+            _column(s, c, column, t)
+            c.now_row = c.now_col
         else:
-            _row_command(s, o, row, t)
-            s[o + m.NOW_COL] = s[o + m.NOW_ROW]
+            _row_command(s, c, row, t)
+            c.now_col = c.now_row
         return
-    if column < INF and s[o + m.NOW_COL] + (column >> DT) == t:
-        _column(s, o, column, t)
-        s[o + m.NOW_ROW] = max(s[o + m.NOW_ROW], t)
-        if s[o + m.REF_UNIT] >= 0:
-            row = _plan_refresh(s, o, s[o + m.NOW_ROW])
+    if column < INF and c.now_col + (column >> DT) == t:
+        _column(s, c, column, t)
+        c.now_row = max(c.now_row, t)
+        if c.refresh_unit >= 0:
+            row = _plan_refresh(s, c, c.now_row)
         else:
-            _set_mode(s, o)
-            row = _plan_queued(s, o, t + 1, s[o + m.NOW_ROW])[1]
-    if row < INF and s[o + m.NOW_ROW] + (row >> DT) == t:
-        _row_command(s, o, row, t)
-    s[o + m.NOW_ROW] = max(s[o + m.NOW_ROW], t + 1)
-    s[o + m.NOW_COL] = max(s[o + m.NOW_COL], t + 1)
-
-
-@helper
-def _buffered(s: Ints, i: int, row: int, column: int) -> bool:
-    """True if the write queue of the bank at `i` holds this address."""
-    slot = s[i + m.HEAD + m.MAX_BANKS]
-    while slot:
-        if s[slot + m.ROW] == row and s[slot + m.COLUMN] == column:
-            return True
-        slot = s[slot + m.NEXT]
-    return False
+            _set_mode(s, c)
+            row = _plan_queued(s, c, t + 1, c.now_row)[1]
+    if row < INF and c.now_row + (row >> DT) == t:
+        _row_command(s, c, row, t)
+    c.now_row = max(c.now_row, t + 1)
+    c.now_col = max(c.now_col, t + 1)
 
 
 @inlined
-def _accept(s: Ints, o: int, b: int, row: int, column: int, kind: int, t: int, due: int) -> bool:
+def _accept(
+    s: State, c: Channel, b: int, row: int, column: int, kind: int, t: int, due: int
+) -> bool:
     """Take a request into its queue; False if the queue is full."""
-    i = o + b
-    if s[o + m.N_WRITE] > 0 and _buffered(s, i, row, column):
-        s[m.SHARED + kind] += 1
-        s[m.READ + kind] += 1
-        s[m.LATENCY] += 1 - kind
-        s[m.LAST] = max(s[m.LAST], t + 1)
-        s[m.SEQ] += 1
+    if c.waiting[1] > 0 and issue.find(s, c.head[issue.queue_of(b, 1)], row, column):
+        issue.share(s, kind, t)
         return True
-    if s[o + m.N_READ + kind] >= s[k.READS + kind]:
+    if c.waiting[kind] >= s.depth[kind]:
         return False
-    slot = issue.take_slot(s, o, row, column, kind, t, due)
-    queue = m.MAX_BANKS * kind
-    issue.append(s, slot, i + m.HEAD + queue, i + m.TAIL + queue)
-    s[o + m.N_READ + kind] += 1
-    s[o + m.NOW_COL] = max(s[o + m.NOW_COL], t + 1)
-    s[o + m.NOW_ROW] = max(s[o + m.NOW_ROW], t + 1)
-    issue.changed(s, o)
-    s[m.SEQ] += 1
-    s[m.KINDS] |= 1 + kind
-    if kind == s[o + m.MODE]:
-        if row == s[i + m.OPEN_ROW]:
-            if not s[i + m.HIT]:
-                s[i + m.HIT] = slot
-                _set_keys(s, o, b)
-        elif s[i + m.OPEN_ROW] < 0 or not s[i + m.MISS]:
-            s[i + m.MISS] = slot
-            _set_keys(s, o, b)
-    return True
-
-
-@helper
-def _idle(s: Ints) -> bool:
-    for c in range(s[k.CHANNELS]):
-        o = m.HEADER + c * s[m.STRIDE]
-        if s[o + m.N_READ] + s[o + m.N_WRITE] + s[o + m.N_ACTIVE] > 0:
-            return False
+    slot = issue.take_slot(s, c, row, column, kind, t, due)
+    issue.append(s, slot, c.head, c.tail, issue.queue_of(b, kind))
+    c.waiting[kind] += 1
+    c.now_col = max(c.now_col, t + 1)
+    c.now_row = max(c.now_row, t + 1)
+    issue.changed(s, c)
+    s.counters.requests += 1
+    s.kinds |= 1 + kind
+    if kind == c.mode:
+        if row == c.open_row[b]:
+            if not c.hit[b]:
+                c.hit[b] = slot
+                _set_keys(s, c, b)
+        elif c.open_row[b] < 0 or not c.miss[b]:
+            c.miss[b] = slot
+            _set_keys(s, c, b)
     return True
 
 
 @compiled
-def run(state: Ints, stream: Ints, n: int, interval: float, start: int, final: bool) -> int:
+def run(words: Ints, stream: Ints, n: int, interval: float, start: int, final: bool) -> int:
     """Serve a chunk of the stream from tick `start`; returns the tick at which it paused.
 
-    `stream` is int64[5, >= n] (channel, bank, row, column, write). Requests are offered in order,
-    the one with number `i` in the whole stream not before tick `i * interval`; one that its queue
-    refuses holds back all that follow. Unless `final`, returns when the whole chunk is accepted,
-    else when all is served.
+    `words` are those of a `State`. `stream` is int64[5, >= n] (channel, bank, row, column, write).
+    Requests are offered in order, the one with number `i` in the whole stream not before tick
+    `i * interval`; one that its queue refuses holds back all that follow. Unless `final`, returns
+    when the whole chunk is accepted, else when all is served.
     """
-    s = raw(state)
+    s = State(words, 0)
     at = 0
     t = start
     while True:
-        upcoming = s[m.NEVER]
+        upcoming = s.never
         while at < n:
-            due = int(s[m.SEQ] * interval)
-            o = m.HEADER + stream[0, at] * s[m.STRIDE]
+            due = int(s.counters.requests * interval)
+            c = Channel(s, FIRST_CHANNEL + stream[0, at] * s.stride)
             kind = stream[4, at]
             if due > t:
                 upcoming = due
                 break
-            if not _accept(s, o, stream[1, at], stream[2, at], stream[3, at], kind, t, due):
+            if not _accept(s, c, stream[1, at], stream[2, at], stream[3, at], kind, t, due):
                 break
             at += 1
         if at == n and not final:
             return t
-        for i in range(s[m.N_CHANGED]):
-            _plan(s, s[s[m.CHANGED_AT] + i])
-        s[m.N_CHANGED] = 0
+        for i in range(s.n_changed):
+            _plan(s, Channel(s, s.words[s.changed_at + i]))
+        s.n_changed = 0
         event = issue.next_event(s)
         if upcoming < event:
             t = upcoming
             continue
-        if at == n and _idle(s):
+        if at == n and issue.idle(s):
             return t
         t = event
-        for c in range(s[k.CHANNELS]):
-            if s[s[m.EVENTS_AT] + c] == t:
-                _step(s, m.HEADER + c * s[m.STRIDE], t)
+        for i in range(s.shape.channels):
+            if s.words[s.events_at + i] == t:
+                _step(s, Channel(s, FIRST_CHANNEL + i * s.stride), t)

@@ -1,6 +1,6 @@
 """What a command does, the same for every scheduler: gates it closes, slots, and lost time.
 
-`o` is the offset of a channel in the state, `b` a bank of it, `i = o + b`, `t` the tick.
+`s` is the state, `c` a channel of it, `b` a bank of that, `t` the tick.
 
 Lost time is charged inside the kernel, by mechanism: each burst that finds its data bus idle
 charges the idle ticks to the gate that opened last for it; ticks that passed after that gate had
@@ -13,290 +13,339 @@ depth if a full queue held it back and the offered load if not.
 
 from __future__ import annotations
 
-from simulator.hardware.dram import clocks as k
 from simulator.hardware.dram import state as m
 from simulator.hardware.dram._inline import helper, inlined
-from simulator.hardware.dram.state import Ints
+from simulator.hardware.dram.state import Channel, LogEntry, Request, State
+from simulator.hardware.dram.views import Ints
 
-__all__ = ["ACT", "COMMANDS", "PRE", "PREA", "RD", "REF", "WR"]
+__all__ = ["ACT", "PRE", "PREA", "RD", "REF", "WR"]
 
 RD, WR, ACT, PRE, PREA, REF = range(6)
-COMMANDS = ("RD", "WR", "ACT", "PRE", "PREA", "REF")
 
 
 @helper
-def record(s: Ints, t: int, o: int, command: int, bank: int, number: int) -> None:
+def record(s: State, c: Channel, t: int, command: int, bank: int, number: int) -> None:
     """Keep a command in the log, while there is room."""
-    i = s[m.LOGGED]
-    if i < s[m.LOG_SIZE]:
-        at = s[m.LOG_AT] + i * m.LOG_WORDS
-        s[at] = t
-        s[at + 1] = s[o + m.INDEX]
-        s[at + 2] = command
-        s[at + 3] = bank
-        s[at + 4] = number
-        s[m.LOGGED] = i + 1
+    if s.logged < s.log_size:
+        entry = LogEntry(s, s.log_at + s.logged * m.ENTRY_WORDS)
+        entry.tick = t
+        entry.channel = c.index
+        entry.command = command
+        entry.bank = bank
+        entry.number = number
+        s.logged += 1
 
 
 @inlined
-def changed(s: Ints, o: int) -> None:
+def changed(s: State, c: Channel) -> None:
     """Note that the channel's next event must be found afresh."""
-    if not s[o + m.DIRTY]:
-        s[o + m.DIRTY] = 1
-        s[s[m.CHANGED_AT] + s[m.N_CHANGED]] = o
-        s[m.N_CHANGED] += 1
+    if not c.dirty:
+        c.dirty = 1
+        s.words[s.changed_at + s.n_changed] = c.here
+        s.n_changed += 1
 
 
 @inlined
-def next_event(s: Ints) -> int:
+def set_event(s: State, c: Channel, t: int) -> None:
+    """The channel's next event is at `t`."""
+    c.event = t
+    s.words[s.events_at + c.index] = t
+
+
+@inlined
+def next_event(s: State) -> int:
     """Tick of the next event of any channel."""
-    t: int = s[m.NEVER]
-    for i in range(s[m.EVENTS_AT], s[m.EVENTS_AT] + s[k.CHANNELS]):
-        t = min(t, s[i])
+    t = s.never
+    for i in range(s.events_at, s.events_at + s.shape.channels):
+        t = min(t, s.words[i])
     return t
 
 
+@helper
+def idle(s: State) -> bool:
+    """True if no channel has a request."""
+    for index in range(s.shape.channels):
+        c = Channel(s, m.FIRST_CHANNEL + index * s.stride)
+        if c.waiting[0] + c.waiting[1] + c.under_way > 0:
+            return False
+    return True
+
+
 @inlined
-def take_slot(s: Ints, o: int, row: int, column: int, kind: int, t: int, due: int) -> int:
+def take_slot(s: State, c: Channel, row: int, column: int, kind: int, t: int, due: int) -> int:
     """A slot for a request accepted at `t` that was due at `due`."""
-    slot: int = s[o + m.FREE_SLOT]
-    s[o + m.FREE_SLOT] = s[slot + m.NEXT]
-    s[slot + m.ROW] = row
-    s[slot + m.COLUMN] = column
-    s[slot + m.NUMBER] = s[m.SEQ]
-    s[slot + m.ARRIVE] = t
-    s[slot + m.KIND] = kind
-    s[slot + m.TOUCHED] = 0
-    s[slot + m.WAS_OFFERED] = 1 if due == t and due > 0 else 0
-    s[slot + m.SAME] = s[slot + m.SAME_ARRIVED] = 0
+    slot = c.free_slot
+    request = Request(s, slot)
+    c.free_slot = request.next
+    request.row = row
+    request.column = column
+    request.number = s.counters.requests
+    request.arrive = t
+    request.kind = kind
+    request.touched = 0
+    request.was_offered = 1 if due == t and due > 0 else 0
+    request.same = 0
+    request.same_arrived = 0
     return slot
 
 
 @inlined
-def release_slot(s: Ints, o: int, slot: int) -> None:
+def release_slot(s: State, c: Channel, slot: int) -> None:
     """Give a slot back."""
-    s[slot + m.NEXT] = s[o + m.FREE_SLOT]
-    s[o + m.FREE_SLOT] = slot
+    Request(s, slot).next = c.free_slot
+    c.free_slot = slot
 
 
 @inlined
-def append(s: Ints, slot: int, head: int, tail: int) -> None:
-    """Put `slot` at the end of the queue with these ends."""
-    last = s[tail]
-    s[slot + m.PREV] = last
-    s[slot + m.NEXT] = 0
-    s[tail] = slot
-    if last:
-        s[last + m.NEXT] = slot
-    else:
-        s[head] = slot
-
-
-@inlined
-def unlink(s: Ints, slot: int, head: int, tail: int) -> None:
-    """Take `slot` out of the queue with these ends."""
-    before, after = s[slot + m.PREV], s[slot + m.NEXT]
-    if before:
-        s[before + m.NEXT] = after
-    else:
-        s[head] = after
-    if after:
-        s[after + m.PREV] = before
-    else:
-        s[tail] = before
-
-
-@inlined
-def _absent(s: Ints, slot: int) -> int:
-    """The cause of lost time while a request was not there: a full queue, or no demand."""
-    return m.OFFERED if s[slot + m.WAS_OFFERED] else m.QUEUE
+def queue_of(b: int, kind: int) -> int:
+    """The number of a bank's queue of reads or of writes (`Channel.head`, `Channel.tail`)."""
+    return b + m.MAX_BANKS * kind
 
 
 @helper
-def charge(s: Ints, o: int, b: int, slot: int, t: int) -> None:
+def find(s: State, slot: int, row: int, column: int) -> int:
+    """The first request from `slot` on in its queue that has this address, 0: none."""
+    while slot:
+        request = Request(s, slot)
+        if request.row == row and request.column == column:
+            return slot
+        slot = request.next
+    return 0
+
+
+@inlined
+def append(s: State, slot: int, head: Ints, tail: Ints, queue: int) -> None:
+    """Put `slot` at the end of the queue with the ends `head[queue]` and `tail[queue]`."""
+    request = Request(s, slot)
+    last = tail[queue]
+    request.prev = last
+    request.next = 0
+    tail[queue] = slot
+    if last:
+        Request(s, last).next = slot
+    else:
+        head[queue] = slot
+
+
+@inlined
+def unlink(s: State, slot: int, head: Ints, tail: Ints, queue: int) -> None:
+    """Take `slot` out of the queue with the ends `head[queue]` and `tail[queue]`."""
+    request = Request(s, slot)
+    before, after = request.prev, request.next
+    if before:
+        Request(s, before).next = after
+    else:
+        head[queue] = after
+    if after:
+        Request(s, after).prev = before
+    else:
+        tail[queue] = before
+
+
+@inlined
+def share(s: State, kind: int, t: int) -> None:
+    """A read is answered from, or a write laid over, a write that still waits."""
+    n = s.counters
+    n.requests += 1
+    n.shared[kind] += 1
+    n.served[kind] += 1
+    n.latency += 1 - kind
+    n.last = max(n.last, t + 1)
+
+
+@inlined
+def _absent(request: Request) -> int:
+    """The cause of lost time while a request was not there: a full queue, or no demand."""
+    return m.OFFERED if request.was_offered else m.QUEUE
+
+
+@helper
+def charge(s: State, c: Channel, b: int, slot: int, t: int) -> None:
     """Charge the idle time of the data bus before this burst to the gate that opened last."""
-    unit = b >> s[m.UNIT_SHIFT]
-    bus = o + unit & -s[k.RANKS]
-    u = o + unit
-    group = o + (b >> s[m.GROUP_SHIFT])
-    write = s[slot + m.KIND] != 0
-    start = t + (s[k.CWL] if write else s[k.CL] - s[k.BL])
-    gap = start - s[bus + m.BUS_END]
-    s[bus + m.BUS_END] = start + s[k.BL]
+    g, request = s.gates, Request(s, slot)
+    u = b >> s.unit_shift
+    bus = u & -s.shape.ranks
+    group = b >> s.group_shift
+    write = request.kind != 0
+    start = t + (g.cwl if write else g.cl - g.bl)
+    gap = start - c.bus_end[bus]
+    c.bus_end[bus] = start + g.bl
     if gap <= 0:
         return
-    i = o + b
-    opened = s[i + m.LAST_ACT] + (s[k.ACT_WR] if write else s[k.ACT_RD])
-    why, late = s[i + m.WHY_ACT], s[i + m.LATE_ACT]
-    turn = s[u + m.TURN_WR] if write else max(s[u + m.TURN_RD], s[group + m.WR_G] + s[k.WR_L])
+    opened = c.last_act[b] + (g.act_wr if write else g.act_rd)
+    why, late = c.why_act[b], c.late_act[b]
+    turn = c.turn_wr[u] if write else max(c.turn_rd[u], c.wr_g[group] + g.wr_l)
     if turn > opened:
         opened, why, late = turn, m.TURN, 0
-    spaced = s[group + m.WR_G] + s[k.WW_L] if write else s[group + m.RD_G] + s[k.RR_L]
-    spaced = max(spaced, s[u + m.WR_U] if write else s[u + m.RD_U])
+    spaced = c.wr_g[group] + g.ww_l if write else c.rd_g[group] + g.rr_l
+    spaced = max(spaced, c.wr_u[u] if write else c.rd_u[u])
     if spaced > opened:
         opened, why, late = spaced, m.GROUP, 0
-    if s[slot + m.ARRIVE] + 1 > opened:
-        opened, why, late = s[slot + m.ARRIVE] + 1, _absent(s, slot), 0
+    if request.arrive + 1 > opened:
+        opened, why, late = request.arrive + 1, _absent(request), 0
     late = min(gap, late + t - opened)
-    s[m.LOSS + m.COMMAND] += late
-    s[m.LOSS + why] += gap - late
+    s.counters.lost[m.COMMAND] += late
+    s.counters.lost[why] += gap - late
 
 
 @inlined
-def read_gates(s: Ints, o: int, b: int, t: int) -> None:
+def read_gates(s: State, c: Channel, b: int, t: int) -> None:
     """Close the gates that a read of bank `b` closes."""
-    u = o + (b >> s[m.UNIT_SHIFT])
-    group = b >> s[m.GROUP_SHIFT]
-    first = o + group * s[k.BANKS]
-    s[u + m.RD_U] = max(s[u + m.RD_U], t + min(s[k.RR_S], s[k.RR_R]))
-    s[u + m.WR_U] = max(s[u + m.WR_U], t + s[k.RW])
-    s[u + m.TURN_WR] = t + s[k.RW]
-    s[o + group + m.RD_G] = t
-    gate = t + s[k.RR_L]
-    for j in range(first, first + s[k.BANKS]):
-        s[j + m.RD_B] = max(s[j + m.RD_B], gate)
-    s[o + b + m.PRE_B] = max(s[o + b + m.PRE_B], t + s[k.RD_PRE])
-    s[m.LAST] = max(s[m.LAST], t + s[k.CL])
+    g, u, group = s.gates, b >> s.unit_shift, b >> s.group_shift
+    c.rd_u[u] = max(c.rd_u[u], t + min(g.rr_s, g.rr_r))
+    c.wr_u[u] = max(c.wr_u[u], t + g.rw)
+    c.turn_wr[u] = t + g.rw
+    c.rd_g[group] = t
+    gate = t + g.rr_l
+    first = group * s.shape.banks
+    for i in range(first, first + s.shape.banks):
+        c.rd_b[i] = max(c.rd_b[i], gate)
+    c.pre_b[b] = max(c.pre_b[b], t + g.rd_pre)
+    s.counters.last = max(s.counters.last, t + g.cl)
 
 
 @inlined
-def write_gates(s: Ints, o: int, b: int, t: int) -> None:
+def write_gates(s: State, c: Channel, b: int, t: int) -> None:
     """Close the gates that a write of bank `b` closes."""
-    u = o + (b >> s[m.UNIT_SHIFT])
-    group = b >> s[m.GROUP_SHIFT]
-    first = o + group * s[k.BANKS]
-    s[u + m.WR_U] = max(s[u + m.WR_U], t + min(s[k.WW_S], s[k.WW_R]))
-    s[u + m.RD_U] = max(s[u + m.RD_U], t + s[k.WR_S])
-    s[u + m.TURN_RD] = t + s[k.WR_S]
-    s[o + group + m.WR_G] = t
-    write_gate, read_gate = t + s[k.WW_L], t + s[k.WR_L]
-    for j in range(first, first + s[k.BANKS]):
-        s[j + m.WR_B] = max(s[j + m.WR_B], write_gate)
-        s[j + m.RD_B] = max(s[j + m.RD_B], read_gate)
-    s[o + b + m.PRE_B] = max(s[o + b + m.PRE_B], t + s[k.WR_PRE])
-    s[m.LAST] = max(s[m.LAST], t + s[k.CWL] + s[k.BL])
+    g, u, group = s.gates, b >> s.unit_shift, b >> s.group_shift
+    c.wr_u[u] = max(c.wr_u[u], t + min(g.ww_s, g.ww_r))
+    c.rd_u[u] = max(c.rd_u[u], t + g.wr_s)
+    c.turn_rd[u] = t + g.wr_s
+    c.wr_g[group] = t
+    write_gate, read_gate = t + g.ww_l, t + g.wr_l
+    first = group * s.shape.banks
+    for i in range(first, first + s.shape.banks):
+        c.wr_b[i] = max(c.wr_b[i], write_gate)
+        c.rd_b[i] = max(c.rd_b[i], read_gate)
+    c.pre_b[b] = max(c.pre_b[b], t + g.wr_pre)
+    s.counters.last = max(s.counters.last, t + g.cwl + g.bl)
 
 
 @helper
-def other_sids(s: Ints, o: int, b: int, write: bool, t: int) -> None:
+def other_stack_ids(s: State, c: Channel, b: int, write: bool, t: int) -> None:
     """Column spacing within a stack identifier and to the others of its unit."""
-    banks = s[m.UNIT_BANKS] // s[k.SIDS]
-    unit = b >> s[m.UNIT_SHIFT]
-    own = b // banks
-    near, far = (s[k.WW_S], s[k.WW_R]) if write else (s[k.RR_S], s[k.RR_R])
-    field = m.WR_B if write else m.RD_B
-    for sid in range(unit * s[k.SIDS], (unit + 1) * s[k.SIDS]):
-        gate = t + (near if sid == own else far)
-        for j in range(o + sid * banks, o + (sid + 1) * banks):
-            s[j + field] = max(s[j + field], gate)
+    g, n = s.gates, s.shape.stack_ids
+    banks = s.unit_banks // n
+    unit, own = b >> s.unit_shift, b // banks
+    near, far = (g.ww_s, g.ww_r) if write else (g.rr_s, g.rr_r)
+    gates = c.wr_b if write else c.rd_b
+    for stack_id in range(unit * n, (unit + 1) * n):
+        gate = t + (near if stack_id == own else far)
+        for i in range(stack_id * banks, (stack_id + 1) * banks):
+            gates[i] = max(gates[i], gate)
 
 
 @helper
-def other_ranks(s: Ints, o: int, b: int, write: bool, t: int) -> None:
+def other_ranks(s: State, c: Channel, b: int, write: bool, t: int) -> None:
     """The data bus changes hands between ranks."""
-    unit = b >> s[m.UNIT_SHIFT]
-    first = unit & -s[k.RANKS]
-    for v in range(first, first + s[k.RANKS]):
-        if v != unit:
-            u = o + v
-            s[u + m.RD_U] = max(s[u + m.RD_U], t + (s[k.WR_X] if write else s[k.RR_X]))
-            s[u + m.WR_U] = max(s[u + m.WR_U], t + (s[k.WW_S] if write else s[k.RR_X]))
+    g, unit = s.gates, b >> s.unit_shift
+    first = unit & -s.shape.ranks
+    for u in range(first, first + s.shape.ranks):
+        if u != unit:
+            c.rd_u[u] = max(c.rd_u[u], t + (g.wr_x if write else g.rr_x))
+            c.wr_u[u] = max(c.wr_u[u], t + (g.ww_s if write else g.rr_x))
 
 
 @helper
-def column(s: Ints, o: int, b: int, slot: int, t: int) -> None:
+def column(s: State, c: Channel, b: int, slot: int, t: int) -> None:
     """All that the column command of `slot` does to gates and counters."""
-    charge(s, o, b, slot, t)
-    write = s[slot + m.KIND] != 0
+    charge(s, c, b, slot, t)
+    n, request = s.counters, Request(s, slot)
+    write = request.kind != 0
     if write:
-        write_gates(s, o, b, t)
-        s[m.WRITE] += 1
+        write_gates(s, c, b, t)
+        n.served[1] += 1
     else:
-        read_gates(s, o, b, t)
-        reads = 1 + s[slot + m.SAME]
-        s[m.READ] += reads
-        s[m.LATENCY] += reads * (t + s[k.CL]) - s[slot + m.ARRIVE] - s[slot + m.SAME_ARRIVED]
-    if s[k.SIDS] > 1:
-        other_sids(s, o, b, write, t)
-    if s[k.RANKS] > 1:
-        other_ranks(s, o, b, write, t)
-    record(s, t, o, WR if write else RD, b, s[slot + m.NUMBER])
+        read_gates(s, c, b, t)
+        reads = 1 + request.same
+        n.served[0] += reads
+        n.latency += reads * (t + s.gates.cl) - request.arrive - request.same_arrived
+    if s.shape.stack_ids > 1:
+        other_stack_ids(s, c, b, write, t)
+    if s.shape.ranks > 1:
+        other_ranks(s, c, b, write, t)
+    record(s, c, t, WR if write else RD, b, request.number)
 
 
-@helper
-def activate(s: Ints, o: int, b: int, slot: int, t: int) -> None:
-    """All that the activate for `slot` does to gates and counters."""
-    u = o + (b >> s[m.UNIT_SHIFT])
-    i = o + b
-    group = b >> s[m.GROUP_SHIFT]
-    opened, why = s[u + m.REF_END], m.REFRESH
-    rate = max(s[u + m.ACT_U], s[o + group + m.ACT_G] + s[k.RRD_L])
+@inlined
+def _charge_activate(s: State, c: Channel, b: int, request: Request, t: int) -> None:
+    """Note for the burst to come what this activate waited for."""
+    g, u, group = s.gates, b >> s.unit_shift, b >> s.group_shift
+    opened, why = c.ref_end[u], m.REFRESH
+    rate = max(c.act_u[u], c.act_g[group] + g.rrd_l)
     if rate > opened:
         opened, why = rate, m.ACTIVATE
-    if s[i + m.LAST_PRE] + s[k.PRE_ACT] > opened:
-        opened, why = s[i + m.LAST_PRE] + s[k.PRE_ACT], s[i + m.WHY_PRE]
-    if s[i + m.LAST_ACT] + s[k.ACT_ACT] > opened:
-        opened, why = s[i + m.LAST_ACT] + s[k.ACT_ACT], m.CYCLE
-    if s[slot + m.ARRIVE] + 1 > opened:
-        opened, why = s[slot + m.ARRIVE] + 1, _absent(s, slot)
-    s[i + m.WHY_ACT] = why
-    s[i + m.LATE_ACT] = t - opened
-    s[i + m.OPEN_ROW] = s[slot + m.ROW]
-    s[i + m.LAST_ACT] = t
-    s[o + group + m.ACT_G] = t
-    f = o + m.FAW_U + 4 * (b >> s[m.UNIT_SHIFT])
-    s[u + m.ACT_U] = max(s[u + m.ACT_U], max(t + s[k.RRD_S], s[f + 1] + s[k.FAW]))
-    s[f], s[f + 1], s[f + 2], s[f + 3] = s[f + 1], s[f + 2], s[f + 3], t
-    first = o + group * s[k.BANKS]
-    gate = t + s[k.RRD_L]
-    for j in range(first, first + s[k.BANKS]):
-        s[j + m.ACT_B] = max(s[j + m.ACT_B], gate)
-    s[i + m.ACT_B] = max(s[i + m.ACT_B], t + s[k.ACT_ACT])
-    s[i + m.RD_B] = max(s[i + m.RD_B], t + s[k.ACT_RD])
-    s[i + m.WR_B] = max(s[i + m.WR_B], t + s[k.ACT_WR])
-    s[i + m.PRE_B] = max(s[i + m.PRE_B], t + s[k.ACT_PRE])
-    s[u + m.REF_U] = max(s[u + m.REF_U], t + s[k.ACT_REF])
-    s[m.ACTS] += 1
-    record(s, t, o, ACT, b, s[slot + m.NUMBER])
+    if c.last_pre[b] + g.pre_act > opened:
+        opened, why = c.last_pre[b] + g.pre_act, c.why_pre[b]
+    if c.last_act[b] + g.act_act > opened:
+        opened, why = c.last_act[b] + g.act_act, m.CYCLE
+    if request.arrive + 1 > opened:
+        opened, why = request.arrive + 1, _absent(request)
+    c.why_act[b] = why
+    c.late_act[b] = t - opened
 
 
 @helper
-def precharge(s: Ints, o: int, b: int, slot: int, t: int) -> None:
+def activate(s: State, c: Channel, b: int, slot: int, t: int) -> None:
+    """All that the activate for `slot` does to gates and counters."""
+    g, u, group = s.gates, b >> s.unit_shift, b >> s.group_shift
+    request = Request(s, slot)
+    _charge_activate(s, c, b, request, t)
+    c.open_row[b] = request.row
+    c.last_act[b] = t
+    c.act_g[group] = t
+    four, f = c.last_four, 4 * u
+    c.act_u[u] = max(c.act_u[u], max(t + g.rrd_s, four[f + 1] + g.faw))
+    four[f], four[f + 1], four[f + 2], four[f + 3] = four[f + 1], four[f + 2], four[f + 3], t
+    gate = t + g.rrd_l
+    first = group * s.shape.banks
+    for i in range(first, first + s.shape.banks):
+        c.act_b[i] = max(c.act_b[i], gate)
+    c.act_b[b] = max(c.act_b[b], t + g.act_act)
+    c.rd_b[b] = max(c.rd_b[b], t + g.act_rd)
+    c.wr_b[b] = max(c.wr_b[b], t + g.act_wr)
+    c.pre_b[b] = max(c.pre_b[b], t + g.act_pre)
+    c.ref_u[u] = max(c.ref_u[u], t + g.act_ref)
+    s.counters.activates += 1
+    record(s, c, t, ACT, b, request.number)
+
+
+@helper
+def precharge(s: State, c: Channel, b: int, slot: int, t: int) -> None:
     """All that the precharge of bank `b` does; `slot` is the request it serves, 0: a refresh."""
-    u = o + (b >> s[m.UNIT_SHIFT])
-    i = o + b
-    came_late = slot and s[slot + m.ARRIVE] + 1 > s[i + m.PRE_B]
-    s[i + m.WHY_PRE] = _absent(s, slot) if came_late else m.CYCLE
-    s[i + m.LAST_PRE] = t
-    s[i + m.OPEN_ROW] = -1
-    s[i + m.ACT_B] = max(s[i + m.ACT_B], t + s[k.PRE_ACT])
-    s[u + m.PRE_U] = max(s[u + m.PRE_U], t + s[k.PRE_PRE])
-    s[u + m.REF_U] = max(s[u + m.REF_U], t + s[k.PRE_REF])
-    s[m.PRES] += 1
-    record(s, t, o, PRE, b, s[slot + m.NUMBER] if slot else -1)
+    g, u, request = s.gates, b >> s.unit_shift, Request(s, slot)
+    came_late = slot and request.arrive + 1 > c.pre_b[b]
+    c.why_pre[b] = _absent(request) if came_late else m.CYCLE
+    c.last_pre[b] = t
+    c.open_row[b] = -1
+    c.act_b[b] = max(c.act_b[b], t + g.pre_act)
+    c.pre_u[u] = max(c.pre_u[u], t + g.pre_pre)
+    c.ref_u[u] = max(c.ref_u[u], t + g.pre_ref)
+    s.counters.precharges += 1
+    record(s, c, t, PRE, b, request.number if slot else -1)
 
 
 @helper
-def precharge_all(s: Ints, o: int, unit: int, t: int) -> None:
+def precharge_all(s: State, c: Channel, unit: int, t: int) -> None:
     """Close every bank of a unit with one command."""
-    first = o + unit * s[m.UNIT_BANKS]
-    for i in range(first, first + s[m.UNIT_BANKS]):
-        if s[i + m.OPEN_ROW] >= 0:
-            s[i + m.OPEN_ROW] = -1
-            s[m.PRES] += 1
-    u = o + unit
-    s[u + m.REF_U] = max(s[u + m.REF_U], t + s[k.PRE_REF])
-    s[u + m.ACT_U] = max(s[u + m.ACT_U], t + s[k.PRE_ACT])
-    s[u + m.PRE_U] = max(s[u + m.PRE_U], t + s[k.PRE_PRE])
-    record(s, t, o, PREA, unit, -1)
+    g = s.gates
+    first = unit * s.unit_banks
+    for i in range(first, first + s.unit_banks):
+        if c.open_row[i] >= 0:
+            c.open_row[i] = -1
+            s.counters.precharges += 1
+    c.ref_u[unit] = max(c.ref_u[unit], t + g.pre_ref)
+    c.act_u[unit] = max(c.act_u[unit], t + g.pre_act)
+    c.pre_u[unit] = max(c.pre_u[unit], t + g.pre_pre)
+    record(s, c, t, PREA, unit, -1)
 
 
 @helper
-def refresh(s: Ints, o: int, unit: int, t: int) -> None:
+def refresh(s: State, c: Channel, unit: int, t: int) -> None:
     """Refresh a unit, all of whose banks are closed."""
-    u = o + unit
-    s[u + m.ACT_U] = max(s[u + m.ACT_U], t + s[k.REF_ACT])
-    s[u + m.REF_U] = max(s[u + m.REF_U], t + s[k.REF_ACT])
-    s[u + m.REF_END] = t + s[k.REF_ACT]
-    s[m.REFS] += 1
-    record(s, t, o, REF, unit, -1)
+    end = t + s.gates.ref_act
+    c.act_u[unit] = max(c.act_u[unit], end)
+    c.ref_u[unit] = max(c.ref_u[unit], end)
+    c.ref_end[unit] = end
+    s.counters.refreshes += 1
+    record(s, c, t, REF, unit, -1)

@@ -7,30 +7,37 @@ capacity wrap around.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.dram._inline import inlined
-from simulator.hardware.dram.state import Ints
+from simulator.hardware.dram.views import Ints, View
 
-__all__ = ["address_map", "decode"]
+__all__ = ["AddressMap", "address_map", "decode"]
 
-# Positions in the map vector; then SHIFT and MASK of each field.
-N_CHANNELS = 0
-N_PSEUDO = 1
-INTERLEAVE = 2  # bursts
-BURST = 3  # bytes
-HASH = 4
-SHIFT = 5
-MASK = 12
-COLUMN_LOW, COLUMN, GROUP, BANK, SID, RANK, ROW = range(7)
+COLUMN_LOW, COLUMN, GROUP, BANK, STACK_ID, RANK, ROW = range(7)
 FIELDS = ("column_low", "column", "bank_group", "bank", "stack_id", "rank", "row")
-BITS = 19
-SIZE = 26
+
+Fields = Annotated[Ints, len(FIELDS)]
 
 
-def address_map(config: Dram, channels: int) -> Ints:
-    """The map of `config` over `channels` channels, int64[SIZE]."""
+class AddressMap(View):
+    """Where the fields of an address lie. Counts of fields are powers of two."""
+
+    channels: int
+    pseudo_channels: int
+    interleave: int  # bursts
+    burst_bytes: int
+    bank_hash: int
+    shift: Fields
+    mask: Fields
+    bits: Fields
+
+
+def address_map(config: Dram, channels: int) -> AddressMap:
+    """The map of `config` over `channels` channels."""
     o, mapping = config.organization, config.mapping
     columns = o.page_bytes // config.burst_bytes
     low = min(mapping.column_low_bursts, columns)
@@ -43,39 +50,41 @@ def address_map(config: Dram, channels: int) -> Ints:
         "rank": o.ranks,
         "row": o.rows_per_bank,
     }
-    v = np.zeros(SIZE, dtype=np.int64)
-    v[N_CHANNELS], v[N_PSEUDO] = channels, o.pseudo_channels
-    v[INTERLEAVE] = mapping.interleave // config.burst_bytes
-    v[BURST], v[HASH] = config.burst_bytes, mapping.bank_hash
+    m = AddressMap(np.zeros(AddressMap.size, dtype=np.int64), 0)
+    m.channels, m.pseudo_channels = channels, o.pseudo_channels
+    m.interleave = mapping.interleave // config.burst_bytes
+    m.burst_bytes, m.bank_hash = config.burst_bytes, mapping.bank_hash
     shift = 0
     for name in mapping.fields:
         i = FIELDS.index(name)
-        v[SHIFT + i], v[MASK + i] = shift, counts[name] - 1
-        v[BITS + i] = counts[name].bit_length() - 1
-        shift += int(v[BITS + i])
-    return v
+        m.shift[i], m.mask[i] = shift, counts[name] - 1
+        m.bits[i] = counts[name].bit_length() - 1
+        shift += int(m.bits[i])
+    return m
 
 
 @inlined
-def decode(v: Ints, burst: int) -> tuple[int, int, int, int]:
+def _bits(m: AddressMap, local: int, field: int) -> int:
+    """The value of a field."""
+    value: int = (local >> m.shift[field]) & m.mask[field]
+    return value
+
+
+@inlined
+def decode(m: AddressMap, burst: int) -> tuple[int, int, int, int]:
     """Channel, bank within the channel, DRAM row and column of a burst's index."""
-    block = burst // v[INTERLEAVE]
-    inside = burst - block * v[INTERLEAVE]
-    channel = block % v[N_CHANNELS]
-    block = block // v[N_CHANNELS]
-    pseudo = block % v[N_PSEUDO]
-    local = block // v[N_PSEUDO] * v[INTERLEAVE] + inside
-    row = (local >> v[SHIFT + ROW]) & v[MASK + ROW]
-    group = (local >> v[SHIFT + GROUP]) & v[MASK + GROUP]
-    bank = (local >> v[SHIFT + BANK]) & v[MASK + BANK]
-    if v[HASH] != 0:
-        group ^= row & v[MASK + GROUP]
-        bank ^= (row >> v[BITS + GROUP]) & v[MASK + BANK]
-    unit = pseudo * (v[MASK + RANK] + 1) + ((local >> v[SHIFT + RANK]) & v[MASK + RANK])
-    unit = unit * (v[MASK + SID] + 1) + ((local >> v[SHIFT + SID]) & v[MASK + SID])
-    flat = (unit * (v[MASK + GROUP] + 1) + group) * (v[MASK + BANK] + 1) + bank
-    column = (local >> v[SHIFT + COLUMN]) & v[MASK + COLUMN]
-    column = (column << v[BITS + COLUMN_LOW]) | (
-        (local >> v[SHIFT + COLUMN_LOW]) & v[MASK + COLUMN_LOW]
-    )
-    return channel, flat, row, column
+    block = burst // m.interleave
+    inside = burst - block * m.interleave
+    channel = block % m.channels
+    block = block // m.channels
+    pseudo = block % m.pseudo_channels
+    local = block // m.pseudo_channels * m.interleave + inside
+    row, group, bank = _bits(m, local, ROW), _bits(m, local, GROUP), _bits(m, local, BANK)
+    if m.bank_hash != 0:
+        group ^= row & m.mask[GROUP]
+        bank ^= (row >> m.bits[GROUP]) & m.mask[BANK]
+    unit = pseudo * (m.mask[RANK] + 1) + _bits(m, local, RANK)
+    unit = unit * (m.mask[STACK_ID] + 1) + _bits(m, local, STACK_ID)
+    flat = (unit * (m.mask[GROUP] + 1) + group) * (m.mask[BANK] + 1) + bank
+    high = _bits(m, local, COLUMN) << m.bits[COLUMN_LOW]
+    return channel, flat, row, high | _bits(m, local, COLUMN_LOW)

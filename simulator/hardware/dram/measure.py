@@ -21,13 +21,13 @@ from pydantic import ValidationError
 from simulator.errors import UsageError
 from simulator.hardware.devices.dram import MAPS, Dram
 from simulator.hardware.dram import patterns
-from simulator.hardware.dram import state as m
-from simulator.hardware.dram.clocks import BL, tick_ps, ticks_to_ps
+from simulator.hardware.dram.clocks import tick_ps, ticks_to_ps
 from simulator.hardware.dram.energy import energy_pj
-from simulator.hardware.dram.mapping import address_map
+from simulator.hardware.dram.mapping import AddressMap, address_map
 from simulator.hardware.dram.patterns import PATTERNS
 from simulator.hardware.dram.session import Session
-from simulator.hardware.dram.state import Ints
+from simulator.hardware.dram.state import LOSSES, Counters
+from simulator.hardware.dram.views import Ints
 from simulator.units import PS_PER_S
 
 __all__ = [
@@ -116,45 +116,44 @@ class _Source:
     alpha: float
     factor: int
     write_fraction: float
-    map: Ints
+    map: AddressMap
 
     def fill(self, first: int, count: int, out: Ints) -> None:
         patterns.fill_pattern(
             self.pattern, first, count, self.bursts_per_row, self.rows, self.seed, self.alpha,
-            self.factor, self.write_fraction, self.map, out,
+            self.factor, self.write_fraction, self.map.words, out,
         )  # fmt: skip
 
 
 def _measurement(run: Session) -> Measurement:
     """What a finished session has counted."""
-    s, config = run.counters(), run.config
-    requests, reads, writes, ticks = s[m.SEQ], s[m.READ], s[m.WRITE], s[m.LAST]
-    shared = s[m.SHARED] + s[m.SHARED + 1]
-    bursts = requests - shared
-    elapsed_ps = ticks_to_ps(config, ticks)
-    moved = requests * config.burst_bytes
+    n, config = run.counters(), run.config
+    (reads, writes), (shared_reads, shared_writes) = n.served.tolist(), n.shared.tolist()
+    bursts = n.requests - shared_reads - shared_writes
+    elapsed_ps = ticks_to_ps(config, n.last)
+    moved = n.requests * config.burst_bytes
     return Measurement(
         memory=config.name,
-        requests=requests,
+        requests=n.requests,
         reads=reads,
         writes=writes,
-        shared=shared,
-        elapsed_ticks=ticks,
+        shared=shared_reads + shared_writes,
+        elapsed_ticks=n.last,
         elapsed_ps=elapsed_ps,
-        efficiency=requests * int(run.gates[BL]) / (ticks * run.buses) if ticks else 0.0,
+        efficiency=n.requests * run.gates.bl / (n.last * run.buses) if n.last else 0.0,
         bandwidth_gbps=moved * PS_PER_S / elapsed_ps / 1e9 if elapsed_ps else 0.0,
-        mean_latency_ns=s[m.LATENCY] / reads * tick_ps(config) / 1e3 if reads else 0.0,
-        row_hit_rate=s[m.HITS] / bursts if bursts else 0.0,
-        activates=s[m.ACTS],
-        precharges=s[m.PRES],
-        refreshes=s[m.REFS],
-        limiter=_shares(s),
+        mean_latency_ns=n.latency / reads * tick_ps(config) / 1e3 if reads else 0.0,
+        row_hit_rate=n.hits / bursts if bursts else 0.0,
+        activates=n.activates,
+        precharges=n.precharges,
+        refreshes=n.refreshes,
+        limiter=_shares(n),
         energy_pj=energy_pj(
             config.energy,
-            activates=s[m.ACTS],
-            read_bursts=reads - s[m.SHARED],
-            write_bursts=writes - s[m.SHARED + 1],
-            refreshes=s[m.REFS],
+            activates=n.activates,
+            read_bursts=reads - shared_reads,
+            write_bursts=writes - shared_writes,
+            refreshes=n.refreshes,
             elapsed_ps=elapsed_ps,
             buses=run.buses,
         ),
@@ -162,8 +161,9 @@ def _measurement(run: Session) -> Measurement:
     )
 
 
-def _shares(s: dict[int, int]) -> dict[str, float]:
-    lost = {name: s[m.LOSS + i] for i, name in enumerate(m.LOSSES)}
+def _shares(counters: Counters) -> dict[str, float]:
+    """Each cause's share of the lost time, largest first."""
+    lost = dict(zip(LOSSES, counters.lost.tolist(), strict=True))
     total = sum(lost.values())
     ranked = sorted(lost.items(), key=lambda item: (-item[1], item[0]))
     return {name: ticks / total for name, ticks in ranked if ticks}
@@ -193,8 +193,8 @@ def with_choices(
         return Dram.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{place}: {first['msg']}; maps are {', '.join(MAPS)}") from error
+        key = ".".join(str(name) for name in first["loc"])
+        raise UsageError(f"{key}: {first['msg']}; maps are {', '.join(MAPS)}") from error
 
 
 def footprint(config: Dram, channels: int) -> int:
@@ -205,6 +205,32 @@ def footprint(config: Dram, channels: int) -> int:
     else:
         size = channels * 4 * GIB
     return min(size, channels * config.channel_bytes)
+
+
+def _source(
+    config: Dram,
+    channels: int,
+    pattern: str,
+    row_bytes: int,
+    seed: int,
+    alpha: float,
+    write_fraction: float,
+) -> _Source:
+    """The pattern over the footprint of `channels`. Raises `UsageError`."""
+    if pattern not in PATTERNS:
+        raise UsageError(f"no pattern {pattern!r}: one of {', '.join(PATTERNS)}")
+    if row_bytes < 1:
+        raise UsageError("row bytes must be at least 1")
+    if not 0.0 <= alpha <= 10.0 or not 0.0 <= write_fraction <= 1.0:
+        raise UsageError("alpha must lie in 0..10 and write_fraction in 0..1")
+    bursts = -(-row_bytes // config.burst_bytes)
+    rows = footprint(config, channels) // (bursts * config.burst_bytes)
+    if not 0 < rows < 1 << 31:
+        raise UsageError(f"{rows} rows of {row_bytes} bytes: between 1 and 2**31 - 1 fit")
+    return _Source(
+        PATTERNS.index(pattern), bursts, rows, seed, alpha, patterns.scatter_multiplier(rows),
+        write_fraction, address_map(config, channels),
+    )  # fmt: skip
 
 
 def measure(
@@ -232,21 +258,10 @@ def measure(
     """
     if mapping is not None or queue is not None or scheduler is not None:
         config = with_choices(config, mapping, queue, scheduler)
-    if pattern not in PATTERNS:
-        raise UsageError(f"no pattern {pattern!r}: one of {', '.join(PATTERNS)}")
-    if requests < 1 or row_bytes < 1:
-        raise UsageError("requests and row bytes must be at least 1")
-    if not 0.0 <= alpha <= 10.0 or not 0.0 <= write_fraction <= 1.0:
-        raise UsageError("alpha must lie in 0..10 and write_fraction in 0..1")
+    if requests < 1:
+        raise UsageError("requests must be at least 1")
     channels = config.channels if channels is None else channels
-    bursts = -(-row_bytes // config.burst_bytes)
-    rows = footprint(config, channels) // (bursts * config.burst_bytes)
-    if not 0 < rows < 1 << 31:
-        raise UsageError(f"{rows} rows of {row_bytes} bytes: between 1 and 2**31 - 1 fit")
-    source = _Source(
-        PATTERNS.index(pattern), bursts, rows, seed, alpha, patterns.scatter_multiplier(rows),
-        write_fraction, address_map(config, channels),
-    )  # fmt: skip
+    source = _source(config, channels, pattern, row_bytes, seed, alpha, write_fraction)
     run = Session(config, channels, load)
     chunk = min(CHUNK if run.together else SPLIT_CHUNK, requests)
     out = np.zeros((5, chunk), dtype=np.int64)
@@ -294,7 +309,7 @@ def replay_streams(
     used = np.zeros(1, dtype=np.int64)
     item = 0
     while True:
-        item = patterns.fill_rows(addresses, writes, sizes, item, run.map, out, used)
+        item = patterns.fill_rows(addresses, writes, sizes, item, run.map.words, out, used)
         run.feed(out, int(used[0]), item == len(addresses))
         if item == len(addresses):
             return _measurement(run)

@@ -11,9 +11,10 @@ import math
 import numpy as np
 
 from simulator._compiled import compiled
+from simulator._mix import GOLDEN, mix64
 from simulator.hardware.dram._inline import inlined
-from simulator.hardware.dram.mapping import BURST, decode
-from simulator.hardware.dram.state import Ints
+from simulator.hardware.dram.mapping import AddressMap, decode
+from simulator.hardware.dram.views import Ints
 
 __all__ = ["MIXED_LAG", "PATTERNS", "fill_pattern", "fill_rows", "scatter_multiplier"]
 
@@ -25,12 +26,9 @@ MIXED_LAG = 256
 
 @inlined
 def _random(seed: int, counter: int) -> int:
-    """62 random bits of (seed, counter): the splitmix64 finaliser."""
-    golden = np.uint64(0x9E3779B97F4A7C15)
-    z = np.uint64(counter + 1) * golden + np.uint64(seed) * np.uint64(0xD1342543DE82EF95)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return int((z ^ (z >> np.uint64(31))) >> np.uint64(2))
+    """62 random bits of (seed, counter): SplitMix64."""
+    z = np.uint64(counter + 1) * GOLDEN + np.uint64(seed) * np.uint64(0xD1342543DE82EF95)
+    return int(mix64(z) >> np.uint64(2))
 
 
 @inlined
@@ -119,19 +117,21 @@ def fill_pattern(
     alpha: float,
     factor: int,
     write_fraction: float,
-    v: Ints,
+    map_words: Ints,
     out: Ints,
 ) -> None:
     """Bursts `first` to `first + count` of a pattern into `out`, int64[5, >= count]
     (channel, bank, row, column, write).
 
-    In `gather`, `write_fraction` of the rows are written, spread evenly.
+    In `gather`, `write_fraction` of the rows are written, spread evenly; `map_words` are those of
+    an `AddressMap`.
     """
+    address_map = AddressMap(map_words, 0)
     item = first // bursts_per_row
     offset = first - item * bursts_per_row
     row, write = _row_of(pattern, item, rows, seed, alpha, factor, write_fraction)
     for i in range(count):
-        channel, bank, dram_row, column = decode(v, row * bursts_per_row + offset)
+        channel, bank, dram_row, column = decode(address_map, row * bursts_per_row + offset)
         out[0, i], out[1, i], out[2, i], out[3, i] = channel, bank, dram_row, column
         out[4, i] = write
         offset += 1
@@ -143,24 +143,26 @@ def fill_pattern(
 
 @compiled
 def fill_rows(
-    addresses: Ints, writes: Ints, sizes: Ints, start: int, v: Ints, out: Ints, used: Ints
+    addresses: Ints, writes: Ints, sizes: Ints, start: int, map_words: Ints, out: Ints, used: Ints
 ) -> int:
     """Bursts of whole embedding rows from number `start` on, as many as fit into `out`.
 
     `addresses` are byte addresses and `sizes` bytes; a row touches every burst that holds one of
-    its bytes.
+    its bytes; `map_words` are those of an `AddressMap`.
     Returns the number of the first row left out; `used[0]` becomes the number of bursts.
     """
+    address_map = AddressMap(map_words, 0)
+    burst_bytes = address_map.burst_bytes
     capacity = out.shape[1]
     n = 0
     item = start
     while item < addresses.shape[0]:
-        first = addresses[item] // v[BURST]
-        last = (addresses[item] + sizes[item] - 1) // v[BURST]
+        first = addresses[item] // burst_bytes
+        last = (addresses[item] + sizes[item] - 1) // burst_bytes
         if n + last - first + 1 > capacity:
             break
         for burst in range(first, last + 1):
-            channel, bank, row, column = decode(v, burst)
+            channel, bank, row, column = decode(address_map, burst)
             out[0, n], out[1, n], out[2, n], out[3, n] = channel, bank, row, column
             out[4, n] = writes[item]
             n += 1

@@ -14,11 +14,10 @@ A write whose address an older read still waits for does not move before it; rea
 from __future__ import annotations
 
 from simulator._compiled import compiled
-from simulator.hardware.dram import clocks as k
 from simulator.hardware.dram import issue
-from simulator.hardware.dram import state as m
-from simulator.hardware.dram._inline import helper, inlined, raw
-from simulator.hardware.dram.state import INF, Ints
+from simulator.hardware.dram._inline import helper, inlined
+from simulator.hardware.dram.state import FIRST_CHANNEL, INF, Channel, Request, State
+from simulator.hardware.dram.views import Ints
 
 __all__ = ["run"]
 
@@ -29,320 +28,310 @@ ORDER = 3
 
 
 @helper
-def _depends(s: Ints, slot: int) -> bool:
+def _depends(s: State, slot: int) -> bool:
     """True if an older read in the same command queue wants the address that `slot` writes."""
-    other = s[slot + m.PREV]
-    while other:
-        if (
-            s[other + m.KIND] == 0
-            and s[other + m.ROW] == s[slot + m.ROW]
-            and s[other + m.COLUMN] == s[slot + m.COLUMN]
-        ):
+    request = Request(s, slot)
+    older = request.prev
+    while older:
+        other = Request(s, older)
+        if other.kind == 0 and other.row == request.row and other.column == request.column:
             return True
-        other = s[other + m.PREV]
+        older = other.prev
     return False
 
 
 @helper
-def _set_keys(s: Ints, o: int, b: int) -> None:
+def _set_keys(s: State, c: Channel, b: int) -> None:
     """The commands that bank `b` offers: precharge or activate, first read hit, first write hit."""
-    i = o + b
-    head = s[i + m.FIRST]
-    row = s[i + m.OPEN_ROW]
-    s[i + m.C_KEY] = s[i + m.W_KEY] = s[i + m.A_KEY] = s[i + m.P_KEY] = INF
+    head = c.first[b]
+    row = c.open_row[b]
+    c.rd_key[b] = c.wr_key[b] = c.act_key[b] = c.pre_key[b] = INF
     if row < 0:
         if head:
-            s[i + m.A_KEY] = ACTIVATE
+            c.act_key[b] = ACTIVATE
         return
     read = write = 0
     hits = 0
     slot = head
     while slot and not (read and write):
-        if s[slot + m.ROW] == row:
+        request = Request(s, slot)
+        if request.row == row:
             hits += 1
-            if s[slot + m.KIND] == 0:
+            if request.kind == 0:
                 if not read:
                     read = slot
-                    s[i + m.C_KEY] = (hits << ORDER) | READ
+                    c.rd_key[b] = (hits << ORDER) | READ
             elif not write and not _depends(s, slot):
                 write = slot
-                s[i + m.W_KEY] = (hits << ORDER) | WRITE
-        slot = s[slot + m.NEXT]
-    s[i + m.HIT] = read
-    s[i + m.MISS] = write
-    if head and s[head + m.ROW] != row and (hits == 0 or s[i + m.SERVED] >= s[k.CAP]):
-        s[i + m.P_KEY] = PRECHARGE
+                c.wr_key[b] = (hits << ORDER) | WRITE
+        slot = request.next
+    c.hit[b] = read
+    c.write_hit[b] = write
+    spent = c.served[b] >= s.shape.row_hit_cap
+    if head and Request(s, head).row != row and (hits == 0 or spent):
+        c.pre_key[b] = PRECHARGE
 
 
 @inlined
-def _plan_banks(s: Ints, o: int, now: int) -> int:
+def _plan_banks(s: State, c: Channel, now: int) -> int:
     """Least key of all that the banks offer: soonest, then next in turn, then in queue order."""
     best = INF
-    start = o + s[o + m.RR] + 1
-    last = s[m.N_BANKS] - 1
-    read, write = max(now, s[o + m.RD_U]), max(now, s[o + m.WR_U])
-    act, pre = max(now, s[o + m.ACT_U]), max(now, s[o + m.PRE_U])
-    for i in range(o, o + s[m.N_BANKS]):
-        turn = ((i - start) & last) << TURN
-        best = min(best, ((max(s[i + m.RD_B], read) - now) << DT) + turn + s[i + m.C_KEY])
-        best = min(best, ((max(s[i + m.WR_B], write) - now) << DT) + turn + s[i + m.W_KEY])
-        best = min(best, ((max(s[i + m.ACT_B], act) - now) << DT) + turn + s[i + m.A_KEY])
-        best = min(best, ((max(s[i + m.PRE_B], pre) - now) << DT) + turn + s[i + m.P_KEY])
+    start = c.turn + 1
+    last = s.n_banks - 1
+    read, write = max(now, c.rd_u[0]), max(now, c.wr_u[0])
+    act, pre = max(now, c.act_u[0]), max(now, c.pre_u[0])
+    for b in range(s.n_banks):
+        turn = ((b - start) & last) << TURN
+        best = min(best, ((max(c.rd_b[b], read) - now) << DT) + turn + c.rd_key[b])
+        best = min(best, ((max(c.wr_b[b], write) - now) << DT) + turn + c.wr_key[b])
+        best = min(best, ((max(c.act_b[b], act) - now) << DT) + turn + c.act_key[b])
+        best = min(best, ((max(c.pre_b[b], pre) - now) << DT) + turn + c.pre_key[b])
     return best
 
 
 @helper
-def _plan_refresh(s: Ints, o: int, now: int) -> int:
+def _plan_refresh(s: State, c: Channel, now: int) -> int:
     """Key of the next step of a refresh: the first open bank that may close, or the refresh."""
     best = INF
-    for b in range(s[m.N_BANKS]):
-        if s[o + b + m.OPEN_ROW] >= 0:
-            t = max(now, max(s[o + b + m.PRE_B], s[o + m.PRE_U]))
-            turn = (b - s[o + m.RR] - 1) & (s[m.N_BANKS] - 1)
+    for b in range(s.n_banks):
+        if c.open_row[b] >= 0:
+            t = max(now, max(c.pre_b[b], c.pre_u[0]))
+            turn = (b - c.turn - 1) & (s.n_banks - 1)
             best = min(best, ((t - now) << DT) + (b << 16) + (turn << TURN) + PRECHARGE)
     if best == INF:
-        best = ((max(now, s[o + m.REF_U]) - now) << DT) + REFRESH
+        best = ((max(now, c.ref_u[0]) - now) << DT) + REFRESH
     return best
 
 
 @inlined
-def _set_drain(s: Ints, o: int) -> None:
-    reads, writes = s[o + m.N_READ], s[o + m.N_WRITE]
-    if s[o + m.DRAIN] == 0 and (writes >= s[k.WRITES] or (reads == 0 and writes >= s[k.BATCH])):
-        s[o + m.DRAIN] = writes
+def _set_drain(s: State, c: Channel) -> None:
+    reads, writes = c.waiting[0], c.waiting[1]
+    batch = reads == 0 and writes >= s.shape.write_batch
+    if c.drain == 0 and (writes >= s.shape.writes or batch):
+        c.drain = writes
 
 
 @helper
-def _mover(s: Ints, o: int, kind: int) -> int:
+def _mover(s: State, c: Channel, kind: int) -> int:
     """Bank of the oldest waiting request of this kind whose command queue has room, -1: none."""
-    best = s[m.NEVER]
+    best = s.never
     bank = -1
-    if s[o + m.N_READ + kind] == 0:
+    if c.waiting[kind] == 0:
         return -1
-    for b in range(s[m.N_BANKS]):
-        slot = s[o + b + m.HEAD + m.MAX_BANKS * kind]
-        if slot and s[o + b + m.LENGTH] < s[k.CQ] and s[slot + m.NUMBER] < best:
-            best = s[slot + m.NUMBER]
+    for b in range(s.n_banks):
+        slot = c.head[issue.queue_of(b, kind)]
+        room = c.length[b] < s.shape.command_queue
+        if slot and room and Request(s, slot).number < best:
+            best = Request(s, slot).number
             bank = b
     return bank
 
 
 @helper
-def _plan(s: Ints, o: int, t: int, final: bool) -> None:
+def _plan(s: State, c: Channel, t: int, final: bool) -> None:
     """Find the channel's next event, at `t` or later."""
-    s[o + m.DIRTY] = 0
-    s[o + m.NOW_COL] = max(s[o + m.NOW_COL], t)
-    now = s[o + m.NOW_COL]
-    refreshing = s[o + m.REF_UNIT] >= 0
-    key = _plan_refresh(s, o, now) if refreshing else _plan_banks(s, o, now)
-    event = s[m.NEVER] if key >= INF else now + (key >> DT)
-    if s[o + m.REF_UNIT] < 0 and event >= s[o + m.NEXT_REF]:
-        event = s[o + m.NEXT_REF]
+    c.dirty = 0
+    c.now_col = max(c.now_col, t)
+    now = c.now_col
+    key = _plan_refresh(s, c, now) if c.refresh_unit >= 0 else _plan_banks(s, c, now)
+    event = s.never if key >= INF else now + (key >> DT)
+    if c.refresh_unit < 0 and event >= c.next_refresh:
+        event = c.next_refresh
         key = INF
-    _set_drain(s, o)
-    if final and s[o + m.DRAIN] == 0 and s[o + m.N_READ] == 0:
-        s[o + m.DRAIN] = s[o + m.N_WRITE]
-    s[o + m.KEY_COL] = key
-    s[o + m.KEY_ROW] = event
-    if _mover(s, o, 1 if s[o + m.DRAIN] else 0) >= 0:
-        event = min(event, max(s[o + m.NEXT_MOVE], t))
-    s[o + m.EV_T] = event
-    s[s[m.EVENTS_AT] + s[o + m.INDEX]] = event
+    _set_drain(s, c)
+    if final and c.drain == 0 and c.waiting[0] == 0:
+        c.drain = c.waiting[1]
+    c.key = key
+    c.key_tick = event
+    if _mover(s, c, 1 if c.drain else 0) >= 0:
+        event = min(event, max(c.next_move, t))
+    issue.set_event(s, c, event)
 
 
 @helper
-def _column(s: Ints, o: int, b: int, slot: int, t: int) -> None:
+def _column(s: State, c: Channel, b: int, slot: int, t: int) -> None:
     """Issue the read or write of `slot` and retire it."""
-    i = o + b
-    s[m.HITS] += 1 if s[i + m.SERVED] else 0
-    s[i + m.SERVED] += 1
-    s[m.SHARED] += s[slot + m.SAME]
-    issue.column(s, o, b, slot, t)
-    issue.unlink(s, slot, i + m.FIRST, i + m.FINAL)
-    issue.release_slot(s, o, slot)
-    s[i + m.LENGTH] -= 1
-    s[o + m.N_QUEUED] -= 1
+    n = s.counters
+    n.hits += 1 if c.served[b] else 0
+    c.served[b] += 1
+    n.shared[0] += Request(s, slot).same
+    issue.column(s, c, b, slot, t)
+    issue.unlink(s, slot, c.first, c.final, b)
+    issue.release_slot(s, c, slot)
+    c.length[b] -= 1
+    c.under_way -= 1
 
 
 @helper
-def _command(s: Ints, o: int, key: int, t: int) -> None:
+def _command(s: State, c: Channel, key: int, t: int) -> None:
     """Issue the command of a key."""
     command = key & 7
     if command == REFRESH:
-        issue.refresh(s, o, 0, t)
-        s[o + m.REF_UNIT] = -1
+        issue.refresh(s, c, 0, t)
+        c.refresh_unit = -1
         return
-    b = (s[o + m.RR] + 1 + (key >> TURN)) & (s[m.N_BANKS] - 1)
-    i = o + b
-    if s[o + m.REF_UNIT] < 0:
-        s[o + m.RR] = b
+    b = (c.turn + 1 + (key >> TURN)) & (s.n_banks - 1)
+    if c.refresh_unit < 0:
+        c.turn = b
     if command == READ:
-        _column(s, o, b, s[i + m.HIT], t)
+        _column(s, c, b, c.hit[b], t)
     elif command == WRITE:
-        _column(s, o, b, s[i + m.MISS], t)
+        _column(s, c, b, c.write_hit[b], t)
     elif command == ACTIVATE:
-        issue.activate(s, o, b, s[i + m.FIRST], t)
-        s[i + m.SERVED] = 0
+        issue.activate(s, c, b, c.first[b], t)
+        c.served[b] = 0
     else:
-        issue.precharge(s, o, b, 0 if s[o + m.REF_UNIT] >= 0 else s[i + m.FIRST], t)
-        s[i + m.SERVED] = 0
-    _set_keys(s, o, b)
+        issue.precharge(s, c, b, 0 if c.refresh_unit >= 0 else c.first[b], t)
+        c.served[b] = 0
+    _set_keys(s, c, b)
 
 
 @helper
-def _second(s: Ints, o: int, first: int, t: int) -> None:
+def _second(s: State, c: Channel, first: int, t: int) -> None:
     """With two buses, a second command in the same clock if it goes to the other bus."""
-    key = _plan_banks(s, o, t)
+    key = _plan_banks(s, c, t)
     if key < INF and (key >> DT) == 0:
         if ((key & 7) <= WRITE) != ((first & 7) <= WRITE):
-            _command(s, o, key, t)
+            _command(s, c, key, t)
         else:
-            s[o + m.RR] = (s[o + m.RR] + 1 + (key >> TURN)) & (s[m.N_BANKS] - 1)
+            c.turn = (c.turn + 1 + (key >> TURN)) & (s.n_banks - 1)
 
 
 @helper
-def _waits(s: Ints, i: int, row: int, column: int, kind: int) -> int:
-    """A pending request of this kind and address in the bank at `i`, 0: none."""
-    slot: int = s[i + m.HEAD + m.MAX_BANKS * kind]
-    while slot:
-        if s[slot + m.ROW] == row and s[slot + m.COLUMN] == column:
-            return slot
-        slot = s[slot + m.NEXT]
-    slot = s[i + m.FIRST]
-    while slot:
-        if s[slot + m.ROW] == row and s[slot + m.COLUMN] == column and s[slot + m.KIND] == kind:
-            return slot
-        slot = s[slot + m.NEXT]
-    return 0
+def _pending(s: State, c: Channel, b: int, row: int, column: int, kind: int) -> int:
+    """A pending request of this kind and address in bank `b`, 0: none."""
+    slot = issue.find(s, c.head[issue.queue_of(b, kind)], row, column)
+    if slot:
+        return slot
+    slot = issue.find(s, c.first[b], row, column)
+    while slot and Request(s, slot).kind != kind:
+        slot = issue.find(s, Request(s, slot).next, row, column)
+    return slot
 
 
 @helper
-def _move(s: Ints, o: int, t: int) -> None:
+def _move(s: State, c: Channel, t: int) -> None:
     """Move one request into its bank's command queue."""
-    _set_drain(s, o)
-    kind = 1 if s[o + m.DRAIN] else 0
-    b = _mover(s, o, kind)
+    _set_drain(s, c)
+    kind = 1 if c.drain else 0
+    b = _mover(s, c, kind)
     if b < 0:
         return
-    i = o + b
-    slot = s[i + m.HEAD + m.MAX_BANKS * kind]
     if kind:
-        if _waits(s, i, s[slot + m.ROW], s[slot + m.COLUMN], 0):
-            s[o + m.DRAIN] = 0
+        request = Request(s, c.head[issue.queue_of(b, 1)])
+        if _pending(s, c, b, request.row, request.column, 0):
+            c.drain = 0
             kind = 0
-            b = _mover(s, o, 0)
+            b = _mover(s, c, 0)
             if b < 0:
                 return
-            i = o + b
-            slot = s[i + m.HEAD]
         else:
-            s[o + m.DRAIN] -= 1
-    issue.unlink(s, slot, i + m.HEAD + m.MAX_BANKS * kind, i + m.TAIL + m.MAX_BANKS * kind)
-    s[o + m.N_READ + kind] -= 1
-    issue.append(s, slot, i + m.FIRST, i + m.FINAL)
-    s[i + m.LENGTH] += 1
-    s[o + m.N_QUEUED] += 1
-    s[o + m.NEXT_MOVE] = t + 1
-    _set_keys(s, o, b)
+            c.drain -= 1
+    slot = c.head[issue.queue_of(b, kind)]
+    issue.unlink(s, slot, c.head, c.tail, issue.queue_of(b, kind))
+    c.waiting[kind] -= 1
+    issue.append(s, slot, c.first, c.final, b)
+    c.length[b] += 1
+    c.under_way += 1
+    c.next_move = t + 1
+    _set_keys(s, c, b)
 
 
 @inlined
-def _step(s: Ints, o: int, t: int) -> None:
+def _step(s: State, c: Channel, t: int) -> None:
     """All that happens in the channel at tick `t`."""
-    issue.changed(s, o)
-    key, at = s[o + m.KEY_COL], s[o + m.KEY_ROW]
-    if at == t and key == INF:
-        s[o + m.REF_UNIT] = 0
-        s[o + m.NEXT_REF] += s[k.REFI]
-        key = _plan_refresh(s, o, t)
-        at = t + (key >> DT)
-    if at == t:
-        refreshing = s[o + m.REF_UNIT] >= 0
-        _command(s, o, key, t)
-        if s[k.DUAL] and not refreshing:
-            _second(s, o, key, t)
-        s[o + m.NOW_COL] = t + 1
-    _move(s, o, t)
-    s[o + m.NOW_COL] = max(s[o + m.NOW_COL], t + 1)
+    issue.changed(s, c)
+    key, tick = c.key, c.key_tick
+    if tick == t and key == INF:
+        c.refresh_unit = 0
+        c.next_refresh += s.gates.refi
+        key = _plan_refresh(s, c, t)
+        tick = t + (key >> DT)
+    if tick == t:
+        refreshing = c.refresh_unit >= 0
+        _command(s, c, key, t)
+        if s.shape.dual_bus and not refreshing:
+            _second(s, c, key, t)
+        c.now_col = t + 1
+    _move(s, c, t)
+    c.now_col = max(c.now_col, t + 1)
 
 
 @inlined
-def _accept(s: Ints, o: int, b: int, row: int, column: int, kind: int, t: int, due: int) -> bool:
+def _accept(
+    s: State, c: Channel, b: int, row: int, column: int, kind: int, t: int, due: int
+) -> bool:
     """Take a request into its queue; False if the queue is full."""
-    i = o + b
-    if s[o + m.N_READ + kind] >= s[k.READS + kind]:
+    n = s.counters
+    if c.waiting[kind] >= s.depth[kind]:
         return False
-    s[m.SEQ] += 1
-    if s[m.ANY_WRITE] and _waits(s, i, row, column, 1):
-        s[m.SHARED + kind] += 1
-        s[m.READ + kind] += 1
-        s[m.LATENCY] += 1 - kind
-        s[m.LAST] = max(s[m.LAST], t + 1)
+    if s.kinds & 2 and _pending(s, c, b, row, column, 1):
+        issue.share(s, kind, t)
         return True
-    if kind == 0 and s[k.MERGE]:
-        same = _waits(s, i, row, column, 0)
-        if same:
-            s[same + m.SAME] += 1
-            s[same + m.SAME_ARRIVED] += t
+    if kind == 0 and s.shape.merge_reads:
+        slot = _pending(s, c, b, row, column, 0)
+        if slot:
+            same = Request(s, slot)
+            same.same += 1
+            same.same_arrived += t
+            n.requests += 1
             return True
-    if kind:
-        s[m.ANY_WRITE] = 1
-    s[m.SEQ] -= 1
-    slot = issue.take_slot(s, o, row, column, kind, t, due)
-    s[m.SEQ] += 1
-    queue = m.MAX_BANKS * kind
-    issue.append(s, slot, i + m.HEAD + queue, i + m.TAIL + queue)
-    s[o + m.N_READ + kind] += 1
-    issue.changed(s, o)
+    slot = issue.take_slot(s, c, row, column, kind, t, due)
+    issue.append(s, slot, c.head, c.tail, issue.queue_of(b, kind))
+    c.waiting[kind] += 1
+    issue.changed(s, c)
+    n.requests += 1
+    s.kinds |= 1 + kind
     return True
 
 
 @helper
-def _idle(s: Ints) -> bool:
-    for c in range(s[k.CHANNELS]):
-        o = m.HEADER + c * s[m.STRIDE]
-        if s[o + m.N_READ] + s[o + m.N_WRITE] + s[o + m.N_QUEUED] > 0:
-            return False
-    return True
+def _end_stream(s: State) -> None:
+    """No more requests come: whatever writes are left drain."""
+    s.ended = 1
+    for i in range(s.shape.channels):
+        issue.changed(s, Channel(s, FIRST_CHANNEL + i * s.stride))
 
 
 @compiled
-def run(state: Ints, stream: Ints, n: int, interval: float, start: int, final: bool) -> int:
-    """Serve a chunk of the stream from tick `start`; as `frfcfs.run`."""
-    s = raw(state)
+def run(words: Ints, stream: Ints, n: int, interval: float, start: int, final: bool) -> int:
+    """Serve a chunk of the stream from tick `start`; as `frfcfs.run`.
+
+    Other than there, requests of a tick are accepted before its commands issue, and the end of the
+    stream is an event of its own: the last writes drain.
+    """
+    s = State(words, 0)
     at = 0
     t = start
     while True:
-        upcoming = s[m.NEVER]
+        upcoming = s.never
         while at < n:
-            due = int(s[m.SEQ] * interval)
-            o = m.HEADER + stream[0, at] * s[m.STRIDE]
+            due = int(s.counters.requests * interval)
+            c = Channel(s, FIRST_CHANNEL + stream[0, at] * s.stride)
             kind = stream[4, at]
             if due > t:
-                if s[o + m.N_READ + kind] < s[k.READS + kind]:
+                if c.waiting[kind] < s.depth[kind]:
                     upcoming = due
                 break
-            if not _accept(s, o, stream[1, at], stream[2, at], stream[3, at], kind, t, due):
+            if not _accept(s, c, stream[1, at], stream[2, at], stream[3, at], kind, t, due):
                 break
             at += 1
         if at == n and not final:
             return t
         last = final and at == n
-        if last and not s[m.LAST_SEEN]:
-            s[m.LAST_SEEN] = 1
-            for c in range(s[k.CHANNELS]):
-                issue.changed(s, m.HEADER + c * s[m.STRIDE])
-        for i in range(s[m.N_CHANGED]):
-            _plan(s, s[s[m.CHANGED_AT] + i], t, last)
-        s[m.N_CHANGED] = 0
+        if last and not s.ended:
+            _end_stream(s)
+        for i in range(s.n_changed):
+            _plan(s, Channel(s, s.words[s.changed_at + i]), t, last)
+        s.n_changed = 0
         event = issue.next_event(s)
         if upcoming <= event:
             t = upcoming
             continue
-        if last and _idle(s):
+        if last and issue.idle(s):
             return t
         t = event
-        for c in range(s[k.CHANNELS]):
-            if s[s[m.EVENTS_AT] + c] == t:
-                _step(s, m.HEADER + c * s[m.STRIDE], t)
+        for i in range(s.shape.channels):
+            if s.words[s.events_at + i] == t:
+                _step(s, Channel(s, FIRST_CHANNEL + i * s.stride), t)
         t += 1

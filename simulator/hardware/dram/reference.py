@@ -7,11 +7,10 @@ age. `simulate` returns the log of commands, which must equal the kernel's entry
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from simulator.hardware.devices.dram import Dram
-from simulator.hardware.dram import clocks as k
 from simulator.hardware.dram.clocks import gates, shape
 from simulator.hardware.dram.issue import ACT, PRE, PREA, RD, REF, WR
 
@@ -20,40 +19,40 @@ __all__ = ["Burst", "Command", "simulate"]
 Command = tuple[int, int, int, int, int]
 """Tick, channel, command, bank (or unit), number of the request (-1: none)."""
 
-Rule = tuple[int, int, str, int]
+Rule = tuple[int, int, str, str]
 RULES: tuple[Rule, ...] = (
-    (ACT, RD, "bank", k.ACT_RD),
-    (ACT, WR, "bank", k.ACT_WR),
-    (ACT, PRE, "bank", k.ACT_PRE),
-    (ACT, ACT, "bank", k.ACT_ACT),
-    (PRE, ACT, "bank", k.PRE_ACT),
-    (RD, PRE, "bank", k.RD_PRE),
-    (WR, PRE, "bank", k.WR_PRE),
-    (RD, RD, "group", k.RR_L),
-    (WR, WR, "group", k.WW_L),
-    (WR, RD, "group", k.WR_L),
-    (ACT, ACT, "group", k.RRD_L),
-    (RD, RD, "sid", k.RR_S),
-    (WR, WR, "sid", k.WW_S),
-    (RD, RD, "other sid", k.RR_R),
-    (WR, WR, "other sid", k.WW_R),
-    (RD, WR, "unit", k.RW),
-    (WR, RD, "unit", k.WR_S),
-    (ACT, ACT, "unit", k.RRD_S),
-    (PRE, PRE, "unit", k.PRE_PRE),
-    (PREA, PRE, "unit", k.PRE_PRE),
-    (PREA, ACT, "unit", k.PRE_ACT),
-    (REF, ACT, "unit", k.REF_ACT),
-    (PRE, REF, "unit", k.PRE_REF),
-    (PREA, REF, "unit", k.PRE_REF),
-    (ACT, REF, "unit", k.ACT_REF),
-    (REF, REF, "unit", k.REF_ACT),
-    (RD, RD, "other rank", k.RR_X),
-    (RD, WR, "other rank", k.RR_X),
-    (WR, RD, "other rank", k.WR_X),
-    (WR, WR, "other rank", k.WW_S),
+    (ACT, RD, "bank", "act_rd"),
+    (ACT, WR, "bank", "act_wr"),
+    (ACT, PRE, "bank", "act_pre"),
+    (ACT, ACT, "bank", "act_act"),
+    (PRE, ACT, "bank", "pre_act"),
+    (RD, PRE, "bank", "rd_pre"),
+    (WR, PRE, "bank", "wr_pre"),
+    (RD, RD, "group", "rr_l"),
+    (WR, WR, "group", "ww_l"),
+    (WR, RD, "group", "wr_l"),
+    (ACT, ACT, "group", "rrd_l"),
+    (RD, RD, "sid", "rr_s"),
+    (WR, WR, "sid", "ww_s"),
+    (RD, RD, "other sid", "rr_r"),
+    (WR, WR, "other sid", "ww_r"),
+    (RD, WR, "unit", "rw"),
+    (WR, RD, "unit", "wr_s"),
+    (ACT, ACT, "unit", "rrd_s"),
+    (PRE, PRE, "unit", "pre_pre"),
+    (PREA, PRE, "unit", "pre_pre"),
+    (PREA, ACT, "unit", "pre_act"),
+    (REF, ACT, "unit", "ref_act"),
+    (PRE, REF, "unit", "pre_ref"),
+    (PREA, REF, "unit", "pre_ref"),
+    (ACT, REF, "unit", "act_ref"),
+    (REF, REF, "unit", "ref_act"),
+    (RD, RD, "other rank", "rr_x"),
+    (RD, WR, "other rank", "rr_x"),
+    (WR, RD, "other rank", "wr_x"),
+    (WR, WR, "other rank", "ww_s"),
 )
-"""First command, later command, where both must lie, index of the gate between them."""
+"""First command, later command, where both must lie, the gate between them."""
 
 RULES_OF = {
     (first, later): [(rule[2], rule[3]) for rule in RULES if rule[:2] == (first, later)]
@@ -82,7 +81,8 @@ class Channel:
     """Banks and past commands of one channel."""
 
     index: int
-    s: dict[int, int]
+    s: Mapping[str, int]
+    """Gates and shape, by name."""
     log: list[Command]
     past: list[tuple[int, int, int]] = field(default_factory=list)
     open_row: dict[int, int] = field(default_factory=dict)
@@ -100,36 +100,36 @@ class Channel:
 
     def __post_init__(self) -> None:
         s = self.s
-        self.unit_banks = s[k.SIDS] * s[k.GROUPS] * s[k.BANKS]
-        self.n_banks = s[k.UNITS] * self.unit_banks
+        self.unit_banks = s["stack_ids"] * s["groups"] * s["banks"]
+        self.n_banks = s["units"] * self.unit_banks
         self.queues = {b: [] for b in range(self.n_banks)}
 
     def scope(self, where: str, first: int, later: int) -> bool:
         """True if commands to banks `first` and `later` lie in the relation `where`."""
         s, n = self.s, self.unit_banks
         unit, other = first // n, later // n
-        sid = n // s[k.SIDS]
+        sid = n // s["stack_ids"]
         if where == "bank":
             return first == later
         if where == "group":
-            return first // s[k.BANKS] == later // s[k.BANKS]
+            return first // s["banks"] == later // s["banks"]
         if where == "other rank":
-            return unit != other and unit // s[k.RANKS] == other // s[k.RANKS]
+            return unit != other and unit // s["ranks"] == other // s["ranks"]
         if where == "unit":
             return unit == other
         return unit == other and (first // sid == later // sid) == (where == "sid")
 
     def ready(self, command: int, bank: int, t: int) -> bool:
         """True if no gate holds `command` to `bank` back at tick `t`."""
-        if self.s[k.EDGE] and command not in (PRE, PREA) and t % 2 == 0:
+        if self.s["edge"] and command not in (PRE, PREA) and t % 2 == 0:
             return False
-        for at, earlier, place in self.past:
+        for at, earlier, earlier_bank in self.past:
             for where, gate in RULES_OF.get((earlier, command), ()):
-                if t - at < self.s[gate] and self.scope(where, place, bank):
+                if t - at < self.s[gate] and self.scope(where, earlier_bank, bank):
                     return False
         if command == ACT:
             acts = [a for a, c, p in self.past if c == ACT and self.scope("unit", p, bank)]
-            return len(acts) < 4 or t - acts[-4] >= self.s[k.FAW]
+            return len(acts) < 4 or t - acts[-4] >= self.s["faw"]
         return True
 
     def issue(self, command: int, bank: int, t: int, number: int) -> None:
@@ -139,14 +139,14 @@ class Channel:
         self.log.append((t, self.index, command, shown, number))
         self.past.append((t, command, bank))
         horizon = max(self.s[gate] for _, _, _, gate in RULES)
-        self.past = [entry for entry in self.past if t - entry[0] <= horizon + self.s[k.FAW]]
-        length = self.s[k.LEN_COL]
+        self.past = [entry for entry in self.past if t - entry[0] <= horizon + self.s["faw"]]
+        length = self.s["len_col"]
         if command in (RD, WR):
             self.free_col = t + length
         else:
-            length = self.s[k.LEN_ACT] if command == ACT else self.s[k.LEN_PRE]
+            length = self.s["len_act"] if command == ACT else self.s["len_pre"]
             self.free_row = t + length
-        if not self.s[k.DUAL]:
+        if not self.s["dual_bus"]:
             self.free_col = self.free_row = t + length
         if command == PRE:
             del self.open_row[bank]
@@ -173,7 +173,7 @@ class FirstReady(Channel):
         if any(burst.same(w) for w in self.writes):
             return True
         queue = self.writes if burst.write else self.reads
-        if len(queue) >= self.s[k.WRITES if burst.write else k.READS]:
+        if len(queue) >= self.s["writes" if burst.write else "reads"]:
             return False
         burst.arrive = t
         queue.append(burst)
@@ -183,9 +183,9 @@ class FirstReady(Channel):
         return bool(self.reads or self.writes or self.active)
 
     def tick(self, t: int) -> None:
-        if t % self.s[k.REFI] == 0:
+        if t % self.s["refi"] == 0:
             self.refreshing = 0
-        if self.s[k.DUAL]:
+        if self.s["dual_bus"]:
             if t >= self.free_col:
                 self.slot(t, (RD, WR))
             if t >= self.free_row:
@@ -222,7 +222,7 @@ class FirstReady(Channel):
             return True
         row = self.open_row[burst.bank]
         hits = [b for b in queue if b.bank == burst.bank and b.row == row]
-        return bool(self.s[k.ROWHIT] and hits and hits[0].arrive <= burst.arrive)
+        return bool(self.s["protect_hits"] and hits and hits[0].arrive <= burst.arrive)
 
     def serve(self, burst: Burst, t: int, queue: list[Burst]) -> None:
         command = self.needs(burst)
@@ -235,9 +235,9 @@ class FirstReady(Channel):
 
     def set_mode(self) -> None:
         if self.mode == 0:
-            if self.writes and (len(self.writes) > self.s[k.HIGH] or not self.reads):
+            if self.writes and (len(self.writes) > self.s["drain_above"] or not self.reads):
                 self.mode = 1
-        elif len(self.writes) < self.s[k.LOW] and self.reads:
+        elif len(self.writes) < self.s["drain_until"] and self.reads:
             self.mode = 0
 
     def refresh(self, t: int) -> None:
@@ -250,7 +250,7 @@ class FirstReady(Channel):
                 self.issue(PREA, banks[0], t, -1)
         elif self.ready(REF, banks[0], t):
             self.issue(REF, banks[0], t, -1)
-            self.refreshing = unit + 1 if unit + 1 < self.s[k.UNITS] else -1
+            self.refreshing = unit + 1 if unit + 1 < self.s["units"] else -1
 
 
 class PerBank(Channel):
@@ -264,11 +264,11 @@ class PerBank(Channel):
 
     def accept(self, burst: Burst, t: int) -> bool:
         queue = self.writes if burst.write else self.reads
-        if len(queue) >= self.s[k.WRITES if burst.write else k.READS]:
+        if len(queue) >= self.s["writes" if burst.write else "reads"]:
             return False
         if any(burst.same(w) for w in self.pending(1, burst.bank)):
             return True
-        merge = self.s[k.MERGE] and not burst.write
+        merge = self.s["merge_reads"] and not burst.write
         if merge and any(burst.same(r) for r in self.pending(0, burst.bank)):
             return True
         burst.arrive = t
@@ -279,7 +279,7 @@ class PerBank(Channel):
         return bool(self.reads or self.writes or any(self.queues.values()))
 
     def tick(self, t: int) -> None:
-        if t and t % self.s[k.REFI] == 0:
+        if t and t % self.s["refi"] == 0:
             self.refreshing = 0
         if self.refreshing >= 0:
             self.refresh(t)
@@ -287,7 +287,7 @@ class PerBank(Channel):
             first = self.choose(t)
             if first is not None:
                 self.serve(*first, t)
-                second = self.choose(t) if self.s[k.DUAL] else None
+                second = self.choose(t) if self.s["dual_bus"] else None
                 if second is not None:
                     if (second[0] in (RD, WR)) != (first[0] in (RD, WR)):
                         self.serve(*second, t)
@@ -308,7 +308,7 @@ class PerBank(Channel):
         queue = self.queues[burst.bank]
         if command == PRE:
             row = self.open_row[burst.bank]
-            spent = self.served[burst.bank] >= self.s[k.CAP]
+            spent = self.served[burst.bank] >= self.s["row_hit_cap"]
             return queue[0] is burst and (spent or all(b.row != row for b in queue))
         if command == WR:
             older = queue[: queue.index(burst)]
@@ -335,13 +335,13 @@ class PerBank(Channel):
             self.refreshing = -1
 
     def move(self) -> None:
-        full = len(self.writes) >= self.s[k.WRITES]
-        batch = not self.reads and len(self.writes) >= self.s[k.BATCH]
+        full = len(self.writes) >= self.s["writes"]
+        batch = not self.reads and len(self.writes) >= self.s["write_batch"]
         if self.drain == 0 and (full or batch or (self.final and not self.reads)):
             self.drain = len(self.writes)
         waiting = self.writes if self.drain else self.reads
         for burst in waiting:
-            if len(self.queues[burst.bank]) >= self.s[k.CQ]:
+            if len(self.queues[burst.bank]) >= self.s["command_queue"]:
                 continue
             if burst.write and any(burst.same(r) for r in self.pending(0, burst.bank)):
                 self.drain = 0
@@ -354,7 +354,7 @@ class PerBank(Channel):
 
     def move_read(self) -> None:
         for burst in self.reads:
-            if len(self.queues[burst.bank]) < self.s[k.CQ]:
+            if len(self.queues[burst.bank]) < self.s["command_queue"]:
                 self.reads.remove(burst)
                 self.queues[burst.bank].append(burst)
                 return
@@ -364,8 +364,7 @@ def simulate(
     config: Dram, channels: int, stream: Sequence[Burst], interval: float = 0.0
 ) -> list[Command]:
     """The commands that serve `stream`, request `i` offered from tick `i * interval` on."""
-    values = [*gates(config).tolist(), *shape(config, channels).tolist()]
-    s = dict(enumerate(values))
+    s = gates(config).as_dict() | shape(config, channels).as_dict()
     log: list[Command] = []
     per_bank = config.controller.scheduler == "per-bank"
     units: list[FirstReady | PerBank] = [

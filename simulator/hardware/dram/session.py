@@ -16,10 +16,10 @@ import numpy as np
 from simulator.errors import UsageError
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.dram import frfcfs, perbank
-from simulator.hardware.dram import state as m
-from simulator.hardware.dram.clocks import BL, gates, shape
+from simulator.hardware.dram.clocks import gates, shape
 from simulator.hardware.dram.mapping import address_map
-from simulator.hardware.dram.state import Ints
+from simulator.hardware.dram.state import Counters, new_state
+from simulator.hardware.dram.views import Ints
 
 __all__ = ["Session"]
 
@@ -38,16 +38,17 @@ class Session:
         self.buses = channels * config.organization.pseudo_channels
         self.together = config.controller.in_order or channels == 1
         states, each = (1, channels) if self.together else (channels, 1)
-        self.states = [m.new_state(self.gates, shape(config, each)) for _ in range(states)]
+        self.states = [new_state(self.gates, shape(config, each)) for _ in range(states)]
         self.ticks = [0] * states
-        rate = 0.0 if load is None else load * self.buses / states / float(self.gates[BL])
+        rate = 0.0 if load is None else load * self.buses / states / float(self.gates.bl)
         self.interval = 1.0 / rate if rate else 0.0
         self.kernel = perbank.run if config.controller.scheduler == "per-bank" else frfcfs.run
         self._run(0, np.zeros((5, 1), dtype=np.int64), 0, False)  # compiled before the clock starts
         self.started = time.perf_counter()
 
     def _run(self, i: int, stream: Ints, n: int, final: bool) -> None:
-        self.ticks[i] = self.kernel(self.states[i], stream, n, self.interval, self.ticks[i], final)
+        words = self.states[i].words
+        self.ticks[i] = self.kernel(words, stream, n, self.interval, self.ticks[i], final)
 
     def feed(self, stream: Ints, n: int, final: bool) -> None:
         """Serve the first `n` requests of `stream`, int64[5, >= n]; all of them if `final`."""
@@ -55,20 +56,21 @@ class Session:
             self._run(0, stream, n, final)
             return
         order = np.argsort(stream[0, :n], kind="stable")
-        parts = stream[:, order]
-        ends = np.searchsorted(parts[0], np.arange(1, self.channels + 1))
-        parts[0] = 0
+        by_channel = stream[:, order]
+        ends = np.searchsorted(by_channel[0], np.arange(1, self.channels + 1))
+        by_channel[0] = 0
         first = 0
         for channel, end in enumerate(ends.tolist()):
-            part = np.ascontiguousarray(parts[:, first:end])
-            self._run(channel, part, end - first, final)
+            own = np.ascontiguousarray(by_channel[:, first:end])
+            self._run(channel, own, end - first, final)
             first = end
 
-    def counters(self) -> dict[int, int]:
+    def counters(self) -> Counters:
         """Counters of all channels together: the last tick of any, sums of the others."""
-        head = np.stack([state[: m.HEADER] for state in self.states])
-        totals = {at: int(head[:, at].sum()) for at in range(m.STATS, m.STATS + 32)}
-        return totals | {m.LAST: int(head[:, m.LAST].max())}
+        each = [state.counters for state in self.states]
+        totals = Counters(np.sum([n.words[: Counters.size] for n in each], axis=0), 0)
+        totals.last = max(n.last for n in each)
+        return totals
 
     @property
     def wall_s(self) -> float:

@@ -1,70 +1,41 @@
-"""State that both controller kernels share: one flat int64 array, and what lies where in it.
+"""State that both controller kernels share: one flat array of words, and what lies where in it.
 
-One array, because a compiled function takes one array for nothing and fifty for a price, and
-because a kernel then keeps its whole state between the chunks of a stream. Names below are
-offsets: `s[BL]` is a gate, `s[o + N_READ]` belongs to the channel at offset `o`,
-`s[o + b + RD_B]` to its bank `b`, `s[slot + ROW]` to a request. A bank's number in its channel is
+A kernel keeps its whole state between the chunks of a stream. First comes a `State`, then one
+`Channel` after the other with the slots of its queued `Request`s, then lists of channels and the
+log of commands. A channel or a slot is named by the position of its first word in the array; 0 is
+none. A bank's number in its channel is
 `((unit * stack_ids + stack_id) * bank_groups + bank_group) * banks_per_group + bank`.
 """
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
-import numpy.typing as npt
 
-from simulator.hardware.devices.dram import MAX_BANKS, MAX_UNITS
-from simulator.hardware.dram.clocks import (
-    BANKS,
-    CHANNELS,
-    CQ,
-    GATES,
-    GROUPS,
-    READS,
-    REFI,
-    SIDS,
-    UNITS,
-    WRITES,
-)
+from simulator.errors import ConfigError
+from simulator.hardware.dram.clocks import Gates, Shape
+from simulator.hardware.dram.views import Ints, View
 
-__all__ = ["BIG", "INF", "LOSSES", "MAX_BANKS", "new_state"]
-
-Ints = npt.NDArray[np.int64]
+__all__ = [
+    "BIG",
+    "INF",
+    "LOSSES",
+    "MAX_BANKS",
+    "Channel",
+    "Counters",
+    "LogEntry",
+    "Request",
+    "State",
+    "new_state",
+]
 
 INF = 1 << 62  # the key of "no candidate"
 BIG = 1 << 60  # the time of "never"
+MAX_BANKS = 64  # of a channel: all its pseudo-channels, ranks and stack identifiers
+MAX_UNITS = 8
 
-# The head of the array: gates and shape (see clocks.py), then counters.
-STATS = 64
-SEQ = STATS  # requests accepted
-READ = STATS + 1
-WRITE = STATS + 2
-HITS = STATS + 3
-ACTS = STATS + 4
-PRES = STATS + 5
-REFS = STATS + 6
-LATENCY = STATS + 7  # sum over reads, ticks
-LAST = STATS + 9  # tick at which the last data ended
-LOGGED = STATS + 10
-LOG_AT = STATS + 11  # where the log starts
-LOG_SIZE = STATS + 12  # commands it holds
-STRIDE = STATS + 13  # from one channel to the next
-N_BANKS = STATS + 14  # banks of a channel
-UNIT_BANKS = STATS + 15  # banks of a unit
-ANY_WRITE = STATS + 25  # a write has been accepted
-UNIT_SHIFT = STATS + 28  # log2 of the banks of a unit, of a bank group
-GROUP_SHIFT = STATS + 29
-KINDS = STATS + 30  # 1: reads have been accepted, 2: writes, 3: both
-NEVER = STATS + 31  # BIG, as a value: numba would compile all anew for the literal
-EVENTS_AT = STATS + 32  # where the ticks of the channels' next events lie, side by side
-CHANGED_AT = STATS + 33  # where the channels that changed since lie
-N_CHANGED = STATS + 34
-LAST_SEEN = STATS + 35  # the stream has ended: the last writes are drained
-SHARED = STATS + 26  # reads served without a burst of their own; then writes
-LOSS = STATS + 16  # first of the lost ticks by cause
 REFRESH, ACTIVATE, GROUP, TURN, CYCLE, QUEUE, OFFERED, COMMAND = range(8)
-HEADER = 128
-LOG_WORDS = 5  # tick, channel, command, bank, sequence number
-
 LOSSES = (
     "refresh",
     "activate rate",
@@ -75,121 +46,202 @@ LOSSES = (
     "offered load",
     "command bus",
 )
+"""Causes of lost data-bus time, by the numbers above."""
 
-# A channel: its own integers,
-NOW_COL = 0  # first tick at which a column command may issue
-NOW_ROW = 1  # first tick at which a row command may issue
-N_READ = 2  # requests in the read queue
-N_WRITE = 3
-MODE = 4  # 1: writes are served
-NEXT_REF = 5
-REF_UNIT = 6  # unit whose refresh is under way, -1: none
-EV_T = 7  # tick of the next event
-KEY_COL = 8
-KEY_ROW = 9
-N_ACTIVE = 10
-FREE_SLOT = 11  # first of the unused slots
-DIRTY = 12  # state changed since the next event was found
-RR = 13  # bank served last (round robin)
-DRAIN = 14  # writes left to drain
-NEXT_MOVE = 15  # first tick at which a request may move to a command queue
-N_QUEUED = 16  # requests in command queues
-INDEX = 17  # number of the channel
-# its units (pseudo-channels x ranks),
-RD_U = 32  # first tick of a read, as far as the unit says
-WR_U = RD_U + MAX_UNITS
-ACT_U = WR_U + MAX_UNITS
-PRE_U = ACT_U + MAX_UNITS
-REF_U = PRE_U + MAX_UNITS
-TURN_RD = REF_U + MAX_UNITS  # when the last write lets reads go on
-TURN_WR = TURN_RD + MAX_UNITS
-REF_END = TURN_WR + MAX_UNITS
-BUS_END = REF_END + MAX_UNITS  # when the data bus becomes free
-FAW_U = BUS_END + MAX_UNITS  # the last four activates
-# its bank groups,
-RD_G = FAW_U + 4 * MAX_UNITS  # last read
-WR_G = RD_G + MAX_BANKS
-ACT_G = WR_G + MAX_BANKS
-# its banks (the six that decide the next command lie together),
-RD_B = ACT_G + MAX_BANKS  # first tick of a read, as far as bank and bank group say
-WR_B = RD_B + MAX_BANKS
-ACT_B = WR_B + MAX_BANKS
-PRE_B = ACT_B + MAX_BANKS
-C_KEY = PRE_B + MAX_BANKS  # keys of the commands that the bank offers
-A_KEY = C_KEY + MAX_BANKS
-P_KEY = A_KEY + MAX_BANKS
-W_KEY = P_KEY + MAX_BANKS
-OPEN_ROW = W_KEY + MAX_BANKS
-HIT = OPEN_ROW + MAX_BANKS  # oldest request that hits the open row, 0: none
-MISS = HIT + MAX_BANKS  # oldest that does not
-ACTIVE = MISS + MAX_BANKS  # request whose activate is under way, 0: none
-ALIST = ACTIVE + MAX_BANKS  # banks with such a request
-LAST_ACT = ALIST + MAX_BANKS
-LAST_PRE = LAST_ACT + MAX_BANKS
-WHY_ACT = LAST_PRE + MAX_BANKS
-WHY_PRE = WHY_ACT + MAX_BANKS
-LATE_ACT = WHY_PRE + MAX_BANKS  # ticks from the opening of its last gate to the activate
-HEAD = LATE_ACT + MAX_BANKS  # queues of reads, then of writes
-TAIL = HEAD + 2 * MAX_BANKS
-FIRST = TAIL + 2 * MAX_BANKS  # command queues
-FINAL = FIRST + MAX_BANKS
-LENGTH = FINAL + MAX_BANKS
-SERVED = LENGTH + MAX_BANKS  # bursts since the activate
-SLOTS = SERVED + MAX_BANKS
-# and its slots.
-ROW = 0
-COLUMN = 1
-NUMBER = 2  # sequence number
-ARRIVE = 3
-KIND = 4  # 0: read, 1: write
-TOUCHED = 5  # an activate or precharge was issued for it: not a row hit
-WAS_OFFERED = 6  # arrived when it was offered: no full queue held it back
-NEXT = 7
-PREV = 8
-SAME = 9  # further reads of this address, served with it
-SAME_ARRIVED = 10  # sum of the ticks at which they were accepted
-SLOT_WORDS = 11
-
-_PAST = (LAST_ACT, LAST_PRE)
+Pair = Annotated[Ints, 2]
+"""Of reads, then of writes: indexed by the kind of a request."""
+Units = Annotated[Ints, MAX_UNITS]
+Banks = Annotated[Ints, MAX_BANKS]
+Queues = Annotated[Ints, 2 * MAX_BANKS]
+"""Of the read queues of all banks, then of the write queues."""
 
 
-def new_state(gates: Ints, shape: Ints, log: int = 0) -> Ints:
-    """The state of idle channels with closed banks; the first `log` commands are recorded."""
-    channels, units = int(shape[CHANNELS - GATES]), int(shape[UNITS - GATES])
-    banks = units * int(shape[SIDS - GATES] * shape[GROUPS - GATES] * shape[BANKS - GATES])
-    queues = int(shape[READS - GATES] + shape[WRITES - GATES])
-    pool = queues + banks * int(max(1, shape[CQ - GATES]))
-    stride = SLOTS + SLOT_WORDS * pool
-    end = HEADER + channels * stride
-    s = np.zeros(end + 2 * channels + LOG_WORDS * log, dtype=np.int64)
-    s[:GATES] = gates
-    s[GATES : GATES + len(shape)] = shape
-    s[STRIDE], s[N_BANKS], s[UNIT_BANKS] = stride, banks, banks // units
-    s[UNIT_SHIFT] = (banks // units).bit_length() - 1
-    s[GROUP_SHIFT] = int(shape[BANKS - GATES]).bit_length() - 1
-    s[NEVER] = BIG
-    s[EVENTS_AT], s[CHANGED_AT], s[N_CHANGED] = end, end + channels, channels
-    s[LOG_AT], s[LOG_SIZE] = end + 2 * channels, log
-    for c in range(channels):
-        o = HEADER + c * stride
-        s[end + channels + c] = o
-        _idle_channel(s[o : o + stride], o, int(gates[REFI]), pool)
-        s[o + INDEX] = c
+class Counters(View):
+    """What has happened so far."""
+
+    requests: int  # accepted
+    served: Pair
+    shared: Pair  # served without a burst of their own
+    hits: int
+    activates: int
+    precharges: int
+    refreshes: int
+    latency: int  # sum over reads, ticks
+    last: int  # tick at which the last data ended
+    lost: Annotated[Ints, len(LOSSES)]  # ticks by cause
+
+
+class State(View):
+    """What the channels of a kernel share."""
+
+    gates: Gates
+    shape: Shape
+    counters: Counters
+    stride: int  # words from one channel to the next
+    n_banks: int  # banks of a channel
+    unit_banks: int  # banks of a unit
+    unit_shift: int  # log2 of the banks of a unit,
+    group_shift: int  # of a bank group
+    depth: Pair  # requests that the queues of a channel hold
+    kinds: int  # 1: reads have been accepted, 2: writes, 3: both
+    ended: int  # the stream has ended: the last writes are drained
+    never: int  # BIG, as a value: numba would compile all anew for the literal
+    events_at: int  # where the ticks of the channels' next events lie, side by side
+    changed_at: int  # where the channels that changed since lie
+    n_changed: int
+    log_at: int
+    log_size: int  # entries that fit into the log
+    logged: int
+
+
+class Channel(View):
+    """One channel. Gates hold the first tick at which they let a command pass."""
+
+    here: int  # the channel's position in the array
+    index: int
+    now_col: int  # first tick at which a column command may issue
+    now_row: int  # first tick at which a row command may issue
+    waiting: Pair  # requests in the read and in the write queues
+    under_way: int  # requests beyond them: activates have issued, or in a command queue
+    mode: int  # the kind that is served
+    next_refresh: int
+    refresh_unit: int  # unit whose refresh is under way, -1: none
+    event: int  # tick of the next event
+    column_key: int  # its commands
+    row_key: int
+    key: int  # per-bank: its command,
+    key_tick: int  # and that command's tick
+    dirty: int  # state changed since the next event was found
+    free_slot: int  # first of the unused slots
+    turn: int  # bank served last (round robin)
+    drain: int  # writes left to drain
+    next_move: int  # first tick at which a request may move to a command queue
+    # Units (pseudo-channels x ranks).
+    rd_u: Units
+    wr_u: Units
+    act_u: Units
+    pre_u: Units
+    ref_u: Units
+    turn_rd: Units  # when the last write lets reads go on
+    turn_wr: Units
+    ref_end: Units
+    bus_end: Units  # when the data bus becomes free
+    last_four: Annotated[Ints, 4 * MAX_UNITS]  # activates, of each unit
+    # Bank groups: their last commands.
+    rd_g: Banks
+    wr_g: Banks
+    act_g: Banks
+    # Banks: what decides the next command lies together.
+    rd_b: Banks  # first tick of a read, as far as bank and bank group say
+    wr_b: Banks
+    act_b: Banks
+    pre_b: Banks
+    rd_key: Banks  # keys of the commands that the bank offers (frfcfs: of any column command)
+    act_key: Banks
+    pre_key: Banks
+    wr_key: Banks
+    open_row: Banks  # -1: none
+    hit: Banks  # oldest request that hits the open row (per-bank: read that may issue)
+    miss: Banks  # oldest that does not
+    write_hit: Banks  # per-bank: oldest write that may issue
+    active: Banks  # request whose activate is under way
+    active_banks: Banks  # banks with such a request, in no order
+    last_act: Banks
+    last_pre: Banks
+    why_act: Banks  # the cause that opened last for the last activate
+    why_pre: Banks
+    late_act: Banks  # ticks from the opening of its last gate to the activate
+    head: Queues
+    tail: Queues
+    first: Banks  # command queues
+    final: Banks
+    length: Banks
+    served: Banks  # bursts since the activate
+
+
+class Request(View):
+    """A slot of a queue."""
+
+    row: int
+    column: int
+    number: int  # in the order of acceptance
+    arrive: int
+    kind: int  # 0: read, 1: write
+    touched: int  # an activate or precharge was issued for it: not a row hit
+    was_offered: int  # arrived when it was offered: no full queue held it back
+    next: int
+    prev: int
+    same: int  # further reads of this address, served with it
+    same_arrived: int  # sum of the ticks at which they were accepted
+
+
+class LogEntry(View):
+    """A command that was issued."""
+
+    tick: int
+    channel: int
+    command: int
+    bank: int  # or unit
+    number: int  # of the request, -1: none
+
+
+FIRST_CHANNEL = State.size  # position of channel 0; the others follow every `stride` words
+ENTRY_WORDS = LogEntry.size
+
+
+def new_state(gates: Gates, shape: Shape, log: int = 0) -> State:
+    """The state of idle channels with closed banks; the first `log` commands are recorded.
+
+    Raises `ConfigError` for channels of more banks or units than there is room for.
+    """
+    channels, units = shape.channels, shape.units
+    banks = units * shape.stack_ids * shape.groups * shape.banks
+    if banks > MAX_BANKS or units > MAX_UNITS:
+        raise ConfigError(
+            f"a channel of {banks} banks in {units} ranks and pseudo-channels: at most "
+            f"{MAX_BANKS} banks in {MAX_UNITS} are simulated"
+        )
+    slots = shape.reads + shape.writes + banks * max(1, shape.command_queue)
+    stride = Channel.size + Request.size * slots
+    events_at = FIRST_CHANNEL + channels * stride
+    changed_at = events_at + channels
+    log_at = changed_at + channels
+    s = State(np.zeros(log_at + ENTRY_WORDS * log, dtype=np.int64), 0)
+    s.gates.fill(gates)
+    s.shape.fill(shape)
+    s.stride, s.n_banks, s.unit_banks = stride, banks, banks // units
+    s.unit_shift = (banks // units).bit_length() - 1
+    s.group_shift = shape.banks.bit_length() - 1
+    s.depth[:] = shape.reads, shape.writes
+    s.never = BIG
+    s.events_at, s.changed_at, s.n_changed = events_at, changed_at, channels
+    s.log_at, s.log_size = log_at, log
+    for index in range(channels):
+        here = FIRST_CHANNEL + index * stride
+        s.words[changed_at + index] = here
+        _make_idle(Channel(s, here), here, index, gates.refi)
+        _free_slots(s, here, slots)
     return s
 
 
-def _idle_channel(channel: Ints, offset: int, refi: int, pool: int) -> None:
-    channel[NOW_COL] = channel[NOW_ROW] = 1
-    channel[NEXT_REF] = refi
-    channel[REF_UNIT] = -1
-    channel[DIRTY] = 1
-    channel[EV_T] = BIG
-    channel[TURN_RD:BUS_END] = -BIG
-    channel[FAW_U:RD_B] = -BIG
-    channel[C_KEY:OPEN_ROW] = INF
-    channel[OPEN_ROW:HIT] = -1
-    for field in _PAST:
-        channel[field : field + MAX_BANKS] = -BIG
-    slots = np.arange(pool) * SLOT_WORDS + SLOTS
-    channel[FREE_SLOT] = offset + SLOTS
-    channel[slots[:-1] + NEXT] = offset + slots[1:]
+def _make_idle(c: Channel, here: int, index: int, refi: int) -> None:
+    c.here, c.index = here, index
+    c.now_col = c.now_row = 1
+    c.next_refresh = refi
+    c.refresh_unit = -1
+    c.dirty = 1
+    c.event = BIG
+    c.open_row[:] = -1
+    for gate in (c.turn_rd, c.turn_wr, c.ref_end, c.last_four, c.rd_g, c.wr_g, c.act_g):
+        gate[:] = -BIG
+    for tick in (c.last_act, c.last_pre):
+        tick[:] = -BIG
+    for key in (c.rd_key, c.act_key, c.pre_key, c.wr_key):
+        key[:] = INF
+
+
+def _free_slots(s: State, here: int, slots: int) -> None:
+    """Chain the unused slots behind the channel at `here`."""
+    positions = here + Channel.size + Request.size * np.arange(slots)
+    Channel(s, here).free_slot = int(positions[0])
+    s.words[positions[:-1] + Request.fields["next"].at] = positions[1:]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from simulator.observe import rows as kernels
 from simulator.observe.intrinsics import fence, stream_line
 from simulator.observe.microbench.tables import PAUSE_S, Budget, Row, milliseconds
-from simulator.observe.trainer import RING
+from simulator.observe.workspace import RING
 
 __all__ = ["LOOKUPS", "POOLED", "CpuBench", "draw_rows", "measure_cpu"]
 

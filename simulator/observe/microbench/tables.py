@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from simulator.results.files import replace_file
+from simulator._threads import cores
+from simulator.files import replace_file
 
 __all__ = ["FILES", "PAUSE_S", "Budget", "Row", "milliseconds", "spread", "write_rows"]
 
@@ -66,9 +67,7 @@ class Budget:
 
     @property
     def cores(self) -> int:
-        if hasattr(os, "sched_getaffinity"):
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
+        return cores()
 
     @property
     def threads(self) -> tuple[int, ...]:

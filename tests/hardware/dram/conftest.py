@@ -9,9 +9,9 @@ import pytest
 
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.dram import frfcfs, perbank
-from simulator.hardware.dram import state as m
 from simulator.hardware.dram.clocks import gates, shape
 from simulator.hardware.dram.reference import Burst, Command
+from simulator.hardware.dram.state import LogEntry, new_state
 
 Kernel = Callable[..., list[Command]]
 
@@ -25,16 +25,15 @@ def run_kernel(
 ) -> list[Command]:
     """The commands that the compiled kernel issues for `stream`, fed `chunk` requests at a time."""
     run = perbank.run if config.controller.scheduler == "per-bank" else frfcfs.run
-    state = m.new_state(gates(config), shape(config, channels), 40 * len(stream) + 4000)
+    state = new_state(gates(config), shape(config, channels), 40 * len(stream) + 4000)
     columns = [[b.channel, b.bank, b.row, b.column, b.write] for b in stream]
     table = np.array(columns, dtype=np.int64).reshape(-1, 5).T
     tick, count = 0, len(stream)
     for first in range(0, max(count, 1), chunk):
         part = np.ascontiguousarray(table[:, first : first + chunk])
-        tick = run(state, part, part.shape[1], interval, tick, first + chunk >= count)
-    start = int(state[m.LOG_AT])
-    rows = state[start : start + m.LOG_WORDS * int(state[m.LOGGED])].reshape(-1, m.LOG_WORDS)
-    return [(int(a), int(b), int(c), int(d), int(e)) for a, b, c, d, e in rows]
+        tick = run(state.words, part, part.shape[1], interval, tick, first + chunk >= count)
+    entries = [LogEntry(state, state.log_at + LogEntry.size * i) for i in range(state.logged)]
+    return [(e.tick, e.channel, e.command, e.bank, e.number) for e in entries]
 
 
 @pytest.fixture

@@ -1,0 +1,173 @@
+"""What one mini-batch does to caches and tiers: exact, without time, shard by shard.
+
+A *flow* is a set of rows that moves together: the lookups of a mini-batch, its unique rows, those
+that hit, that are missed, that are evicted. A *shard* is what is looked up on its own: a table, or
+all tables in one pool. Facts hold a flow of each name for each shard, so that conservation can be
+checked shard by shard, a batch can be split by table or by sample, and the misses of one tier can
+be the lookups of the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.errors import InvariantError
+
+__all__ = ["COLD", "HELD", "HIT", "LOOKUP", "MISS", "UNIQUE", "VICTIM", "WRITE_BACK"]
+__all__ += ["BatchFacts", "Flow"]
+
+Int64s = npt.NDArray[np.int64]
+
+LOOKUP = "lookup"
+"""Every lookup of the mini-batch."""
+UNIQUE = "unique"
+"""Its distinct rows, in order of first lookup."""
+HIT = "hit"
+"""Lookups and rows that the cache (or the upper tier) serves."""
+MISS = "miss"
+"""Those that it does not: fetched by a planned cache, served below by a static one."""
+VICTIM = "victim"
+"""Rows that leave the cache."""
+WRITE_BACK = "write_back"
+"""Victims that were trained since they were fetched."""
+COLD = "cold"
+"""Missed rows that were never resident before."""
+HELD = "held"
+"""Missed rows that the same cache without a window would have kept; absent where not counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Rows that move together: how many, and, where kept, which.
+
+    `ids`: int64 row numbers over all tables (table offset + row), one a lookup in `lookup` flows,
+    else one a row. `slots`: int64 slots over all pools, in the order of `ids`. `offsets`: int64
+    (samples + 1,), where the lookups of each sample begin. None where a replay does not keep them.
+    """
+
+    lookups: int = 0
+    rows: int = 0
+    ids: Int64s | None = None
+    slots: Int64s | None = None
+    offsets: Int64s | None = None
+
+
+def total(flows: Iterable[Flow]) -> Flow:
+    """All `flows` as one; row numbers one after the other, without samples."""
+    parts = list(flows)
+    if len(parts) == 1:
+        return parts[0]
+    return Flow(
+        sum(flow.lookups for flow in parts),
+        sum(flow.rows for flow in parts),
+        _joined([flow.ids for flow in parts]),
+        _joined([flow.slots for flow in parts]),
+    )
+
+
+def _joined(arrays: Sequence[Int64s | None]) -> Int64s | None:
+    kept = [array for array in arrays if array is not None]
+    return np.concatenate(kept) if kept and len(kept) == len(arrays) else None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFacts:
+    """The flows of one mini-batch, by name, one a shard."""
+
+    index: int
+    samples: int
+    flows: Mapping[str, tuple[Flow, ...]] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Flow:
+        """The flow called `name` over all shards; empty where the replay has none."""
+        return total(self.flows[name]) if name in self.flows else Flow()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.flows
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether row numbers are there."""
+        return any(f.ids is not None or f.slots is not None for f in self.flows.get(LOOKUP, ()))
+
+    @property
+    def shards(self) -> int:
+        """Shards that the replay looked up on their own."""
+        return len(self.flows.get(LOOKUP, ()))
+
+    def without_rows(self) -> BatchFacts:
+        """The same counts without row numbers."""
+        return replace(
+            self,
+            flows={
+                name: tuple(Flow(flow.lookups, flow.rows) for flow in flows)
+                for name, flows in self.flows.items()
+            },
+        )
+
+    def of_shards(self, shards: Sequence[int]) -> BatchFacts:
+        """What happens in some of the shards."""
+        return replace(
+            self,
+            flows={name: tuple(flows[k] for k in shards) for name, flows in self.flows.items()},
+        )
+
+    def of_samples(self, first: int, last: int) -> BatchFacts:
+        """Lookups, unique rows, hits and misses of samples `first` to `last` - 1 alone.
+
+        Raises `InvariantError` where the replay kept no samples. What leaves the cache belongs to
+        no sample and is left out.
+        """
+        flows: dict[str, list[Flow]] = {LOOKUP: [], UNIQUE: [], HIT: [], MISS: []}
+        for shard, lookup in enumerate(self.flows[LOOKUP]):
+            if lookup.ids is None or lookup.offsets is None:
+                raise InvariantError(f"mini-batch {self.index}: its samples were not kept")
+            begin, end = int(lookup.offsets[first]), int(lookup.offsets[last])
+            ids = lookup.ids[begin:end]
+            rows, times = np.unique(ids, return_counts=True)
+            missed = self.flows[MISS][shard].ids if MISS in self.flows else None
+            gone = np.zeros(len(rows), np.bool_) if missed is None else np.isin(rows, missed)
+            offsets = lookup.offsets[first : last + 1] - begin
+            flows[LOOKUP].append(Flow(len(ids), len(rows), ids, offsets=offsets))
+            flows[UNIQUE].append(Flow(len(ids), len(rows), rows))
+            flows[HIT].append(Flow(int(times[~gone].sum()), int((~gone).sum()), rows[~gone]))
+            flows[MISS].append(Flow(int(times[gone].sum()), int(gone.sum()), rows[gone]))
+        kept = {name: tuple(f) for name, f in flows.items() if name in self.flows}
+        return BatchFacts(self.index, last - first, kept)
+
+    def check(self) -> None:
+        """Conservation, shard by shard: what goes in is hits and misses, victims make room.
+
+        Raises `InvariantError` naming mini-batch, shard and rule.
+        """
+        for shard in range(self.shards):
+            self._check_shard(shard)
+
+    def _check_shard(self, shard: int) -> None:
+        def flow(name: str) -> Flow:
+            return self.flows[name][shard] if name in self.flows else Flow()
+
+        lookup, unique, hit, miss = flow(LOOKUP), flow(UNIQUE), flow(HIT), flow(MISS)
+        rules = [("unique rows <= lookups", unique.rows <= lookup.lookups)]
+        if HIT in self.flows:
+            rules += [
+                ("lookups = hits + misses", hit.lookups + miss.lookups == lookup.lookups),
+                ("unique rows = hits + misses", hit.rows + miss.rows == unique.rows),
+                ("unique hits <= lookup hits", hit.rows <= hit.lookups),
+                ("missed rows <= missed lookups", miss.rows <= miss.lookups),
+                ("cold misses <= misses", flow(COLD).rows <= miss.rows),
+                ("held misses <= misses", flow(HELD).rows <= miss.rows),
+                ("victims <= misses", flow(VICTIM).rows <= miss.rows),
+                ("write-backs <= victims", flow(WRITE_BACK).rows <= flow(VICTIM).rows),
+            ]
+        for rule, holds in rules:
+            if not holds:
+                counts = {n: (f[shard].lookups, f[shard].rows) for n, f in self.flows.items()}
+                raise InvariantError(
+                    f"mini-batch {self.index}, shard {shard}: {rule} does not hold "
+                    f"(lookups, rows: {counts})"
+                )

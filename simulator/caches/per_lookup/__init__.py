@@ -1,0 +1,1 @@
+"""Classic caches, one lookup at a time and without a window: what `scratchpipe replay` runs."""

@@ -1,0 +1,168 @@
+"""The lookups of mini-batches deduped once, for all replays that plan them.
+
+Planners dedupe the lookups that they load; several planners of one trace (a sweep of cache sizes)
+load distinct ids instead, with how often each is looked up, and share the index of next uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator._compiled import compiled
+from simulator._mix import hashed
+from simulator._threads import map_threads
+from simulator.caches.plan.future import next_uses
+from simulator.errors import TraceError, UsageError
+from simulator.traces.base import MiniBatch
+
+__all__ = [
+    "Deduper",
+    "DistinctBatch",
+    "DistinctIds",
+    "PoolShape",
+    "distinct_batches",
+    "pool_shapes",
+    "with_next_uses",
+]
+
+Int64s = npt.NDArray[np.int64]
+
+
+class PoolShape(NamedTuple):
+    """The `rows` of a pool, and where they come from: `bases[k]` + row of its `tables[k]`."""
+
+    rows: int
+    tables: tuple[int, ...]
+    bases: tuple[int, ...]
+
+    def ids(self, batch: MiniBatch) -> Int64s:
+        """The lookups of the pool, table by table, numbered within it; shape (lookups,)."""
+        if len(self.tables) == 1:
+            return batch.ids[self.tables[0]]
+        pairs = zip(self.tables, self.bases, strict=True)
+        return np.concatenate([batch.ids[table] + base for table, base in pairs])
+
+
+def pool_shapes(rows: Sequence[int], scope: str) -> tuple[PoolShape, ...]:
+    """One pool a table (`table`), or all tables of `rows` rows in one (`global`)."""
+    if scope == "table":
+        return tuple(PoolShape(size, (table,), (0,)) for table, size in enumerate(rows))
+    if scope == "global":
+        bases = tuple(int(base) for base in np.cumsum([0, *rows[:-1]]))
+        return (PoolShape(sum(rows), tuple(range(len(rows))), bases),)
+    raise UsageError(f"no cache scope {scope!r}; known: table, global")
+
+
+@dataclass(frozen=True, slots=True)
+class DistinctIds:
+    """What a mini-batch looks up in a pool: distinct `ids` in order of first occurrence, int64."""
+
+    ids: Int64s
+    times: Int64s
+    """Lookups of each id."""
+    next_use: Int64s | None = None
+    """Number of the next batch of the pool that looks each id up, or `policy.NEVER`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DistinctBatch(MiniBatch):
+    """A mini-batch with its distinct ids, pool by pool."""
+
+    pools: tuple[DistinctIds, ...]
+
+    @property
+    def has_next_uses(self) -> bool:
+        return all(pool.next_use is not None for pool in self.pools)
+
+
+@compiled
+def dedupe(
+    ids: Int64s, rows: int, table: npt.NDArray[np.int32], unique: Int64s, times: Int64s
+) -> int:
+    """Write the distinct `ids` in order of first occurrence, and how often each occurs.
+
+    `table`: a power of two of at least twice the ids, zero before and after; it holds positions in
+    `unique` + 1. Returns how many are distinct, or -1 - k where `ids[k]` is outside of the rows.
+    """
+    mask = len(table) - 1
+    n = 0
+    bad = 0
+    for k in range(len(ids)):
+        row = ids[k]
+        if row < 0 or row >= rows:
+            bad = -1 - k
+            break
+        at = hashed(row) & mask
+        while table[at] != 0 and unique[table[at] - 1] != row:
+            at = (at + 1) & mask
+        if table[at] == 0:
+            unique[n] = row
+            times[n] = 0
+            n += 1
+            table[at] = n
+        times[table[at] - 1] += 1
+    table[:] = 0
+    return bad if bad < 0 else n
+
+
+class Deduper:
+    """Dedupes the batches of one pool; keeps a hash table of the largest batch."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._table = np.zeros(2, dtype=np.int32)
+        self._batches = 0
+
+    def __call__(self, ids: Int64s) -> DistinctIds:
+        """The distinct `ids`; `TraceError` for one outside of the pool."""
+        ids = np.ascontiguousarray(ids, dtype=np.int64)
+        if len(self._table) < 2 * len(ids):
+            self._table = np.zeros(1 << (2 * len(ids) - 1).bit_length(), dtype=np.int32)
+        unique, times = np.empty((2, len(ids)), dtype=np.int64)
+        n = dedupe(ids, self._rows, self._table, unique, times)
+        if n < 0:
+            raise TraceError(
+                f"batch {self._batches}, lookup {-1 - n}: id {ids[-1 - n]} outside of "
+                f"0..{self._rows - 1}"
+            )
+        self._batches += 1
+        return DistinctIds(unique[:n], times[:n])
+
+
+def distinct_batches(
+    minibatches: Iterable[MiniBatch], shapes: Sequence[PoolShape], threads: int = 1
+) -> Iterator[DistinctBatch]:
+    """`minibatches`, each deduped pool by pool; `threads` pools at a time."""
+    dedupers = [Deduper(shape.rows) for shape in shapes]
+    for batch in minibatches:
+
+        def dedupe_pool(p: int, batch: MiniBatch = batch) -> DistinctIds:
+            return dedupers[p](shapes[p].ids(batch))
+
+        pools = tuple(map_threads(dedupe_pool, len(shapes), threads))
+        yield DistinctBatch(batch.index, batch.ids, batch.offsets, pools)
+
+
+def with_next_uses(
+    batches: Sequence[DistinctBatch], shapes: Sequence[PoolShape], *, first: int = 0
+) -> list[DistinctBatch]:
+    """`batches`, all there are, with the next use of every id; the first one has number `first`."""
+    futures = [
+        next_uses([batch.pools[p].ids for batch in batches], shape.rows, first=first)
+        for p, shape in enumerate(shapes)
+    ]
+    return [
+        replace(
+            batch,
+            pools=tuple(
+                replace(pool, next_use=future[k])
+                for pool, future in zip(batch.pools, futures, strict=True)
+            ),
+        )
+        for k, batch in enumerate(batches)
+    ]

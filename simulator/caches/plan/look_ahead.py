@@ -1,0 +1,87 @@
+"""The look-ahead of a pool: mini-batches that are loaded before they can be planned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.caches.plan.base import Window
+from simulator.caches.plan.hitmap import HitMap
+from simulator.caches.plan.words import FIRST_STAMP, WIDEST_WINDOW, BatchArrays, load
+from simulator.errors import TraceError, UsageError
+
+__all__ = ["LoadedBatch", "WindowTracker"]
+
+Int64s = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedBatch:
+    """A batch in the look-ahead: its unique keys and what was known of them when it was loaded.
+
+    `missed`, `pending`: positions in `keys`, see `words.BatchArrays`; `cold`: keys never resident
+    before; `next_use`: as for `BatchUse`.
+    """
+
+    lookups: int
+    keys: Int64s
+    slots: Int64s
+    missed: Int64s
+    pending: Int64s
+    missing_lookups: int
+    cold: int
+    next_use: Int64s | None
+
+
+class WindowTracker:
+    """Loads batches into a Hit-Map and counts the distinct rows of the window, exactly."""
+
+    def __init__(self, rows: int, window: Window, hit_map: HitMap) -> None:
+        if min(window.past, window.future) < 0:
+            raise UsageError(f"a window of ({window.past}, {window.future}) batches: not negative")
+        if window.batches > WIDEST_WINDOW:
+            raise UsageError(f"a window of {window.batches:,} batches: at most {WIDEST_WINDOW:,}")
+        self.window = window
+        self.rows = rows
+        self.hit_map = hit_map
+        self.loaded = 0
+        self._alive = np.zeros(window.batches + 1, dtype=np.int64)
+
+    @property
+    def distinct(self) -> int:
+        """Distinct rows in the last `window.batches` loaded batches."""
+        return int(self._alive[1:].sum())
+
+    def load(
+        self, ids: Int64s, next_use: Int64s | None = None, times: Int64s | None = None
+    ) -> LoadedBatch:
+        """Load the next batch; see `PoolPlanner.load`. `TraceError` for an id outside."""
+        ids = np.ascontiguousarray(ids, dtype=np.int64)
+        keys = self.hit_map.keys(ids)
+        batch = BatchArrays(*np.empty((4, len(keys) + 1), dtype=np.int64))
+        self._alive[:-1] = self._alive[1:]
+        stamp = FIRST_STAMP + self.loaded
+        first_pending = max(FIRST_STAMP, stamp - self.window.future)
+        counts = load(self.hit_map.words, keys, stamp, first_pending, batch, self._alive)
+        if counts.unique < 0:
+            bad = -1 - counts.unique
+            raise TraceError(
+                f"batch {self.loaded}, lookup {bad}: id {ids[bad]} outside of 0..{self.rows - 1}"
+            )
+        self.loaded += 1
+        missed = batch.missed[: counts.missed]
+        lookups, missing_lookups = len(ids), counts.missing_lookups
+        if times is not None:
+            lookups, missing_lookups = int(times.sum()), int(times[missed].sum())
+        return LoadedBatch(
+            lookups,
+            batch.keys[: counts.unique],
+            batch.slots[: counts.unique],
+            missed,
+            batch.pending[: counts.pending],
+            missing_lookups,
+            counts.never_seen,
+            next_use,
+        )

@@ -1,0 +1,212 @@
+"""Plans a stream of mini-batches over all pools: look-ahead, threads, and what a window needs."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator._threads import cores, map_threads
+from simulator.caches.plan.base import BatchPlan, PoolPlan, Window
+from simulator.caches.plan.distinct import (
+    DistinctBatch,
+    distinct_batches,
+    pool_shapes,
+    with_next_uses,
+)
+from simulator.caches.plan.hitmap import DenseHitMap, HashHitMap
+from simulator.caches.plan.look_ahead import WindowTracker
+from simulator.caches.plan.scratchpad import PoolPlanner
+from simulator.caches.plan.sizes import HIT_MAP_BYTES, fits
+from simulator.errors import UsageError
+from simulator.traces.base import MiniBatch
+
+__all__ = ["build_planners", "plan_batches", "pool_rows", "window_need"]
+
+Int64s = npt.NDArray[np.int64]
+
+
+def pool_rows(rows: Sequence[int], scope: str) -> tuple[int, ...]:
+    """Rows of each pool: one a table (`table`), or all tables in one (`global`)."""
+    return tuple(shape.rows for shape in pool_shapes(rows, scope))
+
+
+def build_planners(
+    policy: str,
+    rows: Sequence[int],
+    capacities: Sequence[int],
+    window: Window,
+    *,
+    scope: str = "table",
+    seed: int = 0,
+    hottest: Sequence[Int64s] | None = None,
+    preload: Sequence[Int64s] | None = None,
+    preload_trained: bool = False,
+    hit_map: str = "auto",
+    check: bool = False,
+) -> tuple[PoolPlanner, ...]:
+    """One planner a pool. `rows`: of each table; `capacities`, `hottest`, `preload`: of each pool.
+
+    In a `global` pool, rows are numbered table offset + row. Hit-Maps are dense while their words
+    fit `HIT_MAP_BYTES` together, hashed beyond that. `check`: see `PoolPlanner`.
+    """
+    shapes = pool_shapes(rows, scope)
+    if len(capacities) != len(shapes):
+        raise UsageError(f"{len(capacities)} capacities for {len(shapes)} pools")
+    if hit_map == "auto" and not fits(sum(rows), HIT_MAP_BYTES):
+        hit_map = "hash"
+
+    def build(p: int) -> PoolPlanner:
+        return PoolPlanner(
+            policy,
+            shapes[p].rows,
+            capacities[p],
+            window,
+            seed=_pool_seed(seed, p),
+            hottest=None if hottest is None else hottest[p],
+            preload=None if preload is None else preload[p],
+            preload_trained=preload_trained,
+            hit_map=hit_map,
+            shape=shapes[p],
+            check=check,
+        )
+
+    return tuple(map_threads(build, len(shapes), cores()))  # most of it is preloading
+
+
+def _pool_seed(seed: int, pool: int) -> int:
+    return int(np.random.SeedSequence([seed, pool]).generate_state(1, np.uint64)[0])
+
+
+def plan_batches(
+    minibatches: Iterable[MiniBatch],
+    planners: Sequence[PoolPlanner],
+    window: Window,
+    *,
+    threads: int | None = None,
+    shadows: Sequence[PoolPlanner] | None = None,
+) -> Iterator[BatchPlan]:
+    """Plan mini-batches in order; reads `window.future` of them ahead and no more.
+
+    Pools are planned side by side on `threads` (default: the cores there are); the plans do not
+    depend on how many. Planners that share a trace may be given `distinct_batches` of it. Policies
+    with `needs_future` (belady) read all of `minibatches` first and keep their ids (8 bytes a
+    lookup, 24 a distinct id), so give them a finite iterable: exactly the run's batches. Planners
+    carry state: a second call goes on where the first one stopped.
+
+    `shadows`: the same planners made for the window (0, 0). They are planned beside the others, at
+    twice the cost, and tell the misses that only the window caused (`PoolPlan.held_misses`).
+    """
+    lanes = _Lanes(planners, window, shadows, threads or cores())
+    if any(planner.needs_future for planner in planners):
+        minibatches = _with_future(list(minibatches), planners, lanes.workers)
+    waiting: deque[int] = deque()
+    for batch in minibatches:
+        full = len(waiting) == window.future
+        waiting.append(batch.index)
+        plans = lanes.run(partial(_Lane.step, batch=batch, plan=full))
+        if full:
+            yield BatchPlan(waiting.popleft(), plans)
+    for index in waiting:
+        yield BatchPlan(index, lanes.run(_Lane.plan))
+
+
+def _with_future(
+    minibatches: Sequence[MiniBatch], planners: Sequence[PoolPlanner], threads: int
+) -> Sequence[MiniBatch]:
+    """`minibatches` with the next use of each id, unless they have it."""
+    if all(isinstance(batch, DistinctBatch) and batch.has_next_uses for batch in minibatches):
+        return minibatches
+    shapes = [planner.shape for planner in planners]
+    batches = list(distinct_batches(minibatches, shapes, threads))
+    return with_next_uses(batches, shapes, first=planners[0].loaded)
+
+
+class _Lanes:
+    """All pools side by side, each thread with a share of them."""
+
+    def __init__(
+        self,
+        planners: Sequence[PoolPlanner],
+        window: Window,
+        shadows: Sequence[PoolPlanner] | None,
+        threads: int,
+    ) -> None:
+        if any(planner.window != window for planner in planners):
+            raise UsageError("planners were made for another window")
+        if any(shadow.window != Window(0, 0) for shadow in shadows or ()):
+            raise UsageError("shadow planners must have the window (0, 0)")
+        beside: Sequence[PoolPlanner | None] = shadows or [None] * len(planners)
+        pairs = zip(planners, beside, strict=True)
+        lanes = [_Lane(pool, *pair) for pool, pair in enumerate(pairs)]
+        self.workers = min(threads, len(lanes))
+        self._shares = [lanes[worker :: self.workers] for worker in range(self.workers)]
+        self._pools = range(len(lanes))
+
+    def run(self, work: Callable[[_Lane], PoolPlan | None]) -> tuple[PoolPlan, ...]:
+        """`work` for every lane; the plans that come of it, in the order of the pools."""
+
+        def share(worker: int) -> list[PoolPlan | None]:
+            return [work(lane) for lane in self._shares[worker]]
+
+        done = map_threads(share, self.workers, self.workers)
+        plans = (done[pool % self.workers][pool // self.workers] for pool in self._pools)
+        return tuple(plan for plan in plans if plan is not None)
+
+
+class _Lane:
+    """One pool on its way through the batches: its planner and, where asked for, the shadow."""
+
+    def __init__(self, pool: int, planner: PoolPlanner, shadow: PoolPlanner | None) -> None:
+        self._pool = pool
+        self._planner = planner
+        self._shadow = shadow
+        self._shadow_missed: deque[Int64s] = deque()
+
+    def step(self, batch: MiniBatch, plan: bool) -> PoolPlan | None:
+        """Load `batch`, then plan the oldest waiting one where the look-ahead is complete."""
+        if isinstance(batch, DistinctBatch):
+            distinct = batch.pools[self._pool]
+            ids, later, times = distinct.ids, distinct.next_use, distinct.times
+        else:
+            ids, later, times = self._planner.shape.ids(batch), None, None
+        self._planner.load(ids, later, times)
+        if self._shadow is not None:
+            self._shadow.load(ids, later, times)
+            self._shadow_missed.append(self._shadow.plan().missed_rows)
+        return self.plan() if plan else None
+
+    def plan(self) -> PoolPlan:
+        plan = self._planner.plan()
+        if self._shadow is None:
+            return plan
+        missed_anyway = np.isin(plan.missed_rows, self._shadow_missed.popleft())
+        return replace(plan, held_misses=len(plan.missed_rows) - int(missed_anyway.sum()))
+
+
+def window_need(
+    minibatches: Iterable[MiniBatch],
+    rows: Sequence[int],
+    window: Window,
+    *,
+    scope: str = "table",
+) -> tuple[int, ...]:
+    """The smallest capacity of each pool that can hold its window throughout; exact.
+
+    The largest number of distinct rows that `window.batches` consecutive mini-batches look up.
+    `rows`: of each table. Reads `minibatches` once, in order; state: a word a row (tables that are
+    too large for that together: an entry a distinct row).
+    """
+    shapes = pool_shapes(rows, scope)
+    kind = DenseHitMap if fits(sum(rows), HIT_MAP_BYTES) else HashHitMap
+    trackers = [WindowTracker(shape.rows, window, kind(shape.rows)) for shape in shapes]
+    need = [0] * len(shapes)
+    for batch in minibatches:
+        for p, tracker in enumerate(trackers):
+            tracker.load(shapes[p].ids(batch))
+            need[p] = max(need[p], tracker.distinct)
+    return tuple(need)

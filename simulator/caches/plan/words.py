@@ -1,0 +1,227 @@
+"""The state word of a row: everything that planning touches together, in one int64.
+
+    bits 0..29   slot + 1 (0: not resident)
+    bit  30      PINNED: the key stays even where its row is evicted (static hot rows)
+    bit  31      MISSING: the row will miss when its newest loaded batch is planned
+    bits 32..62  stamp of the newest loaded batch that looks the row up
+
+Stamps: 0 never seen, 1 resident before the first batch (or known from earlier), batch number
+*n* of the pool is `FIRST_STAMP + n`. A row is held while batch *i* is planned exactly when its
+stamp is at least that of batch *i* - past: batches up to *i* + future are loaded by then, so the
+stamp says whether any batch of the window uses the row, and no mask needs to be swept.
+
+Kernels take plain arrays and return counts; they release the GIL.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator._compiled import compiled, prefetch
+
+__all__ = [
+    "FIRST_STAMP",
+    "MAX_CAPACITY",
+    "MISSING",
+    "PINNED",
+    "PRELOADED",
+    "SLOT",
+    "WIDEST_WINDOW",
+    "BatchArrays",
+    "LoadCounts",
+    "Moves",
+    "load",
+    "mark_resident",
+    "place_rows",
+    "resolve",
+]
+
+SLOT = (1 << 30) - 1
+PINNED = 1 << 30
+MISSING = 1 << 31
+PRELOADED = 1
+FIRST_STAMP = 1 << 16
+MAX_CAPACITY = SLOT - 1
+
+WIDEST_WINDOW = FIRST_STAMP - 2
+"""Batches; the stamps of a window never reach down to those below `FIRST_STAMP`."""
+
+Int64s = npt.NDArray[np.int64]
+
+AHEAD = 64
+"""Words are asked for this many lookups ahead of their use: a trip to memory takes far longer than
+what there is to do with a word. Loops over words decide by arithmetic where a branch would be
+mispredicted too often."""
+
+
+class BatchArrays(NamedTuple):
+    """What is known of a batch; int64, each with room for one more than the batch has lookups.
+
+    `keys`: unique, in order of first occurrence; `slots`: theirs, -1 where they have none yet.
+    `missed`, `pending`: positions in `keys` of those without: no batch before fetches it, or one
+    that is loaded but not yet planned will.
+    """
+
+    keys: Int64s
+    slots: Int64s
+    missed: Int64s
+    pending: Int64s
+
+
+class LoadCounts(NamedTuple):
+    """How many of the `BatchArrays` count, and what else was counted while loading."""
+
+    unique: int
+    missed: int
+    pending: int
+    missing_lookups: int
+    never_seen: int
+    """Keys that no batch looked up before and that were not resident before the first."""
+
+
+@compiled
+def load(
+    words: Int64s,
+    ids: Int64s,
+    stamp: int,
+    first_pending: int,
+    batch: BatchArrays,
+    alive: Int64s,
+) -> LoadCounts:
+    """Dedupe one batch of keys, stamp them and fill in `batch`.
+
+    `alive[a]`: keys whose newest stamp is `stamp - len(alive) + 1 + a` (`alive[0]` collects all
+    older ones and means nothing). A key outside of `words` ends the work: `unique` is -1 - its
+    position then. Keys and positions are written before it is known whether they count.
+    """
+    rows = np.uint64(len(words))
+    for k in range(len(ids)):
+        if np.uint64(ids[k]) >= rows:  # below 0 as well: it wraps
+            return LoadCounts(-1 - k, 0, 0, 0, 0)
+    unique, missing_lookups = stamp_keys(words, ids, stamp, first_pending, batch)
+    m = 0
+    p = 0
+    never_seen = 0
+    outside = stamp - len(alive) + 1
+    for k in range(unique):
+        word = batch.slots[k]
+        newest = word >> 32
+        batch.slots[k] = (word & SLOT) - 1
+        absent = int(word & SLOT == 0)
+        recent = int(newest >= first_pending)
+        batch.missed[m] = k
+        m += absent & (1 - recent)
+        batch.pending[p] = k
+        p += absent & recent
+        never_seen += int(word & ~PINNED == 0)
+        alive[np.uint64(max(newest - outside, 0))] -= 1
+    alive[len(alive) - 1] = unique
+    return LoadCounts(unique, m, p, missing_lookups, never_seen)
+
+
+@compiled
+def stamp_keys(
+    words: Int64s, ids: Int64s, stamp: int, first_pending: int, batch: BatchArrays
+) -> tuple[int, int]:
+    """Write the unique `ids` to `batch.keys`, their words as they were to `batch.slots`.
+
+    Returns how many there are, and how many of `ids` will miss.
+    """
+    n = np.uint64(0)
+    missing_lookups = 0
+    for k in range(len(ids)):
+        if k + AHEAD < len(ids):
+            prefetch(words, ids[k + AHEAD])
+        key = np.uint64(ids[k])
+        word = words[key]
+        newest = word >> 32
+        first = int(newest != stamp)
+        batch.keys[n] = ids[k]
+        batch.slots[n] = word
+        n += np.uint64(first)
+        missing = first & int(word & SLOT == 0) & int(newest < first_pending)
+        missing |= (1 - first) & (word >> 31)
+        missing_lookups += missing
+        words[key] = (word & (SLOT | PINNED)) | (missing << 31) | (stamp << 32)
+    return np.int64(n), missing_lookups  # type: ignore[return-value]  # int() keeps it unsigned
+
+
+@compiled
+def resolve(words: Int64s, keys: Int64s, slots: Int64s, pending: Int64s) -> bool:
+    """Fill in the slots that were `pending`; False where one of those keys has none."""
+    resident = True
+    for k in pending:
+        slots[k] = (words[keys[k]] & SLOT) - 1
+        resident = resident and slots[k] >= 0
+    return resident
+
+
+class Moves(NamedTuple):
+    """The rows that a plan fetches and evicts: int64 keys and slots, each pair of one length.
+
+    `victim_slots` is given, the others are filled in.
+    """
+
+    missed_keys: Int64s
+    missed_slots: Int64s
+    victim_slots: Int64s
+    victim_keys: Int64s
+    victim_dirty: npt.NDArray[np.bool_]
+
+
+@compiled
+def place_rows(
+    words: Int64s,
+    slot_key: npt.NDArray[np.int32],
+    keys: Int64s,
+    slots: Int64s,
+    missed: Int64s,
+    first_free: int,
+    moves: Moves,
+) -> None:
+    """Empty the victims' slots, then give every missed key a slot: free ones first."""
+    missed_keys, missed_slots, victim_slots, victim_keys, victim_dirty = moves
+    free = len(missed) - len(victim_slots)
+    for m in range(free):
+        missed_slots[m] = first_free + m
+        missed_keys[m] = keys[missed[m]]
+        slot_key[first_free + m] = missed_keys[m]
+    for v in range(len(victim_slots)):
+        if v + AHEAD < len(victim_slots):
+            prefetch(slot_key, victim_slots[v + AHEAD])
+        slot = victim_slots[v]
+        missed_slots[free + v] = slot
+        missed_keys[free + v] = keys[missed[free + v]]
+        victim_keys[v] = slot_key[slot]
+        slot_key[slot] = missed_keys[free + v]
+    for v in range(len(victim_keys)):
+        if v + AHEAD < len(victim_keys):
+            prefetch(words, victim_keys[v + AHEAD])
+        word = words[victim_keys[v]]
+        victim_dirty[v] = (word >> 32) >= FIRST_STAMP
+        words[victim_keys[v]] = word & ~SLOT
+    for m in range(len(missed)):
+        if m + AHEAD < len(missed):
+            prefetch(words, missed_keys[m + AHEAD])
+        slots[missed[m]] = missed_slots[m]
+        words[missed_keys[m]] = (words[missed_keys[m]] & ~SLOT) | (missed_slots[m] + 1)
+
+
+@compiled
+def mark_resident(words: Int64s, slot_key: npt.NDArray[np.int32], keys: Int64s) -> int:
+    """Put `keys` into slots 0, 1, ... before the first batch; returns how many.
+
+    Stops at a key that is outside of `words` or resident already.
+    """
+    for slot in range(len(keys)):
+        if slot + AHEAD < len(keys):
+            prefetch(words, keys[slot + AHEAD])
+        key = keys[slot]
+        if key < 0 or key >= len(words) or words[key] & SLOT != 0:
+            return slot
+        slot_key[slot] = key
+        words[key] = (words[key] & PINNED) | (slot + 1) | (PRELOADED << 32)
+    return len(keys)

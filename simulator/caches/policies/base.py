@@ -1,0 +1,212 @@
+"""What a replacement policy is to a pool, and where policies are found by name.
+
+A policy from outside of this package is a class with the hooks of `Policy`, announced as an entry
+point of the group `scratchpipe.policies` (name = name of the policy, value = `module:Class`):
+
+    class MostRecent(Policy):
+        name = "mru"
+
+        def __init__(self, setup): self.order = []
+        def used(self, pool, use): ...            # all rows of the batch are in their slots
+        def victims(self, pool, count): ...       # `count` different slots, none of them held
+
+`pool.held(slots)` says which slots the window protects. What `victims` returns is checked before
+compiled code relies on it (`policies.contract`; `PolicyError`). Built-in policies call compiled
+kernels in their hooks; plain Python is as correct, only slower.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator._plugins import load_plugin, plugins
+from simulator.caches.plan.words import FIRST_STAMP
+from simulator.caches.policies.hold import Hold
+from simulator.errors import InvariantError, UsageError
+
+__all__ = [
+    "GROUP",
+    "LOOKUP_ONLY",
+    "BatchUse",
+    "CompiledPolicy",
+    "Policy",
+    "PolicySetup",
+    "Pool",
+    "policy_class",
+    "policy_names",
+]
+
+Int64s = npt.NDArray[np.int64]
+
+GROUP = "scratchpipe.policies"
+NEVER = np.iinfo(np.int64).max
+"""Next use of a row that no later batch looks up."""
+
+BUILT_IN = {
+    "lru": "lru:LRU",
+    "lfu": "lfu:LFU",
+    "fifo": "fifo:FIFO",
+    "random": "random_victim:RandomVictim",
+    "clock": "clock:Clock",
+    "belady": "belady:Belady",
+    "static_hot": "static_hot:StaticHot",
+    "sieve": "sieve:Sieve",
+    "s3fifo": "s3fifo:S3FIFO",
+}
+
+LOOKUP_ONLY = ("2q", "arc", "belady_bypass", "lru_k", "tinylfu")
+"""Policies that replay per lookup only: they may bypass, or are not defined under a window."""
+
+
+@dataclass(slots=True)
+class Pool:
+    """The slots of one pool and the state words of its keys, as a policy sees them.
+
+    A key is a row where the Hit-Map is dense, and an entry of the Hit-Map where it is hashed; it
+    means the same row for as long as that row is resident.
+    """
+
+    words: Int64s
+    slot_key: npt.NDArray[np.int32]
+    """Shape (capacity,): the key in each slot; undefined where the slot is free."""
+    used: int = 0
+    """Slots 0 .. used - 1 are taken. A slot once taken stays taken."""
+    stamp: int = FIRST_STAMP
+    """Stamp of the batch that is planned."""
+    horizon: int = FIRST_STAMP
+    """Rows whose stamp is at least this are held."""
+    keys: Int64s = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """Unique keys of the planned batch, in order of first occurrence."""
+    missed: Int64s = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """Positions in `keys` of those that are not resident, ascending."""
+    rows_of: Callable[[Int64s], Int64s] = lambda keys: keys
+    """Rows of keys."""
+
+    @property
+    def capacity(self) -> int:
+        return len(self.slot_key)
+
+    @property
+    def missed_keys(self) -> Int64s:
+        """Keys that the planned batch misses, in order of first occurrence."""
+        return self.keys[self.missed]
+
+    @property
+    def hold(self) -> Hold:
+        """What kernels need to tell which slots are held."""
+        return Hold(self.words, self.slot_key, self.horizon)
+
+    def held(self, slots: Int64s) -> npt.NDArray[np.bool_]:
+        """Which of `slots` (taken ones) the window protects; shape (len(slots),)."""
+        stamps = self.words[self.slot_key[slots]] >> 32
+        return np.asarray(stamps >= self.horizon)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySetup:
+    """What a policy is made from."""
+
+    capacity: int
+    seed: int = 0
+    """Of this pool alone: no two pools share one."""
+    hottest: Int64s | None = None
+    """Keys by profile, hottest first (only policies with `needs_profile` get them)."""
+    rows: int = 0
+    """Rows that the pool caches."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchUse:
+    """The unique keys of a planned batch in order of first occurrence, each in its slot by now."""
+
+    keys: Int64s
+    slots: Int64s
+    missed: Int64s
+    """Positions in `keys` that were fetched for this batch, ascending."""
+    next_use: Int64s | None = None
+    """Pool batch number of each key's next use after this batch, or `NEVER`.
+
+    Only for policies with `needs_future`."""
+    number: int = field(default=0)
+    """Number of the batch in this pool, from 0."""
+
+
+class Policy(ABC):
+    """The hooks of a replacement policy, called once a mini-batch."""
+
+    name: ClassVar[str]
+    needs_future: ClassVar[bool] = False
+    needs_profile: ClassVar[bool] = False
+
+    @abstractmethod
+    def __init__(self, setup: PolicySetup) -> None: ...
+
+    def preload(self, pool: Pool, keys: Int64s) -> None:
+        """`keys` are put into slots 0, 1, ... before the first batch, the most valued first.
+
+        As if they had been used once each, in reverse: the last of them is the least recent.
+        """
+        slots = np.arange(len(keys), dtype=np.int64)[::-1].copy()
+        self.used(pool, BatchUse(keys[::-1].copy(), slots, np.arange(len(keys))))
+
+    @abstractmethod
+    def victims(self, pool: Pool, count: int) -> Int64s:
+        """`count` different taken slots that are not held, in order of eviction; int64, (count,).
+
+        Called when all slots are taken or will be by this batch, after its ids are known and
+        before `used`; the pool makes sure that enough slots are not held.
+        """
+
+    @abstractmethod
+    def used(self, pool: Pool, use: BatchUse) -> None:
+        """The batch is planned: hits are touched, fetched keys are in the slots of the victims."""
+
+
+class CompiledPolicy(Policy):
+    """A policy whose kernel fills an array with victims."""
+
+    def victims(self, pool: Pool, count: int) -> Int64s:
+        chosen = np.empty(count, dtype=np.int64)
+        got = self.choose(pool, chosen)
+        if got < count:
+            raise InvariantError(f"{self.name}: {count} victims needed, only {got} rows not held")
+        return chosen
+
+    @abstractmethod
+    def choose(self, pool: Pool, chosen: Int64s) -> int:
+        """Fill `chosen` with victims as `victims` does; return how many there were."""
+
+
+@cache
+def _outside() -> dict[str, EntryPoint]:
+    return plugins(GROUP)
+
+
+def policy_names() -> tuple[str, ...]:
+    """All known policies, built-in ones first."""
+    return (*BUILT_IN, *sorted(set(_outside()) - set(BUILT_IN)))
+
+
+def policy_class(name: str) -> type[Policy]:
+    """The policy called `name`; `UsageError` names the known ones where there is none."""
+    if name in BUILT_IN:
+        module, attribute = BUILT_IN[name].split(":")
+        policy = getattr(import_module(f"simulator.caches.policies.{module}"), attribute)
+    elif name in _outside():
+        policy = load_plugin(_outside()[name])
+    elif name in LOOKUP_ONLY:
+        raise UsageError(f"policy {name} replays per lookup only, not per batch")
+    else:
+        raise UsageError(f"no policy {name!r}; known: {', '.join(policy_names())}")
+    if not (isinstance(policy, type) and issubclass(policy, Policy)):
+        raise UsageError(f"policy {name!r}: {policy!r} is not a subclass of Policy")
+    return policy

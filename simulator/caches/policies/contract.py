@@ -1,0 +1,65 @@
+"""What a policy must keep when it names victims, checked before compiled code relies on it.
+
+Kernels write to the slots of victims without bounds checks: a victim too few would make them write
+past the slots, a doubled or held one would give a wrong plan without a word.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.caches.policies.base import Pool
+from simulator.errors import PolicyError
+
+__all__ = ["checked_victims"]
+
+Int64s = npt.NDArray[np.int64]
+
+
+def checked_victims(victims: object, pool: Pool, count: int, *, policy: str, batch: int) -> Int64s:
+    """A copy of `victims`: int64, shape (count,), different taken slots that are not held.
+
+    `PolicyError` with the name of the policy, the number of the mini-batch in its pool and the
+    broken rule where `victims` is anything else. It is a copy, so that a policy may go on writing
+    to an array of its own.
+    """
+    broken = _broken_rule(victims, pool, count)
+    if broken is not None:
+        raise PolicyError(f"policy {policy}, mini-batch {batch}: {broken}")
+    return np.array(victims, dtype=np.int64)
+
+
+def _broken_rule(victims: object, pool: Pool, count: int) -> str | None:
+    """The first rule of the contract that `victims` break, in words; None where they keep all."""
+    if not isinstance(victims, np.ndarray):
+        kind = type(victims).__name__
+        return f"victims must be an int64 array of shape ({count},), not a {kind}"
+    if victims.dtype != np.int64 or victims.ndim != 1:
+        return (
+            f"victims must be an int64 array of shape ({count},), not an array of {victims.dtype} "
+            f"of shape {victims.shape}"
+        )
+    if len(victims) != count:
+        named, needed = ("", "s")[len(victims) != 1], ("is", "are")[count != 1]
+        return f"it named {len(victims)} victim{named}, but {count} {needed} needed"
+    return _bad_slot(victims, pool)
+
+
+def _bad_slot(victims: Int64s, pool: Pool) -> str | None:
+    """The first of `victims` that may not be evicted, and why."""
+    outside = victims[(victims < 0) | (victims >= pool.capacity)]
+    if len(outside):
+        return f"it named slot {outside[0]}, but the pool has slots 0..{pool.capacity - 1}"
+    free = victims[victims >= pool.used]
+    if len(free):
+        return f"it named slot {free[0]}, which is free: slots 0..{pool.used - 1} are taken"
+    ordered = np.sort(victims)
+    doubled = ordered[1:][ordered[1:] == ordered[:-1]]
+    if len(doubled):
+        return f"it named slot {doubled[0]} twice"
+    held = victims[pool.held(victims)]
+    if len(held):
+        (row,) = pool.rows_of(pool.slot_key[held[:1]].astype(np.int64))
+        return f"it named slot {held[0]}, whose row {row} the window holds"
+    return None

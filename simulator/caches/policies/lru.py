@@ -1,0 +1,142 @@
+"""Least recently used: the victim is the row whose last use lies furthest back.
+
+Recency is the batch of the last use, then the order of first occurrence in that batch (the first
+to occur is the least recent). Exact, without a linked list: every batch appends its keys to a queue
+as one generation, and an entry whose stamp is no longer the key's newest is passed over.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator._compiled import compiled, prefetch
+from simulator.caches.plan.words import AHEAD, PRELOADED, SLOT
+from simulator.caches.policies.base import BatchUse, CompiledPolicy, PolicySetup, Pool
+
+__all__ = ["LRU", "UseQueue"]
+
+Int64s = npt.NDArray[np.int64]
+Ring = npt.NDArray[np.int32]
+
+
+@compiled
+def take_oldest(
+    ring: Ring, head: int, end: int, stamp: int, words: Int64s, chosen: Int64s, got: int
+) -> tuple[int, int]:
+    """Fill `chosen[got:]` with the slots of entries of one generation that are still current.
+
+    The generation reaches from `head` to `end`. Returns the new head and the number chosen.
+    """
+    mask = len(ring) - 1
+    while got < len(chosen) and head < end:
+        prefetch(words, ring[(head + AHEAD) & mask])
+        word = words[ring[head & mask]]
+        slot = word & SLOT
+        chosen[got] = slot - 1
+        got += int(slot != 0) & int(word >> 32 == stamp)
+        head += 1
+    return head, got
+
+
+@compiled
+def append_keys(ring: Ring, tail: int, keys: Int64s) -> None:
+    """Append `keys` at `tail`."""
+    mask = len(ring) - 1
+    for k in range(len(keys)):
+        ring[(tail + k) & mask] = keys[k]
+
+
+@compiled
+def keep_current(
+    ring: Ring, head: int, end: int, stamp: int, words: Int64s, kept: Ring, n: int
+) -> int:
+    """Append the entries of one generation that still count to `kept[:n]`; returns the new n.
+
+    A key that a later, loaded batch uses again is re-appended when that batch is planned, so an
+    entry counts only while its stamp is the newest.
+    """
+    mask = len(ring) - 1
+    for k in range(head, end):
+        prefetch(words, ring[(k + AHEAD) & mask])
+        word = words[ring[k & mask]]
+        if word & SLOT != 0 and word >> 32 == stamp:
+            kept[n] = ring[k & mask]
+            n += 1
+    return n
+
+
+class UseQueue:
+    """Keys in order of their uses, a generation a batch; stale entries are dropped lazily.
+
+    A ring of int32 keys of at most eight entries a slot (and a batch), however long the trace.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._ring = np.zeros(1 << (3 * capacity + 1024).bit_length(), dtype=np.int32)
+        self._head = 0
+        self._generations: deque[tuple[int, int]] = deque()
+        """(stamp, end) of each, the oldest first; it begins where the one before ends."""
+
+    @property
+    def _tail(self) -> int:
+        return self._generations[-1][1] if self._generations else self._head
+
+    def append(self, pool: Pool, keys: Int64s, stamp: int) -> None:
+        if self._tail - self._head + len(keys) > len(self._ring):
+            self._drop_stale(pool, len(keys))
+        if len(keys):
+            append_keys(self._ring, self._tail, keys)
+            self._generations.append((stamp, self._tail + len(keys)))
+
+    def _drop_stale(self, pool: Pool, room: int) -> None:
+        kept = np.zeros_like(self._ring)
+        begin, n = self._head, 0
+        generations: deque[tuple[int, int]] = deque()
+        for stamp, end in self._generations:
+            before, n = n, keep_current(self._ring, begin, end, stamp, pool.words, kept, n)
+            if n > before:
+                generations.append((stamp, n))
+            begin = end
+        self._head, self._generations = 0, generations
+        size = len(kept)
+        while 2 * (n + room) > size:
+            size *= 2
+        self._ring = np.concatenate([kept, np.zeros(size - len(kept), dtype=np.int32)])
+
+    def take(self, pool: Pool, chosen: Int64s) -> int:
+        """Fill `chosen` with slots of the least recent keys that are not held, oldest first.
+
+        Returns how many there were; their keys leave the queue.
+        """
+        got = 0
+        while got < len(chosen) and self._generations:
+            stamp, end = self._generations[0]
+            if stamp >= pool.horizon:
+                break
+            self._head, got = take_oldest(
+                self._ring, self._head, end, stamp, pool.words, chosen, got
+            )
+            if self._head == end:
+                self._generations.popleft()
+        return got
+
+
+class LRU(CompiledPolicy):
+    """Least recently used; the policy of the ScratchPipe study."""
+
+    name = "lru"
+
+    def __init__(self, setup: PolicySetup) -> None:
+        self._uses = UseQueue(setup.capacity)
+
+    def preload(self, pool: Pool, keys: Int64s) -> None:
+        self._uses.append(pool, keys[::-1].copy(), PRELOADED)
+
+    def choose(self, pool: Pool, chosen: Int64s) -> int:
+        return self._uses.take(pool, chosen)
+
+    def used(self, pool: Pool, use: BatchUse) -> None:
+        self._uses.append(pool, use.keys, pool.stamp)

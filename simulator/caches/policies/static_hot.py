@@ -1,0 +1,77 @@
+"""Static hot: the hottest rows of a profile stay; everything else passes through the rest.
+
+The hot set is the first `capacity` rows of the profile. Every row of a batch needs a slot, so a
+pool cannot hold all of the hot set and the window's other rows at once: victims are rows outside of
+the hot set first, the least recently used first, and, once none of those is left, hot rows from the
+coldest rank up. What stays for good is thus the top of the profile, less what the window takes.
+Preload the profile to begin with the hot set in place; without, the first use of each row fetches
+it. The pinned cache without replacement is `StaticSplit`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator._compiled import compiled
+from simulator.caches.plan.words import PINNED, PRELOADED, SLOT
+from simulator.caches.policies.base import BatchUse, CompiledPolicy, PolicySetup, Pool
+from simulator.caches.policies.lru import UseQueue
+from simulator.errors import UsageError
+
+__all__ = ["StaticHot"]
+
+Int64s = npt.NDArray[np.int64]
+
+
+@compiled
+def take_coldest(hottest: Int64s, words: Int64s, horizon: int, chosen: Int64s) -> int:
+    """Fill `chosen` with slots of hot rows that are not held, coldest first; returns how many."""
+    got = 0
+    for rank in range(len(hottest) - 1, -1, -1):
+        if got == len(chosen):
+            break
+        word = words[hottest[rank]]
+        if word & SLOT != 0 and word >> 32 < horizon:
+            chosen[got] = (word & SLOT) - 1
+            got += 1
+    return got
+
+
+@compiled
+def copy_unpinned(words: Int64s, keys: Int64s, unpinned: Int64s) -> int:
+    """Copy those of `keys` that are not in the hot set to `unpinned`; returns how many."""
+    n = 0
+    for k in range(len(keys)):
+        if words[keys[k]] & PINNED == 0:
+            unpinned[n] = keys[k]
+            n += 1
+    return n
+
+
+class StaticHot(CompiledPolicy):
+    """Hot rows by profile stay as far as the window lets them."""
+
+    name = "static_hot"
+    needs_profile = True
+
+    def __init__(self, setup: PolicySetup) -> None:
+        if setup.hottest is None:
+            raise UsageError("policy static_hot needs the hottest rows")
+        self._hottest = setup.hottest
+        self._others = UseQueue(setup.capacity)
+
+    def preload(self, pool: Pool, keys: Int64s) -> None:
+        self._append(pool, keys[::-1].copy(), PRELOADED)
+
+    def choose(self, pool: Pool, chosen: Int64s) -> int:
+        got = self._others.take(pool, chosen)
+        return got + take_coldest(self._hottest, pool.words, pool.horizon, chosen[got:])
+
+    def used(self, pool: Pool, use: BatchUse) -> None:
+        self._append(pool, use.keys, pool.stamp)
+
+    def _append(self, pool: Pool, keys: Int64s, stamp: int) -> None:
+        unpinned = np.empty(len(keys), dtype=np.int64)
+        n = copy_unpinned(pool.words, keys, unpinned)
+        self._others.append(pool, unpinned[:n], stamp)

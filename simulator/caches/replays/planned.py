@@ -1,0 +1,266 @@
+"""The plan of a scratchpad: hits, fetched rows, victims and slots of every mini-batch, exact."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.caches.facts import (
+    COLD,
+    HELD,
+    HIT,
+    LOOKUP,
+    MISS,
+    UNIQUE,
+    VICTIM,
+    WRITE_BACK,
+    BatchFacts,
+    Flow,
+)
+from simulator.caches.plan.base import PoolPlan, Window
+from simulator.caches.plan.distinct import (
+    DistinctBatch,
+    distinct_batches,
+    pool_shapes,
+    with_next_uses,
+)
+from simulator.caches.plan.planning import build_planners, plan_batches, pool_rows
+from simulator.caches.plan.scratchpad import PoolPlanner
+from simulator.caches.policies.base import policy_class
+from simulator.caches.replays.base import Kept, Replay, bases, joined, slots_of_lookups
+from simulator.errors import CapacityError
+from simulator.traces.base import MiniBatch, Trace
+
+__all__ = ["PlannedReplay", "facts_of", "slots_for"]
+
+Int64s = npt.NDArray[np.int64]
+_NO_WINDOW = Window(0, 0)
+PoolRows = tuple[int, int, Int64s, Int64s | None]
+"""First row and slot of a pool, rows of its lookups, and where its samples begin."""
+
+
+@dataclass(frozen=True)
+class PlannedReplay(Replay):
+    """A cache with look-ahead, Hold mask and a replacement policy; a shard a pool.
+
+    `capacities`: slots of each pool. `lookup` flows keep the slot of every lookup, the others
+    rows and slots of distinct rows.
+    """
+
+    capacities: tuple[int, ...]
+    replacement: str = "lru"
+    scope: str = "table"
+    window: Window = _NO_WINDOW
+    prefill: str = "empty"
+    held_misses: bool = False
+    """Count misses that only the window caused."""
+    seed: int = 0
+    enlarged: bool = False
+    """The cache that was asked for could not hold its window."""
+    check: bool = False
+    """Check the victims of built-in policies too."""
+    keep: Kept = ()
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        return self.capacities
+
+    @property
+    def grown(self) -> bool:
+        return self.enlarged
+
+    @property
+    def policy(self) -> str:
+        return self.replacement
+
+    @property
+    def fills_hot(self) -> bool:
+        """Whether it starts from a profile of the hottest rows."""
+        return self.replacement == "static_hot" or self.prefill == "hot"
+
+    @property
+    def feed(self) -> Hashable:
+        """Replays of one scope share deduped mini-batches and the index of next uses."""
+        return self.scope
+
+    def shared(
+        self, trace: Trace, group: Sequence[Replay], batches: Iterator[MiniBatch], threads: int
+    ) -> Iterator[MiniBatch]:
+        """`batches` deduped once for all of `group`, with next uses where a policy asks for
+        them."""
+        shapes = pool_shapes(trace.rows, self.scope)
+        distinct: Iterable[DistinctBatch]
+        distinct = distinct_batches(batches, shapes, threads or os.cpu_count() or 1)
+        policies = {replay.policy for replay in group}
+        if any(policy_class(name).needs_future for name in policies if name is not None):
+            distinct = with_next_uses(list(distinct), shapes)
+        yield from distinct
+
+    def planners(self, trace: Trace, window: Window | None = None) -> tuple[PoolPlanner, ...]:
+        """Planners of all pools with their first rows in them; `window`: instead of its own."""
+        hottest = self._profile(trace) if self.replacement == "static_hot" else None
+        preload = self._profile(trace) if self.prefill == "hot" else None
+        return build_planners(
+            self.replacement,
+            trace.rows,
+            self.capacities,
+            self.window if window is None else window,
+            scope=self.scope,
+            seed=self.seed,
+            hottest=hottest,
+            preload=preload,
+            preload_trained=True,
+            check=self.check,
+        )
+
+    def resident(self, trace: Trace) -> Int64s:
+        rows = []
+        for planner, capacity in zip(self.planners(trace), self.capacities, strict=True):
+            held = np.full(capacity, -1, np.int64)
+            held[: len(planner.resident())] = planner.resident()
+            rows.append(held)
+        starts = bases(pool_rows(trace.rows, self.scope))
+        return np.concatenate(
+            [np.where(held < 0, -1, held + start) for held, start in zip(rows, starts, strict=True)]
+        )
+
+    def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
+        shadows = self.planners(trace, _NO_WINDOW) if self.held_misses else None
+        coming, planned = itertools.tee(batches)
+        planners = self.planners(trace)
+        for plan in plan_batches(planned, planners, self.window, threads=threads, shadows=shadows):
+            batch = next(coming)
+            rows = self._rows(trace, batch, plan.pools) if plan.index in self.keep else None
+            yield facts_of(plan.index, batch.samples, plan.pools, rows)
+
+    def _rows(
+        self, trace: Trace, batch: MiniBatch, pools: Sequence[PoolPlan]
+    ) -> Sequence[PoolRows]:
+        """For each pool: first row, first slot, rows and samples of its lookups."""
+        rows = bases(pool_rows(trace.rows, self.scope)).tolist()
+        slots = bases(self.capacities).tolist()
+        if self.scope == "table":
+            return list(zip(rows, slots, batch.ids, batch.offsets, strict=True))
+        ids = joined(bases(trace.rows), batch.ids)
+        return [(rows[0], slots[0], ids, None)]  # lookups of a sample lie apart, table by table
+
+    def _profile(self, trace: Trace) -> list[Int64s]:
+        """The hottest rows of each pool, as many as it has slots."""
+        if self.scope == "table":
+            return [trace.hottest(table, count) for table, count in enumerate(self.capacities)]
+        rows, capacity = sum(trace.rows), self.capacities[0]
+        starts = bases(trace.rows)
+        shares = [capacity * count // rows for count in trace.rows]
+        ranked = [trace.hottest(t, share) + starts[t] for t, share in enumerate(shares)]
+        # rank by rank across tables: row r of every table is about as hot
+        order = np.argsort(np.concatenate([np.arange(len(r)) for r in ranked]), kind="stable")
+        return [np.concatenate(ranked)[order]]
+
+
+def facts_of(
+    index: int,
+    samples: int,
+    pools: Sequence[PoolPlan],
+    rows: Sequence[PoolRows] | None = None,
+) -> BatchFacts:
+    """The plans of all pools of mini-batch `index` as flows.
+
+    `rows`: for each pool its first row and slot in the numbering of all pools, the rows of its
+    lookups, and where its samples begin (or None); without it, counts alone.
+    """
+    names = [LOOKUP, UNIQUE, HIT, MISS, VICTIM, WRITE_BACK, COLD]
+    if all(pool.held_misses is not None for pool in pools):
+        names.append(HELD)
+    shards = [
+        _counted(pool) if rows is None else _with_rows(pool, *rows[number])
+        for number, pool in enumerate(pools)
+    ]
+    flows = {name: tuple(shard[name] for shard in shards) for name in names}
+    return BatchFacts(index, samples, flows)
+
+
+def _counted(pool: PoolPlan) -> dict[str, Flow]:
+    unique, missed = len(pool.rows), len(pool.missed_rows)
+    return {
+        LOOKUP: Flow(pool.lookups, unique),
+        UNIQUE: Flow(pool.lookups, unique),
+        HIT: Flow(pool.lookup_hits, pool.unique_hits),
+        MISS: Flow(pool.lookups - pool.lookup_hits, missed),
+        VICTIM: Flow(0, len(pool.victim_rows)),
+        WRITE_BACK: Flow(0, int(pool.victim_dirty.sum())),
+        COLD: Flow(0, pool.cold_misses),
+        HELD: Flow(0, pool.held_misses or 0),
+    }
+
+
+def _with_rows(
+    pool: PoolPlan, row: int, slot: int, ids: Int64s, offsets: Int64s | None
+) -> dict[str, Flow]:
+    flows = _counted(pool)
+    dirty = pool.victim_dirty
+
+    def kept(name: str, rows: Int64s, slots: Int64s) -> Flow:
+        return Flow(flows[name].lookups, flows[name].rows, rows + row, slots + slot)
+
+    lookup_slots = slots_of_lookups(pool.rows, pool.slots, ids)
+    lookup = flows[LOOKUP]
+    return flows | {
+        LOOKUP: Flow(lookup.lookups, lookup.rows, ids + row, lookup_slots + slot, offsets),
+        UNIQUE: kept(UNIQUE, pool.rows, pool.slots),
+        MISS: kept(MISS, pool.missed_rows, pool.missed_slots),
+        VICTIM: kept(VICTIM, pool.victim_rows, pool.victim_slots),
+        WRITE_BACK: kept(WRITE_BACK, pool.victim_rows[dirty], pool.victim_slots[dirty]),
+    }
+
+
+def slots_for(
+    rows: Sequence[int],
+    fraction: float,
+    scope: str,
+    window: Window,
+    lookups: Sequence[int],
+    *,
+    need: Callable[[], Sequence[int]] | None,
+    grow: bool,
+) -> tuple[tuple[int, ...], bool]:
+    """Slots of each pool for a share of the rows, and whether they had to be grown.
+
+    `rows`: of each table; `lookups`: most lookups of a mini-batch in each table; `need`: the slots
+    that the window takes, asked for only where they might not be there (None: not known yet, taken
+    to be there). Raises `CapacityError` with the numbers where the window does not fit and may not
+    grow.
+    """
+    sizes = pool_rows(rows, scope)
+    slots = tuple(max(1, int(fraction * size)) for size in sizes)
+    worst = pool_rows([window.batches * count for count in lookups], scope)
+    enough = all(s >= min(w, size) for s, w, size in zip(slots, worst, sizes, strict=True))
+    if enough or need is None:
+        return slots, False
+    needed = need()
+    grown = tuple(max(pair) for pair in zip(slots, needed, strict=True))
+    if grown == slots or grow:
+        return grown, grown != slots
+    raise CapacityError(_too_small(slots, needed, sizes, fraction, window))
+
+
+def _too_small(
+    slots: Sequence[int], need: Sequence[int], sizes: Sequence[int], fraction: float, window: Window
+) -> str:
+    short = [p for p in range(len(slots)) if need[p] > slots[p]]
+    pool = max(short, key=lambda p: need[p] / sizes[p])
+    enough = max(need[p] / sizes[p] for p in short)
+    return (
+        f"cache.fraction {fraction:g} gives {slots[pool]:,} slots for {sizes[pool]:,} rows (pool "
+        f"{pool}), but the window of {window.batches} mini-batches (past {window.past}, this one, "
+        f"future {window.future}) holds up to {need[pool]:,} distinct rows: set cache.fraction to "
+        f"at least {_rounded_up(enough)}, or cache.if_too_small: grow"
+    )
+
+
+def _rounded_up(fraction: float) -> str:
+    return f"{min(1.0, np.ceil(fraction * 1e5) / 1e5):g}"

@@ -1,0 +1,110 @@
+"""The split of lookups by pinned rows: the hottest of each table above, the others below."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, BatchFacts, Flow
+from simulator.caches.plan.static_split import SplitBatch, static_splits
+from simulator.caches.replays.base import Kept, Replay, bases, joined, slots_of_lookups
+from simulator.traces.base import MiniBatch, Trace
+
+__all__ = ["StaticReplay"]
+
+Int64s = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class StaticReplay(Replay):
+    """Lookups and unique rows of pinned rows (`hit`) and of all others (`miss`), a shard a table.
+
+    `pinned`: rows of each table that the upper tier holds, its hottest. Kept `hit` rows are the
+    distinct ones with their slots; `lookup` rows keep no slots.
+    """
+
+    pinned: tuple[int, ...]
+    keep: Kept = ()
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        return self.pinned
+
+    @property
+    def policy(self) -> str:
+        return "static_hot"
+
+    def resident(self, trace: Trace) -> Int64s:
+        hottest = [trace.hottest(table, count) for table, count in enumerate(self.pinned)]
+        return joined(bases(trace.rows), hottest)
+
+    def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
+        del threads
+        hottest = [trace.hottest(table, count) for table, count in enumerate(self.pinned)]
+        splits = static_splits(hottest, trace.rows)
+        for batch in batches:
+            parts = [split.split(ids) for split, ids in zip(splits, batch.ids, strict=True)]
+            keeps = batch.index in self.keep
+            flows = self._with_rows(trace, batch, parts) if keeps else _counts(parts)
+            yield BatchFacts(batch.index, batch.samples, flows)
+
+    def _with_rows(
+        self, trace: Trace, batch: MiniBatch, parts: Sequence[SplitBatch]
+    ) -> dict[str, tuple[Flow, ...]]:
+        rows, slots = bases(trace.rows), bases(self.pinned)
+        flows: dict[str, list[Flow]] = {name: [] for name in (*_NAMES, HIT_LOOKUP, MISS_LOOKUP)}
+        for table, split in enumerate(parts):
+            ids, hot = batch.ids[table], split.hot
+            hot_ids = ids[hot]
+            hot_slots = slots_of_lookups(split.hot_rows, split.hot_slots, hot_ids)
+            hit = Flow(
+                split.lookup_hits,
+                split.unique_hits,
+                split.hot_rows + rows[table],
+                split.hot_slots + slots[table],
+            )
+            miss = Flow(
+                len(ids) - split.lookup_hits, split.unique_misses, split.cold_rows + rows[table]
+            )
+            unique = np.concatenate([split.hot_rows, split.cold_rows]) + rows[table]
+            count = split.unique_hits + split.unique_misses
+            flows[LOOKUP].append(
+                Flow(len(ids), count, ids + rows[table], offsets=batch.offsets[table])
+            )
+            flows[UNIQUE].append(Flow(len(ids), count, unique))
+            flows[HIT].append(hit)
+            flows[MISS].append(miss)
+            flows[HIT_LOOKUP].append(
+                Flow(hit.lookups, hit.rows, hot_ids + rows[table], hot_slots + slots[table])
+            )
+            flows[MISS_LOOKUP].append(Flow(miss.lookups, miss.rows, ids[~hot] + rows[table]))
+        return {name: tuple(each) for name, each in flows.items()}
+
+
+HIT_LOOKUP = "hit_lookup"
+"""Every lookup of a pinned row, in order: row and slot."""
+MISS_LOOKUP = "miss_lookup"
+"""Every other lookup, in order."""
+_NAMES = (LOOKUP, UNIQUE, HIT, MISS)
+
+
+def _counts(parts: Sequence[SplitBatch]) -> dict[str, tuple[Flow, ...]]:
+    lookups = [len(split.hot) for split in parts]
+    unique = [split.unique_hits + split.unique_misses for split in parts]
+    everything = tuple(Flow(n, k) for n, k in zip(lookups, unique, strict=True))
+    hit = tuple(Flow(split.lookup_hits, split.unique_hits) for split in parts)
+    miss = tuple(
+        Flow(n - split.lookup_hits, split.unique_misses)
+        for n, split in zip(lookups, parts, strict=True)
+    )
+    return {
+        LOOKUP: everything,
+        UNIQUE: everything,
+        HIT: hit,
+        MISS: miss,
+        HIT_LOOKUP: hit,
+        MISS_LOOKUP: miss,
+    }

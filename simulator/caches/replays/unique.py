@@ -1,0 +1,48 @@
+"""Distinct rows of every mini-batch: all that a system without a cache needs to know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
+from simulator.caches.plan.static_split import static_splits
+from simulator.caches.replays.base import Kept, Replay, bases
+from simulator.traces.base import MiniBatch, Trace
+
+__all__ = ["UniqueReplay"]
+
+
+@dataclass(frozen=True)
+class UniqueReplay(Replay):
+    """Lookups and unique rows, a shard a table."""
+
+    keep: Kept = ()
+
+    def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
+        del threads
+        nothing = np.empty(0, np.int64)
+        splits = static_splits([nothing] * len(trace.rows), trace.rows)
+        starts = bases(trace.rows)
+        for batch in batches:
+            unique = [
+                split.split(ids).cold_rows for split, ids in zip(splits, batch.ids, strict=True)
+            ]
+            sizes = [(len(ids), len(rows)) for ids, rows in zip(batch.ids, unique, strict=True)]
+            if batch.index in self.keep:
+                lookup = [
+                    Flow(n, k, ids + start, offsets=offsets)
+                    for (n, k), ids, start, offsets in zip(
+                        sizes, batch.ids, starts, batch.offsets, strict=True
+                    )
+                ]
+                rows = [
+                    Flow(n, k, rows + start)
+                    for (n, k), rows, start in zip(sizes, unique, starts, strict=True)
+                ]
+            else:
+                lookup = rows = [Flow(n, k) for n, k in sizes]
+            flows = {LOOKUP: tuple(lookup), UNIQUE: tuple(rows)}
+            yield BatchFacts(batch.index, batch.samples, flows)

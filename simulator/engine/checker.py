@@ -1,0 +1,334 @@
+"""The checker: executes a program on values at the times of a run, and looks for hazards.
+
+The same program that the timer priced: what reads rows of a store reads them when its stage
+starts, what writes rows writes them when its stage ends. A row's value is a 64-bit chain over the
+mini-batches that trained it, v <- v * A + (batch + 1) mod 2**64, so that a lost, doubled or
+reordered update changes it for good. What each `Pool` reads is compared with training one
+mini-batch at a time, and so are the tables at the end.
+
+A *stale read* is a row that is pooled without the update of the mini-batch that trained it last
+(or another row's data). It is counted once: the next reader of the row is compared with the
+mini-batch that read stale data.
+
+Rules: one for each word that touches rows. Words without a rule here (sorts, MLPs, plans) change
+no row; a word that reads or writes a store and has no rule is an error before anything runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.engine.pipeline import Span
+from simulator.errors import InvariantError
+from simulator.hardware.program import (
+    Flow,
+    Gather,
+    Move,
+    Operation,
+    Pool,
+    Scatter,
+    Stage,
+    Store,
+    Update,
+)
+
+__all__ = ["HazardReport", "StaleRead", "execute"]
+
+_MULTIPLIER = np.uint64(6364136223846793005)
+"""Of Knuth's linear congruential generator (MMIX): odd, so that the chain loses nothing."""
+
+Values = npt.NDArray[np.uint64]
+Int64s = npt.NDArray[np.int64]
+Commit = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class StaleRead:
+    """Mini-batch `batch` trained `row` without the update of mini-batch `missing`."""
+
+    batch: int
+    row: int
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class HazardReport:
+    """What a run on values showed."""
+
+    batches: int
+    trained_rows: int
+    """Rows read for training, all mini-batches."""
+    stale: tuple[StaleRead, ...]
+    tables_equal: bool
+    """Whether the tables at the end equal those of sequential training, bit for bit."""
+
+
+@dataclass
+class _Rows:
+    """Copies of rows: which row, its value, and the mini-batch that trained it last (-1: none)."""
+
+    row: Int64s
+    value: Values
+    trainer: Int64s
+
+    def take(self, where: Int64s) -> _Rows:
+        return _Rows(self.row[where], self.value[where], self.trainer[where])
+
+    def put(self, where: Int64s, rows: _Rows) -> None:
+        self.row[where], self.value[where] = rows.row, rows.value
+        self.trainer[where] = rows.trainer
+
+
+def _tables(rows: int) -> _Rows:
+    """Every row at its own number, untrained."""
+    return _Rows(np.arange(rows), np.arange(rows, dtype=np.uint64), np.full(rows, -1, np.int64))
+
+
+def _empty(slots: int) -> _Rows:
+    nowhere = np.full(slots, -1, np.int64)
+    return _Rows(nowhere, np.zeros(slots, np.uint64), nowhere.copy())
+
+
+@dataclass
+class _State:
+    """Stores, and the buffers of mini-batches in flight."""
+
+    rows: int
+    slots: int
+    resident: Int64s
+    """Rows that a slotted store holds before the first mini-batch, slot by slot."""
+    before: Sequence[Mapping[int, int]]
+    """For each mini-batch: the one before it that trained each of its rows."""
+    stores: dict[tuple[bool, str, str], _Rows] = field(default_factory=dict)
+    buffers: dict[tuple[int, str, str], _Rows] = field(default_factory=dict)
+    """(mini-batch, buffer, memory) -> the rows in it."""
+    pooled: dict[tuple[int, str, str], tuple[Int64s, Values]] = field(default_factory=dict)
+    """(mini-batch, store, memory) -> rows that were read for training, sorted, and their values."""
+    stale: list[StaleRead] = field(default_factory=list)
+    trained_rows: int = 0
+
+    def store(self, store: Store) -> _Rows:
+        """The rows of a store; tables start untrained, slots with what is resident."""
+        key = (store.slotted, store.name, store.memory)
+        if key not in self.stores:
+            self.stores[key] = self._cache() if store.slotted else _tables(self.rows)
+        return self.stores[key]
+
+    def _cache(self) -> _Rows:
+        cache = _empty(self.slots)
+        held = np.flatnonzero(self.resident >= 0)
+        cache.put(held, _tables(self.rows).take(self.resident[held]))
+        return cache
+
+
+def execute(
+    programs: Sequence[tuple[Stage, ...]],
+    spans: Sequence[Span],
+    *,
+    rows: int,
+    slots: int,
+    resident: Int64s | None = None,
+) -> HazardReport:
+    """Execute `programs` (their flows keep row numbers) at the times of `spans`.
+
+    `rows`: of all tables together; `slots`: of the cache; `resident`: rows in its first slots
+    before the first mini-batch (-1: empty). Raises `InvariantError` where a stage that moves rows
+    takes no time (order undefined), where a program reads a buffer that is not where it looks for
+    it, and where it trains rows that it did not pool.
+    """
+    _require_rules(programs)
+    trained = [_trained_rows(stages) for stages in programs]
+    nothing = np.empty(0, np.int64)
+    state = _State(rows, slots, nothing if resident is None else resident, _trainers(trained))
+    started: dict[tuple[int, int], list[Commit]] = {}
+    for span, ends in _in_order(programs, spans):
+        key = (span.batch, span.stage)
+        if not ends:
+            started[key] = _start(state, span.batch, programs[span.batch][span.stage])
+        else:
+            for commit in started.pop(key):
+                commit()
+    return HazardReport(
+        batches=len(programs),
+        trained_rows=state.trained_rows,
+        stale=tuple(state.stale),
+        tables_equal=_equal(state, sequential(trained, rows)),
+    )
+
+
+def sequential(trained: Sequence[Int64s], rows: int) -> Values:
+    """The tables after training one mini-batch at a time; `trained`: rows of each."""
+    values = np.arange(rows, dtype=np.uint64)
+    for batch, ids in enumerate(trained):
+        values[ids] = _updated(values[ids], batch)
+    return values
+
+
+def _updated(values: Values, batch: int) -> Values:
+    return values * _MULTIPLIER + np.uint64(batch + 1)
+
+
+def _trained_rows(stages: Sequence[Stage]) -> Int64s:
+    """The distinct rows that a mini-batch trains."""
+    ids = [
+        word.rows.ids
+        for stage in stages
+        for word in stage.operations
+        if isinstance(word, Update) and word.rows.ids is not None
+    ]
+    return np.unique(np.concatenate(ids)) if ids else np.empty(0, np.int64)
+
+
+def _trainers(trained: Sequence[Int64s]) -> list[Mapping[int, int]]:
+    """For each mini-batch and row of it: the mini-batch that trained the row before it, or -1."""
+    latest: dict[int, int] = {}
+    before: list[Mapping[int, int]] = []
+    for batch, ids in enumerate(trained):
+        rows = ids.tolist()
+        before.append({row: latest.get(row, -1) for row in rows})
+        latest |= dict.fromkeys(rows, batch)
+    return before
+
+
+def _in_order(
+    programs: Sequence[tuple[Stage, ...]], spans: Sequence[Span]
+) -> list[tuple[Span, bool]]:
+    """(span, whether it ends) in the order of time; ends before the starts that they allow."""
+    moments = []
+    for span in spans:
+        stage = programs[span.batch][span.stage]
+        touches = any(isinstance(word, tuple(_RULES)) for word in stage.operations)
+        if span.end_ps <= span.start_ps:
+            if touches:
+                raise InvariantError(f"stage {stage.name} of batch {span.batch} takes no time")
+            continue  # nothing to do at that moment
+        moments.append((span.start_ps, 1, span.batch, span.stage, span))
+        moments.append((span.end_ps, 0, span.batch, span.stage, span))
+    moments.sort(key=lambda moment: moment[:4])
+    return [(moment[4], moment[1] == 0) for moment in moments]
+
+
+def _start(state: _State, batch: int, stage: Stage) -> list[Commit]:
+    """Read what the stage reads from stores; what will have to be written when it ends."""
+    words = [word for word in stage.operations if type(word) in _RULES]
+    return [_RULES[type(word)](state, batch, word) for word in words]
+
+
+def _pool(state: _State, batch: int, word: Pool) -> Commit:
+    """Reads rows for training; each must carry the last update before this mini-batch."""
+    where, all_ids = _rows_of(word.reads, word.rows)
+    distinct, first = np.unique(where, return_index=True)
+    ids = all_ids[first]
+    read = state.store(word.reads).take(distinct)
+    wanted = np.array([state.before[batch].get(row, -1) for row in ids.tolist()], np.int64)
+    for k in np.flatnonzero((read.row != ids) | (read.trainer != wanted)):
+        state.stale.append(StaleRead(batch, int(ids[k]), int(wanted[k])))
+    state.trained_rows += len(ids)
+    order = np.argsort(ids)
+    kept = (ids[order], read.value[order])
+
+    def keep() -> None:
+        state.pooled[batch, word.reads.name, word.reads.memory] = kept
+
+    return keep
+
+
+def _update(state: _State, batch: int, word: Update) -> Commit:
+    """Writes what was pooled, trained by this mini-batch."""
+    where, ids = _rows_of(word.writes, word.rows)
+
+    def train() -> None:
+        store = word.writes
+        nothing = (ids[:0], np.empty(0, np.uint64))
+        pooled_ids, values = state.pooled.pop((batch, store.name, store.memory), nothing)
+        if not np.isin(ids, pooled_ids).all():
+            raise InvariantError(
+                f"batch {batch}: {word.name} trains rows of {store.name} in {store.memory} that "
+                "nothing pooled before"
+            )
+        trained = _updated(values[np.searchsorted(pooled_ids, ids)], batch)
+        rows = state.store(store)
+        rows.value[where], rows.trainer[where] = trained, batch
+
+    return train
+
+
+def _gather(state: _State, batch: int, word: Gather) -> Commit:
+    where, _ = _rows_of(word.reads, word.rows)
+    rows = state.store(word.reads).take(where)
+
+    def fill() -> None:
+        state.buffers[batch, word.into.name, word.into.memory] = rows
+
+    return fill
+
+
+def _move(state: _State, batch: int, word: Move) -> Commit:
+    """Moves staged rows; buffers that hold no rows (ids, vectors) have none to move."""
+
+    def carry() -> None:
+        rows = state.buffers.pop((batch, word.what.name, word.what.memory), None)
+        if rows is not None:
+            state.buffers[batch, word.what.name, word.into] = rows
+
+    return carry
+
+
+def _scatter(state: _State, batch: int, word: Scatter) -> Commit:
+    where, ids = _rows_of(word.writes, word.rows)
+    source = (batch, word.source.name, word.source.memory)
+
+    def put() -> None:
+        rows = state.buffers.pop(source, None)
+        if rows is None:
+            raise InvariantError(
+                f"batch {batch}: {word.name} reads {word.source.name} in {word.source.memory}, "
+                "but nothing was put there"
+            )
+        state.store(word.writes).put(where, _Rows(ids, rows.value, rows.trainer))
+
+    return put
+
+
+def _rows_of(store: Store, rows: Flow) -> tuple[Int64s, Int64s]:
+    """Where `rows` lie in `store`, and their numbers."""
+    where = store.pieces(rows)
+    if where is None or rows.ids is None:
+        raise InvariantError(f"the replay kept no rows for {store.name} in {store.memory}")
+    return where, rows.ids
+
+
+_RULES: dict[type[Operation], Callable[..., Commit]] = {
+    Pool: _pool,
+    Update: _update,
+    Gather: _gather,
+    Move: _move,
+    Scatter: _scatter,
+}
+"""Word -> what it reads when its stage starts, and what it does when the stage ends."""
+
+
+def _require_rules(programs: Sequence[tuple[Stage, ...]]) -> None:
+    """Every word that names a store has a rule."""
+    for stage in programs[0] if programs else ():
+        for word in stage.operations:
+            stores = [f.name for f in fields(word) if isinstance(getattr(word, f.name), Store)]
+            if stores and type(word) not in _RULES:
+                raise InvariantError(
+                    f"the checker has no rule for {type(word).__name__} ({word.name!r}), which "
+                    f"touches {', '.join(stores)}"
+                )
+
+
+def _equal(state: _State, wanted: Values) -> bool:
+    """Whether the newest copy of every row equals `wanted`, once all trained rows of the caches
+    are written back."""
+    final = np.arange(state.rows, dtype=np.uint64)
+    for _, rows in sorted(state.stores.items(), key=lambda item: item[0]):  # caches last
+        newest = (rows.row >= 0) & (rows.trainer >= 0)
+        final[rows.row[newest]] = rows.value[newest]
+    return bool(np.array_equal(final, wanted))

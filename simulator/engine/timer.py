@@ -1,0 +1,135 @@
+"""The timer: prices the program of every mini-batch on a machine and runs it in SimPy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import simpy
+
+from simulator.caches.facts import BatchFacts
+from simulator.caches.replays import Kept
+from simulator.config.operators import OperatorProfile
+from simulator.engine.invariants import (
+    check_bytes,
+    check_order,
+    check_stage_names,
+    check_utilization,
+)
+from simulator.engine.measure import Meter
+from simulator.engine.pipeline import Mode, Span, run_pipeline
+from simulator.engine.processor_caches import ProcessorCaches
+from simulator.hardware.demand import StageDemand
+from simulator.hardware.fold import Fold
+from simulator.hardware.machine import Machine
+from simulator.hardware.program import Stage
+from simulator.hardware.topology import Topology
+from simulator.systems import System
+
+__all__ = ["Timed", "Timing", "time_system"]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How a run is timed: `first` to `last` are the timed mini-batches."""
+
+    software: OperatorProfile
+    mode: Mode
+    first: int
+    last: int
+    samples: Kept = ()
+    """Mini-batches whose rows were kept, to count hits of the processors' caches."""
+    keep_rows: bool = False
+    """Replay the rows of the samples in the memories."""
+    check: bool = False
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A run that was timed."""
+
+    machine: Topology
+    programs: list[tuple[Stage, ...]]
+    demands: list[tuple[StageDemand, ...]]
+    spans: tuple[Span, ...]
+    meter: Meter
+    pricing_s: float
+    """Wall-clock seconds of prices, the memories' model included."""
+    events_s: float
+    """Wall-clock seconds of the discrete-event simulation."""
+    fold: Fold
+    """Ranks of which the first was timed."""
+
+    @cached_property
+    def touched(self) -> frozenset[str]:
+        """Devices that operations of the first mini-batch used."""
+        names = {
+            resource
+            for stages in self.demands[:1]
+            for stage in stages
+            for lane in stage.lanes
+            for demand in lane
+            for resource in demand.services
+        }
+        return frozenset(self.machine.resources[name].device for name in names)
+
+
+def time_system(
+    system: System, machine: Topology, batches: Sequence[BatchFacts], timing: Timing
+) -> Timed:
+    """The stages of every mini-batch on `machine`, from the facts of all `batches`.
+
+    Raises `InvariantError` where facts do not add up or a mini-batch never retires, `ConfigError`
+    for an operation that its device cannot do.
+    """
+    begin = time.perf_counter()
+    for facts in batches:
+        facts.check()
+    caches = ProcessorCaches(system.stages, machine, timing.samples, timing.keep_rows)
+    programs = caches.programs(batches)
+    if programs:
+        check_stage_names(system.schedule.names, programs[0])
+    fold = Fold(machine, system.equal_ranks)
+    demands = _priced(machine, timing, batches, programs)
+    if fold.ranks:
+        demands = [tuple(map(fold.scaled, stages)) for stages in demands]
+    priced = time.perf_counter()
+    clock = Machine(simpy.Environment(), machine.resources, check=timing.check)
+    meter = Meter(clock, timing.first, timing.last)
+    mode: Mode = timing.mode if system.schedule.overlaps else "serial"
+    spans = run_pipeline(clock, demands, mode, watch=meter.watch)
+    if timing.check:
+        check_order(spans, mode)
+        check_utilization(clock.use, int(clock.env.now))
+    return Timed(
+        machine,
+        programs,
+        demands,
+        spans,
+        meter,
+        pricing_s=priced - begin,
+        events_s=time.perf_counter() - priced,
+        fold=fold,
+    )
+
+
+def _priced(
+    machine: Topology,
+    timing: Timing,
+    batches: Sequence[BatchFacts],
+    programs: Sequence[tuple[Stage, ...]],
+) -> list[tuple[StageDemand, ...]]:
+    """Every stage of every mini-batch in time on resources.
+
+    Mini-batches with row numbers first: under `sampled` their times stand for the others'.
+    """
+    demands: list[tuple[StageDemand, ...]] = [()] * len(programs)
+    order = sorted(range(len(batches)), key=lambda number: not batches[number].keeps_rows)
+    for number in order:
+        stages = tuple(machine.price_stage(s, timing.software) for s in programs[number])
+        if timing.check:
+            check_bytes(programs[number], stages)
+        demands[number] = stages
+    return demands

@@ -1,0 +1,36 @@
+"""A stream of equal pieces read from or written to one memory: what operations are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Access"]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """`count` pieces of `size` bytes in the memory of the place `memory`.
+
+    `random`: the pieces lie anywhere (rows of a table), else they follow each other (staging
+    buffers, dense vectors). `hit_share`: share of the pieces that the processor's last cache (CPU
+    last level, GPU L2) holds already. `in_place`: a write to what the same operation has just read
+    (no read for ownership). `staged`: a read of a staging buffer that a copy has filled. `pieces`:
+    which pieces, int64 row numbers, shape (count,), where the exact memory model replays them.
+    """
+
+    memory: str
+    count: int
+    size: int
+    write: bool = False
+    random: bool = True
+    hit_share: float = 0.0
+    in_place: bool = False
+    staged: bool = False
+    pieces: npt.NDArray[np.int64] | None = None
+
+    @property
+    def bytes(self) -> int:
+        return self.count * self.size

@@ -1,0 +1,208 @@
+"""What a part does on a machine: its resources, and what operations and bytes on it cost.
+
+A device prices only itself. A processor gets a `Reach`, which gives it the memories that its
+operation touches and the links on the way to them; it never sees the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from simulator.config.machine import Part
+from simulator.config.operators import OperatorProfile
+from simulator.errors import ConfigError
+from simulator.hardware.access import Access
+from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
+from simulator.hardware.memory import Memory, StreamTiming
+from simulator.hardware.program import Operation
+
+__all__ = ["PJ_PER_J", "Carried", "Device", "Hop", "Link", "Path", "Processor"]
+__all__ += ["Reach", "Setup", "dynamic_j"]
+
+PJ_PER_J = 1e12
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the devices of a machine are built for."""
+
+    timing: Callable[[Part], StreamTiming]
+    """Timing of a DRAM part at the fidelity of the run."""
+    cpu_threads: int | None = None
+    """Threads that operators on a CPU may use; None: one a core."""
+    pools: int = 1
+    """Equal pools that the threads are divided into; an operator runs on one of them."""
+
+
+class Device:
+    """A part in its socket, under its name on the machine.
+
+    `members`: what a link joins, the root first; empty for other parts.
+    """
+
+    def __init__(self, name: str, part: Part, setup: Setup, members: tuple[str, ...] = ()) -> None:
+        self.name, self.part, self.members = name, part, members
+        self.prepare(setup)
+
+    def prepare(self, setup: Setup) -> None:
+        """Build what the part brings (memories)."""
+
+    @property
+    def memories(self) -> tuple[Memory, ...]:
+        """Memories that it brings."""
+        return ()
+
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        """What operations share of it, its memories included."""
+        return tuple(memory.resource for memory in self.memories)
+
+    def passing(self, arriving: Link, leaving: Link, size: int) -> Carried:
+        """Cost of `size` bytes on their way from one link to another through this device."""
+        del arriving, leaving, size
+        return Carried()
+
+    def energy(self, use: Mapping[str, ResourceUse], elapsed_ps: int) -> dict[str, float]:
+        """Joules of each resource in `elapsed_ps`; by default what its memories take."""
+        seconds = elapsed_ps / 1e12
+        return {
+            memory.place: dynamic_j(use, memory.place) + memory.timing.standing_w * seconds
+            for memory in self.memories
+        }
+
+
+def dynamic_j(use: Mapping[str, ResourceUse], resource: str) -> float:
+    """Joules of what was done on `resource`."""
+    return use[resource].energy_pj / PJ_PER_J if resource in use else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What a link (or a device on the way) asks for bytes that pass it."""
+
+    services: Mapping[str, Service] | None = None
+    latency_ps: int = 0
+    source_cost: float = 1.0
+    """Time of the source memory for a copied byte relative to a stream of its own."""
+    target_cost: float = 1.0
+
+
+class Link(Device):
+    """A device that carries bytes between its members."""
+
+    def pairs(self) -> Sequence[tuple[str, str]]:
+        """Members that it joins directly, in both directions."""
+        raise NotImplementedError
+
+    def carry(self, source: str, target: str, size: int, *, copy: bool = True) -> Carried:
+        """Cost of `size` bytes from one member to another.
+
+        `copy`: a copy with its set-up; else loads and stores of a processor that is `source`
+        (stores) or `target` (loads).
+        """
+        raise NotImplementedError
+
+    def ports(self, member: str) -> tuple[str, ...]:
+        """Resources that belong to one member alone; empty where members share all of it."""
+        del member
+        return ()
+
+    def load_latency(self) -> int | None:
+        """Picoseconds that a load through it takes beside the memory's own; None where a processor
+        cannot load and store through it."""
+        return None
+
+    def exchange(self, member: str, pattern: str, size: int) -> Carried | None:
+        """Cost of a collective in which `size` bytes leave `member` and as many arrive; None where
+        it knows none."""
+        del member, pattern, size
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One link of a route, from one device to the next."""
+
+    link: Link
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A memory as a processor reaches it: itself, and the hops from the processor to it."""
+
+    memory: Memory
+    hops: tuple[Hop, ...] = ()
+
+    @property
+    def load_latency_ps(self) -> int:
+        """Time of a load beside the memory's own latency."""
+        return sum(hop.link.load_latency() or 0 for hop in self.hops)
+
+    def services(self, streams: Sequence[Access]) -> dict[str, Service]:
+        """The memory's service for `streams` first, then those of the links on the way."""
+        services = {self.memory.place: self.memory.service(streams)}
+        read = sum(s.bytes for s in streams if not s.write)
+        written = sum(s.bytes for s in streams if s.write)
+        for hop in self.hops:
+            for source, target, size in (
+                (hop.target, hop.source, read),
+                (hop.source, hop.target, written),
+            ):
+                carried = hop.link.carry(source, target, size, copy=False)
+                for name, service in (carried.services or {}).items():
+                    services[name] = services[name] + service if name in services else service
+        return services
+
+    def alone_ps(self, services: Mapping[str, Service]) -> float:
+        """Time of `services` by themselves: the slowest of the memory and the links."""
+        memory_ps = self.memory.alone_ps(services[self.memory.place])
+        others = (s.ps for name, s in services.items() if name != self.memory.place)
+        return max([memory_ps, *others])
+
+
+class Reach(Protocol):
+    """Gives a processor the memories that its operation touches, by the name of their place."""
+
+    def __call__(self, memory: str) -> Path: ...
+
+
+Rule = Callable[..., Demand]
+
+
+class Processor(Device):
+    """A device that does operations: a rule for each word that it knows.
+
+    `rules`: operation -> the name of the method that prices it, `(operation, software, reach) ->
+    Demand`. A word without a rule is an error that names the device, before anything runs.
+    """
+
+    rules: ClassVar[Mapping[type[Operation], str]] = {}
+
+    def price(self, operation: Operation, software: OperatorProfile, reach: Reach) -> Demand:
+        """Time on resources that `operation` needs here.
+
+        Raises `ConfigError` for an operation without a rule.
+        """
+        rule = self.rules.get(type(operation))
+        if rule is None:
+            raise ConfigError(
+                f"{self.name} ({self.part.name}) cannot do {type(operation).__name__} "
+                f"({operation.name!r}): it has no rule for it"
+            )
+        demand: Demand = getattr(self, rule)(operation, software, reach)
+        return demand
+
+    def training_passes(self, software: OperatorProfile) -> tuple[tuple[str, str], ...]:
+        """The passes of the backward of embeddings on it, in order: the word (of `expand`, `sort`,
+        `accumulate` and `update`), and what results call it."""
+        del software
+        return (("sort", "sort"), ("update", "update"))
+
+    def cached_rows(self, row_bytes: int) -> int:
+        """Rows of that size that its last cache holds beside its memory; 0: none."""
+        del row_bytes
+        return 0

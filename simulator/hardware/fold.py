@@ -1,0 +1,108 @@
+"""Equal ranks folded: simulated once, with a multiplicity on what they share.
+
+Ranks are processors that do the same at the same time (GPUs of a data-parallel job with equal
+shards). The first stands for all. What belongs to it alone (its memory, its cores, its ports) is
+used as it is, once; what k of n ranks share (a PCIe uplink, the DRAM of the host) is asked for k
+times as much. Exact for equal shards: the others would ask for the same at the same moments. What a
+host has beside its ranks is taken to be shared by all of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from simulator.errors import ConfigError
+from simulator.hardware.demand import Demand, Service, StageDemand
+from simulator.hardware.devices.base import Link
+from simulator.hardware.topology import Topology
+
+__all__ = ["Fold"]
+
+
+class Fold:
+    """`ranks` of `machine`, the first in place of all.
+
+    Raises `ConfigError` where they are not joined alike.
+    """
+
+    def __init__(self, machine: Topology, ranks: Sequence[str]) -> None:
+        self._machine, self.ranks = machine, tuple(ranks)
+        own = _resources_by_device(machine)
+        self._of_ranks = {name for rank in self.ranks[:1] for name in own[rank]}
+        around = _around(own, self.ranks)
+        alike = [[*own[rank], *around.get(_host(rank), ())] for rank in self.ranks]
+        if len({len(names) for names in alike}) > 1 or not all(
+            _shared_alike(column) for column in zip(*alike, strict=True)
+        ):
+            raise ConfigError(
+                f"{machine.name}: {', '.join(self.ranks)} are not joined alike, so that the first "
+                "cannot stand for all"
+            )
+        self.images: Mapping[str, tuple[str, ...]] = {
+            column[0]: tuple(dict.fromkeys(column)) for column in zip(*alike, strict=True)
+        }
+        """Resource of the first rank, or of its host -> those that play its part for all ranks."""
+
+    def copies(self, resource: str) -> int:
+        """How many resources are like this one, itself included."""
+        return len(self.images.get(resource, (resource,)))
+
+    def scaled(self, stage: StageDemand) -> StageDemand:
+        """A stage of the first rank as all ranks do it at once."""
+        lanes = tuple(tuple(self._scaled(demand) for demand in lane) for lane in stage.lanes)
+        return StageDemand(stage.name, lanes)
+
+    def _scaled(self, demand: Demand) -> Demand:
+        """An operation of the first rank, times the ranks that use each of its resources."""
+        if self._of_ranks.isdisjoint(demand.services):
+            return demand  # of no rank: done once
+        count = len(self.ranks)
+        services = {
+            name: _times(service, count // self.copies(name))
+            for name, service in demand.services.items()
+        }
+        alone_ps = demand.alone_ps(self._machine.resources)
+        return replace(demand, services=services, one_of_ps=alone_ps)
+
+
+def _times(service: Service, factor: int) -> Service:
+    return Service(
+        service.read_ps * factor,
+        service.write_ps * factor,
+        service.bytes * factor,
+        service.energy_pj * factor,
+    )
+
+
+def _shared_alike(column: Sequence[str]) -> bool:
+    """Whether each of the resources that play one part does so for as many ranks."""
+    return len(set(Counter(column).values())) == 1
+
+
+def _resources_by_device(machine: Topology) -> dict[str, list[str]]:
+    """Resources of each device, and of the links that end at it: of each its own ports, or all."""
+    own = {name: [r.name for r in device.resources] for name, device in machine.devices.items()}
+    for device in machine.devices.values():
+        if isinstance(device, Link):
+            whole = [resource.name for resource in device.resources]
+            for member in device.members:
+                own[member] += device.ports(member) or whole
+    return own
+
+
+def _around(own: Mapping[str, Sequence[str]], ranks: Sequence[str]) -> dict[str, list[str]]:
+    """What each host has beside its ranks, where ranks are on several."""
+    around: dict[str, list[str]] = {_host(rank): [] for rank in ranks}
+    if len(around) == 1:
+        return {}
+    taken = {name for rank in ranks for name in (rank, *own[rank])}
+    for device, names in own.items():
+        if device not in taken and _host(device) in around:
+            around[_host(device)] += [name for name in names if name not in taken]
+    return around
+
+
+def _host(device: str) -> str:
+    return device.rpartition(".")[0]

@@ -1,0 +1,290 @@
+"""The words of a program: what a system does with rows, and where. Data, without time.
+
+A system says a stage of a training iteration as a `Stage`: lanes that run side by side (the CPU
+gathers while the GPU gathers), each a sequence of operations. An operation names the place that
+does it (`at`, a processor), the stores and buffers that it reads and writes, and the rows; bytes
+are derived from rows, so that the readers of a program cannot disagree: the timer prices it on a
+machine, the checker executes it on values, a trainer runs it on hardware.
+
+Places are names of a machine's parts: a processor (`cpu`, `gpu3`) or a memory (`cpu.dram`,
+`gpu3.hbm`). `reads` and `writes` of an operation are the stores of rows that it touches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.caches.facts import Flow
+
+__all__ = [
+    "GRADIENT_BYTES",
+    "ID_BYTES",
+    "POSITION_BYTES",
+    "RADIX_BITS",
+    "Accumulate",
+    "Add",
+    "Buffer",
+    "Dense",
+    "Exchange",
+    "Expand",
+    "Flow",
+    "Gather",
+    "Move",
+    "Operation",
+    "Plan",
+    "Pool",
+    "Scatter",
+    "Sort",
+    "Split",
+    "Stage",
+    "Store",
+    "Update",
+    "Wait",
+    "key_bits",
+]
+
+ID_BYTES = 8
+"""An id as PyTorch keeps it (int64)."""
+POSITION_BYTES = 4
+GRADIENT_BYTES = 4
+"""An element of a gradient or a pooled vector (fp32)."""
+RADIX_BITS = 8
+"""Bits of a radix pass (CUB and most CPU radix sorts)."""
+
+Int64s = npt.NDArray[np.int64]
+
+
+def key_bits(rows: int) -> int:
+    """Bits of a sort key that can name `rows` rows."""
+    return max(1, math.ceil(math.log2(max(2, rows))))
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Embedding rows in a memory: tables, or the slots of a cache."""
+
+    name: str
+    memory: str
+    """The place whose memory holds them."""
+    row_bytes: int
+    """Weights of a row."""
+    state_bytes: int = 0
+    """Optimizer state of a row."""
+    tables: int = 1
+    """Tables whose rows it holds."""
+    slotted: bool = False
+    """Rows lie in slots (`Flow.slots`), not at their own number."""
+
+    @property
+    def entry_bytes(self) -> int:
+        """A row with its optimizer state."""
+        return self.row_bytes + self.state_bytes
+
+    def pieces(self, rows: Flow) -> Int64s | None:
+        """Where `rows` lie, int64, where that was kept."""
+        return rows.slots if self.slotted else rows.ids
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """Bytes in a memory that live within a mini-batch: staged rows, pooled vectors, ids."""
+
+    name: str
+    memory: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation; `at`: the processor that does it."""
+
+    name: str
+    at: str
+
+    reads_rows: ClassVar[bool] = False
+    """Looks rows of its store up: repeated rows may hit in the processor's own cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool(Operation):
+    """Gather-reduce: read a row a lookup, sum the rows of a sample, write the pooled vectors."""
+
+    reads: Store
+    rows: Flow
+    into: Buffer
+    pooling: int
+    """Most lookups of a sample in a table."""
+    hit_share: float = 0.0
+    """Share of the lookups that the processor's last cache holds; the timer fills it in."""
+
+    reads_rows: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Gather(Operation):
+    """Copy rows, with their optimizer state, from a store to a staging buffer."""
+
+    reads: Store
+    rows: Flow
+    into: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter(Operation):
+    """Copy rows, with their optimizer state, from a staging buffer into a store."""
+
+    source: Buffer
+    writes: Store
+    rows: Flow
+
+
+@dataclass(frozen=True, slots=True)
+class Expand(Operation):
+    """Copy the gradient of a sample once per lookup."""
+
+    source: Buffer
+    """Gradients of the pooled vectors."""
+    rows: Flow
+    gradient_bytes: int
+    """Of one vector."""
+    tables: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sort(Operation):
+    """Order (id, position) pairs by id, for all tables at once or table by table."""
+
+    rows: Flow
+    tables: int
+    table_rows: int
+    """Rows of the largest table."""
+    key_rows: int
+    """Rows (or slots) that an id can name: the width of a key over all tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulate(Operation):
+    """Sum the gradients of equal ids into one gradient a unique row."""
+
+    source: Buffer
+    """Gradients of the pooled vectors; the expanded ones where an `Expand` came before."""
+    rows: Flow
+    gradient_bytes: int
+    expanded: bool
+    tables: int
+
+
+@dataclass(frozen=True, slots=True)
+class Update(Operation):
+    """Optimizer step: read and write each unique row and its state.
+
+    `coalesce`: sums the gradients of equal ids on the way (fused with `Accumulate`).
+    """
+
+    writes: Store
+    rows: Flow
+    source: Buffer
+    """Gradients of the pooled vectors."""
+    gradient_bytes: int
+    coalesce: bool
+    expanded: bool
+    """An `Expand` came before: a gradient a lookup lies in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(Operation):
+    """Look ids up in the Hit-Map, choose victims by age, update Hit-Map and Hold mask."""
+
+    lookups: int
+    unique: int
+    missed: int
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Split(Operation):
+    """Sort the ids of a mini-batch into those of pinned rows and all others."""
+
+    lookups: int
+
+
+@dataclass(frozen=True, slots=True)
+class Add(Operation):
+    """Add vectors up: read every source, write one of them."""
+
+    sources: tuple[Buffer, ...]
+    into: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Dense(Operation):
+    """One training step of the MLPs and the interaction.
+
+    `flops`: all products; `batched_flops`: those of a few vectors each. `kernels`: as a
+    framework launches them.
+    """
+
+    flops: int
+    batched_flops: int
+    precision: Literal["fp32", "tf32", "fp16", "bf16"]
+    kernels: int
+    activation_bytes: int
+    """Activations written forward, read backward, and gradients of the same size: once."""
+    weight_bytes: int
+    ranks: int = 1
+    """Processors that take this step at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move(Operation):
+    """Send bytes from one memory to another over the route between them.
+
+    `at`: the source. `what`: the buffer as it lies there, `into`: the memory that it goes to.
+    """
+
+    what: Buffer
+    into: str
+
+    @property
+    def bytes(self) -> int:
+        return self.what.bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange(Operation):
+    """A collective among `group`, of which `at` is one: `bytes` leave each (and as many arrive)."""
+
+    group: tuple[str, ...]
+    pattern: Literal["all_to_all", "all_reduce"]
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wait(Operation):
+    """The host notices that `at` is done before it goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of one mini-batch: lanes side by side; it ends when the last lane ends."""
+
+    name: str
+    lanes: tuple[tuple[Operation, ...], ...]
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """All operations, lane by lane."""
+        return tuple(operation for lane in self.lanes for operation in lane)
+
+    def works_at(self, processors: Mapping[str, object] | frozenset[str]) -> bool:
+        """Whether any operation is done by one of `processors`; moves need none."""
+        return any(
+            operation.at in processors and not isinstance(operation, Move | Wait)
+            for operation in self.operations
+        )

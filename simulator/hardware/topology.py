@@ -1,0 +1,350 @@
+"""A machine as a graph of named parts: devices, their resources, and routes between memories.
+
+Names follow by rule: a socket with one part gives `gpu`, with eight `gpu0` to `gpu7`; with several
+hosts `host3.gpu5`. Resources add what they are: `host3.gpu5.hbm`, `host3.pcie5.down`,
+`host3.nvlink.gpu5.out`. A route is the shortest way over the links that there are; two equally
+short ones are an error that names both.
+
+Modelled: an operation is the sum of the latencies along its route, then the slowest of all
+resources that it uses. Approximated: bytes that pass several links are cut through, not stored.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
+from typing import cast
+
+from simulator.config.machine import HostConfig, MachineConfig, Part, Socket
+from simulator.config.operators import OperatorProfile
+from simulator.errors import ConfigError
+from simulator.hardware.access import Access
+from simulator.hardware.demand import Demand, Resource, Service, StageDemand
+from simulator.hardware.devices.base import Carried, Device, Hop, Link, Path, Processor, Setup
+from simulator.hardware.devices.dram import Dram
+from simulator.hardware.memory import Memory
+from simulator.hardware.program import Exchange, Move, Operation, Stage
+from simulator.hardware.timing import ExactTiming, SampledTiming, TableTiming
+
+__all__ = ["Topology", "build_topology", "member_groups"]
+
+_FIDELITY: dict[str, type[TableTiming]] = {
+    "table": TableTiming,
+    "exact": ExactTiming,
+    "sampled": SampledTiming,
+}
+
+
+def build_topology(
+    config: MachineConfig,
+    row_bytes: int,
+    *,
+    fidelity: str = "table",
+    cpu_threads: int | None = None,
+    pools: int = 1,
+) -> Topology:
+    """The machine that `config` describes, for embedding rows of `row_bytes`.
+
+    `fidelity`: of DRAM timing. `cpu_threads`: threads of the operators on a CPU (None: one a
+    core); `pools`: equal ones that they are divided into. Raises `ConfigError` for links that join
+    nothing.
+    """
+    kind = _FIDELITY[fidelity]
+    setup = Setup(lambda part: kind(cast(Dram, part), row_bytes), cpu_threads, pools)
+    return Topology(config, setup)
+
+
+class Topology:
+    """Named devices, their resources, and what operations cost on them; holds no clock."""
+
+    def __init__(self, config: MachineConfig, setup: Setup) -> None:
+        self.config = config
+        self._setup = setup
+        self.devices: dict[str, Device] = {}
+        """Every device by name."""
+        self._sockets: dict[str, str] = {}
+        for host, prefix in _hosts(config):
+            self._place_host(host, prefix)
+        if config.network is not None:
+            self._place_network(config.network)
+        self._memories = {m.place: m for d in self.devices.values() for m in d.memories}
+        self._neighbours = self._joined()
+        self._routes: dict[tuple[str, str], tuple[Hop, ...]] = {}
+        self._reaches: dict[tuple[str, str], Path] = {}
+
+    # building
+
+    def _place_host(self, host: HostConfig, prefix: str) -> None:
+        members: dict[str, list[str]] = {}
+        for socket_name, socket in host.sockets.items():
+            if not socket.join:
+                members[socket_name] = names = _names(prefix + socket_name, socket.count)
+                for name in names:
+                    self._place(name, socket.part, socket_name)
+        for socket_name, socket in host.sockets.items():
+            if socket.join:
+                groups = member_groups(socket, [members[joined] for joined in socket.join])
+                names = _names(prefix + socket_name, len(groups))
+                for name, group in zip(names, groups, strict=True):
+                    self._place(name, socket.part, socket_name, group)
+
+    def _place_network(self, network: Socket) -> None:
+        sockets = set(network.join)
+        members = tuple(name for name, socket in self._sockets.items() if socket in sockets)
+        self._place("network", network.part, "network", members)
+
+    def _place(self, name: str, part: Part, socket: str, members: Sequence[str] = ()) -> None:
+        build = cast(
+            "Callable[[str, Setup, tuple[str, ...]], Device]", getattr(part, "device", None)
+        )
+        if build is None:
+            raise ConfigError(f"{name}: a part of kind {part.kind!r} cannot stand in a socket")
+        if name in self.devices:
+            raise ConfigError(f"{self.name} has two devices called {name!r}: rename a socket")
+        self.devices[name] = build(name, self._setup, tuple(members))
+        self._sockets[name] = socket
+
+    def _joined(self) -> dict[str, list[tuple[str, Link]]]:
+        neighbours: dict[str, list[tuple[str, Link]]] = {name: [] for name in self.devices}
+        for device in self.devices.values():
+            if isinstance(device, Link):
+                for a, b in device.pairs():
+                    neighbours[a].append((b, device))
+                    neighbours[b].append((a, device))
+        return neighbours
+
+    # what systems ask
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    def all(self, kind: str) -> tuple[str, ...]:
+        """Names of all devices of one kind of part, in order."""
+        return tuple(name for name, d in self.devices.items() if d.part.kind == kind)
+
+    def first(self, kind: str, why: str) -> str:
+        """The first device of a kind; `why`: who needs it, for the message where there is none."""
+        names = self.all(kind)
+        if not names:
+            kinds = ", ".join(sorted({d.part.kind for d in self.devices.values()}))
+            a = "an" if kind[0] in "aeiou" else "a"
+            raise ConfigError(f"{why} needs {a} {kind}, but {self.name} has none (it has {kinds})")
+        return names[0]
+
+    def only(self, kind: str, why: str) -> str:
+        """The one device of a kind; where there are several, it is an error that says so."""
+        name = self.first(kind, why)
+        count = len(self.all(kind))
+        if count > 1:
+            raise ConfigError(
+                f"{why} uses one {kind}, but {self.name} has {count}: name a machine with one"
+            )
+        return name
+
+    def memory(self, place: str) -> Memory:
+        """The memory at `place`: its own name, or that of the device that brings it."""
+        if place in self._memories:
+            return self._memories[place]
+        device = self.devices.get(place)
+        if device is None or len(device.memories) != 1:
+            known = ", ".join(self._memories)
+            raise ConfigError(f"{self.name} has no memory {place!r}: {known}")
+        return device.memories[0]
+
+    def processor(self, place: str) -> Processor:
+        """The device called `place`, which does operations."""
+        device = self.devices.get(place)
+        if not isinstance(device, Processor):
+            known = ", ".join(n for n, d in self.devices.items() if isinstance(d, Processor))
+            raise ConfigError(f"{self.name} has no processor {place!r}: {known}")
+        return device
+
+    @cached_property
+    def resources(self) -> dict[str, Resource]:
+        """Every resource by name."""
+        resources: dict[str, Resource] = {}
+        for device in self.devices.values():
+            for resource in device.resources:
+                if resource.name in resources:
+                    raise ConfigError(f"{self.name} has two resources called {resource.name!r}")
+                resources[resource.name] = resource
+        return resources
+
+    @property
+    def memories(self) -> tuple[Memory, ...]:
+        """Every memory."""
+        return tuple(self._memories.values())
+
+    # routes
+
+    def route(self, source: str, target: str) -> tuple[Hop, ...]:
+        """The links between two devices (or their memories), shortest way.
+
+        Raises `ConfigError` where there is none, or where two are equally short.
+        """
+        a, b = self._device_of(source), self._device_of(target)
+        if (a, b) not in self._routes:
+            self._routes[a, b] = self._shortest(a, b)
+        return self._routes[a, b]
+
+    def _device_of(self, place: str) -> str:
+        return place if place in self.devices else self.memory(place).device
+
+    def _shortest(self, source: str, target: str) -> tuple[Hop, ...]:
+        if source == target:
+            return ()
+        ways = list(self._ways(source, target))
+        if not ways:
+            raise ConfigError(
+                f"{self.name}: no links lead from {source} to {target}; {source} is joined to "
+                f"{self._listed(source)}, {target} to {self._listed(target)}"
+            )
+        if len(ways) > 1:
+            first, second = ("-".join(hop.link.name for hop in way) for way in ways[:2])
+            raise ConfigError(
+                f"{self.name}: two ways lead from {source} to {target}, over {first} and over "
+                f"{second}: leave one out"
+            )
+        return ways[0]
+
+    def _ways(self, source: str, target: str) -> Iterator[tuple[Hop, ...]]:
+        """All shortest ways, breadth first."""
+        waiting: deque[tuple[str, tuple[Hop, ...]]] = deque([(source, ())])
+        distance = {source: 0}
+        shortest: int | None = None
+        while waiting:
+            device, way = waiting.popleft()
+            if shortest is not None and len(way) >= shortest:
+                continue
+            for neighbour, link in self._neighbours[device]:
+                longer = (*way, Hop(link, device, neighbour))
+                if neighbour == target:
+                    shortest = len(longer)
+                    yield longer
+                elif distance.setdefault(neighbour, len(longer)) >= len(longer):
+                    waiting.append((neighbour, longer))
+
+    def _listed(self, device: str) -> str:
+        return ", ".join(dict.fromkeys(n for n, _ in self._neighbours[device])) or "nothing"
+
+    def reach(self, processor: str, memory: str) -> Path:
+        """A memory as `processor` loads and stores to it.
+
+        Raises `ConfigError` where a link on the way carries copies alone.
+        """
+        key = (processor, memory)
+        if key not in self._reaches:
+            hops = self.route(processor, memory)
+            for hop in hops:
+                if hop.link.load_latency() is None:
+                    raise ConfigError(
+                        f"{processor} cannot load from {memory}: {hop.link.name} "
+                        f"({hop.link.part.name}) carries copies alone (no load_latency)"
+                    )
+            self._reaches[key] = Path(self.memory(memory), hops)
+        return self._reaches[key]
+
+    # prices
+
+    def price_stage(self, stage: Stage, software: OperatorProfile) -> StageDemand:
+        """All operations of a stage, priced."""
+        lanes = tuple(tuple(self.price(op, software) for op in lane) for lane in stage.lanes)
+        return StageDemand(stage.name, lanes)
+
+    def price(self, operation: Operation, software: OperatorProfile) -> Demand:
+        """Time on resources that `operation` needs on this machine.
+
+        Raises `ConfigError` where a device has no rule for it, or no link leads where it must.
+        """
+        if isinstance(operation, Move):
+            return self._price_move(operation)
+        if isinstance(operation, Exchange):
+            return self._price_exchange(operation)
+        processor = self.processor(operation.at)
+        return processor.price(operation, software, partial(self.reach, operation.at))
+
+    def _price_move(self, move: Move) -> Demand:
+        source, target = self.memory(move.what.memory), self.memory(move.into)
+        hops, size = self.route(source.place, target.place), move.bytes
+        passed = list(self._carried(hops, size))
+        services: dict[str, Service] = {}
+        for carried in passed:
+            for name, service in (carried.services or {}).items():
+                services[name] = services[name] + service if name in services else service
+        read = source.service([Access(source.place, 1, size, random=False)])
+        write = target.service([Access(target.place, 1, size, random=False, write=True)])
+        if passed:  # each end pays for the link that it is joined to
+            read, write = read.scaled(passed[0].source_cost), write.scaled(passed[-1].target_cost)
+        latency_ps = sum(carried.latency_ps for carried in passed)
+        services[source.place] = read
+        services[target.place] = write + read if source is target else write
+        return Demand(name=move.name, services=services, latency_ps=latency_ps)
+
+    def _carried(self, hops: Sequence[Hop], size: int) -> Iterator[Carried]:
+        """What each link of a way asks for, and each device between two of them."""
+        for number, hop in enumerate(hops):
+            if number:
+                yield self.devices[hop.source].passing(hops[number - 1].link, hop.link, size)
+            yield hop.link.carry(hop.source, hop.target, size)
+
+    def _price_exchange(self, exchange: Exchange) -> Demand:
+        memory = self.memory(exchange.at)
+        link = self.joining(exchange.group)
+        carried = link.exchange(exchange.at, exchange.pattern, exchange.bytes)
+        if carried is None:
+            raise ConfigError(f"{link.name} ({link.part.name}) knows no {exchange.pattern}")
+        services = dict(carried.services or {})
+        services[memory.place] = memory.service(
+            [
+                Access(memory.place, 1, exchange.bytes, random=False),
+                Access(memory.place, 1, exchange.bytes, random=False, write=True),
+            ]
+        )
+        return Demand(name=exchange.name, services=services, latency_ps=carried.latency_ps)
+
+    def joining(self, group: Sequence[str]) -> Link:
+        """The link that joins all of `group` directly, for an exchange among them.
+
+        Raises `ConfigError` where there is none.
+        """
+        for device in self.devices.values():
+            if not isinstance(device, Link) or not set(group) <= set(device.members):
+                continue
+            if device.exchange(group[0], "all_to_all", 0) is not None:
+                return device
+        raise ConfigError(f"{self.name}: no link joins {', '.join(group)} with each other")
+
+
+def _hosts(config: MachineConfig) -> Iterator[tuple[HostConfig, str]]:
+    """Every host, and what its names begin with."""
+    lone = sum(host.count for host in config.hosts) == 1
+    for host in config.hosts:
+        for name in _names(host.name, host.count):
+            yield host, "" if lone else f"{name}."
+
+
+def _names(stem: str, count: int) -> list[str]:
+    """The names of `count` equal parts: numbered where there are several."""
+    return [stem] if count == 1 else [f"{stem}{k}" for k in range(count)]
+
+
+def member_groups(socket: Socket, joined: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """The members of each link of a socket, given the devices of the sockets that it joins.
+
+    One socket: all its devices in one link. Several: the devices of the second in groups of `per`
+    (None: a link each), each with its share of the others, and with its root, evenly divided.
+    """
+    if len(joined) == 1:
+        return [tuple(joined[0])]
+    roots, *below = joined
+    per = socket.per or 1
+    links = -(-len(below[0]) // per)
+    groups: list[list[str]] = [[roots[k * len(roots) // links]] for k in range(links)]
+    for number, leaf in enumerate(below[0]):
+        groups[number // per].append(leaf)
+    for others in below[1:]:
+        for number, leaf in enumerate(others):
+            groups[number * links // len(others)].append(leaf)
+    return [tuple(group) for group in groups]

@@ -1,0 +1,377 @@
+"""How each word is trained: `TRAINER`, a rule for each word and kind of device.
+
+A rule binds one word of one mini-batch to its memory and gives the steps that do it, ready to run:
+nothing is looked up or allocated while training is timed. A word without a rule is an error before
+the run that names the word and its place.
+
+Lookups come from where the program has them: the ids of the mini-batch, the slots that `Plan` or
+`Split` gave them, or the list of those without a slot. `Plan` works on the GPU's own Hit-Map
+(dense, row to slot): it finds unique and missed ids, reads the age of every slot, writes the map.
+*Which* slots give way was decided by the simulator's planner beforehand, so that the policy is
+exactly the simulated one; the numbers that the GPU finds must be the planner's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from simulator.caches.facts import MISS, WRITE_BACK
+from simulator.errors import UsageError
+from simulator.hardware.program import (
+    Add,
+    Dense,
+    Gather,
+    Move,
+    Operation,
+    Plan,
+    Pool,
+    Scatter,
+    Sort,
+    Split,
+    Stage,
+    Store,
+    Update,
+    Wait,
+)
+from simulator.observe import rows as host
+from simulator.observe.dataflow import Dataflow
+from simulator.observe.items import (
+    COLD,
+    DENSE,
+    GRADIENTS,
+    IDS,
+    LISTS,
+    SLOTS,
+    Item,
+    Position,
+    word_at,
+    words_of,
+)
+from simulator.observe.mlp import RATE
+from simulator.observe.steps import AWAIT, Launch, OnHost, RowCopy, Step
+from simulator.observe.workspace import Workspace
+
+__all__ = ["TRAINER", "Binding", "bind", "require_rules"]
+
+
+@dataclass(frozen=True)
+class Binding:
+    """One word of one mini-batch, to be bound to `work`'s memory."""
+
+    work: Workspace
+    at: Position
+    number: int
+    """Of the mini-batch."""
+    pairs: dict[tuple[Position, int], Any]
+    """What sorts hand to updates: by position of the update and turn."""
+
+    @property
+    def flow(self) -> Dataflow:
+        return self.work.flow
+
+    @property
+    def takes(self) -> tuple[Item, ...]:
+        return self.flow.takes[self.at]
+
+    @property
+    def count(self) -> int:
+        """Lookups of the mini-batch."""
+        return len(self.work.inputs.batches[self.number].ids)
+
+    def buffer(self, item: Item, kind: str) -> Any:
+        return self.work.buffer(item, kind, self.number)
+
+    def lookups(self) -> Any:
+        """Ids or slots of all lookups, on the GPU."""
+        return self.buffer(self.takes[0], "gpu")[: self.count]
+
+
+Rule = Callable[[Binding, Any], Sequence[Step]]
+
+
+def _pool_on_host(b: Binding, word: Pool) -> Sequence[Step]:
+    work, batch = b.work, b.work.inputs.batches[b.number]
+    table, out = work.store(word.reads), work.flat(b.buffer(b.flow.gives[b.at][0], "cpu"))
+    if b.takes == (IDS,):
+        arguments = (table, batch.ids, batch.offsets, out, work.threads)
+        return [OnHost(partial(host.pool_rows, *arguments))]
+    cold, threads = b.buffer(COLD, "cpu"), work.threads
+
+    def pool_cold() -> None:
+        host.pool_rows(table, cold.host_ids[: cold.count], cold.host_offsets, out, threads)
+
+    return [OnHost(pool_cold)]
+
+
+def _pool_on_gpu(b: Binding, word: Pool) -> Sequence[Step]:
+    offsets, _ = b.work.bags(b.number)
+    out = b.buffer(b.flow.gives[b.at][0], "gpu")
+    arguments = (b.work.store(word.reads), b.lookups(), offsets, out)
+    return [Launch(partial(b.work.gpu.pool, *arguments), fixed=True)]
+
+
+def _store(word: Gather | Scatter) -> Store:
+    return word.reads if isinstance(word, Gather) else word.writes
+
+
+def _rows_on_host(b: Binding, word: Gather | Scatter) -> Any:
+    """Where the rows lie: on the list that came from the GPU, or known beforehand."""
+    store = _store(word)
+    listed = b.flow.moved_list(word.rows, b.number)
+    if listed is not None and not store.slotted:
+        return b.buffer(LISTS, "cpu")[listed].numpy()[: word.rows.rows]
+    return _pieces(word)
+
+
+def _rows_on_gpu(b: Binding, word: Gather | Scatter) -> Any:
+    store = _store(word)
+    listed = b.flow.moved_list(word.rows, b.number)
+    if listed is None:
+        return b.work.gpu.upload(_pieces(word))
+    lists = b.work.lists[b.number]
+    if listed == MISS:
+        return lists.missed_slots if store.slotted else lists.missed_rows
+    return lists.write_slots if store.slotted else lists.write_rows
+
+
+def _pieces(word: Gather | Scatter) -> Any:
+    pieces = _store(word).pieces(word.rows)
+    if pieces is None:
+        raise UsageError(f"the replay keeps no rows for {word.name} at {word.at}")
+    return pieces
+
+
+def _gather_on_host(b: Binding, word: Gather) -> Sequence[Step]:
+    rows, table = _rows_on_host(b, word), b.work.store(word.reads)
+    out = b.buffer(Item("rows", word.into.name), "cpu").numpy()[: len(rows)]
+    return [RowCopy(table, rows, out, b.work.threads, to=False)]
+
+
+def _scatter_on_host(b: Binding, word: Scatter) -> Sequence[Step]:
+    rows, table = _rows_on_host(b, word), b.work.store(word.writes)
+    values = b.buffer(Item("rows", word.source.name), "cpu").numpy()[: len(rows)]
+    return [RowCopy(table, rows, values, b.work.threads, to=True)]
+
+
+def _gather_on_gpu(b: Binding, word: Gather) -> Sequence[Step]:
+    out = b.buffer(Item("rows", word.into.name), "gpu")
+    arguments = (b.work.store(word.reads), _rows_on_gpu(b, word), out)
+    return [Launch(partial(b.work.gpu.gather, *arguments))]
+
+
+def _scatter_on_gpu(b: Binding, word: Scatter) -> Sequence[Step]:
+    values = b.buffer(Item("rows", word.source.name), "gpu")
+    arguments = (b.work.store(word.writes), _rows_on_gpu(b, word), values)
+    return [Launch(partial(b.work.gpu.scatter, *arguments))]
+
+
+def _plan_on_gpu(b: Binding, _word: Plan) -> Sequence[Step]:
+    work, number = b.work, b.number
+    ids, slots = b.buffer(IDS, "gpu")[: b.count], b.buffer(SLOTS, "gpu")
+    arguments = (ids, work.lists[number], slots, work.found[number], number)
+    return [Launch(partial(work.hit_map.plan, *arguments))]
+
+
+def _split_on_gpu(b: Binding, _word: Split) -> Sequence[Step]:
+    """The GPU writes the lists of cold lookups straight into staging memory."""
+    work, (offsets, _) = b.work, b.work.bags(b.number)
+    ids, slots = b.buffer(IDS, "gpu")[: b.count], b.buffer(SLOTS, "gpu")[: b.count]
+    arguments = (ids, work.slot_of, offsets, slots, b.buffer(COLD, "cpu"))
+    return [Launch(partial(work.gpu.split, *arguments), fixed=True)]
+
+
+def _sort_on_host(b: Binding, _word: Sort) -> Sequence[Step]:
+    work, batch = b.work, b.work.inputs.batches[b.number]
+    key = _pairs_key(b, b.flow.update_of(b.at))
+    if key not in b.pairs:
+        b.pairs[key] = host.SortedPairs(work.lookups)
+    pairs, rows, threads = b.pairs[key], work.inputs.rows, work.threads
+    if b.takes == (IDS,):
+        return [OnHost(partial(pairs.sort, batch.ids, rows, threads))]
+    cold = b.buffer(COLD, "cpu")
+    return [OnHost(lambda: pairs.sort(cold.host_ids[: cold.count], rows, threads))]
+
+
+def _pairs_key(b: Binding, update: Position | None) -> tuple[Position, int]:
+    """Pairs are for one mini-batch at a time, but in a pipeline."""
+    assert update is not None, "the data flow found none"
+    return update, b.work.turn(b.number) if b.work.overlaps else 0
+
+
+def _sort_on_gpu(b: Binding, _word: Sort) -> Sequence[Step]:
+    update = b.flow.update_of(b.at)
+    key, work, lookups = _pairs_key(b, update), b.work, b.lookups()
+    rows = work.inputs.rows if b.takes == (IDS,) else max(1, work.inputs.slots)
+
+    def sort() -> None:
+        b.pairs[key] = work.gpu.sort(lookups, rows)
+
+    return [Launch(sort, fixed=update == _next(b.at))]
+
+
+def _next(at: Position) -> Position:
+    return at[0], at[1], at[2] + 1
+
+
+def _require_fused(word: Update) -> None:
+    if word.expanded or not word.coalesce:
+        raise UsageError(f"observe trains with fused operators: {word.name} at {word.at} is not")
+
+
+def _update_on_host(b: Binding, word: Update) -> Sequence[Step]:
+    _require_fused(word)
+    work, batch = b.work, b.work.inputs.batches[b.number]
+    pairs = b.pairs[_pairs_key(b, b.at)]
+    table, gradients = work.store(word.writes), work.flat(b.buffer(GRADIENTS, "cpu"))
+    threads = work.threads
+    if b.takes[0] == IDS:
+        arguments = (table, pairs, batch.bag_of, gradients, RATE, threads)
+        return [OnHost(partial(host.coalesced_update, *arguments))]
+    cold = b.buffer(COLD, "cpu")
+
+    def update_cold() -> None:
+        bags = cold.host_bags[: cold.count]
+        host.coalesced_update(table, pairs, bags, gradients, RATE, threads)
+
+    return [OnHost(update_cold)]
+
+
+def _update_on_gpu(b: Binding, word: Update) -> Sequence[Step]:
+    _require_fused(word)
+    key, work, (_, bag_of) = _pairs_key(b, b.at), b.work, b.work.bags(b.number)
+    rows, gradients = work.store(word.writes), b.buffer(GRADIENTS, "gpu")
+
+    def update() -> None:
+        work.gpu.update(rows, b.pairs[key], bag_of, gradients, RATE)
+
+    sort = b.flow.sort_of(b.at)
+    return [Launch(update, fixed=sort is not None and _next(sort) == b.at)]
+
+
+def _add_on_gpu(b: Binding, _word: Add) -> Sequence[Step]:
+    own = b.flow.root(b.flow.gives[b.at][0])
+    target = b.buffer(own, "gpu")
+    others = [b.buffer(item, "gpu") for item in b.takes if b.flow.root(item) != own]
+    return [Launch(partial(b.work.gpu.add, target, other)) for other in others]
+
+
+def _dense_on_gpu(b: Binding, _word: Dense) -> Sequence[Step]:
+    """In a pipeline, inputs and gradients go through rings of buffers."""
+    step, gpu = b.work.step, b.work.gpu
+    pooled = b.flow.root(b.takes[0])
+    before, after = [], []
+    if b.work.crosses(pooled, "gpu"):
+        before.append((step.pooled.detach(), b.buffer(pooled, "gpu")))
+    if b.work.crosses(DENSE, "gpu"):
+        dense, labels = b.buffer(DENSE, "gpu")
+        before += [(step.dense, dense), (step.labels, labels)]
+    if b.work.crosses(GRADIENTS, "gpu"):
+        after.append((b.buffer(GRADIENTS, "gpu"), step.gradient))
+    return [
+        *(Launch(partial(gpu.copy, *pair), fixed=True) for pair in before),
+        Launch(step.run),
+        *(Launch(partial(gpu.copy, *pair), fixed=True) for pair in after),
+    ]
+
+
+def _move_to_gpu(b: Binding, _word: Move) -> Sequence[Step]:
+    loaded, copy = b.work.loaded[b.number], b.work.gpu.copy
+    pairs: list[tuple[Any, Any]] = []
+    for item in b.flow.carried[b.at]:
+        if item == IDS:
+            pairs.append((b.buffer(item, "gpu")[: b.count], loaded.ids))
+        elif item == DENSE:
+            dense, labels = b.buffer(item, "gpu")
+            pairs += [(dense, loaded.dense), (labels, loaded.labels)]
+        else:
+            pairs.append(_halves(b, item, "gpu", "cpu"))
+    return [Launch(partial(copy, *pair)) for pair in pairs]
+
+
+def _move_to_host(b: Binding, _word: Move) -> Sequence[Step]:
+    copy = b.work.gpu.copy
+    pairs: list[tuple[Any, Any]] = []
+    for item in b.flow.carried[b.at]:
+        if item == LISTS:
+            lists, there = b.work.lists[b.number], b.buffer(item, "cpu")
+            for name, rows in ((MISS, lists.missed_rows), (WRITE_BACK, lists.write_rows)):
+                pairs.append((there[name][: len(rows)], rows))
+        elif item != COLD:  # lies in staging memory since the split
+            pairs.append(_halves(b, item, "cpu", "gpu"))
+    return [Launch(partial(copy, *pair)) for pair in pairs]
+
+
+def _halves(b: Binding, item: Item, target: str, source: str) -> tuple[Any, Any]:
+    """Target and source of a copy of vectors or staged rows."""
+    there, here = b.buffer(item, target), b.buffer(item, source)
+    if item.kind == "rows":
+        count = b.flow.gathers(item)[b.number].rows.rows
+        return there[:count], here[:count]
+    return there, here
+
+
+def _move(b: Binding, word: Move) -> Sequence[Step]:
+    source, target = b.flow.kind_of(word.what.memory), b.flow.kind_of(word.into)
+    if (source, target) == ("cpu", "gpu"):
+        return _move_to_gpu(b, word)
+    if (source, target) == ("gpu", "cpu"):
+        return _move_to_host(b, word)
+    raise UsageError(f"observe moves between host and GPU alone, not from {source} to {target}")
+
+
+def _wait(_b: Binding, _word: Wait) -> Sequence[Step]:
+    return [AWAIT]
+
+
+TRAINER: Mapping[tuple[type[Operation], str], Rule] = {
+    (Pool, "cpu"): _pool_on_host,
+    (Pool, "gpu"): _pool_on_gpu,
+    (Gather, "cpu"): _gather_on_host,
+    (Gather, "gpu"): _gather_on_gpu,
+    (Scatter, "cpu"): _scatter_on_host,
+    (Scatter, "gpu"): _scatter_on_gpu,
+    (Sort, "cpu"): _sort_on_host,
+    (Sort, "gpu"): _sort_on_gpu,
+    (Update, "cpu"): _update_on_host,
+    (Update, "gpu"): _update_on_gpu,
+    (Plan, "gpu"): _plan_on_gpu,
+    (Split, "gpu"): _split_on_gpu,
+    (Add, "gpu"): _add_on_gpu,
+    (Dense, "gpu"): _dense_on_gpu,
+    (Move, "cpu"): _move,
+    (Move, "gpu"): _move,
+    (Wait, "gpu"): _wait,
+}
+"""(word, kind of the device at its place) -> what binds it."""
+
+
+def require_rules(program: Sequence[Stage], kind_of: Callable[[str], str]) -> None:
+    """Every word has a rule, and one GPU does all of the GPU's work. Raises `UsageError`."""
+    gpus: dict[str, Operation] = {}
+    for _, word in words_of(tuple(program)):
+        kind = kind_of(word.at)
+        if (type(word), kind) not in TRAINER:
+            raise UsageError(
+                f"observe has no rule for {type(word).__name__} ({word.name!r}) at {word.at}, "
+                f"a {kind}"
+            )
+        if kind == "gpu" and not isinstance(word, Move):
+            gpus.setdefault(word.at, word)
+    if len(gpus) > 1:
+        first, second = list(gpus)[:2]
+        raise UsageError(
+            f"observe trains on one GPU, but {gpus[second].name!r} is done at {second} and "
+            f"{gpus[first].name!r} at {first}"
+        )
+
+
+def bind(
+    work: Workspace, at: Position, number: int, pairs: dict[tuple[Position, int], Any]
+) -> Sequence[Step]:
+    """The steps of one word of one mini-batch."""
+    word = word_at(work.flow.programs[number], at)
+    rule = TRAINER[type(word), work.flow.kind_of(word.at)]
+    return rule(Binding(work, at, number, pairs), word)

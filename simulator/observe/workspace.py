@@ -1,0 +1,276 @@
+"""Memory that a program works on: stores of rows, and buffers that mini-batches take in turn.
+
+Everything is made before anything is timed. Buffers are rings, so that a mini-batch never finds
+its data in a cache because the one before it used the same memory. What goes into the dense step
+is written straight into its own tensors where no other mini-batch can be in between; in a pipeline
+it waits in a ring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.caches.facts import MISS, VICTIM, WRITE_BACK, BatchFacts
+from simulator.errors import UsageError
+from simulator.hardware.program import Store
+from simulator.observe import rows as host
+from simulator.observe.accelerator import Accelerator
+from simulator.observe.dataflow import Dataflow
+from simulator.observe.hit_map import HitMap
+from simulator.observe.inputs import Batch, Inputs
+from simulator.observe.items import DENSE, GRADIENTS, Item
+from simulator.observe.mlp import DenseStep
+
+__all__ = ["RING", "ColdLookups", "MoveLists", "Place", "Workspace"]
+
+RING = 8
+"""Staging buffers of each kind, taken in turn."""
+PIECE = 1 << 18
+"""Rows that cross the link at a time where a system is set up."""
+
+Floats = npt.NDArray[np.float32]
+Int64s = npt.NDArray[np.int64]
+_NO_ROWS = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a system trains: the accelerator, the host's table, the host's threads."""
+
+    accelerator: Accelerator
+    table: Floats | None
+    """fp32, shape (rows of all tables, dim), or None where the host keeps no table."""
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A mini-batch in staging memory, ready to be sent."""
+
+    ids: Any
+    dense: Any
+    labels: Any
+
+
+class MoveLists:
+    """Rows and slots (all tables and pools in one numbering) that a mini-batch moves, on the
+    GPU."""
+
+    def __init__(self, gpu: Accelerator, facts: BatchFacts) -> None:
+        def listed(rows: Int64s | None) -> Any:
+            return gpu.upload(_NO_ROWS if rows is None else rows)
+
+        missed, written = facts[MISS], facts[WRITE_BACK]
+        self.missed_rows, self.missed_slots = listed(missed.ids), listed(missed.slots)
+        self.victim_rows = listed(facts[VICTIM].ids)
+        self.write_rows, self.write_slots = listed(written.ids), listed(written.slots)
+        self.victims = facts[VICTIM].rows
+
+
+class ColdLookups:
+    """Lists of the lookups that no slot serves: ids, bags and offsets in staging memory."""
+
+    def __init__(self, gpu: Accelerator, lookups: int, bags: int) -> None:
+        self.ids, self.bags = gpu.staging((lookups,), "int64"), gpu.staging((lookups,), "int32")
+        self.offsets = gpu.staging((bags + 1,), "int64")
+        self.counts, self.starts = gpu.empty((bags,), "int32"), gpu.empty((bags + 1,), "int64")
+        self.host_ids: Int64s = self.ids.numpy()
+        self.host_bags: npt.NDArray[np.int32] = self.bags.numpy()
+        self.host_offsets: Int64s = self.offsets.numpy()
+
+    @property
+    def count(self) -> int:
+        """Cold lookups; the GPU must be done with the split."""
+        return int(self.host_offsets[-1])
+
+
+class Workspace:
+    """Stores, buffers and the dense step of one system."""
+
+    def __init__(self, inputs: Inputs, place: Place, flow: Dataflow) -> None:
+        self.inputs, self.place, self.flow = inputs, place, flow
+        self.gpu, self.threads = place.accelerator, place.threads
+        self.step = DenseStep(inputs.point.model, self.gpu.device, inputs.point.run.seed)
+        schedule, batches = inputs.system.schedule, inputs.batches
+        self.overlaps = schedule.overlaps
+        self.turns = min(len(batches), max(RING, schedule.depth + 2))
+        self.lookups = max(len(batch.ids) for batch in batches)
+        stage = self.gpu.stage
+        self.loaded = [Loaded(stage(b.ids), stage(b.dense), stage(b.labels)) for b in batches]
+        self.same_bags = all(np.array_equal(b.offsets, batches[0].offsets) for b in batches)
+        some: Iterable[Batch] = batches[:1] if self.same_bags else batches
+        upload = self.gpu.upload
+        self._bags = [(upload(b.offsets), upload(b.bag_of)) for b in some]
+        self._stores: dict[tuple[str, str], Any] = {}
+        self._rings: dict[tuple[Item, str], list[Any]] = {}
+        self.lists = [MoveLists(self.gpu, f) for f in inputs.facts] if flow.plans else []
+        self.found = self.gpu.empty((len(batches), 2), "int32")
+        """Unique and missed rows that the Hit-Map found, by mini-batch."""
+
+    def turn(self, number: int) -> int:
+        """Which buffers of a ring a mini-batch uses."""
+        return number % self.turns
+
+    def bags(self, number: int) -> tuple[Any, Any]:
+        """Offsets of the bags and the bag of each lookup of a mini-batch, on the GPU."""
+        return self._bags[0 if self.same_bags else number]
+
+    def flat(self, tensor: Any) -> Floats:
+        """A host tensor (samples, tables, dim) as an array (bags, dim)."""
+        array: Floats = tensor.detach().view(-1, self.inputs.point.model.dim).numpy()
+        return array
+
+    # stores
+
+    def store(self, store: Store) -> Any:
+        """The rows of a store: an array on the host, a tensor on the GPU.
+
+        Raises `UsageError` for stores that observe cannot keep.
+        """
+        key = (store.name, store.memory)
+        if key not in self._stores:
+            self._stores[key] = self._opened(store)
+        return self._stores[key]
+
+    def _opened(self, store: Store) -> Any:
+        kind, model = self.flow.kind_of(store.memory), self.inputs.point.model
+        if store.slotted:
+            if kind != "gpu":
+                raise UsageError(f"observe keeps caches on the GPU, not in {store.memory}")
+            return self._opened_cache()
+        if store.tables != model.tables:
+            raise UsageError(f"observe keeps all {model.tables} tables together, not some")
+        if kind == "cpu":
+            return self.table
+        rows = self.gpu.empty((self.inputs.rows, model.dim))
+        _fill_on_gpu(self.gpu, rows)
+        return rows
+
+    @property
+    def table(self) -> Floats:
+        """The host's table."""
+        if self.place.table is None:
+            raise UsageError("this program needs its tables on the host")
+        return self.place.table
+
+    def _opened_cache(self) -> Any:
+        """A cache with the rows that are there before the first mini-batch."""
+        preload = self.inputs.preload
+        cache = self.gpu.empty((max(1, self.inputs.slots), self.inputs.point.model.dim))
+        if len(preload.rows):
+            _copy_to_gpu(self.gpu, self.table, preload.rows, cache, preload.slots)
+        return cache
+
+    @cached_property
+    def slot_of(self) -> Any:
+        """int32, the slot of every row (-1: not cached), on the GPU."""
+        preload, upload = self.inputs.preload, self.gpu.upload
+        slot_of = self.gpu.empty((self.inputs.rows,), "int32").fill_(-1)
+        self.gpu.put(slot_of, upload(preload.rows), upload(preload.slots))
+        return slot_of
+
+    @cached_property
+    def hit_map(self) -> HitMap:
+        """Of the cache."""
+        return HitMap(self.gpu, self.slot_of, max(1, self.inputs.slots), self.lookups)
+
+    def trained(self) -> Floats:
+        """Every row as it is now, shape (rows, dim): tables, and over them what is cached."""
+        caches = [rows for rows in self._stores.values() if rows is not self.place.table]
+        if self.place.table is None or not self._keeps_table():
+            array: Floats = caches[0].cpu().numpy()
+            return array
+        full = self.table.copy()
+        if caches:
+            slot_of = self.slot_of.cpu().numpy()
+            rows = np.flatnonzero(slot_of >= 0)
+            full[rows] = caches[0].cpu().numpy()[slot_of[rows]]
+        return full
+
+    def _keeps_table(self) -> bool:
+        return any(rows is self.place.table for rows in self._stores.values())
+
+    # buffers
+
+    def crosses(self, item: Item, kind: str) -> bool:
+        """Whether another mini-batch may come between the stages that touch an item."""
+        return self.overlaps and len(self.flow.stages_of.get((item, kind), ())) > 1
+
+    def buffer(self, item: Item, kind: str, number: int) -> Any:
+        """The memory of an item, of one mini-batch, whole (with room for the largest one)."""
+        item = self.flow.root(item)
+        key = (item, kind)
+        if key not in self._rings:
+            self._rings[key] = self._ring(item, kind)
+        ring = self._rings[key]
+        return ring[number % len(ring)]
+
+    def _ring(self, item: Item, kind: str) -> list[Any]:
+        direct = self._direct(item, kind)
+        if direct is not None:
+            return [direct]
+        make = self._maker(item, kind)
+        vectors = item.kind in ("pooled", "gradients", "cold")
+        alone = vectors and (kind == "gpu" or item.kind == "cold") and not self.overlaps
+        return [make() for _ in range(1 if alone else self.turns)]
+
+    def _direct(self, item: Item, kind: str) -> Any:
+        """The dense step's own tensor, where an item may lie in it."""
+        if kind != "gpu" or self.crosses(item, kind):
+            return None
+        if item == GRADIENTS:
+            return self.step.gradient
+        if item == DENSE:
+            return self.step.dense, self.step.labels
+        if item in map(self.flow.root, self.flow.dense_takes):
+            return self.step.pooled.detach()
+        return None
+
+    def _maker(self, item: Item, kind: str) -> Callable[[], Any]:
+        step, dim = self.step, self.inputs.point.model.dim
+        make = cast("Callable[..., Any]", self.gpu.staging if kind == "cpu" else self.gpu.empty)
+        if item.kind in ("pooled", "gradients"):
+            return lambda: make(tuple(step.pooled.shape))
+        if item.kind == "dense":
+            return lambda: (make(tuple(step.dense.shape)), make(tuple(step.labels.shape)))
+        if item.kind == "lists":
+            most = [max(1, *(f[name].rows for f in self.inputs.facts)) for name in _LISTS]
+            return lambda: {n: make((m,), "int64") for n, m in zip(_LISTS, most, strict=True)}
+        if item.kind == "rows":
+            rows = max(1, *(gather.rows.rows for gather in self.flow.gathers(item)))
+            return lambda: make((rows, dim))
+        if item.kind == "cold":
+            bags = len(self.inputs.batches[0].offsets) - 1
+            return lambda: ColdLookups(self.gpu, self.lookups, bags)
+        return lambda: make((self.lookups,), "int32" if item.kind == "slots" else "int64")
+
+
+_LISTS = (MISS, WRITE_BACK)
+
+
+def _fill_on_gpu(gpu: Accelerator, table: Any) -> None:
+    """The values of `rows.fill_rows`, through a staging buffer, piece by piece."""
+    buffer = gpu.staging((min(PIECE, len(table)), table.shape[1]))
+    for begin in range(0, len(table), PIECE):
+        part = buffer[: min(PIECE, len(table) - begin)]
+        host.fill_rows(part.numpy(), gpu.threads, first=begin)
+        gpu.copy(table[begin : begin + len(part)], part)
+        gpu.synchronize()
+
+
+def _copy_to_gpu(gpu: Accelerator, table: Floats, rows: Int64s, target: Any, slots: Int64s) -> None:
+    """target[slots[k]] = table[rows[k]], through a staging buffer, piece by piece."""
+    size = max(1, min(PIECE, len(rows)))
+    buffer, there = gpu.staging((size, table.shape[1])), gpu.empty((size, table.shape[1]))
+    for begin in range(0, len(rows), PIECE):
+        some = rows[begin : begin + PIECE]
+        host.copy_rows(table, some, buffer.numpy(), gpu.threads, to=False)
+        gpu.copy(there, buffer)
+        gpu.scatter(target, gpu.upload(slots[begin : begin + PIECE]), there)
+        gpu.synchronize()

@@ -1,0 +1,98 @@
+"""Rows of results: checked against the data dictionary, and as tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from simulator.errors import InvariantError
+from simulator.results.dictionary import IDENTITY, Column
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Row", "by_point", "frame_of", "mismatch", "nested", "row_of"]
+
+Row = Mapping[str, Any]
+
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "text": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+}
+_PANDAS_TYPES = {"text": "string", "int": "Int64", "float": "float64", "bool": "boolean"}
+
+
+def row_of(columns: Sequence[Column], values: Row) -> dict[str, Any]:
+    """`values` in the order of `columns`, what is left out as None; checked against them.
+
+    Raises `InvariantError` for a column that is not there, a value of another type, NaN and
+    infinity.
+    """
+    known = {column.name for column in columns}
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise InvariantError(f"columns that the data dictionary does not have: {unknown}")
+    return {column.name: _value(column, values.get(column.name)) for column in columns}
+
+
+def _value(column: Column, value: Any) -> Any:
+    if value is None:
+        return None
+    if hasattr(value, "item"):  # a numpy scalar
+        value = value.item()
+    wanted = _PYTHON_TYPES[column.dtype]
+    if not isinstance(value, wanted) or (isinstance(value, bool) and column.dtype != "bool"):
+        raise InvariantError(f"column {column.name} ({column.dtype}) was given {value!r}")
+    if column.choices and value not in column.choices:
+        raise InvariantError(f"column {column.name} was given {value!r}: none of {column.choices}")
+    if isinstance(value, int | float) and column.dtype == "float":
+        value = float(value)
+        if not math.isfinite(value):
+            raise InvariantError(f"column {column.name} was given {value!r}: use null")
+    return value
+
+
+def mismatch(wanted: Sequence[str], names: Sequence[str]) -> str:
+    """How `names` differ from those wanted, in words; empty where they do not."""
+    missing = [name for name in wanted if name not in names]
+    foreign = [name for name in names if name not in wanted]
+    texts = {"without": missing, "with": foreign}
+    return " and ".join(f"{word} {', '.join(some)}" for word, some in texts.items() if some)
+
+
+def frame_of(columns: Sequence[Column], rows: Sequence[Row]) -> pd.DataFrame:
+    """`rows` as a table with the types of `columns`."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            column.name: pd.Series(
+                [row[column.name] for row in rows], dtype=_PANDAS_TYPES[column.dtype]
+            )
+            for column in columns
+        }
+    )
+
+
+def by_point(metrics: Sequence[Row], rows: Iterable[Row]) -> list[list[Row]]:
+    """`rows` of stages, resources or spans, those of each row of `metrics` together."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["point"], row["label"]), []).append(row)
+    return [groups.get((point["point"], point["label"]), []) for point in metrics]
+
+
+def nested(metrics: Sequence[Row], devices: Iterable[Row]) -> list[dict[str, Any]]:
+    """The metrics, each with its rows of `devices` under that name: JSON-ready."""
+    return [
+        {
+            **point,
+            "devices": [
+                {name: value for name, value in row.items() if name not in IDENTITY} for row in rows
+            ],
+        }
+        for point, rows in zip(metrics, by_point(metrics, devices), strict=True)
+    ]

@@ -1,0 +1,99 @@
+"""How the stages of consecutive mini-batches follow each other, and what that asks of a cache.
+
+A stage has a role: `read` takes rows from where they are kept, `write` puts rows back, `train`
+changes them; `load`, `plan` and `move` touch no rows. The hold window, the depth of a pipeline
+and the mini-batches that must follow the timed ones are derived from the roles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from simulator.caches import Window
+
+__all__ = ["Pipeline", "Role", "Schedule", "Serial", "StageSpec"]
+
+Role = Literal["load", "plan", "read", "move", "write", "train"]
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """One stage: its name in results, and what it does with rows."""
+
+    name: str
+    role: Role = "train"
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The stages of a mini-batch in order."""
+
+    stages: tuple[StageSpec, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(stage.name for stage in self.stages)
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether stages of consecutive mini-batches run at once."""
+        return False
+
+    @property
+    def depth(self) -> int:
+        """Mini-batches in flight."""
+        return 1
+
+    @property
+    def window(self) -> Window:
+        """Mini-batches whose rows may not be victims: none where nothing overlaps."""
+        return Window(0, 0)
+
+    @classmethod
+    def of(cls, *stages: str | tuple[str, Role]) -> Schedule:
+        """From names, or pairs of name and role."""
+        specs = [StageSpec(*((s,) if isinstance(s, str) else s)) for s in stages]
+        return cls(tuple(specs))
+
+
+class Serial(Schedule):
+    """A mini-batch is done before the next one starts."""
+
+    __slots__ = ()
+
+
+class Pipeline(Schedule):
+    """Stages of consecutive mini-batches overlap, one mini-batch in each stage."""
+
+    __slots__ = ()
+
+    @property
+    def overlaps(self) -> bool:
+        return True
+
+    @property
+    def depth(self) -> int:
+        return len(self.stages)
+
+    @property
+    def window(self) -> Window:
+        """What the stages need.
+
+        A victim is read by the first `read` stage, so any mini-batch that trains it must have done
+        so: past = distance(read -> last train). It lands in its table in the last `write` stage and
+        may be read there: future = distance(read -> write). A pipeline that never reads keeps its
+        rows where they are and needs no window.
+        """
+        roles = [stage.role for stage in self.stages]
+        if "read" not in roles:
+            return Window(0, 0)
+        read = roles.index("read")
+        train = _last(roles, "train", read)
+        write = _last(roles, "write", read)
+        return Window(max(0, train - read), max(0, write - read))
+
+
+def _last(roles: list[Role], role: Role, default: int) -> int:
+    """The last stage with `role`."""
+    return max((k for k, other in enumerate(roles) if other == role), default=default)

@@ -1,0 +1,374 @@
+"""What every part of a machine must keep to: run `conformance(part)` over a part of your own.
+
+    from kit import conformance
+    conformance(load_part("my_part.yaml"))                        # or a part made in Python
+    conformance(part, faster=("adders",), sources=False)
+
+Checked, on memories of one flat rate, each with the part in the message:
+
+- it reads back what it writes; resources and memories have names of their own that begin with the
+  device's, a kind that results know, and a positive peak where they move bytes;
+- each number has a source (`sources=False` leaves that out, for a first try);
+- nothing to do asks nothing of any resource, and takes no longer than the least work;
+- twice the rows or bytes is never faster, and asks no less of any resource;
+- a memory twice as fast, a rate twice as high (fields whose unit is a quantity a second, and those
+  named in `faster`) and a latency half as long are never slower;
+- a link carries the bytes that it is given, no more and no less, both ways between all its pairs;
+- what it uses is its own, or the memory it was told to use; energy is never negative, grows with
+  what was done, and standing power grows with time.
+
+Words that the kit does not know (of a plug-in) are left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from machines import FLAT_RATE, Flat, catalogue_part
+from pydantic import BaseModel
+
+from simulator.config.catalogue import load_named
+from simulator.config.machine import Part
+from simulator.hardware.demand import Demand, ResourceUse, Service
+from simulator.hardware.devices.base import Carried, Device, Link, Path, Processor, Setup
+from simulator.hardware.program import (
+    Accumulate,
+    Add,
+    Buffer,
+    Dense,
+    Expand,
+    Flow,
+    Gather,
+    Operation,
+    Plan,
+    Pool,
+    Scatter,
+    Sort,
+    Split,
+    Store,
+    Update,
+)
+from simulator.results.resources import KINDS
+
+NAME = "it"
+PROFILES = ("paper", "stock", "tuned")
+COUNTS = (0, 1, 2, 1_000, 2_000, 300_000)
+"""Rows or bytes of the work that is priced, each at least what the one before is."""
+SECOND_PS = 10**12
+ROUNDING = 1.0 + 1e-9
+_NO_NUMBERS = (
+    *("kind", "name", "sources"),
+    *("standard", "simulated_channels"),  # what a memory is, and how much of it is simulated
+)
+
+Words = Mapping[type[Operation], Callable[[str, int], Operation]]
+
+
+@dataclass(frozen=True)
+class _Price:
+    """What work asks of resources, and how long it takes alone."""
+
+    services: Mapping[str, Service]
+    ps: float
+
+
+def conformance(part: Part, *, faster: Iterable[str] = (), sources: bool = True) -> None:
+    """Raise `AssertionError` naming the part and the rule that it breaks.
+
+    `faster`: dotted keys of further numbers of which twice as much is never slower. `sources`:
+    whether each number must have one.
+    """
+    _reads_back(part)
+    if sources:
+        missing = [key for key in numbers(part) if not _has_source(key, part.sources)]
+        _require(part, not missing, f"numbers without a source: {', '.join(missing)}")
+    device = _device(part)
+    _named(part, device)
+    _energetic(part, device)
+    for what, price in _work(device).items():
+        _priced(part, device, what, [price(count) for count in COUNTS])
+    for change, changed in _improved(part, faster):
+        better = _work(_device(changed))
+        for what, price in _work(device).items():
+            _never_slower(part, f"{what} with {change}", better[what], price)
+    swift = _work(_device(part, Flat(2 * FLAT_RATE)))
+    for what, price in _work(device).items():
+        _never_slower(part, f"{what} with a memory twice as fast", swift[what], price)
+
+
+def numbers(model: BaseModel, prefix: str = "") -> Iterator[str]:
+    """Dotted keys of the numbers that a part gives, those of parts within it left out."""
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, Part) or value is None or (not prefix and name in _NO_NUMBERS):
+            continue
+        if isinstance(value, BaseModel):
+            yield from numbers(value, f"{prefix}{name}.")
+        elif name in model.model_fields_set:
+            yield f"{prefix}{name}"
+
+
+def _has_source(key: str, sources: Mapping[str, str]) -> bool:
+    words = key.split(".")
+    return any(".".join(words[: n + 1]) in sources for n in range(len(words)))
+
+
+def _require(part: Part, holds: bool, rule: str) -> None:
+    assert holds, f"{part.kind} {part.name!r}: {rule}"
+
+
+def _reads_back(part: Part) -> None:
+    again = type(part).model_validate_json(part.model_dump_json())
+    _require(part, again == part, "does not read back what it writes")
+    _require(part, hash(again) == hash(part), "equal parts have different hashes")
+
+
+# devices
+
+
+def _device(part: Part, memory: Flat | None = None) -> Device:
+    """The part in a socket; a link joins two others."""
+    timing = memory or Flat()
+    setup = Setup(lambda _: timing)
+    members = ("one", "two") if _is_link(part, setup) else ()
+    build: Callable[..., Device] = part.device
+    return build(NAME, setup, members)
+
+
+def _is_link(part: Part, setup: Setup) -> bool:
+    build: Callable[..., Device] = part.device
+    return isinstance(build(NAME, setup, ()), Link)
+
+
+def _named(part: Part, device: Device) -> None:
+    """Names, kinds and peaks of resources."""
+    names = [resource.name for resource in device.resources]
+    _require(part, len(names) == len(set(names)), f"resources called alike: {names}")
+    _require(part, device.name == NAME, "the device does not bear the name of its socket")
+    for resource in device.resources:
+        of_it = resource.name.startswith(f"{NAME}.") and resource.device == NAME
+        _require(part, of_it, f"{resource.name} does not begin with the name of its device")
+        _require(part, resource.kind in KINDS, f"{resource.name} is of kind {resource.kind!r}")
+        peak = resource.peak_bytes_per_s
+        _require(part, peak is None or peak > 0, f"{resource.name} has a peak of {peak}")
+    for memory in device.memories:
+        _require(part, memory.place in names, f"{memory.place} is not among its resources")
+        _require(part, memory.capacity > 0, f"{memory.place} holds nothing")
+
+
+def _energetic(part: Part, device: Device) -> None:
+    """Energy of a second and of two, idle and after work."""
+    own = {resource.name for resource in device.resources}
+    busy = {name: ResourceUse(SECOND_PS / 2, 10**9, 10**12) for name in own}
+    idle, longer = (device.energy({}, seconds * SECOND_PS) for seconds in (1, 2))
+    worked = device.energy(busy, SECOND_PS)
+    _require(part, set(idle) == set(worked) <= own, "energy of resources that are not its own")
+    for joules in (idle, longer, worked):
+        _require(part, min(joules.values(), default=0.0) >= 0.0, f"negative energy: {joules}")
+    for name, joules in idle.items():
+        twice = abs(longer[name] - 2.0 * joules) <= 1e-9 * longer[name]
+        _require(part, twice, f"standing power of {name} does not grow with time")
+    done = sum(worked.values()) >= sum(idle.values())
+    _require(part, done, "work takes less energy than idling")
+
+
+# work
+
+
+def _work(device: Device) -> dict[str, Callable[[int], _Price]]:
+    """What can be asked of a device -> its price for a number of rows or bytes."""
+    if isinstance(device, Processor):
+        return dict(_operations(device))
+    if isinstance(device, Link):
+        return dict(_copies(device))
+    return dict(_passing(device))
+
+
+def _operations(device: Processor) -> Iterator[tuple[str, Callable[[int], _Price]]]:
+    place = device.memories[0].place if device.memories else "elsewhere"
+    paths = {memory.place: Path(memory) for memory in device.memories}
+    for profile in PROFILES:
+        software = load_named("operators", profile)
+        passes = frozenset(word for word, _ in device.training_passes(software))
+        for word, build in _WORDS.items():
+            name = word.__name__.lower()
+            optional = name in ("expand", "accumulate")
+            if word not in device.rules or (optional and name not in passes):
+                continue
+
+            def price(
+                count: int,
+                build: Any = build,
+                software: Any = software,
+                passes: frozenset[str] = passes,
+            ) -> _Price:
+                word = build(place, count)
+                if isinstance(word, Accumulate | Update):
+                    word = replace(word, expanded="expand" in passes)
+                if isinstance(word, Update):
+                    word = replace(word, coalesce="accumulate" not in passes)
+                return _alone(device, device.price(word, software, paths.__getitem__))
+
+            yield f"{name} ({profile})", price
+
+
+def _alone(device: Device, demand: Demand) -> _Price:
+    resources = {resource.name: resource for resource in device.resources}
+    return _Price(demand.services, demand.latency_ps + demand.alone_ps(resources))
+
+
+def _copies(link: Link) -> Iterator[tuple[str, Callable[[int], _Price]]]:
+    for first, second in link.pairs():
+        for source, target in ((first, second), (second, first)):
+            for copy in (True, False) if link.load_latency() is not None else (True,):
+
+                def price(
+                    size: int, source: str = source, target: str = target, copy: bool = copy
+                ) -> _Price:
+                    return _carried(link.carry(source, target, size, copy=copy))
+
+                how = "a copy" if copy else "loads and stores"
+                yield f"{how} from {source} to {target}", price
+    member = link.members[0]
+    for pattern in ("all_to_all", "all_reduce"):
+        if link.exchange(member, pattern, 0) is not None:
+
+            def exchanged(size: int, pattern: str = pattern) -> _Price:
+                carried = link.exchange(member, pattern, size)
+                assert carried is not None
+                return _carried(carried)
+
+            yield pattern, exchanged
+
+
+def _passing(device: Device) -> Iterator[tuple[str, Callable[[int], _Price]]]:
+    """Bytes on their way through a device that is no link."""
+    setup = Setup(lambda _: Flat())
+    pcie, network = (
+        catalogue_part(name).device(name, setup, (NAME, "other"))
+        for name in ("pcie5_x16", "infiniband_ndr")
+    )
+    for what, arriving, leaving in (("sending", pcie, network), ("receiving", network, pcie)):
+
+        def price(size: int, arriving: Link = arriving, leaving: Link = leaving) -> _Price:
+            return _carried(device.passing(arriving, leaving, size))
+
+        yield what, price
+
+
+def _carried(carried: Carried) -> _Price:
+    services = carried.services or {}
+    return _Price(services, carried.latency_ps + max((s.ps for s in services.values()), default=0))
+
+
+def _priced(part: Part, device: Device, what: str, prices: list[_Price]) -> None:
+    """Rules of the prices of one kind of work, from none to much."""
+    own = {resource.name for resource in device.resources}
+    nothing = prices[0]
+    for name, service in nothing.services.items():
+        idle = service.ps == 0.0 and service.bytes == 0 and service.energy_pj == 0.0
+        _require(part, idle, f"{what} of nothing uses {name}: {service}")
+    for count, price in zip(COUNTS, prices, strict=True):
+        foreign = set(price.services) - own
+        _require(part, not foreign, f"{what} uses {', '.join(sorted(foreign))}: not its own")
+        asked = [min(s.read_ps, s.write_ps, s.energy_pj) for s in price.services.values()]
+        least = min(asked, default=0.0)
+        _require(part, least >= 0.0 and price.ps >= 0.0, f"{what} of {count} is negative")
+        if isinstance(device, Link):
+            carried = {s.bytes for s in price.services.values()} - {0}
+            _require(part, carried <= {count}, f"{what} of {count} B carries {carried}")
+            _require(part, bool(carried) == bool(count), f"{what} of {count} B loses them")
+
+    for less, more, fewer, greater in zip(prices, prices[1:], COUNTS, COUNTS[1:], strict=False):
+        _require(part, more.ps * ROUNDING >= less.ps, f"{what}: {greater} end before {fewer}")
+        for name, service in less.services.items():
+            grows = name in more.services and (
+                more.services[name].ps * ROUNDING >= service.ps
+                and more.services[name].bytes >= service.bytes
+            )
+            _require(part, grows, f"{what}: {greater} ask less of {name} than {fewer}")
+
+
+def _never_slower(
+    part: Part, what: str, better: Callable[[int], _Price], before: Callable[[int], _Price]
+) -> None:
+    for count in COUNTS:
+        fast, slow = better(count).ps, before(count).ps
+        _require(part, fast <= slow * ROUNDING + 1, f"{what}: {count} take {fast} ps, not {slow}")
+
+
+def _improved(part: Part, faster: Iterable[str]) -> Iterator[tuple[str, Part]]:
+    """The part with each rate doubled and each latency halved, one at a time."""
+    for key, value in _quantities(part.model_dump(mode="json")):
+        amount, _, unit = str(value).partition(" ")
+        if unit.endswith("/s"):
+            yield f"twice its {key}", _with(part, key, f"{2 * int(amount)} {unit}")
+        elif unit == "ps":
+            yield f"half its {key}", _with(part, key, f"{int(amount) // 2} {unit}")
+    for key in faster:
+        value = part.model_dump(mode="json")
+        for word in key.split("."):
+            value = value[word]
+        yield f"twice its {key}", _with(part, key, 2 * value)
+
+
+def _quantities(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Dotted keys and values, those of parts within left out."""
+    for name, value in data.items():
+        if isinstance(value, dict) and "kind" not in value and name != "sources":
+            yield from _quantities(value, f"{prefix}{name}.")
+        elif isinstance(value, str):
+            yield f"{prefix}{name}", value
+
+
+def _with(part: Part, key: str, value: object) -> Part:
+    data = inner = part.model_dump(mode="json")
+    *path, last = key.split(".")
+    for word in path:
+        inner = inner[word]
+    inner[last] = value
+    return type(part).model_validate_json(json.dumps(data))
+
+
+# words
+
+
+ROW = 256
+POOLING = 8
+
+
+def _rows(count: int) -> Flow:
+    return Flow(count, -(-count // 2))
+
+
+def _store(place: str) -> Store:
+    return Store("tables", place, ROW, tables=4)
+
+
+def _vectors(place: str, count: int) -> Buffer:
+    return Buffer("vectors", place, -(-count // POOLING) * ROW)
+
+
+def _staged(place: str, count: int) -> Buffer:
+    return Buffer("staged", place, _rows(count).rows * ROW)
+
+
+_WORDS: Words = {
+    Pool: lambda p, n: Pool("x", NAME, _store(p), _rows(n), _vectors(p, n), POOLING),
+    Gather: lambda p, n: Gather("x", NAME, _store(p), _rows(n), _staged(p, n)),
+    Scatter: lambda p, n: Scatter("x", NAME, _staged(p, n), _store(p), _rows(n)),
+    Expand: lambda p, n: Expand("x", NAME, _vectors(p, n), _rows(n), ROW, 4),
+    Sort: lambda p, n: Sort("x", NAME, _rows(n), 4, 10**6, 4 * 10**6),
+    Accumulate: lambda p, n: Accumulate("x", NAME, _vectors(p, n), _rows(n), ROW, True, 4),
+    Update: lambda p, n: Update(
+        "x", NAME, _store(p), _rows(n), _vectors(p, n), ROW, coalesce=False, expanded=True
+    ),
+    Plan: lambda p, n: Plan("x", NAME, n, _rows(n).rows, n // 4, n),
+    Split: lambda p, n: Split("x", NAME, n),
+    Add: lambda p, n: Add("x", NAME, (_vectors(p, n), _vectors(p, n)), _vectors(p, n)),
+    Dense: lambda p, n: Dense("x", NAME, 1000 * n, 100 * n, "fp32", 10 if n else 0, 64 * n, 32 * n),
+}
+"""Each word of a program, for a place of rows and a number of lookups, rows or samples."""

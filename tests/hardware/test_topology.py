@@ -1,0 +1,593 @@
+"""A machine of named parts: names by rule, routes, joins, and what moves over them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from machines import (
+    CPU,
+    FLAT_RATE,
+    GPU,
+    PCIE,
+    Flat,
+    catalogue_part,
+    changed,
+    cluster,
+    host,
+    server,
+    socket,
+    topology,
+)
+
+from simulator.config.catalogue import load_named
+from simulator.config.machine import Part
+from simulator.errors import ConfigError
+from simulator.hardware.access import Access
+from simulator.hardware.demand import Resource
+from simulator.hardware.devices.base import Device, Link, Setup
+from simulator.hardware.devices.nic import NicDevice
+from simulator.hardware.devices.pcie import READ_REQUEST_HEADER_BYTES, Interference
+from simulator.hardware.program import Add, Buffer, Dense, Exchange, Move, Plan, Stage, Wait
+from simulator.hardware.topology import Topology, build_topology, member_groups
+
+MB = 10**6
+US = 10**6
+"""Picoseconds."""
+
+
+def names(machine: Topology, kind: str) -> tuple[str, ...]:
+    return machine.all(kind)
+
+
+def way(machine: Topology, source: str, target: str) -> list[tuple[str, str, str]]:
+    """(link, from, to) of each hop."""
+    return [(h.link.name, h.source, h.target) for h in machine.route(source, target)]
+
+
+def copy(source: str, target: str, size: int) -> Move:
+    return Move("copy", source, Buffer("rows", source, size), target)
+
+
+SOFTWARE = load_named("operators", "tuned")
+
+
+# names
+
+
+def test_a_lone_part_has_no_number_and_a_lone_host_no_prefix() -> None:
+    assert list(topology(server()).devices) == ["cpu", "gpu", "pcie"]
+
+
+def test_several_parts_of_a_socket_are_numbered() -> None:
+    machine = topology(server(gpus=3, per=1))
+    assert names(machine, "gpu") == ("gpu0", "gpu1", "gpu2")
+    assert names(machine, "pcie") == ("pcie0", "pcie1", "pcie2")
+    assert names(machine, "cpu") == ("cpu",)
+
+
+def test_a_shared_link_is_one_link() -> None:
+    assert names(topology(server(gpus=4, per=4)), "pcie") == ("pcie",)
+
+
+def test_hosts_are_numbered_and_begin_the_names_of_their_parts() -> None:
+    machine = cluster(hosts=2)
+    assert names(machine, "gpu") == ("host0.gpu", "host1.gpu")
+    assert names(machine, "nic") == ("host0.nic", "host1.nic")
+    assert names(machine, "network") == ("network",)
+
+
+def test_the_name_of_a_lone_host_begins_no_name() -> None:
+    assert "cpu" in topology(host("box", cpu=CPU)).devices
+
+
+def test_blocks_of_hosts_have_names_of_their_own() -> None:
+    sockets = {"cpu": CPU, "nic": "connectx7_ndr", "pcie": socket(PCIE, join=("cpu", "nic"))}
+    machine = topology(
+        host("big", 2, **sockets),
+        host("small", 1, **sockets),
+        network=socket("infiniband_ndr", join=("nic",)),
+    )
+    assert names(machine, "cpu") == ("big0.cpu", "big1.cpu", "small.cpu")
+    assert machine.devices["network"].members == ("big0.nic", "big1.nic", "small.nic")
+
+
+def test_resources_say_what_they_are_of_their_device() -> None:
+    resources = topology(server(gpus=2, per=2, nvlink=True)).resources
+    assert list(resources) == [
+        *("cpu.dram", "cpu.cores", "cpu.threads"),
+        *("gpu0.hbm", "gpu0.sm", "gpu1.hbm", "gpu1.sm"),
+        *("pcie.down", "pcie.up"),
+        *("nvlink.gpu0.out", "nvlink.gpu0.in", "nvlink.gpu1.out", "nvlink.gpu1.in"),
+    ]
+    assert {r.device for r in resources.values()} == {"cpu", "gpu0", "gpu1", "pcie", "nvlink"}
+
+
+def test_a_port_on_a_host_is_named_host_link_member_way() -> None:
+    machine = topology(
+        host(count=2, gpu=socket(GPU, count=2), nvlink=socket("nvlink2_v100", join=("gpu",)))
+    )
+    assert "host1.nvlink.gpu0.out" in machine.resources
+    assert all("host1.gpu0" not in name for name in machine.resources if "nvlink" in name)
+
+
+@pytest.mark.parametrize(
+    ("resource", "kind"),
+    [
+        ("host0.cpu.dram", "dram"),
+        ("host0.cpu.cores", "cpu"),
+        ("host0.cpu.threads", "pool"),
+        ("host0.gpu.hbm", "hbm"),
+        ("host0.gpu.sm", "gpu"),
+        ("host0.pcie.down", "link"),
+        ("host0.nic.tx", "network"),
+        ("network.host0.nic.out", "network"),
+    ],
+)
+def test_kinds_of_resources(resource: str, kind: str) -> None:
+    assert cluster().resources[resource].kind == kind
+
+
+def test_memories_move_bytes_at_the_peak_of_their_bus() -> None:
+    machine = topology(server(), rates={catalogue_part(GPU).memory.name: Flat(900 * 10**9)})
+    assert machine.resources["gpu.hbm"].peak_bytes_per_s == 900 * 10**9
+    assert machine.resources["cpu.dram"].peak_bytes_per_s == FLAT_RATE
+    assert not machine.resources["cpu.cores"].moves_bytes
+
+
+class Twin(Part):
+    """A part with two resources of one name."""
+
+    kind: Literal["twin"] = "twin"
+
+    def device(self, name: str, setup: Setup, members: tuple[str, ...]) -> Device:
+        return TwinDevice(name, self, setup, members)
+
+
+class TwinDevice(Device):
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        return (Resource(f"{self.name}.port", self.name, "other"),) * 2
+
+
+def test_two_resources_of_one_name_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"bench has two resources called 'twin\.port'"):
+        _ = topology(host(twin=Twin(name="twin"))).resources
+
+
+def test_two_devices_of_one_name_are_refused() -> None:
+    """`gpu: {count: 2}` names gpu0 and gpu1; a socket called gpu0 names one of them again."""
+    with pytest.raises(ConfigError, match="bench has two devices called 'gpu0'"):
+        topology(host(gpu=socket(GPU, count=2), gpu0=GPU))
+
+
+def test_two_hosts_whose_numbers_run_into_each_other_are_refused() -> None:
+    """Twelve hosts `a` are a0 to a11; two hosts `a1` are a10 and a11."""
+    with pytest.raises(ConfigError, match=r"two devices called 'a10\.cpu'"):
+        topology(host("a", 12, cpu=CPU), host("a1", 2, cpu=CPU))
+
+
+class Bare(Part):
+    """A part that nothing makes a device of."""
+
+    kind: Literal["bare"] = "bare"
+
+
+def test_a_part_that_is_no_device_cannot_stand_in_a_socket() -> None:
+    with pytest.raises(ConfigError, match="thing: a part of kind 'bare' cannot stand in a socket"):
+        topology(host(thing=Bare(name="bare")))
+
+
+# what systems ask
+
+
+def test_the_first_and_the_only_device_of_a_kind() -> None:
+    machine = topology(server(gpus=2, per=2))
+    assert machine.first("gpu", "x") == "gpu0"
+    assert machine.only("cpu", "x") == "cpu"
+    with pytest.raises(ConfigError, match="x uses one gpu, but bench has 2"):
+        machine.only("gpu", "x")
+    with pytest.raises(ConfigError, match=r"x needs a nic, but bench has none \(it has cpu, gpu"):
+        machine.first("nic", "x")
+
+
+@pytest.mark.parametrize("place", ["gpu", "gpu.hbm"])
+def test_a_memory_is_found_by_its_own_name_and_by_that_of_its_device(place: str) -> None:
+    memory = topology(server()).memory(place)
+    assert (memory.place, memory.device, memory.kind) == ("gpu.hbm", "gpu", "hbm")
+    assert memory.capacity == 32 * 10**9
+
+
+@pytest.mark.parametrize("place", ["gpu1", "pcie", "hbm"])
+def test_a_place_without_memory_is_an_error_that_lists_the_memories(place: str) -> None:
+    with pytest.raises(ConfigError, match=rf"no memory '{place}': cpu\.dram, gpu\.hbm"):
+        topology(server()).memory(place)
+
+
+@pytest.mark.parametrize("place", ["cpu.dram", "pcie", "tpu"])
+def test_a_place_that_does_no_operations_is_an_error_that_lists_those_that_do(place: str) -> None:
+    with pytest.raises(ConfigError, match=rf"no processor '{place}': cpu, gpu"):
+        topology(server()).processor(place)
+
+
+def test_every_memory_once() -> None:
+    assert [m.place for m in topology(server(gpus=2, per=2)).memories] == [
+        "cpu.dram",
+        "gpu0.hbm",
+        "gpu1.hbm",
+    ]
+
+
+# joins
+
+
+def test_one_socket_is_joined_by_one_link() -> None:
+    groups = member_groups(socket("nvlink2_v100", join=("gpu",)), [["gpu0", "gpu1", "gpu2"]])
+    assert groups == [("gpu0", "gpu1", "gpu2")]
+
+
+@pytest.mark.parametrize(
+    ("roots", "leaves", "per", "links"),
+    [
+        (1, 2, None, [("r0", "a0"), ("r0", "a1")]),
+        (1, 2, 2, [("r0", "a0", "a1")]),
+        (2, 4, 2, [("r0", "a0", "a1"), ("r1", "a2", "a3")]),
+        (1, 3, 2, [("r0", "a0", "a1"), ("r0", "a2")]),
+        (2, 4, 1, [("r0", "a0"), ("r0", "a1"), ("r1", "a2"), ("r1", "a3")]),
+        (2, 6, 2, [("r0", "a0", "a1"), ("r0", "a2", "a3"), ("r1", "a4", "a5")]),
+    ],
+)
+def test_leaves_are_divided_over_links_and_links_over_roots(
+    roots: int, leaves: int, per: int | None, links: list[tuple[str, ...]]
+) -> None:
+    joined = [[f"r{k}" for k in range(roots)], [f"a{k}" for k in range(leaves)]]
+    assert member_groups(socket(PCIE, join=("r", "a"), per=per), joined) == links
+
+
+def test_a_third_socket_takes_its_share_of_the_links() -> None:
+    """Four GPUs under four links, two NICs: one for the first two links, one for the others."""
+    joined = [["cpu0", "cpu1"], [f"gpu{k}" for k in range(4)], ["nic0", "nic1"]]
+    assert member_groups(socket(PCIE, join=("cpu", "gpu", "nic"), per=1), joined) == [
+        ("cpu0", "gpu0", "nic0"),
+        ("cpu0", "gpu1"),
+        ("cpu1", "gpu2", "nic1"),
+        ("cpu1", "gpu3"),
+    ]
+
+
+@given(
+    roots=st.integers(1, 8),
+    leaves=st.integers(1, 40),
+    per=st.integers(1, 8) | st.none(),
+    others=st.integers(1, 20),
+)
+def test_every_device_is_under_one_link_and_roots_share_evenly(
+    roots: int, leaves: int, per: int | None, others: int
+) -> None:
+    joined = [
+        [f"{kind}{k}" for k in range(count)]
+        for kind, count in (("r", roots), ("a", leaves), ("b", others))
+    ]
+    groups = member_groups(socket(PCIE, join=("r", "a", "b"), per=per), joined)
+    below = [name for group in groups for name in group[1:]]
+    assert sorted(below) == sorted([*joined[1], *joined[2]]), "each once"
+    assert all(group[0] in joined[0] for group in groups)
+    assert all("a" in group[1] for group in groups), "no link without a leaf"
+    most = max(sum(name[0] == "a" for name in group) for group in groups)
+    assert most <= (per or 1)
+    shares = Counter(group[0] for group in groups)
+    assert max(shares.values()) - min(shares.get(root, 0) for root in joined[0]) <= 1
+
+
+# routes
+
+
+def test_one_hop_lies_between_a_processor_and_what_is_below_it() -> None:
+    machine = topology(server(gpus=2, per=1))
+    assert way(machine, "cpu.dram", "gpu1.hbm") == [("pcie1", "cpu", "gpu1")]
+    assert way(machine, "gpu1", "cpu") == [("pcie1", "gpu1", "cpu")]
+
+
+def test_no_hop_lies_between_a_device_and_its_memory() -> None:
+    assert way(topology(server()), "gpu", "gpu.hbm") == []
+
+
+def test_two_hops_lead_over_the_root() -> None:
+    machine = topology(server(gpus=2, per=1))
+    assert way(machine, "gpu0", "gpu1") == [("pcie0", "gpu0", "cpu"), ("pcie1", "cpu", "gpu1")]
+
+
+def test_the_shorter_way_is_taken() -> None:
+    machine = topology(server(gpus=2, per=1, nvlink=True))
+    assert way(machine, "gpu0", "gpu1") == [("nvlink", "gpu0", "gpu1")]
+
+
+def test_two_below_one_uplink_meet_at_its_root() -> None:
+    machine = topology(server(gpus=2, per=2))
+    assert way(machine, "gpu0", "gpu1") == [("pcie", "gpu0", "cpu"), ("pcie", "cpu", "gpu1")]
+
+
+def test_a_way_over_two_hosts() -> None:
+    assert way(cluster(), "host0.gpu", "host1.cpu") == [
+        ("host0.pcie", "host0.gpu", "host0.cpu"),
+        ("host0.pcie", "host0.cpu", "host0.nic"),
+        ("network", "host0.nic", "host1.nic"),
+        ("host1.pcie", "host1.nic", "host1.cpu"),
+    ]
+
+
+def test_no_way_is_an_error_that_names_both_ends_and_what_each_is_joined_to() -> None:
+    machine = topology(
+        host(
+            cpu=socket(CPU, count=2),
+            gpu=socket(GPU, count=2),
+            lone="ddr4_2400",
+            pcie=socket(PCIE, join=("cpu", "gpu")),
+        )
+    )
+    with pytest.raises(ConfigError) as caught:
+        machine.route("gpu0", "gpu1.hbm")
+    assert str(caught.value) == (
+        "bench: no links lead from gpu0 to gpu1; gpu0 is joined to cpu0, gpu1 to cpu1"
+    )
+    with pytest.raises(ConfigError, match="lone to nothing"):
+        machine.route("gpu0", "lone")
+
+
+def test_two_ways_of_one_length_are_an_error_that_names_both() -> None:
+    """Two roots above both GPUs: over the CPU, or over the memory."""
+    machine = topology(
+        host(
+            cpu=CPU,
+            far="ddr4_2400",
+            gpu=socket(GPU, count=2),
+            pcie=socket(PCIE, join=("cpu", "gpu"), per=1),
+            switch=socket(PCIE, join=("far", "gpu"), per=2),
+        )
+    )
+    with pytest.raises(ConfigError) as caught:
+        machine.route("gpu0", "gpu1")
+    assert str(caught.value) == (
+        "bench: two ways lead from gpu0 to gpu1, over pcie0-pcie1 and over switch-switch: "
+        "leave one out"
+    )
+
+
+def test_two_links_between_the_same_two_are_ambiguous() -> None:
+    links: dict[str, Any] = dict.fromkeys(("left", "right"), socket(PCIE, join=("cpu", "gpu")))
+    with pytest.raises(ConfigError, match="over left and over right"):
+        topology(host(cpu=CPU, gpu=GPU, **links)).route("cpu", "gpu")
+
+
+@given(st.integers(1, 9), st.integers(1, 9))
+def test_routes_are_chains_and_back_is_forth_reversed(gpus: int, per: int) -> None:
+    machine = topology(server(gpus=gpus, per=per))
+    for source in machine.all("gpu"):
+        for target in ("cpu", *machine.all("gpu")[-1:]):
+            hops, back = machine.route(source, target), machine.route(target, source)
+            ends = [source, *(hop.target for hop in hops)]
+            assert [hop.source for hop in hops] == ends[:-1]
+            assert ends[-1] == target
+            assert [h.link.name for h in back] == [h.link.name for h in reversed(hops)]
+
+
+# memories in sockets of their own, loads over links
+
+
+def far(load_latency: int | None) -> Topology:
+    """A CPU with a second memory behind a link."""
+    link = changed(PCIE, load_latency=load_latency)
+    return topology(host(cpu=CPU, far="ddr4_2400", bridge=socket(link, join=("cpu", "far"))))
+
+
+def test_a_memory_in_a_socket_of_its_own_is_a_place() -> None:
+    machine = far(None)
+    assert machine.memory("far").place == "far.dram"
+    assert machine.resources["far.dram"].kind == "dram"
+    assert machine.memory("far").capacity == catalogue_part("ddr4_2400").usable
+
+
+def test_copies_reach_a_memory_that_loads_do_not() -> None:
+    machine = far(None)
+    assert set(machine.price(copy("cpu.dram", "far.dram", MB), SOFTWARE).services) == {
+        "cpu.dram",
+        "bridge.down",
+        "bridge.up",
+        "far.dram",
+    }
+    with pytest.raises(ConfigError) as caught:
+        machine.reach("cpu", "far.dram")
+    assert str(caught.value) == (
+        "cpu cannot load from far.dram: bridge (PCIe 3.0 x16) carries copies alone "
+        "(no load_latency)"
+    )
+
+
+def test_loads_pass_a_link_that_says_how_late_they_arrive() -> None:
+    path = far(150_000).reach("cpu", "far.dram")
+    assert path.load_latency_ps == 150_000
+    read = path.services([Access("far.dram", 1, MB)])
+    assert read["far.dram"].bytes == read["bridge.up"].bytes == MB, "towards the CPU"
+    assert read["bridge.down"].bytes == 0
+    written = path.services([Access("far.dram", 1, MB, write=True)])
+    assert written["bridge.down"].bytes == MB
+    assert written["bridge.up"].ps == 0.0, "a posted write asks for nothing"
+
+
+def test_reads_and_writes_over_one_link_load_both_directions() -> None:
+    path = far(150_000).reach("cpu", "far.dram")
+    both = path.services([Access("far.dram", 1, MB), Access("far.dram", 1, MB, write=True)])
+    alone = path.services([Access("far.dram", 1, MB)])
+    assert both["bridge.up"].ps == alone["bridge.up"].ps
+    requests = MB / 512 * READ_REQUEST_HEADER_BYTES  # 512 B a request, asked for by the CPU
+    link = catalogue_part(PCIE)
+    assert both["bridge.down"].ps == pytest.approx(
+        (MB / link.bandwidth + requests / link.raw_bandwidth) * 1e12
+    )
+
+
+def test_the_own_memory_of_a_processor_needs_no_link() -> None:
+    path = far(None).reach("cpu", "cpu.dram")
+    assert (path.hops, path.load_latency_ps) == ((), 0)
+
+
+# moves
+
+
+def test_a_copy_takes_the_latency_and_the_direction_of_its_link() -> None:
+    machine, link = topology(server()), catalogue_part(PCIE)
+    demand = machine.price(copy("cpu.dram", "gpu.hbm", 8 * MB), SOFTWARE)
+    assert demand.latency_ps == 10 * US
+    assert demand.services["pcie.down"].ps == pytest.approx(8 * MB / link.bandwidth * 1e12)
+    assert {n: s.bytes for n, s in demand.services.items()} == {
+        "cpu.dram": 8 * MB,
+        "gpu.hbm": 8 * MB,
+        "pcie.down": 8 * MB,
+        "pcie.up": 0,
+    }
+
+
+def test_a_copy_within_a_memory_reads_and_writes_it() -> None:
+    demand = topology(server()).price(copy("gpu.hbm", "gpu.hbm", MB), SOFTWARE)
+    (service,) = demand.services.values()
+    assert (service.bytes, demand.latency_ps) == (2 * MB, 0)
+    assert service.read_ps == service.write_ps == MB * 1e12 / FLAT_RATE
+
+
+def test_nothing_to_copy_takes_the_latency_of_the_way() -> None:
+    demand = topology(server()).price(copy("cpu.dram", "gpu.hbm", 0), SOFTWARE)
+    assert demand.latency_ps == 10 * US
+    assert all(service.ps == 0.0 for service in demand.services.values())
+
+
+def test_a_copy_over_two_hosts_uses_every_link_and_port_on_the_way() -> None:
+    """PCIe up and down, the NIC, the network, the NIC, PCIe up and down: six links and devices of
+    10 + 10 + 1 + 1 + 1 + 10 + 10 us."""
+    demand = cluster().price(copy("host0.gpu.hbm", "host1.gpu.hbm", MB), SOFTWARE)
+    assert demand.latency_ps == 43 * US
+    carried = {name for name, service in demand.services.items() if service.bytes == MB}
+    assert carried == {
+        "host0.gpu.hbm",
+        *("host0.pcie.up", "host0.pcie.down", "host0.nic.tx"),
+        *("network.host0.nic.out", "network.host1.nic.in"),
+        *("host1.nic.rx", "host1.pcie.up", "host1.pcie.down"),
+        "host1.gpu.hbm",
+    }
+    assert set(demand.services) == carried
+
+
+def test_two_hops_over_one_link_add_up_there() -> None:
+    """Up carries the copy and the read requests of the copy down; neither hides the other."""
+    machine, link = topology(server(gpus=2, per=2)), catalogue_part(PCIE)
+    services = machine.price(copy("gpu0.hbm", "gpu1.hbm", MB), SOFTWARE).services
+    requests = MB / link.read_request_size * READ_REQUEST_HEADER_BYTES
+    along, asked = MB / link.bandwidth * 1e12, requests / link.raw_bandwidth * 1e12
+    assert services["pcie.up"].ps == pytest.approx(along + asked)
+    assert services["pcie.down"].ps == pytest.approx(along)
+    assert services["pcie.up"].bytes == services["pcie.down"].bytes == MB
+
+
+def test_a_memory_pays_for_the_link_that_it_is_joined_to_alone() -> None:
+    """HBM of both ends at its own cost; the DRAM between them is passed by."""
+    cost = Interference(dram_read=3.0, dram_write=5.0, hbm_read=1.5, hbm_write=4.0)
+    link = changed(PCIE, interference=cost)
+    sockets = {"cpu": CPU, "gpu": socket(GPU, count=2)}
+    machine = topology(host(**sockets, pcie=socket(link, join=("cpu", "gpu"), per=1)))
+    services = machine.price(copy("gpu0.hbm", "gpu1.hbm", MB), SOFTWARE).services
+    alone = MB * 1e12 / FLAT_RATE
+    assert services["gpu0.hbm"].ps == pytest.approx(1.5 * alone)
+    assert services["gpu1.hbm"].ps == pytest.approx(4.0 * alone)
+    assert "cpu.dram" not in services
+
+
+def test_a_nic_sends_to_the_network_and_receives_from_it() -> None:
+    machine = cluster()
+    nic, network, pcie = (machine.devices[n] for n in ("host0.nic", "network", "host0.pcie"))
+    assert isinstance(nic, NicDevice)
+    assert isinstance(network, Link)
+    assert isinstance(pcie, Link)
+    sent, received = nic.passing(pcie, network, 500), nic.passing(network, pcie, 500)
+    assert set(sent.services or {}) == {"host0.nic.tx"}
+    assert set(received.services or {}) == {"host0.nic.rx"}
+    assert sent.latency_ps == received.latency_ps == US
+    assert (sent.services or {})["host0.nic.tx"].ps == 500 / 50e9 * 1e12
+
+
+# exchanges
+
+
+def test_an_exchange_loads_the_ports_of_its_rank_and_its_memory_both_ways() -> None:
+    machine, link = topology(server(gpus=4, per=1, nvlink=True)), catalogue_part("nvlink2_v100")
+    group = machine.all("gpu")
+    demand = machine.price(Exchange("x", "gpu0", group, "all_to_all", MB), SOFTWARE)
+    assert demand.latency_ps == link.latency
+    along = MB / (link.bandwidth * link.efficiency) * 1e12
+    for way in ("out", "in"):
+        assert demand.services[f"nvlink.gpu0.{way}"].ps == pytest.approx(along)
+        assert demand.services[f"nvlink.gpu0.{way}"].bytes == MB
+    assert demand.services["gpu0.hbm"].bytes == 2 * MB
+    assert len(demand.services) == 3
+
+
+def test_an_exchange_needs_a_link_that_joins_the_whole_group() -> None:
+    machine = topology(server(gpus=2, per=2))
+    with pytest.raises(ConfigError, match="bench: no link joins gpu0, gpu1 with each other"):
+        machine.price(Exchange("x", "gpu0", ("gpu0", "gpu1"), "all_to_all", MB), SOFTWARE)
+
+
+def test_some_of_the_members_of_a_link_can_exchange() -> None:
+    machine = topology(server(gpus=4, per=1, nvlink=True))
+    assert machine.joining(("gpu1", "gpu3")).name == "nvlink"
+    with pytest.raises(ConfigError, match="no link joins gpu0, cpu"):
+        machine.joining(("gpu0", "cpu"))
+
+
+# words without a rule
+
+
+SUMS = Buffer("sums", "cpu.dram", MB)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        (Plan("plan", "cpu", 1, 1, 1, 1), "cannot do Plan ('plan'): it has no rule for it"),
+        (Add("add", "cpu", (SUMS, SUMS), SUMS), "cannot do Add ('add')"),
+        (Wait("synchronize", "cpu"), "cannot do Wait ('synchronize')"),
+        (Dense("mlp", "cpu", 1, 1, "fp32", 1, 1, 1), "cannot do Dense ('mlp')"),
+    ],
+)
+def test_a_word_without_a_rule_names_device_part_and_word(word: Any, message: str) -> None:
+    machine = topology(server())
+    with pytest.raises(ConfigError) as caught:
+        machine.price_stage(Stage("x", ((word,),)), SOFTWARE)
+    assert str(caught.value).startswith(f"cpu (Intel Xeon E5-2698 v4) {message}")
+
+
+def test_a_word_at_no_processor_names_the_processors() -> None:
+    with pytest.raises(ConfigError, match="no processor 'pcie': cpu, gpu"):
+        topology(server()).price(Wait("synchronize", "pcie"), SOFTWARE)
+
+
+# from the catalogue
+
+
+def test_a_machine_of_the_catalogue_is_built_with_its_memories_timed() -> None:
+    from simulator.hardware.catalogue import load_machine
+
+    machine = build_topology(load_machine("p3_16xlarge"), 512, cpu_threads=8, pools=2)
+    assert machine.name == "p3_16xlarge"
+    assert len(machine.all("gpu")) == len(machine.all("pcie")) == 8
+    assert getattr(machine.processor("cpu"), "threads", None) == 4, "8 threads in 2 pools"
+    assert machine.memory("gpu7").capacity == 16 * 2**30
+
+
+@pytest.mark.parametrize("fidelity", ["table", "exact", "sampled"])
+def test_every_fidelity_is_a_timing_of_the_same_memory(fidelity: str) -> None:
+    from simulator.hardware.catalogue import load_machine
+
+    memory = build_topology(load_machine("v100_p3"), 512, fidelity=fidelity).memory("cpu")
+    assert memory.timing.peak_bandwidth == 76_800_000_000
