@@ -5,7 +5,8 @@
     result.to_pandas()
 
 The public surface is what `__all__` lists. Names load on first use, so that importing the package
-costs nothing.
+costs nothing. What a plug-in needs is in `simulator.caches`, `simulator.hardware`,
+`simulator.systems` and `simulator.traces` (docs/extending.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Plug-ins: systems and kinds of parts that other packages announce as entry points."""
+"""Plug-ins: systems, policies and kinds of parts that other packages announce as entry points."""
 
 from __future__ import annotations
 

@@ -6,22 +6,22 @@ into pooled vectors by sample; MLPs run on a share of the samples; gradients go 
 and the MLPs' gradients are all-reduced (ring: 2 (n - 1) / n of their bytes leave each GPU) while
 the tables are updated.
 
-Modelled: the GPU with the most lookups (the straggler), alone; the others wait for it.
-Approximated: unique ids are spread over tables as lookups are.
+Modelled: the GPU with the most lookups (the straggler), with its own tables; the others wait for
+it. What GPUs share (DRAM of the host, links with several GPUs below) is asked for by all of them.
+Approximated: all GPUs do what the straggler does.
 Ignored: imbalance in time between GPUs, topology of the links.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import ClassVar, Literal
 
-from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
+from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
 from simulator.caches.replays import UniqueReplay
 from simulator.config.model import ModelConfig
 from simulator.errors import CapacityError, ConfigError
-from simulator.hardware.program import ID_BYTES, Exchange, Stage, Store
+from simulator.hardware.program import ID_BYTES, Buffer, Exchange, Stage, Store
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job, System, move
 from simulator.systems.operators import (
@@ -73,8 +73,7 @@ class GpuOnly(System):
         weight = [sum(model.lookups_per_table[t] for t in tables) for tables in placed]
         busiest = weight.index(max(weight))
         self.gpu = self._ranks[0]
-        self._share = weight[busiest] / sum(weight)
-        tables = placed[busiest]
+        self._tables = tables = placed[busiest]
         rows = sum(model.rows_per_table[t] for t in tables)
         place = machine.memory(self.gpu).place
         self.tables = Store("tables", place, model.row_bytes, model.state_bytes, len(tables))
@@ -112,17 +111,19 @@ class GpuOnly(System):
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
         model, gpus, machine = self._job.model, self.gpus, self._machine
         dram, hbm = machine.memory(self.cpu).place, self.tables.memory
-        lookups, trained = self._own(facts[LOOKUP]), self._own(facts[UNIQUE])
+        own = facts.of_shards(self._tables)
+        lookups, trained = own[LOOKUP], own[UNIQUE]
         size = lookups.lookups * ID_BYTES + -(-dense_bytes(model) // gpus)
         samples = -(-model.batch_size // gpus)
         pool = pooled_vectors(model, machine, self.gpu, self.tables, lookups)
-        update = self._backward.operations(trained)
+        vectors = pooled_bytes(model, self.tables.tables)
+        update = self._backward.operations(trained, Buffer("gradients", hbm, vectors))
         first = Stage("ids", ((move("ids_to_gpu", dram, hbm, size),),))
         pooled = Stage("gather_reduce", ((pool,),))
         mlp = Stage("mlp", ((mlp_step(model, self.gpu, samples, gpus),),))
         if gpus == 1:
             return first, pooled, mlp, Stage("sort_update", (update,))
-        leaving = pooled_bytes(model, self.tables.tables) * (gpus - 1) // gpus
+        leaving = vectors * (gpus - 1) // gpus
         reduced = 2 * mlp_weight_bytes(model) * (gpus - 1) // gpus
         forth = self._exchange("all_to_all", "all_to_all", leaving)
         back = self._exchange("all_to_all_back", "all_to_all", leaving)
@@ -134,12 +135,6 @@ class GpuOnly(System):
             mlp,
             Stage("all_to_all_back", ((back,),)),
             Stage("sort_update", (update, (reduce_mlp,))),
-        )
-
-    def _own(self, flow: Flow) -> Flow:
-        """The straggler's part of a flow over all tables."""
-        return replace(
-            flow, lookups=round(flow.lookups * self._share), rows=round(flow.rows * self._share)
         )
 
     def _exchange(

@@ -1,5 +1,7 @@
 """Planning streams of mini-batches: look-ahead, threads, pools, what a window needs, and errors."""
 
+from importlib.metadata import EntryPoint
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,6 +20,7 @@ from simulator.caches import (
 )
 from simulator.caches.plan.hitmap import DenseHitMap
 from simulator.caches.plan.look_ahead import WindowTracker
+from simulator.caches.policies.base import GROUP
 from simulator.errors import CapacityError, TraceError, UsageError
 from simulator.traces.base import MiniBatch
 
@@ -268,9 +271,8 @@ class MostRecent(Policy):
 
 
 def test_a_policy_from_an_entry_point_plans(monkeypatch):
-    monkeypatch.setattr(
-        "simulator.caches.policies.base._outside", lambda: {"mru": f"{__name__}:MostRecent"}
-    )
+    outside = {"mru": EntryPoint("mru", f"{__name__}:MostRecent", GROUP)}
+    monkeypatch.setattr("simulator.caches.policies.base._outside", lambda: outside)
     assert policy_names()[-1] == "mru"
     assert policy_class("mru").name == "mru"
     planner = PoolPlanner("mru", 10, 4, Window(0, 0))

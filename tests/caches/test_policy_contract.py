@@ -1,9 +1,12 @@
 """Compiled code trusts no policy from outside: what it names as victims is checked first."""
 
+from importlib.metadata import EntryPoint
+
 import numpy as np
 import pytest
 
 from simulator.caches import Policy, PoolPlanner, Window, build_planners, policy_names
+from simulator.caches.policies.base import GROUP
 from simulator.caches.policies.lru import LRU
 from simulator.errors import PolicyError
 
@@ -33,7 +36,7 @@ class Scripted(Policy):
 
 @pytest.fixture
 def scripted(monkeypatch):
-    outside = {"scripted": f"{__name__}:Scripted"}
+    outside = {"scripted": EntryPoint("scripted", f"{__name__}:Scripted", GROUP)}
     monkeypatch.setattr("simulator.caches.policies.base._outside", lambda: outside)
 
     def plan(answer, window=WINDOW, batches=BATCHES, policy="scripted", **options):

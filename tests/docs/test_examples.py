@@ -310,3 +310,31 @@ def test_a_mini_batch_that_no_hashed_cache_can_hold_is_refused(examples: Path) -
 
     with pytest.raises(CapacityError, match="6 distinct rows for 4 hashed slots"):
         run_case(HazardCase(system="hashed_cache", slots=4))
+
+
+# on hardware
+
+
+@pytest.mark.parametrize("name", ["five_stages", "own_replay"])
+def test_the_trainer_trains_what_hybrid_trains(examples: Path, name: str) -> None:
+    """The same program, third reader: real tables on CPU tensors, equal to the last bit."""
+    pytest.importorskip("torch", reason="PyTorch is the extra `hardware`")
+    from simulator.config.expand import expand
+    from simulator.observe.inputs import draw, prepare
+    from simulator.observe.rows import aligned, fill_rows, use_threads
+    from simulator.observe.run import train_point
+
+    model = "model={base: default, tables: 2, rows_per_table: 600, dim: 16, lookups_per_table: 3, "
+    model += "batch_size: 8, bottom_mlp: [8], top_mlp: [8, 1]}"
+    systems = f"systems=[hybrid, {SYSTEMS[name][0]}]"
+    run = ("operators=tuned", "run.batches=20", "run.cpu_threads=1", "cache.fraction=0.4")
+    path = examples / name / "experiment.yaml"
+    threads, trained = use_threads(1), []
+    for point in expand(load_experiment(path, (model, systems, *run))):
+        table = aligned(point.model.rows, point.model.dim)
+        fill_rows(table, threads)
+        trainer = train_point(prepare(point, draw(point, 1), 1), "cpu", threads, table)
+        trainer.run()
+        trained.append(trainer.tables())
+    assert len(trained) == 2
+    assert (trained[0] == trained[1]).all()

@@ -86,3 +86,15 @@ def test_a_changed_plugin_asks_for_new_points(package, tmp_path: Path, group: st
     code_version.cache_clear()
     assert code_version() != before
     code_version.cache_clear()
+
+
+def test_a_policy_that_cannot_be_loaded_is_named_with_its_package(package) -> None:
+    from simulator.caches import policy_class, policy_names
+    from simulator.caches.policies.base import _outside
+
+    package("", policies={"mine": "broken_plugin:Mine"})
+    _outside.cache_clear()
+    assert "mine" in policy_names()
+    with pytest.raises(UsageError, match=r"mine of the package broken-plugin cannot be loaded"):
+        policy_class("mine")
+    _outside.cache_clear()

@@ -22,12 +22,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from simulator._plugins import load_plugin, plugins
 from simulator.caches.plan.words import FIRST_STAMP
 from simulator.caches.policies.hold import Hold
 from simulator.errors import InvariantError, UsageError
@@ -186,8 +187,8 @@ class CompiledPolicy(Policy):
 
 
 @cache
-def _outside() -> dict[str, str]:
-    return {point.name: point.value for point in entry_points(group=GROUP)}
+def _outside() -> dict[str, EntryPoint]:
+    return plugins(GROUP)
 
 
 def policy_names() -> tuple[str, ...]:
@@ -201,8 +202,7 @@ def policy_class(name: str) -> type[Policy]:
         module, attribute = BUILT_IN[name].split(":")
         policy = getattr(import_module(f"simulator.caches.policies.{module}"), attribute)
     elif name in _outside():
-        module, attribute = _outside()[name].split(":")
-        policy = getattr(import_module(module), attribute)
+        policy = load_plugin(_outside()[name])
     elif name in LOOKUP_ONLY:
         raise UsageError(f"policy {name} replays per lookup only, not per batch")
     else:
