@@ -89,8 +89,8 @@ def time_system(
         facts.check()
     caches = ProcessorCaches(system.stages, machine, timing.samples, timing.keep_rows)
     programs = caches.programs(batches)
-    if programs:
-        check_stage_names(system.schedule.names, programs[0])
+    for stages in programs:
+        check_stage_names(system.schedule.names, stages)
     fold = Fold(machine, system.equal_ranks)
     demands = _priced(machine, timing, batches, programs)
     if fold.ranks:

@@ -42,9 +42,7 @@ def points(*systems: Any, platform: Any = "v100_p3", **changes: Any) -> tuple[Po
     return expand(parse_experiment(data))
 
 
-def simulated(
-    *systems: Any, platform: Any = "v100_p3", **changes: Any
-) -> dict[str, PointResult]:
+def simulated(*systems: Any, platform: Any = "v100_p3", **changes: Any) -> dict[str, PointResult]:
     """The results of small points by the label of their system."""
     resolved = points(*systems, platform=platform, **changes)
     return {point.point.system.label: point for point in simulate_points(resolved, threads=1)}

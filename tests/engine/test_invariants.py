@@ -203,6 +203,20 @@ def test_stages_other_than_announced_are_always_refused() -> None:
         time_system(renamed, machine, FACTS, replace(CHECKED, check=False))
 
 
+class Shrinking(Renamed):
+    """Leaves its stage out from the second mini-batch on."""
+
+    def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
+        return () if facts.index else (Stage("announced", ()),)
+
+
+def test_every_mini_batch_has_all_stages() -> None:
+    machine = topology()
+    shrinking = Shrinking(Job(load_named("models", "default"), SOFTWARE), machine)
+    with pytest.raises(InvariantError, match=r"stages \(\) are not those of the schedule"):
+        time_system(shrinking, machine, FACTS, CHECKED)
+
+
 class Misplaced(Renamed):
     """Adds vectors at the CPU, which cannot."""
 
