@@ -30,6 +30,7 @@ FLOORS = (
         "_threads",
         "source",
         "data",
+        "files",
     ),
 )
 LEVEL = {room: number for number, floor in enumerate(FLOORS) for room in floor}

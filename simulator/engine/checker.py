@@ -137,8 +137,8 @@ def execute(
 
     `rows`: of all tables together; `slots`: of the cache; `resident`: rows in its first slots
     before the first mini-batch (-1: empty). Raises `InvariantError` where a stage that moves rows
-    takes no time (order undefined), and where a program reads a buffer that is not where it looks
-    for it.
+    takes no time (order undefined), where a program reads a buffer that is not where it looks for
+    it, and where it trains rows that it did not pool.
     """
     _require_rules(programs)
     trained = [_trained_rows(stages) for stages in programs]
@@ -202,8 +202,10 @@ def _in_order(
     for span in spans:
         stage = programs[span.batch][span.stage]
         touches = any(isinstance(word, tuple(_RULES)) for word in stage.operations)
-        if span.end_ps <= span.start_ps and touches:
-            raise InvariantError(f"stage {stage.name} of batch {span.batch} takes no time")
+        if span.end_ps <= span.start_ps:
+            if touches:
+                raise InvariantError(f"stage {stage.name} of batch {span.batch} takes no time")
+            continue  # nothing to do at that moment
         moments.append((span.start_ps, 1, span.batch, span.stage, span))
         moments.append((span.end_ps, 0, span.batch, span.stage, span))
     moments.sort(key=lambda moment: moment[:4])
@@ -240,9 +242,16 @@ def _update(state: _State, batch: int, word: Update) -> Commit:
     where, ids = _rows_of(word.writes, word.rows)
 
     def train() -> None:
-        pooled_ids, values = state.pooled.pop((batch, word.writes.name, word.writes.memory))
+        store = word.writes
+        nothing = (ids[:0], np.empty(0, np.uint64))
+        pooled_ids, values = state.pooled.pop((batch, store.name, store.memory), nothing)
+        if not np.isin(ids, pooled_ids).all():
+            raise InvariantError(
+                f"batch {batch}: {word.name} trains rows of {store.name} in {store.memory} that "
+                "nothing pooled before"
+            )
         trained = _updated(values[np.searchsorted(pooled_ids, ids)], batch)
-        rows = state.store(word.writes)
+        rows = state.store(store)
         rows.value[where], rows.trainer[where] = trained, batch
 
     return train

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -212,11 +212,13 @@ def stage_rows(
     works: Sequence[Sequence[StageDemand]],
     meter: Meter,
     kinds: Mapping[str, Kind],
+    copies: Callable[[str], int],
 ) -> list[dict[str, Any]]:
     """One row a stage: busy, exposed and hidden time, and bytes by kind, a mini-batch.
 
-    `specs`: the stages of the schedule. `works[batch][stage]`: what the stage asked for; means
-    over the mini-batches that `meter` times. `kinds`: of the devices whose bytes count.
+    `specs`: the stages of the schedule. `works[batch][stage]`: what the stage asked for; means over
+    the mini-batches that `meter` times. `kinds`: of the resources whose bytes count; `copies`: how
+    many resources each stands for, where equal ranks are folded.
     """
     first, last = meter.first, meter.last
     batches = last - first + 1
@@ -237,18 +239,20 @@ def stage_rows(
             "exposed_us": exposed_us,
             "hidden_us": max(0.0, busy_us - exposed_us),
         }
-        moved = _moved_bytes((work[stage] for work in works[first : last + 1]), kinds)
+        moved = _moved_bytes((work[stage] for work in works[first : last + 1]), kinds, copies)
         rows.append(row | {f"{kind}_bytes": size / batches for kind, size in moved.items()})
     return rows
 
 
-def _moved_bytes(stages: Iterable[StageDemand], kinds: Mapping[str, Kind]) -> dict[str, int]:
-    """Bytes through the devices of each kind, summed; kinds that move none are left out."""
+def _moved_bytes(
+    stages: Iterable[StageDemand], kinds: Mapping[str, Kind], copies: Callable[[str], int]
+) -> dict[str, int]:
+    """Bytes through the resources of each kind, summed; kinds that move none are left out."""
     moved: dict[str, int] = {}
     for stage in stages:
         for demand in (demand for lane in stage.lanes for demand in lane):
-            for device, service in demand.services.items():
-                if service.bytes and device in kinds:
-                    kind = kinds[device]
-                    moved[kind] = moved.get(kind, 0) + service.bytes
+            for resource, service in demand.services.items():
+                if service.bytes and resource in kinds:
+                    kind = kinds[resource]
+                    moved[kind] = moved.get(kind, 0) + service.bytes * copies(resource)
     return moved

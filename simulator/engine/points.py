@@ -240,7 +240,9 @@ def _time_point(problem: _Prepared, replayed: Replayed, stream: Stream) -> Point
     metrics |= _wall(timed, replayed, stream)
     names = system.schedule.names
     kinds = {name: resource.kind for name, resource in machine.resources.items()}
-    stages = stage_rows(system.schedule.stages, timed.spans, timed.demands, timed.meter, kinds)
+    stages = stage_rows(
+        system.schedule.stages, timed.spans, timed.demands, timed.meter, kinds, timed.fold.copies
+    )
     shared = {key: metrics[key] for key in IDENTITY}
     return PointResult(
         point=point,

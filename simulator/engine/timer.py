@@ -91,15 +91,16 @@ def time_system(
     programs = caches.programs(batches)
     if programs:
         check_stage_names(system.schedule.names, programs[0])
-    demands = _priced(machine, timing.software, batches, programs)
+    fold = Fold(machine, system.equal_ranks)
+    demands = _priced(machine, timing, batches, programs)
+    if fold.ranks:
+        demands = [tuple(map(fold.scaled, stages)) for stages in demands]
     priced = time.perf_counter()
     clock = Machine(simpy.Environment(), machine.resources, check=timing.check)
     meter = Meter(clock, timing.first, timing.last)
     mode: Mode = timing.mode if system.schedule.overlaps else "serial"
     spans = run_pipeline(clock, demands, mode, watch=meter.watch)
     if timing.check:
-        for stages, priced_stages in zip(programs, demands, strict=True):
-            check_bytes(stages, priced_stages)
         check_order(spans, mode)
         check_utilization(clock.use, int(clock.env.now))
     return Timed(
@@ -110,13 +111,13 @@ def time_system(
         meter,
         pricing_s=priced - begin,
         events_s=time.perf_counter() - priced,
-        fold=Fold(machine, system.equal_ranks),
+        fold=fold,
     )
 
 
 def _priced(
     machine: Topology,
-    software: OperatorProfile,
+    timing: Timing,
     batches: Sequence[BatchFacts],
     programs: Sequence[tuple[Stage, ...]],
 ) -> list[tuple[StageDemand, ...]]:
@@ -127,5 +128,8 @@ def _priced(
     demands: list[tuple[StageDemand, ...]] = [()] * len(programs)
     order = sorted(range(len(batches)), key=lambda number: not batches[number].keeps_rows)
     for number in order:
-        demands[number] = tuple(machine.price_stage(s, software) for s in programs[number])
+        stages = tuple(machine.price_stage(s, timing.software) for s in programs[number])
+        if timing.check:
+            check_bytes(programs[number], stages)
+        demands[number] = stages
     return demands

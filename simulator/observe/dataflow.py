@@ -1,4 +1,4 @@
-"""What the words of a program hand to each other.
+"""The flow of data through a program.
 
 A program says how many bytes a move carries and which rows a pass works on; a trainer must know
 which ones. They follow from the program: a buffer that a word filled is carried under its name;
@@ -11,15 +11,14 @@ Memories count by the kind of device that they belong to: `cpu` or `gpu`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
-from typing import Literal
 
 import numpy as np
 
-from simulator.caches.facts import LOOKUP, MISS, WRITE_BACK, BatchFacts
+from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, WRITE_BACK, BatchFacts, Flow
 from simulator.config.model import ModelConfig
 from simulator.errors import UsageError
 from simulator.hardware.program import (
@@ -36,41 +35,26 @@ from simulator.hardware.program import (
     Scatter,
     Sort,
     Split,
-    Stage,
     Store,
     Update,
 )
+from simulator.observe.items import (
+    COLD,
+    DENSE,
+    GRADIENTS,
+    IDS,
+    LISTS,
+    SLOTS,
+    Item,
+    Kind,
+    Position,
+    Program,
+    word_at,
+    words_of,
+)
 from simulator.systems.operators import dense_bytes, pooled_bytes
 
-__all__ = ["COLD", "DENSE", "GRADIENTS", "IDS", "LISTS", "SLOTS", "Dataflow", "Item", "Position"]
-__all__ += ["stores_of", "word_at", "words_of"]
-
-Kind = Literal["pooled", "gradients", "ids", "slots", "cold", "lists", "rows", "dense"]
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """Data that words hand on; `name` tells pooled vectors and staged rows apart."""
-
-    kind: Kind
-    name: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.name}".strip()
-
-
-IDS = Item("ids")
-"""Row numbers of all lookups."""
-DENSE = Item("dense")
-"""Dense features and labels."""
-SLOTS = Item("slots")
-"""The slot of every lookup (-1: not cached), from a `Plan` or a `Split`."""
-COLD = Item("cold")
-"""Lookups without a slot, and the bag of each, from a `Split`."""
-LISTS = Item("lists")
-"""Rows that a `Plan` fetches and writes back."""
-GRADIENTS = Item("gradients")
-"""Gradients of the pooled vectors, from a `Dense`."""
+__all__ = ["Dataflow"]
 
 ORDER: tuple[Kind, ...] = (
     "pooled",
@@ -84,32 +68,8 @@ ORDER: tuple[Kind, ...] = (
 )
 """In which a move carries what it carries."""
 
-_STORES = ("reads", "writes")
-
-Position = tuple[int, int, int]
-"""Stage, lane, and number in the lane of a word."""
-Program = tuple[Stage, ...]
-Place = tuple[Item, str]
+Located = tuple[Item, str]
 """An item in the memory of a kind of device."""
-
-
-def words_of(program: Program) -> Iterator[tuple[Position, Operation]]:
-    """Every word with its position, in order."""
-    for s, stage in enumerate(program):
-        for k, lane in enumerate(stage.lanes):
-            for n, word in enumerate(lane):
-                yield (s, k, n), word
-
-
-def stores_of(program: Program) -> set[str]:
-    """Memories of the stores that the words of a program read and write."""
-    stores = (getattr(word, name, None) for _, word in words_of(program) for name in _STORES)
-    return {store.memory for store in stores if isinstance(store, Store)}
-
-
-def word_at(program: Program, at: Position) -> Operation:
-    """The word at a position."""
-    return program[at[0]].lanes[at[1]][at[2]]
 
 
 @dataclass(frozen=True)
@@ -132,7 +92,7 @@ class Dataflow:
     """What each word makes."""
     same: dict[Item, Item] = field(default_factory=dict)
     """Sums that are made in place: into which item."""
-    stages_of: dict[Place, set[int]] = field(default_factory=dict)
+    stages_of: dict[Located, set[int]] = field(default_factory=dict)
     """Stages that touch an item where it lies."""
     _bytes: dict[Item, list[int]] = field(default_factory=dict)
 
@@ -151,6 +111,11 @@ class Dataflow:
     def plans(self) -> bool:
         """Whether a `Plan` says which rows move."""
         return any(isinstance(word, Plan) for _, word in self.words)
+
+    @cached_property
+    def splits(self) -> bool:
+        """Whether a `Split` tells lookups with a slot from all others."""
+        return any(isinstance(word, Split) for _, word in self.words)
 
     @cached_property
     def dense_takes(self) -> tuple[Item, ...]:
@@ -186,14 +151,13 @@ class Dataflow:
         sorts = [p for p, w in self.words if isinstance(w, Sort) and self.update_of(p) == at]
         return sorts[-1] if sorts else None
 
-    def moved_list(self, rows: object, number: int) -> str | None:
+    def moved_list(self, rows: Flow, number: int) -> str | None:
         """Which list of the plan of a mini-batch `rows` are: `miss`, `write_back`, or none."""
-        if not self.plans:
+        if not self.plans or rows.ids is None:
             return None
-        ids = getattr(rows, "ids", None)
         for name in (MISS, WRITE_BACK):
             listed = self.facts[number][name].ids
-            if ids is not None and listed is not None and np.array_equal(ids, listed):
+            if listed is not None and np.array_equal(rows.ids, listed):
                 return name
         return None
 
@@ -215,33 +179,27 @@ class Dataflow:
 
     def _read_words(self) -> None:
         """What every word but the moves takes and gives."""
-        pooled: list[Item] = []
+        sums: dict[Item, str] = {}
         lookups: dict[tuple[str, str], Item] = {}
         for at, word in self.words:
             takes: tuple[Item, ...] = ()
             gives: tuple[Item, ...] = ()
             if isinstance(word, Pool):
-                listed = self._lookups(at, word)
-                lookups[_key(word.reads)] = listed
-                takes, gives = (listed,), (Item("pooled", f"of {word.reads.name} at {word.at}"),)
-                pooled += gives
+                takes = (self._lookups(at, word),)
+                lookups[_key(word.reads)] = takes[0]
+                gives = (Item("pooled", f"of {word.reads.name} at {word.at}"),)
             elif isinstance(word, Add):
-                takes, gives = tuple(pooled), (Item("pooled", f"of all at {word.at}"),)
-                self._require_sources(word, pooled)
-                self.same[gives[0]] = self._own(pooled, word.at)
-                pooled = [*gives]
+                takes, gives = self._added(word, sums)
             elif isinstance(word, Dense):
-                if len(pooled) != 1:
-                    raise UsageError(f"{_name(word)} takes one sum of rows, not {len(pooled)}")
-                takes, gives = (pooled[0], DENSE), (GRADIENTS,)
-            elif isinstance(word, Plan | Split):
-                takes, gives = (IDS,), (SLOTS, LISTS if isinstance(word, Plan) else COLD)
-            elif isinstance(word, Gather):
-                takes, gives = self._listed(at, word), (Item("rows", word.into.name),)
-            elif isinstance(word, Scatter):
-                takes = (*self._listed(at, word), Item("rows", word.source.name))
+                takes, gives = (*_only(word, sums), DENSE), (GRADIENTS,)
             elif isinstance(word, Update):
                 takes = (lookups.get(_key(word.writes), IDS), GRADIENTS)
+                self._require_rows(at, word, takes[0])
+            else:
+                takes, gives = self._moved(at, word)
+            for item in gives:
+                if item.kind == "pooled":
+                    sums[item] = word.at
             self.takes[at], self.gives[at] = takes, gives
         for at, word in self.words:
             if isinstance(word, Sort | Accumulate):
@@ -250,40 +208,61 @@ class Dataflow:
                     raise UsageError(f"{_name(word)} orders lookups that no update takes")
                 self.takes[at] = self.takes[update][:1]
 
+    def _moved(self, at: Position, word: Operation) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+        """What the words around a cache take and give; nothing for all others."""
+        if isinstance(word, Plan | Split):
+            return (IDS,), (SLOTS, LISTS if isinstance(word, Plan) else COLD)
+        if isinstance(word, Gather):
+            return self._listed(at), (Item("rows", word.into.name),)
+        if isinstance(word, Scatter):
+            return (*self._listed(at), Item("rows", word.source.name)), ()
+        return (), ()
+
+    def _added(self, word: Add, sums: dict[Item, str]) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+        """All sums so far, and their sum: made in place of one that lies there already."""
+        takes, total = tuple(sums), Item("pooled", f"of all at {word.at}")
+        if len(word.sources) != len(takes):
+            raise UsageError(
+                f"{_name(word)} adds {len(word.sources)} buffers, but there are {len(takes)} sums"
+            )
+        self.same[total] = next((i for i, made_at in sums.items() if made_at == word.at), takes[0])
+        sums.clear()
+        return takes, (total,)
+
+    def _flows(self, at: Position) -> list[Flow]:
+        """The rows of a word in every mini-batch."""
+        words = (word_at(program, at) for program in self.programs)
+        return [word.rows for word in words if isinstance(word, Pool | Update | Gather | Scatter)]
+
+    def _of(self, item: Item) -> str:
+        """The flow of the lookups that a list of them serves a store with."""
+        if item == SLOTS and self.splits:
+            return HIT
+        return MISS if item == COLD else UNIQUE
+
     def _lookups(self, at: Position, word: Pool) -> Item:
         """Which list of lookups a gather-reduce reads."""
-        if word.reads.slotted:
-            return SLOTS
-        pools = [word_at(program, at) for program in self.programs]
-        counts = [p.rows.lookups for p in pools if isinstance(p, Pool)]
-        splits = any(isinstance(other, Split) for _, other in self.words)
-        if splits and counts == [facts[MISS].lookups for facts in self.facts]:
-            return COLD
-        if counts == [facts[LOOKUP].lookups for facts in self.facts]:
-            return IDS
+        counts = [rows.lookups for rows in self._flows(at)]
+        items = [SLOTS] if word.reads.slotted else [COLD, IDS] if self.splits else [IDS]
+        for item in items:
+            flow = self._of(item).replace(UNIQUE, LOOKUP)
+            if counts == [facts[flow].lookups for facts in self.facts]:
+                return item
         raise UsageError(
-            f"{_name(word)} pools some of the lookups: observe knows all of them, and those that "
-            "a split finds without a slot"
+            f"{_name(word)} pools {counts[0]} lookups: observe knows all of a mini-batch, those "
+            "with a slot, and those that a split finds without one"
         )
 
-    def _require_sources(self, word: Add, pooled: Sequence[Item]) -> None:
-        if len(word.sources) != len(pooled):
-            raise UsageError(
-                f"{_name(word)} adds {len(word.sources)} buffers, but there are {len(pooled)} sums"
-            )
+    def _require_rows(self, at: Position, word: Update, lookups: Item) -> None:
+        """An update trains the rows of the lookups that were pooled."""
+        flow, rows = self._of(lookups), [rows.rows for rows in self._flows(at)]
+        if rows != [facts[flow].rows for facts in self.facts]:
+            raise UsageError(f"{_name(word)} trains other rows than those that were pooled")
 
-    def _own(self, pooled: Sequence[Item], at: str) -> Item:
-        """The sum that the others are added to: one made at the place itself, if there is."""
-        own = [item for item in pooled if item.name.endswith(f" at {at}")]
-        return (own or list(pooled))[0]
-
-    def _listed(self, at: Position, word: Gather | Scatter) -> tuple[Item, ...]:
+    def _listed(self, at: Position) -> tuple[Item, ...]:
         """The lists of a plan, where the rows are on one in every mini-batch."""
-        for number, program in enumerate(self.programs):
-            rows = getattr(word_at(program, at), "rows", None)
-            if self.moved_list(rows, number) is None:
-                return ()
-        return (LISTS,)
+        flows = enumerate(self._flows(at))
+        return (LISTS,) if all(self.moved_list(rows, k) is not None for k, rows in flows) else ()
 
     def _follow(self) -> None:
         """Resolve the moves, stage by stage; every word must find what it takes."""
@@ -292,9 +271,9 @@ class Dataflow:
             for at, word in self.words
             for item in map(self.root, self.takes[at])
         }
-        there: set[Place] = {(IDS, "cpu"), (DENSE, "cpu")}
+        there: set[Located] = {(IDS, "cpu"), (DENSE, "cpu")}
         for s, stage in enumerate(self.programs[0]):
-            made: set[Place] = set()
+            made: set[Located] = set()
             for k, lane in enumerate(stage.lanes):
                 own = set(there)
                 for n, word in enumerate(lane):
@@ -303,8 +282,8 @@ class Dataflow:
             there = made | there
 
     def _do(
-        self, at: Position, word: Operation, there: set[Place], needed: set[Place]
-    ) -> set[Place]:
+        self, at: Position, word: Operation, there: set[Located], needed: set[Located]
+    ) -> set[Located]:
         """What a word adds to what is there."""
         if isinstance(word, Move):
             source, target = self.kind_of(word.what.memory), self.kind_of(word.into)
@@ -326,7 +305,7 @@ class Dataflow:
             self.stages_of.setdefault((item, kind), set()).add(at[0])
 
     def _carried(
-        self, at: Position, word: Move, there: set[Place], needed: set[Place]
+        self, at: Position, word: Move, there: set[Located], needed: set[Located]
     ) -> tuple[Item, ...]:
         """What a move carries: the buffer of its name, or what its target needs."""
         source, target = self.kind_of(word.what.memory), self.kind_of(word.into)
@@ -382,6 +361,13 @@ def _shape(program: Program) -> list[tuple[str, Position, type[Operation], str, 
 
 def _key(store: Store) -> tuple[str, str]:
     return store.name, store.memory
+
+
+def _only(word: Dense, sums: Mapping[Item, str]) -> tuple[Item, ...]:
+    """The one sum that a dense step takes."""
+    if len(sums) != 1:
+        raise UsageError(f"{_name(word)} takes one sum of rows, not {len(sums)}")
+    return tuple(sums)
 
 
 def _name(word: Operation) -> str:

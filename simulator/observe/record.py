@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import OutputError, UsageError
+from simulator.files import explained, replace_file
 from simulator.observe.run import Observation, ObservedPoint
-from simulator.results.files import explained, replace_file
 
 __all__ = ["COLUMNS", "ITERATIONS", "OBSERVED", "STAGES", "read_observed", "summary", "write"]
 

@@ -37,14 +37,14 @@ from simulator.hardware.program import (
     Wait,
 )
 from simulator.observe import rows as host
-from simulator.observe.dataflow import (
+from simulator.observe.dataflow import Dataflow
+from simulator.observe.items import (
     COLD,
     DENSE,
     GRADIENTS,
     IDS,
     LISTS,
     SLOTS,
-    Dataflow,
     Item,
     Position,
     word_at,

@@ -15,9 +15,9 @@ from simulator.errors import ScratchPipeError, UsageError
 from simulator.hardware.program import Stage
 from simulator.observe.accelerator import open_accelerator
 from simulator.observe.clock import Measured
-from simulator.observe.dataflow import stores_of
 from simulator.observe.extra import choose_device, require_torch
 from simulator.observe.inputs import Drawn, Inputs, draw, prepare
+from simulator.observe.items import stores_of
 from simulator.observe.machine import describe_machine
 from simulator.observe.mlp import check_model
 from simulator.observe.rows import aligned, fill_rows, use_threads

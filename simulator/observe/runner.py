@@ -7,9 +7,9 @@ gather and a scatter of the same table share one pool of threads chunk by chunk.
 where nothing overlaps, the stages of a cycle run one after the other, readers before writers: the
 order in which a hold window that is too small reads stale rows.
 
-A stage is timed on the host where the host was idle before it and waits for its end, and by events
-of its stream where the GPU goes on without the host. The waits between stages are those of the
-program, and those without which a lane would start before the stage in front of it has ended.
+A stage is timed on the host where the GPU was idle before it and the host waits for its end, and by
+events of its stream where the GPU goes on without the host. The waits between stages are those of
+the program, and those without which a lane would start before the stage in front of it has ended.
 """
 
 from __future__ import annotations
@@ -163,8 +163,8 @@ def _stage_run(
     launching = [k for k, lane in enumerate(lanes) if _heads(lane)]
     on_host = any(isinstance(step, OnHost | RowCopy) for lane in lanes for step in lane)
     waits = any(isinstance(step, Await) for lane in lanes for step in lane)
-    together_ = on_host or len(launching) > 1
-    before = (gpu.synchronize,) if busy and together_ else ()
+    beside = on_host or len(launching) > 1
+    before = (gpu.synchronize,) if busy and beside else ()
     busy = busy and not before
     order = _Order(gpu, busy=busy)
     for number, k in enumerate(launching):
@@ -174,9 +174,9 @@ def _stage_run(
     rests = [(bool(_heads(lane)), lane[_heads(lane) :]) for lane in lanes]
     for launched, rest in sorted(rests, key=lambda pair: not _starts_on_host(pair[1])):
         order.rest(rest, launched=launched)
-    if together_ or not launching:
+    if beside or not launching:
         order.wait()
-    timed_on_host = not busy and (together_ or waits or not launching)
+    timed_on_host = not busy and (beside or waits or not launching)
     body, after = order.actions, []
     if not timed_on_host and body and body[-1] == gpu.synchronize:
         after = [body.pop()]

@@ -15,8 +15,9 @@ from simulator.errors import InvariantError
 from simulator.hardware.program import Plan, Stage
 from simulator.hardware.topology import Topology
 from simulator.observe.clock import BatchCountsSeen, Clock, Measured
-from simulator.observe.dataflow import COLD, Dataflow, Position, words_of
+from simulator.observe.dataflow import Dataflow
 from simulator.observe.inputs import Batch, Inputs
+from simulator.observe.items import COLD, Position, words_of
 from simulator.observe.rules import bind, require_rules
 from simulator.observe.runner import Lanes, captured, run_cycles, run_serial
 from simulator.observe.steps import Step

@@ -21,9 +21,10 @@ from simulator.errors import UsageError
 from simulator.hardware.program import Store
 from simulator.observe import rows as host
 from simulator.observe.accelerator import Accelerator
-from simulator.observe.dataflow import DENSE, GRADIENTS, Dataflow, Item
+from simulator.observe.dataflow import Dataflow
 from simulator.observe.hit_map import HitMap
 from simulator.observe.inputs import Batch, Inputs
+from simulator.observe.items import DENSE, GRADIENTS, Item
 from simulator.observe.mlp import DenseStep
 
 __all__ = ["RING", "ColdLookups", "MoveLists", "Place", "Workspace"]

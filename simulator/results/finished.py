@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.errors import InvariantError, OutputError
-from simulator.results.files import explained, replace_file
+from simulator.files import explained, replace_file
 from simulator.results.record import PointResult, StageSpan
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import glob
 import io
-import json
 import os
 import shutil
 import tempfile
@@ -19,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.errors import OutputError
+from simulator.files import explained, json_bytes, replace_file, sync_folder, umask, write_synced
 from simulator.results.dictionary import DEVICES, METRICS, STAGES, TIMELINE, Column
-from simulator.results.files import explained, replace_file, sync_folder, write_synced
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,7 +77,7 @@ def begin_run(out_dir: Path, facts: Mapping[str, Any]) -> None:
     with explained(out_dir):
         _refuse_foreign(out_dir)
         out_dir.mkdir(parents=True, exist_ok=True)
-        replace_file(out_dir / UNFINISHED, _json(facts))
+        replace_file(out_dir / UNFINISHED, json_bytes(facts))
 
 
 def abandon_run(out_dir: Path) -> None:
@@ -118,7 +117,7 @@ def write_run(
         try:
             for name, data in contents.items():
                 write_synced(aside / name, data)
-            aside.chmod(0o777 & ~_umask())
+            aside.chmod(0o777 & ~umask())
             sync_folder(aside)
             if out_dir.is_dir() and any(out_dir.iterdir()):
                 _fill(out_dir, aside, contents)
@@ -133,7 +132,7 @@ def write_run(
 def _fill(out_dir: Path, aside: Path, names: Iterable[str]) -> None:
     """Move the files of a run into its directory, the manifest last."""
     if not (out_dir / UNFINISHED).exists():
-        replace_file(out_dir / UNFINISHED, _json({}))
+        replace_file(out_dir / UNFINISHED, json_bytes({}))
     for name in (MANIFEST, FAILURES, *_REPLACED):
         (out_dir / name).unlink(missing_ok=True)
     sync_folder(out_dir)
@@ -143,15 +142,11 @@ def _fill(out_dir: Path, aside: Path, names: Iterable[str]) -> None:
     (out_dir / UNFINISHED).unlink()
 
 
-def _json(data: Any) -> bytes:
-    return (json.dumps(data, indent=2, allow_nan=False) + "\n").encode()
-
-
 def _contents(result: Result, manifest: Mapping[str, Any]) -> dict[str, bytes]:
     """The files of a run directory: name and bytes."""
     kept = [column for column in METRICS if column.deterministic]
     files = {
-        MANIFEST: _json(manifest),
+        MANIFEST: json_bytes(manifest),
         "metrics.parquet": _parquet(kept, result.metrics()),
         "metrics.csv": _csv(kept, result.metrics()),
         "stages.parquet": _parquet(STAGES, result.stages()),
@@ -225,9 +220,3 @@ def _refuse_foreign(out_dir: Path) -> None:
 def _aside(out_dir: Path) -> Path:
     """A fresh folder on the same file system."""
     return Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", suffix=".part", dir=out_dir.parent))
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 from simulator.config.expand import expand
 from simulator.config.experiment import Experiment, PointConfig, config_hash
 from simulator.errors import InvariantError, ScratchPipeError
+from simulator.files import json_bytes
 from simulator.results.finished import FinishedPoints
 from simulator.results.manifest import manifest_of
 from simulator.results.store import (
@@ -84,7 +84,7 @@ def run_experiment(
             "code_version": code_version(),
             "failed": len(failures),
         }
-        extra = {FAILURES: _json(failures)} if failures else {}
+        extra = {FAILURES: json_bytes(failures)} if failures else {}
         files = write_run(sweep.result, manifest, out_dir, extra=extra)
         store.keep_only(sweep.keys)
     return Finished(sweep, tuple(files), wall_s, tuple(failures))
@@ -129,7 +129,3 @@ def failure_rows(
         }
         for failed_point in failed
     ]
-
-
-def _json(data: Any) -> bytes:
-    return (json.dumps(data, indent=2, allow_nan=False) + "\n").encode()

@@ -6,8 +6,7 @@ Columns of a CSV may end early (empty fields at the end), for tables of differen
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from simulator.errors import TraceError
 from simulator.traces.base import Ids
 from simulator.traces.files import detect_format, open_source
 from simulator.traces.pieces import checked
+from simulator.traces.text_files import delimited_lines
 
 __all__ = ["read_counts"]
 
@@ -50,7 +50,7 @@ def read_counts(path: str | Path, columns: Sequence[str] = ()) -> list[tuple[str
 
 
 def _read_text(path: Path, delimiter: str) -> dict[str, Ids]:
-    lines = _lines(path, delimiter)
+    lines = delimited_lines(path, delimiter)
     number, first = next(lines, (0, []))
     if not first:
         raise TraceError(f"{path}: holds no counts")
@@ -82,14 +82,3 @@ def _append(path: Path, line: int, fields: list[str], values: list[list[int]]) -
 
 def _is_count(field: str) -> bool:
     return field.isascii() and field.isdigit()
-
-
-def _lines(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.reader(file, delimiter=delimiter)
-            for fields in reader:
-                if fields:
-                    yield reader.line_num, [field.strip() for field in fields]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise TraceError(f"{path}: cannot be read: {error}") from None

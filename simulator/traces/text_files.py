@@ -20,7 +20,7 @@ from simulator.errors import TraceError
 from simulator.traces.base import Ids
 from simulator.traces.pieces import Piece
 
-__all__ = ["CRITEO_COLUMNS", "CriteoSource", "TextSource", "hash_categories"]
+__all__ = ["CRITEO_COLUMNS", "CriteoSource", "TextSource", "delimited_lines", "hash_categories"]
 
 CRITEO_COLUMNS = tuple(f"C{i}" for i in range(1, 27))
 _CRITEO_FIRST = 14  # after the label and 13 numbers
@@ -34,7 +34,7 @@ class TextSource:
 
     def __init__(self, path: Path, columns: tuple[str, ...] = (), delimiter: str = ",") -> None:
         self.path, self._delimiter = path, delimiter
-        lines = _lines(path, delimiter)
+        lines = delimited_lines(path, delimiter)
         _, first = next(lines, (0, []))
         if not first:
             raise TraceError(f"{path}: holds no ids")
@@ -51,7 +51,7 @@ class TextSource:
 
     def pieces(self) -> Iterator[Piece]:
         """The tables take turns, some ten thousand lines each."""
-        lines = _lines(self.path, self._delimiter)
+        lines = delimited_lines(self.path, self._delimiter)
         if self._header:
             next(lines, None)
         block: list[list[int]] = [[] for _ in self._places]
@@ -98,7 +98,7 @@ class CriteoSource:
     def pieces(self) -> Iterator[Piece]:
         """The tables take turns, some ten thousand lines each."""
         block: list[list[int]] = [[] for _ in self._places]
-        for number, fields in _lines(self.path, "\t"):
+        for number, fields in delimited_lines(self.path, "\t"):
             if len(fields) != _CRITEO_FIRST + 26:
                 raise TraceError(
                     f"{self.path}: line {number}: {len(fields)} fields, Criteo's layout has 40"
@@ -143,8 +143,11 @@ def _flush(block: list[list[int]]) -> Iterator[Piece]:
         yield Piece(table, ids)
 
 
-def _lines(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """(line number, fields) of each line that is not empty."""
+def delimited_lines(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """(line number, fields) of each line that is not empty.
+
+    Raises `TraceError` for a file that cannot be read as such text.
+    """
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.reader(file, delimiter=delimiter, strict=True)

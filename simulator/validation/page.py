@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from simulator.figures.files import write_figure
-from simulator.results.files import explained, replace_file
+from simulator.files import explained, replace_file
 from simulator.validation.compare import Comparison, Time, worst
 from simulator.validation.figures import scatter, table
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from simulator.engine import load_experiment, simulate
-from simulator.engine.measure import Resource, Timed, device_rows, use_metrics
-from simulator.hardware.machine import DeviceUse
+from simulator.engine.measure import Timed, device_rows, use_metrics
+from simulator.hardware.demand import Resource, ResourceUse
 from simulator.results.record import PointResult
 
 SECOND_PS = 10**12
@@ -14,15 +14,15 @@ TIMED = Timed((0, SECOND_PS // 2, SECOND_PS))
 """Two mini-batches in a second."""
 RESOURCES = (
     Resource("cpu.dram", "cpu", "dram", peak_bytes_per_s=10**10),
-    Resource("cpu.cores", "cpu", "cpu", moves_bytes=False),
-    Resource("cpu.threads", "cpu", "pool", moves_bytes=False),
-    *(Resource(f"gpu{n}.hbm", f"gpu{n}", "hbm") for n in range(2)),
-    Resource("nvlink.gpu0.out", "gpu0", "gpu_link", peak_bytes_per_s=10**9),
+    Resource("cpu.cores", "cpu", "cpu"),
+    Resource("cpu.threads", "cpu", "pool"),
+    *(Resource(f"gpu{n}.hbm", f"gpu{n}", "hbm", peak_bytes_per_s=10**12) for n in range(2)),
+    Resource("nvlink.gpu0.out", "nvlink", "gpu_link", peak_bytes_per_s=10**9),
 )
 
 
 def rows(**busy_ps: float) -> list[dict[str, object]]:
-    use = {name.replace("_", "."): DeviceUse(ps, bytes=4e9) for name, ps in busy_ps.items()}
+    use = {name.replace("_", "."): ResourceUse(ps, bytes=4e9) for name, ps in busy_ps.items()}
     return device_rows(RESOURCES, use, TIMED, {"cpu.cores": 7.0})
 
 
@@ -44,10 +44,10 @@ def test_a_row_for_every_resource_used_or_not() -> None:
     assert (link["bytes"], link["utilization"], link["share_of_peak"]) == (0.0, 0.0, 0.0)
 
 
-def test_a_resource_without_a_peak_has_no_share_of_it() -> None:
-    (hbm,) = [row for row in rows(gpu0_hbm=1.0) if row["resource"] == "gpu0.hbm"]
-    assert hbm["bandwidth_gbps"] == 4.0
-    assert hbm["share_of_peak"] is None
+@pytest.mark.parametrize("resource", ["cpu.cores", "cpu.threads"])
+def test_a_resource_without_a_peak_moves_no_bytes(resource: str) -> None:
+    (row,) = [row for row in rows(cpu_cores=1.0, cpu_threads=1.0) if row["resource"] == resource]
+    assert not {"bytes", "bandwidth_gbps", "share_of_peak"} & set(row)
 
 
 def test_the_busiest_of_a_kind_is_that_of_the_point() -> None:
@@ -93,7 +93,8 @@ def test_energies_of_the_resources_add_up_to_that_of_the_point(
 ) -> None:
     for point in points.values():
         energies = [row["energy_mj"] for row in point.devices if row["energy_mj"] is not None]
-        assert len(energies) == 4
+        gpus = point.metrics["gpus"]
+        assert len(energies) == 2 + 2 * gpus, "cores and DRAM, units and HBM of each GPU"
         assert min(energies) > 0
         assert sum(energies) == pytest.approx(point.metrics["energy_mj"], rel=1e-12)
 

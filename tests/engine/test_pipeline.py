@@ -6,14 +6,26 @@ import itertools
 
 import pytest
 import simpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from simulator.engine.pipeline import Span, critical_path, run_pipeline, window_of
+from simulator.engine.invariants import check_order
+from simulator.engine.pipeline import Mode, Span, critical_path, run_pipeline
 from simulator.errors import InvariantError
-from simulator.hardware.demand import Demand, Service, StageDemand
+from simulator.hardware.demand import Demand, Resource, Service, StageDemand
 from simulator.hardware.machine import Machine
+from simulator.systems import Pipeline, Role
 from simulator.systems.cached import STAGES
 
 NAMES = ("a", "b", "c")
+OVERLAPPING: tuple[Mode, ...] = ("async", "lockstep")
+MODES: tuple[Mode, ...] = ("serial", *OVERLAPPING)
+
+
+def machine(*names: str) -> Machine:
+    """A machine of plain resources."""
+    resources = {name: Resource(name, name, "other") for name in (*NAMES, "hbm", *names)}
+    return Machine(simpy.Environment(), resources, check=True)
 
 
 def batch(*times: int, shared: bool = False) -> tuple[StageDemand, ...]:
@@ -24,17 +36,18 @@ def batch(*times: int, shared: bool = False) -> tuple[StageDemand, ...]:
     )
 
 
-def run(batches: list[tuple[StageDemand, ...]], mode: str) -> tuple[Span, ...]:
-    machine = Machine(simpy.Environment(), {}, check=True)
-    return run_pipeline(machine, batches, mode)  # type: ignore[arg-type]
+def run(batches: list[tuple[StageDemand, ...]], mode: Mode) -> tuple[Span, ...]:
+    return run_pipeline(
+        machine(*(stage.name for stage in batches[0]) if batches else ()), batches, mode
+    )
 
 
 def ends(spans: tuple[Span, ...], stage: int = 2) -> list[int]:
     return [span.end_ps for span in sorted(spans, key=lambda s: s.batch) if span.stage == stage]
 
 
-@pytest.mark.parametrize("mode", ["serial", "async", "lockstep"])
-def test_one_mini_batch_takes_the_sum_of_its_stages(mode: str) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_one_mini_batch_takes_the_sum_of_its_stages(mode: Mode) -> None:
     assert ends(run([batch(10, 20, 30)], mode)) == [60]
 
 
@@ -42,10 +55,10 @@ def test_serial_mini_batches_follow_each_other() -> None:
     assert ends(run([batch(10, 20, 30)] * 3, "serial")) == [60, 120, 180]
 
 
-@pytest.mark.parametrize("mode", ["async", "lockstep"])
+@pytest.mark.parametrize("mode", OVERLAPPING)
 @pytest.mark.parametrize("times", [(30, 20, 10), (10, 30, 20), (10, 20, 30)])
 def test_steady_throughput_is_that_of_the_slowest_stage(
-    mode: str, times: tuple[int, int, int]
+    mode: Mode, times: tuple[int, int, int]
 ) -> None:
     done = ends(run([batch(*times)] * 20, mode))
     gaps = [later - earlier for earlier, later in itertools.pairwise(done[5:])]
@@ -71,27 +84,60 @@ def test_lockstep_ends_a_cycle_with_its_longest_stage() -> None:
     assert spans[3, 1].start_ps == 90
 
 
-@pytest.mark.parametrize("mode", ["async", "lockstep"])
-def test_what_the_hold_window_relies_on(mode: str) -> None:
+@pytest.mark.parametrize("mode", OVERLAPPING)
+def test_what_the_hold_window_relies_on(mode: Mode) -> None:
     """Collect of i starts after Train of i - 4 and Insert of i - 3 are done, however slow."""
+    names = [name for name, _ in STAGES]
     slow_train = [
         tuple(
             StageDemand(name, ((Demand(name, {name: Service(ps)}),),))
-            for name, ps in zip(STAGES, (1, 1, 2, 3, 50, 400), strict=True)
+            for name, ps in zip(names, (1, 1, 2, 3, 50, 400), strict=True)
         )
     ] * 12
-    spans = {(STAGES[s.stage], s.batch): s for s in run(slow_train, mode)}
-    past, future = window_of(STAGES)
+    spans = {(names[s.stage], s.batch): s for s in run(slow_train, mode)}
     for i in range(12):
         begin = spans["collect", i].start_ps
-        if i > past:
-            assert spans["train", i - past - 1].end_ps <= begin
-        if i > future:
-            assert spans["insert", i - future - 1].end_ps <= begin
+        if i > 3:
+            assert spans["train", i - 4].end_ps <= begin
+        if i > 2:
+            assert spans["insert", i - 3].end_ps <= begin
 
 
-def test_the_window_of_the_study_follows_from_its_stages() -> None:
-    assert window_of(STAGES) == (3, 2)
+roles: st.SearchStrategy[list[Role]] = st.lists(
+    st.sampled_from(["load", "plan", "read", "move", "write", "train"]), min_size=1, max_size=7
+)
+
+
+@settings(max_examples=60)
+@given(roles, st.sampled_from(OVERLAPPING), st.data())
+def test_any_pipeline_keeps_what_its_window_relies_on(
+    given_roles: list[Role], mode: Mode, data: st.DataObject
+) -> None:
+    """The first read of mini-batch i starts after every train of i - past - 1 and every write of
+    i - future - 1 has ended, whatever each stage of each mini-batch takes."""
+    schedule = Pipeline.of(*((f"s{k}", role) for k, role in enumerate(given_roles)))
+    times = st.lists(
+        st.lists(st.integers(1, 1000), min_size=schedule.depth, max_size=schedule.depth),
+        min_size=schedule.depth + 3,
+        max_size=schedule.depth + 3,
+    )
+    batches = [
+        tuple(
+            StageDemand(name, ((Demand(name, {name: Service(ps)}),),))
+            for name, ps in zip(schedule.names, each, strict=True)
+        )
+        for each in data.draw(times)
+    ]
+    spans = {(s.batch, s.stage): s for s in run(batches, mode)}
+    if "read" not in given_roles:
+        return
+    read, window = given_roles.index("read"), schedule.window
+    for stage, role in enumerate(given_roles):
+        behind = {"train": window.past, "write": window.future}.get(role)
+        if behind is None or stage < read:
+            continue
+        for batch in range(behind + 1, len(batches)):
+            assert spans[batch - behind - 1, stage].end_ps <= spans[batch, read].start_ps
 
 
 def test_stages_of_a_mini_batch_are_in_causal_order() -> None:
@@ -103,8 +149,8 @@ def test_stages_of_a_mini_batch_are_in_causal_order() -> None:
             assert spans[number - 1, stage].end_ps <= span.start_ps
 
 
-@pytest.mark.parametrize("mode", ["serial", "async", "lockstep"])
-def test_exposed_times_add_up_to_the_elapsed_time(mode: str) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_exposed_times_add_up_to_the_elapsed_time(mode: Mode) -> None:
     spans = run([batch(7 + i % 4, 20 - i % 3, 15) for i in range(20)], mode)
     done = ends(spans)
     exposed = critical_path(spans, 5, 14)
@@ -130,6 +176,80 @@ def test_a_mini_batch_that_never_retires_is_named() -> None:
             else:
                 yield from super().execute(demand)
 
-    machine = Stuck(simpy.Environment(), {})
-    with pytest.raises(InvariantError, match="never retired"):
-        run_pipeline(machine, [(endless,)], "async")
+    stuck = Stuck(simpy.Environment(), machine().resources)
+    with pytest.raises(InvariantError, match=r"never retired: \[0\] of 1"):
+        run_pipeline(stuck, [(endless,)], "async")
+
+
+def test_lanes_run_side_by_side_and_a_stage_ends_with_its_last() -> None:
+    lanes = tuple((Demand(name, {name: Service(ps)}),) for name, ps in (("a", 10), ("b", 35)))
+    spans = run([(StageDemand("both", lanes),)], "serial")
+    assert [(s.start_ps, s.end_ps) for s in spans] == [(0, 35)]
+
+
+def test_operations_of_a_lane_follow_each_other() -> None:
+    lane = tuple(Demand(name, {name: Service(ps)}) for name, ps in (("a", 10), ("b", 35)))
+    assert ends(run([(StageDemand("all", (lane,)),)], "serial"), 0) == [45]
+
+
+def test_a_stage_without_operations_takes_no_time() -> None:
+    spans = run([(StageDemand("a", ()), *batch(10)), (StageDemand("a", ()), *batch(10))], "async")
+    assert ends(spans, 0) == [0, 0]
+    assert ends(spans, 1) == [10, 20]
+
+
+def test_async_stages_run_ahead_by_one_output_buffer() -> None:
+    """Stage a (1 ps) of mini-batch 2 starts when b of 0 has ended, not before."""
+    spans = {(s.batch, s.stage): s for s in run([batch(1, 100, 1)] * 4, "async")}
+    assert spans[1, 0].start_ps == 1
+    assert spans[2, 0].start_ps == 101
+    assert spans[3, 0].start_ps == 201
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_end_that_let_a_stage_start_is_told(mode: Mode) -> None:
+    """The latest of what it waited for; nothing for the very first."""
+    spans = {(s.batch, s.stage): s for s in run([batch(10, 20, 30)] * 5, mode)}
+    assert spans[0, 0].after is None
+    for key, span in spans.items():
+        if span.after is not None:
+            assert spans[span.after].end_ps == span.start_ps, key
+
+
+def test_retired_mini_batches_are_told_in_order_at_their_time() -> None:
+    told: list[tuple[int, float]] = []
+    clock = machine()
+    run_pipeline(
+        clock, [batch(10, 20, 30)] * 3, "serial", watch=lambda b: told.append((b, clock.env.now))
+    )
+    assert told == [(0, 60), (1, 120), (2, 180)]
+
+
+stage_times = st.lists(st.tuples(*[st.integers(0, 500)] * 3), min_size=1, max_size=8)
+
+
+@settings(max_examples=60)
+@given(stage_times, st.sampled_from(MODES), st.booleans())
+def test_any_run_is_in_order_and_its_path_explains_the_whole_time(
+    times: list[tuple[int, int, int]], mode: Mode, shared: bool
+) -> None:
+    spans = run([batch(*each, shared=shared) for each in times], mode)
+    assert len(spans) == 3 * len(times)
+    check_order(spans, mode)
+    last = len(times) - 1
+    exposed = critical_path(spans, 0, last)
+    assert sum(exposed.values()) == ends(spans)[last]
+    total = sum(sum(each) for each in times)
+    assert ends(spans)[last] <= total
+    if mode == "serial" or shared:
+        assert ends(spans)[last] >= total - 3 * len(times)
+    slowest = max(sum(each[stage] for each in times) for stage in range(3))
+    assert ends(spans)[last] >= slowest, "a stage works on one mini-batch at a time"
+
+
+@settings(max_examples=40)
+@given(stage_times)
+def test_no_mode_is_behind_one_with_more_barriers(times: list[tuple[int, int, int]]) -> None:
+    batches = [batch(*each) for each in times]
+    serial, lockstep, free = (ends(run(batches, m))[-1] for m in ("serial", "lockstep", "async"))
+    assert free <= lockstep <= serial

@@ -2,6 +2,7 @@
 
 import pytest
 
+from simulator.caches.replays import StaticReplay
 from simulator.config.expand import expand
 from simulator.engine import parse_experiment, simulate_each, simulate_points
 from simulator.engine import points as engine
@@ -50,16 +51,16 @@ def test_a_trace_that_cannot_be_read_fails_all_of_its_points_and_no_others(tmp_p
 
 
 def test_a_replay_that_fails_leaves_the_others_theirs(monkeypatch):
-    real = engine.replay_all
+    real = engine.run_replays
 
-    def fail(stream, requests, **options):
-        if any(request.kind == "static" for request in requests):
+    def fail(stream, replays, **options):
+        if any(isinstance(replay, StaticReplay) for replay in replays):
             raise InvariantError("a bug in one replay")
-        return real(stream, requests, **options)
+        return real(stream, replays, **options)
 
     points = make("hybrid", "static_cache", "scratchpipe")
     good = [one.metrics["iteration_time_us"] for one in simulate_points(points)]
-    monkeypatch.setattr(engine, "replay_all", fail)
+    monkeypatch.setattr(engine, "run_replays", fail)
     found = outcomes(points)
     assert isinstance(found["static_cache"], InvariantError)
     assert found["hybrid"].metrics["iteration_time_us"] == good[0]

@@ -76,3 +76,10 @@ def test_a_wheel_runs_from_an_empty_folder(tmp_path: Path) -> None:
     assert int(studies) >= 10
     assert int(memories) >= 8
     assert Path(file) == target / "simulator" / "_data" / "traces" / "popularity_curves.csv"
+
+
+def test_the_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "simulator", "--version"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()

@@ -1,4 +1,5 @@
-"""The Triton kernels against NumPy, on Triton's interpreter: no GPU needed.
+"""The Triton kernels against NumPy, and systems that launch them, on Triton's interpreter: no GPU
+needed.
 
 In a process of its own: Triton reads `TRITON_INTERPRET` when a kernel is defined.
 """
@@ -102,11 +103,46 @@ for check in (check_update, check_split_and_pool, check_moves, check_hit_map):
 '''
 
 
+SYSTEMS = '''
+import numpy as np
+from training import experiment, tables_of, trainer_of
+from simulator.config.expand import expand
+from simulator.observe import kernels_gpu
+from simulator.observe.accelerator import CpuTensors, CudaGpu
+
+
+class Interpreted(CudaGpu):
+    """Launches as on CUDA, without its streams, graphs and page-locked memory."""
+
+    device = "cpu"
+
+    def __init__(self):
+        CpuTensors.__init__(self, 1)
+        self._kernels = kernels_gpu
+
+    staging, stream, mark = CpuTensors.staging, CpuTensors.stream, CpuTensors.mark
+    between_us, captured = CpuTensors.between_us, CpuTensors.captured
+    synchronize = CpuTensors.synchronize
+
+
+run = {"batches": 3, "warmup_batches": 1, "cpu_threads": 1}
+for changes in ({}, {"trace": {"kind": "zipf", "alpha": 0.9, "pooling": "poisson"}}):
+    changes = changes | {"run": run, "cache": {"fraction": 0.4, "prefill": "hot"}}
+    expected = tables_of(systems=["hybrid"], **changes)["hybrid"]
+    for point in expand(experiment(**changes)):
+        trainer = trainer_of(point, Interpreted())
+        trainer.run()
+        assert np.allclose(trainer.tables(), expected, rtol=0, atol=1e-6), point.system.label
+'''
+
+
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
-def test_kernels_equal_numpy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("checks", [CHECKS, SYSTEMS], ids=["kernels", "systems"])
+def test_kernels_equal_numpy(checks: str, tmp_path: Path) -> None:
     script = tmp_path / "checks.py"
-    script.write_text(CHECKS)
-    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    script.write_text(checks)
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": path}
     done = subprocess.run(
         [sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False
     )

@@ -1,70 +1,48 @@
-"""The five systems really train the same model: correct before they are timed.
+"""Systems really train the same model: correct before they are timed.
 
-Sequential training is the reference: hybrid trains one mini-batch after the other on one table. On
-CPU tensors every system sums in the same order, so tables agree to the bit; the static cache adds
-two partial sums, so it agrees to rounding (1e-6, values of 0.01), and to the bit with one lookup.
+The reference is plain NumPy, one mini-batch after the other on one table. On CPU tensors every
+system sums in the same order, so tables agree with hybrid's to the bit; the static cache adds two
+partial sums, so it agrees to rounding (1e-6, values of 0.01), and to the bit with one lookup.
 """
 
 from __future__ import annotations
 
+import csv
+from dataclasses import astuple
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from deferred import Deferred, defer_dense
+from training import MODEL, experiment, plain_tables, tables_of, trainer_of
 
 from simulator.config.expand import expand
-from simulator.config.load import parse_experiment
-from simulator.engine import known_names, simulate
-from simulator.observe.inputs import draw, prepare
-from simulator.observe.rows import aligned, fill_rows, use_threads
-from simulator.observe.run import observe, train_point
-from simulator.observe.trainer import Floats
+from simulator.engine import simulate
+from simulator.observe import runner
+from simulator.observe.rows import aligned, fill_rows
+from simulator.observe.run import observe
 
 pytestmark = pytest.mark.usefixtures("torch_there")
 
-MODEL = {
-    "base": "default",
-    "tables": 2,
-    "rows_per_table": 600,
-    "dim": 16,
-    "lookups_per_table": 3,
-    "batch_size": 8,
-    "bottom_mlp": [8],
-    "top_mlp": [8, 1],
+GOLDEN = Path(__file__).parent / "golden"
+ENOUGH = {"fraction": 0.2, "if_too_small": "grow"}
+JAGGED = {
+    "trace": {"kind": "zipf", "alpha": 0.9, "pooling": "poisson"},
+    "cache": {"fraction": 0.4, "prefill": "hot"},
 }
 
 
-def _experiment(**changes: Any) -> Any:
-    data = {
-        "config_version": 1,
-        "name": "small",
-        "platform": "v100_p3",
-        "model": MODEL,
-        "trace": {"kind": "zipf", "alpha": 0.6},
-        "systems": ["hybrid", "static_cache", "straw_man", "scratchpipe", "gpu_only"],
-        "cache": {"fraction": 0.001, "if_too_small": "grow"},
-        "operators": "tuned",
-        "pipeline": {"mode": "lockstep"},
-        "run": {"batches": 20, "warmup_batches": 4, "cpu_threads": 1},
-    }
-    return parse_experiment(data | changes, names=known_names())
-
-
-def _tables(**changes: Any) -> dict[str, Floats]:
-    """Every system's tables after training."""
-    threads = use_threads(1)
-    trained = {}
-    for point in expand(_experiment(**changes)):
-        table = aligned(point.model.rows, point.model.dim)
-        fill_rows(table, threads)
-        trainer = train_point(prepare(point, draw(point, 1), 1), "cpu", threads, table)
-        trainer.run()
-        trained[point.system.label] = trainer.tables()
-    return trained
+@pytest.mark.parametrize("changes", [{}, JAGGED])
+def test_hybrid_trains_what_numpy_trains(changes: dict[str, Any]) -> None:
+    point = expand(experiment(systems=["hybrid"], **changes))[0]
+    trainer = trainer_of(point)
+    trainer.run()
+    assert np.allclose(trainer.tables(), plain_tables(point), rtol=0, atol=1e-6)
 
 
 def test_all_systems_train_the_same_tables() -> None:
-    trained = _tables()
+    trained = tables_of()
     before = aligned(1_200, 16)
     fill_rows(before, 1)
     assert np.abs(trained["hybrid"] - before).max() > 1e-5
@@ -76,17 +54,97 @@ def test_all_systems_train_the_same_tables() -> None:
 @pytest.mark.parametrize("interaction", ["dot", "cat"])
 def test_one_lookup_a_table_makes_the_static_cache_exact_too(interaction: str) -> None:
     model = MODEL | {"lookups_per_table": 1, "interaction": interaction}
-    trained = _tables(model=model, systems=["hybrid", "static_cache"], cache={"fraction": 0.1})
+    trained = tables_of(model=model, systems=["hybrid", "static_cache"], cache={"fraction": 0.1})
     assert np.array_equal(trained["static_cache"], trained["hybrid"])
 
 
 def test_jagged_bags_and_a_warm_cache() -> None:
-    trained = _tables(
-        trace={"kind": "zipf", "alpha": 0.9, "pooling": "poisson"},
-        cache={"fraction": 0.4, "prefill": "hot"},
-    )
+    trained = tables_of(**JAGGED)
     assert np.array_equal(trained["scratchpipe"], trained["hybrid"])
     assert np.array_equal(trained["straw_man"], trained["hybrid"])
+
+
+def _golden(name: str) -> list[list[str]]:
+    """Lines of a file that the systems wrote when training had copies of its own of them."""
+    with (GOLDEN / name).open(newline="", encoding="utf-8") as stream:
+        return list(csv.reader(stream))[1:]
+
+
+def test_programs_train_what_the_systems_did_that_were_written_for_training_alone() -> None:
+    """Before a system was one program: the same counts of every mini-batch, the same changes of
+    the tables (sum of absolute changes of each column)."""
+    shown = experiment(trace={"kind": "zipf", "alpha": 0.9}, cache=ENOUGH)
+    before = aligned(1_200, 16)
+    fill_rows(before, 1)
+    counts, changes = [], {}
+    for point in expand(shown):
+        trainer, label = trainer_of(point), point.system.label
+        for number, seen in sorted(trainer.run().counts.items()):
+            counts.append(
+                [label, str(number), *("" if n is None else str(n) for n in astuple(seen))]
+            )
+        changes[label] = np.abs(trainer.tables().astype(float) - before).sum(axis=0)
+    assert counts == _golden("observed_counts.csv")
+    for label, *sums in _golden("observed_changes.csv"):
+        assert np.allclose(changes[label], np.array(sums, float), rtol=1e-4), label
+
+
+def test_one_pool_for_all_tables() -> None:
+    cache = {"fraction": 0.4, "scope": "global"}
+    trained = tables_of(systems=["hybrid", "straw_man", "scratchpipe"], cache=cache)
+    assert np.array_equal(trained["scratchpipe"], trained["hybrid"])
+    assert np.array_equal(trained["straw_man"], trained["hybrid"])
+
+
+@pytest.mark.usefixtures("outside")
+@pytest.mark.parametrize("system", ["five_stages", "hashed_cache"])
+def test_systems_of_other_packages_train_too(system: str) -> None:
+    """A pipeline with stages of its own names, and a cache with a replay of its own."""
+    cache = {"fraction": 0.3, "if_too_small": "grow"}
+    shown = experiment(systems=["hybrid", system], cache=cache)
+    trained = tables_of(systems=["hybrid", system], cache=cache)
+    assert np.array_equal(trained[system], trained["hybrid"])
+    seen = observe(shown, device="cpu", repeats=1).points[1]
+    simulated = simulate(shown).points[1]
+    assert not seen.error
+    assert {stage for _, stage in seen.repeats[0].stage_us} == {
+        row["stage"] for row in simulated.stages
+    }
+
+
+ALL = ["hybrid", "static_cache", "straw_man", "scratchpipe", "five_stages", "gpu_only"]
+
+
+@pytest.mark.usefixtures("outside")
+@pytest.mark.parametrize("changes", [{"cache": {"fraction": 0.3}}, JAGGED])
+def test_nothing_relies_on_more_than_it_waited_for(
+    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On streams that stand still until the host waits, and then go on in any order."""
+    expected = tables_of(systems=ALL, **changes)
+    for seed, point in enumerate(expand(experiment(systems=ALL, **changes))):
+        trained = _on_streams(point, Deferred(seed), monkeypatch)
+        assert np.array_equal(trained, expected[point.system.label]), point.system.label
+
+
+def _on_streams(point: Any, gpu: Deferred, monkeypatch: pytest.MonkeyPatch) -> Any:
+    with monkeypatch.context() as patched:
+        defer_dense(patched, gpu)
+        trainer = trainer_of(point, gpu)
+        trainer.run()
+    return trainer.tables()
+
+
+@pytest.mark.parametrize("system", ["hybrid", "static_cache", "straw_man"])
+def test_a_wait_that_is_missing_trains_something_else(
+    system: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the test above can fail."""
+    cache = {"fraction": 0.3}
+    expected = tables_of(systems=[system], cache=cache)[system]
+    monkeypatch.setattr(runner._Order, "wait", lambda order: setattr(order, "busy", False))
+    point = expand(experiment(systems=[system], cache=cache))[0]
+    assert not np.array_equal(_on_streams(point, Deferred(), monkeypatch), expected)
 
 
 @pytest.mark.parametrize(
@@ -106,21 +164,21 @@ def test_a_window_that_is_too_small_trains_something_else(
         "trace": {"kind": "uniform"},
         "cache": {"policy": "random", "fraction": 0.001, "if_too_small": "grow"},
     }
-    trained = _tables(**changes)
+    trained = tables_of(**changes)
     assert np.array_equal(trained["scratchpipe"], trained["hybrid"]) == same
 
 
 def test_counts_are_the_simulators() -> None:
     """Unique ids, misses, victims and write-backs of the timed mini-batches, exactly."""
-    experiment = _experiment(trace={"kind": "zipf", "alpha": 0.9})
-    seen = observe(experiment, device="cpu", repeats=1)
+    shown = experiment(trace={"kind": "zipf", "alpha": 0.9})
+    seen = observe(shown, device="cpu", repeats=1)
     names = {
         "unique_rows": "unique_rows_per_batch",
         "misses": "misses_per_batch",
         "victims": "victims_per_batch",
         "write_backs": "dirty_victims_per_batch",
     }
-    for one, simulated in zip(seen.points, simulate(experiment).points, strict=True):
+    for one, simulated in zip(seen.points, simulate(shown).points, strict=True):
         assert not one.error
         timed = [one.repeats[0].counts[b] for b in range(one.first, one.last + 1)]
         for name, column in names.items():
@@ -130,9 +188,9 @@ def test_counts_are_the_simulators() -> None:
 
 
 def test_every_stage_of_the_simulator_is_timed() -> None:
-    experiment = _experiment()
-    seen = observe(experiment, device="cpu", repeats=1)
-    for one, simulated in zip(seen.points, simulate(experiment).points, strict=True):
+    shown = experiment()
+    seen = observe(shown, device="cpu", repeats=1)
+    for one, simulated in zip(seen.points, simulate(shown).points, strict=True):
         stages = {stage for _, stage in one.repeats[0].stage_us}
         assert stages == {row["stage"] for row in simulated.stages}
         assert min(one.repeats[0].iteration_us.values()) > 0

@@ -1,38 +1,43 @@
-"""Operators as bytes, rows and FLOPs: arithmetic that a person can redo."""
+"""Operators as words with bytes, rows and FLOPs: arithmetic that a person can redo."""
 
 from __future__ import annotations
 
-import pytest
-from simulator.hardware.work import Access, CpuWork
+from typing import Any
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jobs import PROFILES, job, machine, model
+
+from simulator.caches.facts import Flow
 from simulator.config.catalogue import load_named
-from simulator.config.model import ModelConfig
+from simulator.hardware.program import (
+    Accumulate,
+    Buffer,
+    Expand,
+    Pool,
+    Sort,
+    Store,
+    Update,
+    key_bits,
+)
+from simulator.systems.base import tables_in
 from simulator.systems.operators import (
-    CpuOperators,
-    GpuOperators,
+    Backward,
+    dense_bytes,
+    interaction_flops,
     mlp_flops,
+    mlp_kernels,
+    mlp_step,
     mlp_weight_bytes,
     pooled_bytes,
+    pooled_vectors,
 )
 
-LOOKUPS = 8 * 20 * 2048
+ROWS = Flow(327_680, 1000)
 
 
-def model(**changes: object) -> ModelConfig:
-    default: ModelConfig = load_named("models", "default")
-    return default.model_copy(update=changes)
-
-
-def cpu(profile: str = "paper", **changes: object) -> CpuOperators:
-    return CpuOperators(model(**changes), load_named("operators", profile))
-
-
-def gpu(profile: str = "tuned", **changes: object) -> GpuOperators:
-    return GpuOperators(model(**changes), load_named("operators", profile))
-
-
-def moved(accesses: tuple[Access, ...], write: bool) -> int:
-    return sum(access.bytes for access in accesses if access.write == write)
+# MLPs
 
 
 @pytest.mark.parametrize(
@@ -44,8 +49,21 @@ def test_flops_of_the_mlps_equal_those_that_were_counted_on_hardware(
     assert mlp_flops(model(dim=dim), batch) / 1e9 == pytest.approx(gflop, rel=1e-4)
 
 
-def test_pooled_vectors_of_the_default_model_are_8_39_mb() -> None:
-    assert pooled_bytes(model()) == 2048 * 8 * 128 * 4 == 8_388_608
+def test_flops_of_a_layer_are_two_forward_and_four_backward_a_weight() -> None:
+    """13-2-128 below; 128 + 36 inputs above, 164-3-1; nine vectors dot each other."""
+    small = model(bottom_mlp=(2,), top_mlp=(3, 1))
+    weights = 13 * 2 + 2 * 128 + 164 * 3 + 3
+    assert mlp_flops(small, 1) == 6 * weights + 3 * 2 * 9 * 9 * 128
+    assert interaction_flops(small, 10) == 10 * 3 * 2 * 81 * 128
+
+
+def test_vectors_side_by_side_are_not_multiplied() -> None:
+    assert interaction_flops(model(interaction="cat"), 2048) == 0
+
+
+@given(st.integers(1, 10_000), st.integers(1, 8))
+def test_flops_are_proportional_to_samples(batch: int, times: int) -> None:
+    assert mlp_flops(model(), times * batch) == times * mlp_flops(model(), batch)
 
 
 def test_weights_of_the_default_mlps() -> None:
@@ -55,7 +73,9 @@ def test_weights_of_the_default_mlps() -> None:
 
 
 def test_no_dense_features_leave_the_bottom_mlp_out() -> None:
-    assert mlp_weight_bytes(model(dense_features=0)) < mlp_weight_bytes(model())
+    bottom = 14 * 512 + 513 * 256 + 257 * 128
+    left = mlp_weight_bytes(model(dense_features=0))
+    assert mlp_weight_bytes(model()) - left == 4 * bottom
 
 
 def test_side_by_side_interaction_widens_the_top_mlp() -> None:
@@ -63,74 +83,136 @@ def test_side_by_side_interaction_widens_the_top_mlp() -> None:
     assert mlp_weight_bytes(model(interaction="cat")) - mlp_weight_bytes(model()) == extra
 
 
-def test_gather_reduce_reads_a_row_a_lookup_and_writes_pooled_vectors() -> None:
-    work = cpu().gather_reduce(LOOKUPS, 0.0)
-    assert moved(work.accesses, write=False) == LOOKUPS * (512 + 8)
-    assert moved(work.accesses, write=True) == 8_388_608
+def test_kernels_of_a_step() -> None:
+    """Three layers below and five above, seven each; six of the interaction, two of the loss."""
+    assert mlp_kernels(model()) == 7 * 8 + 8 == 64
+    assert mlp_kernels(model(dense_features=0)) == 7 * 5 + 8
 
 
-def names(works: tuple[CpuWork, ...]) -> list[str]:
-    return [work.name for work in works]
+@pytest.mark.parametrize(("samples", "ranks"), [(None, 1), (256, 8)])
+def test_a_step_is_a_word_with_all_its_work(samples: int | None, ranks: int) -> None:
+    step = mlp_step(model(), "gpu", samples, ranks)
+    count = samples or 2048
+    assert step.flops == mlp_flops(model(), count)
+    assert step.batched_flops == interaction_flops(model(), count)
+    assert (step.at, step.kernels, step.ranks, step.precision) == ("gpu", 64, ranks, "fp32")
+    assert step.weight_bytes == mlp_weight_bytes(model())
+    outputs = 512 + 256 + 128 + 1024 + 1024 + 512 + 256 + 1
+    assert step.activation_bytes == count * (outputs + 9 * 128) * 4
 
 
-def test_unfused_backward_has_a_pass_for_each_operator() -> None:
-    assert names(cpu("paper").backward(LOOKUPS, 1000)) == [
-        "expand",
-        "sort",
-        "accumulate",
-        "scatter",
-    ]
+# vectors
+
+
+def test_pooled_vectors_of_the_default_model_are_8_39_mb() -> None:
+    assert pooled_bytes(model()) == 2048 * 8 * 128 * 4 == 8_388_608
+
+
+@pytest.mark.parametrize("tables", [0, 1, 5, 8])
+def test_pooled_vectors_of_some_tables(tables: int) -> None:
+    assert pooled_bytes(model(), tables) == tables * 2048 * 512
+
+
+def test_dense_features_travel_with_their_labels() -> None:
+    assert dense_bytes(model()) == 2048 * 14 * 4
+    assert dense_bytes(model(dense_features=0)) == 2048 * 4
+
+
+@pytest.mark.parametrize(("at", "place"), [("cpu", "cpu.dram"), ("gpu", "gpu.hbm")])
+def test_pooled_vectors_stay_in_the_memory_of_their_processor(at: str, place: str) -> None:
+    server = machine()
+    tables = tables_in(job(), server, "cpu")
+    word = pooled_vectors(model(), server, at, tables, ROWS)
+    assert word == Pool(
+        "gather_reduce", at, tables, ROWS, Buffer("pooled", place, 8_388_608), pooling=20
+    )
+
+
+def test_the_longest_sample_of_any_table_is_the_pooling() -> None:
+    server, jagged = machine(), model(lookups_per_table=(1, 50, 3, 1, 1, 1, 1, 1))
+    assert (
+        pooled_vectors(jagged, server, "gpu", tables_in(job(), server, "cpu"), ROWS).pooling == 50
+    )
+
+
+# the backward of embeddings
+
+
+def backward(at: str, profile: str, **changes: object) -> Backward:
+    server = machine()
+    store = Store("cache", server.memory(at).place, 512, tables=8, slotted=at == "gpu")
+    return Backward(
+        model(**changes), server, load_named("operators", profile), at, store, key_rows=8000
+    )
+
+
+@pytest.mark.parametrize(
+    ("at", "profile", "names"),
+    [
+        ("cpu", "paper", ("expand", "sort", "accumulate", "scatter")),
+        ("cpu", "stock", ("expand", "sort", "accumulate", "scatter")),
+        ("cpu", "tuned", ("sort", "accumulate")),
+        ("gpu", "paper", ("expand", "sort", "update")),
+        ("gpu", "stock", ("expand", "sort", "update")),
+        ("gpu", "tuned", ("sort", "update")),
+    ],
+)
+def test_passes_of_the_backward(at: str, profile: str, names: tuple[str, ...]) -> None:
+    passes = backward(at, profile)
+    assert passes.names == names
+    assert tuple(word.name for word in passes.operations(ROWS)) == names
+    assert {word.at for word in passes.operations(ROWS)} == {at}
+
+
+def test_unfused_backward_has_a_word_for_each_operator() -> None:
+    words = backward("cpu", "paper").operations(ROWS)
+    assert [type(word) for word in words] == [Expand, Sort, Accumulate, Update]
+    expand, sort, accumulate, update = words
+    assert isinstance(expand, Expand)
+    assert isinstance(sort, Sort)
+    assert isinstance(accumulate, Accumulate)
+    assert isinstance(update, Update)
+    assert accumulate.expanded
+    assert not update.coalesce, "summed before"
+    assert (sort.table_rows, sort.key_rows, sort.tables) == (10**7, 8000, 8)
 
 
 def test_fused_backward_sorts_and_updates_in_one_pass() -> None:
-    sort, update = cpu("tuned").backward(LOOKUPS, 1000)
-    assert sort.name == "sort"
-    written = [access for access in update.accesses if access.write]
-    assert [access.bytes for access in written] == [1000 * 512]
-    assert written[0].in_place
+    sort, update = backward("cpu", "tuned").operations(ROWS)
+    assert isinstance(sort, Sort)
+    assert isinstance(update, Update)
+    assert update.coalesce
+    assert not update.expanded
 
 
-def test_expand_writes_a_gradient_for_each_lookup() -> None:
-    expand = cpu().backward(LOOKUPS, 1000)[0]
-    assert moved(expand.accesses, write=True) == LOOKUPS * 512
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("at", ["cpu", "gpu"])
+def test_gradients_of_all_tables_lie_where_the_processor_works(at: str, profile: str) -> None:
+    passes = backward(at, profile)
+    place = machine().memory(at).place
+    for word in passes.operations(ROWS):
+        source = getattr(word, "source", None)
+        assert source in (None, Buffer("gradients", place, 8_388_608))
+        assert word.rows == ROWS  # type: ignore[attr-defined]
 
 
-def test_scatter_reads_and_writes_each_unique_row_once() -> None:
-    scatter = cpu().backward(LOOKUPS, 1000)[-1]
-    assert moved(scatter.accesses, write=True) == 1000 * 512
-    assert moved(scatter.accesses, write=False) == 2 * 1000 * 512  # gradients and rows
+def test_gradients_may_lie_elsewhere() -> None:
+    far = Buffer("g", "far.dram", 4096)
+    words: tuple[Any, ...] = backward("cpu", "tuned").operations(ROWS, far)
+    assert words[-1].source == far
 
 
 @pytest.mark.parametrize(
     ("optimizer", "state"), [("sgd", 0), ("adagrad", 512), ("rowwise_adagrad", 4)]
 )
-def test_optimizer_state_travels_with_its_row(optimizer: str, state: int) -> None:
-    operators = cpu(optimizer=optimizer)
-    scatter = operators.backward(LOOKUPS, 1000)[-1]
-    assert moved(scatter.accesses, write=True) == 1000 * (512 + state)
-    assert moved(operators.collect(10).accesses, write=False) == 10 * (512 + state)
-    assert moved(operators.insert(10).accesses, write=True) == 10 * (512 + state)
-    update = gpu(optimizer=optimizer).backward(LOOKUPS, 1000, 8000)[-1]
-    assert moved(update.accesses, write=True) == 1000 * (512 + state)
+def test_optimizer_state_belongs_to_the_entry_of_a_row(optimizer: str, state: int) -> None:
+    tables = tables_in(job(optimizer=optimizer), machine(), "cpu")
+    assert (tables.row_bytes, tables.state_bytes) == (512, state)
+    assert tables.entry_bytes == job(optimizer=optimizer).entry_bytes == 512 + state
 
 
-def test_a_radix_sort_takes_a_pass_for_each_8_bits_of_the_key() -> None:
-    assert gpu().backward(LOOKUPS, 1, 2**24)[0].sort_passes == 3
-    assert gpu().backward(LOOKUPS, 1, 2**24 + 1)[0].sort_passes == 4
-
-
-def test_pooled_gradients_are_read_from_memory_once() -> None:
-    update = gpu().backward(LOOKUPS, 1000, 8000)[-1]
-    gradients = update.accesses[1]
-    from_memory = gradients.count * (1 - gradients.hit_share)
-    assert from_memory == pytest.approx(2048 * 8)
-
-
-def test_kernels_of_one_set_a_table_or_one_for_all() -> None:
-    assert gpu("paper").gather_reduce(LOOKUPS, 0.0).kernels == 8
-    assert gpu("tuned").gather_reduce(LOOKUPS, 0.0).kernels == 1
-
-
-def test_nothing_to_move_starts_no_kernel() -> None:
-    assert gpu().gather("x", 0).kernels == 0
-    assert gpu().scatter("x", 0).kernels == 0
+@pytest.mark.parametrize(
+    ("rows", "bits"), [(0, 1), (1, 1), (2, 1), (3, 2), (256, 8), (257, 9), (2**24, 24)]
+)
+def test_bits_of_a_key_that_can_name_every_row(rows: int, bits: int) -> None:
+    assert key_bits(rows) == bits

@@ -1,46 +1,74 @@
-"""Systems: their stages, and what they refuse with the arithmetic."""
+"""Systems: their stages, what moves where, and what they refuse with the arithmetic."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
 import pytest
-from simulator.hardware.work import Collective, Copy, CpuWork
+from hypothesis import given
+from hypothesis import strategies as st
+from jobs import FACTS, PROFILES, job, machine, model, system
 
 from simulator import systems
-from simulator.config.catalogue import load_named
+from simulator.caches import Window
+from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, VICTIM, WRITE_BACK, BatchFacts, Flow
+from simulator.caches.replays import PlannedReplay, StaticReplay, UniqueReplay
+from simulator.config.expand import expand
+from simulator.engine import load_experiment, simulate
 from simulator.errors import CapacityError, ConfigError, UsageError
-from simulator.systems import BatchCounts, Context
-from simulator.systems.gpu_only import spread_tables
-
-COUNTS = BatchCounts(
-    index=0,
-    lookups=327_680,
-    unique_rows=300_000,
-    lookup_hits=127_680,
-    unique_hits=120_000,
-    misses=180_000,
-    victims=170_000,
-    write_backs=160_000,
+from simulator.hardware.program import (
+    Buffer,
+    Dense,
+    Exchange,
+    Gather,
+    Move,
+    Operation,
+    Plan,
+    Pool,
+    Scatter,
+    Stage,
+    Store,
+    Update,
+    Wait,
 )
+from simulator.hardware.topology import Topology
+from simulator.systems import System
+from simulator.systems.gpu_only import GpuOnly, spread_tables
+
+BUILT_IN = ("hybrid", "static_cache", "straw_man", "scratchpipe", "gpu_only")
+every_system = pytest.mark.parametrize("name", BUILT_IN)
+every_profile = pytest.mark.parametrize("profile", PROFILES)
+cached = pytest.mark.parametrize("name", ["straw_man", "scratchpipe"])
+
+POOLED = 2048 * 8 * 512
 
 
-def context(platform: str = "v100_p3", profile: str = "paper", **changes: object) -> Context:
-    options = {"slots": 8_000_000, "gpus": None} | {
-        key: changes.pop(key) for key in ("slots", "gpus") if key in changes
-    }
-    model = load_named("models", "default").model_copy(update=changes)
-    return Context(
-        model, load_named("operators", profile), load_named("platforms", platform), **options
-    )
+def words(stages: tuple[Stage, ...]) -> list[Operation]:
+    return [word for stage in stages for word in stage.operations]
 
 
-ROOM_FOR_ALL = {"gpu_only": "p3_16xlarge"}
+def moves(name: str, facts: BatchFacts = FACTS, **keys: Any) -> dict[str, Move]:
+    stages = system(name, **keys).stages(facts)
+    return {word.name: word for word in words(stages) if isinstance(word, Move)}
 
 
-@pytest.mark.parametrize("profile", ["paper", "stock", "tuned"])
-@pytest.mark.parametrize("name", systems.names())
-def test_stages_bear_the_names_that_the_system_announces(name: str, profile: str) -> None:
-    system = systems.create(name, context(ROOM_FOR_ALL.get(name, "v100_p3"), profile))
-    assert tuple(stage.name for stage in system.stages(COUNTS)) == system.stage_names
+def stage(name: str, called: str, **keys: Any) -> Stage:
+    (wanted,) = [s for s in system(name, **keys).stages(FACTS) if s.name == called]
+    return wanted
+
+
+# programs
+
+
+@every_system
+@every_profile
+def test_stages_bear_the_names_that_the_schedule_announces(name: str, profile: str) -> None:
+    program = system(name, profile=profile)
+    assert tuple(stage.name for stage in program.stages(FACTS)) == program.schedule.names
 
 
 @pytest.mark.parametrize("name", systems.names())
@@ -48,82 +76,526 @@ def test_every_system_has_a_summary(name: str) -> None:
     assert systems.summary(name).endswith((".", ":"))
 
 
-def copies(name: str) -> dict[str, Copy]:
-    system = systems.create(name, context())
-    found = {}
-    for stage in system.stages(COUNTS):
-        for lane in stage.lanes:
-            found |= {work.name: work for work in lane if isinstance(work, Copy)}
-    return found
+def test_the_systems_of_the_study_come_first() -> None:
+    assert systems.names()[: len(BUILT_IN)] == BUILT_IN
+
+
+def buffers(word: Operation) -> Iterator[Buffer | Store]:
+    for field in fields(word):
+        value = getattr(word, field.name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, Buffer | Store):
+                yield item
+
+
+def doable(machine: Topology, word: Operation) -> bool:
+    """Whether the machine has a rule for a word, a way for a move, a link for an exchange."""
+    if isinstance(word, Move):
+        return bool(machine.route(word.what.memory, word.into))
+    if isinstance(word, Exchange):
+        return machine.joining(word.group).exchange(word.at, word.pattern, 0) is not None
+    return type(word) in machine.processor(word.at).rules
+
+
+@every_system
+@every_profile
+@pytest.mark.parametrize("platform", ["v100_p3", "p3_16xlarge", "gh200"])
+def test_every_word_can_be_done_where_it_is_said(name: str, profile: str, platform: str) -> None:
+    small = {"rows_per_table": (10_000,) * 8}
+    program, server = system(name, platform, profile, **small), machine(platform)
+    for word in words(program.stages(FACTS)):
+        assert doable(server, word), word.name
+        for thing in buffers(word):
+            assert server.memory(thing.memory).place == thing.memory, thing.name
+        if isinstance(word, Move):
+            assert word.at == word.what.memory, "a move starts where its bytes lie"
+
+
+@every_system
+def test_nothing_to_move_is_a_program_as_well(name: str) -> None:
+    nothing = BatchFacts(0, 0, {flow: (Flow(),) for flow in FACTS.flows})
+    program = system(name)
+    assert tuple(s.name for s in program.stages(nothing)) == program.schedule.names
+
+
+@every_system
+def test_the_same_facts_are_the_same_program(name: str) -> None:
+    program = system(name)
+    assert program.stages(FACTS) == program.stages(FACTS) == system(name).stages(FACTS)
+
+
+@every_system
+def test_each_row_is_trained_once(name: str) -> None:
+    """Pools cover the lookups, updates the unique rows; a straggler has an eighth of them."""
+    stages = words(system(name).stages(FACTS))
+    pooled = sum(word.rows.lookups for word in stages if isinstance(word, Pool))
+    trained = sum(word.rows.rows for word in stages if isinstance(word, Update))
+    ranks = 8 if name == "gpu_only" else 1
+    assert pooled == 327_680 // ranks
+    assert trained == 300_000 // ranks
+
+
+@every_system
+def test_there_is_one_training_step_of_the_mlps(name: str) -> None:
+    (step,) = [word for word in words(system(name).stages(FACTS)) if isinstance(word, Dense)]
+    assert step.ranks == system(name).gpus
+
+
+@pytest.mark.parametrize(
+    ("name", "replay"),
+    [
+        ("hybrid", UniqueReplay),
+        ("gpu_only", UniqueReplay),
+        ("static_cache", StaticReplay),
+        ("straw_man", PlannedReplay),
+        ("scratchpipe", PlannedReplay),
+    ],
+)
+def test_what_a_system_replays(name: str, replay: type) -> None:
+    assert isinstance(system(name).replay, replay)
+
+
+def test_systems_that_need_the_same_replay_share_it() -> None:
+    assert system("hybrid").replay == system("gpu_only").replay
+    assert system("straw_man").replay != system("scratchpipe").replay, "another window"
+
+
+# hybrid
 
 
 def test_only_pooled_vectors_cross_the_link_under_hybrid() -> None:
-    moved = copies("hybrid")
+    moved = moves("hybrid")
     assert set(moved) == {"pooled_to_gpu", "gradients_to_cpu"}
-    assert moved["gradients_to_cpu"].bytes == 8_388_608
-    assert moved["pooled_to_gpu"].bytes == 8_388_608 + 2048 * 14 * 4
+    assert moved["gradients_to_cpu"].bytes == POOLED == 8_388_608
+    assert moved["pooled_to_gpu"].bytes == POOLED + 2048 * 14 * 4
+    assert moved["pooled_to_gpu"].into == "gpu.hbm"
+    assert moved["gradients_to_cpu"].into == "cpu.dram"
 
 
-@pytest.mark.parametrize("name", ["straw_man", "scratchpipe"])
+@every_profile
+def test_all_embedding_work_of_hybrid_is_on_the_cpu(profile: str) -> None:
+    at = {
+        type(word).__name__: word.at
+        for word in words(system("hybrid", profile=profile).stages(FACTS))
+    }
+    assert {name for name, place in at.items() if place == "gpu"} == {"Dense", "Wait"}
+    assert at["Pool"] == at["Sort"] == at["Update"] == "cpu"
+
+
+# straw-man and ScratchPipe
+
+
+@cached
 def test_exchange_moves_missed_rows_one_way_and_written_back_victims_the_other(name: str) -> None:
-    moved = copies(name)
+    moved = moves(name)
     assert moved["missed_rows"].bytes == 180_000 * 512
     assert moved["victim_rows"].bytes == 160_000 * 512
-    assert moved["missed_rows"].to_gpu
-    assert not moved["victim_rows"].to_gpu
+    assert (moved["missed_rows"].at, moved["missed_rows"].into) == ("cpu.dram", "gpu.hbm")
+    assert (moved["victim_rows"].at, moved["victim_rows"].into) == ("gpu.hbm", "cpu.dram")
+
+
+@cached
+def test_ids_go_down_and_lists_of_rows_come_back(name: str) -> None:
+    moved = moves(name)
+    assert moved["ids_to_gpu"].bytes == 327_680 * 8 + 2048 * 14 * 4
+    assert moved["lists_to_cpu"].bytes == (180_000 + 160_000) * 8
+
+
+@cached
+@pytest.mark.parametrize(("optimizer", "entry"), [("sgd", 512), ("adagrad", 1024)])
+def test_optimizer_state_crosses_the_link_with_its_row(
+    name: str, optimizer: str, entry: int
+) -> None:
+    moved = moves(name, rows_per_table=(1_000_000,) * 8, optimizer=optimizer)
+    assert moved["missed_rows"].bytes == 180_000 * entry
+
+
+@cached
+def test_rows_are_gathered_moved_and_scattered_under_one_name(name: str) -> None:
+    """What Collect stages in a memory is what Exchange moves and what Insert finds."""
+    stages = words(system(name).stages(FACTS))
+    gathered = {word.into for word in stages if isinstance(word, Gather)}
+    moved = [w for w in stages if isinstance(w, Move) and w.what in gathered]
+    scattered = {word.source for word in stages if isinstance(word, Scatter)}
+    assert {replace(word.what, memory=word.into) for word in moved} == scattered
+    assert len(gathered) == len(scattered) == 2
+
+
+@cached
+def test_missed_rows_go_up_and_victims_down(name: str) -> None:
+    flows = {
+        (type(word), word.at): word.rows
+        for word in words(system(name).stages(FACTS))
+        if isinstance(word, Gather | Scatter)
+    }
+    assert flows[Gather, "cpu"] == flows[Scatter, "gpu"] == FACTS[MISS]
+    assert flows[Gather, "gpu"] == flows[Scatter, "cpu"] == FACTS[WRITE_BACK]
+
+
+@cached
+def test_stages_of_both_have_two_lanes_where_both_sides_work(name: str) -> None:
+    lanes = {stage.name: len(stage.lanes) for stage in system(name).stages(FACTS)}
+    assert lanes == {"load": 1, "plan": 1, "collect": 2, "exchange": 2, "insert": 2, "train": 1}
+
+
+@cached
+def test_the_host_waits_for_the_gpu_at_the_end_of_every_stage_but_load(name: str) -> None:
+    for stage in system(name).stages(FACTS):
+        for lane in stage.lanes:
+            asynchronous = any(isinstance(word, Move) or word.at == "gpu" for word in lane)
+            waits = [isinstance(word, Wait) for word in lane]
+            assert waits[-1] == (asynchronous and stage.name != "load")
+            assert not any(waits[:-1])
+
+
+def test_straw_man_and_scratchpipe_differ_in_their_schedule_alone() -> None:
+    straw, pipe = system("straw_man"), system("scratchpipe")
+    assert straw.stages(FACTS) == pipe.stages(FACTS)
+    assert straw.schedule.stages == pipe.schedule.stages
+    assert (straw.schedule.depth, pipe.schedule.depth) == (1, 6)
+    assert straw.schedule.window == Window(0, 0)
+    assert pipe.schedule.window == Window(3, 2)
+
+
+@cached
+def test_plan_scans_every_slot(name: str) -> None:
+    (plan,) = [word for word in words(system(name).stages(FACTS)) if isinstance(word, Plan)]
+    assert plan == Plan("plan", "gpu", 327_680, 300_000, 180_000, 8_000_000)
+
+
+@pytest.mark.parametrize(
+    ("scope", "slots"), [("table", (1_000_000,) * 8), ("global", (8_000_000,))]
+)
+def test_a_cache_is_a_share_of_each_table_or_of_all(scope: str, slots: tuple[int, ...]) -> None:
+    assert system("scratchpipe", cache={"scope": scope}).replay.slots == slots
+
+
+# static cache
 
 
 def test_static_cache_trains_misses_on_the_cpu_and_hits_on_the_gpu() -> None:
-    stages = {s.name: s for s in systems.create("static_cache", context()).stages(COUNTS)}
-    gpu_lane, cpu_lane = stages["backward"].lanes
-    assert all(isinstance(work, CpuWork) for work in cpu_lane)
-    assert cpu_lane[0].rows == 327_680 - 127_680
-    assert gpu_lane[-1].accesses[2].count == 120_000
+    gpu_lane, cpu_lane = stage("static_cache", "backward").lanes
+    assert {word.at for word in cpu_lane} == {"cpu"}
+    assert {word.at for word in gpu_lane} == {"gpu"}
+    (cold,) = [word for word in cpu_lane if isinstance(word, Update)]
+    (hot,) = [word for word in gpu_lane if isinstance(word, Update)]
+    assert cold.rows == FACTS[MISS]
+    assert hot.rows == FACTS[HIT]
+    assert (cold.writes.name, hot.writes.name) == ("tables", "cache")
+
+
+def test_static_cache_pools_each_lookup_where_its_row_lies() -> None:
+    hot, cold = (lane[0] for lane in stage("static_cache", "forward").lanes)
+    assert isinstance(hot, Pool)
+    assert isinstance(cold, Pool)
+    assert (hot.at, hot.rows.lookups) == ("gpu", 127_680)
+    assert (cold.at, cold.rows.lookups) == ("cpu", 200_000)
+
+
+def test_partial_sums_and_gradients_cross_the_link_under_static_cache() -> None:
+    moved = moves("static_cache")
+    assert {name: word.bytes for name, word in moved.items()} == {
+        "ids_to_gpu": 327_680 * 8,
+        "cold_ids_to_cpu": 200_000 * 8,
+        "partial_sums": POOLED + 2048 * 14 * 4,
+        "gradients_to_cpu": POOLED,
+    }
+
+
+def test_a_static_cache_pins_a_share_of_each_table() -> None:
+    pinned = system("static_cache", cache={"fraction": 0.05})
+    assert pinned.replay.slots == (500_000,) * 8
+    with pytest.raises(ConfigError, match=r"cache\.scope must be 'table'"):
+        system("static_cache", cache={"scope": "global"})
+
+
+# what does not fit
 
 
 def test_41_gb_of_tables_on_one_v100_are_refused_with_the_arithmetic() -> None:
     with pytest.raises(CapacityError) as caught:
-        systems.create("gpu_only", context())
+        system("gpu_only", "v100_p3")
     text = str(caught.value)
-    for part in ("80,000,000 rows x 512 B", "40.96 GB", "32 GB", "p3_16xlarge", "at least 2"):
-        assert part in text
+    for share in ("80,000,000 rows x 512 B", "40.96 GB", "32 GB", "p3_16xlarge", "at least 2"):
+        assert share in text
+
+
+def test_the_fullest_gpu_counts_with_its_mlps_and_vectors() -> None:
+    """Eight equal tables on eight GPUs: one each, 5.12 GB, and twice MLPs and pooled vectors."""
+    with pytest.raises(CapacityError) as caught:
+        system("gpu_only", rows_per_table=(40_000_000,) * 8)
+    assert "1 tables 20.48 GB" in str(caught.value)
+    assert "on 8 x NVIDIA V100 SXM2" in str(caught.value)
 
 
 def test_a_cache_beyond_the_gpu_is_refused() -> None:
+    """0.8125 of 80 million rows."""
     with pytest.raises(CapacityError, match=r"65,000,000 cache slots.*33.28 GB.*32 GB"):
-        systems.create("scratchpipe", context(slots=65_000_000))
+        system("scratchpipe", cache={"fraction": 0.8125})
 
 
-def test_tables_beyond_the_cpu_are_refused() -> None:
-    with pytest.raises(CapacityError, match="CPU DRAM"):
-        systems.create("hybrid", context(rows_per_table=(10**8,) * 8))
+@pytest.mark.parametrize("name", ["hybrid", "static_cache", "straw_man", "scratchpipe"])
+def test_tables_beyond_the_cpu_are_refused(name: str) -> None:
+    with pytest.raises(CapacityError) as caught:
+        system(name, rows_per_table=(10**8,) * 8)
+    assert str(caught.value) == (
+        "8 tables with 800,000,000 rows of 512 B need 409.6 GB but cpu.dram of v100_p3 holds "
+        "256 GB: use a smaller model or a platform with more memory"
+    )
+
+
+def test_tables_that_fit_to_the_byte_are_let_through() -> None:
+    assert system("hybrid", rows_per_table=(62_500_000,) * 8).gpus == 1
+    with pytest.raises(CapacityError):
+        system("hybrid", rows_per_table=(62_500_001, *(62_500_000,) * 7))
+
+
+def test_optimizer_state_takes_room() -> None:
+    with pytest.raises(CapacityError, match=r"1024 B need 327\.7 GB"):
+        system("hybrid", optimizer="adagrad", rows_per_table=(40_000_000,) * 8)
+
+
+def test_a_window_beyond_the_cache_is_refused_where_the_trace_says_so() -> None:
+    asked: list[tuple[Window, str, int]] = []
+
+    def need(window: Window, scope: str, depth: int) -> tuple[int, ...]:
+        asked.append((window, scope, depth))
+        return (200_000,) * 8
+
+    tiny = replace(job(cache={"fraction": 0.01}), window_need=need)
+    with pytest.raises(CapacityError, match=r"cache\.fraction 0\.01 gives 100,000 slots"):
+        systems.create("scratchpipe", tiny, machine())
+    assert asked == [(Window(3, 2), "table", 6)]
+    grows = replace(tiny, cache=tiny.cache.model_copy(update={"if_too_small": "grow"}))
+    grown = systems.create("scratchpipe", grows, machine())
+    assert (grown.replay.slots, grown.replay.grown) == ((200_000,) * 8, True)
+    fitting = systems.create("straw_man", tiny, machine())
+    assert fitting.replay.grown is False, "one mini-batch fits"
+
+
+# GPU-only
 
 
 def test_more_gpus_than_there_are_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="9 GPUs"):
-        systems.create("gpu_only", context("p3_16xlarge", gpus=9))
+    with pytest.raises(ConfigError, match="gpu_only asks for 9 GPUs but p3_16xlarge has 8"):
+        system("gpu_only", gpus=9)
 
 
 def test_an_unknown_system_names_the_known_ones() -> None:
     with pytest.raises(UsageError, match="scratchpipe"):
-        systems.create("magic", context())
+        system("magic")
 
 
 def test_tables_are_spread_by_bytes() -> None:
-    model = load_named("models", "default").model_copy(
-        update={"tables": 4, "rows_per_table": (50, 10, 40, 20), "lookups_per_table": (1,) * 4}
-    )
-    assert spread_tables(model, 2) == ((0, 1), (2, 3))
+    small = model(tables=4, rows_per_table=(50, 10, 40, 20), lookups_per_table=(1,) * 4)
+    assert spread_tables(small, 2) == ((0, 1), (2, 3))
 
 
-def test_all_to_all_leaves_out_what_stays_on_its_gpu() -> None:
-    system = systems.create("gpu_only", context("p3_16xlarge"))
-    stages = {stage.name: stage for stage in system.stages(COUNTS)}
-    (work,) = stages["all_to_all"].lanes[0]
-    assert isinstance(work, Collective)
-    assert work.bytes == 2048 * 1 * 512 * 7 // 8
+@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=30), st.integers(1, 10))
+def test_every_table_has_one_gpu_and_no_gpu_a_table_too_many(rows: list[int], gpus: int) -> None:
+    """The largest first to the least loaded: loads differ by one table at most."""
+    tables = model(tables=len(rows), rows_per_table=tuple(rows), lookups_per_table=(1,) * len(rows))
+    placed = spread_tables(tables, gpus)
+    assert len(placed) == gpus
+    assert sorted(t for own in placed for t in own) == list(range(len(rows)))
+    loads = [sum(rows[t] for t in own) for own in placed]
+    assert max(loads) - min(loads) <= max(rows)
+
+
+def exchanges(gpus: int | None = None) -> dict[str, Exchange]:
+    stages = system("gpu_only", gpus=gpus, rows_per_table=(1_000_000,) * 8).stages(FACTS)
+    return {word.name: word for word in words(stages) if isinstance(word, Exchange)}
+
+
+@pytest.mark.parametrize("gpus", [2, 4, 8])
+def test_all_to_all_leaves_out_what_stays_on_its_gpu(gpus: int) -> None:
+    """Pooled vectors of 8 / n tables, (n - 1) / n of them for others."""
+    leaving = exchanges(gpus)
+    assert leaving["all_to_all"].bytes == 2048 * 512 * (8 // gpus) * (gpus - 1) // gpus
+    assert leaving["all_to_all_back"].bytes == leaving["all_to_all"].bytes
+    assert leaving["all_to_all"].group == tuple(f"gpu{k}" for k in range(gpus))
+
+
+@pytest.mark.parametrize("gpus", [2, 4, 8])
+def test_gradients_of_the_mlps_go_round_the_ring_twice(gpus: int) -> None:
+    weights = 4 * (14 * 512 + 513 * 256 + 257 * 128)
+    weights += 4 * (165 * 1024 + 1025 * 1024 + 1025 * 512 + 513 * 256 + 257)
+    assert exchanges(gpus)["all_reduce"].bytes == 2 * weights * (gpus - 1) // gpus
 
 
 def test_one_gpu_needs_no_collective() -> None:
-    system = systems.create("gpu_only", context("h200"))
-    assert system.stage_names == ("ids", "gather_reduce", "mlp", "sort_update")
+    alone = system("gpu_only", "h200")
+    assert alone.schedule.names == ("ids", "gather_reduce", "mlp", "sort_update")
+    assert not exchanges(1)
+
+
+@pytest.mark.parametrize(("gpus", "used"), [(None, 8), (1, 1), (3, 3), (8, 8)])
+def test_gpu_only_takes_all_gpus_or_as_many_as_it_is_told(gpus: int | None, used: int) -> None:
+    program = system("gpu_only", gpus=gpus, rows_per_table=(1_000_000,) * 8)
+    assert program.gpus == len(program.equal_ranks) == used
+
+
+def test_the_straggler_has_the_most_lookups() -> None:
+    """Two GPUs: the large table alone on one, three small ones on the other."""
+    skewed = {
+        "tables": 4,
+        "rows_per_table": (3_000_000, 1_000_000, 1_000_000, 1_000_000),
+        "lookups_per_table": (1, 10, 10, 10),
+    }
+    program = system("gpu_only", gpus=2, **skewed)
+    assert isinstance(program, GpuOnly)
+    (pool,) = [word for word in words(program.stages(FACTS)) if isinstance(word, Pool)]
+    assert pool.reads.tables == 3
+    assert pool.rows.lookups == round(327_680 * 30 / 31)
+
+
+@pytest.mark.parametrize("name", [name for name in BUILT_IN if name != "gpu_only"])
+def test_other_systems_use_one_gpu_of_several(name: str) -> None:
+    program = system(name, "p3_16xlarge", cache={"fraction": 0.01})
+    assert program.gpus == 1
+    places = {word.at for word in words(program.stages(FACTS)) if not isinstance(word, Move)}
+    assert places == {"cpu", "gpu0"}
+
+
+# through experiments
+
+
+def experiment(tmp_path: Path, systems_line: str, platform: str = "v100_p3") -> Path:
+    file = tmp_path / "experiment.yaml"
+    file.write_text(
+        f"""config_version: 1
+platform: {platform}
+model: {{base: default, tables: 2, rows_per_table: 4000, batch_size: 32}}
+trace: {{kind: uniform}}
+systems: {systems_line}
+cache: {{fraction: 0.9}}
+run: {{batches: 1, warmup_batches: 0}}
+"""
+    )
+    return file
+
+
+@pytest.mark.parametrize("name", ["hybrid", "static_cache", "straw_man", "scratchpipe", "gpu_only"])
+def test_a_part_that_the_machine_lacks_is_an_error_at_the_entry(tmp_path: Path, name: str) -> None:
+    """The machine has a CPU alone. Line 5, after `systems: [`."""
+    file = experiment(tmp_path, f"[{name}]", "{base: v100_p3, host: {gpu: null, pcie: null}}")
+    with pytest.raises(ConfigError) as caught:
+        simulate(load_experiment(file))
+    (problem,) = caught.value.problems
+    assert problem.where == f"{file}:5:11"
+    assert problem.key == f"systems.{name}"
+    assert "needs a gpu, but v100_p3* has none (it has cpu)" in problem.message
+
+
+def test_two_processors_are_too_many_for_systems_of_one(tmp_path: Path) -> None:
+    platform = "{base: v100_p3, host: {cpu: {count: 2}}}"
+    file = experiment(tmp_path, "[hybrid]", platform)
+    with pytest.raises(ConfigError, match=r":5:11.*hybrid uses one cpu, but v100_p3\* has 2"):
+        simulate(load_experiment(file))
+
+
+def test_a_model_that_does_not_fit_is_an_error_at_the_entry(tmp_path: Path) -> None:
+    file = experiment(tmp_path, "[scratchpipe]")
+    huge = ["model.rows_per_table=500_000_000"]
+    with pytest.raises(
+        CapacityError, match=r"experiment\.yaml:5:11: systems\.scratchpipe: 2 tables"
+    ):
+        simulate(load_experiment(file, huge))
+
+
+UNUSED = {
+    "hybrid": ["gpus: 1", "cache: {fraction: 0.5}", "pipeline: {mode: lockstep}"],
+    "static_cache": ["gpus: 1", "cache: {policy: lfu}", "pipeline: {mode: lockstep}"],
+    "straw_man": ["gpus: 1", "pipeline: {mode: lockstep}"],
+    "scratchpipe": ["gpus: 1"],
+    "gpu_only": ["cache: {fraction: 0.5}", "pipeline: {cpu_pool: split}"],
+}
+USED = {
+    "hybrid": [],
+    "static_cache": ["cache: {fraction: 0.5}", "cache: {scope: table}"],
+    "straw_man": ["cache: {policy: lfu}", "cache: {fraction: 0.5}"],
+    "scratchpipe": ["cache: {policy: lfu}", "pipeline: {mode: lockstep}"],
+    "gpu_only": ["gpus: 1"],
+}
+
+
+@pytest.mark.parametrize(("name", "key"), [(n, key) for n, keys in UNUSED.items() for key in keys])
+def test_a_key_that_a_system_does_not_use_is_refused_at_its_place(
+    tmp_path: Path, name: str, key: str
+) -> None:
+    file = experiment(tmp_path, f"[{{name: {name}, {key}}}]")
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(file)
+    (problem,) = caught.value.problems
+    inner = key.find("{") + 1
+    assert problem.where == f"{file}:5:{len(f'systems: [{{name: {name}, ') + inner + 1}"
+    assert problem.message == f"is not used by {name}"
+    assert problem.key.startswith(f"systems[0].{key.partition(':')[0]}")
+    assert f"{name} uses" in problem.hint
+
+
+@pytest.mark.parametrize(("name", "key"), [(n, key) for n, keys in USED.items() for key in keys])
+def test_a_key_that_a_system_uses_is_taken(tmp_path: Path, name: str, key: str) -> None:
+    file = experiment(tmp_path, f"[{{name: {name}, {key}}}]")
+    assert len(expand(load_experiment(file))) == 1
+
+
+def test_eight_gpus_of_scratchpipe_are_refused_with_their_position(tmp_path: Path) -> None:
+    file = experiment(tmp_path, "[{name: scratchpipe, gpus: 8}]", "p3_16xlarge")
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(file)
+    assert str(caught.value).startswith(
+        f"{file}:5:31: systems[0].gpus: is not used by scratchpipe\n"
+    )
+
+
+def test_more_gpus_than_the_machine_has_are_refused_with_their_position(tmp_path: Path) -> None:
+    file = experiment(tmp_path, "[{name: gpu_only, gpus: 9}]", "p3_16xlarge")
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(file)
+    assert str(caught.value).startswith(f"{file}:5:34: systems[0].gpus: is 9: p3_16xlarge has 8")
+
+
+# a system from outside
+
+
+class Silent(System):
+    """Does nothing."""
+
+    def __init__(self, job: systems.Job, machine: Topology) -> None:
+        del machine
+        self.replay = UniqueReplay(job.keep)
+        self.schedule = systems.Serial.of("nothing")
+
+    def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
+        del facts
+        return (Stage("nothing", ()),)
+
+
+@pytest.fixture
+def outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that announces the system as `silent`."""
+    entry = EntryPoint("silent", f"{__name__}:Silent", systems.ENTRY_POINTS)
+    monkeypatch.setattr(systems, "plugins", lambda group: {"silent": entry})
+
+
+@pytest.mark.usefixtures("outside")
+def test_a_system_from_outside_is_made_like_any_other() -> None:
+    assert systems.names() == (*BUILT_IN, "silent")
+    silent = system("silent")
+    assert (silent.gpus, silent.equal_ranks) == (1, ())
+    assert systems.summary("silent") == "Does nothing."
+    assert systems.used_keys("silent") is None, "nothing is refused"
+
+
+def test_every_flow_that_a_program_needs_is_in_the_facts_of_its_replay() -> None:
+    """Else a system would take an unknown flow for an empty one."""
+    needed = {
+        "hybrid": (LOOKUP, UNIQUE),
+        "gpu_only": (LOOKUP, UNIQUE),
+        "straw_man": (LOOKUP, UNIQUE, MISS, WRITE_BACK, VICTIM),
+        "scratchpipe": (LOOKUP, UNIQUE, MISS, WRITE_BACK, VICTIM),
+    }
+    for name, flows in needed.items():
+        kept = BatchFacts(0, 2048, {flow: FACTS.flows[flow] for flow in flows})
+        assert system(name).stages(kept) == system(name).stages(FACTS)

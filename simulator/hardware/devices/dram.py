@@ -63,7 +63,8 @@ Channels = Annotated[int, Field(ge=1), _at_most(4_096, "each is simulated with a
 Queue = Annotated[
     int, Field(ge=1), _at_most(16_384, "each channel keeps all entries; controllers have tens")
 ]
-Bursts = Annotated[int, Field(ge=1), _at_most(1_024, "a burst and its command are a few clocks")]
+Bursts = Annotated[int, Field(ge=1), _at_most(1_024, "a burst takes a few clocks")]
+Halves = Annotated[int, Field(ge=1), _at_most(64, "a command takes a few half clocks")]
 PowerOfTwo = Annotated[
     int,
     Field(ge=1),
@@ -123,9 +124,9 @@ class Organization(Frozen):
 class CommandLength(Frozen):
     """Half clocks that a command occupies its command bus (2 = one clock)."""
 
-    activate: Bursts = 2
-    precharge: Bursts = 2
-    column: Bursts = 2
+    activate: Halves = 2
+    precharge: Halves = 2
+    column: Halves = 2
 
 
 class Timing(Frozen):
@@ -204,8 +205,9 @@ class Controller(Frozen):
     write_queue: Queue = 32
     drain_high: Annotated[float, Field(gt=0, le=1)] = 0.8
     """Share of the write queue above which writes are drained (`frfcfs*`)."""
-    drain_low: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """Share of the write queue below which reads are served again (`frfcfs*`)."""
+    drain_low: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of the write queue below which reads are served again (`frfcfs*`); at 0 a drain would
+    never end while writes come."""
     command_queue: Queue = 8
     """Entries of each bank's command queue (`per-bank`)."""
     write_batch: Queue = 16
@@ -221,6 +223,12 @@ class Controller(Frozen):
     in_order: bool = True
     """The stream is offered in order over the channels, so that a full queue of one holds back
     all; false: every channel takes its part of the stream as fast as it can (GPUs)."""
+
+    @model_validator(mode="after")
+    def _drains_end(self) -> Self:
+        if self.drain_low >= self.drain_high:
+            raise MisfitError("drain_low", "must be below drain_high: a drain ends below it")
+        return self
 
 
 class Energy(Frozen):
@@ -292,10 +300,13 @@ class Dram(Part):
         cycle = t.rc + t.wr
         if left <= self.organization.units * 2 * cycle:
             raise MisfitError("timing.refi", "must leave time between refreshes (rfc, rc, wr)")
-        for name, clocks in t.waits():
+        waits = [(f"timing.{name}", clocks) for name, clocks in t.waits()]
+        waits += [("burst_clocks", self.burst_clocks)]
+        waits += [(f"command_length.{name}", half) for name, half in self.command_length]
+        for key, clocks in waits:
             if 4 * clocks >= left:
                 raise MisfitError(
-                    f"timing.{name}",
+                    key,
                     f"is {clocks:,} of the {left:,} clocks between two refreshes (refi - rfc): "
                     "must be below a quarter of them",
                 )

@@ -193,8 +193,8 @@ def with_choices(
         return Dram.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{place}: {first['msg']}; maps are {', '.join(MAPS)}") from error
+        key = ".".join(str(name) for name in first["loc"])
+        raise UsageError(f"{key}: {first['msg']}; maps are {', '.join(MAPS)}") from error
 
 
 def footprint(config: Dram, channels: int) -> int:
@@ -205,6 +205,32 @@ def footprint(config: Dram, channels: int) -> int:
     else:
         size = channels * 4 * GIB
     return min(size, channels * config.channel_bytes)
+
+
+def _source(
+    config: Dram,
+    channels: int,
+    pattern: str,
+    row_bytes: int,
+    seed: int,
+    alpha: float,
+    write_fraction: float,
+) -> _Source:
+    """The pattern over the footprint of `channels`. Raises `UsageError`."""
+    if pattern not in PATTERNS:
+        raise UsageError(f"no pattern {pattern!r}: one of {', '.join(PATTERNS)}")
+    if row_bytes < 1:
+        raise UsageError("row bytes must be at least 1")
+    if not 0.0 <= alpha <= 10.0 or not 0.0 <= write_fraction <= 1.0:
+        raise UsageError("alpha must lie in 0..10 and write_fraction in 0..1")
+    bursts = -(-row_bytes // config.burst_bytes)
+    rows = footprint(config, channels) // (bursts * config.burst_bytes)
+    if not 0 < rows < 1 << 31:
+        raise UsageError(f"{rows} rows of {row_bytes} bytes: between 1 and 2**31 - 1 fit")
+    return _Source(
+        PATTERNS.index(pattern), bursts, rows, seed, alpha, patterns.scatter_multiplier(rows),
+        write_fraction, address_map(config, channels),
+    )  # fmt: skip
 
 
 def measure(
@@ -232,21 +258,10 @@ def measure(
     """
     if mapping is not None or queue is not None or scheduler is not None:
         config = with_choices(config, mapping, queue, scheduler)
-    if pattern not in PATTERNS:
-        raise UsageError(f"no pattern {pattern!r}: one of {', '.join(PATTERNS)}")
-    if requests < 1 or row_bytes < 1:
-        raise UsageError("requests and row bytes must be at least 1")
-    if not 0.0 <= alpha <= 10.0 or not 0.0 <= write_fraction <= 1.0:
-        raise UsageError("alpha must lie in 0..10 and write_fraction in 0..1")
+    if requests < 1:
+        raise UsageError("requests must be at least 1")
     channels = config.channels if channels is None else channels
-    bursts = -(-row_bytes // config.burst_bytes)
-    rows = footprint(config, channels) // (bursts * config.burst_bytes)
-    if not 0 < rows < 1 << 31:
-        raise UsageError(f"{rows} rows of {row_bytes} bytes: between 1 and 2**31 - 1 fit")
-    source = _Source(
-        PATTERNS.index(pattern), bursts, rows, seed, alpha, patterns.scatter_multiplier(rows),
-        write_fraction, address_map(config, channels),
-    )  # fmt: skip
+    source = _source(config, channels, pattern, row_bytes, seed, alpha, write_fraction)
     run = Session(config, channels, load)
     chunk = min(CHUNK if run.together else SPLIT_CHUNK, requests)
     out = np.zeros((5, chunk), dtype=np.int64)

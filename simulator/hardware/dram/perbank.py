@@ -285,6 +285,14 @@ def _accept(
     return True
 
 
+@helper
+def _end_stream(s: State) -> None:
+    """No more requests come: whatever writes are left drain."""
+    s.ended = 1
+    for i in range(s.shape.channels):
+        issue.changed(s, Channel(s, FIRST_CHANNEL + i * s.stride))
+
+
 @compiled
 def run(words: Ints, stream: Ints, n: int, interval: float, start: int, final: bool) -> int:
     """Serve a chunk of the stream from tick `start`; as `frfcfs.run`.
@@ -312,9 +320,7 @@ def run(words: Ints, stream: Ints, n: int, interval: float, start: int, final: b
             return t
         last = final and at == n
         if last and not s.ended:
-            s.ended = 1
-            for i in range(s.shape.channels):
-                issue.changed(s, Channel(s, FIRST_CHANNEL + i * s.stride))
+            _end_stream(s)
         for i in range(s.n_changed):
             _plan(s, Channel(s, s.words[s.changed_at + i]), t, last)
         s.n_changed = 0

@@ -123,9 +123,9 @@ class Channel:
         """True if no gate holds `command` to `bank` back at tick `t`."""
         if self.s["edge"] and command not in (PRE, PREA) and t % 2 == 0:
             return False
-        for at, earlier, place in self.past:
+        for at, earlier, earlier_bank in self.past:
             for where, gate in RULES_OF.get((earlier, command), ()):
-                if t - at < self.s[gate] and self.scope(where, place, bank):
+                if t - at < self.s[gate] and self.scope(where, earlier_bank, bank):
                     return False
         if command == ACT:
             acts = [a for a, c, p in self.past if c == ACT and self.scope("unit", p, bank)]

@@ -56,13 +56,13 @@ class Session:
             self._run(0, stream, n, final)
             return
         order = np.argsort(stream[0, :n], kind="stable")
-        parts = stream[:, order]
-        ends = np.searchsorted(parts[0], np.arange(1, self.channels + 1))
-        parts[0] = 0
+        by_channel = stream[:, order]
+        ends = np.searchsorted(by_channel[0], np.arange(1, self.channels + 1))
+        by_channel[0] = 0
         first = 0
         for channel, end in enumerate(ends.tolist()):
-            part = np.ascontiguousarray(parts[:, first:end])
-            self._run(channel, part, end - first, final)
+            own = np.ascontiguousarray(by_channel[:, first:end])
+            self._run(channel, own, end - first, final)
             first = end
 
     def counters(self) -> Counters:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from simulator.errors import OutputError, UsageError
-from simulator.results.files import explained, replace_file
+from simulator.files import explained, replace_file
 
 __all__ = ["MACHINE", "measure_machine"]
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from simulator._threads import cores
-from simulator.results.files import replace_file
+from simulator.files import replace_file
 
 __all__ = ["FILES", "PAUSE_S", "Budget", "Row", "milliseconds", "spread", "write_rows"]
 

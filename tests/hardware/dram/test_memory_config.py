@@ -81,6 +81,47 @@ def test_values_that_do_not_fit_are_errors(overrides: dict[str, object]) -> None
         load_part("ddr4_2400", overrides)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            {"rrd_s": 10**9},
+            "timing.rrd_s: is 1000000000: must be at most 100,000: these are clocks",
+        ),
+        ({"rcd_rd": 3000}, "timing.rcd_rd: is 3,000 of the 8,940 clocks between two refreshes"),
+        ({"refi": 500}, "timing.refi: must leave time between refreshes"),
+        ({"burst_clocks": 10**6}, "burst_clocks: is 1000000: must be at most 1,024"),
+        ({"energy.activate": "nan pJ"}, "energy.activate: 'nan pJ' is not a number with a unit"),
+        ({"command_length.activate": 10**6}, "command_length.activate: is 1000000: must be at mo"),
+        ({"read_queue": 10**9}, "controller.read_queue: is 1000000000: must be at most 16,384"),
+        ({"drain_low": 0.0}, "controller.drain_low: is 0.0: must be greater than 0"),
+        ({"drain_low": 0.9}, "controller.drain_low: must be below drain_high"),
+        ({"channels": 10**9}, "organization.channels: is 1000000000: must be at most 4,096"),
+        ({"bank_groups": 3}, "organization.bank_groups: is 3: must be a power of two"),
+        ({"banks_per_group": 64}, "organization: a channel of 256 banks in 1 ranks and pseudo-ch"),
+        ({"rows_per_bank": 2**30}, "organization.rows_per_bank: is 1073741824: must be at most"),
+        ({"interleave": "48 B"}, "mapping.interleave: must be a multiple of burst_bytes"),
+        ({"scheduler": "per-bank", "ranks": 2}, "controller.scheduler: per-bank drives one"),
+    ],
+)
+def test_what_no_memory_can_have_is_refused_before_it_is_simulated(
+    overrides: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_part("ddr4_2400", overrides)
+    found = [f"{problem.key}: {problem.message}" for problem in caught.value.problems]
+    assert len(found) == 1
+    assert found[0].startswith(message)
+
+
+def test_a_mistake_in_a_file_has_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: ddr4_2400\nname: mine\ntiming:\n  rrd_s: 1000000000\n  rpp: 3\n")
+    with pytest.raises(ConfigError) as caught:
+        load_part(path)
+    assert [p.where.partition("mine.yaml:")[2] for p in caught.value.problems] == ["4:10", "5:3"]
+
+
 def test_unknown_memory_says_what_it_could_be() -> None:
     with pytest.raises(ConfigError, match="hbm2_2x64"):
         load_part("hbm2_2x65")
@@ -160,6 +201,8 @@ def test_tables_have_units() -> None:
         ["--memory", "ddr9", "--pattern", "seq"],
         ["--memory", "ddr4_2400", "--pattern", "seq", "--load", "lots"],
         ["--memory", "ddr4_2400", "--pattern", "seq", "--set", "rp"],
+        ["--memory", "ddr4_2400", "--pattern", "seq", "--set", "rp=["],
+        ["--memory", "pcie3_x16", "--pattern", "seq"],
         ["--memory", "ddr4_2400", "--pattern", "seq", "--scheduler", "fifo"],
     ],
 )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from simulator.errors import OutputError
 
-__all__ = ["explained", "replace_file", "sync_folder", "write_synced"]
+__all__ = ["explained", "json_bytes", "replace_file", "sync_folder", "umask", "write_synced"]
 
 _REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -43,7 +45,7 @@ def replace_file(file: Path, data: bytes) -> None:
     aside = Path(name)
     try:
         write_synced(aside, data)
-        aside.chmod(0o666 & ~_umask())
+        aside.chmod(0o666 & ~umask())
         aside.replace(file)
     except BaseException:
         aside.unlink(missing_ok=True)
@@ -60,7 +62,13 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _umask() -> int:
+def json_bytes(data: Any) -> bytes:
+    """`data` as JSON for people, with a line end. Raises `ValueError` for NaN and infinity."""
+    return (json.dumps(data, indent=2, allow_nan=False) + "\n").encode()
+
+
+def umask() -> int:
+    """The permissions that new files of this process do not get."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask

@@ -1,0 +1,418 @@
+"""Each rule of the trainer against NumPy, and programs that it refuses before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from training import MODEL, experiment, inputs_of, trainer_of
+
+from simulator.config.expand import expand
+from simulator.errors import UsageError
+from simulator.hardware.program import (
+    Add,
+    Buffer,
+    Dense,
+    Exchange,
+    Flow,
+    Gather,
+    Move,
+    Operation,
+    Plan,
+    Pool,
+    Scatter,
+    Sort,
+    Split,
+    Stage,
+    Update,
+    Wait,
+)
+from simulator.observe.dataflow import Dataflow
+from simulator.observe.items import (
+    COLD,
+    DENSE,
+    GRADIENTS,
+    IDS,
+    LISTS,
+    SLOTS,
+    Item,
+    Position,
+    words_of,
+)
+from simulator.observe.mlp import RATE
+from simulator.observe.rules import TRAINER, bind, require_rules
+from simulator.observe.steps import Await, Step
+from simulator.observe.trainer import Trainer, kinds_of
+
+pytestmark = pytest.mark.usefixtures("torch_there")
+
+BATCH = 3
+"""The mini-batch whose words are bound."""
+Floats = npt.NDArray[np.float32]
+KINDS = ("cpu", "gpu")
+RNG = np.random.default_rng(7)
+
+
+@pytest.fixture(scope="module")
+def trainers() -> dict[str, Trainer]:
+    """Systems that are ready to run, none of which has."""
+    cache = {"fraction": 0.3}
+    return {p.system.label: trainer_of(p) for p in expand(experiment(cache=cache))}
+
+
+def word_of(
+    trainer: Trainer, kind: type[Operation], device: str, name: str = ""
+) -> tuple[Position, Any]:
+    """The first word of a kind at a kind of device."""
+    flow = trainer.work.flow
+    for at, word in words_of(flow.programs[BATCH]):
+        if isinstance(word, kind) and flow.kind_of(word.at) == device and name in word.name:
+            return at, word
+    raise AssertionError(f"no {kind.__name__} at {device}")
+
+
+def run(trainer: Trainer, *positions: Position) -> None:
+    """Bind words of one mini-batch, and do what they do."""
+    pairs: dict[tuple[Position, int], Any] = {}
+    steps: list[Step] = []
+    for at in positions:
+        steps += bind(trainer.work, at, BATCH, pairs)
+    for step in steps:
+        assert not isinstance(step, Await)
+        step.work()
+
+
+def fill(target: Any) -> Floats:
+    """Random values into a tensor or an array; a copy of them."""
+    values = RNG.random(tuple(target.shape), dtype=np.float32)
+    (target if isinstance(target, np.ndarray) else target.numpy())[...] = values
+    return values
+
+
+def buffer(trainer: Trainer, item: Item, kind: str) -> Any:
+    return trainer.work.buffer(item, kind, BATCH)
+
+
+def sums(rows: Floats, where: Any, bags: Any, count: int) -> npt.NDArray[np.float64]:
+    total = np.zeros((count, rows.shape[1]))
+    np.add.at(total, bags, rows[where].astype(np.float64))
+    return total
+
+
+def split_lookups(trainer: Trainer) -> tuple[Any, Any, Any]:
+    """Ids, bags and slots (-1: cold) of a mini-batch of the static cache."""
+    batch, preload = trainer.inputs.batches[BATCH], trainer.inputs.preload
+    slot_of = np.full(trainer.inputs.rows, -1, np.int64)
+    slot_of[preload.rows] = preload.slots
+    return batch.ids, batch.bag_of, slot_of[batch.ids]
+
+
+def put_cold(trainer: Trainer) -> None:
+    """The lists that a split leaves."""
+    ids, bags, slots = split_lookups(trainer)
+    cold, count = buffer(trainer, COLD, "cpu"), int((slots < 0).sum())
+    cold.host_ids[:count], cold.host_bags[:count] = ids[slots < 0], bags[slots < 0]
+    offsets = trainer.inputs.batches[BATCH].offsets
+    cold.host_offsets[:] = np.concatenate([[0], np.cumsum(slots < 0)])[offsets]
+
+
+def pool_of_ids_on_host(trainers: dict[str, Trainer]) -> None:
+    trainer = trainers["hybrid"]
+    at, word = word_of(trainer, Pool, "cpu")
+    batch, rows = trainer.inputs.batches[BATCH], fill(trainer.work.store(word.reads))
+    run(trainer, at)
+    out = trainer.work.flat(buffer(trainer, trainer.work.flow.gives[at][0], "cpu"))
+    assert np.allclose(out, sums(rows, batch.ids, batch.bag_of, len(out)), atol=1e-5)
+
+
+def pool_of_cold_lookups_on_host(trainers: dict[str, Trainer]) -> None:
+    trainer = trainers["static_cache"]
+    at, word = word_of(trainer, Pool, "cpu")
+    ids, bags, slots = split_lookups(trainer)
+    put_cold(trainer)
+    rows = fill(trainer.work.store(word.reads))
+    run(trainer, at)
+    out = trainer.work.flat(buffer(trainer, trainer.work.flow.gives[at][0], "cpu"))
+    assert np.allclose(out, sums(rows, ids[slots < 0], bags[slots < 0], len(out)), atol=1e-5)
+
+
+def pool_on_gpu(trainers: dict[str, Trainer]) -> None:
+    trainer = trainers["static_cache"]
+    at, word = word_of(trainer, Pool, "gpu")
+    _, bags, slots = split_lookups(trainer)
+    buffer(trainer, SLOTS, "gpu").numpy()[: len(slots)] = slots
+    rows = fill(trainer.work.store(word.reads))
+    run(trainer, at)
+    out = trainer.work.flat(trainer.work.step.pooled)
+    assert np.allclose(out, sums(rows, slots[slots >= 0], bags[slots >= 0], len(out)), atol=1e-5)
+
+
+def moved_rows_come_from_the_lists(trainers: dict[str, Trainer]) -> None:
+    """Lists go to the host, and gathers and scatters at both places follow them."""
+    trainer = trainers["straw_man"]
+    flow, work = trainer.work.flow, trainer.work
+    missed, written = trainer.inputs.facts[BATCH]["miss"], trainer.inputs.facts[BATCH]["write_back"]
+    assert missed.ids is not None
+    run(trainer, word_of(trainer, Move, "gpu", "lists")[0])
+    assert np.array_equal(buffer(trainer, LISTS, "cpu")["miss"].numpy()[: missed.rows], missed.ids)
+    for kind, pieces in (("cpu", missed.ids), ("gpu", written.slots)):
+        at, gather = word_of(trainer, Gather, kind)
+        rows = fill(work.store(gather.reads))
+        run(trainer, at)
+        staged = buffer(trainer, flow.gives[at][0], kind).numpy()[: len(pieces)]
+        assert np.array_equal(staged, rows[pieces])
+    for kind, pieces in (("cpu", written.ids), ("gpu", missed.slots)):
+        at, scatter = word_of(trainer, Scatter, kind)
+        values = fill(buffer(trainer, Item("rows", scatter.source.name), kind))
+        run(trainer, at)
+        store = work.store(scatter.writes)
+        rows = store if isinstance(store, np.ndarray) else store.numpy()
+        assert np.array_equal(rows[pieces], values[: len(pieces)])
+
+
+def staged_rows_cross_both_ways(trainers: dict[str, Trainer]) -> None:
+    trainer = trainers["straw_man"]
+    for source, target, name in (("cpu", "gpu", "missed_rows"), ("gpu", "cpu", "victim_rows")):
+        at, _ = word_of(trainer, Move, source, name)
+        values = fill(buffer(trainer, Item("rows", name), source))
+        count = trainer.work.flow.gathers(Item("rows", name))[BATCH].rows.rows
+        run(trainer, at)
+        there = buffer(trainer, Item("rows", name), target).numpy()
+        assert np.array_equal(there[:count], values[:count])
+
+
+def a_plan_finds_what_was_planned(trainers: dict[str, Trainer]) -> None:
+    trainer = trainers["straw_man"]
+    facts, batch = trainer.inputs.facts, trainer.inputs.batches
+    for number in range(BATCH + 1):
+        work = trainer.work
+        work.buffer(IDS, "gpu", number).numpy()[: len(batch[number].ids)] = batch[number].ids
+        at, _ = word_of(trainer, Plan, "gpu")
+        for step in bind(work, at, number, {}):
+            assert not isinstance(step, Await)
+            step.work()
+        found = [batch[number].unique_rows, facts[number]["miss"].rows]
+        assert work.found.numpy()[number].tolist() == found
+    slots = buffer(trainer, SLOTS, "gpu").numpy()[: len(batch[BATCH].ids)]
+    unique = facts[BATCH]["unique"]
+    assert unique.ids is not None
+    assert unique.slots is not None
+    slot_of = dict(zip(unique.ids.tolist(), unique.slots.tolist(), strict=True))
+    assert slots.tolist() == [slot_of[row] for row in batch[BATCH].ids.tolist()]
+
+
+def a_split_lists_cold_lookups(trainers: dict[str, Trainer]) -> None:
+    trainer = trainers["static_cache"]
+    ids, bags, slots = split_lookups(trainer)
+    buffer(trainer, IDS, "gpu").numpy()[: len(ids)] = ids
+    run(trainer, word_of(trainer, Split, "gpu")[0], word_of(trainer, Move, "gpu", "cold")[0])
+    cold = buffer(trainer, COLD, "cpu")
+    assert cold.count == (slots < 0).sum()
+    assert np.array_equal(cold.host_ids[: cold.count], ids[slots < 0])
+    assert np.array_equal(cold.host_bags[: cold.count], bags[slots < 0])
+    assert np.array_equal(buffer(trainer, SLOTS, "gpu").numpy()[: len(ids)], slots)
+
+
+def partial_sums_and_inputs_cross_and_are_added(trainers: dict[str, Trainer]) -> None:
+    trainer = trainers["static_cache"]
+    move, _ = word_of(trainer, Move, "cpu", "partial")
+    add, _ = word_of(trainer, Add, "gpu")
+    cold = next(i for i in trainer.work.flow.carried[move] if i.kind == "pooled")
+    partial, own = fill(buffer(trainer, cold, "cpu")), fill(trainer.work.step.pooled.detach())
+    run(trainer, move, add)
+    assert np.array_equal(trainer.work.step.pooled.detach().numpy(), own + partial)
+    batch = trainer.inputs.batches[BATCH]
+    assert np.array_equal(trainer.work.step.dense.numpy(), batch.dense)
+    assert np.array_equal(trainer.work.step.labels.numpy(), batch.labels)
+
+
+def ids_and_inputs_cross(trainers: dict[str, Trainer]) -> None:
+    """In a pipeline inputs wait in a ring until the dense step takes them."""
+    trainer = trainers["scratchpipe"]
+    batch = trainer.inputs.batches[BATCH]
+    run(trainer, word_of(trainer, Move, "cpu", "ids")[0])
+    assert np.array_equal(buffer(trainer, IDS, "gpu").numpy()[: len(batch.ids)], batch.ids)
+    dense, labels = buffer(trainer, DENSE, "gpu")
+    assert dense is not trainer.work.step.dense
+    assert np.array_equal(dense.numpy(), batch.dense)
+    assert np.array_equal(labels.numpy(), batch.labels)
+    run(trainer, word_of(trainer, Dense, "gpu")[0])
+    assert np.array_equal(trainer.work.step.dense.numpy(), batch.dense)
+
+
+def gradients_cross(trainers: dict[str, Trainer]) -> None:
+    trainer = trainers["hybrid"]
+    values = fill(trainer.work.step.gradient)
+    run(trainer, word_of(trainer, Move, "gpu", "gradients")[0])
+    assert np.array_equal(buffer(trainer, GRADIENTS, "cpu").numpy(), values)
+
+
+def updates(trainers: dict[str, Trainer]) -> None:
+    """w - rate * sum of gradients, at each place and for each list of lookups."""
+    hybrid, static, single = (trainers[n] for n in ("hybrid", "static_cache", "gpu_only"))
+    put_cold(static)
+    ids, bags, slots = split_lookups(static)
+    buffer(static, SLOTS, "gpu").numpy()[: len(slots)] = slots
+    cold, hot = slots < 0, slots >= 0
+    batch = hybrid.inputs.batches[BATCH]
+    buffer(single, IDS, "gpu").numpy()[: len(batch.ids)] = batch.ids
+    for trainer, kind, where, of in (
+        (hybrid, "cpu", batch.ids, batch.bag_of),
+        (static, "cpu", ids[cold], bags[cold]),
+        (static, "gpu", slots[hot], bags[hot]),
+        (single, "gpu", batch.ids, batch.bag_of),
+    ):
+        at, update = word_of(trainer, Update, kind)
+        store = trainer.work.store(update.writes)
+        rows, gradient = fill(store), fill(buffer(trainer, GRADIENTS, kind))
+        run(trainer, word_of(trainer, Sort, kind)[0], at)
+        flat = gradient.reshape(-1, rows.shape[1])
+        expected = rows - RATE * sums(flat, of, where, len(rows))
+        assert np.allclose(store, expected, atol=1e-5)
+
+
+RULES: Sequence[tuple[Callable[[dict[str, Trainer]], None], Sequence[tuple[type, str]]]] = (
+    (pool_of_ids_on_host, [(Pool, "cpu")]),
+    (pool_of_cold_lookups_on_host, [(Pool, "cpu")]),
+    (pool_on_gpu, [(Pool, "gpu")]),
+    (moved_rows_come_from_the_lists, [(w, k) for w in (Gather, Scatter) for k in KINDS]),
+    (staged_rows_cross_both_ways, [(Move, "cpu"), (Move, "gpu")]),
+    (a_plan_finds_what_was_planned, [(Plan, "gpu")]),
+    (a_split_lists_cold_lookups, [(Split, "gpu")]),
+    (partial_sums_and_inputs_cross_and_are_added, [(Add, "gpu")]),
+    (ids_and_inputs_cross, [(Dense, "gpu")]),
+    (gradients_cross, [(Move, "gpu")]),
+    (updates, [(w, k) for w in (Sort, Update) for k in KINDS]),
+)
+
+
+@pytest.mark.parametrize("check", [check for check, _ in RULES], ids=lambda c: c.__name__)
+def test_a_rule_does_what_numpy_does(
+    check: Callable[[dict[str, Trainer]], None], trainers: dict[str, Trainer]
+) -> None:
+    check(trainers)
+
+
+def test_every_rule_is_compared_with_numpy() -> None:
+    assert {pair for _, pairs in RULES for pair in pairs} == set(TRAINER) - {(Wait, "gpu")}
+
+
+def changed(program: tuple[Stage, ...], change: Callable[[Operation], Operation]) -> Any:
+    return tuple(
+        Stage(s.name, tuple(tuple(change(w) for w in lane) for lane in s.lanes)) for s in program
+    )
+
+
+def flow_of(system: str, change: Callable[[Operation], Operation]) -> Dataflow:
+    """The data flow of a system whose words are changed."""
+    inputs = inputs_of(expand(experiment(systems=[system], cache={"fraction": 0.3}))[0])
+    programs = [changed(inputs.system.stages(facts), change) for facts in inputs.facts]
+    return Dataflow(programs, inputs.facts, inputs.point.model, kinds_of(inputs.machine))
+
+
+def test_moves_carry_what_their_target_needs() -> None:
+    """By bytes and need, whatever moves are called."""
+
+    def unnamed(word: Operation) -> Operation:
+        if isinstance(word, Move) and word.name not in ("missed_rows", "victim_rows"):
+            return replace(word, name="m", what=replace(word.what, name="m"))
+        return word
+
+    carried = {
+        "hybrid": [{"pooled", "dense"}, {"gradients"}],
+        "static_cache": [{"ids"}, {"cold"}, {"pooled", "dense"}, {"gradients"}],
+        "straw_man": [{"ids", "dense"}, {"lists"}, {"rows"}, {"rows"}],
+        "gpu_only": [{"ids", "dense"}],
+    }
+    for system, expected in carried.items():
+        flow = flow_of(system, unnamed)
+        assert [{item.kind for item in items} for items in flow.carried.values()] == expected
+
+
+def test_a_move_of_other_bytes_is_refused() -> None:
+    def longer(word: Operation) -> Operation:
+        if isinstance(word, Move):
+            return replace(word, what=replace(word.what, bytes=word.what.bytes + 1))
+        return word
+
+    with pytest.raises(UsageError, match=r"cannot tell what Move \('pooled_to_gpu'\).*pooled"):
+        flow_of("hybrid", longer)
+
+
+def test_what_nothing_brings_is_missed() -> None:
+    def unsent(word: Operation) -> Operation:
+        if isinstance(word, Move) and word.name == "gradients_to_cpu":
+            return Wait("wait", "gpu")
+        return word
+
+    with pytest.raises(UsageError, match=r"needs gradients there, but nothing brings it"):
+        flow_of("hybrid", unsent)
+
+
+@pytest.mark.parametrize("system", ["hybrid", "static_cache", "straw_man"])
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [(Pool, "pools .* lookups: observe knows all"), (Update, "trains other rows than those")],
+)
+def test_a_part_of_the_lookups_is_refused(system: str, kind: type[Operation], message: str) -> None:
+    def fewer(word: Operation) -> Operation:
+        if isinstance(word, kind):
+            rows = word.rows  # type: ignore[attr-defined]
+            return replace(word, rows=Flow(rows.lookups - 1, rows.rows - 1, rows.ids, rows.slots))
+        return word
+
+    with pytest.raises(UsageError, match=message):
+        flow_of(system, fewer)
+
+
+def test_mini_batches_with_other_words_are_refused() -> None:
+    inputs = inputs_of(expand(experiment(systems=["hybrid"]))[0])
+    programs = [inputs.system.stages(facts) for facts in inputs.facts]
+    programs[5] = programs[5][:-1]
+    with pytest.raises(UsageError, match="mini-batch 5 has other words"):
+        Dataflow(programs, inputs.facts, inputs.point.model, kinds_of(inputs.machine))
+
+
+def test_two_buffers_of_one_name_are_refused() -> None:
+    def named(word: Operation) -> Operation:
+        if isinstance(word, Gather):
+            return replace(word, into=replace(word.into, name="rows"))
+        return word
+
+    with pytest.raises(UsageError, match="two gathers fill a buffer called 'rows'"):
+        flow_of("straw_man", named)
+
+
+def test_a_word_without_a_rule_is_refused_before_the_run() -> None:
+    point = expand(experiment(systems=["hybrid"]))[0]
+    inputs = inputs_of(point)
+    machine = inputs.machine
+    exchange = Exchange("all_to_all", "gpu", ("gpu",), "all_to_all", 8)
+    dense = Dense("mlp", "cpu", 1, 0, "fp32", 1, 1, 1)
+    for word, message in (
+        (exchange, r"no rule for Exchange \('all_to_all'\) at gpu, a gpu"),
+        (dense, r"no rule for Dense \('mlp'\) at cpu, a cpu"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            require_rules((Stage("s", ((word,),)),), kinds_of(machine))
+
+
+def test_several_gpus_are_refused() -> None:
+    platform = {"base": "p3_16xlarge"}
+    point = expand(
+        experiment(systems=[{"name": "gpu_only", "gpus": 8}], platform=platform, model=MODEL)
+    )[0]
+    inputs = inputs_of(point)
+    with pytest.raises(UsageError, match=r"no rule for Exchange \('all_to_all'\) at gpu0, a gpu"):
+        require_rules(inputs.system.stages(inputs.facts[0]), kinds_of(inputs.machine))
+
+
+def test_work_of_a_second_gpu_is_refused() -> None:
+    buffers = Buffer("pooled", "gpu0.hbm", 8)
+    words = tuple(Add(f"add{k}", f"gpu{k}", (buffers,), buffers) for k in range(2))
+    with pytest.raises(UsageError, match="one GPU, but 'add1' is done at gpu1 and 'add0' at gpu0"):
+        require_rules((Stage("s", (words,)),), lambda _: "gpu")
