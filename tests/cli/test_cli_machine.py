@@ -32,10 +32,18 @@ def test_parts_counts_and_joins_are_shown(capsys: pytest.CaptureFixture[str]) ->
     assert [[cell.strip() for cell in line] for line in lines] == [
         ["cpu", "1", "cpu", "2 x Intel Xeon E5-2686 v4", ""],
         ["gpu", "8", "gpu", "NVIDIA V100 SXM2", ""],
-        ["pcie", "1", "pcie", "PCIe 3.0 x16", "cpu, gpu, 1 to a link"],
-        ["nvlink", "1", "nvlink", "NVLink 2.0 hybrid cube mesh", "gpu by switch"],
+        ["pcie", "", "pcie", "PCIe 3.0 x16", "cpu, gpu, 1 to a link"],
+        ["nvlink", "", "nvlink", "NVLink 2.0 hybrid cube mesh", "gpu by switch"],
     ]
     assert "24.48 USD an hour" in text
+
+
+def test_resources_and_routes_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    _, text, _ = run(capsys, "show", "p3_16xlarge")
+    rows = [[c.strip() for c in line.strip("│").split("│")] for line in text.splitlines()]
+    assert ["gpu0..gpu7 HBM", "gpu0.hbm ... gpu7.hbm", "896 GB/s"] in rows
+    assert ["cpu.dram", "gpu0.hbm", "pcie0"] in rows
+    assert ["gpu0.hbm", "gpu1.hbm", "nvlink"] in rows
 
 
 def test_rates_have_units_and_sources(capsys: pytest.CaptureFixture[str]) -> None:

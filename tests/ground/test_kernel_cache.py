@@ -165,14 +165,16 @@ def test_without_compilation_kernels_are_plain_functions(tiny: Path) -> None:
 ROOMS = """\
 from simulator.caches import PoolPlanner, Window
 from simulator.config.trace import ZipfTraceConfig
-from simulator.hardware.dram import load_memory, measure
+from simulator.hardware.catalogue import load_part
+from simulator.hardware.devices.dram import Dram
+from simulator.hardware.dram import measure
 from simulator.traces import open_trace
 trace = open_trace(ZipfTraceConfig(alpha=1.0), rows=(5000,), lookups=(3,), batch_size=64, seed=1)
 planner = PoolPlanner("lru", 5000, 900, Window(1, 1))
 for number in range(2):
     planner.load(trace.minibatch(number).ids[0], None)
 plan = planner.plan()
-measured = measure(load_memory("ddr4_2400"), "gather", 64, 500)
+measured = measure(load_part("ddr4_2400", {}, Dram), "gather", 64, 500)
 print(plan.missed_rows.tolist(), plan.missed_slots.tolist(), measured.elapsed_ticks)
 """
 

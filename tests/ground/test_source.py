@@ -67,7 +67,7 @@ def test_a_lone_file_is_its_own_package(tmp_path: Path) -> None:
     [
         ("hardware/dram/frfcfs", "hardware.dram.issue"),
         ("hardware/dram/perbank", "hardware.dram.clocks"),
-        ("caches/lru", "caches.words"),
+        ("caches/policies/lru", "caches.plan.words"),
         ("traces/stack", "traces.fenwick"),
     ],
 )

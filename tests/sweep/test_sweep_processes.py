@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import os
 import shlex
 import signal
@@ -184,7 +185,9 @@ def test_a_failing_point_is_told_and_its_command_repeats_it(shell):
     assert verb == "scratchpipe"
     code, _, again = shell.run(*arguments, "--out", "again")
     assert code == 2
-    assert failure["message"] in again
+    place, message = failure["message"].split(": systems.scratchpipe: ")
+    assert re.fullmatch(r"sweep\.yaml:\d+:\d+", place)
+    assert message in again
     assert not (shell.folder / "again").exists()
 
 
@@ -195,5 +198,6 @@ def test_a_bad_configuration_leaves_nothing(shell):
     small = ["--set", "cache.fraction=0.001", "--set", "cache.if_too_small=error"]
     code, out, err = shell.run("run", "sweep.yaml", "--out", "run", *small)
     assert (code, out) == (2, "")
-    assert err.startswith("error: cache.fraction 0.001 gives 5 slots")
+    wanted = r"error: sweep\.yaml:\d+:\d+: systems\.scratchpipe: cache\.fraction 0\.001 gives 5 slots"
+    assert re.match(wanted, err)
     assert [file.name for file in shell.folder.iterdir()] == ["sweep.yaml"]
