@@ -85,14 +85,14 @@ class Resolver:
         if problems or any(section is None for section in sections.values()):
             return None, problems
         label = entry.label or entry.name
-        where = marks.value(("systems", index))
+        where = marks.value(at)
         system = SystemConfig(name=entry.name, label=label, gpus=entry.gpus, where=where)
         locality = locality_of(sections["trace"])
         point = PointConfig(system=system, locality=locality, swept=swept, **sections)
-        problems = self._misfits(point, marks, index)
+        problems = self._misfits(point, marks, at)
         return (None if problems else point), problems
 
-    def _misfits(self, point: PointConfig, marks: Marks, index: int) -> list[Problem]:
+    def _misfits(self, point: PointConfig, marks: Marks, at: KeyPath) -> list[Problem]:
         """Keys that are right on their own and wrong together, as the rooms above see them."""
         if self._origin.names.misfits is None:
             return []
@@ -100,7 +100,7 @@ class Resolver:
         for problem in self._origin.names.misfits(point):
             path: KeyPath = tuple(problem.key.split("."))
             if path[0] in _ENTRY_KEYS:
-                path = ("systems", index, *path)
+                path = (*at, *path)
             where = marks.value(path)
             problems.append(Problem(where, dotted(path), problem.message, problem.hint))
         return problems
