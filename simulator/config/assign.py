@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from simulator.config.assign_machine import CHOOSERS, machine_path, with_change
+from simulator.config.assign_machine import machine_path, with_change
+from simulator.config.machine import CHOOSERS
 from simulator.config.reader import KeyPath, Mark, Marks, read_text
 from simulator.config.trace import with_key
 from simulator.errors import Problem
@@ -31,7 +32,7 @@ class Assignment:
         """Outer values go in before what changes them; the kind of a trace and the part of a
         socket before the keys beside them."""
         first = self.path in (("trace", "kind"), ("trace", "locality"))
-        return (len(self.path), not first and self.path[-1:] not in {(c,) for c in CHOOSERS})
+        return (len(self.path), not first and (not self.path or self.path[-1] not in CHOOSERS))
 
 
 def keys_of(text: str) -> KeyPath:

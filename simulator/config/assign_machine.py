@@ -11,13 +11,11 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from simulator.config.machine import CHOOSERS, SOCKET_KEYS
 from simulator.config.reader import KeyPath, Mark, Marks
 
-__all__ = ["CHOOSERS", "machine_path", "with_change"]
+__all__ = ["machine_path", "with_change"]
 
-CHOOSERS = ("part", "base")
-"""Keys that say which part a mapping starts from."""
-_BESIDE = ("count", "join", "by", "per")
 _WRITTEN_OUT = ("kind", "sources")
 """Keys of a mapping whose changes do more than set a key."""
 
@@ -97,7 +95,7 @@ def _in_place(machine: dict[Any, Any], marks: Marks, path: KeyPath, value: Any) 
     if not isinstance(here, dict) or any(name in here for name in _WRITTEN_OUT):
         return False
     if path[-1] in CHOOSERS:
-        laid = [k for k in here if k not in (*CHOOSERS, *_BESIDE)]
+        laid = [k for k in here if k not in (*CHOOSERS, *SOCKET_KEYS)]
         return all(marks.value((*path[:-1], k)).startswith("--set") for k in laid)
     if here.get(path[-1]) is None:
         return True

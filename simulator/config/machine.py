@@ -15,7 +15,12 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationInfo
 
 from simulator.config.types import Frozen, Source
 
-__all__ = ["Count", "HostConfig", "MachineConfig", "Part", "Socket"]
+__all__ = ["CHOOSERS", "SOCKET_KEYS", "Count", "HostConfig", "MachineConfig", "Part", "Socket"]
+
+CHOOSERS = ("part", "base")
+"""Keys that say which part a mapping starts from."""
+SOCKET_KEYS = ("count", "join", "by", "per")
+"""Keys of a socket that stand beside those of its part."""
 
 Count = Annotated[int, Field(gt=0, le=100_000)]
 

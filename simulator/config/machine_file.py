@@ -17,7 +17,15 @@ from pydantic import Field, TypeAdapter, WithJsonSchema
 
 from simulator.config.catalogue import files, find
 from simulator.config.joins import host_problems, joined, network_problems
-from simulator.config.machine import Count, HostConfig, MachineConfig, Part, Socket
+from simulator.config.machine import (
+    CHOOSERS,
+    SOCKET_KEYS,
+    Count,
+    HostConfig,
+    MachineConfig,
+    Part,
+    Socket,
+)
 from simulator.config.nodes import Node, different
 from simulator.config.old_paths import OLD_KEYS, moved
 from simulator.config.parts import Kinds, PartReader, starred, surviving
@@ -26,10 +34,8 @@ from simulator.config.reader import Document, KeyPath, dotted, read_yaml
 from simulator.config.types import Frozen, Source
 from simulator.errors import Problem
 
-__all__ = ["SOCKET_KEYS", "MachineFile", "read_machine"]
+__all__ = ["MachineFile", "read_machine"]
 
-SOCKET_KEYS = ("count", "join", "by", "per")
-"""Keys of a socket beside `part` that are not keys of the part."""
 _HOST_KEYS = ("name", "count")
 _SOCKET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _REFUSED = "(refused)"
@@ -259,8 +265,9 @@ class _Machines:
             socket = self.parts.part(new, key, (), SOCKET_KEYS)
         if socket is not None:
             return replace(socket, named_at=new.mark)
-        kept = new.only(SOCKET_KEYS) if new.is_mapping else replace(new, value={})
-        return replace(kept, entry=_REFUSED, named_at=new.mark)
+        said = {} if old is None else dict(old.only(SOCKET_KEYS).items())
+        said |= dict(new.only(SOCKET_KEYS).items())
+        return replace(new, value=said, entry=_REFUSED, named_at=new.mark)
 
     # -- building -------------------------------------------------------------------------------
 
@@ -350,7 +357,7 @@ class _Machines:
 
 def _starts_a_part(node: Node) -> bool:
     """Whether a socket says which part it holds."""
-    return not node.is_mapping or any(key in node for key in ("part", "base", "kind"))
+    return not node.is_mapping or any(key in node for key in (*CHOOSERS, "kind"))
 
 
 def _sockets(host: Node) -> dict[Any, Node]:

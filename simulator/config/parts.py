@@ -21,7 +21,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from simulator.config.catalogue import directory, find
-from simulator.config.machine import Part
+from simulator.config.machine import CHOOSERS, Part
 from simulator.config.nodes import Node, different
 from simulator.config.part_keys import full_key, parts_in
 from simulator.config.problems import did_you_mean, shown, validate
@@ -31,9 +31,6 @@ from simulator.errors import ConfigError, Problem
 __all__ = ["Kinds", "PartReader", "part_files", "read_part", "starred", "surviving"]
 
 Kinds = Mapping[str, type[Part]]
-
-_CHOOSE = ("part", "base")
-"""Keys that say which part (or preset) a mapping starts from."""
 
 
 def part_files() -> dict[str, Path]:
@@ -119,9 +116,9 @@ class PartReader:
         chosen = self._chosen(node, key)
         if chosen is None:
             return self._complete(node, key, trail)
-        inner = (*key, next(c for c in _CHOOSE if c in node))
+        inner = key if chosen.is_mapping else (*key, next(c for c in CHOOSERS if c in node))
         base = self.part(chosen, inner, trail)
-        return base and self._laid(base, node.without(_CHOOSE), key, kept)
+        return base and self._laid(base, node.without(CHOOSERS), key, kept)
 
     def over(
         self, base: Node, changes: Node, key: KeyPath, kept: Collection[str] = ()
@@ -136,15 +133,13 @@ class PartReader:
         if fresh is not None:
             part = self.part(fresh, key, (), kept)
             return part and part.with_keys(dict(base.only(set(kept) - set(part.keys())).items()))
-        return self._laid(base, changes.without(_CHOOSE), key, kept)
+        return self._laid(base, changes.without(CHOOSERS), key, kept)
 
     def _another(self, base: Node, changes: Node, key: KeyPath) -> Node | None:
         """`changes` where they say another part than `base`; None where they only change it."""
         chosen = self._chosen(changes, key)
         if chosen is None:
-            kind = changes.get("kind")
-            same = kind is None or (not base.entry and kind.value == base.text("kind"))
-            return None if same else changes
+            return changes if "kind" in changes else None
         if isinstance(chosen.value, str) and base.entry:
             file, _, _ = find(chosen.value, chosen.folder, part_files(), "parts")
             if file is not None and str(file.resolve()) == base.entry:
@@ -193,7 +188,7 @@ class PartReader:
 
     def _chosen(self, node: Node, key: KeyPath) -> Node | None:
         """What a mapping starts from."""
-        given = [node.get(choose) for choose in _CHOOSE if choose in node]
+        given = [node.get(choose) for choose in CHOOSERS if choose in node]
         if len(given) > 1:
             message = "has both `part` and `base`: they mean the same"
             self.problems.append(Problem(node.mark.value, dotted(key), message, "keep one"))
@@ -210,7 +205,10 @@ class PartReader:
         known: Mapping[str, Path],
         what: str,
     ) -> Node | None:
-        """The expanded entry of a name or path: a part, or (`what` is a folder) a preset."""
+        """The expanded entry of a name or path: a part, or (`what` is a folder) a preset.
+
+        `key` is the path of the name; what is in the entry stands at that of the part.
+        """
         file, message, hint = find(name.value, name.folder, known, what)
         if file is not None and file in trail:
             message = f"{file} leads back to itself"
@@ -227,6 +225,7 @@ class PartReader:
             self._refused(node.mark.value, key, message)
             return None
         steps = (*trail, file)
+        key = key[:-1] if key and key[-1] in CHOOSERS else key
         preset = what != "parts"
         done = self._preset(node, key, steps, what) if preset else self.part(node, key, steps)
         return done and replace(done, entry=str(file.resolve()))

@@ -27,6 +27,9 @@ KeyPath = tuple[str | int, ...]
 _MOST_VALUES = 200_000
 """More values than that come from aliases of aliases, not from a person."""
 
+_MOST_LEVELS = 100
+"""Deeper values than that are no configuration, and every later step would recurse into them."""
+
 _PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 
@@ -163,6 +166,9 @@ class _Walk:
         self.places[path] = Mark(key or where, where)
         if id(node) in self._open or len(self.places) > _MOST_VALUES:
             self._problem(where, path, "an alias (`*name`) that contains itself or grows too large")
+            return None
+        if len(path) > _MOST_LEVELS:
+            self._problem(where, path[:1], "is nested too deeply")
             return None
         self._open.append(id(node))
         try:

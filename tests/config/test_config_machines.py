@@ -153,6 +153,17 @@ def test_another_part_keeps_the_socket_and_drops_what_was_laid_over_the_old_part
     assert (found.part.name, found.part.speed, found.count) == ("V12", 12, 2)
 
 
+def test_a_part_written_out_replaces_the_one_before():
+    text = "{kind: engine, name: mine, speed: 3, store: small}"
+    for base in (
+        "car",
+        "{base: car, host: {motor: {kind: engine, name: x, speed: 1, store: large}}}",
+    ):
+        found = machine(f"{{base: {base}, host: {{motor: {text}}}}}").socket("motor")
+        assert (found.part.name, found.part.limits, found.count) == ("mine", None, 2)
+        assert found.part.store.size == 1_000_000
+
+
 def test_the_same_part_again_keeps_what_was_laid_over_it():
     assert machine("{base: car, host: {motor: v8}}").socket("motor").part.speed == 9
 
@@ -417,6 +428,11 @@ def test_a_join_that_joins_nothing_or_contradicts(text, expected):
     found = mistakes(text)
     assert any(expected in problem for problem in found), found
     assert all(re.match(r"m\.yaml:1:\d+: platform", problem) for problem in found), found
+
+
+def test_a_part_that_does_not_exist_leaves_the_joins_alone():
+    (problem,) = mistakes("{base: car, host: {pipe: {part: thn}}}")
+    assert 'platform.host.pipe.part: is "thn"' in problem
 
 
 def test_hosts_without_a_network_are_allowed():

@@ -129,3 +129,10 @@ def test_dotted_paths():
 def test_bottomless_nesting_is_told():
     (problem,) = read_text("[" * 1000, "f.yaml").problems
     assert "nested too deeply" in problem.message
+
+
+def test_deep_nesting_that_can_be_read_is_told_too():
+    text = "a: " + "{b: " * 200 + "1" + "}" * 200
+    (problem,) = read_text(text, "f.yaml").problems
+    assert (problem.where, problem.key) == ("f.yaml:1:404", "a")
+    assert "nested too deeply" in problem.message

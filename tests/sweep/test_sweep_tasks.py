@@ -116,7 +116,8 @@ def test_the_command_that_repeats_a_point_means_that_point(tmp_path):
     points = expand(experiment)
     assert len(points) == 40, "gpu_only has a platform of its own"
     for point in points[::3]:
-        (alone,) = expand(load_experiment(file, overrides_of(experiment, point, given)))
+        overrides = overrides_of(experiment, point, given)
+        (alone,) = expand(load_experiment(file, overrides, known_names()))
         assert alone.key() == point.key()
         assert alone.system.label == point.system.label
 
