@@ -20,6 +20,8 @@ MODEL = {
     "top_mlp": [64, 1],
 }
 """Small MLPs, so that embedding work takes most of the time."""
+LARGE = {"rows_per_table": 10**9}
+"""Rows that fit no memory."""
 BOX = "p3_16xlarge"
 """Eight GPUs."""
 

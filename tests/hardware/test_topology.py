@@ -15,7 +15,6 @@ from machines import (
     PCIE,
     Flat,
     catalogue_part,
-    changed,
     cluster,
     host,
     server,
@@ -26,12 +25,9 @@ from machines import (
 from simulator.config.catalogue import load_named
 from simulator.config.machine import Part
 from simulator.errors import ConfigError
-from simulator.hardware.access import Access
 from simulator.hardware.demand import Resource
-from simulator.hardware.devices.base import Device, Link, Setup
-from simulator.hardware.devices.nic import NicDevice
-from simulator.hardware.devices.pcie import READ_REQUEST_HEADER_BYTES, Interference
-from simulator.hardware.program import Add, Buffer, Dense, Exchange, Move, Plan, Stage, Wait
+from simulator.hardware.devices.base import Device, Setup
+from simulator.hardware.program import Add, Buffer, Dense, Plan, Stage, Wait
 from simulator.hardware.topology import Topology, build_topology, member_groups
 
 MB = 10**6
@@ -41,15 +37,6 @@ US = 10**6
 
 def names(machine: Topology, kind: str) -> tuple[str, ...]:
     return machine.all(kind)
-
-
-def way(machine: Topology, source: str, target: str) -> list[tuple[str, str, str]]:
-    """(link, from, to) of each hop."""
-    return [(h.link.name, h.source, h.target) for h in machine.route(source, target)]
-
-
-def copy(source: str, target: str, size: int) -> Move:
-    return Move("copy", source, Buffer("rows", source, size), target)
 
 
 SOFTWARE = load_named("operators", "tuned")
@@ -280,269 +267,6 @@ def test_every_device_is_under_one_link_and_roots_share_evenly(
     assert most <= (per or 1)
     shares = Counter(group[0] for group in groups)
     assert max(shares.values()) - min(shares.get(root, 0) for root in joined[0]) <= 1
-
-
-# routes
-
-
-def test_one_hop_lies_between_a_processor_and_what_is_below_it() -> None:
-    machine = topology(server(gpus=2, per=1))
-    assert way(machine, "cpu.dram", "gpu1.hbm") == [("pcie1", "cpu", "gpu1")]
-    assert way(machine, "gpu1", "cpu") == [("pcie1", "gpu1", "cpu")]
-
-
-def test_no_hop_lies_between_a_device_and_its_memory() -> None:
-    assert way(topology(server()), "gpu", "gpu.hbm") == []
-
-
-def test_two_hops_lead_over_the_root() -> None:
-    machine = topology(server(gpus=2, per=1))
-    assert way(machine, "gpu0", "gpu1") == [("pcie0", "gpu0", "cpu"), ("pcie1", "cpu", "gpu1")]
-
-
-def test_the_shorter_way_is_taken() -> None:
-    machine = topology(server(gpus=2, per=1, nvlink=True))
-    assert way(machine, "gpu0", "gpu1") == [("nvlink", "gpu0", "gpu1")]
-
-
-def test_two_below_one_uplink_meet_at_its_root() -> None:
-    machine = topology(server(gpus=2, per=2))
-    assert way(machine, "gpu0", "gpu1") == [("pcie", "gpu0", "cpu"), ("pcie", "cpu", "gpu1")]
-
-
-def test_a_way_over_two_hosts() -> None:
-    assert way(cluster(), "host0.gpu", "host1.cpu") == [
-        ("host0.pcie", "host0.gpu", "host0.cpu"),
-        ("host0.pcie", "host0.cpu", "host0.nic"),
-        ("network", "host0.nic", "host1.nic"),
-        ("host1.pcie", "host1.nic", "host1.cpu"),
-    ]
-
-
-def test_no_way_is_an_error_that_names_both_ends_and_what_each_is_joined_to() -> None:
-    machine = topology(
-        host(
-            cpu=socket(CPU, count=2),
-            gpu=socket(GPU, count=2),
-            lone="ddr4_2400",
-            pcie=socket(PCIE, join=("cpu", "gpu")),
-        )
-    )
-    with pytest.raises(ConfigError) as caught:
-        machine.route("gpu0", "gpu1.hbm")
-    assert str(caught.value) == (
-        "bench: no links lead from gpu0 to gpu1; gpu0 is joined to cpu0, gpu1 to cpu1"
-    )
-    with pytest.raises(ConfigError, match="lone to nothing"):
-        machine.route("gpu0", "lone")
-
-
-def test_two_ways_of_one_length_are_an_error_that_names_both() -> None:
-    """Two roots above both GPUs: over the CPU, or over the memory."""
-    machine = topology(
-        host(
-            cpu=CPU,
-            far="ddr4_2400",
-            gpu=socket(GPU, count=2),
-            pcie=socket(PCIE, join=("cpu", "gpu"), per=1),
-            switch=socket(PCIE, join=("far", "gpu"), per=2),
-        )
-    )
-    with pytest.raises(ConfigError) as caught:
-        machine.route("gpu0", "gpu1")
-    assert str(caught.value) == (
-        "bench: two ways lead from gpu0 to gpu1, over pcie0-pcie1 and over switch-switch: "
-        "leave one out"
-    )
-
-
-def test_two_links_between_the_same_two_are_ambiguous() -> None:
-    links: dict[str, Any] = dict.fromkeys(("left", "right"), socket(PCIE, join=("cpu", "gpu")))
-    with pytest.raises(ConfigError, match="over left and over right"):
-        topology(host(cpu=CPU, gpu=GPU, **links)).route("cpu", "gpu")
-
-
-@given(st.integers(1, 9), st.integers(1, 9))
-def test_routes_are_chains_and_back_is_forth_reversed(gpus: int, per: int) -> None:
-    machine = topology(server(gpus=gpus, per=per))
-    for source in machine.all("gpu"):
-        for target in ("cpu", *machine.all("gpu")[-1:]):
-            hops, back = machine.route(source, target), machine.route(target, source)
-            ends = [source, *(hop.target for hop in hops)]
-            assert [hop.source for hop in hops] == ends[:-1]
-            assert ends[-1] == target
-            assert [h.link.name for h in back] == [h.link.name for h in reversed(hops)]
-
-
-# memories in sockets of their own, loads over links
-
-
-def far(load_latency: int | None) -> Topology:
-    """A CPU with a second memory behind a link."""
-    link = changed(PCIE, load_latency=load_latency)
-    return topology(host(cpu=CPU, far="ddr4_2400", bridge=socket(link, join=("cpu", "far"))))
-
-
-def test_a_memory_in_a_socket_of_its_own_is_a_place() -> None:
-    machine = far(None)
-    assert machine.memory("far").place == "far.dram"
-    assert machine.resources["far.dram"].kind == "dram"
-    assert machine.memory("far").capacity == catalogue_part("ddr4_2400").usable
-
-
-def test_copies_reach_a_memory_that_loads_do_not() -> None:
-    machine = far(None)
-    assert set(machine.price(copy("cpu.dram", "far.dram", MB), SOFTWARE).services) == {
-        "cpu.dram",
-        "bridge.down",
-        "bridge.up",
-        "far.dram",
-    }
-    with pytest.raises(ConfigError) as caught:
-        machine.reach("cpu", "far.dram")
-    assert str(caught.value) == (
-        "cpu cannot load from far.dram: bridge (PCIe 3.0 x16) carries copies alone "
-        "(no load_latency)"
-    )
-
-
-def test_loads_pass_a_link_that_says_how_late_they_arrive() -> None:
-    path = far(150_000).reach("cpu", "far.dram")
-    assert path.load_latency_ps == 150_000
-    read = path.services([Access("far.dram", 1, MB)])
-    assert read["far.dram"].bytes == read["bridge.up"].bytes == MB, "towards the CPU"
-    assert read["bridge.down"].bytes == 0
-    written = path.services([Access("far.dram", 1, MB, write=True)])
-    assert written["bridge.down"].bytes == MB
-    assert written["bridge.up"].ps == 0.0, "a posted write asks for nothing"
-
-
-def test_reads_and_writes_over_one_link_load_both_directions() -> None:
-    path = far(150_000).reach("cpu", "far.dram")
-    both = path.services([Access("far.dram", 1, MB), Access("far.dram", 1, MB, write=True)])
-    alone = path.services([Access("far.dram", 1, MB)])
-    assert both["bridge.up"].ps == alone["bridge.up"].ps
-    requests = MB / 512 * READ_REQUEST_HEADER_BYTES  # 512 B a request, asked for by the CPU
-    link = catalogue_part(PCIE)
-    assert both["bridge.down"].ps == pytest.approx(
-        (MB / link.bandwidth + requests / link.raw_bandwidth) * 1e12
-    )
-
-
-def test_the_own_memory_of_a_processor_needs_no_link() -> None:
-    path = far(None).reach("cpu", "cpu.dram")
-    assert (path.hops, path.load_latency_ps) == ((), 0)
-
-
-# moves
-
-
-def test_a_copy_takes_the_latency_and_the_direction_of_its_link() -> None:
-    machine, link = topology(server()), catalogue_part(PCIE)
-    demand = machine.price(copy("cpu.dram", "gpu.hbm", 8 * MB), SOFTWARE)
-    assert demand.latency_ps == 10 * US
-    assert demand.services["pcie.down"].ps == pytest.approx(8 * MB / link.bandwidth * 1e12)
-    assert {n: s.bytes for n, s in demand.services.items()} == {
-        "cpu.dram": 8 * MB,
-        "gpu.hbm": 8 * MB,
-        "pcie.down": 8 * MB,
-        "pcie.up": 0,
-    }
-
-
-def test_a_copy_within_a_memory_reads_and_writes_it() -> None:
-    demand = topology(server()).price(copy("gpu.hbm", "gpu.hbm", MB), SOFTWARE)
-    (service,) = demand.services.values()
-    assert (service.bytes, demand.latency_ps) == (2 * MB, 0)
-    assert service.read_ps == service.write_ps == MB * 1e12 / FLAT_RATE
-
-
-def test_nothing_to_copy_takes_the_latency_of_the_way() -> None:
-    demand = topology(server()).price(copy("cpu.dram", "gpu.hbm", 0), SOFTWARE)
-    assert demand.latency_ps == 10 * US
-    assert all(service.ps == 0.0 for service in demand.services.values())
-
-
-def test_a_copy_over_two_hosts_uses_every_link_and_port_on_the_way() -> None:
-    """PCIe up and down, the NIC, the network, the NIC, PCIe up and down: six links and devices of
-    10 + 10 + 1 + 1 + 1 + 10 + 10 us."""
-    demand = cluster().price(copy("host0.gpu.hbm", "host1.gpu.hbm", MB), SOFTWARE)
-    assert demand.latency_ps == 43 * US
-    carried = {name for name, service in demand.services.items() if service.bytes == MB}
-    assert carried == {
-        "host0.gpu.hbm",
-        *("host0.pcie.up", "host0.pcie.down", "host0.nic.tx"),
-        *("network.host0.nic.out", "network.host1.nic.in"),
-        *("host1.nic.rx", "host1.pcie.up", "host1.pcie.down"),
-        "host1.gpu.hbm",
-    }
-    assert set(demand.services) == carried
-
-
-def test_two_hops_over_one_link_add_up_there() -> None:
-    """Up carries the copy and the read requests of the copy down; neither hides the other."""
-    machine, link = topology(server(gpus=2, per=2)), catalogue_part(PCIE)
-    services = machine.price(copy("gpu0.hbm", "gpu1.hbm", MB), SOFTWARE).services
-    requests = MB / link.read_request_size * READ_REQUEST_HEADER_BYTES
-    along, asked = MB / link.bandwidth * 1e12, requests / link.raw_bandwidth * 1e12
-    assert services["pcie.up"].ps == pytest.approx(along + asked)
-    assert services["pcie.down"].ps == pytest.approx(along)
-    assert services["pcie.up"].bytes == services["pcie.down"].bytes == MB
-
-
-def test_a_memory_pays_for_the_link_that_it_is_joined_to_alone() -> None:
-    """HBM of both ends at its own cost; the DRAM between them is passed by."""
-    cost = Interference(dram_read=3.0, dram_write=5.0, hbm_read=1.5, hbm_write=4.0)
-    link = changed(PCIE, interference=cost)
-    sockets = {"cpu": CPU, "gpu": socket(GPU, count=2)}
-    machine = topology(host(**sockets, pcie=socket(link, join=("cpu", "gpu"), per=1)))
-    services = machine.price(copy("gpu0.hbm", "gpu1.hbm", MB), SOFTWARE).services
-    alone = MB * 1e12 / FLAT_RATE
-    assert services["gpu0.hbm"].ps == pytest.approx(1.5 * alone)
-    assert services["gpu1.hbm"].ps == pytest.approx(4.0 * alone)
-    assert "cpu.dram" not in services
-
-
-def test_a_nic_sends_to_the_network_and_receives_from_it() -> None:
-    machine = cluster()
-    nic, network, pcie = (machine.devices[n] for n in ("host0.nic", "network", "host0.pcie"))
-    assert isinstance(nic, NicDevice)
-    assert isinstance(network, Link)
-    assert isinstance(pcie, Link)
-    sent, received = nic.passing(pcie, network, 500), nic.passing(network, pcie, 500)
-    assert set(sent.services or {}) == {"host0.nic.tx"}
-    assert set(received.services or {}) == {"host0.nic.rx"}
-    assert sent.latency_ps == received.latency_ps == US
-    assert (sent.services or {})["host0.nic.tx"].ps == 500 / 50e9 * 1e12
-
-
-# exchanges
-
-
-def test_an_exchange_loads_the_ports_of_its_rank_and_its_memory_both_ways() -> None:
-    machine, link = topology(server(gpus=4, per=1, nvlink=True)), catalogue_part("nvlink2_v100")
-    group = machine.all("gpu")
-    demand = machine.price(Exchange("x", "gpu0", group, "all_to_all", MB), SOFTWARE)
-    assert demand.latency_ps == link.latency
-    along = MB / (link.bandwidth * link.efficiency) * 1e12
-    for way in ("out", "in"):
-        assert demand.services[f"nvlink.gpu0.{way}"].ps == pytest.approx(along)
-        assert demand.services[f"nvlink.gpu0.{way}"].bytes == MB
-    assert demand.services["gpu0.hbm"].bytes == 2 * MB
-    assert len(demand.services) == 3
-
-
-def test_an_exchange_needs_a_link_that_joins_the_whole_group() -> None:
-    machine = topology(server(gpus=2, per=2))
-    with pytest.raises(ConfigError, match="bench: no link joins gpu0, gpu1 with each other"):
-        machine.price(Exchange("x", "gpu0", ("gpu0", "gpu1"), "all_to_all", MB), SOFTWARE)
-
-
-def test_some_of_the_members_of_a_link_can_exchange() -> None:
-    machine = topology(server(gpus=4, per=1, nvlink=True))
-    assert machine.joining(("gpu1", "gpu3")).name == "nvlink"
-    with pytest.raises(ConfigError, match="no link joins gpu0, cpu"):
-        machine.joining(("gpu0", "cpu"))
 
 
 # words without a rule

@@ -27,22 +27,29 @@ from simulator.systems import Job, System, create
 
 PROFILES = ("paper", "stock", "tuned")
 
-FACTS = BatchFacts(
-    0,
-    2048,
-    {
-        LOOKUP: (Flow(327_680, 300_000),),
-        UNIQUE: (Flow(327_680, 300_000),),
-        HIT: (Flow(127_680, 120_000),),
-        MISS: (Flow(200_000, 180_000),),
-        HIT_LOOKUP: (Flow(127_680, 120_000),),
-        MISS_LOOKUP: (Flow(200_000, 180_000),),
-        VICTIM: (Flow(0, 170_000),),
-        WRITE_BACK: (Flow(0, 160_000),),
-        COLD: (Flow(0, 1_000),),
-    },
-)
-"""A mini-batch of the default model."""
+
+def facts_of(shards: int = 8) -> BatchFacts:
+    """A mini-batch of the default model, evenly over its tables (or `shards`): 327,680 lookups of
+    300,000 rows, of which 120,000 hit."""
+    totals = {
+        LOOKUP: (327_680, 300_000),
+        UNIQUE: (327_680, 300_000),
+        HIT: (127_680, 120_000),
+        MISS: (200_000, 180_000),
+        HIT_LOOKUP: (127_680, 120_000),
+        MISS_LOOKUP: (200_000, 180_000),
+        VICTIM: (0, 170_000),
+        WRITE_BACK: (0, 160_000),
+        COLD: (0, 1_000),
+    }
+    flows = {
+        name: (Flow(lookups // shards, rows // shards),) * shards
+        for name, (lookups, rows) in totals.items()
+    }
+    return BatchFacts(0, 2048, flows)
+
+
+FACTS = facts_of()
 
 
 @cache

@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from importlib.metadata import EntryPoint
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from jobs import FACTS, PROFILES, job, machine, model, system
+from jobs import FACTS, PROFILES, machine, system
 
 from simulator import systems
 from simulator.caches import Window
 from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, VICTIM, WRITE_BACK, BatchFacts, Flow
 from simulator.caches.replays import PlannedReplay, StaticReplay, UniqueReplay
-from simulator.config.expand import expand
-from simulator.engine import load_experiment, simulate
-from simulator.errors import CapacityError, ConfigError, UsageError
+from simulator.errors import ConfigError
 from simulator.hardware.program import (
     Buffer,
     Dense,
@@ -37,7 +32,6 @@ from simulator.hardware.program import (
 )
 from simulator.hardware.topology import Topology
 from simulator.systems import System
-from simulator.systems.gpu_only import GpuOnly, spread_tables
 
 BUILT_IN = ("hybrid", "static_cache", "straw_man", "scratchpipe", "gpu_only")
 every_system = pytest.mark.parametrize("name", BUILT_IN)
@@ -309,251 +303,12 @@ def test_a_static_cache_pins_a_share_of_each_table() -> None:
         system("static_cache", cache={"scope": "global"})
 
 
-# what does not fit
-
-
-def test_41_gb_of_tables_on_one_v100_are_refused_with_the_arithmetic() -> None:
-    with pytest.raises(CapacityError) as caught:
-        system("gpu_only", "v100_p3")
-    text = str(caught.value)
-    for share in ("80,000,000 rows x 512 B", "40.96 GB", "32 GB", "p3_16xlarge", "at least 2"):
-        assert share in text
-
-
-def test_the_fullest_gpu_counts_with_its_mlps_and_vectors() -> None:
-    """Eight equal tables on eight GPUs: one each, 5.12 GB, and twice MLPs and pooled vectors."""
-    with pytest.raises(CapacityError) as caught:
-        system("gpu_only", rows_per_table=(40_000_000,) * 8)
-    assert "1 tables 20.48 GB" in str(caught.value)
-    assert "on 8 x NVIDIA V100 SXM2" in str(caught.value)
-
-
-def test_a_cache_beyond_the_gpu_is_refused() -> None:
-    """0.8125 of 80 million rows."""
-    with pytest.raises(CapacityError, match=r"65,000,000 cache slots.*33.28 GB.*32 GB"):
-        system("scratchpipe", cache={"fraction": 0.8125})
-
-
-@pytest.mark.parametrize("name", ["hybrid", "static_cache", "straw_man", "scratchpipe"])
-def test_tables_beyond_the_cpu_are_refused(name: str) -> None:
-    with pytest.raises(CapacityError) as caught:
-        system(name, rows_per_table=(10**8,) * 8)
-    assert str(caught.value) == (
-        "8 tables with 800,000,000 rows of 512 B need 409.6 GB but cpu.dram of v100_p3 holds "
-        "256 GB: use a smaller model or a platform with more memory"
-    )
-
-
-def test_tables_that_fit_to_the_byte_are_let_through() -> None:
-    assert system("hybrid", rows_per_table=(62_500_000,) * 8).gpus == 1
-    with pytest.raises(CapacityError):
-        system("hybrid", rows_per_table=(62_500_001, *(62_500_000,) * 7))
-
-
-def test_optimizer_state_takes_room() -> None:
-    with pytest.raises(CapacityError, match=r"1024 B need 327\.7 GB"):
-        system("hybrid", optimizer="adagrad", rows_per_table=(40_000_000,) * 8)
-
-
-def test_a_window_beyond_the_cache_is_refused_where_the_trace_says_so() -> None:
-    asked: list[tuple[Window, str, int]] = []
-
-    def need(window: Window, scope: str, depth: int) -> tuple[int, ...]:
-        asked.append((window, scope, depth))
-        return (200_000,) * 8
-
-    tiny = replace(job(cache={"fraction": 0.01}), window_need=need)
-    with pytest.raises(CapacityError, match=r"cache\.fraction 0\.01 gives 100,000 slots"):
-        systems.create("scratchpipe", tiny, machine())
-    assert asked == [(Window(3, 2), "table", 6)]
-    grows = replace(tiny, cache=tiny.cache.model_copy(update={"if_too_small": "grow"}))
-    grown = systems.create("scratchpipe", grows, machine())
-    assert (grown.replay.slots, grown.replay.grown) == ((200_000,) * 8, True)
-    fitting = systems.create("straw_man", tiny, machine())
-    assert fitting.replay.grown is False, "one mini-batch fits"
-
-
-# GPU-only
-
-
-def test_more_gpus_than_there_are_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="gpu_only asks for 9 GPUs but p3_16xlarge has 8"):
-        system("gpu_only", gpus=9)
-
-
-def test_an_unknown_system_names_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="scratchpipe"):
-        system("magic")
-
-
-def test_tables_are_spread_by_bytes() -> None:
-    small = model(tables=4, rows_per_table=(50, 10, 40, 20), lookups_per_table=(1,) * 4)
-    assert spread_tables(small, 2) == ((0, 1), (2, 3))
-
-
-@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=30), st.integers(1, 10))
-def test_every_table_has_one_gpu_and_no_gpu_a_table_too_many(rows: list[int], gpus: int) -> None:
-    """The largest first to the least loaded: loads differ by one table at most."""
-    tables = model(tables=len(rows), rows_per_table=tuple(rows), lookups_per_table=(1,) * len(rows))
-    placed = spread_tables(tables, gpus)
-    assert len(placed) == gpus
-    assert sorted(t for own in placed for t in own) == list(range(len(rows)))
-    loads = [sum(rows[t] for t in own) for own in placed]
-    assert max(loads) - min(loads) <= max(rows)
-
-
-def exchanges(gpus: int | None = None) -> dict[str, Exchange]:
-    stages = system("gpu_only", gpus=gpus, rows_per_table=(1_000_000,) * 8).stages(FACTS)
-    return {word.name: word for word in words(stages) if isinstance(word, Exchange)}
-
-
-@pytest.mark.parametrize("gpus", [2, 4, 8])
-def test_all_to_all_leaves_out_what_stays_on_its_gpu(gpus: int) -> None:
-    """Pooled vectors of 8 / n tables, (n - 1) / n of them for others."""
-    leaving = exchanges(gpus)
-    assert leaving["all_to_all"].bytes == 2048 * 512 * (8 // gpus) * (gpus - 1) // gpus
-    assert leaving["all_to_all_back"].bytes == leaving["all_to_all"].bytes
-    assert leaving["all_to_all"].group == tuple(f"gpu{k}" for k in range(gpus))
-
-
-@pytest.mark.parametrize("gpus", [2, 4, 8])
-def test_gradients_of_the_mlps_go_round_the_ring_twice(gpus: int) -> None:
-    weights = 4 * (14 * 512 + 513 * 256 + 257 * 128)
-    weights += 4 * (165 * 1024 + 1025 * 1024 + 1025 * 512 + 513 * 256 + 257)
-    assert exchanges(gpus)["all_reduce"].bytes == 2 * weights * (gpus - 1) // gpus
-
-
-def test_one_gpu_needs_no_collective() -> None:
-    alone = system("gpu_only", "h200")
-    assert alone.schedule.names == ("ids", "gather_reduce", "mlp", "sort_update")
-    assert not exchanges(1)
-
-
-@pytest.mark.parametrize(("gpus", "used"), [(None, 8), (1, 1), (3, 3), (8, 8)])
-def test_gpu_only_takes_all_gpus_or_as_many_as_it_is_told(gpus: int | None, used: int) -> None:
-    program = system("gpu_only", gpus=gpus, rows_per_table=(1_000_000,) * 8)
-    assert program.gpus == len(program.equal_ranks) == used
-
-
-def test_the_straggler_has_the_most_lookups() -> None:
-    """Two GPUs: the large table alone on one, three small ones on the other."""
-    skewed = {
-        "tables": 4,
-        "rows_per_table": (3_000_000, 1_000_000, 1_000_000, 1_000_000),
-        "lookups_per_table": (1, 10, 10, 10),
-    }
-    program = system("gpu_only", gpus=2, **skewed)
-    assert isinstance(program, GpuOnly)
-    (pool,) = [word for word in words(program.stages(FACTS)) if isinstance(word, Pool)]
-    assert pool.reads.tables == 3
-    assert pool.rows.lookups == round(327_680 * 30 / 31)
-
-
 @pytest.mark.parametrize("name", [name for name in BUILT_IN if name != "gpu_only"])
 def test_other_systems_use_one_gpu_of_several(name: str) -> None:
     program = system(name, "p3_16xlarge", cache={"fraction": 0.01})
     assert program.gpus == 1
     places = {word.at for word in words(program.stages(FACTS)) if not isinstance(word, Move)}
     assert places == {"cpu", "gpu0"}
-
-
-# through experiments
-
-
-def experiment(tmp_path: Path, systems_line: str, platform: str = "v100_p3") -> Path:
-    file = tmp_path / "experiment.yaml"
-    file.write_text(
-        f"""config_version: 1
-platform: {platform}
-model: {{base: default, tables: 2, rows_per_table: 4000, batch_size: 32}}
-trace: {{kind: uniform}}
-systems: {systems_line}
-cache: {{fraction: 0.9}}
-run: {{batches: 1, warmup_batches: 0}}
-"""
-    )
-    return file
-
-
-@pytest.mark.parametrize("name", ["hybrid", "static_cache", "straw_man", "scratchpipe", "gpu_only"])
-def test_a_part_that_the_machine_lacks_is_an_error_at_the_entry(tmp_path: Path, name: str) -> None:
-    """The machine has a CPU alone. Line 5, after `systems: [`."""
-    file = experiment(tmp_path, f"[{name}]", "{base: v100_p3, host: {gpu: null, pcie: null}}")
-    with pytest.raises(ConfigError) as caught:
-        simulate(load_experiment(file))
-    (problem,) = caught.value.problems
-    assert problem.where == f"{file}:5:11"
-    assert problem.key == f"systems.{name}"
-    assert "needs a gpu, but v100_p3* has none (it has cpu)" in problem.message
-
-
-def test_two_processors_are_too_many_for_systems_of_one(tmp_path: Path) -> None:
-    platform = "{base: v100_p3, host: {cpu: {count: 2}}}"
-    file = experiment(tmp_path, "[hybrid]", platform)
-    with pytest.raises(ConfigError, match=r":5:11.*hybrid uses one cpu, but v100_p3\* has 2"):
-        simulate(load_experiment(file))
-
-
-def test_a_model_that_does_not_fit_is_an_error_at_the_entry(tmp_path: Path) -> None:
-    file = experiment(tmp_path, "[scratchpipe]")
-    huge = ["model.rows_per_table=500_000_000"]
-    with pytest.raises(
-        CapacityError, match=r"experiment\.yaml:5:11: systems\.scratchpipe: 2 tables"
-    ):
-        simulate(load_experiment(file, huge))
-
-
-UNUSED = {
-    "hybrid": ["gpus: 1", "cache: {fraction: 0.5}", "pipeline: {mode: lockstep}"],
-    "static_cache": ["gpus: 1", "cache: {policy: lfu}", "pipeline: {mode: lockstep}"],
-    "straw_man": ["gpus: 1", "pipeline: {mode: lockstep}"],
-    "scratchpipe": ["gpus: 1"],
-    "gpu_only": ["cache: {fraction: 0.5}", "pipeline: {cpu_pool: split}"],
-}
-USED = {
-    "hybrid": [],
-    "static_cache": ["cache: {fraction: 0.5}", "cache: {scope: table}"],
-    "straw_man": ["cache: {policy: lfu}", "cache: {fraction: 0.5}"],
-    "scratchpipe": ["cache: {policy: lfu}", "pipeline: {mode: lockstep}"],
-    "gpu_only": ["gpus: 1"],
-}
-
-
-@pytest.mark.parametrize(("name", "key"), [(n, key) for n, keys in UNUSED.items() for key in keys])
-def test_a_key_that_a_system_does_not_use_is_refused_at_its_place(
-    tmp_path: Path, name: str, key: str
-) -> None:
-    file = experiment(tmp_path, f"[{{name: {name}, {key}}}]")
-    with pytest.raises(ConfigError) as caught:
-        load_experiment(file)
-    (problem,) = caught.value.problems
-    inner = key.find("{") + 1
-    assert problem.where == f"{file}:5:{len(f'systems: [{{name: {name}, ') + inner + 1}"
-    assert problem.message == f"is not used by {name}"
-    assert problem.key.startswith(f"systems[0].{key.partition(':')[0]}")
-    assert f"{name} uses" in problem.hint
-
-
-@pytest.mark.parametrize(("name", "key"), [(n, key) for n, keys in USED.items() for key in keys])
-def test_a_key_that_a_system_uses_is_taken(tmp_path: Path, name: str, key: str) -> None:
-    file = experiment(tmp_path, f"[{{name: {name}, {key}}}]")
-    assert len(expand(load_experiment(file))) == 1
-
-
-def test_eight_gpus_of_scratchpipe_are_refused_with_their_position(tmp_path: Path) -> None:
-    file = experiment(tmp_path, "[{name: scratchpipe, gpus: 8}]", "p3_16xlarge")
-    with pytest.raises(ConfigError) as caught:
-        load_experiment(file)
-    assert str(caught.value).startswith(
-        f"{file}:5:31: systems[0].gpus: is not used by scratchpipe\n"
-    )
-
-
-def test_more_gpus_than_the_machine_has_are_refused_with_their_position(tmp_path: Path) -> None:
-    file = experiment(tmp_path, "[{name: gpu_only, gpus: 9}]", "p3_16xlarge")
-    with pytest.raises(ConfigError) as caught:
-        load_experiment(file)
-    assert str(caught.value).startswith(f"{file}:5:34: systems[0].gpus: is 9: p3_16xlarge has 8")
 
 
 # a system from outside

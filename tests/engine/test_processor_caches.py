@@ -1,0 +1,155 @@
+"""Hits of the processors' own caches: counted on samples, means for the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulator.caches.facts import LOOKUP, BatchFacts, Flow
+from simulator.engine.processor_caches import ProcessorCaches
+from simulator.hardware.catalogue import load_machine
+from simulator.hardware.program import Buffer, Pool, Stage, Store, Wait
+from simulator.hardware.topology import Topology, build_topology
+
+TEN_MB = 10**7
+"""Rows so large that 50 MB of last level hold 5 of them (6 MB of L2: 3 of 2 MB)."""
+
+
+@cache
+def machine() -> Topology:
+    return build_topology(load_machine("v100_p3"), 512)
+
+
+def pool(
+    facts: BatchFacts, at: str = "cpu", row_bytes: int = TEN_MB, slotted: bool = False
+) -> Pool:
+    store = Store("rows", machine().memory(at).place, row_bytes, slotted=slotted)
+    return Pool("pool", at, store, facts[LOOKUP], Buffer("sums", store.memory, 1), 1)
+
+
+def one_pool(facts: BatchFacts) -> tuple[Stage, ...]:
+    return (Stage("pool", ((pool(facts), Wait("wait", "gpu")),)),)
+
+
+def batch(index: int, ids: Sequence[int] | None, slots: Sequence[int] | None = None) -> BatchFacts:
+    """A mini-batch that looks these rows up; None: their numbers were not kept."""
+    rows = None if ids is None else np.array(ids, np.int64)
+    where = None if slots is None else np.array(slots, np.int64)
+    return BatchFacts(index, 1, {LOOKUP: (Flow(len(ids or ()), 1, rows, where),)})
+
+
+def shares(programs: Sequence[tuple[Stage, ...]]) -> list[list[float]]:
+    """Hit shares of the lookups of each program."""
+    return [
+        [word.hit_share for stage in stages for word in stage.operations if isinstance(word, Pool)]
+        for stages in programs
+    ]
+
+
+def counted(batches: Sequence[BatchFacts], samples: tuple[int, ...]) -> list[list[float]]:
+    return shares(ProcessorCaches(one_pool, machine(), samples, False).programs(batches))
+
+
+def test_rows_that_repeat_within_a_mini_batch_hit() -> None:
+    assert counted([batch(0, (1, 2, 1, 1))], (0,)) == [[0.5]]
+
+
+def test_rows_of_the_mini_batch_before_are_still_there() -> None:
+    """Three of four: rows 2 and 3 from before, and row 2 again."""
+    assert counted([batch(0, (1, 2, 3)), batch(1, (2, 3, 4, 2))], (1,))[1] == [0.75]
+
+
+def test_a_row_whose_five_followers_fill_the_cache_is_gone() -> None:
+    """Row 0, five others, row 0 again: evicted; after four others it is still there."""
+    assert counted([batch(0, (0, 1, 2, 3, 4, 5, 0))], (0,)) == [[0.0]]
+    assert counted([batch(0, (0, 1, 2, 3, 4, 0))], (0,)) == [[pytest.approx(1 / 6)]]
+
+
+def test_the_first_mini_batch_finds_a_cold_cache() -> None:
+    assert counted([batch(0, (1, 2))], (0,)) == [[0.0]]
+
+
+def test_a_mini_batch_before_that_kept_no_rows_leaves_the_cache_cold() -> None:
+    assert counted([batch(0, None), batch(1, (1, 1))], (1,))[1] == [0.5]
+
+
+def test_other_mini_batches_have_the_mean_of_the_samples() -> None:
+    batches = [batch(0, (1, 1)), batch(1, (2, 3)), batch(2, None), batch(3, (4, 4, 4, 4))]
+    # 1/2, 0 (rows 2 and 3 are new), 3/4 after rows that were not kept
+    assert counted(batches, (0, 1, 3)) == [[0.5], [0.0], [pytest.approx(1.25 / 3)], [0.75]]
+
+
+def test_without_samples_nothing_hits() -> None:
+    assert counted([batch(0, (1, 1))], ()) == [[0.0]]
+
+
+def test_a_sample_without_lookups_hits_nothing() -> None:
+    assert counted([batch(0, ())], (0,)) == [[0.0]]
+
+
+def test_rows_of_a_slotted_store_are_its_slots() -> None:
+    """Two rows one after the other in one slot: the second finds the first one's place."""
+
+    def program(facts: BatchFacts) -> tuple[Stage, ...]:
+        return (Stage("pool", ((pool(facts, slotted=True),),)),)
+
+    facts = [batch(0, (1, 2, 3), slots=(7, 7, 8))]
+    caches = ProcessorCaches(program, machine(), (0,), False)
+    assert shares(caches.programs(facts)) == [[pytest.approx(1 / 3)]]
+
+
+def test_each_processor_has_its_own_cache() -> None:
+    """Of rows of 2 MB L2 holds 3, the last level 25: four rows twice over hit there alone."""
+
+    def program(facts: BatchFacts) -> tuple[Stage, ...]:
+        lanes = tuple((pool(facts, at, 2_000_000),) for at in ("cpu", "gpu"))
+        return (Stage("pool", lanes),)
+
+    caches = ProcessorCaches(program, machine(), (0,), False)
+    assert shares(caches.programs([batch(0, (1, 2, 3, 4, 1, 2, 3, 4))])) == [[0.5, 0.0]]
+
+
+def lookups(programs: Sequence[tuple[Stage, ...]], number: int) -> Flow:
+    (word,) = [w for w in programs[number][0].operations if isinstance(w, Pool)]
+    return word.rows
+
+
+def test_rows_are_left_out_of_programs_that_are_not_replayed_in_memory() -> None:
+    batches = [batch(0, (1, 2, 1)), batch(1, (1, 1))]
+    programs = ProcessorCaches(one_pool, machine(), (0, 1), False).programs(batches)
+    assert [lookups(programs, k).ids for k in (0, 1)] == [None, None]
+    assert lookups(programs, 0).lookups == 3
+
+
+def test_rows_that_hit_never_reach_the_memory_that_is_replayed() -> None:
+    """Counts stay: the share says how many of them hit."""
+    batches = [batch(0, (1, 2, 1, 3), slots=(4, 5, 4, 6)), batch(1, (9, 9))]
+    programs = ProcessorCaches(one_pool, machine(), (0,), True).programs(batches)
+    sample = lookups(programs, 0)
+    assert sample.ids is not None
+    assert sample.slots is not None
+    assert sample.ids.tolist() == [1, 2, 3]
+    assert sample.slots.tolist() == [4, 5, 6]
+    assert sample.lookups == 4
+    assert lookups(programs, 1).ids is None, "no sample"
+
+
+@given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=12), min_size=1, max_size=5))
+def test_shares_are_those_of_an_lru_list(ids: list[list[int]]) -> None:
+    """Every mini-batch a sample, each warmed by the one before alone."""
+    batches = [batch(k, each) for k, each in enumerate(ids)]
+    expected = []
+    for number, each in enumerate(ids):
+        held: list[int] = []
+        hits = 0
+        for position, row in enumerate([*(ids[number - 1] if number else ()), *each]):
+            warm = number and position < len(ids[number - 1])
+            hits += row in held and not warm
+            held = [row, *(other for other in held if other != row)][:5]
+        expected.append([pytest.approx(hits / len(each))])
+    assert counted(batches, tuple(range(len(ids)))) == expected

@@ -1,0 +1,99 @@
+"""Tables spread over GPUs: who has which, and what the GPUs exchange."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jobs import FACTS, model, system
+
+from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
+from simulator.errors import ConfigError, UsageError
+from simulator.hardware.program import (
+    Exchange,
+    Operation,
+    Pool,
+    Stage,
+    Update,
+)
+from simulator.systems.gpu_only import spread_tables
+
+
+def words(stages: tuple[Stage, ...]) -> list[Operation]:
+    return [word for stage in stages for word in stage.operations]
+
+
+def test_more_gpus_than_there_are_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="gpu_only asks for 9 GPUs but p3_16xlarge has 8"):
+        system("gpu_only", gpus=9)
+
+
+def test_an_unknown_system_names_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="scratchpipe"):
+        system("magic")
+
+
+def test_tables_are_spread_by_bytes() -> None:
+    small = model(tables=4, rows_per_table=(50, 10, 40, 20), lookups_per_table=(1,) * 4)
+    assert spread_tables(small, 2) == ((0, 1), (2, 3))
+
+
+@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=30), st.integers(1, 10))
+def test_every_table_has_one_gpu_and_no_gpu_a_table_too_many(rows: list[int], gpus: int) -> None:
+    """The largest first to the least loaded: loads differ by one table at most."""
+    tables = model(tables=len(rows), rows_per_table=tuple(rows), lookups_per_table=(1,) * len(rows))
+    placed = spread_tables(tables, gpus)
+    assert len(placed) == gpus
+    assert sorted(t for own in placed for t in own) == list(range(len(rows)))
+    loads = [sum(rows[t] for t in own) for own in placed]
+    assert max(loads) - min(loads) <= max(rows)
+
+
+def exchanges(gpus: int | None = None) -> dict[str, Exchange]:
+    stages = system("gpu_only", gpus=gpus, rows_per_table=(1_000_000,) * 8).stages(FACTS)
+    return {word.name: word for word in words(stages) if isinstance(word, Exchange)}
+
+
+@pytest.mark.parametrize("gpus", [2, 4, 8])
+def test_all_to_all_leaves_out_what_stays_on_its_gpu(gpus: int) -> None:
+    """Pooled vectors of 8 / n tables, (n - 1) / n of them for others."""
+    leaving = exchanges(gpus)
+    assert leaving["all_to_all"].bytes == 2048 * 512 * (8 // gpus) * (gpus - 1) // gpus
+    assert leaving["all_to_all_back"].bytes == leaving["all_to_all"].bytes
+    assert leaving["all_to_all"].group == tuple(f"gpu{k}" for k in range(gpus))
+
+
+@pytest.mark.parametrize("gpus", [2, 4, 8])
+def test_gradients_of_the_mlps_go_round_the_ring_twice(gpus: int) -> None:
+    weights = 4 * (14 * 512 + 513 * 256 + 257 * 128)
+    weights += 4 * (165 * 1024 + 1025 * 1024 + 1025 * 512 + 513 * 256 + 257)
+    assert exchanges(gpus)["all_reduce"].bytes == 2 * weights * (gpus - 1) // gpus
+
+
+def test_one_gpu_needs_no_collective() -> None:
+    alone = system("gpu_only", "h200")
+    assert alone.schedule.names == ("ids", "gather_reduce", "mlp", "sort_update")
+    assert not exchanges(1)
+
+
+@pytest.mark.parametrize(("gpus", "used"), [(None, 8), (1, 1), (3, 3), (8, 8)])
+def test_gpu_only_takes_all_gpus_or_as_many_as_it_is_told(gpus: int | None, used: int) -> None:
+    program = system("gpu_only", gpus=gpus, rows_per_table=(1_000_000,) * 8)
+    assert program.gpus == len(program.equal_ranks) == used
+
+
+def test_the_straggler_has_the_most_lookups() -> None:
+    """Two GPUs: the large table alone on one, three small ones on the other, which has 30 of 31
+    lookups and the unique rows of its own tables."""
+    skewed = {
+        "tables": 4,
+        "rows_per_table": (3_000_000, 1_000_000, 1_000_000, 1_000_000),
+        "lookups_per_table": (1, 10, 10, 10),
+    }
+    shards = (Flow(100, 90), Flow(1000, 500), Flow(1000, 600), Flow(1000, 700))
+    facts = BatchFacts(0, 100, {LOOKUP: shards, UNIQUE: shards})
+    stages = words(system("gpu_only", gpus=2, **skewed).stages(facts))
+    (pool,) = [word for word in stages if isinstance(word, Pool)]
+    (update,) = [word for word in stages if isinstance(word, Update)]
+    assert pool.reads.tables == 3
+    assert (pool.rows.lookups, update.rows.rows) == (3000, 1800)

@@ -1,0 +1,177 @@
+"""What systems refuse: models that do not fit, parts that are not there, keys without a use."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from jobs import job, machine, system
+
+from simulator import systems
+from simulator.caches import Window
+from simulator.config.expand import expand
+from simulator.engine import load_experiment, simulate
+from simulator.errors import CapacityError, ConfigError
+
+# what does not fit
+
+
+def test_41_gb_of_tables_on_one_v100_are_refused_with_the_arithmetic() -> None:
+    with pytest.raises(CapacityError) as caught:
+        system("gpu_only", "v100_p3")
+    text = str(caught.value)
+    for share in ("80,000,000 rows x 512 B", "40.96 GB", "32 GB", "p3_16xlarge", "at least 2"):
+        assert share in text
+
+
+def test_the_fullest_gpu_counts_with_its_mlps_and_vectors() -> None:
+    """Eight equal tables on eight GPUs: one each, 5.12 GB, and twice MLPs and pooled vectors."""
+    with pytest.raises(CapacityError) as caught:
+        system("gpu_only", rows_per_table=(40_000_000,) * 8)
+    assert "1 tables 20.48 GB" in str(caught.value)
+    assert "on 8 x NVIDIA V100 SXM2" in str(caught.value)
+
+
+def test_a_cache_beyond_the_gpu_is_refused() -> None:
+    """0.8125 of 80 million rows."""
+    with pytest.raises(CapacityError, match=r"65,000,000 cache slots.*33.28 GB.*32 GB"):
+        system("scratchpipe", cache={"fraction": 0.8125})
+
+
+@pytest.mark.parametrize("name", ["hybrid", "static_cache", "straw_man", "scratchpipe"])
+def test_tables_beyond_the_cpu_are_refused(name: str) -> None:
+    with pytest.raises(CapacityError) as caught:
+        system(name, rows_per_table=(10**8,) * 8)
+    assert str(caught.value) == (
+        "8 tables with 800,000,000 rows of 512 B need 409.6 GB but cpu.dram of v100_p3 holds "
+        "256 GB: use a smaller model or a platform with more memory"
+    )
+
+
+def test_tables_that_fit_to_the_byte_are_let_through() -> None:
+    assert system("hybrid", rows_per_table=(62_500_000,) * 8).gpus == 1
+    with pytest.raises(CapacityError):
+        system("hybrid", rows_per_table=(62_500_001, *(62_500_000,) * 7))
+
+
+def test_optimizer_state_takes_room() -> None:
+    with pytest.raises(CapacityError, match=r"1024 B need 327\.7 GB"):
+        system("hybrid", optimizer="adagrad", rows_per_table=(40_000_000,) * 8)
+
+
+def test_a_window_beyond_the_cache_is_refused_where_the_trace_says_so() -> None:
+    asked: list[tuple[Window, str, int]] = []
+
+    def need(window: Window, scope: str, depth: int) -> tuple[int, ...]:
+        asked.append((window, scope, depth))
+        return (200_000,) * 8
+
+    tiny = replace(job(cache={"fraction": 0.01}), window_need=need)
+    with pytest.raises(CapacityError, match=r"cache\.fraction 0\.01 gives 100,000 slots"):
+        systems.create("scratchpipe", tiny, machine())
+    assert asked == [(Window(3, 2), "table", 6)]
+    grows = replace(tiny, cache=tiny.cache.model_copy(update={"if_too_small": "grow"}))
+    grown = systems.create("scratchpipe", grows, machine())
+    assert (grown.replay.slots, grown.replay.grown) == ((200_000,) * 8, True)
+    fitting = systems.create("straw_man", tiny, machine())
+    assert fitting.replay.grown is False, "one mini-batch fits"
+
+
+# through experiments
+
+
+def experiment(tmp_path: Path, systems_line: str, platform: str = "v100_p3") -> Path:
+    file = tmp_path / "experiment.yaml"
+    file.write_text(
+        f"""config_version: 1
+platform: {platform}
+model: {{base: default, tables: 2, rows_per_table: 4000, batch_size: 32}}
+trace: {{kind: uniform}}
+systems: {systems_line}
+cache: {{fraction: 0.9}}
+run: {{batches: 1, warmup_batches: 0}}
+"""
+    )
+    return file
+
+
+@pytest.mark.parametrize("name", ["hybrid", "static_cache", "straw_man", "scratchpipe", "gpu_only"])
+def test_a_part_that_the_machine_lacks_is_an_error_at_the_entry(tmp_path: Path, name: str) -> None:
+    """The machine has a CPU alone. Line 5, after `systems: [`."""
+    file = experiment(tmp_path, f"[{name}]", "{base: v100_p3, host: {gpu: null, pcie: null}}")
+    with pytest.raises(ConfigError) as caught:
+        simulate(load_experiment(file))
+    (problem,) = caught.value.problems
+    assert problem.where == f"{file}:5:11"
+    assert problem.key == f"systems.{name}"
+    assert "needs a gpu, but v100_p3* has none (it has cpu)" in problem.message
+
+
+def test_two_processors_are_too_many_for_systems_of_one(tmp_path: Path) -> None:
+    platform = "{base: v100_p3, host: {cpu: {count: 2}}}"
+    file = experiment(tmp_path, "[hybrid]", platform)
+    with pytest.raises(ConfigError, match=r":5:11.*hybrid uses one cpu, but v100_p3\* has 2"):
+        simulate(load_experiment(file))
+
+
+def test_a_model_that_does_not_fit_is_an_error_at_the_entry(tmp_path: Path) -> None:
+    file = experiment(tmp_path, "[scratchpipe]")
+    huge = ["model.rows_per_table=500_000_000"]
+    with pytest.raises(
+        CapacityError, match=r"experiment\.yaml:5:11: systems\.scratchpipe: 2 tables"
+    ):
+        simulate(load_experiment(file, huge))
+
+
+UNUSED = {
+    "hybrid": ["gpus: 1", "cache: {fraction: 0.5}", "pipeline: {mode: lockstep}"],
+    "static_cache": ["gpus: 1", "cache: {policy: lfu}", "pipeline: {mode: lockstep}"],
+    "straw_man": ["gpus: 1", "pipeline: {mode: lockstep}"],
+    "scratchpipe": ["gpus: 1"],
+    "gpu_only": ["cache: {fraction: 0.5}", "pipeline: {cpu_pool: split}"],
+}
+USED = {
+    "hybrid": [],
+    "static_cache": ["cache: {fraction: 0.5}", "cache: {scope: table}"],
+    "straw_man": ["cache: {policy: lfu}", "cache: {fraction: 0.5}"],
+    "scratchpipe": ["cache: {policy: lfu}", "pipeline: {mode: lockstep}"],
+    "gpu_only": ["gpus: 1"],
+}
+
+
+@pytest.mark.parametrize(("name", "key"), [(n, key) for n, keys in UNUSED.items() for key in keys])
+def test_a_key_that_a_system_does_not_use_is_refused_at_its_place(
+    tmp_path: Path, name: str, key: str
+) -> None:
+    file = experiment(tmp_path, f"[{{name: {name}, {key}}}]")
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(file)
+    (problem,) = caught.value.problems
+    inner = key.find("{") + 1
+    assert problem.where == f"{file}:5:{len(f'systems: [{{name: {name}, ') + inner + 1}"
+    assert problem.message == f"is not used by {name}"
+    assert problem.key.startswith(f"systems[0].{key.partition(':')[0]}")
+    assert f"{name} uses" in problem.hint
+
+
+@pytest.mark.parametrize(("name", "key"), [(n, key) for n, keys in USED.items() for key in keys])
+def test_a_key_that_a_system_uses_is_taken(tmp_path: Path, name: str, key: str) -> None:
+    file = experiment(tmp_path, f"[{{name: {name}, {key}}}]")
+    assert len(expand(load_experiment(file))) == 1
+
+
+def test_eight_gpus_of_scratchpipe_are_refused_with_their_position(tmp_path: Path) -> None:
+    file = experiment(tmp_path, "[{name: scratchpipe, gpus: 8}]", "p3_16xlarge")
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(file)
+    assert str(caught.value).startswith(
+        f"{file}:5:31: systems[0].gpus: is not used by scratchpipe\n"
+    )
+
+
+def test_more_gpus_than_the_machine_has_are_refused_with_their_position(tmp_path: Path) -> None:
+    file = experiment(tmp_path, "[{name: gpu_only, gpus: 9}]", "p3_16xlarge")
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(file)
+    assert str(caught.value).startswith(f"{file}:5:34: systems[0].gpus: is 9: p3_16xlarge has 8")
