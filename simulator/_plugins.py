@@ -12,8 +12,8 @@ __all__ = ["load_plugin", "plugins"]
 
 def plugins(group: str) -> dict[str, EntryPoint]:
     """The entry points of a group by name, sorted."""
-    found = entry_points(group=group)
-    return {entry.name: entry for entry in sorted(found, key=lambda entry: entry.name)}
+    entries = entry_points(group=group)
+    return {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.name)}
 
 
 def load_plugin(entry: EntryPoint) -> Any:

@@ -57,8 +57,8 @@ def parse_quantity(text: object, dimension: str) -> float:
         raise ValueError(f"{text!r} is not a number with a unit ({allowed})")
     number, unit = match.groups()
     if unit not in units:
-        seen = f"the unit {unit!r}" if unit else "no unit"
-        raise ValueError(f"{text!r} has {seen}: expected one of {allowed}")
+        given = f"the unit {unit!r}" if unit else "no unit"
+        raise ValueError(f"{text!r} has {given}: expected one of {allowed}")
     return float(number.replace("_", "")) * units[unit]
 
 

@@ -63,8 +63,8 @@ def calibrate(
     fit = fit_blocks(start.rig, start.points)
     values = {path: value for path, (value, _) in start.direct.items()} | fit.values
     sources = {path: source for path, (_, source) in start.direct.items()} | fit.evidence
-    found = residuals(start.points, fit.rig)
-    return Calibration(fit.rig.config, fit.rig.profile, values, sources, start.facts, found)
+    errors = residuals(start.points, fit.rig)
+    return Calibration(fit.rig.config, fit.rig.profile, values, sources, start.facts, errors)
 
 
 def held_out(
@@ -73,25 +73,25 @@ def held_out(
     """Points as predicted by a fit that did not see them: how well the models interpolate.
 
     Two fits, each without every other point of every operator; the first and the last point of an
-    operator are always seen and not among the residuals. Raises `UsageError` as `calibrate`.
+    operator are always fitted and not among the residuals. Raises `UsageError` as `calibrate`.
     """
     start = _start(folder, platform, operators, model)
-    found = []
+    errors = []
     for half in (0, 1):
         hidden = _every_other(start.points, half)
-        seen = [point for place, point in enumerate(start.points) if place not in hidden]
-        fit = fit_blocks(start.rig, seen)
-        found += residuals([start.points[place] for place in sorted(hidden)], fit.rig)
-    return found
+        fitted = [point for number, point in enumerate(start.points) if number not in hidden]
+        fit = fit_blocks(start.rig, fitted)
+        errors += residuals([start.points[number] for number in sorted(hidden)], fit.rig)
+    return errors
 
 
 def _every_other(points: list[Point], half: int) -> set[int]:
     """Places in `points`: one of two neighbours of each operator, never its first or last."""
-    places: dict[str, list[int]] = {}
-    for place, point in enumerate(points):
+    numbers: dict[str, list[int]] = {}
+    for number, point in enumerate(points):
         if point.weight:
-            places.setdefault(point.operator, []).append(place)
-    return {place for each in places.values() for place in each[1:-1][half::2]}
+            numbers.setdefault(point.operator, []).append(number)
+    return {number for each in numbers.values() for number in each[1:-1][half::2]}
 
 
 def _start(

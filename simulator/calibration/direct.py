@@ -17,18 +17,18 @@ _PS_PER_US = 1_000_000
 
 def direct_values(folder: Path, config: MachineConfig) -> dict[str, tuple[float, str]]:
     """Value and source by dotted path (under `platform.`)."""
-    found: dict[str, tuple[float, str]] = {}
+    values: dict[str, tuple[float, str]] = {}
     for pooled in pool(_LAUNCH, read_rows(folder, _LAUNCH), _synchronize, "us").values():
         source = f"measured: {_LAUNCH}, {_SYNCHRONIZE!r}"
-        found[f"{GPU}.synchronize"] = (pooled.value * _PS_PER_US, source)
+        values[f"{GPU}.synchronize"] = (pooled.value * _PS_PER_US, source)
     for pooled in pool(_MLP, read_rows(folder, _MLP), _large_product, "ms").values():
         row = pooled.row
         n, m, k = int(row["batch"]), int(row["dim"]), int(row["batch"])
         rate = 2 * n * m * k / (pooled.value / 1e3)
         source = f"measured: {_MLP}, {row['what']} in {row['precision']}: {rate / 1e12:.1f} TFLOP/s"
         share = min(1.0, rate / gpu_of(config).peak.fp32)
-        found[f"{GPU}.gemm_efficiency"] = (share, source)
-    return found
+        values[f"{GPU}.gemm_efficiency"] = (share, source)
+    return values
 
 
 def _synchronize(row: Row) -> tuple[str] | None:

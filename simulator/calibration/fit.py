@@ -57,23 +57,23 @@ def _fit(rig: Rig, block: Block, points: Sequence[Point]) -> dict[str, float]:
     parameters = block.parameters
     start = np.log([p.start for p in parameters])
 
-    def loss(place: npt.NDArray[np.float64]) -> float:
-        values, outside = _inside(parameters, place)
+    def loss(logs: npt.NDArray[np.float64]) -> float:
+        values, outside = _inside(parameters, logs)
         tried = residuals(points, rig.changed(values))
         return _loss(tried) + _OUTSIDE * outside
 
-    place = minimize(loss, start)
-    values, _ = _inside(parameters, place)
+    logs = minimize(loss, start)
+    values, _ = _inside(parameters, logs)
     return {path: _rounded(value) for path, value in values.items()}
 
 
 def _inside(
-    parameters: Sequence[Parameter], place: npt.NDArray[np.float64]
+    parameters: Sequence[Parameter], logs: npt.NDArray[np.float64]
 ) -> tuple[dict[str, float], float]:
-    """Values within their ranges, and how far `place` lies outside of them."""
+    """Values within their ranges, and how far `logs` lies outside of them."""
     values: dict[str, float] = {}
     outside = 0.0
-    for parameter, log in zip(parameters, place, strict=True):
+    for parameter, log in zip(parameters, logs, strict=True):
         kept = min(max(float(log), math.log(parameter.low)), math.log(parameter.high))
         outside += abs(kept - float(log))
         values[parameter.path] = math.exp(kept)
@@ -82,10 +82,10 @@ def _inside(
 
 def _loss(tried: Iterable[Residual]) -> float:
     total = 0.0
-    for one in tried:
-        error = abs(one.log_error)
+    for residual in tried:
+        error = abs(residual.log_error)
         size = error**2 / (2 * _KNEE) if error < _KNEE else error - _KNEE / 2
-        total += one.point.weight * size
+        total += residual.point.weight * size
     return total
 
 
@@ -93,12 +93,12 @@ def _rounded(value: float) -> float:
     return float(f"{value:.{_DIGITS - 1}e}")
 
 
-def _evidence(block: Block, found: Sequence[Residual]) -> str:
-    errors = sorted(abs(one.error) for one in found)
-    files = ", ".join(dict.fromkeys(one.point.file for one in found))
+def _evidence(block: Block, fitted: Sequence[Residual]) -> str:
+    errors = sorted(abs(residual.error) for residual in fitted)
+    files = ", ".join(dict.fromkeys(residual.point.file for residual in fitted))
     median = errors[len(errors) // 2]
     return (
         f"fitted ({block.name}): {files}, {len(errors)} points of "
-        f"{len({one.point.operator for one in found})} operators; "
+        f"{len({residual.point.operator for residual in fitted})} operators; "
         f"residual {median:.1%} median, {errors[-1]:.1%} worst"
     )

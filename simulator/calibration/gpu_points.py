@@ -68,8 +68,8 @@ def _kernel(pooled: Pooled, hits: HitShares) -> Point:
     row = pooled.row
     name, make = _KERNELS[row["impl"]]
     dim, rows, dist = int(row["dim"]), int(row["n_rows"]), row["dist"]
-    found = re.search(r"unique=(\d+)", row["note"])
-    unique = int(found.group(1)) if found else rows
+    match = re.search(r"unique=(\d+)", row["note"])
+    unique = int(match.group(1)) if match else rows
 
     def model(rig: Rig) -> float:
         sized = rig.sized(dim=dim, batch_size=max(1, rows // POOLED_ROWS), lookups=POOLED_ROWS)

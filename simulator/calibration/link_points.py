@@ -119,9 +119,9 @@ def _contention_key(row: Row) -> tuple[str, ...] | None:
 
 
 def _works(rig: Rig, row: Row, cores: int) -> tuple[Operation, ...]:
-    found = _victim(row, cores)
-    assert found is not None
-    name, on_cpu = found
+    victim = _victim(row, cores)
+    assert victim is not None
+    name, on_cpu = victim
     if on_cpu:
         return contended_operation(rig, name, _ROWS, _DIM)
     rows = _STREAM_ROWS if name == "hbm stream copy" else _ROWS

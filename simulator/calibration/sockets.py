@@ -50,10 +50,10 @@ def with_key(machine: MachineConfig, path: str, value: float | int | str) -> Mac
     Numbers that are integers (picoseconds, bytes/s) stay integers.
     """
     socket, _, key = path.removeprefix("platform.").removeprefix("host.").partition(".")
-    found = machine.socket(socket)
-    if found is None:
+    item = machine.socket(socket)
+    if item is None:
         raise UsageError(f"{machine.name} has no socket {socket}")
-    return machine.with_part(socket, with_value(found.part, key, value))
+    return machine.with_part(socket, with_value(item.part, key, value))
 
 
 def with_value(model: Any, path: str, value: float | int | str) -> Any:

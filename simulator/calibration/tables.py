@@ -66,15 +66,15 @@ def pool(
     Geometric mean: hosts of one kind differ by a factor, and none of them is the right one.
     Raises `UsageError` for a value that is no positive number.
     """
-    found: dict[tuple[object, ...], tuple[Row, list[float]]] = {}
+    conditions: dict[tuple[object, ...], tuple[Row, list[float]]] = {}
     for row in rows:
         condition = key(row)
         if condition is None:
             continue
-        found.setdefault(tuple(condition), (row, []))[1].append(_positive(file, row, column))
+        conditions.setdefault(tuple(condition), (row, []))[1].append(_positive(file, row, column))
     return {
         condition: Pooled(row, math.exp(sum(map(math.log, v)) / len(v)), max(v) / min(v))
-        for condition, (row, v) in found.items()
+        for condition, (row, v) in conditions.items()
     }
 
 

@@ -153,7 +153,7 @@ def _text(path: str, value: float | str) -> Any:
     if isinstance(value, str):
         return value
     units = _UNITS[_quantity(path)]
-    scale, unit = next((one for one in units if value >= one[0]), units[-1])
+    scale, unit = next((step for step in units if value >= step[0]), units[-1])
     shown = float(f"{value / scale:.4g}")
     whole = shown.is_integer() and (unit or isinstance(value, int))
     number = int(shown) if whole else shown
@@ -173,7 +173,7 @@ def _quantity(path: str) -> str:
     return "arithmetic" if word == "batched" else "number"
 
 
-def residuals_csv(found: Iterable[Residual]) -> str:
+def residuals_csv(residuals: Iterable[Residual]) -> str:
     """Every point: measured, modelled, relative error, spread between hosts, whether fitted."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -190,8 +190,8 @@ def residuals_csv(found: Iterable[Residual]) -> str:
             "fitted",
         ]
     )
-    for one in found:
-        point = one.point
+    for residual in residuals:
+        point = residual.point
         writer.writerow(
             [
                 point.operator,
@@ -199,8 +199,8 @@ def residuals_csv(found: Iterable[Residual]) -> str:
                 point.condition,
                 point.unit,
                 f"{point.measured:.4g}",
-                f"{one.modelled:.4g}",
-                f"{one.error:.4f}",
+                f"{residual.modelled:.4g}",
+                f"{residual.error:.4f}",
                 f"{point.spread:.3f}",
                 "yes" if point.weight else "no",
             ]
@@ -208,19 +208,19 @@ def residuals_csv(found: Iterable[Residual]) -> str:
     return text.getvalue()
 
 
-def by_operator(found: Iterable[Residual]) -> list[dict[str, Any]]:
+def by_operator(residuals: Iterable[Residual]) -> list[dict[str, Any]]:
     """Points, median and worst absolute error, bias and largest spread of each operator."""
     groups: dict[str, list[Residual]] = {}
-    for one in found:
-        groups.setdefault(one.point.operator, []).append(one)
+    for residual in residuals:
+        groups.setdefault(residual.point.operator, []).append(residual)
     return [
         {
             "operator": operator,
             "points": len(each),
-            "median_error": median(abs(one.error) for one in each),
-            "worst_error": max(abs(one.error) for one in each),
-            "bias": median(one.error for one in each),
-            "spread": max(one.point.spread for one in each),
+            "median_error": median(abs(residual.error) for residual in each),
+            "worst_error": max(abs(residual.error) for residual in each),
+            "bias": median(residual.error for residual in each),
+            "spread": max(residual.point.spread for residual in each),
         }
         for operator, each in groups.items()
     ]

@@ -83,11 +83,11 @@ class _Verbs(TyperGroup):
 
 def _loaded(name: str) -> Any:
     verb = VERBS[name]
-    found = getattr(importlib.import_module(verb.module), verb.attribute)
-    if isinstance(found, typer.Typer):
-        return typer.main.get_group(found)
+    command = getattr(importlib.import_module(verb.module), verb.attribute)
+    if isinstance(command, typer.Typer):
+        return typer.main.get_group(command)
     alone = typer.Typer(add_completion=False)
-    alone.command(name, help=verb.help)(found)
+    alone.command(name, help=verb.help)(command)
     return typer.main.get_command(alone)
 
 
@@ -96,10 +96,10 @@ def _version(asked: bool) -> None:
         from importlib import metadata
 
         try:
-            found = metadata.version("scratchpipe-sim")
+            version = metadata.version("scratchpipe-sim")
         except metadata.PackageNotFoundError:
-            found = "(not installed: running from its folder)"
-        typer.echo(f"scratchpipe {found}")
+            version = "(not installed: running from its folder)"
+        typer.echo(f"scratchpipe {version}")
         raise typer.Exit
 
 

@@ -95,20 +95,20 @@ def calibrate(
         load_named("operators", profile),
         load_named("models", "default"),
     )
-    found = fit(*start)
+    fitted = fit(*start)
     table = residuals or out.with_suffix(".residuals.csv")
     targets = {
         out: machine_text(
-            start[1], _from(out, base), found.values, found.sources, out.stem, found.facts
+            start[1], _from(out, base), fitted.values, fitted.sources, out.stem, fitted.facts
         ),
-        table: residuals_csv(found.residuals),
+        table: residuals_csv(fitted.residuals),
     }
     if operators is not None:
         shipped = entry_file("operators", profile)
-        targets[operators] = profile_text(shipped, found.values, found.sources, operators.stem)
+        targets[operators] = profile_text(shipped, fitted.values, fitted.sources, operators.stem)
     for target, text in targets.items():
         write_file(target, text)
-    summary = by_operator(found.residuals)
+    summary = by_operator(fitted.residuals)
     unseen = by_operator(held_out(*start)) if hold_out else []
     if as_json:
         typer.echo(json.dumps({"fitted": summary, "held_out": unseen}, indent=1))
@@ -116,7 +116,7 @@ def calibrate(
     _show("Model against measurement, by operator", summary)
     if unseen:
         _show("The same for points that the fit did not see", unseen)
-    typer.echo(f"{len(found.values)} numbers from {len(found.residuals)} points. Files:")
+    typer.echo(f"{len(fitted.values)} numbers from {len(fitted.residuals)} points. Files:")
     for target in targets:
         typer.echo(f"  {target}")
     if operators is None:

@@ -70,7 +70,7 @@ def replay(
         document = _document(asked[0], replay_trace(lambda: stream_ids(trace), asked[0]))
     else:
         counts = replay_sizes(lambda: stream_ids(trace), asked[0], capacity)
-        points = [_document(one, found) for one, found in zip(asked, counts, strict=True)]
+        points = [_document(replay, counted) for replay, counted in zip(asked, counts, strict=True)]
         document = {"policy": policy, "granularity": granularity, "points": points}
     if as_json:
         typer.echo(json.dumps(document, indent=2))

@@ -65,8 +65,8 @@ class Node:
 
     def get(self, key: str | int) -> Node | None:
         """The value of a key; None where there is none."""
-        found: Node | None = self.value.get(key) if self.is_mapping else None
-        return found
+        inner: Node | None = self.value.get(key) if self.is_mapping else None
+        return inner
 
     def text(self, key: str) -> str:
         """The text of a key; empty where it has none."""
@@ -95,13 +95,13 @@ class Node:
 
     def marks(self) -> Marks:
         """Where each value stands."""
-        return Marks(dict(self._places(())))
+        return Marks(dict(self._marks_below(())))
 
-    def _places(self, path: KeyPath) -> Iterator[tuple[KeyPath, Mark]]:
+    def _marks_below(self, path: KeyPath) -> Iterator[tuple[KeyPath, Mark]]:
         yield path, self.mark
         inner = self.items() if self.is_mapping else self._indexed()
         for key, node in inner:
-            yield from node._places((*path, key))
+            yield from node._marks_below((*path, key))
 
     def _indexed(self) -> Iterator[tuple[int, Node]]:
         return enumerate(self.value) if isinstance(self.value, tuple) else iter(())

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from simulator.config.reader import KeyPath, Marks, dotted
-from simulator.config.schema import Place, kinds_of, locate
+from simulator.config.schema import Location, kinds_of, locate
 from simulator.config.types import MisfitError
 from simulator.errors import Problem
 
@@ -115,24 +115,24 @@ class _Translation:
         by_path: dict[KeyPath, list[Problem]] = {}
         unions: set[KeyPath] = set()
         for item in error.errors(include_url=False):
-            place = locate(self._schema, item["loc"], item["type"])
-            if place.in_union:
-                unions.add(place.path)
-            by_path.setdefault(place.path, []).append(self._problem(item, place))
+            location = locate(self._schema, item["loc"], item["type"])
+            if location.in_union:
+                unions.add(location.path)
+            by_path.setdefault(location.path, []).append(self._problem(item, location))
         for path in unions:
             if any(other[: len(path)] == path and other != path for other in by_path):
                 by_path.pop(path, None)
         return [_merged(problems) for problems in by_path.values()]
 
-    def _problem(self, item: Any, place: Place) -> Problem:
+    def _problem(self, item: Any, location: Location) -> Problem:
         kind, context, given = item["type"], item.get("ctx", {}), item["input"]
-        path = place.path
+        path = location.path
         key = dotted(self._prefix + path)
         if kind == "missing":
-            return Problem(self._marks.value(path[:-1]), key, "is missing", place.meaning)
+            return Problem(self._marks.value(path[:-1]), key, "is missing", location.meaning)
         if kind == "extra_forbidden":
-            near = _further_in(str(path[-1]), place) or did_you_mean(path[-1], place.allowed)
-            hint = f"{near} allowed here: {_choices(place.allowed)}".strip()
+            near = _further_in(str(path[-1]), location) or did_you_mean(path[-1], location.allowed)
+            hint = f"{near} allowed here: {_choices(location.allowed)}".strip()
             return Problem(self._marks.key(path), key, "unknown key", hint)
         if kind == "trace_kind":
             return self._trace_kind(given, path)
@@ -140,7 +140,7 @@ class _Translation:
             return self._misfit(context["error"], path)
         message, hint = _message(kind, context, given, item["msg"])
         if kind == "string_pattern_mismatch":
-            hint = place.meaning
+            hint = location.meaning
         return Problem(self._marks.value(path), key, message, hint)
 
     def _misfit(self, error: MisfitError, path: KeyPath) -> Problem:
@@ -160,9 +160,9 @@ class _Translation:
         return Problem(where, key, message, did_you_mean(kind, kinds))
 
 
-def _further_in(word: str, place: Place) -> str:
+def _further_in(word: str, location: Location) -> str:
     """ "did you mean X.Y?" where a key of that name stands deeper."""
-    deeper = [path for path in place.deeper if path.rpartition(".")[2] == word]
+    deeper = [path for path in location.deeper if path.rpartition(".")[2] == word]
     return f"did you mean {deeper[0]!r}?" if len(deeper) == 1 else ""
 
 

@@ -53,7 +53,7 @@ class Mark:
 class Marks:
     """Where every value of a document stands."""
 
-    places: Mapping[KeyPath, Mark] = field(default_factory=dict)
+    by_path: Mapping[KeyPath, Mark] = field(default_factory=dict)
 
     def key(self, path: KeyPath) -> str:
         """The place of the key at `path`, else of the nearest value around it."""
@@ -66,7 +66,7 @@ class Marks:
     def mark(self, path: KeyPath) -> Mark:
         """The places of `path`, else those of the nearest value around it."""
         for length in range(len(path), -1, -1):
-            mark = self.places.get(path[:length])
+            mark = self.by_path.get(path[:length])
             if mark:
                 return mark if length == len(path) else Mark(mark.value, mark.value)
         return Mark("configuration", "configuration")
@@ -74,17 +74,17 @@ class Marks:
     def below(self, prefix: KeyPath) -> Marks:
         """The marks of the value at `prefix`, as a document of its own."""
         size = len(prefix)
-        places = {p[size:]: m for p, m in self.places.items() if p[:size] == prefix}
-        return Marks({(): self.mark(prefix)} | places)
+        below = {p[size:]: m for p, m in self.by_path.items() if p[:size] == prefix}
+        return Marks({(): self.mark(prefix)} | below)
 
     def grafted(self, prefix: KeyPath, other: Marks) -> Marks:
         """These marks with those of a value that was put at `prefix`."""
-        kept = {p: m for p, m in self.places.items() if p[: len(prefix)] != prefix}
-        return Marks(kept | {prefix + p: m for p, m in other.places.items()})
+        kept = {p: m for p, m in self.by_path.items() if p[: len(prefix)] != prefix}
+        return Marks(kept | {prefix + p: m for p, m in other.by_path.items()})
 
     def overlaid(self, prefix: KeyPath, other: Marks) -> Marks:
         """These marks, those of `other` laid over them below `prefix`."""
-        return Marks(dict(self.places) | {prefix + p: m for p, m in other.places.items()})
+        return Marks(dict(self.by_path) | {prefix + p: m for p, m in other.by_path.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def read_text(text: str, file: str, fixed: bool = False) -> Document:
         data = walk.value(root, ())
     except RecursionError:
         return _failed(file, "is nested too deeply")
-    return Document(data, Marks(walk.places), tuple(walk.problems))
+    return Document(data, Marks(walk.by_path), tuple(walk.problems))
 
 
 def _reason(error: MarkedYAMLError) -> str:
@@ -154,7 +154,7 @@ class _Walk:
     """One pass over the node graph."""
 
     def __init__(self, file: str, fixed: bool) -> None:
-        self.places: dict[KeyPath, Mark] = {}
+        self.by_path: dict[KeyPath, Mark] = {}
         self.problems: list[Problem] = []
         self._file = file
         self._fixed = fixed
@@ -163,8 +163,8 @@ class _Walk:
 
     def value(self, node: Node, path: KeyPath, key: str | None = None) -> Any:
         where = self._where(node)
-        self.places[path] = Mark(key or where, where)
-        if id(node) in self._open or len(self.places) > _MOST_VALUES:
+        self.by_path[path] = Mark(key or where, where)
+        if id(node) in self._open or len(self.by_path) > _MOST_VALUES:
             self._problem(where, path, "an alias (`*name`) that contains itself or grows too large")
             return None
         if len(path) > _MOST_LEVELS:

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Place", "kinds_of", "locate"]
+__all__ = ["Location", "kinds_of", "locate"]
 
 Schema = Mapping[str, Any]
 _ABOUT_KEYS = ("missing", "extra_forbidden")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """The keys that lead to a value, and the schema of the mapping around it."""
 
     path: tuple[str | int, ...]
@@ -42,7 +42,7 @@ class Place:
         return " ".join(str(entry.get("description", "")).split())
 
 
-def locate(root: Schema, loc: tuple[int | str, ...], error: str) -> Place:
+def locate(root: Schema, loc: tuple[int | str, ...], error: str) -> Location:
     """The place of an error of type `error` at location `loc`."""
     node = parent = root
     path: list[int | str] = []
@@ -57,7 +57,7 @@ def locate(root: Schema, loc: tuple[int | str, ...], error: str) -> Place:
         parent = _around(members, part) if members else node
         path.append(part)
         node = _inner(parent, part)
-    return Place(tuple(path), parent, in_union, root)
+    return Location(tuple(path), parent, in_union, root)
 
 
 def kinds_of(root: Schema) -> list[str]:

@@ -104,18 +104,18 @@ class SampledTiming(ExactTiming):
             ps = super().stream_ps(access)
             self.samples.setdefault(key, []).append(ps / access.bytes)
             return ps
-        seen = self.samples.get(key)
-        return access.bytes * sum(seen) / len(seen) if seen else super().stream_ps(access)
+        samples = self.samples.get(key)
+        return access.bytes * sum(samples) / len(samples) if samples else super().stream_ps(access)
 
     @property
     def sampling_error(self) -> float:
         """Largest relative standard error of the mean over the kinds of streams."""
-        return max((_relative_error(seen) for seen in self.samples.values()), default=0.0)
+        return max((_relative_error(samples) for samples in self.samples.values()), default=0.0)
 
 
-def _relative_error(seen: list[float]) -> float:
-    if len(seen) < 2:
+def _relative_error(samples: list[float]) -> float:
+    if len(samples) < 2:
         return 0.0
-    mean = sum(seen) / len(seen)
-    variance = sum((value - mean) ** 2 for value in seen) / (len(seen) - 1)
-    return math.sqrt(variance / len(seen)) / mean
+    mean = sum(samples) / len(samples)
+    variance = sum((value - mean) ** 2 for value in samples) / (len(samples) - 1)
+    return math.sqrt(variance / len(samples)) / mean

@@ -108,11 +108,11 @@ class CpuTensors:
     def sort(self, ids: Any, rows: int) -> Any:
         """Order (id, position) pairs; `ids` less than `rows`, those below 0 are left out."""
         keys = ids.numpy().astype(np.int64, copy=False)
-        places = np.flatnonzero(keys >= 0)
-        pairs = host.sort_pairs(keys[places], rows, self.threads)
-        if len(places) < len(keys):
+        positions = np.flatnonzero(keys >= 0)
+        pairs = host.sort_pairs(keys[positions], rows, self.threads)
+        if len(positions) < len(keys):
             packed = pairs.packed
-            packed[:] = (packed >> 32 << 32) | places[packed & 0xFFFFFFFF]
+            packed[:] = (packed >> 32 << 32) | positions[packed & 0xFFFFFFFF]
         return pairs
 
     def update(self, table: Any, pairs: Any, bag_of: Any, gradient: Any, rate: float) -> None:
@@ -145,9 +145,9 @@ class CpuTensors:
         counts[0] += len(unique)
         counts[1] += len(misses)
 
-    def put(self, target: Any, places: Any, values: Any | int) -> None:
-        """target[places] = values."""
-        target[places] = values if isinstance(values, int) else values.to(target.dtype)
+    def put(self, target: Any, indices: Any, values: Any | int) -> None:
+        """target[indices] = values."""
+        target[indices] = values if isinstance(values, int) else values.to(target.dtype)
 
     def touch(self, ids: Any, slot_of: Any, age: Any, slots: Any, batch: int) -> None:
         """slots[k] = slot_of[ids[k]]; age[slots[k]] = batch."""
@@ -233,10 +233,12 @@ class CudaGpu(CpuTensors):
     def split(self, ids: Any, slot_of: Any, offsets: Any, slots: Any, cold: Any) -> None:
         """The GPU writes the lists of cold ids and bags straight into staging memory."""
         bags = len(offsets) - 1
-        count, place = self._kernels.count_cold, self._kernels.place_cold
-        count[(bags,)](ids, slot_of, offsets, slots, cold.counts, B=BAG, num_warps=1)
+        count_cold, place_cold = self._kernels.count_cold, self._kernels.place_cold
+        count_cold[(bags,)](ids, slot_of, offsets, slots, cold.counts, B=BAG, num_warps=1)
         cold.starts[1:] = self.torch.cumsum(cold.counts, 0)
-        place[(bags,)](ids, slots, offsets, cold.starts, cold.ids, cold.bags, B=BAG, num_warps=1)
+        place_cold[(bags,)](
+            ids, slots, offsets, cold.starts, cold.ids, cold.bags, B=BAG, num_warps=1
+        )
         self.copy(cold.offsets, cold.starts)
 
     def count_idle(self, age: Any, idle: Any, oldest: int) -> None:
@@ -248,11 +250,11 @@ class CudaGpu(CpuTensors):
         self._kernels.mark[grid](ids, winner, n, B=SCAN)
         self._kernels.find[grid](ids, winner, slot_of, missed, counts, n, B=SCAN)
 
-    def put(self, target: Any, places: Any, values: Any | int) -> None:
-        n = len(places)
+    def put(self, target: Any, indices: Any, values: Any | int) -> None:
+        n = len(indices)
         if n:
             many = not isinstance(values, int)
-            args = (target, places, values if many else places, n, 0 if many else values)
+            args = (target, indices, values if many else indices, n, 0 if many else values)
             self._kernels.put[(-(-n // SCAN),)](*args, WITH_VALUES=many, B=SCAN)
 
     def touch(self, ids: Any, slot_of: Any, age: Any, slots: Any, batch: int) -> None:

@@ -41,9 +41,9 @@ def pool(table, ids, offsets, out, dim, D: tl.constexpr, C: tl.constexpr):
     wanted = column < dim
     total = tl.zeros([D], tl.float32)
     for k in range(begin, end, C):
-        place = k + tl.arange(0, C)
-        inside = place < end
-        row = tl.load(ids + place, mask=inside, other=-1).to(tl.int64)
+        position = k + tl.arange(0, C)
+        inside = position < end
+        row = tl.load(ids + position, mask=inside, other=-1).to(tl.int64)
         where = table + row[:, None] * dim + column[None, :]
         there = (row >= 0)[:, None] & wanted[None, :]
         total += tl.sum(tl.load(where, mask=there, other=0.0), axis=0)
@@ -132,19 +132,19 @@ def find(ids, winner, slot_of, missed, counts, n, B: tl.constexpr):
     tl.atomic_add(counts, tl.sum(unique.to(tl.int32), axis=0))
     inside = miss.to(tl.int32)
     begin = tl.atomic_add(counts + 1, tl.sum(inside, axis=0))
-    place = begin + tl.cumsum(inside, axis=0) - inside
-    tl.store(missed + place, row, mask=miss)
+    position = begin + tl.cumsum(inside, axis=0) - inside
+    tl.store(missed + position, row, mask=miss)
 
 
 @triton.jit(do_not_specialize=["n", "value"])
-def put(target, places, values, n, value, WITH_VALUES: tl.constexpr, B: tl.constexpr):
-    """target[places[k]] = values[k], or `value` for all of them."""
+def put(target, indices, values, n, value, WITH_VALUES: tl.constexpr, B: tl.constexpr):
+    """target[indices[k]] = values[k], or `value` for all of them."""
     k = tl.program_id(0) * B + tl.arange(0, B)
-    place = tl.load(places + k, mask=k < n, other=0)
+    index = tl.load(indices + k, mask=k < n, other=0)
     if WITH_VALUES:
-        tl.store(target + place, tl.load(values + k, mask=k < n).to(tl.int32), mask=k < n)
+        tl.store(target + index, tl.load(values + k, mask=k < n).to(tl.int32), mask=k < n)
     else:
-        tl.store(target + place, value, mask=k < n)
+        tl.store(target + index, value, mask=k < n)
 
 
 @triton.jit(do_not_specialize=["n", "oldest"])
@@ -173,11 +173,11 @@ def count_cold(ids, slot_of, offsets, slots, cold, B: tl.constexpr):
     end = tl.load(offsets + bag + 1)
     missing = tl.zeros([B], tl.int32)
     for k in range(tl.load(offsets + bag), end, B):
-        place = k + tl.arange(0, B)
-        inside = place < end
-        row = tl.load(ids + place, mask=inside, other=0)
+        position = k + tl.arange(0, B)
+        inside = position < end
+        row = tl.load(ids + position, mask=inside, other=0)
         slot = tl.load(slot_of + row, mask=inside, other=0)
-        tl.store(slots + place, slot, mask=inside)
+        tl.store(slots + position, slot, mask=inside)
         missing += (slot < 0).to(tl.int32)
     tl.store(cold + bag, tl.sum(missing, axis=0))
 
@@ -189,11 +189,11 @@ def place_cold(ids, slots, offsets, cold_offsets, cold_ids, cold_bags, B: tl.con
     end = tl.load(offsets + bag + 1)
     to = tl.load(cold_offsets + bag)
     for k in range(tl.load(offsets + bag), end, B):
-        place = k + tl.arange(0, B)
-        inside = place < end
-        missing = inside & (tl.load(slots + place, mask=inside, other=0) < 0)
-        one = missing.to(tl.int32)
-        target = to + tl.cumsum(one, axis=0) - one
-        tl.store(cold_ids + target, tl.load(ids + place, mask=inside, other=0), mask=missing)
+        position = k + tl.arange(0, B)
+        inside = position < end
+        missing = inside & (tl.load(slots + position, mask=inside, other=0) < 0)
+        cold = missing.to(tl.int32)
+        target = to + tl.cumsum(cold, axis=0) - cold
+        tl.store(cold_ids + target, tl.load(ids + position, mask=inside, other=0), mask=missing)
         tl.store(cold_bags + target, bag, mask=missing)
-        to += tl.sum(one, axis=0)
+        to += tl.sum(cold, axis=0)

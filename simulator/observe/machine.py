@@ -29,12 +29,12 @@ def describe_machine(device: str) -> dict[str, Any]:
     }
     if device == "cuda":
         torch = require_torch()
-        found = torch.cuda.get_device_properties(0)
+        gpu = torch.cuda.get_device_properties(0)
         described |= {
-            "gpu": found.name,
-            "gpu_memory_bytes": found.total_memory,
-            "gpu_l2_cache_bytes": found.L2_cache_size,
-            "gpu_multiprocessors": found.multi_processor_count,
+            "gpu": gpu.name,
+            "gpu_memory_bytes": gpu.total_memory,
+            "gpu_l2_cache_bytes": gpu.L2_cache_size,
+            "gpu_multiprocessors": gpu.multi_processor_count,
             "cuda": torch.version.cuda,
             "driver": _driver(),
         }
@@ -67,8 +67,8 @@ def _last_level_cache_bytes() -> int | None:
 
 def _sysconf(name: str) -> int | None:
     names = os.sysconf_names if hasattr(os, "sysconf_names") else {}
-    found = os.sysconf(name) if name in names else 0
-    return found if found > 0 else None
+    value = os.sysconf(name) if name in names else 0
+    return value if value > 0 else None
 
 
 def _driver() -> str | None:
@@ -81,10 +81,10 @@ def _driver() -> str | None:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in _PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions

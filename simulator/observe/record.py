@@ -81,34 +81,34 @@ def summary(observation: Observation) -> dict[str, Any]:
         "threads": observation.threads,
         "machine": observation.machine,
         "experiment": observation.experiment.model_dump(mode="json", exclude_unset=True),
-        "points": [_point(one) for one in observation.points],
+        "points": [_point(observed) for observed in observation.points],
     }
 
 
-def _point(one: ObservedPoint) -> dict[str, Any]:
+def _point(observed: ObservedPoint) -> dict[str, Any]:
     facts: dict[str, Any] = {
-        "label": one.point.system.label,
-        "system": one.point.system.name,
-        "sweep": one.point.sweep_text(),
-        "locality": one.point.locality,
-        "batches": one.last - one.first + 1,
-        "repeats": len(one.repeats),
+        "label": observed.point.system.label,
+        "system": observed.point.system.name,
+        "sweep": observed.point.sweep_text(),
+        "locality": observed.point.locality,
+        "batches": observed.last - observed.first + 1,
+        "repeats": len(observed.repeats),
     }
-    if one.error:
-        return facts | {"error": one.error}
-    timed = range(one.first, one.last + 1)
-    times = np.array([[r.iteration_us[b] for b in timed] for r in one.repeats])
+    if observed.error:
+        return facts | {"error": observed.error}
+    timed = range(observed.first, observed.last + 1)
+    times = np.array([[r.iteration_us[b] for b in timed] for r in observed.repeats])
     facts["iteration_us"] = _typical(times)
     facts["iteration_p10_us"], facts["iteration_p90_us"] = (
         float(np.percentile(times, share)) for share in (10, 90)
     )
     facts["repeats_us"] = [float(mean) for mean in times.mean(axis=1)]
-    stages = list(dict.fromkeys(stage for _, stage in one.repeats[0].stage_us))
+    stages = list(dict.fromkeys(stage for _, stage in observed.repeats[0].stage_us))
     facts["stages_us"] = {
-        stage: _typical(np.array([[r.stage_us[b, stage] for b in timed] for r in one.repeats]))
+        stage: _typical(np.array([[r.stage_us[b, stage] for b in timed] for r in observed.repeats]))
         for stage in stages
     }
-    counts = [one.repeats[0].counts[b] for b in timed]
+    counts = [observed.repeats[0].counts[b] for b in timed]
     facts["counts"] = {
         name: sum(getattr(c, name) for c in counts)
         for name in COUNTS
@@ -125,31 +125,33 @@ def _typical(times: npt.NDArray[np.float64]) -> float:
 
 def _iterations(observation: Observation) -> dict[str, list[Any]]:
     rows: list[tuple[Any, ...]] = []
-    for one in observation.points:
-        for repeat, measured in enumerate(one.repeats):
-            for batch in range(one.first, one.last + 1):
+    for observed in observation.points:
+        for repeat, measured in enumerate(observed.repeats):
+            for batch in range(observed.first, observed.last + 1):
                 counts = [getattr(measured.counts[batch], name) for name in COUNTS]
-                rows.append((*_identity(one, repeat, batch), measured.iteration_us[batch], *counts))
+                rows.append(
+                    (*_identity(observed, repeat, batch), measured.iteration_us[batch], *counts)
+                )
     return _table(("label", "sweep", "repeat", "batch", "iteration_us", *COUNTS), rows)
 
 
 def _stages(observation: Observation) -> dict[str, list[Any]]:
     rows = [
-        (*_identity(one, repeat, batch), stage, spent)
-        for one in observation.points
-        for repeat, measured in enumerate(one.repeats)
+        (*_identity(observed, repeat, batch), stage, spent)
+        for observed in observation.points
+        for repeat, measured in enumerate(observed.repeats)
         for (batch, stage), spent in sorted(measured.stage_us.items())
-        if one.first <= batch <= one.last
+        if observed.first <= batch <= observed.last
     ]
     return _table(("label", "sweep", "repeat", "batch", "stage", "busy_us"), rows)
 
 
-def _identity(one: ObservedPoint, repeat: int, batch: int) -> tuple[str, str, int, int]:
-    return one.point.system.label, one.point.sweep_text(), repeat, batch
+def _identity(observed: ObservedPoint, repeat: int, batch: int) -> tuple[str, str, int, int]:
+    return observed.point.system.label, observed.point.sweep_text(), repeat, batch
 
 
 def _table(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
-    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
+    return {name: [row[column] for row in rows] for column, name in enumerate(names)}
 
 
 def _parquet(columns: dict[str, list[Any]]) -> bytes:

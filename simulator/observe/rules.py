@@ -171,7 +171,7 @@ def _scatter_on_gpu(b: Binding, word: Scatter) -> Sequence[Step]:
 def _plan_on_gpu(b: Binding, _word: Plan) -> Sequence[Step]:
     work, number = b.work, b.number
     ids, slots = b.buffer(IDS, "gpu")[: b.count], b.buffer(SLOTS, "gpu")
-    arguments = (ids, work.lists[number], slots, work.found[number], number)
+    arguments = (ids, work.lists[number], slots, work.hit_map_counts[number], number)
     return [Launch(partial(work.hit_map.plan, *arguments))]
 
 

@@ -136,15 +136,15 @@ class Trainer:
 
     def _require_found(self) -> None:
         """The GPU's Hit-Map found what was planned."""
-        found = self.work.found.cpu().tolist()
+        counted = self.work.hit_map_counts.cpu().tolist()
         for number, plan in enumerate(self._planned):
             batch: Batch = self.inputs.batches[number]
             if plan is None:
                 continue
-            if found[number] != [batch.unique_rows, plan.missed]:
+            if counted[number] != [batch.unique_rows, plan.missed]:
                 raise InvariantError(
-                    f"mini-batch {number}: the GPU's Hit-Map found {found[number][0]} unique and "
-                    f"{found[number][1]} missed rows, the planner {batch.unique_rows} and "
+                    f"mini-batch {number}: the GPU's Hit-Map found {counted[number][0]} unique and "
+                    f"{counted[number][1]} missed rows, the planner {batch.unique_rows} and "
                     f"{plan.missed}"
                 )
 

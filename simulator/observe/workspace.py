@@ -110,7 +110,7 @@ class Workspace:
         self._stores: dict[tuple[str, str], Any] = {}
         self._rings: dict[tuple[Item, str], list[Any]] = {}
         self.lists = [MoveLists(self.gpu, f) for f in inputs.facts] if flow.plans else []
-        self.found = self.gpu.empty((len(batches), 2), "int32")
+        self.hit_map_counts = self.gpu.empty((len(batches), 2), "int32")
         """Unique and missed rows that the Hit-Map found, by mini-batch."""
 
     def turn(self, number: int) -> int:

@@ -36,8 +36,8 @@ def divide(points: Mapping[str, PointConfig], *, workers: int, memory: int) -> t
         chunk = max(chunks, key=lambda c: _cost(points, c) if len(c) > 1 else 0.0, default=[])
         if len(chunk) < 2:
             break
-        place = chunks.index(chunk)
-        chunks[place : place + 1] = _halves(points, chunk)
+        number = chunks.index(chunk)
+        chunks[number : number + 1] = _halves(points, chunk)
     if workers > 1:
         chunks.sort(key=lambda chunk: -_cost(points, chunk))
     return tuple(_task(points, number, chunk) for number, chunk in enumerate(chunks))
@@ -70,7 +70,7 @@ def _chunks(
 def _halves(points: Mapping[str, PointConfig], chunk: list[Bundle]) -> list[list[Bundle]]:
     """Two chunks that take about equally long."""
     halves: list[list[Bundle]] = [[], []]
-    for bundle in sorted(chunk, key=lambda one: -_cost(points, [one])):
+    for bundle in sorted(chunk, key=lambda candidate: -_cost(points, [candidate])):
         halves[_cost(points, halves[1]) < _cost(points, halves[0])].append(bundle)
     return [sorted(half, key=chunk.index) for half in halves]
 

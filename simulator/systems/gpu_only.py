@@ -79,9 +79,9 @@ class GpuOnly(System):
         self.tables = Store("tables", place, model.row_bytes, model.state_bytes, len(tables))
         self._backward = Backward(model, machine, job.software, self.gpu, self.tables, rows)
         self.replay = UniqueReplay(job.keep)
-        one = ("ids", "gather_reduce", "mlp", "sort_update")
+        alone = ("ids", "gather_reduce", "mlp", "sort_update")
         many = ("ids", "gather_reduce", "all_to_all", "mlp", "all_to_all_back", "sort_update")
-        self.schedule = Serial.of(*(one if self.gpus == 1 else many))
+        self.schedule = Serial.of(*(alone if self.gpus == 1 else many))
 
     @property
     def equal_ranks(self) -> tuple[str, ...]:

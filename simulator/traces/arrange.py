@@ -179,23 +179,25 @@ def _arrange(out: Ids, left: Ids, arrival: Ids, edges: Ids, aim: Ids, key: Word)
             wanted = -1
         elif feasible > 0:
             wanted = _choose_class(aim, edges, used, fresh, _below(key, 2 * now, feasible))
-        place = -1
+        position = -1
         for turn in range(2 * classes if wanted >= 0 else 0):  # nearest class, deeper first
             b = wanted + ((turn + 1) // 2 if turn % 2 else -(turn // 2))
             if b < 0 or b >= classes or edges[b] >= used:
                 continue
-            place = _pick(live, weight, edges[b], min(edges[b + 1], used), used, key, 2 * now + 1)
-            if place >= 0:
+            position = _pick(
+                live, weight, edges[b], min(edges[b + 1], used), used, key, 2 * now + 1
+            )
+            if position >= 0:
                 b = b if aim[b] > 0 else wanted
                 aim[b] = max(0, aim[b] - 1)
                 break
-        if place < 0:
+        if position < 0:
             x = arrival[used]
             used += 1
         else:
-            x = holder[place]
-            fenwick.add(live, place, -1)
-            fenwick.add(weight, place, -left[x])
+            x = holder[position]
+            fenwick.add(live, position, -1)
+            fenwick.add(weight, position, -left[x])
             waiting -= left[x]
         left[x] -= 1
         waiting += left[x]

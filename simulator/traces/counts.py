@@ -29,19 +29,19 @@ def read_counts(path: str | Path, columns: Sequence[str] = ()) -> list[tuple[str
     """
     path = Path(path)
     if detect_format(path) in ("csv", "tsv"):
-        found = _read_text(path, "\t" if detect_format(path) == "tsv" else ",")
+        by_column = _read_text(path, "\t" if detect_format(path) == "tsv" else ",")
     else:
         source = open_source(path, columns=tuple(columns))
         parts: list[list[Ids]] = [[] for _ in source.tables]
         for piece in checked(source):
             parts[piece.table].append(piece.ids)
-        found = {
+        by_column = {
             name: np.concatenate(part) for name, part in zip(source.tables, parts, strict=True)
         }
-    missing = [name for name in columns if name not in found]
+    missing = [name for name in columns if name not in by_column]
     if missing:
-        raise TraceError(f"{path}: no column {', '.join(missing)}; it has {', '.join(found)}")
-    chosen = [(name, found[name]) for name in (columns or found)]
+        raise TraceError(f"{path}: no column {', '.join(missing)}; it has {', '.join(by_column)}")
+    chosen = [(name, by_column[name]) for name in (columns or by_column)]
     for name, counts in chosen:
         total = float(counts.sum(dtype=np.float64))
         if not 0 < total < _MAX_TOTAL:

@@ -102,18 +102,18 @@ def _check_rising(file: Path, name: str, x: Floats, y: Floats) -> None:
 
 def _numbers(file: Path, columns: Sequence[str], chosen: dict[str, str]) -> Floats:
     """The numbers of `columns` in the lines where every key of `chosen` has its value."""
-    found, names = [], dict[str, None]()
+    rows, names = [], dict[str, None]()
     for line, record in _records(file, (*chosen, *columns)):
         names[record["dataset"]] = None
         if all(record[key] == value for key, value in chosen.items()):
             try:
-                found.append([float(record[column]) for column in columns])
+                rows.append([float(record[column]) for column in columns])
             except (TypeError, ValueError):
                 raise TraceError(f"{file}: line {line}: a number is missing or wrong") from None
-    if not found:
+    if not rows:
         wanted = ", ".join(f"{key} {value!r}" for key, value in chosen.items())
         raise TraceError(f"{file}: has no {wanted}; data sets: {', '.join(names)}")
-    table = np.array(found)
+    table = np.array(rows)
     if not np.all(np.isfinite(table)) or table[0, 0] < 1 or table[0, 1] < 1:
         raise TraceError(f"{file}: {chosen['dataset']!r}: numbers must be finite, sizes positive")
     return table

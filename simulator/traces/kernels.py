@@ -115,20 +115,20 @@ def draw_ranks(out: Ids, keys: Words, shared: Words, cells: CellArrays) -> None:
     while (_ONE << bits) < np.uint64(len(threshold)):
         bits += _ONE
     key0, key1, key2, together = keys[0], keys[1], keys[2], shared[2]
-    cell, place, below, other = np.empty((4, BLOCK), np.uint64)
+    cell, offset, below, other = np.empty((4, BLOCK), np.uint64)
     again = np.empty(BLOCK, np.int64)
     for start in range(0, len(out), BLOCK):
         block = out[start : start + BLOCK]
         for k in range(len(block)):
             counter = np.uint64(block[k]) * GOLDEN
             cell[k] = mix64(key0 + counter)
-            place[k] = mix64(key1 + counter)
+            offset[k] = mix64(key1 + counter)
         if together != _ZERO:
             for k in range(len(block)):
                 counter = np.uint64(block[k]) * GOLDEN
                 if mix64(key2 + counter) < together:
                     cell[k] = mix64(shared[0] + counter)
-                    place[k] = mix64(shared[1] + counter)
+                    offset[k] = mix64(shared[1] + counter)
         for k in range(len(block)):
             column = cell[k] >> (_U64 - bits)
             below[k], other[k] = threshold[column], alias[column]
@@ -138,14 +138,14 @@ def draw_ranks(out: Ids, keys: Words, shared: Words, cells: CellArrays) -> None:
         rejected = 0
         for k in range(len(block)):
             c = cell[k]
-            block[k] = np.int64(first[c] + high_product(place[k], size[c]))
-            if place[k] * size[c] > squeeze[c]:
+            block[k] = np.int64(first[c] + high_product(offset[k], size[c]))
+            if offset[k] * size[c] > squeeze[c]:
                 again[rejected] = k
                 rejected += 1
         for k in again[:rejected]:
             # arrays stay in this function: passing them on costs reference counts
             c = cell[k]
-            block[k] = np.int64(_within(first[c], size[c], squeeze[c], alpha, place[k]))
+            block[k] = np.int64(_within(first[c], size[c], squeeze[c], alpha, offset[k]))
 
 
 @compiled

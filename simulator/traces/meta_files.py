@@ -193,7 +193,7 @@ class MetaSource:
         if missing:
             raise TraceError(f"{path}: no table {', '.join(missing)}; it has t0 .. {names[-1]}")
         self.tables = columns or tuple(names)
-        self._places = [names.index(name) for name in self.tables]
+        self._numbers = [names.index(name) for name in self.tables]
 
     def _check_offsets(self) -> None:
         if np.any(self._lengths < 0):
@@ -211,9 +211,9 @@ class MetaSource:
     def pieces(self) -> Iterator[Piece]:
         """Table by table."""
         batch = self._lengths.shape[1]
-        for table, place in enumerate(self._places):
-            start, stop = self._offsets[place * batch], self._offsets[(place + 1) * batch]
-            yield Piece(table, self._indices[start:stop], self._lengths[place])
+        for table, number in enumerate(self._numbers):
+            start, stop = self._offsets[number * batch], self._offsets[(number + 1) * batch]
+            yield Piece(table, self._indices[start:stop], self._lengths[number])
 
     def columns(self) -> None:
         """Unpacked tables are in memory as it is."""

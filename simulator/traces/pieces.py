@@ -91,18 +91,18 @@ def check_ids(ids: npt.NDArray[Any], rows: int | None, where: str, start: int = 
 
 def checked(source: Source, rows: Sequence[int] | None = None) -> Iterator[Piece]:
     """The pieces of `source`, each checked; an empty table is an error at the end."""
-    seen = [0] * len(source.tables)
+    counts = [0] * len(source.tables)
     bags: list[int | None] = [None] * len(source.tables)
     for piece in source.pieces():
         table = piece.table
         where = f"{source.path}: table {source.tables[table]!r}"
-        check_ids(piece.ids, rows[table] if rows else None, where, seen[table])
+        check_ids(piece.ids, rows[table] if rows else None, where, counts[table])
         if piece.lengths is not None:
             check_ids(piece.lengths, None, f"{where}: bag lengths")
             bags[table] = (bags[table] or 0) + int(piece.lengths.sum())
-        seen[table] += len(piece.ids)
+        counts[table] += len(piece.ids)
         yield piece
-    for name, count, total in zip(source.tables, seen, bags, strict=True):
+    for name, count, total in zip(source.tables, counts, bags, strict=True):
         if count == 0:
             raise TraceError(f"{source.path}: table {name!r} holds no ids")
         if total is not None and total != count:

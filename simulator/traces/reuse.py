@@ -55,18 +55,18 @@ def _distances(ids: Ids, distinct: int, histogram: Ids) -> None:
     """Add each re-use in `ids` (dense) to `histogram` at its distance."""
     room = 2 * distinct + 64
     tree = np.zeros(room + 1, np.int64)
-    holder = np.full(room, -1, np.int64)  # the id whose last lookup is at this place
+    holder = np.full(room, -1, np.int64)  # the id whose last lookup is at this position
     last = np.full(distinct, -1, np.int64)
     now, live = 0, 0
     for i in range(len(ids)):
         if now == room:
             now = _compact(tree, holder, last)
         x = ids[i]
-        place = last[x]
-        if place >= 0:
-            histogram[live - fenwick.prefix(tree, place)] += 1
-            fenwick.add(tree, place, -1)
-            holder[place] = -1
+        position = last[x]
+        if position >= 0:
+            histogram[live - fenwick.prefix(tree, position)] += 1
+            fenwick.add(tree, position, -1)
+            holder[position] = -1
         else:
             live += 1
         fenwick.add(tree, now, 1)
@@ -79,10 +79,10 @@ def _distances(ids: Ids, distinct: int, histogram: Ids) -> None:
 def _compact(tree: Ids, holder: Ids, last: Ids) -> int:
     """Move the live places together, in order; returns the next free one."""
     kept = 0
-    for place in range(len(holder)):
-        x = holder[place]
+    for position in range(len(holder)):
+        x = holder[position]
         if x >= 0:
-            holder[place] = -1
+            holder[position] = -1
             holder[kept] = x
             last[x] = kept
             kept += 1

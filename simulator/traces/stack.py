@@ -150,12 +150,12 @@ def _interleave(
     length = len(sequence)
     for i in range(len(out)):
         turn = (first + i) // copies
-        part, place = 0, turn
+        part, position = 0, turn
         if copies > 1:
             rotation = mix64(phase_key + np.uint64(turn) * GOLDEN) >> np.uint64(32)
             part = ((first + i) + int(rotation)) % copies
             phase = mix64(phase_key ^ mix64(np.uint64(part) + GOLDEN)) >> np.uint64(20)
-            place = turn + int(phase % np.uint64(length))
-        rank = sequence[place % length] * copies + part
+            position = turn + int(phase % np.uint64(length))
+        rank = sequence[position % length] * copies + part
         # the last copies - 1 ranks may lie past the table: their lookups go to the next rank up
         out[i] = rank if rank < rows else rank - copies

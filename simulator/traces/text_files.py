@@ -47,21 +47,21 @@ class TextSource:
             raise TraceError(f"{path}: no column {', '.join(missing)}; it has {', '.join(names)}")
         self._width = len(names)
         self.tables = columns or tuple(names)
-        self._places = [names.index(name) for name in self.tables]
+        self._columns = [names.index(name) for name in self.tables]
 
     def pieces(self) -> Iterator[Piece]:
         """The tables take turns, some ten thousand lines each."""
         lines = delimited_lines(self.path, self._delimiter)
         if self._header:
             next(lines, None)
-        block: list[list[int]] = [[] for _ in self._places]
+        block: list[list[int]] = [[] for _ in self._columns]
         for number, fields in lines:
             if len(fields) != self._width:
                 raise TraceError(
                     f"{self.path}: line {number}: {len(fields)} fields, expected {self._width}"
                 )
-            for column, place in zip(block, self._places, strict=True):
-                column.append(self._id(fields[place], number))
+            for column, index in zip(block, self._columns, strict=True):
+                column.append(self._id(fields[index], number))
             if len(block[0]) == _LINES:
                 yield from _flush(block)
         yield from _flush(block)
@@ -91,20 +91,20 @@ class CriteoSource:
                 f"need as many sizes, {len(sizes or ())} are given"
             )
         self._sizes = sizes
-        self._places = [_CRITEO_FIRST + CRITEO_COLUMNS.index(name) for name in self.tables]
+        self._columns = [_CRITEO_FIRST + CRITEO_COLUMNS.index(name) for name in self.tables]
         with path.open("rb"):
             pass
 
     def pieces(self) -> Iterator[Piece]:
         """The tables take turns, some ten thousand lines each."""
-        block: list[list[int]] = [[] for _ in self._places]
+        block: list[list[int]] = [[] for _ in self._columns]
         for number, fields in delimited_lines(self.path, "\t"):
             if len(fields) != _CRITEO_FIRST + 26:
                 raise TraceError(
                     f"{self.path}: line {number}: {len(fields)} fields, Criteo's layout has 40"
                 )
-            for column, place in zip(block, self._places, strict=True):
-                column.append(self._category(fields[place], number))
+            for column, index in zip(block, self._columns, strict=True):
+                column.append(self._category(fields[index], number))
             if len(block[0]) == _LINES:
                 yield from self._hashed(block)
         yield from self._hashed(block)

@@ -114,23 +114,23 @@ class Comparison:
 
     def failures(self) -> list[str]:
         """Why the comparison fails, in sentences; empty where it holds."""
-        tolerance, found = self.notes.tolerance, []
+        tolerance, failures = self.notes.tolerance, []
         if not self.iterations:
             return ["nothing was compared"]
         if self.unequal:
-            found.append(f"{len(self.unequal)} of {len(self.counts)} counts differ")
+            failures.append(f"{len(self.unequal)} of {len(self.counts)} counts differ")
         if self.median_error > tolerance.iteration_median:
-            found.append(
+            failures.append(
                 f"median error of iterations {self.median_error:.1%} "
                 f"(tolerance {tolerance.iteration_median:.1%})"
             )
         largest = worst(self.iterations)
         if abs(largest.error) > tolerance.iteration_worst:
-            found.append(
+            failures.append(
                 f"worst iteration {largest.error:+.1%}, {largest.system} {largest.sweep} "
                 f"(tolerance {tolerance.iteration_worst:.1%})"
             )
-        return found
+        return failures
 
 
 def worst(times: Sequence[Time]) -> Time:
@@ -153,15 +153,19 @@ def compare(
     failed: list[str] = []
     named = platform or ""
     sources: tuple[tuple[str, str, str], ...] = ()
-    for one in observed:
-        for point, result in zip(one["points"], predict(one, platform, operators), strict=True):
+    for experiment in observed:
+        for point, result in zip(
+            experiment["points"], predict(experiment, platform, operators), strict=True
+        ):
             if result is None:
-                failed.append(f"{one['name']}: {point['label']} {point['sweep']}: {point['error']}")
+                failed.append(
+                    f"{experiment['name']}: {point['label']} {point['sweep']}: {point['error']}"
+                )
                 continue
             named = f"{result.point.platform.name} with operators {result.point.operators.name}"
             sources = _sources(result)
-            times += _times(one["name"], point, result, notes)
-            counts += _counts(one["name"], point, result)
+            times += _times(experiment["name"], point, result, notes)
+            counts += _counts(experiment["name"], point, result)
     orders = _orders([time for time in times if time.stage is None])
     return Comparison(
         tuple(observed), named, tuple(times), tuple(counts), tuple(orders), notes, sources,
@@ -179,12 +183,12 @@ def _times(experiment: str, point: dict[str, Any], result: PointResult, notes: N
         own = spread if stage is None else 0.0
         return Time(experiment, label, sweep, stage, measured, simulated, own, reason)
 
-    found = [time(None, point["iteration_us"], result.metrics["iteration_time_us"])]
+    times = [time(None, point["iteration_us"], result.metrics["iteration_time_us"])]
     for stage in result.stages:
         measured = point["stages_us"].get(stage["stage"])
         if measured:
-            found.append(time(stage["stage"], measured, stage["busy_us"]))
-    return found
+            times.append(time(stage["stage"], measured, stage["busy_us"]))
+    return times
 
 
 def _counts(experiment: str, point: dict[str, Any], result: PointResult) -> list[Count]:
@@ -204,21 +208,21 @@ def _counts(experiment: str, point: dict[str, Any], result: PointResult) -> list
 
 def _orders(iterations: Sequence[Time]) -> list[Order]:
     """Pairs of systems in one regime, where one is faster by more than both spreads."""
-    found = []
+    orders = []
     regimes = itertools.groupby(iterations, key=lambda time: (time.experiment, time.sweep))
     for (experiment, sweep), members in regimes:
-        for one, other in itertools.combinations(list(members), 2):
-            fast, slow = sorted((one, other), key=lambda time: time.measured_us)
+        for first, second in itertools.combinations(list(members), 2):
+            fast, slow = sorted((first, second), key=lambda time: time.measured_us)
             if slow.measured_us / fast.measured_us - 1.0 <= fast.spread + slow.spread:
                 continue
             agrees = fast.simulated_us < slow.simulated_us
-            found.append(Order(experiment, sweep, fast.system, slow.system, agrees))
-    return found
+            orders.append(Order(experiment, sweep, fast.system, slow.system, agrees))
+    return orders
 
 
 def _sources(result: PointResult) -> tuple[tuple[str, str, str], ...]:
     """Where each number of the platform and of the operator profile comes from."""
-    found = [
+    sources = [
         (f"{path}.{key}", value, source)
         for path, part in parts_of(result.point.platform)
         for key, value, source in sourced_numbers(part)
@@ -226,5 +230,5 @@ def _sources(result: PointResult) -> tuple[tuple[str, str, str], ...]:
     for name, operator in result.point.operators.model_dump(mode="json").items():
         if isinstance(operator, dict) and "source" in operator:
             facts = [f"{k} {v}" for k, v in operator.items() if k not in ("source", "name")]
-            found.append((f"operators.{name}", ", ".join(facts), operator["source"]))
-    return tuple(found)
+            sources.append((f"operators.{name}", ", ".join(facts), operator["source"]))
+    return tuple(sources)

@@ -47,9 +47,9 @@ def scatter(times: Sequence[Time], what: str) -> Figure:
             scaled = [end * factor for end in ends]
             axes.plot(ends, scaled, color="black", linewidth=0.5, linestyle=":")
         systems = list(dict.fromkeys(t.system for t in times))
-        for place, system in enumerate(systems):
+        for number, system in enumerate(systems):
             mine = [t for t in times if t.system == system]
-            style = look(system, place)
+            style = look(system, number)
             axes.scatter(
                 [t.measured_us / 1e3 for t in mine],
                 [t.simulated_us / 1e3 for t in mine],

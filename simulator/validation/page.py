@@ -90,17 +90,17 @@ def _machine(comparison: Comparison) -> Iterable[str]:
     yield "## What was measured on what"
     yield ""
     rows = []
-    for one in comparison.observed:
-        machine = one["machine"]
-        repeats = max((point["repeats"] for point in one["points"]), default=0)
+    for experiment in comparison.observed:
+        machine = experiment["machine"]
+        repeats = max((point["repeats"] for point in experiment["points"]), default=0)
         gpu = machine.get("gpu", "none: CPU tensors")
         driver = f", driver {machine['driver']}" if machine.get("driver") else ""
         versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items())
         rows.append(
             (
-                one["name"],
-                f"{len(one['points'])} x {repeats}",
-                f"{machine['cpu']}, {one['threads']} threads",
+                experiment["name"],
+                f"{len(experiment['points'])} x {repeats}",
+                f"{machine['cpu']}, {experiment['threads']} threads",
                 f"{gpu}{driver}",
                 versions,
             )
@@ -199,15 +199,15 @@ def _counts(comparison: Comparison) -> Iterable[str]:
         ("experiment", "regime", "system", "count", "observed", "simulated", ""),
         (
             (
-                one.experiment,
-                one.sweep,
-                one.system,
-                one.name,
-                f"{one.observed:,}",
-                f"{one.simulated:,}",
-                "equal" if one.observed == one.simulated else "**differs**",
+                count.experiment,
+                count.sweep,
+                count.system,
+                count.name,
+                f"{count.observed:,}",
+                f"{count.simulated:,}",
+                "equal" if count.observed == count.simulated else "**differs**",
             )
-            for one in comparison.counts
+            for count in comparison.counts
         ),
     )
     yield ""
@@ -216,13 +216,13 @@ def _counts(comparison: Comparison) -> Iterable[str]:
 def _orders(comparison: Comparison) -> Iterable[str]:
     yield "## Order of systems"
     yield ""
-    wrong = [one for one in comparison.orders if not one.agrees]
+    reversed_orders = [order for order in comparison.orders if not order.agrees]
     yield (
         f"{len(comparison.orders)} pairs of systems differ by more than their repeat runs do; the "
-        f"simulator orders {len(comparison.orders) - len(wrong)} of them as measured."
+        f"simulator orders {len(comparison.orders) - len(reversed_orders)} of them as measured."
     )
-    for one in wrong:
-        yield f"- {one.experiment}, {one.sweep}: measured {one.faster} before {one.slower}"
+    for order in reversed_orders:
+        yield f"- {order.experiment}, {order.sweep}: measured {order.faster} before {order.slower}"
     yield ""
 
 

@@ -25,13 +25,13 @@ def predict(
     points = expand(
         parse_experiment(_as_observed(observed, platform, operators), names=known_names())
     )
-    seen = [(one["label"], one["sweep"]) for one in observed["points"]]
-    if [(point.system.label, point.sweep_text()) for point in points] != seen:
+    observed_points = [(point["label"], point["sweep"]) for point in observed["points"]]
+    if [(point.system.label, point.sweep_text()) for point in points] != observed_points:
         raise UsageError(
             f"the points of {observed['name']} are not those that its experiment stands for: "
             "observe it again with this release"
         )
-    wanted = [n for n, one in enumerate(observed["points"]) if "error" not in one]
+    wanted = [n for n, point in enumerate(observed["points"]) if "error" not in point]
     results: list[PointResult | None] = [None] * len(points)
     for number, outcome in simulate_each([points[n] for n in wanted]):
         if isinstance(outcome, Exception):

@@ -71,7 +71,7 @@ class Notes(Frozen):
     def why(self, experiment: str, system: str, sweep: str, stage: str | None) -> str:
         """The first reason that speaks of a number, or nothing."""
         fits = (r for r in self.reasons if r.speaks_of(experiment, system, sweep, stage))
-        return next((one.reason for one in fits), "")
+        return next((reason.reason for reason in fits), "")
 
 
 def read_notes(folders: Iterable[Path]) -> Notes:
@@ -79,22 +79,22 @@ def read_notes(folders: Iterable[Path]) -> Notes:
 
     Raises `ConfigError` with every mistake in them. The first file's tolerance holds.
     """
-    places = (place for folder in folders for place in (folder, folder.parent))
-    files = dict.fromkeys(p / NOTES for p in places if (p / NOTES).is_file())
+    searched = (directory for folder in folders for directory in (folder, folder.parent))
+    files = dict.fromkeys(p / NOTES for p in searched if (p / NOTES).is_file())
     notes = [_read(file) for file in files]
     if not notes:
         return Notes()
     return Notes(
         tolerance=notes[0].tolerance,
-        reasons=tuple(reason for one in notes for reason in one.reasons),
-        not_run=tuple(line for one in notes for line in one.not_run),
+        reasons=tuple(reason for note in notes for reason in note.reasons),
+        not_run=tuple(line for note in notes for line in note.not_run),
     )
 
 
 def _read(file: Path) -> Notes:
     document = read_yaml(file)
-    notes, wrong = validate(TypeAdapter(Notes), document.data, document.marks, ())
-    problems = [*document.problems, *wrong]
+    notes, misfits = validate(TypeAdapter(Notes), document.data, document.marks, ())
+    problems = [*document.problems, *misfits]
     if problems or notes is None:
         raise ConfigError(*problems)
     read: Notes = notes

@@ -196,7 +196,7 @@ def a_plan_finds_what_was_planned(trainers: dict[str, Trainer]) -> None:
             assert not isinstance(step, Await)
             step.work()
         found = [batch[number].unique_rows, facts[number]["miss"].rows]
-        assert work.found.numpy()[number].tolist() == found
+        assert work.hit_map_counts.numpy()[number].tolist() == found
     slots = buffer(trainer, SLOTS, "gpu").numpy()[: len(batch[BATCH].ids)]
     unique = facts[BATCH]["unique"]
     assert unique.ids is not None

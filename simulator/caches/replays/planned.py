@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from simulator._threads import cores
 from simulator.caches.facts import (
     COLD,
     HELD,
@@ -95,7 +95,7 @@ class PlannedReplay(Replay):
         them."""
         shapes = pool_shapes(trace.rows, self.scope)
         distinct: Iterable[DistinctBatch]
-        distinct = distinct_batches(batches, shapes, threads or os.cpu_count() or 1)
+        distinct = distinct_batches(batches, shapes, threads or cores())
         policies = {replay.policy for replay in group}
         if any(policy_class(name).needs_future for name in policies if name is not None):
             distinct = with_next_uses(list(distinct), shapes)

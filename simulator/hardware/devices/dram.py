@@ -218,8 +218,6 @@ class Controller(Frozen):
     """Serve outstanding reads of one address with one burst."""
     command_lengths: bool = True
     """False: every command takes one clock of the command bus, as some simulators have it."""
-    precharge_all: bool = True
-    """Close banks before refresh with one command, not one by one."""
     in_order: bool = True
     """The stream is offered in order over the channels, so that a full queue of one holds back
     all; false: every channel takes its part of the stream as fast as it can (GPUs)."""

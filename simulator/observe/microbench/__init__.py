@@ -36,7 +36,7 @@ def measure_machine(
     from simulator.observe.microbench.tables import FILES, Budget, write_rows
 
     names = {MACHINE, *FILES}
-    if out_dir.is_dir() and not names.issuperset(one.name for one in out_dir.iterdir()):
+    if out_dir.is_dir() and not names.issuperset(file.name for file in out_dir.iterdir()):
         raise OutputError(f"{out_dir} holds other files: choose another folder")
     tell = progress or (lambda _: None)
     device = "cuda" if _gpu_there() else "cpu"

@@ -123,7 +123,7 @@ def _hbm_victims(gpu: CudaGpu) -> Iterator[tuple[str, Work, int]]:
     rows = [gpu.upload(draw_rows(_GPU_TABLE, LOOKUPS, "uniform", seed)) for seed in range(3)]
     buffer = gpu.empty((LOOKUPS, _DIM))
     offsets = gpu.upload(np.arange(0, LOOKUPS + 1, POOLED))
-    pairs = [gpu.sort(one, _GPU_TABLE) for one in rows]
+    pairs = [gpu.sort(ids, _GPU_TABLE) for ids in rows]
     own = gpu.upload(np.arange(LOOKUPS, dtype=np.int32))
     size = LOOKUPS * _DIM * 4
     label = f"{LOOKUPS}x{_DIM * 4}B"

@@ -68,10 +68,10 @@ def draw_rows(table_rows: int, count: int, dist: str, seed: int) -> Int64s:
     if dist == "uniform":
         return rng.integers(0, table_rows, count)
     ranks = np.arange(1, table_rows // 8 + 1, dtype=np.float64) ** -float(dist[4:])
-    places = np.searchsorted(np.cumsum(ranks) / ranks.sum(), rng.random(count))
+    chosen = np.searchsorted(np.cumsum(ranks) / ranks.sum(), rng.random(count))
     # eight tables side by side, hot rows spread by an odd multiplier
     table = np.arange(count) % 8
-    spread = (places * 2_654_435_761) % len(ranks)
+    spread = (chosen * 2_654_435_761) % len(ranks)
     return (table * len(ranks) + spread).astype(np.int64)
 
 

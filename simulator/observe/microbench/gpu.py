@@ -89,11 +89,11 @@ def _row_operators(gpu: _Gpu, table: Any, count: int, dist: str) -> Iterator[Row
     ops, dim = gpu.ops, table.shape[1]
     drawn = [draw_rows(len(table), count, dist, seed) for seed in range(2)]
     unique = int(np.mean([len(np.unique(rows)) for rows in drawn]))
-    rows = [ops.upload(one) for one in drawn]
+    rows = [ops.upload(ids) for ids in drawn]
     buffer = ops.empty((count, dim))
     offsets = ops.upload(np.arange(0, count + 1, POOLED))
     sums = ops.empty((len(offsets), dim))
-    pairs = [ops.sort(one, len(table)) for one in rows]
+    pairs = [ops.sort(ids, len(table)) for ids in rows]
     own = ops.upload(np.arange(count, dtype=np.int32))
     pooled = {
         "gather": (lambda k: ops.gather(table, rows[k % 2], buffer), "cuda k_gather"),
