@@ -2,8 +2,8 @@
 
 import contextlib
 import json
-import re
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -198,6 +198,8 @@ def test_a_bad_configuration_leaves_nothing(shell):
     small = ["--set", "cache.fraction=0.001", "--set", "cache.if_too_small=error"]
     code, out, err = shell.run("run", "sweep.yaml", "--out", "run", *small)
     assert (code, out) == (2, "")
-    wanted = r"error: sweep\.yaml:\d+:\d+: systems\.scratchpipe: cache\.fraction 0\.001 gives 5 slots"
+    wanted = (
+        r"error: sweep\.yaml:\d+:\d+: systems\.scratchpipe: cache\.fraction 0\.001 gives 5 slots"
+    )
     assert re.match(wanted, err)
     assert [file.name for file in shell.folder.iterdir()] == ["sweep.yaml"]

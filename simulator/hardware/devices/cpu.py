@@ -94,6 +94,7 @@ class MemoryPath(Frozen):
 class Cpu(Part):
     """The host processor: what bounds its share of a memory-bound operator."""
 
+    links: ClassVar[bool | None] = False
     kind: Literal["cpu"]
     cores: PositiveInt
     """Cores that run operator threads."""

@@ -103,6 +103,7 @@ class Products(Frozen):
 class Gpu(Part):
     """One GPU."""
 
+    links: ClassVar[bool | None] = False
     kind: Literal["gpu"]
     peak: Precisions
     gemm_efficiency: Fraction

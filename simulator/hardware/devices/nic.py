@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from simulator.config.machine import Part
 from simulator.config.types import BytesPerSecond, Picoseconds
@@ -16,6 +16,7 @@ __all__ = ["Nic", "NicDevice"]
 class Nic(Part):
     """Joins a host to a network; full duplex."""
 
+    links: ClassVar[bool | None] = False
     kind: Literal["nic"]
     bandwidth: BytesPerSecond
     """Payload bytes per second of one direction."""

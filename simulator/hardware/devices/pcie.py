@@ -11,7 +11,7 @@ Approximated: one stream fills a direction as well as many. Ignored: pageable co
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -47,6 +47,7 @@ class Interference(Frozen):
 class Pcie(Part):
     """A link that carries packets below a root: PCIe, NVLink-C2C; full duplex."""
 
+    links: ClassVar[bool | None] = True
     kind: Literal["pcie"]
     raw_bandwidth: BytesPerSecond
     """Line rate of one direction after line coding."""

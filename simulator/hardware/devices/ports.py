@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -22,6 +22,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 class PortLink(Part):
     """A port a member, out and in, behind a switch that carries what the ports carry."""
 
+    links: ClassVar[bool | None] = True
     kind: Literal["nvlink", "network"]
     bandwidth: BytesPerSecond
     """Payload bytes per second out of one member, one direction, all of its links."""
