@@ -25,7 +25,7 @@ Int64s = npt.NDArray[np.int64]
 LOOKUP = "lookup"
 """Every lookup of the mini-batch."""
 UNIQUE = "unique"
-"""Its distinct rows, in order of first lookup."""
+"""Its distinct rows, each once, in an order that the replay says."""
 HIT = "hit"
 """Lookups and rows that the cache (or the upper tier) serves."""
 MISS = "miss"
