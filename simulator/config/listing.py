@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from simulator.config.machine import MachineConfig, Part
+from simulator.config.part_keys import by_dotted_key
 from simulator.units import format_quantity
 
 __all__ = ["numbers_of", "parts_of", "sourced_numbers"]
@@ -68,7 +69,7 @@ def _values(part: Part, unset: bool) -> dict[str, str]:
         exclude_unset=not unset,
     )
     own = {name: value for name, value in data.items() if not isinstance(getattr(part, name), Part)}
-    return {key: _text(value) for key, value in _flat(own)}
+    return {key: _text(value) for key, value in by_dotted_key(own)}
 
 
 def _text(value: object) -> str:
@@ -81,11 +82,3 @@ def _source(key: str, sources: dict[str, str]) -> str:
     while key not in sources and "." in key:
         key = key.rpartition(".")[0]
     return sources.get(key, "not given")
-
-
-def _flat(data: dict[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    for key, value in data.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

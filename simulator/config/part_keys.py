@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from simulator.config.machine import Part
 from simulator.config.problems import did_you_mean
 
-__all__ = ["full_key", "keys_of_kind", "parts_in"]
+__all__ = ["by_dotted_key", "full_key", "keys_of_kind", "parts_in"]
 
 
 def keys_of_kind(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
@@ -50,3 +50,12 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield annotation
     for inner in get_args(annotation):
         yield from _models_in(inner)
+
+
+def by_dotted_key(data: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Keys and values of nested mappings, each value by its dotted key."""
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            yield from by_dotted_key(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

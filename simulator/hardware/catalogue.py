@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar, overload
 
@@ -10,6 +10,7 @@ from simulator.config import catalogue
 from simulator.config.assign import apply, assignments
 from simulator.config.machine import MachineConfig, Part
 from simulator.config.machine_file import read_machine
+from simulator.config.part_keys import by_dotted_key
 from simulator.config.parts import part_files, read_part
 from simulator.config.reader import Document, Mark, Marks
 from simulator.errors import ConfigError, Problem
@@ -73,19 +74,10 @@ def load_part(
     name = str(name_or_path)
     changes = {
         key: Document(value, Marks({(): Mark(f"--set {key}", f"--set {key}")}))
-        for key, value in _flat(overrides or {})
+        for key, value in by_dotted_key(overrides or {})
     }
     reference = Document(name, Marks({(): Mark(name, name)}))
     part = read_part(reference, changes, part_kinds())
     if not isinstance(part, model):
         raise ConfigError(Problem(name, "kind", f"is {part.kind}: expected another kind of part"))
     return part
-
-
-def _flat(overrides: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Nested overrides by dotted key."""
-    for key, value in overrides.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
