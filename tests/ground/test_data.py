@@ -54,10 +54,10 @@ def test_a_wheel_runs_from_an_empty_folder(tmp_path: Path) -> None:
         assert "simulator/py.typed" in archive.namelist()
         archive.extractall(target)
     code = (
-        "from simulator.config.memory import available_memories\n"
+        "from simulator.hardware.catalogue import part_names\n"
         "from simulator.studies.base import study_names\n"
         "from simulator.traces.curves import shipped\n"
-        "print(len(study_names()), len(available_memories()), shipped('popularity_curves.csv'))\n"
+        "print(len(study_names()), len(part_names('memories')), shipped('popularity_curves.csv'))\n"
     )
 
     def output(*arguments: str) -> str:
