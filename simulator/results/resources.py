@@ -187,7 +187,8 @@ def fold(rows: Iterable[Row]) -> dict[str, Fold]:
 
 
 def headings(points: Sequence[Mapping[str, Fold]]) -> dict[str, str]:
-    """A title for each family that any of the points uses.
+    """A title for each family that any of the points uses, pools of threads left out: what they
+    hold up shows in the resource that they wait for.
 
     It names the resources where all points that have the family have the same ones, else what
     they are: GPU HBM.
@@ -197,7 +198,7 @@ def headings(points: Sequence[Mapping[str, Fold]]) -> dict[str, str]:
     for point in points:
         for family, folded in point.items():
             members.setdefault(family, set()).add(tuple(row["resource"] for row in folded.rows))
-            if folded.used:
+            if folded.used and folded.kind != "pool":
                 used.add(family)
     return {
         family: title_of_all(next(iter(names))) if len(names) == 1 else title_of(family)

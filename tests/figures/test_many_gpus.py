@@ -58,7 +58,7 @@ def test_the_figure_says_least_mean_and_most(many: Path) -> None:
     assert texts.count("60/75/90%") == 2 * len(points)
     names = [label.get_text() for label in figure.axes[0].get_xticklabels()]
     assert "gpu0..gpu15\nHBM" in names
-    assert len(names) == len(set(names)) == 7
+    assert len(names) == len(set(names)) == 6
 
 
 def test_a_kind_has_one_colour_and_its_resources_differ_otherwise() -> None:
