@@ -6,6 +6,7 @@ import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from simulator.hardware.program import Plan, Stage
 from simulator.hardware.topology import Topology
 from simulator.observe.clock import BatchCountsSeen, Clock, Measured
 from simulator.observe.dataflow import Dataflow
-from simulator.observe.inputs import Batch, Inputs
+from simulator.observe.inputs import Batch, Inputs, count_distinct
 from simulator.observe.items import COLD, Position, words_of
 from simulator.observe.rules import bind, require_rules
 from simulator.observe.runner import Lanes, captured, run_cycles, run_serial
@@ -28,6 +29,7 @@ __all__ = ["Trainer", "kinds_of", "undisturbed"]
 _SWITCH_S = 1e-4
 
 Floats = npt.NDArray[np.float32]
+Int64s = npt.NDArray[np.int64]
 
 
 @contextmanager
@@ -69,13 +71,14 @@ class Trainer:
         flow = Dataflow(programs, inputs.facts, inputs.point.model, kind_of)
         self.work = Workspace(inputs, place, flow)
         self.clock = Clock(place.accelerator)
-        self.counts: dict[int, BatchCountsSeen] = {}
+        self._cold: dict[int, Int64s] = {}
+        """Lookups without a slot, by mini-batch."""
         self._planned = [_planned(program) for program in programs]
         self._splits = any(COLD in given for given in flow.gives.values())
         schedule = inputs.system.schedule
         arrange = run_cycles if schedule.overlaps else run_serial
         self._run_all = arrange(
-            self._bound(programs), schedule.stages, self.clock, place.accelerator, self._count
+            self._bound(programs), schedule.stages, self.clock, place.accelerator, self._note
         )
 
     def _bound(self, programs: Sequence[tuple[Stage, ...]]) -> list[list[Lanes]]:
@@ -110,29 +113,28 @@ class Trainer:
         names = self.inputs.system.schedule.names
         order = sorted(measured.stage_us, key=lambda key: (key[0], names.index(key[1])))
         measured.stage_us = {key: measured.stage_us[key] for key in order}
-        measured.counts.update(self.counts)
+        measured.counts.update((k, self._counts(k)) for k in range(len(self._planned)))
         return measured
 
     def tables(self) -> Floats:
         """Every row after training, shape (rows, dim)."""
         return self.work.trained()
 
-    def _count(self, number: int) -> None:
-        """What the mini-batch did."""
-        batch = self.inputs.batches[number]
-        plan = self._planned[number]
+    def _note(self, number: int) -> None:
+        """Keep what the mini-batch did where the next one overwrites it. Nothing is computed yet:
+        it would cool the host's caches and let its threads fall asleep before the next."""
+        if self._splits:
+            cold = self.work.buffer(COLD, "cpu", number)
+            self._cold[number] = cold.host_ids[: cold.count].copy()
+
+    def _counts(self, number: int) -> BatchCountsSeen:
+        """What the mini-batch did; misses of a split are those that the GPU listed."""
+        batch, plan = self.inputs.batches[number], self._planned[number]
+        seen = partial(BatchCountsSeen, len(batch.ids), batch.unique_rows)
         if plan is not None:
             lists = self.work.lists[number]
-            moved = (plan.missed, lists.victims, len(lists.write_rows))
-            self.counts[number] = BatchCountsSeen(len(batch.ids), batch.unique_rows, *moved)
-            return
-        misses = self._cold_rows(number) if self._splits else None
-        self.counts[number] = BatchCountsSeen(len(batch.ids), batch.unique_rows, misses)
-
-    def _cold_rows(self, number: int) -> int:
-        """Distinct rows among the lookups without a slot, as the GPU listed them."""
-        cold = self.work.buffer(COLD, "cpu", number)
-        return len(np.unique(cold.host_ids[: cold.count]))
+            return seen(plan.missed, lists.victims, len(lists.write_rows))
+        return seen(count_distinct(self._cold[number]) if self._splits else None)
 
     def _require_found(self) -> None:
         """The GPU's Hit-Map found what was planned."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from simulator.engine.pipeline import _Run
 from simulator.hardware.machine import Machine
 from simulator.observe.accelerator import CpuTensors
 from simulator.observe.clock import Clock
+from simulator.observe.inputs import count_distinct
 from simulator.observe.runner import Lanes, run_cycles, run_serial
 from simulator.observe.steps import AWAIT, Launch, OnHost, RowCopy
 from simulator.systems import Pipeline, Serial
@@ -90,6 +92,32 @@ def test_a_cycle_launches_train_first_and_waits_once(monkeypatch: pytest.MonkeyP
     assert len(cycles) == len(trainer.inputs.batches) + 5 + 2 + 1
     middle = list(dict.fromkeys(cycles[12].split()))
     assert middle == ["train0", "load0", "exchange0", "exchange1", "insert0", "collect1", "plan0"]
+
+
+def test_nothing_is_counted_while_training_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting between mini-batches would cool the caches of the next one."""
+    gpu = Deferred()
+    defer_dense(monkeypatch, gpu)
+    point = expand(experiment(systems=["static_cache"], cache={"fraction": 0.3}))[0]
+    plain = trainer_of(point, gpu)
+
+    def counted(ids: np.ndarray[Any, Any]) -> int:
+        gpu.log.append("count")
+        return count_distinct(ids)
+
+    monkeypatch.setattr("simulator.observe.trainer.count_distinct", counted)
+    gpu.log.clear()
+    seen = plain.run().counts
+    batches = plain.inputs.batches
+    assert gpu.log.count("count") == len(seen) == len(batches)
+    assert "wait" not in gpu.log[gpu.log.index("count") :]
+    misses = [len(np.setdiff1d(b.ids, plain.inputs.preload.rows)) for b in batches]
+    assert [seen[number].misses for number in range(len(batches))] == misses
+
+
+@pytest.mark.parametrize("ids", [[], [7], [3, 1, 3, 3, 2, 1], [5, 5, 5]])
+def test_distinct_ids_are_counted(ids: list[int]) -> None:
+    assert count_distinct(np.array(ids, np.int64)) == len(set(ids))
 
 
 def test_a_gather_and_a_scatter_of_a_table_share_the_pool() -> None:
