@@ -7,6 +7,7 @@
     ├── TraceError              2   a trace that cannot be read or holds bad ids
     ├── InvariantError          1   the simulator contradicts itself: a bug, never the user's fault
     ├── PolicyError             1   a replacement policy that breaks its contract
+    ├── PluginError             1   code of another package that raised an error
     ├── OutputError             1   a result that could not be written
     ├── PointsFailedError       1   some points of a sweep failed; the others are done
     └── ToleranceError          3   a comparison out of tolerance
@@ -23,6 +24,7 @@ __all__ = [
     "ConfigError",
     "InvariantError",
     "OutputError",
+    "PluginError",
     "PointsFailedError",
     "PolicyError",
     "Problem",
@@ -98,6 +100,10 @@ class InvariantError(ScratchPipeError):
 
 class PolicyError(ScratchPipeError):
     """A replacement policy named victims that its contract does not allow."""
+
+
+class PluginError(ScratchPipeError):
+    """Code of another package (a system, a replay, a part) raised an error."""
 
 
 class OutputError(ScratchPipeError):

@@ -83,8 +83,16 @@ class BatchFacts:
     flows: Mapping[str, tuple[Flow, ...]] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Flow:
-        """The flow called `name` over all shards; empty where the replay has none."""
-        return total(self.flows[name]) if name in self.flows else Flow()
+        """The flow called `name` over all shards.
+
+        Raises `InvariantError` where the replay has none of that name.
+        """
+        if name not in self.flows:
+            raise InvariantError(
+                f"mini-batch {self.index}: the replay tells no {name!r} flows, only "
+                f"{', '.join(self.flows)}"
+            )
+        return total(self.flows[name])
 
     def __contains__(self, name: str) -> bool:
         return name in self.flows
@@ -144,6 +152,8 @@ class BatchFacts:
 
         Raises `InvariantError` naming mini-batch, shard and rule.
         """
+        for name in (LOOKUP, UNIQUE):
+            self[name]  # every replay tells these
         for shard in range(self.shards):
             self._check_shard(shard)
 

@@ -32,7 +32,7 @@ def host_problems(
     """
     reached = {name for socket in sockets.values() for name, _ in joined(socket)}
     misnamed = bool(reached - set(sockets))
-    sets: dict[frozenset[str], str] = {}
+    carriers: dict[frozenset[str], str] = {}
     for name, socket in sockets.items():
         key = (*prefix, name)
         ends = joined(socket)
@@ -54,11 +54,20 @@ def host_problems(
             hint = "a link says what it joins: `join: [cpu, gpu]`; other parts need a link"
             yield Problem(socket.reference.key, dotted(key), message, hint)
         yield from _ends(name, ends, sockets, key)
-        known = frozenset(end for end, _ in ends)
-        if known and known in sets:
-            message = f"joins the same sockets as {sets[known]}: which of them carries is ambiguous"
-            yield Problem(ends[0][1], dotted((*key, "join")), message, "keep one of the links")
-        sets.setdefault(known, name)
+        for pair in _joined_pairs([end for end, _ in ends]):
+            other = carriers.setdefault(pair, name)
+            if other != name:
+                message = (
+                    f"joins {' and '.join(sorted(pair))} as {other} does: which of them carries "
+                    "is ambiguous"
+                )
+                yield Problem(ends[0][1], dotted((*key, "join")), message, "keep one of the links")
+
+
+def _joined_pairs(ends: list[str]) -> list[frozenset[str]]:
+    """Sockets that a link joins directly: the root with each below it, or one with itself."""
+    root, *below = ends or [""]
+    return [frozenset((root, leaf)) for leaf in below] if below else [frozenset(ends)] * bool(ends)
 
 
 def _ends(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationInfo
 
@@ -22,7 +22,7 @@ CHOOSERS = ("part", "base")
 SOCKET_KEYS = ("count", "join", "by", "per")
 """Keys of a socket that stand beside those of its part."""
 
-Count = Annotated[int, Field(gt=0, le=100_000)]
+Count = Annotated[int, Field(gt=0, le=4096)]
 
 
 class Part(Frozen):
@@ -71,7 +71,7 @@ class Socket(Frozen):
     join: tuple[str, ...] = ()
     """Sockets that a link joins. Two or more: the first is the root, the others lie below it,
     evenly divided over the parts of the root. One: all parts of that socket with each other."""
-    by: str | None = None
+    by: Literal["switch"] | None = None
     """How a link joins the parts of one socket (`switch`); null: the part's own way."""
     per: Count | None = None
     """Parts of the second socket that share one link; null: 1, a link each."""

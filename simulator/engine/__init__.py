@@ -20,8 +20,7 @@ from simulator.engine.sharing import check_points, misfits, replay_key, trace_ke
 from simulator.hardware.devices import part_kinds
 from simulator.results.record import Progress, Result
 from simulator.results.speedup import with_speedups
-from simulator.systems import names as system_names
-from simulator.systems import used_keys
+from simulator.systems import UsedKeys
 
 __all__ = [
     "check_points",
@@ -38,8 +37,7 @@ __all__ = [
 
 def known_names() -> Names:
     """The systems, policies and kinds of parts that exist, for reading experiments."""
-    systems = {name: used_keys(name) for name in system_names()}
-    return Names(systems=systems, policies=policy_names(), parts=part_kinds(), misfits=misfits)
+    return Names(systems=UsedKeys(), policies=policy_names(), parts=part_kinds(), misfits=misfits)
 
 
 def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experiment:

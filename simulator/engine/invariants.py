@@ -5,6 +5,7 @@ A failure is a bug of the simulator (or of a plug-in), never of the user.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from simulator.engine.pipeline import Mode, Span
@@ -12,7 +13,7 @@ from simulator.errors import InvariantError
 from simulator.hardware.demand import ResourceUse, StageDemand
 from simulator.hardware.program import Move, Stage
 
-__all__ = ["check_bytes", "check_order", "check_stage_names", "check_utilization"]
+__all__ = ["check_bytes", "check_energy", "check_order", "check_stage_names", "check_utilization"]
 
 _ROUNDING = 1e-9
 
@@ -57,6 +58,14 @@ def check_order(spans: Sequence[Span], mode: Mode) -> None:
                 )
         if span.end_ps < span.start_ps:
             raise InvariantError(f"stage {stage} of mini-batch {batch} ends before it starts")
+
+
+def check_energy(device: str, joules: Mapping[str, float]) -> Mapping[str, float]:
+    """`joules` of the resources of a device: finite and not negative."""
+    for resource, value in joules.items():
+        if not (math.isfinite(value) and value >= 0.0):
+            raise InvariantError(f"{device} takes {value} J on {resource}")
+    return joules
 
 
 def check_utilization(use: Mapping[str, ResourceUse], elapsed_ps: int) -> None:

@@ -11,6 +11,7 @@ from simulator._threads import cores
 from simulator.caches import Window, window_need
 from simulator.caches.replays import Replay, Replayed, Stream, run_replays
 from simulator.config.experiment import PointConfig
+from simulator.engine.invariants import check_energy
 from simulator.engine.measure import (
     count_metrics,
     device_rows,
@@ -19,7 +20,7 @@ from simulator.engine.measure import (
     timed_window,
     use_metrics,
 )
-from simulator.engine.sharing import build, machine_of, sampled_batches, tail_of, trace_key
+from simulator.engine.sharing import build, machine_of, placed, sampled_batches, tail_of, trace_key
 from simulator.engine.timer import Timed, Timing, time_system
 from simulator.errors import ConfigError
 from simulator.hardware.fold import Fold
@@ -204,6 +205,8 @@ def _outcome(problem: _Prepared, replayed: Replayed | Exception, stream: Stream)
         return replayed
     try:
         return _time_point(problem, replayed, stream)
+    except ConfigError as error:
+        return placed(problem.point, error)
     except Exception as error:
         return error
 
@@ -275,7 +278,7 @@ def _joules(timed: Timed, elapsed_ps: int) -> dict[str, float]:
     use = timed.meter.devices
     for name, device in timed.machine.devices.items():
         if name in timed.touched:
-            joules |= device.energy(use, elapsed_ps)
+            joules |= check_energy(name, device.energy(use, elapsed_ps))
     return joules
 
 

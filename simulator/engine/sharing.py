@@ -20,7 +20,7 @@ __all__ = [
     "sampled_batches",
     "tail_of",
 ]
-__all__ += ["machine_of", "misfits", "plans_a_cache", "replay_key", "trace_key"]
+__all__ += ["machine_of", "misfits", "placed", "plans_a_cache", "replay_key", "trace_key"]
 
 SHARED_TAIL = 6
 """Least mini-batches after the timed ones, so that the last of them still shares the machine: as
@@ -87,11 +87,15 @@ def build(
     try:
         return create(point.system.name, job_of(point, need), machine), machine
     except ConfigError as error:
-        if not point.system.where:
-            raise
-        where, key = point.system.where, f"systems.{point.system.label}"
-        problems = [Problem(where, key, arg) if isinstance(arg, str) else arg for arg in error.args]
-        raise type(error)(*problems) from error
+        raise placed(point, error) from error
+
+
+def placed(point: PointConfig, error: ConfigError) -> ConfigError:
+    """`error` with its plain sentences at the entry of the point's system."""
+    where, key = point.system.where, f"systems.{point.system.label}"
+    if not where:
+        return error
+    return type(error)(*(Problem(where, key, a) if isinstance(a, str) else a for a in error.args))
 
 
 def check_points(points: Iterable[PointConfig]) -> None:

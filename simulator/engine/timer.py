@@ -9,6 +9,7 @@ from functools import cached_property
 
 import simpy
 
+from simulator._plugins import explained
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import Kept
 from simulator.config.operators import OperatorProfile
@@ -20,7 +21,8 @@ from simulator.engine.invariants import (
 )
 from simulator.engine.measure import Meter
 from simulator.engine.pipeline import Mode, Span, run_pipeline
-from simulator.engine.processor_caches import ProcessorCaches
+from simulator.engine.processor_caches import ProcessorCaches, Program
+from simulator.errors import InvariantError
 from simulator.hardware.demand import StageDemand
 from simulator.hardware.fold import Fold
 from simulator.hardware.machine import Machine
@@ -87,7 +89,7 @@ def time_system(
     begin = time.perf_counter()
     for facts in batches:
         facts.check()
-    caches = ProcessorCaches(system.stages, machine, timing.samples, timing.keep_rows)
+    caches = ProcessorCaches(_program(system), machine, timing.samples, timing.keep_rows)
     programs = caches.programs(batches)
     for stages in programs:
         check_stage_names(system.schedule.names, stages)
@@ -113,6 +115,19 @@ def time_system(
         events_s=time.perf_counter() - priced,
         fold=fold,
     )
+
+
+def _program(system: System) -> Program:
+    """The program of `system`; errors of another package's code say where they are raised."""
+
+    def stages(facts: BatchFacts) -> tuple[Stage, ...]:
+        with explained(type(system).__name__, f"gives no stages for mini-batch {facts.index}"):
+            program = system.stages(facts)
+        if not isinstance(program, tuple) or not all(isinstance(s, Stage) for s in program):
+            raise InvariantError(f"{type(system).__name__}.stages gave {program!r:.80}, no stages")
+        return program
+
+    return stages
 
 
 def _priced(

@@ -225,10 +225,17 @@ STAGES: tuple[Column, ...] = (
         "exposed_us",
         "float",
         "us",
-        "The part of it in which no later stage of an earlier mini-batch runs: it adds to the "
+        "Its time on the critical path, which leads from the end of the last timed mini-batch back "
+        "over the stages whose ends let the next ones start; of all stages they add up to the "
         "iteration time.",
     ),
-    Column("hidden_us", "float", "us", "The part of it that other stages hide: busy - exposed."),
+    Column(
+        "hidden_us",
+        "float",
+        "us",
+        "The part of it that other stages hide: busy - exposed, or 0 where the path takes more of "
+        "a stage than its own time.",
+    ),
     *(
         Column(
             f"{kind.name}_bytes",

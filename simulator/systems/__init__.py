@@ -7,7 +7,9 @@ the operators of a training iteration as words, and the systems to start from.
 
 from __future__ import annotations
 
-from simulator._plugins import load_plugin, plugins
+from collections.abc import Iterator, Mapping
+
+from simulator._plugins import explained, load_plugin, named, plugins
 from simulator.errors import UsageError
 from simulator.hardware.topology import Topology
 from simulator.systems.base import (
@@ -50,6 +52,7 @@ __all__ = [
     "StaticCache",
     "StrawMan",
     "System",
+    "UsedKeys",
     "cache_in",
     "create",
     "dense_bytes",
@@ -90,7 +93,9 @@ def _class(name: str) -> type[System]:
     entry = plugins(ENTRY_POINTS).get(name)
     if entry is None:
         raise UsageError(f"there is no system {name!r}: {', '.join(names())}")
-    system: type[System] = load_plugin(entry)
+    system = load_plugin(entry)
+    if not (isinstance(system, type) and issubclass(system, System)):
+        raise UsageError(f"{named(entry)} is no subclass of simulator.systems.System: {system!r}")
     return system
 
 
@@ -100,7 +105,30 @@ def create(name: str, job: Job, machine: Topology) -> System:
     Raises `CapacityError` where the model does not fit, `ConfigError` where the machine lacks what
     it needs, `UsageError` for an unknown name.
     """
-    return _class(name)(job, machine)
+    system, entry = _class(name), plugins(ENTRY_POINTS).get(name)
+    if entry is not None and name in _SYSTEMS:
+        raise UsageError(
+            f"{named(entry)} has the name of a system that is built in: rename it or uninstall it"
+        )
+    with explained(name, "cannot be built"):
+        return system(job, machine)
+
+
+class UsedKeys(Mapping[str, frozenset[str] | None]):
+    """For each system the keys of its entry that it uses (None: all are allowed); one of another
+    package is loaded when it is asked for."""
+
+    def __getitem__(self, name: str) -> frozenset[str] | None:
+        return used_keys(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in names()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(names())
+
+    def __len__(self) -> int:
+        return len(names())
 
 
 def used_keys(name: str) -> frozenset[str] | None:

@@ -53,10 +53,12 @@ STAGES: tuple[tuple[str, Role], ...] = (
 class CachedTraining(System):
     """One iteration that always trains out of HBM, stage by stage."""
 
+    name: ClassVar[str]
+    """What messages call it."""
     kind: ClassVar[type[Schedule]]
 
     def __init__(self, job: Job, machine: Topology) -> None:
-        name = type(self).__name__
+        name = self.name
         self.cpu, self.gpu = machine.only("cpu", name), machine.first("gpu", name)
         self._job, self._machine = job, machine
         self.schedule = self.kind.of(*STAGES)

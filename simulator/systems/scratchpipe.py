@@ -14,4 +14,5 @@ class ScratchPipe(CachedTraining):
     """Six mini-batches in flight, one in each stage; the Hold mask keeps their rows apart."""
 
     uses: ClassVar[frozenset[str]] = frozenset({"cache", "pipeline"})
+    name: ClassVar[str] = "scratchpipe"
     kind: ClassVar[type[Schedule]] = Pipeline

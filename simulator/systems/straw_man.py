@@ -14,4 +14,5 @@ class StrawMan(CachedTraining):
     """A mini-batch is loaded, planned, fetched and trained before the next one starts."""
 
     uses: ClassVar[frozenset[str]] = frozenset({"cache"})
+    name: ClassVar[str] = "straw_man"
     kind: ClassVar[type[Schedule]] = Serial

@@ -407,8 +407,13 @@ def networked(network: str) -> str:
         ),
         (
             host(WIRED + ", v: {part: thick, join: [b, a]}"),
-            "platform.host.v.join: joins the same sockets as w",
+            "platform.host.v.join: joins a and b as w does",
         ),
+        (
+            host(WIRED + ", c: small, v: {part: thick, join: [a, c, b]}"),
+            "platform.host.v.join: joins a and b as w does",
+        ),
+        (host("a: small, v: {part: thick, join: a, by: swich}"), 'v.by: is "swich": expected'),
         (host(WIRED + ", c: small"), "m.yaml:1:83: platform.host.c: joins nothing, and nothing"),
         (host("a: small, b: {part: small, join: a}"), "b.join: joins a, but b is no link"),
         (host(WIRED + ", v: {part: thin, join: [w, a]}"), 'is "w": that is a link itself'),

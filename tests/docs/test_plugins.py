@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from outside import announce
 
-from simulator import UsageError, systems
-from simulator.engine import known_names
+from simulator import Experiment, ScratchPipeError, UsageError, simulate, systems
+from simulator.engine import known_names, parse_experiment
 from simulator.hardware.devices import part_kinds
 
 DOORS = ("simulator.caches", "simulator.hardware", "simulator.systems", "simulator.traces")
@@ -58,9 +58,104 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 def test_a_system_that_cannot_be_loaded_is_named_with_its_package(package) -> None:
     package("import no_such_module", systems={"mine": "broken_plugin:Mine"})
     with pytest.raises(UsageError, match=r"mine of the package broken-plugin cannot be loaded"):
-        known_names()
+        known_names().systems["mine"]
     with pytest.raises(UsageError, match="No module named 'no_such_module'"):
         systems.summary("mine")
+    (result,) = simulate(small("hybrid"))
+    assert result.metrics["system"] == "hybrid", "experiments that do not name it run"
+
+
+BROKEN = """
+from simulator.caches import LOOKUP, BatchFacts, Replay
+from simulator.systems import Hybrid
+
+class NoSystem:
+    "Neither."
+
+class Fails(Hybrid):
+    "Fails when it is built."
+    def __init__(self, job, machine):
+        raise KeyError("nowhere")
+
+class NoStages(Hybrid):
+    "Fails at its stages."
+    def stages(self, facts):
+        return 1 // 0
+
+class NotStages(Hybrid):
+    "Gives no stages."
+    def stages(self, facts):
+        return None
+
+class Short(Replay):
+    def run(self, trace, batches, threads):
+        yield from ()
+
+class Partial(Replay):
+    keep = ()
+    def run(self, trace, batches, threads):
+        for batch in batches:
+            yield BatchFacts(batch.index, batch.samples, {LOOKUP: ()})
+
+class Ends(Hybrid):
+    "Has a replay that ends."
+    def __init__(self, job, machine):
+        super().__init__(job, machine)
+        self.replay = Short()
+
+class Untold(Hybrid):
+    "Has a replay that tells lookups alone."
+    def __init__(self, job, machine):
+        super().__init__(job, machine)
+        self.replay = Partial()
+"""
+
+
+def small(system: str) -> Experiment:
+    """A point of a few lookups."""
+    return parse_experiment(
+        {
+            "config_version": 1,
+            "platform": "v100_p3",
+            "model": {"base": "default", "tables": 1, "rows_per_table": 100, "batch_size": 4},
+            "trace": {"kind": "uniform"},
+            "systems": [system],
+            "cache": {"fraction": 1.0},
+            "run": {"batches": 1, "warmup_batches": 0},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "NoSystem",
+            r"x of the package broken-plugin is no subclass of simulator\.systems\.System",
+        ),
+        (
+            "Fails",
+            r"x cannot be built: KeyError: 'nowhere' \(.*broken_plugin\.py:11, in __init__\)",
+        ),
+        (
+            "NoStages",
+            r"NoStages gives no stages for mini-batch 0: ZeroDivisionError: .*plugin\.py:16",
+        ),
+        ("NotStages", r"NotStages\.stages gave None, no stages"),
+        ("Ends", r"Short ended after 0 of 7 mini-batches"),
+        ("Untold", r"tells no 'unique' flows, only lookup"),
+    ],
+)
+def test_a_broken_system_is_named_with_what_it_breaks(package, name: str, message: str) -> None:
+    package(BROKEN, systems={"x": f"broken_plugin:{name}"})
+    with pytest.raises(ScratchPipeError, match=message):
+        simulate(small("x"))
+
+
+def test_the_name_of_a_built_in_system_is_taken(package) -> None:
+    package(BROKEN, systems={"hybrid": "broken_plugin:Fails"})
+    with pytest.raises(UsageError, match="hybrid of the package broken-plugin has the name of a"):
+        simulate(small("hybrid"))
 
 
 def test_a_kind_of_part_that_cannot_be_loaded_is_named_with_its_package(package) -> None:

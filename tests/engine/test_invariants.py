@@ -12,6 +12,7 @@ from simulator.caches.replays import UniqueReplay
 from simulator.config.catalogue import load_named
 from simulator.engine.invariants import (
     check_bytes,
+    check_energy,
     check_order,
     check_stage_names,
     check_utilization,
@@ -248,3 +249,10 @@ def test_a_machine_that_loses_bytes_is_refused_under_check_alone() -> None:
     with pytest.raises(InvariantError, match="pooled_to_gpu moves"):
         time_system(hybrid(leaky), leaky, FACTS, CHECKED)
     assert time_system(hybrid(leaky), leaky, FACTS, replace(CHECKED, check=False)).spans
+
+
+@pytest.mark.parametrize("joules", [float("nan"), float("inf"), -1.0])
+def test_energies_are_finite_and_not_negative(joules: float) -> None:
+    with pytest.raises(InvariantError, match=r"gpu takes .* J on gpu\.hbm"):
+        check_energy("gpu", {"gpu.sm": 1.0, "gpu.hbm": joules})
+    assert check_energy("gpu", {"gpu.hbm": 0.0}) == {"gpu.hbm": 0.0}

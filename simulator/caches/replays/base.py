@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from simulator._plugins import explained
 from simulator.caches.facts import BatchFacts
 from simulator.caches.plan.renumber import Numbering
+from simulator.errors import InvariantError
 from simulator.traces.base import MiniBatch, Trace
 
 __all__ = ["Kept", "Replay", "Replayed", "Stream", "bases", "joined", "run_replays"]
@@ -112,13 +114,30 @@ def run_replays(
     feeds = _feeds(stream, list(outcomes), threads)
     runs = [replay.run(stream.trace, feeds[replay], threads) for replay in outcomes]
     for done in range(1, stream.batches + 1):
-        for run, outcome in zip(runs, outcomes.values(), strict=True):
+        for run, (replay, outcome) in zip(runs, outcomes.items(), strict=True):
             begin, drawn = time.perf_counter(), stream.wall_s
-            outcome.facts.append(next(run))
+            outcome.facts.append(_next(run, replay, done, stream.batches))
             outcome.wall_s += time.perf_counter() - begin - (stream.wall_s - drawn)
         if progress is not None:
             progress(done)
     return outcomes
+
+
+def _next(run: Iterator[BatchFacts], replay: Replay, number: int, batches: int) -> BatchFacts:
+    """The facts of the next mini-batch.
+
+    Raises `InvariantError` where the replay has none, `PluginError` where code of another package
+    fails.
+    """
+    with explained(type(replay).__name__, f"fails at mini-batch {number} of {batches}"):
+        facts = next(run, None)
+    if facts is None:
+        raise InvariantError(
+            f"{type(replay).__name__} ended after {number - 1} of {batches} mini-batches"
+        )
+    if not isinstance(facts, BatchFacts):
+        raise InvariantError(f"{type(replay).__name__} gave {facts!r} in place of BatchFacts")
+    return facts
 
 
 def _feeds(
