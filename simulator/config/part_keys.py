@@ -40,9 +40,9 @@ def full_key(key: str, model: type[Part]) -> tuple[str, str]:
     return "", did_you_mean(key, dict.fromkeys(words)) or f"keys: {', '.join(known)}"
 
 
-def parts_in(annotation: Any) -> bool:
-    """Whether a field of that type holds a part."""
-    return any(issubclass(model, Part) for model in _models_in(annotation))
+def parts_in(annotation: Any) -> tuple[type[Part], ...]:
+    """The models of parts that a field of that type can hold."""
+    return tuple(model for model in _models_in(annotation) if issubclass(model, Part))
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -181,10 +181,25 @@ class PartReader:
                 hint = f"{did_you_mean(name, self.kinds)} known: {known}".strip()
             self.problems.append(Problem(mark, dotted((*key, "kind")), message, hint))
             return None
+        if self._misplaced(node, key, model):
+            return None
         node = self._hoisted(node)
         value, problems = validate(_adapter(model), node.plain(), node.marks(), key)
         self.problems += problems
         return value if isinstance(value, Part) else None
+
+    def _misplaced(self, node: Node, key: KeyPath, model: type[Part]) -> bool:
+        """Whether a field holds a part of another kind than it is for: a problem for each."""
+        before = len(self.problems)
+        for name, field in model.model_fields.items():
+            inner, wanted = node.get(name), parts_in(field.annotation)
+            given = None if inner is None or not wanted else self._model(inner)
+            if inner is None or given is None or issubclass(given, wanted):
+                continue
+            kinds = sorted(n for n, kind in self.kinds.items() if issubclass(kind, wanted))
+            message = f"is a part of kind {inner.text('kind')}: expected {' or '.join(kinds)}"
+            self._refused(inner.reference.value, (*key, name), message)
+        return len(self.problems) > before
 
     def _chosen(self, node: Node, key: KeyPath) -> Node | None:
         """What a mapping starts from."""
@@ -246,7 +261,8 @@ class PartReader:
             return self._preset(node, key, trail, folder)
         named = isinstance(node.value, str) and name in _part_fields(model)
         if named or "kind" in node or self._chosen(node, key):
-            return self.part(node, key, trail)
+            part = self.part(node, key, trail)
+            return None if part is None else replace(part, named_at=node.mark)
         return self._complete(node, key, trail) if node.is_mapping and name != "sources" else node
 
     def _preset(
@@ -302,7 +318,8 @@ class PartReader:
                 if chosen is None and new.is_mapping:
                     return self._merged(old, new, key, None)
             elif "kind" in old:
-                return self.over(old, new, key)
+                part = self.over(old, new, key)
+                return None if part is None else replace(part, named_at=new.mark)
             elif new.is_mapping and "kind" not in new and not self._chosen(new, key):
                 return self._merged(old, new, key, None)
         return self._inner(new, key, (), model)
