@@ -113,13 +113,13 @@ class _Translation:
 
     def problems(self, error: ValidationError) -> list[Problem]:
         by_path: dict[KeyPath, list[Problem]] = {}
-        unions: set[KeyPath] = set()
+        covered: set[KeyPath] = set()  # said better by what is wrong further in
         for item in error.errors(include_url=False):
             location = locate(self._schema, item["loc"], item["type"])
-            if location.in_union:
-                unions.add(location.path)
+            if location.in_union or item["type"] == "too_short":
+                covered.add(location.path)
             by_path.setdefault(location.path, []).append(self._problem(item, location))
-        for path in unions:
+        for path in covered:
             if any(other[: len(path)] == path and other != path for other in by_path):
                 by_path.pop(path, None)
         return [_merged(problems) for problems in by_path.values()]

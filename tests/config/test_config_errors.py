@@ -370,3 +370,12 @@ def test_a_key_given_on_the_command_line_is_refused_there(tmp_path):
         load_experiment(tmp_path / "x.yaml", ["systems.0.gpus=2"], USES)
     (problem,) = caught.value.problems
     assert (problem.where, problem.key) == ("--set systems.0.gpus", "systems[0].gpus")
+
+
+def test_a_wrong_entry_is_not_also_a_list_that_is_too_short(tmp_path):
+    text = (
+        "config_version: 1\nplatform: v100_p3\nmodel: default\ntrace: {kind: uniform}\n"
+        "systems: [{name: hybrid, fraction: 0.5}]\n"
+    )
+    (problem,) = mistakes(tmp_path, text)
+    assert problem.startswith("x.yaml:5:26: systems[0].fraction: unknown key")
