@@ -74,6 +74,16 @@ def _joined(arrays: Sequence[Int64s | None]) -> Int64s | None:
     return np.concatenate(kept) if kept and len(kept) == len(arrays) else None
 
 
+class _Nothing(dict[str, tuple[Flow, ...]]):
+    """Flows of any name, all empty."""
+
+    def __missing__(self, name: str) -> tuple[Flow, ...]:
+        return (Flow(),)
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
 @dataclass(frozen=True, slots=True)
 class BatchFacts:
     """The flows of one mini-batch, by name, one a shard."""
@@ -81,6 +91,11 @@ class BatchFacts:
     index: int
     samples: int
     flows: Mapping[str, tuple[Flow, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of_nothing(cls, samples: int) -> BatchFacts:
+        """A mini-batch without lookups, whatever flows a replay tells."""
+        return cls(0, samples, _Nothing())
 
     def __getitem__(self, name: str) -> Flow:
         """The flow called `name` over all shards.
@@ -109,6 +124,8 @@ class BatchFacts:
 
     def without_rows(self) -> BatchFacts:
         """The same counts without row numbers."""
+        if isinstance(self.flows, _Nothing):
+            return self
         return replace(
             self,
             flows={
@@ -119,6 +136,8 @@ class BatchFacts:
 
     def of_shards(self, shards: Sequence[int]) -> BatchFacts:
         """What happens in some of the shards."""
+        if isinstance(self.flows, _Nothing):
+            return self
         return replace(
             self,
             flows={name: tuple(flows[k] for k in shards) for name, flows in self.flows.items()},

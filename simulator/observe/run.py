@@ -138,7 +138,7 @@ def _program(point: PointConfig) -> tuple[tuple[Stage, ...], Callable[[str], str
         system, machine = build(point)
     except ScratchPipeError:
         return None
-    return system.stages(BatchFacts(0, point.model.batch_size)), kinds_of(machine)
+    return system.stages(BatchFacts.of_nothing(point.model.batch_size)), kinds_of(machine)
 
 
 def _keeps_table(point: PointConfig) -> bool:

@@ -86,6 +86,15 @@ def test_facts_that_add_up_are_let_through() -> None:
     batch(SHARD, SHARD).check()
 
 
+def test_a_mini_batch_without_lookups_has_every_flow_and_all_are_empty() -> None:
+    facts = BatchFacts.of_nothing(5)
+    facts.check()
+    assert facts.samples == 5
+    assert "of a replay from outside" in facts
+    for same in (facts, facts.of_shards([3]), facts.without_rows()):
+        assert same["of a replay from outside"] == same[LOOKUP] == Flow()
+
+
 @pytest.mark.parametrize("name", [LOOKUP, UNIQUE])
 def test_every_replay_tells_lookups_and_unique_rows(name: str) -> None:
     with pytest.raises(InvariantError, match=f"no '{name}' flows"):
