@@ -11,9 +11,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from simulator.engine.replay import ReplayRequest, Stream, replay_all
-
 from simulator.caches import Window
+from simulator.caches.replays import PlannedReplay, Stream, run_replays
 from simulator.config.trace import UniformTraceConfig, ZipfTraceConfig
 from simulator.traces import Trace, open_trace
 
@@ -21,27 +20,21 @@ ROWS = 10_000_000
 BATCHES, SETTLED = 60, 15
 
 
-def replay_ms(trace: Trace, requests: Sequence[ReplayRequest]) -> tuple[float, float]:
+def replay_ms(trace: Trace, replays: Sequence[PlannedReplay]) -> tuple[float, float]:
     """(wall-clock, processor) milliseconds a mini-batch."""
     marks = {}
 
     def note(done: int) -> None:
         marks[done] = time.perf_counter(), time.process_time()
 
-    replay_all(Stream(trace, BATCHES), requests, threads=2, progress=note)
+    run_replays(Stream(trace, BATCHES), replays, threads=2, progress=note)
     wall, cpu = (b - a for a, b in zip(marks[SETTLED], marks[BATCHES], strict=True))
     return wall / (BATCHES - SETTLED) * 1e3, cpu / (BATCHES - SETTLED) * 1e3
 
 
 def main() -> None:
-    requests = [
-        ReplayRequest(
-            "planned",
-            slots=(percent * ROWS // 100,) * 8,
-            policy="lru",
-            window=Window(3, 2),
-            prefill="hot",
-        )
+    replays = [
+        PlannedReplay((percent * ROWS // 100,) * 8, "lru", window=Window(3, 2), prefill="hot")
         for percent in range(3, 11)
     ]
     traces = {"uniform": UniformTraceConfig()}
@@ -50,8 +43,8 @@ def main() -> None:
         trace = open_trace(
             config, rows=(ROWS,) * 8, lookups=(20,) * 8, batch_size=2048, seed=0, threads=2
         )
-        alone = [replay_ms(trace, [request]) for request in requests]
-        together = replay_ms(trace, requests)
+        alone = [replay_ms(trace, [replay]) for replay in replays]
+        together = replay_ms(trace, replays)
         wall, cpu = (sum(column) for column in zip(*alone, strict=True))
         print(
             f"{name:10} together {together[0]:5.1f} ms wall-clock, {together[1]:5.1f} processor; "

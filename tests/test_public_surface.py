@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+from pathlib import Path
+
 import pytest
 
 import simulator
 from simulator import errors
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 def test_every_public_name_is_there() -> None:
@@ -33,3 +39,12 @@ def test_exceptions_rebuild_from_their_arguments(name: str) -> None:
     assert again.args == one.args
     assert str(again) == str(one)
     assert again.exit_code in (1, 2, 3)
+
+
+@pytest.mark.parametrize("file", sorted(BENCHMARKS.glob("*.py")), ids=lambda file: file.stem)
+def test_benchmarks_import_what_is_there(file: Path) -> None:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("simulator"):
+            module = importlib.import_module(str(node.module))
+            for alias in node.names:
+                assert hasattr(module, alias.name), f"{node.module} has no {alias.name}"

@@ -91,6 +91,8 @@ class BatchFacts:
     index: int
     samples: int
     flows: Mapping[str, tuple[Flow, ...]] = field(default_factory=dict)
+    _totals: dict[str, Flow] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Flows over all shards that were asked for: row numbers are joined once."""
 
     @classmethod
     def of_nothing(cls, samples: int) -> BatchFacts:
@@ -107,7 +109,9 @@ class BatchFacts:
                 f"mini-batch {self.index}: the replay tells no {name!r} flows, only "
                 f"{', '.join(self.flows)}"
             )
-        return total(self.flows[name])
+        if name not in self._totals:
+            self._totals[name] = total(self.flows[name])
+        return self._totals[name]
 
     def __contains__(self, name: str) -> bool:
         return name in self.flows
