@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -107,9 +107,6 @@ class Operation:
     name: str
     at: str
 
-    reads_rows: ClassVar[bool] = False
-    """Looks rows of its store up: repeated rows may hit in the processor's own cache."""
-
 
 @dataclass(frozen=True, slots=True)
 class Pool(Operation):
@@ -122,8 +119,6 @@ class Pool(Operation):
     """Most lookups of a sample in a table."""
     hit_share: float = 0.0
     """Share of the lookups that the processor's last cache holds; the timer fills it in."""
-
-    reads_rows: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from simulator.hardware.access import Access
 from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
 from simulator.hardware.memory import Memory, StreamTiming
 from simulator.hardware.program import Operation
+from simulator.units import PS_PER_S
 
 __all__ = ["PJ_PER_J", "Carried", "Device", "Hop", "Link", "Path", "Processor"]
 __all__ += ["Reach", "Setup", "dynamic_j"]
@@ -66,7 +67,7 @@ class Device:
 
     def energy(self, use: Mapping[str, ResourceUse], elapsed_ps: int) -> dict[str, float]:
         """Joules of each resource in `elapsed_ps`; by default what its memories take."""
-        seconds = elapsed_ps / 1e12
+        seconds = elapsed_ps / PS_PER_S
         return {
             memory.place: dynamic_j(use, memory.place) + memory.timing.standing_w * seconds
             for memory in self.memories

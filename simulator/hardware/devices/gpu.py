@@ -395,13 +395,7 @@ class GpuDevice(Processor):
         hbm = self.hbm.service([s for s in streams if s.memory == own])
         sort_bytes = 2 * SORT_PAIR_BYTES * work.sort_pairs * work.sort_passes
         if sort_bytes:
-            sort = self.hbm.service([self._stream(sort_bytes)])
-            hbm = Service(
-                hbm.read_ps + sort.read_ps,
-                hbm.write_ps,
-                hbm.bytes + sort.bytes,
-                hbm.energy_pj + sort.energy_pj,
-            )
+            hbm += self.hbm.service([self._stream(sort_bytes)])
         services = {own: hbm}
         for place in dict.fromkeys(s.memory for s in streams if s.memory != own):
             services |= reach(place).services([s for s in streams if s.memory == place])
