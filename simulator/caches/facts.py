@@ -47,6 +47,7 @@ class Flow:
     `ids`: int64 row numbers over all tables (table offset + row), one a lookup in `lookup` flows,
     else one a row. `slots`: int64 slots over all pools, in the order of `ids`. `offsets`: int64
     (samples + 1,), where the lookups of each sample begin. None where a replay does not keep them.
+    `longest`: most lookups of one sample; 0 where it is not told.
     """
 
     lookups: int = 0
@@ -54,6 +55,7 @@ class Flow:
     ids: Int64s | None = None
     slots: Int64s | None = None
     offsets: Int64s | None = None
+    longest: int = 0
 
 
 def total(flows: Iterable[Flow]) -> Flow:
@@ -66,6 +68,7 @@ def total(flows: Iterable[Flow]) -> Flow:
         sum(flow.rows for flow in parts),
         _joined([flow.ids for flow in parts]),
         _joined([flow.slots for flow in parts]),
+        longest=max(flow.longest for flow in parts) if parts else 0,
     )
 
 

@@ -24,7 +24,10 @@ class CpuOperator(Frozen):
 
     threads: Threads
     row_time: Picoseconds
-    """Instructions of one thread for one row or pair, not hidden behind its memory accesses."""
+    """Instructions of one thread for one row or pair, whatever its width, not hidden behind its
+    memory accesses."""
+    line_time: Picoseconds = "0 ps"  # type: ignore[assignment]
+    """Instructions of one thread for each cache line (64 B, 16 elements) of a row beside that."""
     overlap: Annotated[float, Field(gt=0, le=1)]
     """Share of the core's miss buffers that the code keeps busy (prefetching: near 1)."""
     nontemporal: bool = False
@@ -37,6 +40,11 @@ class CpuOperator(Frozen):
 class GpuOperators(Frozen):
     """How the GPU's share of the software works."""
 
+    submission: Picoseconds
+    """Host time that the software adds to the driver's own for each kernel of the embedding
+    operators, each copy and each captured graph that it submits."""
+    collective: Picoseconds
+    """Host time that the library of collectives adds to the launch of one call."""
     mlp: Literal["graph", "eager"]
     """MLP kernels replayed as one captured graph, or launched one by one from the host."""
     kernel_dispatch: Picoseconds
@@ -56,6 +64,16 @@ class OperatorProfile(Frozen):
 
     name: str
     description: str
+    id_bytes: Literal[4, 8]
+    """Bytes of an id in lists and on the link."""
+    lists: Literal["copied", "mapped"]
+    """Lists that the GPU makes for the host (missed and victim rows, ids of cold rows): copied
+    once they are made, or written by the kernels straight into the host's memory."""
+    cold_list: Literal["compacted", "holes"]
+    """The ids of rows that a static cache leaves to the CPU: those alone, or the whole list with
+    the others marked, which the CPU skips one by one."""
+    skip_time: Picoseconds
+    """Instructions of one thread for a marked id that it skips."""
     gather_reduce: CpuOperator
     """Read a row a lookup, sum the rows of a sample."""
     expand: CpuOperator | None

@@ -19,6 +19,7 @@ from simulator.units import UNITS, parse_quantity
 
 __all__ = [
     "Bytes",
+    "BytesOrNone",
     "BytesPerSecond",
     "FlopPerSecond",
     "Frozen",
@@ -94,6 +95,14 @@ Bytes = Annotated[
     _schema("bytes", "32 GiB"),
 ]
 """A size, written with its unit; integer bytes inside."""
+
+BytesOrNone = Annotated[
+    int,
+    BeforeValidator(_reader("bytes")),
+    PlainSerializer(_writer("B")),
+    _schema("bytes", "0 B"),
+]
+"""A size that may be zero, written with its unit; integer bytes inside."""
 
 BytesPerSecond = Annotated[
     int,

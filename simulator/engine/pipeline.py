@@ -6,18 +6,21 @@ stage *s* works on mini-batch *c - s*; a barrier ends the cycle. `async`: stage 
 stage *t* of mini-batch *i - (t - s) - 1*. Those are what lockstep has done by then, without its
 barrier: they bound how far stages run apart (each has one output buffer that fills while the
 other is emptied), and with them the same hold window keeps both modes correct.
+
+Operations start no earlier than the host thread has submitted them (`simulator.engine.submission`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import simpy
 
+from simulator.engine.submission import StageSubmission
 from simulator.errors import InvariantError
-from simulator.hardware.demand import Demand, StageDemand
+from simulator.hardware.demand import StageDemand
 from simulator.hardware.machine import Machine
 
 __all__ = ["Mode", "Span", "critical_path", "run_pipeline"]
@@ -47,6 +50,8 @@ class _Run:
         self.env = machine.env
         self.done: dict[tuple[int, int], simpy.Event] = {}
         self.ends: dict[tuple[int, int], int] = {}
+        self.submissions: dict[tuple[int, int], StageSubmission] = {}
+        """Of the stages that run or were submitted ahead."""
         self.spans: list[Span] = []
 
     def event(self, batch: int, stage: int) -> simpy.Event:
@@ -68,9 +73,23 @@ class _Run:
             before = [(cycle - other, other) for other in range(self.stages)]
         return [(b, s) for b, s in before if b >= 0 and 0 <= s <= last]
 
-    def lane(self, operations: tuple[Demand, ...]) -> Generator[simpy.Event, Any, None]:
-        for operation in operations:
-            yield from self.machine.execute(operation)
+    def submission(self, batch: int, number: int, work: StageDemand) -> StageSubmission:
+        """The submissions of a stage, made when first asked for."""
+        key = (batch, number)
+        if key not in self.submissions:
+            self.submissions[key] = StageSubmission.of(self.machine, work)
+        return self.submissions[key]
+
+    def host_program(
+        self, works: Sequence[tuple[StageDemand, ...]]
+    ) -> Generator[simpy.Event, Any, None]:
+        """Serial: one host thread submits stage after stage, ahead of them where it can."""
+        for batch, stages in enumerate(works):
+            for number, work in enumerate(stages):
+                submission = self.submission(batch, number, work)
+                yield from submission.submit()
+                if not submission.free.processed:
+                    yield submission.free
 
     def stage(
         self, batch: int, number: int, work: StageDemand, batches: int
@@ -80,10 +99,15 @@ class _Run:
             yield self.env.all_of([self.event(*key) for key in wanted])
         start = int(self.env.now)
         after = max(wanted, key=lambda key: (self.ends[key], key)) if wanted else None
-        if len(work.lanes) == 1:
-            yield from self.lane(work.lanes[0])
+        submission = self.submission(batch, number, work)
+        if self.mode != "serial":
+            self.env.process(submission.submit())
+        lanes = range(len(work.lanes))
+        if len(lanes) == 1:
+            yield from submission.run_lane(0)
         else:
-            yield self.env.all_of([self.env.process(self.lane(lane)) for lane in work.lanes])
+            yield self.env.all_of([self.env.process(submission.run_lane(k)) for k in lanes])
+        del self.submissions[batch, number]
         end = int(self.env.now)
         self.ends[batch, number] = end
         self.spans.append(Span(batch, number, start, end, after))
@@ -106,6 +130,8 @@ def run_pipeline(
     if not works:
         return ()
     run = _Run(machine, mode, len(works[0]))
+    if mode == "serial":
+        machine.env.process(run.host_program(works))
 
     def one_stage(number: int) -> Generator[simpy.Event, Any, None]:
         for batch, stages in enumerate(works):

@@ -73,7 +73,7 @@ class Timed:
             for stage in stages
             for lane in stage.lanes
             for demand in lane
-            for resource in demand.services
+            for resource in (*demand.services, *filter(None, (demand.host,)))
         }
         return frozenset(self.machine.resources[name].device for name in names)
 
@@ -93,7 +93,8 @@ def time_system(
     programs = caches.programs(batches)
     for stages in programs:
         check_stage_names(system.schedule.names, stages)
-    fold = Fold(machine, system.equal_ranks)
+    one_process = timing.software.gpu.host_processes == "one"
+    fold = Fold(machine, system.equal_ranks, one_process=one_process)
     demands = _priced(machine, timing, batches, programs)
     if fold.ranks:
         demands = [tuple(map(fold.scaled, stages)) for stages in demands]

@@ -32,7 +32,6 @@ from simulator.hardware.devices.dram import Dram
 from simulator.hardware.memory import Memory, StreamTiming
 from simulator.hardware.program import (
     GRADIENT_BYTES,
-    ID_BYTES,
     POSITION_BYTES,
     RADIX_BITS,
     Accumulate,
@@ -59,7 +58,6 @@ from simulator.hardware.topology import Topology, build_topology
 
 __all__ = [
     "GRADIENT_BYTES",
-    "ID_BYTES",
     "POSITION_BYTES",
     "RADIX_BITS",
     "Access",

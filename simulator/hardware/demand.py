@@ -14,6 +14,7 @@ __all__ = [
     "ResourceUse",
     "Service",
     "StageDemand",
+    "loaded_latency",
     "turnaround_factor",
 ]
 
@@ -50,6 +51,20 @@ def turnaround_factor(penalty: float, read_ps: float, write_ps: float) -> float:
         return 1.0
     writes = write_ps / total
     return 1.0 + 4.0 * penalty * writes * (1.0 - writes)
+
+
+_HIGHEST_LOAD = 0.95
+"""Load from which on latency is taken to grow no more: requesters have finite windows."""
+
+
+def loaded_latency(load: float) -> float:
+    """Latency of a memory that others load, over that of an idle one.
+
+    Mean wait of a queue with random arrivals and equal services (Pollaczek and Khinchine, M/D/1):
+    1 + u / (2 (1 - u)), u: share of the time that it serves the others.
+    """
+    busy = min(load, _HIGHEST_LOAD)
+    return 1.0 + busy / (2.0 * (1.0 - busy))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +106,16 @@ class Demand:
     wait for memory, a kernel's critical path). `one_of_ps`: where it stands for several equal
     operations at once, how long one of them takes for the second part alone; speeds are relative
     to that.
+
+    `host`: the host thread that submits it, a resource that does one thing after the other; it may
+    not start before `submit_ps` of that thread's time, and is not done before `submit_more_ps`
+    more (its other kernels, submitted while the first one runs). `host_ps`: time of the thread
+    once it is done (a wait that returns). `blocks`: the host goes on only when it is done.
+
+    `fetched`: resource -> time that the processor's read of what was submitted waits behind copies
+    where they keep that resource busy all the time. `loaded`: resource -> how many times as fast as
+    it runs alone its outstanding requests would let it go; it is held up where the load of others
+    makes their latency longer than that.
     """
 
     name: str
@@ -98,6 +123,13 @@ class Demand:
     latency_ps: int = 0
     minimum_ps: int = 0
     one_of_ps: float | None = None
+    host: str = ""
+    submit_ps: int = 0
+    submit_more_ps: int = 0
+    host_ps: int = 0
+    blocks: bool = False
+    fetched: Mapping[str, int] = field(default_factory=dict)
+    loaded: Mapping[str, float] = field(default_factory=dict)
 
     def alone_ps(self, resources: Mapping[str, Resource]) -> float:
         """Duration on the idle machine, without its latency."""

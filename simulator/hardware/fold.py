@@ -24,11 +24,15 @@ __all__ = ["Fold"]
 class Fold:
     """`ranks` of `machine`, the first in place of all.
 
-    Raises `ConfigError` where they are not joined alike.
+    `one_process`: one process of the host submits the work of all ranks in turn; else each has its
+    own. Raises `ConfigError` where they are not joined alike.
     """
 
-    def __init__(self, machine: Topology, ranks: Sequence[str]) -> None:
+    def __init__(
+        self, machine: Topology, ranks: Sequence[str], *, one_process: bool = False
+    ) -> None:
         self._machine, self.ranks = machine, tuple(ranks)
+        self._in_turn = max(1, len(self.ranks)) if one_process else 1
         own = _resources_by_device(machine)
         self._of_ranks = {name for rank in self.ranks[:1] for name in own[rank]}
         around = _around(own, self.ranks)
@@ -56,7 +60,7 @@ class Fold:
 
     def _scaled(self, demand: Demand) -> Demand:
         """An operation of the first rank, times the ranks that use each of its resources."""
-        if self._of_ranks.isdisjoint(demand.services):
+        if self._of_ranks.isdisjoint((*demand.services, demand.host)):
             return demand  # of no rank: done once
         count = len(self.ranks)
         services = {
@@ -64,7 +68,15 @@ class Fold:
             for name, service in demand.services.items()
         }
         alone_ps = demand.alone_ps(self._machine.resources)
-        return replace(demand, services=services, one_of_ps=alone_ps)
+        turns = self._in_turn
+        return replace(
+            demand,
+            services=services,
+            one_of_ps=alone_ps,
+            submit_ps=demand.submit_ps * turns,
+            submit_more_ps=demand.submit_more_ps * turns,
+            host_ps=demand.host_ps * turns,
+        )
 
 
 def _times(service: Service, factor: int) -> Service:

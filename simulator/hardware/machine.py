@@ -11,6 +11,12 @@ Why relative speed: a closed-loop requester keeps a fixed number of requests out
 share it gets of a busy resource is proportional to the rate it had alone. Operators on one CPU are
 one requester: they share one pool of threads, so each of n at once has 1 / n of its requests.
 
+Latency of a memory grows with the load of others (`loaded_latency`). Operations that keep a fixed
+number of reads outstanding (threads of a CPU, copies that a device reads) go no faster than those
+allow; copies that are posted writes do not wait for an answer and are not held up by it.
+
+A host thread is no such resource: it does one thing after the other, first come, first served.
+
 Approximated: within one operation all resources are used evenly from its start to its end.
 Ignored: priorities among requesters, and anything shorter than an operation.
 """
@@ -31,11 +37,14 @@ from simulator.hardware.demand import (
     Resource,
     ResourceUse,
     Service,
+    loaded_latency,
     turnaround_factor,
 )
 
 __all__ = ["Machine"]
 
+_ROUNDS = 4
+"""Times that loads and latencies are set against each other: then they move by less than 1 %."""
 _DONE_PS = 1e-3
 """Work left below which an operation is done: rounding, far below one picosecond."""
 
@@ -50,8 +59,18 @@ class _Job:
     """The pool of requests that it shares with others, where it has one."""
     weight: float = 1.0
     """Share of its requester's outstanding requests."""
+    loaded: Mapping[str, float] = field(default_factory=dict)
+    """See `Demand.loaded`."""
+    limit: float = 1.0
+    """Speed that its outstanding requests allow beside the others."""
     speed: float = 1.0
     """Relative to running alone; 1 is as fast as an idle machine allows."""
+
+
+def _share(job: _Job, resource: str) -> float:
+    """Share of a resource that an operation takes at its speed, turnaround left out."""
+    service = job.services.get(resource)
+    return 0.0 if service is None else job.speed * service.ps / job.alone_ps
 
 
 @dataclass(eq=False)
@@ -65,6 +84,8 @@ class Machine:
     _jobs: list[_Job] = field(default_factory=list)
     _slowdown: dict[str, float] = field(default_factory=dict)
     """Turnaround factor of each resource since the last division."""
+    _free_ps: dict[str, int] = field(default_factory=dict)
+    """When each host thread has done what it was given."""
     _since_ps: int = 0
     _wakeup: int = 0
 
@@ -76,11 +97,32 @@ class Machine:
         if alone_ps <= 0:
             return
         pool = next((r for r in demand.services if self.resources[r].one_requester), None)
-        job = _Job(demand.services, alone_ps, alone_ps, self.env.event(), pool)
+        done = self.env.event()
+        job = _Job(demand.services, alone_ps, alone_ps, done, pool, loaded=demand.loaded)
         self._advance()
         self._jobs.append(job)
         self._divide()
         yield job.done
+
+    def on_host(self, host: str, ps: int) -> Generator[simpy.Event, Any, None]:
+        """`ps` of a host thread, after all that it was given before (`yield from`)."""
+        if not host or not ps:
+            return
+        now = int(self.env.now)
+        end = self._free_ps[host] = max(now, self._free_ps.get(host, 0)) + ps
+        yield self.env.timeout(end - now)
+        self.use.setdefault(host, ResourceUse()).busy_ps += ps
+
+    def fetch(self, demand: Demand) -> Generator[simpy.Event, Any, None]:
+        """What was submitted reaches the processor, behind the copies that are under way."""
+        wait_ps = round(sum(self._load(name) * ps for name, ps in demand.fetched.items()))
+        if wait_ps:
+            yield self.env.timeout(wait_ps)
+
+    def _load(self, resource: str) -> float:
+        """Share of a resource that is in use now."""
+        in_use = sum(_share(job, resource) for job in self._jobs)
+        return in_use * self._slowdown.get(resource, 1.0)
 
     def alone_ps(self, demand: Demand) -> float:
         """Duration of `demand` on the idle machine, without its latency."""
@@ -124,7 +166,38 @@ class Machine:
         self._wakeup += 1
         if not self._jobs:
             return
-        factors = self._slowdown = self._factors()
+        self._slowdown = self._factors()
+        for job in self._jobs:
+            job.limit = job.speed = 1.0
+        room = self._fill()
+        if any(job.loaded for job in self._jobs):
+            for _ in range(_ROUNDS):  # loads make latencies, latencies make loads
+                self._limit()
+                room = self._fill()
+        if self.check:
+            self._check_division(room)
+        self._plan_wakeup()
+
+    def _limit(self) -> None:
+        """What the outstanding requests of each operation allow beside the present others."""
+        limits = []
+        for job in self._jobs:
+            limit = 1.0
+            for resource, slack in job.loaded.items():
+                load = sum(
+                    _share(other, resource)
+                    for other in self._jobs
+                    if other is not job and (job.pool is None or other.pool != job.pool)
+                )
+                latency = loaded_latency(load * self._slowdown.get(resource, 1.0))
+                limit = min(limit, slack / latency)
+            limits.append(limit)
+        for job, limit in zip(self._jobs, limits, strict=True):
+            job.limit = limit
+
+    def _fill(self) -> dict[str, float]:
+        """Progressive filling; what is left of each resource."""
+        factors = self._slowdown
         room = dict.fromkeys(factors, 1.0)
         rising = list(self._jobs)
         requesters = Counter(job.pool for job in rising)
@@ -136,7 +209,7 @@ class Machine:
             for job in rising:
                 for resource, service in job.services.items():
                     load[resource] += job.weight * service.ps * factors[resource] / job.alone_ps
-            step = min((1.0 - job.speed) / job.weight for job in rising)
+            step = min((job.limit - job.speed) / job.weight for job in rising)
             full: str | None = None
             for resource, needed in load.items():
                 if needed > 0.0 and room[resource] / needed < step:
@@ -148,12 +221,10 @@ class Machine:
             rising = [
                 job
                 for job in rising
-                if job.speed < 1.0 - 1e-12
+                if job.speed < job.limit - 1e-12
                 and not (full is not None and full in job.services and job.services[full].ps)
             ]
-        if self.check:
-            self._check_division(room)
-        self._plan_wakeup()
+        return room
 
     def _check_division(self, room: Mapping[str, float]) -> None:
         """No resource idles while work that it could do waits; none does more than it can."""
@@ -162,7 +233,7 @@ class Machine:
             held_up = any(
                 service.ps and room[resource] < 1e-9 for resource, service in job.services.items()
             )
-            if job.speed < 1.0 - 1e-9 and not held_up:
+            if job.speed < job.limit - 1e-9 and not held_up:
                 raise InvariantError(
                     f"an operation runs at {job.speed:.6f} of its speed with no resource full"
                 )

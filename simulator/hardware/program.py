@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -24,7 +24,6 @@ from simulator.caches.facts import Flow
 
 __all__ = [
     "GRADIENT_BYTES",
-    "ID_BYTES",
     "POSITION_BYTES",
     "RADIX_BITS",
     "Accumulate",
@@ -49,8 +48,6 @@ __all__ = [
     "key_bits",
 ]
 
-ID_BYTES = 8
-"""An id as PyTorch keeps it (int64)."""
 POSITION_BYTES = 4
 GRADIENT_BYTES = 4
 """An element of a gradient or a pooled vector (fp32)."""
@@ -102,10 +99,16 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation; `at`: the processor that does it."""
+    """One operation; `at`: the processor that does it.
+
+    `leaves`, `evicts`: bytes that it leaves changed in the processor's last cache, and bytes that
+    the operation before it left there and that it drives out; the timer fills both in.
+    """
 
     name: str
     at: str
+    leaves: int = field(default=0, kw_only=True)
+    evicts: int = field(default=0, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,8 @@ class Pool(Operation):
     into: Buffer
     pooling: int
     """Most lookups of a sample in a table."""
+    skipped: int = 0
+    """Ids in its list that are marked as not to be looked up."""
     hit_share: float = 0.0
     """Share of the lookups that the processor's last cache holds; the timer fills it in."""
 
@@ -161,6 +166,8 @@ class Sort(Operation):
     """Rows of the largest table."""
     key_rows: int
     """Rows (or slots) that an id can name: the width of a key over all tables."""
+    skipped: int = 0
+    """Ids in its list that are marked as not to be sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +207,8 @@ class Plan(Operation):
     unique: int
     missed: int
     slots: int
+    lists: Buffer | None = None
+    """Where it writes the lists of missed and victim rows beside its own memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +216,8 @@ class Split(Operation):
     """Sort the ids of a mini-batch into those of pinned rows and all others."""
 
     lookups: int
+    lists: Buffer | None = None
+    """Where it writes the list of the others beside its own memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +243,6 @@ class Dense(Operation):
     activation_bytes: int
     """Activations written forward, read backward, and gradients of the same size: once."""
     weight_bytes: int
-    ranks: int = 1
-    """Processors that take this step at once."""
 
 
 @dataclass(frozen=True, slots=True)

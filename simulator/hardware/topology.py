@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import cast
 
@@ -177,6 +178,17 @@ class Topology:
         """Every memory."""
         return tuple(self._memories.values())
 
+    @cached_property
+    def _fetch_waits(self) -> dict[str, dict[str, int]]:
+        """By processor: see `Demand.fetched`."""
+        waits: dict[str, dict[str, int]] = {}
+        for link in (d for d in self.devices.values() if isinstance(d, Link)):
+            for member in link.members:
+                wait = link.fetch_wait(member)
+                if wait is not None:
+                    waits.setdefault(member, {})[wait[0]] = wait[1]
+        return waits
+
     # routes
 
     def route(self, source: str, target: str) -> tuple[Hop, ...]:
@@ -230,20 +242,10 @@ class Topology:
         return ", ".join(dict.fromkeys(n for n, _ in self._neighbours[device])) or "nothing"
 
     def reach(self, processor: str, memory: str) -> Path:
-        """A memory as `processor` loads and stores to it.
-
-        Raises `ConfigError` where a link on the way carries copies alone.
-        """
+        """A memory as `processor` loads and stores to it."""
         key = (processor, memory)
         if key not in self._reaches:
-            hops = self.route(processor, memory)
-            for hop in hops:
-                if hop.link.load_latency() is None:
-                    raise ConfigError(
-                        f"{processor} cannot load from {memory}: {hop.link.name} "
-                        f"({hop.link.part.name}) carries copies alone (no load_latency)"
-                    )
-            self._reaches[key] = Path(self.memory(memory), hops)
+            self._reaches[key] = Path(self.memory(memory), self.route(processor, memory))
         return self._reaches[key]
 
     # prices
@@ -259,13 +261,15 @@ class Topology:
         Raises `ConfigError` where a device has no rule for it, or no link leads where it must.
         """
         if isinstance(operation, Move):
-            return self._price_move(operation)
+            return self._price_move(operation, software)
         if isinstance(operation, Exchange):
-            return self._price_exchange(operation)
+            return self._price_exchange(operation, software)
         processor = self.processor(operation.at)
-        return processor.price(operation, software, partial(self.reach, operation.at))
+        demand = processor.price(operation, software, partial(self.reach, operation.at))
+        wait = self._fetch_waits.get(operation.at)
+        return replace(demand, fetched=wait) if wait and demand.submit_ps else demand
 
-    def _price_move(self, move: Move) -> Demand:
+    def _price_move(self, move: Move, software: OperatorProfile) -> Demand:
         source, target = self.memory(move.what.memory), self.memory(move.into)
         hops, size = self.route(source.place, target.place), move.bytes
         passed = list(self._carried(hops, size))
@@ -275,12 +279,31 @@ class Topology:
                 services[name] = services[name] + service if name in services else service
         read = source.service([Access(source.place, 1, size, random=False)])
         write = target.service([Access(target.place, 1, size, random=False, write=True)])
-        if passed:  # each end pays for the link that it is joined to
-            read, write = read.scaled(passed[0].source_cost), write.scaled(passed[-1].target_cost)
+        slack = passed[0].read_slack if passed else None
         latency_ps = sum(carried.latency_ps for carried in passed)
         services[source.place] = read
         services[target.place] = write + read if source is target else write
-        return Demand(name=move.name, services=services, latency_ps=latency_ps)
+        host, submit_ps = self._submission((source.device, target.device), software)
+        return Demand(
+            name=move.name,
+            services=services,
+            latency_ps=latency_ps,
+            host=host,
+            submit_ps=submit_ps,
+            loaded={} if slack is None else {source.place: slack},
+        )
+
+    def _submission(
+        self, places: Sequence[str], software: OperatorProfile
+    ) -> tuple[str, int]:
+        """The host thread that submits work between `places`, and its time for it."""
+        for place in places:
+            device = self.devices[place]
+            if isinstance(device, Processor):
+                host, ps = device.submission(software)
+                if host:
+                    return host, ps
+        return "", 0
 
     def _carried(self, hops: Sequence[Hop], size: int) -> Iterator[Carried]:
         """What each link of a way asks for, and each device between two of them."""
@@ -289,7 +312,7 @@ class Topology:
                 yield self.devices[hop.source].passing(hops[number - 1].link, hop.link, size)
             yield hop.link.carry(hop.source, hop.target, size)
 
-    def _price_exchange(self, exchange: Exchange) -> Demand:
+    def _price_exchange(self, exchange: Exchange, software: OperatorProfile) -> Demand:
         memory = self.memory(exchange.at)
         link = self.joining(exchange.group)
         carried = link.exchange(exchange.at, exchange.pattern, exchange.bytes)
@@ -302,7 +325,14 @@ class Topology:
                 Access(memory.place, 1, exchange.bytes, random=False, write=True),
             ]
         )
-        return Demand(name=exchange.name, services=services, latency_ps=carried.latency_ps)
+        host, submit_ps = self._submission((memory.device,), software)
+        return Demand(
+            name=exchange.name,
+            services=services,
+            latency_ps=carried.latency_ps,
+            host=host,
+            submit_ps=submit_ps + software.gpu.collective if host else 0,
+        )
 
     def joining(self, group: Sequence[str]) -> Link:
         """The link that joins all of `group` directly, for an exchange among them.

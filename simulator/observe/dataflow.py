@@ -22,7 +22,6 @@ from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, WRITE_BACK, BatchF
 from simulator.config.model import ModelConfig
 from simulator.errors import UsageError
 from simulator.hardware.program import (
-    ID_BYTES,
     POSITION_BYTES,
     Accumulate,
     Add,
@@ -70,6 +69,10 @@ ORDER: tuple[Kind, ...] = (
 
 Located = tuple[Item, str]
 """An item in the memory of a kind of device."""
+
+
+ID_BYTES = 8
+"""An id as PyTorch keeps it (int64)."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,10 @@ __all__ = [
     "title_of_all",
 ]
 
-Kind = Literal["dram", "hbm", "cpu", "gpu", "link", "gpu_link", "network", "drive", "pool", "other"]
+Kind = Literal[
+    "dram", "hbm", "cpu", "path", "gpu", "l2", "host", "link", "gpu_link", "network", "drive",
+    "pool", "other",
+]  # fmt: skip
 """What a resource is; `pool`: threads that operations take, busy or waiting."""
 
 LATENCY = "latency"
@@ -59,7 +62,12 @@ KINDS: Mapping[Kind, KindFacts] = {
         KindFacts("dram", "CPU DRAM", "memories of the CPUs"),
         KindFacts("hbm", "HBM", "memories of the GPUs"),
         KindFacts("cpu", "CPU", "cores of the CPUs", moves_bytes=False),
-        KindFacts("gpu", "GPU", "arithmetic units of the GPUs", moves_bytes=False),
+        KindFacts("path", "CPU memory path", "ways between cores and DRAM", moves_bytes=False),
+        KindFacts("gpu", "GPU", "streaming multiprocessors of the GPUs", moves_bytes=False),
+        KindFacts("l2", "GPU L2", "L2 caches of the GPUs", moves_bytes=False),
+        KindFacts(
+            "host", "Host thread", "host threads that submit work to GPUs", moves_bytes=False
+        ),
         KindFacts("link", "Host link", "links between CPU and GPU (PCIe or NVLink-C2C)"),
         KindFacts("gpu_link", "GPU link", "links between the GPUs of a host"),
         KindFacts("network", "Network", "network between hosts"),
@@ -78,6 +86,7 @@ _SPELLED = {
     "dram": "DRAM",
     "gpu": "GPU",
     "hbm": "HBM",
+    "l2": "L2",
     "nic": "NIC",
     "nvlink": "NVLink",
     "pcie": "PCIe",

@@ -2,7 +2,8 @@
 Train (Kwon and Rhu, ISCA 2022).
 
 Load reads the mini-batch and sends its ids to the GPU. Plan looks the unique ids up in the
-Hit-Map, chooses victims, and sends the lists of missed and victim rows to the host. Collect
+Hit-Map, chooses victims, and sends the lists of missed and victim rows to the host (a copy, or
+stores of its own where the software maps them). Collect
 gathers missed rows from DRAM and victims from HBM. Exchange sends both over the link at once.
 Insert writes fetched rows into their slots and victims into the CPU tables. Train does all
 embedding work and the MLPs on the GPU. The host waits for the GPU at the end of every stage but
@@ -16,7 +17,6 @@ from typing import ClassVar
 from simulator.caches.facts import LOOKUP, MISS, UNIQUE, WRITE_BACK, BatchFacts
 from simulator.caches.replays import Replay
 from simulator.hardware.program import (
-    ID_BYTES,
     Buffer,
     Gather,
     Move,
@@ -80,9 +80,16 @@ class CachedTraining(System):
         missed, evicted = facts[MISS].rows, facts[WRITE_BACK].rows
         fetched_below, fetched = self._staged("missed_rows", missed)
         victims_below, victims = self._staged("victim_rows", evicted)
-        ids = facts[LOOKUP].lookups * ID_BYTES + dense_bytes(self._job.model)
-        lists = (missed + evicted) * ID_BYTES
-        plan = (self._plan(facts), move("lists_to_cpu", self._hbm, self._dram, lists), done)
+        software = self._job.software
+        ids = facts[LOOKUP].lookups * software.id_bytes + dense_bytes(self._job.model)
+        lists = (missed + evicted) * software.id_bytes
+        plan: tuple[Operation, ...] = (
+            self._plan(facts),
+            move("lists_to_cpu", self._hbm, self._dram, lists),
+            done,
+        )
+        if software.lists == "mapped":
+            plan = (self._plan(facts, Buffer("lists_to_cpu", self._dram, lists)), done)
         collect = (
             (Gather("gather", self.cpu, self.tables, facts[MISS], fetched_below),),
             (Gather("gather_victims", self.gpu, self.cache, facts[WRITE_BACK], victims), done),
@@ -109,9 +116,9 @@ class CachedTraining(System):
         size = rows * self._job.entry_bytes
         return Buffer(name, self._dram, size), Buffer(name, self._hbm, size)
 
-    def _plan(self, facts: BatchFacts) -> Plan:
+    def _plan(self, facts: BatchFacts, lists: Buffer | None = None) -> Plan:
         lookups, unique, missed = facts[LOOKUP].lookups, facts[UNIQUE].rows, facts[MISS].rows
-        return Plan("plan", self.gpu, lookups, unique, missed, self.slots)
+        return Plan("plan", self.gpu, lookups, unique, missed, self.slots, lists)
 
     def _train(self, facts: BatchFacts) -> tuple[Operation, ...]:
         model = self._job.model

@@ -4,7 +4,7 @@ Whole tables go to GPUs, the largest first, each to the GPU with the least bytes
 pools its tables for the whole mini-batch; an all-to-all over NVLink turns pooled vectors by table
 into pooled vectors by sample; MLPs run on a share of the samples; gradients go back the same way,
 and the MLPs' gradients are all-reduced (ring: 2 (n - 1) / n of their bytes leave each GPU) while
-the tables are updated.
+the tables are updated. The host submits all of it ahead and waits at the end of the iteration.
 
 Modelled: the GPU with the most lookups (the straggler), with its own tables; the others wait for
 it. What GPUs share (DRAM of the host, links with several GPUs below) is asked for by all of them.
@@ -21,9 +21,9 @@ from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
 from simulator.caches.replays import UniqueReplay
 from simulator.config.model import ModelConfig
 from simulator.errors import CapacityError, ConfigError
-from simulator.hardware.program import ID_BYTES, Buffer, Exchange, Stage, Store
+from simulator.hardware.program import Buffer, Exchange, Stage, Store
 from simulator.hardware.topology import Topology
-from simulator.systems.base import Job, System, move
+from simulator.systems.base import Job, System, move, synchronize
 from simulator.systems.operators import (
     Backward,
     dense_bytes,
@@ -109,18 +109,20 @@ class GpuOnly(System):
         )
 
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
-        model, gpus, machine = self._job.model, self.gpus, self._machine
+        job, gpus, machine = self._job, self.gpus, self._machine
+        model = job.model
         dram, hbm = machine.memory(self.cpu).place, self.tables.memory
         own = facts.of_shards(self._tables)
         lookups, trained = own[LOOKUP], own[UNIQUE]
-        size = lookups.lookups * ID_BYTES + -(-dense_bytes(model) // gpus)
+        size = lookups.lookups * job.software.id_bytes + -(-dense_bytes(model) // gpus)
         samples = -(-model.batch_size // gpus)
         pool = pooled_vectors(model, machine, self.gpu, self.tables, lookups)
         vectors = pooled_bytes(model, self.tables.tables)
         update = self._backward.operations(trained, Buffer("gradients", hbm, vectors))
+        update = (*update, synchronize(self.gpu))
         first = Stage("ids", ((move("ids_to_gpu", dram, hbm, size),),))
         pooled = Stage("gather_reduce", ((pool,),))
-        mlp = Stage("mlp", ((mlp_step(model, self.gpu, samples, gpus),),))
+        mlp = Stage("mlp", ((mlp_step(model, self.gpu, samples),),))
         if gpus == 1:
             return first, pooled, mlp, Stage("sort_update", (update,))
         leaving = vectors * (gpus - 1) // gpus

@@ -99,8 +99,8 @@ def _mlp_activation_bytes(model: ModelConfig, batch_size: int) -> int:
     return batch_size * (outputs + interaction) * GRADIENT_BYTES
 
 
-def mlp_step(model: ModelConfig, at: str, samples: int | None = None, ranks: int = 1) -> Dense:
-    """Forward, backward and SGD step of the MLPs and the interaction at each of `ranks` GPUs."""
+def mlp_step(model: ModelConfig, at: str, samples: int | None = None) -> Dense:
+    """Forward, backward and SGD step of the MLPs and the interaction for `samples` samples."""
     count = model.batch_size if samples is None else samples
     return Dense(
         "mlp",
@@ -111,16 +111,19 @@ def mlp_step(model: ModelConfig, at: str, samples: int | None = None, ranks: int
         kernels=mlp_kernels(model),
         activation_bytes=_mlp_activation_bytes(model, count),
         weight_bytes=mlp_weight_bytes(model),
-        ranks=ranks,
     )
 
 
 def pooled_vectors(
-    model: ModelConfig, machine: Topology, at: str, store: Store, rows: Flow
+    model: ModelConfig, machine: Topology, at: str, store: Store, rows: Flow, skipped: int = 0
 ) -> Pool:
-    """Gather-reduce at `at` of the tables of `store`; the pooled vectors stay in its memory."""
+    """Gather-reduce at `at` of the tables of `store`; the pooled vectors stay in its memory.
+
+    `skipped`: ids in its list that are marked as not to be looked up.
+    """
     into = Buffer("pooled", machine.memory(at).place, pooled_bytes(model, store.tables))
-    return Pool("gather_reduce", at, store, rows, into, max(model.lookups_per_table))
+    longest = rows.longest or max(model.lookups_per_table)
+    return Pool("gather_reduce", at, store, rows, into, longest, skipped)
 
 
 @dataclass(frozen=True)
@@ -145,16 +148,21 @@ class Backward:
         """What results call the passes."""
         return tuple(name for _, name in self.passes)
 
-    def operations(self, rows: Flow, gradients: Buffer | None = None) -> tuple[Operation, ...]:
+    def operations(
+        self, rows: Flow, gradients: Buffer | None = None, skipped: int = 0
+    ) -> tuple[Operation, ...]:
         """The passes over `rows` (lookups and unique rows of the mini-batch).
 
         `gradients`: of the pooled vectors; by default of all tables, in the processor's memory.
+        `skipped`: ids in the list that are marked as not to be trained here.
         """
         place = self.machine.memory(self.at).place
         source = gradients or Buffer("gradients", place, pooled_bytes(self.model))
-        return tuple(self._word(word, name, rows, source) for word, name in self.passes)
+        return tuple(self._word(word, name, rows, source, skipped) for word, name in self.passes)
 
-    def _word(self, word: str, name: str, rows: Flow, source: Buffer) -> Operation:
+    def _word(
+        self, word: str, name: str, rows: Flow, source: Buffer, skipped: int
+    ) -> Operation:
         size, tables = self.model.dim * GRADIENT_BYTES, self.store.tables
         words = {word for word, _ in self.passes}
         expanded, coalesce = "expand" in words, "accumulate" not in words
@@ -162,7 +170,7 @@ class Backward:
             return Expand(name, self.at, source, rows, size, tables)
         if word == "sort":
             largest = max(self.model.rows_per_table)
-            return Sort(name, self.at, rows, tables, largest, self.key_rows)
+            return Sort(name, self.at, rows, tables, largest, self.key_rows, skipped)
         if word == "accumulate":
             return Accumulate(name, self.at, source, rows, size, expanded, tables)
         return Update(name, self.at, self.store, rows, source, size, coalesce, expanded)

@@ -3,6 +3,7 @@
 The pinned rows are the hottest by profile of the trace and never change; CPU and GPU copies are
 disjoint, so nothing is written back. The GPU splits the ids into hot and cold; it pools and
 trains hot rows while the CPU pools and trains cold ones; partial sums and gradients cross the link.
+The list of cold ids is as the software makes it: those alone, or all with the hot ones marked.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from simulator.caches.facts import HIT, LOOKUP, MISS, BatchFacts
 from simulator.caches.replays import StaticReplay
 from simulator.caches.replays.static import HIT_LOOKUP, MISS_LOOKUP
 from simulator.errors import ConfigError
-from simulator.hardware.program import ID_BYTES, Add, Buffer, Split, Stage
+from simulator.hardware.program import Add, Buffer, Operation, Split, Stage
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job, System, cache_in, move, synchronize, tables_in
 from simulator.systems.operators import (
@@ -58,14 +59,10 @@ class StaticCache(System):
         lookups, cold = facts[LOOKUP].lookups, facts[MISS].lookups
         sums = Buffer("pooled", hbm, pooled)
         done = synchronize(self.gpu)
-        split = (
-            move("ids_to_gpu", dram, hbm, lookups * ID_BYTES),
-            Split("split", self.gpu, lookups),
-            move("cold_ids_to_cpu", hbm, dram, cold * ID_BYTES),
-            done,
-        )
+        holes = lookups - cold if self._job.software.cold_list == "holes" else 0
+        split = (*self._split(lookups, cold + holes), done)
         pool_hot = pooled_vectors(model, machine, self.gpu, self.cache, facts[HIT_LOOKUP])
-        pool_cold = pooled_vectors(model, machine, self.cpu, self.tables, facts[MISS_LOOKUP])
+        pool_cold = pooled_vectors(model, machine, self.cpu, self.tables, facts[MISS_LOOKUP], holes)
         combine = (
             move("partial_sums", dram, hbm, pooled + dense),
             Add("add_partial_sums", self.gpu, (sums, sums), sums),
@@ -78,6 +75,16 @@ class StaticCache(System):
             Stage("gradients", ((move("gradients_to_cpu", hbm, dram, pooled), done),)),
             Stage(
                 "backward",
-                (self._hot.operations(facts[HIT]), self._cold.operations(facts[MISS])),
+                (self._hot.operations(facts[HIT]), self._cold.operations(facts[MISS], skipped=holes)),
             ),
         )
+
+    def _split(self, lookups: int, listed: int) -> tuple[Operation, ...]:
+        """Ids to the GPU, those of cold rows back: `listed` of them."""
+        software, machine = self._job.software, self._machine
+        dram, hbm = machine.memory(self.cpu).place, machine.memory(self.gpu).place
+        ids = move("ids_to_gpu", dram, hbm, lookups * software.id_bytes)
+        back = listed * software.id_bytes
+        if software.lists == "mapped":
+            return ids, Split("split", self.gpu, lookups, Buffer("cold_ids_to_cpu", dram, back))
+        return ids, Split("split", self.gpu, lookups), move("cold_ids_to_cpu", hbm, dram, back)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from simulator.caches import LOOKUP, MISS, UNIQUE, WRITE_BACK, BatchFacts
-from simulator.hardware import ID_BYTES, Buffer, Gather, Move, Plan, Scatter, Stage, Topology
+from simulator.hardware import Buffer, Gather, Move, Plan, Scatter, Stage, Topology
 from simulator.systems import (
     Backward,
     Job,
@@ -49,8 +49,8 @@ class FiveStages(System):
         dram, hbm = machine.memory(self.cpu).place, machine.memory(self.gpu).place
         done = synchronize(self.gpu)
         looked_up, missed, evicted = facts[LOOKUP], facts[MISS], facts[WRITE_BACK]
-        ids = looked_up.lookups * ID_BYTES + dense_bytes(model)
-        lists = (missed.rows + evicted.rows) * ID_BYTES
+        ids = looked_up.lookups * self._job.software.id_bytes + dense_bytes(model)
+        lists = (missed.rows + evicted.rows) * self._job.software.id_bytes
         plan = Plan(
             "plan", self.gpu, looked_up.lookups, facts[UNIQUE].rows, missed.rows, self.slots
         )

@@ -85,9 +85,9 @@ class Carried:
 
     services: Mapping[str, Service] | None = None
     latency_ps: int = 0
-    source_cost: float = 1.0
-    """Time of the source memory for a copied byte relative to a stream of its own."""
-    target_cost: float = 1.0
+    read_slack: float | None = None
+    """Of bytes that the far end reads: how many times as fast as the link carries them its
+    outstanding requests let them come from an idle memory. None: they are posted."""
 
 
 class Link(Device):
@@ -113,6 +113,12 @@ class Link(Device):
     def load_latency(self) -> int | None:
         """Picoseconds that a load through it takes beside the memory's own; None where a processor
         cannot load and store through it."""
+        return None
+
+    def fetch_wait(self, member: str) -> tuple[str, int] | None:
+        """Where the host submits work to `member` over it: the resource, and picoseconds that what
+        is submitted waits behind copies that keep it busy. None where it does not."""
+        del member
         return None
 
     def exchange(self, member: str, pattern: str, size: int) -> Carried | None:
@@ -144,11 +150,19 @@ class Path:
         return sum(hop.link.load_latency() or 0 for hop in self.hops)
 
     def services(self, streams: Sequence[Access]) -> dict[str, Service]:
-        """The memory's service for `streams` first, then those of the links on the way."""
+        """The memory's service for `streams` first, then those of the links on the way.
+
+        Raises `ConfigError` for reads over a link that carries copies and stores alone.
+        """
         services = {self.memory.place: self.memory.service(streams)}
         read = sum(s.bytes for s in streams if not s.write)
         written = sum(s.bytes for s in streams if s.write)
         for hop in self.hops:
+            if read and hop.link.load_latency() is None:
+                raise ConfigError(
+                    f"{self.hops[0].source} cannot load from {self.memory.place}: {hop.link.name} "
+                    f"({hop.link.part.name}) carries copies and stores alone (no load_latency)"
+                )
             for source, target, size in (
                 (hop.target, hop.source, read),
                 (hop.source, hop.target, written),
@@ -196,6 +210,18 @@ class Processor(Device):
             )
         demand: Demand = getattr(self, rule)(operation, software, reach)
         return demand
+
+    def left_changed(self, operation: Operation, software: OperatorProfile) -> int:
+        """Bytes that `operation` leaves changed in its last cache, for the next one to drive
+        out."""
+        del operation, software
+        return 0
+
+    def submission(self, software: OperatorProfile) -> tuple[str, int]:
+        """The host thread that submits copies to and from it, and picoseconds of one; an empty
+        name where no host has to."""
+        del software
+        return "", 0
 
     def training_passes(self, software: OperatorProfile) -> tuple[tuple[str, str], ...]:
         """The passes of the backward of embeddings on it, in order: the word (of `expand`, `sort`,

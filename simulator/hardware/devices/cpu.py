@@ -1,19 +1,22 @@
 """The host processor: what bounds its share of a memory-bound operator.
 
-Modelled. Memory: an operator's bytes at what DRAM sustains for such a stream, or at what the path
-between cores and DRAM carries (`memory_path`), whichever takes longer. Threads: each spends
-`row_time` on a row and waits for lines of 64 B; with `miss_buffers` x `overlap` lines outstanding
-at `memory_latency` each a core moves 64 B x outstanding / latency (Little's law). In-order reads
-come by hardware prefetch. Stores read the line first (read for ownership) unless they are
-non-temporal. Fresh pages fault on first touch, one fault at a time (the kernel's address-space
-lock), whatever the number of threads. The operator takes the longer of the two, the corner
-rounded by `sharpness` (asymptotic bounds of a closed queueing network). Its threads are taken all
-the while, whether they compute or wait: operators at once share them. A memory behind a link costs
-the link's loads, and its latency adds to each wait.
+Modelled. Memory: an operator's bytes at what DRAM sustains for such a stream, and at what the path
+between cores and DRAM carries (`memory_path`, a resource of its own that copies do not pass).
+Threads: each spends `row_time` on a row and `line_time` on a line of it, and waits for lines of
+64 B; with `miss_buffers` x `overlap` lines outstanding at `memory_latency` each a core moves 64 B x
+outstanding / latency (Little's law). In-order reads come by hardware prefetch. Stores read the line
+first (read for ownership) unless they are non-temporal; lines that they change stay in the last-level
+cache as far as it holds them, and the operation that drives them out pays for their way to DRAM.
+What a device has copied in is found there as far as devices may fill it (`device_cache`). The
+operator takes the longer of threads and memory, the corner rounded by `sharpness` (asymptotic bounds
+of a closed queueing network), and after that its page faults: each thread traps and clears its own
+pages, a share of that behind one lock of the address space. Its threads are taken all the while,
+whether they compute or wait: operators at once share them. A memory behind a link costs the link's
+loads, and its latency adds to each wait.
 
 Approximated: threads share rows evenly; last-level hits are given by share, not by set; the
 streams of one operation are spread evenly over its duration; power is proportional to busy cores.
-Ignored: NUMA, TLB misses, clock changes under load.
+Ignored: NUMA, TLB misses beyond `random_piece`, clock changes under load.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from simulator.config.experiment import RunConfig
 from simulator.config.machine import Part
 from simulator.config.model import ModelConfig
 from simulator.config.operators import CpuOperator, OperatorProfile
-from simulator.config.types import Bytes, BytesPerSecond, Frozen, Picoseconds, Watts
+from simulator.config.types import Bytes, BytesOrNone, BytesPerSecond, Frozen, Picoseconds, Watts
 from simulator.errors import Problem
 from simulator.hardware.access import Access
 from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
@@ -37,7 +40,6 @@ from simulator.hardware.devices.base import Path, Processor, Reach, Setup, dynam
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.memory import Memory
 from simulator.hardware.program import (
-    ID_BYTES,
     POSITION_BYTES,
     RADIX_BITS,
     Accumulate,
@@ -104,21 +106,23 @@ class Cpu(Part):
     """Load-to-use latency of a miss to idle DRAM."""
     nontemporal_bandwidth: BytesPerSecond
     """Bytes per second that one core writes with non-temporal (streaming) stores."""
-    sequential_bandwidth: BytesPerSecond | None = None
-    """Bytes per second that one core reads in order, by hardware prefetch; null: as random lines,
-    with `miss_buffers` outstanding."""
-    memory_path: MemoryPath | None = None
-    """Limits between cores and DRAM; null: DRAM is the only one."""
+    sequential_bandwidth: BytesPerSecond
+    """Bytes per second that one core reads in order, by hardware prefetch."""
+    memory_path: MemoryPath
+    """Limits between cores and DRAM."""
     last_level_cache: Bytes
-    """Bytes of last-level cache that hot rows can stay in."""
+    """Bytes of last-level cache that the rows of this machine's cores can stay in: less than the
+    socket has where others share it."""
     last_level_latency: Picoseconds
     """Load-to-use latency of a hit in the last-level cache."""
-    staging_hits: Fraction | None = None
-    """Share of a staging buffer that the last-level cache still holds when the cores read what
-    the link has put there (direct cache access by devices); null: none."""
+    device_cache: BytesOrNone
+    """Bytes of last-level cache that writes of devices fill (direct cache access): the cores find
+    that much of a buffer that a copy has just written."""
     page_fault: Picoseconds
-    """First touch of a fresh page: the part of trap, allocation and clearing that threads of one
-    process do one after the other."""
+    """First touch of a fresh page by one thread: trap, allocation and clearing."""
+    page_fault_lock: Fraction
+    """Share of it that threads of one process do one after the other (locks of the address space
+    and of the allocator)."""
     page: Bytes
     """Page size of fresh allocations."""
     thread_start: Picoseconds
@@ -151,14 +155,24 @@ class CpuPass(Operation):
     """Times that a thread spends the operator's `row_time`."""
     tables: int
     """Tables that it covers: bounds the threads of an operator that runs one a table."""
+    lines: int = 0
+    """Cache lines of a row: times `line_time` for each of `count`."""
+    skip_ps: float = 0.0
+    """Time of one thread for ids that are marked as skipped."""
+
+    @property
+    def busy_ps(self) -> int:
+        """Instructions of one thread, not hidden behind its memory accesses."""
+        operator = self.operator
+        each = operator.row_time + self.lines * operator.line_time
+        return round(self.count * each + self.skip_ps)
 
 
 class CpuDevice(Processor):
     """A CPU on its machine; brings its DRAM."""
 
     part: Cpu
-    rules: ClassVar[Mapping[type[Operation], str]] = {
-        CpuPass: "_priced",
+    passes: ClassVar[Mapping[type[Operation], str]] = {
         Pool: "_pool",
         Expand: "_expand",
         Sort: "_sort",
@@ -166,6 +180,11 @@ class CpuDevice(Processor):
         Update: "_update",
         Gather: "_gather",
         Scatter: "_scatter",
+    }
+    """How each word becomes a `CpuPass`: `(word, software) -> CpuPass`."""
+    rules: ClassVar[Mapping[type[Operation], str]] = {
+        CpuPass: "_priced",
+        **dict.fromkeys(passes, "_price_word"),
     }
 
     def prepare(self, setup: Setup) -> None:
@@ -177,6 +196,7 @@ class CpuDevice(Processor):
         self.threads = max(1, self._all_threads // setup.pools)
         self._one_pool = setup.pools == 1
         self._cores, self._pool_name = f"{self.name}.cores", f"{self.name}.threads"
+        self._path = f"{self.name}.path"
 
     @property
     def memories(self) -> tuple[Memory, ...]:
@@ -185,7 +205,8 @@ class CpuDevice(Processor):
     @property
     def resources(self) -> tuple[Resource, ...]:
         pool = Resource(self._pool_name, self.name, "pool", one_requester=self._one_pool)
-        return (self.dram.resource, Resource(self._cores, self.name, "cpu"), pool)
+        path = Resource(self._path, self.name, "path")
+        return (self.dram.resource, Resource(self._cores, self.name, "cpu"), path, pool)
 
     def cached_rows(self, row_bytes: int) -> int:
         return self.part.last_level_cache // row_bytes
@@ -207,12 +228,28 @@ class CpuDevice(Processor):
             place: dynamic_j(use, place) + self.dram.timing.standing_w * seconds,
         }
 
+    def left_changed(self, word: Operation, software: OperatorProfile) -> int:
+        if type(word) not in self.passes:
+            return 0
+        work = self._as_pass(word, software)
+        if work.operator.nontemporal:
+            return 0
+        written = sum(_in_lines(a).bytes for a in work.accesses if a.write)
+        return min(written, self.part.last_level_cache)
+
+    def _as_pass(self, word: Operation, software: OperatorProfile) -> CpuPass:
+        work: CpuPass = getattr(self, self.passes[type(word)])(word, software)
+        return replace(work, leaves=word.leaves, evicts=word.evicts)
+
+    def _price_word(self, word: Operation, software: OperatorProfile, reach: Reach) -> Demand:
+        return self._priced(self._as_pass(word, software), software, reach)
+
     # how each word becomes a pass
 
-    def _pool(self, word: Pool, software: OperatorProfile, reach: Reach) -> Demand:
+    def _pool(self, word: Pool, software: OperatorProfile) -> CpuPass:
         rows, store = word.rows, word.reads
         accesses = (
-            Access(self.dram.place, rows.lookups, ID_BYTES, random=False),
+            self._listed(rows.lookups + word.skipped, software),
             Access(
                 store.memory,
                 rows.lookups,
@@ -222,75 +259,89 @@ class CpuDevice(Processor):
             ),
             _written(word.into),
         )
-        return self._pass(word, software.gather_reduce, accesses, rows.lookups, store.tables, reach)
+        work = self._pass(word, software.gather_reduce, accesses, rows.lookups, store.tables)
+        lines, skip_ps = _lines(store.row_bytes), word.skipped * software.skip_time
+        return replace(work, lines=lines, skip_ps=skip_ps)
 
-    def _expand(self, word: Expand, software: OperatorProfile, reach: Reach) -> Demand:
+    def _expand(self, word: Expand, software: OperatorProfile) -> CpuPass:
         """The sample's own vector stays cached."""
-        lookups = word.rows.lookups
+        lookups, size = word.rows.lookups, word.gradient_bytes
         assert software.expand is not None, "a pass that the software does not have"
         accesses = (
             _read(word.source),
-            Access(self.dram.place, lookups, word.gradient_bytes, write=True, random=False),
+            Access(self.dram.place, lookups, size, write=True, random=False),
         )
-        return self._pass(word, software.expand, accesses, lookups, word.tables, reach)
+        work = self._pass(word, software.expand, accesses, lookups, word.tables)
+        return replace(work, lines=_lines(size))
 
-    def _sort(self, word: Sort, software: OperatorProfile, reach: Reach) -> Demand:
+    def _sort(self, word: Sort, software: OperatorProfile) -> CpuPass:
         """Table by table."""
-        lookups, pair = word.rows.lookups, ID_BYTES + POSITION_BYTES
+        lookups, pair = word.rows.lookups, software.id_bytes + POSITION_BYTES
         if software.sort_kind == "radix":
             passes = math.ceil(key_bits(word.table_rows) / RADIX_BITS)
         else:
             passes = max(1, math.ceil(math.log2(max(2.0, lookups / word.tables))))
         accesses = (
+            self._listed(lookups + word.skipped, software),
             Access(self.dram.place, lookups, pair, random=False),
             Access(self.dram.place, lookups, pair, random=False, write=True),
         )
-        return self._pass(word, software.sort, accesses, lookups * passes, word.tables, reach)
+        work = self._pass(word, software.sort, accesses, lookups * passes, word.tables)
+        return replace(work, skip_ps=word.skipped * software.skip_time)
 
-    def _accumulate(self, word: Accumulate, software: OperatorProfile, reach: Reach) -> Demand:
-        into = Access(
-            self.dram.place, word.rows.rows, word.gradient_bytes, write=True, random=False
-        )
+    def _accumulate(self, word: Accumulate, software: OperatorProfile) -> CpuPass:
+        size = word.gradient_bytes
+        into = Access(self.dram.place, word.rows.rows, size, write=True, random=False)
         accesses = (*self._gradients(word), into)
-        count = word.rows.lookups
-        return self._pass(word, software.accumulate, accesses, count, word.tables, reach)
+        work = self._pass(word, software.accumulate, accesses, word.rows.lookups, word.tables)
+        return replace(work, lines=_lines(size))
 
-    def _update(self, word: Update, software: OperatorProfile, reach: Reach) -> Demand:
-        update = _in_place(word.writes, word.rows)
-        tables = word.writes.tables
+    def _update(self, word: Update, software: OperatorProfile) -> CpuPass:
+        update, tables = _in_place(word.writes, word.rows), word.writes.tables
+        lines = _lines(word.gradient_bytes)
         if word.coalesce:
             accesses = (*self._gradients(word), *update)
-            return self._pass(word, software.accumulate, accesses, word.rows.lookups, tables, reach)
+            lookups = word.rows.lookups
+            work = self._pass(word, software.accumulate, accesses, lookups, tables)
+            return replace(work, lines=lines)
         assert software.scatter is not None, "a pass that the software does not have"
         unique = word.rows.rows
         summed = Access(self.dram.place, unique, word.gradient_bytes, random=False)
-        return self._pass(word, software.scatter, (summed, *update), unique, tables, reach)
+        work = self._pass(word, software.scatter, (summed, *update), unique, tables)
+        return replace(work, lines=lines)
 
     def _gradients(self, word: Accumulate | Update) -> tuple[Access, ...]:
         """Reads of the gradients of all lookups: each expanded one once, or the pooled ones, which
-        stay in the last-level cache after the first read."""
+        are in the last-level cache after the first read as far as it holds them."""
         lookups, size = word.rows.lookups, word.gradient_bytes
         if word.expanded:
             return (Access(self.dram.place, lookups, size),)
-        return (Access(self.dram.place, lookups, size, hit_share=1.0), _read(word.source))
+        vectors = word.source.bytes
+        held = min(1.0, self.part.last_level_cache / vectors) if vectors else 1.0
+        first = replace(_read(word.source), staged=True)
+        return (Access(self.dram.place, lookups, size, hit_share=held), first)
 
-    def _gather(self, word: Gather, software: OperatorProfile, reach: Reach) -> Demand:
+    def _gather(self, word: Gather, software: OperatorProfile) -> CpuPass:
         rows, store, size = word.rows.rows, word.reads, word.reads.entry_bytes
         accesses = (
             Access(store.memory, rows, size, pieces=store.pieces(word.rows)),
             Access(word.into.memory, rows, size, write=True, random=False),
         )
-        return self._pass(word, software.gather, accesses, rows, store.tables, reach)
+        work = self._pass(word, software.gather, accesses, rows, store.tables)
+        return replace(work, lines=_lines(size))
 
-    def _scatter(self, word: Scatter, software: OperatorProfile, reach: Reach) -> Demand:
+    def _scatter(self, word: Scatter, software: OperatorProfile) -> CpuPass:
         rows, store, size = word.rows.rows, word.writes, word.writes.entry_bytes
         accesses = (
             Access(word.source.memory, rows, size, random=False, staged=True),
             Access(store.memory, rows, size, write=True, pieces=store.pieces(word.rows)),
         )
-        return self._pass(word, software.row_scatter, accesses, rows, store.tables, reach)
+        work = self._pass(word, software.row_scatter, accesses, rows, store.tables)
+        return replace(work, lines=_lines(size))
 
-    # what a pass costs
+    def _listed(self, count: int, software: OperatorProfile) -> Access:
+        """A list of ids, read in order."""
+        return Access(self.dram.place, count, software.id_bytes, random=False)
 
     def _pass(
         self,
@@ -299,10 +350,10 @@ class CpuDevice(Processor):
         accesses: tuple[Access, ...],
         count: int,
         tables: int,
-        reach: Reach,
-    ) -> Demand:
-        work = CpuPass(word.name, self.name, operator, accesses, count, tables)
-        return self._priced(work, None, reach)
+    ) -> CpuPass:
+        return CpuPass(word.name, self.name, operator, accesses, count, tables)
+
+    # what a pass costs
 
     def _priced(self, work: CpuPass, software: object, reach: Reach) -> Demand:
         del software
@@ -317,38 +368,39 @@ class CpuDevice(Processor):
         memory_ps = 0.0
         for place, path in paths.items():
             streams = [s for a in accesses if a.memory == place for s in _to_memory(a, operator)]
-            served = self._served(path, streams, operator)
+            if place == self.dram.place:
+                streams = _with_deferred(streams, work)
+                services[self._path] = Service(read_ps=self._path_ps(streams, work))
+                memory_ps = max(memory_ps, services[self._path].ps)
+            served = path.services(streams)
             services |= served
             memory_ps = max(memory_ps, path.alone_ps(served))
-        thread_ps = work.count * operator.row_time + sum(
+        thread_ps = work.busy_ps + sum(
             self._waiting_ps(access, operator, paths[access.memory].load_latency_ps)
             for access in accesses
         )
-        faults_ps = self._page_faults_ps(work)
+        fault_ps = self._page_faults_ps(work)
+        faults_ps = fault_ps * (cpu.page_fault_lock + (1.0 - cpu.page_fault_lock) / threads)
         alone_ps = round(self._rounded_corner(thread_ps / threads, memory_ps) + faults_ps)
-        services[self._cores] = Service(read_ps=(thread_ps + faults_ps) / cpu.cores)
+        services[self._cores] = Service(read_ps=(thread_ps + fault_ps) / cpu.cores)
         services[self._pool_name] = Service(read_ps=alone_ps * threads / self._all_threads)
         return Demand(
             name=work.name,
             services=services,
             latency_ps=cpu.thread_start if threads > 1 else 0,
             minimum_ps=alone_ps,
+            blocks=True,
+            loaded={self.dram.place: 1.0} if self.dram.place in paths else {},
         )
 
     def _with_staging_hits(self, access: Access) -> Access:
-        hits = self.part.staging_hits
-        return replace(access, hit_share=hits) if access.staged and hits else access
+        if not access.staged or not access.bytes:
+            return access
+        return replace(access, hit_share=min(1.0, self.part.device_cache / access.bytes))
 
-    def _served(
-        self, path: Path, streams: Sequence[Access], operator: CpuOperator
-    ) -> dict[str, Service]:
-        """Services of a memory and of the links to it; the CPU's own memory stretched to the time
-        of the path to it where that is longer."""
-        served = path.services(streams)
-        limits, place = self.part.memory_path, path.memory.place
-        dram = served[place]
-        if path.hops or limits is None or not dram.ps:
-            return served
+    def _path_ps(self, streams: Sequence[Access], work: CpuPass) -> float:
+        """Time of the path between cores and DRAM for what reaches DRAM."""
+        limits = self.part.memory_path
         reads = sum(
             s.bytes / (limits.random_read if s.random else limits.sequential_read)
             for s in streams
@@ -356,21 +408,18 @@ class CpuDevice(Processor):
         )
         pieces = sum(s.count for s in streams if s.random and not s.write)
         reads += pieces * limits.random_piece / PS_PER_S
-        written = sum(s.bytes for s in streams if s.write)
-        writes = written / (limits.write if operator.nontemporal else limits.write_back)
+        written = sum(s.bytes for s in streams if s.write) - work.evicts
+        writes = written / (limits.write if work.operator.nontemporal else limits.write_back)
+        writes += work.evicts / limits.write_back
         longer, shorter = max(reads, writes), min(reads, writes)
-        path_ps = (longer + (1.0 - limits.duplex) * shorter) * PS_PER_S
-        return served | {place: dram.scaled(max(1.0, path_ps / path.memory.alone_ps(dram)))}
+        return (longer + (1.0 - limits.duplex) * shorter) * PS_PER_S
 
     def _rounded_corner(self, thread_ps: float, memory_ps: float) -> float:
         """Time of an operator that threads and memory bound (see `MemoryPath.sharpness`)."""
-        limits = self.part.memory_path
-        if limits is None:
-            return thread_ps
         longest = max(thread_ps, memory_ps)
         if not longest:
             return 0.0
-        n = limits.sharpness
+        n = self.part.memory_path.sharpness
         shares = (thread_ps / longest) ** n + (memory_ps / longest) ** n
         return float(longest * shares ** (1.0 / n))
 
@@ -383,7 +432,7 @@ class CpuDevice(Processor):
         if access.write and operator.nontemporal:
             return access.bytes * PS_PER_S / cpu.nontemporal_bandwidth
         lines = _in_lines(access).bytes // LINE_BYTES
-        if not (access.random or access.write) and cpu.sequential_bandwidth is not None:
+        if not (access.random or access.write):
             missed_ps = access.bytes * PS_PER_S / cpu.sequential_bandwidth
             found_ps = lines * cpu.last_level_latency / cpu.miss_buffers
             return access.hit_share * found_ps + (1.0 - access.hit_share) * missed_ps
@@ -394,12 +443,34 @@ class CpuDevice(Processor):
         return lines * latency / outstanding
 
     def _page_faults_ps(self, work: CpuPass) -> float:
-        """First touch of every fresh page, one after the other under the address-space lock."""
+        """First touch of every fresh page, all of it in one thread."""
         if not work.operator.fresh_output:
             return 0.0
         cpu = self.part
         fresh = sum(access.bytes for access in work.accesses if access.write)
         return fresh / cpu.page * cpu.page_fault
+
+
+def _lines(size: int) -> int:
+    """Cache lines of a row of `size` bytes."""
+    return -(-size // LINE_BYTES)
+
+
+def _with_deferred(streams: list[Access], work: CpuPass) -> list[Access]:
+    """Streams to DRAM less what stays in the last-level cache, and with what is driven out of it."""
+    left, kept = work.leaves, []
+    for stream in reversed(streams):
+        if stream.write and left:
+            stays = min(stream.count, left // stream.size)
+            left -= stays * stream.size
+            stream = replace(stream, count=stream.count - stays)
+        kept.append(stream)
+    kept.reverse()
+    if work.evicts:  # rows of a table, wherever they lie
+        memory, size = streams[0].memory, max(a.size for a in streams)
+        size = min(size, work.evicts)
+        kept.append(Access(memory, work.evicts // size, size, write=True))
+    return kept
 
 
 def _read(buffer: Buffer) -> Access:

@@ -1,14 +1,17 @@
 """A graphics processor.
 
 Modelled. A kernel: `kernel_latency`, then the longest of: HBM at what it sustains for the stream
-(rows in whole sectors, hits in L2 left out), L2 bandwidth for all bytes, arithmetic, radix passes,
-Hit-Map probes at the random-access rate, and the chain of dependent accesses of one thread.
-Arithmetic runs at the rates of `products` for its precision, else at `gemm_efficiency` x peak.
-Kernels that the host launches one by one cannot go faster than it launches them.
+(rows in whole sectors, hits in L2 left out), L2 bandwidth for all lines, arithmetic, and the chain
+of dependent accesses of one thread; radix passes and Hit-Map probes come after the streams of their
+operation, for they are kernels of their own. Matrix products run at the rates of `products`. A
+kernel holds as many of the SMs as its threads fill, for as long as it would run alone: kernels of
+several streams that each fill the GPU take turns. The host submits a kernel in `launch` and what
+the software adds to it.
 
 Approximated: L2 hits are given by share, not by set; power is proportional to the greater of
-arithmetic and memory activity, and the board's power includes its HBM.
-Ignored: occupancy limits, clock changes under load.
+arithmetic and memory activity, and the board's power includes its HBM; a kernel's blocks are taken
+to be spread evenly. Ignored: registers and shared memory as limits of occupancy, clock changes
+under load, copy engines (copies of one direction share the link as they would share an engine).
 """
 
 from __future__ import annotations
@@ -39,10 +42,10 @@ from simulator.hardware.devices.base import Processor, Reach, Setup, dynamic_j
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.memory import Memory
 from simulator.hardware.program import (
-    ID_BYTES,
     POSITION_BYTES,
     RADIX_BITS,
     Add,
+    Buffer,
     Dense,
     Expand,
     Gather,
@@ -67,7 +70,15 @@ POOL_UNROLL = 4
 UPDATE_CHAIN = 4
 """Where a segment starts, which positions it has, their gradients, the row."""
 
+WARP = 32
+"""Threads that work on one row or bag."""
+SORT_ITEMS = 16
+"""Pairs of one thread of a radix sort (CUB)."""
+STREAM_BYTES = 16
+"""Bytes of one thread of a kernel that passes over a buffer."""
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(gt=0)]
 
 
 class Precisions(Frozen):
@@ -92,7 +103,7 @@ class ProductRates(Frozen):
 
 
 class Products(Frozen):
-    """`ProductRates` by precision; null: `gemm_efficiency` and `kernel_latency` of the GPU."""
+    """`ProductRates` of each precision that the GPU offers."""
 
     fp32: ProductRates | None = None
     tf32: ProductRates | None = None
@@ -106,20 +117,25 @@ class Gpu(Part):
     links: ClassVar[bool | None] = False
     kind: Literal["gpu"]
     peak: Precisions
-    gemm_efficiency: Fraction
-    """Share of the peak that a large matrix multiplication reaches."""
-    products: Products = Products()
-    """What was measured of the MLPs' products."""
+    products: Products
+    """The MLPs' matrix products."""
+    sms: PositiveInt
+    """Streaming multiprocessors."""
+    threads_per_sm: PositiveInt
+    """Threads that one of them holds at once."""
+    launch: Picoseconds
+    """Host time that the driver takes to submit one kernel, copy or captured graph."""
+    synchronize: Picoseconds
+    """Host time from the end of a stream's last work to the return of a wait for it."""
     kernel_latency: Picoseconds
     """Start and drain of one kernel: its duration when it has nothing to do."""
-    dependent_access: Picoseconds | None = None
-    """An access of one thread to HBM that waits for the one before it (index, then row); null:
-    not bounding any kernel."""
-    synchronize: Picoseconds
-    """Host time to notice that a stream is done."""
+    dependent_access: Picoseconds
+    """An access of one thread to HBM that waits for the one before it (index, then row)."""
     l2_cache: Bytes
     l2_bandwidth: BytesPerSecond
-    """Bytes per second that rows found in L2 are read at."""
+    """Bytes per second that pass L2, in whole lines."""
+    l2_line: Bytes
+    """What one tag of L2 covers: pieces of it take as long as the whole."""
     sector: Bytes
     """Smallest piece that L2 fetches from memory."""
     sort_rate: Annotated[float, Field(gt=0)]
@@ -136,7 +152,8 @@ class Gpu(Part):
     def misfits(self, run: RunConfig, model: ModelConfig) -> list[Problem]:
         """What a run or a model asks for that it does not have."""
         del run
-        peaks = self.peak.model_dump()
+        rates = self.products.model_dump()
+        peaks = {k: v for k, v in self.peak.model_dump().items() if rates[k] is not None}
         if peaks.get(model.mlp_precision) is not None:
             return []
         offered = ", ".join(name for name, peak in peaks.items() if peak is not None)
@@ -167,8 +184,12 @@ class GpuKernels(Operation):
     """Independent 4-byte accesses to structures larger than L2 (Hit-Map, masks)."""
     chain: int = 0
     """Accesses to memory that one thread makes one after the other, each waiting for the last."""
-    dispatch_ps: int = 0
-    """Host time to launch all its kernels one by one; 0 where they replay as a captured graph."""
+    threads: int | None = None
+    """Threads of its largest kernel; None: as many as the GPU holds."""
+    submissions: int | None = None
+    """What the host submits: each kernel (None), or fewer where they are captured."""
+    submission_ps: int | None = None
+    """Host time of one; None: of a kernel of the embedding operators."""
 
 
 class GpuDevice(Processor):
@@ -193,7 +214,8 @@ class GpuDevice(Processor):
     def prepare(self, setup: Setup) -> None:
         memory = self.part.memory
         self.hbm = Memory(f"{self.name}.hbm", self.name, "hbm", memory.usable, setup.timing(memory))
-        self._sms = f"{self.name}.sm"
+        self._sms, self._l2 = f"{self.name}.sm", f"{self.name}.l2"
+        self._host = f"{self.name}.launch"
 
     @property
     def memories(self) -> tuple[Memory, ...]:
@@ -201,7 +223,15 @@ class GpuDevice(Processor):
 
     @property
     def resources(self) -> tuple[Resource, ...]:
-        return (self.hbm.resource, Resource(self._sms, self.name, "gpu"))
+        return (
+            self.hbm.resource,
+            Resource(self._sms, self.name, "gpu"),
+            Resource(self._l2, self.name, "l2"),
+            Resource(self._host, self.name, "host"),
+        )
+
+    def submission(self, software: OperatorProfile) -> tuple[str, int]:
+        return self._host, self.part.launch + software.gpu.submission
 
     def cached_rows(self, row_bytes: int) -> int:
         return self.part.l2_cache // row_bytes
@@ -225,7 +255,7 @@ class GpuDevice(Processor):
     def _pool(self, word: Pool, software: OperatorProfile, reach: Reach) -> Demand:
         rows, store = word.rows, word.reads
         accesses = (
-            self._stream(rows.lookups * ID_BYTES),
+            self._stream(rows.lookups * software.id_bytes),
             Access(
                 store.memory,
                 rows.lookups,
@@ -237,33 +267,44 @@ class GpuDevice(Processor):
         )
         kernels = _sets(software, store.tables)
         chain = 2 + -(-word.pooling // POOL_UNROLL)
-        return self._kernels(word, reach, kernels, accesses, chain=chain)
+        bags = word.into.bytes // store.row_bytes
+        return self._kernels(
+            word, software, reach, kernels, accesses, chain=chain, threads=bags * WARP
+        )
 
     def _expand(self, word: Expand, software: OperatorProfile, reach: Reach) -> Demand:
         accesses = (
             self._stream(word.source.bytes),
             self._stream(word.rows.lookups * word.gradient_bytes, write=True),
         )
-        return self._kernels(word, reach, _sets(software, word.tables), accesses)
+        threads = word.rows.lookups * WARP
+        return self._kernels(
+            word, software, reach, _sets(software, word.tables), accesses, threads=threads
+        )
 
     def _sort(self, word: Sort, software: OperatorProfile, reach: Reach) -> Demand:
-        sets = _sets(software, word.tables)
+        """A histogram of all digits and their prefix sums, then a kernel a radix pass."""
+        sets, pairs = _sets(software, word.tables), word.rows.lookups
+        passes = math.ceil(key_bits(word.key_rows // sets) / RADIX_BITS)
         return self._kernels(
             word,
+            software,
             reach,
             2 * sets,
-            sort_pairs=word.rows.lookups,
-            sort_passes=math.ceil(key_bits(word.key_rows // sets) / RADIX_BITS),
+            sort_pairs=pairs,
+            sort_passes=passes,
             sorts=sets,
+            threads=pairs // sets // SORT_ITEMS,
+            submissions=(2 + passes) * sets,
         )
 
     def _update(self, word: Update, software: OperatorProfile, reach: Reach) -> Demand:
         """Sums the gradients of equal ids on the way; pooled gradients are found in L2 after the
-        first read of each."""
-        rows, store = word.rows, word.writes
-        vectors = word.source.bytes // word.gradient_bytes
-        again = max(0.0, 1.0 - vectors / rows.lookups) if rows.lookups else 0.0
-        hits = 0.0 if word.expanded else again
+        first read of each, as far as L2 holds them all."""
+        rows, store, vectors = word.rows, word.writes, word.source.bytes
+        again = max(0.0, 1.0 - vectors / word.gradient_bytes / max(1, rows.lookups))
+        held = min(1.0, self.part.l2_cache / vectors) if vectors else 0.0
+        hits = 0.0 if word.expanded else again * held
         gradients = Access(self.hbm.place, rows.lookups, word.gradient_bytes, hit_share=hits)
         pieces = store.pieces(rows)
         update = tuple(
@@ -272,63 +313,76 @@ class GpuDevice(Processor):
             if size
             for write in (False, True)
         )
-        lists = self._stream(rows.lookups * (ID_BYTES + POSITION_BYTES))
+        lists = self._stream(rows.lookups * (software.id_bytes + POSITION_BYTES))
         accesses = (lists, gradients, *update)
         kernels = _sets(software, store.tables)
-        return self._kernels(word, reach, kernels, accesses, chain=UPDATE_CHAIN)
+        return self._kernels(
+            word,
+            software,
+            reach,
+            kernels,
+            accesses,
+            chain=UPDATE_CHAIN,
+            threads=rows.rows * WARP,
+        )
 
     def _gather(self, word: Gather, software: OperatorProfile, reach: Reach) -> Demand:
-        del software
         rows, store, size = word.rows.rows, word.reads, word.reads.entry_bytes
         accesses = (
             Access(store.memory, rows, size, pieces=store.pieces(word.rows)),
             Access(word.into.memory, rows, size, write=True, random=False),
         )
-        return self._kernels(word, reach, 1 if rows else 0, accesses)
+        return self._kernels(
+            word, software, reach, 1 if rows else 0, accesses, threads=rows * WARP
+        )
 
     def _scatter(self, word: Scatter, software: OperatorProfile, reach: Reach) -> Demand:
-        del software
         rows, store, size = word.rows.rows, word.writes, word.writes.entry_bytes
         accesses = (
             Access(word.source.memory, rows, size, random=False),
             Access(store.memory, rows, size, write=True, pieces=store.pieces(word.rows)),
         )
-        return self._kernels(word, reach, 1 if rows else 0, accesses)
+        return self._kernels(
+            word, software, reach, 1 if rows else 0, accesses, threads=rows * WARP
+        )
 
     def _plan(self, word: Plan, software: OperatorProfile, reach: Reach) -> Demand:
         """Kernels: mark and look up; compact misses; scan ages; choose victims; update maps.
-        Probes: a lookup reads its Hit-Map entry and stamps its slot; a miss writes its entry,
-        erases the victim's, and sets owner and age of the slot. The age of every slot is read once.
+
+        Two scans over the ages of all slots (how many are idle; which are the victims), then
+        probes of what is larger than L2: a lookup reads its Hit-Map entry; a miss writes its own
+        and erases the victim's, each a read of the sector and a write. Ages of slots, 4 B each,
+        are taken to be in L2 when they are stamped.
         """
-        del software
         accesses = (
-            self._stream(word.lookups * ID_BYTES),
-            self._stream(word.slots * POSITION_BYTES),
-            self._stream(word.unique * ID_BYTES, write=True),
+            self._stream(word.lookups * software.id_bytes),
+            self._stream(2 * word.slots * POSITION_BYTES),
+            self._stream(word.unique * software.id_bytes, write=True),
+            *_lists(word.lists),
         )
-        probes = 2 * word.lookups + 4 * word.missed
-        return self._kernels(word, reach, 5, accesses, probes=probes)
+        probes = word.lookups + 4 * word.missed
+        threads = max(word.lookups, word.slots)
+        return self._kernels(word, software, reach, 5, accesses, probes=probes, threads=threads)
 
     def _split(self, word: Split, software: OperatorProfile, reach: Reach) -> Demand:
-        del software
-        ids = word.lookups * ID_BYTES
-        accesses = (self._stream(ids), self._stream(ids, write=True))
-        return self._kernels(word, reach, 2, accesses, probes=word.lookups)
+        ids = word.lookups * software.id_bytes
+        accesses = (self._stream(ids), self._stream(ids, write=True), *_lists(word.lists))
+        lookups = word.lookups
+        return self._kernels(
+            word, software, reach, 2, accesses, probes=lookups, threads=lookups
+        )
 
     def _add(self, word: Add, software: OperatorProfile, reach: Reach) -> Demand:
-        del software
         accesses = (
             self._stream(sum(source.bytes for source in word.sources)),
             self._stream(word.into.bytes, write=True),
         )
-        return self._kernels(word, reach, 1, accesses)
+        threads = word.into.bytes // STREAM_BYTES
+        return self._kernels(word, software, reach, 1, accesses, threads=threads)
 
     def _dense(self, word: Dense, software: OperatorProfile, reach: Reach) -> Demand:
-        """Launched eagerly the host is in the way: one process launches for all GPUs in turn."""
-        launched_in_turn = word.ranks if software.gpu.host_processes == "one" else 1
-        dispatch = 0
-        if software.gpu.mlp == "eager":
-            dispatch = word.kernels * launched_in_turn * software.gpu.kernel_dispatch
+        """One captured graph, or kernels that the framework dispatches one by one."""
+        eager = software.gpu.mlp == "eager"
         activations, weights = word.activation_bytes, word.weight_bytes
         accesses = (
             self._stream(2 * activations + 3 * weights),
@@ -336,18 +390,21 @@ class GpuDevice(Processor):
         )
         return self._kernels(
             word,
+            software,
             reach,
             word.kernels,
             accesses,
             flops=word.flops,
             batched_flops=word.batched_flops,
             precision=word.precision,
-            dispatch_ps=dispatch,
+            submissions=word.kernels if eager else 1,
+            submission_ps=software.gpu.kernel_dispatch if eager else None,
         )
 
     def _wait(self, word: Wait, software: OperatorProfile, reach: Reach) -> Demand:
         del software, reach
-        return Demand(name=word.name, latency_ps=self.part.synchronize)
+        wait = self.part.synchronize
+        return Demand(name=word.name, host=self._host, host_ps=wait, blocks=True)
 
     def _stream(self, size: int, *, write: bool = False) -> Access:
         """Bytes of its own memory in order."""
@@ -358,39 +415,57 @@ class GpuDevice(Processor):
     def _kernels(
         self,
         word: Operation,
+        software: OperatorProfile,
         reach: Reach,
         kernels: int,
         accesses: tuple[Access, ...] = (),
         **terms: object,
     ) -> Demand:
         work = GpuKernels(word.name, self.name, kernels, accesses, **terms)  # type: ignore[arg-type]
-        return self._priced(work, None, reach)
+        return self._priced(work, software, reach)
 
-    def _priced(self, work: GpuKernels, software: object, reach: Reach) -> Demand:
-        del software
-        gpu = self.part
-        services = self._memories(work, reach)
-        through_l2 = sum(_whole_sectors(a, gpu.sector, hits=True).bytes for a in work.accesses)
-        l2_ps = through_l2 * PS_PER_S / gpu.l2_bandwidth
-        busy_ps = self._arithmetic_ps(work) + work.probes * PS_PER_S / gpu.random_access_rate
-        busy_ps += work.sort_pairs * work.sort_passes * PS_PER_S / gpu.sort_rate
+    def _priced(self, work: GpuKernels, software: OperatorProfile, reach: Reach) -> Demand:
+        if not work.kernels:
+            return Demand(name=work.name)
+        gpu, services = self.part, self._memories(work, reach)
+        l2_ps = self._through_l2(work) * PS_PER_S / gpu.l2_bandwidth
         products = self._products(work)
         kernel_ps = gpu.kernel_latency if products is None else products.kernel_latency
-        latency_ps = work.kernels * kernel_ps
-        latency_ps += work.sorts * work.sort_passes * gpu.sort_pass_latency
-        chain_ps = work.chain * (gpu.dependent_access or 0)
-        minimum_ps = max(l2_ps, busy_ps, chain_ps, work.dispatch_ps - latency_ps)
-        services[self._sms] = Service(read_ps=busy_ps)
+        gaps_ps = (work.kernels - 1) * kernel_ps
+        gaps_ps += work.sorts * work.sort_passes * gpu.sort_pass_latency
+        arithmetic_ps = self._arithmetic_ps(work, products)
+        memory_ps = self.hbm.alone_ps(services[self.hbm.place])
+        passes_ps = work.probes * PS_PER_S / gpu.random_access_rate
+        passes_ps += work.sort_pairs * work.sort_passes * PS_PER_S / gpu.sort_rate
+        streams_ps = max(memory_ps, l2_ps, arithmetic_ps, work.chain * gpu.dependent_access)
+        alone_ps = gaps_ps + streams_ps + passes_ps
+        services[self._l2] = Service(read_ps=l2_ps)
+        services[self._sms] = Service(read_ps=self._occupancy(work) * alone_ps)
+        each = gpu.launch + software.gpu.submission
+        each = each if work.submission_ps is None else work.submission_ps
+        submissions = work.kernels if work.submissions is None else work.submissions
         return Demand(
             name=work.name,
             services=services,
-            latency_ps=latency_ps,
-            minimum_ps=round(minimum_ps),
+            latency_ps=kernel_ps,
+            minimum_ps=round(alone_ps),
+            host=self._host,
+            submit_ps=each,
+            submit_more_ps=(submissions - 1) * each,
         )
+
+    def _occupancy(self, work: GpuKernels) -> float:
+        """Share of the SMs that its threads fill."""
+        resident = self.part.sms * self.part.threads_per_sm
+        return 1.0 if work.threads is None else min(1.0, work.threads / resident)
+
+    def _through_l2(self, work: GpuKernels) -> int:
+        """Bytes of the lines that pass L2, hits included."""
+        return sum(_in_pieces(a, self.part.l2_line, hits=True).bytes for a in work.accesses)
 
     def _memories(self, work: GpuKernels, reach: Reach) -> dict[str, Service]:
         """Services of its own memory (radix passes included) and of any other that it reads."""
-        streams = [_whole_sectors(access, self.part.sector) for access in work.accesses]
+        streams = [_in_pieces(access, self.part.sector) for access in work.accesses]
         own = self.hbm.place
         hbm = self.hbm.service([s for s in streams if s.memory == own])
         sort_bytes = 2 * SORT_PAIR_BYTES * work.sort_pairs * work.sort_passes
@@ -402,19 +477,15 @@ class GpuDevice(Processor):
         return services
 
     def _products(self, work: GpuKernels) -> ProductRates | None:
-        """Measured rates for the products of `work`, where it has any and they are known."""
+        """Rates for the products of `work`, where it has any."""
         rates = getattr(self.part.products, work.precision) if work.flops else None
         assert rates is None or isinstance(rates, ProductRates)
         return rates
 
-    def _arithmetic_ps(self, work: GpuKernels) -> float:
-        if not work.flops:
-            return 0.0
-        peaks = self.part.peak
-        peak = getattr(peaks, work.precision) or peaks.fp32
-        products = self._products(work)
+    def _arithmetic_ps(self, work: GpuKernels, products: ProductRates | None) -> float:
         if products is None:
-            return float(work.flops * PS_PER_S / (peak * self.part.gemm_efficiency))
+            return 0.0
+        peak = getattr(self.part.peak, work.precision)
         layers_s = (work.flops - work.batched_flops) / (peak * products.efficiency)
         return float((layers_s + work.batched_flops / products.batched) * PS_PER_S)
 
@@ -424,8 +495,15 @@ def _sets(software: OperatorProfile, tables: int) -> int:
     return tables if software.gpu.kernels_per_table else 1
 
 
-def _whole_sectors(access: Access, sector: int, *, hits: bool = False) -> Access:
-    """A GPU access in whole sectors: what reaches memory, or (`hits`) all that passes L2."""
-    size = -(-access.size // sector) * sector if access.random else access.size
+def _lists(buffer: Buffer | None) -> tuple[Access, ...]:
+    """A list that a kernel writes where `buffer` lies, in order."""
+    if buffer is None:
+        return ()
+    return (Access(buffer.memory, 1, buffer.bytes, write=True, random=False),)
+
+
+def _in_pieces(access: Access, piece: int, *, hits: bool = False) -> Access:
+    """A GPU access in whole pieces (sectors, lines): what reaches memory, or (`hits`) all."""
+    size = -(-access.size // piece) * piece if access.random else access.size
     count = access.count if hits else round(access.count * (1.0 - access.hit_share))
     return Access(access.memory, count, size, access.write, access.random, pieces=access.pieces)

@@ -1,9 +1,12 @@
 """A packet link between a root and what lies below it.
 
-Modelled: packets of `max_payload` with `packet_overhead`, less flow control. What lies below is
-the requester of copies: a copy down is a read by it, whose requests load the opposite direction;
-a copy up is posted. Loads and stores of the processor at the root go the other way round. Both
-memories take part, at the cost that `interference` gives.
+Modelled: packets of `max_payload` with `packet_overhead` (completions: `completion_overhead`), less
+flow control. What lies below is the requester of copies: a copy down is a read by it, whose requests
+load the opposite direction, and which goes no faster than its outstanding requests allow (bytes
+outstanding over latency: Little's law), the slower the more others load the memory; a copy up is
+posted and waits for nothing. What the host submits to a processor below is a read, too: it waits
+behind the `queue` of a busy direction. Loads and stores of the processor at the root go the other
+way round.
 
 Approximated: one stream fills a direction as well as many. Ignored: pageable copies, ordering.
 """
@@ -21,28 +24,9 @@ from simulator.hardware.demand import Resource, Service
 from simulator.hardware.devices.base import Carried, Link, Setup
 from simulator.units import PS_PER_S
 
-__all__ = ["Interference", "Pcie", "PcieDevice"]
-
-READ_REQUEST_HEADER_BYTES = 24
-"""A PCIe memory read request: STP token 4 (sequence number inside), header of 4 double words 16,
-LCRC 4 (PCI Express Base Specification 3.0 and later, sections 2.2 and 4.2)."""
+__all__ = ["Pcie", "PcieDevice"]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Factor = Annotated[float, Field(gt=0)]
-
-
-class Interference(Frozen):
-    """What a byte of a copy costs a memory, relative to a byte of a long stream of its own."""
-
-    dram_read: Factor
-    """Reads of CPU DRAM by copies to the GPU."""
-    dram_write: Factor
-    """Writes to CPU DRAM by copies from the GPU."""
-    hbm_read: Factor
-    """Reads of HBM by copies from the GPU."""
-    hbm_write: Factor
-    """Writes to HBM by copies to the GPU: short writes between the reads of kernels."""
-
 
 class Pcie(Part):
     """A link that carries packets below a root: PCIe, NVLink-C2C; full duplex."""
@@ -54,27 +38,47 @@ class Pcie(Part):
     max_payload: Bytes
     """Payload of one transaction-layer packet."""
     packet_overhead: Annotated[int, Field(ge=0)]
-    """Bytes around each payload: framing, sequence number, header, CRC."""
+    """Bytes around each payload that is written: framing, sequence number, header, CRC."""
+    completion_overhead: Annotated[int, Field(ge=0)]
+    """Bytes around each payload that answers a read: its header is shorter."""
     flow_control: Fraction
     """Share of a direction taken by acknowledgements and credit updates."""
-    acknowledgements: Fraction | None = None
+    acknowledgements: Fraction
     """Bytes that go back for each byte of payload (acknowledgements, credits): they slow a copy
-    the other way; null: none beyond `flow_control`."""
+    the other way."""
     read_request_size: Bytes
     """Bytes asked for by one read request (host-to-device copies are reads by the GPU)."""
+    read_request: Annotated[int, Field(ge=0)]
+    """Bytes of one read request on the link."""
+    outstanding_reads: Annotated[int, Field(gt=0)]
+    """Read requests of copies that wait for their answer at once."""
+    read_latency: Picoseconds
+    """From a read request to its answer, out of an idle memory."""
+    queue: Bytes
+    """Bytes of copies on the way down that anything else from the root waits behind."""
     latency: Picoseconds
     """Set-up and completion of one copy."""
-    interference: Interference | None = None
-    """Cost of copies to the memories; null: that of a long stream."""
-
     load_latency: Picoseconds | None = None
     """What a load of a processor through the link takes beside the memory's own latency; null:
-    only copies pass it."""
+    only copies and stores pass it."""
 
     @property
     def bandwidth(self) -> float:
-        """Payload bytes per second of one direction alone."""
-        share = self.max_payload / (self.max_payload + self.packet_overhead)
+        """Payload bytes per second of one direction alone, of copies up (posted writes)."""
+        return self._payload(self.packet_overhead)
+
+    @property
+    def read_bandwidth(self) -> float:
+        """Payload bytes per second of copies down (reads), were their requests not limited."""
+        return self._payload(self.completion_overhead)
+
+    @property
+    def outstanding_bandwidth(self) -> float:
+        """Bytes per second that the outstanding reads of an idle memory allow."""
+        return self.outstanding_reads * self.read_request_size * PS_PER_S / self.read_latency
+
+    def _payload(self, overhead: int) -> float:
+        share = self.max_payload / (self.max_payload + overhead)
         return self.raw_bandwidth * share * (1.0 - self.flow_control)
 
     def device(self, name: str, setup: Setup, members: tuple[str, ...]) -> PcieDevice:
@@ -105,23 +109,25 @@ class PcieDevice(Link):
         del target
         link, down = self.part, source == self.members[0]
         asked_for = down if copy else not down  # by the end that the bytes go to
-        along_ps = size * PS_PER_S / link.bandwidth
+        rate = link.read_bandwidth if asked_for else link.bandwidth
+        slack = link.outstanding_bandwidth / rate
+        if copy and asked_for:
+            rate = min(rate, link.outstanding_bandwidth)
         requests = size / link.read_request_size
-        against = requests * READ_REQUEST_HEADER_BYTES if asked_for else 0.0
-        against += size * (link.acknowledgements or 0.0)
+        against = requests * link.read_request if asked_for else 0.0
+        against += size * link.acknowledgements
         against_ps = against * PS_PER_S / link.raw_bandwidth
         along, back = ("down", "up") if down else ("up", "down")
-        services = {f"{self.name}.{along}": Service(read_ps=along_ps, bytes=size)}
-        if against_ps:
-            services[f"{self.name}.{back}"] = Service(read_ps=against_ps)
+        services = {
+            f"{self.name}.{along}": Service(read_ps=size * PS_PER_S / rate, bytes=size),
+            f"{self.name}.{back}": Service(read_ps=against_ps),
+        }
         if not copy:
             return Carried(services)
-        source_cost, target_cost = self._memory_costs(down)
-        return Carried(services, link.latency, source_cost, target_cost)
+        return Carried(services, link.latency, max(1.0, slack) if asked_for else None)
 
-    def _memory_costs(self, down: bool) -> tuple[float, float]:
-        """Cost of a copied byte to the memories it leaves and enters, relative to a stream's."""
-        cost = self.part.interference
-        if cost is None:
-            return 1.0, 1.0
-        return (cost.dram_read, cost.hbm_write) if down else (cost.hbm_read, cost.dram_write)
+    def fetch_wait(self, member: str) -> tuple[str, int] | None:
+        if member == self.members[0]:
+            return None
+        link = self.part
+        return f"{self.name}.down", round(link.queue * PS_PER_S / link.read_bandwidth)

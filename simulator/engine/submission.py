@@ -1,0 +1,124 @@
+"""What the host thread of a GPU submits when: kernels and copies start no earlier.
+
+A host thread works through the stages that it is given: it submits the operations that a lane
+begins with, lane by lane, then goes on where something blocks it (an operator on its own cores, a
+wait for the GPU) only when that is done. What it submits is fetched by the GPU over the link, behind
+the copies that are under way there. It runs ahead of the GPU until then: submissions of later
+operations pass while the first ones run. Lanes of the CPU start after the submissions of their
+stage, for it is the same thread that calls them.
+
+Serial schedules are one such program from the first mini-batch to the last. In a pipeline each
+stage is a program of its own, which begins when the stage may start; all of them share the thread.
+Ignored: priorities among them, and other processes of the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import simpy
+
+from simulator.hardware.demand import Demand, StageDemand
+from simulator.hardware.machine import Machine
+
+__all__ = ["StageSubmission"]
+
+Steps = Generator[simpy.Event, Any, None]
+Lane = Sequence[Demand]
+
+
+@dataclass
+class StageSubmission:
+    """The submissions of one stage of one mini-batch, and its lanes as they run."""
+
+    machine: Machine
+    work: StageDemand
+    ahead: simpy.Event
+    """All operations that lanes begin with were submitted."""
+    free: simpy.Event
+    """The host thread is done with the stage and may submit the next one."""
+    _may_start: dict[tuple[int, int], simpy.Event] = field(default_factory=dict)
+    """By lane and place in it: the first kernel of the operation was submitted."""
+    _complete: dict[tuple[int, int], simpy.Event] = field(default_factory=dict)
+    """All of its kernels were."""
+    _blocked: int = 0
+    """Lanes with something that blocks the host and is not done."""
+
+    @classmethod
+    def of(cls, machine: Machine, work: StageDemand) -> StageSubmission:
+        """Nothing submitted yet."""
+        env = machine.env
+        stage = cls(machine, work, env.event(), env.event())
+        stage._blocked = sum(any(d.blocks for d in lane) for lane in work.lanes)
+        for key in stage._heads():
+            stage._may_start[key] = env.event()
+            stage._complete[key] = env.event()
+        return stage
+
+    def _heads(self) -> list[tuple[int, int]]:
+        """Lane and place of every operation before the first that blocks the host."""
+        keys = []
+        for number, lane in enumerate(self.work.lanes):
+            for place, demand in enumerate(lane):
+                if demand.blocks:
+                    break
+                keys.append((number, place))
+        return keys
+
+    def submit(self) -> Steps:
+        """The host thread works through what the lanes begin with."""
+        for key in self._heads():
+            demand = self.work.lanes[key[0]][key[1]]
+            yield from self.machine.on_host(demand.host, demand.submit_ps)
+            self._arrives(key, demand)
+            yield from self.machine.on_host(demand.host, demand.submit_more_ps)
+            self._complete[key].succeed()
+        self.ahead.succeed()
+        if not self._blocked:
+            self.free.succeed()
+
+    def _arrives(self, key: tuple[int, int], demand: Demand) -> None:
+        """What was submitted reaches its processor, while the host goes on."""
+        if not demand.fetched:
+            self._may_start[key].succeed()
+            return
+
+        def fetch() -> Steps:
+            yield from self.machine.fetch(demand)
+            self._may_start[key].succeed()
+
+        self.machine.env.process(fetch())
+
+    def run_lane(self, number: int) -> Steps:
+        """The operations of a lane one after the other, each once it was submitted."""
+        lane = self.work.lanes[number]
+        last_block = max((k for k, demand in enumerate(lane) if demand.blocks), default=-1)
+        for place, demand in enumerate(lane):
+            yield from self._run(number, place, demand)
+            if place == last_block:
+                self._blocked -= 1
+                if not self._blocked:
+                    self.free.succeed()
+
+    def _run(self, number: int, place: int, demand: Demand) -> Steps:
+        key, machine = (number, place), self.machine
+        if key in self._may_start:
+            yield from _passed(self._may_start[key])
+            yield from machine.execute(demand)
+            yield from _passed(self._complete[key])
+            return
+        yield from _passed(self.ahead)
+        yield from machine.on_host(demand.host, demand.submit_ps)
+        yield from machine.fetch(demand)
+        rest = machine.env.process(machine.on_host(demand.host, demand.submit_more_ps))
+        yield from machine.execute(demand)
+        yield from _passed(rest)
+        yield from machine.on_host(demand.host, demand.host_ps)
+
+
+def _passed(event: simpy.Event) -> Steps:
+    """Until `event` has happened; nothing where it has."""
+    if not event.processed:
+        yield event
