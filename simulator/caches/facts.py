@@ -77,6 +77,18 @@ def _joined(arrays: Sequence[Int64s | None]) -> Int64s | None:
     return np.concatenate(kept) if kept and len(kept) == len(arrays) else None
 
 
+def _interleaved(flows: Sequence[Flow]) -> Flow:
+    """All `flows` as one, their row numbers by relative place in each."""
+    whole = total(flows)
+    if whole.ids is None and whole.slots is None:
+        return whole
+    arrays = [flow.ids if whole.ids is not None else flow.slots for flow in flows]
+    places = [np.arange(len(a)) / max(1, len(a)) for a in arrays if a is not None]
+    order = np.argsort(np.concatenate(places), kind="stable")
+    ids, slots = (None if a is None else a[order] for a in (whole.ids, whole.slots))
+    return replace(whole, ids=ids, slots=slots, offsets=None)
+
+
 class _Nothing(dict[str, tuple[Flow, ...]]):
     """Flows of any name, all empty."""
 
@@ -129,6 +141,18 @@ class BatchFacts:
         """Shards that the replay looked up on their own."""
         return len(self.flows.get(LOOKUP, ()))
 
+    def in_sample_order(self) -> BatchFacts:
+        """The same, lookups of all shards one sample after the other: what a kernel that is fused
+        over tables looks up, and in which order.
+
+        By their relative place within each shard, which is exact where all samples have as many.
+        """
+        ordered = BatchFacts(self.index, self.samples, self.flows)
+        for name, flows in self.flows.items():
+            if name.endswith(LOOKUP):
+                ordered._totals[name] = _interleaved(flows)
+        return ordered
+
     def without_rows(self) -> BatchFacts:
         """The same counts without row numbers."""
         if isinstance(self.flows, _Nothing):
@@ -136,7 +160,7 @@ class BatchFacts:
         return replace(
             self,
             flows={
-                name: tuple(Flow(flow.lookups, flow.rows) for flow in flows)
+                name: tuple(Flow(f.lookups, f.rows, longest=f.longest) for f in flows)
                 for name, flows in self.flows.items()
             },
         )

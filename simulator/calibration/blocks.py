@@ -6,9 +6,11 @@ ones; streams before rows before contention, because each builds on the bandwidt
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from simulator.calibration.sockets import CPU, GPU, LINK
+from simulator.config.operators import OperatorProfile
 
 __all__ = ["BLOCKS", "Block", "Parameter"]
 
@@ -32,6 +34,17 @@ class Block:
     operators: tuple[str, ...]
     """Operators of the residual table whose points decide."""
     parameters: tuple[Parameter, ...]
+    when: Callable[[OperatorProfile], bool] | None = None
+    """Software for which these numbers can be told from others; None: any."""
+
+
+def _hidden(software: OperatorProfile) -> bool:
+    """Instructions of its row kernels hide behind L2, whose bandwidth they show."""
+    return not software.gpu.pool_line_time
+
+
+def _not_hidden(software: OperatorProfile) -> bool:
+    return not _hidden(software)
 
 
 def _bandwidth(path: str, gbps: float) -> Parameter:
@@ -47,12 +60,11 @@ def _share(path: str, start: float) -> Parameter:
 
 
 _PATH = f"{CPU}.memory_path"
-_INTERFERENCE = f"{LINK}.interference"
 
 BLOCKS: tuple[Block, ...] = (
     Block(
         "CPU streams",
-        ("cpu stream read", "cpu stream write nt", "cpu stream copy nt"),
+        ("cpu stream read", "cpu stream write nt"),
         (
             _bandwidth(f"{CPU}.sequential_bandwidth", 12),
             _bandwidth(f"{CPU}.nontemporal_bandwidth", 20),
@@ -61,32 +73,39 @@ BLOCKS: tuple[Block, ...] = (
         ),
     ),
     Block(
-        "CPU rows",
-        (
-            "cpu pooled gather",
-            "cpu gather",
-            "cpu scatter",
-            "cpu gather, few rows",
-            "cpu scatter, few rows",
-            "cpu gather and scatter",
-            "cpu stream copy nt",
-            "cpu update",
-        ),
+        "CPU reads",
+        ("cpu pooled gather", "cpu gather", "cpu gather, few rows"),
         (
             _time("operators.gather_reduce.row_time", 8),
             _share("operators.gather_reduce.overlap", 0.75),
             _bandwidth(f"{_PATH}.random_read", 110),
             _time(f"{_PATH}.random_piece", 0.6, 0.01),
-            _share(f"{_PATH}.duplex", 0.5),
             _time(f"{CPU}.last_level_latency", 30, 5),
             _time("operators.gather.row_time", 8),
             _share("operators.gather.overlap", 0.75),
-            _time("operators.row_scatter.row_time", 5),
-            _share(f"{CPU}.staging_hits", 0.7),
             _time(f"{CPU}.thread_start", 20_000, 100),
-            _bandwidth(f"{_PATH}.write_back", 120),
+        ),
+    ),
+    Block(
+        "CPU writes",
+        ("cpu scatter", "cpu scatter, few rows", "cpu gather and scatter", "cpu stream copy nt"),
+        (
+            _time("operators.row_scatter.row_time", 5),
+            _share(f"{_PATH}.duplex", 0.5),
+        ),
+    ),
+    Block(
+        "CPU partition",
+        ("cpu partition",),
+        (_time("operators.sort.row_time", 3),),
+    ),
+    Block(
+        "CPU update",
+        ("cpu update",),
+        (
             _time("operators.accumulate.row_time", 20),
             _share("operators.accumulate.overlap", 0.75),
+            _bandwidth(f"{_PATH}.write_back", 120),
         ),
     ),
     Block(
@@ -106,6 +125,23 @@ BLOCKS: tuple[Block, ...] = (
             _time(f"{GPU}.dependent_access", 1000, 50),
             _bandwidth(f"{GPU}.l2_bandwidth", 6300),
         ),
+        when=_hidden,
+    ),
+    Block(
+        "GPU kernels",
+        (
+            "gpu pooled gather",
+            "gpu update",
+            "gpu pooled gather, few rows",
+            "gpu gather, few rows",
+            "gpu scatter, few rows",
+        ),
+        (
+            _time(f"{GPU}.kernel_latency", 4700, 100),
+            _time("operators.gpu.pool_line_time", 5, 0.01),
+            _time("operators.gpu.update_line_time", 5, 0.01),
+        ),
+        when=_not_hidden,
     ),
     Block(
         "GPU sort",
@@ -130,7 +166,7 @@ BLOCKS: tuple[Block, ...] = (
                 Parameter(f"{GPU}.products.{precision}.batched", 1.5e12, 1e9, 1e15),
             ),
         )
-        for precision in ("fp32", "tf32")
+        for precision in ("fp32", "tf32", "fp16", "bf16")
     ),
     Block(
         "copies",
@@ -146,19 +182,13 @@ BLOCKS: tuple[Block, ...] = (
         (Parameter(f"{LINK}.acknowledgements", 0.05, 1e-3, 0.5),),
     ),
     Block(
-        "contention on HBM",
+        "kernels beside copies",
         ("slowdown of hbm",),
-        (
-            Parameter(f"{_INTERFERENCE}.hbm_read", 1.0, 0.1, 20.0),
-            Parameter(f"{_INTERFERENCE}.hbm_write", 4.0, 0.1, 20.0),
-        ),
+        (Parameter(f"{LINK}.queue", 256e3, 1e3, 1e8),),
     ),
     Block(
-        "contention on CPU DRAM",
-        ("slowdown of cpu", "copies h2d beside cpu", "copies d2h beside cpu"),
-        (
-            Parameter(f"{_INTERFERENCE}.dram_read", 1.0, 0.1, 20.0),
-            Parameter(f"{_INTERFERENCE}.dram_write", 1.0, 0.1, 20.0),
-        ),
+        "copies beside the CPU",
+        ("copies h2d beside cpu",),
+        (_time(f"{LINK}.read_latency", 1000, 10),),
     ),
 )

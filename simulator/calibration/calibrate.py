@@ -12,7 +12,6 @@ from simulator.calibration.fit import fit_blocks
 from simulator.calibration.gpu_points import gpu_points
 from simulator.calibration.hits import HitShares
 from simulator.calibration.link_points import link_points
-from simulator.calibration.mechanisms import CHOSEN, decides_path, with_mechanisms
 from simulator.calibration.points import Point, Residual, residuals
 from simulator.calibration.rig import Rig
 from simulator.calibration.sockets import cpu_of, gpu_of
@@ -100,12 +99,8 @@ def _start(
     facts = machine_facts(folder)
     platform = with_facts(platform, facts)
     points = points_in(folder, platform, model)
-    measured = {point.operator for point in points}
-    base = with_mechanisms(platform, measured)
-    direct = direct_values(folder, base)
-    if decides_path(measured):
-        direct |= CHOSEN
-    rig = Rig(base, operators, model)
+    direct = direct_values(folder)
+    rig = Rig(platform, operators, model)
     rig = rig.changed({path: value for path, (value, _) in direct.items()})
     return _Start(rig, points, direct, facts)
 

@@ -27,6 +27,11 @@ __all__ = ["FILE", "POOLED_ROWS", "contended_operation", "cpu_points"]
 FILE = "micro_cpu.csv"
 POOLED_ROWS = 20
 """Rows a sample of the pooled gather, as its name in the file says."""
+RING = 8
+"""Staging buffers that take turns in measurements of this program's own software; in others each
+repetition uses the same one."""
+SOFTWARE = "compiled with numba"
+"""In the notes of this program's own measurements."""
 _STREAMS = {
     "stream_read": (False, None),
     "stream_write_nt": (None, True),
@@ -45,8 +50,17 @@ def _gather(bench: Bench, rows: int, *_: object) -> tuple[Operation, ...]:
     return (bench.gather(rows),)
 
 
-def _scatter(bench: Bench, rows: int, *_: object) -> tuple[Operation, ...]:
-    return (bench.scatter(rows),)
+def _scatter(
+    bench: Bench, rows: int, _dist: str, hits: HitShares, row: Row
+) -> tuple[Operation, ...]:
+    return (bench.scatter(rows, held=_held(bench, rows, hits, row)),)
+
+
+def _held(bench: Bench, rows: int, hits: HitShares, row: Row) -> float:
+    """Share of a staging buffer that the last-level cache holds at its next turn."""
+    if SOFTWARE in row["note"]:
+        return 1.0 if RING * rows * bench.model.row_bytes <= hits.cpu_bytes else 0.0
+    return min(1.0, hits.cpu_bytes / (rows * bench.model.row_bytes))
 
 
 def _pooled(bench: Bench, rows: int, dist: str, hits: HitShares, _: Row) -> tuple[Operation, ...]:
@@ -74,6 +88,8 @@ def cpu_points(folder: Path, hits: HitShares) -> list[Point]:
     points = [_stream(pooled) for pooled in pool(FILE, rows, _stream_key, "ms").values()]
     points += [_rows(pooled, hits) for pooled in pool(FILE, rows, _row_key, "ms").values()]
     cores = max((int(row["threads"]) for row in rows), default=0)
+    partitions = [{**row, "ms": _partition_ms(row)} for row in rows if _partition_ms(row)]
+    points += [_partition(p) for p in pool(FILE, partitions, _row_key, "ms").values()]
     both = pool(FILE, rows, partial(_both_key, cores=cores), "ms")
     points += [_both(pooled) for pooled in both.values()]
     return [_weighted(point, cores) for point in points]
@@ -149,6 +165,32 @@ def _rows(pooled: Pooled, hits: HitShares) -> Point:
     )
 
 
+def _partition_ms(row: Row) -> str:
+    """The part of a fused update that orders ids, as its note says; empty where it does not."""
+    match = re.search(r"partition ([0-9.]+) ms", row["note"])
+    known = (row["op"], row["impl"]) in _OPERATORS
+    return match.group(1) if match and known else ""
+
+
+def _partition(pooled: Pooled) -> Point:
+    row = pooled.row
+    dim, threads, rows = int(row["dim"]), int(row["threads"]), int(row["n_rows"])
+
+    def model(rig: Rig) -> float:
+        bench = _bench(rig, dim, rows)
+        return rig.alone_ms((bench.backward(rows, rows)[0],), 4 * dim, threads)
+
+    return Point(
+        operator="cpu partition",
+        file=FILE,
+        condition=f"{rows} ids, {threads} threads, {row['dist'].split(' ')[0]}",
+        measured=pooled.value,
+        unit="ms",
+        spread=pooled.spread,
+        model=model,
+    )
+
+
 def _both_key(row: Row, cores: int) -> tuple[str, ...] | None:
     """Gather and scatter at once out of one pool of all threads, chunk by chunk."""
     if row["threads"] != str(cores):
@@ -161,11 +203,12 @@ def _both_key(row: Row, cores: int) -> tuple[str, ...] | None:
 
 def _both(pooled: Pooled) -> Point:
     row = pooled.row
+    held = 0.0 if SOFTWARE in row["note"] else 1.0
     dim, threads, rows = int(row["dim"]), int(row["threads"]), int(row["n_rows"]) // 2
 
     def model(rig: Rig) -> float:
         bench = _bench(rig, dim, rows)
-        works = (bench.gather(rows), bench.scatter(rows))
+        works = (bench.gather(rows), bench.scatter(rows, held=held))
         return rig.beside_ms(works, (), 4 * dim, threads)[0]
 
     return Point(
@@ -185,12 +228,15 @@ def _bench(rig: Rig, dim: int, rows: int) -> Bench:
     return rig.bench("cpu", rig.sized(dim=dim, batch_size=samples, lookups=POOLED_ROWS))
 
 
-def contended_operation(rig: Rig, name: str, rows: int, dim: int) -> tuple[Operation, ...]:
-    """The operations of a victim of `contention.csv` on the CPU."""
+def contended_operation(
+    rig: Rig, name: str, rows: int, dim: int, held: float = 1.0
+) -> tuple[Operation, ...]:
+    """The operations of a victim of `contention.csv` on the CPU; `held`: share of its staging
+    buffers that the last-level cache holds."""
     bench = _bench(rig, dim, rows)
     return {
         "cpu gather": (bench.gather(rows),),
-        "cpu scatter": (bench.scatter(rows),),
-        "cpu gather+scatter": (bench.gather(rows), bench.scatter(rows)),
+        "cpu scatter": (bench.scatter(rows, held=held),),
+        "cpu gather+scatter": (bench.gather(rows), bench.scatter(rows, held=held)),
         "cpu pooled gather": (bench.pool(rows, 0.0),),
     }[name]

@@ -43,7 +43,8 @@ def fit_blocks(rig: Rig, points: Sequence[Point]) -> Fit:
     fit = Fit(rig)
     for block in BLOCKS:
         own = [point for point in points if point.operator in block.operators and point.weight]
-        if len(own) < len(block.parameters):
+        fits = block.when is None or block.when(rig.profile)
+        if not fits or len(own) < len(block.parameters):
             continue
         values = _fit(fit.rig, block, own)
         fit.rig = fit.rig.changed(values)

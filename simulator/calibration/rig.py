@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ from simulator.config.machine import MachineConfig, Part
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
 from simulator.hardware.access import Access
+from simulator.hardware.demand import Demand
 from simulator.hardware.devices.base import Setup
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.machine import Machine
@@ -148,8 +149,13 @@ class Rig:
         for word in others:
             background = replace(machine.price(word, self.profile), latency_ps=0)
             env.process(clock.execute(background))
+
+        def victim(demand: Demand) -> Generator[simpy.Event, Any, None]:
+            yield from clock.fetch(demand)
+            yield from clock.execute(demand)
+
         demands = [machine.price(word, self.profile) for word in victims]
-        done = env.all_of([env.process(clock.execute(demand)) for demand in demands])
+        done = env.all_of([env.process(victim(demand)) for demand in demands])
         env.run(done)
         clock.settle()
         elapsed = float(env.now)
@@ -181,16 +187,19 @@ class Bench:
         staging = Buffer("staging", self.place, rows * store.entry_bytes)
         return Gather(name, self.at, store, Flow(0, rows), staging)
 
-    def scatter(self, rows: int, name: str = "scatter") -> Scatter:
+    def scatter(self, rows: int, name: str = "scatter", held: float | None = 0.0) -> Scatter:
+        """From staging buffers that take turns, of which the last cache holds `held` (None: they
+        were filled by a copy)."""
         store = self.store()
-        staging = Buffer("staging", self.place, rows * store.entry_bytes)
+        staging = Buffer("staging", self.place, rows * store.entry_bytes, held)
         return Scatter(name, self.at, staging, store, Flow(0, rows))
 
     def pool(self, lookups: int, hit_share: float, tables: int | None = None) -> Pool:
         into = Buffer("pooled", self.place, pooled_bytes(self.model, tables))
         pooling = max(self.model.lookups_per_table)
         rows = Flow(lookups)
-        return Pool("pool", self.at, self.store(tables), rows, into, pooling, hit_share)
+        pooled = Pool("pool", self.at, self.store(tables), rows, into, pooling)
+        return replace(pooled, hit_share=hit_share)
 
     def backward(self, lookups: int, unique: int) -> tuple[Operation, ...]:
         key_rows = max(self.model.rows_per_table)

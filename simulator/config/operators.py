@@ -45,6 +45,11 @@ class GpuOperators(Frozen):
     operators, each copy and each captured graph that it submits."""
     collective: Picoseconds
     """Host time that the library of collectives adds to the launch of one call."""
+    pool_line_time: Picoseconds
+    """Instructions of a streaming multiprocessor for each line of L2 that its share of the pooled
+    gather reads or writes; 0: hidden behind them."""
+    update_line_time: Picoseconds
+    """The same of the update of rows."""
     mlp: Literal["graph", "eager"]
     """MLP kernels replayed as one captured graph, or launched one by one from the host."""
     kernel_dispatch: Picoseconds

@@ -1,8 +1,13 @@
-"""Hits of the processors' own caches: a CPU's last-level cache, a GPU's L2.
+"""What the processors' own caches hold: hits of lookups, changed lines that wait for their way out.
 
-Counted exactly (LRU over rows, warmed with the mini-batch before) on some mini-batches; the others
-get their mean share. Only operations that look rows up repeat rows within a mini-batch; streams of
-unique rows are taken to miss.
+Hits are counted exactly on some mini-batches (LRU over rows, in the order of the kernels: table by
+table, or sample by sample where they are fused; a CPU's cache warmed with the mini-batch before);
+the others get their mean share. Ids and pooled vectors that pass beside the rows take their part of
+the cache. Only operations that look rows up repeat rows within a mini-batch; streams of unique rows
+are taken to miss.
+
+Lines that an operation of a CPU changes stay in its cache as far as that holds them; the next
+operation there that drives them out pays for their way to memory.
 """
 
 from __future__ import annotations
@@ -16,6 +21,8 @@ import numpy.typing as npt
 from simulator.caches.facts import BatchFacts, Flow
 from simulator.caches.replays import Kept
 from simulator.caches.row_filter import row_hits
+from simulator.config.operators import OperatorProfile
+from simulator.hardware.devices.base import Processor
 from simulator.hardware.program import Operation, Pool, Stage
 from simulator.hardware.topology import Topology
 
@@ -38,6 +45,7 @@ class ProcessorCaches:
     machine: Topology
     samples: Kept
     keep_rows: bool
+    software: OperatorProfile
 
     def programs(self, batches: Sequence[BatchFacts]) -> list[tuple[Stage, ...]]:
         """The stages of every mini-batch."""
@@ -46,7 +54,7 @@ class ProcessorCaches:
         programs = []
         for facts in batches:
             rows = self.keep_rows and facts.index in self.samples
-            stages = self.program(facts if rows else facts.without_rows())
+            stages = self.program(self._ordered(facts) if rows else facts.without_rows())
             if facts.index in counted:
                 lookups = counted[facts.index]
                 shares = [_share(hits) for _, hits in lookups]
@@ -54,7 +62,33 @@ class ProcessorCaches:
             else:
                 shares, masks = means, None
             programs.append(_with_hits(stages, shares, masks))
-        return programs
+        return self._with_changed_lines(programs)
+
+    def _with_changed_lines(self, programs: list[tuple[Stage, ...]]) -> list[tuple[Stage, ...]]:
+        """Programs whose operations know what they leave changed in a cache, and what they drive
+        out of it."""
+        waiting: dict[str, int] = {}
+        if programs:
+            self._passed_on(programs[-1], waiting)  # of a mini-batch before the first
+        return [self._passed_on(stages, waiting) for stages in programs]
+
+    def _passed_on(self, stages: tuple[Stage, ...], waiting: dict[str, int]) -> tuple[Stage, ...]:
+        """`waiting`: bytes that wait in the cache of each processor; brought up to date."""
+
+        def passed(word: Operation) -> Operation:
+            if not isinstance(self.machine.devices.get(word.at), Processor):
+                return word
+            left = self.machine.processor(word.at).left_changed(word, self.software)
+            if left is None:
+                return word
+            evicts = waiting.get(word.at, 0)
+            waiting[word.at] = left
+            return replace(word, leaves=left, evicts=evicts) if left or evicts else word
+
+        return tuple(
+            Stage(stage.name, tuple(tuple(map(passed, lane)) for lane in stage.lanes))
+            for stage in stages
+        )
 
     def _counted(
         self, batches: Sequence[BatchFacts]
@@ -66,7 +100,7 @@ class ProcessorCaches:
             wanted = facts.index in self.samples
             lookups: list[Pool] = []
             if facts.keeps_rows and (wanted or facts.index + 1 in self.samples):
-                lookups = _lookups(self.program(facts))
+                lookups = _lookups(self.program(self._ordered(facts)))
             if wanted:
                 warm: Sequence[Pool | None] = before or [None] * len(lookups)
                 counted[facts.index] = [
@@ -76,12 +110,21 @@ class ProcessorCaches:
             before = lookups
         return counted
 
+    def _ordered(self, facts: BatchFacts) -> BatchFacts:
+        """Lookups in the order of the kernels."""
+        return facts if self.software.gpu.kernels_per_table else facts.in_sample_order()
+
     def _hits(self, before: Pool | None, word: Pool) -> npt.NDArray[np.bool_]:
         rows = word.reads.pieces(word.rows)
-        if rows is None:
+        if rows is None or not len(rows):
             return np.empty(0, np.bool_)
-        warm = None if before is None else before.reads.pieces(before.rows)
-        capacity = self.machine.processor(word.at).cached_rows(word.reads.row_bytes)
+        processor, warm = self.machine.processor(word.at), None
+        if before is not None and processor.keeps_rows:
+            warm = before.reads.pieces(before.rows)
+        row_bytes = word.reads.row_bytes
+        passing = len(rows) * (row_bytes + self.software.id_bytes) + word.into.bytes
+        own = len(rows) * row_bytes / passing
+        capacity = int(own * processor.cached_rows(row_bytes))
         return row_hits(_NOTHING if warm is None else warm, rows, capacity)
 
 

@@ -89,7 +89,9 @@ def time_system(
     begin = time.perf_counter()
     for facts in batches:
         facts.check()
-    caches = ProcessorCaches(_program(system), machine, timing.samples, timing.keep_rows)
+    caches = ProcessorCaches(
+        _program(system), machine, timing.samples, timing.keep_rows, timing.software
+    )
     programs = caches.programs(batches)
     for stages in programs:
         check_stage_names(system.schedule.names, stages)

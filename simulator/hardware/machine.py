@@ -191,7 +191,7 @@ class Machine:
                 )
                 latency = loaded_latency(load * self._slowdown.get(resource, 1.0))
                 limit = min(limit, slack / latency)
-            limits.append(limit)
+            limits.append(limit * job.weight if limit < 1.0 else limit)
         for job, limit in zip(self._jobs, limits, strict=True):
             job.limit = limit
 

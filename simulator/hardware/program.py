@@ -95,6 +95,9 @@ class Buffer:
     name: str
     memory: str
     bytes: int
+    held: float | None = None
+    """Share that the last cache of the processor beside the memory holds when it reads it; None:
+    what a copy has left there."""
 
 
 @dataclass(frozen=True, slots=True)

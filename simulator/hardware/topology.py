@@ -293,9 +293,7 @@ class Topology:
             loaded={} if slack is None else {source.place: slack},
         )
 
-    def _submission(
-        self, places: Sequence[str], software: OperatorProfile
-    ) -> tuple[str, int]:
+    def _submission(self, places: Sequence[str], software: OperatorProfile) -> tuple[str, int]:
         """The host thread that submits work between `places`, and its time for it."""
         for place in places:
             device = self.devices[place]

@@ -86,7 +86,7 @@ _SPELLED = {
     "dram": "DRAM",
     "gpu": "GPU",
     "hbm": "HBM",
-    "l2": "L2",
+    "cache": "L2",
     "nic": "NIC",
     "nvlink": "NVLink",
     "pcie": "PCIe",

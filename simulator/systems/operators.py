@@ -160,9 +160,7 @@ class Backward:
         source = gradients or Buffer("gradients", place, pooled_bytes(self.model))
         return tuple(self._word(word, name, rows, source, skipped) for word, name in self.passes)
 
-    def _word(
-        self, word: str, name: str, rows: Flow, source: Buffer, skipped: int
-    ) -> Operation:
+    def _word(self, word: str, name: str, rows: Flow, source: Buffer, skipped: int) -> Operation:
         size, tables = self.model.dim * GRADIENT_BYTES, self.store.tables
         words = {word for word, _ in self.passes}
         expanded, coalesce = "expand" in words, "accumulate" not in words

@@ -75,7 +75,10 @@ class StaticCache(System):
             Stage("gradients", ((move("gradients_to_cpu", hbm, dram, pooled), done),)),
             Stage(
                 "backward",
-                (self._hot.operations(facts[HIT]), self._cold.operations(facts[MISS], skipped=holes)),
+                (
+                    self._hot.operations(facts[HIT]),
+                    self._cold.operations(facts[MISS], skipped=holes),
+                ),
             ),
         )
 

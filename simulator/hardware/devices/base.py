@@ -211,11 +211,11 @@ class Processor(Device):
         demand: Demand = getattr(self, rule)(operation, software, reach)
         return demand
 
-    def left_changed(self, operation: Operation, software: OperatorProfile) -> int:
-        """Bytes that `operation` leaves changed in its last cache, for the next one to drive
-        out."""
+    def left_changed(self, operation: Operation, software: OperatorProfile) -> int | None:
+        """Bytes that `operation` leaves changed in its last cache, for the next one to drive out;
+        None where it does not pass that cache."""
         del operation, software
-        return 0
+        return None
 
     def submission(self, software: OperatorProfile) -> tuple[str, int]:
         """The host thread that submits copies to and from it, and picoseconds of one; an empty
@@ -228,6 +228,10 @@ class Processor(Device):
         `accumulate` and `update`), and what results call it."""
         del software
         return (("sort", "sort"), ("update", "update"))
+
+    keeps_rows: ClassVar[bool] = True
+    """Whether its last cache still holds rows of the mini-batch before when the next one looks
+    rows up."""
 
     def cached_rows(self, row_bytes: int) -> int:
         """Rows of that size that its last cache holds beside its memory; 0: none."""

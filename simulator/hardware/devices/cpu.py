@@ -5,8 +5,8 @@ between cores and DRAM carries (`memory_path`, a resource of its own that copies
 Threads: each spends `row_time` on a row and `line_time` on a line of it, and waits for lines of
 64 B; with `miss_buffers` x `overlap` lines outstanding at `memory_latency` each a core moves 64 B x
 outstanding / latency (Little's law). In-order reads come by hardware prefetch. Stores read the line
-first (read for ownership) unless they are non-temporal; lines that they change stay in the last-level
-cache as far as it holds them, and the operation that drives them out pays for their way to DRAM.
+first (read for ownership) unless they are non-temporal; lines that they change stay in the cores' own
+caches as far as those hold them, and the operation that drives them out pays for their way to DRAM.
 What a device has copied in is found there as far as devices may fill it (`device_cache`). The
 operator takes the longer of threads and memory, the corner rounded by `sharpness` (asymptotic bounds
 of a closed queueing network), and after that its page faults: each thread traps and clears its own
@@ -36,7 +36,7 @@ from simulator.config.types import Bytes, BytesOrNone, BytesPerSecond, Frozen, P
 from simulator.errors import Problem
 from simulator.hardware.access import Access
 from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
-from simulator.hardware.devices.base import Path, Processor, Reach, Setup, dynamic_j
+from simulator.hardware.devices.base import Processor, Reach, Setup, dynamic_j
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.memory import Memory
 from simulator.hardware.program import (
@@ -61,6 +61,9 @@ __all__ = ["Cpu", "CpuDevice", "CpuPass", "MemoryPath"]
 
 LINE_BYTES = 64
 """Cache line of every CPU modelled (x86 and Arm Neoverse alike)."""
+
+SORT_REGIONS = 2
+"""Parallel regions of a sort by ranges: counting, then moving."""
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -110,6 +113,8 @@ class Cpu(Part):
     """Bytes per second that one core reads in order, by hardware prefetch."""
     memory_path: MemoryPath
     """Limits between cores and DRAM."""
+    core_cache: Bytes
+    """Bytes of the cache of its own that a core has (L2): lines that it changed wait there."""
     last_level_cache: Bytes
     """Bytes of last-level cache that the rows of this machine's cores can stay in: less than the
     socket has where others share it."""
@@ -159,6 +164,8 @@ class CpuPass(Operation):
     """Cache lines of a row: times `line_time` for each of `count`."""
     skip_ps: float = 0.0
     """Time of one thread for ids that are marked as skipped."""
+    regions: int = 1
+    """Parallel regions one after the other, each with a start of all threads."""
 
     @property
     def busy_ps(self) -> int:
@@ -228,14 +235,15 @@ class CpuDevice(Processor):
             place: dynamic_j(use, place) + self.dram.timing.standing_w * seconds,
         }
 
-    def left_changed(self, word: Operation, software: OperatorProfile) -> int:
+    def left_changed(self, operation: Operation, software: OperatorProfile) -> int | None:
+        word = operation
         if type(word) not in self.passes:
-            return 0
+            return None
         work = self._as_pass(word, software)
         if work.operator.nontemporal:
             return 0
         written = sum(_in_lines(a).bytes for a in work.accesses if a.write)
-        return min(written, self.part.last_level_cache)
+        return min(written, self._all_threads * self.part.core_cache)
 
     def _as_pass(self, word: Operation, software: OperatorProfile) -> CpuPass:
         work: CpuPass = getattr(self, self.passes[type(word)])(word, software)
@@ -287,7 +295,7 @@ class CpuDevice(Processor):
             Access(self.dram.place, lookups, pair, random=False, write=True),
         )
         work = self._pass(word, software.sort, accesses, lookups * passes, word.tables)
-        return replace(work, skip_ps=word.skipped * software.skip_time)
+        return replace(work, skip_ps=word.skipped * software.skip_time, regions=SORT_REGIONS)
 
     def _accumulate(self, word: Accumulate, software: OperatorProfile) -> CpuPass:
         size = word.gradient_bytes
@@ -318,7 +326,7 @@ class CpuDevice(Processor):
             return (Access(self.dram.place, lookups, size),)
         vectors = word.source.bytes
         held = min(1.0, self.part.last_level_cache / vectors) if vectors else 1.0
-        first = replace(_read(word.source), staged=True)
+        first = self._staged(word.source, 1, vectors)
         return (Access(self.dram.place, lookups, size, hit_share=held), first)
 
     def _gather(self, word: Gather, software: OperatorProfile) -> CpuPass:
@@ -333,11 +341,19 @@ class CpuDevice(Processor):
     def _scatter(self, word: Scatter, software: OperatorProfile) -> CpuPass:
         rows, store, size = word.rows.rows, word.writes, word.writes.entry_bytes
         accesses = (
-            Access(word.source.memory, rows, size, random=False, staged=True),
+            self._staged(word.source, rows, size),
             Access(store.memory, rows, size, write=True, pieces=store.pieces(word.rows)),
         )
         work = self._pass(word, software.row_scatter, accesses, rows, store.tables)
         return replace(work, lines=_lines(size))
+
+    def _staged(self, buffer: Buffer, count: int, size: int) -> Access:
+        """The first read of a buffer: of one that a copy has filled, devices leave in the cache
+        what they may fill."""
+        held = buffer.held
+        if held is None:
+            held = min(1.0, self.part.device_cache / buffer.bytes) if buffer.bytes else 0.0
+        return Access(buffer.memory, count, size, random=False, hit_share=held)
 
     def _listed(self, count: int, software: OperatorProfile) -> Access:
         """A list of ids, read in order."""
@@ -362,7 +378,7 @@ class CpuDevice(Processor):
         threads = {"all": available, "tables": min(available, work.tables), "one": 1}[
             operator.threads
         ]
-        accesses = [self._with_staging_hits(access) for access in work.accesses]
+        accesses = work.accesses
         paths = {place: reach(place) for place in dict.fromkeys(a.memory for a in accesses)}
         services: dict[str, Service] = {}
         memory_ps = 0.0
@@ -387,16 +403,11 @@ class CpuDevice(Processor):
         return Demand(
             name=work.name,
             services=services,
-            latency_ps=cpu.thread_start if threads > 1 else 0,
+            latency_ps=work.regions * cpu.thread_start if threads > 1 else 0,
             minimum_ps=alone_ps,
             blocks=True,
             loaded={self.dram.place: 1.0} if self.dram.place in paths else {},
         )
-
-    def _with_staging_hits(self, access: Access) -> Access:
-        if not access.staged or not access.bytes:
-            return access
-        return replace(access, hit_share=min(1.0, self.part.device_cache / access.bytes))
 
     def _path_ps(self, streams: Sequence[Access], work: CpuPass) -> float:
         """Time of the path between cores and DRAM for what reaches DRAM."""

@@ -1,8 +1,8 @@
 """A graphics processor.
 
 Modelled. A kernel: `kernel_latency`, then the longest of: HBM at what it sustains for the stream
-(rows in whole sectors, hits in L2 left out), L2 bandwidth for all lines, arithmetic, and the chain
-of dependent accesses of one thread; radix passes and Hit-Map probes come after the streams of their
+(rows in whole sectors, hits in L2 left out), L2 bandwidth for all lines, instructions of the software
+for each line, arithmetic, and the chain of dependent accesses of one thread; radix passes and Hit-Map probes come after the streams of their
 operation, for they are kernels of their own. Matrix products run at the rates of `products`. A
 kernel holds as many of the SMs as its threads fill, for as long as it would run alone: kernels of
 several streams that each fill the GPU take turns. The host submits a kernel in `launch` and what
@@ -186,6 +186,8 @@ class GpuKernels(Operation):
     """Accesses to memory that one thread makes one after the other, each waiting for the last."""
     threads: int | None = None
     """Threads of its largest kernel; None: as many as the GPU holds."""
+    line_time: int = 0
+    """Picoseconds that a multiprocessor spends on instructions for each line of L2."""
     submissions: int | None = None
     """What the host submits: each kernel (None), or fewer where they are captured."""
     submission_ps: int | None = None
@@ -214,7 +216,7 @@ class GpuDevice(Processor):
     def prepare(self, setup: Setup) -> None:
         memory = self.part.memory
         self.hbm = Memory(f"{self.name}.hbm", self.name, "hbm", memory.usable, setup.timing(memory))
-        self._sms, self._l2 = f"{self.name}.sm", f"{self.name}.l2"
+        self._sms, self._l2 = f"{self.name}.sm", f"{self.name}.cache"
         self._host = f"{self.name}.launch"
 
     @property
@@ -232,6 +234,10 @@ class GpuDevice(Processor):
 
     def submission(self, software: OperatorProfile) -> tuple[str, int]:
         return self._host, self.part.launch + software.gpu.submission
+
+    keeps_rows: ClassVar[bool] = False
+    """Activations, gradients and updates of a mini-batch pass L2 between two lookups: it starts
+    without rows."""
 
     def cached_rows(self, row_bytes: int) -> int:
         return self.part.l2_cache // row_bytes
@@ -269,7 +275,14 @@ class GpuDevice(Processor):
         chain = 2 + -(-word.pooling // POOL_UNROLL)
         bags = word.into.bytes // store.row_bytes
         return self._kernels(
-            word, software, reach, kernels, accesses, chain=chain, threads=bags * WARP
+            word,
+            software,
+            reach,
+            kernels,
+            accesses,
+            chain=chain,
+            threads=bags * WARP,
+            line_time=software.gpu.pool_line_time,
         )
 
     def _expand(self, word: Expand, software: OperatorProfile, reach: Reach) -> Demand:
@@ -324,6 +337,7 @@ class GpuDevice(Processor):
             accesses,
             chain=UPDATE_CHAIN,
             threads=rows.rows * WARP,
+            line_time=software.gpu.update_line_time,
         )
 
     def _gather(self, word: Gather, software: OperatorProfile, reach: Reach) -> Demand:
@@ -332,9 +346,7 @@ class GpuDevice(Processor):
             Access(store.memory, rows, size, pieces=store.pieces(word.rows)),
             Access(word.into.memory, rows, size, write=True, random=False),
         )
-        return self._kernels(
-            word, software, reach, 1 if rows else 0, accesses, threads=rows * WARP
-        )
+        return self._kernels(word, software, reach, 1 if rows else 0, accesses, threads=rows * WARP)
 
     def _scatter(self, word: Scatter, software: OperatorProfile, reach: Reach) -> Demand:
         rows, store, size = word.rows.rows, word.writes, word.writes.entry_bytes
@@ -342,9 +354,7 @@ class GpuDevice(Processor):
             Access(word.source.memory, rows, size, random=False),
             Access(store.memory, rows, size, write=True, pieces=store.pieces(word.rows)),
         )
-        return self._kernels(
-            word, software, reach, 1 if rows else 0, accesses, threads=rows * WARP
-        )
+        return self._kernels(word, software, reach, 1 if rows else 0, accesses, threads=rows * WARP)
 
     def _plan(self, word: Plan, software: OperatorProfile, reach: Reach) -> Demand:
         """Kernels: mark and look up; compact misses; scan ages; choose victims; update maps.
@@ -368,9 +378,7 @@ class GpuDevice(Processor):
         ids = word.lookups * software.id_bytes
         accesses = (self._stream(ids), self._stream(ids, write=True), *_lists(word.lists))
         lookups = word.lookups
-        return self._kernels(
-            word, software, reach, 2, accesses, probes=lookups, threads=lookups
-        )
+        return self._kernels(word, software, reach, 2, accesses, probes=lookups, threads=lookups)
 
     def _add(self, word: Add, software: OperatorProfile, reach: Reach) -> Demand:
         accesses = (
@@ -428,7 +436,9 @@ class GpuDevice(Processor):
         if not work.kernels:
             return Demand(name=work.name)
         gpu, services = self.part, self._memories(work, reach)
-        l2_ps = self._through_l2(work) * PS_PER_S / gpu.l2_bandwidth
+        through_l2 = self._through_l2(work)
+        l2_ps = through_l2 * PS_PER_S / gpu.l2_bandwidth
+        issue_ps = through_l2 / gpu.l2_line * work.line_time / gpu.sms
         products = self._products(work)
         kernel_ps = gpu.kernel_latency if products is None else products.kernel_latency
         gaps_ps = (work.kernels - 1) * kernel_ps
@@ -437,7 +447,8 @@ class GpuDevice(Processor):
         memory_ps = self.hbm.alone_ps(services[self.hbm.place])
         passes_ps = work.probes * PS_PER_S / gpu.random_access_rate
         passes_ps += work.sort_pairs * work.sort_passes * PS_PER_S / gpu.sort_rate
-        streams_ps = max(memory_ps, l2_ps, arithmetic_ps, work.chain * gpu.dependent_access)
+        chain_ps = work.chain * gpu.dependent_access
+        streams_ps = max(memory_ps, l2_ps, arithmetic_ps, issue_ps, chain_ps)
         alone_ps = gaps_ps + streams_ps + passes_ps
         services[self._l2] = Service(read_ps=l2_ps)
         services[self._sms] = Service(read_ps=self._occupancy(work) * alone_ps)

@@ -19,7 +19,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from simulator.config.machine import Part
-from simulator.config.types import Bytes, BytesPerSecond, Frozen, Picoseconds
+from simulator.config.types import Bytes, BytesPerSecond, Picoseconds
 from simulator.hardware.demand import Resource, Service
 from simulator.hardware.devices.base import Carried, Link, Setup
 from simulator.units import PS_PER_S
@@ -27,6 +27,7 @@ from simulator.units import PS_PER_S
 __all__ = ["Pcie", "PcieDevice"]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
 
 class Pcie(Part):
     """A link that carries packets below a root: PCIe, NVLink-C2C; full duplex."""
