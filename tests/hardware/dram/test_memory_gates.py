@@ -53,7 +53,7 @@ GATES = [
     Gate("ccd_l", DDR4, [write(0, 0, i) for i in range(3)], WR, WR, 6, nth=1, mth=2),
     Gate("ccd_s", DDR4, [read(4 * (i % 4), 0, i) for i in range(9)], RD, RD, 8, 7, 8,
          overrides={"ccd_s": 8}),
-    Gate("ccd_l_wr", DDR5, [write(0, 0, i) for i in range(3)], WR, WR, 48, nth=1, mth=2),
+    Gate("ccd_l_wr", DDR5, [write(0, 0, i) for i in range(3)], WR, WR, 24, nth=1, mth=2),
     Gate("rrd_s", DDR4, [read(0), read(4)], ACT, ACT, 4, mth=1),
     Gate("rrd_l", DDR4, [read(0), read(1)], ACT, ACT, 6, mth=1),
     Gate("faw", DDR4, [read(4 * (i % 4) + i // 4) for i in range(5)], ACT, ACT, 26, mth=4),
