@@ -160,13 +160,19 @@ class Timing(Frozen):
     ppd: Clocks = 0
     """Precharge to precharge of another bank (DDR5, LPDDR5, HBM3)."""
     rfc: Clocks
+    """Refresh of all banks to the next activate (tRFC1, tRFCab)."""
     refi: Clocks
+    """Mean time between two refreshes of a bank."""
+    rfc_pb: Clocks | None = None
+    """Refresh of one bank to its next activate (tRFCpb; HBM2: tRFCSB)."""
+    rrefd: Clocks | None = None
+    """Refresh of one bank to an activate or refresh of another (tRREFD)."""
 
     def waits(self) -> Iterator[tuple[str, int]]:
         """(name, clocks) of everything that can pass between two refreshes."""
         for name in type(self).model_fields:
             clocks = getattr(self, name)
-            if clocks is not None and name not in ("rfc", "refi"):
+            if clocks is not None and name not in ("rfc", "refi", "rfc_pb"):
                 yield name, clocks
 
 
@@ -218,6 +224,9 @@ class Controller(Frozen):
     """Serve outstanding reads of one address with one burst."""
     command_lengths: bool = True
     """False: every command takes one clock of the command bus, as some simulators have it."""
+    refresh: Literal["all_bank", "per_bank"] = "all_bank"
+    """`all_bank`: every `refi`, all banks of a rank or pseudo-channel together, which close before;
+    `per_bank`: one after the other, every `refi` / banks, while the others serve (HBM)."""
     in_order: bool = True
     """The stream is offered in order over the channels, so that a full queue of one holds back
     all; false: every channel takes its part of the stream as fast as it can (GPUs)."""
@@ -291,10 +300,28 @@ class Dram(Part):
         return self
 
     @model_validator(mode="after")
+    def _refreshes_by_bank(self) -> Self:
+        if self.controller.refresh == "all_bank":
+            return self
+        if self.controller.scheduler == "per-bank":
+            raise MisfitError(
+                "controller.refresh", "per_bank needs the scheduler frfcfs or frfcfs-rowhit"
+            )
+        for name in ("rfc_pb", "rrefd"):
+            if getattr(self.timing, name) is None:
+                raise MisfitError(
+                    f"timing.{name}", "is needed by controller.refresh: per_bank (or all_bank)"
+                )
+        banks = self.organization.banks // self.organization.units
+        if (self.timing.rrefd or 0) * banks >= self.timing.refi:
+            raise MisfitError("timing.rrefd", f"must fit {banks} times, once a bank, into refi")
+        return self
+
+    @model_validator(mode="after")
     def _refreshes_fit(self) -> Self:
         """A bank must open, serve and close between two refreshes, or none ever does."""
         t = self.timing
-        left = t.refi - t.rfc
+        left = t.refi - (t.rfc if self.controller.refresh == "all_bank" else t.rfc_pb or 0)
         cycle = t.rc + t.wr
         if left <= self.organization.units * 2 * cycle:
             raise MisfitError("timing.refi", "must leave time between refreshes (rfc, rc, wr)")

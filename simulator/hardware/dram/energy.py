@@ -21,11 +21,14 @@ def energy_pj(
     activates: int,
     read_bursts: int,
     write_bursts: int,
-    refreshes: int,
+    refreshes: float,
     elapsed_ps: int,
     buses: int,
 ) -> dict[str, float]:
-    """Picojoules by part, and their `total`; `buses` pseudo-channels stand by meanwhile."""
+    """Picojoules by part, and their `total`; `buses` pseudo-channels stand by meanwhile.
+
+    `refreshes` of all banks of one; of a single bank each, as many as make up one of all banks.
+    """
     parts = {
         "activate": activates * energy.activate,
         "read": read_bursts * energy.read,

@@ -33,6 +33,24 @@ def test_bank_group_interleaved_streams_lose_only_the_refresh(name: str) -> None
     assert next(iter(result.limiter)) == "refresh"
 
 
+@pytest.mark.parametrize("name", ["hbm2_v100", "hbm3_h100", "hbm3e_h200"])
+@pytest.mark.parametrize("pattern", ["gather", "scatter"])
+def test_refresh_bank_by_bank_hides_behind_other_banks(name: str, pattern: str) -> None:
+    """All banks at once cannot give more than 1 - tRFC / tREFI (91 %); bank by bank can."""
+    changes = {"mapping": "gpu", "controller": "gpu"}
+    together = load_part(name, changes | {"controller": {"base": "gpu", "refresh": "all_bank"}})
+    slow, fast = (
+        measure(config, pattern, 256, N, channels=1)
+        for config in (together, load_part(name, changes))
+    )
+    assert slow.efficiency < refresh_factor(name)
+    assert fast.efficiency > max(1.05 * slow.efficiency, refresh_factor(name))
+    intervals = fast.elapsed_ps / 1e12 * together.clock / together.timing.refi
+    assert fast.refreshes == pytest.approx(together.organization.banks * intervals, rel=0.01)
+    energy = together.energy.refresh * together.organization.units * intervals
+    assert fast.energy_pj["refresh"] == pytest.approx(energy, rel=0.01)
+
+
 def test_one_page_stream_is_capped_by_bank_group_spacing() -> None:
     config = load_part("ddr4_2400", {"order": "row"})
     shallow = measure(config, "seq", 64, N, queue=4)

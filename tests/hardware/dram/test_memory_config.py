@@ -102,6 +102,22 @@ def test_values_that_do_not_fit_are_errors(overrides: dict[str, object]) -> None
         ({"rows_per_bank": 2**30}, "organization.rows_per_bank: is 1073741824: must be at most"),
         ({"interleave": "48 B"}, "mapping.interleave: must be a multiple of burst_bytes"),
         ({"scheduler": "per-bank", "ranks": 2}, "controller.scheduler: per-bank drives one"),
+        (
+            {"controller.refresh": "per_bank"},
+            "timing.rfc_pb: is needed by controller.refresh",
+        ),
+        (
+            {"controller.refresh": "per_bank", "timing.rfc_pb": 200},
+            "timing.rrefd: is needed by controller.refresh",
+        ),
+        (
+            {"controller.refresh": "per_bank", "timing.rfc_pb": 200, "timing.rrefd": 600},
+            "timing.rrefd: must fit 16 times, once a bank, into refi",
+        ),
+        (
+            {"scheduler": "per-bank", "controller.refresh": "per_bank"},
+            "controller.refresh: per_bank needs the scheduler frfcfs or frfcfs-rowhit",
+        ),
     ],
 )
 def test_what_no_memory_can_have_is_refused_before_it_is_simulated(

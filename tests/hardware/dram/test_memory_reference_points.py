@@ -16,8 +16,8 @@ DEVICE = {"DDR4-2400": "ddr4_2400", "DDR5-4800": "ddr5_4800", "HBM2-2000-pc64": 
 AS_SIMULATED = {
     "ddr5_4800": {"timing.faw": 48, "timing.ccd_l_wr": 48, "timing.rfc": 710, "timing.refi": 9375}
 }
-"""Where Ramulator 2.1 differs from JESD79-5: tFAW of 20 ns at every rate, read-modify-write of every
-burst, clocks of 416 ps."""
+"""Where Ramulator 2.1 differs from JESD79-5: tFAW of 20 ns at every rate, read-modify-write of
+every burst, clocks of 416 ps."""
 EFFICIENCY_TOLERANCE = {
     "activate-bound or interleaved": 0.01,
     "other": 0.03,
