@@ -177,8 +177,8 @@ def shape(config: Dram, channels: int) -> Shape:
     o, c = config.organization, config.controller
     s = Shape(np.zeros(Shape.size, dtype=np.int64), 0)
     s.channels = channels
-    s.units = o.pseudo_channels * o.ranks
-    s.ranks = o.ranks
+    s.units = config.units
+    s.ranks = config.simulated_ranks
     s.stack_ids = o.stack_ids
     s.groups = o.bank_groups
     s.banks = o.banks_per_group

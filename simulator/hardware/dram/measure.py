@@ -133,6 +133,7 @@ def _measurement(run: Session) -> Measurement:
     bursts = n.requests - shared_reads - shared_writes
     elapsed_ps = ticks_to_ps(config, n.last)
     banks = run.states[0].unit_banks if config.controller.refresh == "per_bank" else 1
+    not_simulated = config.ranks / config.simulated_ranks
     moved = n.requests * config.burst_bytes
     return Measurement(
         memory=config.name,
@@ -155,9 +156,9 @@ def _measurement(run: Session) -> Measurement:
             activates=n.activates,
             read_bursts=reads - shared_reads,
             write_bursts=writes - shared_writes,
-            refreshes=n.refreshes / banks,
+            refreshes=n.refreshes / banks * not_simulated,
             elapsed_ps=elapsed_ps,
-            buses=run.buses,
+            ranks=run.buses * config.ranks,
         ),
         wall_s=run.wall_s,
     )

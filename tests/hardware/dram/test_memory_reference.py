@@ -47,8 +47,7 @@ def configs(draw: st.DrawFn) -> Dram:
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Dram, int, list[Burst], float, int]:
     config = draw(configs())
-    o = config.organization
-    banks = o.pseudo_channels * o.ranks * o.stack_ids * o.bank_groups * o.banks_per_group
+    banks = config.units * config.organization.rank_banks
     channels = draw(st.sampled_from([1, 1, 2]))
     used = draw(st.lists(st.integers(0, banks - 1), min_size=1, max_size=4, unique=True))
     rows = draw(st.sampled_from([1, 2, 40]))
@@ -93,7 +92,7 @@ def test_refresh_bank_by_bank_in_a_longer_stream(
 ) -> None:
     changes = {"controller.refresh": "per_bank", "scheduler": scheduler, "timing.refi": 800}
     config = load_part(name, changes | {"timing.rfc_pb": 90, "timing.rrefd": 7})
-    banks = config.organization.banks
+    banks = config.units * config.organization.rank_banks
     stream = [
         Burst(0, (7 * i) % banks, (i * i) % 5, i % 8, int(i % 3 == 0 or i > 300))
         for i in range(400)
