@@ -15,6 +15,7 @@ from simulator.config.types import Bytes, Hertz
 __all__ = [
     "BurstBytes",
     "Bursts",
+    "CacheBytes",
     "Channels",
     "Clock",
     "Clocks",
@@ -51,6 +52,9 @@ Clocks = Annotated[
 Channels = Annotated[int, Field(ge=1), _at_most(4_096, "each is simulated with all its banks")]
 Queue = Annotated[
     int, Field(ge=1), _at_most(16_384, "each channel keeps all entries; controllers have tens")
+]
+CacheBytes = Annotated[
+    Bytes, _at_most(1 << 20, "it is the share of one channel; an L2 has tens of MB for all")
 ]
 Bursts = Annotated[int, Field(ge=1), _at_most(1_024, "a burst takes a few clocks")]
 Halves = Annotated[int, Field(ge=1), _at_most(64, "a command takes a few half clocks")]

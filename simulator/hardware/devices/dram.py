@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from simulator.config.machine import Part
 from simulator.config.types import Bytes, Frozen, MisfitError, Picojoules, Watts
+from simulator.hardware.devices.address_map import MAPS, AddressMap
 from simulator.hardware.devices.base import Device, Setup
 from simulator.hardware.devices.bounds import (
     BurstBytes,
     Bursts,
+    CacheBytes,
     Channels,
     Clock,
     Clocks,
@@ -48,14 +50,6 @@ MAX_UNITS = 8
 """Pseudo-channels x ranks of a channel that are simulated."""
 RANKED = ("DDR4", "DDR5", "LPDDR5X")
 """Standards whose capacity grows by ranks on the same buses."""
-
-MAPS: dict[str, tuple[str, ...]] = {
-    "row": ("column_low", "column", "bank_group", "bank", "stack_id", "rank", "row"),
-    "bgi": ("column_low", "bank_group", "column", "bank", "stack_id", "rank", "row"),
-    "bank": ("column_low", "bank_group", "bank", "stack_id", "rank", "column", "row"),
-}
-"""Named orders of the fields within a pseudo-channel, least significant first. `row` keeps an
-embedding row in one DRAM page, `bgi` walks the bank groups first, `bank` all banks first."""
 
 
 class Organization(Frozen):
@@ -150,31 +144,6 @@ class Timing(Frozen):
                 yield name, clocks
 
 
-def _complete(order: str | tuple[str, ...]) -> str | tuple[str, ...]:
-    if not isinstance(order, str) and sorted(order) != sorted(MAPS["row"]):
-        raise ValueError(f"must name each of {', '.join(MAPS['row'])} once")
-    return order
-
-
-class AddressMap(Frozen):
-    """Where a byte address goes: field order within a pseudo-channel, least significant first."""
-
-    order: Annotated[Literal["row", "bgi", "bank"] | tuple[str, ...], AfterValidator(_complete)] = (
-        "row"
-    )
-    interleave: Bytes = Field(default=64)
-    """Consecutive bytes before the next (pseudo-)channel."""
-    column_low_bursts: Bursts = 1
-    """Bursts below the bank-group field in orders that split the column (HBM: 2)."""
-    bank_hash: bool = False
-    """XOR the low DRAM-row bits into bank group and bank."""
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The fields, least significant first."""
-        return MAPS[self.order] if isinstance(self.order, str) else self.order
-
-
 class Controller(Frozen):
     """Queues and scheduling policy."""
 
@@ -183,6 +152,9 @@ class Controller(Frozen):
     an older request still hits is not closed; `per-bank`: queues a bank served round robin."""
     read_queue: Queue = 32
     write_queue: Queue = 32
+    write_back_cache: CacheBytes | None = None
+    """Changed data for one (pseudo-)channel that a cache above (L2 of a GPU) gathers before it
+    writes it back in a batch: as so much more of the write queue, drained by the same shares."""
     drain_high: Annotated[float, Field(gt=0, le=1)] = 0.8
     """Share of the write queue above which writes are drained (`frfcfs*`)."""
     drain_low: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -318,6 +290,12 @@ class Dram(Part):
     def channels(self) -> int:
         """Channels (each of `pseudo_channels` data buses)."""
         return self.organization.channels
+
+    @property
+    def write_entries(self) -> int:
+        """Bursts that wait to be written: in the write queue and in the cache above it."""
+        c = self.controller
+        return c.write_queue + (c.write_back_cache or 0) // self.burst_bytes
 
     @property
     def ranks(self) -> int:

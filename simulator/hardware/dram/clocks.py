@@ -185,9 +185,9 @@ def shape(config: Dram, channels: int) -> Shape:
     s.dual_bus = config.dual_command_bus
     s.edge = config.half_clock_commands
     s.reads = c.read_queue
-    s.writes = c.write_queue
-    s.drain_above = int(np.floor(np.float32(c.drain_high) * np.float32(c.write_queue)))
-    s.drain_until = int(np.ceil(np.float32(c.drain_low) * np.float32(c.write_queue)))
+    s.writes = config.write_entries
+    s.drain_above = int(np.floor(np.float32(c.drain_high) * np.float32(s.writes)))
+    s.drain_until = int(np.ceil(np.float32(c.drain_low) * np.float32(s.writes)))
     s.protect_hits = c.scheduler == "frfcfs-rowhit"
     s.merge_reads = c.merge_reads
     s.command_queue = c.command_queue
