@@ -18,6 +18,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from simulator.hardware.access import Access
+from simulator.hardware.demand import Turnaround
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.dram import Sustained, replay_stream, sustained
 from simulator.units import PS_PER_S
@@ -26,6 +27,8 @@ __all__ = ["ExactTiming", "SampledTiming", "TableTiming"]
 
 SEQUENTIAL_BYTES = 16_384
 """Piece of a sequential stream between two jumps to another stream."""
+MIXES = (0.25, 0.5, 0.75, 0.9375)
+"""Shares of writes in the bytes of the mixes that are simulated (error: `docs/memory.md`)."""
 
 
 @dataclass
@@ -42,13 +45,13 @@ class TableTiming:
         return self.config.peak_bytes_per_s
 
     @property
-    def turnaround(self) -> float:
-        """Time of a half-and-half mix of row reads and writes over that of both alone, less 1."""
+    def turnaround(self) -> Turnaround:
+        """Losses of mixes of row reads and writes, each simulated."""
         size = self.row_bytes
-        reads = 1.0 / self._look_up("gather", size).bytes_per_s
-        writes = 1.0 / self._look_up("scatter", size).bytes_per_s
-        mixed = 1.0 / self._look_up("gather", size, 0.5).bytes_per_s
-        return max(0.0, mixed / (0.5 * (reads + writes)) - 1.0)
+        read = 1.0 / self._look_up("gather", size).bytes_per_s
+        write = 1.0 / self._look_up("scatter", size).bytes_per_s
+        mixed = [(w, 1.0 / self._look_up("gather", size, w).bytes_per_s) for w in MIXES]
+        return Turnaround.between(read, write, mixed)
 
     @property
     def sampling_error(self) -> float:
