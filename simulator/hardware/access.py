@@ -19,6 +19,8 @@ class Access:
     last level, GPU L2) holds already. `in_place`: a write to what the same operation has just read
     (no read for ownership). `staged`: a read of a staging buffer that a copy has filled. `pieces`:
     which pieces, int64 row numbers, shape (count,), where the exact memory model replays them.
+    `buffer`: random pieces of a buffer (gradients by lookup), whose order nobody keeps: the exact
+    memory model takes its table for them.
     """
 
     memory: str
@@ -30,6 +32,7 @@ class Access:
     in_place: bool = False
     staged: bool = False
     pieces: npt.NDArray[np.int64] | None = None
+    buffer: bool = False
 
     @property
     def bytes(self) -> int:

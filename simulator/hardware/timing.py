@@ -2,9 +2,10 @@
 
 Three fidelities (`run.memory_fidelity`). `table`: a stream runs at the bandwidth that the bank
 model sustains for its kind (random rows of that size, or sequential; read or write), simulated
-once a kind and kept. `exact`: the rows of every stream are replayed at their addresses; streams
-without rows (staging buffers, dense vectors) use the table. `sampled`: as `exact` on some
-mini-batches; the others use the mean time per byte of those, and the sampling error is reported.
+once a kind and kept. `exact`: the rows of every stream are replayed at their addresses; buffers
+(staged rows, dense vectors, gradients by lookup) use the table, and random rows of a table that
+were not kept are refused. `sampled`: as `exact` on some mini-batches; the others use the mean time
+per byte of those, the table before the first of them, and the sampling error is reported.
 
 Modelled: what `simulator.hardware.dram` models. Approximated: a table's rows lie one after the
 other from address 0, sequential streams are random pieces of `SEQUENTIAL_BYTES` (several streams at
@@ -17,6 +18,7 @@ import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
+from simulator.errors import UsageError
 from simulator.hardware.access import Access
 from simulator.hardware.demand import Turnaround
 from simulator.hardware.devices.dram import Dram
@@ -86,8 +88,14 @@ class ExactTiming(TableTiming):
     """Every row at its address."""
 
     def stream_ps(self, access: Access) -> float:
-        if access.pieces is None or not len(access.pieces):
+        if not access.random or access.buffer or not access.bytes:
             return super().stream_ps(access)
+        if access.pieces is None or not len(access.pieces):
+            raise UsageError(
+                f"{access.memory}: {access.count:,} random pieces of {access.size} B whose rows "
+                "were not kept: an operation gives them (pieces=store.pieces(rows)) or says that "
+                "they lie in a buffer (buffer=True); run.memory_fidelity: table needs neither"
+            )
         ran = replay_stream(self.config, access.pieces * access.size, access.size, access.write)
         share = access.count / len(access.pieces)  # caches above may serve some of the rows
         return ran.elapsed_ps * share
@@ -100,15 +108,17 @@ class SampledTiming(ExactTiming):
     samples: dict[Hashable, list[float]] = field(default_factory=dict)
 
     def stream_ps(self, access: Access) -> float:
-        if not access.random:
-            return super().stream_ps(access)
+        if not access.random or access.buffer:
+            return TableTiming.stream_ps(self, access)
         key = (access.size, access.write)
         if access.pieces is not None and len(access.pieces) and access.bytes:
             ps = super().stream_ps(access)
             self.samples.setdefault(key, []).append(ps / access.bytes)
             return ps
         samples = self.samples.get(key)
-        return access.bytes * sum(samples) / len(samples) if samples else super().stream_ps(access)
+        if not samples:
+            return TableTiming.stream_ps(self, access)
+        return access.bytes * sum(samples) / len(samples)
 
     @property
     def sampling_error(self) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from machines import catalogue_part
 
+from simulator.errors import UsageError
 from simulator.hardware.access import Access
 from simulator.hardware.catalogue import load_part
 from simulator.hardware.demand import Service
@@ -71,14 +72,20 @@ def test_rows_that_caches_serve_take_their_share() -> None:
 
 
 @pytest.mark.parametrize("kind", [ExactTiming, SampledTiming])
-def test_streams_without_rows_use_the_table(kind: type[TableTiming]) -> None:
+def test_buffers_use_the_table(kind: type[TableTiming]) -> None:
     timing = kind(DDR4, SIZE)
-    for access in (
-        Access("m", 100, SIZE),
-        Access("m", 100, SIZE, pieces=np.empty(0, np.int64)),
-        Access("m", 100, SIZE, random=False),
-    ):
+    for access in (Access("m", 100, SIZE, buffer=True), Access("m", 100, SIZE, random=False)):
         assert timing.stream_ps(access) == table().stream_ps(access)
+
+
+@pytest.mark.parametrize("pieces", [None, np.empty(0, np.int64)])
+def test_random_rows_that_were_not_kept_are_no_silent_table(pieces: np.ndarray | None) -> None:
+    access = Access("m", 1000, SIZE, pieces=pieces)
+    with pytest.raises(UsageError, match=r"m: 1,000 random pieces of 512 B .*buffer=True"):
+        ExactTiming(DDR4, SIZE).stream_ps(access)
+    assert ExactTiming(DDR4, SIZE).stream_ps(Access("m", 0, SIZE)) == 0.0
+    sampled = SampledTiming(DDR4, SIZE)
+    assert sampled.stream_ps(access) == table().stream_ps(access), "no sample yet"
 
 
 def test_samples_stand_for_streams_of_their_kind() -> None:

@@ -271,8 +271,9 @@ class CpuDevice(Processor):
         stay in the last-level cache after the first read."""
         lookups, size = word.rows.lookups, word.gradient_bytes
         if word.expanded:
-            return (Access(self.dram.place, lookups, size),)
-        return (Access(self.dram.place, lookups, size, hit_share=1.0), _read(word.source))
+            return (Access(self.dram.place, lookups, size, buffer=True),)
+        cached = Access(self.dram.place, lookups, size, hit_share=1.0, buffer=True)
+        return (cached, _read(word.source))
 
     def _gather(self, word: Gather, software: OperatorProfile, reach: Reach) -> Demand:
         rows, store, size = word.rows.rows, word.reads, word.reads.entry_bytes

@@ -264,7 +264,9 @@ class GpuDevice(Processor):
         vectors = word.source.bytes // word.gradient_bytes
         again = max(0.0, 1.0 - vectors / rows.lookups) if rows.lookups else 0.0
         hits = 0.0 if word.expanded else again
-        gradients = Access(self.hbm.place, rows.lookups, word.gradient_bytes, hit_share=hits)
+        gradients = Access(
+            self.hbm.place, rows.lookups, word.gradient_bytes, hit_share=hits, buffer=True
+        )
         pieces = store.pieces(rows)
         update = tuple(
             Access(store.memory, rows.rows, size, write=write, pieces=pieces)
@@ -428,4 +430,12 @@ def _whole_sectors(access: Access, sector: int, *, hits: bool = False) -> Access
     """A GPU access in whole sectors: what reaches memory, or (`hits`) all that passes L2."""
     size = -(-access.size // sector) * sector if access.random else access.size
     count = access.count if hits else round(access.count * (1.0 - access.hit_share))
-    return Access(access.memory, count, size, access.write, access.random, pieces=access.pieces)
+    return Access(
+        access.memory,
+        count,
+        size,
+        access.write,
+        access.random,
+        pieces=access.pieces,
+        buffer=access.buffer,
+    )
