@@ -19,12 +19,13 @@ AS_SIMULATED = {
 """Where Ramulator 2.1 differs from JESD79-5: tFAW of 20 ns at every rate, read-modify-write of
 every burst, clocks of 416 ps."""
 EFFICIENCY_TOLERANCE = {
-    "activate-bound or interleaved": 0.01,
-    "other": 0.03,
-    "rows of 1 KiB and more": 0.05,
-    "HBM2 pseudo-channel": 0.08,
+    "activate-bound or interleaved": 0.002,
+    "other": 0.005,
+    "rows of 1 KiB and more": 0.004,
+    "HBM2 pseudo-channel": 0.02,
 }
-LATENCY_TOLERANCE = {"25 %": 0.05, "50 to 75 %": 0.20, "90 %": 0.20, "always offered": 0.05}
+LATENCY_TOLERANCE = {"25 %": 0.002, "50 to 75 %": 0.009, "90 %": 0.009, "always offered": 0.02}
+"""Twice the largest error of each class (`docs/memory.md`), rounded up."""
 PATTERN = {"gather_read": "gather", "scatter_write": "scatter", "seq_read": "seq"}
 SCHEDULER = {"FRFCFS": "frfcfs", "FRFCFS-RowHit": "frfcfs-rowhit"}
 
