@@ -14,7 +14,7 @@ from simulator.config.machine import MachineConfig, Part
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
 from simulator.hardware.access import Access
-from simulator.hardware.demand import Demand
+from simulator.hardware.demand import Demand, Turnaround
 from simulator.hardware.devices.base import Setup
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.machine import Machine
@@ -50,10 +50,10 @@ class _KeptTiming(TableTiming):
     kept: dict[Any, Any] = field(default_factory=dict)
 
     @property
-    def turnaround(self) -> float:
+    def turnaround(self) -> Turnaround:
         if "turnaround" not in self.kept:
             self.kept["turnaround"] = super().turnaround
-        return float(self.kept["turnaround"])
+        return cast(Turnaround, self.kept["turnaround"])
 
     def _sustained(self, access: Access) -> Any:
         key = (access.size if access.random else None, access.write)

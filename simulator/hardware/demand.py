@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from simulator.results.resources import Kind
 
@@ -14,9 +15,52 @@ __all__ = [
     "ResourceUse",
     "Service",
     "StageDemand",
+    "Turnaround",
     "loaded_latency",
-    "turnaround_factor",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Turnaround:
+    """Time that a resource loses when it serves reads and writes at once.
+
+    `points`: (share of writes in the time of both alone, loss relative to that time), shares rising
+    and between 0 and 1; none: it loses nothing. Between points, and to none at either end, the loss
+    is linear. Simulated memories gather writes and drain them in batches, so that the number of
+    switches, and the loss, rises with the share of writes until hardly any reads are left.
+    """
+
+    points: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        shares = [0.0, *(share for share, _ in self.points), 1.0]
+        if any(low >= high for low, high in pairwise(shares)):
+            raise ValueError(f"shares of writes must rise between 0 and 1: {shares[1:-1]}")
+
+    def factor(self, read_ps: float, write_ps: float) -> float:
+        """Time of a mix of reads and writes relative to the sum of their times alone."""
+        if not self.points or read_ps <= 0.0 or write_ps <= 0.0:
+            return 1.0
+        writes = write_ps / (read_ps + write_ps)
+        left, low = 0.0, 0.0
+        for right, high in self.points:
+            if writes <= right:
+                break
+            left, low = right, high
+        else:
+            right, high = 1.0, 0.0
+        way = (writes - left) / (right - left)
+        return 1.0 + low * (1.0 - way) + high * way
+
+    @classmethod
+    def between(cls, read: float, write: float, mixed: Iterable[tuple[float, float]]) -> Turnaround:
+        """From times a byte: of reads alone, writes alone, and (share of writes in the bytes, time)
+        of mixes of both, shares rising. Losses below none count as none."""
+        points = []
+        for share, time in mixed:
+            alone = (1.0 - share) * read + share * write
+            points.append((share * write / alone, max(0.0, time / alone - 1.0)))
+        return cls(tuple(points))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +68,8 @@ class Resource:
     """Something that operations share: a memory, one direction of a link, cores, a thread pool.
 
     `name`: of the machine (`gpu0.hbm`); `device`: the part that brings it. `peak_bytes_per_s`: of
-    its data sheet; None where it moves no bytes. `turnaround`: relative time that it loses when it
-    serves as many reads as writes (see `turnaround_factor`). `one_requester`: operations on it
+    its data sheet; None where it moves no bytes. `turnaround`: time that it loses when it
+    serves reads and writes at once. `one_requester`: operations on it
     share one pool of outstanding requests: each of n at once has 1 / n of them.
     """
 
@@ -33,24 +77,12 @@ class Resource:
     device: str
     kind: Kind
     peak_bytes_per_s: int | None = None
-    turnaround: float = 0.0
+    turnaround: Turnaround = Turnaround()
     one_requester: bool = False
 
     @property
     def moves_bytes(self) -> bool:
         return self.peak_bytes_per_s is not None
-
-
-def turnaround_factor(penalty: float, read_ps: float, write_ps: float) -> float:
-    """Time of a mix of reads and writes relative to the sum of their times alone.
-
-    1 + 4 p f (1 - f) with f = share of writes: `penalty` p is what a half-and-half mix loses.
-    """
-    total = read_ps + write_ps
-    if penalty == 0.0 or total == 0.0:
-        return 1.0
-    writes = write_ps / total
-    return 1.0 + 4.0 * penalty * writes * (1.0 - writes)
 
 
 _HIGHEST_LOAD = 0.95
@@ -136,8 +168,7 @@ class Demand:
         if self.one_of_ps is not None:
             return self.one_of_ps
         times = (
-            service.ps
-            * turnaround_factor(resources[name].turnaround, service.read_ps, service.write_ps)
+            service.ps * resources[name].turnaround.factor(service.read_ps, service.write_ps)
             for name, service in self.services.items()
         )
         return max(max(times, default=0.0), float(self.minimum_ps))

@@ -38,7 +38,6 @@ from simulator.hardware.demand import (
     ResourceUse,
     Service,
     loaded_latency,
-    turnaround_factor,
 )
 
 __all__ = ["Machine"]
@@ -132,9 +131,6 @@ class Machine:
         """Bring the use of the resources up to the present, for a reading."""
         self._advance()
 
-    def _turnaround_factor(self, resource: str, read_ps: float, write_ps: float) -> float:
-        return turnaround_factor(self.resources[resource].turnaround, read_ps, write_ps)
-
     def _factors(self) -> dict[str, float]:
         """Turnaround factor of each resource in use under the present mix of operations."""
         reads: dict[str, float] = {}
@@ -143,7 +139,7 @@ class Machine:
             for resource, service in job.services.items():
                 reads[resource] = reads.get(resource, 0.0) + service.read_ps / job.alone_ps
                 writes[resource] = writes.get(resource, 0.0) + service.write_ps / job.alone_ps
-        return {d: self._turnaround_factor(d, reads[d], writes[d]) for d in reads}
+        return {d: self.resources[d].turnaround.factor(reads[d], writes[d]) for d in reads}
 
     def _advance(self) -> None:
         """Account for what happened since the last division."""

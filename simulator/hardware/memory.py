@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Protocol
 
 from simulator.hardware.access import Access
-from simulator.hardware.demand import Resource, Service, turnaround_factor
+from simulator.hardware.demand import Resource, Service, Turnaround
 from simulator.results.resources import Kind
 
 __all__ = ["Memory", "StreamTiming"]
@@ -23,9 +23,8 @@ class StreamTiming(Protocol):
         ...
 
     @property
-    def turnaround(self) -> float:
-        """Relative time lost by a half-and-half mix of reads and writes against the sum of both
-        alone (`p` in `turnaround_factor`)."""
+    def turnaround(self) -> Turnaround:
+        """Time lost by mixes of reads and writes against the sum of both alone."""
         ...
 
     @property
@@ -59,7 +58,7 @@ class Memory:
     timing: StreamTiming
 
     @cached_property
-    def turnaround(self) -> float:
+    def turnaround(self) -> Turnaround:
         """See `StreamTiming.turnaround`."""
         return self.timing.turnaround
 
@@ -82,4 +81,4 @@ class Memory:
 
     def alone_ps(self, service: Service) -> float:
         """Time of `service` by itself, reads and writes mixed."""
-        return service.ps * turnaround_factor(self.turnaround, service.read_ps, service.write_ps)
+        return service.ps * self.turnaround.factor(service.read_ps, service.write_ps)

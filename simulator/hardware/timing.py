@@ -2,9 +2,10 @@
 
 Three fidelities (`run.memory_fidelity`). `table`: a stream runs at the bandwidth that the bank
 model sustains for its kind (random rows of that size, or sequential; read or write), simulated
-once a kind and kept. `exact`: the rows of every stream are replayed at their addresses; streams
-without rows (staging buffers, dense vectors) use the table. `sampled`: as `exact` on some
-mini-batches; the others use the mean time per byte of those, and the sampling error is reported.
+once a kind and kept. `exact`: the rows of every stream are replayed at their addresses; buffers
+(staged rows, dense vectors, gradients by lookup) use the table, and random rows of a table that
+were not kept are refused. `sampled`: as `exact` on some mini-batches; the others use the mean time
+per byte of those, the table before the first of them, and the sampling error is reported.
 
 Modelled: what `simulator.hardware.dram` models. Approximated: a table's rows lie one after the
 other from address 0, sequential streams are random pieces of `SEQUENTIAL_BYTES` (several streams at
@@ -17,7 +18,9 @@ import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
+from simulator.errors import UsageError
 from simulator.hardware.access import Access
+from simulator.hardware.demand import Turnaround
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.dram import Sustained, replay_stream, sustained
 from simulator.units import PS_PER_S
@@ -26,6 +29,8 @@ __all__ = ["ExactTiming", "SampledTiming", "TableTiming"]
 
 SEQUENTIAL_BYTES = 16_384
 """Piece of a sequential stream between two jumps to another stream."""
+MIXES = (0.25, 0.5, 0.75, 0.9375)
+"""Shares of writes in the bytes of the mixes that are simulated (error: `docs/memory.md`)."""
 
 
 @dataclass
@@ -42,13 +47,13 @@ class TableTiming:
         return self.config.peak_bytes_per_s
 
     @property
-    def turnaround(self) -> float:
-        """Time of a half-and-half mix of row reads and writes over that of both alone, less 1."""
+    def turnaround(self) -> Turnaround:
+        """Losses of mixes of row reads and writes, each simulated."""
         size = self.row_bytes
-        reads = 1.0 / self._look_up("gather", size).bytes_per_s
-        writes = 1.0 / self._look_up("scatter", size).bytes_per_s
-        mixed = 1.0 / self._look_up("gather", size, 0.5).bytes_per_s
-        return max(0.0, mixed / (0.5 * (reads + writes)) - 1.0)
+        read = 1.0 / self._look_up("gather", size).bytes_per_s
+        write = 1.0 / self._look_up("scatter", size).bytes_per_s
+        mixed = [(w, 1.0 / self._look_up("gather", size, w).bytes_per_s) for w in MIXES]
+        return Turnaround.between(read, write, mixed)
 
     @property
     def sampling_error(self) -> float:
@@ -83,8 +88,14 @@ class ExactTiming(TableTiming):
     """Every row at its address."""
 
     def stream_ps(self, access: Access) -> float:
-        if access.pieces is None or not len(access.pieces):
+        if not access.random or access.buffer or not access.bytes:
             return super().stream_ps(access)
+        if access.pieces is None or not len(access.pieces):
+            raise UsageError(
+                f"{access.memory}: {access.count:,} random pieces of {access.size} B whose rows "
+                "were not kept: an operation gives them (pieces=store.pieces(rows)) or says that "
+                "they lie in a buffer (buffer=True); run.memory_fidelity: table needs neither"
+            )
         ran = replay_stream(self.config, access.pieces * access.size, access.size, access.write)
         share = access.count / len(access.pieces)  # caches above may serve some of the rows
         return ran.elapsed_ps * share
@@ -97,15 +108,17 @@ class SampledTiming(ExactTiming):
     samples: dict[Hashable, list[float]] = field(default_factory=dict)
 
     def stream_ps(self, access: Access) -> float:
-        if not access.random:
-            return super().stream_ps(access)
+        if not access.random or access.buffer:
+            return TableTiming.stream_ps(self, access)
         key = (access.size, access.write)
         if access.pieces is not None and len(access.pieces) and access.bytes:
             ps = super().stream_ps(access)
             self.samples.setdefault(key, []).append(ps / access.bytes)
             return ps
         samples = self.samples.get(key)
-        return access.bytes * sum(samples) / len(samples) if samples else super().stream_ps(access)
+        if not samples:
+            return TableTiming.stream_ps(self, access)
+        return access.bytes * sum(samples) / len(samples)
 
     @property
     def sampling_error(self) -> float:

@@ -112,7 +112,7 @@ def test_a_package_takes_between_idle_and_active_power(name: str) -> None:
     result = base()[name]
     seconds = time_us(result) * 1e-3
     joules = energy(result)
-    assert CPU_IDLE * seconds <= joules["cpu.cores"] <= 135.0 * seconds
+    assert CPU_IDLE * seconds <= joules["cpu.cores"] * (1 + 1e-12) <= 135.0 * seconds
     assert GPU_IDLE * seconds <= joules["gpu.sm"] + joules["gpu.hbm"] <= 300.0 * seconds
 
 

@@ -10,11 +10,13 @@ from typing import Any
 from simulator.config.machine import HostConfig, MachineConfig, Part, Socket
 from simulator.hardware.access import Access
 from simulator.hardware.catalogue import load_part
+from simulator.hardware.demand import Turnaround
 from simulator.hardware.devices.base import Setup
 from simulator.hardware.topology import Topology
 from simulator.units import PS_PER_S
 
 GB = 10**9
+NO_TURNAROUND = Turnaround()
 FLAT_RATE = 1000 * GB
 
 
@@ -23,7 +25,7 @@ class Flat:
     """A memory that moves every stream at one rate, at 2 pJ a byte and 3 W at rest."""
 
     rate: int = FLAT_RATE
-    turnaround: float = 0.0
+    turnaround: Turnaround = NO_TURNAROUND
     standing_w: float = 3.0
     sampling_error: float = 0.0
 

@@ -13,7 +13,7 @@ from machines import CPU, GPU, PCIE, Flat, catalogue_part, changed, cluster, hos
 from simulator.config.catalogue import load_named
 from simulator.engine.pipeline import run_pipeline
 from simulator.errors import ConfigError
-from simulator.hardware.demand import ResourceUse, StageDemand
+from simulator.hardware.demand import ResourceUse, StageDemand, Turnaround
 from simulator.hardware.devices.pcie import Interference
 from simulator.hardware.fold import Fold
 from simulator.hardware.machine import Machine
@@ -33,7 +33,7 @@ from simulator.hardware.topology import Topology
 GB = 10**9
 SOFTWARE = load_named("operators", "tuned")
 DRAM = catalogue_part(CPU).memory.name
-SLOW = Flat(rate=30 * GB, turnaround=0.3)
+SLOW = Flat(rate=30 * GB, turnaround=Turnaround(((0.5, 0.3),)))
 """DRAM that three PCIe links fill."""
 
 Lane = tuple[Operation, ...]

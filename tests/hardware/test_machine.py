@@ -16,7 +16,7 @@ from simulator.hardware.demand import (
     Resource,
     ResourceUse,
     Service,
-    turnaround_factor,
+    Turnaround,
 )
 from simulator.hardware.machine import Machine
 
@@ -24,10 +24,16 @@ NAMES = ("hbm", "gpu", "link", "dram")
 PLAIN = {name: Resource(name, name, "other") for name in NAMES}
 
 
+def even(loss: float) -> Turnaround:
+    """Turnaround that half-and-half mixes lose most to."""
+    return Turnaround(((0.5, loss),))
+
+
 def with_pools(*pools: str, **turnaround: float) -> dict[str, Resource]:
     """The plain resources, some with turnaround, and pools of threads."""
     resources = {
-        name: Resource(name, name, "other", turnaround=turnaround.get(name, 0.0)) for name in NAMES
+        name: Resource(name, name, "other", turnaround=even(turnaround.get(name, 0.0)))
+        for name in NAMES
     }
     return resources | {pool: Resource(pool, pool, "pool", one_requester=True) for pool in pools}
 
@@ -182,29 +188,48 @@ def test_reads_and_writes_together_cost_turnaround() -> None:
 
 
 @pytest.mark.parametrize(
-    ("read", "write", "factor"), [(1000, 1000, 1.2), (1000, 0, 1.0), (3000, 1000, 1.15)]
+    ("read", "write", "factor"), [(1000, 1000, 1.2), (1000, 0, 1.0), (3000, 1000, 1.1)]
 )
 def test_a_mix_within_one_operation_costs_turnaround(read: int, write: int, factor: float) -> None:
-    """1 + 4 * 0.2 * f * (1 - f): 1.2 at one half, 1.15 at a quarter."""
+    """A loss of 0.2 at one half is 0.1 at a quarter."""
     demand = Demand("x", {"hbm": Service(read, write)})
     assert run(demand, resources=with_pools(hbm=0.2)) == [round(factor * (read + write))]
 
 
-def test_turnaround_is_worst_for_an_even_mix() -> None:
-    assert turnaround_factor(0.3, 1.0, 1.0) == pytest.approx(1.3)
-    assert turnaround_factor(0.3, 1.0, 0.0) == 1.0
-    assert turnaround_factor(0.3, 3.0, 1.0) == pytest.approx(1.225)
-    assert turnaround_factor(0.0, 1.0, 1.0) == 1.0
-    assert turnaround_factor(0.3, 0.0, 0.0) == 1.0
+def test_losses_are_linear_between_the_simulated_mixes() -> None:
+    """Shares of writes 1/8, 1/4, 3/8, 1/2, 3/4, 7/8 of the time."""
+    turnaround = Turnaround(((0.25, 0.1), (0.5, 0.3), (0.75, 0.2)))
+    factors = [turnaround.factor(8 - w, w) for w in (1, 2, 3, 4, 6, 7)]
+    assert factors == pytest.approx([1.05, 1.1, 1.2, 1.3, 1.2, 1.1])
+    assert turnaround.factor(1.0, 0.0) == turnaround.factor(0.0, 1.0) == 1.0
+    assert turnaround.factor(0.0, 0.0) == Turnaround().factor(1.0, 1.0) == 1.0
 
 
-@given(st.floats(0, 1), st.floats(0, 1e9), st.floats(0, 1e9))
-def test_turnaround_is_symmetric_and_between_none_and_all(
-    penalty: float, reads: float, writes: float
+def test_mixes_by_bytes_become_losses_by_time() -> None:
+    """2 a byte read, 6 written: half the bytes take 4 alone, three quarters of it writes."""
+    turnaround = Turnaround.between(2.0, 6.0, [(0.25, 3.0), (0.5, 5.0)])
+    assert turnaround.points == ((0.5, 0.0), (0.75, 0.25))
+    assert Turnaround.between(1.0, 1.0, [(0.5, 0.9)]).points == ((0.5, 0.0),)
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.6, 0.4), (0.0,), (1.0,)])
+def test_shares_that_do_not_rise_are_refused(shares: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="must rise between 0 and 1"):
+        Turnaround(tuple((share, 0.1) for share in shares))
+
+
+losses = st.lists(st.floats(0, 2), min_size=3, max_size=3)
+
+
+@given(losses, st.floats(0, 1e9), st.floats(0, 1e9))
+def test_a_mix_loses_no_more_than_the_worst_that_was_simulated(
+    lost: list[float], reads: float, writes: float
 ) -> None:
-    factor = turnaround_factor(penalty, reads, writes)
-    assert 1.0 <= factor <= 1.0 + penalty + 1e-12
-    assert factor == pytest.approx(turnaround_factor(penalty, writes, reads))
+    points = tuple(zip((0.2, 0.5, 0.9), lost, strict=True))
+    factor = Turnaround(points).factor(reads, writes)
+    assert 1.0 <= factor <= 1.0 + max(lost) + 1e-12
+    mirrored = tuple((1.0 - share, loss) for share, loss in reversed(points))
+    assert factor == pytest.approx(Turnaround(mirrored).factor(writes, reads))
 
 
 # pools of requests
@@ -315,7 +340,7 @@ def test_utilization_never_passes_one_and_nothing_is_lost(
         assert use.bytes == pytest.approx(sum(s.bytes for s in services), rel=1e-2, abs=20)
         assert use.energy_pj == pytest.approx(sum(s.energy_pj for s in services), rel=1e-2, abs=1)
         assert use.busy_ps >= 0.99 * sum(s.ps for s in services) - 2 * len(demands)
-        if not resources[name].turnaround:
+        if not turnaround:
             assert use.busy_ps <= sum(s.ps for s in services) * (1 + 1e-9) + 1
 
 

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from machines import catalogue_part
 
+from simulator.errors import UsageError
 from simulator.hardware.access import Access
-from simulator.hardware.demand import Service, turnaround_factor
-from simulator.hardware.dram import replay_stream
+from simulator.hardware.catalogue import load_part
+from simulator.hardware.demand import Service
+from simulator.hardware.devices.dram import Dram
+from simulator.hardware.dram import replay_stream, sustained
 from simulator.hardware.memory import Memory
 from simulator.hardware.timing import (
     SEQUENTIAL_BYTES,
@@ -36,8 +39,6 @@ def rows(count: int, seed: int = 1, **changes: object) -> Access:
 
 
 def test_a_table_times_bytes_by_the_bandwidth_of_their_kind() -> None:
-    from simulator.hardware.dram import sustained
-
     for pattern, write in (("gather", False), ("scatter", True)):
         bandwidth = sustained(DDR4, pattern, SIZE, 0.0).bytes_per_s
         access = Access("m", 1000, SIZE, write=write)
@@ -71,14 +72,20 @@ def test_rows_that_caches_serve_take_their_share() -> None:
 
 
 @pytest.mark.parametrize("kind", [ExactTiming, SampledTiming])
-def test_streams_without_rows_use_the_table(kind: type[TableTiming]) -> None:
+def test_buffers_use_the_table(kind: type[TableTiming]) -> None:
     timing = kind(DDR4, SIZE)
-    for access in (
-        Access("m", 100, SIZE),
-        Access("m", 100, SIZE, pieces=np.empty(0, np.int64)),
-        Access("m", 100, SIZE, random=False),
-    ):
+    for access in (Access("m", 100, SIZE, buffer=True), Access("m", 100, SIZE, random=False)):
         assert timing.stream_ps(access) == table().stream_ps(access)
+
+
+@pytest.mark.parametrize("pieces", [None, np.empty(0, np.int64)])
+def test_random_rows_that_were_not_kept_are_no_silent_table(pieces: np.ndarray | None) -> None:
+    access = Access("m", 1000, SIZE, pieces=pieces)
+    with pytest.raises(UsageError, match=r"m: 1,000 random pieces of 512 B .*buffer=True"):
+        ExactTiming(DDR4, SIZE).stream_ps(access)
+    assert ExactTiming(DDR4, SIZE).stream_ps(Access("m", 0, SIZE)) == 0.0
+    sampled = SampledTiming(DDR4, SIZE)
+    assert sampled.stream_ps(access) == table().stream_ps(access), "no sample yet"
 
 
 def test_samples_stand_for_streams_of_their_kind() -> None:
@@ -120,11 +127,32 @@ def test_a_memory_adds_up_its_streams_by_direction() -> None:
 
 def test_a_memory_alone_loses_time_to_turnaround() -> None:
     memory = Memory("m", "cpu", "dram", 10**9, table())
-    assert 0.0 < memory.turnaround < 1.0
+    assert 0.0 < memory.turnaround.factor(1.0, 1.0) - 1.0 < 1.0
     assert memory.alone_ps(Service(300.0, 100.0)) == pytest.approx(
-        400.0 * turnaround_factor(memory.turnaround, 300.0, 100.0)
+        400.0 * memory.turnaround.factor(300.0, 100.0)
     )
     assert memory.alone_ps(Service(300.0)) == 300.0
+
+
+SERVER: dict[str, object] = {"mapping": "server", "controller": "server"}
+MEMORIES: dict[str, dict[str, object]] = {
+    "ddr4_2400": SERVER | {"organization.channels": 4, "capacity": "256 GB"},
+    "ddr5_5600": SERVER | {"organization.channels": 16},
+    "hbm3_h100": {"mapping": "gpu", "controller": "gpu"},
+}
+
+
+@pytest.mark.parametrize("share", [0.125, 0.375, 0.5, 0.625, 0.875])
+@pytest.mark.parametrize("name", MEMORIES)
+def test_mixes_take_as_long_as_the_bank_model_says(name: str, share: float) -> None:
+    """Also between the mixes that the table has."""
+    config = load_part(name, MEMORIES[name], Dram)
+    timing = TableTiming(config, SIZE)
+    kinds = ("gather", "scatter")
+    read, write = (1e12 / sustained(config, kind, SIZE).bytes_per_s for kind in kinds)
+    mixed = 1e12 / sustained(config, "gather", SIZE, share).bytes_per_s
+    alone = (1.0 - share) * read, share * write
+    assert sum(alone) * timing.turnaround.factor(*alone) == pytest.approx(mixed, rel=0.03)
 
 
 def test_services_add_up_and_scale_in_time_alone() -> None:

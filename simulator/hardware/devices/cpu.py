@@ -323,11 +323,11 @@ class CpuDevice(Processor):
         are in the last-level cache after the first read as far as it holds them."""
         lookups, size = word.rows.lookups, word.gradient_bytes
         if word.expanded:
-            return (Access(self.dram.place, lookups, size),)
+            return (Access(self.dram.place, lookups, size, buffer=True),)
         vectors = word.source.bytes
         held = min(1.0, self.part.last_level_cache / vectors) if vectors else 1.0
         first = self._staged(word.source, 1, vectors)
-        return (Access(self.dram.place, lookups, size, hit_share=held), first)
+        return (Access(self.dram.place, lookups, size, hit_share=held, buffer=True), first)
 
     def _gather(self, word: Gather, software: OperatorProfile) -> CpuPass:
         rows, store, size = word.rows.rows, word.reads, word.reads.entry_bytes

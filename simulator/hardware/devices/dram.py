@@ -1,8 +1,7 @@
 """A DRAM: devices, address map, controller and energy of one memory, as its data sheet states them.
 
 Description only; `simulator.hardware.dram` simulates what it does. Timing is in clocks of the
-command clock. The bounds keep what cannot be meant (picoseconds written for clocks) away from
-compiled code, which checks nothing.
+command clock.
 """
 
 from __future__ import annotations
@@ -10,11 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from simulator.config.machine import Part
-from simulator.config.types import Bytes, Frozen, Hertz, MisfitError, Picojoules, Watts
+from simulator.config.types import Bytes, Frozen, MisfitError, Picojoules, Watts
+from simulator.hardware.devices.address_map import MAPS, AddressMap
 from simulator.hardware.devices.base import Device, Setup
+from simulator.hardware.devices.bounds import (
+    BurstBytes,
+    Bursts,
+    CacheBytes,
+    Channels,
+    Clock,
+    Clocks,
+    Halves,
+    PageBytes,
+    PowerOfTwo,
+    Queue,
+    Ranks,
+)
 from simulator.hardware.memory import Memory
 
 __all__ = [
@@ -35,55 +48,8 @@ MAX_BANKS = 64
 """Banks of a channel (all its pseudo-channels, ranks and stack identifiers) that are simulated."""
 MAX_UNITS = 8
 """Pseudo-channels x ranks of a channel that are simulated."""
-
-
-def _at_most(most: int, reason: str) -> AfterValidator:
-    """Refuses larger values, and says why."""
-
-    def check(value: int) -> int:
-        if value > most:
-            raise ValueError(f"must be at most {most:,}: {reason}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _power_of_two(value: int) -> int:
-    if value & (value - 1):
-        raise ValueError("must be a power of two: address bits name it")
-    return value
-
-
-Clocks = Annotated[
-    int,
-    Field(ge=0),
-    _at_most(100_000, "these are clocks; the longest of a standard (tREFI) are about 15,000"),
-]
-Channels = Annotated[int, Field(ge=1), _at_most(4_096, "each is simulated with all its banks")]
-Queue = Annotated[
-    int, Field(ge=1), _at_most(16_384, "each channel keeps all entries; controllers have tens")
-]
-Bursts = Annotated[int, Field(ge=1), _at_most(1_024, "a burst takes a few clocks")]
-Halves = Annotated[int, Field(ge=1), _at_most(64, "a command takes a few half clocks")]
-PowerOfTwo = Annotated[
-    int,
-    Field(ge=1),
-    _at_most(1 << 20, "bank and row numbers have 20 bits at most"),
-    AfterValidator(_power_of_two),
-]
-PageBytes = Annotated[
-    Bytes, _at_most(1 << 20, "a row buffer is a few KiB"), AfterValidator(_power_of_two)
-]
-BurstBytes = Annotated[Bytes, _at_most(1 << 16, "one burst is 32 or 64 B")]
-Clock = Annotated[Hertz, _at_most(100 * 10**9, "a command clock is below 10 GHz")]
-
-MAPS: dict[str, tuple[str, ...]] = {
-    "row": ("column_low", "column", "bank_group", "bank", "stack_id", "rank", "row"),
-    "bgi": ("column_low", "bank_group", "column", "bank", "stack_id", "rank", "row"),
-    "bank": ("column_low", "bank_group", "bank", "stack_id", "rank", "column", "row"),
-}
-"""Named orders of the fields within a pseudo-channel, least significant first. `row` keeps an
-embedding row in one DRAM page, `bgi` walks the bank groups first, `bank` all banks first."""
+RANKED = ("DDR4", "DDR5", "LPDDR5X")
+"""Standards whose capacity grows by ranks on the same buses."""
 
 
 class Organization(Frozen):
@@ -92,7 +58,8 @@ class Organization(Frozen):
     channels: Channels
     pseudo_channels: PowerOfTwo = 1
     """Pseudo-channels of a channel: own banks and data bus, shared command buses."""
-    ranks: PowerOfTwo = 1
+    ranks: Ranks | None = None
+    """Ranks of a channel: share its buses. null: as many as `capacity` needs (`Dram.ranks`)."""
     stack_ids: PowerOfTwo = 1
     """Stack identifiers (HBM3 SID): share the data bus and the activate gates."""
     bank_groups: PowerOfTwo
@@ -102,21 +69,22 @@ class Organization(Frozen):
     """Bytes of one DRAM row of one (pseudo-)channel: the row buffer."""
 
     @property
-    def units(self) -> int:
-        """Pseudo-channels x ranks of a channel: own activate gates, own refresh."""
-        return self.pseudo_channels * self.ranks
+    def rank_banks(self) -> int:
+        """Banks of one rank of one pseudo-channel, all its stack identifiers."""
+        return self.stack_ids * self.bank_groups * self.banks_per_group
 
     @property
-    def banks(self) -> int:
-        """Banks of a channel."""
-        return self.units * self.stack_ids * self.bank_groups * self.banks_per_group
+    def rank_bytes(self) -> int:
+        """Bytes of one rank of a channel, all its pseudo-channels."""
+        return self.pseudo_channels * self.rank_banks * self.rows_per_bank * self.page_bytes
 
     @model_validator(mode="after")
     def _can_be_simulated(self) -> Self:
-        if self.banks > MAX_BANKS or self.units > MAX_UNITS:
+        banks = self.pseudo_channels * self.rank_banks
+        if banks > MAX_BANKS or self.pseudo_channels > MAX_UNITS:
             raise ValueError(
-                f"a channel of {self.banks} banks in {self.units} ranks and pseudo-channels: at "
-                f"most {MAX_BANKS} banks in {MAX_UNITS} are simulated"
+                f"a rank of {banks} banks in {self.pseudo_channels} pseudo-channels: at most "
+                f"{MAX_BANKS} banks in {MAX_UNITS} are simulated"
             )
         return self
 
@@ -160,39 +128,20 @@ class Timing(Frozen):
     ppd: Clocks = 0
     """Precharge to precharge of another bank (DDR5, LPDDR5, HBM3)."""
     rfc: Clocks
+    """Refresh of all banks to the next activate (tRFC1, tRFCab)."""
     refi: Clocks
+    """Mean time between two refreshes of a bank."""
+    rfc_pb: Clocks | None = None
+    """Refresh of one bank to its next activate (tRFCpb; HBM2: tRFCSB)."""
+    rrefd: Clocks | None = None
+    """Refresh of one bank to an activate or refresh of another (tRREFD)."""
 
     def waits(self) -> Iterator[tuple[str, int]]:
         """(name, clocks) of everything that can pass between two refreshes."""
         for name in type(self).model_fields:
             clocks = getattr(self, name)
-            if clocks is not None and name not in ("rfc", "refi"):
+            if clocks is not None and name not in ("rfc", "refi", "rfc_pb"):
                 yield name, clocks
-
-
-def _complete(order: str | tuple[str, ...]) -> str | tuple[str, ...]:
-    if not isinstance(order, str) and sorted(order) != sorted(MAPS["row"]):
-        raise ValueError(f"must name each of {', '.join(MAPS['row'])} once")
-    return order
-
-
-class AddressMap(Frozen):
-    """Where a byte address goes: field order within a pseudo-channel, least significant first."""
-
-    order: Annotated[Literal["row", "bgi", "bank"] | tuple[str, ...], AfterValidator(_complete)] = (
-        "row"
-    )
-    interleave: Bytes = Field(default=64)
-    """Consecutive bytes before the next (pseudo-)channel."""
-    column_low_bursts: Bursts = 1
-    """Bursts below the bank-group field in orders that split the column (HBM: 2)."""
-    bank_hash: bool = False
-    """XOR the low DRAM-row bits into bank group and bank."""
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The fields, least significant first."""
-        return MAPS[self.order] if isinstance(self.order, str) else self.order
 
 
 class Controller(Frozen):
@@ -203,6 +152,9 @@ class Controller(Frozen):
     an older request still hits is not closed; `per-bank`: queues a bank served round robin."""
     read_queue: Queue = 32
     write_queue: Queue = 32
+    write_back_cache: CacheBytes | None = None
+    """Changed data for one (pseudo-)channel that a cache above (L2 of a GPU) gathers before it
+    writes it back in a batch: as so much more of the write queue, drained by the same shares."""
     drain_high: Annotated[float, Field(gt=0, le=1)] = 0.8
     """Share of the write queue above which writes are drained (`frfcfs*`)."""
     drain_low: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -218,6 +170,9 @@ class Controller(Frozen):
     """Serve outstanding reads of one address with one burst."""
     command_lengths: bool = True
     """False: every command takes one clock of the command bus, as some simulators have it."""
+    refresh: Literal["all_bank", "per_bank"] = "all_bank"
+    """`all_bank`: every `refi`, all banks of a rank or pseudo-channel together, which close before;
+    `per_bank`: one after the other, every `refi` / banks, while the others serve (HBM)."""
     in_order: bool = True
     """The stream is offered in order over the channels, so that a full queue of one holds back
     all; false: every channel takes its part of the stream as fast as it can (GPUs)."""
@@ -230,7 +185,7 @@ class Controller(Frozen):
 
 
 class Energy(Frozen):
-    """Energy of the parts of a memory's work, for all devices of one pseudo-channel."""
+    """Energy of the parts of a memory's work, for all devices of one rank of a pseudo-channel."""
 
     activate: Picojoules
     """One activate and its precharge."""
@@ -240,7 +195,7 @@ class Energy(Frozen):
     refresh: Picojoules
     """One all-bank refresh, above background."""
     background: Watts
-    """Standby power of one pseudo-channel."""
+    """Standby power of one rank of one pseudo-channel."""
 
 
 class Dram(Part):
@@ -271,7 +226,8 @@ class Dram(Part):
     simulated_channels: Channels = 1
     """Channels that `sustained` simulates in place of all (they are alike)."""
     capacity: Bytes | None = None
-    """Bytes that tables and caches can use; null: what the address map reaches."""
+    """Bytes that tables and caches can use; null: all. Says how many ranks a channel has where
+    `organization.ranks` does not."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -283,7 +239,9 @@ class Dram(Part):
         if self.simulated_channels > organization.channels:
             raise MisfitError("simulated_channels", "exceeds organization.channels")
         if self.controller.scheduler == "per-bank" and (
-            organization.units > 1 or self.half_clock_commands
+            organization.pseudo_channels > 1
+            or (organization.ranks or 1) > 1
+            or self.half_clock_commands
         ):
             raise MisfitError(
                 "controller.scheduler", "per-bank drives one pseudo-channel and one rank only"
@@ -291,12 +249,30 @@ class Dram(Part):
         return self
 
     @model_validator(mode="after")
+    def _refreshes_by_bank(self) -> Self:
+        if self.controller.refresh == "all_bank":
+            return self
+        if self.controller.scheduler == "per-bank":
+            raise MisfitError(
+                "controller.refresh", "per_bank needs the scheduler frfcfs or frfcfs-rowhit"
+            )
+        for name in ("rfc_pb", "rrefd"):
+            if getattr(self.timing, name) is None:
+                raise MisfitError(
+                    f"timing.{name}", "is needed by controller.refresh: per_bank (or all_bank)"
+                )
+        banks = self.organization.rank_banks
+        if (self.timing.rrefd or 0) * banks >= self.timing.refi:
+            raise MisfitError("timing.rrefd", f"must fit {banks} times, once a bank, into refi")
+        return self
+
+    @model_validator(mode="after")
     def _refreshes_fit(self) -> Self:
         """A bank must open, serve and close between two refreshes, or none ever does."""
         t = self.timing
-        left = t.refi - t.rfc
+        left = t.refi - (t.rfc if self.controller.refresh == "all_bank" else t.rfc_pb or 0)
         cycle = t.rc + t.wr
-        if left <= self.organization.units * 2 * cycle:
+        if left <= self.units * 2 * cycle:
             raise MisfitError("timing.refi", "must leave time between refreshes (rfc, rc, wr)")
         waits = [(f"timing.{name}", clocks) for name, clocks in t.waits()]
         waits += [("burst_clocks", self.burst_clocks)]
@@ -316,6 +292,38 @@ class Dram(Part):
         return self.organization.channels
 
     @property
+    def write_entries(self) -> int:
+        """Bursts that wait to be written: in the write queue and in the cache above it."""
+        c = self.controller
+        return c.write_queue + (c.write_back_cache or 0) // self.burst_bytes
+
+    @property
+    def ranks(self) -> int:
+        """Ranks of a channel: as stated, else as many as `capacity` needs (DDR, LPDDR), else 1."""
+        o = self.organization
+        if o.ranks is not None:
+            return o.ranks
+        if self.capacity is None or self.standard not in RANKED:
+            return 1
+        return max(1, -(-self.capacity // (o.channels * o.rank_bytes)))
+
+    @property
+    def simulated_ranks(self) -> int:
+        """Ranks of a channel that are simulated: a power of two, as many as fit into `MAX_BANKS`
+        and `MAX_UNITS` (`docs/memory.md` has the error); one under the scheduler `per-bank`."""
+        o = self.organization
+        if self.controller.scheduler == "per-bank":
+            return 1
+        most = min(MAX_BANKS // (o.pseudo_channels * o.rank_banks), MAX_UNITS // o.pseudo_channels)
+        return 1 << (min(self.ranks, most).bit_length() - 1)
+
+    @property
+    def units(self) -> int:
+        """Pseudo-channels x ranks of a channel that are simulated: own activate gates, own
+        refresh."""
+        return self.organization.pseudo_channels * self.simulated_ranks
+
+    @property
     def channel_peak_bytes_per_s(self) -> int:
         """Peak bandwidth of one channel, all its pseudo-channels together."""
         buses = self.organization.pseudo_channels
@@ -328,13 +336,12 @@ class Dram(Part):
 
     @property
     def channel_bytes(self) -> int:
-        """Capacity of one channel that the address map reaches."""
-        o = self.organization
-        return o.banks * o.rows_per_bank * o.page_bytes
+        """Capacity of one channel, all its ranks."""
+        return self.ranks * self.organization.rank_bytes
 
     @property
     def capacity_bytes(self) -> int:
-        """Capacity of all channels that the address map reaches."""
+        """Capacity of all channels."""
         return self.channels * self.channel_bytes
 
     @property
@@ -343,9 +350,11 @@ class Dram(Part):
         return self.capacity_bytes if self.capacity is None else self.capacity
 
     def derived(self) -> Mapping[str, str]:
-        """Peak bandwidth, channels, and bytes that can be used."""
+        """Peak bandwidth, channels, ranks, and bytes that can be used."""
+        simulated = f" ({self.simulated_ranks} simulated)" * (self.simulated_ranks < self.ranks)
         return {
             "channels": str(self.channels),
+            "ranks": f"{self.ranks} a channel{simulated}",
             "peak bandwidth": f"{self.peak_bytes_per_s} B/s",
             "usable": f"{self.usable} B",
         }

@@ -318,7 +318,9 @@ class GpuDevice(Processor):
         again = max(0.0, 1.0 - vectors / word.gradient_bytes / max(1, rows.lookups))
         held = min(1.0, self.part.l2_cache / vectors) if vectors else 0.0
         hits = 0.0 if word.expanded else again * held
-        gradients = Access(self.hbm.place, rows.lookups, word.gradient_bytes, hit_share=hits)
+        gradients = Access(
+            self.hbm.place, rows.lookups, word.gradient_bytes, hit_share=hits, buffer=True
+        )
         pieces = store.pieces(rows)
         update = tuple(
             Access(store.memory, rows.rows, size, write=write, pieces=pieces)
@@ -517,4 +519,12 @@ def _in_pieces(access: Access, piece: int, *, hits: bool = False) -> Access:
     """A GPU access in whole pieces (sectors, lines): what reaches memory, or (`hits`) all."""
     size = -(-access.size // piece) * piece if access.random else access.size
     count = access.count if hits else round(access.count * (1.0 - access.hit_share))
-    return Access(access.memory, count, size, access.write, access.random, pieces=access.pieces)
+    return Access(
+        access.memory,
+        count,
+        size,
+        access.write,
+        access.random,
+        pieces=access.pieces,
+        buffer=access.buffer,
+    )

@@ -52,6 +52,15 @@ class Gates(View):
     act_ref: int
     ref_act: int
     refi: int
+    # Refresh of one bank; `_s`: other bank of the unit.
+    refb_act: int
+    refb_act_s: int
+    refb_refb: int
+    refb_refb_s: int
+    act_refb: int
+    act_refb_l: int  # other bank of the bank group
+    act_refb_s: int
+    pre_refb: int
     len_act: int  # ticks that a command occupies its bus
     len_pre: int
     len_col: int
@@ -77,6 +86,7 @@ class Shape(View):
     command_queue: int
     write_batch: int
     row_hit_cap: int
+    by_bank: int  # banks are refreshed one by one
 
 
 def _ticks_per_clock(config: Dram) -> int:
@@ -126,8 +136,21 @@ def gates(config: Dram) -> Gates:
     g.act_ref = k * t.rc + act - pre
     g.ref_act = k * t.rfc + pre - act
     g.refi = k * t.refi
+    _set_bank_refresh_gates(g, config)
     g.len_act, g.len_pre, g.len_col = act, pre, col
     return g
+
+
+def _set_bank_refresh_gates(g: Gates, config: Dram) -> None:
+    """Refresh of one bank: as an activate it waits for tRC, tRP and tRRD, and is waited for."""
+    t, k = config.timing, _ticks_per_clock(config)
+    act, pre, _ = _lengths(config)
+    whole, apart = k * (t.rfc_pb or 0), k * (t.rrefd or 0)
+    g.refb_refb, g.refb_refb_s = whole, apart
+    g.refb_act, g.refb_act_s = whole + pre - act, max(0, apart + pre - act)
+    g.act_refb = k * t.rc + act - pre
+    g.act_refb_l, g.act_refb_s = k * t.rrd_l + act - pre, k * t.rrd_s + act - pre
+    g.pre_refb = k * t.rp
 
 
 def _set_column_gates(g: Gates, config: Dram) -> None:
@@ -154,20 +177,21 @@ def shape(config: Dram, channels: int) -> Shape:
     o, c = config.organization, config.controller
     s = Shape(np.zeros(Shape.size, dtype=np.int64), 0)
     s.channels = channels
-    s.units = o.pseudo_channels * o.ranks
-    s.ranks = o.ranks
+    s.units = config.units
+    s.ranks = config.simulated_ranks
     s.stack_ids = o.stack_ids
     s.groups = o.bank_groups
     s.banks = o.banks_per_group
     s.dual_bus = config.dual_command_bus
     s.edge = config.half_clock_commands
     s.reads = c.read_queue
-    s.writes = c.write_queue
-    s.drain_above = int(np.floor(np.float32(c.drain_high) * np.float32(c.write_queue)))
-    s.drain_until = int(np.ceil(np.float32(c.drain_low) * np.float32(c.write_queue)))
+    s.writes = config.write_entries
+    s.drain_above = int(np.floor(np.float32(c.drain_high) * np.float32(s.writes)))
+    s.drain_until = int(np.ceil(np.float32(c.drain_low) * np.float32(s.writes)))
     s.protect_hits = c.scheduler == "frfcfs-rowhit"
     s.merge_reads = c.merge_reads
     s.command_queue = c.command_queue
     s.write_batch = c.write_batch
     s.row_hit_cap = c.row_hit_cap
+    s.by_bank = c.refresh == "per_bank"
     return s

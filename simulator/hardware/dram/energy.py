@@ -21,16 +21,19 @@ def energy_pj(
     activates: int,
     read_bursts: int,
     write_bursts: int,
-    refreshes: int,
+    refreshes: float,
     elapsed_ps: int,
-    buses: int,
+    ranks: int,
 ) -> dict[str, float]:
-    """Picojoules by part, and their `total`; `buses` pseudo-channels stand by meanwhile."""
+    """Picojoules by part, and their `total`; `ranks` of all pseudo-channels stand by meanwhile.
+
+    `refreshes` of all banks of one; of a single bank each, as many as make up one of all banks.
+    """
     parts = {
         "activate": activates * energy.activate,
         "read": read_bursts * energy.read,
         "write": write_bursts * energy.write,
         "refresh": refreshes * energy.refresh,
-        "background": energy.background * buses * elapsed_ps / PS_PER_S * PJ_PER_J,
+        "background": energy.background * ranks * elapsed_ps / PS_PER_S * PJ_PER_J,
     }
     return parts | {"total": sum(parts.values())}

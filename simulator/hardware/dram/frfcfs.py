@@ -3,10 +3,11 @@
 Modelled: a read and a write queue a channel; among the commands that are timing-ready the one of
 the oldest request issues (`frfcfs`), optionally never closing a row that an older request still
 hits (`frfcfs-rowhit`); a request whose activate has issued leaves its queue and finishes first;
-write drain between two thresholds; all-bank refresh with priority, unit after unit; read
-forwarding from, and coalescing in, the write queue; one command bus, or separate row and column
-buses shared by the pseudo-channels of a channel. The same rules, tick by tick and without any
-cleverness, stand in `reference.py`; a property test holds the two together command by command.
+write drain between two thresholds; refresh with priority, of all banks or bank by bank
+(`refresh.py`); read forwarding from, and coalescing in, the write queue; one command bus, or
+separate row and column buses shared by the pseudo-channels of a channel. The same rules, tick by
+tick and without any cleverness, stand in `reference.py`; a property test holds the two together
+command by command.
 
 Each bank offers at most three commands (oldest hit, activate, oldest miss), held as sortable
 keys. The next command is the least of `(tick, class, age)` over the banks, one pass of a few
@@ -16,17 +17,13 @@ vector instructions, whatever the depth of the queues. No tick passes while noth
 from __future__ import annotations
 
 from simulator._compiled import compiled
-from simulator.hardware.dram import issue
+from simulator.hardware.dram import issue, refresh
 from simulator.hardware.dram._inline import helper, inlined
+from simulator.hardware.dram.keys import ACTIVATE, AGE, CLASS, COLUMN, DT, PRECHARGE
 from simulator.hardware.dram.state import FIRST_CHANNEL, INF, Channel, Request, State
 from simulator.hardware.dram.views import Ints
 
 __all__ = ["run"]
-
-# A key: ticks from now << DT | class << CLASS | sequence number << AGE | bank << 2 | command.
-# Class 0 are requests whose activate has issued.
-DT, CLASS, AGE = 43, 42, 9
-COLUMN, ACTIVATE, PRECHARGE, REFRESH = range(4)
 
 
 @helper
@@ -34,7 +31,11 @@ def _set_keys(s: State, c: Channel, b: int) -> None:
     """The commands that bank `b` offers, as keys (without their time)."""
     queued = (1 << CLASS) | (b << 2)
     column = activate = precharge = INF
-    if c.open_row[b] < 0:
+    if c.due[b]:
+        slot = c.active[b]
+        if slot and Request(s, slot).kind == c.mode:
+            column = (Request(s, slot).number << AGE) | (b << 2) | COLUMN
+    elif c.open_row[b] < 0:
         oldest = c.head[issue.queue_of(b, c.mode)]
         if oldest:
             activate = queued | (Request(s, oldest).number << AGE) | ACTIVATE
@@ -146,30 +147,13 @@ def _plan_queued(s: State, c: Channel, now_col: int, now_row: int) -> tuple[int,
     return column, row
 
 
-@helper
-def _any_open(s: State, c: Channel, unit: int) -> bool:
-    first = unit * s.unit_banks
-    n_open = 0
-    for b in range(first, first + s.unit_banks):
-        n_open += c.open_row[b] >= 0
-    return n_open > 0
-
-
-@helper
-def _plan_refresh(s: State, c: Channel, now: int) -> int:
-    """Key of the next step of the refresh under way: close all banks, then refresh."""
-    unit = c.refresh_unit
-    for i in range(c.under_way):
-        if c.active_banks[i] >> s.unit_shift == unit:
-            return INF
-    if _any_open(s, c, unit):
-        t: int = max(now, c.pre_u[unit])
-        first = unit * s.unit_banks
-        for b in range(first, first + s.unit_banks):
-            t = max(t, c.pre_b[b])
-    else:
-        t = max(now, c.ref_u[unit]) | s.shape.edge
-    return ((t - now) << DT) + (1 << CLASS) + REFRESH
+@inlined
+def _plan_rows(s: State, c: Channel, now_col: int, now_row: int) -> tuple[int, int]:
+    """As `_plan_queued`, with the refreshes of single banks that are due."""
+    column, row = _plan_queued(s, c, now_col, now_row)
+    if c.n_due:
+        row = min(row, refresh.plan_due(s, c, now_row))
+    return column, row
 
 
 @helper
@@ -179,13 +163,13 @@ def _plan(s: State, c: Channel) -> None:
     now_col, now_row = c.now_col, c.now_row
     if c.refresh_unit >= 0:
         column = _plan_active(s, c, now_col)
-        row = _plan_refresh(s, c, now_row)
+        row = refresh.plan_refresh(s, c, now_row)
     else:
-        column, row = _plan_queued(s, c, now_col, now_row)
+        column, row = _plan_rows(s, c, now_col, now_row)
         if s.kinds == 3:
             column = min(column, _plan_active(s, c, now_col))
         if (s.shape.dual_bus or (column >> CLASS) != 0) and _set_mode(s, c):
-            column, row = _plan_queued(s, c, now_col, now_row)
+            column, row = _plan_rows(s, c, now_col, now_row)
             column = min(column, _plan_active(s, c, now_col))
     t = s.never
     if column < INF:
@@ -257,10 +241,11 @@ def _activate(s: State, c: Channel, b: int, t: int) -> None:
 
 @inlined
 def _precharge(s: State, c: Channel, b: int, t: int) -> None:
-    """Close the row of bank `b` for its oldest miss."""
-    slot = c.miss[b]
+    """Close the row of bank `b` for its oldest miss, or for its refresh."""
+    slot = 0 if c.due[b] else c.miss[b]
     issue.precharge(s, c, b, slot, t)
-    Request(s, slot).touched = 1
+    if slot:
+        Request(s, slot).touched = 1
     c.hit[b] = c.miss[b] = 0
     c.now_row = t + s.gates.len_pre
     _set_keys(s, c, b)
@@ -271,10 +256,10 @@ def _refresh(s: State, c: Channel, t: int) -> None:
     """Close all banks of the unit under refresh, or refresh it and go on to the next unit."""
     unit = c.refresh_unit
     c.now_row = t + s.gates.len_pre
-    if _any_open(s, c, unit):
-        issue.precharge_all(s, c, unit, t)
+    if refresh.any_open(s, c, unit):
+        refresh.precharge_all(s, c, unit, t)
         return
-    issue.refresh(s, c, unit, t)
+    refresh.refresh_unit(s, c, unit, t)
     c.refresh_unit = unit + 1 if unit + 1 < s.shape.units else -1
     for b in range(unit * s.unit_banks, (unit + 1) * s.unit_banks):
         c.hit[b] = c.miss[b] = 0
@@ -288,14 +273,23 @@ def _row_command(s: State, c: Channel, key: int, t: int) -> None:
         _activate(s, c, b, t)
     elif command == PRECHARGE:
         _precharge(s, c, b, t)
+    elif s.shape.by_bank:
+        refresh.refresh_bank(s, c, b, t)
+        c.now_row = t + s.gates.len_pre
+        _set_keys(s, c, b)
     else:
         _refresh(s, c, t)
 
 
 @helper
 def _start_refresh(s: State, c: Channel, t: int) -> None:
-    c.refresh_unit = 0
-    c.next_refresh += s.gates.refi
+    if s.shape.by_bank:
+        b = refresh.fall_due(s, c)
+        if b >= 0:
+            _set_keys(s, c, b)
+    else:
+        c.refresh_unit = 0
+        c.next_refresh += s.gates.refi
     c.now_col = max(c.now_col, t)
     c.now_row = max(c.now_row, t)
     _plan(s, c)
@@ -322,10 +316,10 @@ def _step(s: State, c: Channel, t: int) -> None:
         _column(s, c, column, t)
         c.now_row = max(c.now_row, t)
         if c.refresh_unit >= 0:
-            row = _plan_refresh(s, c, c.now_row)
+            row = refresh.plan_refresh(s, c, c.now_row)
         else:
             _set_mode(s, c)
-            row = _plan_queued(s, c, t + 1, c.now_row)[1]
+            row = _plan_rows(s, c, t + 1, c.now_row)[1]
     if row < INF and c.now_row + (row >> DT) == t:
         _row_command(s, c, row, t)
     c.now_row = max(c.now_row, t + 1)

@@ -18,9 +18,10 @@ from simulator.hardware.dram._inline import helper, inlined
 from simulator.hardware.dram.state import Channel, LogEntry, Request, State
 from simulator.hardware.dram.views import Ints
 
-__all__ = ["ACT", "PRE", "PREA", "RD", "REF", "WR"]
+__all__ = ["ACT", "PRE", "PREA", "RD", "REF", "REFB", "WR"]
 
-RD, WR, ACT, PRE, PREA, REF = range(6)
+RD, WR, ACT, PRE, PREA, REF, REFB = range(7)
+"""`REF` refreshes all banks of a unit, `REFB` one bank."""
 
 
 @helper
@@ -271,7 +272,7 @@ def column(s: State, c: Channel, b: int, slot: int, t: int) -> None:
 def _charge_activate(s: State, c: Channel, b: int, request: Request, t: int) -> None:
     """Note for the burst to come what this activate waited for."""
     g, u, group = s.gates, b >> s.unit_shift, b >> s.group_shift
-    opened, why = c.ref_end[u], m.REFRESH
+    opened, why = c.ref_end[b], m.REFRESH
     rate = max(c.act_u[u], c.act_g[group] + g.rrd_l)
     if rate > opened:
         opened, why = rate, m.ACTIVATE
@@ -306,6 +307,7 @@ def activate(s: State, c: Channel, b: int, slot: int, t: int) -> None:
     c.wr_b[b] = max(c.wr_b[b], t + g.act_wr)
     c.pre_b[b] = max(c.pre_b[b], t + g.act_pre)
     c.ref_u[u] = max(c.ref_u[u], t + g.act_ref)
+    c.refb_u[u] = max(c.refb_u[u], t + g.act_refb_s)
     s.counters.activates += 1
     record(s, c, t, ACT, b, request.number)
 
@@ -323,29 +325,3 @@ def precharge(s: State, c: Channel, b: int, slot: int, t: int) -> None:
     c.ref_u[u] = max(c.ref_u[u], t + g.pre_ref)
     s.counters.precharges += 1
     record(s, c, t, PRE, b, request.number if slot else -1)
-
-
-@helper
-def precharge_all(s: State, c: Channel, unit: int, t: int) -> None:
-    """Close every bank of a unit with one command."""
-    g = s.gates
-    first = unit * s.unit_banks
-    for i in range(first, first + s.unit_banks):
-        if c.open_row[i] >= 0:
-            c.open_row[i] = -1
-            s.counters.precharges += 1
-    c.ref_u[unit] = max(c.ref_u[unit], t + g.pre_ref)
-    c.act_u[unit] = max(c.act_u[unit], t + g.pre_act)
-    c.pre_u[unit] = max(c.pre_u[unit], t + g.pre_pre)
-    record(s, c, t, PREA, unit, -1)
-
-
-@helper
-def refresh(s: State, c: Channel, unit: int, t: int) -> None:
-    """Refresh a unit, all of whose banks are closed."""
-    end = t + s.gates.ref_act
-    c.act_u[unit] = max(c.act_u[unit], end)
-    c.ref_u[unit] = max(c.ref_u[unit], end)
-    c.ref_end[unit] = end
-    s.counters.refreshes += 1
-    record(s, c, t, REF, unit, -1)

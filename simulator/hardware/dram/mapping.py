@@ -47,7 +47,7 @@ def address_map(config: Dram, channels: int) -> AddressMap:
         "bank_group": o.bank_groups,
         "bank": o.banks_per_group,
         "stack_id": o.stack_ids,
-        "rank": o.ranks,
+        "rank": config.simulated_ranks,
         "row": o.rows_per_bank,
     }
     m = AddressMap(np.zeros(AddressMap.size, dtype=np.int64), 0)

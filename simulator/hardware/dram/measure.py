@@ -69,6 +69,7 @@ class Measurement:
     activates: int
     precharges: int
     refreshes: int
+    """Of all banks of a rank or pseudo-channel, or of single banks (`controller.refresh`)."""
     limiter: Mapping[str, float]
     """Share of the lost data-bus time by cause, largest first: for each burst that found its bus
     idle, the gate that opened last for it. Shares sum to 1 (empty if nothing was lost)."""
@@ -131,6 +132,8 @@ def _measurement(run: Session) -> Measurement:
     (reads, writes), (shared_reads, shared_writes) = n.served.tolist(), n.shared.tolist()
     bursts = n.requests - shared_reads - shared_writes
     elapsed_ps = ticks_to_ps(config, n.last)
+    banks = run.states[0].unit_banks if config.controller.refresh == "per_bank" else 1
+    not_simulated = config.ranks / config.simulated_ranks
     moved = n.requests * config.burst_bytes
     return Measurement(
         memory=config.name,
@@ -153,9 +156,9 @@ def _measurement(run: Session) -> Measurement:
             activates=n.activates,
             read_bursts=reads - shared_reads,
             write_bursts=writes - shared_writes,
-            refreshes=n.refreshes,
+            refreshes=n.refreshes / banks * not_simulated,
             elapsed_ps=elapsed_ps,
-            buses=run.buses,
+            ranks=run.buses * config.ranks,
         ),
         wall_s=run.wall_s,
     )

@@ -14,7 +14,7 @@ A write whose address an older read still waits for does not move before it; rea
 from __future__ import annotations
 
 from simulator._compiled import compiled
-from simulator.hardware.dram import issue
+from simulator.hardware.dram import issue, refresh
 from simulator.hardware.dram._inline import helper, inlined
 from simulator.hardware.dram.state import FIRST_CHANNEL, INF, Channel, Request, State
 from simulator.hardware.dram.views import Ints
@@ -167,7 +167,7 @@ def _command(s: State, c: Channel, key: int, t: int) -> None:
     """Issue the command of a key."""
     command = key & 7
     if command == REFRESH:
-        issue.refresh(s, c, 0, t)
+        refresh.refresh_unit(s, c, 0, t)
         c.refresh_unit = -1
         return
     b = (c.turn + 1 + (key >> TURN)) & (s.n_banks - 1)

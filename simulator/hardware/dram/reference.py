@@ -7,163 +7,14 @@ age. `simulate` returns the log of commands, which must equal the kernel's entry
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.dram.clocks import gates, shape
-from simulator.hardware.dram.issue import ACT, PRE, PREA, RD, REF, WR
+from simulator.hardware.dram.issue import ACT, PRE, PREA, RD, REF, REFB, WR
+from simulator.hardware.dram.reference_channel import Burst, Channel, Command
 
 __all__ = ["Burst", "Command", "simulate"]
-
-Command = tuple[int, int, int, int, int]
-"""Tick, channel, command, bank (or unit), number of the request (-1: none)."""
-
-Rule = tuple[int, int, str, str]
-RULES: tuple[Rule, ...] = (
-    (ACT, RD, "bank", "act_rd"),
-    (ACT, WR, "bank", "act_wr"),
-    (ACT, PRE, "bank", "act_pre"),
-    (ACT, ACT, "bank", "act_act"),
-    (PRE, ACT, "bank", "pre_act"),
-    (RD, PRE, "bank", "rd_pre"),
-    (WR, PRE, "bank", "wr_pre"),
-    (RD, RD, "group", "rr_l"),
-    (WR, WR, "group", "ww_l"),
-    (WR, RD, "group", "wr_l"),
-    (ACT, ACT, "group", "rrd_l"),
-    (RD, RD, "sid", "rr_s"),
-    (WR, WR, "sid", "ww_s"),
-    (RD, RD, "other sid", "rr_r"),
-    (WR, WR, "other sid", "ww_r"),
-    (RD, WR, "unit", "rw"),
-    (WR, RD, "unit", "wr_s"),
-    (ACT, ACT, "unit", "rrd_s"),
-    (PRE, PRE, "unit", "pre_pre"),
-    (PREA, PRE, "unit", "pre_pre"),
-    (PREA, ACT, "unit", "pre_act"),
-    (REF, ACT, "unit", "ref_act"),
-    (PRE, REF, "unit", "pre_ref"),
-    (PREA, REF, "unit", "pre_ref"),
-    (ACT, REF, "unit", "act_ref"),
-    (REF, REF, "unit", "ref_act"),
-    (RD, RD, "other rank", "rr_x"),
-    (RD, WR, "other rank", "rr_x"),
-    (WR, RD, "other rank", "wr_x"),
-    (WR, WR, "other rank", "ww_s"),
-)
-"""First command, later command, where both must lie, the gate between them."""
-
-RULES_OF = {
-    (first, later): [(rule[2], rule[3]) for rule in RULES if rule[:2] == (first, later)]
-    for first, later, _, _ in RULES
-}
-
-
-@dataclass
-class Burst:
-    """One request: where it goes, and what happened to it."""
-
-    channel: int
-    bank: int
-    row: int
-    column: int
-    write: int
-    number: int = -1
-    arrive: int = -1
-
-    def same(self, other: Burst) -> bool:
-        return (self.bank, self.row, self.column) == (other.bank, other.row, other.column)
-
-
-@dataclass
-class Channel:
-    """Banks and past commands of one channel."""
-
-    index: int
-    s: Mapping[str, int]
-    """Gates and shape, by name."""
-    log: list[Command]
-    past: list[tuple[int, int, int]] = field(default_factory=list)
-    open_row: dict[int, int] = field(default_factory=dict)
-    reads: list[Burst] = field(default_factory=list)
-    writes: list[Burst] = field(default_factory=list)
-    active: list[Burst] = field(default_factory=list)
-    queues: dict[int, list[Burst]] = field(default_factory=dict)
-    served: dict[int, int] = field(default_factory=dict)
-    mode: int = 0
-    drain: int = 0
-    turn: int = 0
-    refreshing: int = -1
-    free_col: int = 0
-    free_row: int = 0
-
-    def __post_init__(self) -> None:
-        s = self.s
-        self.unit_banks = s["stack_ids"] * s["groups"] * s["banks"]
-        self.n_banks = s["units"] * self.unit_banks
-        self.queues = {b: [] for b in range(self.n_banks)}
-
-    def scope(self, where: str, first: int, later: int) -> bool:
-        """True if commands to banks `first` and `later` lie in the relation `where`."""
-        s, n = self.s, self.unit_banks
-        unit, other = first // n, later // n
-        sid = n // s["stack_ids"]
-        if where == "bank":
-            return first == later
-        if where == "group":
-            return first // s["banks"] == later // s["banks"]
-        if where == "other rank":
-            return unit != other and unit // s["ranks"] == other // s["ranks"]
-        if where == "unit":
-            return unit == other
-        return unit == other and (first // sid == later // sid) == (where == "sid")
-
-    def ready(self, command: int, bank: int, t: int) -> bool:
-        """True if no gate holds `command` to `bank` back at tick `t`."""
-        if self.s["edge"] and command not in (PRE, PREA) and t % 2 == 0:
-            return False
-        for at, earlier, earlier_bank in self.past:
-            for where, gate in RULES_OF.get((earlier, command), ()):
-                if t - at < self.s[gate] and self.scope(where, earlier_bank, bank):
-                    return False
-        if command == ACT:
-            acts = [a for a, c, p in self.past if c == ACT and self.scope("unit", p, bank)]
-            return len(acts) < 4 or t - acts[-4] >= self.s["faw"]
-        return True
-
-    def issue(self, command: int, bank: int, t: int, number: int) -> None:
-        """Issue a command (`bank`: any bank of the unit for PREA and REF)."""
-        unit = bank // self.unit_banks
-        shown = unit if command in (PREA, REF) else bank
-        self.log.append((t, self.index, command, shown, number))
-        self.past.append((t, command, bank))
-        horizon = max(self.s[gate] for _, _, _, gate in RULES)
-        self.past = [entry for entry in self.past if t - entry[0] <= horizon + self.s["faw"]]
-        length = self.s["len_col"]
-        if command in (RD, WR):
-            self.free_col = t + length
-        else:
-            length = self.s["len_act"] if command == ACT else self.s["len_pre"]
-            self.free_row = t + length
-        if not self.s["dual_bus"]:
-            self.free_col = self.free_row = t + length
-        if command == PRE:
-            del self.open_row[bank]
-        if command == PREA:
-            for b in self.banks(unit):
-                self.open_row.pop(b, None)
-
-    def banks(self, unit: int) -> range:
-        return range(unit * self.unit_banks, (unit + 1) * self.unit_banks)
-
-    def needs(self, burst: Burst) -> int:
-        """The command that brings `burst` on its way."""
-        if burst.bank not in self.open_row:
-            return ACT
-        if self.open_row[burst.bank] != burst.row:
-            return PRE
-        return WR if burst.write else RD
 
 
 class FirstReady(Channel):
@@ -183,7 +34,9 @@ class FirstReady(Channel):
         return bool(self.reads or self.writes or self.active)
 
     def tick(self, t: int) -> None:
-        if t % self.s["refi"] == 0:
+        if self.s["by_bank"]:
+            self.fall_due(t)
+        elif t % self.s["refi"] == 0:
             self.refreshing = 0
         if self.s["dual_bus"]:
             if t >= self.free_col:
@@ -207,10 +60,14 @@ class FirstReady(Channel):
                 self.refresh(t)
             return
         self.set_mode()
+        if ACT in commands and self.refresh_bank(t):
+            return
         queue = self.writes if self.mode else self.reads
         for burst in queue:
             command = self.needs(burst)
-            if command not in commands or not self.ready(command, burst.bank, t):
+            if burst.bank in self.due or command not in commands:
+                continue
+            if not self.ready(command, burst.bank, t):
                 continue
             if command == PRE and self.keeps_open(burst, queue):
                 continue
@@ -239,6 +96,26 @@ class FirstReady(Channel):
                 self.mode = 1
         elif len(self.writes) < self.s["drain_until"] and self.reads:
             self.mode = 0
+
+    def fall_due(self, t: int) -> None:
+        """Note the bank whose refresh is due: unit after unit, then bank after bank."""
+        while (self.turns + 1) * self.s["refi"] // self.n_banks <= t:
+            bank, unit = divmod(self.turns, self.s["units"])
+            self.due.add(unit * self.unit_banks + bank % self.unit_banks)
+            self.turns += 1
+
+    def refresh_bank(self, t: int) -> bool:
+        """Bring a bank that is due nearer to its refresh; True if a command issued."""
+        for bank in sorted(self.due):
+            if any(a.bank == bank for a in self.active):
+                continue
+            command = PRE if bank in self.open_row else REFB
+            if self.ready(command, bank, t):
+                self.issue(command, bank, t, -1)
+                if command == REFB:
+                    self.due.remove(bank)
+                return True
+        return False
 
     def refresh(self, t: int) -> None:
         unit = self.refreshing

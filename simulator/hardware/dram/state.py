@@ -106,6 +106,8 @@ class Channel(View):
     mode: int  # the kind that is served
     next_refresh: int
     refresh_unit: int  # unit whose refresh is under way, -1: none
+    turns: int  # refreshes of single banks that have fallen due
+    n_due: int  # banks whose refresh is due
     event: int  # tick of the next event
     column_key: int  # its commands
     row_key: int
@@ -124,7 +126,7 @@ class Channel(View):
     ref_u: Units
     turn_rd: Units  # when the last write lets reads go on
     turn_wr: Units
-    ref_end: Units
+    refb_u: Units  # first tick of a refresh of one bank
     bus_end: Units  # when the data bus becomes free
     last_four: Annotated[Ints, 4 * MAX_UNITS]  # activates, of each unit
     # Bank groups: their last commands.
@@ -146,6 +148,9 @@ class Channel(View):
     write_hit: Banks  # per-bank: oldest write that may issue
     active: Banks  # request whose activate is under way
     active_banks: Banks  # banks with such a request, in no order
+    due: Banks  # 1: its refresh is due, and it takes no queued request
+    due_banks: Banks  # banks whose refresh is due, in no order
+    ref_end: Banks  # end of the last refresh
     last_act: Banks
     last_pre: Banks
     why_act: Banks  # the cause that opened last for the last activate
@@ -219,15 +224,16 @@ def new_state(gates: Gates, shape: Shape, log: int = 0) -> State:
     for index in range(channels):
         here = FIRST_CHANNEL + index * stride
         s.words[changed_at + index] = here
-        _make_idle(Channel(s, here), here, index, gates.refi)
+        first = gates.refi // banks if shape.by_bank else gates.refi
+        _make_idle(Channel(s, here), here, index, first)
         _free_slots(s, here, slots)
     return s
 
 
-def _make_idle(c: Channel, here: int, index: int, refi: int) -> None:
+def _make_idle(c: Channel, here: int, index: int, refresh: int) -> None:
     c.here, c.index = here, index
     c.now_col = c.now_row = 1
-    c.next_refresh = refi
+    c.next_refresh = refresh
     c.refresh_unit = -1
     c.dirty = 1
     c.event = BIG

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from simulator.hardware.catalogue import load_part, part_names
+from simulator.hardware.devices.dram import Dram
 from simulator.hardware.dram import RowStream, measure, replay_stream, replay_streams, sustained
 
 N = 40_000
@@ -31,6 +32,26 @@ def test_bank_group_interleaved_streams_lose_only_the_refresh(name: str) -> None
     result = measure(load_part(name), "seq", 64, N, mapping="bgi")
     assert result.efficiency == pytest.approx(refresh_factor(name), rel=0.015)
     assert next(iter(result.limiter)) == "refresh"
+
+
+@pytest.mark.parametrize("name", ["hbm2_v100", "hbm3_h100", "hbm3e_h200"])
+@pytest.mark.parametrize("pattern", ["gather", "scatter"])
+def test_refresh_bank_by_bank_hides_behind_other_banks(name: str, pattern: str) -> None:
+    """All banks at once cannot give more than 1 - tRFC / tREFI (91 %); bank by bank can."""
+    changes = {"mapping": "gpu", "controller": "gpu"}
+    together = load_part(name, changes | {"controller": {"base": "gpu", "refresh": "all_bank"}})
+    slow, fast = (
+        measure(config, pattern, 256, N, channels=1)
+        for config in (together, load_part(name, changes))
+    )
+    assert slow.efficiency < refresh_factor(name)
+    assert fast.efficiency > max(1.05 * slow.efficiency, refresh_factor(name))
+    intervals = fast.elapsed_ps / 1e12 * together.clock / together.timing.refi
+    assert fast.refreshes == pytest.approx(
+        together.units * together.organization.rank_banks * intervals, rel=0.01
+    )
+    energy = together.energy.refresh * together.units * intervals
+    assert fast.energy_pj["refresh"] == pytest.approx(energy, rel=0.01)
 
 
 def test_one_page_stream_is_capped_by_bank_group_spacing() -> None:
@@ -167,3 +188,58 @@ def test_one_channel_is_the_same_either_way() -> None:
         for order in (True, False)
     }
     assert len(ticks) == 1
+
+
+def server(name: str, channels: int, capacity: str, **changes: object) -> Dram:
+    """A memory as servers have it."""
+    return load_part(
+        name,
+        {
+            "mapping": "server",
+            "controller": "server",
+            "organization.channels": channels,
+            "capacity": capacity,
+            **changes,
+        },
+        Dram,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "capacity", "ranks", "simulated"),
+    [
+        ("ddr4_2400", 4, "256 GB", 8, 4),  # 64 GB of ranks of 8 GiB
+        ("ddr4_2400", 4, "96 GiB", 3, 2),
+        ("ddr4_2400", 8, "8 GiB", 1, 1),
+        ("ddr5_5600", 16, "128 GiB", 1, 1),
+        ("ddr5_4800", 16, "1 TB", 8, 2),
+        ("lpddr5x_grace", 32, "480 GB", 7, 4),  # 15 GB of ranks of 2 GiB
+        ("hbm3e_h200", 96, "500 GB", 1, 1),  # stacks have no ranks
+    ],
+)
+def test_capacity_decides_the_ranks_of_a_channel(
+    name: str, channels: int, capacity: str, ranks: int, simulated: int
+) -> None:
+    memory = server(name, channels, capacity)
+    assert (memory.ranks, memory.simulated_ranks) == (ranks, simulated)
+    assert (" simulated)" in memory.derived()["ranks"]) == (ranks != simulated)
+    assert server(name, channels, capacity, **{"organization.ranks": 2}).ranks == 2
+
+
+def test_every_rank_stands_by_and_is_refreshed() -> None:
+    for capacity, ranks in (("32 GiB", 1), ("256 GB", 8)):
+        memory = server("ddr4_2400", 4, capacity)
+        refresh = memory.energy.refresh * 1e-12 / (memory.timing.refi / memory.clock)
+        watts = 4 * ranks * (memory.energy.background + refresh)
+        assert sustained(memory, "gather", 512).standing_w == pytest.approx(watts, rel=0.02)
+
+
+def test_ranks_hide_the_activate_window_and_cost_switches() -> None:
+    """One rank gives a burst of 4 clocks every tFAW / 4 = 6.5; of two, only tRTRS is left."""
+    one, two, four = (
+        measure(server("ddr4_2400", 1, "8 GiB", ranks=n), "gather", 64, N) for n in (1, 2, 4)
+    )
+    assert one.efficiency < 4 / 6.5
+    assert min(two.efficiency, four.efficiency) > 0.9
+    slow = server("ddr4_2400", 1, "8 GiB", ranks=4, rtrs=8)
+    assert measure(slow, "gather", 64, N).efficiency < 0.9 * four.efficiency

@@ -13,6 +13,7 @@ from simulator.config.parts import part_files
 from simulator.errors import ConfigError, UsageError
 from simulator.hardware import dram
 from simulator.hardware.catalogue import load_part, part_names
+from simulator.hardware.devices.dram import Dram
 from simulator.hardware.dram import measure
 
 PEAK_GBPS = {
@@ -39,6 +40,19 @@ def test_every_preset_has_its_data_sheet_bandwidth_and_sources() -> None:
         )
         assert all(len(source) > 10 for source in config.sources.values())
         assert hash(config) == hash(load_part(name))
+
+
+def test_what_a_cache_gathers_waits_as_in_a_longer_write_queue() -> None:
+    """32 KiB are 1,024 bursts of 32 B."""
+    gathers = load_part("hbm3_h100", {"controller": {"base": "gpu", "write_queue": 64}}, Dram)
+    queues = {"base": "gpu", "write_queue": 64 + 1024, "write_back_cache": None}
+    longer = load_part("hbm3_h100", {"controller": queues}, Dram)
+    assert gathers.write_entries == longer.write_entries == longer.controller.write_queue == 1088
+    ticks = [
+        measure(memory, "mixed", 256, 20_000, channels=1).elapsed_ticks
+        for memory in (gathers, longer)
+    ]
+    assert ticks[0] == ticks[1]
 
 
 def test_controller_presets() -> None:
@@ -96,12 +110,33 @@ def test_values_that_do_not_fit_are_errors(overrides: dict[str, object]) -> None
         ({"read_queue": 10**9}, "controller.read_queue: is 1000000000: must be at most 16,384"),
         ({"drain_low": 0.0}, "controller.drain_low: is 0.0: must be greater than 0"),
         ({"drain_low": 0.9}, "controller.drain_low: must be below drain_high"),
+        (
+            {"write_back_cache": "50 MB"},
+            'controller.write_back_cache: is "50 MB": must be at most 1,048,576',
+        ),
+        ({"ranks": 128}, "organization.ranks: is 128: must be at most 64: ranks share the buses"),
         ({"channels": 10**9}, "organization.channels: is 1000000000: must be at most 4,096"),
         ({"bank_groups": 3}, "organization.bank_groups: is 3: must be a power of two"),
-        ({"banks_per_group": 64}, "organization: a channel of 256 banks in 1 ranks and pseudo-ch"),
+        ({"banks_per_group": 64}, "organization: a rank of 256 banks in 1 pseudo-channels"),
         ({"rows_per_bank": 2**30}, "organization.rows_per_bank: is 1073741824: must be at most"),
         ({"interleave": "48 B"}, "mapping.interleave: must be a multiple of burst_bytes"),
         ({"scheduler": "per-bank", "ranks": 2}, "controller.scheduler: per-bank drives one"),
+        (
+            {"controller.refresh": "per_bank"},
+            "timing.rfc_pb: is needed by controller.refresh",
+        ),
+        (
+            {"controller.refresh": "per_bank", "timing.rfc_pb": 200},
+            "timing.rrefd: is needed by controller.refresh",
+        ),
+        (
+            {"controller.refresh": "per_bank", "timing.rfc_pb": 200, "timing.rrefd": 600},
+            "timing.rrefd: must fit 16 times, once a bank, into refi",
+        ),
+        (
+            {"scheduler": "per-bank", "controller.refresh": "per_bank"},
+            "controller.refresh: per_bank needs the scheduler frfcfs or frfcfs-rowhit",
+        ),
     ],
 )
 def test_what_no_memory_can_have_is_refused_before_it_is_simulated(

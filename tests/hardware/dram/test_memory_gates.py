@@ -10,7 +10,7 @@ import pytest
 
 from simulator.hardware.catalogue import load_part
 from simulator.hardware.dram import measure
-from simulator.hardware.dram.issue import ACT, PRE, PREA, RD, REF, WR
+from simulator.hardware.dram.issue import ACT, PRE, PREA, RD, REF, REFB, WR
 from simulator.hardware.dram.reference import Burst
 
 
@@ -40,6 +40,13 @@ class Gate:
 
 
 DDR4, DDR5, HBM2, HBM3 = "ddr4_2400", "ddr5_4800", "hbm2_2x64", "hbm3_2x32"
+# Of 16 banks: bank 0 falls due at clock 100, bank 1 at clock 200.
+BY_BANK = {
+    "controller.refresh": "per_bank",
+    "timing.refi": 1600,
+    "timing.rfc_pb": 200,
+    "timing.rrefd": 8,
+}
 # DDR4-2400 banks: group = bank // 4. HBM3: stack identifier = (bank // 16) % 2.
 GATES = [
     Gate("rcd_rd", DDR4, [read(0)], ACT, RD, 17),
@@ -53,7 +60,7 @@ GATES = [
     Gate("ccd_l", DDR4, [write(0, 0, i) for i in range(3)], WR, WR, 6, nth=1, mth=2),
     Gate("ccd_s", DDR4, [read(4 * (i % 4), 0, i) for i in range(9)], RD, RD, 8, 7, 8,
          overrides={"ccd_s": 8}),
-    Gate("ccd_l_wr", DDR5, [write(0, 0, i) for i in range(3)], WR, WR, 48, nth=1, mth=2),
+    Gate("ccd_l_wr", DDR5, [write(0, 0, i) for i in range(3)], WR, WR, 24, nth=1, mth=2),
     Gate("rrd_s", DDR4, [read(0), read(4)], ACT, ACT, 4, mth=1),
     Gate("rrd_l", DDR4, [read(0), read(1)], ACT, ACT, 6, mth=1),
     Gate("faw", DDR4, [read(4 * (i % 4) + i // 4) for i in range(5)], ACT, ACT, 26, mth=4),
@@ -66,6 +73,17 @@ GATES = [
          overrides={"timing.refi": 1000}),
     Gate("rp", DDR4, [read(0), read(0, 1)], PREA, REF, 17, interval=1050.0,
          overrides={"timing.refi": 1000}),
+    Gate("rp", DDR4, [read(0), read(0, 1)], PRE, REFB, 17, interval=110.0, overrides=BY_BANK),
+    Gate("rfc_pb", DDR4, [read(0), read(0, 1)], REFB, ACT, 200, mth=1, interval=110.0,
+         overrides=BY_BANK),
+    Gate("rrefd", DDR4, [read(8), read(4)], REFB, ACT, 8, mth=1, interval=100.0,
+         overrides=BY_BANK),
+    Gate("rrd_s", DDR4, [read(8), read(4)], ACT, REFB, 4, nth=1, interval=97.0,
+         overrides=BY_BANK),
+    Gate("rrd_l", DDR4, [read(8), read(1)], ACT, REFB, 6, nth=1, interval=97.0,
+         overrides=BY_BANK),
+    Gate("rc", DDR4, [read(0)] * 2, ACT, REFB, 120, interval=150.0,
+         overrides=BY_BANK | {"rc": 120}),
     Gate("ppd", DDR5, [read(0), read(4), read(0, 1), read(4, 1)], PRE, PRE, 20, mth=1,
          overrides={"ppd": 20}),
     Gate("ccd_r", HBM3, [read(16 * (i % 2), 0, i) for i in range(8)], RD, RD, 3, 6, 7),
@@ -99,6 +117,27 @@ def test_refresh_is_due_every_refi(kernel: Callable[..., Any]) -> None:
     log = kernel(config, [read(0), read(0)], 1, 3500.0)
     due = [(tick, command) for tick, _, command, _, _ in log if command in (PREA, REF)]
     assert due == [(1000, PREA), (1017, REF), (2000, REF), (3000, REF)]
+
+
+def test_banks_are_refreshed_in_turn_every_refi(kernel: Callable[..., Any]) -> None:
+    """Bank 0 is open when its turn comes and closes first; 16 turns later it comes again."""
+    log = kernel(load_part("ddr4_2400", BY_BANK), [read(0), read(0)], 1, 1750.0)
+    turns = [(tick, bank) for tick, _, command, bank, _ in log if command == REFB]
+    assert turns == [(117, 0), *((100 * n + 100, n % 16) for n in range(1, 19))]
+    assert [tick for tick, _, command, _, _ in log if command == PRE] == [100]
+
+
+def test_a_bank_under_refresh_holds_no_other_back(kernel: Callable[..., Any]) -> None:
+    """Bank 0 is refreshed from clock 100 to 290; other banks are read meanwhile."""
+    config = load_part("ddr4_2400", BY_BANK | {"timing.rfc_pb": 190})
+    stream = [read(8), read(0, 1), *(read(4 + i) for i in range(4))]
+    log = kernel(config, stream, 1, 101.0 / 6)
+    read_at = {bank: tick for tick, _, command, bank, _ in log if command == RD}
+    assert read_at[0] < 100
+    log = kernel(config, stream, 1, 105.0)
+    read_at = {bank: tick for tick, _, command, bank, _ in log if command == RD}
+    assert read_at[0] == 290 + 17
+    assert read_at[4] == 2 * 105 + 1 + 17
 
 
 def test_read_latency_is_that_of_its_commands() -> None:

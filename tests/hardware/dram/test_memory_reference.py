@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from simulator.hardware.catalogue import load_part
 from simulator.hardware.devices.dram import Dram
+from simulator.hardware.dram.issue import REFB
 from simulator.hardware.dram.reference import Burst, simulate
 
 DEVICES = {
@@ -34,16 +35,19 @@ def configs(draw: st.DrawFn) -> Dram:
         "timing.refi": draw(st.sampled_from([700, 1500, 9000])),
         "timing.rfc": draw(st.sampled_from([60, 200])),
     }
-    if scheduler != "per-bank" and device == "ddr4_2400":
-        overrides["ranks"] = draw(st.sampled_from([1, 2]))
+    if scheduler != "per-bank":
+        overrides["controller.refresh"] = draw(st.sampled_from(["all_bank", "per_bank"]))
+        overrides["timing.rfc_pb"] = draw(st.sampled_from([40, 130]))
+        overrides["timing.rrefd"] = draw(st.sampled_from([3, 9]))
+        if device == "ddr4_2400":
+            overrides["ranks"] = draw(st.sampled_from([1, 2]))
     return load_part(device, overrides)
 
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Dram, int, list[Burst], float, int]:
     config = draw(configs())
-    o = config.organization
-    banks = o.pseudo_channels * o.ranks * o.stack_ids * o.bank_groups * o.banks_per_group
+    banks = config.units * config.organization.rank_banks
     channels = draw(st.sampled_from([1, 1, 2]))
     used = draw(st.lists(st.integers(0, banks - 1), min_size=1, max_size=4, unique=True))
     rows = draw(st.sampled_from([1, 2, 40]))
@@ -79,6 +83,23 @@ def test_a_longer_stream_too(kernel: Callable[..., Any]) -> None:
         Burst(0, (7 * i) % 16, (i * i) % 5, i % 8, int(i % 3 == 0 or i > 200)) for i in range(300)
     ]
     assert kernel(config, stream) == simulate(config, 1, stream)
+
+
+@pytest.mark.parametrize("name", ["hbm3_2x32", "hbm2_2x64", "ddr4_2400"])
+@pytest.mark.parametrize("scheduler", ["frfcfs", "frfcfs-rowhit"])
+def test_refresh_bank_by_bank_in_a_longer_stream(
+    kernel: Callable[..., Any], name: str, scheduler: str
+) -> None:
+    changes = {"controller.refresh": "per_bank", "scheduler": scheduler, "timing.refi": 800}
+    config = load_part(name, changes | {"timing.rfc_pb": 90, "timing.rrefd": 7})
+    banks = config.units * config.organization.rank_banks
+    stream = [
+        Burst(0, (7 * i) % banks, (i * i) % 5, i % 8, int(i % 3 == 0 or i > 300))
+        for i in range(400)
+    ]
+    expected = simulate(config, 1, stream)
+    assert sum(command == REFB for _, _, command, _, _ in expected) > 30
+    assert kernel(config, stream) == expected
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 64])
