@@ -26,18 +26,21 @@ KNEE = 0.05
 REACH = 4.0
 """Starts are drawn between 1/4 and 4 times a number's own start."""
 DRAWS = 4
-"""Starts beside the block's own."""
+"""Starts of a round, beside the block's own."""
+ROUNDS = 3
+"""Rounds of draws at most: another one follows until two searches agree on the least loss."""
 STEP = 0.01
 """Relative change of a number over which a derivative is taken: picoseconds are whole numbers, and
 many a mechanism costs a few hundred."""
 AGREED = 0.01
 """Starts agree where their losses differ by less than this share of the least."""
-_SEED = 1
 _EVALUATIONS = 100
 _FLAT = 1e-10
 """Slope of the loss at which a search ends."""
 _TOLERANCE = 1e-5
 """Relative change of the loss, or of the numbers, at which a search ends."""
+_INSIDE = 1e-3
+"""Share of a range that starts keep from its ends."""
 _NOTHING = 1e-9
 """Loss that is none."""
 
@@ -84,47 +87,61 @@ class Optimum:
 
 
 def search(problem: Problem, begin: Sequence[Vector] | None = None) -> Optimum:
-    """The least loss found from each of `begin` (None: from `starts(problem)`); the same input
-    gives the same result.
+    """The least loss found from each of `begin` (None: from `starts`, round by round until two
+    searches agree); the same input gives the same result.
 
     Imports scipy. Searches end within the bounds, never outside.
     """
+    if begin is not None:
+        return _best([_descent(problem, start) for start in begin])
+    ends = [_descent(problem, problem.start)]
+    for number in range(ROUNDS):
+        ends += [_descent(problem, start) for start in starts(problem, number)]
+        if _best(ends).agreed > 1:
+            break
+    return _best(ends)
+
+
+def _descent(problem: Problem, start: Vector) -> tuple[float, Vector]:
+    """Loss and place where one search ends."""
     from scipy.optimize import least_squares
 
-    ends = []
-    for start in starts(problem) if begin is None else begin:
-        found = least_squares(
-            problem.errors,
-            start,
-            jac=problem.jacobian,
-            bounds=(problem.low, problem.high),
-            loss=_weighted_soft_l1(problem.weights),
-            f_scale=KNEE,
-            ftol=_TOLERANCE,
-            xtol=_TOLERANCE,
-            gtol=_FLAT,
-            max_nfev=_EVALUATIONS,
-        )
-        ends.append((float(found.cost), np.asarray(found.x, np.float64)))
+    inside = (problem.high - problem.low) * _INSIDE
+    found = least_squares(
+        problem.errors,
+        np.clip(start, problem.low + inside, problem.high - inside),
+        jac=problem.jacobian,
+        bounds=(problem.low, problem.high),
+        loss=_weighted_soft_l1(problem.weights),
+        f_scale=KNEE,
+        ftol=_TOLERANCE,
+        xtol=_TOLERANCE,
+        gtol=_FLAT,
+        max_nfev=_EVALUATIONS,
+    )
+    return float(found.cost), np.asarray(found.x, np.float64)
+
+
+def _best(ends: Sequence[tuple[float, Vector]]) -> Optimum:
     best, logs = min(ends, key=lambda end: end[0])
     agreed = sum(loss <= best * (1.0 + AGREED) + _NOTHING for loss, _ in ends)
     return Optimum(logs, best, agreed, len(ends))
 
 
-def starts(problem: Problem) -> list[Vector]:
-    """The problem's own start and a Latin hypercube around it, within the bounds.
+def starts(problem: Problem, number: int = 0) -> list[Vector]:
+    """`DRAWS` starts around the problem's own, within the bounds: a Latin hypercube, another one
+    for each `number`.
 
     Latin hypercube (McKay, Beckman and Conover, Technometrics 21, 1979): each number's range is cut
     into as many parts as there are draws, and each part is drawn from once.
     """
-    inside = (problem.high - problem.low) * 1e-3
+    inside = (problem.high - problem.low) * _INSIDE
     low = np.maximum(problem.start - np.log(REACH), problem.low + inside)
     high = np.minimum(problem.start + np.log(REACH), problem.high - inside)
-    rng = np.random.default_rng(_SEED)
+    rng = np.random.default_rng(number)
     parts = np.stack([rng.permutation(DRAWS) for _ in problem.start], axis=1)
     shares = (parts + rng.random(parts.shape)) / DRAWS
-    own = np.clip(problem.start, problem.low + inside, problem.high - inside)
-    return [own, *(low + shares * (high - low))]
+    return list(low + shares * (high - low))
 
 
 def _weighted_soft_l1(weights: Vector) -> Callable[[Vector], Vector]:

@@ -64,9 +64,8 @@ def uncertainty(jacobian: Vector, errors: Vector, weights: Vector, knee: float) 
     scaled = rooted[:, alive] / lengths[alive]
     _, values, vectors = np.linalg.svd(scaled, full_matrices=False)
     inverse = (vectors.T / np.maximum(values, _FLAT) ** 2) @ vectors
-    heeded = np.sqrt(weights)[:, None] * scaled
-    spread = inverse @ (heeded.T @ heeded) @ inverse
-    spread *= _variance(errors, int(alive.sum()), knee)
+    half = inverse @ (np.sqrt(weights)[:, None] * scaled).T
+    spread = half @ half.T * _variance(errors, int(alive.sum()), knee)
     root = np.sqrt(np.diag(spread))
     deviations[alive] = root / lengths[alive]
     correlations[np.ix_(alive, alive)] = spread / np.outer(root, root)
