@@ -61,7 +61,8 @@ Profile = Annotated[
     str,
     typer.Option(
         metavar="PROFILE",
-        help="Operator profile that the fit starts from; auto: the base's own.",
+        help="Operator profile of the software that was measured; auto: tuned, with --update the "
+        "platform's own.",
     ),
 ]
 KeepProfile = Annotated[
@@ -93,6 +94,9 @@ HoldOut = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print numbers and residuals as JSON.")]
+
+_MEASURED = "tuned"
+"""The profile of the kernels that the micro-benchmarks of this package run."""
 
 
 def calibrate(
@@ -128,7 +132,8 @@ def calibrate(
         _usage("--quick and --measurements measure this machine: leave --from out")
     chosen = _base(source, base if update is None else update)
     folder = source or _measured(_beside(out, measurements), quick)
-    software = chosen.machine.operators if profile == "auto" else profile
+    own = chosen.machine.operators if update else _MEASURED
+    software = own if profile == "auto" else profile
     entries = _entries(chosen, software)
     options = Options(keep_undecided, keep_profile, own_facts=update is None)
     try:
