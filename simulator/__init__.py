@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         ScratchPipeError,
         ToleranceError,
         TraceError,
+        UndecidedError,
         UsageError,
     )
     from simulator.results.record import PointResult, Result
@@ -46,6 +47,7 @@ __all__ = [
     "ScratchPipeError",
     "ToleranceError",
     "TraceError",
+    "UndecidedError",
     "UsageError",
     "load_experiment",
     "simulate",

@@ -10,7 +10,8 @@
     ├── PluginError             1   code of another package that raised an error
     ├── OutputError             1   a result that could not be written
     ├── PointsFailedError       1   some points of a sweep failed; the others are done
-    └── ToleranceError          3   a comparison out of tolerance
+    ├── ToleranceError          3   a comparison out of tolerance
+    └── UndecidedError          3   measurements that do not decide a number of a fit
 
 Every exception rebuilds from its `args` (SimPy re-raises with `type(e)(*e.args)`).
 """
@@ -31,6 +32,7 @@ __all__ = [
     "ScratchPipeError",
     "ToleranceError",
     "TraceError",
+    "UndecidedError",
     "UsageError",
 ]
 
@@ -116,5 +118,11 @@ class PointsFailedError(ScratchPipeError):
 
 class ToleranceError(ScratchPipeError):
     """A comparison lies outside its stated tolerance."""
+
+    exit_code = 3
+
+
+class UndecidedError(ScratchPipeError):
+    """Measurements do not decide one or more numbers that were to be fitted to them."""
 
     exit_code = 3

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from simulator.calibration.sockets import CPU, GPU, LINK
 from simulator.config.operators import OperatorProfile
@@ -24,6 +25,11 @@ class Parameter:
     """Where the search starts, whatever the base platform says: fits must not depend on it."""
     low: float
     high: float
+    physical: Literal["low", "high", "both", ""] = ""
+    """Which of its limits physics sets (a share of 1): an optimum there is an answer. On any other
+    limit the measurements do not decide the number, which is an error."""
+    decided_by: str = ""
+    """The measurement that would decide it, where these do not: for the error's message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,7 @@ def _time(path: str, ns: float, low_ns: float = 0.1) -> Parameter:
 
 
 def _share(path: str, start: float) -> Parameter:
-    return Parameter(path, start, 0.02, 1.0)
+    return Parameter(path, start, 0.02, 1.0, physical="high")
 
 
 _PATH = f"{CPU}.memory_path"

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from simulator.calibration.blocks import BLOCKS
 from simulator.calibration.cpu_points import cpu_points
-from simulator.calibration.direct import direct_values
-from simulator.calibration.facts import Facts, machine_facts, with_facts
-from simulator.calibration.fit import fit_blocks
+from simulator.calibration.direct import Direct, direct_values
+from simulator.calibration.facts import (
+    MACHINE,
+    Facts,
+    disagreements,
+    machine_facts,
+    recognised,
+    with_facts,
+)
+from simulator.calibration.fit import BlockFit, Rules, fit_blocks
 from simulator.calibration.gpu_points import gpu_points
 from simulator.calibration.hits import HitShares
 from simulator.calibration.link_points import link_points
@@ -21,7 +31,32 @@ from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
 from simulator.errors import UsageError
 
-__all__ = ["Calibration", "calibrate", "held_out", "points_in"]
+__all__ = ["UNUSED", "Calibration", "Entries", "Options", "calibrate", "held_out", "points_in"]
+
+UNUSED = "not used"
+
+
+@dataclass(frozen=True)
+class Entries:
+    """What a calibration starts from."""
+
+    platform: MachineConfig
+    operators: OperatorProfile
+    model: ModelConfig
+    """Gives the tables that the measurements drew from."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a calibration goes about it."""
+
+    keep_undecided: bool = False
+    """Numbers that the measurements do not decide keep the base's value; else they are an error."""
+    keep_profile: bool = False
+    """The software is the same: its numbers are held, only the machine's are fitted."""
+    own_facts: bool = True
+    """Names, cores and sizes that the machine says of itself replace those of the base. Else the
+    base is that machine: other cores and caches are an error."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +68,15 @@ class Calibration:
     values: dict[str, float]
     """Every number that was fitted or measured, by dotted path."""
     sources: dict[str, str]
-    """Where each of them comes from."""
+    """Where each of them comes from, and how well it is known."""
     facts: Facts
-    """What the machine said of itself, by dotted path."""
+    """What the machine said of itself, by dotted path; none where the base keeps its own."""
     residuals: list[Residual]
     """Every point beside the fitted model, shown-only points included."""
+    blocks: list[BlockFit]
+    """How each block of numbers was fitted, and what was kept or skipped."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Every file of the folder, and what it was used for; begins with `UNUSED` for nothing."""
 
 
 @dataclass(frozen=True)
@@ -46,40 +85,47 @@ class _Start:
 
     rig: Rig
     points: list[Point]
-    direct: dict[str, tuple[float, str]]
+    direct: Direct
     facts: Facts
+    rules: Rules
 
 
-def calibrate(
-    folder: Path, platform: MachineConfig, operators: OperatorProfile, model: ModelConfig
-) -> Calibration:
-    """Fit `platform` and `operators` to the files in `folder`; deterministic.
+def calibrate(folder: Path, entries: Entries, options: Options | None = None) -> Calibration:
+    """Fit platform and operators of `entries` to the files in `folder`; deterministic.
 
-    Parameters whose files are missing keep the values of `platform`. `model` gives the tables
-    that the measurements drew from. Raises `UsageError` where there is nothing to read.
+    Parameters whose files are missing keep their values. Raises `UsageError` where there is nothing
+    to read, `UndecidedError` for numbers that the measurements do not decide.
     """
-    start = _start(folder, platform, operators, model)
-    fit = fit_blocks(start.rig, start.points)
-    values = {path: value for path, (value, _) in start.direct.items()} | fit.values
-    sources = {path: source for path, (_, source) in start.direct.items()} | fit.evidence
-    errors = residuals(start.points, fit.rig)
-    return Calibration(fit.rig.config, fit.rig.profile, values, sources, start.facts, errors)
+    start = _start(folder, entries, options or Options())
+    fit = fit_blocks(start.rig, start.points, start.rules)
+    values = {path: one.value for path, one in start.direct.items()} | fit.values
+    sources = {path: one.source for path, one in start.direct.items()} | fit.evidence
+    return Calibration(
+        fit.rig.config,
+        fit.rig.profile,
+        values,
+        sources,
+        start.facts,
+        residuals(start.points, fit.rig),
+        fit.blocks,
+        _files(folder, start),
+    )
 
 
-def held_out(
-    folder: Path, platform: MachineConfig, operators: OperatorProfile, model: ModelConfig
-) -> list[Residual]:
+def held_out(folder: Path, entries: Entries, options: Options | None = None) -> list[Residual]:
     """Points as predicted by a fit that did not see them: how well the models interpolate.
 
     Two fits, each without every other point of every operator; the first and the last point of an
-    operator are always fitted and not among the residuals. Raises `UsageError` as `calibrate`.
+    operator are always fitted and not among the residuals. Numbers are taken as half of the points
+    give them, decided or not. Raises `UsageError` as `calibrate`.
     """
-    start = _start(folder, platform, operators, model)
+    start = _start(folder, entries, options or Options())
+    rules = replace(start.rules, undecided="take")
     errors = []
     for half in (0, 1):
         hidden = _every_other(start.points, half)
         fitted = [point for number, point in enumerate(start.points) if number not in hidden]
-        fit = fit_blocks(start.rig, fitted)
+        fit = fit_blocks(start.rig, fitted, rules)
         errors += residuals([start.points[number] for number in sorted(hidden)], fit.rig)
     return errors
 
@@ -93,16 +139,52 @@ def _every_other(points: list[Point], half: int) -> set[int]:
     return {number for each in numbers.values() for number in each[1:-1][half::2]}
 
 
-def _start(
-    folder: Path, platform: MachineConfig, operators: OperatorProfile, model: ModelConfig
-) -> _Start:
-    facts = machine_facts(folder)
-    platform = with_facts(platform, facts)
-    points = points_in(folder, platform, model)
+def _start(folder: Path, entries: Entries, options: Options) -> _Start:
+    platform = entries.platform
+    facts = recognised(platform, machine_facts(folder))
+    if options.own_facts:
+        platform = with_facts(platform, facts)
+    elif other := disagreements(platform, facts):
+        raise UsageError(
+            f"{folder / MACHINE}: {'; '.join(other)}: change the part, or write a machine of its "
+            "own with --out FILE"
+        )
+    points = points_in(folder, platform, entries.model)
     direct = direct_values(folder)
-    rig = Rig(platform, operators, model)
-    rig = rig.changed({path: value for path, (value, _) in direct.items()})
-    return _Start(rig, points, direct, facts)
+    rig = Rig(platform, entries.operators, entries.model)
+    rig = rig.changed({path: one.value for path, one in direct.items()})
+    rules = Rules(
+        "keep" if options.keep_undecided else "refuse",
+        _values(entries),
+        ("operators.",) if options.keep_profile else (),
+    )
+    return _Start(rig, points, direct, facts if options.own_facts else {}, rules)
+
+
+def _values(entries: Entries) -> dict[str, float]:
+    """What the base says of every number that a fit may decide; those it lacks are left out."""
+    rooms: Mapping[str, Any] = {
+        "operators": entries.operators,
+        "platform": entries.platform,
+    }
+    found = {}
+    for block in BLOCKS:
+        for parameter in block.parameters:
+            room, *keys = parameter.path.split(".")
+            value = _at(rooms[room], keys)
+            if isinstance(value, int | float):
+                found[parameter.path] = float(value)
+    return found
+
+
+def _at(value: Any, keys: list[str]) -> Any:
+    """The value at a path of keys of configurations; None where there is none."""
+    if isinstance(value, MachineConfig):
+        socket = value.socket(keys[1])
+        value, keys = (None if socket is None else socket.part), keys[2:]
+    for key in keys:
+        value = getattr(value, key, None)
+    return value
 
 
 def points_in(folder: Path, platform: MachineConfig, model: ModelConfig) -> list[Point]:
@@ -126,3 +208,24 @@ def points_in(folder: Path, platform: MachineConfig, model: ModelConfig) -> list
     if not points:
         raise UsageError(f"{folder}: no row measures an operator that the models know")
     return points
+
+
+def _files(folder: Path, start: _Start) -> dict[str, str]:
+    """Every file of the folder by name, with what it was used for."""
+    used: dict[str, list[str]] = {}
+    for name in dict.fromkeys(point.file for point in start.points):
+        own = [point for point in start.points if point.file == name]
+        fitted = sum(point.weight > 0 for point in own)
+        shown = f", {len(own) - fitted} of them shown only" if fitted < len(own) else ""
+        used.setdefault(name, []).append(f"{len(own)} points{shown}")
+    for path, one in start.direct.items():
+        if one.file:
+            used.setdefault(one.file, []).append(f"{path.rpartition('.')[2]} as measured")
+    if (folder / MACHINE).is_file():
+        used[MACHINE] = ["what was measured"]
+    names = sorted(file.name for file in folder.iterdir() if file.is_file())
+    return {name: ", ".join(used.get(name, [_unused(name)])) for name in names}
+
+
+def _unused(name: str) -> str:
+    return f"{UNUSED}: no row of it is of use" if name in FILES else UNUSED

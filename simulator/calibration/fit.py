@@ -1,30 +1,64 @@
-"""Fits parameters block by block to pooled points, robustly and deterministically.
+"""Fits parameters block by block to pooled points, and says how well each number is known.
 
-Loss: weighted sum of log errors, quadratic below 5 % and linear beyond (Huber), so that one odd
-point cannot pull a fit, and errors of 10 us and of 10 ms count alike.
+A number that sits on a limit which physics does not set, or that the points do not decide, is no
+result: it is an error, or it keeps the value that it had, and the others are fitted without it.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator.calibration.blocks import BLOCKS, Block, Parameter
-from simulator.calibration.minimize import minimize
-from simulator.calibration.points import Point, Residual, residuals
+from simulator.calibration.judge import Fault, Number, Trial, faults, judged
+from simulator.calibration.points import Point, residuals
 from simulator.calibration.rig import Rig
+from simulator.calibration.search import Problem, search
+from simulator.errors import UndecidedError
 
-__all__ = ["Fit", "fit_blocks"]
+__all__ = ["BlockFit", "Fit", "Rules", "fit_blocks"]
 
-_KNEE = 0.05
-_OUTSIDE = 100.0
-"""Loss of one e-fold outside of a parameter's range."""
+Vector = npt.NDArray[np.float64]
+
 _DIGITS = 4
 """Significant digits of a fitted number: more would be noise of the measurements."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a fit does about numbers that the points do not decide."""
+
+    undecided: Literal["refuse", "keep", "take"] = "refuse"
+    """`refuse`: an error. `keep`: they keep the value of `base`. `take`: what the search found."""
+    base: Mapping[str, float] = field(default_factory=dict)
+    """Values to keep, by dotted path; a number that it lacks keeps the start of its search."""
+    fixed: tuple[str, ...] = ()
+    """What paths begin with that are not fitted at all."""
+
+
+@dataclass(frozen=True)
+class BlockFit:
+    """What came of one block."""
+
+    name: str
+    points: int
+    numbers: tuple[Number, ...] = ()
+    """In the order of the block; those that are fixed are left out."""
+    condition: float = 1.0
+    """Of the scaled Jacobian at the end."""
+    agreed: int = 0
+    """Searches that ended at the least loss, of `tried`."""
+    tried: int = 0
+    kept: tuple[Fault, ...] = ()
+    """Numbers that keep their value, and why."""
+    evidence: str = ""
+    """Files, points, residual: where the numbers come from."""
+    skipped: str = ""
+    """Why nothing was fitted; empty where something was."""
 
 
 @dataclass
@@ -35,71 +69,150 @@ class Fit:
     values: dict[str, float] = field(default_factory=dict)
     """Fitted number by dotted path."""
     evidence: dict[str, str] = field(default_factory=dict)
-    """Where each number comes from: files, points, residual."""
+    """Where each number comes from: files, points, residual, how well it is known."""
+    blocks: list[BlockFit] = field(default_factory=list)
+    """Every block, skipped ones included."""
 
 
-def fit_blocks(rig: Rig, points: Sequence[Point]) -> Fit:
-    """Fit every block whose points were measured."""
-    fit = Fit(rig)
-    for block in BLOCKS:
-        own = [point for point in points if point.operator in block.operators and point.weight]
-        fits = block.when is None or block.when(rig.profile)
-        if not fits or len(own) < len(block.parameters):
-            continue
-        values = _fit(fit.rig, block, own)
-        fit.rig = fit.rig.changed(values)
-        fit.values |= values
-        text = _evidence(block, residuals(own, fit.rig))
-        fit.evidence |= dict.fromkeys(values, text)
+def fit_blocks(
+    rig: Rig, points: Sequence[Point], rules: Rules | None = None, blocks: Sequence[Block] = BLOCKS
+) -> Fit:
+    """Fit every block that more points were measured for than it has numbers.
+
+    All numbers start where their blocks say, so that the result does not depend on what the rig
+    says of them. Raises `UndecidedError` with every number that the points do not decide, unless
+    `rules` say otherwise.
+    """
+    rules = rules or Rules()
+    todo = [
+        (block, _own(block, points), _free(block, rules))
+        for block in blocks
+        if block.when is None or block.when(rig.profile)
+    ]
+    starts = {p.path: p.start for _, own, free in todo if len(own) > len(free) for p in free}
+    fit = Fit(rig.changed(starts))
+    undecided: list[Fault] = []
+    for block, own, free in todo:
+        skipped = _skipped(len(own), len(free))
+        if skipped:
+            fit.blocks.append(BlockFit(block.name, len(own), skipped=skipped))
+        else:
+            undecided += _take(fit, block, own, rules)
+    if undecided:
+        raise UndecidedError("\n".join(map(str, undecided)) + f"\n{_WAYS}")
     return fit
 
 
-def _fit(rig: Rig, block: Block, points: Sequence[Point]) -> dict[str, float]:
-    parameters = block.parameters
-    start = np.log([p.start for p in parameters])
-
-    def loss(logs: npt.NDArray[np.float64]) -> float:
-        values, outside = _inside(parameters, logs)
-        tried = residuals(points, rig.changed(values))
-        return _loss(tried) + _OUTSIDE * outside
-
-    logs = minimize(loss, start)
-    values, _ = _inside(parameters, logs)
-    return {path: _rounded(value) for path, value in values.items()}
+_WAYS = (
+    "Measure what would decide them, or give --keep-undecided: these numbers then keep the values "
+    "of the base, and the others are fitted again."
+)
 
 
-def _inside(
-    parameters: Sequence[Parameter], logs: npt.NDArray[np.float64]
-) -> tuple[dict[str, float], float]:
-    """Values within their ranges, and how far `logs` lies outside of them."""
-    values: dict[str, float] = {}
-    outside = 0.0
-    for parameter, log in zip(parameters, logs, strict=True):
-        kept = min(max(float(log), math.log(parameter.low)), math.log(parameter.high))
-        outside += abs(kept - float(log))
-        values[parameter.path] = math.exp(kept)
-    return values, outside
+def _own(block: Block, points: Sequence[Point]) -> list[Point]:
+    return [point for point in points if point.operator in block.operators and point.weight]
 
 
-def _loss(tried: Iterable[Residual]) -> float:
-    total = 0.0
-    for residual in tried:
-        error = abs(residual.log_error)
-        size = error**2 / (2 * _KNEE) if error < _KNEE else error - _KNEE / 2
-        total += residual.point.weight * size
-    return total
+def _free(block: Block, rules: Rules) -> list[Parameter]:
+    return [p for p in block.parameters if not (p.path + ".").startswith(rules.fixed or ("\0",))]
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.{_DIGITS - 1}e}")
+def _skipped(points: int, numbers: int) -> str:
+    if not points:
+        return "nothing of it was measured"
+    if not numbers:
+        return "all of its numbers are held"
+    return f"{points} points cannot decide {numbers} numbers" if points <= numbers else ""
 
 
-def _evidence(block: Block, fitted: Sequence[Residual]) -> str:
-    errors = sorted(abs(residual.error) for residual in fitted)
-    files = ", ".join(dict.fromkeys(residual.point.file for residual in fitted))
-    median = errors[len(errors) // 2]
+def _take(fit: Fit, block: Block, own: Sequence[Point], rules: Rules) -> list[Fault]:
+    """Fit one block into `fit`; what is undecided and an error."""
+    free, kept = _free(block, rules), list[Fault]()
+    trial: Trial | None = _trial(fit.rig, free, own)
+    while trial and rules.undecided == "keep" and (found := faults(block, trial)):
+        kept.append(found[0])
+        number = found[0].parameter
+        fit.rig = fit.rig.changed({number.path: rules.base.get(number.path, number.start)})
+        trial = _without(number, fit.rig, trial)
+        if trial and not faults(block, trial):
+            trial = _trial(fit.rig, trial.parameters, own)
+    _adopt(fit, block, own, rules, trial, kept)
+    return faults(block, trial) if trial and rules.undecided == "refuse" else []
+
+
+def _without(number: Parameter, rig: Rig, trial: Trial) -> Trial | None:
+    """A search from where `trial` ended without one of its numbers; None without any left."""
+    free = [other for other in trial.parameters if other is not number]
+    logs = [
+        log
+        for other, log in zip(trial.parameters, trial.optimum.logs, strict=True)
+        if other is not number
+    ]
+    return _trial(rig, free, trial.points, [np.array(logs)]) if free else None
+
+
+def _adopt(
+    fit: Fit,
+    block: Block,
+    own: Sequence[Point],
+    rules: Rules,
+    trial: Trial | None,
+    kept: Sequence[Fault],
+) -> None:
+    numbers = judged(trial) if trial else ()
+    values = {number.path: float(f"{number.value:.{_DIGITS - 1}e}") for number in numbers}
+    fit.rig = fit.rig.changed(values)
+    evidence = _evidence(block, own, fit.rig)
+    fit.values |= values
+    fit.evidence |= {n.path: f"{evidence}; {n.known}" for n in numbers}
+    for fault in kept:
+        number = fault.parameter
+        if number.path not in rules.base:
+            fit.values[number.path] = number.start
+            fit.evidence[number.path] = f"assumed: where its search starts; {fault.why}"
+    fit.blocks.append(
+        BlockFit(
+            block.name,
+            len(own),
+            numbers,
+            condition=trial.uncertainty.condition if trial else 1.0,
+            agreed=trial.optimum.agreed if trial else 0,
+            tried=trial.optimum.tried if trial else 0,
+            kept=tuple(kept),
+            evidence=evidence,
+        )
+    )
+
+
+def _trial(
+    rig: Rig,
+    free: Sequence[Parameter],
+    own: Sequence[Point],
+    begin: Sequence[Vector] | None = None,
+) -> Trial:
+    """The best numbers for `free` from where to `begin` (None: from all starts), whatever they are
+    worth."""
+
+    def errors(logs: Vector) -> Vector:
+        values = {p.path: float(np.exp(log)) for p, log in zip(free, logs, strict=True)}
+        return np.array([r.log_error for r in residuals(own, rig.changed(values))])
+
+    problem = Problem(
+        errors,
+        np.array([point.weight for point in own]),
+        np.log([p.start for p in free]),
+        np.log([p.low for p in free]),
+        np.log([p.high for p in free]),
+    )
+    return Trial.of(free, own, problem, search(problem, begin))
+
+
+def _evidence(block: Block, own: Sequence[Point], rig: Rig) -> str:
+    errors = sorted(abs(residual.error) for residual in residuals(own, rig))
+    files = ", ".join(dict.fromkeys(point.file for point in own))
+    operators = len({point.operator for point in own})
     return (
         f"fitted ({block.name}): {files}, {len(errors)} points of "
-        f"{len({residual.point.operator for residual in fitted})} operators; "
-        f"residual {median:.1%} median, {errors[-1]:.1%} worst"
+        f"{operators} operator{'s' * (operators > 1)}; "
+        f"residual {errors[len(errors) // 2]:.1%} median, {errors[-1]:.1%} worst"
     )

@@ -16,27 +16,25 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from simulator.calibration.points import Residual
+from simulator.calibration.quantities import written
 from simulator.calibration.sockets import CPU, GPU
 from simulator.config.catalogue import directory
 from simulator.config.machine import MachineConfig, Part
 from simulator.errors import UsageError
 
-__all__ = ["by_operator", "entry_file", "machine_text", "profile_text", "residuals_csv"]
+__all__ = [
+    "by_operator",
+    "dumped",
+    "entry_file",
+    "machine_text",
+    "profile_text",
+    "residuals_csv",
+    "set_at",
+    "yaml_editor",
+]
 
 _WIDTH = 200
 """No folding: a source is one line, however long."""
-
-_UNITS: dict[str, tuple[tuple[float, str], ...]] = {
-    "time": ((1e9, "ms"), (1e6, "us"), (1e3, "ns"), (1.0, "ps")),
-    "bandwidth": ((1e9, "GB/s"), (1e6, "MB/s"), (1.0, "B/s")),
-    "size": ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1.0, "B")),
-    "arithmetic": ((1e12, "TFLOP/s"), (1e9, "GFLOP/s"), (1.0, "FLOP/s")),
-    "number": ((1.0, ""),),
-}
-_TIMES = {"latency", "access", "time", "start", "synchronize", "piece", "launch"}
-_SIZES = {"cache", "capacity", "queue"}
-_BANDWIDTHS = {"bandwidth", "read", "write", "back"}
-"""Last word of a key that holds such a quantity; under `interference` all are factors."""
 
 
 def entry_file(kind: str, name_or_path: str) -> Path:
@@ -54,17 +52,30 @@ def profile_text(
 
     Raises `UsageError` where the base is no mapping of its own (it starts from another entry).
     """
-    yaml = _yaml()
+    yaml = yaml_editor()
     document = yaml.load(base.read_text(encoding="utf-8"))
     if not isinstance(document, dict) or "base" in document:
         raise UsageError(f"{base}: starts from another entry; name that one as the base")
     document["name"] = name
+    own: dict[str, dict[str, str]] = {}
     for path, value in values.items():
         room, operator, *keys = path.split(".")
         if room == "operators":
-            _set(document[operator], keys, _text(path, value))
-            document[operator]["source"] = sources[path]
-    return _dumped(yaml, document)
+            set_at(document[operator], keys, written(path, value))
+            own.setdefault(operator, {})[".".join(keys)] = sources[path]
+    for operator, origins in own.items():
+        document[operator]["source"] = _together(origins)
+    return dumped(yaml, document)
+
+
+def _together(origins: Mapping[str, str]) -> str:
+    """One text for the sources of several keys: what they share once, then each key with the rest
+    (the last clause: how well it is known)."""
+    shared = {text.rpartition("; ")[0] for text in origins.values()}
+    if len(shared) > 1 or "" in shared:
+        return "; ".join(f"{key}: {text}" for key, text in origins.items())
+    rest = (f"{key} {text.rpartition('; ')[2]}" for key, text in origins.items())
+    return "; ".join((*shared, *rest))
 
 
 def machine_text(
@@ -83,21 +94,21 @@ def machine_text(
     document: dict[str, Any] = {"base": reference, "name": name}
     if facts:
         document["description"] = _description(facts, base.name)
-    said = {path: (_text(path, v), "said by the machine itself") for path, v in facts.items()}
+    said = {path: (written(path, v), "said by the machine itself") for path, v in facts.items()}
     measured = {
-        path: (_text(path, value), sources[path])
+        path: (written(path, value), sources[path])
         for path, value in values.items()
         if path.startswith("platform.")
     }
     parts: dict[tuple[str, ...], dict[str, str]] = {}
     for path, (text, source) in (said | measured).items():
         keys = path.split(".")[1:]
-        _set(document, keys, text)
+        set_at(document, keys, text)
         holder = _holder(base, keys)
         parts.setdefault(holder, {})[".".join(keys[len(holder) :])] = source
     for holder, own in parts.items():
-        _set(document, (*holder, "sources"), own)
-    return _dumped(_yaml(), document)
+        set_at(document, (*holder, "sources"), own)
+    return dumped(yaml_editor(), document)
 
 
 def _holder(machine: MachineConfig, keys: Sequence[str]) -> tuple[str, ...]:
@@ -119,16 +130,19 @@ def _description(facts: Mapping[str, int | str], base: str) -> str:
     return f"CPU measured: {cpu}; GPU and link, not measured, are those of {base}"
 
 
-def _yaml() -> YAML:
+def yaml_editor() -> YAML:
+    """What reads and writes YAML without touching its comments, quotes and order."""
     yaml = YAML()
     yaml.width = _WIDTH
     yaml.preserve_quotes = True
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.representer.add_representer(type(None), _null)
+    yaml.representer.add_representer(float, _float)
     return yaml
 
 
-def _dumped(yaml: YAML, document: Any) -> str:
+def dumped(yaml: YAML, document: Any) -> str:
+    """The text of a document."""
     text = io.StringIO()
     yaml.dump(document, text)
     return text.getvalue()
@@ -138,39 +152,32 @@ def _null(representer: Any, _: None) -> Any:
     return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
-def _set(document: Any, keys: Sequence[str], value: Any) -> None:
-    """Set a value, the mappings on the way to it made where they lack."""
+def _float(representer: Any, value: float) -> Any:
+    """Rates as people write them: 153.8e9."""
+    text = f"{value / 1e9:.7g}e9" if abs(value) >= 1e9 else repr(value)
+    return representer.represent_scalar("tag:yaml.org,2002:float", text)
+
+
+def set_at(document: Any, keys: Sequence[str], value: Any, before: str = "") -> None:
+    """Set a value, the mappings on the way to it made where they lack; a new key stands at the end,
+    or before the key `before`."""
     *parents, last = keys
     for key in parents:
         if document.get(key) is None:
-            document[key] = {}
+            _put(document, key, {}, before)
         document = document[key]
-    document[last] = value
+    if last in document:
+        document[last] = value
+    else:
+        _put(document, last, value, before)
 
 
-def _text(path: str, value: float | str) -> Any:
-    """A number with the largest unit that leaves it above 1; whole numbers stay whole."""
-    if isinstance(value, str):
-        return value
-    units = _UNITS[_quantity(path)]
-    scale, unit = next((step for step in units if value >= step[0]), units[-1])
-    shown = float(f"{value / scale:.4g}")
-    whole = shown.is_integer() and (unit or isinstance(value, int))
-    number = int(shown) if whole else shown
-    return f"{number} {unit}" if unit else number
-
-
-def _quantity(path: str) -> str:
-    word = path.rpartition(".")[2].rpartition("_")[2]
-    if ".interference." in path:
-        return "number"
-    if word in _SIZES:
-        return "size"
-    if word in _TIMES:
-        return "time"
-    if word in _BANDWIDTHS:
-        return "bandwidth"
-    return "arithmetic" if word == "batched" else "number"
+def _put(document: Any, key: str, value: Any, before: str) -> None:
+    keys = list(document)
+    if before in keys and hasattr(document, "insert"):
+        document.insert(keys.index(before), key, value)
+    else:
+        document[key] = value
 
 
 def residuals_csv(residuals: Iterable[Residual]) -> str:

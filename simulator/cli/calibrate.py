@@ -2,125 +2,230 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+if TYPE_CHECKING:
+    from simulator.calibration.base import Base
+    from simulator.calibration.calibrate import Calibration, Entries
+
 __all__ = ["calibrate"]
+
+Out = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Platform file to write (.yaml).", show_default=False),
+]
+Update = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PLATFORM",
+        help="In place of --out: write the numbers into the parts of this platform of the "
+        "catalogue, and into its operator profile.",
+        show_default=False,
+    ),
+]
+From = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="DIR",
+        help="Folder of micro-benchmark CSVs; by default this machine is measured.",
+        show_default=False,
+    ),
+]
+Quick = Annotated[bool, typer.Option("--quick", help="Measure fewer sizes, in under two minutes.")]
+Measurements = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Where the CSVs of this machine go; by default beside --out.",
+        show_default=False,
+    ),
+]
+BasePlatform = Annotated[
+    str,
+    typer.Option(
+        metavar="PLATFORM",
+        help="Platform that gives what is not measured; auto: the one of the catalogue with the "
+        "GPU that machine.json names.",
+    ),
+]
+Operators = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write the fitted operator profile here too."),
+]
+Profile = Annotated[
+    str,
+    typer.Option(
+        metavar="PROFILE",
+        help="Operator profile of the software that was measured; auto: tuned, with --update the "
+        "platform's own.",
+    ),
+]
+KeepProfile = Annotated[
+    bool,
+    typer.Option(
+        "--keep-profile",
+        help="The software is that of --profile: hold its numbers, fit the machine's alone.",
+    ),
+]
+KeepUndecided = Annotated[
+    bool,
+    typer.Option(
+        "--keep-undecided",
+        help="Numbers that the measurements do not decide keep the base's value (else: an error).",
+    ),
+]
+Residuals = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Residuals of every point; by default beside --out, with --update nowhere.",
+    ),
+]
+HoldOut = Annotated[
+    bool,
+    typer.Option(
+        "--hold-out",
+        help="Also fit twice without every other point, and show how well those are predicted.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print numbers and residuals as JSON.")]
+
+_MEASURED = "tuned"
+"""The profile of the kernels that the micro-benchmarks of this package run."""
 
 
 def calibrate(
-    out: Annotated[
-        Path,
-        typer.Option(metavar="FILE", help="Platform file to write (.yaml).", show_default=False),
-    ],
-    source: Annotated[
-        Path | None,
-        typer.Option(
-            "--from",
-            metavar="DIR",
-            help="Folder of micro-benchmark CSVs; by default this machine is measured.",
-            show_default=False,
-        ),
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Measure fewer sizes, in under two minutes.")
-    ] = False,
-    measurements: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Where the CSVs of this machine go; by default beside --out.",
-            show_default=False,
-        ),
-    ] = None,
-    base: Annotated[
-        str, typer.Option(metavar="PLATFORM", help="Platform that gives what is not measured.")
-    ] = "h200",
-    operators: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write the fitted operator profile here too."),
-    ] = None,
-    profile: Annotated[
-        str, typer.Option(metavar="PROFILE", help="Operator profile that the fit starts from.")
-    ] = "tuned",
-    residuals: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Residuals of every point; by default beside --out."),
-    ] = None,
-    hold_out: Annotated[
-        bool,
-        typer.Option(
-            "--hold-out",
-            help="Also fit twice without every other point, and show how well those are predicted.",
-        ),
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the residuals by operator as JSON.")
-    ] = False,
+    out: Out = None,
+    update: Update = None,
+    source: From = None,
+    quick: Quick = False,
+    measurements: Measurements = None,
+    base: BasePlatform = "auto",
+    operators: Operators = None,
+    profile: Profile = "auto",
+    keep_profile: KeepProfile = False,
+    keep_undecided: KeepUndecided = False,
+    residuals: Residuals = None,
+    hold_out: HoldOut = False,
+    as_json: Json = False,
 ) -> None:
     """Fit the mechanisms of a platform to micro-benchmarks, and say how well they fit.
 
     Without --from it measures the machine that it runs on first: the CPU always, the GPU and the
     link where there is one and PyTorch is installed (`pip install scratchpipe-sim[hardware]`).
+    A number that the measurements do not decide is an error.
     """
+    from simulator.calibration.calibrate import Options, held_out
     from simulator.calibration.calibrate import calibrate as fit
-    from simulator.calibration.calibrate import held_out
-    from simulator.calibration.write import (
-        by_operator,
-        entry_file,
-        machine_text,
-        profile_text,
-        residuals_csv,
-    )
+    from simulator.calibration.write import residuals_csv
+    from simulator.cli import calibration_tables as tables
     from simulator.cli.writing import write_file
-    from simulator.config.catalogue import load_named
-    from simulator.errors import UsageError
-    from simulator.hardware.catalogue import load_machine
+    from simulator.errors import UndecidedError
 
-    if out.suffix not in (".yaml", ".yml"):
-        raise UsageError(f"--out {out}: a platform file ends in .yaml")
+    _refuse(out, update, operators, base)
     if source is not None and (quick or measurements):
-        raise UsageError("--quick and --measurements measure this machine: leave --from out")
-    folder = source or _measured(
-        measurements or out.with_suffix("").with_name(f"{out.stem}_microbenchmarks"), quick
-    )
-    start = (
-        folder,
-        load_machine(base),
-        load_named("operators", profile),
-        load_named("models", "default"),
-    )
-    fitted = fit(*start)
-    table = residuals or out.with_suffix(".residuals.csv")
-    targets = {
-        out: machine_text(
-            start[1], _from(out, base), fitted.values, fitted.sources, out.stem, fitted.facts
-        ),
-        table: residuals_csv(fitted.residuals),
-    }
-    if operators is not None:
-        shipped = entry_file("operators", profile)
-        targets[operators] = profile_text(shipped, fitted.values, fitted.sources, operators.stem)
+        _usage("--quick and --measurements measure this machine: leave --from out")
+    chosen = _base(source, base if update is None else update)
+    folder = source or _measured(_beside(out, measurements), quick)
+    own = chosen.machine.operators if update else _MEASURED
+    software = own if profile == "auto" else profile
+    entries = _entries(chosen, software)
+    options = Options(keep_undecided, keep_profile, own_facts=update is None)
+    try:
+        fitted = fit(folder, entries, options)
+    except UndecidedError as error:
+        if source is None:
+            raise UndecidedError(f"{error}\nWhat was measured is kept: --from {folder}") from None
+        raise
+    targets = _targets(chosen, software, fitted, out, operators)
+    table = residuals or (out.with_suffix(".residuals.csv") if out else None)
+    if table is not None:
+        targets[table] = residuals_csv(fitted.residuals)
     for target, text in targets.items():
         write_file(target, text)
-    summary = by_operator(fitted.residuals)
-    unseen = by_operator(held_out(*start)) if hold_out else []
+    unseen = held_out(folder, entries, options) if hold_out else []
     if as_json:
-        typer.echo(json.dumps({"fitted": summary, "held_out": unseen}, indent=1))
+        typer.echo(tables.as_json(fitted, unseen))
         return
-    _show("Model against measurement, by operator", summary)
-    if unseen:
-        _show("The same for points that the fit did not see", unseen)
-    typer.echo(f"{len(fitted.values)} numbers from {len(fitted.residuals)} points. Files:")
+    tables.show(fitted, unseen)
+    typer.echo("Files written:")
     for target in targets:
         typer.echo(f"  {target}")
-    if operators is None:
+    if operators is None and out is not None and not keep_profile:
         typer.echo("The operator profile was fitted too; --operators FILE writes it.", err=True)
+
+
+def _usage(message: str) -> NoReturn:
+    from simulator.errors import UsageError
+
+    raise UsageError(message)
+
+
+def _refuse(out: Path | None, update: str | None, operators: Path | None, base: str) -> None:
+    """Options that do not go together."""
+    if (out is None) == (update is None):
+        _usage("give one of --out FILE (a platform file) and --update PLATFORM (the catalogue's)")
+    if out is not None and out.suffix not in (".yaml", ".yml"):
+        _usage(f"--out {out}: a platform file ends in .yaml")
+    if update is not None and (operators is not None or base != "auto"):
+        _usage("--update writes parts and profile of that platform: leave --base, --operators out")
+
+
+def _beside(out: Path | None, measurements: Path | None) -> Path:
+    """Where measurements of this machine go."""
+    if measurements is not None:
+        return measurements
+    if out is None:
+        _usage("--update takes measurements: give --from DIR, or --measurements DIR to measure")
+    return out.with_suffix("").with_name(f"{out.stem}_microbenchmarks")
+
+
+def _base(source: Path | None, given: str) -> Base:
+    """The base, chosen before anything is measured; says what was chosen on standard error."""
+    from simulator.calibration.base import AUTO, base_for
+    from simulator.calibration.facts import described, described_by
+
+    if source is not None:
+        found = base_for(described_by(source), given)
+    else:
+        from simulator.observe.microbench import this_machine
+
+        found = base_for(described(this_machine(), "this machine"), given)
+    if given == AUTO or found.remark:
+        remark = f" ({found.remark})" if found.remark else ""
+        typer.echo(f"base: {found.reference}{remark}", err=True)
+    return found
+
+
+def _entries(base: Base, profile: str) -> Entries:
+    from simulator.calibration.calibrate import Entries
+    from simulator.config.catalogue import load_named
+
+    software, model = load_named("operators", profile), load_named("models", "default")
+    return Entries(base.machine, software, model)
+
+
+def _targets(
+    base: Base, software: str, fitted: Calibration, out: Path | None, operators: Path | None
+) -> dict[Path, str]:
+    """The text of each file to write."""
+    from simulator.calibration.update import catalogue_texts
+    from simulator.calibration.write import entry_file, machine_text, profile_text
+
+    values, sources = fitted.values, fitted.sources
+    if out is None:
+        return catalogue_texts(base.reference, software, values, sources)
+    reference = _from(out, base.reference)
+    texts = {out: machine_text(base.machine, reference, values, sources, out.stem, fitted.facts)}
+    if operators is not None:
+        shipped = entry_file("operators", software)
+        texts[operators] = profile_text(shipped, values, sources, operators.stem)
+    return texts
 
 
 def _from(out: Path, base: str) -> str:
@@ -138,24 +243,3 @@ def _measured(folder: Path, quick: bool) -> Path:
     typer.echo(f"measuring this machine into {folder}: {minutes}; keep it idle", err=True)
     measure_machine(folder, quick, lambda name: typer.echo(f"  {name}", err=True))
     return folder
-
-
-def _show(title: str, summary: Sequence[dict[str, Any]]) -> None:
-    """A line an operator."""
-    from rich.table import Table
-
-    from simulator.cli.terminal import console
-
-    table = Table(title=title, title_justify="left")
-    for name in ("operator", "points", "median", "worst", "bias", "hosts differ by"):
-        table.add_column(name, justify="left" if name == "operator" else "right")
-    for row in summary:
-        table.add_row(
-            row["operator"],
-            str(row["points"]),
-            f"{row['median_error']:.1%}",
-            f"{row['worst_error']:.1%}",
-            f"{row['bias']:+.1%}",
-            f"{row['spread'] - 1.0:.0%}",
-        )
-    console().print(table)

@@ -33,6 +33,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     code = run(
         *("calibrate", "--from", str(MEASURED), "--out", str(folder / "h200.yaml")),
         *("--operators", str(folder / "tuned.yaml"), "--residuals", str(folder / "residuals.csv")),
+        "--keep-undecided",
     )
     assert code == 0
     return folder
@@ -125,7 +126,10 @@ def test_json_is_the_table_and_nothing_else(
 ) -> None:
     (tmp_path / "micro_sort.csv").write_text((MEASURED / "micro_sort.csv").read_text())
     out = tmp_path / "mine.yaml"
-    assert run("calibrate", "--from", str(tmp_path), "--out", str(out), "--json") == 0
+    assert (
+        run("calibrate", "--from", str(tmp_path), "--out", str(out), "--json", "--base", "h200")
+        == 0
+    )
     (row,) = json.loads(capsys.readouterr().out)["fitted"]
     assert row["operator"] == "gpu sort"
     assert row["points"] == 30
@@ -138,7 +142,8 @@ def test_json_is_the_table_and_nothing_else(
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("calibrate", "--from", str(tmp_path), "--out", str(tmp_path / "x.yaml")) == 2
+    out = str(tmp_path / "x.yaml")
+    assert run("calibrate", "--from", str(tmp_path), "--out", out, "--base", "h200") == 2
     assert "has none of micro_cpu.csv" in capsys.readouterr().err
 
 

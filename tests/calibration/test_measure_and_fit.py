@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.calibration.calibrate import held_out
+from simulator.calibration.calibrate import Entries, held_out
 from simulator.calibration.facts import machine_facts, with_facts
 from simulator.calibration.sockets import cpu_of, gpu_of
 from simulator.cli.app import main
@@ -45,7 +45,8 @@ def test_this_machine_becomes_a_platform(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "mine.yaml"
-    assert run("calibrate", "--out", str(out), "--quick") == 0
+    options = ("--base", "h200", "--keep-undecided")
+    assert run("calibrate", "--out", str(out), "--quick", *options) == 0
     assert "measuring this machine" in capsys.readouterr().err
     assert "cpu pooled gather" in (tmp_path / "mine.residuals.csv").read_text()
     folder = tmp_path / "mine_microbenchmarks"
@@ -67,7 +68,7 @@ def test_this_machine_becomes_a_platform(
     assert cpu.memory_path != base.socket("cpu").part.memory_path
     # the same again, from the files
     again = tmp_path / "again.yaml"
-    assert run("calibrate", "--from", str(folder), "--out", str(again)) == 0
+    assert run("calibrate", "--from", str(folder), "--out", str(again), *options) == 0
     assert load_machine(str(again)).socket("cpu") == made.socket("cpu")
 
 
@@ -76,7 +77,8 @@ def test_a_folder_with_other_files_is_left_alone(
 ) -> None:
     (tmp_path / "thesis.tex").write_text("")
     out = str(tmp_path / "mine.yaml")
-    assert run("calibrate", "--out", out, "--measurements", str(tmp_path)) != 0
+    folder = str(tmp_path)
+    assert run("calibrate", "--out", out, "--measurements", folder, "--base", "h200") != 0
     assert "choose another folder" in capsys.readouterr().err
     assert (tmp_path / "thesis.tex").exists()
 
@@ -110,8 +112,8 @@ def test_facts_that_are_none_are_refused(tmp_path: Path, text: str) -> None:
 def test_points_held_out_are_predicted_by_the_others(tmp_path: Path) -> None:
     name = "micro_sort.csv"
     (tmp_path / name).write_text((MEASURED / name).read_text())
-    entries = load_machine("h200"), load_named("operators", "tuned")
-    found = held_out(tmp_path, *entries, load_named("models", "default"))
+    profile, model = load_named("operators", "tuned"), load_named("models", "default")
+    found = held_out(tmp_path, Entries(load_machine("h200"), profile, model))
     assert len(found) == 28  # of 30: the first and the last are always seen
     assert len({one.point.condition for one in found}) == 28
     assert max(abs(one.error) for one in found) < 0.12

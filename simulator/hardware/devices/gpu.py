@@ -116,6 +116,9 @@ class Gpu(Part):
 
     links: ClassVar[bool | None] = False
     kind: Literal["gpu"]
+    reported_as: tuple[str, ...] = ()
+    """What its driver calls it (`torch.cuda.get_device_properties(0).name`): how a calibration
+    recognises a measured machine."""
     peak: Precisions
     products: Products
     """The MLPs' matrix products."""

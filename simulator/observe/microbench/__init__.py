@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from simulator.errors import OutputError, UsageError
 from simulator.files import explained, replace_file
 
-__all__ = ["MACHINE", "measure_machine"]
+__all__ = ["MACHINE", "measure_machine", "this_machine"]
 
 MACHINE = "machine.json"
 """What was measured, beside the CSV files: processor, caches, memory, GPU, versions."""
@@ -55,6 +56,13 @@ def measure_machine(
         for name, rows in measure_gpu(bench):
             tell(name)
             write_rows(out_dir, name, rows)
+
+
+def this_machine() -> dict[str, Any]:
+    """What `machine.json` would say of this machine. Raises `UsageError` as `measure_machine`."""
+    from simulator.observe.machine import describe_machine
+
+    return describe_machine("cuda" if _gpu_there() else "cpu")
 
 
 def _gpu_there() -> bool:
