@@ -10,6 +10,7 @@
     ├── PluginError             1   code of another package that raised an error
     ├── OutputError             1   a result that could not be written
     ├── PointsFailedError       1   some points of a sweep failed; the others are done
+    ├── MeasurementError        1   some measurements of a machine failed; the others are kept
     └── ToleranceError          3   a comparison out of tolerance
 
 Every exception rebuilds from its `args` (SimPy re-raises with `type(e)(*e.args)`).
@@ -23,6 +24,7 @@ __all__ = [
     "CapacityError",
     "ConfigError",
     "InvariantError",
+    "MeasurementError",
     "OutputError",
     "PluginError",
     "PointsFailedError",
@@ -112,6 +114,10 @@ class OutputError(ScratchPipeError):
 
 class PointsFailedError(ScratchPipeError):
     """Some points of an experiment failed; the results of the others were kept."""
+
+
+class MeasurementError(ScratchPipeError):
+    """Some measurements of a machine failed; the files of the others were kept."""
 
 
 class ToleranceError(ScratchPipeError):
