@@ -48,6 +48,8 @@ def measure_machine(
     names = {MACHINE, *FILES}
     if out_dir.is_dir() and not names.issuperset(file.name for file in out_dir.iterdir()):
         raise OutputError(f"{out_dir} holds other files: choose another folder")
+    if only and out_dir.is_dir() and any(out_dir.iterdir()):
+        raise OutputError(f"{out_dir} is not empty: measure a part into a folder of its own")
     until = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
     device = "cuda" if _gpu_there() else "cpu"
     with explained(out_dir):

@@ -49,22 +49,31 @@ def collectives(backend: str, repeats: int, powers: tuple[int, ...] = _POWERS) -
         ]
         for one in ranks:
             one.start()
-        until = time.monotonic() + _LIMIT_S
-        for one in ranks:
-            one.join(max(0.0, until - time.monotonic()))
-        for one in ranks:
-            if one.is_alive():
-                one.kill()
-                one.join()
+        _wait(ranks, Path(folder))
         said = [_said(Path(folder), rank) for rank in range(2)]
+    if not all(said):
+        raise RuntimeError(f"a rank did not come back within {_LIMIT_S:.0f} s")
     yield from _rows(said, repeats)
+
+
+def _wait(ranks: list[Any], folder: Path) -> None:
+    """Until all have ended; ends them where one has failed or the time is up."""
+    until = time.monotonic() + _LIMIT_S
+    while any(one.is_alive() for one in ranks) and time.monotonic() < until:
+        ranks[0].join(0.1)
+        if any(one.exitcode for one in ranks):
+            break
+    for one in ranks:
+        if one.is_alive():
+            one.kill()
+        one.join()
 
 
 def _said(folder: Path, rank: int) -> dict[str, Any]:
     file = folder / f"rank{rank}.json"
     if not file.is_file():
-        raise RuntimeError(f"rank {rank} did not come back within {_LIMIT_S:.0f} s, or was ended")
-    said: dict[str, Any] = json.loads(file.read_text())
+        return {}
+    said: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     if "error" in said:
         raise RuntimeError(f"rank {rank}: {said['error']}")
     return said
@@ -78,8 +87,10 @@ def _rank(rank: int, backend: str, repeats: int, powers: tuple[int, ...], folder
     except Exception as error:  # the parent says it
         said = {"error": f"{type(error).__name__}: {error}"}
     aside = Path(folder) / f"rank{rank}.part"
-    aside.write_text(json.dumps(said))
+    aside.write_text(json.dumps(said), encoding="utf-8")
     aside.replace(Path(folder) / f"rank{rank}.json")
+    if "error" in said:
+        raise SystemExit(1)
 
 
 def _measured(

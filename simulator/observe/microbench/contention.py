@@ -23,6 +23,7 @@ PIECE = 1 << 26
 """Bytes of one background copy."""
 _DIM = 128
 _GPU_TABLE = 20_000_000
+_STREAM = 1 << 30
 _BACKGROUNDS = ("h2d", "d2h", "h2d+d2h")
 
 
@@ -65,8 +66,9 @@ def contention_subjects(gpu: GpuBench, bench: CpuBench) -> list[Subject]:
     some = [t for t in budget.threads if t >= 4] or [budget.cores]
 
     def on_gpu() -> Iterator[Row]:
+        held = copies()
         for victim in _hbm_victims(gpu.ops, budget.lookups):
-            yield from _victim(gpu.ops, copies(), victim, pieces, timed=_on_stream)
+            yield from _victim(gpu.ops, held, victim, pieces, timed=_on_stream)
 
     def on_cpu() -> Iterator[Row]:
         held = copies()
@@ -157,8 +159,8 @@ def _hbm_victims(gpu: CpuTensors, lookups: int) -> Iterator[Victim]:
     }
     for name, work in works.items():
         yield Victim(f"{name} {label}", work, size)
-    a, b = gpu.empty((1 << 28,)), gpu.empty((1 << 28,))
-    yield Victim("hbm stream copy 1 GB", lambda _: b.copy_(a), 1 << 30)
+    a, b = gpu.empty((_STREAM // 4,)), gpu.empty((_STREAM // 4,))
+    yield Victim("hbm stream copy 1 GB", lambda _: b.copy_(a), _STREAM)
 
 
 @dataclass(frozen=True)

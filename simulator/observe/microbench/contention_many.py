@@ -63,7 +63,7 @@ def _rates(
     wait_for_all(gpu, lanes)
     rates: dict[str, float] = {}
     for lane, ends in zip(lanes, moments, strict=True):
-        column = "bg_h2d_GBps" if lane.to_gpu else "bg_d2h_GBps"
+        column = "bg_h2d_GBps" if lane.from_host else "bg_d2h_GBps"
         rate = pieces * PIECE / gpu.ops.between_us(*ends) / 1e3
         rates[column] = rates.get(column, 0.0) + rate
     return rates | {"bg_sum_GBps": sum(rates.values())}

@@ -128,5 +128,5 @@ def _states(gpu: GpuBench, bench: CpuBench) -> Iterator[Row]:
         }
         for state, make in states.items():
             for op, work in (("h2d", pair.h2d), ("d2h", pair.d2h)):
-                times = gpu.time(work, flush=False, before=lambda _, make=make: make())
+                times = gpu.time(work, flush=False, before=lambda _, make=make: make(), most=20)
                 yield _row(op, "pinned", 1 << power, times, note=f"buffer state: {state}")

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 from simulator.config.catalogue import load_named
-from simulator.config.model import ModelConfig
-from simulator.errors import UsageError
 from simulator.observe.microbench.device import GpuBench
 from simulator.observe.microbench.tables import Row, Subject
 from simulator.observe.mlp import DenseStep
@@ -17,6 +14,7 @@ __all__ = ["dense_subjects"]
 
 _FILE = "micro_mlp.csv"
 _SHAPES = [(n, 128) for n in (512, 1024, 2048, 4096, 8192)] + [(2048, 64), (2048, 256)]
+_FEW_SHAPES = [(512, 128), (2048, 128), (8192, 128), (2048, 64), (2048, 256)]
 _PRODUCT = 4096
 
 
@@ -32,36 +30,13 @@ def dense_subjects(gpu: GpuBench) -> list[Subject]:
     return [Subject(name, _FILE, rows) for name, rows in parts.items()]
 
 
-class _Autocast(DenseStep):
-    """Mixed precision as PyTorch has it: weights in fp32, matrix products in half precision."""
-
-    def __init__(self, model: ModelConfig, device: str, half: Any, *, graph: bool) -> None:
-        self._half = half
-        super().__init__(model.model_copy(update={"mlp_precision": "fp32"}), device, 0, graph=graph)
-
-    def _forward(self) -> Any:
-        torch, device = self._torch, str(self.pooled.device.type)
-        # a cache of casted weights would outlive the capture that made it
-        with torch.autocast(device, dtype=self._half, cache_enabled=False):
-            return super()._forward()
-
-
-def _step(gpu: GpuBench, model: ModelConfig, graph: bool) -> DenseStep:
-    """Of `observe` where it trains in this precision, else by autocast."""
-    halves = {"fp16": gpu.torch.float16, "bf16": gpu.torch.bfloat16}
-    try:
-        return DenseStep(model, gpu.ops.device, 0, graph=graph)
-    except UsageError:
-        return _Autocast(model, gpu.ops.device, halves[model.mlp_precision], graph=graph)
-
-
 def _steps(gpu: GpuBench, precision: str) -> Iterator[Row]:
     base = load_named("models", "default")
-    shapes = [s for s in _SHAPES if s[0] >= 2048] if gpu.budget.quick else _SHAPES
+    shapes = _FEW_SHAPES if gpu.budget.quick else _SHAPES
     for batch, dim in shapes:
         change = {"batch_size": batch, "dim": dim, "mlp_precision": precision}
         for graph in (True, False) if (batch, dim) == (2048, 128) else (True,):
-            step = _step(gpu, base.model_copy(update=change), graph)
+            step = DenseStep(base.model_copy(update=change), gpu.ops.device, 0, graph=graph)
             times = gpu.time(lambda _, step=step: step.run())
             yield {
                 "what": "mlp_train_step", "batch": batch, "dim": dim, "precision": precision,

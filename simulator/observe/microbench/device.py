@@ -30,17 +30,19 @@ class GpuBench:
         *,
         flush: bool = True,
         before: Callable[[int], object] | None = None,
+        most: int = 200,
     ) -> dict[str, float]:
         """Milliseconds of `work(repetition)` on the current stream, by events.
 
         `flush`: with nothing in L2. `before(repetition)`: what comes first and is not timed.
+        `most`: repetitions at most.
         """
         for k in range(2):
             work(k)
         self.ops.synchronize()
         samples: list[float] = []
         until = time.perf_counter() + self.budget.seconds
-        while len(samples) < 5 or (time.perf_counter() < until and len(samples) < 200):
+        while len(samples) < 5 or (time.perf_counter() < until and len(samples) < most):
             if before:
                 before(len(samples))
             if flush:

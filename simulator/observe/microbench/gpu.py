@@ -89,7 +89,7 @@ def _row_operators(gpu: GpuBench, table: Any, count: int, dist: str) -> Iterator
 
 
 def _streams(gpu: GpuBench, flat: Any) -> Iterator[Row]:
-    for power in range(20, 29, 4):
+    for power in (p for p in range(20, 29, 4) if 2 << p <= len(flat)):
         a, b = flat[: 1 << power], flat[1 << power : 2 << power]
         for op, work, passes in (
             ("stream_copy", lambda _, a=a, b=b: b.copy_(a), 2),

@@ -86,19 +86,23 @@ def in_training_subjects(bench: CpuBench) -> list[Subject]:
 
 def _in_turn(bench: CpuBench) -> Iterator[Row]:
     calls = _Calls(bench, bench.rows(_DIM, bench.budget.lookups))
-    update = calls.work(_UPDATE)
+    bags = -(-len(calls.sets[0]) // POOLED)
+    update = calls.work(_UPDATE, bench.own_staging(bags, _DIM))
     pooled = calls.work(_POOLED)
     for operator in (_GATHER, _SCATTER, _POOLED):
         work = pooled if operator is _POOLED else calls.work(operator)
         dirty = f"no pause after an update of {len(calls.sets[0])} rows"
-        # the rows of the update are others, whose lines nothing else evicts
-        yield calls.row(
-            operator, "after_update", work, before=lambda k: update(k + 1), pause_s=0, note=dirty
-        )
+        # the update is of rows whose turn here is long ago and far ahead
+        far = partial(_later, update, len(calls.sets) // 2)
+        yield calls.row(operator, "after_update", work, before=far, pause_s=0, note=dirty)
         yield calls.row(operator, "after_spin", work, pause_s=_SPIN_S, note="after 2 ms of waiting")
         yield calls.row(operator, "at_once", work, pause_s=0, note="no pause after the same")
     same = "same rows pooled 1 ms before, as in hybrid training"
     yield calls.row(_UPDATE, "after_pool", update, before=pooled, note=same)
+
+
+def _later(work: Work, turns: int, k: int) -> None:
+    work(k + turns)
 
 
 def gpu_fed_subjects(ops: CpuTensors, bench: CpuBench) -> list[Subject]:

@@ -68,7 +68,8 @@ def _submissions(gpu: GpuBench) -> Iterator[Row]:
     torch, ops = gpu.torch, gpu.ops
     table, out, rows = ops.empty((64, 128)), ops.empty((8, 128)), ops.empty((8,), "int64")
     square = ops.empty((64, 64))
-    here, there = ops.staging((_SMALL_COPY,), "uint8"), ops.empty((_SMALL_COPY,), "uint8")
+    here = ops.staging((_SMALL_COPY,), "uint8")
+    there, beside = (ops.empty((_SMALL_COPY,), "uint8") for _ in range(2))
     keys = ops.empty((_SORTED,), "int32")
     plain, stream = torch.cuda.Event(), torch.cuda.Stream()
 
@@ -84,7 +85,7 @@ def _submissions(gpu: GpuBench) -> Iterator[Row]:
         f"torch.sort of {_SORTED} int32 (per call)": (lambda: torch.sort(keys), 5),
         f"{copy}, h2d, page-locked (per launch)": (lambda: ops.copy(there, here), 20),
         f"{copy}, d2h, page-locked (per launch)": (lambda: ops.copy(here, there), 20),
-        f"{copy}, on the device (per launch)": (lambda: ops.copy(there, there.clone()), 20),
+        f"{copy}, on the device (per launch)": (lambda: ops.copy(beside, there), 20),
         "event made and recorded, with timing": (ops.mark, 10),
         "event record without timing": (plain.record, 10),
         "stream waits for an event": (lambda: stream.wait_event(plain), 10),

@@ -29,10 +29,12 @@ _FEW_HOST_POWERS = (20, 24, 28)
 class Lane:
     """Copies of one buffer to another on a stream of its own of GPU `gpu`."""
 
-    def __init__(self, torch: Any, gpu: int, target: Any, source: Any) -> None:
+    def __init__(
+        self, torch: Any, gpu: int, target: Any, source: Any, *, from_host: bool = False
+    ) -> None:
         self._torch, self.gpu = torch, gpu
         self._target, self._source = target, source
-        self.to_gpu = target.device.type == "cuda"
+        self.from_host = from_host
         self._stream = torch.cuda.Stream(device=gpu)
 
     def start(self, size: int, copies: int) -> tuple[Any, Any]:
@@ -57,7 +59,9 @@ class HostLanes:
                 here = gpu.ops.staging((size,), "uint8")
                 there = torch.zeros(size, dtype=torch.uint8, device=f"{gpu.ops.device}:{number}")
                 target, source = (there, here) if way == "h2d" else (here, there)
-                self._lanes[way, number] = Lane(torch, number, target, source)
+                self._lanes[way, number] = Lane(
+                    torch, number, target, source, from_host=way == "h2d"
+                )
 
     def of(self, way: str, gpus: Sequence[int]) -> list[Lane]:
         """`way`: `h2d`, `d2h` or `h2d+d2h`."""

@@ -68,7 +68,7 @@ def _kernels(gpu: GpuBench) -> Iterator[_Kernel]:
     rows = _MANY if ops.overlaps else 1000
     table = ops.empty((_TABLE_ROWS if ops.overlaps else 10_000, _DIM))
     size = _PRODUCT if ops.overlaps else 64
-    a, b, c = (ops.empty((size, size)) for _ in range(3))
+    a, b, c = (ops.empty((size, size)).normal_() for _ in range(3))
     yield _Kernel("matrix product", lambda: torch.matmul(a, b, out=c), f"fp32, {size} cubed")
     step = DenseStep(load_named("models", "default"), ops.device, 0)
     yield _Kernel("MLP step as a graph", step.run, "default model, fp32, captured")
