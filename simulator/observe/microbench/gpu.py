@@ -23,6 +23,7 @@ __all__ = ["gpu_subjects"]
 _TABLE_BYTES = 40_960_000_000
 """The GPU's table, as large as the CPU's: address translation of a small one is cheaper."""
 _KEY_SPACE = 80_000_000
+_SORTED = (10_000, 40_960, 100_000, 1_000_000)
 _SLOTS = (1_600_000, 4_800_000, 8_000_000)
 _SOFTWARE = "Triton"
 
@@ -107,7 +108,7 @@ def _streams(gpu: GpuBench, flat: Any) -> Iterator[Row]:
 def _sorts(gpu: GpuBench) -> Iterator[Row]:
     torch = gpu.torch
     for dist in ("uniform", "zipf0.9", "zipf1.1"):
-        for count in (10_000, 40_960, 100_000, gpu.budget.lookups, 1_000_000):
+        for count in (*_SORTED, gpu.budget.lookups):
             drawn = draw_rows(_KEY_SPACE, count, dist, 0)
             long = gpu.ops.upload(drawn)
             ids = long.to(torch.int32)
