@@ -6,11 +6,11 @@
     │   └── CapacityError       2   a cache that cannot hold its window, tables that do not fit
     ├── TraceError              2   a trace that cannot be read or holds bad ids
     ├── InvariantError          1   the simulator contradicts itself: a bug, never the user's fault
+    ├── MeasurementError        1   some measurements of a machine failed; the others are kept
     ├── PolicyError             1   a replacement policy that breaks its contract
     ├── PluginError             1   code of another package that raised an error
     ├── OutputError             1   a result that could not be written
     ├── PointsFailedError       1   some points of a sweep failed; the others are done
-    ├── MeasurementError        1   some measurements of a machine failed; the others are kept
     └── ToleranceError          3   a comparison out of tolerance
 
 Every exception rebuilds from its `args` (SimPy re-raises with `type(e)(*e.args)`).
@@ -100,6 +100,10 @@ class InvariantError(ScratchPipeError):
     """A check that holds in every correct simulation failed: a bug in the simulator."""
 
 
+class MeasurementError(ScratchPipeError):
+    """Some measurements of a machine failed; the files of the others were kept."""
+
+
 class PolicyError(ScratchPipeError):
     """A replacement policy named victims that its contract does not allow."""
 
@@ -114,10 +118,6 @@ class OutputError(ScratchPipeError):
 
 class PointsFailedError(ScratchPipeError):
     """Some points of an experiment failed; the results of the others were kept."""
-
-
-class MeasurementError(ScratchPipeError):
-    """Some measurements of a machine failed; the files of the others were kept."""
 
 
 class ToleranceError(ScratchPipeError):
