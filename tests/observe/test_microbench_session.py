@@ -105,6 +105,23 @@ def test_the_error_at_the_end_names_what_failed_and_where_the_rest_is(
 
 
 @pytest.mark.usefixtures("small")
+def test_a_gpu_that_cannot_be_opened_leaves_what_the_cpu_gave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from simulator.observe.microbench import subjects
+
+    def broken(_: object) -> None:
+        raise RuntimeError("no kernel image")
+
+    monkeypatch.setattr(subjects, "cpu_groups", lambda _: {"all": lambda: [subject("a", 1)]})
+    monkeypatch.setattr(subjects, "open_gpu", broken)
+    session = Session(tmp_path, lambda _: None)
+    microbench._measure(session, True, True)
+    assert session.failed == {"gpu": "RuntimeError: no kernel image"}
+    assert whats(tmp_path) == ["a 0"]
+
+
+@pytest.mark.usefixtures("small")
 def test_a_name_that_nothing_has_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing to measure is called turbines"):
         microbench.measure_machine(tmp_path / "out", only=("turbines",))

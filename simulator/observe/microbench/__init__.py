@@ -65,7 +65,8 @@ def measure_machine(
     if session.failed:
         lines = "\n".join(f"    {name}: {error}" for name, error in session.failed.items())
         raise MeasurementError(
-            f"{len(session.failed)} measurements failed, the others are in {out_dir}:\n{lines}"
+            f"{len(session.failed)} measurements failed; the others are in {out_dir}, to fit with "
+            f"scratchpipe calibrate --from {out_dir}\n{lines}"
         )
 
 
@@ -77,8 +78,12 @@ def _measure(session: Session, quick: bool, with_gpu: bool) -> None:
     for group, make in cpu_groups(bench).items():
         session.run(make, group)
     if with_gpu:
-        gpu = open_gpu(bench.budget)
-        for group, make in gpu_groups(gpu, bench).items():
+        try:
+            groups = gpu_groups(open_gpu(bench.budget), bench)
+        except Exception as error:  # what the CPU gave is kept
+            session.fail("gpu", error)
+            return
+        for group, make in groups.items():
             session.run(make, group)
 
 

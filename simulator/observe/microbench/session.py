@@ -42,7 +42,7 @@ class Session:
         try:
             subjects = make()
         except Exception as error:  # one group must not cost the others
-            self._fail(group, error)
+            self.fail(group, error)
             return
         for subject in subjects:
             if self.wants(subject):
@@ -60,7 +60,7 @@ class Session:
             for row in subject.rows():
                 rows.append(row)
         except Exception as error:  # whatever a driver, a compiler or a library raises
-            self._fail(subject.name, error)
+            self.fail(subject.name, error)
         finally:
             if rows:
                 write_rows(self.out_dir, subject.file, rows)
@@ -68,7 +68,8 @@ class Session:
         self.tell(f"  {len(rows) - before} rows in {time.monotonic() - begin:.1f} s")
         _release()
 
-    def _fail(self, name: str, error: Exception) -> None:
+    def fail(self, name: str, error: Exception) -> None:
+        """Note that `name` failed, and say so."""
         said = str(error).strip().splitlines()
         self.failed[name] = f"{type(error).__name__}: {said[0] if said else ''}"
         self.tell(f"{name} failed: {self.failed[name]}")
