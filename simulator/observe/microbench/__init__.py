@@ -63,11 +63,15 @@ def measure_machine(
     if only and not session.done and not session.failed:
         raise UsageError(f"nothing to measure is called {', '.join(only)}")
     if session.failed:
-        lines = "\n".join(f"    {name}: {error}" for name, error in session.failed.items())
-        raise MeasurementError(
-            f"{len(session.failed)} measurements failed; the others are in {out_dir}, to fit with "
-            f"scratchpipe calibrate --from {out_dir}\n{lines}"
-        )
+        raise _failure(session)
+
+
+def _failure(session: Session) -> MeasurementError:
+    lines = "\n".join(f"    {name}: {error}" for name, error in session.failed.items())
+    return MeasurementError(
+        f"{len(session.failed)} measurements failed; the others are in {session.out_dir}, to fit "
+        f"with scratchpipe calibrate --from {session.out_dir}\n{lines}"
+    )
 
 
 def _measure(session: Session, quick: bool, with_gpu: bool) -> None:

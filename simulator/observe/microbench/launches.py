@@ -7,7 +7,7 @@ long been done. As training calls them: from Python, through PyTorch and Triton.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -124,48 +124,52 @@ def _steps(gpu: GpuBench) -> Iterator[Row]:
 
 
 def _waits(gpu: GpuBench) -> Iterator[Row]:
-    cuda, tiny = gpu.torch.cuda, _tiny(gpu)
     for count in _STREAMS:
-        streams = [cuda.Stream() for _ in range(count)]
-        events = [cuda.Event() for _ in range(count)]
-
-        def launch(streams: Any = streams, events: Any = events) -> None:
-            for stream, event in zip(streams, events, strict=True):
-                with cuda.stream(stream):
-                    tiny()
-                    event.record()
-
-        def in_turn(things: Any) -> None:
-            for thing in things:
-                thing.synchronize()
-
-        def waiting(things: Any = events) -> None:
-            for thing in things:
-                cuda.current_stream().wait_event(thing)
-
-        launch()
-        cuda.synchronize()
-        idle: dict[str, Callable[[], object]] = {
-            f"synchronise an idle device, {count} streams used": cuda.synchronize,
-            f"synchronise {count} idle streams in turn": partial(in_turn, streams),
-            f"synchronise {count} done events in turn": partial(in_turn, events),
-            f"stream waits for {count} done events": waiting,
-        }
-        for what, work in idle.items():
+        several = _Several(gpu, count)
+        several.launch()
+        gpu.torch.cuda.synchronize()
+        for what, work in several.calls().items():
             yield {"what": what} | gpu.submitted(work)
 
-        def synced(go: Any = launch) -> None:
-            go()
-            cuda.synchronize()
 
-        def synced_in_turn(go: Any = launch, things: Any = streams) -> None:
-            go()
-            in_turn(things)
+class _Several:
+    """`count` streams, and an event on each."""
 
-        busy: dict[str, Callable[[], object]] = {
-            f"empty kernel and event on each of {count} streams": launch,
-            f"the same + device sync, {count} streams": synced,
-            f"the same + stream syncs in turn, {count} streams": synced_in_turn,
+    def __init__(self, gpu: GpuBench, count: int) -> None:
+        self._cuda, self._tiny, self._count = gpu.torch.cuda, _tiny(gpu), count
+        self._streams = [self._cuda.Stream() for _ in range(count)]
+        self._events = [self._cuda.Event() for _ in range(count)]
+
+    def launch(self) -> None:
+        """An empty kernel and an event on each stream."""
+        for stream, event in zip(self._streams, self._events, strict=True):
+            with self._cuda.stream(stream):
+                self._tiny()
+                event.record()
+
+    def calls(self) -> dict[str, Callable[[], object]]:
+        """Waits while the device is idle, and with something to wait for."""
+        count, launched = self._count, f"empty kernel and event on each of {self._count} streams"
+        by_stream = partial(_in_turn, self._streams)
+        return {
+            f"synchronise an idle device, {count} streams used": self._cuda.synchronize,
+            f"synchronise {count} idle streams in turn": by_stream,
+            f"synchronise {count} done events in turn": partial(_in_turn, self._events),
+            f"stream waits for {count} done events": self._wait_for_events,
+            launched: self.launch,
+            f"{launched} + device sync": partial(self._then, self._cuda.synchronize),
+            f"{launched} + stream syncs in turn": partial(self._then, by_stream),
         }
-        for what, work in busy.items():
-            yield {"what": what} | gpu.submitted(work)
+
+    def _wait_for_events(self) -> None:
+        for event in self._events:
+            self._cuda.current_stream().wait_event(event)
+
+    def _then(self, wait: Callable[[], object]) -> None:
+        self.launch()
+        wait()
+
+
+def _in_turn(things: Sequence[Any]) -> None:
+    for thing in things:
+        thing.synchronize()
