@@ -6,6 +6,7 @@
     │   └── CapacityError       2   a cache that cannot hold its window, tables that do not fit
     ├── TraceError              2   a trace that cannot be read or holds bad ids
     ├── InvariantError          1   the simulator contradicts itself: a bug, never the user's fault
+    ├── MeasurementError        1   some measurements of a machine failed; the others are kept
     ├── PolicyError             1   a replacement policy that breaks its contract
     ├── PluginError             1   code of another package that raised an error
     ├── OutputError             1   a result that could not be written
@@ -24,6 +25,7 @@ __all__ = [
     "CapacityError",
     "ConfigError",
     "InvariantError",
+    "MeasurementError",
     "OutputError",
     "PluginError",
     "PointsFailedError",
@@ -98,6 +100,10 @@ class TraceError(ScratchPipeError):
 
 class InvariantError(ScratchPipeError):
     """A check that holds in every correct simulation failed: a bug in the simulator."""
+
+
+class MeasurementError(ScratchPipeError):
+    """Some measurements of a machine failed; the files of the others were kept."""
 
 
 class PolicyError(ScratchPipeError):

@@ -22,8 +22,17 @@ FILES: dict[str, tuple[str, ...]] = {
     "micro_plan.csv": ("slots", "n_lookups", "misses", "ms"),
     "micro_mlp.csv": ("what", "batch", "dim", "precision", "mode", "ms"),
     "micro_launch.csv": ("what", "us"),
+    "micro_streams.csv": (
+        "what", "first_ms", "second_ms", "both_ms", "both_first_ms", "both_second_ms",
+    ),
     "contention.csv": ("victim", "background", "ms", "slowdown", "bg_h2d_GBps", "bg_d2h_GBps"),
-}
+    "micro_links.csv": ("op", "bytes", "gpus", "streams", "ms", "GBps_sum", "note"),
+    "micro_nccl.csv": ("op", "impl", "bytes", "ms_event", "ms_backtoback", "us_submit"),
+    "contention_2gpu.csv": (
+        "victim", "background", "threads", "dma_gpus", "ms", "slowdown", "bg_h2d_GBps",
+        "bg_d2h_GBps",
+    ),
+}  # fmt: skip
 """The files that a calibration reads, and the columns that it needs of each."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from simulator._threads import cores
 from simulator.observe.extra import require_torch
 
-__all__ = ["describe_machine"]
+__all__ = ["describe_machine", "last_level_cache_bytes"]
 
 _PACKAGES = ("scratchpipe-sim", "torch", "triton", "numba", "numpy")
 
@@ -21,7 +21,7 @@ def describe_machine(device: str) -> dict[str, Any]:
     described: dict[str, Any] = {
         "cpu": _cpu_model(),
         "cores": cores(),
-        "last_level_cache_bytes": _last_level_cache_bytes(),
+        "last_level_cache_bytes": last_level_cache_bytes(),
         "memory_bytes": _memory_bytes(),
         "kernel": platform.system(),
         "python": platform.python_version(),
@@ -32,6 +32,7 @@ def describe_machine(device: str) -> dict[str, Any]:
         gpu = torch.cuda.get_device_properties(0)
         described |= {
             "gpu": gpu.name,
+            "gpus": torch.cuda.device_count(),
             "gpu_memory_bytes": gpu.total_memory,
             "gpu_l2_cache_bytes": gpu.L2_cache_size,
             "gpu_multiprocessors": gpu.multi_processor_count,
@@ -61,7 +62,8 @@ def _memory_bytes() -> int | None:
     return pages * size if pages and size else None
 
 
-def _last_level_cache_bytes() -> int | None:
+def last_level_cache_bytes() -> int | None:
+    """As the machine says; a virtual one may share it with others."""
     return _sysconf("SC_LEVEL3_CACHE_SIZE") or _sysconf("SC_LEVEL2_CACHE_SIZE")
 
 

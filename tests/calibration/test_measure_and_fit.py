@@ -23,9 +23,9 @@ MEASURED = Path(__file__).parents[2] / "experiments" / "validation" / "microbenc
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A measurement of seconds: small tables, few repetitions."""
-    monkeypatch.setattr(cpu, "LOOKUPS", 4_000)
+    monkeypatch.setattr(tables, "LOOKUPS", 4_000)
+    monkeypatch.setattr(tables, "FRESH_ROWS", 20_000)
     monkeypatch.setattr(cpu, "_SCALING", (1_000, 2_000))
-    monkeypatch.setattr(cpu, "_FRESH_ROWS", 20_000)
     monkeypatch.setattr(tables, "TABLE_BYTES", 1 << 24)
     monkeypatch.setattr(tables.Budget, "seconds", 0.002)
     monkeypatch.setattr(tables.Budget, "dims", (16, 128))

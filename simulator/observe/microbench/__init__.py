@@ -1,20 +1,25 @@
 """Micro-benchmarks of the machine: what a calibration is fitted to.
 
 `measure_machine` writes one CSV a subject, in the columns of `tables.FILES`; the files of the GPU
-are written only where there is one. Values are medians with 10th and 90th percentiles. Rows and
-staging buffers take turns, so that no repetition finds them in a cache; CPU operators are called as
-training calls them, with a pause in between.
+are written only where there is one, those of links where there are several. Values are medians with
+10th and 90th percentiles. Rows and staging buffers take turns, so that no repetition finds them in
+a cache; CPU operators are called as training calls them, with a pause in between.
+
+`python -m simulator.observe.microbench DIR` measures alone, without a fit.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from simulator.errors import OutputError, UsageError
+from simulator.errors import MeasurementError, OutputError, UsageError
 from simulator.files import explained, replace_file
+from simulator.observe.microbench.session import Session
+from simulator.observe.microbench.tables import FILES, Budget
 
 __all__ = ["MACHINE", "measure_machine", "this_machine"]
 
@@ -23,23 +28,30 @@ MACHINE = "machine.json"
 
 
 def measure_machine(
-    out_dir: Path, quick: bool = False, progress: Callable[[str], None] | None = None
+    out_dir: Path,
+    quick: bool = False,
+    progress: Callable[[str], None] | None = None,
+    only: Sequence[str] = (),
+    minutes: float | None = None,
 ) -> None:
     """Measure this machine and write its files into `out_dir` (made if need be).
 
-    `quick`: fewer sizes and repetitions, under two minutes; else about five. `progress`: called
-    with the name of each file before it is measured. A machine without a GPU, or without PyTorch,
-    gives `micro_cpu.csv` alone; a GPU without Triton raises `UsageError`. `OutputError` where
-    `out_dir` holds other files or cannot be written.
+    `quick`: fewer sizes and repetitions, 2.5 minutes at most with a GPU; else about six.
+    `progress`: called with what is measured, how long it took, and what failed. `only`: parts of
+    names of subjects or files, to measure those alone. `minutes`: begin nothing after that time.
+
+    A machine without a GPU, or without PyTorch, gives `micro_cpu.csv` alone; a GPU without Triton
+    raises `UsageError`. `OutputError` where `out_dir` holds other files or cannot be written.
+    `MeasurementError` at the end where some subjects failed: what the others measured is kept.
     """
     from simulator.observe.machine import describe_machine
-    from simulator.observe.microbench.cpu import CpuBench, measure_cpu
-    from simulator.observe.microbench.tables import FILES, Budget, write_rows
 
     names = {MACHINE, *FILES}
     if out_dir.is_dir() and not names.issuperset(file.name for file in out_dir.iterdir()):
         raise OutputError(f"{out_dir} holds other files: choose another folder")
-    tell = progress or (lambda _: None)
+    if only and out_dir.is_dir() and any(out_dir.iterdir()):
+        raise OutputError(f"{out_dir} is not empty: measure a part into a folder of its own")
+    until = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
     device = "cuda" if _gpu_there() else "cpu"
     with explained(out_dir):
         out_dir.mkdir(parents=True, exist_ok=True)
@@ -47,15 +59,37 @@ def measure_machine(
             (out_dir / stale).unlink(missing_ok=True)
         described = json.dumps(describe_machine(device), indent=1) + "\n"
         replace_file(out_dir / MACHINE, described.encode())
-    tell("micro_cpu.csv")
-    bench = CpuBench(Budget(quick))
-    write_rows(out_dir, "micro_cpu.csv", measure_cpu(bench))
-    if device == "cuda":
-        from simulator.observe.microbench.gpu import measure_gpu
+    session = Session(out_dir, progress or (lambda _: None), until, only)
+    _measure(session, quick, device == "cuda")
+    if only and not session.done and not session.failed:
+        raise UsageError(f"nothing to measure is called {', '.join(only)}")
+    if session.failed:
+        raise _failure(session)
 
-        for name, rows in measure_gpu(bench):
-            tell(name)
-            write_rows(out_dir, name, rows)
+
+def _failure(session: Session) -> MeasurementError:
+    lines = "\n".join(f"    {name}: {error}" for name, error in session.failed.items())
+    return MeasurementError(
+        f"{len(session.failed)} measurements failed; the others are in {session.out_dir}, to fit "
+        f"with scratchpipe calibrate --from {session.out_dir}\n{lines}"
+    )
+
+
+def _measure(session: Session, quick: bool, with_gpu: bool) -> None:
+    from simulator.observe.microbench.subjects import cpu_groups, gpu_groups, open_cpu, open_gpu
+
+    session.tell("the CPU's table is filled")
+    bench = open_cpu(Budget(quick))
+    for group, make in cpu_groups(bench).items():
+        session.run(make, group)
+    if with_gpu:
+        try:
+            groups = gpu_groups(open_gpu(bench.budget), bench)
+        except Exception as error:  # what the CPU gave is kept
+            session.fail("gpu", error)
+            return
+        for group, make in groups.items():
+            session.run(make, group)
 
 
 def this_machine() -> dict[str, Any]:

@@ -16,7 +16,18 @@ import numpy as np
 from simulator._threads import cores
 from simulator.files import replace_file
 
-__all__ = ["FILES", "PAUSE_S", "Budget", "Row", "milliseconds", "spread", "write_rows"]
+__all__ = [
+    "CPU_FILE",
+    "FILES",
+    "HBM_FILE",
+    "PAUSE_S",
+    "Budget",
+    "Row",
+    "Subject",
+    "milliseconds",
+    "spread",
+    "write_rows",
+]
 
 Row = Mapping[str, Any]
 
@@ -37,17 +48,51 @@ FILES: dict[str, tuple[str, ...]] = {
     "micro_plan.csv": ("slots", "n_lookups", "miss_fraction_target", "misses", *_MS),
     "micro_mlp.csv": ("what", "batch", "dim", "precision", "mode", *_MS),
     "micro_launch.csv": ("what", "us", "us_p10", "us_p90"),
+    "micro_streams.csv": (
+        "what", "first_ms", "second_ms", "both_ms", "both_first_ms", "both_second_ms", "note",
+    ),
     "contention.csv": (
         "measurement", "victim", "background", *_MS, "GBps", "alone_ms", "slowdown",
         "bg_h2d_GBps", "bg_d2h_GBps", "note",
     ),
+    "micro_links.csv": (
+        "session", "op", "bytes", "gpus", "streams", *_MS, "GBps_sum", "GBps_each", "note",
+    ),
+    "micro_nccl.csv": (
+        "session", "op", "impl", "bytes", "ms_event", "ms_event_p10", "ms_event_p90",
+        "ms_event_last_rank", "ms_backtoback", "us_submit", "GBps_event", "GBps_bus_event",
+        "GBps_bus_backtoback", "note",
+    ),
+    "contention_2gpu.csv": (
+        "session", "victim", "background", "threads", "dma_gpus", *_MS, "GBps", "alone_ms",
+        "slowdown", "bg_h2d_GBps", "bg_d2h_GBps", "bg_sum_GBps", "note",
+    ),
 }  # fmt: skip
 """The columns of each file. `payload_GBps` counts each row once, `traffic_GBps` all that must move;
 `dim` counts fp32 elements; `impl` names the role of a kernel, `note` the software it was made
-with; `slowdown` is against the victim alone, `bg_*` the copies' own rate meanwhile."""
+with; `slowdown` is against the victim alone, `bg_*` the copies' own rate meanwhile. Of
+`micro_streams.csv`: two kernels alone, and launched at once on two streams: from their common start
+to the end of both, of the first and of the second. Of `micro_nccl.csv`: `ms_event` is the rank that
+waits least, `ms_backtoback` one of many in a row."""
+
+CPU_FILE, HBM_FILE = "micro_cpu.csv", "micro_hbm.csv"
 
 TABLE_BYTES = 40_960_000_000
 """The table of the full measurement: 80 M rows of 512 B, far beyond any cache."""
+LOOKUPS = 327_680
+"""Rows of a mini-batch of the default model: 2048 samples x 8 tables x 20 lookups."""
+FRESH_ROWS = 8_000_000
+"""Rows that the sets of an operator hold together: when one has its next turn, neither its rows
+nor the page tables that lead to them are cached any more. Training never repeats a set."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One thing to measure: its name, the file that its rows go to, and what measures them."""
+
+    name: str
+    file: str
+    rows: Callable[[], Iterable[Row]]
 
 
 @dataclass(frozen=True)
@@ -64,6 +109,14 @@ class Budget:
     @property
     def dims(self) -> tuple[int, ...]:
         return (64, 128, 256) if self.quick else (16, 32, 64, 128, 256)
+
+    @property
+    def lookups(self) -> int:
+        return LOOKUPS
+
+    @property
+    def fresh_rows(self) -> int:
+        return FRESH_ROWS
 
     @property
     def cores(self) -> int:
@@ -90,17 +143,24 @@ PAUSE_S = 1e-3
 
 
 def milliseconds(
-    work: Callable[[int], object], budget: Budget, pause_s: float = 0.0
+    work: Callable[[int], object],
+    budget: Budget,
+    pause_s: float = 0.0,
+    before: Callable[[int], object] | None = None,
 ) -> dict[str, float]:
     """Median and percentiles of the wall-clock of `work(repetition)`, after one to warm up.
 
-    `pause_s`: the calling thread waits busily before each repetition, as it waits for a GPU
-    during training: threads of a pool fall asleep meanwhile and have to be woken.
+    `before(repetition)`: what comes before it and is not timed. `pause_s`: the calling thread waits
+    busily before each repetition, as it waits for a GPU during training: threads of a pool fall
+    asleep meanwhile and have to be woken.
     """
+    prepare = before or (lambda _: None)
+    prepare(0)
     work(0)
     samples: list[float] = []
     until = time.perf_counter() + budget.seconds
     while len(samples) < 3 or (time.perf_counter() < until and len(samples) < 200):
+        prepare(len(samples) + 1)
         begin = time.perf_counter()
         while time.perf_counter() < begin + pause_s:
             pass
