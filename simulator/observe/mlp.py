@@ -2,12 +2,18 @@
 
 As the simulated model has it: ReLU between layers, pairwise dot products of the pooled vectors and
 the bottom MLP's output (or all of them side by side), binary cross entropy, plain SGD. On a GPU
-the whole step is captured once as a CUDA graph and replayed.
+the whole step is captured once as a CUDA graph and replayed, or launched kernel by kernel.
+
+Half precision as PyTorch's automatic mixed precision has it: products in fp16 or bf16, weights,
+their gradients, the loss and the pooled vectors in fp32. In fp16 the loss is scaled by a constant,
+so that small gradients do not vanish; a scale that adapts is left out (it would make the host wait
+for the GPU).
 """
 
 from __future__ import annotations
 
 import itertools
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from simulator.config.model import ModelConfig
@@ -19,29 +25,32 @@ __all__ = ["RATE", "DenseStep", "check_model"]
 RATE = 0.01
 """Learning rate of rows and weights; its value changes no time."""
 
+LOSS_SCALE = 4096.0
+"""Of the loss in fp16: gradients of a mean over thousands of samples stay above 6e-8, the smallest
+fp16 number, and sums over them below 65,504, the largest. Assumed; its value changes no time."""
+_HALF = {"fp16": "float16", "bf16": "bfloat16"}
+
 
 def check_model(model: ModelConfig) -> None:
     """Raise `UsageError` for what the reference implementation does not train."""
     if model.optimizer != "sgd":
         raise UsageError(f"observe trains with optimizer sgd alone, not {model.optimizer}")
-    if model.mlp_precision not in ("fp32", "tf32"):
-        raise UsageError(
-            f"observe trains MLPs in fp32 or tf32, not {model.mlp_precision} "
-            "(--set model.mlp_precision=tf32)"
-        )
 
 
 class DenseStep:
     """One training step of the dense part, with its own input and output tensors.
 
     `pooled` (samples, tables, dim), `dense` (samples, features) and `labels` (samples,) are filled
-    before `run()`; `gradient` (as `pooled`) holds the gradient of the pooled vectors after it.
+    before `run()`; `gradient` (as `pooled`) holds the gradient of the pooled vectors after it; all
+    fp32. `graph`: on a GPU, captured once and replayed; else launched kernel by kernel.
     """
 
     def __init__(self, model: ModelConfig, device: str, seed: int, *, graph: bool = True) -> None:
         check_model(model)
         self._torch = torch = require_torch()
         self._model = model
+        self._device = device
+        self._scale = LOSS_SCALE if model.mlp_precision == "fp16" else 1.0
         torch.backends.cuda.matmul.allow_tf32 = model.mlp_precision == "tf32"
         shape = (model.batch_size, model.tables, model.dim)
         self.pooled = torch.zeros(shape, device=device, requires_grad=True)
@@ -79,6 +88,19 @@ class DenseStep:
         """All weights and biases."""
         return [part for layer in (*self._bottom, *self._top) for part in layer]
 
+    def _products(self) -> AbstractContextManager[Any]:
+        """Inside, products are in the model's precision."""
+        half = _HALF.get(self._model.mlp_precision)
+        if half is None:
+            return nullcontext()
+        torch = self._torch
+        # a captured step must cast its weights anew: no cache of cast weights
+        kind = getattr(torch, half)
+        context: AbstractContextManager[Any] = torch.autocast(
+            self._device, dtype=kind, cache_enabled=False
+        )
+        return context
+
     def _forward(self) -> Any:
         torch, functional = self._torch, self._torch.nn.functional
         vectors, x = self.pooled, self.dense
@@ -95,15 +117,21 @@ class DenseStep:
         for number, (weight, bias) in enumerate(self._top):
             y = functional.linear(y, weight, bias)
             y = functional.relu(y) if number + 1 < len(self._top) else y
-        return functional.binary_cross_entropy_with_logits(y[:, 0], self.labels)
+        loss = functional.binary_cross_entropy_with_logits(y[:, 0].float(), self.labels)
+        return loss if self._scale == 1.0 else loss * self._scale
 
     def _step(self) -> None:
         torch = self._torch
         inputs = [self.pooled, *self.weights]
-        gradients = torch.autograd.grad(self._forward(), inputs)
+        with self._products():
+            loss = self._forward()
+        gradients = torch.autograd.grad(loss, inputs)
         with torch.no_grad():
-            self.gradient.copy_(gradients[0])
-            torch._foreach_add_(self.weights, list(gradients[1:]), alpha=-RATE)
+            if self._scale == 1.0:
+                self.gradient.copy_(gradients[0])
+            else:
+                torch.mul(gradients[0], 1.0 / self._scale, out=self.gradient)
+            torch._foreach_add_(self.weights, list(gradients[1:]), alpha=-RATE / self._scale)
 
     def _capture(self) -> None:
         torch = self._torch

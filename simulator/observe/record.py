@@ -19,7 +19,8 @@ from simulator.errors import OutputError, UsageError
 from simulator.files import explained, replace_file
 from simulator.observe.run import Observation, ObservedPoint
 
-__all__ = ["COLUMNS", "ITERATIONS", "OBSERVED", "STAGES", "read_observed", "summary", "write"]
+__all__ = ["COLUMNS", "ITERATIONS", "OBSERVED", "STAGES", "read_observed", "require_free"]
+__all__ += ["summary", "write"]
 
 FORMAT = 1
 OBSERVED, ITERATIONS, STAGES = "observed.json", "iterations.parquet", "stages.parquet"
@@ -45,10 +46,15 @@ COLUMNS: dict[str, str] = {
 COUNTS = ("lookups", "unique_rows", "misses", "victims", "write_backs")
 
 
-def write(observation: Observation, out_dir: Path) -> list[Path]:
-    """Write the three files into `out_dir` (made if need be); an older observation is replaced."""
+def require_free(out_dir: Path) -> None:
+    """Raise `OutputError` where `out_dir` holds files, but no observation."""
     if out_dir.is_dir() and any(out_dir.iterdir()) and not (out_dir / OBSERVED).is_file():
         raise OutputError(f"{out_dir} holds files but no {OBSERVED}: choose another --out")
+
+
+def write(observation: Observation, out_dir: Path) -> list[Path]:
+    """Write the three files into `out_dir` (made if need be); an older observation is replaced."""
+    require_free(out_dir)
     with explained(out_dir):
         out_dir.mkdir(parents=True, exist_ok=True)
         replace_file(out_dir / ITERATIONS, _parquet(_iterations(observation)))
@@ -96,6 +102,7 @@ def _point(observed: ObservedPoint) -> dict[str, Any]:
     }
     if observed.error:
         return facts | {"error": observed.error}
+    facts["threads"] = observed.threads
     timed = range(observed.first, observed.last + 1)
     times = np.array([[r.iteration_us[b] for b in timed] for r in observed.repeats])
     facts["iteration_us"] = _typical(times)

@@ -26,6 +26,7 @@ __all__ = [
     "copy_rows",
     "fill_rows",
     "gather_and_scatter",
+    "most_threads",
     "pool_rows",
     "sort_pairs",
     "use_threads",
@@ -60,9 +61,14 @@ def _narrow(value: float) -> Any:
     return np.float32(value)
 
 
+def most_threads() -> int:
+    """Threads of the pool of kernels: the cores that this process may use."""
+    return int(cast(Any, numba.config).NUMBA_NUM_THREADS)
+
+
 def use_threads(asked: int | None) -> int:
     """Set the threads of the kernels called from this thread; how many there are now."""
-    there = int(cast(Any, numba.config).NUMBA_NUM_THREADS)
+    there = most_threads()
     threads = min(asked or there, there)
     numba.set_num_threads(threads)
     return threads

@@ -20,6 +20,7 @@ from training import MODEL, experiment, plain_tables, tables_of, trainer_of
 from simulator.config.expand import expand
 from simulator.engine import simulate
 from simulator.observe import runner
+from simulator.observe.mlp import DenseStep
 from simulator.observe.rows import aligned, fill_rows
 from simulator.observe.run import observe
 
@@ -56,6 +57,46 @@ def test_one_lookup_a_table_makes_the_static_cache_exact_too(interaction: str) -
     model = MODEL | {"lookups_per_table": 1, "interaction": interaction}
     trained = tables_of(model=model, systems=["hybrid", "static_cache"], cache={"fraction": 0.1})
     assert np.array_equal(trained["static_cache"], trained["hybrid"])
+
+
+@pytest.mark.parametrize(("precision", "bits"), [("fp16", 11), ("bf16", 8)])
+def test_half_precision_trains_nearly_the_same(precision: str, bits: int) -> None:
+    """All systems to the bit; changes of rows are fp32's but for rounding: factors of `bits` bits
+    in nine products in a row (forward and backward) and their sums."""
+    model = MODEL | {"mlp_precision": precision}
+    names = ["hybrid", "scratchpipe", "gpu_only"]
+    full = tables_of(systems=names[:1], platform="h200")["hybrid"]
+    half = tables_of(systems=names, platform="h200", model=model)
+    before = aligned(1_200, 16)
+    fill_rows(before, 1)
+    for label in names[1:]:
+        assert np.array_equal(half[label], half["hybrid"])
+    distance = np.linalg.norm(half["hybrid"] - full) / np.linalg.norm(full - before)
+    assert 1e-5 < distance < 2 * 9 * 2.0**-bits
+
+
+def test_the_scaled_loss_gives_gradients_that_are_not_scaled() -> None:
+    """fp16's step against fp32's: gradients of the pooled vectors and weights after it."""
+    steps = {}
+    for precision in ("fp32", "fp16"):
+        point = expand(experiment(platform="h200", model=MODEL | {"mlp_precision": precision}))[0]
+        step = DenseStep(point.model, "cpu", 0)
+        rng = np.random.default_rng(0)
+        for tensor in (step.pooled.detach(), step.dense):
+            tensor.numpy()[:] = rng.random(tuple(tensor.shape), dtype=np.float32)
+        step.run()
+        steps[precision] = step
+    full, half = steps["fp32"], steps["fp16"]
+    assert np.allclose(half.gradient, full.gradient, rtol=0.02, atol=1e-4)
+    for one, other in zip(full.weights, half.weights, strict=True):
+        assert np.allclose(one.detach(), other.detach(), rtol=0.02, atol=1e-4)
+
+
+def test_threads_are_those_of_the_point() -> None:
+    """A sweep over threads: each point has its own."""
+    shown = experiment(systems=["hybrid"], sweep={"run.cpu_threads": [1, 2]})
+    seen = observe(shown, device="cpu", repeats=1).points
+    assert [one.threads for one in seen] == [1, 2]
 
 
 def test_jagged_bags_and_a_warm_cache() -> None:
