@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from simulator.observe import lru
 from simulator.observe import rows as host
 from simulator.observe.extra import require_torch, require_triton
+from simulator.observe.lru import LruCache, LruLists
 
 __all__ = ["Accelerator", "CpuTensors", "CudaGpu", "open_accelerator"]
 
@@ -149,6 +151,17 @@ class CpuTensors:
         """target[indices] = values."""
         target[indices] = values if isinstance(values, int) else values.to(target.dtype)
 
+    def plan(self, cache: LruCache, ids: Any, bag_of: Any, slots: Any, lists: LruLists) -> None:
+        """Plan a mini-batch with victims of its own choice (see `lru`)."""
+        del bag_of
+        lru.plan(cache, ids, slots, lists)
+
+    def send(self, cache: LruCache, source: Any, target: Any, name: str) -> None:
+        """The list `source` of the mini-batch planned last into host memory; `name`: of its
+        length in `lru.COUNTED`. No more than `target` has room for."""
+        count = min(cache.counted(int(cache.clock[0]) - 1, name), len(target))
+        target[:count] = source[:count]
+
     def touch(self, ids: Any, slot_of: Any, age: Any, slots: Any, batch: int) -> None:
         """slots[k] = slot_of[ids[k]]; age[slots[k]] = batch."""
         slots[: len(ids)] = slot_of[ids]
@@ -164,9 +177,11 @@ class CudaGpu(CpuTensors):
     def __init__(self, threads: int) -> None:
         super().__init__(threads)
         require_triton()
-        from simulator.observe import kernels_gpu
+        from simulator.observe import kernels_gpu, kernels_lru
 
         self._kernels: Any = kernels_gpu
+        self._lru: Any = kernels_lru
+        self._scratch: dict[int, Any] = {}
         self._streams: dict[str, Any] = {}
 
     def staging(self, shape: tuple[int, ...], dtype: str = "float32") -> Any:
@@ -249,6 +264,16 @@ class CudaGpu(CpuTensors):
         n, grid = len(ids), (-(-len(ids) // SCAN),)
         self._kernels.mark[grid](ids, winner, n, B=SCAN)
         self._kernels.find[grid](ids, winner, slot_of, missed, counts, n, B=SCAN)
+
+    def plan(self, cache: LruCache, ids: Any, bag_of: Any, slots: Any, lists: LruLists) -> None:
+        key = id(cache)
+        if key not in self._scratch:
+            self._scratch = {key: self._lru.LruScratch(self, cache)}
+        self._lru.plan(cache, self._scratch[key], ids, bag_of, slots, lists)
+
+    def send(self, cache: LruCache, source: Any, target: Any, name: str) -> None:
+        """Written straight into staging memory."""
+        self._lru.send_list(cache, source, target, name)
 
     def put(self, target: Any, indices: Any, values: Any | int) -> None:
         n = len(indices)

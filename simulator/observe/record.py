@@ -34,9 +34,10 @@ COLUMNS: dict[str, str] = {
     "cycle that trains it.",
     "lookups": "Lookups of the mini-batch.",
     "unique_rows": "Distinct rows of the mini-batch.",
-    "misses": "Distinct rows fetched (planned caches) or trained on the CPU (static cache).",
-    "victims": "Rows that gave way.",
-    "write_backs": "Victims that were trained and so written back.",
+    "misses": "Distinct rows fetched, as the GPU's own planner counted (LRU, a pool a table; empty "
+    "for other planned caches), or trained on the CPU (static cache).",
+    "victims": "Rows that gave way, chosen and counted by the GPU's own planner; else empty.",
+    "write_backs": "Victims that were trained and so written back, counted likewise; else empty.",
     "stage": "Stage, as the simulator names it.",
     "busy_us": "Time of the stage: the longer of its lanes on host and GPU; Collect and Insert of "
     "a pipeline share a pool of threads and both last until it is done with both.",

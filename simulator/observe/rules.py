@@ -6,9 +6,10 @@ the run that names the word and its place.
 
 Lookups come from where the program has them: the ids of the mini-batch, the slots that `Plan` or
 `Split` gave them, or the list of those without a slot. `Plan` works on the GPU's own Hit-Map
-(dense, row to slot): it finds unique and missed ids, reads the age of every slot, writes the map.
-*Which* slots give way was decided by the simulator's planner beforehand, so that the policy is
-exactly the simulated one; the numbers that the GPU finds must be the planner's.
+(dense, row to slot): it finds unique and missed ids, chooses victims by their stamps, writes the
+map. With LRU and a pool for each table that is a planner of its own (`lru`), and what it counts can
+be compared with the simulator's. With any other policy the slots that give way are those of the
+simulator's planner, and nothing is said about them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from simulator.caches.facts import MISS, WRITE_BACK
 from simulator.errors import UsageError
 from simulator.hardware.program import (
     Add,
@@ -37,6 +37,7 @@ from simulator.hardware.program import (
     Wait,
 )
 from simulator.observe import rows as host
+from simulator.observe.accelerator import Accelerator
 from simulator.observe.dataflow import Dataflow
 from simulator.observe.items import (
     COLD,
@@ -50,6 +51,7 @@ from simulator.observe.items import (
     word_at,
     words_of,
 )
+from simulator.observe.lists import LISTED, OwnLists
 from simulator.observe.mlp import RATE
 from simulator.observe.steps import AWAIT, Launch, OnHost, RowCopy, Step
 from simulator.observe.workspace import Workspace
@@ -117,24 +119,25 @@ def _store(word: Gather | Scatter) -> Store:
     return word.reads if isinstance(word, Gather) else word.writes
 
 
-def _rows_on_host(b: Binding, word: Gather | Scatter) -> Any:
-    """Where the rows lie: on the list that came from the GPU, or known beforehand."""
+def _rows_on_host(b: Binding, word: Gather | Scatter) -> Callable[[], Any]:
+    """Where the rows lie: on the list that came from the GPU, or known beforehand. Asked for when
+    they are moved."""
     store = _store(word)
     listed = b.flow.moved_list(word.rows, b.number)
     if listed is not None and not store.slotted:
-        return b.buffer(LISTS, "cpu")[listed].numpy()[: word.rows.rows]
-    return _pieces(word)
+        rows, lists = b.buffer(LISTS, "cpu")[listed].numpy(), b.work.lists[b.number]
+        return lambda: rows[: lists.count(listed)]
+    pieces = _pieces(word)
+    return lambda: pieces
 
 
-def _rows_on_gpu(b: Binding, word: Gather | Scatter) -> Any:
+def _rows_on_gpu(b: Binding, word: Gather | Scatter) -> Callable[[], Any]:
     store = _store(word)
     listed = b.flow.moved_list(word.rows, b.number)
-    if listed is None:
-        return b.work.gpu.upload(_pieces(word))
-    lists = b.work.lists[b.number]
-    if listed == MISS:
-        return lists.missed_slots if store.slotted else lists.missed_rows
-    return lists.write_slots if store.slotted else lists.write_rows
+    if listed is not None:
+        return partial(b.work.lists[b.number].here, listed, slots=store.slotted)
+    pieces = b.work.gpu.upload(_pieces(word))
+    return lambda: pieces
 
 
 def _pieces(word: Gather | Scatter) -> Any:
@@ -145,33 +148,38 @@ def _pieces(word: Gather | Scatter) -> Any:
 
 
 def _gather_on_host(b: Binding, word: Gather) -> Sequence[Step]:
-    rows, table = _rows_on_host(b, word), b.work.store(word.reads)
-    out = b.buffer(Item("rows", word.into.name), "cpu").numpy()[: len(rows)]
+    out = b.buffer(Item("rows", word.into.name), "cpu").numpy()
+    table, rows = b.work.store(word.reads), _rows_on_host(b, word)
     return [RowCopy(table, rows, out, b.work.threads, to=False)]
 
 
 def _scatter_on_host(b: Binding, word: Scatter) -> Sequence[Step]:
-    rows, table = _rows_on_host(b, word), b.work.store(word.writes)
-    values = b.buffer(Item("rows", word.source.name), "cpu").numpy()[: len(rows)]
+    values = b.buffer(Item("rows", word.source.name), "cpu").numpy()
+    table, rows = b.work.store(word.writes), _rows_on_host(b, word)
     return [RowCopy(table, rows, values, b.work.threads, to=True)]
 
 
 def _gather_on_gpu(b: Binding, word: Gather) -> Sequence[Step]:
     out = b.buffer(Item("rows", word.into.name), "gpu")
-    arguments = (b.work.store(word.reads), _rows_on_gpu(b, word), out)
-    return [Launch(partial(b.work.gpu.gather, *arguments))]
+    gpu, store, rows = b.work.gpu, b.work.store(word.reads), _rows_on_gpu(b, word)
+    return [Launch(lambda: gpu.gather(store, rows(), out))]
 
 
 def _scatter_on_gpu(b: Binding, word: Scatter) -> Sequence[Step]:
     values = b.buffer(Item("rows", word.source.name), "gpu")
-    arguments = (b.work.store(word.writes), _rows_on_gpu(b, word), values)
-    return [Launch(partial(b.work.gpu.scatter, *arguments))]
+    gpu, store, rows = b.work.gpu, b.work.store(word.writes), _rows_on_gpu(b, word)
+    return [Launch(lambda: gpu.scatter(store, rows(), values))]
 
 
 def _plan_on_gpu(b: Binding, _word: Plan) -> Sequence[Step]:
     work, number = b.work, b.number
     ids, slots = b.buffer(IDS, "gpu")[: b.count], b.buffer(SLOTS, "gpu")
-    arguments = (ids, work.lists[number], slots, work.hit_map_counts[number], number)
+    lists = work.lists[number]
+    if isinstance(lists, OwnLists):
+        _, bag_of = work.bags(number)
+        own = (lists.cache, ids, bag_of, slots, lists.lists)
+        return [Launch(partial(work.gpu.plan, *own), fixed=True)]
+    arguments = (ids, lists, slots, work.hit_map_counts[number], number)
     return [Launch(partial(work.hit_map.plan, *arguments))]
 
 
@@ -278,39 +286,53 @@ def _dense_on_gpu(b: Binding, _word: Dense) -> Sequence[Step]:
 
 
 def _move_to_gpu(b: Binding, _word: Move) -> Sequence[Step]:
-    loaded, copy = b.work.loaded[b.number], b.work.gpu.copy
-    pairs: list[tuple[Any, Any]] = []
+    loaded, gpu = b.work.loaded[b.number], b.work.gpu
+    steps: list[Step] = []
     for item in b.flow.carried[b.at]:
         if item == IDS:
-            pairs.append((b.buffer(item, "gpu")[: b.count], loaded.ids))
+            steps.append(_copied(gpu, b.buffer(item, "gpu")[: b.count], loaded.ids))
         elif item == DENSE:
             dense, labels = b.buffer(item, "gpu")
-            pairs += [(dense, loaded.dense), (labels, loaded.labels)]
+            steps += [_copied(gpu, dense, loaded.dense), _copied(gpu, labels, loaded.labels)]
         else:
-            pairs.append(_halves(b, item, "gpu", "cpu"))
-    return [Launch(partial(copy, *pair)) for pair in pairs]
+            steps.append(_vectors(b, item, "gpu", "cpu"))
+    return steps
 
 
 def _move_to_host(b: Binding, _word: Move) -> Sequence[Step]:
-    copy = b.work.gpu.copy
-    pairs: list[tuple[Any, Any]] = []
+    steps: list[Step] = []
     for item in b.flow.carried[b.at]:
         if item == LISTS:
             lists, there = b.work.lists[b.number], b.buffer(item, "cpu")
-            for name, rows in ((MISS, lists.missed_rows), (WRITE_BACK, lists.write_rows)):
-                pairs.append((there[name][: len(rows)], rows))
+            own = isinstance(lists, OwnLists)
+            for name in LISTED:
+                send = partial(lists.send, b.work.gpu, name, there[name])
+                steps.append(Launch(send, fixed=own))
         elif item != COLD:  # lies in staging memory since the split
-            pairs.append(_halves(b, item, "cpu", "gpu"))
-    return [Launch(partial(copy, *pair)) for pair in pairs]
+            steps.append(_vectors(b, item, "cpu", "gpu"))
+    return steps
 
 
-def _halves(b: Binding, item: Item, target: str, source: str) -> tuple[Any, Any]:
-    """Target and source of a copy of vectors or staged rows."""
-    there, here = b.buffer(item, target), b.buffer(item, source)
-    if item.kind == "rows":
-        count = b.flow.gathers(item)[b.number].rows.rows
-        return there[:count], here[:count]
-    return there, here
+def _copied(gpu: Accelerator, target: Any, source: Any) -> Step:
+    return Launch(partial(gpu.copy, target, source))
+
+
+def _vectors(b: Binding, item: Item, target: str, source: str) -> Step:
+    """A copy of vectors, or of as many staged rows as there are."""
+    there, here, gpu = b.buffer(item, target), b.buffer(item, source), b.work.gpu
+    if item.kind != "rows":
+        return _copied(gpu, there, here)
+    rows = b.flow.gathers(item)[b.number].rows
+    listed, count = b.flow.moved_list(rows, b.number), rows.rows
+    if listed is None:
+        return _copied(gpu, there[:count], here[:count])
+    lists = b.work.lists[b.number]
+
+    def copy() -> None:
+        count = lists.count(listed)
+        gpu.copy(there[:count], here[:count])
+
+    return Launch(copy)
 
 
 def _move(b: Binding, word: Move) -> Sequence[Step]:

@@ -8,7 +8,7 @@ it waits in a ring.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -16,7 +16,6 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from simulator.caches.facts import MISS, VICTIM, WRITE_BACK, BatchFacts
 from simulator.errors import UsageError
 from simulator.hardware.program import Store
 from simulator.observe import rows as host
@@ -25,18 +24,21 @@ from simulator.observe.dataflow import Dataflow
 from simulator.observe.hit_map import HitMap
 from simulator.observe.inputs import Batch, Inputs
 from simulator.observe.items import DENSE, GRADIENTS, Item
+from simulator.observe.lists import LISTED, GivenLists, MoveLists, OwnLists
+from simulator.observe.lru import LruCache, LruLists
 from simulator.observe.mlp import DenseStep
 
-__all__ = ["RING", "ColdLookups", "MoveLists", "Place", "Workspace"]
+__all__ = ["RING", "ColdLookups", "Place", "Workspace"]
 
 RING = 8
 """Staging buffers of each kind, taken in turn."""
+AMPLE_BYTES = 1 << 28
+"""Staging rings up to this size have room for whatever a planner may decide."""
 PIECE = 1 << 18
 """Rows that cross the link at a time where a system is set up."""
 
 Floats = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
-_NO_ROWS = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -56,21 +58,6 @@ class Loaded:
     ids: Any
     dense: Any
     labels: Any
-
-
-class MoveLists:
-    """Rows and slots (all tables and pools in one numbering) that a mini-batch moves, on the
-    GPU."""
-
-    def __init__(self, gpu: Accelerator, facts: BatchFacts) -> None:
-        def listed(rows: Int64s | None) -> Any:
-            return gpu.upload(_NO_ROWS if rows is None else rows)
-
-        missed, written = facts[MISS], facts[WRITE_BACK]
-        self.missed_rows, self.missed_slots = listed(missed.ids), listed(missed.slots)
-        self.victim_rows = listed(facts[VICTIM].ids)
-        self.write_rows, self.write_slots = listed(written.ids), listed(written.slots)
-        self.victims = facts[VICTIM].rows
 
 
 class ColdLookups:
@@ -109,7 +96,8 @@ class Workspace:
         self._bags = [(upload(b.offsets), upload(b.bag_of)) for b in some]
         self._stores: dict[tuple[str, str], Any] = {}
         self._rings: dict[tuple[Item, str], list[Any]] = {}
-        self.lists = [MoveLists(self.gpu, f) for f in inputs.facts] if flow.plans else []
+        self.lru = self._own_planner()
+        self.lists = self._move_lists()
         self.hit_map_counts = self.gpu.empty((len(batches), 2), "int32")
         """Unique and missed rows that the Hit-Map found, by mini-batch."""
 
@@ -125,6 +113,41 @@ class Workspace:
         """A host tensor (samples, tables, dim) as an array (bags, dim)."""
         array: Floats = tensor.detach().view(-1, self.inputs.point.model.dim).numpy()
         return array
+
+    # lists of rows that move
+
+    def _own_planner(self) -> LruCache | None:
+        """The trainer's own, where it knows the policy."""
+        pools = self.inputs.pools
+        if pools is None or not self.flow.plans:
+            return None
+        resident = np.full(sum(pools.slots), -1, np.int64)
+        resident[self.inputs.preload.slots] = self.inputs.preload.rows
+        return LruCache(self.gpu, pools, resident, [b.ids for b in self.inputs.batches])
+
+    def _move_lists(self) -> Sequence[MoveLists]:
+        """One a mini-batch; lists of its own lie in rings."""
+        if not self.flow.plans:
+            return []
+        cache, turns = self.lru, self.turns
+        if cache is None:
+            return [GivenLists(self.gpu, facts) for facts in self.inputs.facts]
+        ring = [LruLists(self.gpu, self.lookups) for _ in range(turns)]
+        numbers = range(len(self.inputs.batches))
+        return [OwnLists(cache, ring[self.turn(n)], n, self.list_room) for n in numbers]
+
+    @cached_property
+    def list_room(self) -> int:
+        """Rows that the staging buffers of lists hold. With a planner of its own: all unique rows
+        of a mini-batch where that is little memory, else a quarter more than the simulator's
+        planner moves."""
+        planned = max(1, *(f[name].rows for f in self.inputs.facts for name in LISTED))
+        if self.inputs.pools is None:
+            return planned
+        most = max(batch.unique_rows for batch in self.inputs.batches)
+        if most * self.inputs.point.model.row_bytes * self.turns <= AMPLE_BYTES:
+            return most
+        return min(most, planned + planned // 4 + 1024)
 
     # stores
 
@@ -170,6 +193,8 @@ class Workspace:
     @cached_property
     def slot_of(self) -> Any:
         """int32, the slot of every row (-1: not cached), on the GPU."""
+        if self.lru is not None:
+            return self.lru.slot_of
         preload, upload = self.inputs.preload, self.gpu.upload
         slot_of = self.gpu.empty((self.inputs.rows,), "int32").fill_(-1)
         self.gpu.put(slot_of, upload(preload.rows), upload(preload.slots))
@@ -240,18 +265,17 @@ class Workspace:
         if item.kind == "dense":
             return lambda: (make(tuple(step.dense.shape)), make(tuple(step.labels.shape)))
         if item.kind == "lists":
-            most = [max(1, *(f[name].rows for f in self.inputs.facts)) for name in _LISTS]
-            return lambda: {n: make((m,), "int64") for n, m in zip(_LISTS, most, strict=True)}
+            return lambda: {name: make((self.list_room,), "int64") for name in LISTED}
         if item.kind == "rows":
-            rows = max(1, *(gather.rows.rows for gather in self.flow.gathers(item)))
+            gathers = self.flow.gathers(item)
+            rows = max(1, *(gather.rows.rows for gather in gathers))
+            if self.lru is not None and self.flow.moved_list(gathers[0].rows, 0) is not None:
+                rows = self.list_room
             return lambda: make((rows, dim))
         if item.kind == "cold":
             bags = len(self.inputs.batches[0].offsets) - 1
             return lambda: ColdLookups(self.gpu, self.lookups, bags)
         return lambda: make((self.lookups,), "int32" if item.kind == "slots" else "int64")
-
-
-_LISTS = (MISS, WRITE_BACK)
 
 
 def _fill_on_gpu(gpu: Accelerator, table: Any) -> None:

@@ -98,7 +98,58 @@ def check_hit_map():
     assert int(idle) == int((age < 4).sum())
 
 
-for check in (check_update, check_split_and_pool, check_moves, check_hit_map):
+def check_plan():
+    """Triton's Plan and the plain one, mini-batch by mini-batch: the same rows move, the same slots
+    are stamped, whatever slot a row gets; pools of several programs, free slots, places of two
+    digits, windows."""
+    from simulator.caches import Window
+    from simulator.observe import kernels_lru, lru
+    from simulator.observe.accelerator import CpuTensors
+
+    gpu = CpuTensors(1)
+    for rows, slots, lookups, window, filled in (
+        ((300, 500), (150, 260), 2, Window(3, 2), True),
+        ((9_000, 40), (5_000, 40), 40, Window(1, 1), False),
+        ((90, 70, 80), (70, 60, 65), 2, Window(0, 2), True),
+    ):
+        tables = len(rows)
+        bases, samples = np.cumsum((0, *rows[:-1])), 12
+        bag_of = np.repeat(np.arange(samples * tables, dtype=np.int32), lookups)
+        table = bag_of % tables
+        skew = rng.random((9, len(table))) ** 2
+        ids = [(skew[k] * np.array(rows)[table]).astype(np.int64) + bases[table] for k in range(9)]
+        resident = np.concatenate(
+            [b + np.where(np.arange(s) < filled * s * 0.8, np.arange(s), -1 - b)
+             for b, s in zip(bases, slots)]
+        )
+        pools = lru.Pools(rows, slots, window)
+        plain, fast = (lru.LruCache(gpu, pools, resident, ids) for _ in range(2))
+        work = kernels_lru.LruScratch(gpu, fast)
+        mine, other = (lru.LruLists(gpu, len(table)) for _ in range(2))
+        for number, keys in enumerate(ids):
+            out = [torch.zeros(len(keys), dtype=torch.int32) for _ in range(2)]
+            lru.plan(plain, tensor(keys), out[0], mine)
+            kernels_lru.plan(fast, work, tensor(keys), tensor(bag_of), out[1], other)
+            assert torch.equal(plain.host_counts, fast.host_counts), number
+            assert plain.counted(number, "short") == 0
+            for name, count in (("missed_rows", "misses"), ("write_rows", "victims")):
+                n = plain.counted(number, count)
+                pair = [np.sort(getattr(x, name).numpy()[:n]) for x in (mine, other)]
+                assert np.array_equal(*pair), (number, name)
+            assert np.array_equal(fast.row_of.numpy()[out[1].numpy()], keys)
+            assert np.array_equal(np.sort(plain.row_of), np.sort(fast.row_of))
+            where = plain.slot_of.numpy() >= 0
+            stamps = [c.stamp.numpy()[c.slot_of.numpy()[where]] for c in (plain, fast)]
+            assert np.array_equal(*stamps), number
+            n = fast.counted(number, "misses")
+            given = fast.slot_of.numpy()[other.missed_rows[:n]]
+            assert np.array_equal(given, other.missed_slots[:n])
+            target = torch.full((n + 3,), -5)
+            kernels_lru.send_list(fast, other.missed_rows, target, "misses")
+            assert torch.equal(target[:n], other.missed_rows[:n]) and (target[n:] == -5).all()
+
+
+for check in (check_plan, check_update, check_split_and_pool, check_moves, check_hit_map):
     check()
 '''
 
@@ -107,7 +158,7 @@ SYSTEMS = '''
 import numpy as np
 from training import experiment, tables_of, trainer_of
 from simulator.config.expand import expand
-from simulator.observe import kernels_gpu
+from simulator.observe import kernels_gpu, kernels_lru
 from simulator.observe.accelerator import CpuTensors, CudaGpu
 
 
@@ -118,7 +169,7 @@ class Interpreted(CudaGpu):
 
     def __init__(self):
         CpuTensors.__init__(self, 1)
-        self._kernels = kernels_gpu
+        self._kernels, self._lru, self._scratch = kernels_gpu, kernels_lru, {}
 
     staging, stream, mark = CpuTensors.staging, CpuTensors.stream, CpuTensors.mark
     between_us, captured = CpuTensors.between_us, CpuTensors.captured

@@ -8,7 +8,7 @@ partial sums, so it agrees to rounding (1e-6, values of 0.01), and to the bit wi
 from __future__ import annotations
 
 import csv
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,12 @@ import pytest
 from deferred import Deferred, defer_dense
 from training import MODEL, experiment, plain_tables, tables_of, trainer_of
 
+from simulator.caches import Window
 from simulator.config.expand import expand
 from simulator.engine import simulate
 from simulator.observe import runner
+from simulator.observe.inputs import Inputs
+from simulator.observe.lru import Pools
 from simulator.observe.mlp import DenseStep
 from simulator.observe.rows import aligned, fill_rows
 from simulator.observe.run import observe
@@ -226,6 +229,54 @@ def test_counts_are_the_simulators() -> None:
             counts = [getattr(c, name) for c in timed]
             if counts[0] is not None:
                 assert np.mean(counts) == simulated.metrics[column], (one.point.system.label, name)
+
+
+@pytest.mark.parametrize("system", ["straw_man", "scratchpipe"])
+def test_a_planner_that_differs_is_recorded(system: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The GPU's planner is not told what the simulator's decided: with a longer hold window it
+    keeps other rows, trains the same tables out of its own slots, and the counts say so."""
+    changes = {
+        "systems": [system],
+        "trace": {"kind": "zipf", "alpha": 0.9},
+        "cache": {"fraction": 0.2, "if_too_small": "grow"},
+    }
+    expected = tables_of(**changes | {"systems": ["hybrid"]})["hybrid"]
+    own = Inputs.pools.fget  # type: ignore[attr-defined]
+
+    def longer(inputs: Inputs) -> Pools:
+        return replace(own(inputs), window=Window(3, 4))
+
+    monkeypatch.setattr(Inputs, "pools", property(longer))
+    shown = experiment(**changes)
+    trainer = trainer_of(expand(shown)[0])
+    trainer.run()
+    assert np.array_equal(trainer.tables(), expected)
+    one = observe(shown, device="cpu", repeats=1).points[0]
+    assert not one.error
+    counts = [one.repeats[0].counts[b] for b in range(one.first, one.last + 1)]
+    simulated = simulate(shown).points[0].metrics
+    assert np.mean([c.unique_rows for c in counts]) == simulated["unique_rows_per_batch"]
+    assert np.mean([c.victims or 0 for c in counts]) != simulated["victims_per_batch"]
+
+
+def test_a_planner_that_finds_no_slot_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window longer than the cache holds."""
+    own = Inputs.pools.fget  # type: ignore[attr-defined]
+    monkeypatch.setattr(
+        Inputs, "pools", property(lambda inputs: replace(own(inputs), window=Window(9, 2)))
+    )
+    one = observe(experiment(systems=["scratchpipe"]), device="cpu", repeats=1).points[0]
+    assert "planner found no slot for" in one.error
+
+
+@pytest.mark.parametrize("cache", [{"policy": "lfu"}, {"scope": "global"}])
+def test_counts_of_a_planner_that_the_trainer_does_not_have_are_not_claimed(
+    cache: dict[str, Any],
+) -> None:
+    shown = experiment(systems=["scratchpipe"], cache=cache | {"fraction": 0.4})
+    seen = observe(shown, device="cpu", repeats=1).points[0].repeats[0].counts[7]
+    assert seen.unique_rows > 0
+    assert (seen.misses, seen.victims, seen.write_backs) == (None, None, None)
 
 
 def test_every_stage_of_the_simulator_is_timed() -> None:
