@@ -27,10 +27,6 @@ WIDE = 4096
 """Slots of one Triton program that reads every age."""
 BAG = 32
 """Lookups of a bag that one Triton program splits at a time."""
-RUNS = 8
-"""Sorted pairs that one Triton program looks at."""
-SPAN = 32
-"""Longest run of equal ids that one Triton program sums."""
 
 
 class CpuTensors:
@@ -92,8 +88,9 @@ class CpuTensors:
         return work
 
     def pool(self, table: Any, ids: Any, offsets: Any, out: Any) -> None:
-        """out[bag] = sum of table[ids[k]] over the bag; ids below 0 are left out."""
-        flat = out.detach().view(-1, table.shape[1]).numpy()
+        """out[bag] = sum of table[ids[k]] over the bag, without what follows the weights of a row;
+        ids below 0 are left out."""
+        flat = out.detach().view(-1, out.shape[-1]).numpy()
         keys = ids.numpy().astype(np.int64, copy=False)
         there = keys >= 0
         ends = np.concatenate([[0], np.cumsum(there)])[offsets.numpy()]
@@ -117,10 +114,19 @@ class CpuTensors:
             packed[:] = (packed >> 32 << 32) | positions[packed & 0xFFFFFFFF]
         return pairs
 
-    def update(self, table: Any, pairs: Any, bag_of: Any, gradient: Any, rate: float) -> None:
-        """table[id] -= rate * sum of gradient[bag_of[position]]."""
-        flat = gradient.view(-1, table.shape[1]).numpy()
-        host.coalesced_update(table.numpy(), pairs, bag_of.numpy(), flat, rate, self.threads)
+    def update(
+        self,
+        table: Any,
+        pairs: Any,
+        bag_of: Any,
+        gradient: Any,
+        rate: float,
+        optimizer: str = "sgd",
+    ) -> None:
+        """A step of `optimizer` for each id with the sum of gradient[bag_of[position]]."""
+        flat = gradient.view(-1, gradient.shape[-1]).numpy()
+        arguments = (table.numpy(), pairs, bag_of.numpy(), flat, rate, self.threads)
+        host.coalesced_update(*arguments, optimizer)
 
     def split(self, ids: Any, slot_of: Any, offsets: Any, slots: Any, cold: Any) -> None:
         """slots[k] = slot_of[ids[k]] (-1: not cached); into `cold` (staging tensors: ids, bags,
@@ -218,9 +224,10 @@ class CudaGpu(CpuTensors):
         return replay
 
     def pool(self, table: Any, ids: Any, offsets: Any, out: Any) -> None:
-        dim, width = table.shape[1], _power(table.shape[1])
-        bags = len(offsets) - 1
-        self._kernels.pool[(bags,)](table, ids, offsets, out, dim, D=width, C=8, num_warps=2)
+        dim, stride, bags = out.shape[-1], table.shape[1], len(offsets) - 1
+        self._kernels.pool[(bags,)](
+            table, ids, offsets, out, dim, stride, D=_power(dim), C=8, num_warps=2
+        )
 
     def gather(self, table: Any, rows: Any, out: Any) -> None:
         self._move(self._kernels.gather, table, rows, out)
@@ -237,13 +244,17 @@ class CudaGpu(CpuTensors):
     def sort(self, ids: Any, rows: int) -> Any:
         return self.torch.sort(ids.to(self.torch.int32))
 
-    def update(self, table: Any, pairs: Any, bag_of: Any, gradient: Any, rate: float) -> None:
-        keys, order = pairs
-        if len(keys):
-            dim, n = table.shape[1], len(keys)
-            sizes = {"D": _power(dim), "R": RUNS, "SPAN": SPAN, "num_warps": 4}
-            args = (table, keys, order, bag_of, gradient, n, rate, dim)
-            self._kernels.update[(-(-n // RUNS),)](*args, **sizes)
+    def update(
+        self,
+        table: Any,
+        pairs: Any,
+        bag_of: Any,
+        gradient: Any,
+        rate: float,
+        optimizer: str = "sgd",
+    ) -> None:
+        if len(pairs[0]):
+            self._kernels.coalesced_update(table, pairs, bag_of, gradient, rate, optimizer)
 
     def split(self, ids: Any, slot_of: Any, offsets: Any, slots: Any, cold: Any) -> None:
         """The GPU writes the lists of cold ids and bags straight into staging memory."""

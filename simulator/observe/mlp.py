@@ -17,10 +17,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from simulator.config.model import ModelConfig
-from simulator.errors import UsageError
 from simulator.observe.extra import require_torch
 
-__all__ = ["RATE", "DenseStep", "check_model"]
+__all__ = ["RATE", "DenseStep"]
 
 RATE = 0.01
 """Learning rate of rows and weights; its value changes no time."""
@@ -29,12 +28,6 @@ LOSS_SCALE = 4096.0
 """Of the loss in fp16: gradients of a mean over thousands of samples stay above 6e-8, the smallest
 fp16 number, and sums over them below 65,504, the largest. Assumed; its value changes no time."""
 _HALF = {"fp16": "float16", "bf16": "bfloat16"}
-
-
-def check_model(model: ModelConfig) -> None:
-    """Raise `UsageError` for what the reference implementation does not train."""
-    if model.optimizer != "sgd":
-        raise UsageError(f"observe trains with optimizer sgd alone, not {model.optimizer}")
 
 
 class DenseStep:
@@ -46,7 +39,6 @@ class DenseStep:
     """
 
     def __init__(self, model: ModelConfig, device: str, seed: int, *, graph: bool = True) -> None:
-        check_model(model)
         self._torch = torch = require_torch()
         self._model = model
         self._device = device

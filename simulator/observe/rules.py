@@ -83,6 +83,10 @@ class Binding:
         """Lookups of the mini-batch."""
         return len(self.work.inputs.batches[self.number].ids)
 
+    @property
+    def optimizer(self) -> str:
+        return self.work.inputs.point.model.optimizer
+
     def buffer(self, item: Item, kind: str) -> Any:
         return self.work.buffer(item, kind, self.number)
 
@@ -234,15 +238,15 @@ def _update_on_host(b: Binding, word: Update) -> Sequence[Step]:
     work, batch = b.work, b.work.inputs.batches[b.number]
     pairs = b.pairs[_pairs_key(b, b.at)]
     table, gradients = work.store(word.writes), work.flat(b.buffer(GRADIENTS, "cpu"))
-    threads = work.threads
+    threads, optimizer = work.threads, b.optimizer
     if b.takes[0] == IDS:
-        arguments = (table, pairs, batch.bag_of, gradients, RATE, threads)
+        arguments = (table, pairs, batch.bag_of, gradients, RATE, threads, optimizer)
         return [OnHost(partial(host.coalesced_update, *arguments))]
     cold = b.buffer(COLD, "cpu")
 
     def update_cold() -> None:
         bags = cold.host_bags[: cold.count]
-        host.coalesced_update(table, pairs, bags, gradients, RATE, threads)
+        host.coalesced_update(table, pairs, bags, gradients, RATE, threads, optimizer)
 
     return [OnHost(update_cold)]
 
@@ -253,7 +257,7 @@ def _update_on_gpu(b: Binding, word: Update) -> Sequence[Step]:
     rows, gradients = work.store(word.writes), b.buffer(GRADIENTS, "gpu")
 
     def update() -> None:
-        work.gpu.update(rows, b.pairs[key], bag_of, gradients, RATE)
+        work.gpu.update(rows, b.pairs[key], bag_of, gradients, RATE, b.optimizer)
 
     sort = b.flow.sort_of(b.at)
     return [Launch(update, fixed=sort is not None and _next(sort) == b.at)]

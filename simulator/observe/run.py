@@ -11,16 +11,16 @@ from typing import Any
 from simulator.caches.facts import BatchFacts
 from simulator.config.expand import expand
 from simulator.config.experiment import Experiment, PointConfig
+from simulator.config.model import ModelConfig
 from simulator.engine.sharing import build, trace_key
 from simulator.errors import ScratchPipeError, UsageError
 from simulator.hardware.program import Stage
 from simulator.observe.accelerator import open_accelerator
 from simulator.observe.clock import Measured
 from simulator.observe.extra import choose_device, require_torch
-from simulator.observe.inputs import Drawn, Inputs, draw, prepare
+from simulator.observe.inputs import Drawn, Inputs, draw, entry_width, prepare
 from simulator.observe.items import stores_of
 from simulator.observe.machine import describe_machine
-from simulator.observe.mlp import check_model
 from simulator.observe.rows import aligned, fill_rows, most_threads, use_threads
 from simulator.observe.rules import require_rules
 from simulator.observe.trainer import Floats, Trainer, kinds_of
@@ -62,18 +62,20 @@ class _Arena:
     """Host memory for the tables, kept from point to point: faulting it in takes long."""
 
     table: Floats | None = None
-    filled: list[tuple[int, int]] = field(default_factory=list)
+    filled: list[tuple[int, int, int]] = field(default_factory=list)
 
-    def take(self, rows: int, dim: int, threads: int) -> Floats:
-        if self.table is None or self.table.size < rows * dim:
+    def take(self, model: ModelConfig, threads: int) -> Floats:
+        """Entries of all tables, fp32, shape (rows, dim and state)."""
+        rows, dim, width = model.rows, model.dim, entry_width(model)
+        if self.table is None or self.table.size < rows * width:
             self.table = None
             gc.collect()
-            self.table = aligned(rows, dim)
+            self.table = aligned(rows, width)
             self.filled.clear()
-        view = self.table.reshape(-1)[: rows * dim].reshape(rows, dim)
-        if view.nbytes <= REFILL_BYTES or (rows, dim) not in self.filled:
-            fill_rows(view, threads)
-            self.filled = [(rows, dim)]
+        view = self.table.reshape(-1)[: rows * width].reshape(rows, width)
+        if view.nbytes <= REFILL_BYTES or (rows, dim, width) not in self.filled:
+            fill_rows(view, threads, dim=dim)
+            self.filled = [(rows, dim, width)]
         return view
 
 
@@ -147,7 +149,7 @@ class _Laboratory:
         for _ in range(self.repeats):
             table = None
             if keeps_table:
-                table = self.arena.take(point.model.rows, point.model.dim, threads)
+                table = self.arena.take(point.model, threads)
             trainer = train_point(inputs, self.device, threads, table)
             measured.append(trainer.run())
             del trainer
@@ -174,7 +176,6 @@ def _free(device: str) -> None:
 
 
 def _check(point: PointConfig) -> None:
-    check_model(point.model)
     if (point.run.cpu_threads or 0) > most_threads():
         raise UsageError(
             f"run.cpu_threads is {point.run.cpu_threads}, but this process may use "
@@ -216,7 +217,7 @@ def _keeps_table(point: PointConfig) -> bool:
 def _arena(points: Sequence[PointConfig], threads: int) -> _Arena:
     """Room for the largest table that a point keeps on the host."""
     arena = _Arena()
-    sizes = [(p.model.rows, p.model.dim) for p in points if _keeps_table(p)]
-    if sizes:
-        arena.take(*max(sizes, key=lambda size: size[0] * size[1]), threads)
+    models = [point.model for point in points if _keeps_table(point)]
+    if models:
+        arena.take(max(models, key=lambda model: model.rows * entry_width(model)), threads)
     return arena

@@ -22,7 +22,7 @@ from simulator.observe import rows as host
 from simulator.observe.accelerator import Accelerator
 from simulator.observe.dataflow import Dataflow
 from simulator.observe.hit_map import HitMap
-from simulator.observe.inputs import Batch, Inputs
+from simulator.observe.inputs import Batch, Inputs, entry_width
 from simulator.observe.items import DENSE, GRADIENTS, Item
 from simulator.observe.lists import LISTED, GivenLists, MoveLists, OwnLists
 from simulator.observe.lru import LruCache, LruLists
@@ -47,7 +47,8 @@ class Place:
 
     accelerator: Accelerator
     table: Floats | None
-    """fp32, shape (rows of all tables, dim), or None where the host keeps no table."""
+    """fp32, shape (rows of all tables, dim and optimizer state), or None where the host keeps no
+    table."""
     threads: int
 
 
@@ -145,7 +146,7 @@ class Workspace:
         if self.inputs.pools is None:
             return planned
         most = max(batch.unique_rows for batch in self.inputs.batches)
-        if most * self.inputs.point.model.row_bytes * self.turns <= AMPLE_BYTES:
+        if most * 4 * self.width * self.turns <= AMPLE_BYTES:
             return most
         return min(most, planned + planned // 4 + 1024)
 
@@ -171,9 +172,14 @@ class Workspace:
             raise UsageError(f"observe keeps all {model.tables} tables together, not some")
         if kind == "cpu":
             return self.table
-        rows = self.gpu.empty((self.inputs.rows, model.dim))
-        _fill_on_gpu(self.gpu, rows)
+        rows = self.gpu.empty((self.inputs.rows, self.width))
+        _fill_on_gpu(self.gpu, rows, model.dim)
         return rows
+
+    @property
+    def width(self) -> int:
+        """Elements of a row with its optimizer state."""
+        return entry_width(self.inputs.point.model)
 
     @property
     def table(self) -> Floats:
@@ -185,7 +191,7 @@ class Workspace:
     def _opened_cache(self) -> Any:
         """A cache with the rows that are there before the first mini-batch."""
         preload = self.inputs.preload
-        cache = self.gpu.empty((max(1, self.inputs.slots), self.inputs.point.model.dim))
+        cache = self.gpu.empty((max(1, self.inputs.slots), self.width))
         if len(preload.rows):
             _copy_to_gpu(self.gpu, self.table, preload.rows, cache, preload.slots)
         return cache
@@ -206,7 +212,8 @@ class Workspace:
         return HitMap(self.gpu, self.slot_of, max(1, self.inputs.slots), self.lookups)
 
     def trained(self) -> Floats:
-        """Every row as it is now, shape (rows, dim): tables, and over them what is cached."""
+        """Every row as it is now, with its optimizer state, shape (rows, dim and state): tables,
+        and over them what is cached."""
         caches = [rows for rows in self._stores.values() if rows is not self.place.table]
         if self.place.table is None or not self._keeps_table():
             array: Floats = caches[0].cpu().numpy()
@@ -258,7 +265,7 @@ class Workspace:
         return None
 
     def _maker(self, item: Item, kind: str) -> Callable[[], Any]:
-        step, dim = self.step, self.inputs.point.model.dim
+        step, width = self.step, self.width
         make = cast("Callable[..., Any]", self.gpu.staging if kind == "cpu" else self.gpu.empty)
         if item.kind in ("pooled", "gradients"):
             return lambda: make(tuple(step.pooled.shape))
@@ -271,19 +278,19 @@ class Workspace:
             rows = max(1, *(gather.rows.rows for gather in gathers))
             if self.lru is not None and self.flow.moved_list(gathers[0].rows, 0) is not None:
                 rows = self.list_room
-            return lambda: make((rows, dim))
+            return lambda: make((rows, width))
         if item.kind == "cold":
             bags = len(self.inputs.batches[0].offsets) - 1
             return lambda: ColdLookups(self.gpu, self.lookups, bags)
         return lambda: make((self.lookups,), "int32" if item.kind == "slots" else "int64")
 
 
-def _fill_on_gpu(gpu: Accelerator, table: Any) -> None:
+def _fill_on_gpu(gpu: Accelerator, table: Any, dim: int) -> None:
     """The values of `rows.fill_rows`, through a staging buffer, piece by piece."""
     buffer = gpu.staging((min(PIECE, len(table)), table.shape[1]))
     for begin in range(0, len(table), PIECE):
         part = buffer[: min(PIECE, len(table) - begin)]
-        host.fill_rows(part.numpy(), gpu.threads, first=begin)
+        host.fill_rows(part.numpy(), gpu.threads, first=begin, dim=dim)
         gpu.copy(table[begin : begin + len(part)], part)
         gpu.synchronize()
 

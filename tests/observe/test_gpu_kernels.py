@@ -27,18 +27,37 @@ tensor = torch.from_numpy
 
 def check_update():
     """Runs longer than a span, runs that end with the list, ids below 0, and a dim of no power."""
-    for n, rows, dim, width in ((1000, 50, 16, 16), (1003, 400, 12, 16), (77, 3, 8, 8)):
+    for n, rows, dim in ((1000, 50, 16), (1003, 400, 12), (77, 3, 8)):
         ids = rng.integers(-1, rows, n).astype(np.int32)
         bags = (np.arange(n) // 5).astype(np.int32)
         gradients = rng.random((n, dim)).astype(np.float32)
         before = rng.random((rows, dim)).astype(np.float32)
         after = before.astype(np.float64)
         np.subtract.at(after, ids[ids >= 0], 0.1 * gradients[bags[ids >= 0]])
-        keys, order = torch.sort(tensor(ids))
         table = tensor(before.copy())
-        arguments = (table, keys, order, tensor(bags), tensor(gradients), n, 0.1, dim)
-        kernels.update[(-(-n // 8),)](*arguments, D=width, R=8, SPAN=32)
+        pairs = torch.sort(tensor(ids))
+        kernels.coalesced_update(table, pairs, tensor(bags), tensor(gradients), 0.1, "sgd")
         assert np.allclose(table.numpy(), after, atol=1e-5)
+
+
+def check_adagrad():
+    """Runs of any length, cut ones among them: weights and state as the CPU's kernel has them."""
+    from simulator.observe import rows as host
+
+    for optimizer, state in (("adagrad", 12), ("rowwise_adagrad", 1)):
+        for n, rows in ((1003, 40), (1024, 3), (77, 60), (20, 4)):
+            ids = np.sort(rng.integers(-1, rows, n)) if n == 77 else rng.integers(-1, rows, n)
+            bags = (np.arange(n) // 5).astype(np.int32)
+            gradients = rng.random((n, 12)).astype(np.float32)
+            before = rng.random((rows, 12 + state)).astype(np.float32)
+            there = np.flatnonzero(ids >= 0)
+            expected = before.copy()
+            pairs = host.sort_pairs(ids[there], rows, 1)
+            host.coalesced_update(expected, pairs, bags[there], gradients, 0.1, 1, optimizer)
+            table, sent = tensor(before.copy()), (tensor(bags), tensor(gradients))
+            pairs = torch.sort(tensor(ids.astype(np.int32)))
+            kernels.coalesced_update(table, pairs, *sent, 0.1, optimizer)
+            assert np.allclose(table.numpy(), expected, rtol=1e-5, atol=1e-5), (optimizer, n)
 
 
 def check_split_and_pool():
@@ -67,7 +86,7 @@ def check_split_and_pool():
     expected = np.zeros((40, dim))
     np.add.at(expected, bags[~missing], table[slot_of[ids[~missing]]])
     out = torch.zeros((40, dim))
-    kernels.pool[(40,)](tensor(table), found, args[2], out, dim, D=16, C=8)
+    kernels.pool[(40,)](tensor(table), found, args[2], out, dim, dim, D=16, C=8)
     assert np.allclose(out.numpy(), expected, atol=1e-4)
 
 
@@ -149,8 +168,12 @@ def check_plan():
             assert torch.equal(target[:n], other.missed_rows[:n]) and (target[n:] == -5).all()
 
 
-for check in (check_plan, check_update, check_split_and_pool, check_moves, check_hit_map):
-    check()
+check_plan()
+check_adagrad()
+check_update()
+check_split_and_pool()
+check_moves()
+check_hit_map()
 '''
 
 

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.usefixtures("torch_there")
 
 GOLDEN = Path(__file__).parent / "golden"
 ENOUGH = {"fraction": 0.2, "if_too_small": "grow"}
+MANY = ["hybrid", "straw_man", "scratchpipe", "gpu_only"]
 JAGGED = {
     "trace": {"kind": "zipf", "alpha": 0.9, "pooling": "poisson"},
     "cache": {"fraction": 0.4, "prefill": "hot"},
@@ -60,6 +61,36 @@ def test_one_lookup_a_table_makes_the_static_cache_exact_too(interaction: str) -
     model = MODEL | {"lookups_per_table": 1, "interaction": interaction}
     trained = tables_of(model=model, systems=["hybrid", "static_cache"], cache={"fraction": 0.1})
     assert np.array_equal(trained["static_cache"], trained["hybrid"])
+
+
+ADAGRAD = ["adagrad", "rowwise_adagrad"]
+
+
+@pytest.mark.parametrize("optimizer", ADAGRAD)
+def test_adagrad_trains_what_numpy_trains(optimizer: str) -> None:
+    """Weights and state."""
+    model = MODEL | {"optimizer": optimizer}
+    point = expand(experiment(systems=["hybrid"], model=model))[0]
+    trainer = trainer_of(point)
+    trainer.run()
+    expected = plain_tables(point)
+    assert expected[:, 16:].max() > 1e-6
+    assert np.allclose(trainer.tables(), expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("optimizer", ADAGRAD)
+def test_rows_move_with_their_state(optimizer: str) -> None:
+    """All systems end with the same weights and the same state, to the bit, with a cache that is
+    so small that rows come and go; the static cache with one lookup a table."""
+    model = MODEL | {"optimizer": optimizer, "lookups_per_table": 1}
+    shown = {"model": model, "trace": {"kind": "zipf", "alpha": 0.9}, "cache": {"fraction": 0.1}}
+    trained = tables_of(**shown)
+    for label, table in trained.items():
+        assert np.array_equal(table, trained["hybrid"]), label
+    trained = tables_of(model=MODEL | {"optimizer": optimizer}, systems=MANY)
+    for label in MANY[1:]:
+        assert np.array_equal(trained[label], trained["hybrid"]), label
+    assert trained["hybrid"].shape == (1_200, 32 if optimizer == "adagrad" else 17)
 
 
 @pytest.mark.parametrize(("precision", "bits"), [("fp16", 11), ("bf16", 8)])
