@@ -15,10 +15,10 @@ simulator's planner, and nothing is said about them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from simulator.config.operators import OperatorProfile
 from simulator.errors import UsageError
 from simulator.hardware.program import (
     Add,
@@ -32,13 +32,19 @@ from simulator.hardware.program import (
     Sort,
     Split,
     Stage,
-    Store,
     Update,
     Wait,
 )
 from simulator.observe import rows as host
 from simulator.observe.accelerator import Accelerator
-from simulator.observe.dataflow import Dataflow
+from simulator.observe.binding import (
+    Binding,
+    Rule,
+    pairs_key,
+    pieces_of,
+    rows_on_host,
+    store_of,
+)
 from simulator.observe.items import (
     COLD,
     DENSE,
@@ -53,49 +59,11 @@ from simulator.observe.items import (
 )
 from simulator.observe.lists import LISTED, OwnLists
 from simulator.observe.mlp import RATE
+from simulator.observe.rules_stock import STOCK, is_stock
 from simulator.observe.steps import AWAIT, Launch, OnHost, RowCopy, Step
 from simulator.observe.workspace import Workspace
 
-__all__ = ["TRAINER", "Binding", "bind", "require_rules"]
-
-
-@dataclass(frozen=True)
-class Binding:
-    """One word of one mini-batch, to be bound to `work`'s memory."""
-
-    work: Workspace
-    at: Position
-    number: int
-    """Of the mini-batch."""
-    pairs: dict[tuple[Position, int], Any]
-    """What sorts hand to updates: by position of the update and turn."""
-
-    @property
-    def flow(self) -> Dataflow:
-        return self.work.flow
-
-    @property
-    def takes(self) -> tuple[Item, ...]:
-        return self.flow.takes[self.at]
-
-    @property
-    def count(self) -> int:
-        """Lookups of the mini-batch."""
-        return len(self.work.inputs.batches[self.number].ids)
-
-    @property
-    def optimizer(self) -> str:
-        return self.work.inputs.point.model.optimizer
-
-    def buffer(self, item: Item, kind: str) -> Any:
-        return self.work.buffer(item, kind, self.number)
-
-    def lookups(self) -> Any:
-        """Ids or slots of all lookups, on the GPU."""
-        return self.buffer(self.takes[0], "gpu")[: self.count]
-
-
-Rule = Callable[[Binding, Any], Sequence[Step]]
+__all__ = ["TRAINER", "bind", "require_rules", "rules_for"]
 
 
 def _pool_on_host(b: Binding, word: Pool) -> Sequence[Step]:
@@ -119,47 +87,24 @@ def _pool_on_gpu(b: Binding, word: Pool) -> Sequence[Step]:
     return [Launch(partial(b.work.gpu.pool, *arguments), fixed=True)]
 
 
-def _store(word: Gather | Scatter) -> Store:
-    return word.reads if isinstance(word, Gather) else word.writes
-
-
-def _rows_on_host(b: Binding, word: Gather | Scatter) -> Callable[[], Any]:
-    """Where the rows lie: on the list that came from the GPU, or known beforehand. Asked for when
-    they are moved."""
-    store = _store(word)
-    listed = b.flow.moved_list(word.rows, b.number)
-    if listed is not None and not store.slotted:
-        rows, lists = b.buffer(LISTS, "cpu")[listed].numpy(), b.work.lists[b.number]
-        return lambda: rows[: lists.count(listed)]
-    pieces = _pieces(word)
-    return lambda: pieces
-
-
 def _rows_on_gpu(b: Binding, word: Gather | Scatter) -> Callable[[], Any]:
-    store = _store(word)
+    store = store_of(word)
     listed = b.flow.moved_list(word.rows, b.number)
     if listed is not None:
         return partial(b.work.lists[b.number].here, listed, slots=store.slotted)
-    pieces = b.work.gpu.upload(_pieces(word))
+    pieces = b.work.gpu.upload(pieces_of(word))
     return lambda: pieces
-
-
-def _pieces(word: Gather | Scatter) -> Any:
-    pieces = _store(word).pieces(word.rows)
-    if pieces is None:
-        raise UsageError(f"the replay keeps no rows for {word.name} at {word.at}")
-    return pieces
 
 
 def _gather_on_host(b: Binding, word: Gather) -> Sequence[Step]:
     out = b.buffer(Item("rows", word.into.name), "cpu").numpy()
-    table, rows = b.work.store(word.reads), _rows_on_host(b, word)
+    table, rows = b.work.store(word.reads), rows_on_host(b, word)
     return [RowCopy(table, rows, out, b.work.threads, to=False)]
 
 
 def _scatter_on_host(b: Binding, word: Scatter) -> Sequence[Step]:
     values = b.buffer(Item("rows", word.source.name), "cpu").numpy()
-    table, rows = b.work.store(word.writes), _rows_on_host(b, word)
+    table, rows = b.work.store(word.writes), rows_on_host(b, word)
     return [RowCopy(table, rows, values, b.work.threads, to=True)]
 
 
@@ -197,7 +142,7 @@ def _split_on_gpu(b: Binding, _word: Split) -> Sequence[Step]:
 
 def _sort_on_host(b: Binding, _word: Sort) -> Sequence[Step]:
     work, batch = b.work, b.work.inputs.batches[b.number]
-    key = _pairs_key(b, b.flow.update_of(b.at))
+    key = pairs_key(b, b.flow.update_of(b.at))
     if key not in b.pairs:
         b.pairs[key] = host.SortedPairs(work.lookups)
     pairs, rows, threads = b.pairs[key], work.inputs.rows, work.threads
@@ -207,15 +152,9 @@ def _sort_on_host(b: Binding, _word: Sort) -> Sequence[Step]:
     return [OnHost(lambda: pairs.sort(cold.host_ids[: cold.count], rows, threads))]
 
 
-def _pairs_key(b: Binding, update: Position | None) -> tuple[Position, int]:
-    """Pairs are for one mini-batch at a time, but in a pipeline."""
-    assert update is not None, "the data flow found none"
-    return update, b.work.turn(b.number) if b.work.overlaps else 0
-
-
 def _sort_on_gpu(b: Binding, _word: Sort) -> Sequence[Step]:
     update = b.flow.update_of(b.at)
-    key, work, lookups = _pairs_key(b, update), b.work, b.lookups()
+    key, work, lookups = pairs_key(b, update), b.work, b.lookups()
     rows = work.inputs.rows if b.takes == (IDS,) else max(1, work.inputs.slots)
 
     def sort() -> None:
@@ -236,7 +175,7 @@ def _require_fused(word: Update) -> None:
 def _update_on_host(b: Binding, word: Update) -> Sequence[Step]:
     _require_fused(word)
     work, batch = b.work, b.work.inputs.batches[b.number]
-    pairs = b.pairs[_pairs_key(b, b.at)]
+    pairs = b.pairs[pairs_key(b, b.at)]
     table, gradients = work.store(word.writes), work.flat(b.buffer(GRADIENTS, "cpu"))
     threads, optimizer = work.threads, b.optimizer
     if b.takes[0] == IDS:
@@ -253,7 +192,7 @@ def _update_on_host(b: Binding, word: Update) -> Sequence[Step]:
 
 def _update_on_gpu(b: Binding, word: Update) -> Sequence[Step]:
     _require_fused(word)
-    key, work, (_, bag_of) = _pairs_key(b, b.at), b.work, b.work.bags(b.number)
+    key, work, (_, bag_of) = pairs_key(b, b.at), b.work, b.work.bags(b.number)
     rows, gradients = work.store(word.writes), b.buffer(GRADIENTS, "gpu")
 
     def update() -> None:
@@ -352,7 +291,9 @@ def _wait(_b: Binding, _word: Wait) -> Sequence[Step]:
     return [AWAIT]
 
 
-TRAINER: Mapping[tuple[type[Operation], str], Rule] = {
+Rules = Mapping[tuple[type[Operation], str], Rule]
+
+TRAINER: Rules = {
     (Pool, "cpu"): _pool_on_host,
     (Pool, "gpu"): _pool_on_gpu,
     (Gather, "cpu"): _gather_on_host,
@@ -374,12 +315,20 @@ TRAINER: Mapping[tuple[type[Operation], str], Rule] = {
 """(word, kind of the device at its place) -> what binds it."""
 
 
-def require_rules(program: Sequence[Stage], kind_of: Callable[[str], str]) -> None:
+def rules_for(software: OperatorProfile) -> Rules:
+    """The fused operators, or PyTorch's own where the profile is theirs."""
+    return {**TRAINER, **STOCK} if is_stock(software) else TRAINER
+
+
+def require_rules(
+    program: Sequence[Stage], kind_of: Callable[[str], str], rules: Rules | None = None
+) -> None:
     """Every word has a rule, and one GPU does all of the GPU's work. Raises `UsageError`."""
+    rules = TRAINER if rules is None else rules
     gpus: dict[str, Operation] = {}
     for _, word in words_of(tuple(program)):
         kind = kind_of(word.at)
-        if (type(word), kind) not in TRAINER:
+        if (type(word), kind) not in rules:
             raise UsageError(
                 f"observe has no rule for {type(word).__name__} ({word.name!r}) at {word.at}, "
                 f"a {kind}"
@@ -395,9 +344,13 @@ def require_rules(program: Sequence[Stage], kind_of: Callable[[str], str]) -> No
 
 
 def bind(
-    work: Workspace, at: Position, number: int, pairs: dict[tuple[Position, int], Any]
+    work: Workspace,
+    at: Position,
+    number: int,
+    pairs: dict[tuple[Position, int], Any],
+    rules: Rules | None = None,
 ) -> Sequence[Step]:
     """The steps of one word of one mini-batch."""
     word = word_at(work.flow.programs[number], at)
-    rule = TRAINER[type(word), work.flow.kind_of(word.at)]
+    rule = (rules or TRAINER)[type(word), work.flow.kind_of(word.at)]
     return rule(Binding(work, at, number, pairs), word)

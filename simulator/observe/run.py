@@ -22,7 +22,8 @@ from simulator.observe.inputs import Drawn, Inputs, draw, entry_width, prepare
 from simulator.observe.items import stores_of
 from simulator.observe.machine import describe_machine
 from simulator.observe.rows import aligned, fill_rows, most_threads, use_threads
-from simulator.observe.rules import require_rules
+from simulator.observe.rules import require_rules, rules_for
+from simulator.observe.rules_stock import is_stock, require_operators
 from simulator.observe.trainer import Floats, Trainer, kinds_of
 from simulator.observe.workspace import Place
 from simulator.results.record import Progress
@@ -81,7 +82,10 @@ class _Arena:
 
 def train_point(inputs: Inputs, device: str, threads: int, table: Floats | None) -> Trainer:
     """The system of a point, ready to `run()`; `table`: the host's rows."""
-    return Trainer(inputs, Place(open_accelerator(device, threads), table, threads))
+    accelerator = open_accelerator(device, threads)
+    if is_stock(inputs.point.operators):
+        require_torch().set_num_threads(threads)
+    return Trainer(inputs, Place(accelerator, table, threads))
 
 
 def observe(
@@ -185,14 +189,10 @@ def _check(point: PointConfig) -> None:
         raise UsageError(
             "observe moves rows with one shared pool of threads: --set pipeline.cpu_pool=shared"
         )
-    if point.operators.gpu.mlp != "graph" or point.operators.expand is not None:
-        raise UsageError(
-            f"observe trains with fused operators; {point.operators.name} has others: "
-            "--set operators=tuned"
-        )
+    require_operators(point)
     program = _program(point)
     if program is not None:
-        require_rules(*program)
+        require_rules(*program, rules_for(point.operators))
 
 
 def _program(point: PointConfig) -> tuple[tuple[Stage, ...], Callable[[str], str]] | None:

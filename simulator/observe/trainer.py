@@ -18,7 +18,7 @@ from simulator.observe.dataflow import Dataflow
 from simulator.observe.inputs import Inputs, count_distinct
 from simulator.observe.items import COLD, Position
 from simulator.observe.lru import COUNTED
-from simulator.observe.rules import bind, require_rules
+from simulator.observe.rules import bind, require_rules, rules_for
 from simulator.observe.runner import Lanes, captured, run_cycles, run_serial
 from simulator.observe.steps import Step
 from simulator.observe.workspace import Place, Workspace
@@ -66,7 +66,8 @@ class Trainer:
         self.inputs = inputs
         kind_of = kinds_of(inputs.machine)
         programs = [inputs.system.stages(facts) for facts in inputs.facts]
-        require_rules(programs[0], kind_of)
+        self._rules = rules_for(inputs.point.operators)
+        require_rules(programs[0], kind_of, self._rules)
         flow = Dataflow(programs, inputs.facts, inputs.point.model, kind_of)
         self.work = Workspace(inputs, place, flow)
         self.clock = Clock(place.accelerator)
@@ -75,9 +76,11 @@ class Trainer:
         self._splits = any(COLD in given for given in flow.gives.values())
         schedule = inputs.system.schedule
         arrange = run_cycles if schedule.overlaps else run_serial
-        self._run_all = arrange(
-            self._bound(programs), schedule.stages, self.clock, place.accelerator, self._note
-        )
+        bound = self._bound(programs)
+        stages = zip(schedule.names, bound[0], strict=True)
+        self._worked = {name for name, lanes in stages if any(lanes)}
+        """Stages that have steps."""
+        self._run_all = arrange(bound, schedule.stages, self.clock, place.accelerator, self._note)
 
     def _bound(self, programs: Sequence[tuple[Stage, ...]]) -> list[list[Lanes]]:
         """The steps of every mini-batch: by stage, lane by lane."""
@@ -86,7 +89,9 @@ class Trainer:
 
         def steps(number: int, s: int, k: int, count: int) -> list[Step]:
             lane = [
-                step for n in range(count) for step in bind(self.work, (s, k, n), number, pairs)
+                step
+                for n in range(count)
+                for step in bind(self.work, (s, k, n), number, pairs, self._rules)
             ]
             if not self.work.same_bags:
                 return lane
@@ -108,7 +113,8 @@ class Trainer:
             self._run_all()
         measured = self.clock.finish()
         names = self.inputs.system.schedule.names
-        order = sorted(measured.stage_us, key=lambda key: (key[0], names.index(key[1])))
+        worked = [key for key in measured.stage_us if key[1] in self._worked]
+        order = sorted(worked, key=lambda key: (key[0], names.index(key[1])))
         measured.stage_us = {key: measured.stage_us[key] for key in order}
         measured.counts.update((k, self._counts(k)) for k in range(len(self.inputs.batches)))
         return measured

@@ -84,7 +84,8 @@ class Workspace:
     def __init__(self, inputs: Inputs, place: Place, flow: Dataflow) -> None:
         self.inputs, self.place, self.flow = inputs, place, flow
         self.gpu, self.threads = place.accelerator, place.threads
-        self.step = DenseStep(inputs.point.model, self.gpu.device, inputs.point.run.seed)
+        graph, seed = inputs.point.operators.gpu.mlp == "graph", inputs.point.run.seed
+        self.step = DenseStep(inputs.point.model, self.gpu.device, seed, graph=graph)
         schedule, batches = inputs.system.schedule, inputs.batches
         self.overlaps = schedule.overlaps
         self.turns = min(len(batches), max(RING, schedule.depth + 2))
@@ -97,6 +98,8 @@ class Workspace:
         self._bags = [(upload(b.offsets), upload(b.bag_of)) for b in some]
         self._stores: dict[tuple[str, str], Any] = {}
         self._rings: dict[tuple[Item, str], list[Any]] = {}
+        self.by_table: dict[tuple[Item, int], Any] = {}
+        """Lookups of each table of a mini-batch, for operators that take one after the other."""
         self.lru = self._own_planner()
         self.lists = self._move_lists()
         self.hit_map_counts = self.gpu.empty((len(batches), 2), "int32")

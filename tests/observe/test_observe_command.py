@@ -76,7 +76,8 @@ def test_observing_writes_documented_files(
 @pytest.mark.parametrize(
     ("change", "advice"),
     [
-        ("operators=stock", "operators=tuned"),
+        ("operators=paper", "--set operators=stock"),
+        ("operators={base: stock, expand: null}", "--set operators=tuned"),
         ("pipeline.cpu_pool=split", "cpu_pool=shared"),
         ("run.cpu_threads=20", "--set run.cpu_threads="),
     ],

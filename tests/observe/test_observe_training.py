@@ -63,6 +63,51 @@ def test_one_lookup_a_table_makes_the_static_cache_exact_too(interaction: str) -
     assert np.array_equal(trained["static_cache"], trained["hybrid"])
 
 
+@pytest.mark.parametrize("changes", [{"cache": {"fraction": 0.3}}, JAGGED])
+def test_pytorchs_own_operators_train_the_same(changes: dict[str, Any]) -> None:
+    """Profile `stock` against the fused operators: sums in another order, so to rounding (values
+    of 0.01, hundreds of additions)."""
+    expected = tables_of(systems=["hybrid"], **changes)["hybrid"]
+    before = aligned(1_200, 16)
+    fill_rows(before, 1)
+    assert np.abs(expected - before).max() > 1e-5
+    for label, table in tables_of(operators="stock", **changes).items():
+        assert np.allclose(table, expected, rtol=0, atol=1e-6), label
+
+
+def test_pytorchs_own_operators_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An embedding bag of each table on the GPU, one of all tables on the CPU, for each of the
+    mini-batches; no fused kernel."""
+    import torch
+
+    called: list[int] = []
+    bag = torch.nn.functional.embedding_bag
+
+    def counted(ids: Any, *arguments: Any, **named: Any) -> Any:
+        called.append(len(ids))
+        return bag(ids, *arguments, **named)
+
+    monkeypatch.setattr(torch.nn.functional, "embedding_bag", counted)
+    monkeypatch.setattr("simulator.observe.rows._pool", None)
+    monkeypatch.setattr("simulator.observe.rows._update", None)
+    for system, calls, lookups in (("hybrid", 1, 48), ("gpu_only", 2, 24)):
+        point = expand(experiment(systems=[system], operators="stock"))[0]
+        trainer = trainer_of(point)
+        trainer.run()
+        batches = len(trainer.inputs.batches)
+        assert called == [lookups] * (calls * batches), system
+        called.clear()
+
+
+def test_the_sort_of_a_coalesce_is_timed_with_it() -> None:
+    shown = experiment(systems=["hybrid"], operators="stock")
+    stages = {
+        stage for _, stage in observe(shown, device="cpu", repeats=1).points[0].repeats[0].stage_us
+    }
+    simulated = {row["stage"] for row in simulate(shown).points[0].stages}
+    assert simulated - stages == {"sort"}
+
+
 ADAGRAD = ["adagrad", "rowwise_adagrad"]
 
 
