@@ -32,6 +32,7 @@ def describe_machine(device: str) -> dict[str, Any]:
         gpu = torch.cuda.get_device_properties(0)
         described |= {
             "gpu": gpu.name,
+            "gpus": torch.cuda.device_count(),
             "gpu_memory_bytes": gpu.total_memory,
             "gpu_l2_cache_bytes": gpu.L2_cache_size,
             "gpu_multiprocessors": gpu.multi_processor_count,

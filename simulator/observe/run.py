@@ -21,6 +21,8 @@ from simulator.observe.extra import choose_device, require_torch
 from simulator.observe.inputs import Drawn, Inputs, draw, entry_width, prepare
 from simulator.observe.items import stores_of
 from simulator.observe.machine import describe_machine
+from simulator.observe.processes import RankJob, require_ranks, train_ranks
+from simulator.observe.ranks import require_rank_rules
 from simulator.observe.rows import aligned, fill_rows, most_threads, use_threads
 from simulator.observe.rules import require_rules, rules_for
 from simulator.observe.rules_stock import is_stock, require_operators
@@ -106,7 +108,7 @@ def observe(
     chosen = choose_device(device)
     points = expand(experiment)
     for point in points:
-        _check(point)
+        _check(point, chosen)
     threads = _threads_of(points[0])
     seen = Observation(experiment, chosen, threads, describe_machine(chosen))
     laboratory = _Laboratory(chosen, repeats, _arena(points, threads))
@@ -146,6 +148,10 @@ class _Laboratory:
         return replace(_not_run(point, ""), threads=threads, repeats=measured)
 
     def _measured(self, point: PointConfig, threads: int) -> tuple[Measured, ...]:
+        ranks = _ranks(point)
+        if ranks > 1:
+            job = RankJob(point, self.device, ranks, threads, self.repeats)
+            return tuple(train_ranks(job)[0])
         if self.drawn is None or self.drawn[0] != trace_key(point):
             self.drawn = trace_key(point), draw(point, threads)
         inputs = prepare(point, self.drawn[1], threads)
@@ -179,7 +185,7 @@ def _free(device: str) -> None:
             require_torch().cuda.empty_cache()
 
 
-def _check(point: PointConfig) -> None:
+def _check(point: PointConfig, device: str) -> None:
     if (point.run.cpu_threads or 0) > most_threads():
         raise UsageError(
             f"run.cpu_threads is {point.run.cpu_threads}, but this process may use "
@@ -191,7 +197,13 @@ def _check(point: PointConfig) -> None:
         )
     require_operators(point)
     program = _program(point)
-    if program is not None:
+    if program is None:
+        return
+    ranks = _ranks(point)
+    if ranks > 1:
+        require_ranks(point, device, ranks)
+        require_rank_rules(program[0])
+    else:
         require_rules(*program, rules_for(point.operators))
 
 
@@ -203,6 +215,14 @@ def _program(point: PointConfig) -> tuple[tuple[Stage, ...], Callable[[str], str
     except ScratchPipeError:
         return None
     return system.stages(BatchFacts.of_nothing(point.model.batch_size)), kinds_of(machine)
+
+
+def _ranks(point: PointConfig) -> int:
+    """GPUs that the system of a point takes; 1 where the point does not fit its machine."""
+    try:
+        return build(point)[0].gpus
+    except ScratchPipeError:
+        return 1
 
 
 def _keeps_table(point: PointConfig) -> bool:
