@@ -19,17 +19,14 @@ from simulator.caches import Window, window_need
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import PlannedReplay, Replay, Stream, run_replays
 from simulator.config.experiment import PointConfig
-from simulator.config.model import ModelConfig
 from simulator.engine.sharing import SHARED_TAIL, build
 from simulator.errors import ConfigError, UsageError
-from simulator.hardware.program import GRADIENT_BYTES
 from simulator.hardware.topology import Topology
 from simulator.observe.lru import Pools
 from simulator.systems import System
 from simulator.traces import MiniBatch, Trace, open_trace
 
-__all__ = ["Batch", "Drawn", "Inputs", "Preload", "count_distinct", "draw", "entry_width"]
-__all__ += ["prepare"]
+__all__ = ["Batch", "Drawn", "Inputs", "Preload", "count_distinct", "draw", "prepare"]
 
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -155,11 +152,6 @@ def with_rows(replay: Replay, batches: range) -> Replay:
     if not is_dataclass(replay):
         raise UsageError(f"{type(replay).__name__} is no dataclass: its rows cannot be kept")
     return cast("Replay", replace(cast("Any", replay), keep=batches))
-
-
-def entry_width(model: ModelConfig) -> int:
-    """Elements (fp32) of a row with its optimizer state, which follows the weights."""
-    return (model.row_bytes + model.state_bytes) // GRADIENT_BYTES
 
 
 def flatten(batch: MiniBatch, point: PointConfig) -> Batch:

@@ -22,16 +22,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator.caches import Window
 from simulator.errors import UsageError
-
-if TYPE_CHECKING:
-    from simulator.observe.accelerator import Accelerator
 
 __all__ = ["COUNTED", "DIGIT", "LruCache", "LruLists", "Pools", "digits_of", "plan"]
 
@@ -62,15 +59,14 @@ def digits_of(places: int) -> int:
 
 
 class LruCache:
-    """The planner's state on an accelerator, for mini-batches of `ids` (int64, one array each).
+    """The planner's state on an accelerator `gpu`, for mini-batches of `ids` (int64, one array
+    each).
 
     `resident`: row of each slot before the first mini-batch, -1 where free, int64 (slots,).
     Raises `UsageError` for more mini-batches than a stamp can tell apart.
     """
 
-    def __init__(
-        self, gpu: Accelerator, pools: Pools, resident: Int64s, ids: Sequence[Int64s]
-    ) -> None:
+    def __init__(self, gpu: Any, pools: Pools, resident: Int64s, ids: Sequence[Int64s]) -> None:
         if len(ids) + 2 >= 1 << DIGIT:
             raise UsageError(
                 f"observe plans at most {(1 << DIGIT) - 3} mini-batches, not {len(ids)}: "
@@ -113,7 +109,7 @@ class LruCache:
 class LruLists:
     """Rows and slots (int64, with room for `room` of them) that one Plan moves."""
 
-    def __init__(self, gpu: Accelerator, room: int) -> None:
+    def __init__(self, gpu: Any, room: int) -> None:
         names = ("missed_rows", "missed_slots", "write_rows", "write_slots")
         self.missed_rows, self.missed_slots, self.write_rows, self.write_slots = (
             gpu.empty((room,), "int64") for _ in names

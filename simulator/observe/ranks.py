@@ -31,8 +31,8 @@ from simulator.hardware.program import (
 from simulator.observe import rows as host
 from simulator.observe.accelerator import Accelerator
 from simulator.observe.clock import BatchCountsSeen, Clock, Measured
-from simulator.observe.inputs import Batch, Inputs, entry_width
-from simulator.observe.items import words_of
+from simulator.observe.inputs import Batch, Inputs
+from simulator.observe.items import entry_width, words_of
 from simulator.observe.mlp import RATE, DenseStep
 from simulator.observe.trainer import undisturbed
 from simulator.observe.workspace import PIECE

@@ -18,8 +18,8 @@ from simulator.hardware.program import Stage
 from simulator.observe.accelerator import open_accelerator
 from simulator.observe.clock import Measured
 from simulator.observe.extra import choose_device, require_torch
-from simulator.observe.inputs import Drawn, Inputs, draw, entry_width, prepare
-from simulator.observe.items import stores_of
+from simulator.observe.inputs import Drawn, Inputs, draw, prepare
+from simulator.observe.items import entry_width, stores_of
 from simulator.observe.machine import describe_machine
 from simulator.observe.processes import RankJob, require_ranks, train_ranks
 from simulator.observe.ranks import require_rank_rules

@@ -22,8 +22,8 @@ from simulator.observe import rows as host
 from simulator.observe.accelerator import Accelerator
 from simulator.observe.dataflow import Dataflow
 from simulator.observe.hit_map import HitMap
-from simulator.observe.inputs import Batch, Inputs, entry_width
-from simulator.observe.items import DENSE, GRADIENTS, Item
+from simulator.observe.inputs import Batch, Inputs
+from simulator.observe.items import DENSE, GRADIENTS, Item, entry_width
 from simulator.observe.lists import LISTED, GivenLists, MoveLists, OwnLists
 from simulator.observe.lru import LruCache, LruLists
 from simulator.observe.mlp import DenseStep

@@ -12,7 +12,8 @@ from simulator.config.experiment import Experiment, PointConfig
 from simulator.config.load import parse_experiment
 from simulator.engine import known_names
 from simulator.observe.accelerator import Accelerator, CpuTensors
-from simulator.observe.inputs import Inputs, draw, entry_width, prepare
+from simulator.observe.inputs import Inputs, draw, prepare
+from simulator.observe.items import entry_width
 from simulator.observe.mlp import RATE, DenseStep
 from simulator.observe.rows import aligned, fill_rows, use_threads
 from simulator.observe.trainer import Trainer
