@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from simulator.observe.run import Observation
     from simulator.results.record import Progress
 
 __all__ = ["observe"]
@@ -37,16 +38,22 @@ def observe(
 ) -> None:
     """Really train an experiment on this machine: times of stages and iterations, and counts.
 
-    Needs PyTorch (`pip install scratchpipe-sim[hardware]`). Tables take memory for real.
+    Needs PyTorch (`pip install scratchpipe-sim[hardware]`). Tables take memory for real. Files are
+    written after every point: what was measured stays where a later one fails.
     """
     from simulator.engine import load_experiment
     from simulator.errors import PointsFailedError
-    from simulator.observe.record import summary, write
+    from simulator.observe.record import require_free, summary, write
     from simulator.observe.run import observe as run
 
     loaded = load_experiment(experiment, overrides or [])
     folder = out or Path("observed") / loaded.name
-    observation = run(loaded, device=device, repeats=repeats, progress=_tell)
+    require_free(folder)
+
+    def keep(seen: Observation) -> None:
+        write(seen, folder)
+
+    observation = run(loaded, device=device, repeats=repeats, progress=_tell, keep=keep)
     files = write(observation, folder)
     document = summary(observation)
     if as_json:

@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from simulator.observe import lru
 from simulator.observe import rows as host
 from simulator.observe.extra import require_torch, require_triton
+from simulator.observe.lru import LruCache, LruLists
 
 __all__ = ["Accelerator", "CpuTensors", "CudaGpu", "open_accelerator"]
 
@@ -25,10 +27,6 @@ WIDE = 4096
 """Slots of one Triton program that reads every age."""
 BAG = 32
 """Lookups of a bag that one Triton program splits at a time."""
-RUNS = 8
-"""Sorted pairs that one Triton program looks at."""
-SPAN = 32
-"""Longest run of equal ids that one Triton program sums."""
 
 
 class CpuTensors:
@@ -90,8 +88,9 @@ class CpuTensors:
         return work
 
     def pool(self, table: Any, ids: Any, offsets: Any, out: Any) -> None:
-        """out[bag] = sum of table[ids[k]] over the bag; ids below 0 are left out."""
-        flat = out.detach().view(-1, table.shape[1]).numpy()
+        """out[bag] = sum of table[ids[k]] over the bag, without what follows the weights of a row;
+        ids below 0 are left out."""
+        flat = out.detach().view(-1, out.shape[-1]).numpy()
         keys = ids.numpy().astype(np.int64, copy=False)
         there = keys >= 0
         ends = np.concatenate([[0], np.cumsum(there)])[offsets.numpy()]
@@ -115,10 +114,19 @@ class CpuTensors:
             packed[:] = (packed >> 32 << 32) | positions[packed & 0xFFFFFFFF]
         return pairs
 
-    def update(self, table: Any, pairs: Any, bag_of: Any, gradient: Any, rate: float) -> None:
-        """table[id] -= rate * sum of gradient[bag_of[position]]."""
-        flat = gradient.view(-1, table.shape[1]).numpy()
-        host.coalesced_update(table.numpy(), pairs, bag_of.numpy(), flat, rate, self.threads)
+    def update(
+        self,
+        table: Any,
+        pairs: Any,
+        bag_of: Any,
+        gradient: Any,
+        rate: float,
+        optimizer: str = "sgd",
+    ) -> None:
+        """A step of `optimizer` for each id with the sum of gradient[bag_of[position]]."""
+        flat = gradient.view(-1, gradient.shape[-1]).numpy()
+        arguments = (table.numpy(), pairs, bag_of.numpy(), flat, rate, self.threads)
+        host.coalesced_update(*arguments, optimizer)
 
     def split(self, ids: Any, slot_of: Any, offsets: Any, slots: Any, cold: Any) -> None:
         """slots[k] = slot_of[ids[k]] (-1: not cached); into `cold` (staging tensors: ids, bags,
@@ -149,6 +157,17 @@ class CpuTensors:
         """target[indices] = values."""
         target[indices] = values if isinstance(values, int) else values.to(target.dtype)
 
+    def plan(self, cache: LruCache, ids: Any, bag_of: Any, slots: Any, lists: LruLists) -> None:
+        """Plan a mini-batch with victims of its own choice (see `lru`)."""
+        del bag_of
+        lru.plan(cache, ids, slots, lists)
+
+    def send(self, cache: LruCache, source: Any, target: Any, name: str) -> None:
+        """The list `source` of the mini-batch planned last into host memory; `name`: of its
+        length in `lru.COUNTED`. No more than `target` has room for."""
+        count = min(cache.counted(int(cache.clock[0]) - 1, name), len(target))
+        target[:count] = source[:count]
+
     def touch(self, ids: Any, slot_of: Any, age: Any, slots: Any, batch: int) -> None:
         """slots[k] = slot_of[ids[k]]; age[slots[k]] = batch."""
         slots[: len(ids)] = slot_of[ids]
@@ -164,9 +183,11 @@ class CudaGpu(CpuTensors):
     def __init__(self, threads: int) -> None:
         super().__init__(threads)
         require_triton()
-        from simulator.observe import kernels_gpu
+        from simulator.observe import kernels_gpu, kernels_lru
 
         self._kernels: Any = kernels_gpu
+        self._lru: Any = kernels_lru
+        self._scratch: dict[int, Any] = {}
         self._streams: dict[str, Any] = {}
 
     def staging(self, shape: tuple[int, ...], dtype: str = "float32") -> Any:
@@ -203,9 +224,10 @@ class CudaGpu(CpuTensors):
         return replay
 
     def pool(self, table: Any, ids: Any, offsets: Any, out: Any) -> None:
-        dim, width = table.shape[1], _power(table.shape[1])
-        bags = len(offsets) - 1
-        self._kernels.pool[(bags,)](table, ids, offsets, out, dim, D=width, C=8, num_warps=2)
+        dim, stride, bags = out.shape[-1], table.shape[1], len(offsets) - 1
+        self._kernels.pool[(bags,)](
+            table, ids, offsets, out, dim, stride, D=_power(dim), C=8, num_warps=2
+        )
 
     def gather(self, table: Any, rows: Any, out: Any) -> None:
         self._move(self._kernels.gather, table, rows, out)
@@ -222,13 +244,17 @@ class CudaGpu(CpuTensors):
     def sort(self, ids: Any, rows: int) -> Any:
         return self.torch.sort(ids.to(self.torch.int32))
 
-    def update(self, table: Any, pairs: Any, bag_of: Any, gradient: Any, rate: float) -> None:
-        keys, order = pairs
-        if len(keys):
-            dim, n = table.shape[1], len(keys)
-            sizes = {"D": _power(dim), "R": RUNS, "SPAN": SPAN, "num_warps": 4}
-            args = (table, keys, order, bag_of, gradient, n, rate, dim)
-            self._kernels.update[(-(-n // RUNS),)](*args, **sizes)
+    def update(
+        self,
+        table: Any,
+        pairs: Any,
+        bag_of: Any,
+        gradient: Any,
+        rate: float,
+        optimizer: str = "sgd",
+    ) -> None:
+        if len(pairs[0]):
+            self._kernels.coalesced_update(table, pairs, bag_of, gradient, rate, optimizer)
 
     def split(self, ids: Any, slot_of: Any, offsets: Any, slots: Any, cold: Any) -> None:
         """The GPU writes the lists of cold ids and bags straight into staging memory."""
@@ -249,6 +275,16 @@ class CudaGpu(CpuTensors):
         n, grid = len(ids), (-(-len(ids) // SCAN),)
         self._kernels.mark[grid](ids, winner, n, B=SCAN)
         self._kernels.find[grid](ids, winner, slot_of, missed, counts, n, B=SCAN)
+
+    def plan(self, cache: LruCache, ids: Any, bag_of: Any, slots: Any, lists: LruLists) -> None:
+        key = id(cache)
+        if key not in self._scratch:
+            self._scratch = {key: self._lru.LruScratch(self, cache)}
+        self._lru.plan(cache, self._scratch[key], ids, bag_of, slots, lists)
+
+    def send(self, cache: LruCache, source: Any, target: Any, name: str) -> None:
+        """Written straight into staging memory."""
+        self._lru.send_list(cache, source, target, name)
 
     def put(self, target: Any, indices: Any, values: Any | int) -> None:
         n = len(indices)

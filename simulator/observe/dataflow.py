@@ -26,6 +26,7 @@ from simulator.hardware.program import (
     Accumulate,
     Add,
     Dense,
+    Expand,
     Gather,
     Move,
     Operation,
@@ -149,6 +150,10 @@ class Dataflow:
         later = [p for p, w in self.words if p > at and isinstance(w, Update) and w.at == place]
         return later[0] if later else None
 
+    def is_update(self, at: Position) -> bool:
+        """Whether the word at a position is an `Update`."""
+        return isinstance(word_at(self.programs[0], at), Update)
+
     def sort_of(self, at: Position) -> Position | None:
         """The `Sort` whose pairs an `Update` takes."""
         sorts = [p for p, w in self.words if isinstance(w, Sort) and self.update_of(p) == at]
@@ -205,11 +210,11 @@ class Dataflow:
                     sums[item] = word.at
             self.takes[at], self.gives[at] = takes, gives
         for at, word in self.words:
-            if isinstance(word, Sort | Accumulate):
+            if isinstance(word, Expand | Sort | Accumulate):
                 update = self.update_of(at)
                 if update is None:
                     raise UsageError(f"{_name(word)} orders lookups that no update takes")
-                self.takes[at] = self.takes[update][:1]
+                self.takes[at] = self.takes[update][: 2 if isinstance(word, Expand) else 1]
 
     def _moved(self, at: Position, word: Operation) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
         """What the words around a cache take and give; nothing for all others."""

@@ -22,6 +22,7 @@ from simulator.config.experiment import PointConfig
 from simulator.engine.sharing import SHARED_TAIL, build
 from simulator.errors import ConfigError, UsageError
 from simulator.hardware.topology import Topology
+from simulator.observe.lru import Pools
 from simulator.systems import System
 from simulator.traces import MiniBatch, Trace, open_trace
 
@@ -72,6 +73,17 @@ class Inputs:
     @property
     def rows(self) -> int:
         return self.point.model.rows
+
+    @property
+    def pools(self) -> Pools | None:
+        """Pools of a cache whose policy the trainer knows itself (LRU, one pool a table); None:
+        victims are those of the simulator's planner."""
+        replay = self.system.replay
+        if not isinstance(replay, PlannedReplay) or type(replay) is not PlannedReplay:
+            return None
+        if replay.replacement != "lru" or replay.scope != "table":
+            return None
+        return Pools(self.point.model.rows_per_table, replay.capacities, replay.window)
 
     @property
     def first(self) -> int:

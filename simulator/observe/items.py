@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from simulator.hardware.program import Operation, Stage, Store
+from simulator.config.model import ModelConfig
+from simulator.hardware.program import GRADIENT_BYTES, Operation, Stage, Store
 
 __all__ = ["COLD", "DENSE", "GRADIENTS", "IDS", "LISTS", "SLOTS", "Item", "Kind", "Position"]
-__all__ += ["Program", "stores_of", "word_at", "words_of"]
+__all__ += ["Program", "entry_width", "stores_of", "word_at", "words_of"]
 
 Kind = Literal["pooled", "gradients", "ids", "slots", "cold", "lists", "rows", "dense"]
 
@@ -43,6 +44,11 @@ _STORES = ("reads", "writes")
 Position = tuple[int, int, int]
 """Stage, lane, and number in the lane of a word."""
 Program = tuple[Stage, ...]
+
+
+def entry_width(model: ModelConfig) -> int:
+    """Elements (fp32) of a row with its optimizer state, which follows the weights."""
+    return (model.row_bytes + model.state_bytes) // GRADIENT_BYTES
 
 
 def words_of(program: Program) -> Iterator[tuple[Position, Operation]]:

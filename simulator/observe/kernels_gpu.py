@@ -13,10 +13,14 @@ to mini-batch are not specialised on, so that nothing is compiled while training
 
 from __future__ import annotations
 
+import torch
 import triton
 import triton.language as tl
 
+from simulator.observe.rows import EPSILON, OPTIMIZERS
+
 __all__ = [
+    "coalesced_update",
     "count_cold",
     "count_idle",
     "find",
@@ -31,9 +35,16 @@ __all__ = [
 ]
 
 
+RUNS = 8
+"""Sorted pairs that one program of the update looks at."""
+SPAN = 32
+"""Longest run of equal ids that one program sums."""
+
+
 @triton.jit
-def pool(table, ids, offsets, out, dim, D: tl.constexpr, C: tl.constexpr):
-    """out[bag] = sum of the rows of a bag, C rows at a time; rows below 0 are left out."""
+def pool(table, ids, offsets, out, dim, stride, D: tl.constexpr, C: tl.constexpr):
+    """out[bag] = sum of the rows of a bag, C rows at a time; rows below 0 are left out. Rows begin
+    `stride` apart."""
     bag = tl.program_id(0)
     begin = tl.load(offsets + bag)
     end = tl.load(offsets + bag + 1)
@@ -44,7 +55,7 @@ def pool(table, ids, offsets, out, dim, D: tl.constexpr, C: tl.constexpr):
         position = k + tl.arange(0, C)
         inside = position < end
         row = tl.load(ids + position, mask=inside, other=-1).to(tl.int64)
-        where = table + row[:, None] * dim + column[None, :]
+        where = table + row[:, None] * stride + column[None, :]
         there = (row >= 0)[:, None] & wanted[None, :]
         total += tl.sum(tl.load(where, mask=there, other=0.0), axis=0)
     tl.store(out + bag.to(tl.int64) * dim + column, total, mask=wanted)
@@ -72,16 +83,55 @@ def scatter(table, rows, values, n, dim, D: tl.constexpr, R: tl.constexpr):
     tl.store(table + row[:, None] * dim + column[None, :], value, mask=inside)
 
 
+def coalesced_update(table, pairs, bag_of, gradient, rate, optimizer):
+    """A step of `optimizer` for each id of sorted `pairs` (keys, positions)."""
+    (keys, order), kind = pairs, OPTIMIZERS.index(optimizer)
+    n, dim, stride = len(keys), gradient.shape[-1], table.shape[1]
+    sizes = {"D": triton.next_power_of_2(dim), "KIND": kind, "EPSILON": float(EPSILON)}
+    starts = cut = keys  # not used by SGD, whose pieces add up in the table
+    if kind:
+        cut = torch.zeros((n // SPAN + 2, dim), device=table.device)
+        starts = torch.arange(n, dtype=torch.int32, device=table.device)
+        starts[1:] *= keys[1:] != keys[:-1]
+        starts = torch.cummax(starts, 0).values
+    update[(-(-n // RUNS),)](
+        table, keys, order, bag_of, gradient, starts, cut, n, rate, dim, stride, R=RUNS, SPAN=SPAN,
+        **sizes, num_warps=4,
+    )  # fmt: skip
+    if kind and n > SPAN:
+        add_up[(n // SPAN,)](table, keys, starts, cut, n, rate, dim, stride, SPAN=SPAN, **sizes)
+
+
+@triton.jit
+def _step(weights, state, old, total, inside, wanted, rate, dim, KIND: tl.constexpr,
+          EPSILON: tl.constexpr):  # fmt: skip
+    """Rows after a step with the gradients `total` [R, D]; updates their state. `inside` [R, 1]:
+    rows that there are, `wanted` [1, D]: columns."""
+    here = inside & wanted
+    if KIND == 0:
+        tl.store(weights, old - rate * total, mask=here)
+    elif KIND == 1:
+        squares = tl.load(state, mask=here, other=0.0) + total * total
+        tl.store(state, squares, mask=here)
+        tl.store(weights, old - rate * total / (tl.sqrt(squares) + EPSILON), mask=here)
+    else:
+        mean = tl.sum(total * total, axis=1)[:, None] / dim
+        squares = tl.load(state, mask=inside, other=0.0) + mean
+        tl.store(state, squares, mask=inside)
+        tl.store(weights, old - rate / (tl.sqrt(squares) + EPSILON) * total, mask=here)
+
+
 @triton.jit(do_not_specialize=["n", "rate"])
 def update(
-    table, keys, order, bag_of, gradients, n, rate, dim, D: tl.constexpr, R: tl.constexpr,
-    SPAN: tl.constexpr,
+    table, keys, order, bag_of, gradients, starts, cut, n, rate, dim, stride, D: tl.constexpr,
+    KIND: tl.constexpr, EPSILON: tl.constexpr, R: tl.constexpr, SPAN: tl.constexpr,
 ):  # fmt: skip
-    """table[key] -= rate * sum of the gradients of a run of equal keys; none for keys below 0.
+    """A step for the sum of the gradients of each run of equal keys; none for keys below 0.
 
     A program looks at R sorted pairs; those that begin a run sum it, one pair of each run at a
     time. Runs are cut at multiples of SPAN so that no program walks a hot row alone; the pieces of
-    a cut run add atomically.
+    a cut run add atomically: SGD's in the table, others' in `cut`, at the first multiple of SPAN
+    that the run holds.
     """
     first = tl.program_id(0) * R + tl.arange(0, R)
     there = first < n
@@ -93,7 +143,7 @@ def update(
     whole = head & (before != key) & (after != key)
     column = tl.arange(0, D)
     wanted = (column < dim)[None, :]
-    target = table + key[:, None] * dim + column[None, :]
+    target = table + key[:, None] * stride + column[None, :]
     old = tl.load(target, mask=whole[:, None] & wanted, other=0.0)
     total = tl.zeros([R, D], tl.float32)
     k = first
@@ -108,9 +158,36 @@ def update(
         mine = mine & (k < stop)
         mine = mine & (tl.load(keys + k, mask=mine, other=-1).to(tl.int64) == key)
         more = tl.max(mine.to(tl.int32), axis=0) > 0
-    tl.store(target, old - rate * total, mask=whole[:, None] & wanted)
+    state = target + dim if KIND == 1 else table + key[:, None] * stride + dim
+    _step(target, state, old, total, whole[:, None], wanted, rate, dim, KIND, EPSILON)
     pieces = (head & (whole == 0))[:, None] & wanted
-    tl.atomic_add(target, -rate * total, mask=pieces, sem="relaxed")
+    if KIND == 0:
+        tl.atomic_add(target, -rate * total, mask=pieces, sem="relaxed")
+    else:
+        place = tl.load(starts + first, mask=head, other=0) // SPAN + 1
+        sums = cut + place.to(tl.int64)[:, None] * dim + column[None, :]
+        tl.atomic_add(sums, total, mask=pieces, sem="relaxed")
+
+
+@triton.jit(do_not_specialize=["n", "rate"])
+def add_up(
+    table, keys, starts, cut, n, rate, dim, stride, D: tl.constexpr, KIND: tl.constexpr,
+    EPSILON: tl.constexpr, SPAN: tl.constexpr,
+):  # fmt: skip
+    """A step for each run that was cut, whose sum is in `cut`."""
+    place = tl.program_id(0) + 1 + tl.arange(0, 1)
+    k = place * SPAN
+    key = tl.load(keys + k, mask=k < n, other=-1).to(tl.int64)
+    cross = (key >= 0) & (tl.load(keys + k - 1, mask=k < n, other=-1).to(tl.int64) == key)
+    cross = cross & (tl.load(starts + k, mask=k < n, other=0) // SPAN + 1 == place)
+    column = tl.arange(0, D)
+    wanted = (column < dim)[None, :]
+    here = cross[:, None] & wanted
+    target = table + key[:, None] * stride + column[None, :]
+    total = tl.load(cut + place[:, None].to(tl.int64) * dim + column[None, :], mask=here, other=0.0)
+    old = tl.load(target, mask=here, other=0.0)
+    state = target + dim if KIND == 1 else table + key[:, None] * stride + dim
+    _step(target, state, old, total, cross[:, None], wanted, rate, dim, KIND, EPSILON)
 
 
 @triton.jit(do_not_specialize=["n"])

@@ -17,10 +17,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from simulator.config.model import ModelConfig
-from simulator.errors import UsageError
 from simulator.observe.extra import require_torch
 
-__all__ = ["RATE", "DenseStep", "check_model"]
+__all__ = ["RATE", "DenseStep"]
 
 RATE = 0.01
 """Learning rate of rows and weights; its value changes no time."""
@@ -31,22 +30,21 @@ fp16 number, and sums over them below 65,504, the largest. Assumed; its value ch
 _HALF = {"fp16": "float16", "bf16": "bfloat16"}
 
 
-def check_model(model: ModelConfig) -> None:
-    """Raise `UsageError` for what the reference implementation does not train."""
-    if model.optimizer != "sgd":
-        raise UsageError(f"observe trains with optimizer sgd alone, not {model.optimizer}")
-
-
 class DenseStep:
     """One training step of the dense part, with its own input and output tensors.
 
     `pooled` (samples, tables, dim), `dense` (samples, features) and `labels` (samples,) are filled
     before `run()`; `gradient` (as `pooled`) holds the gradient of the pooled vectors after it; all
     fp32. `graph`: on a GPU, captured once and replayed; else launched kernel by kernel.
+
+    `ranks`: of several that train together, each on as many samples as `model` says. Gradients are
+    those of the mean over all samples; those of the weights lie in `flat`, to be summed over the
+    ranks before `apply()` takes the step.
     """
 
-    def __init__(self, model: ModelConfig, device: str, seed: int, *, graph: bool = True) -> None:
-        check_model(model)
+    def __init__(
+        self, model: ModelConfig, device: str, seed: int, *, graph: bool = True, ranks: int = 1
+    ) -> None:
         self._torch = torch = require_torch()
         self._model = model
         self._device = device
@@ -61,6 +59,9 @@ class DenseStep:
         self._top = self._layers((self._top_inputs(), *model.top_mlp), seed + 1, device)
         vectors = model.tables + bool(model.dense_features)
         self._pairs = torch.tril_indices(vectors, vectors, offset=-1, device=device)
+        self._ranks = ranks
+        self.flat = torch.zeros(sum(w.numel() for w in self.weights) * (ranks > 1), device=device)
+        self._views = [] if ranks == 1 else self._cut(self.flat)
         self._graph: Any = None
         if graph and device == "cuda":
             self._capture()
@@ -87,6 +88,11 @@ class DenseStep:
     def weights(self) -> list[Any]:
         """All weights and biases."""
         return [part for layer in (*self._bottom, *self._top) for part in layer]
+
+    def _cut(self, flat: Any) -> list[Any]:
+        """`flat` as tensors of the shapes of the weights."""
+        parts = flat.split([weight.numel() for weight in self.weights])
+        return [part.view_as(w) for part, w in zip(parts, self.weights, strict=True)]
 
     def _products(self) -> AbstractContextManager[Any]:
         """Inside, products are in the model's precision."""
@@ -118,7 +124,8 @@ class DenseStep:
             y = functional.linear(y, weight, bias)
             y = functional.relu(y) if number + 1 < len(self._top) else y
         loss = functional.binary_cross_entropy_with_logits(y[:, 0].float(), self.labels)
-        return loss if self._scale == 1.0 else loss * self._scale
+        factor = self._scale / self._ranks
+        return loss if factor == 1.0 else loss * factor
 
     def _step(self) -> None:
         torch = self._torch
@@ -131,7 +138,10 @@ class DenseStep:
                 self.gradient.copy_(gradients[0])
             else:
                 torch.mul(gradients[0], 1.0 / self._scale, out=self.gradient)
-            torch._foreach_add_(self.weights, list(gradients[1:]), alpha=-RATE / self._scale)
+            if self._ranks > 1:
+                torch._foreach_copy_(self._views, list(gradients[1:]))
+            else:
+                torch._foreach_add_(self.weights, list(gradients[1:]), alpha=-RATE / self._scale)
 
     def _capture(self) -> None:
         torch = self._torch
@@ -143,7 +153,8 @@ class DenseStep:
                 self._step()
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # a thread that watches collectives may be at work meanwhile
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self._step()
         self._graph = graph
         with torch.no_grad():
@@ -157,3 +168,9 @@ class DenseStep:
             self._step()
         else:
             self._graph.replay()
+
+    def apply(self) -> None:
+        """The step of the weights with the gradients in `flat`."""
+        torch = self._torch
+        with torch.no_grad():
+            torch._foreach_add_(self.weights, self._views, alpha=-RATE / self._scale)

@@ -19,7 +19,8 @@ from simulator.errors import OutputError, UsageError
 from simulator.files import explained, replace_file
 from simulator.observe.run import Observation, ObservedPoint
 
-__all__ = ["COLUMNS", "ITERATIONS", "OBSERVED", "STAGES", "read_observed", "summary", "write"]
+__all__ = ["COLUMNS", "ITERATIONS", "OBSERVED", "STAGES", "read_observed", "require_free"]
+__all__ += ["summary", "write"]
 
 FORMAT = 1
 OBSERVED, ITERATIONS, STAGES = "observed.json", "iterations.parquet", "stages.parquet"
@@ -33,9 +34,10 @@ COLUMNS: dict[str, str] = {
     "cycle that trains it.",
     "lookups": "Lookups of the mini-batch.",
     "unique_rows": "Distinct rows of the mini-batch.",
-    "misses": "Distinct rows fetched (planned caches) or trained on the CPU (static cache).",
-    "victims": "Rows that gave way.",
-    "write_backs": "Victims that were trained and so written back.",
+    "misses": "Distinct rows fetched, as the GPU's own planner counted (LRU, a pool a table; empty "
+    "for other planned caches), or trained on the CPU (static cache).",
+    "victims": "Rows that gave way, chosen and counted by the GPU's own planner; else empty.",
+    "write_backs": "Victims that were trained and so written back, counted likewise; else empty.",
     "stage": "Stage, as the simulator names it.",
     "busy_us": "Time of the stage: the longer of its lanes on host and GPU; Collect and Insert of "
     "a pipeline share a pool of threads and both last until it is done with both.",
@@ -45,10 +47,15 @@ COLUMNS: dict[str, str] = {
 COUNTS = ("lookups", "unique_rows", "misses", "victims", "write_backs")
 
 
-def write(observation: Observation, out_dir: Path) -> list[Path]:
-    """Write the three files into `out_dir` (made if need be); an older observation is replaced."""
+def require_free(out_dir: Path) -> None:
+    """Raise `OutputError` where `out_dir` holds files, but no observation."""
     if out_dir.is_dir() and any(out_dir.iterdir()) and not (out_dir / OBSERVED).is_file():
         raise OutputError(f"{out_dir} holds files but no {OBSERVED}: choose another --out")
+
+
+def write(observation: Observation, out_dir: Path) -> list[Path]:
+    """Write the three files into `out_dir` (made if need be); an older observation is replaced."""
+    require_free(out_dir)
     with explained(out_dir):
         out_dir.mkdir(parents=True, exist_ok=True)
         replace_file(out_dir / ITERATIONS, _parquet(_iterations(observation)))
@@ -96,6 +103,7 @@ def _point(observed: ObservedPoint) -> dict[str, Any]:
     }
     if observed.error:
         return facts | {"error": observed.error}
+    facts["threads"] = observed.threads
     timed = range(observed.first, observed.last + 1)
     times = np.array([[r.iteration_us[b] for b in timed] for r in observed.repeats])
     facts["iteration_us"] = _typical(times)

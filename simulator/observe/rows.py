@@ -20,12 +20,15 @@ from simulator._compiled import compiled
 from simulator.observe.intrinsics import fence, prefetch_line, stream_line, take_chunk
 
 __all__ = [
+    "EPSILON",
+    "OPTIMIZERS",
     "SortedPairs",
     "aligned",
     "coalesced_update",
     "copy_rows",
     "fill_rows",
     "gather_and_scatter",
+    "most_threads",
     "pool_rows",
     "sort_pairs",
     "use_threads",
@@ -35,6 +38,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 Floats = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
 
+OPTIMIZERS = ("sgd", "adagrad", "rowwise_adagrad")
+SGD, ADAGRAD = 0, 1
+EPSILON = np.float32(1e-10)
+"""Added to the root of Adagrad's state: PyTorch's default."""
 ROW_CHUNK = 128
 """Rows that a thread takes at a time."""
 AHEAD = 4
@@ -60,9 +67,14 @@ def _narrow(value: float) -> Any:
     return np.float32(value)
 
 
+def most_threads() -> int:
+    """Threads of the pool of kernels: the cores that this process may use."""
+    return int(cast(Any, numba.config).NUMBA_NUM_THREADS)
+
+
 def use_threads(asked: int | None) -> int:
     """Set the threads of the kernels called from this thread; how many there are now."""
-    there = int(cast(Any, numba.config).NUMBA_NUM_THREADS)
+    there = most_threads()
     threads = min(asked or there, there)
     numba.set_num_threads(threads)
     return threads
@@ -95,10 +107,9 @@ def _move(source: Floats, frm: int, target: Floats, to: int, streams: bool) -> N
 
 
 @inlined
-def _ask(table: Floats, row: int) -> None:
-    size = table.shape[1] * 4
-    begin = table.ctypes.data + row * size
-    for line in range((size + 63) // 64):
+def _ask(table: Floats, row: int, columns: int) -> None:
+    begin = table.ctypes.data + row * table.shape[1] * 4
+    for line in range((columns * 4 + 63) // 64):
         prefetch_line(begin + 64 * line)
 
 
@@ -107,7 +118,7 @@ def _gather_chunk(table: Floats, rows: Int64s, out: Floats, begin: int, streams:
     end = min(len(rows), begin + 128)
     for k in range(begin, end):
         if k + 4 < end:
-            _ask(table, rows[k + 4])
+            _ask(table, rows[k + 4], table.shape[1])
         _move(table, rows[k], out, k, streams)
 
 
@@ -181,7 +192,7 @@ def copy_rows(
 def _pool(
     table: Floats, ids: Int64s, offsets: Int64s, out: Floats, counter: Int64s, threads: int
 ) -> None:
-    bags = len(offsets) - 1
+    bags, dim = len(offsets) - 1, out.shape[1]
     for _ in numba.prange(threads):
         while True:
             begin = take_chunk(counter.ctypes.data, 16)
@@ -191,32 +202,37 @@ def _pool(
                 out[bag, :] = 0.0
                 for k in range(offsets[bag], offsets[bag + 1]):
                     if k + 8 < len(ids):
-                        _ask(table, ids[k + 8])
+                        _ask(table, ids[k + 8], dim)
                     row = ids[k]
-                    for d in range(table.shape[1]):
+                    for d in range(dim):
                         out[bag, d] += table[row, d]
 
 
 def pool_rows(table: Floats, ids: Int64s, offsets: Int64s, out: Floats, threads: int) -> None:
-    """out[b] = sum of table[ids[k]] for k in offsets[b] .. offsets[b + 1], in that order."""
+    """out[b] = sum of table[ids[k]] for k in offsets[b] .. offsets[b + 1], in that order; of the
+    first columns of an entry, as many as `out` has."""
     _pool(table, ids, offsets, out, np.zeros(1, np.int64), threads)
 
 
 @parallel
-def _fill(table: Floats, scale: np.float32, first: int, threads: int) -> None:
+def _fill(table: Floats, scale: np.float32, first: int, dim: int, threads: int) -> None:
     rows = len(table)
     share = (rows + threads - 1) // threads
     for t in numba.prange(threads):
         for row in range(t * share, min(rows, (t + 1) * share)):
-            for d in range(table.shape[1]):
+            table[row, dim:] = 0.0
+            for d in range(dim):
                 # a multiplicative hash of (row, column): any order of threads gives the same table
                 mixed = ((row + first) * 2654435761 + d * 2246822519) & 0xFFFFFFFF
                 table[row, d] = scale * (np.float32(mixed >> 8) / np.float32(8388608.0) - 1)
 
 
-def fill_rows(table: Floats, threads: int, *, first: int = 0, scale: float = 0.01) -> None:
-    """Values in [-scale, scale) that depend on row and column alone; row 0 is number `first`."""
-    _fill(table, _narrow(scale), first, threads)
+def fill_rows(
+    table: Floats, threads: int, *, first: int = 0, scale: float = 0.01, dim: int | None = None
+) -> None:
+    """Values in [-scale, scale) that depend on row and column alone; row 0 is number `first`.
+    Columns from `dim` on, the optimizer's state, are 0."""
+    _fill(table, _narrow(scale), first, table.shape[1] if dim is None else dim, threads)
 
 
 class SortedPairs:
@@ -307,6 +323,29 @@ def sort_pairs(ids: Int64s, rows: int, threads: int) -> SortedPairs:
     return pairs
 
 
+@inlined
+def _step(
+    entry: npt.NDArray[np.float32], total: npt.NDArray[np.float32], rate: Any, kind: int
+) -> None:
+    """One row and its state, which follows the weights."""
+    dim = len(total)
+    if kind == SGD:
+        for d in range(dim):
+            entry[d] -= rate * total[d]
+    elif kind == ADAGRAD:
+        for d in range(dim):
+            entry[dim + d] += total[d] * total[d]
+            entry[d] -= rate * total[d] / (np.sqrt(entry[dim + d]) + EPSILON)
+    else:
+        squares = np.float32(0.0)
+        for d in range(dim):
+            squares += total[d] * total[d]
+        entry[dim] += squares / np.float32(dim)
+        scale = rate / (np.sqrt(entry[dim]) + EPSILON)
+        for d in range(dim):
+            entry[d] -= scale * total[d]
+
+
 @parallel
 def _update(
     table: Floats,
@@ -315,10 +354,11 @@ def _update(
     bag_of: npt.NDArray[np.int32],
     gradients: Floats,
     rate: np.float32,
+    kind: int,
     counter: Int64s,
     threads: int,
 ) -> None:
-    parts, dim = len(bounds) - 1, table.shape[1]
+    parts, dim = len(bounds) - 1, gradients.shape[1]
     for _ in numba.prange(threads):
         total = np.empty(dim, np.float32)
         while True:
@@ -331,13 +371,12 @@ def _update(
                 total[:] = 0.0
                 while k < end and packed[k] >> 32 == row:
                     if k + 4 < end:
-                        _ask(table, packed[k + 4] >> 32)
+                        _ask(table, packed[k + 4] >> 32, table.shape[1])
                     bag = bag_of[packed[k] & 0xFFFFFFFF]
                     for d in range(dim):
                         total[d] += gradients[bag, d]
                     k += 1
-                for d in range(dim):
-                    table[row, d] -= rate * total[d]
+                _step(table[row], total, rate, kind)
 
 
 def coalesced_update(
@@ -347,8 +386,15 @@ def coalesced_update(
     gradients: Floats,
     rate: float,
     threads: int,
+    optimizer: str = "sgd",
 ) -> None:
-    """table[id] -= rate * (sum of gradients[bag_of[position]] over the positions of id)."""
+    """One step of `optimizer` for each id, with g = the sum of gradients[bag_of[position]] over the
+    positions of id.
+
+    `sgd`: w -= rate g. `adagrad` (Duchi, Hazan and Singer, JMLR 2011): s += g^2, w -= rate g /
+    (sqrt(s) + epsilon), a state a weight behind the weights of a row. `rowwise_adagrad` (DLRM,
+    FBGEMM): one state a row, s += mean of g^2.
+    """
     packed = pairs.packed[: pairs.count]
-    counter = np.zeros(1, np.int64)
-    _update(table, packed, pairs.bounds, bag_of, gradients, _narrow(rate), counter, threads)
+    arguments = (table, packed, pairs.bounds, bag_of, gradients, _narrow(rate))
+    _update(*arguments, OPTIMIZERS.index(optimizer), np.zeros(1, np.int64), threads)

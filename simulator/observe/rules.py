@@ -6,19 +6,19 @@ the run that names the word and its place.
 
 Lookups come from where the program has them: the ids of the mini-batch, the slots that `Plan` or
 `Split` gave them, or the list of those without a slot. `Plan` works on the GPU's own Hit-Map
-(dense, row to slot): it finds unique and missed ids, reads the age of every slot, writes the map.
-*Which* slots give way was decided by the simulator's planner beforehand, so that the policy is
-exactly the simulated one; the numbers that the GPU finds must be the planner's.
+(dense, row to slot): it finds unique and missed ids, chooses victims by their stamps, writes the
+map. With LRU and a pool for each table that is a planner of its own (`lru`), and what it counts can
+be compared with the simulator's. With any other policy the slots that give way are those of the
+simulator's planner, and nothing is said about them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from simulator.caches.facts import MISS, WRITE_BACK
+from simulator.config.operators import OperatorProfile
 from simulator.errors import UsageError
 from simulator.hardware.program import (
     Add,
@@ -32,12 +32,19 @@ from simulator.hardware.program import (
     Sort,
     Split,
     Stage,
-    Store,
     Update,
     Wait,
 )
 from simulator.observe import rows as host
-from simulator.observe.dataflow import Dataflow
+from simulator.observe.accelerator import Accelerator
+from simulator.observe.binding import (
+    Binding,
+    Rule,
+    pairs_key,
+    pieces_of,
+    rows_on_host,
+    store_of,
+)
 from simulator.observe.items import (
     COLD,
     DENSE,
@@ -50,46 +57,13 @@ from simulator.observe.items import (
     word_at,
     words_of,
 )
+from simulator.observe.lists import LISTED, OwnLists
 from simulator.observe.mlp import RATE
+from simulator.observe.rules_stock import STOCK, is_stock
 from simulator.observe.steps import AWAIT, Launch, OnHost, RowCopy, Step
 from simulator.observe.workspace import Workspace
 
-__all__ = ["TRAINER", "Binding", "bind", "require_rules"]
-
-
-@dataclass(frozen=True)
-class Binding:
-    """One word of one mini-batch, to be bound to `work`'s memory."""
-
-    work: Workspace
-    at: Position
-    number: int
-    """Of the mini-batch."""
-    pairs: dict[tuple[Position, int], Any]
-    """What sorts hand to updates: by position of the update and turn."""
-
-    @property
-    def flow(self) -> Dataflow:
-        return self.work.flow
-
-    @property
-    def takes(self) -> tuple[Item, ...]:
-        return self.flow.takes[self.at]
-
-    @property
-    def count(self) -> int:
-        """Lookups of the mini-batch."""
-        return len(self.work.inputs.batches[self.number].ids)
-
-    def buffer(self, item: Item, kind: str) -> Any:
-        return self.work.buffer(item, kind, self.number)
-
-    def lookups(self) -> Any:
-        """Ids or slots of all lookups, on the GPU."""
-        return self.buffer(self.takes[0], "gpu")[: self.count]
-
-
-Rule = Callable[[Binding, Any], Sequence[Step]]
+__all__ = ["TRAINER", "bind", "require_rules", "rules_for"]
 
 
 def _pool_on_host(b: Binding, word: Pool) -> Sequence[Step]:
@@ -113,65 +87,48 @@ def _pool_on_gpu(b: Binding, word: Pool) -> Sequence[Step]:
     return [Launch(partial(b.work.gpu.pool, *arguments), fixed=True)]
 
 
-def _store(word: Gather | Scatter) -> Store:
-    return word.reads if isinstance(word, Gather) else word.writes
-
-
-def _rows_on_host(b: Binding, word: Gather | Scatter) -> Any:
-    """Where the rows lie: on the list that came from the GPU, or known beforehand."""
-    store = _store(word)
+def _rows_on_gpu(b: Binding, word: Gather | Scatter) -> Callable[[], Any]:
+    store = store_of(word)
     listed = b.flow.moved_list(word.rows, b.number)
-    if listed is not None and not store.slotted:
-        return b.buffer(LISTS, "cpu")[listed].numpy()[: word.rows.rows]
-    return _pieces(word)
-
-
-def _rows_on_gpu(b: Binding, word: Gather | Scatter) -> Any:
-    store = _store(word)
-    listed = b.flow.moved_list(word.rows, b.number)
-    if listed is None:
-        return b.work.gpu.upload(_pieces(word))
-    lists = b.work.lists[b.number]
-    if listed == MISS:
-        return lists.missed_slots if store.slotted else lists.missed_rows
-    return lists.write_slots if store.slotted else lists.write_rows
-
-
-def _pieces(word: Gather | Scatter) -> Any:
-    pieces = _store(word).pieces(word.rows)
-    if pieces is None:
-        raise UsageError(f"the replay keeps no rows for {word.name} at {word.at}")
-    return pieces
+    if listed is not None:
+        return partial(b.work.lists[b.number].here, listed, slots=store.slotted)
+    pieces = b.work.gpu.upload(pieces_of(word))
+    return lambda: pieces
 
 
 def _gather_on_host(b: Binding, word: Gather) -> Sequence[Step]:
-    rows, table = _rows_on_host(b, word), b.work.store(word.reads)
-    out = b.buffer(Item("rows", word.into.name), "cpu").numpy()[: len(rows)]
+    out = b.buffer(Item("rows", word.into.name), "cpu").numpy()
+    table, rows = b.work.store(word.reads), rows_on_host(b, word)
     return [RowCopy(table, rows, out, b.work.threads, to=False)]
 
 
 def _scatter_on_host(b: Binding, word: Scatter) -> Sequence[Step]:
-    rows, table = _rows_on_host(b, word), b.work.store(word.writes)
-    values = b.buffer(Item("rows", word.source.name), "cpu").numpy()[: len(rows)]
+    values = b.buffer(Item("rows", word.source.name), "cpu").numpy()
+    table, rows = b.work.store(word.writes), rows_on_host(b, word)
     return [RowCopy(table, rows, values, b.work.threads, to=True)]
 
 
 def _gather_on_gpu(b: Binding, word: Gather) -> Sequence[Step]:
     out = b.buffer(Item("rows", word.into.name), "gpu")
-    arguments = (b.work.store(word.reads), _rows_on_gpu(b, word), out)
-    return [Launch(partial(b.work.gpu.gather, *arguments))]
+    gpu, store, rows = b.work.gpu, b.work.store(word.reads), _rows_on_gpu(b, word)
+    return [Launch(lambda: gpu.gather(store, rows(), out))]
 
 
 def _scatter_on_gpu(b: Binding, word: Scatter) -> Sequence[Step]:
     values = b.buffer(Item("rows", word.source.name), "gpu")
-    arguments = (b.work.store(word.writes), _rows_on_gpu(b, word), values)
-    return [Launch(partial(b.work.gpu.scatter, *arguments))]
+    gpu, store, rows = b.work.gpu, b.work.store(word.writes), _rows_on_gpu(b, word)
+    return [Launch(lambda: gpu.scatter(store, rows(), values))]
 
 
 def _plan_on_gpu(b: Binding, _word: Plan) -> Sequence[Step]:
     work, number = b.work, b.number
     ids, slots = b.buffer(IDS, "gpu")[: b.count], b.buffer(SLOTS, "gpu")
-    arguments = (ids, work.lists[number], slots, work.hit_map_counts[number], number)
+    lists = work.lists[number]
+    if isinstance(lists, OwnLists):
+        _, bag_of = work.bags(number)
+        own = (lists.cache, ids, bag_of, slots, lists.lists)
+        return [Launch(partial(work.gpu.plan, *own), fixed=True)]
+    arguments = (ids, lists, slots, work.hit_map_counts[number], number)
     return [Launch(partial(work.hit_map.plan, *arguments))]
 
 
@@ -185,7 +142,7 @@ def _split_on_gpu(b: Binding, _word: Split) -> Sequence[Step]:
 
 def _sort_on_host(b: Binding, _word: Sort) -> Sequence[Step]:
     work, batch = b.work, b.work.inputs.batches[b.number]
-    key = _pairs_key(b, b.flow.update_of(b.at))
+    key = pairs_key(b, b.flow.update_of(b.at))
     if key not in b.pairs:
         b.pairs[key] = host.SortedPairs(work.lookups)
     pairs, rows, threads = b.pairs[key], work.inputs.rows, work.threads
@@ -195,15 +152,9 @@ def _sort_on_host(b: Binding, _word: Sort) -> Sequence[Step]:
     return [OnHost(lambda: pairs.sort(cold.host_ids[: cold.count], rows, threads))]
 
 
-def _pairs_key(b: Binding, update: Position | None) -> tuple[Position, int]:
-    """Pairs are for one mini-batch at a time, but in a pipeline."""
-    assert update is not None, "the data flow found none"
-    return update, b.work.turn(b.number) if b.work.overlaps else 0
-
-
 def _sort_on_gpu(b: Binding, _word: Sort) -> Sequence[Step]:
     update = b.flow.update_of(b.at)
-    key, work, lookups = _pairs_key(b, update), b.work, b.lookups()
+    key, work, lookups = pairs_key(b, update), b.work, b.lookups()
     rows = work.inputs.rows if b.takes == (IDS,) else max(1, work.inputs.slots)
 
     def sort() -> None:
@@ -224,28 +175,28 @@ def _require_fused(word: Update) -> None:
 def _update_on_host(b: Binding, word: Update) -> Sequence[Step]:
     _require_fused(word)
     work, batch = b.work, b.work.inputs.batches[b.number]
-    pairs = b.pairs[_pairs_key(b, b.at)]
+    pairs = b.pairs[pairs_key(b, b.at)]
     table, gradients = work.store(word.writes), work.flat(b.buffer(GRADIENTS, "cpu"))
-    threads = work.threads
+    threads, optimizer = work.threads, b.optimizer
     if b.takes[0] == IDS:
-        arguments = (table, pairs, batch.bag_of, gradients, RATE, threads)
+        arguments = (table, pairs, batch.bag_of, gradients, RATE, threads, optimizer)
         return [OnHost(partial(host.coalesced_update, *arguments))]
     cold = b.buffer(COLD, "cpu")
 
     def update_cold() -> None:
         bags = cold.host_bags[: cold.count]
-        host.coalesced_update(table, pairs, bags, gradients, RATE, threads)
+        host.coalesced_update(table, pairs, bags, gradients, RATE, threads, optimizer)
 
     return [OnHost(update_cold)]
 
 
 def _update_on_gpu(b: Binding, word: Update) -> Sequence[Step]:
     _require_fused(word)
-    key, work, (_, bag_of) = _pairs_key(b, b.at), b.work, b.work.bags(b.number)
+    key, work, (_, bag_of) = pairs_key(b, b.at), b.work, b.work.bags(b.number)
     rows, gradients = work.store(word.writes), b.buffer(GRADIENTS, "gpu")
 
     def update() -> None:
-        work.gpu.update(rows, b.pairs[key], bag_of, gradients, RATE)
+        work.gpu.update(rows, b.pairs[key], bag_of, gradients, RATE, b.optimizer)
 
     sort = b.flow.sort_of(b.at)
     return [Launch(update, fixed=sort is not None and _next(sort) == b.at)]
@@ -278,39 +229,53 @@ def _dense_on_gpu(b: Binding, _word: Dense) -> Sequence[Step]:
 
 
 def _move_to_gpu(b: Binding, _word: Move) -> Sequence[Step]:
-    loaded, copy = b.work.loaded[b.number], b.work.gpu.copy
-    pairs: list[tuple[Any, Any]] = []
+    loaded, gpu = b.work.loaded[b.number], b.work.gpu
+    steps: list[Step] = []
     for item in b.flow.carried[b.at]:
         if item == IDS:
-            pairs.append((b.buffer(item, "gpu")[: b.count], loaded.ids))
+            steps.append(_copied(gpu, b.buffer(item, "gpu")[: b.count], loaded.ids))
         elif item == DENSE:
             dense, labels = b.buffer(item, "gpu")
-            pairs += [(dense, loaded.dense), (labels, loaded.labels)]
+            steps += [_copied(gpu, dense, loaded.dense), _copied(gpu, labels, loaded.labels)]
         else:
-            pairs.append(_halves(b, item, "gpu", "cpu"))
-    return [Launch(partial(copy, *pair)) for pair in pairs]
+            steps.append(_vectors(b, item, "gpu", "cpu"))
+    return steps
 
 
 def _move_to_host(b: Binding, _word: Move) -> Sequence[Step]:
-    copy = b.work.gpu.copy
-    pairs: list[tuple[Any, Any]] = []
+    steps: list[Step] = []
     for item in b.flow.carried[b.at]:
         if item == LISTS:
             lists, there = b.work.lists[b.number], b.buffer(item, "cpu")
-            for name, rows in ((MISS, lists.missed_rows), (WRITE_BACK, lists.write_rows)):
-                pairs.append((there[name][: len(rows)], rows))
+            own = isinstance(lists, OwnLists)
+            for name in LISTED:
+                send = partial(lists.send, b.work.gpu, name, there[name])
+                steps.append(Launch(send, fixed=own))
         elif item != COLD:  # lies in staging memory since the split
-            pairs.append(_halves(b, item, "cpu", "gpu"))
-    return [Launch(partial(copy, *pair)) for pair in pairs]
+            steps.append(_vectors(b, item, "cpu", "gpu"))
+    return steps
 
 
-def _halves(b: Binding, item: Item, target: str, source: str) -> tuple[Any, Any]:
-    """Target and source of a copy of vectors or staged rows."""
-    there, here = b.buffer(item, target), b.buffer(item, source)
-    if item.kind == "rows":
-        count = b.flow.gathers(item)[b.number].rows.rows
-        return there[:count], here[:count]
-    return there, here
+def _copied(gpu: Accelerator, target: Any, source: Any) -> Step:
+    return Launch(partial(gpu.copy, target, source))
+
+
+def _vectors(b: Binding, item: Item, target: str, source: str) -> Step:
+    """A copy of vectors, or of as many staged rows as there are."""
+    there, here, gpu = b.buffer(item, target), b.buffer(item, source), b.work.gpu
+    if item.kind != "rows":
+        return _copied(gpu, there, here)
+    rows = b.flow.gathers(item)[b.number].rows
+    listed, count = b.flow.moved_list(rows, b.number), rows.rows
+    if listed is None:
+        return _copied(gpu, there[:count], here[:count])
+    lists = b.work.lists[b.number]
+
+    def copy() -> None:
+        count = lists.count(listed)
+        gpu.copy(there[:count], here[:count])
+
+    return Launch(copy)
 
 
 def _move(b: Binding, word: Move) -> Sequence[Step]:
@@ -326,7 +291,9 @@ def _wait(_b: Binding, _word: Wait) -> Sequence[Step]:
     return [AWAIT]
 
 
-TRAINER: Mapping[tuple[type[Operation], str], Rule] = {
+Rules = Mapping[tuple[type[Operation], str], Rule]
+
+TRAINER: Rules = {
     (Pool, "cpu"): _pool_on_host,
     (Pool, "gpu"): _pool_on_gpu,
     (Gather, "cpu"): _gather_on_host,
@@ -348,12 +315,20 @@ TRAINER: Mapping[tuple[type[Operation], str], Rule] = {
 """(word, kind of the device at its place) -> what binds it."""
 
 
-def require_rules(program: Sequence[Stage], kind_of: Callable[[str], str]) -> None:
+def rules_for(software: OperatorProfile) -> Rules:
+    """The fused operators, or PyTorch's own where the profile is theirs."""
+    return {**TRAINER, **STOCK} if is_stock(software) else TRAINER
+
+
+def require_rules(
+    program: Sequence[Stage], kind_of: Callable[[str], str], rules: Rules | None = None
+) -> None:
     """Every word has a rule, and one GPU does all of the GPU's work. Raises `UsageError`."""
+    rules = TRAINER if rules is None else rules
     gpus: dict[str, Operation] = {}
     for _, word in words_of(tuple(program)):
         kind = kind_of(word.at)
-        if (type(word), kind) not in TRAINER:
+        if (type(word), kind) not in rules:
             raise UsageError(
                 f"observe has no rule for {type(word).__name__} ({word.name!r}) at {word.at}, "
                 f"a {kind}"
@@ -369,9 +344,13 @@ def require_rules(program: Sequence[Stage], kind_of: Callable[[str], str]) -> No
 
 
 def bind(
-    work: Workspace, at: Position, number: int, pairs: dict[tuple[Position, int], Any]
+    work: Workspace,
+    at: Position,
+    number: int,
+    pairs: dict[tuple[Position, int], Any],
+    rules: Rules | None = None,
 ) -> Sequence[Step]:
     """The steps of one word of one mini-batch."""
     word = word_at(work.flow.programs[number], at)
-    rule = TRAINER[type(word), work.flow.kind_of(word.at)]
+    rule = (rules or TRAINER)[type(word), work.flow.kind_of(word.at)]
     return rule(Binding(work, at, number, pairs), word)

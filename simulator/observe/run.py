@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from simulator.caches.facts import BatchFacts
 from simulator.config.expand import expand
 from simulator.config.experiment import Experiment, PointConfig
+from simulator.config.model import ModelConfig
 from simulator.engine.sharing import build, trace_key
 from simulator.errors import ScratchPipeError, UsageError
 from simulator.hardware.program import Stage
@@ -17,11 +19,13 @@ from simulator.observe.accelerator import open_accelerator
 from simulator.observe.clock import Measured
 from simulator.observe.extra import choose_device, require_torch
 from simulator.observe.inputs import Drawn, Inputs, draw, prepare
-from simulator.observe.items import stores_of
+from simulator.observe.items import entry_width, stores_of
 from simulator.observe.machine import describe_machine
-from simulator.observe.mlp import check_model
-from simulator.observe.rows import aligned, fill_rows, use_threads
-from simulator.observe.rules import require_rules
+from simulator.observe.processes import RankJob, require_ranks, train_ranks
+from simulator.observe.ranks import require_rank_rules
+from simulator.observe.rows import aligned, fill_rows, most_threads, use_threads
+from simulator.observe.rules import require_rules, rules_for
+from simulator.observe.rules_stock import is_stock, require_operators
 from simulator.observe.trainer import Floats, Trainer, kinds_of
 from simulator.observe.workspace import Place
 from simulator.results.record import Progress
@@ -39,13 +43,15 @@ class ObservedPoint:
     point: PointConfig
     first: int
     last: int
+    threads: int = 0
+    """Of the host's operators."""
     repeats: tuple[Measured, ...] = ()
     error: str = ""
 
 
 @dataclass(frozen=True)
 class Observation:
-    """An experiment as this machine ran it."""
+    """An experiment as this machine ran it, as far as it came."""
 
     experiment: Experiment
     device: str
@@ -59,24 +65,29 @@ class _Arena:
     """Host memory for the tables, kept from point to point: faulting it in takes long."""
 
     table: Floats | None = None
-    filled: list[tuple[int, int]] = field(default_factory=list)
+    filled: list[tuple[int, int, int]] = field(default_factory=list)
 
-    def take(self, rows: int, dim: int, threads: int) -> Floats:
-        if self.table is None or self.table.size < rows * dim:
+    def take(self, model: ModelConfig, threads: int) -> Floats:
+        """Entries of all tables, fp32, shape (rows, dim and state)."""
+        rows, dim, width = model.rows, model.dim, entry_width(model)
+        if self.table is None or self.table.size < rows * width:
             self.table = None
             gc.collect()
-            self.table = aligned(rows, dim)
+            self.table = aligned(rows, width)
             self.filled.clear()
-        view = self.table.reshape(-1)[: rows * dim].reshape(rows, dim)
-        if view.nbytes <= REFILL_BYTES or (rows, dim) not in self.filled:
-            fill_rows(view, threads)
-            self.filled = [(rows, dim)]
+        view = self.table.reshape(-1)[: rows * width].reshape(rows, width)
+        if view.nbytes <= REFILL_BYTES or (rows, dim, width) not in self.filled:
+            fill_rows(view, threads, dim=dim)
+            self.filled = [(rows, dim, width)]
         return view
 
 
 def train_point(inputs: Inputs, device: str, threads: int, table: Floats | None) -> Trainer:
     """The system of a point, ready to `run()`; `table`: the host's rows."""
-    return Trainer(inputs, Place(open_accelerator(device, threads), table, threads))
+    accelerator = open_accelerator(device, threads)
+    if is_stock(inputs.point.operators):
+        require_torch().set_num_threads(threads)
+    return Trainer(inputs, Place(accelerator, table, threads))
 
 
 def observe(
@@ -85,50 +96,115 @@ def observe(
     device: str | None = None,
     repeats: int = 2,
     progress: Callable[[Progress], None] | None = None,
+    keep: Callable[[Observation], None] | None = None,
 ) -> Observation:
     """Train and time every point `repeats` times. Points with the same trace share its ids.
 
-    A point that cannot run here (too little memory) is kept with its error. Raises `UsageError`
-    without PyTorch, without the device, and for models and systems that are not implemented.
+    A point that fails, for whatever reason, is kept with its error, and the others run. `keep`:
+    gets all that there is after each point, those to come with an error that says so, so that what
+    was measured outlives this process. Raises `UsageError` without PyTorch, without the device, and
+    for models and systems that are not implemented.
     """
     chosen = choose_device(device)
     points = expand(experiment)
     for point in points:
-        _check(point)
-    threads = use_threads(points[0].run.cpu_threads)
-    arena = _arena(points, threads)
-    drawn: tuple[str, Drawn] | None = None
-    done = []
+        _check(point, chosen)
+    threads = _threads_of(points[0])
+    seen = Observation(experiment, chosen, threads, describe_machine(chosen))
+    laboratory = _Laboratory(chosen, repeats, _arena(points, threads))
+    done: list[ObservedPoint] = []
     for number, point in enumerate(points):
         if progress is not None:
             progress(Progress(number, len(points), 0.0, f"{point.system.label}, {point.locality}"))
-        if drawn is None or drawn[0] != trace_key(point):
-            drawn = trace_key(point), draw(point, threads)
-        done.append(_observe_point(point, drawn[1], chosen, threads, arena, repeats))
-    return Observation(experiment, chosen, threads, describe_machine(chosen), tuple(done))
+        done.append(laboratory.observe(point))
+        if keep is not None:
+            coming = (
+                _not_run(point, "not run: observe ended before it")
+                for point in points[number + 1 :]
+            )
+            keep(replace(seen, points=(*done, *coming)))
+    return replace(seen, points=tuple(done))
+
+
+@dataclass
+class _Laboratory:
+    """What points share: the device, the host's memory, the mini-batches that were drawn last."""
+
+    device: str
+    repeats: int
+    arena: _Arena
+    drawn: tuple[str, Drawn] | None = None
+
+    def observe(self, point: PointConfig) -> ObservedPoint:
+        """One point. Whatever goes wrong in it is its own error: measuring takes long, and what the
+        others measured counts."""
+        try:
+            threads = _threads_of(point)
+            measured = self._measured(point, threads)
+        except Exception as error:
+            return _not_run(point, f"{type(error).__name__}: {error}")
+        finally:
+            _free(self.device)
+        return replace(_not_run(point, ""), threads=threads, repeats=measured)
+
+    def _measured(self, point: PointConfig, threads: int) -> tuple[Measured, ...]:
+        ranks = _ranks(point)
+        if ranks > 1:
+            job = RankJob(point, self.device, ranks, threads, self.repeats)
+            return tuple(train_ranks(job)[0])
+        if self.drawn is None or self.drawn[0] != trace_key(point):
+            self.drawn = trace_key(point), draw(point, threads)
+        inputs = prepare(point, self.drawn[1], threads)
+        keeps_table, measured = _keeps_table(point), []
+        for _ in range(self.repeats):
+            table = None
+            if keeps_table:
+                table = self.arena.take(point.model, threads)
+            trainer = train_point(inputs, self.device, threads, table)
+            measured.append(trainer.run())
+            del trainer
+            _free(self.device)
+        return tuple(measured)
+
+
+def _not_run(point: PointConfig, error: str) -> ObservedPoint:
+    first = point.run.warmup_batches
+    return ObservedPoint(point, first, first + point.run.batches - 1, error=error)
+
+
+def _threads_of(point: PointConfig) -> int:
+    """Set the threads of the host's operators as the point asks; how many they are."""
+    return use_threads(point.run.cpu_threads)
 
 
 def _free(device: str) -> None:
     """Give back what the last system held on the GPU."""
     gc.collect()
     if device == "cuda":
-        require_torch().cuda.empty_cache()
+        with suppress(RuntimeError):  # a GPU that failed says so to the next point
+            require_torch().cuda.empty_cache()
 
 
-def _check(point: PointConfig) -> None:
-    check_model(point.model)
+def _check(point: PointConfig, device: str) -> None:
+    if (point.run.cpu_threads or 0) > most_threads():
+        raise UsageError(
+            f"run.cpu_threads is {point.run.cpu_threads}, but this process may use "
+            f"{most_threads()} cores: --set run.cpu_threads={most_threads()}"
+        )
     if point.pipeline.cpu_pool != "shared":
         raise UsageError(
             "observe moves rows with one shared pool of threads: --set pipeline.cpu_pool=shared"
         )
-    if point.operators.gpu.mlp != "graph" or point.operators.expand is not None:
-        raise UsageError(
-            f"observe trains with fused operators; {point.operators.name} has others: "
-            "--set operators=tuned"
-        )
+    require_operators(point)
     program = _program(point)
-    if program is not None:
-        require_rules(*program)
+    if program is None:
+        return
+    ranks = _ranks(point)
+    if ranks > 1:
+        require_ranks(point, device, ranks)
+        require_rank_rules(program[0])
+    else:
+        require_rules(*program, rules_for(point.operators))
 
 
 def _program(point: PointConfig) -> tuple[tuple[Stage, ...], Callable[[str], str]] | None:
@@ -139,6 +215,14 @@ def _program(point: PointConfig) -> tuple[tuple[Stage, ...], Callable[[str], str
     except ScratchPipeError:
         return None
     return system.stages(BatchFacts.of_nothing(point.model.batch_size)), kinds_of(machine)
+
+
+def _ranks(point: PointConfig) -> int:
+    """GPUs that the system of a point takes; 1 where the point does not fit its machine."""
+    try:
+        return build(point)[0].gpus
+    except ScratchPipeError:
+        return 1
 
 
 def _keeps_table(point: PointConfig) -> bool:
@@ -153,29 +237,7 @@ def _keeps_table(point: PointConfig) -> bool:
 def _arena(points: Sequence[PointConfig], threads: int) -> _Arena:
     """Room for the largest table that a point keeps on the host."""
     arena = _Arena()
-    sizes = [(p.model.rows, p.model.dim) for p in points if _keeps_table(p)]
-    if sizes:
-        arena.take(*max(sizes, key=lambda size: size[0] * size[1]), threads)
+    models = [point.model for point in points if _keeps_table(point)]
+    if models:
+        arena.take(max(models, key=lambda model: model.rows * entry_width(model)), threads)
     return arena
-
-
-def _observe_point(
-    point: PointConfig, drawn: Drawn, device: str, threads: int, arena: _Arena, repeats: int
-) -> ObservedPoint:
-    first = point.run.warmup_batches
-    last = first + point.run.batches - 1
-    try:
-        inputs = prepare(point, drawn, threads)
-        measured = []
-        keeps_table = _keeps_table(point)
-        for _ in range(repeats):
-            table = None
-            if keeps_table:
-                table = arena.take(point.model.rows, point.model.dim, threads)
-            trainer = train_point(inputs, device, threads, table)
-            measured.append(trainer.run())
-            del trainer
-            _free(device)
-        return ObservedPoint(point, first, last, tuple(measured))
-    except (ScratchPipeError, MemoryError, RuntimeError) as error:
-        return ObservedPoint(point, first, last, error=f"{type(error).__name__}: {error}")

@@ -42,13 +42,15 @@ class RowCopy:
     """A copy of rows on the host; `to`: into the table, else out of it."""
 
     table: Floats
-    rows: Int64s
+    rows: Callable[[], Int64s]
+    """Which, asked for when it runs."""
     buffer: Floats
     threads: int
     to: bool
 
     def work(self) -> None:
-        host.copy_rows(self.table, self.rows, self.buffer, self.threads, to=self.to)
+        rows = self.rows()
+        host.copy_rows(self.table, rows, self.buffer[: len(rows)], self.threads, to=self.to)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,5 +64,10 @@ Step = Launch | OnHost | RowCopy | Await
 
 def together(gather: RowCopy, scatter: RowCopy) -> OnHost:
     """Both copies on one pool of threads, chunk by chunk."""
-    arguments = (gather.table, gather.rows, gather.buffer, scatter.rows, scatter.buffer)
-    return OnHost(lambda: host.gather_and_scatter(*arguments, gather.threads))
+
+    def both() -> None:
+        wanted, given = gather.rows(), scatter.rows()
+        out, values = gather.buffer[: len(wanted)], scatter.buffer[: len(given)]
+        host.gather_and_scatter(gather.table, wanted, out, given, values, gather.threads)
+
+    return OnHost(both)

@@ -6,20 +6,19 @@ import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from simulator.errors import InvariantError
-from simulator.hardware.program import Plan, Stage
+from simulator.hardware.program import Stage
 from simulator.hardware.topology import Topology
 from simulator.observe.clock import BatchCountsSeen, Clock, Measured
 from simulator.observe.dataflow import Dataflow
-from simulator.observe.inputs import Batch, Inputs, count_distinct
-from simulator.observe.items import COLD, Position, words_of
-from simulator.observe.rules import bind, require_rules
+from simulator.observe.inputs import Inputs, count_distinct
+from simulator.observe.items import COLD, Position
+from simulator.observe.lru import COUNTED
+from simulator.observe.rules import bind, require_rules, rules_for
 from simulator.observe.runner import Lanes, captured, run_cycles, run_serial
 from simulator.observe.steps import Step
 from simulator.observe.workspace import Place, Workspace
@@ -67,19 +66,21 @@ class Trainer:
         self.inputs = inputs
         kind_of = kinds_of(inputs.machine)
         programs = [inputs.system.stages(facts) for facts in inputs.facts]
-        require_rules(programs[0], kind_of)
+        self._rules = rules_for(inputs.point.operators)
+        require_rules(programs[0], kind_of, self._rules)
         flow = Dataflow(programs, inputs.facts, inputs.point.model, kind_of)
         self.work = Workspace(inputs, place, flow)
         self.clock = Clock(place.accelerator)
         self._cold: dict[int, Int64s] = {}
         """Lookups without a slot, by mini-batch."""
-        self._planned = [_planned(program) for program in programs]
         self._splits = any(COLD in given for given in flow.gives.values())
         schedule = inputs.system.schedule
         arrange = run_cycles if schedule.overlaps else run_serial
-        self._run_all = arrange(
-            self._bound(programs), schedule.stages, self.clock, place.accelerator, self._note
-        )
+        bound = self._bound(programs)
+        stages = zip(schedule.names, bound[0], strict=True)
+        self._worked = {name for name, lanes in stages if any(lanes)}
+        """Stages that have steps."""
+        self._run_all = arrange(bound, schedule.stages, self.clock, place.accelerator, self._note)
 
     def _bound(self, programs: Sequence[tuple[Stage, ...]]) -> list[list[Lanes]]:
         """The steps of every mini-batch: by stage, lane by lane."""
@@ -88,7 +89,9 @@ class Trainer:
 
         def steps(number: int, s: int, k: int, count: int) -> list[Step]:
             lane = [
-                step for n in range(count) for step in bind(self.work, (s, k, n), number, pairs)
+                step
+                for n in range(count)
+                for step in bind(self.work, (s, k, n), number, pairs, self._rules)
             ]
             if not self.work.same_bags:
                 return lane
@@ -109,11 +112,11 @@ class Trainer:
         with undisturbed():
             self._run_all()
         measured = self.clock.finish()
-        self._require_found()
         names = self.inputs.system.schedule.names
-        order = sorted(measured.stage_us, key=lambda key: (key[0], names.index(key[1])))
+        worked = [key for key in measured.stage_us if key[1] in self._worked]
+        order = sorted(worked, key=lambda key: (key[0], names.index(key[1])))
         measured.stage_us = {key: measured.stage_us[key] for key in order}
-        measured.counts.update((k, self._counts(k)) for k in range(len(self._planned)))
+        measured.counts.update((k, self._counts(k)) for k in range(len(self.inputs.batches)))
         return measured
 
     def tables(self) -> Floats:
@@ -128,28 +131,11 @@ class Trainer:
             self._cold[number] = cold.host_ids[: cold.count].copy()
 
     def _counts(self, number: int) -> BatchCountsSeen:
-        """What the mini-batch did; misses of a split are those that the GPU listed."""
-        batch, plan = self.inputs.batches[number], self._planned[number]
-        seen = partial(BatchCountsSeen, len(batch.ids), batch.unique_rows)
-        if plan is not None:
-            lists = self.work.lists[number]
-            return seen(plan.missed, lists.victims, len(lists.write_rows))
-        return seen(count_distinct(self._cold[number]) if self._splits else None)
-
-    def _require_found(self) -> None:
-        """The GPU's Hit-Map found what was planned."""
-        counted = self.work.hit_map_counts.cpu().tolist()
-        for number, plan in enumerate(self._planned):
-            batch: Batch = self.inputs.batches[number]
-            if plan is None:
-                continue
-            if counted[number] != [batch.unique_rows, plan.missed]:
-                raise InvariantError(
-                    f"mini-batch {number}: the GPU's Hit-Map found {counted[number][0]} unique and "
-                    f"{counted[number][1]} missed rows, the planner {batch.unique_rows} and "
-                    f"{plan.missed}"
-                )
-
-
-def _planned(program: tuple[Stage, ...]) -> Plan | None:
-    return next((word for _, word in words_of(program) if isinstance(word, Plan)), None)
+        """What the mini-batch did; misses of a split are those that the GPU listed. With a planner
+        of its own they are what that counted; with another policy nothing is said of the cache."""
+        batch = self.inputs.batches[number]
+        if self.work.lru is not None:
+            counted = {n: self.work.lru.counted(number, n) for n in COUNTED if n != "short"}
+            return BatchCountsSeen(len(batch.ids), **counted)
+        misses = count_distinct(self._cold[number]) if self._splits else None
+        return BatchCountsSeen(len(batch.ids), batch.unique_rows, misses)

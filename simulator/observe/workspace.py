@@ -8,7 +8,7 @@ it waits in a ring.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -16,7 +16,6 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from simulator.caches.facts import MISS, VICTIM, WRITE_BACK, BatchFacts
 from simulator.errors import UsageError
 from simulator.hardware.program import Store
 from simulator.observe import rows as host
@@ -24,19 +23,22 @@ from simulator.observe.accelerator import Accelerator
 from simulator.observe.dataflow import Dataflow
 from simulator.observe.hit_map import HitMap
 from simulator.observe.inputs import Batch, Inputs
-from simulator.observe.items import DENSE, GRADIENTS, Item
+from simulator.observe.items import DENSE, GRADIENTS, Item, entry_width
+from simulator.observe.lists import LISTED, GivenLists, MoveLists, OwnLists
+from simulator.observe.lru import LruCache, LruLists
 from simulator.observe.mlp import DenseStep
 
-__all__ = ["RING", "ColdLookups", "MoveLists", "Place", "Workspace"]
+__all__ = ["RING", "ColdLookups", "Place", "Workspace"]
 
 RING = 8
 """Staging buffers of each kind, taken in turn."""
+AMPLE_BYTES = 1 << 28
+"""Staging rings up to this size have room for whatever a planner may decide."""
 PIECE = 1 << 18
 """Rows that cross the link at a time where a system is set up."""
 
 Floats = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
-_NO_ROWS = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Place:
 
     accelerator: Accelerator
     table: Floats | None
-    """fp32, shape (rows of all tables, dim), or None where the host keeps no table."""
+    """fp32, shape (rows of all tables, dim and optimizer state), or None where the host keeps no
+    table."""
     threads: int
 
 
@@ -56,21 +59,6 @@ class Loaded:
     ids: Any
     dense: Any
     labels: Any
-
-
-class MoveLists:
-    """Rows and slots (all tables and pools in one numbering) that a mini-batch moves, on the
-    GPU."""
-
-    def __init__(self, gpu: Accelerator, facts: BatchFacts) -> None:
-        def listed(rows: Int64s | None) -> Any:
-            return gpu.upload(_NO_ROWS if rows is None else rows)
-
-        missed, written = facts[MISS], facts[WRITE_BACK]
-        self.missed_rows, self.missed_slots = listed(missed.ids), listed(missed.slots)
-        self.victim_rows = listed(facts[VICTIM].ids)
-        self.write_rows, self.write_slots = listed(written.ids), listed(written.slots)
-        self.victims = facts[VICTIM].rows
 
 
 class ColdLookups:
@@ -96,7 +84,8 @@ class Workspace:
     def __init__(self, inputs: Inputs, place: Place, flow: Dataflow) -> None:
         self.inputs, self.place, self.flow = inputs, place, flow
         self.gpu, self.threads = place.accelerator, place.threads
-        self.step = DenseStep(inputs.point.model, self.gpu.device, inputs.point.run.seed)
+        graph, seed = inputs.point.operators.gpu.mlp == "graph", inputs.point.run.seed
+        self.step = DenseStep(inputs.point.model, self.gpu.device, seed, graph=graph)
         schedule, batches = inputs.system.schedule, inputs.batches
         self.overlaps = schedule.overlaps
         self.turns = min(len(batches), max(RING, schedule.depth + 2))
@@ -109,7 +98,10 @@ class Workspace:
         self._bags = [(upload(b.offsets), upload(b.bag_of)) for b in some]
         self._stores: dict[tuple[str, str], Any] = {}
         self._rings: dict[tuple[Item, str], list[Any]] = {}
-        self.lists = [MoveLists(self.gpu, f) for f in inputs.facts] if flow.plans else []
+        self.by_table: dict[tuple[Item, int], Any] = {}
+        """Lookups of each table of a mini-batch, for operators that take one after the other."""
+        self.lru = self._own_planner()
+        self.lists = self._move_lists()
         self.hit_map_counts = self.gpu.empty((len(batches), 2), "int32")
         """Unique and missed rows that the Hit-Map found, by mini-batch."""
 
@@ -125,6 +117,41 @@ class Workspace:
         """A host tensor (samples, tables, dim) as an array (bags, dim)."""
         array: Floats = tensor.detach().view(-1, self.inputs.point.model.dim).numpy()
         return array
+
+    # lists of rows that move
+
+    def _own_planner(self) -> LruCache | None:
+        """The trainer's own, where it knows the policy."""
+        pools = self.inputs.pools
+        if pools is None or not self.flow.plans:
+            return None
+        resident = np.full(sum(pools.slots), -1, np.int64)
+        resident[self.inputs.preload.slots] = self.inputs.preload.rows
+        return LruCache(self.gpu, pools, resident, [b.ids for b in self.inputs.batches])
+
+    def _move_lists(self) -> Sequence[MoveLists]:
+        """One a mini-batch; lists of its own lie in rings."""
+        if not self.flow.plans:
+            return []
+        cache, turns = self.lru, self.turns
+        if cache is None:
+            return [GivenLists(self.gpu, facts) for facts in self.inputs.facts]
+        ring = [LruLists(self.gpu, self.lookups) for _ in range(turns)]
+        numbers = range(len(self.inputs.batches))
+        return [OwnLists(cache, ring[self.turn(n)], n, self.list_room) for n in numbers]
+
+    @cached_property
+    def list_room(self) -> int:
+        """Rows that the staging buffers of lists hold. With a planner of its own: all unique rows
+        of a mini-batch where that is little memory, else a quarter more than the simulator's
+        planner moves."""
+        planned = max(1, *(f[name].rows for f in self.inputs.facts for name in LISTED))
+        if self.inputs.pools is None:
+            return planned
+        most = max(batch.unique_rows for batch in self.inputs.batches)
+        if most * 4 * self.width * self.turns <= AMPLE_BYTES:
+            return most
+        return min(most, planned + planned // 4 + 1024)
 
     # stores
 
@@ -148,9 +175,14 @@ class Workspace:
             raise UsageError(f"observe keeps all {model.tables} tables together, not some")
         if kind == "cpu":
             return self.table
-        rows = self.gpu.empty((self.inputs.rows, model.dim))
-        _fill_on_gpu(self.gpu, rows)
+        rows = self.gpu.empty((self.inputs.rows, self.width))
+        _fill_on_gpu(self.gpu, rows, model.dim)
         return rows
+
+    @property
+    def width(self) -> int:
+        """Elements of a row with its optimizer state."""
+        return entry_width(self.inputs.point.model)
 
     @property
     def table(self) -> Floats:
@@ -162,7 +194,7 @@ class Workspace:
     def _opened_cache(self) -> Any:
         """A cache with the rows that are there before the first mini-batch."""
         preload = self.inputs.preload
-        cache = self.gpu.empty((max(1, self.inputs.slots), self.inputs.point.model.dim))
+        cache = self.gpu.empty((max(1, self.inputs.slots), self.width))
         if len(preload.rows):
             _copy_to_gpu(self.gpu, self.table, preload.rows, cache, preload.slots)
         return cache
@@ -170,6 +202,8 @@ class Workspace:
     @cached_property
     def slot_of(self) -> Any:
         """int32, the slot of every row (-1: not cached), on the GPU."""
+        if self.lru is not None:
+            return self.lru.slot_of
         preload, upload = self.inputs.preload, self.gpu.upload
         slot_of = self.gpu.empty((self.inputs.rows,), "int32").fill_(-1)
         self.gpu.put(slot_of, upload(preload.rows), upload(preload.slots))
@@ -181,7 +215,8 @@ class Workspace:
         return HitMap(self.gpu, self.slot_of, max(1, self.inputs.slots), self.lookups)
 
     def trained(self) -> Floats:
-        """Every row as it is now, shape (rows, dim): tables, and over them what is cached."""
+        """Every row as it is now, with its optimizer state, shape (rows, dim and state): tables,
+        and over them what is cached."""
         caches = [rows for rows in self._stores.values() if rows is not self.place.table]
         if self.place.table is None or not self._keeps_table():
             array: Floats = caches[0].cpu().numpy()
@@ -233,33 +268,32 @@ class Workspace:
         return None
 
     def _maker(self, item: Item, kind: str) -> Callable[[], Any]:
-        step, dim = self.step, self.inputs.point.model.dim
+        step, width = self.step, self.width
         make = cast("Callable[..., Any]", self.gpu.staging if kind == "cpu" else self.gpu.empty)
         if item.kind in ("pooled", "gradients"):
             return lambda: make(tuple(step.pooled.shape))
         if item.kind == "dense":
             return lambda: (make(tuple(step.dense.shape)), make(tuple(step.labels.shape)))
         if item.kind == "lists":
-            most = [max(1, *(f[name].rows for f in self.inputs.facts)) for name in _LISTS]
-            return lambda: {n: make((m,), "int64") for n, m in zip(_LISTS, most, strict=True)}
+            return lambda: {name: make((self.list_room,), "int64") for name in LISTED}
         if item.kind == "rows":
-            rows = max(1, *(gather.rows.rows for gather in self.flow.gathers(item)))
-            return lambda: make((rows, dim))
+            gathers = self.flow.gathers(item)
+            rows = max(1, *(gather.rows.rows for gather in gathers))
+            if self.lru is not None and self.flow.moved_list(gathers[0].rows, 0) is not None:
+                rows = self.list_room
+            return lambda: make((rows, width))
         if item.kind == "cold":
             bags = len(self.inputs.batches[0].offsets) - 1
             return lambda: ColdLookups(self.gpu, self.lookups, bags)
         return lambda: make((self.lookups,), "int32" if item.kind == "slots" else "int64")
 
 
-_LISTS = (MISS, WRITE_BACK)
-
-
-def _fill_on_gpu(gpu: Accelerator, table: Any) -> None:
+def _fill_on_gpu(gpu: Accelerator, table: Any, dim: int) -> None:
     """The values of `rows.fill_rows`, through a staging buffer, piece by piece."""
     buffer = gpu.staging((min(PIECE, len(table)), table.shape[1]))
     for begin in range(0, len(table), PIECE):
         part = buffer[: min(PIECE, len(table) - begin)]
-        host.fill_rows(part.numpy(), gpu.threads, first=begin)
+        host.fill_rows(part.numpy(), gpu.threads, first=begin, dim=dim)
         gpu.copy(table[begin : begin + len(part)], part)
         gpu.synchronize()
 

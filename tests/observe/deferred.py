@@ -18,7 +18,7 @@ from simulator.observe.accelerator import CpuTensors
 from simulator.observe.mlp import DenseStep
 
 LATER = ("copy", "add", "pool", "gather", "scatter", "update", "split")
-LATER += ("count_idle", "find_missed", "put", "touch")
+LATER += ("count_idle", "find_missed", "put", "touch", "plan", "send")
 
 
 class Deferred(CpuTensors):

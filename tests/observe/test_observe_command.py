@@ -13,8 +13,11 @@ from simulator.cli.app import main
 from simulator.errors import UsageError
 from simulator.observe import microbench
 from simulator.observe.extra import choose_device, require_torch
+from simulator.observe.inputs import Inputs
 from simulator.observe.microbench import tables
-from simulator.observe.record import COLUMNS
+from simulator.observe.record import COLUMNS, read_observed
+from simulator.observe.trainer import Trainer
+from simulator.observe.workspace import Place
 
 TINY = """
 config_version: 1
@@ -72,7 +75,12 @@ def test_observing_writes_documented_files(
 @pytest.mark.usefixtures("torch_there")
 @pytest.mark.parametrize(
     ("change", "advice"),
-    [("operators=stock", "operators=tuned"), ("pipeline.cpu_pool=split", "cpu_pool=shared")],
+    [
+        ("operators=paper", "--set operators=stock"),
+        ("operators={base: stock, expand: null}", "--set operators=tuned"),
+        ("pipeline.cpu_pool=split", "cpu_pool=shared"),
+        ("run.cpu_threads=20", "--set run.cpu_threads="),
+    ],
 )
 def test_what_is_not_implemented_is_refused(
     change: str, advice: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -83,6 +91,49 @@ def test_what_is_not_implemented_is_refused(
         main(["observe", str(file), "--device", "cpu", "--set", change])
     assert outcome.value.code == 2
     assert advice in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("torch_there")
+def test_a_point_that_fails_keeps_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it raises; the files are there after each point, and say what is to come."""
+    ready, states = Trainer.__init__, []
+
+    def fails_in_hybrid(trainer: Trainer, inputs: Inputs, place: Place) -> None:
+        written = tmp_path / "run" / "observed.json"
+        if written.is_file():
+            states.append([point.get("error") for point in read_observed(written.parent)["points"]])
+        if inputs.point.system.label == "hybrid":
+            raise KeyError("a part of a framework")
+        ready(trainer, inputs, place)
+
+    monkeypatch.setattr(Trainer, "__init__", fails_in_hybrid)
+    file = tmp_path / "tiny.yaml"
+    file.write_text(TINY)
+    arguments = ["observe", str(file), "--device", "cpu", "--out", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as outcome:
+        main(arguments)
+    assert outcome.value.code == 1
+    assert "1 of 2 points: hybrid : KeyError: 'a part of a framework'" in capsys.readouterr().err
+    failed, done = read_observed(tmp_path / "run")["points"]
+    assert failed["error"].startswith("KeyError")
+    assert done["iteration_us"] > 0
+    assert done["threads"] == 1
+    assert states[0] == [failed["error"], "not run: observe ended before it"]
+
+
+def test_other_files_are_found_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(TINY)
+    with pytest.raises(SystemExit) as outcome:
+        main(["observe", str(file), "--device", "cpu", "--out", str(tmp_path)])
+    assert outcome.value.code == 1
+    told = capsys.readouterr().err
+    assert "choose another --out" in told
+    assert "point 1/" not in told
 
 
 def test_a_machine_without_a_gpu_gives_the_file_of_the_cpu(

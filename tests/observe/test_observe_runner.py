@@ -125,8 +125,8 @@ def test_a_gather_and_a_scatter_of_a_table_share_the_pool() -> None:
     gpu = Deferred()
     table = np.arange(12, dtype=np.float32).reshape(6, 2)
     out, new = np.zeros((2, 2), np.float32), np.full((1, 2), 9, np.float32)
-    gather = RowCopy(table, np.array([1, 2]), out, 1, to=False)
-    scatter = RowCopy(table, np.array([5]), new, 1, to=True)
+    gather = RowCopy(table, lambda: np.array([1, 2]), out, 1, to=False)
+    scatter = RowCopy(table, lambda: np.array([5]), new, 1, to=True)
     programs: list[list[Lanes]] = [[[[gather]], [[scatter]]] for _ in range(2)]
     schedule = Pipeline.of(("fetch", "read"), ("store", "write"))
     clock = Clock(gpu)

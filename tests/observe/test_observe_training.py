@@ -8,7 +8,7 @@ partial sums, so it agrees to rounding (1e-6, values of 0.01), and to the bit wi
 from __future__ import annotations
 
 import csv
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,13 @@ import pytest
 from deferred import Deferred, defer_dense
 from training import MODEL, experiment, plain_tables, tables_of, trainer_of
 
+from simulator.caches import Window
 from simulator.config.expand import expand
 from simulator.engine import simulate
 from simulator.observe import runner
+from simulator.observe.inputs import Inputs
+from simulator.observe.lru import Pools
+from simulator.observe.mlp import DenseStep
 from simulator.observe.rows import aligned, fill_rows
 from simulator.observe.run import observe
 
@@ -27,6 +31,7 @@ pytestmark = pytest.mark.usefixtures("torch_there")
 
 GOLDEN = Path(__file__).parent / "golden"
 ENOUGH = {"fraction": 0.2, "if_too_small": "grow"}
+MANY = ["hybrid", "straw_man", "scratchpipe", "gpu_only"]
 JAGGED = {
     "trace": {"kind": "zipf", "alpha": 0.9, "pooling": "poisson"},
     "cache": {"fraction": 0.4, "prefill": "hot"},
@@ -56,6 +61,121 @@ def test_one_lookup_a_table_makes_the_static_cache_exact_too(interaction: str) -
     model = MODEL | {"lookups_per_table": 1, "interaction": interaction}
     trained = tables_of(model=model, systems=["hybrid", "static_cache"], cache={"fraction": 0.1})
     assert np.array_equal(trained["static_cache"], trained["hybrid"])
+
+
+@pytest.mark.parametrize("changes", [{"cache": {"fraction": 0.3}}, JAGGED])
+def test_pytorchs_own_operators_train_the_same(changes: dict[str, Any]) -> None:
+    """Profile `stock` against the fused operators: sums in another order, so to rounding (values
+    of 0.01, hundreds of additions)."""
+    expected = tables_of(systems=["hybrid"], **changes)["hybrid"]
+    before = aligned(1_200, 16)
+    fill_rows(before, 1)
+    assert np.abs(expected - before).max() > 1e-5
+    for label, table in tables_of(operators="stock", **changes).items():
+        assert np.allclose(table, expected, rtol=0, atol=1e-6), label
+
+
+def test_pytorchs_own_operators_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An embedding bag of each table on the GPU, one of all tables on the CPU, for each of the
+    mini-batches; no fused kernel."""
+    import torch
+
+    called: list[int] = []
+    bag = torch.nn.functional.embedding_bag
+
+    def counted(ids: Any, *arguments: Any, **named: Any) -> Any:
+        called.append(len(ids))
+        return bag(ids, *arguments, **named)
+
+    monkeypatch.setattr(torch.nn.functional, "embedding_bag", counted)
+    monkeypatch.setattr("simulator.observe.rows._pool", None)
+    monkeypatch.setattr("simulator.observe.rows._update", None)
+    for system, calls, lookups in (("hybrid", 1, 48), ("gpu_only", 2, 24)):
+        point = expand(experiment(systems=[system], operators="stock"))[0]
+        trainer = trainer_of(point)
+        trainer.run()
+        batches = len(trainer.inputs.batches)
+        assert called == [lookups] * (calls * batches), system
+        called.clear()
+
+
+def test_the_sort_of_a_coalesce_is_timed_with_it() -> None:
+    shown = experiment(systems=["hybrid"], operators="stock")
+    stages = {
+        stage for _, stage in observe(shown, device="cpu", repeats=1).points[0].repeats[0].stage_us
+    }
+    simulated = {row["stage"] for row in simulate(shown).points[0].stages}
+    assert simulated - stages == {"sort"}
+
+
+ADAGRAD = ["adagrad", "rowwise_adagrad"]
+
+
+@pytest.mark.parametrize("optimizer", ADAGRAD)
+def test_adagrad_trains_what_numpy_trains(optimizer: str) -> None:
+    """Weights and state."""
+    model = MODEL | {"optimizer": optimizer}
+    point = expand(experiment(systems=["hybrid"], model=model))[0]
+    trainer = trainer_of(point)
+    trainer.run()
+    expected = plain_tables(point)
+    assert expected[:, 16:].max() > 1e-6
+    assert np.allclose(trainer.tables(), expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("optimizer", ADAGRAD)
+def test_rows_move_with_their_state(optimizer: str) -> None:
+    """All systems end with the same weights and the same state, to the bit, with a cache that is
+    so small that rows come and go; the static cache with one lookup a table."""
+    model = MODEL | {"optimizer": optimizer, "lookups_per_table": 1}
+    shown = {"model": model, "trace": {"kind": "zipf", "alpha": 0.9}, "cache": {"fraction": 0.1}}
+    trained = tables_of(**shown)
+    for label, table in trained.items():
+        assert np.array_equal(table, trained["hybrid"]), label
+    trained = tables_of(model=MODEL | {"optimizer": optimizer}, systems=MANY)
+    for label in MANY[1:]:
+        assert np.array_equal(trained[label], trained["hybrid"]), label
+    assert trained["hybrid"].shape == (1_200, 32 if optimizer == "adagrad" else 17)
+
+
+@pytest.mark.parametrize(("precision", "bits"), [("fp16", 11), ("bf16", 8)])
+def test_half_precision_trains_nearly_the_same(precision: str, bits: int) -> None:
+    """All systems to the bit; changes of rows are fp32's but for rounding: factors of `bits` bits
+    in nine products in a row (forward and backward) and their sums."""
+    model = MODEL | {"mlp_precision": precision}
+    names = ["hybrid", "scratchpipe", "gpu_only"]
+    full = tables_of(systems=names[:1], platform="h200")["hybrid"]
+    half = tables_of(systems=names, platform="h200", model=model)
+    before = aligned(1_200, 16)
+    fill_rows(before, 1)
+    for label in names[1:]:
+        assert np.array_equal(half[label], half["hybrid"])
+    distance = np.linalg.norm(half["hybrid"] - full) / np.linalg.norm(full - before)
+    assert 1e-5 < distance < 2 * 9 * 2.0**-bits
+
+
+def test_the_scaled_loss_gives_gradients_that_are_not_scaled() -> None:
+    """fp16's step against fp32's: gradients of the pooled vectors and weights after it."""
+    steps = {}
+    for precision in ("fp32", "fp16"):
+        point = expand(experiment(platform="h200", model=MODEL | {"mlp_precision": precision}))[0]
+        step = DenseStep(point.model, "cpu", 0)
+        rng = np.random.default_rng(0)
+        for tensor in (step.pooled.detach(), step.dense):
+            tensor.numpy()[:] = rng.random(tuple(tensor.shape), dtype=np.float32)
+        step.run()
+        steps[precision] = step
+    full, half = steps["fp32"], steps["fp16"]
+    assert np.allclose(half.gradient, full.gradient, rtol=0.02, atol=1e-4)
+    for one, other in zip(full.weights, half.weights, strict=True):
+        assert np.allclose(one.detach(), other.detach(), rtol=0.02, atol=1e-4)
+
+
+def test_threads_are_those_of_the_point() -> None:
+    """A sweep over threads: each point has its own."""
+    shown = experiment(systems=["hybrid"], sweep={"run.cpu_threads": [1, 2]})
+    seen = observe(shown, device="cpu", repeats=1).points
+    assert [one.threads for one in seen] == [1, 2]
 
 
 def test_jagged_bags_and_a_warm_cache() -> None:
@@ -185,6 +305,54 @@ def test_counts_are_the_simulators() -> None:
             counts = [getattr(c, name) for c in timed]
             if counts[0] is not None:
                 assert np.mean(counts) == simulated.metrics[column], (one.point.system.label, name)
+
+
+@pytest.mark.parametrize("system", ["straw_man", "scratchpipe"])
+def test_a_planner_that_differs_is_recorded(system: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The GPU's planner is not told what the simulator's decided: with a longer hold window it
+    keeps other rows, trains the same tables out of its own slots, and the counts say so."""
+    changes = {
+        "systems": [system],
+        "trace": {"kind": "zipf", "alpha": 0.9},
+        "cache": {"fraction": 0.2, "if_too_small": "grow"},
+    }
+    expected = tables_of(**changes | {"systems": ["hybrid"]})["hybrid"]
+    own = Inputs.pools.fget  # type: ignore[attr-defined]
+
+    def longer(inputs: Inputs) -> Pools:
+        return replace(own(inputs), window=Window(3, 4))
+
+    monkeypatch.setattr(Inputs, "pools", property(longer))
+    shown = experiment(**changes)
+    trainer = trainer_of(expand(shown)[0])
+    trainer.run()
+    assert np.array_equal(trainer.tables(), expected)
+    one = observe(shown, device="cpu", repeats=1).points[0]
+    assert not one.error
+    counts = [one.repeats[0].counts[b] for b in range(one.first, one.last + 1)]
+    simulated = simulate(shown).points[0].metrics
+    assert np.mean([c.unique_rows for c in counts]) == simulated["unique_rows_per_batch"]
+    assert np.mean([c.victims or 0 for c in counts]) != simulated["victims_per_batch"]
+
+
+def test_a_planner_that_finds_no_slot_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window longer than the cache holds."""
+    own = Inputs.pools.fget  # type: ignore[attr-defined]
+    monkeypatch.setattr(
+        Inputs, "pools", property(lambda inputs: replace(own(inputs), window=Window(9, 2)))
+    )
+    one = observe(experiment(systems=["scratchpipe"]), device="cpu", repeats=1).points[0]
+    assert "planner found no slot for" in one.error
+
+
+@pytest.mark.parametrize("cache", [{"policy": "lfu"}, {"scope": "global"}])
+def test_counts_of_a_planner_that_the_trainer_does_not_have_are_not_claimed(
+    cache: dict[str, Any],
+) -> None:
+    shown = experiment(systems=["scratchpipe"], cache=cache | {"fraction": 0.4})
+    seen = observe(shown, device="cpu", repeats=1).points[0].repeats[0].counts[7]
+    assert seen.unique_rows > 0
+    assert (seen.misses, seen.victims, seen.write_backs) == (None, None, None)
 
 
 def test_every_stage_of_the_simulator_is_timed() -> None:

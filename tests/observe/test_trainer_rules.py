@@ -43,6 +43,8 @@ from simulator.observe.items import (
     Position,
     words_of,
 )
+from simulator.observe.lists import OwnLists
+from simulator.observe.lru import LruLists
 from simulator.observe.mlp import RATE
 from simulator.observe.rules import TRAINER, bind, require_rules
 from simulator.observe.steps import Await, Step
@@ -151,21 +153,41 @@ def pool_on_gpu(trainers: dict[str, Trainer]) -> None:
     assert np.allclose(out, sums(rows, slots[slots >= 0], bags[slots >= 0], len(out)), atol=1e-5)
 
 
+def plan(trainer: Trainer) -> LruLists:
+    """All mini-batches up to the one that is looked at, once; the lists of that."""
+    work, at = trainer.work, word_of(trainer, Plan, "gpu")[0]
+    cache = work.lru
+    assert cache is not None
+    while (number := int(cache.clock[0])) <= BATCH:
+        ids = trainer.inputs.batches[number].ids
+        work.buffer(IDS, "gpu", number).numpy()[: len(ids)] = ids
+        for step in bind(work, at, number, {}):
+            assert not isinstance(step, Await)
+            step.work()
+    lists = work.lists[BATCH]
+    assert isinstance(lists, OwnLists)
+    return lists.lists
+
+
 def moved_rows_come_from_the_lists(trainers: dict[str, Trainer]) -> None:
     """Lists go to the host, and gathers and scatters at both places follow them."""
     trainer = trainers["straw_man"]
     flow, work = trainer.work.flow, trainer.work
-    missed, written = trainer.inputs.facts[BATCH]["miss"], trainer.inputs.facts[BATCH]["write_back"]
-    assert missed.ids is not None
+    lists, counted = plan(trainer), work.lists[BATCH].count
+    missed, victims = counted("miss"), counted("write_back")
+    assert missed > 0
     run(trainer, word_of(trainer, Move, "gpu", "lists")[0])
-    assert np.array_equal(buffer(trainer, LISTS, "cpu")["miss"].numpy()[: missed.rows], missed.ids)
-    for kind, pieces in (("cpu", missed.ids), ("gpu", written.slots)):
+    missed_rows = lists.missed_rows.numpy()[:missed]
+    write_rows = lists.write_rows.numpy()[:victims]
+    assert np.array_equal(buffer(trainer, LISTS, "cpu")["miss"].numpy()[:missed], missed_rows)
+    assert np.array_equal(buffer(trainer, LISTS, "cpu")["write_back"].numpy()[:victims], write_rows)
+    for kind, pieces in (("cpu", missed_rows), ("gpu", lists.write_slots.numpy()[:victims])):
         at, gather = word_of(trainer, Gather, kind)
         rows = fill(work.store(gather.reads))
         run(trainer, at)
         staged = buffer(trainer, flow.gives[at][0], kind).numpy()[: len(pieces)]
         assert np.array_equal(staged, rows[pieces])
-    for kind, pieces in (("cpu", written.ids), ("gpu", missed.slots)):
+    for kind, pieces in (("cpu", write_rows), ("gpu", lists.missed_slots.numpy()[:missed])):
         at, scatter = word_of(trainer, Scatter, kind)
         values = fill(buffer(trainer, Item("rows", scatter.source.name), kind))
         run(trainer, at)
@@ -176,6 +198,7 @@ def moved_rows_come_from_the_lists(trainers: dict[str, Trainer]) -> None:
 
 def staged_rows_cross_both_ways(trainers: dict[str, Trainer]) -> None:
     trainer = trainers["straw_man"]
+    plan(trainer)
     for source, target, name in (("cpu", "gpu", "missed_rows"), ("gpu", "cpu", "victim_rows")):
         at, _ = word_of(trainer, Move, source, name)
         values = fill(buffer(trainer, Item("rows", name), source))
@@ -186,13 +209,28 @@ def staged_rows_cross_both_ways(trainers: dict[str, Trainer]) -> None:
 
 
 def a_plan_finds_what_was_planned(trainers: dict[str, Trainer]) -> None:
+    """The same rows as the simulator's planner, in slots that may be others."""
     trainer = trainers["straw_man"]
-    facts, batch = trainer.inputs.facts, trainer.inputs.batches
+    facts, batch = trainer.inputs.facts[BATCH], trainer.inputs.batches[BATCH]
+    lists, cache = plan(trainer), trainer.work.lru
+    assert cache is not None
+    found = [cache.counted(BATCH, name) for name in ("unique_rows", "misses", "victims")]
+    assert found == [facts[name].rows for name in ("unique", "miss", "victim")]
+    missed = lists.missed_rows.numpy()[: found[1]]
+    assert np.array_equal(np.sort(missed), np.sort(facts["miss"].ids))
+    slots = buffer(trainer, SLOTS, "gpu").numpy()[: len(batch.ids)]
+    assert cache.row_of.numpy()[slots].tolist() == batch.ids.tolist()
+    table_of = np.arange(len(batch.ids)) // 3 % 2  # two tables, three lookups each
+    assert np.array_equal(np.searchsorted(cache.bounds.numpy(), slots, side="right") - 1, table_of)
+
+
+def a_plan_of_another_policy_follows_the_simulators(_: dict[str, Trainer]) -> None:
+    cache = {"fraction": 0.3, "policy": "lfu"}
+    trainer = trainer_of(expand(experiment(systems=["straw_man"], cache=cache))[0])
+    facts, batch, work = trainer.inputs.facts, trainer.inputs.batches, trainer.work
     for number in range(BATCH + 1):
-        work = trainer.work
         work.buffer(IDS, "gpu", number).numpy()[: len(batch[number].ids)] = batch[number].ids
-        at, _ = word_of(trainer, Plan, "gpu")
-        for step in bind(work, at, number, {}):
+        for step in bind(work, word_of(trainer, Plan, "gpu")[0], number, {}):
             assert not isinstance(step, Await)
             step.work()
         found = [batch[number].unique_rows, facts[number]["miss"].rows]
@@ -282,6 +320,7 @@ RULES: Sequence[tuple[Callable[[dict[str, Trainer]], None], Sequence[tuple[type,
     (moved_rows_come_from_the_lists, [(w, k) for w in (Gather, Scatter) for k in KINDS]),
     (staged_rows_cross_both_ways, [(Move, "cpu"), (Move, "gpu")]),
     (a_plan_finds_what_was_planned, [(Plan, "gpu")]),
+    (a_plan_of_another_policy_follows_the_simulators, [(Plan, "gpu")]),
     (a_split_lists_cold_lookups, [(Split, "gpu")]),
     (partial_sums_and_inputs_cross_and_are_added, [(Add, "gpu")]),
     (ids_and_inputs_cross, [(Dense, "gpu")]),

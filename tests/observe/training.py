@@ -13,6 +13,7 @@ from simulator.config.load import parse_experiment
 from simulator.engine import known_names
 from simulator.observe.accelerator import Accelerator, CpuTensors
 from simulator.observe.inputs import Inputs, draw, prepare
+from simulator.observe.items import entry_width
 from simulator.observe.mlp import RATE, DenseStep
 from simulator.observe.rows import aligned, fill_rows, use_threads
 from simulator.observe.trainer import Trainer
@@ -56,8 +57,7 @@ def inputs_of(point: PointConfig) -> Inputs:
 def trainer_of(point: PointConfig, accelerator: Accelerator | None = None) -> Trainer:
     """The system of a point on filled tables, ready to run."""
     threads = use_threads(1)
-    table = aligned(point.model.rows, point.model.dim)
-    fill_rows(table, threads)
+    table = filled_table(point)
     place = Place(accelerator or CpuTensors(threads), table, threads)
     return Trainer(inputs_of(point), place)
 
@@ -75,15 +75,38 @@ def tables_of(**changes: Any) -> dict[str, Floats]:
 def plain_tables(point: PointConfig) -> Floats:
     """One mini-batch after the other on one table, in NumPy; the dense step alone is the same."""
     inputs = inputs_of(point)
-    table = aligned(point.model.rows, point.model.dim)
-    fill_rows(table, 1)
+    table, dim = filled_table(point), point.model.dim
     step = DenseStep(point.model, "cpu", point.run.seed)
     for batch in inputs.batches:
         pooled = np.zeros((len(batch.offsets) - 1, point.model.dim), np.float32)
-        np.add.at(pooled, batch.bag_of, table[batch.ids])
+        np.add.at(pooled, batch.bag_of, table[batch.ids, :dim])
         step.pooled.detach().numpy()[:] = pooled.reshape(tuple(step.pooled.shape))
         step.dense.numpy()[:], step.labels.numpy()[:] = batch.dense, batch.labels
         step.run()
-        gradient = step.gradient.numpy().reshape(-1, point.model.dim)
-        np.subtract.at(table, batch.ids, np.float32(RATE) * gradient[batch.bag_of])
+        gradient = step.gradient.numpy().reshape(-1, dim)
+        rows, which = np.unique(batch.ids, return_inverse=True)
+        total = np.zeros((len(rows), dim), np.float32)
+        np.add.at(total, which, gradient[batch.bag_of])
+        table[rows] = stepped(table[rows], total, point.model.optimizer)
     return table
+
+
+def filled_table(point: PointConfig) -> Floats:
+    """Rows as they are before training, their state 0."""
+    table = aligned(point.model.rows, entry_width(point.model))
+    fill_rows(table, 1, dim=point.model.dim)
+    return table
+
+
+def stepped(entries: Floats, gradient: Floats, optimizer: str) -> Floats:
+    """Rows (weights, then state) after one step."""
+    dim = gradient.shape[1]
+    weights, state = entries[:, :dim], entries[:, dim:]
+    if optimizer == "sgd":
+        return weights - np.float32(RATE) * gradient
+    squares = gradient**2
+    if optimizer == "rowwise_adagrad":
+        squares = squares.mean(axis=1, keepdims=True)
+    state = state + squares
+    weights = weights - np.float32(RATE) * gradient / (np.sqrt(state) + np.float32(1e-10))
+    return np.concatenate([weights, state], axis=1)
