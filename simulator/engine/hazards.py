@@ -101,6 +101,7 @@ class _Drawn:
     rows: tuple[int, ...]
 
     has_time_order = False
+    past = 0
 
     @property
     def batches(self) -> int:
@@ -119,7 +120,8 @@ class _Drawn:
             orders.append(np.argsort(-counts, kind="stable").astype(np.int64))
         return orders
 
-    def hottest(self, table: int, count: int) -> npt.NDArray[np.int64]:
+    def hottest(self, table: int, count: int, share: float = 1.0) -> npt.NDArray[np.int64]:
+        del share
         return self._by_count[table][:count]
 
     def fingerprint(self) -> str:
