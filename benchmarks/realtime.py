@@ -33,7 +33,7 @@ def main() -> None:
                         "model": "default",
                         "trace": {"locality": locality},
                         "systems": "scratchpipe",
-                        "cache": {"fraction": fraction, "if_too_small": "grow", "prefill": "hot"},
+                        "cache": {"fraction": fraction, "if_too_small": "grow"},
                         "run": {"batches": options.batches, "warmup_batches": options.warmup},
                     }
                 )

@@ -34,7 +34,7 @@ def replay_ms(trace: Trace, replays: Sequence[PlannedReplay]) -> tuple[float, fl
 
 def main() -> None:
     replays = [
-        PlannedReplay((percent * ROWS // 100,) * 8, "lru", window=Window(3, 2), prefill="hot")
+        PlannedReplay((percent * ROWS // 100,) * 8, "lru", window=Window(3, 2), prefill="steady")
         for percent in range(3, 11)
     ]
     traces = {"uniform": UniformTraceConfig()}

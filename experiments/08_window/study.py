@@ -46,6 +46,7 @@ def _stale_reads(settings: Any) -> pd.DataFrame:
                     window_future=future,
                     batches=settings["batches"],
                     seed=seed,
+                    order="timed",
                 )
             ).report
             for seed in range(settings["seeds"])

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from simulator.errors import InvariantError
 
-__all__ = ["COLD", "HELD", "HIT", "LOOKUP", "MISS", "UNIQUE", "VICTIM", "WRITE_BACK"]
-__all__ += ["BatchFacts", "Flow"]
+__all__ = ["AS_FILLED", "COLD", "HELD", "HIT", "LOOKUP", "MISS", "UNIQUE", "VICTIM", "WRITE_BACK"]
+__all__ += ["BatchFacts", "Flow", "Start"]
 
 Int64s = npt.NDArray[np.int64]
 
@@ -38,6 +38,21 @@ COLD = "cold"
 """Missed rows that were never resident before."""
 HELD = "held"
 """Missed rows that the same cache without a window would have kept; absent where not counted."""
+AS_FILLED = "as_filled"
+"""Rows that were put into the cache before the first mini-batch and not looked up since; absent
+where none were, or where those are what the cache would hold anyway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a cache came to what it held before the first mini-batch.
+
+    `kind`: `empty`; `hot`, filled with the hottest rows; `sampled`, its steady state drawn from a
+    closed form; `planned`, reached by `batches` mini-batches of the past.
+    """
+
+    kind: str
+    batches: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +121,8 @@ class BatchFacts:
     index: int
     samples: int
     flows: Mapping[str, tuple[Flow, ...]] = field(default_factory=dict)
+    start: Start | None = None
+    """Of the replay that it belongs to; None where nothing is cached by use."""
     _totals: dict[str, Flow] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Flows over all shards that were asked for: row numbers are joined once."""
 

@@ -34,13 +34,19 @@ def hazards(
         int | None, typer.Option(min=1, help="Slots of the cache for each table [default: 36]")
     ] = None,
     batches: Annotated[int, typer.Option(min=1, help="Mini-batches")] = 400,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of ids and random victims")] = 0,
+    order: Annotated[
+        str, typer.Option(help="Of stages: timed (on the machine), random, or both")
+    ] = "both",
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of ids, random victims and random order")
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
 ) -> None:
     """Check a system for hazards: does it train like one mini-batch at a time?
 
-    Executes the system's program on row values at the times of its run. The default window is what
-    its stages need ((3, 2) for ScratchPipe); a smaller one shows stale reads.
+    Executes the system's program on row values at the times of its run, and in a random order of
+    those that its schedule allows. The default window is what its stages need ((3, 2) for
+    ScratchPipe); a smaller one shows stale reads.
     """
     from simulator.engine.hazards import HazardCase, run_case
 
@@ -56,6 +62,7 @@ def hazards(
         batch_rows=batch_rows,
         slots=slots,
         batches=batches,
+        order=order,
         seed=seed,
     )
     outcome = run_case(case)

@@ -27,7 +27,7 @@ from simulator.config.machine import MachineConfig, Part
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
 from simulator.config.reader import Marks
-from simulator.config.trace import TraceConfig
+from simulator.config.trace import HALF, TraceConfig
 from simulator.config.types import Frozen
 from simulator.errors import Problem
 
@@ -51,6 +51,13 @@ Reference = str | dict[str, Any]
 """A catalogue name, the path of a YAML file, or a mapping (with `base: NAME`, its changes)."""
 
 
+class Prefix(Frozen):
+    """A profile of the beginning of a file."""
+
+    prefix: float = Field(gt=0, lt=1)
+    """Share of the mini-batches of the file, from its first one on."""
+
+
 class CacheConfig(Frozen):
     """The GPU cache of embedding rows."""
 
@@ -63,9 +70,28 @@ class CacheConfig(Frozen):
     if_too_small: Literal["error", "grow"] = "error"
     """What to do where the cache cannot hold its window: refuse, or grow to the smallest cache
     that can and mark the point."""
-    prefill: Literal["empty", "hot"] = "empty"
-    """What the cache holds before the first mini-batch: nothing, or the hottest rows, trained
-    before the run (they are written back when they are evicted, as in the steady state)."""
+    prefill: Literal["steady", "hot", "empty"] = "steady"
+    """What the cache holds before the first mini-batch. `steady`: what this policy comes to hold
+    on this trace, drawn from a closed form (LRU, independent draws) or reached by planning
+    mini-batches of the past without timing them; `hot`: the hottest rows, which LRU replaces by
+    others; `empty`: nothing. All rows there are trained: eviction writes them back."""
+    profile: Literal["prefix", "whole"] | Prefix = "prefix"
+    """What a trace's hottest rows are known from (static cache, policy static_hot, `prefill: hot`).
+    Of a file, `prefix`: its first half, `{prefix: SHARE}`: its first share, `whole`: all of it, the
+    timed mini-batches too; the timed mini-batches of a file come after its prefix where it is long
+    enough. Generated traces: the probabilities that mini-batch 0 is drawn from."""
+
+    @property
+    def profile_share(self) -> float:
+        """Share of a file that a profile counts; 1 is all of it."""
+        if isinstance(self.profile, Prefix):
+            return self.profile.prefix
+        return HALF if self.profile == "prefix" else 1.0
+
+    @property
+    def past_share(self) -> float:
+        """Share of a file that comes before the timed mini-batches, if it is long enough."""
+        return self.profile_share if self.profile != "whole" else HALF
 
 
 class PipelineConfig(Frozen):

@@ -17,6 +17,7 @@ from pydantic import Discriminator, Field, Tag
 from simulator.config.types import Frozen
 
 __all__ = [
+    "HALF",
     "LOCALITY_ALPHA",
     "CurveTraceConfig",
     "DriftTraceConfig",
@@ -37,6 +38,10 @@ LOCALITY_ALPHA: dict[str, float] = {"random": 0.0, "low": 0.37, "medium": 0.8, "
 draws from access counts of real data sets that are not public in that form. Random is uniform.
 Low gives the hottest 2 % of 10 M rows 8.5 % of the lookups, High 83 % ("above 80 %" is said of
 Criteo), and Medium stands between (44 %)."""
+
+HALF = 0.5
+"""Share of a file that comes before the timed mini-batches and that a profile counts, unless an
+experiment says otherwise."""
 
 Exponent = Annotated[float, Field(ge=0.0, le=10.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]

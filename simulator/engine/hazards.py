@@ -1,11 +1,15 @@
-"""A small table trained by a system's own program at the times of its run, with real values."""
+"""A small table trained by a system's own program, with real values.
+
+Stages run at the times of the run on a machine (`timed`), and in an order drawn at random out of
+those that the schedule allows (`random`): a window that is too small may work on one machine alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +18,8 @@ from simulator.caches import Window, policy_names
 from simulator.caches.replays import Stream, run_replays
 from simulator.config.catalogue import load_named
 from simulator.config.experiment import CacheConfig, PipelineConfig
-from simulator.engine.checker import HazardReport, execute
+from simulator.engine.checker import HazardReport, StaleRead, execute
+from simulator.engine.orders import random_order
 from simulator.engine.pipeline import Mode
 from simulator.engine.timer import Timing, time_system
 from simulator.errors import UsageError
@@ -25,6 +30,8 @@ from simulator.traces import MiniBatch
 
 __all__ = ["HazardCase", "HazardOutcome", "run_case"]
 
+Order = Literal["timed", "random"]
+ORDERS: tuple[Order, ...] = ("timed", "random")
 SHOWN = 5
 """Stale reads listed one by one."""
 
@@ -48,6 +55,8 @@ class HazardCase:
     system: str = "scratchpipe"
     platform: str = "v100_p3"
     tables: int = 1
+    order: str = "both"
+    """Of stages: `timed`, `random`, or `both`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +67,23 @@ class HazardOutcome:
     window: Window
     policy: str | None
     mode: str
-    report: HazardReport
+    reports: Mapping[Order, HazardReport]
+    """What each order showed."""
+
+    @property
+    def report(self) -> HazardReport:
+        """That of the first order."""
+        return next(iter(self.reports.values()))
+
+    @property
+    def stale(self) -> int:
+        """Stale reads of all orders."""
+        return sum(len(report.stale) for report in self.reports.values())
+
+    @property
+    def tables_equal(self) -> bool:
+        """Whether every order ends with the tables of sequential training."""
+        return all(report.tables_equal for report in self.reports.values())
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready: the case, counts, and the first stale reads."""
@@ -68,29 +93,42 @@ class HazardOutcome:
             "window_past": self.window.past,
             "window_future": self.window.future,
             "trained_rows": self.report.trained_rows,
-            "stale_reads": len(self.report.stale),
-            "tables_equal": self.report.tables_equal,
-            "first_stale_reads": [asdict(read) for read in self.report.stale[:SHOWN]],
+            "stale_reads": self.stale,
+            "stale_reads_by_order": {
+                order: len(report.stale) for order, report in self.reports.items()
+            },
+            "tables_equal": self.tables_equal,
+            "first_stale_reads": [asdict(read) for read in self._first()],
         }
+
+    def _first(self) -> Sequence[StaleRead]:
+        """The first stale reads of the first order that has some."""
+        found = (report.stale for report in self.reports.values() if report.stale)
+        return next(found, ())[:SHOWN]
 
     def sentence(self) -> str:
         """The outcome for people."""
         window, report = self.window, self.report
+        orders = " and ".join(_ORDER_TEXTS[order] for order in self.reports)
+        counts = " and ".join(f"{len(each.stale):,}" for each in self.reports.values())
         how = [self.case.system, f"window (past {window.past}, future {window.future})"]
         how += [self.policy] if self.policy is not None else []
         head = (
             f"{', '.join([*how, self.mode])}: "
-            f"{len(report.stale)} stale reads in {report.trained_rows:,} row reads of "
+            f"{counts} stale reads ({orders}) in {report.trained_rows:,} row reads of "
             f"{report.batches} mini-batches"
         )
-        if not report.stale and report.tables_equal:
+        if not self.stale and self.tables_equal:
             return f"{head}; the tables equal sequential training bit for bit"
         lines = [
             f"  mini-batch {read.batch} trained row {read.row} without the update of mini-batch "
             f"{read.missing}"
-            for read in report.stale[:SHOWN]
+            for read in self._first()
         ]
         return "\n".join([f"{head}; the tables differ from sequential training", *lines])
+
+
+_ORDER_TEXTS: dict[Order, str] = {"timed": "at the machine's times", "random": "in random order"}
 
 
 @dataclass(frozen=True)
@@ -101,6 +139,7 @@ class _Drawn:
     rows: tuple[int, ...]
 
     has_time_order = False
+    past = 0
 
     @property
     def batches(self) -> int:
@@ -119,7 +158,8 @@ class _Drawn:
             orders.append(np.argsort(-counts, kind="stable").astype(np.int64))
         return orders
 
-    def hottest(self, table: int, count: int) -> npt.NDArray[np.int64]:
+    def hottest(self, table: int, count: int, share: float = 1.0) -> npt.NDArray[np.int64]:
+        del share
         return self._by_count[table][:count]
 
     def fingerprint(self) -> str:
@@ -159,17 +199,24 @@ def run_case(case: HazardCase) -> HazardOutcome:
     facts = run_replays(stream, [system.replay], threads=1)[system.replay].facts
     mode = cast(Mode, case.mode or "lockstep")
     timing = Timing(job.software, mode, 0, case.batches - 1, check=True)
-    timed = time_system(system, machine, facts, timing)
-    report = execute(
-        [system.stages(batch) for batch in facts],
-        timed.spans,
-        rows=sum(trace.rows),
-        slots=sum(system.replay.slots),
-        resident=system.replay.resident(trace),
-    )
-    overlaps = system.schedule.overlaps
+    shown: Mode = mode if system.schedule.overlaps else "serial"
+    orders = {
+        "timed": lambda: time_system(system, machine, facts, timing).spans,
+        "random": lambda: random_order(len(facts), len(system.schedule.names), shown, case.seed),
+    }
+    reports = {
+        order: execute(
+            [system.stages(batch) for batch in facts],
+            orders[order](),
+            rows=sum(trace.rows),
+            slots=sum(system.replay.slots),
+            resident=system.replay.resident(trace),
+        )
+        for order in ORDERS
+        if case.order in (order, "both")
+    }
     window = getattr(system.replay, "window", Window(0, 0))
-    return HazardOutcome(case, window, system.replay.policy, mode if overlaps else "serial", report)
+    return HazardOutcome(case, window, system.replay.policy, shown, reports)
 
 
 def _check(case: HazardCase) -> None:
@@ -179,6 +226,8 @@ def _check(case: HazardCase) -> None:
         raise UsageError(f"no pipeline mode {case.mode!r}: lockstep or async")
     if case.policy is not None and case.policy not in policy_names():
         raise UsageError(f"no policy {case.policy!r}; known: {', '.join(policy_names())}")
+    if case.order not in (*ORDERS, "both"):
+        raise UsageError(f"no order {case.order!r}: timed, random or both")
     if case.batch_rows > case.rows:
         raise UsageError(f"{case.batch_rows} distinct rows a mini-batch of {case.rows} rows")
     if case.slots is not None and case.slots > case.rows:

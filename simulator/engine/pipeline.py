@@ -23,7 +23,7 @@ from simulator.errors import InvariantError
 from simulator.hardware.demand import StageDemand
 from simulator.hardware.machine import Machine
 
-__all__ = ["Mode", "Span", "critical_path", "run_pipeline"]
+__all__ = ["Mode", "Span", "conditions", "critical_path", "run_pipeline"]
 
 Mode = Literal["serial", "async", "lockstep"]
 
@@ -40,6 +40,20 @@ class Span:
     start_ps: int
     end_ps: int
     after: tuple[int, int] | None
+
+
+def conditions(mode: Mode, stages: int, batch: int, stage: int) -> list[tuple[int, int]]:
+    """The (mini-batch, stage) that must be done before `stage` of `batch`, of `stages`, starts."""
+    last = stages - 1
+    if mode == "serial":
+        before = [(batch, stage - 1)] if stage else [(batch - 1, last)]
+    elif mode == "async":
+        later = [(batch - (t - stage) - 1, t) for t in range(stage + 1, last + 1)]
+        before = [(batch, stage - 1), (batch - 1, stage), *later]
+    else:  # every stage of the cycle before
+        cycle = batch + stage - 1
+        before = [(cycle - other, other) for other in range(stages)]
+    return [(b, s) for b, s in before if b >= 0 and 0 <= s <= last]
 
 
 class _Run:
@@ -59,19 +73,6 @@ class _Run:
         if key not in self.done:
             self.done[key] = self.env.event()
         return self.done[key]
-
-    def conditions(self, batch: int, stage: int) -> list[tuple[int, int]]:
-        """What must be done before `stage` of `batch` starts."""
-        last = self.stages - 1
-        if self.mode == "serial":
-            before = [(batch, stage - 1)] if stage else [(batch - 1, last)]
-        elif self.mode == "async":
-            later = [(batch - (t - stage) - 1, t) for t in range(stage + 1, last + 1)]
-            before = [(batch, stage - 1), (batch - 1, stage), *later]
-        else:  # every stage of the cycle before
-            cycle = batch + stage - 1
-            before = [(cycle - other, other) for other in range(self.stages)]
-        return [(b, s) for b, s in before if b >= 0 and 0 <= s <= last]
 
     def submission(self, batch: int, number: int, work: StageDemand) -> StageSubmission:
         """The submissions of a stage, made when first asked for."""
@@ -94,7 +95,8 @@ class _Run:
     def stage(
         self, batch: int, number: int, work: StageDemand, batches: int
     ) -> Generator[simpy.Event, Any, None]:
-        wanted = [key for key in self.conditions(batch, number) if key[0] < batches]
+        before = conditions(self.mode, self.stages, batch, number)
+        wanted = [key for key in before if key[0] < batches]
         if wanted:
             yield self.env.all_of([self.event(*key) for key in wanted])
         start = int(self.env.now)

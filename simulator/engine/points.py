@@ -20,7 +20,16 @@ from simulator.engine.measure import (
     timed_window,
     use_metrics,
 )
-from simulator.engine.sharing import build, machine_of, placed, sampled_batches, tail_of, trace_key
+from simulator.engine.sharing import (
+    build,
+    machine_of,
+    place_of,
+    placed,
+    sampled_batches,
+    tail_of,
+    trace_key,
+)
+from simulator.engine.start import start_metrics
 from simulator.engine.timer import Timed, Timing, time_system
 from simulator.errors import ConfigError
 from simulator.hardware.fold import Fold
@@ -149,6 +158,7 @@ def _open(point: PointConfig, threads: int) -> Trace:
         batch_size=model.batch_size,
         seed=point.run.seed,
         threads=threads,
+        place=place_of(point),
     )
 
 
@@ -230,6 +240,7 @@ def _time_point(problem: _Prepared, replayed: Replayed, stream: Stream) -> Point
     window = timed_window(timed.spans, first, last)
     metrics |= time_metrics(window, point.model.batch_size)
     metrics |= count_metrics(replayed.facts[first : last + 1])
+    metrics |= start_metrics(system.replay, stream.trace, replayed.facts, range(first, last + 1))
     joules = _joules(timed, window.elapsed_ps)
     use = _of_all_ranks(timed.fold, timed.meter.devices)
     energy = {

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 
 from simulator.caches.replays import Kept
 from simulator.config.experiment import PointConfig, canonical_json
+from simulator.config.trace import FileTraceConfig
 from simulator.errors import ConfigError, Problem, ScratchPipeError
 from simulator.hardware.topology import Topology, build_topology
 from simulator.systems import Job, System, create
 from simulator.systems.base import WindowNeed
+from simulator.traces.replay import Place
 
 __all__ = [
     "SHARED_TAIL",
@@ -20,7 +22,8 @@ __all__ = [
     "sampled_batches",
     "tail_of",
 ]
-__all__ += ["machine_of", "misfits", "placed", "plans_a_cache", "replay_key", "trace_key"]
+__all__ += ["machine_of", "misfits", "place_of", "placed", "plans_a_cache", "replay_key"]
+__all__ += ["trace_key"]
 
 SHARED_TAIL = 6
 """Least mini-batches after the timed ones, so that the last of them still shares the machine: as
@@ -48,8 +51,15 @@ def trace_key(point: PointConfig) -> str:
             "seed": run.seed,
             "batches": run.batches,
             "warmup": run.warmup_batches,
+            "past": point.cache.past_share if isinstance(point.trace, FileTraceConfig) else None,
         }
     )
+
+
+def place_of(point: PointConfig) -> Place:
+    """Where the run of a point lies in a file."""
+    run = point.run
+    return Place(point.cache.past_share, run.warmup_batches, run.batches)
 
 
 def replay_key(point: PointConfig) -> str:

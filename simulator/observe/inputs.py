@@ -19,7 +19,7 @@ from simulator.caches import Window, window_need
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import PlannedReplay, Replay, Stream, run_replays
 from simulator.config.experiment import PointConfig
-from simulator.engine.sharing import SHARED_TAIL, build
+from simulator.engine.sharing import SHARED_TAIL, build, place_of
 from simulator.errors import ConfigError, UsageError
 from simulator.hardware.topology import Topology
 from simulator.observe.lru import Pools
@@ -114,6 +114,7 @@ def draw(point: PointConfig, threads: int) -> Drawn:
         batch_size=model.batch_size,
         seed=run.seed,
         threads=threads,
+        place=place_of(point),
     )
     needed = run.warmup_batches + run.batches
     count = (

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from simulator.config.experiment import short
+from simulator.results.notes import marks_of, notes_of
 from simulator.results.resources import Fold, fold, headings, spread, title_of
 from simulator.results.rows import Row, by_point
 
@@ -62,21 +63,17 @@ def _metrics(name: str, rows: Sequence[Row], narrow: bool) -> Table:
     for title in ("iteration\ntime, ms", "samples/s", "speed-up\nvs hybrid", "lookup\nhits"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("bottleneck", no_wrap=True)
-    grown = False
     for row in rows:
-        mark = " *" if row["cache_grown"] else ""
-        grown = grown or bool(mark)
         bottleneck = title_of(row["bottleneck"]) if row["bottleneck"] else "-"
         table.add_row(
-            *point.cells(row, mark),
+            *point.cells(row, marks_of(row)),
             _number(row["iteration_time_us"], 1e-3),
             _count(row["throughput_samples_per_s"]),
             _number(row["speedup_over_hybrid"], 1, "x"),
             _percent(row["lookup_hit_rate"]),
             bottleneck.replace(" of ", "\nof ") if narrow else bottleneck,
         )
-    if grown:
-        table.caption = "* the cache asked for could not hold its window and was enlarged"
+    table.caption = notes_of(rows) or None
     return table
 
 

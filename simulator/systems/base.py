@@ -170,6 +170,7 @@ def planned_replay(job: Job, schedule: Schedule) -> PlannedReplay:
         grown,
         job.check,
         job.keep,
+        cache.profile_share,
     )
 
 

@@ -1,9 +1,10 @@
 """Static GPU cache: the hottest rows pinned in HBM, everything else trained on the CPU.
 
-The pinned rows are the hottest by profile of the trace and never change; CPU and GPU copies are
-disjoint, so nothing is written back. The GPU splits the ids into hot and cold; it pools and
-trains hot rows while the CPU pools and trains cold ones; partial sums and gradients cross the link.
-The list of cold ids is as the software makes it: those alone, or all with the hot ones marked.
+The pinned rows are the hottest by profile of the trace (`cache.profile`) and never change; CPU and
+GPU copies are disjoint, so nothing is written back. The GPU splits the ids into hot and cold; it
+pools and trains hot rows while the CPU pools and trains cold ones; partial sums and gradients cross
+the link. The list of cold ids is as the software makes it: those alone, or all with the hot ones
+marked.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ __all__ = ["StaticCache"]
 class StaticCache(System):
     """The hottest N % of rows in HBM, no replacement."""
 
-    uses: ClassVar[frozenset[str]] = frozenset({"cache.fraction", "cache.scope"})
+    uses: ClassVar[frozenset[str]] = frozenset({"cache.fraction", "cache.scope", "cache.profile"})
 
     def __init__(self, job: Job, machine: Topology) -> None:
         self.cpu = machine.only("cpu", "static_cache")
@@ -44,7 +45,7 @@ class StaticCache(System):
             )
         model, software = job.model, job.software
         pinned = tuple(int(job.cache.fraction * rows) for rows in model.rows_per_table)
-        self.replay = StaticReplay(pinned, job.keep)
+        self.replay = StaticReplay(pinned, job.keep, job.cache.profile_share)
         self.tables = tables_in(job, machine, self.cpu)
         self.cache = cache_in(job, machine, self.gpu, sum(pinned))
         slots, rows = max(1, sum(pinned)), max(model.rows_per_table)

@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from simulator.config.trace import HALF
+
 __all__ = ["Ids", "MiniBatch", "Trace"]
 
 Ids = npt.NDArray[np.int64]
@@ -38,7 +40,11 @@ class MiniBatch:
 
 @runtime_checkable
 class Trace(Protocol):
-    """A source of mini-batches that can be asked for any one of them, in any order."""
+    """A source of mini-batches that can be asked for any one of them, in any order.
+
+    A run takes number 0 and those after it. Numbers below 0 are its past: of it caches are warmed
+    and profiled.
+    """
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -47,7 +53,12 @@ class Trace(Protocol):
 
     @property
     def batches(self) -> int | None:
-        """Mini-batches at hand; None where there is no end (generators)."""
+        """Mini-batches at hand from number 0 on; None where there is no end (generators)."""
+        ...
+
+    @property
+    def past(self) -> int | None:
+        """Mini-batches at hand before number 0; None where there is no beginning (generators)."""
         ...
 
     @property
@@ -56,16 +67,17 @@ class Trace(Protocol):
         ...
 
     def minibatch(self, index: int) -> MiniBatch:
-        """Mini-batch number `index` (from 0), the same at each call.
+        """Mini-batch number `index`, the same at each call; at least -`past`.
 
-        Raises `TraceError` past the end, and for ids outside of their table.
+        Raises `TraceError` outside of what is at hand, and for ids outside of their table.
         """
         ...
 
-    def hottest(self, table: int, count: int) -> Ids:
+    def hottest(self, table: int, count: int, share: float = HALF) -> Ids:
         """The `count` most accessed rows of `table`, hottest first; shape (count,).
 
-        Generators answer from the distribution that they draw from, files by counting.
+        One rule for all: what can be known when the run begins. Files count the lookups of their
+        first `share`, generators answer from the distribution that mini-batch 0 is drawn from.
         """
         ...
 

@@ -27,6 +27,7 @@ from simulator._mix import FIRST_FACTOR, GOLDEN, SECOND_FACTOR, Word, mix64
 from simulator.traces.base import Ids
 
 __all__ = [
+    "SAMPLES",
     "SAMPLE_SHIFT",
     "CellArrays",
     "Words",
@@ -40,6 +41,8 @@ __all__ = [
 
 SAMPLE_SHIFT = 20
 """A sample makes fewer than 2**20 lookups in a table: the counter is sample << 20 | lookup."""
+SAMPLES = 1 << 42
+"""Samples are numbered modulo this: those before the first one count down from it."""
 
 _F1 = np.uint64(0xD6E8FEB86659FD93)
 _LOW = np.uint64(0xFFFFFFFF)

@@ -28,13 +28,13 @@ from simulator.traces.counts import read_counts
 from simulator.traces.curves import read_distances, read_popularity
 from simulator.traces.files import open_source
 from simulator.traces.pieces import load
-from simulator.traces.replay import FileTrace
+from simulator.traces.replay import FileTrace, Place
 from simulator.traces.stack import StackTrace
 from simulator.traces.synthetic import Drift, Session, Shape, SyntheticTrace
 
 __all__ = ["open_trace"]
 
-_VERSION = 1  # of the generators: raised when the same seed gives other ids
+_VERSION = 2  # of the generators: raised when the same seed gives other ids
 
 
 def open_trace(
@@ -45,15 +45,17 @@ def open_trace(
     batch_size: int,
     seed: int,
     threads: int = 1,
+    place: Place | None = None,
 ) -> Trace:
     """The trace that `config` describes, for tables of `rows` rows.
 
     `lookups`: mean lookups of a sample in each table; `threads`: tables drawn at a time (the ids
-    do not depend on it). Raises `TraceError` where a file does not fit the model.
+    do not depend on it); `place`: where a run lies in a file (default: at its beginning). Raises
+    `TraceError` where a file does not fit the model.
     """
     shape = Shape(tuple(rows), tuple(lookups), batch_size, seed, threads)
     if isinstance(config, FileTraceConfig):
-        return _open_file(config, shape)
+        return _open_file(config, shape, place)
     if isinstance(config, StackTraceConfig):
         return _open_stack(config, shape)
     cells, data = _popularity(config, shape.rows)
@@ -136,7 +138,7 @@ def _zipf(rows: tuple[int, ...], alpha: float) -> list[Cells]:
     return [by_rows[n] for n in rows]
 
 
-def _open_file(config: FileTraceConfig, shape: Shape) -> FileTrace:
+def _open_file(config: FileTraceConfig, shape: Shape, place: Place | None) -> FileTrace:
     source = open_source(
         config.path, format=config.format, columns=config.columns, sizes=shape.rows
     )
@@ -147,6 +149,7 @@ def _open_file(config: FileTraceConfig, shape: Shape) -> FileTrace:
         lookups=shape.lookups,
         batch_size=shape.batch_size,
         wrap=config.at_end == "wrap",
+        place=place,
     )
 
 

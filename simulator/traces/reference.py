@@ -76,7 +76,7 @@ def session_source(
     """The (sample, lookup) whose fresh draw this lookup repeats, maybe itself."""
     repeat, end, concurrent = session
     step = (sample << 20 | lookup) * _GOLDEN
-    repeats = sample >= concurrent and mixed(keys[2] + step) * 2.0**-64 < repeat
+    repeats = mixed(keys[2] + step) * 2.0**-64 < repeat
     if not repeats or mixed(keys[0] + sample * _GOLDEN) * 2.0**-64 < end:
         return sample, lookup
     size = bag_size(sample - concurrent)

@@ -1,5 +1,8 @@
 """Mini-batches out of a file: ids in their order, cut into samples.
 
+A run starts so far behind the beginning that its timed mini-batches come after what a profile has
+counted, or as late as the file allows (`Place`). What lies before is its past.
+
 Where the file says which ids belong to a sample (offsets) those bags are used; otherwise every
 sample takes the model's lookups per table. Nothing is resampled: the last, partial mini-batch is
 left out, and with `wrap` the file starts again from its first mini-batch.
@@ -9,20 +12,42 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from simulator.config.trace import HALF
 from simulator.errors import TraceError
 from simulator.traces.analysis import has_time_order
 from simulator.traces.base import Ids, MiniBatch
 from simulator.traces.pieces import CHUNK, Column, check_ids
 
-__all__ = ["FileTrace"]
+__all__ = ["FileTrace", "Place"]
 
 _ORDER_IDS = 200_000
 _COUNTED_ROWS = 8 * CHUNK  # up to here adding counters is cheaper than sorting ids
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run lies in a file: its timed mini-batches after the first `share` of it."""
+
+    share: float
+    warmup: int
+    batches: int
+
+    def first(self, whole: int, wrap: bool) -> int:
+        """The first mini-batch of the run, of `whole` ones in the file."""
+        wanted = counted(whole, self.share) - self.warmup
+        latest = whole if wrap else whole - self.warmup - self.batches
+        return max(0, min(wanted, latest))
+
+
+def counted(whole: int, share: float) -> int:
+    """Mini-batches in the first `share` of a file of `whole` ones: at least one."""
+    return max(1, int(share * whole))
 
 
 class FileTrace:
@@ -37,6 +62,7 @@ class FileTrace:
         lookups: tuple[int, ...],
         batch_size: int,
         wrap: bool = False,
+        place: Place | None = None,
     ) -> None:
         if len(columns) != len(rows):
             names = ", ".join(column.name for column in columns)
@@ -57,6 +83,7 @@ class FileTrace:
                 f"{path}: table {short.name!r} has {len(short.ids)} ids, fewer than one mini-batch "
                 f"of {batch_size} samples needs"
             )
+        self._first = 0 if place is None else place.first(self._whole, wrap)
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -65,8 +92,13 @@ class FileTrace:
 
     @property
     def batches(self) -> int | None:
-        """Whole mini-batches in the file; None with `wrap`."""
-        return None if self._wrap else self._whole
+        """Whole mini-batches in the file from the first one on; None with `wrap`."""
+        return None if self._wrap else self._whole - self._first
+
+    @property
+    def past(self) -> int | None:
+        """Mini-batches of the file before the first one; None with `wrap`."""
+        return None if self._wrap else self._first
 
     @cached_property
     def has_time_order(self) -> bool:
@@ -76,20 +108,29 @@ class FileTrace:
         return any(has_time_order(ids.astype(np.int64)) for ids in starts)
 
     def minibatch(self, index: int) -> MiniBatch:
-        """Mini-batch number `index`; `TraceError` past the end and for ids outside the table."""
-        if index < 0 or (index >= self._whole and not self._wrap):
+        """Mini-batch number `index`; `TraceError` past an end and for ids outside the table."""
+        number = self._first + index
+        if not (self._wrap or 0 <= number < self._whole):
             raise TraceError(
-                f"{self._path}: mini-batch {index} is asked for, the file has {self._whole} "
+                f"{self._path}: mini-batch {number} is asked for, the file has {self._whole} "
                 "(trace.at_end: wrap starts it again)"
             )
-        tables = [self._table(t, index % self._whole) for t in range(len(self._columns))]
+        tables = [self._table(t, number % self._whole) for t in range(len(self._columns))]
         ids, offsets = zip(*tables, strict=True)
         return MiniBatch(index, ids, offsets)
 
-    def hottest(self, table: int, count: int) -> Ids:
-        """The `count` most accessed rows of the whole file; ties by lower id."""
+    def profiled(self, share: float, batches: range) -> float:
+        """Share of mini-batches number `batches` that a profile of the first `share` of the file
+        counts."""
+        until = counted(self._whole, share)
+        numbers = (self._first + np.array(batches, np.int64)) % self._whole
+        return float(np.mean(numbers < until)) if len(numbers) else 0.0
+
+    def hottest(self, table: int, count: int, share: float = HALF) -> Ids:
+        """The `count` most accessed rows of the first `share` of the file, in whole mini-batches
+        (1: of all there is); ties by lower id."""
         counts = np.zeros(self._rows[table], np.int64)
-        ids = self._columns[table].ids
+        ids = self._columns[table].ids[: self._profile_end(table, share)]
         for start in range(0, len(ids), CHUNK):
             chunk = ids[start : start + CHUNK]
             self._check(table, chunk, start)
@@ -103,7 +144,7 @@ class FileTrace:
     def fingerprint(self) -> str:
         """SHA-256 (hex) over the ids, the bags and how they are cut."""
         digest = hashlib.sha256(
-            repr((self._rows, self._lookups, self._batch_size, self._wrap)).encode()
+            repr((self._rows, self._lookups, self._batch_size, self._wrap, self._first)).encode()
         )
         for column in self._columns:
             for array in (column.ids, column.offsets):
@@ -124,6 +165,14 @@ class FileTrace:
         ids = column.ids[offsets[0] : offsets[-1]]
         self._check(table, ids, int(offsets[0]))
         return np.ascontiguousarray(ids, np.int64), offsets - offsets[0]
+
+    def _profile_end(self, table: int, share: float) -> int | None:
+        """Lookups of `table` that a profile of the first `share` counts; None: all."""
+        if share >= 1.0:
+            return None
+        samples = counted(self._whole, share) * self._batch_size
+        offsets = self._columns[table].offsets
+        return samples * self._lookups[table] if offsets is None else int(offsets[samples])
 
     def _check(self, table: int, ids: Ids, start: int) -> None:
         where = f"{self._path}: table {self._columns[table].name!r}"

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from simulator._compiled import compiled
 from simulator._mix import GOLDEN, Word, mix64
 from simulator.traces.base import Ids
-from simulator.traces.kernels import SAMPLE_SHIFT, Words, high_product
+from simulator.traces.kernels import SAMPLE_SHIFT, SAMPLES, Words, high_product
 
 __all__ = ["number_session_lookups"]
 
@@ -36,20 +36,21 @@ def _source(
     """The (sample, lookup) whose fresh draw this lookup repeats, maybe itself."""
     repeat, end, concurrent = session
     mean, bag_key, cumulative = bags
-    while sample >= concurrent:
+    while True:  # sessions have always been under way: samples count on below 0
         counter = np.uint64((sample << SAMPLE_SHIFT) + lookup) * GOLDEN
         if np.float64(mix64(keys[2] + counter)) * _TO_UNIT >= repeat:
             break
         if np.float64(mix64(keys[0] + np.uint64(sample) * GOLDEN)) * _TO_UNIT < end:
             break
-        before = sample - concurrent
+        before = (sample - concurrent) & (SAMPLES - 1)
         size: Any = mean
         if len(cumulative):
             u = np.float64(mix64(bag_key + np.uint64(before) * GOLDEN)) * _TO_UNIT
             size = np.searchsorted(cumulative, u, side="right")
         if size == 0:
             break
-        lookup = int(high_product(mix64(keys[1] + counter), np.uint64(size)))
+        place: Any = np.int64(high_product(mix64(keys[1] + counter), np.uint64(size)))
+        lookup = place  # int() keeps it unsigned, and int64 + uint64 are a float in numba
         sample = before
     return sample, lookup
 

@@ -15,7 +15,8 @@ flight numbers, which return once a day (6.9).
 
 Approximated: after one lap (as many lookups a row as the data set has) ids come again in the same
 order. Ignored: relations between tables, variable pooling. A table no larger than the data set is
-one copy, scaled down if smaller, and starts at its beginning, with its cold misses.
+one copy, scaled down if smaller, and starts at its beginning. The past of a run (mini-batches
+below 0) is the lap before: only a cache that starts empty meets the cold misses of the data set.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import numpy as np
 from simulator._compiled import compiled
 from simulator._mix import GOLDEN, Word, mix64
 from simulator._threads import map_threads
-from simulator.errors import TraceError
+from simulator.config.trace import HALF
 from simulator.traces.arrange import Target, arrange, calibrated, interleaved_hits
 from simulator.traces.base import Ids, MiniBatch
 from simulator.traces.curves import Distances, Popularity
@@ -38,6 +39,7 @@ from simulator.traces.synthetic import Keys, Scatter, Shape, one_buffer
 __all__ = ["StackTrace", "TraceWarning"]
 
 _TOLERANCE = 0.02  # of the LRU hit rate
+_POSITIVE = 2**62 - 1  # turns of the past, below 0, are numbered from the top
 
 
 class TraceWarning(UserWarning):
@@ -91,6 +93,11 @@ class StackTrace:
         return None
 
     @property
+    def past(self) -> int | None:
+        """No beginning."""
+        return None
+
+    @property
     def has_time_order(self) -> bool:
         """Order in time is modelled, unless the distances are those of a shuffle."""
         return self._ordered
@@ -102,17 +109,16 @@ class StackTrace:
         return tuple(self._errors)
 
     def minibatch(self, index: int) -> MiniBatch:
-        """Mini-batch number `index`; `TraceError` below 0."""
-        if index < 0:
-            raise TraceError(f"mini-batch {index} is asked for; they count from 0")
+        """Mini-batch number `index`; below 0: of the past, the lap before."""
         shape = self._shape
         ids = one_buffer([n * shape.batch_size for n in shape.lookups])
         map_threads(lambda t: self._fill(t, index, ids[t]), len(ids), shape.threads)
         offsets = [np.arange(shape.batch_size + 1, dtype=np.int64) * n for n in shape.lookups]
         return MiniBatch(index, tuple(ids), tuple(offsets))
 
-    def hottest(self, table: int, count: int) -> Ids:
-        """The `count` most frequent rows, hottest first."""
+    def hottest(self, table: int, count: int, share: float = HALF) -> Ids:
+        """The `count` most frequent rows, hottest first; `share` is of files."""
+        del share
         return self._scatter[table](np.arange(min(count, self.rows[table]), dtype=np.int64))
 
     def fingerprint(self) -> str:
@@ -152,7 +158,7 @@ def _interleave(
         turn = (first + i) // copies
         part, position = 0, turn
         if copies > 1:
-            rotation = mix64(phase_key + np.uint64(turn) * GOLDEN) >> np.uint64(32)
+            rotation = mix64(phase_key + np.uint64(turn & _POSITIVE) * GOLDEN) >> np.uint64(32)
             part = ((first + i) + int(rotation)) % copies
             phase = mix64(phase_key ^ mix64(np.uint64(part) + GOLDEN)) >> np.uint64(20)
             position = turn + int(phase % np.uint64(length))

@@ -6,22 +6,26 @@ it in its session. Approximated: correlation between tables of different sizes c
 numbers, not the ranks. Ignored: users, features, time of day.
 
 A mini-batch is a pure function of (seed, number of its samples): batch n of size B holds the
-samples n * B .. (n + 1) * B - 1, whatever was drawn before.
+samples n * B .. (n + 1) * B - 1, whatever was drawn before. Numbers below 0 are the past of a run:
+mini-batches that came before its first one, without end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator._threads import map_threads
+from simulator.config.trace import HALF
 from simulator.errors import TraceError
 from simulator.traces import kernels
 from simulator.traces.base import Ids, MiniBatch
 from simulator.traces.cells import Cells
+from simulator.traces.recency import Recency, bag_rates, fixed_rates
 from simulator.traces.sessions import number_session_lookups
 
 __all__ = [
@@ -70,7 +74,7 @@ class Shape:
 class Keys:
     """Independent 64-bit keys out of one seed, by table and purpose."""
 
-    CELL, PLACE, COIN, SCATTER, POOLING, PHASE, SESSION, STACK = range(8)
+    CELL, PLACE, COIN, SCATTER, POOLING, PHASE, SESSION, STACK, RECENCY = range(9)
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -127,6 +131,7 @@ class Drift:
     period_batches: int
 
     def turns(self, batch: int) -> float:
+        """Turns since mini-batch 0; negative before it."""
         return (batch // self.period_batches) * self.replaced
 
 
@@ -170,6 +175,7 @@ class SyntheticTrace:
         )
         self._scatter = [Scatter(shape.rows[t], keys.draw(t, Keys.SCATTER, 4)) for t in tables]
         self._phase = [keys.draw(t, Keys.PHASE)[0] for t in tables]
+        self._recency_key = [keys.draw(t, Keys.RECENCY)[0] for t in tables]
         self._pooling_key = [keys.draw(t, Keys.POOLING)[0] for t in tables]
         self._session_keys = [
             np.concatenate([keys.draw(_SHARED, Keys.SESSION), keys.draw(t, Keys.SESSION, 2)])
@@ -191,6 +197,11 @@ class SyntheticTrace:
         return None
 
     @property
+    def past(self) -> int | None:
+        """No beginning."""
+        return None
+
+    @property
     def has_time_order(self) -> bool:
         """Whether order in time is modelled: with drift or sessions."""
         return self._drift is not None or self._session is not None
@@ -201,33 +212,64 @@ class SyntheticTrace:
         return self._cells
 
     def minibatch(self, index: int) -> MiniBatch:
-        """Mini-batch number `index`; `TraceError` below 0."""
-        if index < 0:
-            raise TraceError(f"mini-batch {index} is asked for; they count from 0")
+        """Mini-batch number `index`; below 0: of the past."""
         shape = self._shape
-        sample0, tables = index * shape.batch_size, range(len(shape.rows))
+        sample0, tables = self._first_sample(index), range(len(shape.rows))
         offsets = [self._offsets(table, sample0) for table in tables]
         ids = one_buffer([int(o[-1]) for o in offsets])
         map_threads(lambda t: self._fill(t, index, ids[t], offsets[t]), len(tables), shape.threads)
         return MiniBatch(index, tuple(ids), tuple(offsets))
 
-    def hottest(self, table: int, count: int) -> Ids:
-        """The `count` likeliest rows, hottest first (under drift: at batch 0)."""
+    def hottest(self, table: int, count: int, share: float = HALF) -> Ids:
+        """The `count` likeliest rows, hottest first; under drift those of mini-batch 0.
+
+        `share` is of files. Raises `TraceError` under drift where it is 1: no profile of a whole
+        trace without end says what is hot.
+        """
+        if self._drift is not None and share >= 1.0:
+            raise TraceError(
+                "a drifting trace has no end, so nothing is the hottest of the whole: "
+                "cache.profile: prefix takes what is hot at the first mini-batch"
+            )
         ranks = np.arange(min(count, self.rows[table]), dtype=np.int64)
         return self._to_rows(table, ranks, 0)
+
+    def recency(self, table: int) -> Recency | None:
+        """When each row of `table` was last looked up before mini-batch 0; None where draws are
+        not independent in time (drift, sessions)."""
+        return None if self.has_time_order else self.popularity_ages(table)
+
+    def popularity_ages(self, table: int) -> Recency:
+        """When each row of `table` would have been looked up last, were draws independent."""
+        shape, bag = self._shape, self._bags[table]
+        if bag is None:
+            rates = partial(fixed_rates, lookups=shape.batch_size * shape.lookups[table])
+        else:
+            rates = partial(bag_rates, samples=shape.batch_size, cumulative=bag)
+        to_rows = self._scatter[table]
+        return Recency(self._cells[table], rates, self._recency_key[table], to_rows)
+
+    @property
+    def correlated(self) -> bool:
+        """Whether tables are looked up together: their lookups are not independent of each
+        other."""
+        return bool(self._shared[2])
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the configuration, the shape and the seed."""
         return self._identity
 
     def _fill(self, table: int, index: int, ids: Ids, offsets: Ids) -> None:
-        sample0 = index * self._shape.batch_size
+        sample0 = self._first_sample(index)
         if self._session is None:
             kernels.number_lookups(ids, offsets, sample0)
         else:
             self._number_session(table, ids, offsets, sample0)
         kernels.draw_ranks(ids, self._streams[table], self._shared, self._cells[table].arrays)
         self._to_rows(table, ids, index)
+
+    def _first_sample(self, index: int) -> int:
+        return (index * self._shape.batch_size) % kernels.SAMPLES
 
     def _number_session(self, table: int, out: Ids, offsets: Ids, sample0: int) -> None:
         session, bag = self._session, self._bags[table]
@@ -257,6 +299,8 @@ class SyntheticTrace:
         rows = self.rows[table]
         if self._drift is not None:
             hot = max(1, round(self._drift.hot_fraction * rows))
+            groups = rows // hot
             turns = self._drift.turns(index)
-            kernels.drift_ranks(ranks, hot, rows // hot, turns, self._phase[table])
+            turns += groups * np.ceil(max(0.0, -turns) / groups)  # whole rounds change nothing
+            kernels.drift_ranks(ranks, hot, groups, turns, self._phase[table])
         return self._scatter[table](ranks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -352,7 +353,8 @@ def made(name: str, policy: str) -> tuple[System, list[BatchFacts]]:
             "batch_size": 2,
         }
     )
-    cache = CacheConfig(policy=policy, fraction=0.5)
+    prefill: Literal["steady", "empty"] = "empty" if policy == "belady" else "steady"
+    cache = CacheConfig(policy=policy, fraction=0.5, prefill=prefill)
     job = Job(model, load_named("operators", "tuned"), cache, keep=range(BATCHES), check=True)
     system = create(name, job, machine())
     facts = run_replays(Stream(trace(), BATCHES), [system.replay], threads=1)

@@ -197,6 +197,16 @@ def test_shapes_that_cannot_be_drawn_are_refused(change, message):
         zipf(1.0, **change)
 
 
-def test_minibatches_count_from_zero():
-    with pytest.raises(TraceError, match="count from 0"):
-        zipf(1.0).minibatch(-1)
+@pytest.mark.parametrize("pooling", ["fixed", "poisson"])
+def test_the_past_of_a_run_is_drawn_alike_and_from_other_numbers(pooling):
+    trace = zipf(1.0, lookups=(20, 2), batch_size=512, pooling=pooling)
+    assert trace.past is None
+    past, run = (
+        [trace.minibatch(n).ids[0] for n in numbers] for numbers in (range(-40, 0), range(40))
+    )
+    assert not any(np.array_equal(p, r) for p in past for r in run)
+    assert np.array_equal(past[39], trace.minibatch(-1).ids[0])
+    counts = [np.bincount(np.concatenate(ids), minlength=1000)[:1000] for ids in (past, run)]
+    hot = trace.hottest(0, 20)
+    shares = [c[hot].sum() / c.sum() for c in counts]
+    assert abs(shares[0] - shares[1]) < 5 * math.sqrt(0.5 / counts[0].sum())

@@ -38,6 +38,23 @@ def test_drift_replaces_the_stated_share_of_the_hot_set_each_period():
     assert trace.has_time_order
 
 
+def test_drift_goes_back_before_the_first_mini_batch():
+    config = DriftTraceConfig(alpha=3.0, hot_fraction=0.05, replaced=0.25, period_batches=2)
+    trace = opened(config, rows=(100_000,), lookups=(1,))
+    hot = [set(trace._to_rows(0, np.arange(5000), batch).tolist()) for batch in (0, -2, -1, -4)]
+    assert hot[1] == hot[2]  # one period
+    assert abs(len(hot[0] - hot[1]) / 5000 - 0.25) < 0.03
+    assert abs(len(hot[0] - hot[3]) / 5000 - 0.5) < 0.03
+    every = trace._to_rows(0, np.arange(100_000), -7)
+    assert np.array_equal(np.sort(every), np.arange(100_000))
+
+
+def test_nothing_is_the_hottest_of_a_whole_drifting_trace():
+    config = DriftTraceConfig(alpha=1.0, hot_fraction=0.05, replaced=0.25, period_batches=2)
+    with pytest.raises(TraceError, match=r"drifting trace has no end.*cache\.profile: prefix"):
+        opened(config).hottest(0, 5, share=1.0)
+
+
 def test_without_replacement_drift_is_zipf():
     config = DriftTraceConfig(alpha=0.9, hot_fraction=0.1, replaced=0.0, period_batches=1)
     trace = opened(config)
@@ -55,6 +72,17 @@ def test_sessions_raise_lru_hits_and_leave_popularity_alone():
     assert lru_hits(bursty)[cache] > lru_hits(plain)[cache] + 0.2 * len(plain)
     hot = opened(session(0.6)).hottest(0, 400)
     assert abs(np.isin(bursty, hot).mean() - np.isin(plain, hot).mean()) < 0.015
+
+
+def test_sessions_are_under_way_when_a_run_begins():
+    """As many repeats of the mini-batch before in the first one as in a later one."""
+    trace = opened(session(0.6), lookups=(8,))
+
+    def repeats(number):
+        return np.isin(trace.minibatch(number).ids[0], trace.minibatch(number - 1).ids[0]).mean()
+
+    assert repeats(0) == pytest.approx(repeats(20), abs=0.06)
+    assert repeats(-3) == pytest.approx(repeats(20), abs=0.06)
 
 
 def test_sessions_repeat_as_often_as_stated():

@@ -53,6 +53,9 @@ class PoolPlan:
 
     Found by planning such a cache beside this one; None where that was not asked for.
     """
+    as_filled: int | None = None
+    """Resident rows that were put there before the first batch and that no batch has looked up
+    since (loaded ones included); None where nothing was put there."""
 
     @property
     def unique_hits(self) -> int:

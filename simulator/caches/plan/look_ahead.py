@@ -22,7 +22,8 @@ class LoadedBatch:
     """A batch in the look-ahead: its unique keys and what was known of them when it was loaded.
 
     `missed`, `pending`: positions in `keys`, see `words.BatchArrays`; `cold`: keys never resident
-    before; `next_use`: as for `BatchUse`.
+    before; `first_uses`: keys resident since before the first batch, looked up for the first time;
+    `next_use`: as for `BatchUse`.
     """
 
     lookups: int
@@ -32,6 +33,7 @@ class LoadedBatch:
     pending: Int64s
     missing_lookups: int
     cold: int
+    first_uses: int
     next_use: Int64s | None
 
 
@@ -39,15 +41,26 @@ class WindowTracker:
     """Loads batches into a Hit-Map and counts the distinct rows of the window, exactly."""
 
     def __init__(self, rows: int, window: Window, hit_map: HitMap) -> None:
-        if min(window.past, window.future) < 0:
-            raise UsageError(f"a window of ({window.past}, {window.future}) batches: not negative")
-        if window.batches > WIDEST_WINDOW:
-            raise UsageError(f"a window of {window.batches:,} batches: at most {WIDEST_WINDOW:,}")
+        _check_window(window)
         self.window = window
         self.rows = rows
         self.hit_map = hit_map
         self.loaded = 0
+        self.first_stamp = FIRST_STAMP
+        """Rows with older stamps are not in the window, whenever they were looked up."""
         self._alive = np.zeros(window.batches + 1, dtype=np.int64)
+
+    def restart(self, window: Window) -> None:
+        """Batches so far are the past: the next is the first that a window reaches back to."""
+        _check_window(window)
+        self.window = window
+        self.first_stamp = FIRST_STAMP + self.loaded
+        self._alive = np.zeros(window.batches + 1, dtype=np.int64)
+
+    @property
+    def number(self) -> int:
+        """Number of the next batch, those of the past not counted."""
+        return self.loaded - (self.first_stamp - FIRST_STAMP)
 
     @property
     def distinct(self) -> int:
@@ -63,12 +76,13 @@ class WindowTracker:
         batch = BatchArrays(*np.empty((4, len(keys) + 1), dtype=np.int64))
         self._alive[:-1] = self._alive[1:]
         stamp = FIRST_STAMP + self.loaded
-        first_pending = max(FIRST_STAMP, stamp - self.window.future)
-        counts = load(self.hit_map.words, keys, stamp, first_pending, batch, self._alive)
+        first_pending = max(self.first_stamp, stamp - self.window.future)
+        words = self.hit_map.words
+        counts = load(words, keys, stamp, first_pending, batch, self._alive, self.first_stamp)
         if counts.unique < 0:
             bad = -1 - counts.unique
             raise TraceError(
-                f"batch {self.loaded}, lookup {bad}: id {ids[bad]} outside of 0..{self.rows - 1}"
+                f"batch {self.number}, lookup {bad}: id {ids[bad]} outside of 0..{self.rows - 1}"
             )
         self.loaded += 1
         missed = batch.missed[: counts.missed]
@@ -83,5 +97,13 @@ class WindowTracker:
             batch.pending[: counts.pending],
             missing_lookups,
             counts.never_seen,
+            counts.first_uses,
             next_use,
         )
+
+
+def _check_window(window: Window) -> None:
+    if min(window.past, window.future) < 0:
+        raise UsageError(f"a window of ({window.past}, {window.future}) batches: not negative")
+    if window.batches > WIDEST_WINDOW:
+        raise UsageError(f"a window of {window.batches:,} batches: at most {WIDEST_WINDOW:,}")

@@ -88,6 +88,8 @@ class PoolPlanner:
         self._pool = Pool(self._tracker.hit_map.words, np.zeros(capacity, dtype=np.int32))
         self._pool.rows_of = self._tracker.hit_map.rows_of
         self._all_trained = preload_trained
+        self._all_known = False
+        self._as_filled: int | None = None
         if preload is not None and len(preload):
             self._preload(preload)
 
@@ -105,8 +107,22 @@ class PoolPlanner:
             if 0 <= rows[done] < self._tracker.rows:
                 raise UsageError(refusal)
             raise TraceError(f"rows to preload outside of 0..{self._tracker.rows - 1}")
-        self._pool.used = len(keys)
+        self._pool.used = self._as_filled = len(keys)
         self._policy.preload(self._pool, keys)
+
+    def restart(self, window: Window, *, all_known: bool = False) -> None:
+        """What was planned or preloaded so far is the past, in which the cache reached its steady
+        state: nothing of it is held, and `window` is that of the batches to come.
+
+        `all_known`: every row was in the cache at some time, so that no miss is cold. Raises
+        `InvariantError` while a loaded batch waits to be planned.
+        """
+        if self._waiting:
+            raise InvariantError("a batch of the past is loaded and was never planned")
+        self.window = window
+        self._tracker.restart(window)
+        self._all_known = all_known
+        self._as_filled = None
 
     @property
     def capacity(self) -> int:
@@ -138,13 +154,16 @@ class PoolPlanner:
         """
         if len(self._waiting) > self.window.future:
             raise InvariantError("the look-ahead is full: plan before the next load")
-        self._waiting.append(self._tracker.load(ids, next_use, times))
+        batch = self._tracker.load(ids, next_use, times)
+        self._waiting.append(batch)
+        if self._as_filled is not None:
+            self._as_filled -= batch.first_uses
         self._pool.words = self._tracker.hit_map.words
         distinct = self._tracker.distinct
         if distinct > self.capacity:
             raise CapacityError(
-                f"batches {max(0, self._tracker.loaded - self.window.batches)} to "
-                f"{self._tracker.loaded - 1} (a window of {self.window.batches}) look up "
+                f"batches {max(0, self._tracker.number - self.window.batches)} to "
+                f"{self._tracker.number - 1} (a window of {self.window.batches}) look up "
                 f"{distinct:,} distinct rows, but the cache has {self.capacity:,} slots "
                 f"({self.capacity / self.rows:.3%} of {self.rows:,} rows); this window needs at "
                 f"least {distinct:,} slots (a fraction of {distinct / self.rows:.6f})"
@@ -155,7 +174,7 @@ class PoolPlanner:
         batch = self._waiting.popleft()
         pool = self._pool
         pool.stamp = FIRST_STAMP + self._planned
-        pool.horizon = max(FIRST_STAMP, pool.stamp - self.window.past)
+        pool.horizon = max(self._tracker.first_stamp, pool.stamp - self.window.past)
         if not resolve(pool.words, batch.keys, batch.slots, batch.pending):
             raise InvariantError(f"batch {self._planned}: a row that was fetched is not resident")
         pool.keys, pool.missed = batch.keys, batch.missed
@@ -190,6 +209,8 @@ class PoolPlanner:
         )
         keys, slots = batch.keys, batch.slots
         place_rows(pool.words, pool.slot_key, keys, slots, batch.missed, pool.used, moves)
+        if self._as_filled is not None:
+            self._as_filled -= int(np.count_nonzero(~moves.victim_dirty))
         if self._all_trained:
             moves.victim_dirty[:] = True  # whatever is resident was trained: here or before
         pool.used += len(batch.missed) - len(victims)
@@ -205,8 +226,9 @@ class PoolPlanner:
             victim_rows=victim_rows,
             victim_slots=victims,
             victim_dirty=moves.victim_dirty,
-            cold_misses=batch.cold,
+            cold_misses=0 if self._all_known else batch.cold,
             resident_rows=pool.used,
+            as_filled=self._as_filled,
         )
 
 

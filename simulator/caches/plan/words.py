@@ -80,6 +80,8 @@ class LoadCounts(NamedTuple):
     missing_lookups: int
     never_seen: int
     """Keys that no batch looked up before and that were not resident before the first."""
+    first_uses: int
+    """Keys that were resident before the first batch and that no batch looked up before."""
 
 
 @compiled
@@ -90,21 +92,24 @@ def load(
     first_pending: int,
     batch: BatchArrays,
     alive: Int64s,
+    first_stamp: int = FIRST_STAMP,
 ) -> LoadCounts:
     """Dedupe one batch of keys, stamp them and fill in `batch`.
 
     `alive[a]`: keys whose newest stamp is `stamp - len(alive) + 1 + a` (`alive[0]` collects all
-    older ones and means nothing). A key outside of `words` ends the work: `unique` is -1 - its
-    position then. Keys and positions are written before it is known whether they count.
+    older ones and means nothing); those below `first_stamp` count as old. A key outside of `words`
+    ends the work: `unique` is -1 - its position then. Keys and positions are written before it is
+    known whether they count.
     """
     rows = np.uint64(len(words))
     for k in range(len(ids)):
         if np.uint64(ids[k]) >= rows:  # below 0 as well: it wraps
-            return LoadCounts(-1 - k, 0, 0, 0, 0)
+            return LoadCounts(-1 - k, 0, 0, 0, 0, 0)
     unique, missing_lookups = stamp_keys(words, ids, stamp, first_pending, batch)
     m = 0
     p = 0
     never_seen = 0
+    first_uses = 0
     outside = stamp - len(alive) + 1
     for k in range(unique):
         word = batch.slots[k]
@@ -117,9 +122,11 @@ def load(
         batch.pending[p] = k
         p += absent & recent
         never_seen += int(word & ~PINNED == 0)
+        first_uses += (1 - absent) & int(newest == PRELOADED)
+        newest *= int(newest >= first_stamp)
         alive[np.uint64(max(newest - outside, 0))] -= 1
     alive[len(alive) - 1] = unique
-    return LoadCounts(unique, m, p, missing_lookups, never_seen)
+    return LoadCounts(unique, m, p, missing_lookups, never_seen, first_uses)
 
 
 @compiled

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator._threads import cores
 from simulator.caches.facts import (
+    AS_FILLED,
     COLD,
     HELD,
     HIT,
@@ -21,6 +23,7 @@ from simulator.caches.facts import (
     WRITE_BACK,
     BatchFacts,
     Flow,
+    Start,
 )
 from simulator.caches.plan.base import PoolPlan, Window
 from simulator.caches.plan.distinct import (
@@ -33,13 +36,14 @@ from simulator.caches.plan.planning import build_planners, plan_batches, pool_ro
 from simulator.caches.plan.scratchpad import PoolPlanner
 from simulator.caches.policies.base import policy_class
 from simulator.caches.replays.base import Kept, Replay, bases, joined, slots_of_lookups
-from simulator.errors import CapacityError
+from simulator.caches.replays.steady import NO_WINDOW, Past, Started, restart, sampled_rows
+from simulator.config.trace import HALF
+from simulator.errors import CapacityError, UsageError
 from simulator.traces.base import MiniBatch, Trace
 
 __all__ = ["PlannedReplay", "facts_of", "slots_for"]
 
 Int64s = npt.NDArray[np.int64]
-_NO_WINDOW = Window(0, 0)
 PoolRows = tuple[int, int, Int64s, Int64s | None]
 """First row and slot of a pool, rows of its lookups, and where its samples begin."""
 
@@ -55,7 +59,7 @@ class PlannedReplay(Replay):
     capacities: tuple[int, ...]
     replacement: str = "lru"
     scope: str = "table"
-    window: Window = _NO_WINDOW
+    window: Window = NO_WINDOW
     prefill: str = "empty"
     held_misses: bool = False
     """Count misses that only the window caused."""
@@ -65,6 +69,8 @@ class PlannedReplay(Replay):
     check: bool = False
     """Check the victims of built-in policies too."""
     keep: Kept = ()
+    profile: float = HALF
+    """Share of a file whose lookups say which rows are the hottest."""
 
     @property
     def slots(self) -> tuple[int, ...]:
@@ -79,9 +85,14 @@ class PlannedReplay(Replay):
         return self.replacement
 
     @property
+    def needs_future(self) -> bool:
+        """Whether the policy knows the next use of every row."""
+        return policy_class(self.replacement).needs_future
+
+    @property
     def fills_hot(self) -> bool:
         """Whether it starts from a profile of the hottest rows."""
-        return self.replacement == "static_hot" or self.prefill == "hot"
+        return policy_class(self.replacement).needs_profile or self.prefill == "hot"
 
     @property
     def feed(self) -> Hashable:
@@ -96,20 +107,64 @@ class PlannedReplay(Replay):
         shapes = pool_shapes(trace.rows, self.scope)
         distinct: Iterable[DistinctBatch]
         distinct = distinct_batches(batches, shapes, threads or cores())
-        policies = {replay.policy for replay in group}
-        if any(policy_class(name).needs_future for name in policies if name is not None):
+        planned = [replay for replay in group if isinstance(replay, PlannedReplay)]
+        if any(replay.needs_future and replay.prefill != "steady" for replay in planned):
             distinct = with_next_uses(list(distinct), shapes)
         yield from distinct
 
     def planners(self, trace: Trace, window: Window | None = None) -> tuple[PoolPlanner, ...]:
-        """Planners of all pools with their first rows in them; `window`: instead of its own."""
-        hottest = self._profile(trace) if self.replacement == "static_hot" else None
-        preload = self._profile(trace) if self.prefill == "hot" else None
+        """Planners of all pools as they are before the first mini-batch; `window`: instead of
+        its own.
+
+        Raises `UsageError` where that depends on the mini-batches to come.
+        """
+        if self.prefill == "steady" and self.needs_future and trace.past != 0:
+            raise UsageError(
+                f"policy {self.replacement} looks ahead, so that nothing can be said of its cache "
+                "before the run is known: set cache.prefill to empty or hot"
+            )
+        return self._started(trace, window or self.window, cores(), ()).planners
+
+    def _started(
+        self, trace: Trace, window: Window, threads: int, coming: Sequence[DistinctBatch]
+    ) -> Started:
+        """Planners with what `prefill` puts into the cache; `coming`: for policies that look
+        ahead."""
+        by_profile = policy_class(self.replacement).needs_profile
+        hottest = self._profile(trace) if by_profile else None
+        build = partial(self._built, trace, hottest=hottest)
+        if self.prefill == "empty":
+            return Started(build(window, None), Start("empty"), coming)
+        if self.prefill == "hot":
+            planners = build(window, self._profile(trace))
+            if by_profile:
+                restart(planners, window)  # those rows are there to stay: nothing is provisional
+            return Started(planners, Start("hot"), coming)
+        sampled = None
+        if self.replacement == "lru":
+            sampled = sampled_rows(trace, self.capacities, self.scope)
+        if sampled is not None:
+            planners = build(window, sampled)
+            restart(planners, window, all_known=True)
+            return Started(planners, Start("sampled"), coming)
+        past = Past(trace, self.capacities, self.scope, threads, coming)
+        started = past.planned(lambda: build(NO_WINDOW, hottest), self.needs_future)
+        restart(started.planners, window)
+        return started
+
+    def _built(
+        self,
+        trace: Trace,
+        window: Window,
+        preload: Sequence[Int64s] | None,
+        *,
+        hottest: Sequence[Int64s] | None,
+    ) -> tuple[PoolPlanner, ...]:
         return build_planners(
             self.replacement,
             trace.rows,
             self.capacities,
-            self.window if window is None else window,
+            window,
             scope=self.scope,
             seed=self.seed,
             hottest=hottest,
@@ -130,13 +185,23 @@ class PlannedReplay(Replay):
         )
 
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
-        shadows = self.planners(trace, _NO_WINDOW) if self.held_misses else None
-        coming, planned = itertools.tee(batches)
-        planners = self.planners(trace)
-        for plan in plan_batches(planned, planners, self.window, threads=threads, shadows=shadows):
+        ahead: list[DistinctBatch] = []
+        if self.needs_future and self.prefill == "steady":
+            shapes = pool_shapes(trace.rows, self.scope)
+            ahead = list(distinct_batches(batches, shapes, threads or cores()))
+            batches = iter(ahead)
+        started = self._started(trace, self.window, threads, ahead)
+        shadows = None
+        if self.held_misses:
+            shadows = self._started(trace, NO_WINDOW, threads, ahead).planners
+        coming, planned = itertools.tee(iter(started.coming) if ahead else batches)
+        plans = plan_batches(
+            planned, started.planners, self.window, threads=threads, shadows=shadows
+        )
+        for plan in plans:
             batch = next(coming)
             rows = self._rows(trace, batch, plan.pools) if plan.index in self.keep else None
-            yield facts_of(plan.index, batch.samples, plan.pools, rows)
+            yield facts_of(plan.index, batch.samples, plan.pools, rows, start=started.start)
 
     def _rows(
         self, trace: Trace, batch: MiniBatch, pools: Sequence[PoolPlan]
@@ -152,11 +217,14 @@ class PlannedReplay(Replay):
     def _profile(self, trace: Trace) -> list[Int64s]:
         """The hottest rows of each pool, as many as it has slots."""
         if self.scope == "table":
-            return [trace.hottest(table, count) for table, count in enumerate(self.capacities)]
+            counts = enumerate(self.capacities)
+            return [trace.hottest(table, count, self.profile) for table, count in counts]
         rows, capacity = sum(trace.rows), self.capacities[0]
         starts = bases(trace.rows)
         shares = [capacity * count // rows for count in trace.rows]
-        ranked = [trace.hottest(t, share) + starts[t] for t, share in enumerate(shares)]
+        ranked = [
+            trace.hottest(t, share, self.profile) + starts[t] for t, share in enumerate(shares)
+        ]
         # rank by rank across tables: row r of every table is about as hot
         order = np.argsort(np.concatenate([np.arange(len(r)) for r in ranked]), kind="stable")
         return [np.concatenate(ranked)[order]]
@@ -167,6 +235,7 @@ def facts_of(
     samples: int,
     pools: Sequence[PoolPlan],
     rows: Sequence[PoolRows] | None = None,
+    start: Start | None = None,
 ) -> BatchFacts:
     """The plans of all pools of mini-batch `index` as flows.
 
@@ -176,12 +245,14 @@ def facts_of(
     names = [LOOKUP, UNIQUE, HIT, MISS, VICTIM, WRITE_BACK, COLD]
     if all(pool.held_misses is not None for pool in pools):
         names.append(HELD)
+    if all(pool.as_filled is not None for pool in pools):
+        names.append(AS_FILLED)
     shards = [
         _counted(pool) if rows is None else _with_rows(pool, *rows[number])
         for number, pool in enumerate(pools)
     ]
     flows = {name: tuple(shard[name] for shard in shards) for name in names}
-    return BatchFacts(index, samples, flows)
+    return BatchFacts(index, samples, flows, start)
 
 
 def _counted(pool: PoolPlan) -> dict[str, Flow]:
@@ -195,6 +266,7 @@ def _counted(pool: PoolPlan) -> dict[str, Flow]:
         WRITE_BACK: Flow(0, int(pool.victim_dirty.sum())),
         COLD: Flow(0, pool.cold_misses),
         HELD: Flow(0, pool.held_misses or 0),
+        AS_FILLED: Flow(0, pool.as_filled or 0),
     }
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, BatchFacts, Flow
 from simulator.caches.plan.static_split import SplitBatch, static_splits
 from simulator.caches.replays.base import Kept, Replay, bases, joined, slots_of_lookups
+from simulator.config.trace import HALF
 from simulator.traces.base import MiniBatch, Trace
 
 __all__ = ["StaticReplay"]
@@ -28,6 +29,8 @@ class StaticReplay(Replay):
 
     pinned: tuple[int, ...]
     keep: Kept = ()
+    profile: float = HALF
+    """Share of a file whose lookups say which rows are the hottest."""
 
     @property
     def slots(self) -> tuple[int, ...]:
@@ -38,13 +41,15 @@ class StaticReplay(Replay):
         return "static_hot"
 
     def resident(self, trace: Trace) -> Int64s:
-        hottest = [trace.hottest(table, count) for table, count in enumerate(self.pinned)]
-        return joined(bases(trace.rows), hottest)
+        return joined(bases(trace.rows), self._hottest(trace))
+
+    def _hottest(self, trace: Trace) -> list[Int64s]:
+        counts = enumerate(self.pinned)
+        return [trace.hottest(table, count, self.profile) for table, count in counts]
 
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
         del threads
-        hottest = [trace.hottest(table, count) for table, count in enumerate(self.pinned)]
-        splits = static_splits(hottest, trace.rows)
+        splits = static_splits(self._hottest(trace), trace.rows)
         for batch in batches:
             parts = [split.split(ids) for split, ids in zip(splits, batch.ids, strict=True)]
             keeps = batch.index in self.keep

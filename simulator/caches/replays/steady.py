@@ -1,0 +1,258 @@
+"""The state that a cache reaches on a trace, before the first mini-batch of a run.
+
+LRU on independent draws is sampled: the rows of the cache are those that were looked up last, and
+when that was has a closed form (`traces.recency`). Exact but for the independence of rows that it
+takes. Elsewhere mini-batches of the past are planned without being timed: from so far back that all
+slots are taken and misses no longer trend over the last half of them; if they do, from twice as far
+back. At most `MOST` of them, or all that there are. Where draws are independent in time it does not
+matter which of the past they are, so that more of them follow those that were too few.
+
+Approximated: the past knows no window (a row that coming mini-batches look up is not held yet), so
+that the first mini-batches of the run miss a few rows more: below 1 % of them, and gone after as
+many mini-batches as the window looks ahead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil, inf, isinf, sqrt
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator._threads import cores, map_threads
+from simulator.caches.facts import Start
+from simulator.caches.plan.base import BatchPlan, Window
+from simulator.caches.plan.distinct import (
+    DistinctBatch,
+    PoolShape,
+    distinct_batches,
+    pool_shapes,
+    with_next_uses,
+)
+from simulator.caches.plan.planning import plan_batches
+from simulator.caches.plan.scratchpad import PoolPlanner
+from simulator.caches.trend import trend_of
+from simulator.traces.base import Trace
+from simulator.traces.recency import Recency
+from simulator.traces.synthetic import SyntheticTrace
+
+__all__ = ["MOST", "MOST_LOOKUPS", "NO_WINDOW", "Past", "Started"]
+__all__ += ["attempts", "fitting", "is_settled", "last_place", "outcome", "restart", "sampled_rows"]
+
+Int64s = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+MOST = 512
+"""Mini-batches of the past that are planned at most."""
+MOST_LOOKUPS = 40_000_000
+"""Lookups of the past that are kept at most for a policy that looks ahead: 8 B each, and 24 B a
+distinct id (about 1.2 GB)."""
+NO_WINDOW = Window(0, 0)
+_FEWEST = 32
+_TURNS = 2.0
+"""Times over that the first attempt fills the cache."""
+
+
+def sampled_rows(trace: Trace, capacities: Sequence[int], scope: str) -> list[Int64s] | None:
+    """Rows of each pool under LRU, the youngest first; None where there is no closed form.
+
+    In a pool of several tables, a mini-batch looks up table after table.
+    """
+    shapes = pool_shapes(trace.rows, scope)
+    ages = _recencies(trace)
+    if ages is None or (scope == "global" and _correlated(trace)):
+        return None
+
+    def youngest(pool: int) -> Int64s:
+        return _youngest(
+            [ages[table] for table in shapes[pool].tables], shapes[pool], capacities[pool]
+        )
+
+    return map_threads(youngest, len(shapes), cores())
+
+
+def _recencies(trace: Trace) -> list[Recency] | None:
+    if not isinstance(trace, SyntheticTrace):
+        return None
+    found = [trace.recency(table) for table in range(len(trace.rows))]
+    known = [each for each in found if each is not None]
+    return known if len(known) == len(found) else None
+
+
+def _correlated(trace: Trace) -> bool:
+    return isinstance(trace, SyntheticTrace) and trace.correlated
+
+
+def _youngest(tables: Sequence[Recency], shape: PoolShape, capacity: int) -> Int64s:
+    """The `capacity` rows of a pool that were looked up last, the youngest first."""
+    horizon = _horizon(tables, capacity)
+    while True:
+        found = [table.within(horizon) for table in tables]
+        if isinf(horizon) or sum(len(rows) for rows, _ in found) >= capacity:
+            break
+        horizon *= 1.5
+    rows = np.concatenate([rows + base for (rows, _), base in zip(found, shape.bases, strict=True)])
+    places = [last_place(age, number, len(tables)) for number, (_, age) in enumerate(found)]
+    return rows[np.argsort(np.concatenate(places), kind="stable")[:capacity]]
+
+
+def last_place(ages: Floats, table: int, tables: int) -> Floats:
+    """How far back rows stand in the order of LRU: by mini-batch, and within it from its end.
+
+    LRU orders the rows of a mini-batch by their first lookup, table after table.
+    """
+    whole = np.floor(ages)
+    return 1.0 + whole - (table + (ages - whole)) / tables
+
+
+def _horizon(tables: Sequence[Recency], capacity: int) -> float:
+    """An age that more rows than `capacity` have not reached, six standard deviations safe."""
+    wanted = capacity + 6.0 * sqrt(capacity) + 16.0
+    if sum(table.touched for table in tables) <= wanted:
+        return inf
+    return _age_of(tables, wanted)
+
+
+def _age_of(tables: Sequence[Recency], wanted: float) -> float:
+    """The age below which `wanted` rows are expected (to 1 %); inf where none is below 1e15."""
+
+    def reached(age: float) -> bool:
+        return sum(table.expected(age) for table in tables) >= wanted
+
+    low, high = 0.0, 1.0
+    while not reached(high):
+        low, high = high, 2.0 * high
+        if high > 1e15:
+            return inf
+    while high - low > 0.01 * high:
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if reached(middle) else (middle, high)
+    return high
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Planners as they are before the first mini-batch of a run, and how they came to it.
+
+    `coming`: the mini-batches of the run, with next uses where those were asked for.
+    """
+
+    planners: tuple[PoolPlanner, ...]
+    start: Start
+    coming: Sequence[DistinctBatch] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The past of a run of mini-batches `coming` in a cache of `capacities` slots."""
+
+    trace: Trace
+    capacities: tuple[int, ...]
+    scope: str
+    threads: int
+    coming: Sequence[DistinctBatch]
+
+    def planned(self, build: Callable[[], tuple[PoolPlanner, ...]], needs_future: bool) -> Started:
+        """Planners of `build` (without a window) after as many mini-batches of the past as it
+        takes."""
+        most = self._most_ahead() if needs_future else MOST
+        stays = not needs_future and _recencies(self.trace) is not None
+        capacity, planners, coming = sum(self.capacities), build(), self.coming
+        plans: list[tuple[int, int]] = []
+        done = count = 0
+        for count in attempts(self.trace, self.capacities, self.scope, most):
+            if done and not stays:
+                planners, plans, done = build(), [], 0
+            first = -most if stays else -count
+            past = self._batches(range(first + done, first + count))
+            if needs_future:
+                past, coming = self._with_next_uses(list(past))
+            planned = plan_batches(past, planners, NO_WINDOW, threads=self.threads)
+            plans += [outcome(plan) for plan in planned]
+            done = count
+            if is_settled(plans, capacity):
+                break
+        return Started(planners, Start("planned", count), coming)
+
+    def _most_ahead(self) -> int:
+        lookups = max((batch.lookups for batch in self.coming), default=1)
+        return max(_FEWEST, min(MOST, MOST_LOOKUPS // max(1, lookups)))
+
+    def _batches(self, numbers: range) -> Iterator[DistinctBatch]:
+        drawn = (self.trace.minibatch(number) for number in numbers)
+        shapes = pool_shapes(self.trace.rows, self.scope)
+        return fitting(distinct_batches(drawn, shapes, self.threads or cores()), self.capacities)
+
+    def _with_next_uses(
+        self, past: Sequence[DistinctBatch]
+    ) -> tuple[Iterator[DistinctBatch], Sequence[DistinctBatch]]:
+        """The past and what is to come, each id with its next use in either.
+
+        What comes after the run need not be known: rows that are used there alone are evicted
+        before all others in any case.
+        """
+        shapes = pool_shapes(self.trace.rows, self.scope)
+        every = with_next_uses([*past, *self.coming], shapes)
+        return iter(every[: len(past)]), every[len(past) :]
+
+
+def restart(planners: Sequence[PoolPlanner], window: Window, *, all_known: bool = False) -> None:
+    """`PoolPlanner.restart` of all pools."""
+    for planner in planners:
+        planner.restart(window, all_known=all_known)
+
+
+def attempts(
+    trace: Trace, capacities: Sequence[int], scope: str, most: int = MOST
+) -> Iterator[int]:
+    """How many mini-batches of the past to plan, then how many if that was too few, and so on."""
+    most = most if trace.past is None else min(most, trace.past)
+    count = min(most, max(_FEWEST, ceil(min(_TURNS * _filled(trace, capacities, scope), most))))
+    while count < most:
+        yield count
+        count = min(2 * count, most)
+    yield most
+
+
+def _filled(trace: Trace, capacities: Sequence[int], scope: str) -> float:
+    """Mini-batches of independent draws that fill all pools to 99 % (of what is looked up); 0
+    where that is not known."""
+    if not isinstance(trace, SyntheticTrace):
+        return 0.0
+    slowest = 0.0
+    for shape, capacity in zip(pool_shapes(trace.rows, scope), capacities, strict=True):
+        tables = [trace.popularity_ages(table) for table in shape.tables]
+        touched = sum(table.touched for table in tables)
+        slowest = max(slowest, _age_of(tables, 0.99 * min(capacity, touched)))
+    return slowest
+
+
+def fitting(batches: Iterator[DistinctBatch], capacities: Sequence[int]) -> Iterator[DistinctBatch]:
+    """`batches` without those that look up more rows than a pool has slots.
+
+    A run refuses those; in a past they are passed over.
+    """
+    for batch in batches:
+        pairs = zip(batch.pools, capacities, strict=True)
+        if all(len(pool.ids) <= capacity for pool, capacity in pairs):
+            yield batch
+
+
+def is_settled(plans: Sequence[tuple[int, int]], capacity: int) -> bool:
+    """Whether all slots are taken and the misses of the last half of `plans` do not trend (or
+    there are none).
+
+    `plans`: resident rows and misses after each mini-batch; `capacity`: of all pools.
+    """
+    misses = [missed for _, missed in plans[len(plans) // 2 :]]
+    trend = trend_of(misses)
+    full = plans[-1][0] == capacity if plans else False
+    return trend is not None and not trend.moves and (full or not any(misses))
+
+
+def outcome(plan: BatchPlan) -> tuple[int, int]:
+    """Resident rows and misses of a plan, all pools together."""
+    resident = sum(pool.resident_rows for pool in plan.pools)
+    return resident, sum(len(pool.missed_rows) for pool in plan.pools)

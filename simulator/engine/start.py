@@ -1,0 +1,79 @@
+"""How a cache came to what it held, and whether it held still while the run was timed.
+
+The timed window is *stationary* where none of these is true: misses trend (`caches.trend`: a slope
+that is significant at 0.1 % and more than 2 % over the window); rows that `prefill: hot` has put
+there, and that no mini-batch has looked up since, are more than 1 % of the slots when it begins;
+more than 1 % of the missed rows went into slots that were free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from simulator.caches.facts import AS_FILLED, MISS, VICTIM, BatchFacts
+from simulator.caches.replays import PlannedReplay, Replay, StaticReplay
+from simulator.caches.trend import trend_of
+from simulator.traces import Trace
+from simulator.traces.replay import FileTrace
+
+__all__ = ["profile_metrics", "start_metrics", "stationary_metrics"]
+
+MOST_AS_FILLED = 0.01
+"""Of the slots."""
+MOST_INTO_FREE = 0.01
+"""Of the missed rows."""
+
+
+def start_metrics(
+    replay: Replay, trace: Trace, facts: Sequence[BatchFacts], timed: range
+) -> dict[str, Any]:
+    """The columns that say where the cache came from; `facts` of all mini-batches, `timed` those
+    that count. What a system without a cache does not have is left out."""
+    metrics: dict[str, Any] = {}
+    start = facts[timed[0]].start
+    if start is not None:
+        metrics |= {"cache_start": start.kind, "cache_start_batches": start.batches}
+    metrics |= profile_metrics(replay, trace, timed)
+    return metrics | stationary_metrics(facts[timed[0] : timed[-1] + 1], sum(replay.slots))
+
+
+def profile_metrics(replay: Replay, trace: Trace, timed: range) -> dict[str, Any]:
+    """Where the hottest rows are known from, for replays that ask for them."""
+    if not isinstance(replay, StaticReplay | PlannedReplay):
+        return {}
+    if isinstance(replay, PlannedReplay) and not replay.fills_hot:
+        return {}
+    if not isinstance(trace, FileTrace):
+        return {"profile": "generator", "profile_overlap": 0.0}
+    share = replay.profile
+    return {
+        "profile": "whole" if share >= 1.0 else f"prefix {share:g}",
+        "profile_overlap": trace.profiled(share, timed),
+    }
+
+
+def stationary_metrics(timed: Sequence[BatchFacts], slots: int) -> dict[str, Any]:
+    """Whether misses stay where they are over the `timed` mini-batches of a cache of `slots`."""
+    if MISS not in timed[0]:
+        return {}
+    misses = [facts[MISS].rows for facts in timed]
+    trend = trend_of(misses)
+    signs = []
+    metrics: dict[str, Any] = {}
+    if trend is not None:
+        signs.append(trend.moves)
+        metrics = {
+            "misses_first_half": trend.first_half,
+            "misses_second_half": trend.second_half,
+            "misses_trend": trend.change,
+            "misses_trend_t": trend.t,
+        }
+    if AS_FILLED in timed[0]:
+        metrics["rows_as_filled"] = timed[0][AS_FILLED].rows
+        signs.append(timed[0][AS_FILLED].rows > MOST_AS_FILLED * slots)
+    if VICTIM in timed[0]:
+        into_free = sum(misses) - sum(facts[VICTIM].rows for facts in timed)
+        signs.append(into_free > MOST_INTO_FREE * sum(misses))
+    unknown = trend is None and not any(signs)
+    return metrics | {"stationary": None if unknown else not any(signs)}

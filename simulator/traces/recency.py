@@ -1,0 +1,137 @@
+"""When each row was last looked up, long after the start: for independent draws, in closed form.
+
+A row that a lookup draws with probability p is left alone by a mini-batch with probability
+exp(-r), so that it was last looked up an exponential time of rate r before the first mini-batch;
+whole mini-batches of it are a geometric number. Fixed bags: r = -n log(1 - p) of n lookups. Bags
+of random size: r = -B log G(1 - p) of B samples, with G the generating function of their size. The
+fractional part of the time is how far the row's last lookup lies from the end of its mini-batch; by
+symmetry it is drawn as the first lookup's distance from the beginning is.
+
+Approximated: rows are drawn independently of each other. In a mini-batch of n lookups a row that
+is looked up leaves one less for the others: the number of distinct rows varies a little less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator._compiled import compiled
+from simulator._mix import GOLDEN, Word, mix64
+from simulator.traces.base import Ids
+from simulator.traces.cells import Cells, zipf_sums
+from simulator.traces.kernels import Words
+
+__all__ = ["Recency", "bag_rates", "fixed_rates"]
+
+Floats = npt.NDArray[np.float64]
+_TO_UNIT = 2.0**-64
+_SLACK = 1.0 - 1e-9
+"""The bound that spares rows their logarithm lies this much below the exact one."""
+
+
+@compiled
+def draw_ages(
+    cells: tuple[Words, Words, Floats, Words, float],
+    horizon: float,
+    key: Word,
+    ranks: Ids,
+    ages: Floats,
+) -> int:
+    """Write the ranks whose age is at most `horizon`, and their ages; returns how many there are.
+
+    `cells`: first rank, size, rate at the first rank (above 0), and a bound below which a random
+    word means an older row; the exponent of the popularity within a cell. What does not fit into
+    `ranks` is counted alone.
+    """
+    first, size, rate, bound, alpha = cells
+    n = 0
+    for c in range(len(first)):
+        for rank in range(first[c], first[c] + size[c]):
+            word = mix64(key + np.uint64(rank) * GOLDEN)
+            if word < bound[c]:
+                continue
+            age = -np.log((np.float64(word) + 0.5) * _TO_UNIT) / rate[c]
+            if alpha != 0.0:
+                age *= ((np.float64(rank) + 1.0) / (np.float64(first[c]) + 1.0)) ** alpha
+            if age <= horizon:
+                if n < len(ranks):
+                    ranks[n], ages[n] = rank, max(age, 0.0)
+                n += 1
+    return n
+
+
+def fixed_rates(probability: Floats, lookups: int) -> Floats:
+    """Rate a mini-batch of `lookups` lookups at which a row of `probability` is looked up."""
+    with np.errstate(divide="ignore"):
+        return -lookups * np.log1p(-probability)
+
+
+def bag_rates(probability: Floats, samples: int, cumulative: Floats) -> Floats:
+    """The same for `samples` bags whose sizes follow `cumulative` (P(size <= k))."""
+    sizes = np.diff(cumulative, prepend=0.0)
+    k = np.arange(len(sizes), dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        left_alone = np.expm1(np.outer(np.log1p(-probability), k))
+        left_alone[:, 0] = 0.0
+        return np.asarray(-samples * np.log1p(left_alone @ sizes))
+
+
+@dataclass(frozen=True, eq=False)
+class Recency:
+    """The ages of the rows of one table, in mini-batches; a pure function of its arguments."""
+
+    cells: Cells
+    rates: Callable[[Floats], Floats]
+    """Rate a mini-batch, from the probability of a row."""
+    key: Word
+    to_rows: Callable[[Ids], Ids]
+    """From popularity ranks to rows."""
+
+    @cached_property
+    def _cells(self) -> tuple[Words, Words, Floats, Floats]:
+        """First rank, size, rate at the first rank and mean rate of the cells that are drawn."""
+        cells = self.cells
+        first, size = cells.first.astype(np.float64), cells.size.astype(np.float64)
+        mean = cells.mass / size
+        top = mean
+        if cells.alpha != 0.0:
+            sums = zipf_sums(first, first + size, cells.alpha)
+            top = cells.mass * (first + 1.0) ** -cells.alpha / sums
+        rate = self.rates(np.minimum(top, 1.0))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = np.where(top > 0.0, mean / top, 0.0)
+        drawn = rate > 0.0
+        return cells.first[drawn], cells.size[drawn], rate[drawn], (rate * share)[drawn]
+
+    @property
+    def touched(self) -> int:
+        """Rows that are looked up at all."""
+        return int(self._cells[1].sum())
+
+    def expected(self, age: float) -> float:
+        """Mean number of rows whose last lookup lies at most `age` mini-batches back."""
+        _, size, _, mean = self._cells
+        return float((size * -np.expm1(-mean * age)).sum())
+
+    def within(self, age: float) -> tuple[Ids, Floats]:
+        """The rows that were last looked up at most `age` mini-batches ago, and their ages.
+
+        int64 and float64, shape (rows,), in no order that means anything. An age of 2.25 says the
+        third mini-batch back, first looked up after a quarter of it.
+        """
+        first, size, rate, _ = self._cells
+        scaled = np.exp(-rate * age) * _SLACK * 2.0**64
+        cells = (first, size, rate, scaled.astype(np.uint64), self.cells.alpha)
+        mean = self.touched if np.isinf(age) else self.expected(age)
+        room = min(self.touched, int(mean + 6.0 * np.sqrt(mean)) + 64)
+        while True:
+            ranks, ages = np.empty(room, np.int64), np.empty(room, np.float64)
+            found = draw_ages(cells, age, self.key, ranks, ages)
+            if found <= room:
+                return self.to_rows(ranks[:found]), ages[:found]
+            room = found
