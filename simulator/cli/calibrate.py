@@ -70,6 +70,7 @@ def calibrate(
     """
     from simulator.calibration.calibrate import calibrate as fit
     from simulator.calibration.calibrate import held_out
+    from simulator.calibration.provenance import with_calibrated
     from simulator.calibration.write import (
         by_operator,
         entry_file,
@@ -97,10 +98,11 @@ def calibrate(
     )
     fitted = fit(*start)
     table = residuals or out.with_suffix(".residuals.csv")
+    machine = machine_text(
+        start[1], _from(out, base), fitted.values, fitted.sources, out.stem, fitted.facts
+    )
     targets = {
-        out: machine_text(
-            start[1], _from(out, base), fitted.values, fitted.sources, out.stem, fitted.facts
-        ),
+        out: with_calibrated(machine, fitted.values, folder),
         table: residuals_csv(fitted.residuals),
     }
     if operators is not None:

@@ -330,6 +330,7 @@ def _identity(problem: _Prepared) -> dict[str, Any]:
         "label": point.system.label,
         "policy": replay.policy,
         "platform": point.platform.name,
+        "calibrated": point.platform.calibrated,
         "model": point.model.name,
         "locality": point.locality,
         "operators": point.operators.name,
