@@ -208,7 +208,7 @@ def _times(
     experiment: dict[str, Any], point: dict[str, Any], result: PointResult, notes: Notes
 ) -> list[Time]:
     name, label, sweep = experiment["name"], point["label"], point["sweep"]
-    threads = result.point.run.cpu_threads or experiment["threads"]
+    threads = point.get("threads", result.point.run.cpu_threads or experiment["threads"])
     fewer = threads < experiment["machine"].get("cores", threads)
     of_stages = point.get("stages_repeats_us", {})
 

@@ -23,6 +23,7 @@ from simulator.validation.goal import Goal
 from simulator.validation.page import page_text
 from simulator.validation.predict import predict
 from simulator.validation.reasons import Notes, Reason, read_notes
+from simulator.validation.summary import rows_of
 
 EXPERIMENT: dict[str, Any] = {
     "config_version": 1,
@@ -157,9 +158,15 @@ def test_iterations_on_fewer_threads_are_a_kind_of_their_own(observed: dict[str,
     comparison = _compared(copy)
     assert comparison.iterations == []
     assert len(comparison.fewer_threads) == 2
+    assert {row.kind for row in rows_of(comparison, "made", "page")} == {
+        "iterations on fewer CPU threads",
+        "order of systems",
+    }
     assert comparison.shortfalls() == [
         "median error of iterations on fewer threads 10.0% (goal 6.0%)"
     ]
+    copy["points"][0]["threads"] = 16
+    assert len(_compared(copy).iterations) == 1, "a point says its own threads"
 
 
 def test_counts_of_one_plan_are_not_compared(observed: dict[str, Any]) -> None:
