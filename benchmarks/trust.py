@@ -14,13 +14,17 @@ import csv
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from simulator.validation.numbers import Errors
 from simulator.validation.summary import Row, read_summary, summary_text, with_rows
+
+if TYPE_CHECKING:
+    from simulator.calibration.points import Residual
 
 ROOT = Path(__file__).resolve().parents[1]
 SUMMARY = ROOT / "experiments" / "validation" / "trust.csv"
@@ -135,16 +139,35 @@ def micro() -> Iterator[Row]:
 
     for machine, folder in MICRO.items():
         base, profile = BASE[machine]
-        unseen: dict[str, list[Any]] = {}
+        unseen: dict[str, list[Residual]] = {}
         model: Any = load_named("models", "default")
         software: Any = load_named("operators", profile)
         for residual in held_out(ROOT / folder, load_machine(base), software, model):
-            unseen.setdefault(residual.point.operator, []).append(residual)
-        for operator, residuals in unseen.items():
-            what = (f"held out: {operator}", machine, f"{machine}, {profile}")
+            unseen.setdefault(_group(residual.point.operator), []).append(residual)
+        for group, residuals in unseen.items():
+            what = (f"held out: {group}", machine, f"fit to the others, {profile}")
             fitted = f"every other point of {folder}"
-            summed = row(what, fitted, [r.error for r in residuals], f"{folder}/residuals.csv")
-            yield summed
+            errors = [residual.error for residual in residuals]
+            spreads = [r.point.spread - 1.0 for r in residuals if r.point.spread > 1.0]
+            hosts = float(np.median(spreads)) if spreads else None
+            page = f"{folder}/residuals.csv"
+            yield replace(row(what, fitted, errors, page), sessions=hosts)
+
+
+def _group(operator: str) -> str:
+    """What the table calls micro-benchmarks of one kind."""
+    place, _, rest = operator.partition(" ")
+    moves = ("gather", "scatter", "pooled gather")
+    if operator in ("copies", "copies both ways"):
+        return "copies"
+    if place == "mlp":
+        return "MLPs"
+    if place not in ("cpu", "gpu"):
+        return "operators and copies side by side"
+    if rest.endswith(", few rows") and place == "gpu":
+        return "GPU kernels of few rows"
+    kind = "gathers and scatters" if rest.removesuffix(", few rows") in moves else "other operators"
+    return f"{place.upper()} {kind}"
 
 
 RENEW: dict[str, Callable[[], Iterator[Row]]] = {

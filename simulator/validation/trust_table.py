@@ -22,9 +22,14 @@ def trust_table(rows: Iterable[Row]) -> pd.DataFrame:
     percent."""
     import pandas as pd
 
-    kept = sorted(rows, key=lambda row: not row.page.startswith("experiments/"))
+    kept = sorted(rows, key=_importance)
     shown = [row for row in kept if not row.kind.startswith(_OF_SYSTEM)]
     return pd.DataFrame([_cells(row, _biases(row, kept)) for row in shown])
+
+
+def _importance(row: Row) -> tuple[bool, bool]:
+    """Pages of whole iterations come first, then other rows of machines."""
+    return not row.page.endswith("validation.md"), not row.page.startswith("experiments/")
 
 
 def _biases(row: Row, rows: Sequence[Row]) -> list[float]:
