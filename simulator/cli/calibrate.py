@@ -102,7 +102,7 @@ def calibrate(
         start[1], _from(out, base), fitted.values, fitted.sources, out.stem, fitted.facts
     )
     targets = {
-        out: with_calibrated(machine, fitted.values, folder),
+        **with_calibrated({out: machine}, fitted.values, folder),
         table: residuals_csv(fitted.residuals),
     }
     if operators is not None:

@@ -32,12 +32,27 @@ def test_parts_of_which_a_number_was_found_are_calibrated(tmp_path: Path) -> Non
     expected = {"machine": "a Xeon, a GPU", "date": "2026-11", "measured": "micro"}
     assert calibrated_of(folder) == expected
     out = tmp_path / "mine.yaml"
-    out.write_text(with_calibrated(FITTED, ["platform.host.cpu.page_fault"], folder))
+    found = ["platform.host.cpu.page_fault", "operators.sort.row_time"]
+    out.write_text(with_calibrated({out: FITTED}, found, folder)[out])
     mine = load_machine(str(out))
     (_, cpu), (_, gpu) = *mine.parts("cpu"), *mine.parts("gpu")
     assert cpu.calibrated.model_dump() == expected
     assert gpu.calibrated is None
     assert mine.calibrated == "partly"
+
+
+def test_files_of_parts_say_it_themselves_and_profiles_do_not(tmp_path: Path) -> None:
+    part, profile = tmp_path / "parts" / "cpus" / "a.yaml", tmp_path / "operators" / "b.yaml"
+    texts = {
+        part: "kind: cpu # kept\ncalibrated: {machine: old, measured: old}\nsources: {cores: x}\n",
+        profile: "name: b\nsort: {row_time: 2 ns}\n",
+    }
+    found = ["platform.host.cpu.page_fault", "operators.sort.row_time"]
+    changed = with_calibrated(texts, found, tmp_path / "micro")
+    assert changed[profile] == texts[profile]
+    assert "kind: cpu # kept" in changed[part]
+    assert "machine: not said" in changed[part]
+    assert "old" not in changed[part]
 
 
 def test_a_machine_that_does_not_say_what_it_is(tmp_path: Path) -> None:
