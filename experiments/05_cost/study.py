@@ -1,4 +1,8 @@
-"""Training cost: one GPU with ScratchPipe against eight GPUs that hold all tables."""
+"""Training cost: one GPU with ScratchPipe against eight GPUs that hold all tables.
+
+A machine with a rent costs rent x time. The study's own server has none: what it would have to rent
+for to cost as much as the eight GPUs (`break_even_usd_per_hour`) needs no price at all.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,18 @@ from simulator.studies.frames import class_order, metrics_frame, with_baseline
 from simulator.studies.readme import columns_of, side_by_side
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 __all__ = ["figures", "readme", "tables"]
 
 _SECONDS_PER_HOUR = 3600.0
+_NAMES = {
+    "gpu_only": "8 GPUs",
+    "scratchpipe": "study's server",
+    "rented": "p3.2xlarge",
+    "rented_alone": "p3.2xlarge, idle neighbours",
+}
 
 
 def tables(inputs: Inputs) -> Tables:
@@ -25,6 +36,7 @@ def tables(inputs: Inputs) -> Tables:
     data.insert(1, "class", class_order(data["locality"]))
     data["time_ms"] = metrics["iteration_time_us"] / 1e3
     data["price_usd_per_hour"] = [point.point.platform.price_usd_per_hour for point in result]
+    data["price_usd_per_hour"] = data["price_usd_per_hour"].astype(float)
     data["usd_per_million_iterations"] = (
         data["time_ms"] * 1e3 / _SECONDS_PER_HOUR * data["price_usd_per_hour"]
     )
@@ -32,39 +44,56 @@ def tables(inputs: Inputs) -> Tables:
     column = "usd_per_million_iterations"
     data = with_baseline(data, "gpu_only", cells, column, "cheaper_than_gpu_only")
     data = with_baseline(data, "gpu_only", cells, "time_ms", "speed_of_gpu_only")
-    kept = data[data["label"] == "scratchpipe"]
-    summary = kept.groupby("operators", sort=False, as_index=False).agg(
-        mean_cheaper=("cheaper_than_gpu_only", "mean"), max_cheaper=("cheaper_than_gpu_only", "max")
+    rent = data.loc[data["label"] == "gpu_only", "price_usd_per_hour"].iloc[0]
+    data["break_even_usd_per_hour"] = rent * data["speed_of_gpu_only"]
+    published = inputs.settings["published_usd_per_hour"]
+    data["cheaper_as_published"] = data["break_even_usd_per_hour"] / published
+    return {"cost": data, "summary": _summary(data[data["label"] != "gpu_only"])}
+
+
+def _summary(data: pd.DataFrame) -> pd.DataFrame:
+    """Means over the classes, by machine and operator profile."""
+    return data.groupby(["label", "operators"], sort=False, as_index=False).agg(
+        mean_cheaper=("cheaper_than_gpu_only", "mean"),
+        max_cheaper=("cheaper_than_gpu_only", "max"),
+        mean_break_even=("break_even_usd_per_hour", "mean"),
+        mean_as_published=("cheaper_as_published", "mean"),
+        max_as_published=("cheaper_as_published", "max"),
     )
-    return {"cost": data, "summary": summary}
 
 
 def readme(tables: Tables) -> Tables:
-    data = tables["cost"].sort_values("label", kind="stable")
-    data = data.sort_values(
+    order = {label: number for number, label in enumerate(_NAMES)}
+    data = tables["cost"].sort_values(
         "operators", key=lambda names: names.map(OPERATORS.index), kind="stable"
     )
-    names = {"gpu_only": "8 GPUs", "scratchpipe": "ScratchPipe"}
+    data = data.sort_values("label", key=lambda labels: labels.map(order), kind="stable")
     cells = ["operators", "locality"]
-    shown = side_by_side(
-        data, cells, "label", ("time_ms", ".2f"), lambda label: f"{names[label]} (ms)"
+    times = side_by_side(data, cells, "label", ("time_ms", ".2f"), _NAMES.__getitem__)
+    rented = data[data["label"] != "scratchpipe"]
+    costs = ("usd_per_million_iterations", ".2f")
+    money = side_by_side(rented, cells, "label", costs, _NAMES.__getitem__)
+    saved = _cheaper(rented[rented["label"] != "gpu_only"], cells)
+    own = data[data["label"] == "scratchpipe"]
+    formats = {"break_even_usd_per_hour": ".2f", "cheaper_as_published": ".2f"}
+    study = columns_of(own, {**dict.fromkeys(cells, ""), **formats})
+    study = study.rename(
+        columns={
+            "break_even_usd_per_hour": "rent at which it costs as much ($/h)",
+            "cheaper_as_published": "cheaper at the price of a p3.2xlarge",
+        }
     )
-    prices = side_by_side(
-        data,
-        cells,
-        "label",
-        ("usd_per_million_iterations", ".2f"),
-        lambda label: f"{names[label]} ($/1M)",
-    )
-    kept = data[data["label"] == "scratchpipe"]
-    cheaper = columns_of(kept, {**dict.fromkeys(cells, ""), "cheaper_than_gpu_only": ".2f"})
-    cheaper = cheaper.rename(columns={"cheaper_than_gpu_only": "cheaper"})
-    shown = shown.merge(prices, on=cells).merge(cheaper, on=cells)
-    return {"cost": shown.rename(columns={"locality": "class"})}
+    shown = {"times": times, "cost": money.merge(saved, on=cells), "study": study}
+    return {name: table.rename(columns={"locality": "class"}) for name, table in shown.items()}
+
+
+def _cheaper(data: pd.DataFrame, cells: list[str]) -> pd.DataFrame:
+    values = ("cheaper_than_gpu_only", ".2f")
+    return side_by_side(data, cells, "label", values, lambda label: f"{_NAMES[label]}: cheaper")
 
 
 def figures(tables: Tables) -> dict[str, Figure]:
-    data = tables["cost"]
+    data = tables["cost"].assign(label=[_NAMES[label] for label in tables["cost"]["label"]])
     values = (
         ("time_ms", "iteration time (ms)", 1),
         ("usd_per_million_iterations", "US\\$ per million iterations", 0),
@@ -74,9 +103,10 @@ def figures(tables: Tables) -> dict[str, Figure]:
         for number, panel in enumerate(axes):
             operators = OPERATORS[number % len(OPERATORS)]
             value, label, digits = values[number // len(OPERATORS)]
+            shown = data[data["operators"] == operators].dropna(subset=[value])
             grouped_bars(
                 panel,
-                data[data["operators"] == operators],
+                shown,
                 group="locality",
                 hue="label",
                 value=value,
@@ -88,7 +118,10 @@ def figures(tables: Tables) -> dict[str, Figure]:
                 panel.set_title(f"{operators} operators")
             if number % len(OPERATORS) == 0:
                 panel.set_ylabel(label)
-        prices = data.drop_duplicates("platform").set_index("platform")["price_usd_per_hour"]
-        names = ", ".join(f"{name} at US\\$ {price}/h" for name, price in prices.items())
+        prices = data.dropna(subset=["price_usd_per_hour"]).drop_duplicates("platform")
+        names = ", ".join(
+            f"{name} at US\\$ {price}/h"
+            for name, price in zip(prices["platform"], prices["price_usd_per_hour"], strict=True)
+        )
         legend_above(figure, axes[:1], 2, names)
     return {"cost": figure}

@@ -36,7 +36,7 @@ def tables(inputs: Inputs) -> Tables:
 def _times(varied: str, result: Result) -> pd.DataFrame:
     """Iteration time, speed-ups and bottleneck of each system on each machine."""
     metrics = metrics_frame(result)
-    data = metrics[["locality", "label", "operators", "bottleneck"]].copy()
+    data = metrics[["locality", "label", "operators", "calibrated", "bottleneck"]].copy()
     data.insert(0, "varied", varied)
     data.insert(1, "machine", _machines(metrics))
     steps = {name: number for number, name in enumerate(dict.fromkeys(data["machine"]))}
@@ -62,7 +62,8 @@ def _machines(data: pd.DataFrame) -> list[str]:
 def readme(tables: Tables) -> Tables:
     data = tables["beyond"]
     number = dict.fromkeys(("time_ms", "over_hybrid", "over_static"), ".2f")
-    formats = {"varied": "", "machine": "", "operators": "", **number, "bottleneck": ""}
+    formats = {"varied": "", "machine": "", "operators": "", "calibrated": "", **number}
+    formats["bottleneck"] = ""
     return {"beyond": columns_of(data[data["label"] == "scratchpipe"], formats)}
 
 

@@ -122,6 +122,7 @@ def calibrate(
     """
     from simulator.calibration.calibrate import Options, held_out
     from simulator.calibration.calibrate import calibrate as fit
+    from simulator.calibration.provenance import with_calibrated
     from simulator.calibration.write import residuals_csv
     from simulator.cli import calibration_tables as tables
     from simulator.cli.writing import write_file
@@ -142,7 +143,8 @@ def calibrate(
         if source is None:
             raise UndecidedError(f"{error}\nWhat was measured is kept: --from {folder}") from None
         raise
-    targets = _targets(chosen, software, fitted, out, operators)
+    texts = _targets(chosen, software, fitted, out, operators)
+    targets = with_calibrated(texts, fitted.values, folder)
     table = residuals or (out.with_suffix(".residuals.csv") if out else None)
     if table is not None:
         targets[table] = residuals_csv(fitted.residuals)

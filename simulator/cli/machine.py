@@ -64,7 +64,7 @@ def _show_sockets(machine: MachineConfig) -> None:
     typer.echo(f"{machine.name}: {machine.description}".rstrip(": "))
     price = machine.price_usd_per_hour
     cost = "" if price is None else f", {price:g} USD an hour"
-    typer.echo(f"operators {machine.operators}{cost}")
+    typer.echo(f"operators {machine.operators}{cost}; calibrated: {machine.calibrated}")
     table = Table("host", "socket", "count", "kind", "part", "joins")
     for host in machine.hosts:
         for index, (name, socket) in enumerate(host.sockets.items()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,58 +30,136 @@ def validate(
         str | None,
         typer.Option(help="Operator profile (name or file) that stands for the software."),
     ] = None,
-    tolerance: Annotated[
-        float | None,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where the pages go: a folder a machine.")
+    ] = Path("validation"),
+    guard: Annotated[
+        Path | None,
         typer.Option(
-            min=0.0,
-            help="Largest relative error of an iteration; by default 0.2, or "
-            "what validation.yaml beside the data says.",
+            metavar="FILE",
+            help="Fail only where an error is larger than the one recorded there, not where the "
+            "goal is not reached.",
+            show_default=False,
         ),
     ] = None,
-    median_tolerance: Annotated[
-        float | None,
+    write_guard: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Record there what was reached.", show_default=False),
+    ] = None,
+    summary: Annotated[
+        Path | None,
         typer.Option(
-            min=0.0,
-            help="Largest median error of all iterations; by default 0.06, or "
-            "what validation.yaml says.",
+            metavar="FILE",
+            help="CSV whose rows for these machines are set: what the README's table is made of.",
+            show_default=False,
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the page goes.")] = Path(
-        "validation"
-    ),
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the comparison as JSON and nothing else.")
+        bool, typer.Option("--json", help="Print the comparisons as JSON and nothing else.")
     ] = False,
 ) -> None:
-    """Simulate what was observed and write the validation page: Markdown and figures.
+    """Simulate what was observed and write a validation page a machine: Markdown and figures.
 
-    Exit code 3 where a count differs or iterations lie outside the tolerance.
+    Exit code 3 where the goal is not reached (median and worst iteration, bias of each system,
+    order of systems; `validation.yaml` beside the data may state another), or with --guard where
+    something has become worse than it was recorded.
     """
-    from simulator.errors import ToleranceError
-    from simulator.observe.record import read_observed
-    from simulator.validation.compare import compare
+    from simulator.errors import ToleranceError, UsageError
     from simulator.validation.page import write_page
-    from simulator.validation.reasons import Tolerance, read_notes
 
-    observed = [read_observed(folder) for folder in runs]
-    notes = read_notes(runs)
-    given = {"iteration_worst": tolerance, "iteration_median": median_tolerance}
-    chosen = {key: value for key, value in given.items() if value is not None}
-    stated = Tolerance(**(notes.tolerance.model_dump() | chosen))
-    comparison = compare(
-        observed, platform, notes.model_copy(update={"tolerance": stated}), operators
-    )
-    files = write_page(comparison, out)
+    if guard is not None and write_guard is not None:
+        raise UsageError("--guard reads what --write-guard writes: give one of them")
+    compared = _compared(runs, platform, operators)
+    files = [
+        file
+        for name, comparison in compared.items()
+        for file in write_page(comparison, name, out / name)
+    ]
+    files += _recorded(compared, out, write_guard, summary)
     if as_json:
-        typer.echo(json.dumps(_document(comparison), allow_nan=False, indent=1))
+        document = {name: _document(comparison) for name, comparison in compared.items()}
+        typer.echo(json.dumps(document, allow_nan=False, indent=1))
     else:
-        _show(comparison)
+        for name, comparison in compared.items():
+            _show(name, comparison)
         typer.echo("Files:")
         for file in files:
             typer.echo(f"  {file}")
-    failures = comparison.failures()
+    failures = _failures(compared, guard)
     if failures:
         raise ToleranceError("; ".join(failures))
+
+
+def _compared(
+    runs: Sequence[Path], platform: str | None, operators: str | None
+) -> dict[str, Comparison]:
+    """What each machine observed, beside what is simulated."""
+    from simulator.errors import UsageError
+    from simulator.observe.record import read_observed
+    from simulator.validation.compare import compare
+    from simulator.validation.machines import by_machine, with_stage_repeats
+    from simulator.validation.reasons import read_notes
+
+    machines = by_machine([(folder, read_observed(folder)) for folder in runs])
+    given = [f"--{n}" for n, v in (("platform", platform), ("operators", operators)) if v]
+    if len(machines) > 1 and given:
+        folders = "; ".join(
+            f"{name}: {' '.join(str(folder) for folder, _ in members)}"
+            for name, members in machines.items()
+        )
+        raise UsageError(
+            f"{' and '.join(given)} cannot stand for {len(machines)} machines: validate each by "
+            f"itself ({folders})"
+        )
+    return {
+        name: compare(
+            [with_stage_repeats(run) for run in members],
+            platform,
+            read_notes(folder for folder, _ in members),
+            operators,
+        )
+        for name, members in machines.items()
+    }
+
+
+def _recorded(
+    compared: Mapping[str, Comparison], out: Path, guard: Path | None, summary: Path | None
+) -> list[Path]:
+    """Write guard and summary where they are asked for; the files that were written."""
+    from simulator.cli.writing import write_file
+    from simulator.validation.guard import guard_of, with_guard
+    from simulator.validation.page import PAGE
+    from simulator.validation.summary import read_summary, rows_of, summary_text, with_rows
+
+    written = []
+    for name, comparison in compared.items():
+        if guard is not None:
+            write_file(guard, with_guard(guard, name, guard_of(comparison)))
+            written.append(guard)
+        if summary is not None:
+            rows = list(rows_of(comparison, name, (out / name / PAGE).as_posix()))
+            write_file(summary, summary_text(with_rows(read_summary(summary), rows)))
+            written.append(summary)
+    return list(dict.fromkeys(written))
+
+
+def _failures(compared: Mapping[str, Comparison], guard: Path | None) -> list[str]:
+    """Sentences for the error; what is below the goal but guarded goes to standard error."""
+    from simulator.errors import UsageError
+    from simulator.validation.guard import read_guards, worse_than
+
+    below = {name: comparison.shortfalls() for name, comparison in compared.items()}
+    if guard is None:
+        return [f"{name}: {line}" for name, lines in below.items() for line in lines]
+    guards = read_guards(guard)
+    failures = []
+    for name, comparison in compared.items():
+        if name not in guards:
+            raise UsageError(f"{guard} has no {name}: record it with --write-guard {guard}")
+        failures += [f"{name}: {line}" for line in worse_than(guards[name], comparison)]
+        for line in below[name]:
+            typer.echo(f"goal not reached: {name}: {line}", err=True)
+    return failures
 
 
 def _document(comparison: Comparison) -> dict[str, Any]:
@@ -88,30 +167,37 @@ def _document(comparison: Comparison) -> dict[str, Any]:
 
     return {
         "platform": comparison.platform,
-        "median_error": comparison.median_error,
-        "failures": comparison.failures(),
+        "operators": comparison.operators,
+        "fitted_on": comparison.fitted_on,
+        "shortfalls": comparison.shortfalls(),
         "times": [asdict(time) | {"error": time.error} for time in comparison.times],
-        "counts": [asdict(count) for count in comparison.counts],
-        "orders": [asdict(order) for order in comparison.orders],
+        "counts": [asdict(count) | {"error": count.error} for count in comparison.counts],
+        "orders": [asdict(order) | {"agrees": order.agrees} for order in comparison.orders],
     }
 
 
-def _show(comparison: Comparison) -> None:
+def _show(machine: str, comparison: Comparison) -> None:
     """A line an iteration, then the totals."""
     from rich.table import Table
 
     from simulator.cli.terminal import console
+    from simulator.validation.numbers import Errors
 
-    table = Table(title=f"Iterations on {comparison.platform}", title_justify="left")
+    title = f"Iterations on {machine}, predicted by {comparison.platform}"
+    table = Table(title=title, title_justify="left")
     for heading in ("experiment", "regime", "system", "measured", "simulated", "error"):
         right = heading in ("measured", "simulated", "error")
         table.add_column(heading, justify="right" if right else "left")
-    for time in comparison.iterations:
+    for time in comparison.all_iterations:
         cells = (f"{time.measured_us / 1e3:.3f} ms", f"{time.simulated_us / 1e3:.3f} ms")
         table.add_row(time.experiment, time.sweep, time.system, *cells, f"{time.error:+.1%}")
     console().print(table)
-    equal = len(comparison.counts) - len(comparison.unequal)
-    typer.echo(
-        f"median error {comparison.median_error:.1%}; counts equal: {equal} of "
-        f"{len(comparison.counts)}"
-    )
+    for name, times in {"all": comparison.all_iterations, **comparison.systems}.items():
+        errors = Errors.of_times(times)
+        if errors is not None:
+            typer.echo(
+                f"{machine}, {name}: n {errors.n}, median {errors.median:.1%}, worst "
+                f"{errors.worst:+.1%}, bias {errors.bias:+.1%}"
+            )
+    agree = len(comparison.orders) - len(comparison.disagreeing)
+    typer.echo(f"{machine}: order of systems as measured in {agree} of {len(comparison.orders)}")

@@ -64,7 +64,7 @@ def _values(part: Part, unset: bool) -> dict[str, str]:
     """The values of a part by dotted key, those of parts within it left out."""
     data = part.model_dump(
         mode="json",
-        exclude={"kind", "name", "sources"},
+        exclude={"kind", "name", "sources", "calibrated"},
         exclude_none=True,
         exclude_unset=not unset,
     )

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationInfo
 
 from simulator.config.types import Frozen, Source
 
-__all__ = ["CHOOSERS", "SOCKET_KEYS", "Count", "HostConfig", "MachineConfig", "Part", "Socket"]
+__all__ = ["CHOOSERS", "LEVELS", "SOCKET_KEYS", "Calibrated", "Count", "HostConfig", "Level"]
+__all__ += ["MachineConfig", "Part", "Socket"]
 
 CHOOSERS = ("part", "base")
 """Keys that say which part a mapping starts from."""
@@ -23,6 +24,23 @@ SOCKET_KEYS = ("count", "join", "by", "per")
 """Keys of a socket that stand beside those of its part."""
 
 Count = Annotated[int, Field(gt=0, le=4096)]
+
+
+Level = Literal["yes", "partly", "no"]
+"""How much of a machine came out of a calibration: every part in a socket, some, or none."""
+LEVELS: tuple[Level, ...] = get_args(Level)
+
+
+class Calibrated(Frozen):
+    """That the mechanisms of a part were fitted to measurements of a real one (`scratchpipe
+    calibrate`), as opposed to data sheets and assumptions. A change of any number drops it."""
+
+    machine: str
+    """What was measured, in words."""
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}$")] | None = None
+    """Year and month of the measurement, where it is known."""
+    measured: str
+    """The micro-benchmarks that it was fitted to."""
 
 
 class Part(Frozen):
@@ -43,6 +61,8 @@ class Part(Frozen):
     """What tables and messages call it."""
     sources: dict[str, Source] = Field(default_factory=dict)
     """Where each number comes from, by (dotted) key: data sheet, paper, measured, `assumed`."""
+    calibrated: Calibrated | None = None
+    """Where it came out of a calibration: which; null: its numbers are data-sheet or assumed."""
 
     def derived(self) -> Mapping[str, str]:
         """What follows from the keys and is worth showing with them, with units."""
@@ -103,6 +123,14 @@ class MachineConfig(Frozen):
     def socket(self, name: str) -> Socket | None:
         """The socket called `name` of the first host that has one."""
         return next((h.sockets[name] for h in self.hosts if name in h.sockets), None)
+
+    @property
+    def calibrated(self) -> Level:
+        """How much of it came out of a calibration: all parts in its sockets, some, or none."""
+        parts = [socket.part for host in self.hosts for socket in host.sockets.values()]
+        parts += [] if self.network is None else [self.network.part]
+        known = sum(part.calibrated is not None for part in parts)
+        return "no" if not known else "yes" if known == len(parts) else "partly"
 
     def parts(self, kind: str) -> list[tuple[str, Any]]:
         """(path in the file, part) of every socket whose part is of `kind`."""

@@ -14,8 +14,10 @@ __all__ = ["by_dotted_key", "full_key", "keys_of_kind", "parts_in"]
 
 
 def keys_of_kind(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """The dotted keys of a model that hold single values."""
+    """The dotted keys of a model that hold single values, where its numbers come from left out."""
     for name, field in model.model_fields.items():
+        if name == "calibrated":
+            continue
         inner = next(_models_in(field.annotation), None)
         if inner is None:
             yield f"{prefix}{name}"

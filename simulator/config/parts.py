@@ -5,9 +5,9 @@ written out as a mapping with `kind`. A mapping with `part: REFERENCE` (or `base
 with the keys beside it laid over it, key by key, at any depth: a part may hold parts. Some keys of
 a part (`Part.presets`) may name a preset, a file of a folder below `configs/parts/`, likewise.
 
-Whoever changes a value drops the source of that key and of keys below it, and marks the name of the
-part whose own keys changed with a `*`. Whoever changes which part it is drops everything that was
-laid over the part before it.
+Whoever changes a value drops the source of that key and of keys below it, and `calibrated`, and
+marks the name of the part whose own keys changed with a `*`. Whoever changes which part it is drops
+everything that was laid over the part before it.
 """
 
 from __future__ import annotations
@@ -296,6 +296,8 @@ class PartReader:
         name = base.get("name")
         if name is not None and "name" not in changes and _own(changed, merged):
             updates["name"] = starred(name)
+        if set(changed) - {"name"} and "calibrated" not in changes:
+            merged = merged.without(("calibrated",))
         return replace(merged.with_keys(updates), entry=base.entry)
 
     def _merged(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -61,10 +61,7 @@ class Meter:
 
     def _read(self) -> dict[str, ResourceUse]:
         self.machine.settle()
-        return {
-            name: ResourceUse(use.busy_ps, use.bytes, use.energy_pj)
-            for name, use in self.machine.use.items()
-        }
+        return {name: replace(use) for name, use in self.machine.use.items()}
 
     @property
     def devices(self) -> dict[str, ResourceUse]:
@@ -79,6 +76,7 @@ class Meter:
             after.busy_ps - before.busy_ps,
             after.bytes - before.bytes,
             after.energy_pj - before.energy_pj,
+            after.held_ps - before.held_ps,
         )
 
 

@@ -138,7 +138,9 @@ def _simulate_group(
         try:
             _batches(point, trace, 0)
             prepared[member] = _Prepared(point, *build(point, need))
+            _require_full(prepared[member], trace)
         except Exception as error:
+            prepared.pop(member, None)
             yield member, error
     for tail in dict.fromkeys(problem.tail for problem in prepared.values()):
         chosen = {member: p for member, p in prepared.items() if p.tail == tail}
@@ -186,6 +188,23 @@ def _batches(point: PointConfig, trace: Trace, tail: int) -> int:
             f"mini-batches, but the trace has {trace.batches}: lower them, or the batch size"
         )
     return min(trace.batches, needed + tail)
+
+
+def _require_full(problem: _Prepared, trace: Trace) -> None:
+    """Raises `ConfigError` where a trace ends while the pipeline is still to be full: the last
+    timed mini-batches would have the machine for themselves."""
+    run, schedule = problem.point.run, problem.system.schedule
+    behind = schedule.depth - 1 if schedule.overlaps else 0
+    needed = run.warmup_batches + run.batches + behind
+    if trace.batches is None or trace.batches >= needed:
+        return
+    most = run.batches - (needed - trace.batches)
+    advice = f"set run.batches to at most {most}" if most > 0 else "lower the batch size"
+    raise ConfigError(
+        f"run.warmup_batches {run.warmup_batches} + run.batches {run.batches} and the {behind} "
+        f"mini-batches behind them that keep the pipeline of {problem.point.system.label} full "
+        f"make {needed}, but the trace has {trace.batches}: {advice}"
+    )
 
 
 def _replays(
@@ -322,6 +341,7 @@ def _identity(problem: _Prepared) -> dict[str, Any]:
         "label": point.system.label,
         "policy": replay.policy,
         "platform": point.platform.name,
+        "calibrated": point.platform.calibrated,
         "model": point.model.name,
         "locality": point.locality,
         "operators": point.operators.name,

@@ -17,6 +17,7 @@ from simulator.figures.files import csv_text, svg_text
 from simulator.figures.style import title
 from simulator.results.resources import Fold, fold, headings, spread, title_of
 from simulator.results.rows import by_point
+from simulator.results.trust import trust_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -105,6 +106,11 @@ class _Page:
     @property
     def operators(self) -> str:
         return runs.operators_of(self.metrics).replace("`", "")
+
+    @property
+    def trust(self) -> list[str]:
+        """How far to trust the platforms."""
+        return trust_lines(self.run.metrics())
 
     @property
     def facts(self) -> list[tuple[str, str]]:

@@ -190,3 +190,5 @@ class ResourceUse:
     """Time that it was needed for, at full rate, turnaround included."""
     bytes: float = 0.0
     energy_pj: float = 0.0
+    held_ps: float = 0.0
+    """Of a pool: time that its threads were held for, waiting for other resources included."""

@@ -156,6 +156,17 @@ class Machine:
                 use.busy_ps += share * service.ps * self._slowdown[resource]
                 use.bytes += share * service.bytes
                 use.energy_pj += share * service.energy_pj
+        self._hold(elapsed)
+
+    def _hold(self, elapsed: int) -> None:
+        """Threads of pools are held at whatever speed their operations run."""
+        held: dict[str, float] = {}
+        for job in self._jobs:
+            for name, service in job.services.items():
+                if self.resources[name].kind == "pool":
+                    held[name] = held.get(name, 0.0) + service.ps / job.alone_ps
+        for name, share in held.items():
+            self.use[name].held_ps += elapsed * min(1.0, share)
 
     def _divide(self) -> None:
         """Give every operation its speed by progressive filling; plan the next wake-up."""

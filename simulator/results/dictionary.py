@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from simulator.config.machine import LEVELS
 from simulator.results.resources import KINDS
 
 __all__ = [
@@ -48,6 +49,15 @@ _POINT = (
     Column("label", "text", "", "What the experiment calls the system; its name unless given."),
     Column("policy", "text", "", "Replacement policy of the GPU cache; null without a cache."),
     Column("platform", "text", "", "The machine; a `*` marks a catalogue entry with changed keys."),
+    Column(
+        "calibrated",
+        "text",
+        "",
+        "How much of the platform came out of a calibration (`scratchpipe calibrate`): `yes` all "
+        "of its parts, `partly` some, `no` none: data sheets and assumptions. What that is worth "
+        "stands in docs/validation.md.",
+        choices=LEVELS,
+    ),
     Column("model", "text", "", "The model; a `*` marks a catalogue entry with changed keys."),
     Column("locality", "text", "", "The trace: its locality class, data set, file or kind."),
     Column("operators", "text", "", "Operator profile: what the software costs on the hardware."),

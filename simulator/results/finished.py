@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FinishedPoints", "decode", "encode", "relabelled"]
 
-_FORMAT = 2
+_FORMAT = 3
 _LOCK = ".lock"
 
 

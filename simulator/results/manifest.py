@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "check_manifest", "manifest_of", "versions"]
 
-FORMAT = 2
-"""Of the run directory; 1 had no `devices.parquet`."""
+FORMAT = 3
+"""Of the run directory; 1 had no `devices.parquet`, 2 no column `calibrated`."""
 
 _KEYS: dict[str, type] = {
     "format": int,
@@ -95,6 +95,7 @@ def _point(outcome: PointResult, sections: dict[str, Any]) -> dict[str, Any]:
         "key": point.key(),
         "system": point.system.model_dump(mode="json", exclude={"where"}),
         "locality": point.locality,
+        "calibrated": point.platform.calibrated,
         "swept": point.swept,
         "trace_hash": outcome.trace_fingerprint,
         **{name: _filed(name, getattr(point, name), sections) for name in _SECTIONS},

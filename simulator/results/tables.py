@@ -10,6 +10,7 @@ from simulator.config.experiment import short
 from simulator.results.notes import marks_of, notes_of
 from simulator.results.resources import Fold, fold, headings, spread, title_of
 from simulator.results.rows import Row, by_point
+from simulator.results.trust import trust_lines
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,11 +47,13 @@ class Tabular(Protocol):
         ...
 
 
-def tables(run: Tabular, width: int) -> Iterator[Table]:
-    """The metrics of `run`, then the use of resources, for `width` columns."""
+def tables(run: Tabular, width: int) -> Iterator[Table | str]:
+    """The metrics of `run`, how far to trust them, then the use of resources, for `width`
+    columns."""
     metrics = run.metrics()
     rows = [{**row, _SWEPT: swept} for row, swept in zip(metrics, run.swept(), strict=True)]
     yield _metrics(run.name, rows, narrow=width < _NARROW)
+    yield "".join(f"{line}\n" for line in trust_lines(metrics))
     points = [fold(devices) for devices in by_point(metrics, run.devices())]
     yield from _resources(rows, points, width)
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from simulator.config.listing import parts_of, sourced_numbers
 from simulator.results.record import PointResult
+from simulator.validation.goal import Goal
+from simulator.validation.numbers import Count, Errors, Order, Time
 from simulator.validation.predict import predict
-from simulator.validation.reasons import Notes, Tolerance
+from simulator.validation.reasons import Notes
 
-__all__ = ["Comparison", "Count", "Order", "Time", "compare", "worst"]
+__all__ = ["Comparison", "compare", "worst"]
 
 _COUNT_COLUMNS = {
     "lookups": "lookups_per_batch",
@@ -23,114 +25,126 @@ _COUNT_COLUMNS = {
     "victims": "victims_per_batch",
     "write_backs": "dirty_victims_per_batch",
 }
-_NOTABLE_US = 20.0
-"""Shorter stages are launches and waits: listed, but no reason is asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Time:
-    """A time as measured and as simulated, in microseconds; `stage` None: the whole iteration."""
-
-    experiment: str
-    system: str
-    sweep: str
-    stage: str | None
-    measured_us: float
-    simulated_us: float
-    spread: float
-    """Of repeat runs: (largest - smallest mean) / median of means; 0 for stages."""
-    reason: str = ""
-
-    @property
-    def error(self) -> float:
-        """Signed: simulated over measured, less one."""
-        return self.simulated_us / self.measured_us - 1.0
-
-    @property
-    def notable(self) -> bool:
-        """Whether it is long enough to matter."""
-        return self.stage is None or max(self.measured_us, self.simulated_us) >= _NOTABLE_US
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """A count over the timed mini-batches: must be equal."""
-
-    experiment: str
-    system: str
-    sweep: str
-    name: str
-    observed: int
-    simulated: int
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """Two systems in one regime that differ by more than their repeat runs do."""
-
-    experiment: str
-    sweep: str
-    faster: str
-    slower: str
-    agrees: bool
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that was compared."""
+    """Everything that was compared on one machine."""
 
     observed: tuple[dict[str, Any], ...]
     platform: str
+    """What stood for the machine; `operators`: for its software."""
+    operators: str
     times: tuple[Time, ...]
     counts: tuple[Count, ...]
     orders: tuple[Order, ...]
     notes: Notes
     sources: tuple[tuple[str, str, str], ...]
     """(key, value, source) of every number of the platform."""
+    fitted_on: str = ""
+    """The micro-benchmarks that the platform's numbers come from; empty: none."""
     failed: tuple[str, ...] = ()
     """Points that could not be observed."""
 
     @property
-    def iterations(self) -> list[Time]:
+    def all_iterations(self) -> list[Time]:
         return [time for time in self.times if time.stage is None]
+
+    @property
+    def iterations(self) -> list[Time]:
+        """Whole iterations on all threads of the machine."""
+        return [time for time in self.all_iterations if not time.fewer_threads]
+
+    @property
+    def fewer_threads(self) -> list[Time]:
+        """Whole iterations on fewer threads."""
+        return [time for time in self.all_iterations if time.fewer_threads]
 
     @property
     def stages(self) -> list[Time]:
         return [time for time in self.times if time.stage is not None]
 
     @property
-    def unequal(self) -> list[Count]:
-        return [count for count in self.counts if count.observed != count.simulated]
+    def systems(self) -> dict[str, list[Time]]:
+        """Whole iterations on all threads, by system."""
+        systems = dict.fromkeys(time.system for time in self.iterations)
+        return {name: [t for t in self.iterations if t.system == name] for name in systems}
 
     @property
-    def median_error(self) -> float:
-        """Median of the absolute errors of iterations."""
-        return float(np.median([abs(time.error) for time in self.iterations]))
+    def chosen(self) -> list[Count]:
+        """Counts that two planners made independently."""
+        return [count for count in self.counts if count.independent and not count.is_input]
 
-    def outside(self, tolerance: Tolerance) -> list[Time]:
-        """Times beyond the tolerance, notable stages among them."""
-        limit = {True: tolerance.iteration_worst, False: tolerance.stage}
+    @property
+    def planned_once(self) -> list[Count]:
+        """Counts of one plan that both sides followed."""
+        return [count for count in self.counts if not count.independent and not count.is_input]
+
+    @property
+    def other_inputs(self) -> list[Count]:
+        """Counts of the mini-batches that differ: they are not the ones that were observed."""
+        return [count for count in self.counts if count.is_input and count.error]
+
+    @property
+    def disagreeing(self) -> list[Order]:
+        return [order for order in self.orders if not order.agrees]
+
+    def outside(self) -> list[Time]:
+        """Times beyond the goal of their kind, notable stages among them."""
+        goal = self.notes.goal
+        limit = {True: goal.iteration_worst, False: goal.stage}
         return [t for t in self.times if t.notable and abs(t.error) > limit[t.stage is None]]
 
-    def failures(self) -> list[str]:
-        """Why the comparison fails, in sentences; empty where it holds."""
-        tolerance, failures = self.notes.tolerance, []
-        if not self.iterations:
+    def unusable(self) -> list[str]:
+        """Why nothing can be said at all, in sentences."""
+        if not self.all_iterations:
             return ["nothing was compared"]
-        if self.unequal:
-            failures.append(f"{len(self.unequal)} of {len(self.counts)} counts differ")
-        if self.median_error > tolerance.iteration_median:
-            failures.append(
-                f"median error of iterations {self.median_error:.1%} "
-                f"(tolerance {tolerance.iteration_median:.1%})"
+        if self.other_inputs:
+            return [
+                f"{len(self.other_inputs)} counts of the mini-batches differ: these are not the "
+                "ones that were observed; observe them again with this release"
+            ]
+        return []
+
+    def shortfalls(self) -> list[str]:
+        """Where the goal is not reached, in sentences; empty where it is."""
+        return self.unusable() or [*self._of_iterations(self.notes.goal), *self._of_the_rest()]
+
+    def _of_iterations(self, goal: Goal) -> Iterable[str]:
+        errors = Errors.of_times(self.iterations)
+        if errors is None:
+            return
+        if errors.median > goal.iteration_median:
+            yield (
+                f"median error of iterations {errors.median:.1%} (goal {goal.iteration_median:.1%})"
             )
-        largest = worst(self.iterations)
-        if abs(largest.error) > tolerance.iteration_worst:
-            failures.append(
+        if abs(errors.worst) > goal.iteration_worst:
+            largest = worst(self.iterations)
+            yield (
                 f"worst iteration {largest.error:+.1%}, {largest.system} {largest.sweep} "
-                f"(tolerance {tolerance.iteration_worst:.1%})"
+                f"(goal {goal.iteration_worst:.1%})"
             )
-        return failures
+        for system, times in self.systems.items():
+            bias = float(np.median([time.error for time in times]))
+            if abs(bias) > goal.system_bias:
+                yield f"bias of {system} {bias:+.1%} (goal ±{goal.system_bias:.1%})"
+
+    def _of_the_rest(self) -> Iterable[str]:
+        goal = self.notes.goal
+        threads = Errors.of_times(self.fewer_threads)
+        if threads is not None and threads.median > goal.threads_median:
+            yield (
+                f"median error of iterations on fewer threads {threads.median:.1%} "
+                f"(goal {goal.threads_median:.1%})"
+            )
+        chosen = Errors.of([count.error for count in self.chosen])
+        if chosen is not None and abs(chosen.worst) > goal.count_worst:
+            yield f"worst count {chosen.worst:+.1%} (goal {goal.count_worst:.1%})"
+        if self.disagreeing:
+            yield (
+                f"{len(self.disagreeing)} of {len(self.orders)} pairs of systems come in the "
+                "other order"
+            )
 
 
 def worst(times: Sequence[Time]) -> Time:
@@ -144,16 +158,15 @@ def compare(
     notes: Notes,
     operators: str | None = None,
 ) -> Comparison:
-    """Simulate the observed experiments and compare.
+    """Simulate the experiments that one machine observed, and compare.
 
     `platform`, `operators`: what stands for the machine and its software; None: as they name them.
     """
     times: list[Time] = []
     counts: list[Count] = []
     failed: list[str] = []
-    named = platform or ""
-    sources: tuple[tuple[str, str, str], ...] = ()
-    for experiment in observed:
+    results: list[PointResult] = []
+    for run, experiment in enumerate(observed):
         for point, result in zip(
             experiment["points"], predict(experiment, platform, operators), strict=True
         ):
@@ -162,26 +175,48 @@ def compare(
                     f"{experiment['name']}: {point['label']} {point['sweep']}: {point['error']}"
                 )
                 continue
-            named = f"{result.point.platform.name} with operators {result.point.operators.name}"
-            sources = _sources(result)
-            times += _times(experiment["name"], point, result, notes)
+            results.append(result)
+            times += [replace(time, run=run) for time in _times(experiment, point, result, notes)]
             counts += _counts(experiment["name"], point, result)
+    times = _over_sessions(times)
     orders = _orders([time for time in times if time.stage is None])
     return Comparison(
-        tuple(observed), named, tuple(times), tuple(counts), tuple(orders), notes, sources,
+        tuple(observed),
+        _names(result.point.platform.name for result in results),
+        _names(result.point.operators.name for result in results),
+        tuple(times),
+        tuple(counts),
+        tuple(orders),
+        notes,
+        _sources(results[-1]) if results else (),
+        _names(_fitted_on(result) for result in results),
         tuple(failed),
-    )  # fmt: skip
+    )
 
 
-def _times(experiment: str, point: dict[str, Any], result: PointResult, notes: Notes) -> list[Time]:
-    label, sweep = point["label"], point["sweep"]
-    repeats = point["repeats_us"]
-    spread = (max(repeats) - min(repeats)) / float(np.median(repeats))
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(name for name in names if name))
+
+
+def _fitted_on(result: PointResult) -> str:
+    sockets = [s.part for host in result.point.platform.hosts for s in host.sockets.values()]
+    made = dict.fromkeys(part.calibrated for part in sockets if part.calibrated is not None)
+    return _names(f"{one.measured} ({one.date})" if one.date else one.measured for one in made)
+
+
+def _times(
+    experiment: dict[str, Any], point: dict[str, Any], result: PointResult, notes: Notes
+) -> list[Time]:
+    name, label, sweep = experiment["name"], point["label"], point["sweep"]
+    threads = point.get("threads", result.point.run.cpu_threads or experiment["threads"])
+    fewer = threads < experiment["machine"].get("cores", threads)
+    of_stages = point.get("stages_repeats_us", {})
 
     def time(stage: str | None, measured: float, simulated: float) -> Time:
-        reason = notes.why(experiment, label, sweep, stage)
-        own = spread if stage is None else 0.0
-        return Time(experiment, label, sweep, stage, measured, simulated, own, reason)
+        reason = notes.why(name, label, sweep, stage)
+        repeats = point["repeats_us"] if stage is None else of_stages.get(stage, [])
+        own = _spread(repeats)
+        return Time(name, label, sweep, stage, measured, simulated, own, reason, fewer)
 
     times = [time(None, point["iteration_us"], result.metrics["iteration_time_us"])]
     for stage in result.stages:
@@ -189,6 +224,24 @@ def _times(experiment: str, point: dict[str, Any], result: PointResult, notes: N
         if measured:
             times.append(time(stage["stage"], measured, stage["busy_us"]))
     return times
+
+
+def _spread(measured: Sequence[float]) -> float | None:
+    if len(measured) < 2:
+        return None
+    return (max(measured) - min(measured)) / float(np.median(measured))
+
+
+def _over_sessions(times: Sequence[Time]) -> list[Time]:
+    """The times, each with the spread between the sessions that measured the same."""
+
+    def key(time: Time) -> tuple[Any, ...]:
+        return time.experiment, time.system, time.sweep, time.stage
+
+    measured: dict[tuple[Any, ...], list[float]] = {}
+    for time in times:
+        measured.setdefault(key(time), []).append(time.measured_us)
+    return [replace(time, session_spread=_spread(measured[key(time)])) for time in times]
 
 
 def _counts(experiment: str, point: dict[str, Any], result: PointResult) -> list[Count]:
@@ -200,7 +253,8 @@ def _counts(experiment: str, point: dict[str, Any], result: PointResult) -> list
             point["sweep"],
             name,
             observed,
-            round(result.metrics[_COUNT_COLUMNS[name]] * batches),
+            round((result.metrics[_COUNT_COLUMNS[name]] or 0.0) * batches),
+            bool(point.get("counts_independent", False)),
         )
         for name, observed in point["counts"].items()
     ]
@@ -209,14 +263,18 @@ def _counts(experiment: str, point: dict[str, Any], result: PointResult) -> list
 def _orders(iterations: Sequence[Time]) -> list[Order]:
     """Pairs of systems in one regime, where one is faster by more than both spreads."""
     orders = []
-    regimes = itertools.groupby(iterations, key=lambda time: (time.experiment, time.sweep))
-    for (experiment, sweep), members in regimes:
+    regimes = itertools.groupby(iterations, key=lambda time: (time.run, time.sweep))
+    for _, members in regimes:
         for first, second in itertools.combinations(list(members), 2):
             fast, slow = sorted((first, second), key=lambda time: time.measured_us)
-            if slow.measured_us / fast.measured_us - 1.0 <= fast.spread + slow.spread:
-                continue
-            agrees = fast.simulated_us < slow.simulated_us
-            orders.append(Order(experiment, sweep, fast.system, slow.system, agrees))
+            measured, simulated = (
+                slow.measured_us / fast.measured_us,
+                slow.simulated_us / fast.simulated_us,
+            )
+            spread = fast.uncertainty + slow.uncertainty
+            if measured - 1.0 > spread:
+                where = (fast.experiment, fast.sweep, fast.system, slow.system)
+                orders.append(Order(*where, measured, simulated, spread))
     return orders
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from simulator.figures.style import look, styled, title
-from simulator.validation.compare import Time
+from simulator.validation.numbers import Time
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,4 @@
-"""The validation page: Markdown, with figures and the CSV behind them."""
+"""The validation page of one machine: Markdown, with figures and the CSV behind them."""
 
 from __future__ import annotations
 
@@ -6,81 +6,102 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from simulator.figures.files import write_figure
 from simulator.files import explained, replace_file
-from simulator.validation.compare import Comparison, Time, worst
+from simulator.validation.compare import Comparison
 from simulator.validation.figures import scatter, table
+from simulator.validation.numbers import Count, Errors, Time
+from simulator.validation.summary import Row, rows_of
 
 __all__ = ["PAGE", "page_text", "write_page"]
 
 PAGE = "validation.md"
 
 
-def write_page(comparison: Comparison, out_dir: Path) -> list[Path]:
+def write_page(comparison: Comparison, machine: str, out_dir: Path) -> list[Path]:
     """Write the page, its figures and their data into `out_dir` (made if need be)."""
     with explained(out_dir):
         out_dir.mkdir(parents=True, exist_ok=True)
         files = []
-        for name, times in (("iterations", comparison.iterations), ("stages", comparison.stages)):
+        drawn = (("iterations", comparison.all_iterations), ("stages", comparison.stages))
+        for name, times in drawn:
             if times:
                 files += write_figure(
                     name, scatter(times, name.capitalize()), table(times), out_dir
                 )
-        replace_file(out_dir / PAGE, page_text(comparison).encode())
+        replace_file(out_dir / PAGE, page_text(comparison, machine).encode())
     return [out_dir / PAGE, *files]
 
 
-def page_text(comparison: Comparison) -> str:
+def page_text(comparison: Comparison, machine: str) -> str:
     """The page."""
     parts = (
-        _head(comparison),
+        _head(comparison, machine),
+        _kinds(comparison, machine),
+        _goal(comparison),
         _machine(comparison),
-        _systems(comparison),
-        _iterations(comparison),
-        _stages(comparison),
+        _by_stage(comparison),
         _counts(comparison),
         _orders(comparison),
+        _iterations(comparison),
+        _stages(comparison),
         _missing(comparison),
-        _fitted(comparison),
+        _sources(comparison),
         _not_run(comparison),
     )
     return "\n".join(line for part in parts for line in part).rstrip() + "\n"
 
 
-def _head(comparison: Comparison) -> Iterable[str]:
-    tolerance, failures = comparison.notes.tolerance, comparison.failures()
-    yield "# Simulated against measured"
+def _head(comparison: Comparison, machine: str) -> Iterable[str]:
+    yield f"# Simulated against measured: {machine}"
+    yield ""
+    fitted = comparison.fitted_on or "nothing (data sheets and assumptions)"
+    yield (
+        f"Predicted by platform {comparison.platform} with operators {comparison.operators}, "
+        f"fitted to {fitted}. No iteration, stage, count or order on this page was used to fit "
+        "anything. Written by `scratchpipe validate`."
+    )
+    yield ""
+
+
+def _kinds(comparison: Comparison, machine: str) -> Iterable[str]:
+    yield "## Errors by kind of number"
     yield ""
     yield (
-        f"Platform {comparison.platform}; written by `scratchpipe validate`. Errors are signed: "
-        "simulated over measured, less one."
+        "Errors are signed and relative: simulated over measured, less one. Bias: their median. "
+        "Spread: what the measurement itself differs by, (largest - smallest) / median, between "
+        "repeat runs and between sessions, median over the points; - where there was only one."
     )
     yield ""
-    largest = worst(comparison.iterations)
-    yield from _grid(
-        ("what", "value", "tolerance"),
-        (
-            (
-                "median error of whole iterations (absolute)",
-                f"{comparison.median_error:.1%}",
-                f"{tolerance.iteration_median:.1%}",
-            ),
-            (
-                "worst iteration",
-                f"{largest.error:+.1%} ({largest.system}, {largest.sweep})",
-                f"{tolerance.iteration_worst:.1%}",
-            ),
-            (
-                "counts that are exactly equal",
-                f"{len(comparison.counts) - len(comparison.unequal)} of {len(comparison.counts)}",
-                "all",
-            ),
-        ),
-    )
+    heads = ("kind", "n", "median", "worst", "bias", "spread of repeats", "of sessions")
+    rows = list(rows_of(comparison, machine, ""))
+    yield from _grid(heads, (_kind(row) for row in rows))
+    if not comparison.chosen:
+        yield ""
+        yield "Rows moved are not compared: one plan, which both sides followed."
     yield ""
-    yield "Outcome: " + ("; ".join(failures) if failures else "within the stated tolerance") + "."
+
+
+def _kind(row: Row) -> Sequence[str]:
+    if row.agree is not None:
+        return row.kind, str(row.n), f"{row.agree} agree", "", "", "", ""
+    spreads = [_share(spread) for spread in (row.repeats, row.sessions)]
+    numbers = (_share(row.median), _signed(row.worst), _signed(row.bias))
+    return row.kind, str(row.n), *numbers, *spreads
+
+
+def _goal(comparison: Comparison) -> Iterable[str]:
+    yield "## Goal"
+    yield ""
+    yield from _grid(("what", "at most"), comparison.notes.goal.rows())
+    yield ""
+    shortfalls = comparison.shortfalls()
+    if not shortfalls:
+        yield "Reached."
+    else:
+        yield "**Not reached:**"
+        yield ""
+        yield from (f"- {line}" for line in shortfalls)
     yield ""
     yield "![Iterations](iterations.svg) ![Stages](stages.svg)"
     yield ""
@@ -109,75 +130,128 @@ def _machine(comparison: Comparison) -> Iterable[str]:
     yield ""
 
 
-def _systems(comparison: Comparison) -> Iterable[str]:
-    yield "## Errors of whole iterations by system"
+def _by_stage(comparison: Comparison) -> Iterable[str]:
+    yield "## Errors of stages"
     yield ""
+    groups: dict[tuple[str, str], list[Time]] = {}
+    for time in comparison.stages:
+        groups.setdefault((time.system, time.stage or ""), []).append(time)
     rows = []
-    for system in dict.fromkeys(time.system for time in comparison.iterations):
-        mine = [time for time in comparison.iterations if time.system == system]
-        errors = [time.error for time in mine]
-        rows.append(
-            (
-                system,
-                str(len(mine)),
-                f"{float(np.median(np.abs(errors))):.1%}",
-                f"{min(errors):+.1%}",
-                f"{max(errors):+.1%}",
-                f"{max(time.spread for time in mine):.1%}",
-            )
-        )
-    heads = ("system", "points", "median error", "lowest", "highest", "repeat spread up to")
+    for (system, stage), times in groups.items():
+        errors = Errors.of_times(times)
+        assert errors is not None, "a group has a member"
+        middle = sorted(time.measured_us for time in times)[len(times) // 2]
+        numbers = (_share(errors.median), _signed(errors.worst), _signed(errors.bias))
+        rows.append((system, stage, str(errors.n), _ms(middle), *numbers))
+    heads = ("system", "stage", "n", "measured (median)", "median", "worst", "bias")
     yield from _grid(heads, rows)
     yield ""
 
 
-def _iterations(comparison: Comparison) -> Iterable[str]:
-    yield "## Whole iterations (all predicted: none was used to fit anything)"
+def _counts(comparison: Comparison) -> Iterable[str]:
+    yield "## Rows moved"
     yield ""
-    limit = comparison.notes.tolerance.iteration_worst
+    inputs = sum(count.is_input for count in comparison.counts)
+    yield (
+        f"Lookups and unique rows are given: both sides draw the same mini-batches ({inputs} "
+        f"counts, {len(comparison.other_inputs)} differ). Misses, victims and write-backs are "
+        "compared only where the machine's own planner chose the victims."
+    )
+    yield ""
+    moved = [count for count in comparison.planned_once if count.error]
+    systems = list(dict.fromkeys(count.system for count in comparison.planned_once))
+    if systems:
+        yield f"Not compared, one plan: {', '.join(systems)}."
+        yield ""
+    if moved:
+        yield (
+            f"{len(moved)} of {len(comparison.planned_once)} counts of that one plan have changed "
+            "since it was observed, so those iterations moved other rows than the simulated ones:"
+        )
+        yield ""
+        yield from _grid(_COUNT_HEADS, map(_count, moved))
+        yield ""
+    if comparison.chosen:
+        yield from _grid(_COUNT_HEADS, map(_count, comparison.chosen))
+        yield ""
+
+
+_COUNT_HEADS = ("experiment", "regime", "system", "count", "observed", "simulated", "error")
+
+
+def _count(count: Count) -> Sequence[str]:
+    numbers = (f"{count.observed:,}", f"{count.simulated:,}", f"{count.error:+.2%}")
+    return count.experiment, count.sweep, count.system, count.name, *numbers
+
+
+def _orders(comparison: Comparison) -> Iterable[str]:
+    yield "## Order of systems"
+    yield ""
+    orders = comparison.orders
+    yield (
+        f"{len(orders)} pairs of systems differ by more than the spread of both measurements; the "
+        f"simulator orders {len(orders) - len(comparison.disagreeing)} of them as measured."
+    )
+    yield ""
     yield from _grid(
+        ("experiment", "regime", "faster", "slower", "measured", "simulated", "spread", ""),
         (
-            "experiment",
-            "regime",
-            "system",
-            "measured",
-            "simulated",
-            "error",
-            "repeat spread",
-            "why",
+            (
+                order.experiment,
+                order.sweep,
+                order.faster,
+                order.slower,
+                f"{order.measured:.2f}x",
+                f"{order.simulated:.2f}x",
+                f"{order.spread:.1%}",
+                "agreed" if order.agrees else "**not agreed**",
+            )
+            for order in sorted(orders, key=lambda order: order.agrees)
         ),
+    )
+    yield ""
+
+
+def _iterations(comparison: Comparison) -> Iterable[str]:
+    yield "## Whole iterations"
+    yield ""
+    limit = comparison.notes.goal.iteration_worst
+    heads = ("experiment", "regime", "system", "measured", "simulated", "error")
+    yield from _grid(
+        (*heads, "spread of repeats", "of sessions", "why"),
         (
             (
                 time.experiment,
                 time.sweep,
                 time.system,
-                _ms(time.measured_us),
-                _ms(time.simulated_us),
-                f"{time.error:+.1%}",
-                f"{time.spread:.1%}",
+                *_numbers(time),
+                _share(time.spread),
+                _share(time.session_spread),
                 _why(time, limit),
             )
-            for time in comparison.iterations
+            for time in comparison.all_iterations
         ),
     )
     yield ""
 
 
 def _stages(comparison: Comparison) -> Iterable[str]:
-    yield "## Stages (predicted)"
+    yield "## Stages"
     yield ""
-    limit = comparison.notes.tolerance.stage
+    limit = comparison.notes.goal.stage
     yield from _grid(
-        ("experiment", "regime", "system", "stage", "measured", "simulated", "error", "why"),
+        (
+            *("experiment", "regime", "system", "stage", "measured", "simulated", "error"),
+            *("spread of repeats", "why"),
+        ),
         (
             (
                 time.experiment,
                 time.sweep,
                 time.system,
                 time.stage or "",
-                _ms(time.measured_us),
-                _ms(time.simulated_us),
-                f"{time.error:+.1%}",
+                *_numbers(time),
+                _share(time.spread),
                 _why(time, limit) if time.notable else "",
             )
             for time in comparison.stages
@@ -186,60 +260,30 @@ def _stages(comparison: Comparison) -> Iterable[str]:
     yield ""
 
 
+def _numbers(time: Time) -> Sequence[str]:
+    return _ms(time.measured_us), _ms(time.simulated_us), f"{time.error:+.1%}"
+
+
 def _why(time: Time, limit: float) -> str:
     if abs(time.error) <= limit:
         return ""
     return time.reason or "**no reason given**"
 
 
-def _counts(comparison: Comparison) -> Iterable[str]:
-    yield "## Counts over the timed mini-batches (predicted, must be equal)"
-    yield ""
-    yield from _grid(
-        ("experiment", "regime", "system", "count", "observed", "simulated", ""),
-        (
-            (
-                count.experiment,
-                count.sweep,
-                count.system,
-                count.name,
-                f"{count.observed:,}",
-                f"{count.simulated:,}",
-                "equal" if count.observed == count.simulated else "**differs**",
-            )
-            for count in comparison.counts
-        ),
-    )
-    yield ""
-
-
-def _orders(comparison: Comparison) -> Iterable[str]:
-    yield "## Order of systems"
-    yield ""
-    reversed_orders = [order for order in comparison.orders if not order.agrees]
-    yield (
-        f"{len(comparison.orders)} pairs of systems differ by more than their repeat runs do; the "
-        f"simulator orders {len(comparison.orders) - len(reversed_orders)} of them as measured."
-    )
-    for order in reversed_orders:
-        yield f"- {order.experiment}, {order.sweep}: measured {order.faster} before {order.slower}"
-    yield ""
-
-
 def _missing(comparison: Comparison) -> Iterable[str]:
-    outside = comparison.outside(comparison.notes.tolerance)
+    outside = comparison.outside()
     silent = [time for time in outside if not time.reason]
-    yield "## Numbers out of tolerance without a reason"
+    yield "## Numbers outside of the goal without a reason"
     yield ""
     if not silent:
-        yield f"None ({len(outside)} are out of tolerance, each with its reason above)."
+        yield f"None ({len(outside)} are outside, each with its reason above)."
     for time in silent:
         what = f"{time.system} {time.stage or 'iteration'}"
         yield f"- {time.experiment}, {time.sweep}: {what}, {time.error:+.1%}"
     yield ""
 
 
-def _fitted(comparison: Comparison) -> Iterable[str]:
+def _sources(comparison: Comparison) -> Iterable[str]:
     yield "## Numbers of platform and operators, and where they come from"
     yield ""
     yield (
@@ -261,6 +305,14 @@ def _not_run(comparison: Comparison) -> Iterable[str]:
 
 def _ms(microseconds: float) -> str:
     return f"{microseconds / 1e3:.3f} ms"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.1%}"
 
 
 def _grid(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterable[str]:

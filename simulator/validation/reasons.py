@@ -1,6 +1,7 @@
-"""What a person writes beside observed data: the tolerance, and why numbers lie outside of it.
+"""What a person writes beside observed data: why numbers lie outside of the goal, what was not run,
+and a goal of the machine's own.
 
-    tolerance: {iteration_median: 0.06, iteration_worst: 0.2, stage: 0.3}
+    goal: {iteration_median: 0.035, iteration_worst: 0.12}
     reasons:
       - {system: hybrid, stage: gradients_to_cpu, reason: "..."}
       - {system: scratchpipe, sweep: "trace.alpha=1.1", reason: "..."}
@@ -12,32 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field, TypeAdapter
+from pydantic import TypeAdapter
 
 from simulator.config.problems import validate
 from simulator.config.reader import read_yaml
 from simulator.config.types import Frozen
 from simulator.errors import ConfigError
+from simulator.validation.goal import Goal
 
-__all__ = ["NOTES", "Notes", "Reason", "Tolerance", "read_notes"]
+__all__ = ["NOTES", "Notes", "Reason", "read_notes"]
 
 NOTES = "validation.yaml"
 """Looked for in a run directory, then beside it."""
-
-Share = Annotated[float, Field(gt=0)]
-
-
-class Tolerance(Frozen):
-    """Largest relative errors (absolute values)."""
-
-    iteration_median: Share = 0.06
-    """Median over all iterations."""
-    iteration_worst: Share = 0.20
-    """Any iteration."""
-    stage: Share = 0.30
-    """Any stage: beyond it a stage is listed and asks for a reason; the exit code ignores it."""
 
 
 class Reason(Frozen):
@@ -63,7 +51,7 @@ class Reason(Frozen):
 class Notes(Frozen):
     """The file."""
 
-    tolerance: Tolerance = Tolerance()
+    goal: Goal = Goal()
     reasons: tuple[Reason, ...] = ()
     not_run: tuple[str, ...] = ()
     """What was not observed, for the page."""
@@ -77,7 +65,7 @@ class Notes(Frozen):
 def read_notes(folders: Iterable[Path]) -> Notes:
     """The notes in or beside the run directories; those of several files together.
 
-    Raises `ConfigError` with every mistake in them. The first file's tolerance holds.
+    Raises `ConfigError` with every mistake in them. The first file's goal holds.
     """
     searched = (directory for folder in folders for directory in (folder, folder.parent))
     files = dict.fromkeys(p / NOTES for p in searched if (p / NOTES).is_file())
@@ -85,7 +73,7 @@ def read_notes(folders: Iterable[Path]) -> Notes:
     if not notes:
         return Notes()
     return Notes(
-        tolerance=notes[0].tolerance,
+        goal=notes[0].goal,
         reasons=tuple(reason for note in notes for reason in note.reasons),
         not_run=tuple(line for note in notes for line in note.not_run),
     )

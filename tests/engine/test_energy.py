@@ -91,20 +91,52 @@ def test_standing_power_scales_with_time(name: str) -> None:
         assert added == pytest.approx(power * added_us * 1e-3, rel=1e-3), resource
 
 
+def stalled_us(result: PointResult) -> float:
+    """Time for which threads of a serial system hold cores that are not busy."""
+    busy = devices(result, "busy_us")
+    return max(0.0, busy["cpu.threads"] - busy["cpu.cores"])
+
+
+def load_us(result: PointResult) -> float:
+    """Busy time of the cores, and half of the time that threads only hold them."""
+    return devices(result, "busy_us")["cpu.cores"] + 0.5 * stalled_us(result)
+
+
 def test_idle_power_twice_as_high_adds_itself_over_the_idle_time() -> None:
-    """Of the package: 34 W more while its cores are not busy."""
+    """Of the package: 34 W more while its cores are neither busy nor held."""
     before, after = base()["hybrid"], changed("hybrid", {"cpu": {"idle_power": "68 W"}})
-    idle_us = time_us(before) - devices(before, "busy_us")["cpu.cores"]
+    idle_us = time_us(before) - load_us(before)
     added = energy(after)["cpu.cores"] - energy(before)["cpu.cores"]
     assert added == pytest.approx(34.0 * idle_us * 1e-3)
     assert time_us(after) == time_us(before)
 
 
 def test_active_power_counts_while_cores_are_busy() -> None:
-    """135 W more over the busy time of the cores."""
+    """135 W more over the busy time of the cores, half of it while threads only hold them."""
     before, after = base()["hybrid"], changed("hybrid", {"cpu": {"active_power": "270 W"}})
     added = energy(after)["cpu.cores"] - energy(before)["cpu.cores"]
-    assert added == pytest.approx(135.0 * devices(before, "busy_us")["cpu.cores"] * 1e-3)
+    assert added == pytest.approx(135.0 * load_us(before) * 1e-3)
+
+
+def test_threads_that_wait_take_power() -> None:
+    """`paper` operators wait for DRAM and page faults: 101 W between idle and busy, half of it,
+    over the time that their threads hold cores beyond what they do."""
+    before = changed("hybrid", {}, operators="paper")
+    after = changed("hybrid", {"cpu": {"stalled_power": 0.0}}, operators="paper")
+    assert stalled_us(before) > 0.2 * time_us(before)
+    saved = energy(before)["cpu.cores"] - energy(after)["cpu.cores"]
+    assert saved == pytest.approx(0.5 * 101.0 * stalled_us(before) * 1e-3)
+    assert time_us(after) == time_us(before)
+
+
+def test_threads_that_other_stages_hold_up_take_power() -> None:
+    """In a pipeline whose DRAM is full, threads are held for longer than their work alone takes."""
+    sizes = {"dim": 256, "batch_size": 2048}
+    cache = {"fraction": 0.8}
+    before = changed("scratchpipe", {}, model=sizes, cache=cache)
+    after = changed("scratchpipe", {"cpu": {"stalled_power": 0.0}}, model=sizes, cache=cache)
+    assert stalled_us(before) == pytest.approx(0.0, abs=1.0), "alone they do not wait"
+    assert energy(before)["cpu.cores"] > 1.03 * energy(after)["cpu.cores"]
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -114,6 +146,13 @@ def test_a_package_takes_between_idle_and_active_power(name: str) -> None:
     joules = energy(result)
     assert CPU_IDLE * seconds <= joules["cpu.cores"] * (1 + 1e-12) <= 135.0 * seconds
     assert GPU_IDLE * seconds <= joules["gpu.sm"] + joules["gpu.hbm"] <= 300.0 * seconds
+
+
+@pytest.mark.parametrize("name", ["v100_p3", "a100", "h100", "h200", "gh200"])
+def test_an_idle_board_takes_more_than_its_hbm_standing_still(name: str) -> None:
+    """Else idle power of data sheet and of the bank model contradict each other."""
+    gpu = machine(name).devices["gpu"].part
+    assert 0.0 < standing_w("gpu", name) < gpu.idle_power  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("place", ["cpu.dram", "gpu.hbm"])

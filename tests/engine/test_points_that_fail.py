@@ -1,12 +1,13 @@
 """One point's error is its own: `simulate_each` tells it and goes on with the others."""
 
+import numpy as np
 import pytest
 
 from simulator.caches.replays import StaticReplay
 from simulator.config.expand import expand
 from simulator.engine import parse_experiment, simulate_each, simulate_points
 from simulator.engine import points as engine
-from simulator.errors import CapacityError, InvariantError, TraceError
+from simulator.errors import CapacityError, ConfigError, InvariantError, TraceError
 
 
 def make(*systems, **changes):
@@ -88,3 +89,25 @@ def test_what_a_window_needs_is_counted_once_for_all_sizes(monkeypatch):
     points = make("straw_man", "scratchpipe", **sizes)
     assert len(simulate_points(points)) == 6
     assert len(calls) <= 2, "one for each window"
+
+
+def _of_file(tmp_path, batches, system):
+    """Points of 2 warm-up and 8 timed mini-batches of 4 samples, on a file that has `batches`."""
+    file = tmp_path / "ids.npy"
+    np.save(file, np.arange(4 * 5 * batches) % 400)
+    return make(
+        system,
+        model={"base": "default", "tables": 1, "rows_per_table": 3000, "batch_size": 4}
+        | {"lookups_per_table": 5},
+        trace={"kind": "file", "path": str(file)},
+        run={"batches": 8, "warmup_batches": 2},
+    )
+
+
+def test_a_trace_that_ends_behind_the_timed_batches_leaves_no_pipeline_half_empty(tmp_path):
+    """Six stages: five mini-batches are behind the last timed one. 10 + 5 = 15 are enough, 13 would
+    time two of them in a pipeline that drains."""
+    assert simulate_points(_of_file(tmp_path, 15, "scratchpipe"))
+    with pytest.raises(ConfigError, match=r"run\.batches to at most 6"):
+        simulate_points(_of_file(tmp_path, 13, "scratchpipe"))
+    assert simulate_points(_of_file(tmp_path, 10, "straw_man")), "nothing overlaps"

@@ -57,6 +57,10 @@ def test_text_of_the_experiment_is_escaped(page: str) -> None:
     assert "<&>" not in page
 
 
+def test_the_page_says_how_far_to_trust_its_platforms(page: str) -> None:
+    assert "platform v100_p3: not calibrated: numbers are data-sheet or assumed" in page
+
+
 def test_ids_are_unique(page: str) -> None:
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))

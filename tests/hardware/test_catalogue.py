@@ -23,7 +23,7 @@ FOLDERS = {
     "memories": {"dram"},
     "nics": {"nic"},
 }
-SHAPE = ("kind", "name", "sources", "standard", "simulated_channels")
+SHAPE = ("kind", "name", "sources", "standard", "simulated_channels", "calibrated")
 """Keys that are no measured or published number."""
 
 
@@ -129,3 +129,20 @@ def test_a_machine_of_an_experiment_is_valid(file: Path) -> None:
     own, shipped = load_machine(str(file)), load_machine("h200")
     assert own.name == "h200_own"
     assert own.socket("gpu").part.memory == shipped.socket("gpu").part.memory
+
+
+def test_the_rented_machine_is_an_eighth_of_the_large_one() -> None:
+    """AWS p3.2xlarge and p3.16xlarge: cores, memory, channels, power, GPUs and price."""
+    small, large = load_machine("p3_2xlarge"), load_machine("p3_16xlarge")
+    (_, less), (_, more) = small.parts("cpu")[0], large.parts("cpu")[0]
+    assert more.cores == 8 * less.cores
+    assert more.memory.usable == 8 * less.memory.usable
+    assert more.memory.organization.channels == 8 * less.memory.organization.channels
+    assert more.last_level_cache == 8 * less.last_level_cache
+    assert more.active_power == pytest.approx(8 * less.active_power, rel=0.05)
+    assert small.price_usd_per_hour is not None
+    assert large.price_usd_per_hour == pytest.approx(8 * small.price_usd_per_hour)
+    sockets = [machine.hosts[0].sockets["gpu"] for machine in (small, large)]
+    assert [socket.count for socket in sockets] == [1, 8]
+    assert sockets[0].part == sockets[1].part
+    assert load_machine("v100_p3").price_usd_per_hour is None, "nobody rents the study's server"

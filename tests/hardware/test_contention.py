@@ -23,13 +23,9 @@ def addresses(seed: int, row_bytes: int) -> np.ndarray:
     return rng.integers(0, TABLE_ROWS, ROWS, dtype=np.int64) * row_bytes
 
 
-@pytest.mark.parametrize("row_bytes", [128, 512, 1024])
-@pytest.mark.parametrize(
-    ("first", "second"), [(False, False), (False, True), (True, True)], ids=["rr", "rw", "ww"]
-)
-def test_two_streams_at_once_take_as_long_as_interleaved_in_the_bank_model(
-    row_bytes: int, first: bool, second: bool
-) -> None:
+def error_of_two_streams(row_bytes: int, first: bool, second: bool) -> float:
+    """Time of two streams (whether they write) that share the memory, over that of the bank model,
+    less one."""
     server = load_machine("v100_p3")
     topology = build_topology(server, row_bytes)
     memory = topology.memory("cpu")
@@ -46,4 +42,14 @@ def test_two_streams_at_once_take_as_long_as_interleaved_in_the_bank_model(
         for seed, write in enumerate((first, second))
     ]
     together = replay_streams(cpu.memory, streams)
-    assert env.now == pytest.approx(together.elapsed_ps, rel=0.05)
+    return float(env.now / together.elapsed_ps - 1.0)
+
+
+@pytest.mark.parametrize("row_bytes", [128, 512, 1024])
+@pytest.mark.parametrize(
+    ("first", "second"), [(False, False), (False, True), (True, True)], ids=["rr", "rw", "ww"]
+)
+def test_two_streams_at_once_take_as_long_as_interleaved_in_the_bank_model(
+    row_bytes: int, first: bool, second: bool
+) -> None:
+    assert abs(error_of_two_streams(row_bytes, first, second)) < 0.05

@@ -299,9 +299,12 @@ def test_a_table_of_bandwidths_times_streams_by_their_kind(name: str) -> None:
 
 
 def joules(device: Device, busy: Mapping[str, float], seconds: float = 1.0) -> dict[str, float]:
-    """Energy where resources were busy for a share of the time, and did 4 J each."""
+    """Energy where resources were busy (and held) for a share of the time, and did 4 J each."""
     elapsed = round(seconds * PS_PER_S)
-    use = {name: ResourceUse(share * elapsed, 0.0, 4e12) for name, share in busy.items()}
+    use = {
+        name: ResourceUse(share * elapsed, 0.0, 4e12, share * elapsed)
+        for name, share in busy.items()
+    }
     return device.energy(use, elapsed)
 
 
@@ -322,7 +325,21 @@ def test_a_device_that_nothing_was_done_on_takes_its_standing_power() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arithmetic", "memory", "board"), [(0.0, 0.0, 40), (0.5, 0.0, 170), (0.25, 1.0, 300)]
+    ("threads", "held", "watts"),
+    [(None, 0.25, 59.25), (None, 1.0, 97.125), (10, 1.0, 71.875), (10, 0.5, 59.25)],
+)
+def test_cores_that_threads_hold_while_they_wait_take_half(
+    threads: int | None, held: float, watts: float
+) -> None:
+    """A quarter of 20 cores busy: 34 W + 101 W / 4. Held by threads beyond that: nothing, 75 % of
+    the cores, 25 % (a pool of 10 threads on 20 cores), nothing (half of that pool)."""
+    cpu = topology(server(), threads=threads).devices["cpu"]
+    energy = joules(cpu, {"cpu.cores": 0.25, "cpu.threads": held})
+    assert energy["cpu.cores"] == pytest.approx(watts)
+
+
+@pytest.mark.parametrize(
+    ("arithmetic", "memory", "board"), [(0.1, 0.0, 66), (0.5, 0.0, 170), (0.25, 1.0, 300)]
 )
 def test_the_board_of_a_gpu_takes_power_by_the_busier_of_units_and_memory(
     arithmetic: float, memory: float, board: float
@@ -334,10 +351,16 @@ def test_the_board_of_a_gpu_takes_power_by_the_busier_of_units_and_memory(
     assert sum(energy.values()) == pytest.approx(board)
 
 
-def test_memory_that_takes_more_than_its_board_leaves_the_board_nothing() -> None:
+def test_memory_that_takes_more_than_its_board_adds_to_it() -> None:
+    """An idle board of 40 W has 37 W beside the 3 W of HBM: 4 J of work come on top of them."""
+    gpu = topology(server()).devices["gpu"]
+    assert joules(gpu, {"gpu.hbm": 0.0}) == {"gpu.sm": 37.0, "gpu.hbm": 7.0}
+
+
+def test_memory_that_stands_at_more_than_its_board_leaves_the_rest_nothing() -> None:
     part = changed(GPU, idle_power=1.0)
     gpu = topology(host(gpu=part)).devices["gpu"]
-    assert joules(gpu, {})["gpu.sm"] == 0.0
+    assert joules(gpu, {}) == {"gpu.sm": 0.0, "gpu.hbm": 3.0}
 
 
 def test_a_busy_resource_is_not_busier_than_all_of_the_time() -> None:

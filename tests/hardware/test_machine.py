@@ -284,6 +284,19 @@ def test_use_of_resources_is_accounted() -> None:
     assert use.energy_pj == pytest.approx(7.0)
 
 
+def test_threads_are_held_while_their_operation_waits_for_other_resources() -> None:
+    """Half of the threads for 1000 ps alone; DRAM shared with a copy doubles that. A full pool is
+    held once, however many operators ask for it."""
+    demands = [Demand("x", {"dram": Service(1000), "a": Service(500)}), on("dram", 1000)]
+    machine, ends = machine_after(demands, resources=with_pools("a"))
+    assert ends == [2000, 2000]
+    assert machine.use["a"].busy_ps == pytest.approx(500)
+    assert machine.use["a"].held_ps == pytest.approx(1000)
+    assert machine.use["dram"].held_ps == 0.0
+    machine, ends = machine_after([pooled("a", 0, 1000)] * 2, resources=with_pools("a"))
+    assert machine.use["a"].held_ps == pytest.approx(2000) == ends[0]
+
+
 def test_a_reading_in_the_middle_has_what_was_done_until_then() -> None:
     env = simpy.Environment()
     machine = Machine(env, PLAIN)

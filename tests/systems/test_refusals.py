@@ -25,6 +25,15 @@ def test_41_gb_of_tables_on_one_v100_are_refused_with_the_arithmetic() -> None:
         assert share in text
 
 
+def test_twice_the_tables_on_the_rented_machine_are_refused_with_the_arithmetic() -> None:
+    """The default model's 40.96 GB fit the 61 GiB of a p3.2xlarge, 81.92 GB do not."""
+    assert system("hybrid", "p3_2xlarge")
+    with pytest.raises(CapacityError) as caught:
+        system("hybrid", "p3_2xlarge", rows_per_table=(20_000_000,) * 8)
+    for share in ("81.92 GB", "65.5 GB"):
+        assert share in str(caught.value)
+
+
 def test_the_fullest_gpu_counts_with_its_mlps_and_vectors() -> None:
     """Eight equal tables on eight GPUs: one each, 5.12 GB, and twice MLPs and pooled vectors."""
     with pytest.raises(CapacityError) as caught:

@@ -136,6 +136,9 @@ class Cpu(Part):
     idle_power: Watts
     active_power: Watts
     """Package power with all cores busy (without DRAM)."""
+    stalled_power: Fraction
+    """Share of a busy core's power beyond idle that a core takes whose thread waits for DRAM, for
+    the path to it or for other threads (it holds the core: no sleep state, full clock)."""
 
     def misfits(self, run: RunConfig, model: ModelConfig) -> list[Problem]:
         """What a run or a model asks for that it does not have."""
@@ -228,10 +231,15 @@ class CpuDevice(Processor):
         return tuple(passes)
 
     def energy(self, use: Mapping[str, ResourceUse], elapsed_ps: int) -> dict[str, float]:
+        """Joules of the package and of DRAM: idle power throughout, the rest of the active power
+        by the busy cores, `stalled_power` of it by cores that threads hold while they wait."""
         seconds, cpu, place = elapsed_ps / PS_PER_S, self.part, self.dram.place
-        busy = min(1.0, use[self._cores].busy_ps / elapsed_ps) if self._cores in use else 0.0
+        cores, pool = (use.get(name, ResourceUse()) for name in (self._cores, self._pool_name))
+        busy = min(1.0, cores.busy_ps / elapsed_ps)
+        stalled = max(0.0, pool.held_ps / elapsed_ps * self._all_threads / cpu.cores - busy)
+        load = busy + cpu.stalled_power * stalled
         return {
-            self._cores: seconds * (cpu.idle_power + (cpu.active_power - cpu.idle_power) * busy),
+            self._cores: seconds * (cpu.idle_power + (cpu.active_power - cpu.idle_power) * load),
             place: dynamic_j(use, place) + self.dram.timing.standing_w * seconds,
         }
 

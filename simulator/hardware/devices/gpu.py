@@ -250,14 +250,19 @@ class GpuDevice(Processor):
         return tuple((name, name) for name in names)
 
     def energy(self, use: Mapping[str, ResourceUse], elapsed_ps: int) -> dict[str, float]:
+        """Joules of HBM as its commands say, and of the rest of the board: what board power at that
+        load leaves, but never less than the rest takes when idle. So HBM that takes more than the
+        board's power leaves adds to the total instead of hiding in it."""
         seconds, gpu, place = elapsed_ps / PS_PER_S, self.part, self.hbm.place
         load = max(
             min(1.0, use[name].busy_ps / elapsed_ps) if name in use else 0.0
             for name in (self._sms, place)
         )
         board = seconds * (gpu.idle_power + (gpu.active_power - gpu.idle_power) * load)
-        hbm = dynamic_j(use, place) + self.hbm.timing.standing_w * seconds
-        return {self._sms: max(0.0, board - hbm), place: hbm}
+        standing = self.hbm.timing.standing_w * seconds
+        hbm = dynamic_j(use, place) + standing
+        idle = max(0.0, gpu.idle_power * seconds - standing)
+        return {self._sms: max(idle, board - hbm), place: hbm}
 
     # how each word becomes kernels
 

@@ -1,0 +1,74 @@
+"""Which machine observed what: run directories of one machine make one page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["by_machine", "machine_name", "with_stage_repeats"]
+
+STAGES = "stages.parquet"
+
+Run = tuple[Path, dict[str, Any]]
+"""A run directory, and its `observed.json`."""
+
+
+def by_machine(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """The runs of each machine under its name, in their order.
+
+    A machine is a kind of machine: GPU, number of GPUs, CPU and its cores; hosts of a kind are
+    sessions of one. Two that would have one name get a number each.
+    """
+    machines: dict[tuple[Any, ...], list[Run]] = {}
+    for run in runs:
+        facts = run[1]["machine"]
+        key = (facts.get("gpu"), facts.get("gpus", 1), facts["cpu"], facts.get("cores"))
+        machines.setdefault(key, []).append(run)
+    named: dict[str, list[Run]] = {}
+    for members in machines.values():
+        name = first = machine_name(members[0][1]["machine"])
+        number = 2
+        while name in named:
+            name, number = f"{first}_{number}", number + 1
+        named[name] = members
+    return named
+
+
+def machine_name(facts: dict[str, Any]) -> str:
+    """`h200`, `h100_x2`: the GPU's model and how many; of a machine without one its cores."""
+    gpu = facts.get("gpu")
+    if not gpu:
+        return f"cpu_{facts.get('cores', 'any')}"
+    words = [word for word in re.split(r"[^A-Za-z0-9]+", gpu) if word.upper() != "NVIDIA"]
+    count = facts.get("gpus", 1)
+    return words[0].lower() + (f"_x{count}" if count > 1 else "")
+
+
+def with_stage_repeats(run: Run) -> dict[str, Any]:
+    """`observed.json` with the mean of each stage in each repeat, `stages_repeats_us` of a point,
+    out of the table beside it; as it is where there is none."""
+    folder, observed = run
+    if not (folder / STAGES).is_file():
+        return observed
+    import pyarrow.parquet as pq
+
+    columns = ["label", "sweep", "repeat", "stage", "busy_us"]
+    times: dict[tuple[str, str], dict[str, dict[int, list[float]]]] = {}
+    for row in pq.read_table(folder / STAGES, columns=columns).to_pylist():
+        stage = times.setdefault((row["label"], row["sweep"]), {}).setdefault(row["stage"], {})
+        stage.setdefault(row["repeat"], []).append(row["busy_us"])
+    points = [
+        point
+        | {
+            "stages_repeats_us": {
+                stage: [float(np.mean(each)) for each in repeats.values()]
+                for stage, repeats in times.get((point["label"], point["sweep"]), {}).items()
+            }
+        }
+        for point in observed["points"]
+    ]
+    return observed | {"points": points}
