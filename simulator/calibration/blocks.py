@@ -85,8 +85,6 @@ BLOCKS: tuple[Block, ...] = (
             _time("operators.gather_reduce.row_time", 8),
             _share("operators.gather_reduce.overlap", 0.75),
             _bandwidth(f"{_PATH}.random_read", 110),
-            _time(f"{_PATH}.random_piece", 0.6, 0.01),
-            _time(f"{CPU}.last_level_latency", 30, 5),
             _time("operators.gather.row_time", 8),
             _share("operators.gather.overlap", 0.75),
             _time(f"{CPU}.thread_start", 20_000, 100),
@@ -94,11 +92,8 @@ BLOCKS: tuple[Block, ...] = (
     ),
     Block(
         "CPU writes",
-        ("cpu scatter", "cpu scatter, few rows", "cpu gather and scatter", "cpu stream copy nt"),
-        (
-            _time("operators.row_scatter.row_time", 5),
-            _share(f"{_PATH}.duplex", 0.5),
-        ),
+        ("cpu scatter", "cpu scatter, few rows"),
+        (_time("operators.row_scatter.row_time", 5),),
     ),
     Block(
         "CPU partition",

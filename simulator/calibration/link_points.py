@@ -42,7 +42,8 @@ _STREAM_ROWS = 2_097_152
 def link_points(folder: Path, cores: int) -> list[Point]:
     """Points of `micro_pcie.csv` and `contention.csv`; of the latter with `cores` threads."""
     copies = pool(LINK, read_rows(folder, LINK), _copy_key, "ms_event").values()
-    rows = [r for r in read_rows(folder, CONTENTION) if _victim(r, cores) is not None]
+    rows = [_of_one_gpu(r) for r in read_rows(folder, CONTENTION)]
+    rows = [r for r in rows if _victim(r, cores) is not None]
     rows = _without_unsteady(rows)
     points = [_copy(pooled) for pooled in copies]
     points += [
@@ -55,6 +56,11 @@ def link_points(folder: Path, cores: int) -> list[Point]:
         for pooled in pool(CONTENTION, with_rate, _contention_key, column).values():
             points.append(_kept(pooled, direction, cores))
     return points
+
+
+def _of_one_gpu(row: Row) -> Row:
+    """A row of a machine with several GPUs: copies of the first alone are copies of one."""
+    return {**row, "background": row["background"].removesuffix(" gpu0")}
 
 
 def _without_unsteady(rows: Sequence[Row]) -> list[Row]:
