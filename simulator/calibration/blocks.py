@@ -104,7 +104,6 @@ BLOCKS: tuple[Block, ...] = (
         "CPU update",
         ("cpu update",),
         (
-            _time("operators.accumulate.row_time", 20),
             _share("operators.accumulate.overlap", 0.75),
             _bandwidth(f"{_PATH}.write_back", 120),
         ),
