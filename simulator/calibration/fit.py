@@ -7,7 +7,7 @@ result: it is an error, or it keeps the value that it had, and the others are fi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -35,7 +35,15 @@ class Rules:
     undecided: Literal["refuse", "keep", "take"] = "refuse"
     """`refuse`: an error. `keep`: they keep the value of `base`. `take`: what the search found."""
     base: Mapping[str, float] = field(default_factory=dict)
-    """Values to keep, by dotted path; a number that it lacks keeps the start of its search."""
+    """Values to keep, by dotted path. A number that it lacks stays where the search ended (or, if
+    no point depends on it, where it began) and is said to be assumed."""
+
+    def held(self, fault: Fault) -> float:
+        """The value that an undecided number keeps."""
+        number = fault.parameter
+        found = number.start if fault.found is None else fault.found
+        return self.base.get(number.path, found)
+
     fixed: tuple[str, ...] = ()
     """What paths begin with that are not fitted at all."""
 
@@ -130,9 +138,9 @@ def _take(fit: Fit, block: Block, own: Sequence[Point], rules: Rules) -> list[Fa
     free, kept = _free(block, rules), list[Fault]()
     trial: Trial | None = _trial(fit.rig, free, own)
     while trial and rules.undecided == "keep" and (found := faults(block, trial)):
-        kept.append(found[0])
-        number = found[0].parameter
-        fit.rig = fit.rig.changed({number.path: rules.base.get(number.path, number.start)})
+        value, number = rules.held(found[0]), found[0].parameter
+        kept.append(replace(found[0], kept=value))
+        fit.rig = fit.rig.changed({number.path: value})
         trial = _without(number, fit.rig, trial)
         if trial and not faults(block, trial):
             trial = _trial(fit.rig, trial.parameters, own)
@@ -160,16 +168,16 @@ def _adopt(
     kept: Sequence[Fault],
 ) -> None:
     numbers = judged(trial) if trial else ()
-    values = {number.path: float(f"{number.value:.{_DIGITS - 1}e}") for number in numbers}
+    values = {number.path: _rounded(number.value) for number in numbers}
     fit.rig = fit.rig.changed(values)
     evidence = _evidence(block, own, fit.rig)
     fit.values |= values
     fit.evidence |= {n.path: f"{evidence}; {n.known}" for n in numbers}
     for fault in kept:
-        number = fault.parameter
-        if number.path not in rules.base:
-            fit.values[number.path] = number.start
-            fit.evidence[number.path] = f"assumed: where its search starts; {fault.why}"
+        path = fault.parameter.path
+        if path not in rules.base:
+            fit.values[path] = _rounded(rules.held(fault))
+            fit.evidence[path] = f"assumed: its search left it here; {fault.why}"
     fit.blocks.append(
         BlockFit(
             block.name,
@@ -205,6 +213,10 @@ def _trial(
         np.log([p.high for p in free]),
     )
     return Trial.of(free, own, problem, search(problem, begin))
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{_DIGITS - 1}e}")
 
 
 def _evidence(block: Block, own: Sequence[Point], rig: Rig) -> str:

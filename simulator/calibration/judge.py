@@ -62,9 +62,15 @@ class Fault:
     block: str
     why: str
     hint: str
+    found: float | None
+    """What the search left it at; None where no point depends on it."""
+    kept: float | None = None
+    """The value that it keeps; None where it is an error."""
 
     def __str__(self) -> str:
-        return f"{self.parameter.path} (block {self.block}): {self.why}. {self.hint}"
+        path = self.parameter.path
+        stays = "" if self.kept is None else f". It stays {told(path, self.kept)}"
+        return f"{path} (block {self.block}): {self.why}. {self.hint}{stays}"
 
 
 @dataclass(frozen=True)
@@ -165,7 +171,13 @@ def faults(block: Block, trial: Trial) -> list[Fault]:
             f"this one is known least, {judged(trial)[worst].known}"
         )
     return [
-        Fault(trial.parameters[index], block.name, why, _hint(trial, index))
+        Fault(
+            trial.parameters[index],
+            block.name,
+            why,
+            _hint(trial, index),
+            float(trial.values[index]) if np.isfinite(errors[index]) else None,
+        )
         for index, why in reasons.items()
     ]
 

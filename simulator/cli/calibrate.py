@@ -158,7 +158,8 @@ def calibrate(
     typer.echo("Files written:")
     for target in targets:
         typer.echo(f"  {target}")
-    if operators is None and out is not None and not keep_profile:
+    software_fitted = any(path.startswith("operators.") for path in fitted.values)
+    if operators is None and out is not None and software_fitted:
         typer.echo("The operator profile was fitted too; --operators FILE writes it.", err=True)
 
 

@@ -130,7 +130,15 @@ def test_json_is_the_table_and_nothing_else(
         run("calibrate", "--from", str(tmp_path), "--out", str(out), "--json", "--base", "h200")
         == 0
     )
-    (row,) = json.loads(capsys.readouterr().out)["fitted"]
+    said = json.loads(capsys.readouterr().out)
+    (row,) = said["fitted"]
+    for number in said["numbers"]:
+        assert number["block"] == "GPU sort"
+        assert 0.0 < number["standard_error"] < 0.1
+        assert 0.0 < abs(number["correlation"]) < 1.0
+    (sort,) = (block for block in said["blocks"] if block["block"] == "GPU sort")
+    assert sort["starts"] >= sort["starts_agreed"] > 1
+    assert said["files"] == {"micro_sort.csv": "30 points"}
     assert row["operator"] == "gpu sort"
     assert row["points"] == 30
     made, base = load_machine(str(out)), load_machine("h200")
@@ -139,6 +147,29 @@ def test_json_is_the_table_and_nothing_else(
     assert made.socket("pcie") == base.socket("pcie")
     assert out.read_text().startswith("base: h200\nname: mine\nhost:\n  gpu:\n    sort_")
     assert (tmp_path / "mine.residuals.csv").is_file()
+
+
+def test_numbers_that_are_not_decided_are_an_error_or_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sorts of 10,000 pairs, and no others, are all latency: they do not tell the rate."""
+    lines = (MEASURED / "micro_sort.csv").read_text().splitlines()
+    small = [line for line in lines[1:] if line.split(",")[2] == "10000"]
+    (tmp_path / "micro_sort.csv").write_text("\n".join([lines[0], *small]) + "\n")
+    out = tmp_path / "mine.yaml"
+    start = ("calibrate", "--from", str(tmp_path), "--out", str(out), "--base", "h200")
+    assert run(*start) == 3
+    told = capsys.readouterr().err
+    assert "platform.host.gpu.sort_rate (block GPU sort):" in told
+    assert "more sizes of 'gpu sort'" in told
+    assert not out.exists()
+    assert run(*start, "--keep-undecided") == 0
+    told = capsys.readouterr().out
+    assert "KEPT platform.host.gpu.sort_rate (block GPU sort)" in told
+    assert "It stays 1.538e+11" in told
+    made, base = (load_machine(name).socket("gpu").part for name in (str(out), "h200"))
+    assert made.sort_rate == base.sort_rate
+    assert "residual" in made.sources["sort_pass_latency"]
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

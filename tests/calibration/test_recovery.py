@@ -193,7 +193,18 @@ def test_a_number_that_the_base_lacks_is_assumed_where_it_is_not_decided(
     block = Block("sort", SORT, (START, PASS, idle))
     fit = fit_blocks(conditions[0], sorts(conditions, 180e9), Rules("keep"), blocks=(block,))
     assert fit.values[idle.path] == 20e6
-    assert fit.evidence[idle.path].startswith("assumed: where its search starts; not identifiable")
+    assert fit.evidence[idle.path].startswith("assumed: its search left it here; not identifiable")
+
+
+def test_a_number_on_its_limit_stays_there_where_the_base_has_no_other(
+    conditions: tuple[Rig, list[Point]],
+) -> None:
+    """Any other value would move the numbers that are fitted beside it."""
+    block = Block("sort", SORT, (dataclasses.replace(START, high=170e9), PASS))
+    fit = fit_blocks(conditions[0], sorts(conditions, 180e9), Rules("keep"), blocks=(block,))
+    assert fit.values[RATE] == 170e9
+    assert "on the high end of its range" in fit.evidence[RATE]
+    assert fit.values[LATENCY] == pytest.approx(11e6, rel=0.05)
 
 
 def test_numbers_that_are_held_are_not_fitted(conditions: tuple[Rig, list[Point]]) -> None:
