@@ -14,6 +14,7 @@ from typing import Any
 from simulator.caches.facts import AS_FILLED, MISS, VICTIM, BatchFacts
 from simulator.caches.replays import PlannedReplay, Replay, StaticReplay
 from simulator.caches.trend import trend_of
+from simulator.results.notes import MOST_INTO_FREE
 from simulator.traces import Trace
 from simulator.traces.replay import FileTrace
 
@@ -21,8 +22,6 @@ __all__ = ["profile_metrics", "start_metrics", "stationary_metrics"]
 
 MOST_AS_FILLED = 0.01
 """Of the slots."""
-MOST_INTO_FREE = 0.01
-"""Of the missed rows."""
 
 
 def start_metrics(

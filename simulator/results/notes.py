@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 
 from simulator.results.rows import Row
 
-__all__ = ["marks_of", "notes_of"]
+__all__ = ["MOST_INTO_FREE", "marks_of", "notes_of"]
 
 GROWN, MOVES, OVERLAPS = "*", "!", "#"
 """Marks behind the name of a system."""
+MOST_INTO_FREE = 0.01
+"""Of the missed rows, before a cache counts as one that is still filling."""
 
 
 def marks_of(row: Row) -> str:
@@ -39,7 +41,11 @@ def _warnings(rows: Sequence[Row]) -> Iterator[str]:
     moving = [row for row in rows if row["stationary"] is False]
     if moving:
         filled = any(row["cache_start"] in ("hot", "empty") for row in moving)
-        advice = "set cache.prefill to steady" if filled else "raise run.warmup_batches"
+        advice = (
+            "set cache.prefill to steady"
+            if filled
+            else "the trace itself changes, or run.warmup_batches is too small"
+        )
         yield f"{MOVES} not stationary: {'; '.join(_how(moving))}: {advice}"
     overlap = max((row["profile_overlap"] or 0.0 for row in rows), default=0.0)
     if overlap:
@@ -58,9 +64,14 @@ def _how(rows: Sequence[Row]) -> Iterator[str]:
     filled = max(row["rows_as_filled"] or 0 for row in rows)
     if filled:
         yield f"up to {filled:,} rows of the cache are as it was filled and were never looked up"
-    into_free = [row for row in rows if (row["victims_per_batch"] or 0.0) == 0.0]
-    if into_free and not filled:
-        yield "slots of the cache are still free"
+    if any(_fills(row) for row in rows):
+        yield "missed rows still go into free slots"
+
+
+def _fills(row: Row) -> bool:
+    """Whether rows go into slots that were free; a static cache has no victims."""
+    victims = row["victims_per_batch"]
+    return victims is not None and victims < (1.0 - MOST_INTO_FREE) * row["misses_per_batch"]
 
 
 def _starts(rows: Sequence[Row]) -> Iterator[str]:

@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import simpy
 from deferred import Deferred, defer_dense
 from training import experiment, trainer_of
 
 from simulator.config.expand import expand
-from simulator.engine.pipeline import _Run
-from simulator.hardware.machine import Machine
+from simulator.engine.pipeline import conditions
 from simulator.observe.accelerator import CpuTensors
 from simulator.observe.clock import Clock
 from simulator.observe.inputs import count_distinct
@@ -45,7 +43,7 @@ def test_cycles_keep_the_conditions_of_the_simulated_pipeline() -> None:
     run_cycles(noted(gpu, log), PIPELINE.stages, Clock(gpu), gpu, lambda _: None)()
     assert len(log) == BATCHES * 4
     for modelled in ("lockstep", "async"):
-        wanted = _Run(Machine(simpy.Environment(), {}), modelled, len(PIPELINE.stages)).conditions
+        wanted = partial(conditions, modelled, len(PIPELINE.stages))
         for position, key in enumerate(log):
             before = {other for other in wanted(*key) if other[0] < BATCHES}
             assert before <= set(log[:position]), (modelled, key)

@@ -12,9 +12,11 @@ from simulator.config.expand import expand
 from simulator.engine import parse_experiment
 from simulator.results import dictionary
 from simulator.results.dictionary import DEVICES, METRICS, STAGES, TIMELINE
+from simulator.results.notes import notes_of
 from simulator.results.record import PointResult, Result
 from simulator.results.resources import fold, headings
 
+NAMES = [column.name for column in METRICS]
 PAGE = Path(__file__).parents[2] / "docs" / "columns.md"
 
 
@@ -199,6 +201,67 @@ def test_an_enlarged_cache_is_marked():
     assert "scratchpipe *" in rendered(80, cache_grown=True)
     assert "was enlarged" in rendered(80, cache_grown=True)
     assert "*" not in rendered(80)
+
+
+MOVING = {"stationary": False, "misses_trend": -0.127, "victims_per_batch": 5.0}
+MOVING |= {"misses_per_batch": 5.0}
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_cache_that_moves_is_marked(width):
+    filled = {"rows_as_filled": 123_456, "cache_start": "hot"}
+    text = " ".join(rendered(width, **MOVING, **filled).split())
+    assert "scratchpipe ! " in text
+    assert "! not stationary: misses change by up to -12.7% over the timed mini-batches; " in text
+    assert "up to 123,456 rows of the cache are as it was filled and were never looked up" in text
+    assert "looked up: set cache.prefill to steady" in text
+    text = " ".join(
+        rendered(width, **MOVING, cache_start="planned", cache_start_batches=64).split()
+    )
+    assert "mini-batches: the trace itself changes, or run.warmup_batches is too small" in text
+    assert "free slots" not in text
+    filling = MOVING | {"victims_per_batch": 4.0, "cache_start": "empty"}
+    assert "missed rows still go into free slots" in " ".join(rendered(width, **filling).split())
+    static = MOVING | {"victims_per_batch": None}
+    assert "free slots" not in rendered(width, **static)
+    for known in (True, None):
+        assert "!" not in rendered(width, stationary=known)
+
+
+@pytest.mark.parametrize(
+    ("start", "batches", "note"),
+    [
+        ("sampled", 0, "start of caches: steady state (sampled)"),
+        ("planned", 96, "start of caches: steady state (after 96 untimed mini-batches)"),
+        ("hot", 0, "start of caches: hottest rows"),
+        ("empty", 0, "start of caches: empty"),
+    ],
+)
+def test_the_start_of_caches_stands_under_the_table(start, batches, note):
+    text = rendered(120, cache_start=start, cache_start_batches=batches)
+    assert note in " ".join(text.split())
+    assert "start of caches" not in rendered(120)
+
+
+def test_a_range_of_untimed_mini_batches_is_told_from_the_least_to_the_most():
+    planned = [{**dict.fromkeys(NAMES), "cache_start": "planned", "cache_start_batches": n}
+               for n in (64, 32, 512)]  # fmt: skip
+    sampled = {**dict.fromkeys(NAMES), "cache_start": "sampled"}
+    assert notes_of([*planned, sampled]) == (
+        "start of caches: steady state (sampled), steady state (after 32 to 512 untimed "
+        "mini-batches)"
+    )
+
+
+def test_what_a_profile_knows_stands_under_the_table():
+    text = " ".join(rendered(120, profile="prefix 0.25", profile_overlap=0.0).split())
+    assert "hottest rows known from: the first 25 % of the file" in text
+    assert "#" not in text
+    text = " ".join(rendered(120, profile="whole", profile_overlap=1.0).split())
+    assert "hottest rows known from: the whole file, its timed part included" in text
+    assert "scratchpipe # " in text
+    assert "# the profile of the hottest rows has counted 100 % of the timed mini-batches" in text
+    assert "hottest rows" not in rendered(120, profile="generator", profile_overlap=0.0)
 
 
 def test_what_is_not_known_is_a_dash():
