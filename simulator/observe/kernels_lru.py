@@ -176,7 +176,7 @@ def narrow(
     number, pool = tl.load(clock), tl.program_id(0)
     if FIRST:
         wanted = tl.load(need + number * POOLS + pool)
-        begun = tl.zeros([], tl.int64)
+        begun = wanted.to(tl.int64) * 0
     else:
         wanted = tl.load(left + pool)
         begun = tl.load(prefix + pool)

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.caches import Window
-from simulator.errors import UsageError
+from simulator.errors import InvariantError, UsageError
 
 __all__ = ["COUNTED", "DIGIT", "LruCache", "LruLists", "Pools", "digits_of", "plan"]
 
@@ -93,8 +93,9 @@ class LruCache:
         self.need = gpu.empty((len(ids), len(pools.slots)), "int32")
         """Missed rows of every pool, by mini-batch."""
         self.counts = gpu.empty((len(ids), len(COUNTED)), "int32")
-        self.host_counts = gpu.staging((len(ids), len(COUNTED)), "int32")
-        """`counts`, where the host reads them."""
+        self.host_counts = gpu.staging((len(ids), len(COUNTED)), "int32").fill_(-1)
+        """`counts`, where the host reads them; -1 until the Plan is done."""
+        self._seen: npt.NDArray[np.int32] = self.host_counts.numpy()
 
     @property
     def place(self) -> int:
@@ -102,8 +103,13 @@ class LruCache:
         return DIGIT * self.place_digits
 
     def counted(self, number: int, name: str) -> int:
-        """A count of a mini-batch; its Plan must be done."""
-        return int(self.host_counts[number, COUNTED.index(name)])
+        """A count of a mini-batch. Raises `InvariantError` before its Plan is done."""
+        count = int(self._seen[number, COUNTED.index(name)])
+        if count < 0:
+            raise InvariantError(
+                f"mini-batch {number}: {name} asked for before its Plan was waited for"
+            )
+        return count
 
 
 class LruLists:

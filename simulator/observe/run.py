@@ -239,5 +239,6 @@ def _arena(points: Sequence[PointConfig], threads: int) -> _Arena:
     arena = _Arena()
     models = [point.model for point in points if _keeps_table(point)]
     if models:
-        arena.take(max(models, key=lambda model: model.rows * entry_width(model)), threads)
+        with suppress(MemoryError):  # each point that needs as much says so
+            arena.take(max(models, key=lambda model: model.rows * entry_width(model)), threads)
     return arena

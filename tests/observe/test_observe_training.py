@@ -20,6 +20,7 @@ from training import MODEL, experiment, plain_tables, tables_of, trainer_of
 from simulator.caches import Window
 from simulator.config.expand import expand
 from simulator.engine import simulate
+from simulator.errors import InvariantError
 from simulator.observe import runner
 from simulator.observe.inputs import Inputs
 from simulator.observe.lru import Pools
@@ -256,7 +257,14 @@ def _on_streams(point: Any, gpu: Deferred, monkeypatch: pytest.MonkeyPatch) -> A
     return trainer.tables()
 
 
-@pytest.mark.parametrize("system", ["hybrid", "static_cache", "straw_man"])
+def test_a_wait_that_is_missing_after_a_plan_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner._Order, "wait", lambda order: setattr(order, "busy", False))
+    point = expand(experiment(systems=["straw_man"], cache={"fraction": 0.3}))[0]
+    with pytest.raises(InvariantError, match="asked for before its Plan was waited for"):
+        _on_streams(point, Deferred(), monkeypatch)
+
+
+@pytest.mark.parametrize("system", ["hybrid", "static_cache"])
 def test_a_wait_that_is_missing_trains_something_else(
     system: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from training import MODEL, experiment, inputs_of, trainer_of
 
 from simulator.config.expand import expand
-from simulator.errors import UsageError
+from simulator.errors import InvariantError, UsageError
 from simulator.hardware.program import (
     Add,
     Buffer,
@@ -338,6 +338,12 @@ def test_a_rule_does_what_numpy_does(
 
 def test_every_rule_is_compared_with_numpy() -> None:
     assert {pair for _, pairs in RULES for pair in pairs} == set(TRAINER) - {(Wait, "gpu")}
+
+
+def test_lists_are_not_read_before_their_plan() -> None:
+    trainer = trainer_of(expand(experiment(systems=["straw_man"], cache={"fraction": 0.3}))[0])
+    with pytest.raises(InvariantError, match="mini-batch 3: short asked for before its Plan"):
+        trainer.work.lists[BATCH].count("miss")
 
 
 def changed(program: tuple[Stage, ...], change: Callable[[Operation], Operation]) -> Any:
