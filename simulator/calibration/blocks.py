@@ -102,8 +102,9 @@ BLOCKS: tuple[Block, ...] = (
     ),
     Block(
         "CPU update",
-        ("cpu update",),
+        ("cpu update", "cpu pooled gather"),
         (
+            _time(f"{CPU}.last_level_latency", 30, 5),
             _share("operators.accumulate.overlap", 0.75),
             _bandwidth(f"{_PATH}.write_back", 120),
         ),
@@ -188,7 +189,7 @@ BLOCKS: tuple[Block, ...] = (
     ),
     Block(
         "copies beside the CPU",
-        ("copies h2d beside cpu",),
+        ("copies h2d beside cpu", "copies h2d beside hbm", "copies"),
         (_time(f"{LINK}.read_latency", 1000, 10),),
     ),
 )

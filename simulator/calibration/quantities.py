@@ -13,10 +13,10 @@ _UNITS: dict[str, tuple[tuple[float, str], ...]] = {
     "arithmetic": ((1e12, "TFLOP/s"), (1e9, "GFLOP/s"), (1.0, "FLOP/s")),
     "number": ((1.0, ""),),
 }
-_TIMES = {"latency", "access", "time", "start", "synchronize", "piece"}
-_SIZES = {"cache", "capacity"}
+_TIMES = {"latency", "access", "time", "start", "synchronize", "piece", "launch"}
+_SIZES = {"cache", "capacity", "queue"}
 _BANDWIDTHS = {"bandwidth", "read", "write", "back"}
-"""Last word of a key that holds such a quantity; under `interference` all are factors."""
+"""Last word of a key that holds such a quantity."""
 
 
 def written(path: str, value: float | str) -> Any:
@@ -40,8 +40,6 @@ def told(path: str, value: float) -> str:
 
 def _quantity(path: str) -> str:
     word = path.rpartition(".")[2].rpartition("_")[2]
-    if ".interference." in path:
-        return "number"
     if word in _SIZES:
         return "size"
     if word in _TIMES:

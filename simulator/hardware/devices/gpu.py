@@ -8,6 +8,8 @@ kernel holds as many of the SMs as its threads fill, for as long as it would run
 several streams that each fill the GPU take turns. The host submits a kernel in `launch` and what
 the software adds to it.
 
+Random rows come out unevenly spread over the channels of HBM (`_unevenness`).
+
 Approximated: L2 hits are given by share, not by set; power is proportional to the greater of
 arithmetic and memory activity, and the board's power includes its HBM; a kernel's blocks are taken
 to be spread evenly. Ignored: registers and shared memory as limits of occupancy, clock changes
@@ -488,7 +490,10 @@ class GpuDevice(Processor):
         """Services of its own memory (radix passes included) and of any other that it reads."""
         streams = [_in_pieces(access, self.part.sector) for access in work.accesses]
         own = self.hbm.place
-        hbm = self.hbm.service([s for s in streams if s.memory == own])
+        rows = [s for s in streams if s.memory == own and s.random]
+        hbm = self.hbm.service([s for s in streams if s.memory == own and not s.random])
+        if rows:
+            hbm += self.hbm.service(rows).scaled(self._unevenness(sum(s.count for s in rows)))
         sort_bytes = 2 * SORT_PAIR_BYTES * work.sort_pairs * work.sort_passes
         if sort_bytes:
             hbm += self.hbm.service([self._stream(sort_bytes)])
@@ -496,6 +501,22 @@ class GpuDevice(Processor):
         for place in dict.fromkeys(s.memory for s in streams if s.memory != own):
             services |= reach(place).services([s for s in streams if s.memory == place])
         return services
+
+    def _unevenness(self, rows: int) -> float:
+        """Time of random rows over N pseudo-channels relative to rows that are spread evenly.
+
+        In flight: those of W resident warps, each with one; a closed network of N equal queues is
+        busy for W / (W + N - 1) of the time (Jackson networks; exponential service). In the end:
+        the fullest of N channels has about sqrt(2 ln N) standard deviations more than the mean of
+        rows / N (extremes of a binomial distribution).
+        """
+        organization = self.part.memory.organization
+        channels = organization.channels * organization.pseudo_channels
+        if not rows or channels < 2:
+            return 1.0
+        warps = self.part.sms * self.part.threads_per_sm // WARP
+        waiting = 1.0 + (channels - 1) / warps
+        return waiting * (1.0 + math.sqrt(2.0 * math.log(channels) * channels / rows))
 
     def _products(self, work: GpuKernels) -> ProductRates | None:
         """Rates for the products of `work`, where it has any."""
