@@ -110,13 +110,14 @@ class HazardOutcome:
         """The outcome for people."""
         window, report = self.window, self.report
         orders = " and ".join(_ORDER_TEXTS[order] for order in self.reports)
-        counts = " and ".join(f"{len(each.stale):,}" for each in self.reports.values())
+        counts = " and ".join(f"{len(each.stale)}" for each in self.reports.values())
+        counts = counts if self.stale else "0"
         how = [self.case.system, f"window (past {window.past}, future {window.future})"]
         how += [self.policy] if self.policy is not None else []
         head = (
             f"{', '.join([*how, self.mode])}: "
-            f"{counts} stale reads ({orders}) in {report.trained_rows:,} row reads of "
-            f"{report.batches} mini-batches"
+            f"{counts} stale reads in {report.trained_rows:,} row reads of {report.batches} "
+            f"mini-batches {orders}"
         )
         if not self.stale and self.tables_equal:
             return f"{head}; the tables equal sequential training bit for bit"

@@ -282,8 +282,8 @@ def test_a_case_is_told_in_a_sentence(narrow: HazardOutcome) -> None:
     )
     good = run_case(HazardCase(system="hybrid", batches=10)).sentence()
     assert good == (
-        "hybrid, window (past 0, future 0), serial: 0 and 0 stale reads (at the machine's times "
-        "and in random order) in 60 row reads of 10 mini-batches; the tables equal sequential "
+        "hybrid, window (past 0, future 0), serial: 0 stale reads in 60 row reads of 10 "
+        "mini-batches at the machine's times and in random order; the tables equal sequential "
         "training bit for bit"
     )
 
