@@ -223,14 +223,16 @@ def _alone(device: Device, demand: Demand) -> _Price:
 def _copies(link: Link) -> Iterator[tuple[str, Callable[[int], _Price]]]:
     for first, second in link.pairs():
         for source, target in ((first, second), (second, first)):
-            for copy in (True, False) if link.load_latency() is not None else (True,):
+            ways: dict[str | None, str] = {None: "a copy", source: "stores"}
+            if link.load_latency() is not None:
+                ways[target] = "loads"
+            for by, how in ways.items():
 
                 def price(
-                    size: int, source: str = source, target: str = target, copy: bool = copy
+                    size: int, source: str = source, target: str = target, by: str | None = by
                 ) -> _Price:
-                    return _carried(link.carry(source, target, size, copy=copy))
+                    return _carried(link.carry(source, target, size, by=by))
 
-                how = "a copy" if copy else "loads and stores"
                 yield f"{how} from {source} to {target}", price
     member = link.members[0]
     for pattern in ("all_to_all", "all_reduce"):

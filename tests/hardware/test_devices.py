@@ -89,7 +89,7 @@ class GoodWire(Link):
     def pairs(self) -> list[tuple[str, str]]:
         return [("one", "two")]
 
-    def carry(self, source: str, target: str, size: int, *, copy: bool = True) -> Carried:
+    def carry(self, source: str, target: str, size: int, *, by: str | None = None) -> Carried:
         service = Service(size * PS_PER_S / self.part.bandwidth, bytes=size)
         return Carried({f"{self.name}.way": service}, self.part.latency)
 
@@ -99,38 +99,38 @@ def wire(device: type[Device]) -> Wire:
 
 
 class Losing(GoodWire):
-    def carry(self, source: str, target: str, size: int, *, copy: bool = True) -> Carried:
+    def carry(self, source: str, target: str, size: int, *, by: str | None = None) -> Carried:
         return Carried({"it.way": Service(float(size))})
 
 
 class Doubling(GoodWire):
-    def carry(self, source: str, target: str, size: int, *, copy: bool = True) -> Carried:
+    def carry(self, source: str, target: str, size: int, *, by: str | None = None) -> Carried:
         return Carried({"it.way": Service(float(size), bytes=2 * size)})
 
 
 class Restless(GoodWire):
-    def carry(self, source: str, target: str, size: int, *, copy: bool = True) -> Carried:
+    def carry(self, source: str, target: str, size: int, *, by: str | None = None) -> Carried:
         return Carried({"it.way": Service(size + 1.0, bytes=size)})
 
 
 class Shrinking(GoodWire):
-    def carry(self, source: str, target: str, size: int, *, copy: bool = True) -> Carried:
+    def carry(self, source: str, target: str, size: int, *, by: str | None = None) -> Carried:
         return Carried({"it.way": Service(size % 50_000 + float(size > 0), bytes=size)})
 
 
 class Backwards(GoodWire):
-    def carry(self, source: str, target: str, size: int, *, copy: bool = True) -> Carried:
+    def carry(self, source: str, target: str, size: int, *, by: str | None = None) -> Carried:
         return Carried({"it.way": Service(size * self.part.bandwidth / 1e9, bytes=size)})
 
 
 class Late(GoodWire):
-    def carry(self, source: str, target: str, size: int, *, copy: bool = True) -> Carried:
+    def carry(self, source: str, target: str, size: int, *, by: str | None = None) -> Carried:
         latency = round(1e12 / (1 + self.part.latency))
         return Carried({"it.way": Service(float(size), bytes=size)}, latency)
 
 
 class Elsewhere(GoodWire):
-    def carry(self, source: str, target: str, size: int, *, copy: bool = True) -> Carried:
+    def carry(self, source: str, target: str, size: int, *, by: str | None = None) -> Carried:
         return Carried({"that.way": Service(float(size), bytes=size)})
 
 
