@@ -63,10 +63,8 @@ class Fold:
         if self._of_ranks.isdisjoint((*demand.services, demand.host)):
             return demand  # of no rank: done once
         count = len(self.ranks)
-        services = {
-            name: _times(service, count // self.copies(name))
-            for name, service in demand.services.items()
-        }
+        alike = {name: count // self.copies(name) for name in demand.services}
+        services = {name: _times(s, alike[name]) for name, s in demand.services.items()}
         alone_ps = demand.alone_ps(self._machine.resources)
         turns = self._in_turn
         return replace(
@@ -76,6 +74,7 @@ class Fold:
             submit_ps=demand.submit_ps * turns,
             submit_more_ps=demand.submit_more_ps * turns,
             host_ps=demand.host_ps * turns,
+            alike=alike,
         )
 
 
