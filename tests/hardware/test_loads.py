@@ -98,10 +98,8 @@ def test_a_demand_that_stands_for_several_takes_as_long_as_they_do(
     folded = replace(one, services={"dram": dram}, one_of_ps=float(MS), alike={"dram": count})
     ends = run(*[one] * count)
     assert run(folded) == [pytest.approx(ends[0], abs=2)]
-    beside = job(0.3)
-    assert run(folded, beside) == pytest.approx(
-        [e for e in run(*[one] * count, beside)[-2:]], abs=4
-    )
+    writes = job(0.3)
+    assert run(folded, writes) == pytest.approx(run(*[one] * count, writes)[-2:], abs=4)
 
 
 # pools of requests
