@@ -4,7 +4,8 @@ Ranks are processors that do the same at the same time (GPUs of a data-parallel 
 shards). The first stands for all. What belongs to it alone (its memory, its cores, its ports) is
 used as it is, once; what k of n ranks share (a PCIe uplink, the DRAM of the host) is asked for k
 times as much. Exact for equal shards: the others would ask for the same at the same moments. What a
-host has beside its ranks is taken to be shared by all of them.
+host has beside its ranks is taken to be shared by all of them. Approximated: where one process
+submits for all, each begins when the last of them was submitted.
 """
 
 from __future__ import annotations
