@@ -84,6 +84,33 @@ def test_a_row_costs_its_instructions_and_those_of_its_lines(size: int, lines: i
     assert at_cpu(word).services["cpu.cores"].ps == pytest.approx((busy + waiting) / 20)
 
 
+STAGED = Buffer("staged", DRAM, UNIQUE * 1024)
+ROW_AND_LINES = [
+    (pool("cpu", DRAM), TUNED, LOOKUPS * (6_421 + 8 * 667)),
+    (pool("cpu", DRAM), PAPER, LOOKUPS * (14_000 + 8 * 750)),
+    (Gather("g", "cpu", store(DRAM, 512), ROWS, STAGED), TUNED, UNIQUE * (7_182 + 16 * 667)),
+    (Scatter("s", "cpu", STAGED, store(DRAM, 512), ROWS), TUNED, UNIQUE * (4_514 + 16 * 667)),
+    (Expand("e", "cpu", STAGED, ROWS, DIM, 8), PAPER, LOOKUPS * (4_000 + 8 * 750)),
+    (Accumulate("a", "cpu", STAGED, ROWS, DIM, True, 8), PAPER, LOOKUPS * (14_000 + 8 * 750)),
+    (update("cpu", DRAM, 512), PAPER, UNIQUE * (14_000 + 8 * 750)),
+    (update("cpu", DRAM, 512, coalesce=True), TUNED, LOOKUPS * (21_760 + 8 * 667)),
+    (Sort("s", "cpu", ROWS, 8, 2**24, 1), TUNED, 3 * LOOKUPS * 2_000),
+    (Sort("s", "cpu", ROWS, 8, 2**24, 1), PAPER, 16 * LOOKUPS * 4_000),
+]
+"""Staged rows with their state of 512 B are 16 lines, gradients 8; fused passes count lookups."""
+
+
+@pytest.mark.parametrize(("word", "software", "busy_ps"), ROW_AND_LINES)
+def test_instructions_are_counted_by_row_and_by_line(
+    word: Operation, software: OperatorProfile, busy_ps: int
+) -> None:
+    """On cores that wait for nothing."""
+    idle = dict.fromkeys(("memory_latency", "last_level_latency", "page_fault"), 0)
+    at_once = dict.fromkeys(("nontemporal_bandwidth", "sequential_bandwidth"), 10**24)
+    services = price(bench(cpu={**idle, **at_once}), word, software).services
+    assert services["cpu.cores"].ps == pytest.approx(busy_ps / 16)
+
+
 def test_expand_writes_a_gradient_for_each_lookup() -> None:
     demand = at_cpu(Expand("expand", "cpu", buffer(DRAM, POOLED), ROWS, DIM, 8))
     assert demand.services[DRAM].bytes == POOLED + 2 * LOOKUPS * 512
@@ -285,6 +312,13 @@ def test_the_last_level_holds_what_copies_may_fill_of_a_buffer(
     thread_ps = rows * (4_514 + 8 * 667) + share * found + (1 - share) * missed
     thread_ps += size / XEON.nontemporal_bandwidth * 1e12
     assert services["cpu.cores"].ps == pytest.approx(thread_ps / 16)
+
+
+def test_a_cache_that_devices_may_not_fill_holds_nothing_of_a_copy() -> None:
+    word = Scatter("s", "cpu", buffer(DRAM, 512), store(DRAM), Flow(0, 1))
+    bare = bench(cpu={"device_cache": 0})
+    assert price(bare, word).services[DRAM].bytes == 2 * 512
+    assert price(bench(), word).services[DRAM].bytes == 512
 
 
 def test_an_empty_buffer_is_held_by_nobody() -> None:
