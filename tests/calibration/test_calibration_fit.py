@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from simulator.calibration.mechanisms import with_mechanisms
 
 from simulator.calibration.blocks import BLOCKS
 from simulator.calibration.calibrate import calibrate, points_in
 from simulator.calibration.fit import fit_blocks
+from simulator.calibration.mechanisms import with_mechanisms
 from simulator.calibration.minimize import minimize
 from simulator.calibration.points import Point
 from simulator.calibration.rig import Rig
