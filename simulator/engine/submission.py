@@ -1,11 +1,11 @@
-"""What the host thread of a GPU submits when: kernels and copies start no earlier.
+"""What the host threads of GPUs submit when: kernels and copies start no earlier.
 
 A host thread works through the stages that it is given: it submits the operations that a lane
 begins with, lane by lane, then goes on where something blocks it (an operator on its own cores, a
-wait for the GPU) only when that is done. What it submits is fetched by the GPU over the link, behind
-the copies that are under way there. It runs ahead of the GPU until then: submissions of later
-operations pass while the first ones run. Lanes of the CPU start after the submissions of their
-stage, for it is the same thread that calls them.
+wait for the GPU) only when that is done. What it submits is fetched by the GPU over the link,
+behind the copies that are under way there. It runs ahead of the GPU until then: submissions of
+later operations pass while the first ones run. Lanes of the CPU start after the submissions of
+their stage, for it is the same thread that calls them.
 
 Serial schedules are one such program from the first mini-batch to the last. In a pipeline each
 stage is a program of its own, which begins when the stage may start; all of them share the thread.
@@ -68,16 +68,28 @@ class StageSubmission:
         return keys
 
     def submit(self) -> Steps:
-        """The host thread works through what the lanes begin with."""
-        for key in self._heads():
+        """Each host thread works through what the lanes begin with."""
+        by_host: dict[str, list[tuple[int, int]]] = {}
+        for number, place in self._heads():
+            by_host.setdefault(self.work.lanes[number][place].host, []).append((number, place))
+        env = self.machine.env
+        if len(by_host) > 1:
+            yield env.all_of([env.process(self._submit(keys)) for keys in by_host.values()])
+        else:
+            for keys in by_host.values():
+                yield from self._submit(keys)
+        self.ahead.succeed()
+        if not self._blocked:
+            self.free.succeed()
+
+    def _submit(self, keys: Sequence[tuple[int, int]]) -> Steps:
+        """One host thread submits operations, one after the other."""
+        for key in keys:
             demand = self.work.lanes[key[0]][key[1]]
             yield from self.machine.on_host(demand.host, demand.submit_ps)
             self._arrives(key, demand)
             yield from self.machine.on_host(demand.host, demand.submit_more_ps)
             self._complete[key].succeed()
-        self.ahead.succeed()
-        if not self._blocked:
-            self.free.succeed()
 
     def _arrives(self, key: tuple[int, int], demand: Demand) -> None:
         """What was submitted reaches its processor, while the host goes on."""

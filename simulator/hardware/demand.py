@@ -147,7 +147,8 @@ class Demand:
     `fetched`: resource -> time that the processor's read of what was submitted waits behind copies
     where they keep that resource busy all the time. `loaded`: resource -> how many times as fast as
     it runs alone its outstanding requests would let it go; it is held up where the load of others
-    makes their latency longer than that.
+    makes their latency longer than that. `alike`: resource -> how many equal operations it stands
+    for there, which load it for each other; one where it is not told.
     """
 
     name: str
@@ -162,6 +163,7 @@ class Demand:
     blocks: bool = False
     fetched: Mapping[str, int] = field(default_factory=dict)
     loaded: Mapping[str, float] = field(default_factory=dict)
+    alike: Mapping[str, int] = field(default_factory=dict)
 
     def alone_ps(self, resources: Mapping[str, Resource]) -> float:
         """Duration on the idle machine, without its latency."""

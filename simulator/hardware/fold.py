@@ -4,7 +4,8 @@ Ranks are processors that do the same at the same time (GPUs of a data-parallel 
 shards). The first stands for all. What belongs to it alone (its memory, its cores, its ports) is
 used as it is, once; what k of n ranks share (a PCIe uplink, the DRAM of the host) is asked for k
 times as much. Exact for equal shards: the others would ask for the same at the same moments. What a
-host has beside its ranks is taken to be shared by all of them.
+host has beside its ranks is taken to be shared by all of them. Approximated: where one process
+submits for all, each begins when the last of them was submitted.
 """
 
 from __future__ import annotations
@@ -63,10 +64,8 @@ class Fold:
         if self._of_ranks.isdisjoint((*demand.services, demand.host)):
             return demand  # of no rank: done once
         count = len(self.ranks)
-        services = {
-            name: _times(service, count // self.copies(name))
-            for name, service in demand.services.items()
-        }
+        alike = {name: count // self.copies(name) for name in demand.services}
+        services = {name: _times(s, alike[name]) for name, s in demand.services.items()}
         alone_ps = demand.alone_ps(self._machine.resources)
         turns = self._in_turn
         return replace(
@@ -76,6 +75,7 @@ class Fold:
             submit_ps=demand.submit_ps * turns,
             submit_more_ps=demand.submit_more_ps * turns,
             host_ps=demand.host_ps * turns,
+            alike=alike,
         )
 
 

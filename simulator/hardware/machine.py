@@ -42,8 +42,10 @@ from simulator.hardware.demand import (
 
 __all__ = ["Machine"]
 
-_ROUNDS = 4
-"""Times that loads and latencies are set against each other: then they move by less than 1 %."""
+_ROUNDS = 8
+"""Times that loads and latencies are set against each other, at most."""
+_SETTLED = 1e-3
+"""Move of a speed below which they agree."""
 _DONE_PS = 1e-3
 """Work left below which an operation is done: rounding, far below one picosecond."""
 
@@ -60,16 +62,23 @@ class _Job:
     """Share of its requester's outstanding requests."""
     loaded: Mapping[str, float] = field(default_factory=dict)
     """See `Demand.loaded`."""
+    alike: Mapping[str, int] = field(default_factory=dict)
+    """See `Demand.alike`."""
     limit: float = 1.0
     """Speed that its outstanding requests allow beside the others."""
     speed: float = 1.0
     """Relative to running alone; 1 is as fast as an idle machine allows."""
 
 
-def _share(job: _Job, resource: str) -> float:
-    """Share of a resource that an operation takes at its speed, turnaround left out."""
+def _asked(job: _Job, resource: str) -> float:
+    """Share of a resource that an operation takes when it runs as alone, turnaround left out."""
     service = job.services.get(resource)
-    return 0.0 if service is None else job.speed * service.ps / job.alone_ps
+    return 0.0 if service is None else service.ps / job.alone_ps
+
+
+def _share(job: _Job, resource: str) -> float:
+    """The same at its present speed."""
+    return job.speed * _asked(job, resource)
 
 
 @dataclass(eq=False)
@@ -97,7 +106,8 @@ class Machine:
             return
         pool = next((r for r in demand.services if self.resources[r].one_requester), None)
         done = self.env.event()
-        job = _Job(demand.services, alone_ps, alone_ps, done, pool, loaded=demand.loaded)
+        job = _Job(demand.services, alone_ps, alone_ps, done, pool)
+        job.loaded, job.alike = demand.loaded, demand.alike
         self._advance()
         self._jobs.append(job)
         self._divide()
@@ -178,29 +188,48 @@ class Machine:
             job.limit = job.speed = 1.0
         room = self._fill()
         if any(job.loaded for job in self._jobs):
-            for _ in range(_ROUNDS):  # loads make latencies, latencies make loads
-                self._limit()
-                room = self._fill()
+            room = self._set_against_loads(room)
         if self.check:
             self._check_division(room)
         self._plan_wakeup()
 
-    def _limit(self) -> None:
-        """What the outstanding requests of each operation allow beside the present others."""
-        limits = []
-        for job in self._jobs:
-            limit = 1.0
-            for resource, slack in job.loaded.items():
-                load = sum(
-                    _share(other, resource)
-                    for other in self._jobs
-                    if other is not job and (job.pool is None or other.pool != job.pool)
-                )
-                latency = loaded_latency(load * self._slowdown.get(resource, 1.0))
-                limit = min(limit, slack / latency)
-            limits.append(limit * job.weight if limit < 1.0 else limit)
-        for job, limit in zip(self._jobs, limits, strict=True):
-            job.limit = limit
+    def _set_against_loads(self, room: dict[str, float]) -> dict[str, float]:
+        """Speeds whose loads make the latencies that allow those speeds; what is left of each
+        resource. Loads make latencies and latencies loads: steps of 1, 1/2, 1/3 ... towards what
+        the last loads allow, so that they settle where each would overshoot the other."""
+        for number in range(_ROUNDS):
+            allowed = [self._allowed(job) for job in self._jobs]
+            moves = [
+                (limit - job.limit) / (number + 1)
+                for job, limit in zip(self._jobs, allowed, strict=True)
+            ]
+            if max(map(abs, moves)) < _SETTLED:
+                break
+            for job, move in zip(self._jobs, moves, strict=True):
+                job.limit += move
+            room = self._fill()
+        return room
+
+    def _allowed(self, job: _Job) -> float:
+        """Speed that the outstanding requests of an operation allow beside the present others."""
+        speed = 1.0
+        for resource, slack in job.loaded.items():
+            load = self._load_of_others(job, resource)
+            speed = min(speed, slack / loaded_latency(load))
+        if speed == 1.0 or job.pool is None:
+            return speed
+        asked = sum(_asked(other, job.pool) for other in self._jobs)
+        return speed / max(1.0, asked)  # it has its share of the requests of the pool
+
+    def _load_of_others(self, job: _Job, resource: str) -> float:
+        """Share of a resource that other requesters use now."""
+        others = sum(
+            _share(other, resource)
+            for other in self._jobs
+            if other is not job and (job.pool is None or other.pool != job.pool)
+        )
+        others += _share(job, resource) * (1.0 - 1.0 / job.alike.get(resource, 1))
+        return others * self._slowdown.get(resource, 1.0)
 
     def _fill(self) -> dict[str, float]:
         """Progressive filling; what is left of each resource."""

@@ -157,6 +157,24 @@ def test_exposed_times_add_up_to_the_elapsed_time(mode: Mode) -> None:
     assert sum(exposed.values()) == done[14] - done[4]
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_time_of_the_host_is_exposed_in_the_stage_that_waits_for_it(mode: Mode) -> None:
+    """Submissions of 40 before each stage of 10, 20 and 5."""
+    stages = tuple(
+        StageDemand(name, ((Demand(name, {name: Service(ps)}, host="h", submit_ps=40),),))
+        for name, ps in zip(NAMES, (10, 20, 5), strict=True)
+    )
+    clock = machine("h")
+    spans = run_pipeline(clock, [stages] * 12, mode)
+    check_order(spans, mode)
+    done = ends(spans)
+    assert sum(critical_path(spans, 3, 8).values()) == done[8] - done[2]
+    assert clock.use["h"].busy_ps == 12 * 3 * 40
+    if mode != "lockstep":
+        gaps = [after - before for before, after in itertools.pairwise(done[4:9])]
+        assert set(gaps) == {120}, "one thread submits three stages a mini-batch"
+
+
 def test_serial_stages_are_all_exposed() -> None:
     exposed = critical_path(run([batch(10, 20, 30)] * 6, "serial"), 2, 4)
     assert exposed == {0: 30, 1: 60, 2: 90}

@@ -14,6 +14,8 @@ Checked, on memories of one flat rate, each with the part in the message:
 - a memory twice as fast, a rate twice as high (fields whose unit is a quantity a second, and those
   named in `faster`) and a latency half as long are never slower;
 - a link carries the bytes that it is given, no more and no less, both ways between all its pairs;
+- the host thread that submits is its own, its times are never negative, and outstanding reads let
+  an operation go as fast as it runs alone; what it leaves changed in a cache grows from nothing;
 - what it uses is its own, or the memory it was told to use; energy is never negative, grows with
   what was done, and standing power grows with time.
 
@@ -29,31 +31,15 @@ from typing import Any
 
 from machines import FLAT_RATE, Flat, catalogue_part
 from pydantic import BaseModel
+from words import NAME, WORDS
 
 from simulator.config.catalogue import load_named
 from simulator.config.machine import Part
 from simulator.hardware.demand import Demand, ResourceUse, Service
 from simulator.hardware.devices.base import Carried, Device, Link, Path, Processor, Setup
-from simulator.hardware.program import (
-    Accumulate,
-    Add,
-    Buffer,
-    Dense,
-    Expand,
-    Flow,
-    Gather,
-    Operation,
-    Plan,
-    Pool,
-    Scatter,
-    Sort,
-    Split,
-    Store,
-    Update,
-)
+from simulator.hardware.program import Accumulate, Update
 from simulator.results.resources import KINDS
 
-NAME = "it"
 PROFILES = ("paper", "stock", "tuned")
 COUNTS = (0, 1, 2, 1_000, 2_000, 300_000)
 """Rows or bytes of the work that is priced, each at least what the one before is."""
@@ -64,7 +50,7 @@ _NO_NUMBERS = (
     *("standard", "simulated_channels"),  # what a memory is, and how much of it is simulated
 )
 
-Words = Mapping[type[Operation], Callable[[str, int], Operation]]
+NO_DEMAND = Demand("")
 
 
 @dataclass(frozen=True)
@@ -73,6 +59,9 @@ class _Price:
 
     services: Mapping[str, Service]
     ps: float
+    demand: Demand = NO_DEMAND
+    left: int | None = None
+    slack: float | None = None
 
 
 def conformance(part: Part, *, faster: Iterable[str] = (), sources: bool = True) -> None:
@@ -116,7 +105,7 @@ def _has_source(key: str, sources: Mapping[str, str]) -> bool:
     return any(".".join(words[: n + 1]) in sources for n in range(len(words)))
 
 
-def _require(part: Part, holds: bool, rule: str) -> None:
+def _require(part: Part, holds: object, rule: str) -> None:
     assert holds, f"{part.kind} {part.name!r}: {rule}"
 
 
@@ -193,7 +182,7 @@ def _operations(device: Processor) -> Iterator[tuple[str, Callable[[int], _Price
     for profile in PROFILES:
         software = load_named("operators", profile)
         passes = frozenset(word for word, _ in device.training_passes(software))
-        for word, build in _WORDS.items():
+        for what, (word, build) in WORDS.items():
             name = word.__name__.lower()
             optional = name in ("expand", "accumulate")
             if word not in device.rules or (optional and name not in passes):
@@ -210,27 +199,31 @@ def _operations(device: Processor) -> Iterator[tuple[str, Callable[[int], _Price
                     word = replace(word, expanded="expand" in passes)
                 if isinstance(word, Update):
                     word = replace(word, coalesce="accumulate" not in passes)
-                return _alone(device, device.price(word, software, paths.__getitem__))
+                demand = device.price(word, software, paths.__getitem__)
+                return _alone(device, demand, device.left_changed(word, software))
 
-            yield f"{name} ({profile})", price
+            yield f"{what} ({profile})", price
 
 
-def _alone(device: Device, demand: Demand) -> _Price:
+def _alone(device: Device, demand: Demand, left: int | None) -> _Price:
     resources = {resource.name: resource for resource in device.resources}
-    return _Price(demand.services, demand.latency_ps + demand.alone_ps(resources))
+    ps = demand.latency_ps + demand.alone_ps(resources)
+    return _Price(demand.services, ps, demand, left, min(demand.loaded.values(), default=None))
 
 
 def _copies(link: Link) -> Iterator[tuple[str, Callable[[int], _Price]]]:
     for first, second in link.pairs():
         for source, target in ((first, second), (second, first)):
-            for copy in (True, False) if link.load_latency() is not None else (True,):
+            ways: dict[str | None, str] = {None: "a copy", source: "stores"}
+            if link.load_latency() is not None:
+                ways[target] = "loads"
+            for by, how in ways.items():
 
                 def price(
-                    size: int, source: str = source, target: str = target, copy: bool = copy
+                    size: int, source: str = source, target: str = target, by: str | None = by
                 ) -> _Price:
-                    return _carried(link.carry(source, target, size, copy=copy))
+                    return _carried(link.carry(source, target, size, by=by))
 
-                how = "a copy" if copy else "loads and stores"
                 yield f"{how} from {source} to {target}", price
     member = link.members[0]
     for pattern in ("all_to_all", "all_reduce"):
@@ -261,7 +254,8 @@ def _passing(device: Device) -> Iterator[tuple[str, Callable[[int], _Price]]]:
 
 def _carried(carried: Carried) -> _Price:
     services = carried.services or {}
-    return _Price(services, carried.latency_ps + max((s.ps for s in services.values()), default=0))
+    ps = carried.latency_ps + max((s.ps for s in services.values()), default=0)
+    return _Price(services, ps, slack=carried.read_slack)
 
 
 def _priced(part: Part, device: Device, what: str, prices: list[_Price]) -> None:
@@ -277,12 +271,16 @@ def _priced(part: Part, device: Device, what: str, prices: list[_Price]) -> None
         asked = [min(s.read_ps, s.write_ps, s.energy_pj) for s in price.services.values()]
         least = min(asked, default=0.0)
         _require(part, least >= 0.0 and price.ps >= 0.0, f"{what} of {count} is negative")
+        _submitted(part, device, what, price)
         if isinstance(device, Link):
             carried = {s.bytes for s in price.services.values()} - {0}
             _require(part, carried <= {count}, f"{what} of {count} B carries {carried}")
             _require(part, bool(carried) == bool(count), f"{what} of {count} B loses them")
 
+    _require(part, not nothing.left, f"{what} of nothing leaves {nothing.left} B changed")
     for less, more, fewer, greater in zip(prices, prices[1:], COUNTS, COUNTS[1:], strict=False):
+        shrinks = (less.left or 0) > (more.left or 0)
+        _require(part, not shrinks, f"{what}: {greater} leave less changed than {fewer}")
         _require(part, more.ps * ROUNDING >= less.ps, f"{what}: {greater} end before {fewer}")
         for name, service in less.services.items():
             grows = name in more.services and (
@@ -290,6 +288,19 @@ def _priced(part: Part, device: Device, what: str, prices: list[_Price]) -> None
                 and more.services[name].bytes >= service.bytes
             )
             _require(part, grows, f"{what}: {greater} ask less of {name} than {fewer}")
+
+
+def _submitted(part: Part, device: Device, what: str, price: _Price) -> None:
+    """Rules of what a host thread does for work, and of its outstanding reads."""
+    demand = price.demand
+    own = {"", *(resource.name for resource in device.resources)}
+    _require(part, demand.host in own, f"{what} is submitted by {demand.host}: not its own")
+    times = (demand.submit_ps, demand.submit_more_ps, demand.host_ps)
+    _require(part, min(times) >= 0, f"{what} takes {min(times)} ps of its host")
+    _require(part, demand.host or not max(times), f"{what} takes time of no host")
+    _require(part, set(demand.loaded) <= set(price.services), f"{what} waits for what it uses not")
+    slack = 1.0 if price.slack is None else price.slack
+    _require(part, slack >= 1.0, f"{what}: outstanding reads allow {slack} of its speed alone")
 
 
 def _never_slower(
@@ -331,44 +342,3 @@ def _with(part: Part, key: str, value: object) -> Part:
         inner = inner[word]
     inner[last] = value
     return type(part).model_validate_json(json.dumps(data))
-
-
-# words
-
-
-ROW = 256
-POOLING = 8
-
-
-def _rows(count: int) -> Flow:
-    return Flow(count, -(-count // 2))
-
-
-def _store(place: str) -> Store:
-    return Store("tables", place, ROW, tables=4)
-
-
-def _vectors(place: str, count: int) -> Buffer:
-    return Buffer("vectors", place, -(-count // POOLING) * ROW)
-
-
-def _staged(place: str, count: int) -> Buffer:
-    return Buffer("staged", place, _rows(count).rows * ROW)
-
-
-_WORDS: Words = {
-    Pool: lambda p, n: Pool("x", NAME, _store(p), _rows(n), _vectors(p, n), POOLING),
-    Gather: lambda p, n: Gather("x", NAME, _store(p), _rows(n), _staged(p, n)),
-    Scatter: lambda p, n: Scatter("x", NAME, _staged(p, n), _store(p), _rows(n)),
-    Expand: lambda p, n: Expand("x", NAME, _vectors(p, n), _rows(n), ROW, 4),
-    Sort: lambda p, n: Sort("x", NAME, _rows(n), 4, 10**6, 4 * 10**6),
-    Accumulate: lambda p, n: Accumulate("x", NAME, _vectors(p, n), _rows(n), ROW, True, 4),
-    Update: lambda p, n: Update(
-        "x", NAME, _store(p), _rows(n), _vectors(p, n), ROW, coalesce=False, expanded=True
-    ),
-    Plan: lambda p, n: Plan("x", NAME, n, _rows(n).rows, n // 4, n),
-    Split: lambda p, n: Split("x", NAME, n),
-    Add: lambda p, n: Add("x", NAME, (_vectors(p, n), _vectors(p, n)), _vectors(p, n)),
-    Dense: lambda p, n: Dense("x", NAME, 1000 * n, 100 * n, "fp32", 10 if n else 0, 64 * n, 32 * n),
-}
-"""Each word of a program, for a place of rows and a number of lookups, rows or samples."""

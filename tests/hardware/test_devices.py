@@ -89,7 +89,7 @@ class GoodWire(Link):
     def pairs(self) -> list[tuple[str, str]]:
         return [("one", "two")]
 
-    def carry(self, source: str, target: str, size: int, *, copy: bool = True) -> Carried:
+    def carry(self, source: str, target: str, size: int, *, by: str | None = None) -> Carried:
         service = Service(size * PS_PER_S / self.part.bandwidth, bytes=size)
         return Carried({f"{self.name}.way": service}, self.part.latency)
 
@@ -99,38 +99,38 @@ def wire(device: type[Device]) -> Wire:
 
 
 class Losing(GoodWire):
-    def carry(self, source: str, target: str, size: int, *, copy: bool = True) -> Carried:
+    def carry(self, source: str, target: str, size: int, *, by: str | None = None) -> Carried:
         return Carried({"it.way": Service(float(size))})
 
 
 class Doubling(GoodWire):
-    def carry(self, source: str, target: str, size: int, *, copy: bool = True) -> Carried:
+    def carry(self, source: str, target: str, size: int, *, by: str | None = None) -> Carried:
         return Carried({"it.way": Service(float(size), bytes=2 * size)})
 
 
 class Restless(GoodWire):
-    def carry(self, source: str, target: str, size: int, *, copy: bool = True) -> Carried:
+    def carry(self, source: str, target: str, size: int, *, by: str | None = None) -> Carried:
         return Carried({"it.way": Service(size + 1.0, bytes=size)})
 
 
 class Shrinking(GoodWire):
-    def carry(self, source: str, target: str, size: int, *, copy: bool = True) -> Carried:
+    def carry(self, source: str, target: str, size: int, *, by: str | None = None) -> Carried:
         return Carried({"it.way": Service(size % 50_000 + float(size > 0), bytes=size)})
 
 
 class Backwards(GoodWire):
-    def carry(self, source: str, target: str, size: int, *, copy: bool = True) -> Carried:
+    def carry(self, source: str, target: str, size: int, *, by: str | None = None) -> Carried:
         return Carried({"it.way": Service(size * self.part.bandwidth / 1e9, bytes=size)})
 
 
 class Late(GoodWire):
-    def carry(self, source: str, target: str, size: int, *, copy: bool = True) -> Carried:
+    def carry(self, source: str, target: str, size: int, *, by: str | None = None) -> Carried:
         latency = round(1e12 / (1 + self.part.latency))
         return Carried({"it.way": Service(float(size), bytes=size)}, latency)
 
 
 class Elsewhere(GoodWire):
-    def carry(self, source: str, target: str, size: int, *, copy: bool = True) -> Carried:
+    def carry(self, source: str, target: str, size: int, *, by: str | None = None) -> Carried:
         return Carried({"that.way": Service(float(size), bytes=size)})
 
 
@@ -250,6 +250,38 @@ class Slowed(ToyDevice):
         return Demand(word.name, {}, minimum_ps=self.dram.timing.peak_bandwidth)
 
 
+class Hosted(ToyDevice):
+    """Somebody else's thread submits it."""
+
+    def gather(self, word: Gather, software: object, reach: object) -> Demand:
+        return Demand(word.name, host="gpu.launch", submit_ps=1)
+
+
+class Unhosted(ToyDevice):
+    def gather(self, word: Gather, software: object, reach: object) -> Demand:
+        return Demand(word.name, submit_ps=1)
+
+
+class Early(ToyDevice):
+    def gather(self, word: Gather, software: object, reach: object) -> Demand:
+        return Demand(word.name, submit_more_ps=-1)
+
+
+class Stingy(ToyDevice):
+    """Asks for less than it takes alone."""
+
+    def gather(self, word: Gather, software: object, reach: object) -> Demand:
+        services = {"it.dram": Service(float(word.rows.rows))}
+        return Demand(word.name, services, loaded={"it.dram": 0.5})
+
+
+class Untidy(ToyDevice):
+    """Leaves a line changed whatever it does."""
+
+    def left_changed(self, operation: Operation, software: object) -> int:
+        return 64
+
+
 def toy(device: type[Device]) -> Toy:
     return Toy(name=device.__name__, memory=catalogue_part("ddr4_2400"))
 
@@ -260,7 +292,15 @@ def test_a_good_processor_keeps_to_the_rules() -> None:
 
 @pytest.mark.parametrize(
     ("device", "rule"),
-    [(Hasty, "gather (paper): 1 end before 0"), (Slowed, "a memory twice as fast")],
+    [
+        (Hasty, "gather (paper): 1 end before 0"),
+        (Slowed, "a memory twice as fast"),
+        (Hosted, "gather (paper) is submitted by gpu.launch: not its own"),
+        (Unhosted, "gather (paper) takes time of no host"),
+        (Early, "gather (paper) takes -1 ps of its host"),
+        (Stingy, "gather (paper): outstanding reads allow 0.5 of its speed alone"),
+        (Untidy, "gather (paper) of nothing leaves 64 B changed"),
+    ],
 )
 def test_a_processor_that_breaks_a_rule_is_named_with_it(device: type[Device], rule: str) -> None:
     with pytest.raises(AssertionError) as caught:

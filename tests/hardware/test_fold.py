@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from machines import CPU, GPU, PCIE, Flat, catalogue_part, changed, cluster, host, socket, topology
+from machines import CPU, GPU, PCIE, Flat, catalogue_part, cluster, host, socket, topology
 
 from simulator.config.catalogue import load_named
 from simulator.engine.pipeline import run_pipeline
 from simulator.errors import ConfigError
-from simulator.hardware.demand import ResourceUse, StageDemand, Turnaround
-from simulator.hardware.devices.pcie import Interference
+from simulator.hardware.demand import Demand, ResourceUse, StageDemand, Turnaround
 from simulator.hardware.fold import Fold
 from simulator.hardware.machine import Machine
 from simulator.hardware.program import (
@@ -27,6 +27,7 @@ from simulator.hardware.program import (
     Operation,
     Stage,
     Store,
+    Wait,
 )
 from simulator.hardware.topology import Topology
 
@@ -41,17 +42,11 @@ Lanes = Callable[[str], Sequence[Lane]]
 """Rank -> its lanes."""
 
 
-COSTLY = changed(
-    PCIE, interference=Interference(dram_read=1.0, dram_write=2.5, hbm_read=1.0, hbm_write=3.0)
-)
-"""Copies up and down ask different things of the memories."""
-
-
 def box(gpus: int, per: int, nvlink: bool = False) -> Topology:
     sockets = {
         "cpu": CPU,
         "gpu": socket(GPU, count=gpus),
-        "pcie": socket(COSTLY, join=("cpu", "gpu"), per=per),
+        "pcie": socket(PCIE, join=("cpu", "gpu"), per=per),
     }
     if nvlink:
         sockets["nvlink"] = socket("nvlink2_v100", join=("gpu",))
@@ -240,3 +235,58 @@ def test_ranks_of_several_hosts_share_what_their_own_host_has() -> None:
     assert demand.services["host0.cpu.dram"].bytes == 2 * GB
     assert demand.services["host0.pcie.up"].bytes == 2 * GB
     assert demand.services["host0.gpu0.hbm"].bytes == GB
+
+
+# what one process, or one for each rank, submits
+
+
+def launched(machine: Topology, ranks: int, one_process: bool, word: Operation) -> Demand:
+    names = machine.all("gpu")[:ranks]
+    stage = machine.price_stage(Stage("x", ((word,),)), SOFTWARE)
+    (((demand,),)) = Fold(machine, names, one_process=one_process).scaled(stage).lanes
+    return demand
+
+
+@pytest.mark.parametrize(
+    ("ranks", "one_process", "turns"), [(1, True, 1), (1, False, 1), (8, True, 8), (8, False, 1)]
+)
+def test_one_process_submits_for_all_ranks_in_turn(
+    ranks: int, one_process: bool, turns: int
+) -> None:
+    """V100 with PyTorch's launches: 29 us of each of four kernels, 4.25 us to notice an end."""
+    machine = box(8, 1)
+    eager = load_named("operators", "paper")
+    stage = Stage("x", ((dense("gpu0", GB), Wait("wait", "gpu0")),))
+    fold = Fold(machine, machine.all("gpu")[:ranks], one_process=one_process)
+    (((mlp, wait),)) = fold.scaled(machine.price_stage(stage, eager)).lanes
+    assert mlp.submit_ps == turns * 29_000_000
+    assert mlp.submit_more_ps == turns * 3 * 29_000_000
+    assert wait.host_ps == turns * 4_250_000
+    assert (mlp.host, wait.host) == ("gpu0.launch", "gpu0.launch")
+
+
+def test_one_process_that_launches_for_eight_is_what_a_small_step_takes() -> None:
+    """Four kernels of next to nothing: 8 x 29 us each, then the start and drain of the last."""
+    machine = box(8, 1)
+    word = replace(dense("gpu0", 1000), activation_bytes=0, weight_bytes=0)
+    stage = machine.price_stage(Stage("x", ((word,),)), load_named("operators", "paper"))
+    ends = [
+        run(machine, Fold(machine, machine.all("gpu"), one_process=way).scaled(stage))[0]
+        for way in (False, True)
+    ]
+    assert ends == [4 * 29_000_000, 8 * 4 * 29_000_000], "longer than the kernels themselves"
+
+
+def test_work_of_no_rank_is_submitted_by_nobody() -> None:
+    machine = box(4, 2)
+    assert launched(machine, 4, True, on_cpu(1000)) == machine.price(on_cpu(1000), SOFTWARE)
+
+
+@pytest.mark.parametrize(("per", "uplink"), [(1, 1), (2, 2), (8, 8)])
+def test_ranks_that_share_a_resource_load_it_for_each_other(per: int, uplink: int) -> None:
+    demand = launched(box(8, per), 8, False, down("gpu0", GB))
+    link = "pcie" if per == 8 else "pcie0"
+    assert demand.alike["cpu.dram"] == 8
+    assert demand.alike[f"{link}.down"] == uplink
+    assert demand.alike["gpu0.hbm"] == 1
+    assert set(demand.loaded) == {"cpu.dram"}

@@ -8,80 +8,65 @@ from typing import Any
 
 import pytest
 from benches import (
-    DIM,
-    DRAM,
     H200,
     HBM,
-    LOOKUPS,
     PAPER,
-    POOLED,
-    ROWS,
-    TUNED,
-    UNIQUE,
     bench,
-    buffer,
-    pool,
     price,
-    store,
-    update,
 )
-from machines import CPU, GPU, catalogue_part, changed, host, server, socket, topology
+from machines import FLAT_RATE, GPU, catalogue_part, host, topology
 
 from simulator.config.catalogue import load_named
-from simulator.config.operators import OperatorProfile
 from simulator.hardware.access import Access
 from simulator.hardware.demand import Demand
-from simulator.hardware.devices.gpu import POOL_UNROLL, UPDATE_CHAIN, GpuKernels
-from simulator.hardware.program import (
-    Add,
-    Dense,
-    Expand,
-    Flow,
-    Gather,
-    Operation,
-    Plan,
-    Scatter,
-    Sort,
-    Split,
-    Wait,
-)
+from simulator.hardware.devices.gpu import GpuKernels
+
+HOST = "gpu.launch"
+"""The host thread that submits to the GPU."""
 
 
 def on_gpu(kernels: int = 1, accesses: Sequence[Access] = (), **terms: Any) -> GpuKernels:
     return GpuKernels("x", "gpu", kernels, tuple(accesses), **terms)
 
 
+START = H200.kernel_latency
+
+
 # kernels
 
 
 def test_a_kernel_with_nothing_to_do_takes_its_start_and_drain() -> None:
+    """The first is latency; gaps between the next ones are time of the operation."""
     demand = price(bench(), on_gpu(3))
-    assert demand.latency_ps == 3 * H200.kernel_latency
-    assert demand.minimum_ps == 0
+    assert (demand.latency_ps, demand.minimum_ps) == (START, 2 * START)
+    one = price(bench(), on_gpu(1))
+    assert (one.latency_ps, one.minimum_ps) == (START, 0)
+    assert all(service.ps == 0.0 for service in one.services.values())
 
 
-def test_products_have_measured_rates_by_precision() -> None:
-    work = on_gpu(10, flops=3 * 10**9, batched_flops=10**9)
-    rates = H200.products.fp32
-    seconds = 2e9 / (H200.peak.fp32 * rates.efficiency) + 1e9 / rates.batched
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16"])
+def test_products_have_rates_by_precision(precision: str) -> None:
+    work = on_gpu(10, flops=3 * 10**9, batched_flops=10**9, precision=precision)
+    rates, peak = getattr(H200.products, precision), getattr(H200.peak, precision)
+    seconds = 2e9 / (peak * rates.efficiency) + 1e9 / rates.batched
     demand = price(bench(), work)
-    assert demand.services["gpu.sm"].ps == pytest.approx(seconds * 1e12)
-    assert demand.latency_ps == 10 * rates.kernel_latency
-    half = dataclasses.replace(work, precision="bf16")
-    assert price(bench(), half).latency_ps == 10 * H200.kernel_latency
+    assert demand.latency_ps == rates.kernel_latency
+    expected = 9 * rates.kernel_latency + seconds * 1e12
+    assert demand.minimum_ps == pytest.approx(expected)
+    assert demand.services["gpu.sm"].ps == pytest.approx(expected), "they fill all of the SMs"
 
 
-def test_products_that_were_not_measured_run_at_a_share_of_the_peak() -> None:
-    """3 TFLOP at 989 TFLOP/s x 0.7654, batched or not."""
-    demand = price(bench(), on_gpu(1, flops=3 * 10**12, batched_flops=10**12, precision="bf16"))
-    assert demand.services["gpu.sm"].ps == pytest.approx(3e12 / (989e12 * 0.7654) * 1e12)
+def test_an_unknown_precision_is_a_misfit_that_lists_the_others() -> None:
+    model = load_named("models", "default").model_copy(update={"mlp_precision": "bf16"})
+    (problem,) = catalogue_part(GPU).misfits(None, model)
+    assert problem.message == "is 'bf16': NVIDIA V100 SXM2 offers fp32, fp16"
+    assert H200.misfits(None, model) == []
 
 
 def test_a_chain_of_dependent_accesses_bounds_a_small_kernel() -> None:
     machine = bench(gpu={"dependent_access": 500_000})
     assert price(machine, on_gpu(chain=7)).minimum_ps == 3_500_000
-    unknown = bench(gpu={"dependent_access": None})
-    assert price(unknown, on_gpu(chain=7)).minimum_ps == 0
+    assert price(machine, on_gpu(3, chain=7)).minimum_ps == 2 * START + 3_500_000
 
 
 @pytest.mark.parametrize(("size", "sectors"), [(4, 1), (32, 1), (33, 2), (512, 16), (100, 4)])
@@ -92,179 +77,86 @@ def test_a_row_takes_whole_sectors(size: int, sectors: int) -> None:
 
 def test_hits_of_l2_leave_hbm_alone_and_pass_l2() -> None:
     rows = Access(HBM, 1_000_000, 512, hit_share=0.75)
-    demand = price(bench(), on_gpu(1, [rows]))
+    demand = price(bench(gpu={"l2_bandwidth": 2 * FLAT_RATE}), on_gpu(1, [rows]))
     assert demand.services[HBM].bytes == rows.bytes // 4
-    l2_ps = rows.bytes / H200.l2_bandwidth * 1e12
-    assert demand.minimum_ps == round(l2_ps)
+    assert demand.services["gpu.cache"].ps == pytest.approx(256e6), "512 MB at 2000 GB/s, in ps"
+    assert demand.minimum_ps == 256_000_000
+    assert demand.services["gpu.cache"].bytes == 0
 
 
-def test_a_sort_takes_its_rate_its_passes_and_their_traffic() -> None:
-    """10^6 pairs of 8 B, four passes that read and write them all."""
-    work = on_gpu(2, sort_pairs=10**6, sort_passes=4)
-    demand = price(bench(), work)
-    assert demand.services["gpu.sm"].ps == pytest.approx(4e6 / 153.8e9 * 1e12)
-    assert demand.services[HBM].bytes == 4 * 2 * 8 * 10**6
-    start = 2 * H200.kernel_latency
-    assert demand.latency_ps == start + 4 * H200.sort_pass_latency
-    tables = price(bench(), dataclasses.replace(work, sorts=8))
-    assert tables.latency_ps == start + 8 * 4 * H200.sort_pass_latency
+@pytest.mark.parametrize(("size", "lines"), [(4, 1), (128, 1), (129, 2), (512, 4), (0, 0)])
+def test_a_row_passes_l2_in_whole_lines(size: int, lines: int) -> None:
+    """128 B each, though memory gives sectors of 32 B."""
+    demand = price(bench(), on_gpu(1, [Access(HBM, 1000, size)]))
+    assert demand.services["gpu.cache"].ps == pytest.approx(1000 * lines * 128 / 6.584)
 
 
-def test_probes_run_at_the_rate_of_independent_accesses() -> None:
-    demand = price(bench(), on_gpu(1, probes=10**6))
-    assert demand.services["gpu.sm"].ps == pytest.approx(1e6 / 18.29e9 * 1e12)
-    assert demand.minimum_ps == round(1e6 / 18.29e9 * 1e12)
-
-
-def test_kernels_cannot_go_faster_than_they_are_launched() -> None:
-    """Their own starts count: 100 us of launches less 5.529 us."""
-    work = on_gpu(1, dispatch_ps=100_000_000)
-    assert price(bench(), work).minimum_ps == 100_000_000 - 5_529_000
-
-
-# words
-
-
-def at_gpu(word: Operation, software: OperatorProfile = TUNED) -> Demand:
-    return price(topology(server()), word, software)
-
-
-KERNEL = catalogue_part(GPU).kernel_latency
-
-
-def test_a_pooled_gather_on_the_gpu_reads_ids_and_rows_and_writes_vectors() -> None:
-    demand = at_gpu(pool("gpu", HBM))
-    assert demand.services[HBM].bytes == LOOKUPS * (512 + 8) + POOLED
-
-
-@pytest.mark.parametrize(("profile", "sets"), [("paper", 8), ("stock", 8), ("tuned", 1)])
-def test_kernels_of_one_set_a_table_or_one_for_all(profile: str, sets: int) -> None:
-    software = load_named("operators", profile)
-    assert at_gpu(pool("gpu", HBM), software).latency_ps == sets * KERNEL
-    assert at_gpu(update("gpu", HBM), software).latency_ps == sets * KERNEL
-
-
-def test_the_longest_sample_bounds_a_pooled_gather() -> None:
-    """Offsets, ids, then 20 rows four at a time; an update: segment, positions, gradients, row."""
-    machine = bench(gpu={"dependent_access": 10**12})
-    assert price(machine, pool("gpu", HBM)).minimum_ps == (2 + 20 // POOL_UNROLL) * 10**12
-    assert price(machine, update("gpu", HBM)).minimum_ps == UPDATE_CHAIN * 10**12
-
-
-@pytest.mark.parametrize(("key_rows", "passes"), [(2**24, 3), (2**24 + 1, 4), (2, 1)])
-def test_a_radix_sort_on_the_gpu_takes_a_pass_for_each_8_bits_of_the_key(
-    key_rows: int, passes: int
-) -> None:
-    demand = at_gpu(Sort("sort", "gpu", ROWS, 8, 2, key_rows))
-    assert demand.services[HBM].bytes == 2 * 8 * LOOKUPS * passes
-
-
-def test_sorts_table_by_table_have_narrower_keys() -> None:
-    """2^24 slots of eight tables: keys of 21 bits in place of 24, three passes of each table."""
-    demand = at_gpu(Sort("sort", "gpu", ROWS, 8, 2, 2**24), PAPER)
-    gpu = catalogue_part(GPU)
-    sorting = 8 * 3 * gpu.sort_pass_latency
-    assert demand.latency_ps == 2 * 8 * KERNEL + sorting
-
-
-def test_pooled_gradients_are_read_from_memory_once() -> None:
-    """Each of 16,384 vectors once; lists of ids and positions; rows read and written."""
-    demand = at_gpu(update("gpu", HBM))
-    assert demand.services[HBM].bytes == pytest.approx(
-        POOLED + LOOKUPS * 12 + 2 * UNIQUE * 512, abs=512
-    )
-
-
-def test_expanded_gradients_are_read_one_by_one() -> None:
-    demand = at_gpu(update("gpu", HBM, expanded=True))
-    assert demand.services[HBM].bytes == LOOKUPS * (512 + 12) + 2 * UNIQUE * 512
-    expand = at_gpu(Expand("expand", "gpu", buffer(HBM, POOLED), ROWS, DIM, 8))
-    assert expand.services[HBM].bytes == POOLED + LOOKUPS * 512
-
-
-@pytest.mark.parametrize(("state", "sectors"), [(0, 0), (4, 1), (512, 16)])
-def test_optimizer_state_of_the_gpu_takes_sectors_of_its_own(state: int, sectors: int) -> None:
-    with_state = at_gpu(update("gpu", HBM, state)).services[HBM].bytes
-    without = at_gpu(update("gpu", HBM)).services[HBM].bytes
-    assert with_state - without == 2 * UNIQUE * sectors * 32
-
-
-def test_rows_are_copied_between_slots_and_staging_buffers() -> None:
-    rows, staged = store(HBM, 4, slotted=True), buffer(HBM, UNIQUE * 516)
-    copied = UNIQUE * (544 + 516)  # rows in whole sectors, the buffer in order
-    for word in (Gather("g", "gpu", rows, ROWS, staged), Scatter("s", "gpu", staged, rows, ROWS)):
-        assert at_gpu(word).services[HBM].bytes == copied
-        assert at_gpu(word).latency_ps == KERNEL
-
-
-def test_nothing_to_move_starts_no_kernel() -> None:
-    rows, staged = store(HBM, slotted=True), buffer(HBM, 0)
-    nothing = Flow()
-    gather = Gather("g", "gpu", rows, nothing, staged)
-    scatter = Scatter("s", "gpu", staged, rows, nothing)
-    assert at_gpu(gather).latency_ps == at_gpu(scatter).latency_ps == 0
-
-
-def test_plan_probes_the_hit_map_twice_a_lookup_and_four_times_a_miss() -> None:
-    demand = at_gpu(Plan("plan", "gpu", LOOKUPS, 2000, 100, 10**6))
-    assert demand.services["gpu.sm"].ps == pytest.approx((2 * LOOKUPS + 400) / 4e9 * 1e12)
-    assert demand.services[HBM].bytes == LOOKUPS * 8 + 10**6 * 4 + 2000 * 8
-    assert demand.latency_ps == 5 * KERNEL
-
-
-def test_split_reads_and_writes_the_ids_and_probes_each() -> None:
-    demand = at_gpu(Split("split", "gpu", LOOKUPS))
-    assert demand.services[HBM].bytes == 2 * LOOKUPS * 8
-    assert demand.services["gpu.sm"].ps == pytest.approx(LOOKUPS / 4e9 * 1e12)
-
-
-def test_add_reads_every_source_and_writes_one() -> None:
-    sums = buffer(HBM, POOLED)
-    assert at_gpu(Add("add", "gpu", (sums, sums), sums)).services[HBM].bytes == 3 * POOLED
-
-
-DENSE = Dense("mlp", "gpu", 10**10, 10**8, "fp32", 64, 10**7, 10**6)
-
-
-def test_a_training_step_writes_and_reads_activations_and_weights() -> None:
-    """Activations twice each way; weights read by three products, written as gradient and new."""
-    demand = at_gpu(DENSE)
-    assert demand.services[HBM].bytes == (2 + 2) * 10**7 + (3 + 2) * 10**6
-    assert demand.services["gpu.sm"].ps == pytest.approx(1e10 / (15.7e12 * 0.75) * 1e12)
-    assert demand.latency_ps == 64 * KERNEL
+def test_instructions_of_lines_bound_a_kernel_on_all_multiprocessors() -> None:
+    """1,000,000 rows of 4 lines, 8 ns each, on 132 of them: 242 us, less than HBM at 512 us."""
+    rows = [Access(HBM, 1_000_000, 512)]
+    slow = price(bench(), on_gpu(1, rows, line_time=8_000))
+    assert slow.minimum_ps == 512_000_000
+    slower = price(bench(), on_gpu(1, rows, line_time=80_000))
+    assert slower.minimum_ps == round(4e6 * 80_000 / 132)
 
 
 @pytest.mark.parametrize(
-    ("profile", "ranks", "dispatch_us"),
-    [("tuned", 1, 0), ("tuned", 8, 0), ("paper", 1, 64 * 29), ("paper", 8, 8 * 64 * 29)],
+    ("threads", "share"), [(None, 1.0), (132 * 2048, 1.0), (10**7, 1.0), (132 * 512, 0.25), (0, 0)]
 )
-def test_eager_kernels_are_launched_one_by_one_for_all_gpus(
-    profile: str, ranks: int, dispatch_us: int
+def test_a_kernel_holds_the_multiprocessors_that_its_threads_fill(
+    threads: int | None, share: float
 ) -> None:
-    demand = at_gpu(dataclasses.replace(DENSE, ranks=ranks), load_named("operators", profile))
-    if dispatch_us:
-        assert demand.minimum_ps == dispatch_us * 10**6 - 64 * KERNEL
-    else:
-        assert demand.minimum_ps == round(1e10 / (15.7e12 * 0.75) * 1e12)
+    demand = price(bench(), on_gpu(2, [Access(HBM, 1000, 512)], threads=threads))
+    assert demand.minimum_ps == START + 512_000
+    assert demand.services["gpu.sm"].ps == pytest.approx(share * demand.minimum_ps)
 
 
-def test_a_process_for_each_gpu_launches_its_own() -> None:
-    software = PAPER.model_copy(
-        update={"gpu": PAPER.gpu.model_copy(update={"host_processes": "one_per_gpu"})}
-    )
-    eight, one = (at_gpu(dataclasses.replace(DENSE, ranks=n), software) for n in (8, 1))
-    assert eight == one
+def test_a_sort_takes_its_rate_its_passes_and_their_traffic() -> None:
+    """10^6 pairs of 8 B, four passes that read and write them all: 64 us of HBM, then the passes
+    of the sort, and what each takes with nothing to sort."""
+    work = on_gpu(2, sort_pairs=10**6, sort_passes=4)
+    demand = price(bench(), work)
+    assert demand.services[HBM].bytes == 4 * 2 * 8 * 10**6
+    passes = 4e6 / 153.8e9 * 1e12
+    alone = START + 4 * H200.sort_pass_latency + 64e6 + passes
+    assert demand.minimum_ps == pytest.approx(alone)
+    assert demand.latency_ps == START
+    tables = price(bench(), dataclasses.replace(work, sorts=8))
+    assert tables.minimum_ps == pytest.approx(alone + 7 * 4 * H200.sort_pass_latency)
 
 
-def test_the_host_notices_after_the_time_that_it_takes() -> None:
-    demand = at_gpu(Wait("synchronize", "gpu"))
-    assert demand == Demand("synchronize", {}, 9_000_000)
+def test_probes_come_after_the_streams_of_their_operation() -> None:
+    streams = [Access(HBM, 1, 10**8, random=False)]
+    demand = price(bench(), on_gpu(1, streams, probes=10**6))
+    assert demand.minimum_ps == round(1e8 + 1e6 / 18.29e9 * 1e12)
 
 
-def test_a_gpu_that_loads_over_its_link_uses_both_memories() -> None:
-    link = changed("nvlink_c2c", load_latency=500_000)
-    machine = topology(host(cpu=CPU, gpu=GPU, c2c=socket(link, join=("cpu", "gpu"))))
-    demand = price(machine, pool("gpu", DRAM))
-    assert demand.services[DRAM].bytes == LOOKUPS * 512
-    assert demand.services["c2c.down"].bytes == LOOKUPS * 512
-    assert demand.services[HBM].bytes == LOOKUPS * 8 + POOLED
+# submissions
+
+
+def test_each_kernel_is_submitted_by_the_host_thread() -> None:
+    """3.98 us of the driver each, and what the software adds; the first before it starts."""
+    demand = price(bench(), on_gpu(3))
+    assert (demand.host, demand.submit_ps, demand.submit_more_ps) == (HOST, 3_980_000, 7_960_000)
+    slow = price(bench(), on_gpu(3), PAPER)
+    assert (slow.submit_ps, slow.submit_more_ps) == (9_980_000, 19_960_000)
+    assert (demand.blocks, demand.host_ps) == (False, 0)
+
+
+def test_captured_kernels_are_one_submission() -> None:
+    demand = price(bench(), on_gpu(64, submissions=1))
+    assert (demand.submit_ps, demand.submit_more_ps) == (3_980_000, 0)
+    eager = price(bench(), on_gpu(64, submission_ps=29_000_000))
+    assert (eager.submit_ps, eager.submit_more_ps) == (29_000_000, 63 * 29_000_000)
+
+
+def test_what_is_submitted_is_fetched_behind_the_queue_of_the_link() -> None:
+    """256 KiB of copies at what completions leave of the link; copies themselves wait for none."""
+    rate = 63.015e9 * 256 / 276 * (1 - 0.03564)
+    assert price(bench(), on_gpu(3)).fetched == {"pcie.down": round(2**18 / rate * 1e12)}
+    lone = topology(host(gpu=GPU))
+    assert price(lone, on_gpu(3)).fetched == {}, "no link from a host"
+
+
+def test_no_kernel_is_no_submission() -> None:
+    assert price(bench(), on_gpu(0)) == Demand("x")

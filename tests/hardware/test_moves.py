@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from benches import DRAM, HBM, LINK, bench, price
+from benches import DRAM, HBM, PAPER, bench, price
 from machines import (
     CPU,
     FLAT_RATE,
-    GPU,
     PCIE,
     catalogue_part,
-    changed,
     cluster,
     host,
     server,
@@ -22,7 +20,6 @@ from simulator.config.catalogue import load_named
 from simulator.errors import ConfigError
 from simulator.hardware.devices.base import Link
 from simulator.hardware.devices.nic import NicDevice
-from simulator.hardware.devices.pcie import READ_REQUEST_HEADER_BYTES, Interference
 from simulator.hardware.program import Buffer, Exchange, Move
 
 MB = 10**6
@@ -42,7 +39,9 @@ def test_a_copy_takes_the_latency_and_the_direction_of_its_link() -> None:
     machine, link = topology(server()), catalogue_part(PCIE)
     demand = machine.price(copy("cpu.dram", "gpu.hbm", 8 * MB), SOFTWARE)
     assert demand.latency_ps == 10 * US
-    assert demand.services["pcie.down"].ps == pytest.approx(8 * MB / link.bandwidth * 1e12)
+    rate = 32 * 512 / 1.34e-6
+    assert rate == link.outstanding_bandwidth < link.read_bandwidth
+    assert demand.services["pcie.down"].ps == pytest.approx(8 * MB / rate * 1e12)
     assert {n: s.bytes for n, s in demand.services.items()} == {
         "cpu.dram": 8 * MB,
         "gpu.hbm": 8 * MB,
@@ -81,27 +80,18 @@ def test_a_copy_over_two_hosts_uses_every_link_and_port_on_the_way() -> None:
 
 
 def test_two_hops_over_one_link_add_up_there() -> None:
-    """Up carries the copy and the read requests of the copy down; neither hides the other."""
-    machine, link = topology(server(gpus=2, per=2)), catalogue_part(PCIE)
-    services = machine.price(copy("gpu0.hbm", "gpu1.hbm", MB), SOFTWARE).services
-    requests = MB / link.read_request_size * READ_REQUEST_HEADER_BYTES
-    along, asked = MB / link.bandwidth * 1e12, requests / link.raw_bandwidth * 1e12
-    assert services["pcie.up"].ps == pytest.approx(along + asked)
-    assert services["pcie.down"].ps == pytest.approx(along)
+    """Up carries the copy, the read requests of the copy down and its acknowledgements; down the
+    copy as completions, acknowledgements of the copy up."""
+    machine = topology(server(gpus=2, per=2))
+    demand = machine.price(copy("gpu0.hbm", "gpu1.hbm", MB), SOFTWARE)
+    services = demand.services
+    back = 0.0355 * MB / 15.754e9
+    posted = MB / (15.754e9 * 128 / 152 * 0.98) + MB / 512 * 24 / 15.754e9 + back
+    read = MB / (32 * 512 / 1.34e-6) + back
+    assert services["pcie.up"].ps == pytest.approx(posted * 1e12)
+    assert services["pcie.down"].ps == pytest.approx(read * 1e12)
     assert services["pcie.up"].bytes == services["pcie.down"].bytes == MB
-
-
-def test_a_memory_pays_for_the_link_that_it_is_joined_to_alone() -> None:
-    """HBM of both ends at its own cost; the DRAM between them is passed by."""
-    cost = Interference(dram_read=3.0, dram_write=5.0, hbm_read=1.5, hbm_write=4.0)
-    link = changed(PCIE, interference=cost)
-    sockets = {"cpu": CPU, "gpu": socket(GPU, count=2)}
-    machine = topology(host(**sockets, pcie=socket(link, join=("cpu", "gpu"), per=1)))
-    services = machine.price(copy("gpu0.hbm", "gpu1.hbm", MB), SOFTWARE).services
-    alone = MB * 1e12 / FLAT_RATE
-    assert services["gpu0.hbm"].ps == pytest.approx(1.5 * alone)
-    assert services["gpu1.hbm"].ps == pytest.approx(4.0 * alone)
-    assert "cpu.dram" not in services
+    assert "cpu.dram" not in services, "DRAM between them is passed by"
 
 
 def test_a_nic_sends_to_the_network_and_receives_from_it() -> None:
@@ -146,6 +136,12 @@ def test_some_of_the_members_of_a_link_can_exchange() -> None:
         machine.joining(("gpu0", "cpu"))
 
 
+def test_a_collective_is_submitted_with_what_its_library_adds() -> None:
+    machine = topology(server(gpus=2, per=1, nvlink=True))
+    demand = machine.price(Exchange("x", "gpu1", machine.all("gpu"), "all_reduce", MB), SOFTWARE)
+    assert (demand.host, demand.submit_ps) == ("gpu1.launch", (3_980_000 + 12_000_000))
+
+
 # what a copy costs the link and both memories
 
 
@@ -154,34 +150,78 @@ def between(down: bool, size: int) -> Move:
     return Move("copy", source, Buffer("b", source, size), target)
 
 
-def test_copies_cost_memories_what_interference_says() -> None:
-    size = 10**9
-    cost = Interference(dram_read=0.5, dram_write=2.0, hbm_read=1.0, hbm_write=4.0)
-    machine = bench(link={"interference": cost})
-    down, up = (price(machine, between(way, size)).services for way in (True, False))
-    alone = size * 1e12 / FLAT_RATE
-    assert down[DRAM].ps == pytest.approx(0.5 * alone)
-    assert down[HBM].ps == pytest.approx(4.0 * alone)
-    assert up[DRAM].ps == pytest.approx(2.0 * alone)
-    assert up[HBM].ps == pytest.approx(alone)
-    assert up[DRAM].bytes == size
+def test_a_copy_asks_each_memory_for_its_bytes_once() -> None:
+    """Nothing beside them: what they cost others is the latency of the load."""
+    alone = 10**9 * 1e12 / FLAT_RATE
+    for down in (True, False):
+        services = price(bench(), between(down, 10**9)).services
+        read, written = (DRAM, HBM) if down else (HBM, DRAM)
+        assert (services[read].read_ps, services[read].write_ps) == (alone, 0.0)
+        assert (services[written].read_ps, services[written].write_ps) == (0.0, alone)
 
 
-def test_acknowledgements_load_the_opposite_direction() -> None:
-    services = price(bench(link={"acknowledgements": 0.1}), between(False, 10**9)).services
-    raw, payload = LINK.raw_bandwidth, LINK.bandwidth
-    assert services["pcie.down"].ps == pytest.approx(0.1 * 10**9 / raw * 1e12)
-    assert services["pcie.up"].ps == pytest.approx(10**9 / payload * 1e12)
+def test_a_copy_up_is_posted_and_acknowledged() -> None:
+    demand = price(bench(link={"acknowledgements": 0.1}), between(False, 10**9))
+    raw = 63.015e9
+    payload = raw * 256 / 280 * (1 - 0.03564)
+    assert demand.services["pcie.down"].ps == pytest.approx(0.1 * 10**9 / raw * 1e12)
+    assert demand.services["pcie.up"].ps == pytest.approx(10**9 / payload * 1e12)
+    assert demand.loaded == {}, "it waits for no answer"
+    quiet = price(bench(link={"acknowledgements": 0.0}), between(False, 10**9))
+    assert quiet.services["pcie.down"].ps == 0.0
 
 
 def test_a_copy_down_is_asked_for_by_requests_up() -> None:
-    services = price(bench(link={"acknowledgements": None}), between(True, 2**30)).services
-    requests = 2**30 / 512 * READ_REQUEST_HEADER_BYTES
-    assert services["pcie.up"].ps == pytest.approx(requests / LINK.raw_bandwidth * 1e12)
-    up = price(bench(link={"acknowledgements": None}), between(False, 2**30)).services
-    assert "pcie.down" not in up, "a posted write"
+    services = price(bench(link={"acknowledgements": 0.0}), between(True, 2**30)).services
+    requests = 2**30 / 512 * 24
+    assert services["pcie.up"].ps == pytest.approx(requests / 63.015e9 * 1e12)
+    payload = 63.015e9 * 256 / 276 * (1 - 0.03564)
+    assert services["pcie.down"].ps == pytest.approx(2**30 / payload * 1e12)
 
 
-def test_packets_leave_a_link_less_than_its_line_rate() -> None:
-    """PCIe 3.0: 256 of 280 bytes are payload, 2 % is flow control."""
-    assert catalogue_part("pcie3_x16").bandwidth == pytest.approx(15.754e9 * 256 / 280 * 0.98)
+@pytest.mark.parametrize(("outstanding", "slack"), [(136, 1.1230), (240, 1.9819), (60, 1.0)])
+def test_outstanding_reads_bound_a_copy_down_and_what_is_spare_is_its_slack(
+    outstanding: int, slack: float
+) -> None:
+    """512 B each in 1.1 us: 136 are 63.3 GB/s, where the link carries 56.37 GB/s; 60 are 27.9."""
+    demand = price(bench(link={"outstanding_reads": outstanding}), between(True, 10**9))
+    rate = min(56.3659e9, outstanding * 512 / 1.1e-6)
+    assert demand.services["pcie.down"].ps == pytest.approx(10**9 / rate * 1e12, rel=1e-5)
+    assert demand.loaded == {DRAM: pytest.approx(slack, abs=1e-4)}
+
+
+def test_host_threads_submit_copies_both_ways_and_none_where_no_gpu_is() -> None:
+    for down in (True, False):
+        demand = price(bench(), between(down, 1))
+        assert (demand.host, demand.submit_ps, demand.submit_more_ps) == (
+            "gpu.launch",
+            3_980_000,
+            0,
+        )
+        assert price(bench(), between(down, 1), PAPER).submit_ps == 9_980_000
+        assert (demand.fetched, demand.blocks) == ({}, False)
+    machine = topology(host(cpu=CPU, far="ddr4_2400", b=socket(PCIE, join=("cpu", "far"))))
+    lone = machine.price(copy("cpu.dram", "far.dram", MB), SOFTWARE)
+    assert (lone.host, lone.submit_ps) == ("", 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "bandwidth", "read"),
+    [("pcie3_x16", 128 / 152, 128 / 148), ("pcie4_x16", 256 / 280, 256 / 276)],
+)
+def test_packets_leave_a_link_less_than_its_line_rate(
+    name: str, bandwidth: float, read: float
+) -> None:
+    """Payload of 24 B around a write and 20 B around a completion; 2 % is flow control."""
+    link = catalogue_part(name)
+    assert link.bandwidth == pytest.approx(link.raw_bandwidth * bandwidth * 0.98)
+    assert link.read_bandwidth == pytest.approx(link.raw_bandwidth * read * 0.98)
+
+
+def test_only_those_below_fetch_over_a_link() -> None:
+    """256 KiB at what completions leave of 15.754 GB/s."""
+    pcie = topology(server()).devices["pcie"]
+    assert isinstance(pcie, Link)
+    queue = 2**18 / (15.754e9 * 128 / 148 * 0.98) * 1e12
+    assert pcie.fetch_wait("gpu") == ("pcie.down", round(queue))
+    assert pcie.fetch_wait("cpu") is None

@@ -23,7 +23,6 @@ from machines import (
 from simulator.config.catalogue import load_named
 from simulator.errors import ConfigError
 from simulator.hardware.access import Access
-from simulator.hardware.devices.pcie import READ_REQUEST_HEADER_BYTES
 from simulator.hardware.program import Buffer, Move
 from simulator.hardware.topology import Topology
 
@@ -158,12 +157,21 @@ def test_copies_reach_a_memory_that_loads_do_not() -> None:
         "bridge.up",
         "far.dram",
     }
+    path = machine.reach("cpu", "far.dram")
     with pytest.raises(ConfigError) as caught:
-        machine.reach("cpu", "far.dram")
+        path.services([Access("far.dram", 1, MB)])
     assert str(caught.value) == (
-        "cpu cannot load from far.dram: bridge (PCIe 3.0 x16) carries copies alone "
+        "cpu cannot load from far.dram: bridge (PCIe 3.0 x16) carries copies and stores alone "
         "(no load_latency)"
     )
+
+
+def test_stores_pass_a_link_that_loads_do_not() -> None:
+    path = far(None).reach("cpu", "far.dram")
+    services = path.services([Access("far.dram", 1, MB, write=True)])
+    assert services["bridge.down"].bytes == services["far.dram"].bytes == MB
+    assert path.load_latency_ps == 0
+    assert all(s.ps == 0.0 for s in path.services([]).values()), "nothing is no load"
 
 
 def test_loads_pass_a_link_that_says_how_late_they_arrive() -> None:
@@ -174,19 +182,43 @@ def test_loads_pass_a_link_that_says_how_late_they_arrive() -> None:
     assert read["bridge.down"].bytes == 0
     written = path.services([Access("far.dram", 1, MB, write=True)])
     assert written["bridge.down"].bytes == MB
-    assert written["bridge.up"].ps == 0.0, "a posted write asks for nothing"
+    assert written["bridge.up"].bytes == 0
 
 
-def test_reads_and_writes_over_one_link_load_both_directions() -> None:
-    path = far(150_000).reach("cpu", "far.dram")
-    both = path.services([Access("far.dram", 1, MB), Access("far.dram", 1, MB, write=True)])
-    alone = path.services([Access("far.dram", 1, MB)])
-    assert both["bridge.up"].ps == alone["bridge.up"].ps
-    requests = MB / 512 * READ_REQUEST_HEADER_BYTES  # 512 B a request, asked for by the CPU
-    link = catalogue_part(PCIE)
-    assert both["bridge.down"].ps == pytest.approx(
-        (MB / link.bandwidth + requests / link.raw_bandwidth) * 1e12
-    )
+LINE_RATE = 15.754e9
+ACKNOWLEDGED = 0.0355 * MB / LINE_RATE * 1e12
+"""What goes back for a megabyte."""
+ASKED = MB / 512 * 24 / LINE_RATE * 1e12
+"""Requests of 24 B for 512 B each."""
+READ = MB / (LINE_RATE * 128 / 148 * 0.98) * 1e12
+WRITTEN = MB / (LINE_RATE * 128 / 152 * 0.98) * 1e12
+"""Packets of 128 B with 20 B around a completion, 24 B around a posted write; 2 % credits."""
+
+
+@pytest.mark.parametrize(
+    ("at", "to", "away", "towards"),
+    [
+        ("cpu", "far.dram", "bridge.down", "bridge.up"),
+        ("far", "cpu.dram", "bridge.up", "bridge.down"),
+    ],
+)
+def test_loads_are_asked_for_and_stores_are_posted_at_either_end(
+    at: str, to: str, away: str, towards: str
+) -> None:
+    """Loads come as completions and load the way to the memory with requests; stores do not. Both
+    are acknowledged. No copy's limit of outstanding reads holds for loads."""
+    link = changed(PCIE, load_latency=150_000)
+    machine = topology(host(cpu=CPU, far=CPU, bridge=socket(link, join=("cpu", "far"))))
+    path = machine.reach(at, to)
+    loads = path.services([Access(to, 1, MB)])
+    assert loads[towards].ps == pytest.approx(READ)
+    assert loads[away].ps == pytest.approx(ASKED + ACKNOWLEDGED)
+    stores = path.services([Access(to, 1, MB, write=True)])
+    assert stores[away].ps == pytest.approx(WRITTEN)
+    assert stores[towards].ps == pytest.approx(ACKNOWLEDGED)
+    both = path.services([Access(to, 1, MB), Access(to, 1, MB, write=True)])
+    assert both[towards].ps == pytest.approx(READ + ACKNOWLEDGED)
+    assert both[away].ps == pytest.approx(WRITTEN + ASKED + ACKNOWLEDGED)
 
 
 def test_the_own_memory_of_a_processor_needs_no_link() -> None:

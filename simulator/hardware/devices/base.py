@@ -97,11 +97,11 @@ class Link(Device):
         """Members that it joins directly, in both directions."""
         raise NotImplementedError
 
-    def carry(self, source: str, target: str, size: int, *, copy: bool = True) -> Carried:
+    def carry(self, source: str, target: str, size: int, *, by: str | None = None) -> Carried:
         """Cost of `size` bytes from one member to another.
 
-        `copy`: a copy with its set-up; else loads and stores of a processor that is `source`
-        (stores) or `target` (loads).
+        `by`: the end whose processor stores them (`source`) or loads them (`target`); None: a copy
+        with its set-up.
         """
         raise NotImplementedError
 
@@ -167,7 +167,7 @@ class Path:
                 (hop.target, hop.source, read),
                 (hop.source, hop.target, written),
             ):
-                carried = hop.link.carry(source, target, size, copy=False)
+                carried = hop.link.carry(source, target, size, by=hop.source)
                 for name, service in (carried.services or {}).items():
                     services[name] = services[name] + service if name in services else service
         return services

@@ -5,14 +5,15 @@ between cores and DRAM carries (`memory_path`, a resource of its own that copies
 Threads: each spends `row_time` on a row and `line_time` on a line of it, and waits for lines of
 64 B; with `miss_buffers` x `overlap` lines outstanding at `memory_latency` each a core moves 64 B x
 outstanding / latency (Little's law). In-order reads come by hardware prefetch. Stores read the line
-first (read for ownership) unless they are non-temporal; lines that they change stay in the cores' own
-caches as far as those hold them, and the operation that drives them out pays for their way to DRAM.
-What a device has copied in is found there as far as devices may fill it (`device_cache`). The
-operator takes the longer of threads and memory, the corner rounded by `sharpness` (asymptotic bounds
-of a closed queueing network), and after that its page faults: each thread traps and clears its own
-pages, a share of that behind one lock of the address space. Its threads are taken all the while,
-whether they compute or wait: operators at once share them. A memory behind a link costs the link's
-loads, and its latency adds to each wait.
+first (read for ownership) unless they are non-temporal; lines that they change stay in the cores'
+own caches as far as those hold them, and the operation that drives them out pays for their way to
+DRAM.
+What a device has copied in is found in the last-level cache as far as devices may fill it
+(`device_cache`). The operator takes the longer of threads and memory, the corner rounded by
+`sharpness` (asymptotic bounds of a closed queueing network), and after that its page faults: each
+thread traps and clears its own pages, a share of that behind one lock of the address space. Its
+threads are taken all the while, whether they compute or wait: operators at once share them. A
+memory behind a link costs the link's loads, and its latency adds to each wait.
 
 Approximated: threads share rows evenly; last-level hits are given by share, not by set; the
 streams of one operation are spread evenly over its duration; power is proportional to busy cores.
@@ -250,8 +251,9 @@ class CpuDevice(Processor):
         work = self._as_pass(word, software)
         if work.operator.nontemporal:
             return 0
-        written = sum(_in_lines(a).bytes for a in work.accesses if a.write)
-        return min(written, self._all_threads * self.part.core_cache)
+        written = [_in_lines(a) for a in work.accesses if a.write and a.memory == self.dram.place]
+        room = self._all_threads * self.part.core_cache
+        return room - _without_last(written, room)[1]
 
     def _as_pass(self, word: Operation, software: OperatorProfile) -> CpuPass:
         work: CpuPass = getattr(self, self.passes[type(word)])(word, software)
@@ -476,20 +478,25 @@ def _lines(size: int) -> int:
 
 
 def _with_deferred(streams: list[Access], work: CpuPass) -> list[Access]:
-    """Streams to DRAM less what stays in the last-level cache, and with what is driven out of it."""
-    left, kept = work.leaves, []
+    """Streams to DRAM less what stays in the cores' caches, and with what is driven out of them:
+    rows of a table, wherever they lie."""
+    memory, size = streams[0].memory, max(LINE_BYTES, *(a.size for a in streams))
+    rows, rest = divmod(work.evicts, size)
+    out = [Access(memory, rows, size, write=True), Access(memory, 1, rest, write=True)]
+    return _without_last(streams, work.leaves)[0] + [access for access in out if access.bytes]
+
+
+def _without_last(streams: Sequence[Access], size: int) -> tuple[list[Access], int]:
+    """`streams` without the last of their writes, in whole pieces of at most `size` bytes
+    together; bytes of `size` that are left."""
+    kept = []
     for stream in reversed(streams):
-        if stream.write and left:
-            stays = min(stream.count, left // stream.size)
-            left -= stays * stream.size
+        if stream.write and stream.size:
+            stays = min(stream.count, size // stream.size)
+            size -= stays * stream.size
             stream = replace(stream, count=stream.count - stays)
         kept.append(stream)
-    kept.reverse()
-    if work.evicts:  # rows of a table, wherever they lie
-        memory, size = streams[0].memory, max(a.size for a in streams)
-        size = min(size, work.evicts)
-        kept.append(Access(memory, work.evicts // size, size, write=True))
-    return kept
+    return kept[::-1], size
 
 
 def _read(buffer: Buffer) -> Access:

@@ -1,9 +1,10 @@
 """A graphics processor.
 
 Modelled. A kernel: `kernel_latency`, then the longest of: HBM at what it sustains for the stream
-(rows in whole sectors, hits in L2 left out), L2 bandwidth for all lines, instructions of the software
-for each line, arithmetic, and the chain of dependent accesses of one thread; radix passes and Hit-Map probes come after the streams of their
-operation, for they are kernels of their own. Matrix products run at the rates of `products`. A
+(rows in whole sectors, hits in L2 left out) or another memory with the links to it, L2 bandwidth
+for all lines, instructions of the software for each line, arithmetic, and the chain of dependent
+accesses of one thread; radix passes and Hit-Map probes come after the streams of their operation,
+for they are kernels of their own. Matrix products run at the rates of `products`. A
 kernel holds as many of the SMs as its threads fill, for as long as it would run alone: kernels of
 several streams that each fill the GPU take turns. The host submits a kernel in `launch` and what
 the software adds to it.
@@ -456,7 +457,8 @@ class GpuDevice(Processor):
         gaps_ps = (work.kernels - 1) * kernel_ps
         gaps_ps += work.sorts * work.sort_passes * gpu.sort_pass_latency
         arithmetic_ps = self._arithmetic_ps(work, products)
-        memory_ps = self.hbm.alone_ps(services[self.hbm.place])
+        away_ps = [s.ps for name, s in services.items() if name != self.hbm.place]
+        memory_ps = max([self.hbm.alone_ps(services[self.hbm.place]), *away_ps])
         passes_ps = work.probes * PS_PER_S / gpu.random_access_rate
         passes_ps += work.sort_pairs * work.sort_passes * PS_PER_S / gpu.sort_rate
         chain_ps = work.chain * gpu.dependent_access

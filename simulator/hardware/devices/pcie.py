@@ -1,12 +1,12 @@
 """A packet link between a root and what lies below it.
 
-Modelled: packets of `max_payload` with `packet_overhead` (completions: `completion_overhead`), less
-flow control. What lies below is the requester of copies: a copy down is a read by it, whose requests
-load the opposite direction, and which goes no faster than its outstanding requests allow (bytes
+Modelled: packets of `max_payload` with `packet_overhead` (completions: `completion_overhead`),
+less flow control. What lies below is the requester of copies: a copy down is a read by it, whose
+requests load the opposite direction, and which goes no faster than its requests allow (bytes
 outstanding over latency: Little's law), the slower the more others load the memory; a copy up is
 posted and waits for nothing. What the host submits to a processor below is a read, too: it waits
-behind the `queue` of a busy direction. Loads and stores of the processor at the root go the other
-way round.
+behind the `queue` of a busy direction. Loads of a processor are reads and its stores are posted,
+whichever end it is at.
 
 Approximated: one stream fills a direction as well as many. Ignored: pageable copies, ordering.
 """
@@ -106,10 +106,10 @@ class PcieDevice(Link):
     def load_latency(self) -> int | None:
         return self.part.load_latency
 
-    def carry(self, source: str, target: str, size: int, *, copy: bool = True) -> Carried:
-        del target
+    def carry(self, source: str, target: str, size: int, *, by: str | None = None) -> Carried:
         link, down = self.part, source == self.members[0]
-        asked_for = down if copy else not down  # by the end that the bytes go to
+        copy = by is None
+        asked_for = down if copy else by == target  # by the end that the bytes go to
         rate = link.read_bandwidth if asked_for else link.bandwidth
         slack = link.outstanding_bandwidth / rate
         if copy and asked_for:

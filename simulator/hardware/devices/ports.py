@@ -61,8 +61,8 @@ class PortDevice(Link):
     def pairs(self) -> Sequence[tuple[str, str]]:
         return list(itertools.combinations(self.members, 2))
 
-    def carry(self, source: str, target: str, size: int, *, copy: bool = True) -> Carried:
-        del copy
+    def carry(self, source: str, target: str, size: int, *, by: str | None = None) -> Carried:
+        del by
         service = Service(
             read_ps=size * PS_PER_S / (self.part.bandwidth * self.part.efficiency), bytes=size
         )

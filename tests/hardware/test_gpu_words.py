@@ -1,0 +1,262 @@
+"""What words of a program become on a GPU: kernels, bytes and submissions worked out by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from benches import (
+    DIM,
+    DRAM,
+    HBM,
+    LOOKUPS,
+    PAPER,
+    POOLED,
+    ROWS,
+    TUNED,
+    UNIQUE,
+    bench,
+    buffer,
+    pool,
+    price,
+    store,
+    update,
+)
+from machines import CPU, GPU, catalogue_part, changed, host, server, socket, topology
+
+from simulator.config.catalogue import load_named
+from simulator.config.operators import OperatorProfile
+from simulator.hardware.demand import Demand
+from simulator.hardware.devices.gpu import POOL_UNROLL, UPDATE_CHAIN
+from simulator.hardware.program import (
+    Add,
+    Dense,
+    Expand,
+    Flow,
+    Gather,
+    Operation,
+    Plan,
+    Scatter,
+    Sort,
+    Split,
+    Wait,
+)
+
+HOST = "gpu.launch"
+"""The host thread that submits to the GPU."""
+
+
+def at_gpu(word: Operation, software: OperatorProfile = TUNED) -> Demand:
+    return price(topology(server()), word, software)
+
+
+KERNEL = catalogue_part(GPU).kernel_latency
+
+
+def test_a_pooled_gather_on_the_gpu_reads_ids_and_rows_and_writes_vectors() -> None:
+    demand = at_gpu(pool("gpu", HBM))
+    read = LOOKUPS * (512 + 4) + POOLED
+    assert demand.services[HBM].bytes == read
+    assert demand.minimum_ps == read, "1000 GB/s: 1 ps a byte"
+    paper = at_gpu(pool("gpu", HBM), PAPER)
+    assert paper.services[HBM].bytes == LOOKUPS * (512 + 8) + POOLED
+
+
+@pytest.mark.parametrize(("profile", "sets"), [("paper", 8), ("stock", 8), ("tuned", 1)])
+def test_kernels_of_one_set_a_table_or_one_for_all(profile: str, sets: int) -> None:
+    software = load_named("operators", profile)
+    each = 3_980_000 + software.gpu.submission
+    ids = LOOKUPS * software.id_bytes
+    rows, gradients = LOOKUPS * 512 + POOLED, LOOKUPS * (512 + 4) + 2 * UNIQUE * 512
+    streams = (float(ids + rows), (ids + gradients) / 2.155)
+    """Rows at 1000 GB/s of HBM, 1 ps a byte; gradients, found there, at 2155 GB/s of L2."""
+    for word, streams_ps in zip((pool("gpu", HBM), update("gpu", HBM)), streams, strict=True):
+        demand = at_gpu(word, software)
+        assert demand.latency_ps == KERNEL
+        assert demand.minimum_ps == pytest.approx((sets - 1) * KERNEL + streams_ps)
+        assert (demand.submit_ps, demand.submit_more_ps) == (each, (sets - 1) * each)
+
+
+def test_a_warp_works_on_each_bag_or_row() -> None:
+    """V100: 80 multiprocessors of 2048 threads hold 5,120 warps."""
+    row = Flow(1, 1)
+    few = at_gpu(pool("gpu", HBM, rows=row, into=buffer(HBM, 512 * 100)))
+    assert few.services["gpu.sm"].ps == pytest.approx(100 / 5120 * few.minimum_ps)
+    one = at_gpu(Gather("g", "gpu", store(HBM), row, buffer(HBM, 512)))
+    assert one.services["gpu.sm"].ps == pytest.approx(1 / 5120 * one.minimum_ps)
+    every = at_gpu(pool("gpu", HBM))
+    assert every.services["gpu.sm"].ps == every.minimum_ps
+
+
+def test_instructions_of_the_software_are_beside_its_streams() -> None:
+    """pool_line_time 4.75 ns: ids, rows and vectors in lines of 128 B on 80 multiprocessors."""
+    gpu = TUNED.gpu.model_copy(update={"pool_line_time": 47_500, "update_line_time": 80_000})
+    slow = TUNED.model_copy(update={"gpu": gpu})
+    lines = (LOOKUPS * (512 + 4) + POOLED) / 128
+    assert at_gpu(pool("gpu", HBM), slow).minimum_ps == pytest.approx(lines * 47_500 / 80)
+    lines = LOOKUPS * (512 + 8) / 128 + 2 * UNIQUE * 4  # gradients pass, found there or not
+    assert at_gpu(update("gpu", HBM), slow).minimum_ps == pytest.approx(lines * 80_000 / 80)
+
+
+def test_the_longest_sample_bounds_a_pooled_gather() -> None:
+    """Offsets, ids, then 20 rows four at a time; an update: segment, positions, gradients, row."""
+    machine = bench(gpu={"dependent_access": 10**12})
+    assert price(machine, pool("gpu", HBM)).minimum_ps == (2 + 20 // POOL_UNROLL) * 10**12
+    assert price(machine, update("gpu", HBM)).minimum_ps == UPDATE_CHAIN * 10**12
+
+
+@pytest.mark.parametrize(("key_rows", "passes"), [(2**24, 3), (2**24 + 1, 4), (2, 1)])
+def test_a_radix_sort_on_the_gpu_takes_a_pass_for_each_8_bits_of_the_key(
+    key_rows: int, passes: int
+) -> None:
+    demand = at_gpu(Sort("sort", "gpu", ROWS, 8, 2, key_rows))
+    assert demand.services[HBM].bytes == 2 * 8 * LOOKUPS * passes
+
+
+def test_sorts_table_by_table_have_narrower_keys() -> None:
+    """2^24 slots of eight tables: keys of 21 bits in place of 24, three passes of each table, each
+    with a histogram and its sums before it."""
+    demand = at_gpu(Sort("sort", "gpu", ROWS, 8, 2, 2**24), PAPER)
+    gpu = catalogue_part(GPU)
+    passes = 8 * 3 * gpu.sort_pass_latency + 3 * LOOKUPS / gpu.sort_rate * 1e12
+    streams = 2 * 8 * LOOKUPS * 3
+    assert demand.minimum_ps == pytest.approx(15 * KERNEL + passes + streams)
+    assert demand.submit_ps + demand.submit_more_ps == 8 * (2 + 3) * (3_980_000 + 6_000_000)
+    threads = LOOKUPS / 8 / 16
+    assert demand.services["gpu.sm"].ps == pytest.approx(threads / 163_840 * demand.minimum_ps)
+
+
+def test_pooled_gradients_are_found_in_l2_as_far_as_it_holds_them() -> None:
+    """16,384 first reads; of the others those that 6 MB of 8,388,608 B hold. Lists of ids and
+    positions; rows read and written."""
+    demand = at_gpu(update("gpu", HBM))
+    again = (LOOKUPS - 16_384) * (1 - 6_000_000 / POOLED)
+    expected = (16_384 + again) * 512 + LOOKUPS * 8 + 2 * UNIQUE * 512
+    assert demand.services[HBM].bytes == pytest.approx(expected, abs=512)
+    large = topology(host(gpu=changed(GPU, l2_cache=POOLED)))
+    once = price(large, update("gpu", HBM)).services[HBM].bytes
+    assert once == pytest.approx(POOLED + LOOKUPS * 8 + 2 * UNIQUE * 512, abs=512)
+
+
+def test_an_update_without_gradients_or_lookups_is_one_kernel() -> None:
+    nothing = at_gpu(update("gpu", HBM, rows=Flow(), source=buffer(HBM, 0)))
+    assert nothing.services[HBM].bytes == 0
+    assert nothing.minimum_ps == UPDATE_CHAIN * 622_000
+
+
+def test_expanded_gradients_are_read_one_by_one() -> None:
+    demand = at_gpu(update("gpu", HBM, expanded=True))
+    assert demand.services[HBM].bytes == LOOKUPS * (512 + 8) + 2 * UNIQUE * 512
+    expand = at_gpu(Expand("expand", "gpu", buffer(HBM, POOLED), ROWS, DIM, 8))
+    assert expand.services[HBM].bytes == POOLED + LOOKUPS * 512
+
+
+@pytest.mark.parametrize(("state", "sectors"), [(0, 0), (4, 1), (512, 16)])
+def test_optimizer_state_of_the_gpu_takes_sectors_of_its_own(state: int, sectors: int) -> None:
+    with_state = at_gpu(update("gpu", HBM, state)).services[HBM].bytes
+    without = at_gpu(update("gpu", HBM)).services[HBM].bytes
+    assert with_state - without == 2 * UNIQUE * sectors * 32
+
+
+def test_rows_are_copied_between_slots_and_staging_buffers() -> None:
+    rows, staged = store(HBM, 4, slotted=True), buffer(HBM, UNIQUE * 516)
+    copied = UNIQUE * (544 + 516)  # rows in whole sectors, the buffer in order
+    for word in (Gather("g", "gpu", rows, ROWS, staged), Scatter("s", "gpu", staged, rows, ROWS)):
+        assert at_gpu(word).services[HBM].bytes == copied
+        assert at_gpu(word).latency_ps == KERNEL
+
+
+def test_nothing_to_move_starts_no_kernel() -> None:
+    rows, staged = store(HBM, slotted=True), buffer(HBM, 0)
+    nothing = Flow()
+    assert at_gpu(Gather("g", "gpu", rows, nothing, staged)) == Demand("g")
+    assert at_gpu(Scatter("s", "gpu", staged, rows, nothing)) == Demand("s")
+
+
+PLAN = Plan("plan", "gpu", LOOKUPS, 2000, 100, 10**6)
+SCANNED = LOOKUPS * 4 + 2 * 10**6 * 4 + 2000 * 4
+"""Ids, the ages of all slots twice, unique ids."""
+PROBES = round((LOOKUPS + 4 * 100) / 4e9 * 1e12)
+
+
+def test_plan_scans_ages_twice_then_probes_a_lookup_once_and_a_miss_four_times() -> None:
+    demand = at_gpu(PLAN)
+    assert demand.services[HBM].bytes == SCANNED
+    assert demand.latency_ps == KERNEL
+    assert demand.minimum_ps == 4 * KERNEL + SCANNED + PROBES
+    assert demand.services["gpu.sm"].ps == demand.minimum_ps, "a thread a slot"
+    assert demand.submit_more_ps == 4 * demand.submit_ps
+
+
+def test_mapped_lists_cross_the_link_without_the_latency_of_a_copy() -> None:
+    """8 MB at what posted writes carry, 128 of 152 B a packet less 2 %; only acknowledgements go
+    the other way. They are longer than the scans, and the kernel holds the GPU for them."""
+    demand = at_gpu(dataclasses.replace(PLAN, lists=buffer(DRAM, 8_000_000)))
+    up = 8e6 / (15.754e9 * 128 / 152 * 0.98) * 1e12
+    assert demand.services["pcie.up"].ps == pytest.approx(up)
+    assert demand.services["pcie.down"].ps == pytest.approx(0.0355 * 8e6 / 15.754e9 * 1e12)
+    assert demand.services[DRAM].bytes == demand.services["pcie.up"].bytes == 8_000_000
+    assert demand.services[DRAM].read_ps == 0.0
+    assert demand.services[HBM].bytes == SCANNED
+    assert demand.latency_ps == KERNEL
+    assert demand.minimum_ps == pytest.approx(4 * KERNEL + up + PROBES)
+    assert demand.services["gpu.sm"].ps == pytest.approx(demand.minimum_ps)
+    assert demand.loaded == {}, "posted: it waits for no answer"
+    empty = at_gpu(dataclasses.replace(PLAN, lists=buffer(DRAM, 0)))
+    assert empty.minimum_ps == at_gpu(PLAN).minimum_ps
+
+
+def test_split_reads_and_writes_the_ids_and_probes_each() -> None:
+    word = Split("split", "gpu", LOOKUPS)
+    demand = at_gpu(word)
+    ids, probes = 2 * LOOKUPS * 4, LOOKUPS / 4e9 * 1e12
+    assert demand.services[HBM].bytes == ids
+    assert demand.minimum_ps == pytest.approx(KERNEL + ids + probes)
+    mapped = at_gpu(dataclasses.replace(word, lists=buffer(DRAM, 1_000_000)))
+    assert mapped.services["pcie.up"].bytes == mapped.services[DRAM].bytes == 1_000_000
+    assert mapped.latency_ps == KERNEL
+
+
+def test_add_reads_every_source_and_writes_one() -> None:
+    sums = buffer(HBM, POOLED)
+    assert at_gpu(Add("add", "gpu", (sums, sums), sums)).services[HBM].bytes == 3 * POOLED
+
+
+DENSE = Dense("mlp", "gpu", 10**10, 10**8, "fp32", 64, 10**7, 10**6)
+
+
+def test_a_training_step_writes_and_reads_activations_and_weights() -> None:
+    """Activations twice each way; weights read by three products, written as gradient and new."""
+    demand = at_gpu(DENSE)
+    assert demand.services[HBM].bytes == (2 + 2) * 10**7 + (3 + 2) * 10**6
+    products = (9.9e9 / (15.7e12 * 0.75) + 1e8 / 0.28e12) * 1e12
+    assert demand.minimum_ps == pytest.approx(63 * 5_387_000 + products)
+    assert demand.services["gpu.sm"].ps == pytest.approx(demand.minimum_ps)
+    assert demand.latency_ps == 5_387_000
+
+
+def test_a_graph_is_submitted_once_and_eager_kernels_one_by_one() -> None:
+    graph, eager = at_gpu(DENSE), at_gpu(DENSE, PAPER)
+    assert (graph.submit_ps, graph.submit_more_ps) == (3_980_000, 0)
+    assert (eager.submit_ps, eager.submit_more_ps) == (29_000_000, 63 * 29_000_000)
+    assert eager.minimum_ps == graph.minimum_ps, "the GPU does the same"
+
+
+def test_the_host_notices_after_the_time_that_it_takes() -> None:
+    demand = at_gpu(Wait("synchronize", "gpu"))
+    assert demand == Demand("synchronize", host=HOST, host_ps=4_250_000, blocks=True)
+
+
+def test_a_gpu_that_loads_over_its_link_uses_both_memories() -> None:
+    """A read of 128 B asks for itself with 16 B the other way; data comes with 16 B a packet of
+    450 GB/s, longer than both memories take."""
+    link = changed("nvlink_c2c", load_latency=500_000)
+    machine = topology(host(cpu=CPU, gpu=GPU, c2c=socket(link, join=("cpu", "gpu"))))
+    demand = price(machine, pool("gpu", DRAM))
+    rows = LOOKUPS * 512
+    assert demand.services[DRAM].bytes == demand.services["c2c.down"].bytes == rows
+    assert demand.services["c2c.down"].ps == pytest.approx(rows / 400e9 * 1e12)
+    assert demand.services["c2c.up"].ps == pytest.approx(rows / 128 * 16 / 450e9 * 1e12)
+    assert demand.services[HBM].bytes == LOOKUPS * 4 + POOLED
+    assert demand.minimum_ps == pytest.approx(rows / 400e9 * 1e12)
+    assert demand.services["gpu.sm"].ps == pytest.approx(demand.minimum_ps)
