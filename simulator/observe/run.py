@@ -10,6 +10,7 @@ from typing import Any
 from simulator.caches.facts import BatchFacts
 from simulator.config.expand import expand
 from simulator.config.experiment import Experiment, PointConfig
+from simulator.config.operators import OperatorProfile
 from simulator.engine.sharing import build, trace_key
 from simulator.errors import ScratchPipeError, UsageError
 from simulator.hardware.program import Stage
@@ -121,14 +122,27 @@ def _check(point: PointConfig) -> None:
         raise UsageError(
             "observe moves rows with one shared pool of threads: --set pipeline.cpu_pool=shared"
         )
-    if point.operators.gpu.mlp != "graph" or point.operators.expand is not None:
-        raise UsageError(
-            f"observe trains with fused operators; {point.operators.name} has others: "
-            "--set operators=tuned"
-        )
+    _check_operators(point.operators)
     program = _program(point)
     if program is not None:
         require_rules(*program)
+
+
+def _check_operators(software: OperatorProfile) -> None:
+    """Refuse software whose programs are others than what is implemented here."""
+    fused = software.gpu.mlp == "graph" and software.expand is None
+    needed = (
+        (fused, "fused operators and a captured graph"),
+        (software.id_bytes == 8, "ids of 8 bytes"),
+        (software.lists == "copied", "lists that are copied"),
+        (software.cold_list == "compacted", "a compacted list of cold ids"),
+    )
+    wrong = [what for holds, what in needed if not holds]
+    if wrong:
+        raise UsageError(
+            f"observe trains with {', '.join(wrong)}; {software.name} has others: "
+            "--set operators=observed"
+        )
 
 
 def _program(point: PointConfig) -> tuple[tuple[Stage, ...], Callable[[str], str]] | None:

@@ -327,7 +327,7 @@ def test_the_trainer_trains_what_hybrid_trains(examples: Path, name: str) -> Non
     model = "model={base: default, tables: 2, rows_per_table: 600, dim: 16, lookups_per_table: 3, "
     model += "batch_size: 8, bottom_mlp: [8], top_mlp: [8, 1]}"
     systems = f"systems=[hybrid, {SYSTEMS[name][0]}]"
-    run = ("operators=tuned", "run.batches=20", "run.cpu_threads=1", "cache.fraction=0.4")
+    run = ("operators=observed", "run.batches=20", "run.cpu_threads=1", "cache.fraction=0.4")
     path = examples / name / "experiment.yaml"
     threads, trained = use_threads(1), []
     for point in expand(load_experiment(path, (model, systems, *run))):

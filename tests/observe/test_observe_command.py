@@ -25,7 +25,7 @@ model: {base: default, tables: 2, rows_per_table: 600, dim: 16, lookups_per_tabl
 trace: {kind: zipf, alpha: 0.9}
 systems: [hybrid, scratchpipe]
 cache: {fraction: 0.5}
-operators: tuned
+operators: observed
 pipeline: {mode: lockstep}
 run: {batches: 6, warmup_batches: 2, cpu_threads: 1}
 """
@@ -72,7 +72,14 @@ def test_observing_writes_documented_files(
 @pytest.mark.usefixtures("torch_there")
 @pytest.mark.parametrize(
     ("change", "advice"),
-    [("operators=stock", "operators=tuned"), ("pipeline.cpu_pool=split", "cpu_pool=shared")],
+    [
+        ("operators=stock", "operators=observed"),
+        ("operators=tuned", "ids of 8 bytes, lists that are copied, a compacted list of cold ids"),
+        ("operators={base: observed, id_bytes: 4}", "with ids of 8 bytes; observed has others"),
+        ("operators={base: observed, lists: mapped}", "with lists that are copied; observed"),
+        ("operators={base: observed, cold_list: holes}", "with a compacted list of cold ids; obs"),
+        ("pipeline.cpu_pool=split", "cpu_pool=shared"),
+    ],
 )
 def test_what_is_not_implemented_is_refused(
     change: str, advice: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
