@@ -242,7 +242,8 @@ class CpuDevice(Processor):
         work = self._as_pass(word, software)
         if work.operator.nontemporal:
             return 0
-        written = sum(_in_lines(a).bytes for a in work.accesses if a.write)
+        own = [a for a in work.accesses if a.write and a.memory == self.dram.place]
+        written = sum(_in_lines(access).bytes for access in own)
         return min(written, self._all_threads * self.part.core_cache)
 
     def _as_pass(self, word: Operation, software: OperatorProfile) -> CpuPass:
