@@ -75,9 +75,12 @@ def test_observing_writes_documented_files(
     [
         ("operators=stock", "operators=observed"),
         ("operators=tuned", "ids of 8 bytes, lists that are copied, a compacted list of cold ids"),
-        ("operators={base: observed, id_bytes: 4}", "with ids of 8 bytes; observed has others"),
-        ("operators={base: observed, lists: mapped}", "with lists that are copied; observed"),
-        ("operators={base: observed, cold_list: holes}", "with a compacted list of cold ids; obs"),
+        ("operators={base: observed, id_bytes: 4}", "with ids of 8 bytes; observed*"),
+        ("operators={base: observed, lists: mapped}", "with lists that are copied; observed*"),
+        (
+            "operators={base: observed, cold_list: holes}",
+            "with a compacted list of cold ids; observed*",
+        ),
         ("pipeline.cpu_pool=split", "cpu_pool=shared"),
     ],
 )
