@@ -2,10 +2,10 @@
 
 A host thread works through the stages that it is given: it submits the operations that a lane
 begins with, lane by lane, then goes on where something blocks it (an operator on its own cores, a
-wait for the GPU) only when that is done. What it submits is fetched by the GPU over the link, behind
-the copies that are under way there. It runs ahead of the GPU until then: submissions of later
-operations pass while the first ones run. Lanes of the CPU start after the submissions of their
-stage, for it is the same thread that calls them.
+wait for the GPU) only when that is done. What it submits is fetched by the GPU over the link,
+behind the copies that are under way there. It runs ahead of the GPU until then: submissions of
+later operations pass while the first ones run. Lanes of the CPU start after the submissions of
+their stage, for it is the same thread that calls them.
 
 Serial schedules are one such program from the first mini-batch to the last. In a pipeline each
 stage is a program of its own, which begins when the stage may start; all of them share the thread.

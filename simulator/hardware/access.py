@@ -17,7 +17,8 @@ class Access:
     `random`: the pieces lie anywhere (rows of a table), else they follow each other (staging
     buffers, dense vectors). `hit_share`: share of the pieces that the processor's last cache (CPU
     last level, GPU L2) holds already. `in_place`: a write to what the same operation has just read
-    (no read for ownership). `pieces`: which pieces, int64 row numbers, shape (count,), where the exact memory model replays them.
+    (no read for ownership). `pieces`: which pieces, int64 row numbers, shape (count,), where the
+    exact memory model replays them.
     """
 
     memory: str

@@ -121,8 +121,8 @@ def test_an_example_is_one_short_file_that_comes_in_by_the_doors(name: str) -> N
 
 def test_a_far_memory_that_costs_nothing_is_the_memory_divided(examples: Path) -> None:
     """Where threads bound every operator: the same threads, the same time, whichever memory they
-    wait for. The same bytes move, but for a row of each operation: lines that one leaves changed are
-    driven out by the next one, those of an update by the next mini-batch."""
+    wait for. The same bytes move, but for a row of each operation: lines that one leaves changed
+    are driven out by the next one, those of an update by the next mini-batch."""
     waits = "platform.host.cpu.memory_latency=500 ns"
     result = ran(examples, "far_memory", *SMALL, *FREE_LINK, NO_LAST_LEVEL_CACHE, waits)
     far, near = stages(result, "far_hybrid"), stages(result, "hybrid")

@@ -1,4 +1,4 @@
-"""What the host submits reaches a GPU behind the copies that are under way, and never after them."""
+"""What the host submits reaches a GPU behind the copies under way, and never after them."""
 
 from __future__ import annotations
 

@@ -5,14 +5,14 @@ between cores and DRAM carries (`memory_path`, a resource of its own that copies
 Threads: each spends `row_time` on a row and `line_time` on a line of it, and waits for lines of
 64 B; with `miss_buffers` x `overlap` lines outstanding at `memory_latency` each a core moves 64 B x
 outstanding / latency (Little's law). In-order reads come by hardware prefetch. Stores read the line
-first (read for ownership) unless they are non-temporal; lines that they change stay in the cores' own
-caches as far as those hold them, and the operation that drives them out pays for their way to DRAM.
-What a device has copied in is found there as far as devices may fill it (`device_cache`). The
-operator takes the longer of threads and memory, the corner rounded by `sharpness` (asymptotic bounds
-of a closed queueing network), and after that its page faults: each thread traps and clears its own
-pages, a share of that behind one lock of the address space. Its threads are taken all the while,
-whether they compute or wait: operators at once share them. A memory behind a link costs the link's
-loads, and its latency adds to each wait.
+first (read for ownership) unless they are non-temporal; lines that they change stay in the cores'
+own caches as far as those hold them, and the operation that drives them out pays for their way to
+DRAM. What a device has copied in is found there as far as devices may fill it (`device_cache`).
+The operator takes the longer of threads and memory, the corner rounded by `sharpness` (asymptotic
+bounds of a closed queueing network), and after that its page faults: each thread traps and clears
+its own pages, a share of that behind one lock of the address space. Its threads are taken all the
+while, whether they compute or wait: operators at once share them. A memory behind a link costs the
+link's loads, and its latency adds to each wait.
 
 Approximated: threads share rows evenly; last-level hits are given by share, not by set; the
 streams of one operation are spread evenly over its duration; power is proportional to busy cores.
@@ -469,7 +469,7 @@ def _lines(size: int) -> int:
 
 
 def _with_deferred(streams: list[Access], work: CpuPass) -> list[Access]:
-    """Streams to DRAM less what stays in the last-level cache, and with what is driven out of it."""
+    """Streams to DRAM less what stays in the cores' caches, and with what is driven out of them."""
     left, kept = work.leaves, []
     for stream in reversed(streams):
         if stream.write and left:

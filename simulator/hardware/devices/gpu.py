@@ -1,12 +1,12 @@
 """A graphics processor.
 
 Modelled. A kernel: `kernel_latency`, then the longest of: HBM at what it sustains for the stream
-(rows in whole sectors, hits in L2 left out), L2 bandwidth for all lines, instructions of the software
-for each line, arithmetic, and the chain of dependent accesses of one thread; radix passes and Hit-Map probes come after the streams of their
-operation, for they are kernels of their own. Matrix products run at the rates of `products`. A
-kernel holds as many of the SMs as its threads fill, for as long as it would run alone: kernels of
-several streams that each fill the GPU take turns. The host submits a kernel in `launch` and what
-the software adds to it.
+(rows in whole sectors, hits in L2 left out), L2 bandwidth for all lines, instructions of the
+software for each line, arithmetic, and the chain of dependent accesses of one thread; radix passes
+and Hit-Map probes come after the streams of their operation, for they are kernels of their own.
+Matrix products run at the rates of `products`. A kernel holds as many of the SMs as its threads
+fill, for as long as it would run alone: kernels of several streams that each fill the GPU take
+turns. The host submits a kernel in `launch` and what the software adds to it.
 
 Approximated: L2 hits are given by share, not by set; power is proportional to the greater of
 arithmetic and memory activity, and the board's power includes its HBM; a kernel's blocks are taken

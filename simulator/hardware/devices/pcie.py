@@ -1,8 +1,8 @@
 """A packet link between a root and what lies below it.
 
 Modelled: packets of `max_payload` with `packet_overhead` (completions: `completion_overhead`), less
-flow control. What lies below is the requester of copies: a copy down is a read by it, whose requests
-load the opposite direction, and which goes no faster than its outstanding requests allow (bytes
+flow control. What lies below is the requester of copies: a copy down is a read by it; its requests
+load the opposite direction, and it goes no faster than its outstanding requests allow (bytes
 outstanding over latency: Little's law), the slower the more others load the memory; a copy up is
 posted and waits for nothing. What the host submits to a processor below is a read, too: it waits
 behind the `queue` of a busy direction. Loads and stores of the processor at the root go the other
