@@ -105,6 +105,11 @@ class Link(Device):
         """
         raise NotImplementedError
 
+    def access(self, source: str, target: str, size: int, *, load: bool) -> Carried:
+        """Cost of `size` bytes that a processor loads (at `target`) or stores (at `source`)."""
+        del load
+        return self.carry(source, target, size, copy=False)
+
     def ports(self, member: str) -> tuple[str, ...]:
         """Resources that belong to one member alone; empty where members share all of it."""
         del member
@@ -163,11 +168,10 @@ class Path:
                     f"{self.hops[0].source} cannot load from {self.memory.place}: {hop.link.name} "
                     f"({hop.link.part.name}) carries copies and stores alone (no load_latency)"
                 )
-            for source, target, size in (
-                (hop.target, hop.source, read),
-                (hop.source, hop.target, written),
+            for carried in (
+                hop.link.access(hop.target, hop.source, read, load=True),
+                hop.link.access(hop.source, hop.target, written, load=False),
             ):
-                carried = hop.link.carry(source, target, size, copy=False)
                 for name, service in (carried.services or {}).items():
                     services[name] = services[name] + service if name in services else service
         return services

@@ -5,8 +5,7 @@ flow control. What lies below is the requester of copies: a copy down is a read 
 load the opposite direction, and it goes no faster than its outstanding requests allow (bytes
 outstanding over latency: Little's law), the slower the more others load the memory; a copy up is
 posted and waits for nothing. What the host submits to a processor below is a read, too: it waits
-behind the `queue` of a busy direction. Loads and stores of the processor at the root go the other
-way round.
+behind the `queue` of a busy direction. Processors at either end load (a read) and store (posted).
 
 Approximated: one stream fills a direction as well as many. Ignored: pageable copies, ordering.
 """
@@ -108,8 +107,16 @@ class PcieDevice(Link):
 
     def carry(self, source: str, target: str, size: int, *, copy: bool = True) -> Carried:
         del target
-        link, down = self.part, source == self.members[0]
-        asked_for = down if copy else not down  # by the end that the bytes go to
+        down = source == self.members[0]
+        return self._carried(size, down, asked_for=down if copy else not down, copy=copy)
+
+    def access(self, source: str, target: str, size: int, *, load: bool) -> Carried:
+        del target
+        return self._carried(size, source == self.members[0], asked_for=load, copy=False)
+
+    def _carried(self, size: int, down: bool, *, asked_for: bool, copy: bool) -> Carried:
+        """`asked_for`: by the end that the bytes go to; else they are posted."""
+        link = self.part
         rate = link.read_bandwidth if asked_for else link.bandwidth
         slack = link.outstanding_bandwidth / rate
         if copy and asked_for:
