@@ -123,10 +123,18 @@ class Machine:
         self.use.setdefault(host, ResourceUse()).busy_ps += ps
 
     def fetch(self, demand: Demand) -> Generator[simpy.Event, Any, None]:
-        """What was submitted reaches the processor, behind the copies that are under way."""
-        wait_ps = round(sum(self._load(name) * ps for name, ps in demand.fetched.items()))
+        """What was submitted reaches the processor, behind the copies that are under way: no later
+        than they end."""
+        self._advance()
+        waits = (min(self._load(r) * ps, self._left_ps(r)) for r, ps in demand.fetched.items())
+        wait_ps = round(sum(waits))
         if wait_ps:
             yield self.env.timeout(wait_ps)
+
+    def _left_ps(self, resource: str) -> float:
+        """Until the last of its operations ends, as fast as they go now."""
+        users = [job for job in self._jobs if _share(job, resource)]
+        return max((job.left_ps / job.speed for job in users), default=0.0)
 
     def _load(self, resource: str) -> float:
         """Share of a resource that is in use now."""

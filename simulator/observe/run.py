@@ -12,6 +12,7 @@ from simulator.caches.facts import BatchFacts
 from simulator.config.expand import expand
 from simulator.config.experiment import Experiment, PointConfig
 from simulator.config.model import ModelConfig
+from simulator.config.operators import OperatorProfile
 from simulator.engine.sharing import build, trace_key
 from simulator.errors import ScratchPipeError, UsageError
 from simulator.hardware.program import Stage
@@ -196,6 +197,7 @@ def _check(point: PointConfig, device: str) -> None:
             "observe moves rows with one shared pool of threads: --set pipeline.cpu_pool=shared"
         )
     require_operators(point)
+    _check_lists(point.operators)
     program = _program(point)
     if program is None:
         return
@@ -205,6 +207,21 @@ def _check(point: PointConfig, device: str) -> None:
         require_rank_rules(program[0])
     else:
         require_rules(*program, rules_for(point.operators))
+
+
+def _check_lists(software: OperatorProfile) -> None:
+    """Refuse software whose lists are others than what is implemented here."""
+    needed = (
+        (software.id_bytes == 8, "ids of 8 bytes"),
+        (software.lists == "copied", "lists that are copied"),
+        (software.cold_list == "compacted", "a compacted list of cold ids"),
+    )
+    wrong = [what for holds, what in needed if not holds]
+    if wrong:
+        raise UsageError(
+            f"observe trains with {', '.join(wrong)}; {software.name} has others: "
+            "--set operators=observed"
+        )
 
 
 def _program(point: PointConfig) -> tuple[tuple[Stage, ...], Callable[[str], str]] | None:

@@ -25,7 +25,7 @@ UNREAD = {
     **{
         (model, precision): _BY_PRECISION
         for model in ("Precisions", "Products")
-        for precision in ("tf32", "fp16", "bf16")
+        for precision in ("fp32", "tf32", "fp16", "bf16")
     },
 }
 """Keys that no attribute access reads, each with its reason."""

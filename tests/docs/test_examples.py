@@ -18,6 +18,7 @@ import pytest
 from outside import EXAMPLES, NAMES, ROOT
 
 from simulator import Result, load_experiment, simulate
+from simulator.config.catalogue import load_named
 from simulator.engine.hazards import HazardCase, run_case
 from simulator.hardware.catalogue import load_machine
 
@@ -37,6 +38,7 @@ FREE_LINK = (
     "platform.host.far.controller=server",
     "platform.host.far_link.raw_bandwidth=1000000 GB/s",
     "platform.host.far_link.read_request_size=1 GB",
+    "platform.host.far_link.read_request=0",
     "platform.host.far_link.latency=0 ns",
     "platform.host.far_link.load_latency=0 ns",
 )
@@ -119,7 +121,8 @@ def test_an_example_is_one_short_file_that_comes_in_by_the_doors(name: str) -> N
 
 def test_a_far_memory_that_costs_nothing_is_the_memory_divided(examples: Path) -> None:
     """Where threads bound every operator: the same threads, the same time, whichever memory they
-    wait for. The same bytes move, to the last one."""
+    wait for. The same bytes move, but for a row of each operation: lines that one leaves changed
+    are driven out by the next one, those of an update by the next mini-batch."""
     waits = "platform.host.cpu.memory_latency=500 ns"
     result = ran(examples, "far_memory", *SMALL, *FREE_LINK, NO_LAST_LEVEL_CACHE, waits)
     far, near = stages(result, "far_hybrid"), stages(result, "hybrid")
@@ -127,8 +130,9 @@ def test_a_far_memory_that_costs_nothing_is_the_memory_divided(examples: Path) -
     passes = ("expand", "sort", "accumulate", "scatter")
     whole = sum(near[name]["busy_us"] for name in passes)
     assert far["update"]["busy_us"] == pytest.approx(whole, rel=0.05)
-    assert far["update"]["dram_bytes"] == sum(near[name]["dram_bytes"] for name in passes)
-    assert far["pool"]["dram_bytes"] == near["gather_reduce"]["dram_bytes"]
+    moved = sum(near[name]["dram_bytes"] for name in ("gather_reduce", *passes))
+    own = far["pool"]["dram_bytes"] + far["update"]["dram_bytes"]
+    assert own == pytest.approx(moved, abs=10 * 512)
 
 
 def test_two_memories_are_at_best_twice_as_fast(examples: Path) -> None:
@@ -164,21 +168,24 @@ def test_a_lookup_served_far_away_crosses_the_link_in_whole_cache_lines(examples
 
 
 def test_a_link_that_is_slow_enough_takes_as_long_as_its_bytes(examples: Path) -> None:
-    slow = "platform.host.far_link.raw_bandwidth=100 MB/s"
+    """And 5 us to start threads; half of them pool the near tables for the first 46 us."""
+    slow = "platform.host.far_link.raw_bandwidth=10 MB/s"
     result = ran(examples, "far_memory", *SMALL, NO_LAST_LEVEL_CACHE, slow)
     link = load_machine(str(examples / "far_memory" / "machine.yaml")).socket("far_link").part
-    bandwidth = link.bandwidth * 100e6 / link.raw_bandwidth
+    bandwidth = link.read_bandwidth * 10e6 / link.raw_bandwidth
     pool = stages(result, "far_hybrid")["pool"]
     start_us = 5.0
-    assert pool["busy_us"] - start_us == pytest.approx(pool["link_bytes"] / bandwidth * 1e6)
+    bytes_us = pool["link_bytes"] / bandwidth * 1e6
+    assert pool["busy_us"] - start_us == pytest.approx(bytes_us, abs=46 / 2)
 
 
 # an adder inside a memory
 
 
 def test_more_ranks_are_never_slower(examples: Path) -> None:
+    """Of software whose launches do not take longer than all that the memory does."""
     sweep = "sweep={platform.host.near.ranks: [1, 2, 4, 8, 64]}"
-    result = ran(examples, "adder", *SMALL[1:], sweep)
+    result = ran(examples, "adder", *SMALL[1:], "operators=tuned", sweep)
     measured = times(result, "adder_hybrid")
     assert measured == sorted(measured, reverse=True)
     assert measured[0] > measured[2]
@@ -200,12 +207,15 @@ def test_only_pooled_vectors_leave_the_near_memory(examples: Path) -> None:
 
 def test_with_no_limit_inside_only_the_links_are_left(examples: Path) -> None:
     unlimited = ("platform.host.near.ranks=1000000000", "platform.host.near.additions=1e30")
+    """And the submission of the first copy: that of the second passes meanwhile."""
     forward = stages(ran(examples, "adder", *SMALL, *unlimited), "adder_hybrid")
     machine = load_machine(str(examples / "adder" / "machine.yaml"))
-    near, pcie = (machine.socket(name).part for name in ("near_link", "pcie"))
+    near, pcie, gpu = (machine.socket(name).part for name in ("near_link", "pcie", "gpu"))
+    submission = gpu.launch + load_named("operators", "paper").gpu.submission
     pooled, dense = 64 * 4 * 128 * 4, 64 * 14 * 4
-    latency_us = (near.latency + 2 * pcie.latency) / 1e6  # pooled over both, dense over one
-    wanted = latency_us + (pooled + dense) / pcie.bandwidth * 1e6
+    latency = near.latency + 2 * pcie.latency  # pooled over both, dense over one
+    rate = min(pcie.read_bandwidth, pcie.outstanding_bandwidth)
+    wanted = (submission + latency) / 1e6 + (pooled + dense) / rate * 1e6
     assert forward["pool"]["busy_us"] < 0.001
     assert forward["pooled_to_gpu"]["busy_us"] == pytest.approx(wanted, rel=1e-4)
 
@@ -328,7 +338,7 @@ def test_the_trainer_trains_what_hybrid_trains(examples: Path, name: str) -> Non
     model = "model={base: default, tables: 2, rows_per_table: 600, dim: 16, lookups_per_table: 3, "
     model += "batch_size: 8, bottom_mlp: [8], top_mlp: [8, 1]}"
     systems = f"systems=[hybrid, {SYSTEMS[name][0]}]"
-    run = ("operators=tuned", "run.batches=20", "run.cpu_threads=1", "cache.fraction=0.4")
+    run = ("operators=observed", "run.batches=20", "run.cpu_threads=1", "cache.fraction=0.4")
     path = examples / name / "experiment.yaml"
     threads, trained = use_threads(1), []
     for point in expand(load_experiment(path, (model, systems, *run))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from simulator.config.expand import expand
@@ -11,6 +12,9 @@ from simulator.results.record import PointResult
 
 SERIAL = ("hybrid", "static_cache", "straw_man", "gpu_only")
 SYSTEMS = (*SERIAL, "scratchpipe")
+LOCKSTEP = {"name": "scratchpipe", "label": "lockstep", "pipeline": {"mode": "lockstep"}}
+ALL = (*SYSTEMS, LOCKSTEP)
+PIPELINED = ("scratchpipe", "lockstep")
 MODEL = {
     "base": "default",
     "tables": 4,
@@ -22,6 +26,8 @@ MODEL = {
 """Small MLPs, so that embedding work takes most of the time."""
 LARGE = {"rows_per_table": 10**9}
 """Rows that fit no memory."""
+LARGE_CACHE = {"cache": {"fraction": 0.9}}
+UNIFORM = {"trace": {"kind": "uniform"}, **LARGE_CACHE}
 BOX = "p3_16xlarge"
 """Eight GPUs."""
 
@@ -48,6 +54,12 @@ def simulated(*systems: Any, platform: Any = "v100_p3", **changes: Any) -> dict[
     """The results of small points by the label of their system."""
     resolved = points(*systems, platform=platform, **changes)
     return {point.point.system.label: point for point in simulate_points(resolved, threads=1)}
+
+
+@cache
+def base() -> dict[str, PointResult]:
+    """All systems, both pipelines, and GPUs that share a host, as they are."""
+    return simulated(*ALL, {"name": "gpu_only", "label": "box", "platform": BOX})
 
 
 def time_us(result: PointResult) -> float:

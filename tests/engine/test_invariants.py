@@ -10,6 +10,7 @@ import pytest
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
 from simulator.caches.replays import UniqueReplay
 from simulator.config.catalogue import load_named
+from simulator.config.operators import OperatorProfile
 from simulator.engine.invariants import (
     check_bytes,
     check_energy,
@@ -236,8 +237,8 @@ def test_an_operation_that_its_device_cannot_do_is_refused_before_anything_runs(
 class Leaky(Topology):
     """Loses half of what it copies."""
 
-    def _price_move(self, move: Move) -> Demand:
-        demand = super()._price_move(move)
+    def _price_move(self, move: Move, software: OperatorProfile) -> Demand:
+        demand = super()._price_move(move, software)
         services = dict(demand.services)
         services["gpu.hbm"] = replace(services["gpu.hbm"], bytes=move.bytes // 2)
         return replace(demand, services=services)

@@ -1,4 +1,4 @@
-"""What must hold between runs: faster parts, larger mini-batches, and where every byte goes."""
+"""What must hold between runs: faster parts, larger mini-batches, other threads."""
 
 from __future__ import annotations
 
@@ -7,19 +7,37 @@ from functools import cache
 from typing import Any
 
 import pytest
-from small import BOX, MODEL, SERIAL, SYSTEMS, devices, points, simulated, stages, time_us
+from small import (
+    ALL,
+    BOX,
+    LARGE_CACHE,
+    MODEL,
+    PIPELINED,
+    SERIAL,
+    SYSTEMS,
+    UNIFORM,
+    base,
+    devices,
+    points,
+    simulated,
+    stages,
+    time_us,
+)
 
 from simulator.engine import simulate_points
 from simulator.errors import ConfigError
+from simulator.hardware.demand import loaded_latency
 from simulator.results.record import PointResult
 
-LOCKSTEP = {"name": "scratchpipe", "label": "lockstep", "pipeline": {"mode": "lockstep"}}
-ALL = (*SYSTEMS, LOCKSTEP)
-PIPELINED = ("scratchpipe", "lockstep")
-ANOMALY = 1e-3
-"""What a pipeline may lose to a faster part. Operations of several stages share the memories; one
-that ends sooner lets the next start sooner, which may take bandwidth from the stage that all
-others wait for (as in list scheduling: Graham, SIAM J. Appl. Math., 1969). Seen: 0.095 %."""
+ANOMALY = {"serial": 1e-4, "pipelined": 0.04}
+"""What a schedule may lose to a faster part.
+
+Pipelines: stages share the memories, and waits for a memory grow faster than its load. A CPU that
+is slowed spreads its accesses, and copies beside it wait less than it loses; a stage that ends
+sooner lets the next one start sooner, beside the stage that all others wait for (as in list
+scheduling: Graham, SIAM J. Appl. Math., 1969). Seen: 2.4 % in lock-step (path of rows), 3.3 %
+without a barrier (HBM clock). Serial: work that the host submits ahead of the first timed
+mini-batch is not that ahead of the last. Seen: 1e-5 (multiprocessors, static cache)."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +53,17 @@ class Twice:
 TWO_CORES = {"cpu": {"cores": 2}}
 """Cores that are the limit, not DRAM."""
 LARGE_MLPS = {"model": {"bottom_mlp": [4096], "top_mlp": [4096, 1]}}
-LARGE_CACHE = {"cache": {"fraction": 0.9}}
 HOT = {"trace": {"kind": "zipf", "alpha": 1.4}, "model": {"rows_per_table": 5_000}, **LARGE_CACHE}
 """Nearly all lookups hit L2."""
+INSTRUCTIONS = {**HOT, "operators": "observed"}
+"""Software whose instructions for a line are the limit, not L2 or HBM."""
 
 FASTER = {
-    "link": Twice({"pcie": {"raw_bandwidth": "31.508 GB/s"}}, ("hybrid", "pooled_to_gpu")),
+    "link": Twice(
+        {"pcie": {"raw_bandwidth": "31.508 GB/s", "outstanding_reads": 64}},
+        ("hybrid", "pooled_to_gpu"),
+    ),
+    "reads outstanding": Twice({"pcie": {"outstanding_reads": 64}}, ("hybrid", "pooled_to_gpu")),
     "link latency": Twice({"pcie": {"latency": "5 us"}}, ("hybrid", "pooled_to_gpu")),
     "DRAM clock": Twice({"cpu": {"memory": {"clock": "2400 MHz"}}}, ("hybrid", "gather_reduce")),
     "DRAM channels": Twice(
@@ -65,18 +88,47 @@ FASTER = {
         {"cpu": {"cores": 2, "last_level_cache": "2 MB"}},
     ),
     "fork and join": Twice({"cpu": {"thread_start": "2500 ns"}}, ("hybrid", "sort")),
-    "launch rate": Twice({"gpu": {"kernel_latency": "2500 ns"}}, ("hybrid", "mlp")),
+    "path of rows": Twice(
+        {"cpu": {"memory_path": {"random_read": "40 GB/s", "random_piece": "1 ns"}}},
+        ("hybrid", "gather_reduce"),
+        {"cpu": {"memory_path": {"random_read": "20 GB/s", "random_piece": "2 ns"}}},
+    ),
+    "writes of devices": Twice(
+        {"cpu": {"cores": 2, "device_cache": "2 MB"}},
+        ("straw_man", "insert"),
+        {"cpu": {"cores": 2, "device_cache": "1 MB"}},
+    ),
+    "launch": Twice({"gpu": {"launch": "1990 ns"}}, ("hybrid", "pooled_to_gpu")),
+    "kernel": Twice({"gpu": {"kernel_latency": "2500 ns"}}, ("straw_man", "plan")),
+    "kernel of a product": Twice(
+        {"gpu": {"products": {"fp32": {"kernel_latency": "2693500 ps"}}}}, ("hybrid", "mlp")
+    ),
     "arithmetic": Twice(
         {"gpu": {"peak": {"fp32": "31.4 TFLOP/s"}}}, ("hybrid", "mlp"), sections=LARGE_MLPS
     ),
-    "L2": Twice({"gpu": {"l2_cache": "12 MB"}}, ("gpu_only", "gather_reduce")),
+    "batched products": Twice(
+        {"gpu": {"products": {"fp32": {"batched": "0.56 TFLOP/s"}}}},
+        ("hybrid", "mlp"),
+        sections=LARGE_MLPS,
+    ),
+    "multiprocessors": Twice(
+        {"gpu": {"sms": 80}},
+        ("gpu_only", "gather_reduce"),
+        {"gpu": {"sms": 40}},
+        sections=INSTRUCTIONS,
+    ),
+    "L2": Twice(
+        {"gpu": {"l2_cache": "2 MB"}},
+        ("gpu_only", "gather_reduce"),
+        {"gpu": {"l2_cache": "1 MB"}},
+    ),
     "L2 bandwidth": Twice(
         {"gpu": {"l2_bandwidth": "4310 GB/s"}}, ("gpu_only", "gather_reduce"), sections=HOT
     ),
     "radix sort": Twice({"gpu": {"sort_rate": 12e9}}, ("gpu_only", "sort_update")),
     "radix passes": Twice({"gpu": {"sort_pass_latency": "7500 ns"}}, ("gpu_only", "sort_update")),
     "probes": Twice({"gpu": {"random_access_rate": 8e9}}, ("straw_man", "plan")),
-    "synchronization": Twice({"gpu": {"synchronize": "4500 ns"}}, ("hybrid", "gradients_to_cpu")),
+    "synchronization": Twice({"gpu": {"synchronize": "2125 ns"}}, ("hybrid", "gradients_to_cpu")),
 }
 
 
@@ -90,14 +142,18 @@ def _before(key: str) -> dict[str, PointResult]:
     return simulated(*ALL, platform={"base": "v100_p3", "host": case.base}, **case.sections)
 
 
+def assert_no_slower(before: dict[str, PointResult], after: dict[str, PointResult]) -> None:
+    for name, result in after.items():
+        lost = ANOMALY["pipelined" if name in PIPELINED else "serial"]
+        assert time_us(result) <= (1.0 + lost) * time_us(before[name]), name
+
+
 @pytest.mark.parametrize("key", FASTER)
 def test_a_part_twice_as_fast_is_never_slower(key: str) -> None:
     case = FASTER[key]
     platform = {"base": "v100_p3", "host": case.change}
     before, after = _before(key), simulated(*ALL, platform=platform, **case.sections)
-    for name, result in after.items():
-        limit = 1.0 + (ANOMALY if name in PIPELINED else 1e-9)
-        assert time_us(result) <= limit * time_us(before[name]), name
+    assert_no_slower(before, after)
     name, stage = case.faster
     assert stages(after[name])[stage] < stages(before[name])[stage], "the change takes hold"
 
@@ -123,18 +179,15 @@ def test_software_twice_as_fast_is_never_slower(word: str) -> None:
     }
     better = {**profile, word: {**profile[word], "row_time": "50 ns"}}  # type: ignore[dict-item]
     before, after = (simulated(*ALL, operators=software) for software in (profile, better))
-    faster = 0
-    for name in before:
-        limit = 1.0 + (ANOMALY if name in PIPELINED else 1e-9)
-        assert time_us(after[name]) <= limit * time_us(before[name]), name
-        faster += time_us(after[name]) < 0.99 * time_us(before[name])
-    assert faster, "some system spends its time there"
+    assert_no_slower(before, after)
+    assert any(time_us(after[name]) < 0.99 * time_us(before[name]) for name in before), (
+        "some system spends its time there"
+    )
 
 
 # mini-batches
 
 
-UNIFORM = {"trace": {"kind": "uniform"}, **LARGE_CACHE}
 MANY_ROWS = {**MODEL, "rows_per_table": 200_000}
 
 
@@ -171,11 +224,6 @@ def test_more_mini_batches_change_the_mean_but_little() -> None:
 
 
 # times
-
-
-@cache
-def base() -> dict[str, PointResult]:
-    return simulated(*ALL, {"name": "gpu_only", "label": "box", "platform": BOX})
 
 
 @pytest.mark.parametrize("name", [*SERIAL, "box"])
@@ -220,99 +268,20 @@ def test_time_is_busy_time_over_utilization(name: str) -> None:
         assert row["busy_us"] == pytest.approx(row["utilization"] * time_us(result), abs=1e-6)
 
 
-# bytes
-
-
-LOOKUPS, POOLED, DENSE = 512 * 4 * 20, 512 * 4 * 512, 512 * 14 * 4
-
-
-def test_bytes_of_hybrid_are_those_of_its_vectors_and_rows() -> None:
-    """Down: pooled vectors and dense features. Up: gradients. DRAM: both, and the passes of the
-    `tuned` software: ids, rows that miss the last level, pooled vectors owned and written; pairs
-    read, owned and written; gradients once and each unique row read and written."""
-    result = base()["hybrid"]
-    size, unique = devices(result, "bytes"), result.metrics["unique_rows_per_batch"]
-    assert size["pcie.down"] == pytest.approx(POOLED + DENSE)
-    assert size["pcie.up"] == pytest.approx(POOLED)
-    passes = LOOKUPS * 8 + 2 * POOLED + 3 * LOOKUPS * 12 + POOLED + 2 * unique * 512
-    rows = size["cpu.dram"] - passes - 2 * POOLED - DENSE
-    assert unique * 512 * 0.5 < rows < LOOKUPS * 512, (
-        "repeated rows hit, and some of the last batch"
-    )
-
-
-def test_bytes_of_straw_man_are_those_of_the_rows_that_move() -> None:
-    """Streaming stores own nothing: two bytes of DRAM for each byte of a row, there and back."""
-    result = base()["straw_man"]
-    size = devices(result, "bytes")
-    missed, back = (result.metrics[f"{n}_per_batch"] for n in ("misses", "dirty_victims"))
-    down = missed * 512 + LOOKUPS * 8 + DENSE
-    up = back * 512 + (missed + back) * 8
-    assert size["pcie.down"] == pytest.approx(down)
-    assert size["pcie.up"] == pytest.approx(up)
-    assert size["cpu.dram"] == pytest.approx(2 * (missed + back) * 512 + down + up)
-
-
-@pytest.mark.parametrize("name", PIPELINED)
-def test_bytes_of_a_pipeline_are_those_of_the_rows_that_move(name: str) -> None:
-    """But for the mini-batches that are on their way when the clock starts and stops."""
-    result = simulated(*ALL, run={"batches": 12}, **UNIFORM)[name]
-    size = devices(result, "bytes")
-    missed, back = (result.metrics[f"{n}_per_batch"] for n in ("misses", "dirty_victims"))
-    down = missed * 512 + LOOKUPS * 8 + DENSE
-    up = back * 512 + (missed + back) * 8
-    assert size["pcie.down"] == pytest.approx(down, rel=0.03)
-    assert size["pcie.up"] == pytest.approx(up, rel=0.03)
-    assert size["cpu.dram"] == pytest.approx(2 * (missed + back) * 512 + down + up, rel=0.03)
-
-
-@pytest.mark.parametrize("name", [*SERIAL, "box"])
-def test_bytes_of_the_stages_are_those_of_the_resources(name: str) -> None:
-    result = base()[name]
-    for kind in ("dram", "hbm", "link", "gpu_link"):
-        by_stage = sum(stages(result, f"{kind}_bytes").values())
-        by_resource = sum(row["bytes"] for row in result.devices if row["kind"] == kind)
-        assert by_stage == pytest.approx(by_resource, rel=1e-9), kind
-
-
-def test_ranks_use_resources_of_their_own_alike() -> None:
-    for column in ("bytes", "busy_us", "energy_mj"):
-        values = devices(base()["box"], column)
-        for name, value in values.items():
-            if "gpu0" in name or name.startswith("pcie0"):
-                alike = [
-                    values[name.replace("gpu0", f"gpu{k}").replace("pcie0", f"pcie{k}")]
-                    for k in range(8)
-                ]
-                assert alike == [value] * 8, name
-
-
-def test_ports_between_gpus_send_what_they_receive() -> None:
-    size = devices(base()["box"], "bytes")
-    sent = sum(value for name, value in size.items() if name.endswith(".out"))
-    received = sum(value for name, value in size.items() if name.endswith(".in"))
-    assert sent == received > 0
-
-
-def test_bytes_that_leave_dram_are_those_of_all_links() -> None:
-    size = devices(base()["box"], "bytes")
-    down = sum(value for name, value in size.items() if name.endswith(".down"))
-    assert size["cpu.dram"] == pytest.approx(down)
-
-
 # threads
 
 
 def test_threads_of_the_cpu_change_its_time() -> None:
-    """Twice the threads take half of the time while they are the limit (DRAM is far away)."""
+    """Twice the threads take half of the time while they are the limit (DRAM is far away), and
+    5 us to start the second: twice for a sort, which counts and then moves."""
     times = {
         threads: stages(simulated("hybrid", run={"cpu_threads": threads})["hybrid"])
         for threads in (1, 2, 4, 20)
     }
-    for stage in ("gather_reduce", "sort", "accumulate"):
+    for stage, starts in (("gather_reduce", 1), ("sort", 2), ("accumulate", 1)):
         ordered = [times[threads][stage] for threads in (1, 2, 4, 20)]
         assert ordered == sorted(ordered, reverse=True), stage
-        assert ordered[0] == pytest.approx(2.0 * ordered[1], rel=0.05), "5 us to start the second"
+        assert ordered[0] == pytest.approx(2.0 * (ordered[1] - 5.0 * starts), rel=0.01), stage
     gpu = [times[threads]["mlp"] for threads in (1, 2, 4, 20)]
     assert len(set(gpu)) == 1
 
@@ -335,7 +304,16 @@ def test_few_threads_work_on_one_list_at_a_time() -> None:
     both = stages(serial)["collect"] + stages(serial)["insert"]
     rows = pipelined.metrics["misses_per_batch"] / serial.metrics["misses_per_batch"]
     assert time_us(pipelined) >= 0.98 * both * rows
-    assert devices(pipelined, "utilization")["cpu.threads"] == pytest.approx(1.0, abs=0.02)
+    assert_threads_wait_for_copies(pipelined)
+
+
+def assert_threads_wait_for_copies(result: PointResult) -> None:
+    """Threads are never idle but for two starts of 5 us; they are slower than alone as far as
+    copies load DRAM."""
+    busy, size = devices(result, "utilization"), devices(result, "bytes")
+    copies = busy["cpu.dram"] * (size["pcie.down"] + size["pcie.up"]) / size["cpu.dram"]
+    expected = (1.0 - 2 * 5.0 / time_us(result)) / loaded_latency(copies)
+    assert busy["cpu.threads"] == pytest.approx(expected, abs=0.02)
 
 
 # what must change nothing

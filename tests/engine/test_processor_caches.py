@@ -11,13 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.caches.facts import LOOKUP, BatchFacts, Flow
-from simulator.engine.processor_caches import ProcessorCaches
+from simulator.config.catalogue import load_named
+from simulator.config.operators import OperatorProfile
+from simulator.engine.processor_caches import ProcessorCaches, Program
 from simulator.hardware.catalogue import load_machine
 from simulator.hardware.program import Buffer, Pool, Stage, Store, Wait
 from simulator.hardware.topology import Topology, build_topology
 
-TEN_MB = 10**7
-"""Rows so large that 50 MB of last level hold 5 of them (6 MB of L2: 3 of 2 MB)."""
+LARGE = 8_000_000
+"""Rows so large that 50 MB of last level hold 6 of them, and 5 beside their ids and sums (6 MB of
+L2: 2 of 2 MB)."""
+FUSED, UNFUSED = (load_named("operators", name) for name in ("tuned", "paper"))
+"""One kernel for all tables with ids of 4 bytes; one a table with ids of 8."""
 
 
 @cache
@@ -26,10 +31,10 @@ def machine() -> Topology:
 
 
 def pool(
-    facts: BatchFacts, at: str = "cpu", row_bytes: int = TEN_MB, slotted: bool = False
+    facts: BatchFacts, at: str = "cpu", row_bytes: int = LARGE, slotted: bool = False, sums: int = 1
 ) -> Pool:
     store = Store("rows", machine().memory(at).place, row_bytes, slotted=slotted)
-    return Pool("pool", at, store, facts[LOOKUP], Buffer("sums", store.memory, 1), 1)
+    return Pool("pool", at, store, facts[LOOKUP], Buffer("sums", store.memory, sums), 1)
 
 
 def one_pool(facts: BatchFacts) -> tuple[Stage, ...]:
@@ -51,8 +56,17 @@ def shares(programs: Sequence[tuple[Stage, ...]]) -> list[list[float]]:
     ]
 
 
+def caches(
+    program: Program = one_pool,
+    samples: tuple[int, ...] = (0,),
+    keep_rows: bool = False,
+    software: OperatorProfile = FUSED,
+) -> ProcessorCaches:
+    return ProcessorCaches(program, machine(), samples, keep_rows, software)
+
+
 def counted(batches: Sequence[BatchFacts], samples: tuple[int, ...]) -> list[list[float]]:
-    return shares(ProcessorCaches(one_pool, machine(), samples, False).programs(batches))
+    return shares(caches(samples=samples).programs(batches))
 
 
 def test_rows_that_repeat_within_a_mini_batch_hit() -> None:
@@ -99,19 +113,82 @@ def test_rows_of_a_slotted_store_are_its_slots() -> None:
         return (Stage("pool", ((pool(facts, slotted=True),),)),)
 
     facts = [batch(0, (1, 2, 3), slots=(7, 7, 8))]
-    caches = ProcessorCaches(program, machine(), (0,), False)
-    assert shares(caches.programs(facts)) == [[pytest.approx(1 / 3)]]
+    assert shares(caches(program).programs(facts)) == [[pytest.approx(1 / 3)]]
 
 
 def test_each_processor_has_its_own_cache() -> None:
-    """Of rows of 2 MB L2 holds 3, the last level 25: four rows twice over hit there alone."""
+    """Of rows of 2 MB L2 holds 2, the last level 24: four rows twice over hit there alone."""
 
     def program(facts: BatchFacts) -> tuple[Stage, ...]:
         lanes = tuple((pool(facts, at, 2_000_000),) for at in ("cpu", "gpu"))
         return (Stage("pool", lanes),)
 
-    caches = ProcessorCaches(program, machine(), (0,), False)
-    assert shares(caches.programs([batch(0, (1, 2, 3, 4, 1, 2, 3, 4))])) == [[0.5, 0.0]]
+    twice = batch(0, (1, 2, 3, 4, 1, 2, 3, 4))
+    assert shares(caches(program).programs([twice])) == [[0.5, 0.0]]
+
+
+def test_rows_of_the_mini_batch_before_are_gone_from_a_gpu() -> None:
+    """Gradients and updates pass L2 in between; within the mini-batch row 1 is found again."""
+
+    def program(facts: BatchFacts) -> tuple[Stage, ...]:
+        return (Stage("pool", ((pool(facts, "gpu", 2_000_000),),)),)
+
+    batches = [batch(0, (1, 2)), batch(1, (1, 2, 2, 1))]
+    assert shares(caches(program, (1,)).programs(batches))[1] == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("sums", "hits"), [(1, 0.5), (8 * LARGE // 5, 0.5), (8 * LARGE, 0.0), (10**12, 0.0)]
+)
+def test_pooled_vectors_take_their_part_of_the_cache(sums: int, hits: float) -> None:
+    """Of what passes with four rows twice over, rows are nearly all, 5 of 6, half, or nothing: of
+    six places they have 5, 4 (just under 5), 2 and none. Four are needed."""
+
+    def program(facts: BatchFacts) -> tuple[Stage, ...]:
+        return (Stage("pool", ((pool(facts, sums=sums),),)),)
+
+    assert shares(caches(program).programs([batch(0, (1, 2, 3, 4) * 2)])) == [[hits]]
+
+
+@pytest.mark.parametrize(("software", "hits"), [(FUSED, 0.5), (UNFUSED, 0.0)])
+def test_ids_take_their_part_of_the_cache(software: OperatorProfile, hits: float) -> None:
+    """Rows of 16 B beside ids of 4 B have 4 of 5 parts, beside ids of 8 B 2 of 3: of 6 MB of L2
+    300,000 and 250,000 places. 280,000 rows twice over find themselves in the former alone."""
+    rows = np.tile(np.arange(280_000), 2)
+    facts = BatchFacts(0, 1, {LOOKUP: (Flow(len(rows), 280_000, rows),)})
+
+    def program(facts: BatchFacts) -> tuple[Stage, ...]:
+        return (Stage("pool", ((pool(facts, "gpu", 16),),)),)
+
+    assert shares(caches(program, software=software).programs([facts])) == [[hits]]
+
+
+def two_tables(*ids: Sequence[int]) -> BatchFacts:
+    """A mini-batch with a shard a table."""
+    flows = tuple(Flow(len(own), 1, np.array(own, np.int64)) for own in ids)
+    return BatchFacts(0, 1, {LOOKUP: flows})
+
+
+@pytest.mark.parametrize(("software", "hits"), [(UNFUSED, 0.5), (FUSED, 0.0)])
+def test_rows_repeat_sooner_table_by_table_than_sample_by_sample(
+    software: OperatorProfile, hits: float
+) -> None:
+    """One place (of two, less ids). Table by table: 0, 0, 9, 9; fused: 0, 9, 0, 9."""
+
+    def program(facts: BatchFacts) -> tuple[Stage, ...]:
+        return (Stage("pool", ((pool(facts, row_bytes=20_000_000),),)),)
+
+    facts = two_tables((0, 0), (9, 9))
+    assert shares(caches(program, software=software).programs([facts])) == [[hits]]
+
+
+def test_rows_that_are_replayed_lie_in_the_order_of_the_kernels() -> None:
+    """The second table has half the lookups: one for every two of the first."""
+    facts = two_tables((0, 1, 2, 3), (8, 9))
+    for software, order in ((UNFUSED, [0, 1, 2, 3, 8, 9]), (FUSED, [0, 8, 1, 2, 9, 3])):
+        ids = lookups(caches(keep_rows=True, software=software).programs([facts]), 0).ids
+        assert ids is not None
+        assert ids.tolist() == order
 
 
 def lookups(programs: Sequence[tuple[Stage, ...]], number: int) -> Flow:
@@ -121,7 +198,7 @@ def lookups(programs: Sequence[tuple[Stage, ...]], number: int) -> Flow:
 
 def test_rows_are_left_out_of_programs_that_are_not_replayed_in_memory() -> None:
     batches = [batch(0, (1, 2, 1)), batch(1, (1, 1))]
-    programs = ProcessorCaches(one_pool, machine(), (0, 1), False).programs(batches)
+    programs = caches(samples=(0, 1)).programs(batches)
     assert [lookups(programs, k).ids for k in (0, 1)] == [None, None]
     assert lookups(programs, 0).lookups == 3
 
@@ -129,7 +206,7 @@ def test_rows_are_left_out_of_programs_that_are_not_replayed_in_memory() -> None
 def test_rows_that_hit_never_reach_the_memory_that_is_replayed() -> None:
     """Counts stay: the share says how many of them hit."""
     batches = [batch(0, (1, 2, 1, 3), slots=(4, 5, 4, 6)), batch(1, (9, 9))]
-    programs = ProcessorCaches(one_pool, machine(), (0,), True).programs(batches)
+    programs = caches(keep_rows=True).programs(batches)
     sample = lookups(programs, 0)
     assert sample.ids is not None
     assert sample.slots is not None

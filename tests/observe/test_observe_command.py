@@ -28,7 +28,7 @@ model: {base: default, tables: 2, rows_per_table: 600, dim: 16, lookups_per_tabl
 trace: {kind: zipf, alpha: 0.9}
 systems: [hybrid, scratchpipe]
 cache: {fraction: 0.5}
-operators: tuned
+operators: observed
 pipeline: {mode: lockstep}
 run: {batches: 6, warmup_batches: 2, cpu_threads: 1}
 """
@@ -77,7 +77,14 @@ def test_observing_writes_documented_files(
     ("change", "advice"),
     [
         ("operators=paper", "--set operators=stock"),
-        ("operators={base: stock, expand: null}", "--set operators=tuned"),
+        ("operators={base: stock, expand: null}", "--set operators=observed"),
+        ("operators=tuned", "ids of 8 bytes, lists that are copied, a compacted list of cold ids"),
+        ("operators={base: observed, id_bytes: 4}", "with ids of 8 bytes; observed*"),
+        ("operators={base: observed, lists: mapped}", "with lists that are copied; observed*"),
+        (
+            "operators={base: observed, cold_list: holes}",
+            "with a compacted list of cold ids; observed*",
+        ),
         ("pipeline.cpu_pool=split", "cpu_pool=shared"),
         ("run.cpu_threads=20", "--set run.cpu_threads="),
     ],

@@ -60,7 +60,7 @@ def test_serial_programs_finish_a_mini_batch_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("system", "waits"), [("hybrid", 1), ("static_cache", 4), ("straw_man", 5), ("gpu_only", 0)]
+    ("system", "waits"), [("hybrid", 1), ("static_cache", 4), ("straw_man", 5), ("gpu_only", 1)]
 )
 def test_the_host_waits_where_the_program_says(
     system: str, waits: int, monkeypatch: pytest.MonkeyPatch
@@ -68,7 +68,7 @@ def test_the_host_waits_where_the_program_says(
     """Waits of an iteration beside the one at its end.
 
     Hybrid: gradients. Static: split, forward, gradients, and the end of its lanes backward.
-    Straw-man: every stage but Load.
+    Straw-man: every stage but Load. GPU-only: the updates.
     """
     gpu = Deferred()
     defer_dense(monkeypatch, gpu)

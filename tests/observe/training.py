@@ -43,7 +43,7 @@ def experiment(**changes: Any) -> Experiment:
         "trace": {"kind": "zipf", "alpha": 0.6},
         "systems": ["hybrid", "static_cache", "straw_man", "scratchpipe", "gpu_only"],
         "cache": {"fraction": 0.001, "if_too_small": "grow"},
-        "operators": "tuned",
+        "operators": "observed",
         "pipeline": {"mode": "lockstep"},
         "run": {"batches": 20, "warmup_batches": 4, "cpu_threads": 1},
     }

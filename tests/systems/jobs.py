@@ -25,7 +25,7 @@ from simulator.hardware.catalogue import load_machine
 from simulator.hardware.topology import Topology, build_topology
 from simulator.systems import Job, System, create
 
-PROFILES = ("paper", "stock", "tuned")
+PROFILES = ("paper", "stock", "tuned", "observed")
 
 
 def facts_of(shards: int = 8) -> BatchFacts:

@@ -11,10 +11,12 @@ from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
 from simulator.errors import ConfigError, UsageError
 from simulator.hardware.program import (
     Exchange,
+    Move,
     Operation,
     Pool,
     Stage,
     Update,
+    Wait,
 )
 from simulator.systems.gpu_only import spread_tables
 
@@ -74,6 +76,25 @@ def test_one_gpu_needs_no_collective() -> None:
     alone = system("gpu_only", "h200")
     assert alone.schedule.names == ("ids", "gather_reduce", "mlp", "sort_update")
     assert not exchanges(1)
+
+
+@pytest.mark.parametrize("gpus", [1, 2, 8])
+def test_the_host_waits_for_the_gpus_at_the_end_of_the_iteration_alone(gpus: int) -> None:
+    """It submits all of it ahead; the wait is in the lane of the updates."""
+    stages = system("gpu_only", gpus=gpus, rows_per_table=(1_000_000,) * 8).stages(FACTS)
+    waiting = [stage.name for stage in stages for w in stage.operations if isinstance(w, Wait)]
+    assert waiting == [stages[-1].name]
+    (lane,) = [lane for lane in stages[-1].lanes if any(isinstance(w, Wait) for w in lane)]
+    assert lane[-1] == Wait("synchronize", "gpu0")
+    assert isinstance(lane[-2], Update)
+
+
+@pytest.mark.parametrize(("profile", "width"), [("paper", 8), ("tuned", 4)])
+def test_each_gpu_gets_the_ids_of_its_own_tables(profile: str, width: int) -> None:
+    """An eighth of them, and of the dense features."""
+    program = system("gpu_only", profile=profile)
+    (ids,) = [word for word in words(program.stages(FACTS)) if isinstance(word, Move)]
+    assert ids.bytes == 327_680 // 8 * width + 2048 * 14 * 4 // 8
 
 
 @pytest.mark.parametrize(("gpus", "used"), [(None, 8), (1, 1), (3, 3), (8, 8)])

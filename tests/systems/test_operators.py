@@ -89,13 +89,13 @@ def test_kernels_of_a_step() -> None:
     assert mlp_kernels(model(dense_features=0)) == 7 * 5 + 8
 
 
-@pytest.mark.parametrize(("samples", "ranks"), [(None, 1), (256, 8)])
-def test_a_step_is_a_word_with_all_its_work(samples: int | None, ranks: int) -> None:
-    step = mlp_step(model(), "gpu", samples, ranks)
+@pytest.mark.parametrize("samples", [None, 256])
+def test_a_step_is_a_word_with_all_its_work(samples: int | None) -> None:
+    step = mlp_step(model(), "gpu", samples)
     count = samples or 2048
     assert step.flops == mlp_flops(model(), count)
     assert step.batched_flops == interaction_flops(model(), count)
-    assert (step.at, step.kernels, step.ranks, step.precision) == ("gpu", 64, ranks, "fp32")
+    assert (step.at, step.kernels, step.precision) == ("gpu", 64, "fp32")
     assert step.weight_bytes == mlp_weight_bytes(model())
     outputs = 512 + 256 + 128 + 1024 + 1024 + 512 + 256 + 1
     assert step.activation_bytes == count * (outputs + 9 * 128) * 4
@@ -133,6 +133,18 @@ def test_the_longest_sample_of_any_table_is_the_pooling() -> None:
     assert (
         pooled_vectors(jagged, server, "gpu", tables_in(job(), server, "cpu"), ROWS).pooling == 50
     )
+
+
+def test_the_longest_bag_of_the_mini_batch_is_the_pooling_where_it_was_counted() -> None:
+    server, rows = machine(), Flow(327_680, 1000, longest=37)
+    tables = tables_in(job(), server, "cpu")
+    assert pooled_vectors(model(), server, "gpu", tables, rows).pooling == 37
+
+
+def test_ids_that_are_marked_are_skipped_beside_the_rows_that_are_pooled() -> None:
+    server = machine()
+    word = pooled_vectors(model(), server, "cpu", tables_in(job(), server, "cpu"), ROWS, 5)
+    assert (word.skipped, word.rows) == (5, ROWS)
 
 
 # the backward of embeddings
@@ -183,6 +195,15 @@ def test_fused_backward_sorts_and_updates_in_one_pass() -> None:
     assert isinstance(update, Update)
     assert update.coalesce
     assert not update.expanded
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_only_the_sort_meets_ids_that_are_marked(profile: str) -> None:
+    """The passes after it go over what it has ordered."""
+    words = backward("cpu", profile).operations(ROWS, skipped=1234)
+    assert {type(w): getattr(w, "skipped", 0) for w in words if getattr(w, "skipped", 0)} == {
+        Sort: 1234
+    }
 
 
 @pytest.mark.parametrize("profile", PROFILES)

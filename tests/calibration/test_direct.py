@@ -1,0 +1,78 @@
+"""Numbers that a measurement gives without a fit: what a launch and a wait take of the host."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from simulator.calibration.direct import direct_values
+
+LAUNCH, WAIT = "platform.host.gpu.launch", "platform.host.gpu.synchronize"
+CTYPES = "empty kernel via ctypes, back to back (per launch)"
+COPY = "copy of 4096 B, h2d, page-locked (per launch)"
+SYNC = "empty kernel + stream sync"
+GRAPH = "cuda graph of 100 tiny kernels (per replay)"
+
+
+def direct(folder: Path, *measured: tuple[str, float]) -> dict[str, float]:
+    """What the file says, in picoseconds; `measured`: microseconds."""
+    with (folder / "micro_launch.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerows([("what", "us"), *measured])
+    return {path: value for path, (value, _) in direct_values(folder).items()}
+
+
+def test_a_launch_is_what_was_measured(tmp_path: Path) -> None:
+    assert direct(tmp_path, (CTYPES, 3.5)) == {LAUNCH: pytest.approx(3.5e6)}
+
+
+def test_a_wait_is_what_is_left_of_launching_one_and_waiting_for_it(tmp_path: Path) -> None:
+    """9 us less a launch of 4 us and a kernel of 80 us / 100."""
+    found = direct(tmp_path, (CTYPES, 4.0), (SYNC, 9.0), (GRAPH, 80.0))
+    assert found == {LAUNCH: pytest.approx(4e6), WAIT: pytest.approx(4.2e6)}
+
+
+def test_a_wait_is_never_negative(tmp_path: Path) -> None:
+    found = direct(tmp_path, (CTYPES, 4.0), (SYNC, 4.5), (GRAPH, 80.0))
+    assert found[WAIT] == 0.0
+
+
+@pytest.mark.parametrize("missing", [SYNC, GRAPH])
+def test_half_of_a_wait_says_nothing(tmp_path: Path, missing: str) -> None:
+    measured = [(CTYPES, 4.0), (SYNC, 9.0), (GRAPH, 80.0)]
+    assert WAIT not in direct(tmp_path, *(row for row in measured if row[0] != missing))
+
+
+def test_a_launch_of_other_software_tells_no_wait(tmp_path: Path) -> None:
+    """The wait was measured with launches through ctypes."""
+    found = direct(tmp_path, (COPY, 6.0), (SYNC, 9.0), (GRAPH, 80.0))
+    assert found == {LAUNCH: pytest.approx(6e6)}
+
+
+def test_a_kernel_counts_before_a_copy(tmp_path: Path) -> None:
+    assert direct(tmp_path, (COPY, 6.0), (CTYPES, 4.0)) == {LAUNCH: pytest.approx(4e6)}
+
+
+def test_hosts_are_pooled(tmp_path: Path) -> None:
+    """By the geometric mean: 2 us and 8 us are 4 us."""
+    assert direct(tmp_path, (CTYPES, 2.0), (CTYPES, 8.0)) == {LAUNCH: pytest.approx(4e6)}
+
+
+@pytest.mark.parametrize("measured", [(), ((SYNC, 9.0), (GRAPH, 80.0)), (("event record", 1.6),)])
+def test_a_file_without_a_launch_gives_nothing(
+    tmp_path: Path, measured: tuple[tuple[str, float], ...]
+) -> None:
+    assert direct(tmp_path, *measured) == {}
+
+
+def test_a_folder_without_the_file_gives_nothing(tmp_path: Path) -> None:
+    assert direct_values(tmp_path) == {}
+
+
+def test_each_number_says_where_it_comes_from(tmp_path: Path) -> None:
+    direct(tmp_path, (CTYPES, 4.0), (SYNC, 9.0), (GRAPH, 80.0))
+    sources = {path: source for path, (_, source) in direct_values(tmp_path).items()}
+    assert CTYPES in sources[LAUNCH]
+    assert "less the launch" in sources[WAIT]
