@@ -92,8 +92,8 @@ BLOCKS: tuple[Block, ...] = (
     ),
     Block(
         "CPU writes",
-        ("cpu scatter", "cpu scatter, few rows"),
-        (_time("operators.row_scatter.row_time", 5),),
+        ("cpu scatter", "cpu scatter, few rows", "cpu gather and scatter"),
+        (_time("operators.row_scatter.line_time", 1.0, 0.05),),
     ),
     Block(
         "CPU partition",

@@ -18,8 +18,8 @@ class Access:
     buffers, dense vectors). `hit_share`: share of the pieces that the processor's last cache (CPU
     last level, GPU L2) holds already. `in_place`: a write to what the same operation has just read
     (no read for ownership). `pieces`: which pieces, int64 row numbers, shape (count,), where the
-    exact memory model replays them. `buffer`: random pieces of a buffer (gradients by lookup), whose
-    order nobody keeps: the exact memory model takes its table for them.
+    exact memory model replays them. `buffer`: random pieces of a buffer (gradients by lookup),
+    whose order nobody keeps: the exact memory model takes its table for them.
     """
 
     memory: str

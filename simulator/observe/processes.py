@@ -66,7 +66,7 @@ def require_ranks(point: PointConfig, device: str, ranks: int) -> None:
         )
     if point.operators.gpu.expand or point.operators.gpu.kernels_per_table:
         raise UsageError(
-            "observe trains on several GPUs with fused operators alone: --set operators=tuned"
+            "observe trains on several GPUs with fused operators alone: --set operators=observed"
         )
 
 

@@ -63,11 +63,11 @@ def require_operators(point: PointConfig) -> None:
         if point.model.optimizer != "sgd":
             raise UsageError(
                 f"observe trains with {point.model.optimizer} in fused operators alone: "
-                "--set operators=tuned, or --set model.optimizer=sgd"
+                "--set operators=observed, or --set model.optimizer=sgd"
             )
     elif any((*separate, *gpu)):
         raise UsageError(
-            f"observe trains with fused operators (--set operators=tuned) or PyTorch's own "
+            f"observe trains with fused operators (--set operators=observed) or PyTorch's own "
             f"(--set operators=stock); {software.name} has others"
         )
 

@@ -19,7 +19,6 @@ from simulator.calibration.blocks import BLOCKS, Block, Parameter
 from simulator.calibration.calibrate import points_in
 from simulator.calibration.fit import Rules, fit_blocks
 from simulator.calibration.judge import WORST_ERROR
-from simulator.calibration.mechanisms import with_mechanisms
 from simulator.calibration.points import Point
 from simulator.calibration.rig import Rig
 from simulator.calibration.sockets import cpu_of
@@ -40,8 +39,7 @@ def conditions() -> tuple[Rig, list[Point]]:
     """A machine with every mechanism, and every condition that was measured."""
     base, model = load_machine("h200"), load_named("models", "default")
     points = points_in(MEASURED, base, model)
-    full = with_mechanisms(base, {point.operator for point in points})
-    rig = Rig(full, load_named("operators", "tuned"), model)
+    rig = Rig(base, load_named("operators", "tuned"), model)
     return rig.changed({p.path: p.start for block in BLOCKS for p in block.parameters}), points
 
 

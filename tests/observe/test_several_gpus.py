@@ -63,7 +63,7 @@ def test_stages_and_counts_of_two_gpus_are_the_simulators() -> None:
 @pytest.mark.parametrize(
     ("changes", "advice"),
     [
-        ({"operators": "stock"}, "--set operators=tuned"),
+        ({"operators": "stock"}, "--set operators=observed"),
         ({"model": THREE | {"batch_size": 9}}, "--set model.batch_size=8"),
         ({"systems": [{"name": "gpu_only", "gpus": 4}]}, "3 are too few for 4"),
     ],
