@@ -241,6 +241,20 @@ def test_mlps_in_every_precision() -> None:
     assert {row["what"] for row in rows} == {"mlp_train_step", "gemm64"}
 
 
+def test_updates_with_adagrad_read_and_write_their_state() -> None:
+    from simulator.observe.microbench.adagrad import adagrad_on_cpu, adagrad_on_gpu
+    from simulator.observe.microbench.cpu_bench import CpuBench
+
+    rows = measured("", lambda: adagrad_on_cpu(CpuBench(Budget(True))))
+    assert [(row["op"][16:], row["threads"]) for row in rows] == [
+        ("adagrad", 1), ("adagrad", 2), ("rowwise_adagrad", 1), ("rowwise_adagrad", 2),
+    ]  # fmt: skip
+    for row, width in zip(rows[::2], (256, 129), strict=True):
+        unique = int(row["note"].split(";")[0].split("=")[1])
+        assert row["payload_GBps"] * row["ms"] * 1e6 == pytest.approx(8 * unique * width)
+    assert len(measured("", lambda: adagrad_on_gpu(fake_bench()))) == 4
+
+
 def test_collectives_count_the_rank_that_waits_least() -> None:
     from simulator.observe.microbench.collectives import _rows
 

@@ -6,14 +6,15 @@ calibration knows. L2 is flushed before each kernel that is timed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from simulator.observe.hit_map import HitMap
+from simulator.caches import Window
+from simulator.observe.lru import LruCache, LruLists, Pools
 from simulator.observe.microbench.cpu_bench import POOLED, draw_rows
 from simulator.observe.microbench.device import GpuBench
 from simulator.observe.microbench.tables import HBM_FILE, Row, Subject, spread
@@ -25,7 +26,12 @@ _TABLE_BYTES = 40_960_000_000
 _KEY_SPACE = 80_000_000
 _SORTED = (10_000, 40_960, 100_000, 1_000_000)
 _SLOTS = (1_600_000, 4_800_000, 8_000_000)
+_TABLES = 8
+_PLANS = 14
+"""Mini-batches that are planned one after the other."""
 _SOFTWARE = "Triton"
+
+Int64s = npt.NDArray[np.int64]
 
 
 def gpu_subjects(gpu: GpuBench) -> list[Subject]:
@@ -125,52 +131,46 @@ def _sorts(gpu: GpuBench) -> Iterator[Row]:
 
 def _plans(gpu: GpuBench) -> Iterator[Row]:
     """One Plan of the default mini-batch, by slots and share of missed rows."""
-    ops = gpu.ops
-    slot_of = ops.empty((_KEY_SPACE,), "int32")
     for slots in _SLOTS:
-        slot_of.fill_(-1)
-        cached = ops.upload(np.arange(slots))
-        ops.put(slot_of, cached, cached)
-        hit_map = HitMap(ops, slot_of, slots, gpu.budget.lookups)
         for share in (0.0, 0.1, 0.5, 1.0):
-            yield _plan(gpu, hit_map, slots, share)
+            yield _plan(gpu, slots, share)
 
 
-def _plan(gpu: GpuBench, hit_map: HitMap, slots: int, share: float) -> Row:
-    """Plan a mini-batch that misses `share` of its lookups, and put the Hit-Map back after it."""
-    ops, rng, lookups = gpu.ops, np.random.default_rng(0), gpu.budget.lookups
-    hits = rng.integers(0, slots // 2, round(lookups * (1 - share)))
-    misses = np.unique(rng.integers(slots, _KEY_SPACE, lookups - len(hits)))
-    ids = np.concatenate([hits, misses])
-    rng.shuffle(ids)
-    here = ops.upload(slots // 2 + np.arange(len(misses)))
-    gone = ops.upload(misses)
-    there = SimpleNamespace(missed_rows=gone, missed_slots=here, victim_rows=here)
-    back = SimpleNamespace(missed_rows=here, missed_slots=here, victim_rows=gone)
-    out, counts = ops.empty((lookups,), "int32"), ops.empty((2,), "int32")
-    sent, old = ops.upload(ids), ops.upload(rng.integers(0, slots // 2, lookups))
-
-    def undo() -> None:
-        counts.zero_()
-        hit_map.plan(old, back, out, counts, 0)
-        counts.zero_()
-
-    times = _time_with_undo(gpu, lambda k: hit_map.plan(sent, there, out, counts, k), undo)
-    facts = {"slots": slots, "n_lookups": len(ids), "miss_fraction_target": share}
-    return facts | {"misses": max(float(len(misses)), 1e-6)} | times
-
-
-def _time_with_undo(
-    gpu: GpuBench, work: Callable[[int], object], undo: Callable[[], object]
-) -> dict[str, float]:
-    """As `GpuBench.time`, with the state put back, untimed, before each repetition."""
+def _plan(gpu: GpuBench, slots: int, share: float) -> Row:
+    """Plans of mini-batches that miss `share` of their lookups, one after the other, as training
+    replays them: captured once."""
+    ops, lookups = gpu.ops, gpu.budget.lookups // _TABLES * _TABLES
+    rows, held = _KEY_SPACE // _TABLES, slots // _TABLES
+    first = np.arange(_TABLES) * rows
+    drawn = [_planned_ids(first, held, lookups, share, batch) for batch in range(_PLANS)]
+    resident = (first[:, None] + np.arange(held)).ravel()
+    pools = Pools((rows,) * _TABLES, (held,) * _TABLES, Window(3, 2))
+    cache = LruCache(ops, pools, resident, drawn)
+    ids, lists = ops.upload(drawn[0]), LruLists(ops, lookups)
+    bag_of = ops.upload((np.arange(lookups) % _TABLES).astype(np.int32))
+    out = ops.empty((lookups,), "int32")
+    replay = ops.captured(lambda: ops.plan(cache, ids, bag_of, out, lists))
     samples = []
-    for k in range(12):
-        begin = gpu.ops.mark()
-        work(k)
-        end = gpu.ops.mark()
-        undo()
-        gpu.ops.synchronize()
-        if k > 1:
-            samples.append(gpu.ops.between_us(begin, end) / 1e3)
-    return spread("ms", samples)
+    for batch in drawn[1 : -pools.window.future]:
+        ops.copy(ids, ops.upload(batch))
+        ops.synchronize()
+        begin = ops.mark()
+        replay()
+        end = ops.mark()
+        ops.synchronize()
+        samples.append(ops.between_us(begin, end) / 1e3)
+    misses = np.mean([len(np.unique(each[each % rows >= held])) for each in drawn])
+    facts = {"slots": held * _TABLES, "n_lookups": lookups, "miss_fraction_target": share}
+    return facts | {"misses": max(float(misses), 1e-6)} | spread("ms", samples[2:])
+
+
+def _planned_ids(first: Int64s, held: int, lookups: int, share: float, batch: int) -> Int64s:
+    """Lookups of the tables in turn: resident rows, and for a `share` rows that no mini-batch
+    before asked for."""
+    rng, each = np.random.default_rng(batch), lookups // _TABLES
+    fresh = round(each * share)
+    new = held + batch * each + np.arange(fresh)
+    old = rng.integers(0, held // 2, (_TABLES, each - fresh))
+    rows = np.concatenate([np.broadcast_to(new, (_TABLES, fresh)), old], axis=1)
+    ids: Int64s = (first[:, None] + rng.permuted(rows, axis=1)).T.ravel()
+    return ids

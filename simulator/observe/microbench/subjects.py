@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from simulator.observe.microbench.adagrad import adagrad_on_cpu, adagrad_on_gpu
 from simulator.observe.microbench.contention import contention_subjects
 from simulator.observe.microbench.contention_many import many_subjects
 from simulator.observe.microbench.copies import copy_subjects
@@ -37,6 +38,7 @@ def cpu_groups(bench: CpuBench) -> Groups:
         "cpu skips": partial(cpu_skip_subjects, bench),
         "cpu in training": partial(in_training_subjects, bench),
         "cpu caches": partial(footprint_subjects, bench),
+        "cpu Adagrad": partial(adagrad_on_cpu, bench),
     }
 
 
@@ -57,6 +59,7 @@ def gpu_groups(gpu: GpuBench, bench: CpuBench) -> Groups:
         "contention": partial(contention_subjects, gpu, bench),
         "gpu skips": partial(gpu_skip_subjects, gpu),
         "MLPs": partial(dense_subjects, gpu),
+        "gpu Adagrad": partial(adagrad_on_gpu, gpu),
     }
     if gpu.torch.cuda.device_count() > 1:
         groups |= {
