@@ -156,6 +156,13 @@ BLOCKS: tuple[Block, ...] = (
         "GPU Plan",
         ("gpu plan",),
         (Parameter(f"{GPU}.random_access_rate", 16e9, 1e8, 1e13),),
+        when=_hidden,
+    ),
+    Block(
+        "GPU Plan",
+        ("gpu plan",),
+        (_time("operators.gpu.plan_slot_time", 0.1, 0.001),),
+        when=_not_hidden,
     ),
     *(
         Block(

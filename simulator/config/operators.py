@@ -50,6 +50,9 @@ class GpuOperators(Frozen):
     gather reads or writes; 0: hidden behind them."""
     update_line_time: Picoseconds
     """The same of the update of rows."""
+    plan_slot_time: Picoseconds
+    """Time of the GPU for each slot of the cache in Plan, beside the scans over their ages: how it
+    chooses its victims."""
     mlp: Literal["graph", "eager"]
     """MLP kernels replayed as one captured graph, or launched one by one from the host."""
     kernel_dispatch: Picoseconds

@@ -192,6 +192,8 @@ class GpuKernels(Operation):
     """Accesses to memory that one thread makes one after the other, each waiting for the last."""
     threads: int | None = None
     """Threads of its largest kernel; None: as many as the GPU holds."""
+    choosing_ps: int = 0
+    """Time in which it does nothing else: how Plan chooses its victims."""
     line_time: int = 0
     """Picoseconds that a multiprocessor spends on instructions for each line of L2."""
     submissions: int | None = None
@@ -384,8 +386,16 @@ class GpuDevice(Processor):
             *_lists(word.lists),
         )
         probes = word.lookups + 4 * word.missed
-        threads = max(word.lookups, word.slots)
-        return self._kernels(word, software, reach, 5, accesses, probes=probes, threads=threads)
+        return self._kernels(
+            word,
+            software,
+            reach,
+            5,
+            accesses,
+            probes=probes,
+            choosing_ps=word.slots * software.gpu.plan_slot_time,
+            threads=max(word.lookups, word.slots),
+        )
 
     def _split(self, word: Split, software: OperatorProfile, reach: Reach) -> Demand:
         ids = word.lookups * software.id_bytes
@@ -459,7 +469,7 @@ class GpuDevice(Processor):
         arithmetic_ps = self._arithmetic_ps(work, products)
         away_ps = [s.ps for name, s in services.items() if name != self.hbm.place]
         memory_ps = max([self.hbm.alone_ps(services[self.hbm.place]), *away_ps])
-        passes_ps = work.probes * PS_PER_S / gpu.random_access_rate
+        passes_ps = work.choosing_ps + work.probes * PS_PER_S / gpu.random_access_rate
         passes_ps += work.sort_pairs * work.sort_passes * PS_PER_S / gpu.sort_rate
         chain_ps = work.chain * gpu.dependent_access
         streams_ps = max(memory_ps, l2_ps, arithmetic_ps, issue_ps, chain_ps)
