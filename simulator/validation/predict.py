@@ -47,6 +47,8 @@ def _as_observed(
     data["pipeline"] = {**data.get("pipeline", {}), "mode": "lockstep"}
     data["run"] = {"cpu_threads": observed["threads"], **data.get("run", {})}
     given = {"platform": platform, "operators": operators}
+    if data.get("operators") == "stock":
+        del given["operators"]  # PyTorch's own software, whoever made the other
     for key in [key for key, value in given.items() if value is not None]:
         data[key] = given[key]
         data["systems"] = [_without(entry, key) for entry in data["systems"]]
