@@ -61,6 +61,11 @@ def _time(path: str, ns: float, low_ns: float = 0.1) -> Parameter:
     return Parameter(path, ns * 1e3, low_ns * 1e3, 1e9)
 
 
+def _cost(path: str, ns: float) -> Parameter:
+    """A time that may be none."""
+    return Parameter(path, ns * 1e3, 1.0, 1e9, physical="low")
+
+
 def _share(path: str, start: float) -> Parameter:
     return Parameter(path, start, 0.02, 1.0, physical="high")
 
@@ -139,8 +144,8 @@ BLOCKS: tuple[Block, ...] = (
         ),
         (
             _time(f"{GPU}.kernel_latency", 4700, 100),
-            _time("operators.gpu.pool_line_time", 5, 0.01),
-            _time("operators.gpu.update_line_time", 5, 0.01),
+            _cost("operators.gpu.pool_line_time", 5),
+            _cost("operators.gpu.update_line_time", 5),
         ),
         when=_not_hidden,
     ),
@@ -161,7 +166,7 @@ BLOCKS: tuple[Block, ...] = (
     Block(
         "GPU Plan",
         ("gpu plan",),
-        (_time("operators.gpu.plan_slot_time", 0.1, 0.001),),
+        (_cost("operators.gpu.plan_slot_time", 0.1),),
         when=_not_hidden,
     ),
     *(
@@ -192,7 +197,7 @@ BLOCKS: tuple[Block, ...] = (
     Block(
         "kernels beside copies",
         ("slowdown of hbm",),
-        (Parameter(f"{LINK}.queue", 256e3, 1e3, 1e8),),
+        (Parameter(f"{LINK}.queue", 256e3, 1e3, 1e8, physical="low"),),
     ),
     Block(
         "copies beside the CPU",

@@ -161,7 +161,8 @@ def faults(block: Block, trial: Trial) -> list[Fault]:
         if limit and not _physical(parameter, limit):
             reasons[index] = _on_limit(parameter, limit)
     for index in np.argsort(-errors, kind="stable"):
-        if errors[index] > WORST_ERROR:
+        answer = _physical(trial.parameters[index], trial.limits[index])
+        if errors[index] > WORST_ERROR and not answer:
             reasons.setdefault(int(index), _unknown(trial, int(index)))
     if not reasons and trial.uncertainty.condition > WORST_CONDITION:
         worst = int(np.argmax(errors))
