@@ -40,6 +40,8 @@ from simulator.units import PS_PER_S
 __all__ = ["PS_PER_MS", "Bench", "Rig"]
 
 PS_PER_MS = PS_PER_S // 1000
+MEASURED_TABLE_BYTES = 40_960_000_000
+"""The table that row operators of a CPU are measured on."""
 
 
 @dataclass
@@ -171,6 +173,8 @@ class Bench:
     software: OperatorProfile
     model: ModelConfig
     at: str
+    fresh: bool = False
+    """Rows are drawn anew each time, so that the page table that leads to them is in no cache."""
 
     @property
     def place(self) -> str:
@@ -180,7 +184,8 @@ class Bench:
         """Rows of the model; `tables`: of so many tables alone."""
         model = self.model
         count = model.tables if tables is None else tables
-        return Store("rows", self.place, model.row_bytes, model.state_bytes, count)
+        size = MEASURED_TABLE_BYTES if self.fresh else 0
+        return Store("rows", self.place, model.row_bytes, model.state_bytes, count, bytes=size)
 
     def gather(self, rows: int, name: str = "gather") -> Gather:
         store = self.store()

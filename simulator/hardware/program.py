@@ -77,6 +77,8 @@ class Store:
     """Tables whose rows it holds."""
     slotted: bool = False
     """Rows lie in slots (`Flow.slots`), not at their own number."""
+    bytes: int = 0
+    """Of all its rows: what addresses are spread over. 0: of no account."""
 
     @property
     def entry_bytes(self) -> int:

@@ -103,14 +103,17 @@ def tables_in(
     model, memory = job.model, machine.memory(place)
     tables = range(model.tables) if chosen is None else chosen
     rows = sum(model.rows_per_table[table] for table in tables)
+    size = sum(model.table_bytes[table] for table in tables)
     require_room(
         f"{len(tables)} tables with {rows:,} rows of {job.entry_bytes} B",
-        sum(model.table_bytes[table] for table in tables),
+        size,
         f"{memory.place} of {machine.name}",
         memory.capacity,
         "use a smaller model or a platform with more memory",
     )
-    return Store("tables", memory.place, model.row_bytes, model.state_bytes, len(tables))
+    return Store(
+        "tables", memory.place, model.row_bytes, model.state_bytes, len(tables), bytes=size
+    )
 
 
 def cache_in(job: Job, machine: Topology, place: str, slots: int) -> Store:

@@ -13,11 +13,12 @@ What a device has copied in is found in the last-level cache as far as devices m
 `sharpness` (asymptotic bounds of a closed queueing network), and after that its page faults: each
 thread traps and clears its own pages, a share of that behind one lock of the address space. Its
 threads are taken all the while, whether they compute or wait: operators at once share them. A
-memory behind a link costs the link's loads, and its latency adds to each wait.
+memory behind a link costs the link's loads, and its latency adds to each wait. Rows out of large
+tables read the page table beside themselves (`_walks`).
 
 Approximated: threads share rows evenly; last-level hits are given by share, not by set; the
 streams of one operation are spread evenly over its duration; power is proportional to busy cores.
-Ignored: NUMA, TLB misses beyond `random_piece`, clock changes under load.
+Ignored: NUMA, upper levels of the page table, clock changes under load.
 """
 
 from __future__ import annotations
@@ -65,6 +66,9 @@ LINE_BYTES = 64
 
 SORT_REGIONS = 2
 """Parallel regions of a sort by ranges: counting, then moving."""
+
+PAGE_ENTRIES = 8
+"""Entries of a page table in a cache line."""
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -257,7 +261,31 @@ class CpuDevice(Processor):
 
     def _as_pass(self, word: Operation, software: OperatorProfile) -> CpuPass:
         work: CpuPass = getattr(self, self.passes[type(word)])(word, software)
-        return replace(work, leaves=word.leaves, evicts=word.evicts)
+        accesses = (*work.accesses, *self._walks(word, work))
+        return replace(work, accesses=accesses, leaves=word.leaves, evicts=word.evicts)
+
+    def _walks(self, word: Operation, work: CpuPass) -> tuple[Access, ...]:
+        """Lines of the page table that translating the rows of a table reads from memory.
+
+        A row is translated once a page, by an entry of 8 B; a line holds the entries of 8 pages.
+        Uniform rows out of T bytes share T / (8 pages) such lines with the last-level cache, which
+        holds as many touches as it has room for rows with their line: a line is found with
+        1 - exp(-touches / lines) (independent references under LRU, Che's approximation).
+        """
+        store = getattr(word, "reads", None) or getattr(word, "writes", None)
+        if store is None or not store.bytes or store.memory != self.dram.place:
+            return ()
+        cpu = self.part
+        rows = max(
+            a.count * (1.0 - a.hit_share)
+            for a in work.accesses
+            if a.random and not a.in_place and not a.buffer
+        )
+        lines = max(1.0, store.bytes / (PAGE_ENTRIES * cpu.page))
+        touches = cpu.last_level_cache / (LINE_BYTES * (_lines(store.row_bytes) + 1))
+        missed = math.exp(-touches / lines)
+        count = round(rows * -(-store.entry_bytes // cpu.page) * missed)
+        return (Access(store.memory, count, LINE_BYTES, buffer=True),) if count else ()
 
     def _price_word(self, word: Operation, software: OperatorProfile, reach: Reach) -> Demand:
         return self._priced(self._as_pass(word, software), software, reach)
