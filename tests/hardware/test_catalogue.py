@@ -130,7 +130,7 @@ def test_a_machine_of_an_experiment_is_valid(file: Path) -> None:
     own, shipped = load_machine(str(file)), load_machine("h200")
     assert own.name == "h200_own"
     memory, other = (m.socket("gpu").part.memory for m in (own, shipped))
-    said = {key: getattr(memory, key) for key in ("capacity", "sources")}
+    said = {key: getattr(memory, key) for key in ("capacity", "sources", "name")}
     assert memory == other.model_copy(update=said)
     assert memory.usable == pytest.approx(139.8 * 2**30)
 
