@@ -479,10 +479,11 @@ def _lines(size: int) -> int:
 
 def _with_deferred(streams: list[Access], work: CpuPass) -> list[Access]:
     """Streams to DRAM less what stays in the cores' caches, and with what is driven out of them:
-    rows of a table, wherever they lie."""
+    as rows of a table, of which nobody keeps where they lie."""
     memory, size = streams[0].memory, max(LINE_BYTES, *(a.size for a in streams))
     rows, rest = divmod(work.evicts, size)
-    out = [Access(memory, rows, size, write=True), Access(memory, 1, rest, write=True)]
+    pieces = ((rows, size), (1, rest))
+    out = [Access(memory, count, each, write=True, buffer=True) for count, each in pieces]
     return _without_last(streams, work.leaves)[0] + [access for access in out if access.bytes]
 
 
