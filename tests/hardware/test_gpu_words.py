@@ -37,7 +37,7 @@ from machines import (
 from simulator.config.catalogue import load_named
 from simulator.config.operators import OperatorProfile
 from simulator.hardware.demand import Demand
-from simulator.hardware.devices.gpu import POOL_UNROLL, UPDATE_CHAIN
+from simulator.hardware.devices.gpu_words import POOL_UNROLL, UPDATE_CHAIN
 from simulator.hardware.program import (
     Add,
     Dense,
