@@ -59,7 +59,7 @@ def trace_key(point: PointConfig) -> str:
 def place_of(point: PointConfig) -> Place:
     """Where the run of a point lies in a file."""
     run = point.run
-    return Place(point.cache.past_share, run.warmup_batches, run.batches)
+    return Place(point.cache.past_share, run.warmup_batches, run.batches, SHARED_TAIL)
 
 
 def replay_key(point: PointConfig) -> str:

@@ -32,16 +32,18 @@ _COUNTED_ROWS = 8 * CHUNK  # up to here adding counters is cheaper than sorting 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a run lies in a file: its timed mini-batches after the first `share` of it."""
+    """Where a run lies in a file: its timed mini-batches after the first `share` of it, and
+    `behind` them those that keep a pipeline full, as far as the file has them."""
 
     share: float
     warmup: int
     batches: int
+    behind: int = 0
 
     def first(self, whole: int, wrap: bool) -> int:
         """The first mini-batch of the run, of `whole` ones in the file."""
         wanted = counted(whole, self.share) - self.warmup
-        latest = whole if wrap else whole - self.warmup - self.batches
+        latest = whole if wrap else whole - self.warmup - self.batches - self.behind
         return max(0, min(wanted, latest))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from machines import catalogue_part, changed, host, socket, topology
+from machines import catalogue_part, changed, host, one_channel, socket, topology
 
 from simulator.config.catalogue import load_named
 from simulator.config.operators import OperatorProfile
@@ -29,12 +29,14 @@ def bench(
     link: dict[str, Any] | None = None,
     pools: int = 1,
 ) -> Topology:
-    """The H200 server on flat memories of 1000 GB/s, with changed keys of its parts."""
+    """The H200 server on flat memories of 1000 GB/s, HBM of one channel, with changed keys of its
+    parts."""
+    board = {"memory": one_channel("h200_sxm5_141gb")} | (gpu or {})
     pcie = changed("h200_vm_pcie5_x16", **(link or {}))
     return topology(
         host(
             cpu=changed("h200_vm_xeon", **(cpu or {})),
-            gpu=changed("h200_sxm5_141gb", **(gpu or {})),
+            gpu=changed("h200_sxm5_141gb", **board),
             pcie=socket(pcie, join=("cpu", "gpu")),
         ),
         threads=threads,

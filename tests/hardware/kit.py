@@ -48,6 +48,7 @@ ROUNDING = 1.0 + 1e-9
 _NO_NUMBERS = (
     *("kind", "name", "sources"),
     *("standard", "simulated_channels"),  # what a memory is, and how much of it is simulated
+    *("reported_as", "calibrated"),  # what its driver calls it, what it was fitted to
 )
 
 NO_DEMAND = Demand("")

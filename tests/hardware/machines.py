@@ -51,6 +51,13 @@ def changed(name: str, **changes: Any) -> Any:
     return catalogue_part(name).model_copy(update=changes)
 
 
+def one_channel(name: str) -> Any:
+    """The memory of a processor of the catalogue on one channel: rows fall evenly on it."""
+    memory = catalogue_part(name).memory
+    single = memory.organization.model_copy(update={"channels": 1, "pseudo_channels": 1})
+    return memory.model_copy(update={"organization": single})
+
+
 SocketLike = Socket | Part | str
 
 

@@ -86,29 +86,33 @@ def test_a_row_costs_its_instructions_and_those_of_its_lines(size: int, lines: i
 
 STAGED = Buffer("staged", DRAM, UNIQUE * 1024)
 ROW_AND_LINES = [
-    (pool("cpu", DRAM), TUNED, LOOKUPS * (6_421 + 8 * 667)),
-    (pool("cpu", DRAM), PAPER, LOOKUPS * (14_000 + 8 * 750)),
-    (Gather("g", "cpu", store(DRAM, 512), ROWS, STAGED), TUNED, UNIQUE * (7_182 + 16 * 667)),
-    (Scatter("s", "cpu", STAGED, store(DRAM, 512), ROWS), TUNED, UNIQUE * (4_514 + 16 * 667)),
-    (Expand("e", "cpu", STAGED, ROWS, DIM, 8), PAPER, LOOKUPS * (4_000 + 8 * 750)),
-    (Accumulate("a", "cpu", STAGED, ROWS, DIM, True, 8), PAPER, LOOKUPS * (14_000 + 8 * 750)),
-    (update("cpu", DRAM, 512), PAPER, UNIQUE * (14_000 + 8 * 750)),
-    (update("cpu", DRAM, 512, coalesce=True), TUNED, LOOKUPS * (21_760 + 8 * 667)),
-    (Sort("s", "cpu", ROWS, 8, 2**24, 1), TUNED, 3 * LOOKUPS * 2_000),
-    (Sort("s", "cpu", ROWS, 8, 2**24, 1), PAPER, 16 * LOOKUPS * 4_000),
+    (pool("cpu", DRAM), TUNED, "gather_reduce", LOOKUPS, 8),
+    (pool("cpu", DRAM), PAPER, "gather_reduce", LOOKUPS, 8),
+    (Gather("g", "cpu", store(DRAM, 512), ROWS, STAGED), TUNED, "gather", UNIQUE, 16),
+    (Scatter("s", "cpu", STAGED, store(DRAM, 512), ROWS), TUNED, "row_scatter", UNIQUE, 16),
+    (Expand("e", "cpu", STAGED, ROWS, DIM, 8), PAPER, "expand", LOOKUPS, 8),
+    (Accumulate("a", "cpu", STAGED, ROWS, DIM, True, 8), PAPER, "accumulate", LOOKUPS, 8),
+    (update("cpu", DRAM, 512), PAPER, "scatter", UNIQUE, 8),
+    (update("cpu", DRAM, 512, coalesce=True), TUNED, "accumulate", LOOKUPS, 8),
+    (Sort("s", "cpu", ROWS, 8, 2**24, 1), TUNED, "sort", 3 * LOOKUPS, 0),
+    (Sort("s", "cpu", ROWS, 8, 2**24, 1), PAPER, "sort", 16 * LOOKUPS, 0),
 ]
 """Staged rows with their state of 512 B are 16 lines, gradients 8; fused passes count lookups."""
 
 
-@pytest.mark.parametrize(("word", "software", "busy_ps"), ROW_AND_LINES)
+@pytest.mark.parametrize(("word", "software", "operator", "rows", "lines"), ROW_AND_LINES)
 def test_instructions_are_counted_by_row_and_by_line(
-    word: Operation, software: OperatorProfile, busy_ps: int
+    word: Operation, software: OperatorProfile, operator: str, rows: int, lines: int
 ) -> None:
-    """On cores that wait for nothing."""
+    """16 ns a row and 1 ns a line of the operator that the word stands for, on 16 cores that wait
+    for nothing: no other operator has a part in it."""
+    times = {"row_time": 16_000, "line_time": 1_000}
+    its = getattr(software, operator).model_copy(update=times)
+    software = software.model_copy(update={operator: its})
     idle = dict.fromkeys(("memory_latency", "last_level_latency", "page_fault"), 0)
     at_once = dict.fromkeys(("nontemporal_bandwidth", "sequential_bandwidth"), 10**24)
     services = price(bench(cpu={**idle, **at_once}), word, software).services
-    assert services["cpu.cores"].ps == pytest.approx(busy_ps / 16)
+    assert services["cpu.cores"].ps == pytest.approx(rows * (16_000 + lines * 1_000) / 16)
 
 
 def test_expand_writes_a_gradient_for_each_lookup() -> None:
@@ -121,7 +125,7 @@ def test_a_radix_sort_on_the_cpu_takes_a_pass_for_each_8_bits(table_rows: int, p
     demand = at_cpu(Sort("sort", "cpu", ROWS, 8, table_rows, 10**9), TUNED)
     one = at_cpu(Sort("sort", "cpu", ROWS, 8, 2, 10**9), TUNED)
     row_ps = (demand.services["cpu.cores"].ps - one.services["cpu.cores"].ps) * 20
-    assert row_ps == pytest.approx((passes - 1) * LOOKUPS * 2_000), "2 ns a pair and pass"
+    assert row_ps == pytest.approx((passes - 1) * LOOKUPS * TUNED.sort.row_time)
     assert demand.services[DRAM].bytes == LOOKUPS * (4 + 3 * 8), "ids; pairs read, owned, written"
     assert demand.latency_ps == 2 * 5_000_000, "counts, then moves: a start of all threads each"
 
@@ -301,15 +305,17 @@ def test_what_an_operation_defers_is_what_it_does_not_write(
 def test_the_last_level_holds_what_copies_may_fill_of_a_buffer(
     size: int, held: float | None, share: float
 ) -> None:
-    """40 MiB of it, or what the buffer is known to be held of: found at 29.05 ns / 16 a line
-    instead of 64 B at 11.25 GB/s, and not read from DRAM."""
-    rows = size // 512
+    """40 MiB of it, or what the buffer is known to be held of: found at the latency of a hit, 16
+    lines at once, instead of in order from DRAM, and not read there."""
+    rows, scatter = size // 512, TUNED.row_scatter
     word = Scatter("s", "cpu", Buffer("b", DRAM, size, held), store(DRAM), Flow(0, rows))
     services = price(bench(), word, TUNED).services
     assert services[DRAM].bytes == pytest.approx(size + (1 - share) * size)
     found = size / 64 * XEON.last_level_latency / 16
     missed = size / XEON.sequential_bandwidth * 1e12
-    thread_ps = rows * (4_514 + 8 * 667) + share * found + (1 - share) * missed
+    thread_ps = (
+        rows * (scatter.row_time + 8 * scatter.line_time) + share * found + (1 - share) * missed
+    )
     thread_ps += size / XEON.nontemporal_bandwidth * 1e12
     assert services["cpu.cores"].ps == pytest.approx(thread_ps / 16)
 

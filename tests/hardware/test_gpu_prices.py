@@ -87,8 +87,9 @@ def test_hits_of_l2_leave_hbm_alone_and_pass_l2() -> None:
 @pytest.mark.parametrize(("size", "lines"), [(4, 1), (128, 1), (129, 2), (512, 4), (0, 0)])
 def test_a_row_passes_l2_in_whole_lines(size: int, lines: int) -> None:
     """128 B each, though memory gives sectors of 32 B."""
-    demand = price(bench(), on_gpu(1, [Access(HBM, 1000, size)]))
-    assert demand.services["gpu.cache"].ps == pytest.approx(1000 * lines * 128 / 6.584)
+    machine = bench(gpu={"l2_bandwidth": 2 * FLAT_RATE})
+    demand = price(machine, on_gpu(1, [Access(HBM, 1000, size)]))
+    assert demand.services["gpu.cache"].ps == pytest.approx(1000 * lines * 128 / 2)
 
 
 def test_instructions_of_lines_bound_a_kernel_on_all_multiprocessors() -> None:
@@ -113,47 +114,49 @@ def test_a_kernel_holds_the_multiprocessors_that_its_threads_fill(
 
 def test_a_sort_takes_its_rate_its_passes_and_their_traffic() -> None:
     """10^6 pairs of 8 B, four passes that read and write them all: 64 us of HBM, then the passes
-    of the sort, and what each takes with nothing to sort."""
-    work = on_gpu(2, sort_pairs=10**6, sort_passes=4)
-    demand = price(bench(), work)
+    of the sort at 100 pairs a nanosecond: 40 us, and what each takes with nothing to sort."""
+    work, machine = on_gpu(2, sort_pairs=10**6, sort_passes=4), bench(gpu={"sort_rate": 100e9})
+    demand = price(machine, work)
     assert demand.services[HBM].bytes == 4 * 2 * 8 * 10**6
-    passes = 4e6 / 153.8e9 * 1e12
-    alone = START + 4 * H200.sort_pass_latency + 64e6 + passes
+    alone = START + 4 * H200.sort_pass_latency + 64e6 + 40e6
     assert demand.minimum_ps == pytest.approx(alone)
     assert demand.latency_ps == START
-    tables = price(bench(), dataclasses.replace(work, sorts=8))
+    tables = price(machine, dataclasses.replace(work, sorts=8))
     assert tables.minimum_ps == pytest.approx(alone + 7 * 4 * H200.sort_pass_latency)
 
 
 def test_probes_come_after_the_streams_of_their_operation() -> None:
+    """100 us, then a million at 20 a nanosecond: 50 us."""
     streams = [Access(HBM, 1, 10**8, random=False)]
-    demand = price(bench(), on_gpu(1, streams, probes=10**6))
-    assert demand.minimum_ps == round(1e8 + 1e6 / 18.29e9 * 1e12)
+    machine = bench(gpu={"random_access_rate": 20e9})
+    assert price(machine, on_gpu(1, streams, probes=10**6)).minimum_ps == 150_000_000
 
 
 # submissions
 
 
 def test_each_kernel_is_submitted_by_the_host_thread() -> None:
-    """3.98 us of the driver each, and what the software adds; the first before it starts."""
-    demand = price(bench(), on_gpu(3))
-    assert (demand.host, demand.submit_ps, demand.submit_more_ps) == (HOST, 3_980_000, 7_960_000)
-    slow = price(bench(), on_gpu(3), PAPER)
-    assert (slow.submit_ps, slow.submit_more_ps) == (9_980_000, 19_960_000)
+    """4 us of the driver each, and 6 us that the software adds; the first before it starts."""
+    machine = bench(gpu={"launch": 4_000_000})
+    demand = price(machine, on_gpu(3))
+    assert (demand.host, demand.submit_ps, demand.submit_more_ps) == (HOST, 4_000_000, 8_000_000)
+    slow = price(machine, on_gpu(3), PAPER)
+    assert (slow.submit_ps, slow.submit_more_ps) == (10_000_000, 20_000_000)
     assert (demand.blocks, demand.host_ps) == (False, 0)
 
 
 def test_captured_kernels_are_one_submission() -> None:
     demand = price(bench(), on_gpu(64, submissions=1))
-    assert (demand.submit_ps, demand.submit_more_ps) == (3_980_000, 0)
+    assert (demand.submit_ps, demand.submit_more_ps) == (H200.launch, 0)
     eager = price(bench(), on_gpu(64, submission_ps=29_000_000))
     assert (eager.submit_ps, eager.submit_more_ps) == (29_000_000, 63 * 29_000_000)
 
 
 def test_what_is_submitted_is_fetched_behind_the_queue_of_the_link() -> None:
     """256 KiB of copies at what completions leave of the link; copies themselves wait for none."""
-    rate = 63.015e9 * 256 / 276 * (1 - 0.03564)
-    assert price(bench(), on_gpu(3)).fetched == {"pcie.down": round(2**18 / rate * 1e12)}
+    rate = 63.015e9 * 256 / 276 * (1 - 0.04)
+    machine = bench(link={"queue": 2**18, "flow_control": 0.04})
+    assert price(machine, on_gpu(3)).fetched == {"pcie.down": round(2**18 / rate * 1e12)}
     lone = topology(host(gpu=GPU))
     assert price(lone, on_gpu(3)).fetched == {}, "no link from a host"
 

@@ -22,12 +22,22 @@ from benches import (
     store,
     update,
 )
-from machines import CPU, GPU, catalogue_part, changed, host, server, socket, topology
+from machines import (
+    CPU,
+    GPU,
+    PCIE,
+    catalogue_part,
+    changed,
+    host,
+    one_channel,
+    socket,
+    topology,
+)
 
 from simulator.config.catalogue import load_named
 from simulator.config.operators import OperatorProfile
 from simulator.hardware.demand import Demand
-from simulator.hardware.devices.gpu import POOL_UNROLL, UPDATE_CHAIN
+from simulator.hardware.devices.gpu_words import POOL_UNROLL, UPDATE_CHAIN
 from simulator.hardware.program import (
     Add,
     Dense,
@@ -47,7 +57,10 @@ HOST = "gpu.launch"
 
 
 def at_gpu(word: Operation, software: OperatorProfile = TUNED) -> Demand:
-    return price(topology(server()), word, software)
+    """On a V100 whose rows come out even."""
+    gpu = changed(GPU, memory=one_channel(GPU))
+    machine = topology(host(cpu=CPU, gpu=gpu, pcie=socket(PCIE, join=("cpu", "gpu"))))
+    return price(machine, word, software)
 
 
 KERNEL = catalogue_part(GPU).kernel_latency

@@ -161,9 +161,11 @@ def test_a_copy_asks_each_memory_for_its_bytes_once() -> None:
 
 
 def test_a_copy_up_is_posted_and_acknowledged() -> None:
-    demand = price(bench(link={"acknowledgements": 0.1}), between(False, 10**9))
+    demand = price(
+        bench(link={"acknowledgements": 0.1, "flow_control": 0.04}), between(False, 10**9)
+    )
     raw = 63.015e9
-    payload = raw * 256 / 280 * (1 - 0.03564)
+    payload = raw * 256 / 280 * (1 - 0.04)
     assert demand.services["pcie.down"].ps == pytest.approx(0.1 * 10**9 / raw * 1e12)
     assert demand.services["pcie.up"].ps == pytest.approx(10**9 / payload * 1e12)
     assert demand.loaded == {}, "it waits for no answer"
@@ -172,33 +174,35 @@ def test_a_copy_up_is_posted_and_acknowledged() -> None:
 
 
 def test_a_copy_down_is_asked_for_by_requests_up() -> None:
-    services = price(bench(link={"acknowledgements": 0.0}), between(True, 2**30)).services
+    link = {"acknowledgements": 0.0, "flow_control": 0.04}
+    services = price(bench(link=link), between(True, 2**30)).services
     requests = 2**30 / 512 * 24
     assert services["pcie.up"].ps == pytest.approx(requests / 63.015e9 * 1e12)
-    payload = 63.015e9 * 256 / 276 * (1 - 0.03564)
+    payload = 63.015e9 * 256 / 276 * (1 - 0.04)
     assert services["pcie.down"].ps == pytest.approx(2**30 / payload * 1e12)
 
 
-@pytest.mark.parametrize(("outstanding", "slack"), [(136, 1.1230), (240, 1.9819), (60, 1.0)])
+@pytest.mark.parametrize(("outstanding", "slack"), [(136, 1.1282), (240, 1.9909), (60, 1.0)])
 def test_outstanding_reads_bound_a_copy_down_and_what_is_spare_is_its_slack(
     outstanding: int, slack: float
 ) -> None:
-    """512 B each in 1.1 us: 136 are 63.3 GB/s, where the link carries 56.37 GB/s; 60 are 27.9."""
-    demand = price(bench(link={"outstanding_reads": outstanding}), between(True, 10**9))
-    rate = min(56.3659e9, outstanding * 512 / 1.1e-6)
+    """512 B each in 1.1 us: 136 are 63.30 GB/s and 240 are 111.71, where the link carries
+    63.015 x 256 / 276 x 0.96 = 56.111 GB/s; 60 are 27.9."""
+    link = {"outstanding_reads": outstanding, "read_latency": 1_100_000, "flow_control": 0.04}
+    demand = price(bench(link=link), between(True, 10**9))
+    rate = min(56.1108e9, outstanding * 512 / 1.1e-6)
     assert demand.services["pcie.down"].ps == pytest.approx(10**9 / rate * 1e12, rel=1e-5)
     assert demand.loaded == {DRAM: pytest.approx(slack, abs=1e-4)}
 
 
 def test_host_threads_submit_copies_both_ways_and_none_where_no_gpu_is() -> None:
+    """4 us of the driver, and 6 us that the software adds."""
+    server = bench(gpu={"launch": 4_000_000})
     for down in (True, False):
-        demand = price(bench(), between(down, 1))
-        assert (demand.host, demand.submit_ps, demand.submit_more_ps) == (
-            "gpu.launch",
-            3_980_000,
-            0,
-        )
-        assert price(bench(), between(down, 1), PAPER).submit_ps == 9_980_000
+        demand = price(server, between(down, 1))
+        assert (demand.host, demand.submit_ps) == ("gpu.launch", 4_000_000)
+        assert demand.submit_more_ps == 0
+        assert price(server, between(down, 1), PAPER).submit_ps == 10_000_000
         assert (demand.fetched, demand.blocks) == ({}, False)
     machine = topology(host(cpu=CPU, far="ddr4_2400", b=socket(PCIE, join=("cpu", "far"))))
     lone = machine.price(copy("cpu.dram", "far.dram", MB), SOFTWARE)

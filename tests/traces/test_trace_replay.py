@@ -91,6 +91,8 @@ def placed(path, place, **options):
         (Place(0.5, 5, 10), 15),  # timed: 20 to 29, the second half
         (Place(0.5, 30, 5), 0),  # more warm-up than the first half: from the beginning
         (Place(0.5, 5, 30), 5),  # too long for the second half: as late as the file allows
+        (Place(0.5, 5, 20, 6), 9),  # six more behind the timed ones, 14 to 33
+        (Place(0.5, 5, 30, 6), 0),  # of which the file has five
         (Place(0.5, 20, 20), 0),
         (Place(0.25, 0, 10), 10),
         (Place(0.5, 60, 60), 0),  # longer than the file: refused by the run itself

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -39,33 +39,13 @@ from simulator.errors import Problem
 from simulator.hardware.access import Access
 from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
 from simulator.hardware.devices.base import Processor, Reach, Setup, dynamic_j
+from simulator.hardware.devices.cpu_words import LINE_BYTES, PASSES, CpuPass, Package
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.memory import Memory
-from simulator.hardware.program import (
-    POSITION_BYTES,
-    RADIX_BITS,
-    Accumulate,
-    Buffer,
-    Expand,
-    Flow,
-    Gather,
-    Operation,
-    Pool,
-    Scatter,
-    Sort,
-    Store,
-    Update,
-    key_bits,
-)
+from simulator.hardware.program import Operation
 from simulator.units import PS_PER_S
 
 __all__ = ["Cpu", "CpuDevice", "CpuPass", "MemoryPath"]
-
-LINE_BYTES = 64
-"""Cache line of every CPU modelled (x86 and Arm Neoverse alike)."""
-
-SORT_REGIONS = 2
-"""Parallel regions of a sort by ranges: counting, then moving."""
 
 PAGE_ENTRIES = 8
 """Entries of a page table in a cache line."""
@@ -158,48 +138,13 @@ class Cpu(Part):
         return CpuDevice(name, self, setup, members)
 
 
-@dataclass(frozen=True, slots=True)
-class CpuPass(Operation):
-    """An operator as the CPU sees it: its accesses, and rows (or pairs) that cost instructions."""
-
-    operator: CpuOperator
-    accesses: tuple[Access, ...]
-    count: int
-    """Times that a thread spends the operator's `row_time`."""
-    tables: int
-    """Tables that it covers: bounds the threads of an operator that runs one a table."""
-    lines: int = 0
-    """Cache lines of a row: times `line_time` for each of `count`."""
-    skip_ps: float = 0.0
-    """Time of one thread for ids that are marked as skipped."""
-    regions: int = 1
-    """Parallel regions one after the other, each with a start of all threads."""
-
-    @property
-    def busy_ps(self) -> int:
-        """Instructions of one thread, not hidden behind its memory accesses."""
-        operator = self.operator
-        each = operator.row_time + self.lines * operator.line_time
-        return round(self.count * each + self.skip_ps)
-
-
 class CpuDevice(Processor):
     """A CPU on its machine; brings its DRAM."""
 
     part: Cpu
-    passes: ClassVar[Mapping[type[Operation], str]] = {
-        Pool: "_pool",
-        Expand: "_expand",
-        Sort: "_sort",
-        Accumulate: "_accumulate",
-        Update: "_update",
-        Gather: "_gather",
-        Scatter: "_scatter",
-    }
-    """How each word becomes a `CpuPass`: `(word, software) -> CpuPass`."""
     rules: ClassVar[Mapping[type[Operation], str]] = {
         CpuPass: "_priced",
-        **dict.fromkeys(passes, "_price_word"),
+        **dict.fromkeys(PASSES, "_price_word"),
     }
 
     def prepare(self, setup: Setup) -> None:
@@ -250,7 +195,7 @@ class CpuDevice(Processor):
 
     def left_changed(self, operation: Operation, software: OperatorProfile) -> int | None:
         word = operation
-        if type(word) not in self.passes:
+        if type(word) not in PASSES:
             return None
         work = self._as_pass(word, software)
         if work.operator.nontemporal:
@@ -260,7 +205,9 @@ class CpuDevice(Processor):
         return room - _without_last(written, room)[1]
 
     def _as_pass(self, word: Operation, software: OperatorProfile) -> CpuPass:
-        work: CpuPass = getattr(self, self.passes[type(word)])(word, software)
+        cpu = self.part
+        at = Package(self.name, self.dram.place, cpu.last_level_cache, cpu.device_cache)
+        work = PASSES[type(word)](word, software, at)
         accesses = (*work.accesses, *self._walks(word, work))
         return replace(work, accesses=accesses, leaves=word.leaves, evicts=word.evicts)
 
@@ -282,130 +229,14 @@ class CpuDevice(Processor):
             if a.random and not a.in_place and not a.buffer
         )
         lines = max(1.0, store.bytes / (PAGE_ENTRIES * cpu.page))
-        touches = cpu.last_level_cache / (LINE_BYTES * (_lines(store.row_bytes) + 1))
+        row_lines = -(-store.row_bytes // LINE_BYTES)
+        touches = cpu.last_level_cache / (LINE_BYTES * (row_lines + 1))
         missed = math.exp(-touches / lines)
         count = round(rows * -(-store.entry_bytes // cpu.page) * missed)
         return (Access(store.memory, count, LINE_BYTES, buffer=True),) if count else ()
 
     def _price_word(self, word: Operation, software: OperatorProfile, reach: Reach) -> Demand:
         return self._priced(self._as_pass(word, software), software, reach)
-
-    # how each word becomes a pass
-
-    def _pool(self, word: Pool, software: OperatorProfile) -> CpuPass:
-        rows, store = word.rows, word.reads
-        accesses = (
-            self._listed(rows.lookups + word.skipped, software),
-            Access(
-                store.memory,
-                rows.lookups,
-                store.row_bytes,
-                hit_share=word.hit_share,
-                pieces=store.pieces(rows),
-            ),
-            _written(word.into),
-        )
-        work = self._pass(word, software.gather_reduce, accesses, rows.lookups, store.tables)
-        lines, skip_ps = _lines(store.row_bytes), word.skipped * software.skip_time
-        return replace(work, lines=lines, skip_ps=skip_ps)
-
-    def _expand(self, word: Expand, software: OperatorProfile) -> CpuPass:
-        """The sample's own vector stays cached."""
-        lookups, size = word.rows.lookups, word.gradient_bytes
-        assert software.expand is not None, "a pass that the software does not have"
-        accesses = (
-            _read(word.source),
-            Access(self.dram.place, lookups, size, write=True, random=False),
-        )
-        work = self._pass(word, software.expand, accesses, lookups, word.tables)
-        return replace(work, lines=_lines(size))
-
-    def _sort(self, word: Sort, software: OperatorProfile) -> CpuPass:
-        """Table by table."""
-        lookups, pair = word.rows.lookups, software.id_bytes + POSITION_BYTES
-        if software.sort_kind == "radix":
-            passes = math.ceil(key_bits(word.table_rows) / RADIX_BITS)
-        else:
-            passes = max(1, math.ceil(math.log2(max(2.0, lookups / word.tables))))
-        accesses = (
-            self._listed(lookups + word.skipped, software),
-            Access(self.dram.place, lookups, pair, random=False),
-            Access(self.dram.place, lookups, pair, random=False, write=True),
-        )
-        work = self._pass(word, software.sort, accesses, lookups * passes, word.tables)
-        return replace(work, skip_ps=word.skipped * software.skip_time, regions=SORT_REGIONS)
-
-    def _accumulate(self, word: Accumulate, software: OperatorProfile) -> CpuPass:
-        size = word.gradient_bytes
-        into = Access(self.dram.place, word.rows.rows, size, write=True, random=False)
-        accesses = (*self._gradients(word), into)
-        work = self._pass(word, software.accumulate, accesses, word.rows.lookups, word.tables)
-        return replace(work, lines=_lines(size))
-
-    def _update(self, word: Update, software: OperatorProfile) -> CpuPass:
-        update, tables = _in_place(word.writes, word.rows), word.writes.tables
-        lines = _lines(word.gradient_bytes)
-        if word.coalesce:
-            accesses = (*self._gradients(word), *update)
-            lookups = word.rows.lookups
-            work = self._pass(word, software.accumulate, accesses, lookups, tables)
-            return replace(work, lines=lines)
-        assert software.scatter is not None, "a pass that the software does not have"
-        unique = word.rows.rows
-        summed = Access(self.dram.place, unique, word.gradient_bytes, random=False)
-        work = self._pass(word, software.scatter, (summed, *update), unique, tables)
-        return replace(work, lines=lines)
-
-    def _gradients(self, word: Accumulate | Update) -> tuple[Access, ...]:
-        """Reads of the gradients of all lookups: each expanded one once, or the pooled ones, which
-        are in the last-level cache after the first read as far as it holds them."""
-        lookups, size = word.rows.lookups, word.gradient_bytes
-        if word.expanded:
-            return (Access(self.dram.place, lookups, size, buffer=True),)
-        vectors = word.source.bytes
-        held = min(1.0, self.part.last_level_cache / vectors) if vectors else 1.0
-        first = self._staged(word.source, 1, vectors)
-        return (Access(self.dram.place, lookups, size, hit_share=held, buffer=True), first)
-
-    def _gather(self, word: Gather, software: OperatorProfile) -> CpuPass:
-        rows, store, size = word.rows.rows, word.reads, word.reads.entry_bytes
-        accesses = (
-            Access(store.memory, rows, size, pieces=store.pieces(word.rows)),
-            Access(word.into.memory, rows, size, write=True, random=False),
-        )
-        work = self._pass(word, software.gather, accesses, rows, store.tables)
-        return replace(work, lines=_lines(size))
-
-    def _scatter(self, word: Scatter, software: OperatorProfile) -> CpuPass:
-        rows, store, size = word.rows.rows, word.writes, word.writes.entry_bytes
-        accesses = (
-            self._staged(word.source, rows, size),
-            Access(store.memory, rows, size, write=True, pieces=store.pieces(word.rows)),
-        )
-        work = self._pass(word, software.row_scatter, accesses, rows, store.tables)
-        return replace(work, lines=_lines(size))
-
-    def _staged(self, buffer: Buffer, count: int, size: int) -> Access:
-        """The first read of a buffer: of one that a copy has filled, devices leave in the cache
-        what they may fill."""
-        held = buffer.held
-        if held is None:
-            held = min(1.0, self.part.device_cache / buffer.bytes) if buffer.bytes else 0.0
-        return Access(buffer.memory, count, size, random=False, hit_share=held)
-
-    def _listed(self, count: int, software: OperatorProfile) -> Access:
-        """A list of ids, read in order."""
-        return Access(self.dram.place, count, software.id_bytes, random=False)
-
-    def _pass(
-        self,
-        word: Operation,
-        operator: CpuOperator,
-        accesses: tuple[Access, ...],
-        count: int,
-        tables: int,
-    ) -> CpuPass:
-        return CpuPass(word.name, self.name, operator, accesses, count, tables)
 
     # what a pass costs
 
@@ -500,17 +331,13 @@ class CpuDevice(Processor):
         return fresh / cpu.page * cpu.page_fault
 
 
-def _lines(size: int) -> int:
-    """Cache lines of a row of `size` bytes."""
-    return -(-size // LINE_BYTES)
-
-
 def _with_deferred(streams: list[Access], work: CpuPass) -> list[Access]:
     """Streams to DRAM less what stays in the cores' caches, and with what is driven out of them:
-    rows of a table, wherever they lie."""
+    as rows of a table, of which nobody keeps where they lie."""
     memory, size = streams[0].memory, max(LINE_BYTES, *(a.size for a in streams))
     rows, rest = divmod(work.evicts, size)
-    out = [Access(memory, rows, size, write=True), Access(memory, 1, rest, write=True)]
+    pieces = ((rows, size), (1, rest))
+    out = [Access(memory, count, each, write=True, buffer=True) for count, each in pieces]
     return _without_last(streams, work.leaves)[0] + [access for access in out if access.bytes]
 
 
@@ -525,25 +352,6 @@ def _without_last(streams: Sequence[Access], size: int) -> tuple[list[Access], i
             stream = replace(stream, count=stream.count - stays)
         kept.append(stream)
     return kept[::-1], size
-
-
-def _read(buffer: Buffer) -> Access:
-    return Access(buffer.memory, 1, buffer.bytes, random=False)
-
-
-def _written(buffer: Buffer) -> Access:
-    return Access(buffer.memory, 1, buffer.bytes, random=False, write=True)
-
-
-def _in_place(store: Store, rows: Flow) -> tuple[Access, ...]:
-    """Read and write each unique row and its optimizer state."""
-    pieces = store.pieces(rows)
-    sizes = [size for size in (store.row_bytes, store.state_bytes) if size]
-    return tuple(
-        Access(store.memory, rows.rows, size, write=write, in_place=write, pieces=pieces)
-        for size in sizes
-        for write in (False, True)
-    )
 
 
 def _in_lines(access: Access) -> Access:

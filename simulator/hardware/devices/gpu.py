@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -43,43 +42,15 @@ from simulator.hardware.access import Access
 from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
 from simulator.hardware.devices.base import Processor, Reach, Setup, dynamic_j
 from simulator.hardware.devices.dram import Dram
+from simulator.hardware.devices.gpu_words import KERNELS, WARP, Board, GpuKernels
 from simulator.hardware.memory import Memory
-from simulator.hardware.program import (
-    POSITION_BYTES,
-    RADIX_BITS,
-    Add,
-    Buffer,
-    Dense,
-    Expand,
-    Gather,
-    Operation,
-    Plan,
-    Pool,
-    Scatter,
-    Sort,
-    Split,
-    Update,
-    Wait,
-    key_bits,
-)
+from simulator.hardware.program import Operation, Wait
 from simulator.units import PS_PER_S
 
 __all__ = ["Gpu", "GpuDevice", "GpuKernels", "Precisions", "ProductRates", "Products"]
 
 SORT_PAIR_BYTES = 8
 """Key and position, 4 bytes each."""
-POOL_UNROLL = 4
-"""Rows that a thread of the pooled gather asks for before it adds them up."""
-UPDATE_CHAIN = 4
-"""Where a segment starts, which positions it has, their gradients, the row."""
-
-WARP = 32
-"""Threads that work on one row or bag."""
-SORT_ITEMS = 16
-"""Pairs of one thread of a radix sort (CUB)."""
-STREAM_BYTES = 16
-"""Bytes of one thread of a kernel that passes over a buffer."""
-
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
 
@@ -171,53 +142,13 @@ class Gpu(Part):
         return GpuDevice(name, self, setup, members)
 
 
-@dataclass(frozen=True, slots=True)
-class GpuKernels(Operation):
-    """One or more kernels as the GPU sees them, one after the other."""
-
-    kernels: int
-    accesses: tuple[Access, ...] = ()
-    flops: int = 0
-    batched_flops: int = 0
-    """Part of `flops` in batched products of a few vectors each."""
-    precision: Literal["fp32", "tf32", "fp16", "bf16"] = "fp32"
-    sort_pairs: int = 0
-    sort_passes: int = 0
-    """Radix passes of 8 bits over `sort_pairs` (key, position) pairs."""
-    sorts: int = 1
-    """Separate sorts (one a table, or one for all)."""
-    probes: int = 0
-    """Independent 4-byte accesses to structures larger than L2 (Hit-Map, masks)."""
-    chain: int = 0
-    """Accesses to memory that one thread makes one after the other, each waiting for the last."""
-    threads: int | None = None
-    """Threads of its largest kernel; None: as many as the GPU holds."""
-    choosing_ps: int = 0
-    """Time in which it does nothing else: how Plan chooses its victims."""
-    line_time: int = 0
-    """Picoseconds that a multiprocessor spends on instructions for each line of L2."""
-    submissions: int | None = None
-    """What the host submits: each kernel (None), or fewer where they are captured."""
-    submission_ps: int | None = None
-    """Host time of one; None: of a kernel of the embedding operators."""
-
-
 class GpuDevice(Processor):
     """A GPU on its machine; brings its HBM."""
 
     part: Gpu
     rules: ClassVar[Mapping[type[Operation], str]] = {
         GpuKernels: "_priced",
-        Pool: "_pool",
-        Expand: "_expand",
-        Sort: "_sort",
-        Update: "_update",
-        Gather: "_gather",
-        Scatter: "_scatter",
-        Plan: "_plan",
-        Split: "_split",
-        Add: "_add",
-        Dense: "_dense",
+        **dict.fromkeys(KERNELS, "_price_word"),
         Wait: "_wait",
     }
 
@@ -269,169 +200,6 @@ class GpuDevice(Processor):
         idle = max(0.0, gpu.idle_power * seconds - standing)
         return {self._sms: max(idle, board - hbm), place: hbm}
 
-    # how each word becomes kernels
-
-    def _pool(self, word: Pool, software: OperatorProfile, reach: Reach) -> Demand:
-        rows, store = word.rows, word.reads
-        accesses = (
-            self._stream(rows.lookups * software.id_bytes),
-            Access(
-                store.memory,
-                rows.lookups,
-                store.row_bytes,
-                hit_share=word.hit_share,
-                pieces=store.pieces(rows),
-            ),
-            self._stream(word.into.bytes, write=True),
-        )
-        kernels = _sets(software, store.tables)
-        chain = 2 + -(-word.pooling // POOL_UNROLL)
-        bags = word.into.bytes // store.row_bytes
-        return self._kernels(
-            word,
-            software,
-            reach,
-            kernels,
-            accesses,
-            chain=chain,
-            threads=bags * WARP,
-            line_time=software.gpu.pool_line_time,
-        )
-
-    def _expand(self, word: Expand, software: OperatorProfile, reach: Reach) -> Demand:
-        accesses = (
-            self._stream(word.source.bytes),
-            self._stream(word.rows.lookups * word.gradient_bytes, write=True),
-        )
-        threads = word.rows.lookups * WARP
-        return self._kernels(
-            word, software, reach, _sets(software, word.tables), accesses, threads=threads
-        )
-
-    def _sort(self, word: Sort, software: OperatorProfile, reach: Reach) -> Demand:
-        """A histogram of all digits and their prefix sums, then a kernel a radix pass."""
-        sets, pairs = _sets(software, word.tables), word.rows.lookups
-        passes = math.ceil(key_bits(word.key_rows // sets) / RADIX_BITS)
-        return self._kernels(
-            word,
-            software,
-            reach,
-            2 * sets,
-            sort_pairs=pairs,
-            sort_passes=passes,
-            sorts=sets,
-            threads=pairs // sets // SORT_ITEMS,
-            submissions=(2 + passes) * sets,
-        )
-
-    def _update(self, word: Update, software: OperatorProfile, reach: Reach) -> Demand:
-        """Sums the gradients of equal ids on the way; pooled gradients are found in L2 after the
-        first read of each, as far as L2 holds them all."""
-        rows, store, vectors = word.rows, word.writes, word.source.bytes
-        again = max(0.0, 1.0 - vectors / word.gradient_bytes / max(1, rows.lookups))
-        held = min(1.0, self.part.l2_cache / vectors) if vectors else 0.0
-        hits = 0.0 if word.expanded else again * held
-        gradients = Access(
-            self.hbm.place, rows.lookups, word.gradient_bytes, hit_share=hits, buffer=True
-        )
-        pieces = store.pieces(rows)
-        update = tuple(
-            Access(store.memory, rows.rows, size, write=write, pieces=pieces)
-            for size in (store.row_bytes, store.state_bytes)
-            if size
-            for write in (False, True)
-        )
-        lists = self._stream(rows.lookups * (software.id_bytes + POSITION_BYTES))
-        accesses = (lists, gradients, *update)
-        kernels = _sets(software, store.tables)
-        return self._kernels(
-            word,
-            software,
-            reach,
-            kernels,
-            accesses,
-            chain=UPDATE_CHAIN,
-            threads=rows.rows * WARP,
-            line_time=software.gpu.update_line_time,
-        )
-
-    def _gather(self, word: Gather, software: OperatorProfile, reach: Reach) -> Demand:
-        rows, store, size = word.rows.rows, word.reads, word.reads.entry_bytes
-        accesses = (
-            Access(store.memory, rows, size, pieces=store.pieces(word.rows)),
-            Access(word.into.memory, rows, size, write=True, random=False),
-        )
-        return self._kernels(word, software, reach, 1 if rows else 0, accesses, threads=rows * WARP)
-
-    def _scatter(self, word: Scatter, software: OperatorProfile, reach: Reach) -> Demand:
-        rows, store, size = word.rows.rows, word.writes, word.writes.entry_bytes
-        accesses = (
-            Access(word.source.memory, rows, size, random=False),
-            Access(store.memory, rows, size, write=True, pieces=store.pieces(word.rows)),
-        )
-        return self._kernels(word, software, reach, 1 if rows else 0, accesses, threads=rows * WARP)
-
-    def _plan(self, word: Plan, software: OperatorProfile, reach: Reach) -> Demand:
-        """Kernels: mark and look up; compact misses; scan ages; choose victims; update maps.
-
-        Two scans over the ages of all slots (how many are idle; which are the victims), then
-        probes of what is larger than L2: a lookup reads its Hit-Map entry; a miss writes its own
-        and erases the victim's, each a read of the sector and a write. Ages of slots, 4 B each,
-        are taken to be in L2 when they are stamped.
-        """
-        accesses = (
-            self._stream(word.lookups * software.id_bytes),
-            self._stream(2 * word.slots * POSITION_BYTES),
-            self._stream(word.unique * software.id_bytes, write=True),
-            *_lists(word.lists),
-        )
-        probes = word.lookups + 4 * word.missed
-        return self._kernels(
-            word,
-            software,
-            reach,
-            5,
-            accesses,
-            probes=probes,
-            choosing_ps=word.slots * software.gpu.plan_slot_time,
-            threads=max(word.lookups, word.slots),
-        )
-
-    def _split(self, word: Split, software: OperatorProfile, reach: Reach) -> Demand:
-        ids = word.lookups * software.id_bytes
-        accesses = (self._stream(ids), self._stream(ids, write=True), *_lists(word.lists))
-        lookups = word.lookups
-        return self._kernels(word, software, reach, 2, accesses, probes=lookups, threads=lookups)
-
-    def _add(self, word: Add, software: OperatorProfile, reach: Reach) -> Demand:
-        accesses = (
-            self._stream(sum(source.bytes for source in word.sources)),
-            self._stream(word.into.bytes, write=True),
-        )
-        threads = word.into.bytes // STREAM_BYTES
-        return self._kernels(word, software, reach, 1, accesses, threads=threads)
-
-    def _dense(self, word: Dense, software: OperatorProfile, reach: Reach) -> Demand:
-        """One captured graph, or kernels that the framework dispatches one by one."""
-        eager = software.gpu.mlp == "eager"
-        activations, weights = word.activation_bytes, word.weight_bytes
-        accesses = (
-            self._stream(2 * activations + 3 * weights),
-            self._stream(2 * activations + 2 * weights, write=True),
-        )
-        return self._kernels(
-            word,
-            software,
-            reach,
-            word.kernels,
-            accesses,
-            flops=word.flops,
-            batched_flops=word.batched_flops,
-            precision=word.precision,
-            submissions=word.kernels if eager else 1,
-            submission_ps=software.gpu.kernel_dispatch if eager else None,
-        )
-
     def _wait(self, word: Wait, software: OperatorProfile, reach: Reach) -> Demand:
         del software, reach
         wait = self.part.synchronize
@@ -443,17 +211,9 @@ class GpuDevice(Processor):
 
     # what kernels cost
 
-    def _kernels(
-        self,
-        word: Operation,
-        software: OperatorProfile,
-        reach: Reach,
-        kernels: int,
-        accesses: tuple[Access, ...] = (),
-        **terms: object,
-    ) -> Demand:
-        work = GpuKernels(word.name, self.name, kernels, accesses, **terms)  # type: ignore[arg-type]
-        return self._priced(work, software, reach)
+    def _price_word(self, word: Operation, software: OperatorProfile, reach: Reach) -> Demand:
+        board = Board(self.name, self.hbm.place, self.part.l2_cache)
+        return self._priced(KERNELS[type(word)](word, software, board), software, reach)
 
     def _priced(self, work: GpuKernels, software: OperatorProfile, reach: Reach) -> Demand:
         if not work.kernels:
@@ -542,18 +302,6 @@ class GpuDevice(Processor):
         peak = getattr(self.part.peak, work.precision)
         layers_s = (work.flops - work.batched_flops) / (peak * products.efficiency)
         return float((layers_s + work.batched_flops / products.batched) * PS_PER_S)
-
-
-def _sets(software: OperatorProfile, tables: int) -> int:
-    """Kernels of each kind: one set for all tables, or one a table."""
-    return tables if software.gpu.kernels_per_table else 1
-
-
-def _lists(buffer: Buffer | None) -> tuple[Access, ...]:
-    """A list that a kernel writes where `buffer` lies, in order."""
-    if buffer is None:
-        return ()
-    return (Access(buffer.memory, 1, buffer.bytes, write=True, random=False),)
 
 
 def _in_pieces(access: Access, piece: int, *, hits: bool = False) -> Access:

@@ -1,0 +1,227 @@
+"""What the words of a program become on a CPU: a pass over its accesses and its instructions.
+
+What a pass costs is in `cpu`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from simulator.config.operators import CpuOperator, OperatorProfile
+from simulator.hardware.access import Access
+from simulator.hardware.program import (
+    POSITION_BYTES,
+    RADIX_BITS,
+    Accumulate,
+    Buffer,
+    Expand,
+    Flow,
+    Gather,
+    Operation,
+    Pool,
+    Scatter,
+    Sort,
+    Store,
+    Update,
+    key_bits,
+)
+
+__all__ = ["LINE_BYTES", "PASSES", "CpuPass", "Package"]
+
+LINE_BYTES = 64
+"""Cache line of every CPU modelled (x86 and Arm Neoverse alike)."""
+
+SORT_REGIONS = 2
+"""Parallel regions of a sort by ranges: counting, then moving."""
+
+
+@dataclass(frozen=True, slots=True)
+class CpuPass(Operation):
+    """An operator as the CPU sees it: its accesses, and rows (or pairs) that cost instructions."""
+
+    operator: CpuOperator
+    accesses: tuple[Access, ...]
+    count: int
+    """Times that a thread spends the operator's `row_time`."""
+    tables: int
+    """Tables that it covers: bounds the threads of an operator that runs one a table."""
+    lines: int = 0
+    """Cache lines of a row: times `line_time` for each of `count`."""
+    skip_ps: float = 0.0
+    """Time of one thread for ids that are marked as skipped."""
+    regions: int = 1
+    """Parallel regions one after the other, each with a start of all threads."""
+
+    @property
+    def busy_ps(self) -> int:
+        """Instructions of one thread, not hidden behind its memory accesses."""
+        operator = self.operator
+        each = operator.row_time + self.lines * operator.line_time
+        return round(self.count * each + self.skip_ps)
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """What the words need to know of the CPU that they run on."""
+
+    name: str
+    dram: str
+    """Place of its own memory."""
+    last_level_cache: int
+    device_cache: int
+
+
+def _pool(word: Pool, software: OperatorProfile, at: Package) -> CpuPass:
+    rows, store = word.rows, word.reads
+    accesses = (
+        _listed(rows.lookups + word.skipped, software, at),
+        Access(
+            store.memory,
+            rows.lookups,
+            store.row_bytes,
+            hit_share=word.hit_share,
+            pieces=store.pieces(rows),
+        ),
+        _written(word.into),
+    )
+    work = CpuPass(word.name, at.name, software.gather_reduce, accesses, rows.lookups, store.tables)
+    lines, skip_ps = _lines(store.row_bytes), word.skipped * software.skip_time
+    return replace(work, lines=lines, skip_ps=skip_ps)
+
+
+def _expand(word: Expand, software: OperatorProfile, at: Package) -> CpuPass:
+    """The sample's own vector stays cached."""
+    lookups, size = word.rows.lookups, word.gradient_bytes
+    assert software.expand is not None, "a pass that the software does not have"
+    accesses = (
+        _read(word.source),
+        Access(at.dram, lookups, size, write=True, random=False),
+    )
+    work = CpuPass(word.name, at.name, software.expand, accesses, lookups, word.tables)
+    return replace(work, lines=_lines(size))
+
+
+def _sort(word: Sort, software: OperatorProfile, at: Package) -> CpuPass:
+    """Table by table."""
+    lookups, pair = word.rows.lookups, software.id_bytes + POSITION_BYTES
+    if software.sort_kind == "radix":
+        passes = math.ceil(key_bits(word.table_rows) / RADIX_BITS)
+    else:
+        passes = max(1, math.ceil(math.log2(max(2.0, lookups / word.tables))))
+    accesses = (
+        _listed(lookups + word.skipped, software, at),
+        Access(at.dram, lookups, pair, random=False),
+        Access(at.dram, lookups, pair, random=False, write=True),
+    )
+    work = CpuPass(word.name, at.name, software.sort, accesses, lookups * passes, word.tables)
+    return replace(work, skip_ps=word.skipped * software.skip_time, regions=SORT_REGIONS)
+
+
+def _accumulate(word: Accumulate, software: OperatorProfile, at: Package) -> CpuPass:
+    size = word.gradient_bytes
+    into = Access(at.dram, word.rows.rows, size, write=True, random=False)
+    accesses = (*_gradients(word, at), into)
+    work = CpuPass(
+        word.name, at.name, software.accumulate, accesses, word.rows.lookups, word.tables
+    )
+    return replace(work, lines=_lines(size))
+
+
+def _update(word: Update, software: OperatorProfile, at: Package) -> CpuPass:
+    update, tables = _in_place(word.writes, word.rows), word.writes.tables
+    lines = _lines(word.gradient_bytes)
+    if word.coalesce:
+        accesses = (*_gradients(word, at), *update)
+        lookups = word.rows.lookups
+        work = CpuPass(word.name, at.name, software.accumulate, accesses, lookups, tables)
+        return replace(work, lines=lines)
+    assert software.scatter is not None, "a pass that the software does not have"
+    unique = word.rows.rows
+    summed = Access(at.dram, unique, word.gradient_bytes, random=False)
+    work = CpuPass(word.name, at.name, software.scatter, (summed, *update), unique, tables)
+    return replace(work, lines=lines)
+
+
+def _gradients(word: Accumulate | Update, at: Package) -> tuple[Access, ...]:
+    """Reads of the gradients of all lookups: each expanded one once, or the pooled ones, which
+    are in the last-level cache after the first read as far as it holds them."""
+    lookups, size = word.rows.lookups, word.gradient_bytes
+    if word.expanded:
+        return (Access(at.dram, lookups, size, buffer=True),)
+    vectors = word.source.bytes
+    held = min(1.0, at.last_level_cache / vectors) if vectors else 1.0
+    first = _staged(word.source, 1, vectors, at)
+    return (Access(at.dram, lookups, size, hit_share=held, buffer=True), first)
+
+
+def _gather(word: Gather, software: OperatorProfile, at: Package) -> CpuPass:
+    rows, store, size = word.rows.rows, word.reads, word.reads.entry_bytes
+    accesses = (
+        Access(store.memory, rows, size, pieces=store.pieces(word.rows)),
+        Access(word.into.memory, rows, size, write=True, random=False),
+    )
+    work = CpuPass(word.name, at.name, software.gather, accesses, rows, store.tables)
+    return replace(work, lines=_lines(size))
+
+
+def _scatter(word: Scatter, software: OperatorProfile, at: Package) -> CpuPass:
+    rows, store, size = word.rows.rows, word.writes, word.writes.entry_bytes
+    accesses = (
+        _staged(word.source, rows, size, at),
+        Access(store.memory, rows, size, write=True, pieces=store.pieces(word.rows)),
+    )
+    work = CpuPass(word.name, at.name, software.row_scatter, accesses, rows, store.tables)
+    return replace(work, lines=_lines(size))
+
+
+def _staged(buffer: Buffer, count: int, size: int, at: Package) -> Access:
+    """The first read of a buffer: of one that a copy has filled, devices leave in the cache
+    what they may fill."""
+    held = buffer.held
+    if held is None:
+        held = min(1.0, at.device_cache / buffer.bytes) if buffer.bytes else 0.0
+    return Access(buffer.memory, count, size, random=False, hit_share=held)
+
+
+def _listed(count: int, software: OperatorProfile, at: Package) -> Access:
+    """A list of ids, read in order."""
+    return Access(at.dram, count, software.id_bytes, random=False)
+
+
+def _lines(size: int) -> int:
+    """Cache lines of a row of `size` bytes."""
+    return -(-size // LINE_BYTES)
+
+
+def _read(buffer: Buffer) -> Access:
+    return Access(buffer.memory, 1, buffer.bytes, random=False)
+
+
+def _written(buffer: Buffer) -> Access:
+    return Access(buffer.memory, 1, buffer.bytes, random=False, write=True)
+
+
+def _in_place(store: Store, rows: Flow) -> tuple[Access, ...]:
+    """Read and write each unique row and its optimizer state."""
+    pieces = store.pieces(rows)
+    sizes = [size for size in (store.row_bytes, store.state_bytes) if size]
+    return tuple(
+        Access(store.memory, rows.rows, size, write=write, in_place=write, pieces=pieces)
+        for size in sizes
+        for write in (False, True)
+    )
+
+
+PASSES: Mapping[type[Operation], Callable[[Any, OperatorProfile, Package], CpuPass]] = {
+    Pool: _pool,
+    Expand: _expand,
+    Sort: _sort,
+    Accumulate: _accumulate,
+    Update: _update,
+    Gather: _gather,
+    Scatter: _scatter,
+}
+"""How each word becomes a pass."""

@@ -1,0 +1,279 @@
+"""What the words of a program become on a GPU: kernels, their accesses and what the host submits.
+
+What kernels cost is in `gpu`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from simulator.config.operators import OperatorProfile
+from simulator.hardware.access import Access
+from simulator.hardware.program import (
+    POSITION_BYTES,
+    RADIX_BITS,
+    Add,
+    Buffer,
+    Dense,
+    Expand,
+    Gather,
+    Operation,
+    Plan,
+    Pool,
+    Scatter,
+    Sort,
+    Split,
+    Update,
+    key_bits,
+)
+
+__all__ = ["KERNELS", "POOL_UNROLL", "UPDATE_CHAIN", "WARP", "Board", "GpuKernels"]
+
+POOL_UNROLL = 4
+"""Rows that a thread of the pooled gather asks for before it adds them up."""
+UPDATE_CHAIN = 4
+"""Where a segment starts, which positions it has, their gradients, the row."""
+
+WARP = 32
+"""Threads that work on one row or bag."""
+SORT_ITEMS = 16
+"""Pairs of one thread of a radix sort (CUB)."""
+STREAM_BYTES = 16
+"""Bytes of one thread of a kernel that passes over a buffer."""
+
+
+@dataclass(frozen=True, slots=True)
+class GpuKernels(Operation):
+    """One or more kernels as the GPU sees them, one after the other."""
+
+    kernels: int
+    accesses: tuple[Access, ...] = ()
+    flops: int = 0
+    batched_flops: int = 0
+    """Part of `flops` in batched products of a few vectors each."""
+    precision: Literal["fp32", "tf32", "fp16", "bf16"] = "fp32"
+    sort_pairs: int = 0
+    sort_passes: int = 0
+    """Radix passes of 8 bits over `sort_pairs` (key, position) pairs."""
+    sorts: int = 1
+    """Separate sorts (one a table, or one for all)."""
+    probes: int = 0
+    """Independent 4-byte accesses to structures larger than L2 (Hit-Map, masks)."""
+    chain: int = 0
+    """Accesses to memory that one thread makes one after the other, each waiting for the last."""
+    threads: int | None = None
+    """Threads of its largest kernel; None: as many as the GPU holds."""
+    choosing_ps: int = 0
+    """Time in which it does nothing else: how Plan chooses its victims."""
+    line_time: int = 0
+    """Picoseconds that a multiprocessor spends on instructions for each line of L2."""
+    submissions: int | None = None
+    """What the host submits: each kernel (None), or fewer where they are captured."""
+    submission_ps: int | None = None
+    """Host time of one; None: of a kernel of the embedding operators."""
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What the words need to know of the GPU that they run on."""
+
+    name: str
+    hbm: str
+    """Place of its own memory."""
+    l2_cache: int
+
+    def stream(self, size: int, *, write: bool = False) -> Access:
+        """Bytes of its own memory in order."""
+        return Access(self.hbm, 1, size, write=write, random=False)
+
+
+def _pool(word: Pool, software: OperatorProfile, at: Board) -> GpuKernels:
+    rows, store = word.rows, word.reads
+    accesses = (
+        at.stream(rows.lookups * software.id_bytes),
+        Access(
+            store.memory,
+            rows.lookups,
+            store.row_bytes,
+            hit_share=word.hit_share,
+            pieces=store.pieces(rows),
+        ),
+        at.stream(word.into.bytes, write=True),
+    )
+    kernels = _sets(software, store.tables)
+    chain = 2 + -(-word.pooling // POOL_UNROLL)
+    bags = word.into.bytes // store.row_bytes
+    return GpuKernels(
+        word.name,
+        at.name,
+        kernels,
+        accesses,
+        chain=chain,
+        threads=bags * WARP,
+        line_time=software.gpu.pool_line_time,
+    )
+
+
+def _expand(word: Expand, software: OperatorProfile, at: Board) -> GpuKernels:
+    accesses = (
+        at.stream(word.source.bytes),
+        at.stream(word.rows.lookups * word.gradient_bytes, write=True),
+    )
+    threads = word.rows.lookups * WARP
+    return GpuKernels(word.name, at.name, _sets(software, word.tables), accesses, threads=threads)
+
+
+def _sort(word: Sort, software: OperatorProfile, at: Board) -> GpuKernels:
+    """A histogram of all digits and their prefix sums, then a kernel a radix pass."""
+    sets, pairs = _sets(software, word.tables), word.rows.lookups
+    passes = math.ceil(key_bits(word.key_rows // sets) / RADIX_BITS)
+    return GpuKernels(
+        word.name,
+        at.name,
+        2 * sets,
+        sort_pairs=pairs,
+        sort_passes=passes,
+        sorts=sets,
+        threads=pairs // sets // SORT_ITEMS,
+        submissions=(2 + passes) * sets,
+    )
+
+
+def _update(word: Update, software: OperatorProfile, at: Board) -> GpuKernels:
+    """Sums the gradients of equal ids on the way; pooled gradients are found in L2 after the
+    first read of each, as far as L2 holds them all."""
+    rows, store, vectors = word.rows, word.writes, word.source.bytes
+    again = max(0.0, 1.0 - vectors / word.gradient_bytes / max(1, rows.lookups))
+    held = min(1.0, at.l2_cache / vectors) if vectors else 0.0
+    hits = 0.0 if word.expanded else again * held
+    gradients = Access(at.hbm, rows.lookups, word.gradient_bytes, hit_share=hits, buffer=True)
+    pieces = store.pieces(rows)
+    update = tuple(
+        Access(store.memory, rows.rows, size, write=write, pieces=pieces)
+        for size in (store.row_bytes, store.state_bytes)
+        if size
+        for write in (False, True)
+    )
+    lists = at.stream(rows.lookups * (software.id_bytes + POSITION_BYTES))
+    accesses = (lists, gradients, *update)
+    kernels = _sets(software, store.tables)
+    return GpuKernels(
+        word.name,
+        at.name,
+        kernels,
+        accesses,
+        chain=UPDATE_CHAIN,
+        threads=rows.rows * WARP,
+        line_time=software.gpu.update_line_time,
+    )
+
+
+def _gather(word: Gather, software: OperatorProfile, at: Board) -> GpuKernels:
+    rows, store, size = word.rows.rows, word.reads, word.reads.entry_bytes
+    accesses = (
+        Access(store.memory, rows, size, pieces=store.pieces(word.rows)),
+        Access(word.into.memory, rows, size, write=True, random=False),
+    )
+    return GpuKernels(word.name, at.name, 1 if rows else 0, accesses, threads=rows * WARP)
+
+
+def _scatter(word: Scatter, software: OperatorProfile, at: Board) -> GpuKernels:
+    rows, store, size = word.rows.rows, word.writes, word.writes.entry_bytes
+    accesses = (
+        Access(word.source.memory, rows, size, random=False),
+        Access(store.memory, rows, size, write=True, pieces=store.pieces(word.rows)),
+    )
+    return GpuKernels(word.name, at.name, 1 if rows else 0, accesses, threads=rows * WARP)
+
+
+def _plan(word: Plan, software: OperatorProfile, at: Board) -> GpuKernels:
+    """Kernels: mark and look up; compact misses; scan ages; choose victims; update maps.
+
+    Two scans over the ages of all slots (how many are idle; which are the victims), then
+    probes of what is larger than L2: a lookup reads its Hit-Map entry; a miss writes its own
+    and erases the victim's, each a read of the sector and a write. Ages of slots, 4 B each,
+    are taken to be in L2 when they are stamped.
+    """
+    accesses = (
+        at.stream(word.lookups * software.id_bytes),
+        at.stream(2 * word.slots * POSITION_BYTES),
+        at.stream(word.unique * software.id_bytes, write=True),
+        *_lists(word.lists),
+    )
+    probes = word.lookups + 4 * word.missed
+    return GpuKernels(
+        word.name,
+        at.name,
+        5,
+        accesses,
+        probes=probes,
+        choosing_ps=word.slots * software.gpu.plan_slot_time,
+        threads=max(word.lookups, word.slots),
+    )
+
+
+def _split(word: Split, software: OperatorProfile, at: Board) -> GpuKernels:
+    ids = word.lookups * software.id_bytes
+    accesses = (at.stream(ids), at.stream(ids, write=True), *_lists(word.lists))
+    lookups = word.lookups
+    return GpuKernels(word.name, at.name, 2, accesses, probes=lookups, threads=lookups)
+
+
+def _add(word: Add, software: OperatorProfile, at: Board) -> GpuKernels:
+    accesses = (
+        at.stream(sum(source.bytes for source in word.sources)),
+        at.stream(word.into.bytes, write=True),
+    )
+    threads = word.into.bytes // STREAM_BYTES
+    return GpuKernels(word.name, at.name, 1, accesses, threads=threads)
+
+
+def _dense(word: Dense, software: OperatorProfile, at: Board) -> GpuKernels:
+    """One captured graph, or kernels that the framework dispatches one by one."""
+    eager = software.gpu.mlp == "eager"
+    activations, weights = word.activation_bytes, word.weight_bytes
+    accesses = (
+        at.stream(2 * activations + 3 * weights),
+        at.stream(2 * activations + 2 * weights, write=True),
+    )
+    return GpuKernels(
+        word.name,
+        at.name,
+        word.kernels,
+        accesses,
+        flops=word.flops,
+        batched_flops=word.batched_flops,
+        precision=word.precision,
+        submissions=word.kernels if eager else 1,
+        submission_ps=software.gpu.kernel_dispatch if eager else None,
+    )
+
+
+def _sets(software: OperatorProfile, tables: int) -> int:
+    """Kernels of each kind: one set for all tables, or one a table."""
+    return tables if software.gpu.kernels_per_table else 1
+
+
+def _lists(buffer: Buffer | None) -> tuple[Access, ...]:
+    """A list that a kernel writes where `buffer` lies, in order."""
+    if buffer is None:
+        return ()
+    return (Access(buffer.memory, 1, buffer.bytes, write=True, random=False),)
+
+
+KERNELS: Mapping[type[Operation], Callable[[Any, OperatorProfile, Board], GpuKernels]] = {
+    Pool: _pool,
+    Expand: _expand,
+    Sort: _sort,
+    Update: _update,
+    Gather: _gather,
+    Scatter: _scatter,
+    Plan: _plan,
+    Split: _split,
+    Add: _add,
+    Dense: _dense,
+}
+"""How each word becomes kernels."""
