@@ -123,15 +123,16 @@ def test_the_command_refuses_the_wrong_card(
 
 def test_every_file_of_the_folder_is_told_as_used_or_not(tmp_path: Path) -> None:
     folder = folder_with(tmp_path, H100)
-    (folder / "micro_nccl.csv").write_text("op,ms\nalltoall,1\n")
+    (folder / "micro_network.csv").write_text("op,ms\nping,1\n")
     (folder / "micro_plan.csv").write_text("slots,n_lookups,misses,ms\n")
-    (folder / "micro_launch.csv").write_text("what,us\nempty kernel + stream sync,9\n")
+    launch = "empty kernel via ctypes, back to back (per launch)"
+    (folder / "micro_launch.csv").write_text(f'what,us\n"{launch}",4\n')
     base = load_machine("h100")
     entries = Entries(base, load_named("operators", "tuned"), load_named("models", "default"))
     assert calibrate(folder, entries).files == {
         "machine.json": "what was measured",
-        "micro_launch.csv": "synchronize as measured",
-        "micro_nccl.csv": UNUSED,
+        "micro_launch.csv": "launch as measured",
+        "micro_network.csv": UNUSED,
         "micro_plan.csv": f"{UNUSED}: no row of it is of use",
         "micro_sort.csv": "30 points",
     }
