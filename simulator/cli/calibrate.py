@@ -208,10 +208,8 @@ def _software(folder: Path, base: Base, update: str | None) -> str:
     """The profile of the software that was measured; says what was chosen on standard error."""
     from simulator.calibration.cpu_points import own_software
 
-    if own_software(folder):
-        found = _OWN
-    else:
-        found = _OTHER if update is None else base.machine.operators
+    other = _OTHER if update is None else base.machine.operators
+    found = _OWN if own_software(folder) else other
     typer.echo(f"profile: {found}", err=True)
     return found
 

@@ -27,7 +27,8 @@ from simulator.config.catalogue import load_named
 from simulator.errors import UndecidedError
 from simulator.hardware.catalogue import load_machine
 
-MEASURED = Path(__file__).parents[2] / "experiments" / "validation" / "microbenchmarks"
+SHIPPED = Path(__file__).parents[2] / "experiments" / "validation"
+MEASURED, IN_HALF = SHIPPED / "microbenchmarks", SHIPPED / "h100_micro"
 FACTORS = (1.25, 0.8, 0.9, 1.15)
 """Known numbers over the starts of their searches, in turn."""
 SEEDS = 60
@@ -39,7 +40,8 @@ EXACT = 5e-3
 def conditions() -> tuple[Rig, list[Point]]:
     """A machine with every mechanism, and every condition that was measured."""
     base, model = load_machine("h200"), load_named("models", "default")
-    return with_software("tuned"), points_in(MEASURED, base, model)
+    half = [p for p in points_in(IN_HALF, base, model) if p.operator in ("mlp fp16", "mlp bf16")]
+    return with_software("tuned"), [*points_in(MEASURED, base, model), *half]
 
 
 def with_software(name: str) -> Rig:
