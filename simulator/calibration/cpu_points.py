@@ -22,7 +22,7 @@ from simulator.hardware.access import Access
 from simulator.hardware.devices.cpu import CpuPass
 from simulator.hardware.program import Operation
 
-__all__ = ["FILE", "POOLED_ROWS", "contended_operation", "cpu_points"]
+__all__ = ["FILE", "POOLED_ROWS", "contended_operation", "cpu_points", "own_software"]
 
 FILE = "micro_cpu.csv"
 POOLED_ROWS = 20
@@ -80,6 +80,11 @@ _OPERATORS: dict[tuple[str, str], tuple[str, Make]] = {
     ("pooled_gather_L20", "own"): ("cpu pooled gather", _pooled),
     ("coalesce_update", "own (partition+radix sort+segment sum+sgd)"): ("cpu update", _update),
 }
+
+
+def own_software(folder: Path) -> bool:
+    """Whether the files in `folder` measured this program's own kernels."""
+    return any(SOFTWARE in row["note"] for row in read_rows(folder, FILE))
 
 
 def cpu_points(folder: Path, hits: HitShares) -> list[Point]:

@@ -93,19 +93,19 @@ def fit_blocks(
     """
     rules = rules or Rules()
     todo = [
-        (block, _own(block, points), _free(block, rules))
+        (block, _free(block, rules), _deciding(block, points))
         for block in blocks
         if block.when is None or block.when(rig.profile)
     ]
-    starts = {p.path: p.start for _, own, free in todo if len(own) > len(free) for p in free}
+    starts = {p.path: p.start for _, free, n in todo if not _skipped(n, len(free)) for p in free}
     fit = Fit(rig.changed(starts))
     undecided: list[Fault] = []
-    for block, own, free in todo:
-        skipped = _skipped(len(own), len(free))
+    for block, free, deciding in todo:
+        skipped = _skipped(deciding, len(free))
         if skipped:
-            fit.blocks.append(BlockFit(block.name, len(own), skipped=skipped))
+            fit.blocks.append(BlockFit(block.name, deciding, skipped=skipped))
         else:
-            undecided += _take(fit, block, own, rules)
+            undecided += _take(fit, block, _own(block, points), rules)
     if undecided:
         raise UndecidedError("\n".join(map(str, undecided)) + f"\n{_WAYS}")
     return fit
@@ -118,7 +118,12 @@ _WAYS = (
 
 
 def _own(block: Block, points: Sequence[Point]) -> list[Point]:
-    return [point for point in points if point.operator in block.operators and point.weight]
+    operators = block.operators + block.beside
+    return [point for point in points if point.operator in operators and point.weight]
+
+
+def _deciding(block: Block, points: Sequence[Point]) -> int:
+    return sum(point.operator in block.operators for point in _own(block, points))
 
 
 def _free(block: Block, rules: Rules) -> list[Parameter]:

@@ -36,7 +36,7 @@ From = Annotated[
         show_default=False,
     ),
 ]
-Quick = Annotated[bool, typer.Option("--quick", help="Measure fewer sizes, in under two minutes.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Measure fewer sizes, in about 2.5 minutes.")]
 Measurements = Annotated[
     Path | None,
     typer.Option(
@@ -61,8 +61,8 @@ Profile = Annotated[
     str,
     typer.Option(
         metavar="PROFILE",
-        help="Operator profile of the software that was measured; auto: tuned, with --update the "
-        "platform's own.",
+        help="Operator profile of the software that was measured; auto: observed for what this "
+        "program measures, else tuned, with --update the platform's own.",
     ),
 ]
 KeepProfile = Annotated[
@@ -95,8 +95,8 @@ HoldOut = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print numbers and residuals as JSON.")]
 
-_MEASURED = "tuned"
-"""The profile of the kernels that the micro-benchmarks of this package run."""
+_OWN, _OTHER = "observed", "tuned"
+"""The profiles of the kernels that this program's own micro-benchmarks run, and of others."""
 
 
 def calibrate(
@@ -133,8 +133,7 @@ def calibrate(
         _usage("--quick and --measurements measure this machine: leave --from out")
     chosen = _base(source, base if update is None else update)
     folder = source or _measured(_beside(out, measurements), quick)
-    own = chosen.machine.operators if update else _MEASURED
-    software = own if profile == "auto" else profile
+    software = _software(folder, chosen, update) if profile == "auto" else profile
     entries = _entries(chosen, software)
     options = Options(keep_undecided, keep_profile, own_facts=update is None)
     try:
@@ -205,6 +204,16 @@ def _base(source: Path | None, given: str) -> Base:
     return found
 
 
+def _software(folder: Path, base: Base, update: str | None) -> str:
+    """The profile of the software that was measured; says what was chosen on standard error."""
+    from simulator.calibration.cpu_points import own_software
+
+    other = _OTHER if update is None else base.machine.operators
+    found = _OWN if own_software(folder) else other
+    typer.echo(f"profile: {found}", err=True)
+    return found
+
+
 def _entries(base: Base, profile: str) -> Entries:
     from simulator.calibration.calibrate import Entries
     from simulator.config.catalogue import load_named
@@ -242,7 +251,7 @@ def _measured(folder: Path, quick: bool) -> Path:
     """Measure this machine into `folder`; says what is under way on standard error."""
     from simulator.observe.microbench import measure_machine
 
-    minutes = "two minutes at most" if quick else "about five minutes with a GPU, two without"
+    minutes = "2.5 minutes at most" if quick else "about six minutes with a GPU, two without"
     typer.echo(f"measuring this machine into {folder}: {minutes}; keep it idle", err=True)
     measure_machine(folder, quick, lambda name: typer.echo(f"  {name}", err=True))
     return folder

@@ -27,6 +27,7 @@ from simulator.hardware.program import (
     Sort,
     Stage,
     Update,
+    Wait,
 )
 from simulator.observe import rows as host
 from simulator.observe.accelerator import Accelerator
@@ -193,6 +194,10 @@ class RankTrainer:
 
         return [update]
 
+    def wait(self, _number: int, _word: Wait) -> Sequence[Action]:
+        """Nothing to launch: it ends the iteration, at whose end `Clock` waits for the GPU."""
+        return []
+
     def exchange(self, _number: int, word: Exchange) -> Sequence[Action]:
         return [self._back if "back" in word.name else self._forth]
 
@@ -223,6 +228,7 @@ RANK_RULES: Mapping[type[Operation], Callable[[RankTrainer, int, Any], Sequence[
     Dense: RankTrainer.dense,
     Sort: RankTrainer.sort,
     Update: RankTrainer.update,
+    Wait: RankTrainer.wait,
 }
 """Word of the program of several GPUs -> what launches it."""
 

@@ -10,6 +10,7 @@ import pytest
 
 from simulator.calibration.base import base_for
 from simulator.calibration.calibrate import UNUSED, Entries, Options, calibrate
+from simulator.calibration.cpu_points import own_software
 from simulator.calibration.facts import described, described_by
 from simulator.calibration.sockets import gpu_of
 from simulator.cli.app import main
@@ -17,7 +18,8 @@ from simulator.config.catalogue import load_named
 from simulator.errors import UsageError
 from simulator.hardware.catalogue import load_machine, machine_names
 
-MEASURED = Path(__file__).parents[2] / "experiments" / "validation" / "microbenchmarks"
+SHIPPED = Path(__file__).parents[2] / "experiments" / "validation"
+MEASURED = SHIPPED / "microbenchmarks"
 H100: dict[str, Any] = {"gpu": "NVIDIA H100 80GB HBM3", "cores": 56}
 
 
@@ -121,17 +123,54 @@ def test_the_command_refuses_the_wrong_card(
     assert gpu_of(made).name == "NVIDIA H100 SXM5 80 GB"
 
 
+@pytest.mark.parametrize(
+    ("note", "arguments", "profile"),
+    [
+        ("compiled with numba; ring of 8", (), "observed"),
+        ("C++, 16 threads", (), "tuned"),
+        ("compiled with numba; ring of 8", ("--profile", "tuned"), ""),
+    ],
+)
+def test_the_software_that_was_measured_is_the_profile(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    note: str,
+    arguments: tuple[str, ...],
+    profile: str,
+) -> None:
+    """One gather decides nothing; who made it says which kernels were measured."""
+    folder = folder_with(tmp_path, H100)
+    row = f"gather,own nt-store,128,1,327680,uniform,9.1,{note}"
+    (folder / "micro_cpu.csv").write_text(f"op,impl,dim,threads,n_rows,dist,ms,note\n{row}\n")
+    out, software = str(tmp_path / "x.yaml"), tmp_path / "software.yaml"
+    start = ("calibrate", "--from", str(folder), "--out", out, "--operators", str(software))
+    assert run(*start, *arguments) == 0
+    told = capsys.readouterr().err
+    assert (f"profile: {profile}" in told) if profile else ("profile:" not in told)
+    ids = {"observed": 8, "tuned": 4}[profile or "tuned"]
+    assert load_named("operators", str(software)).id_bytes == ids
+
+
+def test_measurements_that_ship_say_whose_software_it_was() -> None:
+    """Folders of this program's own measurements are called `*_micro`."""
+    folders = {file.parent for file in SHIPPED.glob("*/micro_cpu.csv")}
+    own = {folder.name for folder in folders if own_software(folder)}
+    assert own == {folder.name for folder in folders if folder.name.endswith("_micro")}
+    assert {"h100_micro", "h200_micro"} <= own
+
+
 def test_every_file_of_the_folder_is_told_as_used_or_not(tmp_path: Path) -> None:
     folder = folder_with(tmp_path, H100)
-    (folder / "micro_nccl.csv").write_text("op,ms\nalltoall,1\n")
+    (folder / "micro_network.csv").write_text("op,ms\nping,1\n")
     (folder / "micro_plan.csv").write_text("slots,n_lookups,misses,ms\n")
-    (folder / "micro_launch.csv").write_text("what,us\nempty kernel + stream sync,9\n")
+    launch = "empty kernel via ctypes, back to back (per launch)"
+    (folder / "micro_launch.csv").write_text(f'what,us\n"{launch}",4\n')
     base = load_machine("h100")
     entries = Entries(base, load_named("operators", "tuned"), load_named("models", "default"))
     assert calibrate(folder, entries).files == {
         "machine.json": "what was measured",
-        "micro_launch.csv": "synchronize as measured",
-        "micro_nccl.csv": UNUSED,
+        "micro_launch.csv": "launch as measured",
+        "micro_network.csv": UNUSED,
         "micro_plan.csv": f"{UNUSED}: no row of it is of use",
         "micro_sort.csv": "30 points",
     }

@@ -21,7 +21,7 @@ def direct(folder: Path, *measured: tuple[str, float]) -> dict[str, float]:
     with (folder / "micro_launch.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerows([("what", "us"), *measured])
-    return {path: value for path, (value, _) in direct_values(folder).items()}
+    return {path: one.value for path, one in direct_values(folder).items()}
 
 
 def test_a_launch_is_what_was_measured(tmp_path: Path) -> None:
@@ -73,6 +73,8 @@ def test_a_folder_without_the_file_gives_nothing(tmp_path: Path) -> None:
 
 def test_each_number_says_where_it_comes_from(tmp_path: Path) -> None:
     direct(tmp_path, (CTYPES, 4.0), (SYNC, 9.0), (GRAPH, 80.0))
-    sources = {path: source for path, (_, source) in direct_values(tmp_path).items()}
+    found = direct_values(tmp_path)
+    sources = {path: one.source for path, one in found.items()}
     assert CTYPES in sources[LAUNCH]
     assert "less the launch" in sources[WAIT]
+    assert {one.file for one in found.values()} == {"micro_launch.csv"}

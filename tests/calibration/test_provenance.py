@@ -60,7 +60,12 @@ def test_a_machine_that_does_not_say_what_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("base", "level"), [("h200", "yes"), ("h100", "no"), ("v100_p3", "no"), ("p3_16xlarge", "no")]
+    ("base", "level"),
+    [
+        *(("h200", "yes"), ("h100_vm", "yes")),
+        *(("h100", "partly"), ("h100_x2", "partly")),
+        *(("v100_p3", "no"), ("p3_16xlarge", "no")),
+    ],
 )
 def test_machines_of_the_catalogue_say_whether_they_are_calibrated(base: str, level: str) -> None:
     assert load_machine(base).calibrated == level
@@ -72,7 +77,7 @@ def test_machines_of_the_catalogue_say_whether_they_are_calibrated(base: str, le
         {"cpu": {"idle_power": "30 W"}},
         {"cpu": {"memory": {"capacity": "256 GiB"}}},
         {"pcie": {"part": "pcie4_x16"}},
-        {"gpu": "h100_sxm5_80gb"},
+        {"gpu": "a100_sxm4_80gb"},
     ],
 )
 def test_a_changed_part_is_not_calibrated_any_more(host: dict[str, Any]) -> None:
@@ -85,4 +90,5 @@ def test_what_changes_no_number_leaves_it() -> None:
 
 
 def test_a_part_of_another_machine_brings_its_calibration() -> None:
-    assert machine({"gpu": "h200_sxm5_141gb"}, base="h100").calibrated == "partly"
+    assert machine({"gpu": "h200_sxm5_141gb"}, base="v100_p3").calibrated == "partly"
+    assert machine({"gpu": "h200_sxm5_141gb"}, base="h100_vm").calibrated == "yes"

@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,8 @@ from simulator.config.catalogue import load_named
 from simulator.errors import UndecidedError
 from simulator.hardware.catalogue import load_machine
 
-MEASURED = Path(__file__).parents[2] / "experiments" / "validation" / "microbenchmarks"
+SHIPPED = Path(__file__).parents[2] / "experiments" / "validation"
+MEASURED, IN_HALF = SHIPPED / "microbenchmarks", SHIPPED / "h100_micro"
 FACTORS = (1.25, 0.8, 0.9, 1.15)
 """Known numbers over the starts of their searches, in turn."""
 SEEDS = 60
@@ -38,9 +40,26 @@ EXACT = 5e-3
 def conditions() -> tuple[Rig, list[Point]]:
     """A machine with every mechanism, and every condition that was measured."""
     base, model = load_machine("h200"), load_named("models", "default")
-    points = points_in(MEASURED, base, model)
-    rig = Rig(base, load_named("operators", "tuned"), model)
-    return rig.changed({p.path: p.start for block in BLOCKS for p in block.parameters}), points
+    half = [p for p in points_in(IN_HALF, base, model) if p.operator in ("mlp fp16", "mlp bf16")]
+    return with_software("tuned"), [*points_in(MEASURED, base, model), *half]
+
+
+def with_software(name: str) -> Rig:
+    """A machine that runs it, with every number of the blocks that apply where they start."""
+    software = load_named("operators", name)
+    rig = Rig(load_machine("h200"), software, load_named("models", "default"))
+    applying = [block for block in BLOCKS if block.when is None or block.when(software)]
+    return rig.changed({p.path: p.start for block in applying for p in block.parameters})
+
+
+def cases() -> list[Any]:
+    """(block, software that shows its numbers) for all blocks."""
+    found = []
+    for block in BLOCKS:
+        others = block.when is not None and not block.when(load_named("operators", "tuned"))
+        software = "observed" if others else "tuned"
+        found.append(pytest.param(block, software, id=f"{block.name}, {software}"))
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -62,18 +81,19 @@ def made_by(
 ) -> list[Point]:
     """The conditions of a block as `rig` would have measured them, with log-normal noise."""
     rng = np.random.default_rng(seed)
-    own = [point for point in points if point.operator in block.operators and point.weight]
+    operators = block.operators + block.beside
+    own = [point for point in points if point.operator in operators and point.weight]
     return [
         dataclasses.replace(p, measured=p.model(rig) * math.exp(noise * rng.standard_normal()))
         for p in own
     ]
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.name)
+@pytest.mark.parametrize(("block", "software"), cases())
 def test_known_numbers_are_found_within_their_standard_errors(
-    block: Block, conditions: tuple[Rig, list[Point]]
+    block: Block, software: str, conditions: tuple[Rig, list[Point]]
 ) -> None:
-    rig, points = conditions
+    rig, points = with_software(software), conditions[1]
     truth = known(block)
     made = made_by(rig.changed(truth), block, points)
     (found,) = fit_blocks(rig, made, blocks=(block,)).blocks

@@ -93,7 +93,7 @@ def test_a_number_without_a_source_says_so() -> None:
     part = load_part("pcie3_x16", {"latency": "3 us"})
     rows = {key: (value, source) for key, value, source in numbers_of(part, False)}
     assert rows["latency"] == ("3 us", "not given")
-    assert rows["max_payload"][0] == "256 B"
+    assert rows["max_payload"][0] == "128 B"
 
 
 def test_a_source_of_several_numbers_has_no_value() -> None:

@@ -55,10 +55,12 @@ def test_the_figure_says_least_mean_and_most(many: Path) -> None:
     points = [fold(rows) for rows in by_point(run.metrics(), run.devices())]
     figure = runs.resources(run.to_pandas(), points)
     texts = [text.get_text() for text in figure.axes[0].texts]
-    assert texts.count("60/75/90%") == 2 * len(points)
+    families = {"HBM", "SMs", "L2", "launch"}
+    assert texts.count("60/75/90%") == len(families) * len(points)
     names = [label.get_text() for label in figure.axes[0].get_xticklabels()]
-    assert "gpu0..gpu15\nHBM" in names
-    assert len(names) == len(set(names)) == 6
+    assert {f"gpu0..gpu15\n{family}" for family in families} <= set(names)
+    assert len(names) == len(set(names))
+    assert not [name for name in names if re.match(r"gpu\d+\n", name)]
 
 
 def test_a_kind_has_one_colour_and_its_resources_differ_otherwise() -> None:

@@ -29,6 +29,7 @@ EXPERIMENT: dict[str, Any] = {
     "config_version": 1,
     "name": "made",
     "platform": "v100_p3",
+    "operators": "tuned",
     "model": {"base": "default", "rows_per_table": 2_000, "batch_size": 16},
     "trace": {"kind": "zipf", "alpha": 0.9},
     "systems": ["hybrid", "scratchpipe"],
