@@ -30,9 +30,11 @@ ROOT = Path(__file__).resolve().parents[1]
 SUMMARY = ROOT / "experiments" / "validation" / "trust.csv"
 README = ROOT / "README.md"
 NOTHING = "nothing"
-MICRO = {"h200": "experiments/validation/h200_micro"}
-"""Calibrated machines: the micro-benchmarks that they are fitted to."""
-BASE = {"h200": ("h200", "tuned")}
+TRUTH = "experiments/validation"
+MICRO = {"h200": f"{TRUTH}/h200_micro", "h100": f"{TRUTH}/h100_micro"}
+"""Measured machines: the micro-benchmarks that those which predict them are fitted to."""
+BASE = {"h200": ("h200", f"{TRUTH}/h200_software.yaml"), "h100": ("h100_vm", "observed")}
+"""Platform and operator profile that those fits start from."""
 
 
 def row(what: tuple[str, str, str], fitted: str, errors: Sequence[float], page: str) -> Row:
@@ -133,7 +135,7 @@ def fidelity() -> Iterator[Row]:
 
 def micro() -> Iterator[Row]:
     """Micro-benchmarks of each machine, as predicted by fits that did not see them."""
-    from simulator.calibration.calibrate import held_out
+    from simulator.calibration.calibrate import Entries, Options, held_out
     from simulator.config.catalogue import load_named
     from simulator.hardware.catalogue import load_machine
 
@@ -141,11 +143,13 @@ def micro() -> Iterator[Row]:
         base, profile = BASE[machine]
         unseen: dict[str, list[Residual]] = {}
         model: Any = load_named("models", "default")
-        software: Any = load_named("operators", profile)
-        for residual in held_out(ROOT / folder, load_machine(base), software, model):
+        file = str(ROOT / profile) if profile.endswith(".yaml") else profile
+        software: Any = load_named("operators", file)
+        entries = Entries(load_machine(base), software, model)
+        for residual in held_out(ROOT / folder, entries, Options(keep_undecided=True)):
             unseen.setdefault(_group(residual.point.operator), []).append(residual)
         for group, residuals in unseen.items():
-            what = (f"held out: {group}", machine, f"fit to the others, {profile}")
+            what = (f"held out: {group}", machine, f"fit to the others, {software.name}")
             fitted = f"every other point of {folder}"
             errors = [residual.error for residual in residuals]
             spreads = [r.point.spread - 1.0 for r in residuals if r.point.spread > 1.0]

@@ -71,6 +71,14 @@ class Comparison:
         return {name: [t for t in self.iterations if t.system == name] for name in systems}
 
     @property
+    def experiments(self) -> dict[str, list[Time]]:
+        """Whole iterations on all threads, by experiment; nothing where there is only one."""
+        names = dict.fromkeys(time.experiment for time in self.iterations)
+        if len(names) < 2:
+            return {}
+        return {name: [t for t in self.iterations if t.experiment == name] for name in names}
+
+    @property
     def chosen(self) -> list[Count]:
         """Counts that two planners made independently."""
         return [count for count in self.counts if count.independent and not count.is_input]

@@ -51,8 +51,8 @@ class Row:
 
 
 def rows_of(comparison: Comparison, machine: str, page: str) -> Iterator[Row]:
-    """The rows of one machine: iterations, all and by system, on fewer threads, stages, counts,
-    orders."""
+    """The rows of one machine: iterations, all, by system and by experiment, on fewer threads,
+    stages, counts, orders."""
     fitted = comparison.fitted_on or "nothing: data sheets and assumptions"
     platform = f"{comparison.platform}, {comparison.operators}"
 
@@ -68,6 +68,8 @@ def rows_of(comparison: Comparison, machine: str, page: str) -> Iterator[Row]:
     yield from of_times("whole iterations", comparison.iterations)
     for system, times in comparison.systems.items():
         yield from of_times(f"iterations of {system}", times)
+    for experiment, times in comparison.experiments.items():
+        yield from of_times(f"iterations in {experiment}", times)
     yield from of_times("iterations on fewer CPU threads", comparison.fewer_threads)
     notable = [time for time in comparison.stages if time.notable and not time.fewer_threads]
     yield from of_times("stages of 20 us and more", notable)
