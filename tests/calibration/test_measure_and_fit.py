@@ -68,7 +68,8 @@ def test_this_machine_becomes_a_platform(
     assert made.socket("gpu") == base.socket("gpu")
     assert made.socket("pcie") == base.socket("pcie")
     fitted = [source for source in cpu.sources.values() if source.startswith("fitted")]
-    assert fitted and all("micro_cpu.csv" in source for source in fitted), cpu.sources
+    assert fitted, cpu.sources
+    assert all("micro_cpu.csv" in source for source in fitted), cpu.sources
     # the same again, from the files
     again = tmp_path / "again.yaml"
     assert run("calibrate", "--from", str(folder), "--out", str(again), *options) == 0
