@@ -51,6 +51,7 @@ __all__ = ["Gpu", "GpuDevice", "GpuKernels", "Precisions", "ProductRates", "Prod
 
 SORT_PAIR_BYTES = 8
 """Key and position, 4 bytes each."""
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
 
@@ -205,10 +206,6 @@ class GpuDevice(Processor):
         wait = self.part.synchronize
         return Demand(name=word.name, host=self._host, host_ps=wait, blocks=True)
 
-    def _stream(self, size: int, *, write: bool = False) -> Access:
-        """Bytes of its own memory in order."""
-        return Access(self.hbm.place, 1, size, write=write, random=False)
-
     # what kernels cost
 
     def _price_word(self, word: Operation, software: OperatorProfile, reach: Reach) -> Demand:
@@ -268,7 +265,7 @@ class GpuDevice(Processor):
             hbm += self.hbm.service(rows).scaled(self._unevenness(sum(s.count for s in rows)))
         sort_bytes = 2 * SORT_PAIR_BYTES * work.sort_pairs * work.sort_passes
         if sort_bytes:
-            hbm += self.hbm.service([self._stream(sort_bytes)])
+            hbm += self.hbm.service([Access(own, 1, sort_bytes, random=False)])
         services = {own: hbm}
         for place in dict.fromkeys(s.memory for s in streams if s.memory != own):
             services |= reach(place).services([s for s in streams if s.memory == place])
