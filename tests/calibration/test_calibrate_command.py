@@ -134,7 +134,7 @@ def test_json_is_the_table_and_nothing_else(
     (row,) = said["fitted"]
     for number in said["numbers"]:
         assert number["block"] == "GPU sort"
-        assert 0.0 < number["standard_error"] < 0.1
+        assert 0.0 < number["standard_error"] < 0.2
         assert 0.0 < abs(number["correlation"]) < 1.0
     (sort,) = (block for block in said["blocks"] if block["block"] == "GPU sort")
     assert sort["starts"] >= sort["starts_agreed"] > 1
@@ -166,8 +166,8 @@ def test_numbers_that_are_not_decided_are_an_error_or_kept(
     assert run(*start, "--keep-undecided") == 0
     told = capsys.readouterr().out
     assert "KEPT platform.host.gpu.sort_rate (block GPU sort)" in told
-    assert "It stays 1.538e+11" in told
     made, base = (load_machine(name).socket("gpu").part for name in (str(out), "h200"))
+    assert f"It stays {base.sort_rate:.4g}" in told
     assert made.sort_rate == base.sort_rate
     assert "residual" in made.sources["sort_pass_latency"]
 

@@ -22,7 +22,7 @@ MEASURED = Path(__file__).parents[2] / "experiments" / "validation" / "microbenc
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A measurement of seconds: small tables, few repetitions."""
+    """A measurement of seconds: small tables, few repetitions. It decides little."""
     monkeypatch.setattr(tables, "LOOKUPS", 4_000)
     monkeypatch.setattr(tables, "FRESH_ROWS", 20_000)
     monkeypatch.setattr(cpu, "_SCALING", (1_000, 2_000))
@@ -46,7 +46,9 @@ def test_this_machine_becomes_a_platform(
 ) -> None:
     out = tmp_path / "mine.yaml"
     options = ("--base", "h200", "--keep-undecided")
-    assert run("calibrate", "--out", str(out), "--quick", *options) == 0
+    software = tmp_path / "software.yaml"
+    kept = ("--out", str(out), "--operators", str(software))
+    assert run("calibrate", *kept, "--quick", *options) == 0
     told = capsys.readouterr().err
     assert "measuring this machine" in told
     assert "profile: observed" in told
@@ -67,9 +69,10 @@ def test_this_machine_becomes_a_platform(
     assert "GPU and link, not measured, are those of h200" in made.description
     assert made.socket("gpu") == base.socket("gpu")
     assert made.socket("pcie") == base.socket("pcie")
-    fitted = [source for source in cpu.sources.values() if source.startswith("fitted")]
-    assert fitted, cpu.sources
-    assert all("micro_cpu.csv" in source for source in fitted), cpu.sources
+    fitted, start = (load_named("operators", name) for name in (str(software), "observed"))
+    assert fitted.sort.source.startswith("fitted (CPU partition): micro_cpu.csv")
+    assert fitted.sort.row_time != start.sort.row_time
+    assert fitted.id_bytes == start.id_bytes
     # the same again, from the files
     again = tmp_path / "again.yaml"
     assert run("calibrate", "--from", str(folder), "--out", str(again), *options) == 0

@@ -63,6 +63,29 @@ def test_writing_the_same_measurements_again_changes_nothing(configs: Path, tmp_
     assert changed(once, files(configs)) == set()
 
 
+@pytest.mark.parametrize(
+    ("note", "profile"), [("compiled with numba", "observed"), ("C++", "tuned")]
+)
+def test_numbers_of_this_programs_kernels_do_not_go_into_the_profile_of_others(
+    configs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], note: str, profile: str
+) -> None:
+    small = tmp_path / "measured"
+    small.mkdir()
+    shutil.copy(MEASURED / "machine.json", small)
+    lines = [
+        f"coalesce_update,own (partition+radix sort+segment sum+sgd),128,16,{n},uniform,1,"
+        f"{note}; partition {n * 1e-6:.4f} ms"
+        for n in (100_000, 200_000, 400_000)
+    ]
+    text = "\n".join(["op,impl,dim,threads,n_rows,dist,ms,note", *lines])
+    (small / "micro_cpu.csv").write_text(f"{text}\n")
+    before = files(configs)
+    start = ("calibrate", "--from", str(small), "--update", "h200", "--keep-undecided")
+    assert run(*start) == 0
+    assert f"profile: {profile}" in capsys.readouterr().err
+    assert changed(before, files(configs)) == {f"operators/{profile}.yaml"}
+
+
 def test_numbers_and_sources_change_and_no_other_line() -> None:
     ((file, text),) = catalogue_texts("h200", "tuned", VALUES, SOURCES).items()
     before = file.read_text(encoding="utf-8").splitlines()
