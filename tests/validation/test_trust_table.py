@@ -43,6 +43,16 @@ def test_the_summary_says_what_the_page_of_each_machine_says() -> None:
         assert shown == pytest.approx([row.median, row.worst, row.bias], abs=6e-4)
 
 
+def test_experiments_of_a_machine_add_up_to_its_iterations() -> None:
+    rows = [row for row in read_summary(TRUTH / "trust.csv") if row.page.endswith(PAGE)]
+    for whole in (row for row in rows if row.kind == "whole iterations"):
+        of_page = [row for row in rows if row.page == whole.page]
+        by_system = [row.n for row in of_page if row.kind.startswith("iterations of ")]
+        by_experiment = [row.n for row in of_page if row.kind.startswith("iterations in ")]
+        assert sum(by_system) == whole.n
+        assert not by_experiment or sum(by_experiment) == whole.n
+
+
 def test_the_guard_says_what_the_summary_says() -> None:
     guards = read_guards(TRUTH / "guard.yaml")
     rows = {
