@@ -54,7 +54,6 @@ def tables(inputs: Inputs) -> Tables:
         "summary": summary,
         "by_class": by_class,
         "software": _software(inputs.results["software"]),
-        "exponents": _exponents(inputs.results["exponents"]),
     }
 
 
@@ -67,13 +66,6 @@ def _software(result: Result) -> pd.DataFrame:
     cpus = [point.point.platform.hosts[0].sockets["cpu"].part for point in result]
     metrics["page_fault_us"] = [cpu.page_fault / 1e6 for cpu in cpus]
     return _speedups(metrics, [*CHOICES, "locality", "cache.fraction"])
-
-
-def _exponents(result: Result) -> pd.DataFrame:
-    """The same by the exponent of the trace."""
-    metrics = metrics_frame(result)
-    metrics["alpha"] = metrics["trace.alpha"].astype(float)
-    return _speedups(metrics, ["alpha", "cache.fraction"])
 
 
 def _speedups(metrics: pd.DataFrame, cells: list[str]) -> pd.DataFrame:
@@ -95,7 +87,7 @@ def readme(tables: Tables) -> Tables:
     for name, base in (("over_static", "static cache"), ("over_hybrid", "hybrid")):
         table = side_by_side(kept, ["locality"], "operators", (name, ".2f"))
         shown[name] = table.rename(columns={"locality": f"ScratchPipe over {base}"})
-    return {**shown, "software": _software_shown(tables), "exponents": _exponents_shown(tables)}
+    return {**shown, "software": _software_shown(tables)}
 
 
 def _software_shown(tables: Tables) -> pd.DataFrame:
@@ -113,15 +105,6 @@ def _software_shown(tables: Tables) -> pd.DataFrame:
     cells = by_class["over_static"].mean()
     classes = side_by_side(cells, CHOICES, "locality", ("over_static", ".2f"))
     return pd.concat([columns_of(means, text | numbers), classes[list(LOCALITIES)]], axis="columns")
-
-
-def _exponents_shown(tables: Tables) -> pd.DataFrame:
-    table = tables["exponents"]
-    halves = [
-        side_by_side(table, ["alpha"], "cache", (name, ".2f"), f"{what}, cache {{:.0%}}".format)
-        for name, what in (("over_hybrid", "over hybrid"), ("over_static", "over static"))
-    ]
-    return pd.concat([halves[0], halves[1].drop(columns="alpha")], axis="columns")
 
 
 def figures(tables: Tables) -> dict[str, Figure]:
