@@ -15,9 +15,14 @@ from simulator.studies.readme import columns_of, side_by_side
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from simulator.results.record import Result
+
 __all__ = ["figures", "readme", "tables"]
 
 CELL = ["locality", "cache", "operators"]
+CHOICES = ["backward", "stores", "page_fault_us"]
+"""Threads of accumulate and scatter, stores of Collect and Insert, time of a page fault."""
+STORES = {False: "plain", True: "streaming"}
 SYSTEMS = ("hybrid", "static_cache", "straw_man", "scratchpipe")
 
 
@@ -48,7 +53,29 @@ def tables(inputs: Inputs) -> Tables:
         "speedup_over_hybrid": cells[cells["label"] != "hybrid"],
         "summary": summary,
         "by_class": by_class,
+        "software": _software(inputs.results["software"]),
     }
+
+
+def _software(result: Result) -> pd.DataFrame:
+    """ScratchPipe's speed-ups by what the software and the page faults are, `paper` otherwise."""
+    metrics = metrics_frame(result)
+    profiles = [point.point.operators for point in result]
+    metrics["backward"] = [profile.accumulate.threads for profile in profiles]
+    metrics["stores"] = [STORES[profile.gather.nontemporal] for profile in profiles]
+    cpus = [point.point.platform.hosts[0].sockets["cpu"].part for point in result]
+    metrics["page_fault_us"] = [cpu.page_fault / 1e6 for cpu in cpus]
+    return _speedups(metrics, [*CHOICES, "locality", "cache.fraction"])
+
+
+def _speedups(metrics: pd.DataFrame, cells: list[str]) -> pd.DataFrame:
+    """Iteration time of ScratchPipe in each of `cells`, and what the others take over it."""
+    metrics = metrics.assign(time_ms=metrics["iteration_time_us"] / 1e3)
+    for base, name in (("hybrid", "over_hybrid"), ("static_cache", "over_static")):
+        metrics = with_baseline(metrics, base, cells, "time_ms", name)
+    kept = metrics[metrics["label"] == "scratchpipe"]
+    columns = [*cells, "label", "time_ms", "over_hybrid", "over_static", "bottleneck"]
+    return kept[columns].rename(columns={"cache.fraction": "cache"}).reset_index(drop=True)
 
 
 def readme(tables: Tables) -> Tables:
@@ -60,7 +87,24 @@ def readme(tables: Tables) -> Tables:
     for name, base in (("over_static", "static cache"), ("over_hybrid", "hybrid")):
         table = side_by_side(kept, ["locality"], "operators", (name, ".2f"))
         shown[name] = table.rename(columns={"locality": f"ScratchPipe over {base}"})
-    return shown
+    return {**shown, "software": _software_shown(tables)}
+
+
+def _software_shown(tables: Tables) -> pd.DataFrame:
+    """Means over the cells of each choice, then those of each class over static cache."""
+    groups = tables["software"].groupby(CHOICES, sort=False, as_index=False)
+    means = groups.agg(
+        over_hybrid=("over_hybrid", "mean"),
+        over_static=("over_static", "mean"),
+        least=("over_static", "min"),
+        most=("over_static", "max"),
+    )
+    text = {"backward": "", "stores": "", "page_fault_us": "g"}
+    numbers = dict.fromkeys(means.columns[3:], ".2f")
+    by_class = tables["software"].groupby([*CHOICES, "locality"], sort=False, as_index=False)
+    cells = by_class["over_static"].mean()
+    classes = side_by_side(cells, CHOICES, "locality", ("over_static", ".2f"))
+    return pd.concat([columns_of(means, text | numbers), classes[list(LOCALITIES)]], axis="columns")
 
 
 def figures(tables: Tables) -> dict[str, Figure]:
