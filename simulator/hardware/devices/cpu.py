@@ -217,10 +217,11 @@ class CpuDevice(Processor):
         A row is translated once a page, by an entry of 8 B; a line holds the entries of 8 pages.
         Uniform rows out of T bytes share T / (8 pages) such lines with the last-level cache, which
         holds as many touches as it has room for rows with their line: a line is found with
-        1 - exp(-touches / lines) (independent references under LRU, Che's approximation).
+        1 - exp(-touches / lines) (independent references under LRU, Che's approximation). The page
+        table lies in the processor's own memory, wherever the rows are.
         """
         store = getattr(word, "reads", None) or getattr(word, "writes", None)
-        if store is None or not store.bytes or store.memory != self.dram.place:
+        if store is None or not store.bytes:
             return ()
         cpu = self.part
         rows = max(
@@ -233,7 +234,7 @@ class CpuDevice(Processor):
         touches = cpu.last_level_cache / (LINE_BYTES * (row_lines + 1))
         missed = math.exp(-touches / lines)
         count = round(rows * -(-store.entry_bytes // cpu.page) * missed)
-        return (Access(store.memory, count, LINE_BYTES, buffer=True),) if count else ()
+        return (Access(self.dram.place, count, LINE_BYTES, buffer=True),) if count else ()
 
     def _price_word(self, word: Operation, software: OperatorProfile, reach: Reach) -> Demand:
         return self._priced(self._as_pass(word, software), software, reach)
