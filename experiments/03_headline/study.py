@@ -8,6 +8,7 @@ import pandas as pd
 
 from simulator.figures.charts import figure_grid, grouped_bars, legend_above
 from simulator.figures.style import LOCALITIES, OPERATORS, styled
+from simulator.hardware.devices.cpu import Cpu
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import class_order, metrics_frame, with_baseline
 from simulator.studies.readme import columns_of, side_by_side
@@ -64,7 +65,7 @@ def _software(result: Result) -> pd.DataFrame:
     metrics["backward"] = [profile.accumulate.threads for profile in profiles]
     metrics["stores"] = [STORES[profile.gather.nontemporal] for profile in profiles]
     cpus = [point.point.platform.hosts[0].sockets["cpu"].part for point in result]
-    metrics["page_fault_us"] = [cpu.page_fault / 1e6 for cpu in cpus]
+    metrics["page_fault_us"] = [cpu.page_fault / 1e6 for cpu in cpus if isinstance(cpu, Cpu)]
     return _speedups(metrics, [*CHOICES, "locality", "cache.fraction"])
 
 
@@ -102,7 +103,7 @@ def _software_shown(tables: Tables) -> pd.DataFrame:
     text = {"backward": "", "stores": "", "page_fault_us": "g"}
     numbers = dict.fromkeys(means.columns[3:], ".2f")
     by_class = tables["software"].groupby([*CHOICES, "locality"], sort=False, as_index=False)
-    cells = by_class["over_static"].mean()
+    cells = by_class.agg(over_static=("over_static", "mean"))
     classes = side_by_side(cells, CHOICES, "locality", ("over_static", ".2f"))
     return pd.concat([columns_of(means, text | numbers), classes[list(LOCALITIES)]], axis="columns")
 
