@@ -24,6 +24,7 @@ __all__ = [
     "OPTIMIZERS",
     "SortedPairs",
     "aligned",
+    "ask_for",
     "coalesced_update",
     "copy_rows",
     "fill_rows",
@@ -107,7 +108,8 @@ def _move(source: Floats, frm: int, target: Floats, to: int, streams: bool) -> N
 
 
 @inlined
-def _ask(table: Floats, row: int, columns: int) -> None:
+def ask_for(table: Floats, row: int, columns: int) -> None:
+    """Prefetch the first `columns` elements of a row of `table`."""
     begin = table.ctypes.data + row * table.shape[1] * 4
     for line in range((columns * 4 + 63) // 64):
         prefetch_line(begin + 64 * line)
@@ -118,7 +120,7 @@ def _gather_chunk(table: Floats, rows: Int64s, out: Floats, begin: int, streams:
     end = min(len(rows), begin + 128)
     for k in range(begin, end):
         if k + 4 < end:
-            _ask(table, rows[k + 4], table.shape[1])
+            ask_for(table, rows[k + 4], table.shape[1])
         _move(table, rows[k], out, k, streams)
 
 
@@ -202,7 +204,7 @@ def _pool(
                 out[bag, :] = 0.0
                 for k in range(offsets[bag], offsets[bag + 1]):
                     if k + 8 < len(ids):
-                        _ask(table, ids[k + 8], dim)
+                        ask_for(table, ids[k + 8], dim)
                     row = ids[k]
                     for d in range(dim):
                         out[bag, d] += table[row, d]
@@ -371,7 +373,7 @@ def _update(
                 total[:] = 0.0
                 while k < end and packed[k] >> 32 == row:
                     if k + 4 < end:
-                        _ask(table, packed[k + 4] >> 32, table.shape[1])
+                        ask_for(table, packed[k + 4] >> 32, table.shape[1])
                     bag = bag_of[packed[k] & 0xFFFFFFFF]
                     for d in range(dim):
                         total[d] += gradients[bag, d]

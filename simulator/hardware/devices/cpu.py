@@ -39,7 +39,7 @@ from simulator.errors import Problem
 from simulator.hardware.access import Access
 from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
 from simulator.hardware.devices.base import Processor, Reach, Setup, dynamic_j
-from simulator.hardware.devices.cpu_words import LINE_BYTES, PASSES, CpuPass, Package
+from simulator.hardware.devices.cpu_words import LINE_BYTES, PASSES, CpuPass, Package, lines_of
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.memory import Memory
 from simulator.hardware.program import Operation
@@ -230,8 +230,7 @@ class CpuDevice(Processor):
             if a.random and not a.in_place and not a.buffer
         )
         lines = max(1.0, store.bytes / (PAGE_ENTRIES * cpu.page))
-        row_lines = -(-store.row_bytes // LINE_BYTES)
-        touches = cpu.last_level_cache / (LINE_BYTES * (row_lines + 1))
+        touches = cpu.last_level_cache / (LINE_BYTES * (lines_of(store.row_bytes) + 1))
         missed = math.exp(-touches / lines)
         count = round(rows * -(-store.entry_bytes // cpu.page) * missed)
         return (Access(self.dram.place, count, LINE_BYTES, buffer=True),) if count else ()
@@ -358,9 +357,8 @@ def _without_last(streams: Sequence[Access], size: int) -> tuple[list[Access], i
 def _in_lines(access: Access) -> Access:
     """A CPU access in whole cache lines: each random piece, or the whole of an in-order stream."""
     if access.random:
-        lines = -(-access.size // LINE_BYTES)
-        return replace(access, size=lines * LINE_BYTES)
-    return replace(access, count=-(-access.bytes // LINE_BYTES), size=LINE_BYTES)
+        return replace(access, size=lines_of(access.size) * LINE_BYTES)
+    return replace(access, count=lines_of(access.bytes), size=LINE_BYTES)
 
 
 def _to_memory(access: Access, operator: CpuOperator) -> list[Access]:

@@ -29,7 +29,7 @@ from simulator.hardware.program import (
     key_bits,
 )
 
-__all__ = ["LINE_BYTES", "PASSES", "CpuPass", "Package"]
+__all__ = ["LINE_BYTES", "PASSES", "CpuPass", "Package", "lines_of"]
 
 LINE_BYTES = 64
 """Cache line of every CPU modelled (x86 and Arm Neoverse alike)."""
@@ -88,7 +88,7 @@ def _pool(word: Pool, software: OperatorProfile, at: Package) -> CpuPass:
         _written(word.into),
     )
     work = CpuPass(word.name, at.name, software.gather_reduce, accesses, rows.lookups, store.tables)
-    lines, skip_ps = _lines(store.row_bytes), word.skipped * software.skip_time
+    lines, skip_ps = lines_of(store.row_bytes), word.skipped * software.skip_time
     return replace(work, lines=lines, skip_ps=skip_ps)
 
 
@@ -101,7 +101,7 @@ def _expand(word: Expand, software: OperatorProfile, at: Package) -> CpuPass:
         Access(at.dram, lookups, size, write=True, random=False),
     )
     work = CpuPass(word.name, at.name, software.expand, accesses, lookups, word.tables)
-    return replace(work, lines=_lines(size))
+    return replace(work, lines=lines_of(size))
 
 
 def _sort(word: Sort, software: OperatorProfile, at: Package) -> CpuPass:
@@ -127,12 +127,12 @@ def _accumulate(word: Accumulate, software: OperatorProfile, at: Package) -> Cpu
     work = CpuPass(
         word.name, at.name, software.accumulate, accesses, word.rows.lookups, word.tables
     )
-    return replace(work, lines=_lines(size))
+    return replace(work, lines=lines_of(size))
 
 
 def _update(word: Update, software: OperatorProfile, at: Package) -> CpuPass:
     update, tables = _in_place(word.writes, word.rows), word.writes.tables
-    lines = _lines(word.gradient_bytes)
+    lines = lines_of(word.gradient_bytes)
     if word.coalesce:
         accesses = (*_gradients(word, at), *update)
         lookups = word.rows.lookups
@@ -164,7 +164,7 @@ def _gather(word: Gather, software: OperatorProfile, at: Package) -> CpuPass:
         Access(word.into.memory, rows, size, write=True, random=False),
     )
     work = CpuPass(word.name, at.name, software.gather, accesses, rows, store.tables)
-    return replace(work, lines=_lines(size))
+    return replace(work, lines=lines_of(size))
 
 
 def _scatter(word: Scatter, software: OperatorProfile, at: Package) -> CpuPass:
@@ -174,7 +174,7 @@ def _scatter(word: Scatter, software: OperatorProfile, at: Package) -> CpuPass:
         Access(store.memory, rows, size, write=True, pieces=store.pieces(word.rows)),
     )
     work = CpuPass(word.name, at.name, software.row_scatter, accesses, rows, store.tables)
-    return replace(work, lines=_lines(size))
+    return replace(work, lines=lines_of(size))
 
 
 def _staged(buffer: Buffer, count: int, size: int, at: Package) -> Access:
@@ -191,7 +191,7 @@ def _listed(count: int, software: OperatorProfile, at: Package) -> Access:
     return Access(at.dram, count, software.id_bytes, random=False)
 
 
-def _lines(size: int) -> int:
+def lines_of(size: int) -> int:
     """Cache lines of a row of `size` bytes."""
     return -(-size // LINE_BYTES)
 

@@ -233,7 +233,7 @@ class GpuDevice(Processor):
         alone_ps = gaps_ps + streams_ps + passes_ps
         services[self._l2] = Service(read_ps=l2_ps)
         services[self._sms] = Service(read_ps=self._occupancy(work) * alone_ps)
-        each = gpu.launch + software.gpu.submission
+        host, each = self.submission(software)
         each = each if work.submission_ps is None else work.submission_ps
         submissions = work.kernels if work.submissions is None else work.submissions
         return Demand(
@@ -241,7 +241,7 @@ class GpuDevice(Processor):
             services=services,
             latency_ps=kernel_ps,
             minimum_ps=round(alone_ps),
-            host=self._host,
+            host=host,
             submit_ps=each,
             submit_more_ps=(submissions - 1) * each,
         )

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.observe import rows as kernels
-from simulator.observe.intrinsics import prefetch_line, take_chunk
+from simulator.observe.intrinsics import take_chunk
 from simulator.observe.microbench.cpu_bench import POOLED, Case, CpuBench, draw_rows
 from simulator.observe.microbench.device import GpuBench
 from simulator.observe.microbench.tables import (
@@ -29,6 +29,7 @@ from simulator.observe.microbench.tables import (
     Subject,
     milliseconds,
 )
+from simulator.observe.rows import ask_for
 
 __all__ = ["cpu_skip_subjects", "gpu_skip_subjects", "pool_with_holes", "punched"]
 
@@ -46,7 +47,7 @@ _GPU_ROWS = 20_000_000
 def _pool_with_holes(
     table: Floats, ids: Int64s, offsets: Int64s, out: Floats, counter: Int64s, threads: int
 ) -> None:
-    bags, lines = len(offsets) - 1, (table.shape[1] * 4 + 63) // 64
+    bags, dim = len(offsets) - 1, table.shape[1]
     for _ in numba.prange(threads):
         while True:
             begin = take_chunk(counter.ctypes.data, 16)
@@ -57,12 +58,10 @@ def _pool_with_holes(
                 for k in range(offsets[bag], offsets[bag + 1]):
                     ahead = ids[k + 8] if k + 8 < len(ids) else -1
                     if ahead >= 0:
-                        address = table.ctypes.data + ahead * table.shape[1] * 4
-                        for line in range(lines):
-                            prefetch_line(address + 64 * line)
+                        ask_for(table, ahead, dim)
                     row = ids[k]
                     if row >= 0:
-                        for d in range(table.shape[1]):
+                        for d in range(dim):
                             out[bag, d] += table[row, d]
 
 
