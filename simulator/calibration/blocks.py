@@ -118,6 +118,14 @@ BLOCKS: tuple[Block, ...] = (
         ),
     ),
     Block(
+        "CPU update with state",
+        ("cpu update with state",),
+        (
+            _cost("operators.optimizer_steps.adagrad_line_time", 10),
+            _cost("operators.optimizer_steps.rowwise_adagrad_line_time", 5),
+        ),
+    ),
+    Block(
         "GPU kernels",
         (
             "gpu gather",

@@ -16,7 +16,15 @@ from typing import Any
 from simulator.calibration.hits import HitShares
 from simulator.calibration.points import Point
 from simulator.calibration.rig import Bench, Rig
-from simulator.calibration.tables import Pooled, Row, pool, read_rows
+from simulator.calibration.tables import (
+    WITH_STATE,
+    Pooled,
+    Row,
+    optimizer_of,
+    pool,
+    read_rows,
+    with_optimizer,
+)
 from simulator.config.operators import CpuOperator
 from simulator.hardware.access import Access
 from simulator.hardware.devices.cpu import CpuPass
@@ -79,6 +87,13 @@ _OPERATORS: dict[tuple[str, str], tuple[str, Make]] = {
     ("scatter", "own nt-store"): ("cpu scatter", _scatter),
     ("pooled_gather_L20", "own"): ("cpu pooled gather", _pooled),
     ("coalesce_update", "own (partition+radix sort+segment sum+sgd)"): ("cpu update", _update),
+    **{
+        (f"coalesce_update_{kind}", f"own (partition+radix sort+segment sum+{kind})"): (
+            "cpu update with state",
+            _update,
+        )
+        for kind in WITH_STATE
+    },
 }
 
 
@@ -161,7 +176,8 @@ def _rows(pooled: Pooled, hits: HitShares) -> Point:
     return Point(
         operator=name if rows > _SMALL else f"{name}, few rows",
         file=FILE,
-        condition=f"{rows} rows of {4 * dim} B, {threads} threads, {dist}",
+        condition=f"{rows} rows of {4 * dim} B, {threads} threads, {dist}"
+        f"{with_optimizer(row['op'])}",
         measured=pooled.value,
         unit="ms",
         spread=pooled.spread,
@@ -233,7 +249,9 @@ def _bench(rig: Rig, dim: int, rows: int, row: Row | None = None) -> Bench:
     `row`: the measurement; those of this program never use a row twice.
     """
     samples = max(1, rows // (POOLED_ROWS * rig.model.tables))
-    bench = rig.bench("cpu", rig.sized(dim=dim, batch_size=samples, lookups=POOLED_ROWS))
+    optimizer = optimizer_of(row["op"]) if row else "sgd"
+    model = rig.sized(dim=dim, batch_size=samples, lookups=POOLED_ROWS, optimizer=optimizer)
+    bench = rig.bench("cpu", model)
     return dataclasses.replace(bench, fresh=row is not None and SOFTWARE in row["note"])
 
 

@@ -9,7 +9,14 @@ from pathlib import Path
 from simulator.calibration.hits import HitShares
 from simulator.calibration.points import Point
 from simulator.calibration.rig import Bench, Rig
-from simulator.calibration.tables import Pooled, Row, pool, read_rows
+from simulator.calibration.tables import (
+    Pooled,
+    Row,
+    optimizer_of,
+    pool,
+    read_rows,
+    with_optimizer,
+)
 from simulator.hardware.access import Access
 from simulator.hardware.devices.gpu import GpuKernels
 from simulator.hardware.program import Operation
@@ -37,6 +44,10 @@ _KERNELS: dict[str, tuple[str, Make]] = {
         "gpu update",
         lambda bench, n, _d, _h, unique: bench.unexpanded_update(n, unique),
     ),
+    "Triton (sorted input)": (
+        "gpu update with state",
+        lambda bench, n, _d, _h, unique: bench.unexpanded_update(n, unique),
+    ),
 }
 
 
@@ -61,7 +72,7 @@ def _kernel_key(row: Row) -> tuple[str, ...] | None:
         return None
     if row["dist"] != "uniform" and row["op"] in ("gather", "scatter"):
         return None
-    return (row["impl"], row["dim"], row["n_rows"], row["dist"])
+    return (row["op"], row["impl"], row["dim"], row["n_rows"], row["dist"])
 
 
 def _kernel(pooled: Pooled, hits: HitShares) -> Point:
@@ -72,7 +83,12 @@ def _kernel(pooled: Pooled, hits: HitShares) -> Point:
     unique = int(match.group(1)) if match else rows
 
     def model(rig: Rig) -> float:
-        sized = rig.sized(dim=dim, batch_size=max(1, rows // POOLED_ROWS), lookups=POOLED_ROWS)
+        sized = rig.sized(
+            dim=dim,
+            batch_size=max(1, rows // POOLED_ROWS),
+            lookups=POOLED_ROWS,
+            optimizer=optimizer_of(row["op"]),
+        )
         work = make(rig.bench("gpu", sized), rows, dist, hits, unique)
         return rig.alone_ms((work,), 4 * dim)
 
@@ -80,7 +96,7 @@ def _kernel(pooled: Pooled, hits: HitShares) -> Point:
     return Point(
         operator=f"{name}, few rows" if few else name,
         file=HBM,
-        condition=f"{rows} rows of {4 * dim} B, {dist}",
+        condition=f"{rows} rows of {4 * dim} B, {dist}{with_optimizer(row['op'])}",
         measured=pooled.value,
         unit="ms",
         spread=pooled.spread,

@@ -86,13 +86,16 @@ class Rig:
                 profile = with_value(profile, key, value)
         return replace(self, config=config, profile=profile, machines={})
 
-    def sized(self, *, dim: int, batch_size: int = 2048, lookups: int = 20) -> ModelConfig:
-        """The model with rows of `dim` elements and mini-batches of that size."""
+    def sized(
+        self, *, dim: int, batch_size: int = 2048, lookups: int = 20, optimizer: str = "sgd"
+    ) -> ModelConfig:
+        """The model with rows of `dim` elements, their optimizer and mini-batches of that size."""
         tables = self.model.tables
         return self.model.model_copy(
             update={
                 "dim": dim,
                 "batch_size": batch_size,
+                "optimizer": optimizer,
                 "lookups_per_table": (lookups,) * tables,
             }
         )

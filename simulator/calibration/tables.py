@@ -10,7 +10,16 @@ from pathlib import Path
 
 from simulator.errors import UsageError
 
-__all__ = ["FILES", "Pooled", "Row", "pool", "read_rows"]
+__all__ = [
+    "FILES",
+    "WITH_STATE",
+    "Pooled",
+    "Row",
+    "optimizer_of",
+    "pool",
+    "read_rows",
+    "with_optimizer",
+]
 
 Row = dict[str, str]
 
@@ -34,6 +43,9 @@ FILES: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 """The files that a calibration reads, and the columns that it needs of each."""
+
+WITH_STATE = ("adagrad", "rowwise_adagrad")
+"""Optimizers that keep state beside the rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +107,15 @@ def _positive(file: str, row: Row, column: str) -> float:
     if not (math.isfinite(value) and value > 0):
         raise UsageError(f"{file}: {column} is {row[column]!r}: must be a number above 0 ({row})")
     return value
+
+
+def optimizer_of(operator: str) -> str:
+    """The optimizer of a measured update, which the operator's name ends with; SGD without one."""
+    _, _, optimizer = operator.partition("update_")
+    return optimizer if optimizer in WITH_STATE else "sgd"
+
+
+def with_optimizer(operator: str) -> str:
+    """What a point's condition says of its optimizer: nothing for SGD."""
+    optimizer = optimizer_of(operator)
+    return "" if optimizer == "sgd" else f", {optimizer}"

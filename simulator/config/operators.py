@@ -13,7 +13,7 @@ from pydantic import Field
 
 from simulator.config.types import Frozen, Picoseconds, Source
 
-__all__ = ["CpuOperator", "GpuOperators", "OperatorProfile", "Threads"]
+__all__ = ["CpuOperator", "GpuOperators", "OperatorProfile", "OptimizerSteps", "Threads"]
 
 Threads = Literal["all", "tables", "one"]
 """Threads of an operator: every core, one a table (as many as there are cores), or a single one."""
@@ -35,6 +35,25 @@ class CpuOperator(Frozen):
     fresh_output: bool = False
     """Allocates its output anew each time: first touch faults every page."""
     source: Source
+
+
+class OptimizerSteps(Frozen):
+    """What the step of an optimizer costs a CPU thread beside SGD's."""
+
+    adagrad_line_time: Picoseconds
+    """Instructions for each cache line (16 elements) of a row that is updated: a root and a
+    division an element."""
+    rowwise_adagrad_line_time: Picoseconds
+    """The same: the sum of squares over the line."""
+    source: Source
+
+    def line_time(self, optimizer: str) -> int:
+        """Picoseconds a line of a row; 0 for SGD."""
+        times = {
+            "adagrad": self.adagrad_line_time,
+            "rowwise_adagrad": self.rowwise_adagrad_line_time,
+        }
+        return times.get(optimizer, 0)
 
 
 class GpuOperators(Frozen):
@@ -94,6 +113,8 @@ class OperatorProfile(Frozen):
     """Sum the gradients of equal ids."""
     scatter: CpuOperator | None
     """Update each unique row; null where fused into the accumulation."""
+    optimizer_steps: OptimizerSteps
+    """Optimizers that keep state beside the rows, in the pass that updates them."""
     gather: CpuOperator
     """Copy missed rows into the staging buffer (Collect)."""
     row_scatter: CpuOperator

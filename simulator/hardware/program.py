@@ -202,6 +202,7 @@ class Update(Operation):
     coalesce: bool
     expanded: bool
     """An `Expand` came before: a gradient a lookup lies in memory."""
+    optimizer: str = "sgd"
 
 
 @dataclass(frozen=True, slots=True)

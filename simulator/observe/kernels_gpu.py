@@ -88,18 +88,15 @@ def coalesced_update(table, pairs, bag_of, gradient, rate, optimizer):
     (keys, order), kind = pairs, OPTIMIZERS.index(optimizer)
     n, dim, stride = len(keys), gradient.shape[-1], table.shape[1]
     sizes = {"D": triton.next_power_of_2(dim), "KIND": kind, "EPSILON": float(EPSILON)}
-    starts = cut = keys  # not used by SGD, whose pieces add up in the table
+    cut = keys  # not used by SGD, whose pieces add up in the table
     if kind:
         cut = torch.zeros((n // SPAN + 2, dim), device=table.device)
-        starts = torch.arange(n, dtype=torch.int32, device=table.device)
-        starts[1:] *= keys[1:] != keys[:-1]
-        starts = torch.cummax(starts, 0).values
     update[(-(-n // RUNS),)](
-        table, keys, order, bag_of, gradient, starts, cut, n, rate, dim, stride, R=RUNS, SPAN=SPAN,
+        table, keys, order, bag_of, gradient, cut, n, rate, dim, stride, R=RUNS, SPAN=SPAN,
         **sizes, num_warps=4,
     )  # fmt: skip
     if kind and n > SPAN:
-        add_up[(n // SPAN,)](table, keys, starts, cut, n, rate, dim, stride, SPAN=SPAN, **sizes)
+        add_up[(n // SPAN,)](table, keys, cut, n, rate, dim, stride, SPAN=SPAN, **sizes)
 
 
 @triton.jit
@@ -121,9 +118,23 @@ def _step(weights, state, old, total, inside, wanted, rate, dim, KIND: tl.conste
         tl.store(weights, old - rate / (tl.sqrt(squares) + EPSILON) * total, mask=here)
 
 
+@triton.jit
+def _begin_of_run(keys, key, position, wanted):
+    """Where the run of equal keys begins that holds `position` (bisection; `position` where it is
+    not `wanted`)."""
+    low = tl.where(wanted, 0, position)
+    high = position
+    while tl.max((low < high).to(tl.int32), axis=0) > 0:
+        middle = (low + high) // 2
+        unequal = tl.load(keys + middle, mask=low < high, other=0).to(tl.int64) != key
+        low = tl.where((low < high) & unequal, middle + 1, low)
+        high = tl.where(unequal, high, middle)
+    return low
+
+
 @triton.jit(do_not_specialize=["n", "rate"])
 def update(
-    table, keys, order, bag_of, gradients, starts, cut, n, rate, dim, stride, D: tl.constexpr,
+    table, keys, order, bag_of, gradients, cut, n, rate, dim, stride, D: tl.constexpr,
     KIND: tl.constexpr, EPSILON: tl.constexpr, R: tl.constexpr, SPAN: tl.constexpr,
 ):  # fmt: skip
     """A step for the sum of the gradients of each run of equal keys; none for keys below 0.
@@ -164,22 +175,24 @@ def update(
     if KIND == 0:
         tl.atomic_add(target, -rate * total, mask=pieces, sem="relaxed")
     else:
-        place = tl.load(starts + first, mask=head, other=0) // SPAN + 1
-        sums = cut + place.to(tl.int64)[:, None] * dim + column[None, :]
+        begin = _begin_of_run(keys, key, first, head & (whole == 0))
+        sums = cut + (begin // SPAN + 1).to(tl.int64)[:, None] * dim + column[None, :]
         tl.atomic_add(sums, total, mask=pieces, sem="relaxed")
 
 
 @triton.jit(do_not_specialize=["n", "rate"])
 def add_up(
-    table, keys, starts, cut, n, rate, dim, stride, D: tl.constexpr, KIND: tl.constexpr,
+    table, keys, cut, n, rate, dim, stride, D: tl.constexpr, KIND: tl.constexpr,
     EPSILON: tl.constexpr, SPAN: tl.constexpr,
 ):  # fmt: skip
-    """A step for each run that was cut, whose sum is in `cut`."""
+    """A step for each run that was cut, whose sum is in `cut` at the first multiple of SPAN behind
+    its begin."""
     place = tl.program_id(0) + 1 + tl.arange(0, 1)
     k = place * SPAN
     key = tl.load(keys + k, mask=k < n, other=-1).to(tl.int64)
     cross = (key >= 0) & (tl.load(keys + k - 1, mask=k < n, other=-1).to(tl.int64) == key)
-    cross = cross & (tl.load(starts + k, mask=k < n, other=0) // SPAN + 1 == place)
+    long_before = (k > SPAN) & (k < n)  # a run that crosses the multiple before this one, too
+    cross = cross & (tl.load(keys + k - SPAN - 1, mask=long_before, other=-1).to(tl.int64) != key)
     column = tl.arange(0, D)
     wanted = (column < dim)[None, :]
     here = cross[:, None] & wanted

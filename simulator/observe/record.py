@@ -117,6 +117,8 @@ def _point(observed: ObservedPoint) -> dict[str, Any]:
         for stage in stages
     }
     counts = [observed.repeats[0].counts[b] for b in timed]
+    if counts[0].victims is not None:  # only a planner of the trainer's own counts them
+        facts["counts_independent"] = True
     facts["counts"] = {
         name: sum(getattr(c, name) for c in counts)
         for name in COUNTS

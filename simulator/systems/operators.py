@@ -171,4 +171,5 @@ class Backward:
             return Sort(name, self.at, rows, tables, largest, self.key_rows, skipped)
         if word == "accumulate":
             return Accumulate(name, self.at, source, rows, size, expanded, tables)
-        return Update(name, self.at, self.store, rows, source, size, coalesce, expanded)
+        optimizer = self.model.optimizer
+        return Update(name, self.at, self.store, rows, source, size, coalesce, expanded, optimizer)

@@ -97,6 +97,19 @@ def test_a_partition_of_other_software_is_no_point(tmp_path: Path) -> None:
     assert points(tmp_path, other) == {}
 
 
+@pytest.mark.parametrize("optimizer", ["adagrad", "rowwise_adagrad"])
+def test_updates_with_state_are_points_of_their_own(
+    optimizer: str, tmp_path: Path, rig: Rig
+) -> None:
+    """They move the state beside the rows, and take longer by it."""
+    impl = f"own (partition+radix sort+segment sum+{optimizer})"
+    row = (f"coalesce_update_{optimizer}", impl, 128, 16, 40_000, "uniform", 5.0, "unique=39000")
+    found = points(tmp_path, row, update(5.0, "unique=39000"))
+    kept = found[f"cpu update with state: 40000 rows of 512 B, 16 threads, uniform, {optimizer}"]
+    plain = found["cpu update: 40000 rows of 512 B, 16 threads, uniform"]
+    assert kept.model(rig) > 1.05 * plain.model(rig)
+
+
 def test_victims_of_contention_scatter_from_buffers_that_are_cached(rig: Rig) -> None:
     (word,) = contended_operation(rig, "cpu scatter", 1000, 128)
     assert isinstance(word, Scatter)

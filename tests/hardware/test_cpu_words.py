@@ -30,6 +30,7 @@ from machines import server, topology
 from simulator.config.catalogue import load_named
 from simulator.config.operators import OperatorProfile
 from simulator.hardware.demand import Demand
+from simulator.hardware.devices.cpu_words import PASSES, Package
 from simulator.hardware.program import (
     Accumulate,
     Buffer,
@@ -40,7 +41,10 @@ from simulator.hardware.program import (
     Operation,
     Scatter,
     Sort,
+    Update,
 )
+
+PACKAGE = Package("cpu", DRAM, last_level_cache=50_000_000, device_cache=5_000_000)
 
 
 def at_cpu(word: Operation, software: OperatorProfile = PAPER) -> Demand:
@@ -170,6 +174,19 @@ def test_optimizer_state_is_read_and_written_beside_its_row(state: int) -> None:
     lines = -(-state // 64) * 64
     demand = at_cpu(update("cpu", DRAM, state, expanded=True))
     assert demand.services[DRAM].bytes == UNIQUE * 512 + 2 * UNIQUE * (512 + lines)
+
+
+@pytest.mark.parametrize(("optimizer", "line_ns"), [("sgd", 0), ("adagrad", 12)])
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_step_costs_instructions_for_each_line_of_a_unique_row(
+    optimizer: str, line_ns: int, fused: bool
+) -> None:
+    """A row of 512 B is 8 lines, whatever state lies beside it."""
+    word = update("cpu", DRAM, 512, expanded=not fused, coalesce=fused)
+    software = TUNED if fused else PAPER
+    step = PASSES[Update](dataclasses.replace(word, optimizer=optimizer), software, PACKAGE)
+    plain = PASSES[Update](word, software, PACKAGE)
+    assert step.busy_ps - plain.busy_ps == UNIQUE * 8 * line_ns * 1000
 
 
 @pytest.mark.parametrize("state", [0, 512])

@@ -25,6 +25,7 @@ from simulator.observe import runner
 from simulator.observe.inputs import Inputs
 from simulator.observe.lru import Pools
 from simulator.observe.mlp import DenseStep
+from simulator.observe.record import summary
 from simulator.observe.rows import aligned, fill_rows
 from simulator.observe.run import observe
 
@@ -314,6 +315,15 @@ def test_counts_are_the_simulators() -> None:
             counts = [getattr(c, name) for c in timed]
             if counts[0] is not None:
                 assert np.mean(counts) == simulated.metrics[column], (one.point.system.label, name)
+
+
+@pytest.mark.parametrize(("policy", "independent"), [("lru", True), ("lfu", None)])
+def test_counts_of_a_planner_of_its_own_are_marked(policy: str, independent: bool | None) -> None:
+    """Where the trainer follows the simulator's planner, nothing is claimed."""
+    shown = experiment(systems=["straw_man"], cache={"policy": policy, "fraction": 0.3})
+    (point,) = summary(observe(shown, device="cpu", repeats=1))["points"]
+    assert point.get("counts_independent") is independent
+    assert ("victims" in point["counts"]) is (independent is True)
 
 
 @pytest.mark.parametrize("system", ["straw_man", "scratchpipe"])

@@ -52,6 +52,8 @@ class CpuPass(Operation):
     """Cache lines of a row: times `line_time` for each of `count`."""
     skip_ps: float = 0.0
     """Time of one thread for ids that are marked as skipped."""
+    step_ps: float = 0.0
+    """Time of one thread for the steps of an optimizer, beside SGD's."""
     regions: int = 1
     """Parallel regions one after the other, each with a start of all threads."""
 
@@ -60,7 +62,7 @@ class CpuPass(Operation):
         """Instructions of one thread, not hidden behind its memory accesses."""
         operator = self.operator
         each = operator.row_time + self.lines * operator.line_time
-        return round(self.count * each + self.skip_ps)
+        return round(self.count * each + self.skip_ps + self.step_ps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +134,17 @@ def _accumulate(word: Accumulate, software: OperatorProfile, at: Package) -> Cpu
 
 def _update(word: Update, software: OperatorProfile, at: Package) -> CpuPass:
     update, tables = _in_place(word.writes, word.rows), word.writes.tables
-    lines = lines_of(word.gradient_bytes)
+    unique, lines = word.rows.rows, lines_of(word.gradient_bytes)
+    step_ps = unique * lines * software.optimizer_steps.line_time(word.optimizer)
     if word.coalesce:
         accesses = (*_gradients(word, at), *update)
         lookups = word.rows.lookups
         work = CpuPass(word.name, at.name, software.accumulate, accesses, lookups, tables)
-        return replace(work, lines=lines)
+        return replace(work, lines=lines, step_ps=step_ps)
     assert software.scatter is not None, "a pass that the software does not have"
-    unique = word.rows.rows
     summed = Access(at.dram, unique, word.gradient_bytes, random=False)
     work = CpuPass(word.name, at.name, software.scatter, (summed, *update), unique, tables)
-    return replace(work, lines=lines)
+    return replace(work, lines=lines, step_ps=step_ps)
 
 
 def _gradients(word: Accumulate | Update, at: Package) -> tuple[Access, ...]:
