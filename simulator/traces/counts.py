@@ -36,7 +36,8 @@ def read_counts(path: str | Path, columns: Sequence[str] = ()) -> list[tuple[str
         for piece in checked(source):
             parts[piece.table].append(piece.ids)
         by_column = {
-            name: np.concatenate(part) for name, part in zip(source.tables, parts, strict=True)
+            name: np.concatenate(part or [np.empty(0, np.int64)])
+            for name, part in zip(source.tables, parts, strict=True)
         }
     missing = [name for name in columns if name not in by_column]
     if missing:

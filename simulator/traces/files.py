@@ -25,7 +25,8 @@ import numpy as np
 from simulator.errors import TraceError
 from simulator.traces.base import Ids
 from simulator.traces.meta_files import MetaSource
-from simulator.traces.numpy_files import NpySource, NpzSource
+from simulator.traces.npz_files import NpzSource
+from simulator.traces.numpy_files import NpySource
 from simulator.traces.oracle_files import OracleSource
 from simulator.traces.pieces import Source, checked, integers
 from simulator.traces.text_files import CriteoSource, TextSource
@@ -89,7 +90,7 @@ def open_source(
 
 def _open(path: Path, name: str, columns: tuple[str, ...], sizes: tuple[int, ...] | None) -> Source:
     if name == "npy":
-        return NpySource(path)
+        return NpySource(path, columns)
     if name == "npz":
         return NpzSource(path, columns)
     if name == "oracle":
