@@ -110,6 +110,7 @@ def describe(
 ) -> None:
     """Say what locality a trace has; warn where it has no order in time."""
     from simulator.traces.analysis import describe_ids
+    from simulator.traces.companions import listed
     from simulator.traces.pieces import checked, load
 
     source = _opened(file, format, column, sizes)
@@ -117,16 +118,25 @@ def describe(
     if source.columns() is not None:
         for _ in checked(source):  # mapped files have not been looked at yet
             pass
-    reports = [describe_ids(c.ids.astype("int64", copy=False), c.name, seed=seed) for c in columns]
+    reports = [
+        describe_ids(c.ids.astype("int64", copy=False), c.name, seed=seed)
+        for c in columns
+        if len(c.ids)
+    ]
+    empty = [c.name for c in columns if not len(c.ids)]
     if plot is not None:
         from simulator.traces.picture import plot_reports
 
         plot_reports(reports, plot, file.name)
     _warn_of_order(file, reports)
     if as_json:
-        _print_json({"file": str(file), "tables": [r.as_dict() for r in reports]})
+        without = [{"table": name, "lookups": 0} for name in empty]
+        _print_json({"file": str(file), "tables": [*(r.as_dict() for r in reports), *without]})
     else:
-        _print_reports(reports)
+        if reports:
+            _print_reports(reports)
+        if empty:
+            typer.echo(f"no lookups, and so no shares: {listed(empty)}")
 
 
 @app.command()
@@ -166,22 +176,26 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Check every id of a trace; name the first bad record."""
+    from simulator.traces.companions import listed
     from simulator.traces.pieces import checked
 
     source = _opened(file, format, column, sizes)
     limits = _numbers(rows, len(source.tables), "--rows")
-    counts, highest = [0] * len(source.tables), [-1] * len(source.tables)
+    counts = [0] * len(source.tables)
+    highest: list[int | None] = [None] * len(source.tables)
     for piece in checked(source, limits):
         counts[piece.table] += len(piece.ids)
         if len(piece.ids):
-            highest[piece.table] = max(highest[piece.table], int(piece.ids.max()))
+            highest[piece.table] = max(highest[piece.table] or 0, int(piece.ids.max()))
     tables = [
         {"table": name, "lookups": count, "max_id": high}
         for name, count, high in zip(source.tables, counts, highest, strict=True)
     ]
+    empty = [name for name, count in zip(source.tables, counts, strict=True) if not count]
     _say(
         {"file": str(file), "valid": True, "tables": tables},
-        f"{file}: {sum(counts):,} lookups in {len(tables)} table(s), all good",
+        f"{file}: {sum(counts):,} lookups in {len(tables)} table(s), all good"
+        + (f"; no lookups in {listed(empty)}" if empty else ""),
         as_json,
     )
 
