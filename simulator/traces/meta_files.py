@@ -176,6 +176,8 @@ def _read_legacy(data: bytes) -> Any:
 class MetaSource:
     """One published batch file; tables are named `t0`, `t1`, ..."""
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, path: Path, columns: tuple[str, ...] = ()) -> None:
         self.path = path
         tensors = read_tensors(path)

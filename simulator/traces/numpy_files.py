@@ -44,6 +44,8 @@ def read_header(file: IO[bytes], where: str) -> tuple[int, np.dtype[Any]]:
 class NpySource:
     """A one-dimensional integer `.npy`, memory-mapped."""
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.tables: tuple[str, ...] = (path.stem,)
@@ -76,6 +78,8 @@ class NpySource:
 
 class NpzSource:
     """An `.npz`; `tables` are its arrays, less the offsets."""
+
+    notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path, columns: tuple[str, ...] = ()) -> None:
         self.path = path

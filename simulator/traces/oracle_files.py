@@ -26,6 +26,8 @@ _NEVER = -2
 class OracleSource:
     """An oracleGeneral file, memory-mapped; the object ids are the row ids."""
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.tables: tuple[str, ...] = ("object",)

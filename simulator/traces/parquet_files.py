@@ -21,6 +21,8 @@ _ROWS = 1 << 17
 class ParquetSource:
     """A Parquet file, read in batches of rows."""
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, path: Path, columns: tuple[str, ...] = ()) -> None:
         self.path = path
         try:

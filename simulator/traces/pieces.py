@@ -7,6 +7,7 @@ random access is wanted; `.npy` and oracleGeneral files are memory-mapped instea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,30 @@ import numpy.typing as npt
 from simulator.errors import TraceError
 from simulator.traces.base import Ids
 
-__all__ = ["CHUNK", "Column", "Piece", "Source", "check_ids", "checked", "integers", "load"]
+__all__ = [
+    "CHUNK",
+    "MAX_ID",
+    "Column",
+    "Piece",
+    "Source",
+    "accompanies",
+    "check_ids",
+    "checked",
+    "integers",
+    "load",
+]
 
 CHUNK = 1 << 20
 """Ids in a piece, about: 8 MiB."""
+
+MAX_ID = 2**63 - 1
+
+_BESIDE_IDS = frozenset(
+    "index label labels target click clicks clicked timestamp timestamps time hour date datetime "
+    "weight weights offset offsets length lengths".split()
+)
+_OF_A_TABLE = re.compile(r"_(lengths?|offsets?|weights?)$")
+_ROW_NUMBERS = re.compile(r"unnamed: ?\d+(_level_\d+)?|__index_level_\d+__")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +74,8 @@ class Source(Protocol):
 
     path: Path
     tables: tuple[str, ...]
+    notes: tuple[str, ...]
+    """What was guessed about the file or left out of it: sentences without the file's name."""
 
     def pieces(self) -> Iterator[Piece]:
         """All tables' ids in order (tables may take turns); `TraceError` where unreadable."""
@@ -63,15 +86,35 @@ class Source(Protocol):
         ...
 
 
-def integers(values: npt.NDArray[Any], where: str) -> Ids:
-    """`values` as int64; `TraceError` unless 1-D integers that fit."""
+def accompanies(name: str, names: Sequence[str]) -> bool:
+    """Whether a column or array `name`, of `names`, says that it stands beside ids and holds none.
+
+    Labels, times, weights, a data frame's row numbers; lengths, offsets and weights of a bag where
+    the table itself is there too (`user_lengths` beside `user`); `id` beside a label, which
+    numbers samples.
+    """
+    known = {other.casefold() for other in names}
+    name = name.casefold()
+    if name in _BESIDE_IDS or _ROW_NUMBERS.fullmatch(name):
+        return True
+    if name == "id":
+        return not known.isdisjoint(("label", "click", "hour", "target"))
+    return bool(_OF_A_TABLE.search(name)) and _OF_A_TABLE.sub("", name) in known
+
+
+def integers(values: npt.NDArray[Any], where: str, start: int = 0) -> Ids:
+    """`values`, of which `start` came before, as int64; `TraceError` unless 1-D integers that
+    fit."""
     if values.ndim != 1:
         raise TraceError(f"{where}: shape {values.shape}, ids must be one-dimensional")
     if values.dtype.kind not in "iu":
         raise TraceError(f"{where}: {values.dtype} values, ids must be integers")
-    if values.dtype == np.uint64 and values.size and int(values.max()) > 2**63 - 1:
-        first = int(np.argmax(values > np.uint64(2**63 - 1)))
-        raise TraceError(f"{where}: id {values[first]} at record {first} is above 2**63 - 1")
+    if values.dtype == np.uint64 and values.size and int(values.max()) > MAX_ID:
+        first = int(np.argmax(values > np.uint64(MAX_ID)))
+        raise TraceError(
+            f"{where}: id {values[first]} at record {start + first} is above 2**63 - 1 "
+            "(records count from 0)"
+        )
     return values.astype(np.int64, copy=False)
 
 
@@ -86,7 +129,9 @@ def check_ids(ids: npt.NDArray[Any], rows: int | None, where: str, start: int = 
     first = int(np.argmax(bad))
     value = int(ids[first])
     reason = "is negative" if value < 0 else f"is outside of a table of {rows} rows"
-    raise TraceError(f"{where}: id {value} at record {start + first} {reason}")
+    raise TraceError(
+        f"{where}: id {value} at record {start + first} {reason} (records count from 0)"
+    )
 
 
 def checked(source: Source, rows: Sequence[int] | None = None) -> Iterator[Piece]:

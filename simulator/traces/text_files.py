@@ -32,6 +32,8 @@ _HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 class TextSource:
     """Lines of decimal ids."""
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, path: Path, columns: tuple[str, ...] = (), delimiter: str = ",") -> None:
         self.path, self._delimiter = path, delimiter
         lines = delimited_lines(path, delimiter)
@@ -77,6 +79,8 @@ class TextSource:
 
 class CriteoSource:
     """Criteo's tab-separated click logs; `sizes`: rows of each table that is read."""
+
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self, path: Path, columns: tuple[str, ...] = (), sizes: tuple[int, ...] | None = None
