@@ -47,7 +47,6 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _LINES = 100
 _CRITEO_FIELDS = (39, 40)  # without and with the label
 _DECIMAL = re.compile(r"0|-?[1-9][0-9]*")
-_WORD = re.compile(r"[0-9a-fA-F]*")
 _AVAZU = (["id", "click", "hour"], ["id", "hour", "C1"])  # to train on, and to be judged by
 
 
@@ -100,13 +99,11 @@ def text_format(path: Path) -> Literal["criteo", "words", "tsv", "csv"]:
 
 
 def _is_criteo(rows: list[list[str]]) -> bool:
-    """39 or 40 fields: whole numbers, then 26 words of hexadecimal digits, some not decimal."""
+    """39 or 40 fields: whole numbers, then 26 words that are not all decimal numbers."""
     if len(rows[0]) not in _CRITEO_FIELDS:
         return False
     words = [field.strip() for row in rows for field in row[-26:]]
     numbers = [field.strip() for row in rows for field in row[:-26]]
-    return (
-        all(not field or _DECIMAL.fullmatch(field) for field in numbers)
-        and all(_WORD.fullmatch(field) for field in words)
-        and any(field and not _DECIMAL.fullmatch(field) for field in words)
+    return all(not field or _DECIMAL.fullmatch(field) for field in numbers) and any(
+        field and not _DECIMAL.fullmatch(field) for field in words
     )

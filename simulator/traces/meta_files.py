@@ -13,7 +13,6 @@ Only contiguous CPU tensors are read. A file is one mini-batch set and is held i
 
 from __future__ import annotations
 
-import gzip
 import io
 import pickle
 import struct
@@ -29,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import TraceError
+from simulator.streams import open_bytes
 from simulator.traces.base import Ids
 from simulator.traces.pieces import Piece, integers
 
@@ -109,9 +109,8 @@ class _Unpickler(pickle.Unpickler):
 def read_tensors(path: Path) -> list[npt.NDArray[Any]]:
     """The tensors of a `.pt` or `.pt.gz` file that holds a tuple or list of tensors."""
     try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
+        with open_bytes(path) as file:
+            data = file.read()
         parse = _read_zip if data[:4] == b"PK\x03\x04" else _read_legacy
         value = parse(data)
         if not isinstance(value, tuple | list) or not all(isinstance(t, _Tensor) for t in value):

@@ -37,9 +37,8 @@ CHUNK = 1 << 20
 
 MAX_ID = 2**63 - 1
 
-_BESIDE_IDS = frozenset(
-    "index label labels target click clicks clicked timestamp timestamps time hour date datetime "
-    "weight weights offset offsets length lengths".split()
+_BESIDE_IDS = re.compile(
+    r"index|labels?|target|click(s|ed)?|timestamps?|time|hour|date(time)?|weights?|offsets?|lengths?"
 )
 _OF_A_TABLE = re.compile(r"_(lengths?|offsets?|weights?)$")
 _ROW_NUMBERS = re.compile(r"unnamed: ?\d+(_level_\d+)?|__index_level_\d+__")
@@ -95,7 +94,7 @@ def accompanies(name: str, names: Sequence[str]) -> bool:
     """
     known = {other.casefold() for other in names}
     name = name.casefold()
-    if name in _BESIDE_IDS or _ROW_NUMBERS.fullmatch(name):
+    if _BESIDE_IDS.fullmatch(name) or _ROW_NUMBERS.fullmatch(name):
         return True
     if name == "id":
         return not known.isdisjoint(("label", "click", "hour", "target"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ from simulator.streams import open_text, refusing
 from simulator.traces.contents import head_lines
 from simulator.traces.pieces import accompanies
 
-__all__ = ["Header", "Layout", "delimited_lines", "is_number", "layout_of"]
+__all__ = ["Header", "Layout", "counts_columns", "delimited_lines", "is_number", "layout_of"]
 
 Header = Literal["auto", "yes", "no"]
 """Whether the first line names the columns."""
@@ -89,8 +89,10 @@ class Layout:
         return any(is_number(row[column]) for row in self.sample if len(row) == len(self.names))
 
 
-def layout_of(path: Path, delimiter: str = ",", header: Header = "auto") -> Layout:
-    """The layout of `path`, where `delimiter` is expected.
+def layout_of(
+    path: Path, delimiter: str = ",", header: Header = "auto", what: str = "ids"
+) -> Layout:
+    """The layout of `path`, where `delimiter` is expected and `what` are the numbers.
 
     Raises `TraceError` for a text without fields and for two columns of one name.
     """
@@ -98,7 +100,7 @@ def layout_of(path: Path, delimiter: str = ",", header: Header = "auto") -> Layo
     found = _delimiter(lines, delimiter)
     rows = [fields for _, fields in islice(delimited_lines(path, found), _SAMPLE)]
     if not rows:
-        raise TraceError(f"{path}: holds no ids")
+        raise TraceError(f"{path}: holds no {what}")
     notes = []
     if found != delimiter:
         notes.append(f"fields are separated by {_DELIMITERS.get(found, 'spaces')}")
@@ -144,8 +146,7 @@ def _header(rows: list[list[str]], lines: list[str]) -> tuple[bool, str]:
             return True, ""
         return True, "the first line is taken for names although it has numbers; header: no denies"
     names = f"C1 .. C{len(first)}" if len(first) > 1 else "C1"
-    counted = first == [str(i) for i in range(len(first))]
-    although = ", although it counts the columns" if counted and len(first) > 1 else ""
+    although = ", although it counts the columns" if counts_columns(first) else ""
     return False, (
         f"the first line is taken for ids, not for names{although}: the columns are called {names} "
         "(header: yes makes it names)"
@@ -173,6 +174,11 @@ def _split(file: IO[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
         return
     for number, line in enumerate(file, 1):
         yield number, line.split(None if delimiter == _SPACES else delimiter)
+
+
+def counts_columns(first: Sequence[str]) -> bool:
+    """Whether the first line is 0, 1, 2, ...: names that a data frame gives, or ids by chance."""
+    return len(first) > 1 and list(first) == [str(i) for i in range(len(first))]
 
 
 def is_number(field: str) -> bool:
