@@ -17,7 +17,7 @@ from typing import Literal
 from simulator.errors import TraceError
 from simulator.streams import first_bytes, open_text, refusing
 
-__all__ = ["MARKED", "Content", "content_of", "head_lines", "text_format"]
+__all__ = ["AVAZU", "MARKED", "Content", "content_of", "head_lines", "text_format"]
 
 Content = Literal["npy", "npz", "parquet", "meta", "zip", "pickle", "text", "binary", "nothing"]
 
@@ -47,7 +47,8 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _LINES = 100
 _CRITEO_FIELDS = (39, 40)  # without and with the label
 _DECIMAL = re.compile(r"0|-?[1-9][0-9]*")
-_AVAZU = (["id", "click", "hour"], ["id", "hour", "C1"])  # to train on, and to be judged by
+AVAZU = (("id", "click", "hour"), ("id", "hour", "C1"))
+"""How the header of Avazu's files begins: those to train on, and that to be judged by."""
 
 
 def content_of(path: Path) -> Content:
@@ -93,7 +94,7 @@ def text_format(path: Path) -> Literal["criteo", "words", "tsv", "csv"]:
     rows = [line.split("\t") for line in lines]
     if rows and all(len(row) == len(rows[0]) for row in rows) and _is_criteo(rows):
         return "criteo"
-    if lines and lines[0].split(",")[:3] in _AVAZU:
+    if lines and tuple(lines[0].split(",")[:3]) in AVAZU:
         return "words"
     return "tsv" if lines and "\t" in lines[0] else "csv"
 

@@ -42,7 +42,10 @@ def read_counts(
         parts: list[list[Ids]] = [[] for _ in source.tables]
         for piece in checked(source):
             parts[piece.table].append(piece.ids)
-        chosen = [(n, np.concatenate(p)) for n, p in zip(source.tables, parts, strict=True)]
+        chosen = [
+            (name, np.concatenate(part or [np.empty(0, np.int64)]))
+            for name, part in zip(source.tables, parts, strict=True)
+        ]
     for name, counts in chosen:
         total = float(counts.sum(dtype=np.float64))
         if not 0 < total < _MAX_TOTAL:

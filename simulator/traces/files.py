@@ -34,7 +34,8 @@ from simulator.traces.base import Ids
 from simulator.traces.contents import MARKED, content_of, text_format
 from simulator.traces.hashed_files import CriteoSource, WordsSource
 from simulator.traces.meta_files import MetaSource
-from simulator.traces.numpy_files import NpySource, NpzSource
+from simulator.traces.npz_files import NpzSource
+from simulator.traces.numpy_files import NpySource
 from simulator.traces.oracle_files import OracleSource
 from simulator.traces.parts import PartsSource, parts_of
 from simulator.traces.pieces import Source, checked, integers
@@ -182,7 +183,7 @@ def _format_of_name(name: str) -> str:
 
 def _open(path: Path, name: str, asked: _Asked) -> Source:
     if name == "npy":
-        return NpySource(path)
+        return NpySource(path, asked.columns)
     if name == "npz":
         return NpzSource(path, asked.columns)
     if name == "oracle":

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from simulator._mix import mix64
 from simulator.errors import TraceError
 from simulator.traces.base import Ids
+from simulator.traces.contents import AVAZU
 from simulator.traces.pieces import Piece
 from simulator.traces.text_files import LINES
 from simulator.traces.text_layout import Header, delimited_lines, layout_of
@@ -30,6 +31,7 @@ __all__ = ["CRITEO_COLUMNS", "CriteoSource", "WordsSource", "hash_categories"]
 
 CRITEO_COLUMNS = tuple(f"C{i}" for i in range(1, 27))
 _LABELLED = 40
+_AVAZU_BESIDE = ("id", "click", "hour")  # the number of a sample, its label, its time
 _MASK = 2**64 - 1
 _HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 _WORDS = 1 << 20
@@ -100,11 +102,10 @@ class WordsSource:
     ) -> None:
         self.path = path
         self._layout = layout_of(path, ",", header)
-        chosen, left_out = (
-            (self._layout.chosen(columns), ()) if columns else self._layout.tables(words=True)
-        )
-        self._columns = chosen
-        self.tables: tuple[str, ...] = tuple(self._layout.names[c] for c in chosen)
+        avazu = self._layout.names[:3] in AVAZU
+        beside = [name for name in _AVAZU_BESIDE if name in self._layout.names] if avazu else []
+        self._columns, left_out = self._layout.tables(columns, beside, words=True)
+        self.tables: tuple[str, ...] = tuple(self._layout.names[c] for c in self._columns)
         self.notes: tuple[str, ...] = (*self._layout.notes, *left_out)
         self._sizes = _sizes(path, self.tables, sizes)
 

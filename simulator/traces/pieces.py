@@ -7,7 +7,6 @@ random access is wanted; `.npy` and oracleGeneral files are memory-mapped instea
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,6 @@ __all__ = [
     "Column",
     "Piece",
     "Source",
-    "accompanies",
     "check_ids",
     "checked",
     "integers",
@@ -36,12 +34,6 @@ CHUNK = 1 << 20
 """Ids in a piece, about: 8 MiB."""
 
 MAX_ID = 2**63 - 1
-
-_BESIDE_IDS = re.compile(
-    r"index|labels?|target|click(s|ed)?|timestamps?|time|hour|date(time)?|weights?|offsets?|lengths?"
-)
-_OF_A_TABLE = re.compile(r"_(lengths?|offsets?|weights?)$")
-_ROW_NUMBERS = re.compile(r"unnamed: ?\d+(_level_\d+)?|__index_level_\d+__")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,25 +77,11 @@ class Source(Protocol):
         ...
 
 
-def accompanies(name: str, names: Sequence[str]) -> bool:
-    """Whether a column or array `name`, of `names`, says that it stands beside ids and holds none.
-
-    Labels, times, weights, a data frame's row numbers; lengths, offsets and weights of a bag where
-    the table itself is there too (`user_lengths` beside `user`); `id` beside a label, which
-    numbers samples.
-    """
-    known = {other.casefold() for other in names}
-    name = name.casefold()
-    if _BESIDE_IDS.fullmatch(name) or _ROW_NUMBERS.fullmatch(name):
-        return True
-    if name == "id":
-        return not known.isdisjoint(("label", "click", "hour", "target"))
-    return bool(_OF_A_TABLE.search(name)) and _OF_A_TABLE.sub("", name) in known
-
-
 def integers(values: npt.NDArray[Any], where: str, start: int = 0) -> Ids:
-    """`values`, of which `start` came before, as int64; `TraceError` unless 1-D integers that
-    fit."""
+    """`values` as int64; `TraceError` unless 1-D integers that fit.
+
+    `start`: the record that the first one is.
+    """
     if values.ndim != 1:
         raise TraceError(f"{where}: shape {values.shape}, ids must be one-dimensional")
     if values.dtype.kind not in "iu":
@@ -134,7 +112,11 @@ def check_ids(ids: npt.NDArray[Any], rows: int | None, where: str, start: int = 
 
 
 def checked(source: Source, rows: Sequence[int] | None = None) -> Iterator[Piece]:
-    """The pieces of `source`, each checked; an empty table is an error at the end."""
+    """The pieces of `source`, each checked; a file without any id or bag is an error at the end.
+
+    A table whose bags are all empty is one without lookups.
+    """
+    bagged = False
     counts = [0] * len(source.tables)
     bags: list[int | None] = [None] * len(source.tables)
     for piece in source.pieces():
@@ -143,12 +125,13 @@ def checked(source: Source, rows: Sequence[int] | None = None) -> Iterator[Piece
         check_ids(piece.ids, rows[table] if rows else None, where, counts[table])
         if piece.lengths is not None:
             check_ids(piece.lengths, None, f"{where}: bag lengths")
+            bagged = bagged or len(piece.lengths) > 0
             bags[table] = (bags[table] or 0) + int(piece.lengths.sum())
         counts[table] += len(piece.ids)
         yield piece
+    if not bagged and not any(counts):
+        raise TraceError(f"{source.path}: holds no ids")
     for name, count, total in zip(source.tables, counts, bags, strict=True):
-        if count == 0:
-            raise TraceError(f"{source.path}: table {name!r} holds no ids")
         if total is not None and total != count:
             raise TraceError(
                 f"{source.path}: table {name!r}: bag lengths add to {total}, but there are "
@@ -168,7 +151,7 @@ def load(source: Source) -> list[Column]:
         if piece.lengths is not None:
             lengths[piece.table].append(piece.lengths)
     return [
-        Column(name, np.concatenate(parts), _offsets(bags))
+        Column(name, np.concatenate(parts or [np.empty(0, np.int64)]), _offsets(bags))
         for name, parts, bags in zip(source.tables, ids, lengths, strict=True)
     ]
 

@@ -35,9 +35,8 @@ class TextSource:
     ) -> None:
         self.path = path
         self._layout = layout_of(path, delimiter, header)
-        chosen, left_out = (self._layout.chosen(columns), ()) if columns else self._layout.tables()
-        self._columns = chosen
-        self.tables: tuple[str, ...] = tuple(self._layout.names[c] for c in chosen)
+        self._columns, left_out = self._layout.tables(columns)
+        self.tables: tuple[str, ...] = tuple(self._layout.names[c] for c in self._columns)
         self.notes: tuple[str, ...] = (*self._layout.notes, *left_out)
 
     def pieces(self) -> Iterator[Piece]:

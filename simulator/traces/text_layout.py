@@ -17,8 +17,8 @@ from typing import IO, Literal
 
 from simulator.errors import TraceError
 from simulator.streams import open_text, refusing
+from simulator.traces.companions import assign, listed
 from simulator.traces.contents import head_lines
-from simulator.traces.pieces import accompanies
 
 __all__ = ["Header", "Layout", "counts_columns", "delimited_lines", "is_number", "layout_of"]
 
@@ -60,30 +60,30 @@ class Layout:
         """The numbers of the columns called `columns`; `TraceError` where there is none."""
         missing = [name for name in columns if name not in self.names or not name]
         if missing:
-            known = ", ".join(filter(None, self.names))
-            raise TraceError(f"{self.path}: no column {', '.join(missing)}; it has {known}")
+            known = listed([name for name in self.names if name])
+            raise TraceError(f"{self.path}: no column {listed(missing)}; it has {known}")
         return [self.names.index(name) for name in columns]
 
-    def tables(self, words: bool = False) -> tuple[list[int], tuple[str, ...]]:
-        """The numbers of the columns that can be tables, and a note on those left out.
+    def tables(
+        self, columns: tuple[str, ...], beside: Sequence[str] = (), words: bool = False
+    ) -> tuple[list[int], tuple[str, ...]]:
+        """The numbers of the columns that are tables, and notes on those left out.
 
-        Left out are columns without a name, those whose name says that they accompany ids and,
-        unless `words` are read, those without one whole number in the first lines.
+        `columns`: those that are asked for; left out, all but columns without a name, those whose
+        name says that they accompany ids (`companions`), those in `beside` and, unless `words` are
+        read, those without one whole number in the first lines.
         """
-        left: dict[int, str] = {}
-        for number, name in enumerate(self.names):
-            if not name:
-                left[number] = f"column {number + 1} (no name: the row numbers of a data frame?)"
-            elif accompanies(name, self.names):
-                left[number] = f"{name} (goes with ids, by its name)"
-            elif not words and self.sample and not self._holds_ids(number):
-                left[number] = f"{name} (no whole numbers)"
-        kept = [number for number in range(len(self.names)) if number not in left]
-        out = ", ".join(left.values())
-        if not kept:
-            raise TraceError(f"{self.path}: no column of ids: {out}; choose one by its name")
-        read = ", ".join(self.names[number] for number in kept)
-        return kept, (f"left out: {out}; read: {read}",) if left else ()
+        if columns:
+            return self.chosen(columns), ()
+        unfit = {
+            name: "" if words or not self.sample or self._holds_ids(number) else "no whole numbers"
+            for number, name in enumerate(self.names)
+        }
+        unfit |= dict.fromkeys(beside, "not a category")
+        tables, notes = assign(self.path, unfit, rows=True)
+        kept = [self.names.index(table.name) for table in tables]
+        read = f"; read: {listed([table.name for table in tables])}"
+        return kept, tuple(note + read for note in notes)
 
     def _holds_ids(self, column: int) -> bool:
         return any(is_number(row[column]) for row in self.sample if len(row) == len(self.names))
