@@ -68,7 +68,16 @@ def content_of(path: Path) -> Content:
         return "pickle"
     if head.startswith(_BYTE_ORDERS):
         return "text"
-    return "binary" if _CONTROL.search(head) else "text"
+    return "binary" if _CONTROL.search(head) or _is_foreign(head) else "text"
+
+
+def _is_foreign(head: bytes) -> bool:
+    """Whether most bytes are of no text: not UTF-8, and hardly any of another Western code."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # the last sign may be cut
+    except UnicodeDecodeError:
+        return sum(byte > 0x7F for byte in head) > len(head) // 2
+    return False
 
 
 def _of_zip(path: Path) -> Content:

@@ -124,6 +124,8 @@ def _open_file(path: Path, asked: _Asked) -> Source:
             f"{path}: {name} files have no header line (header: {asked.header} is of "
             f"{', '.join(_WITH_HEADER)})"
         )
+    if asked.unchecked and name != "oracle":
+        raise TraceError(f"{path}: only oracle files can be taken unchecked; this is {name}")
     with refusing(path):
         if name in _IN_PLACE and (packed := packing(path)):
             raise TraceError(f"{path}: this is {packed}: unpack it first ({name} is read in place)")
