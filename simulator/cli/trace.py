@@ -114,6 +114,7 @@ def describe(
 ) -> None:
     """Say what locality a trace has; warn where it has no order in time."""
     from simulator.traces.analysis import describe_ids
+    from simulator.traces.companions import listed
     from simulator.traces.pieces import checked, load
 
     source = opened(files, Asked(format, column, header, sizes, unchecked))
@@ -121,17 +122,26 @@ def describe(
     if source.columns() is not None:
         for _ in checked(source):  # mapped files have not been looked at yet
             pass
-    reports = [describe_ids(c.ids.astype("int64", copy=False), c.name, seed=seed) for c in columns]
+    reports = [
+        describe_ids(c.ids.astype("int64", copy=False), c.name, seed=seed)
+        for c in columns
+        if len(c.ids)
+    ]
+    empty = [c.name for c in columns if not len(c.ids)]
     if plot is not None:
         from simulator.traces.picture import plot_reports
 
         plot_reports(reports, plot, source.path.name)
     _warn_of_order(source.path, reports)
     if as_json:
-        facts = {"file": str(source.path), "tables": [r.as_dict() for r in reports]}
-        _print_json({**facts, "notes": list(source.notes)})
+        without = [{"table": name, "lookups": 0} for name in empty]
+        tables = [*(r.as_dict() for r in reports), *without]
+        _print_json({"file": str(source.path), "tables": tables, "notes": list(source.notes)})
     else:
-        _print_reports(reports)
+        if reports:
+            _print_reports(reports)
+        if empty:
+            typer.echo(f"no lookups, and so no shares: {listed(empty)}")
 
 
 @app.command()
@@ -175,23 +185,31 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Check every id of a trace; name the first bad record."""
+    from simulator.traces.companions import listed
     from simulator.traces.pieces import checked
 
     source = opened(files, Asked(format, column, header, sizes, unchecked))
-    named = str(source.path)
     limits = numbers(rows, len(source.tables), "--rows")
-    counts, highest = [0] * len(source.tables), [-1] * len(source.tables)
+    counts = [0] * len(source.tables)
+    highest: list[int | None] = [None] * len(source.tables)
     for piece in checked(source, limits):
         counts[piece.table] += len(piece.ids)
         if len(piece.ids):
-            highest[piece.table] = max(highest[piece.table], int(piece.ids.max()))
+            highest[piece.table] = max(highest[piece.table] or 0, int(piece.ids.max()))
     tables = [
         {"table": name, "lookups": count, "max_id": high}
         for name, count, high in zip(source.tables, counts, highest, strict=True)
     ]
+    empty = [name for name, count in zip(source.tables, counts, strict=True) if not count]
     _say(
-        {"file": named, "valid": True, "tables": tables, "notes": list(source.notes)},
-        f"{named}: {sum(counts):,} lookups in {len(tables)} table(s), all good",
+        {
+            "file": str(source.path),
+            "valid": True,
+            "tables": tables,
+            "notes": list(source.notes),
+        },
+        f"{source.path}: {sum(counts):,} lookups in {len(tables)} table(s), all good"
+        + (f"; no lookups in {listed(empty)}" if empty else ""),
         as_json,
     )
 

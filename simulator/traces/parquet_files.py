@@ -130,8 +130,6 @@ def write_parquet(path: Path, columns: list[Column]) -> None:
     ]
     schema = pa.schema(fields)
     rows = {len(c.ids) if c.offsets is None else len(c.offsets) - 1 for c in columns}
-    if len(rows) != 1:
-        raise TraceError(f"{path}: Parquet needs tables of equally many lookups or bags")
     with pq.ParquetWriter(path, schema) as writer:
         for start in range(0, rows.pop(), _ROWS):
             arrays = [_array(c, start, start + _ROWS) for c in columns]
