@@ -29,6 +29,8 @@ _KIND = "Parquet file"
 class ParquetSource:
     """A Parquet file, read in batches of rows."""
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, path: Path, columns: tuple[str, ...] = ()) -> None:
         self.path = path
         with reading(path, _KIND), pq.ParquetFile(path) as file:

@@ -18,10 +18,22 @@ import numpy.typing as npt
 from simulator.errors import TraceError
 from simulator.traces.base import Ids
 
-__all__ = ["CHUNK", "Column", "Piece", "Source", "check_ids", "checked", "integers", "load"]
+__all__ = [
+    "CHUNK",
+    "MAX_ID",
+    "Column",
+    "Piece",
+    "Source",
+    "check_ids",
+    "checked",
+    "integers",
+    "load",
+]
 
 CHUNK = 1 << 20
 """Ids in a piece, about: 8 MiB."""
+
+MAX_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,8 @@ class Source(Protocol):
 
     path: Path
     tables: tuple[str, ...]
+    notes: tuple[str, ...]
+    """What was guessed about the file or left out of it: sentences without the file's name."""
 
     def pieces(self) -> Iterator[Piece]:
         """All tables' ids in order (tables may take turns); `TraceError` where unreadable."""
@@ -72,10 +86,11 @@ def integers(values: npt.NDArray[Any], where: str, start: int = 0) -> Ids:
         raise TraceError(f"{where}: shape {values.shape}, ids must be one-dimensional")
     if values.dtype.kind not in "iu":
         raise TraceError(f"{where}: {values.dtype} values, ids must be integers")
-    if values.dtype == np.uint64 and values.size and int(values.max()) > 2**63 - 1:
-        first = int(np.argmax(values > np.uint64(2**63 - 1)))
+    if values.dtype == np.uint64 and values.size and int(values.max()) > MAX_ID:
+        first = int(np.argmax(values > np.uint64(MAX_ID)))
         raise TraceError(
-            f"{where}: id {values[first]} at record {start + first} is above 2**63 - 1"
+            f"{where}: id {values[first]} at record {start + first} is above 2**63 - 1 "
+            "(records count from 0)"
         )
     return values.astype(np.int64, copy=False)
 
@@ -91,7 +106,9 @@ def check_ids(ids: npt.NDArray[Any], rows: int | None, where: str, start: int = 
     first = int(np.argmax(bad))
     value = int(ids[first])
     reason = "is negative" if value < 0 else f"is outside of a table of {rows} rows"
-    raise TraceError(f"{where}: id {value} at record {start + first} {reason}")
+    raise TraceError(
+        f"{where}: id {value} at record {start + first} {reason} (records count from 0)"
+    )
 
 
 def checked(source: Source, rows: Sequence[int] | None = None) -> Iterator[Piece]:

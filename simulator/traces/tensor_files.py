@@ -11,7 +11,6 @@ tensors are read.
 from __future__ import annotations
 
 import functools
-import gzip
 import io
 import math
 import pickle
@@ -27,6 +26,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from simulator.streams import open_bytes
 from simulator.traces.boundary import reading
 
 __all__ = ["Tensor", "read_tensors"]
@@ -130,9 +130,8 @@ def read_tensors(path: Path) -> Any:
     Raises `TraceError` for all that is no whole file of such things.
     """
     with reading(path, "tensor file"):
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
+        with open_bytes(path) as file:
+            data = file.read()
         value = _read_zip(data) if data[:4] == b"PK\x03\x04" else _read_legacy(data)
         return _arrays(value, {})
 

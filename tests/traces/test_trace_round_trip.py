@@ -55,8 +55,6 @@ def as_lists(tables, named):
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_written_is_read_back_equal_or_refused(tables, format, flatten):
     named = format not in ("npy", "oracle")
-    if format in ("csv", "tsv"):  # ids of 19 digits are the text reader's to accept
-        tables = [Column(t.name, t.ids % 10**18, t.offsets) for t in tables]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace"
         try:
@@ -69,7 +67,7 @@ def test_what_is_written_is_read_back_equal_or_refused(tables, format, flatten):
 
 
 @pytest.mark.parametrize("format", ["npz", "parquet", "csv", "tsv"])
-@pytest.mark.parametrize("name", ["user", "a,b", 'a"b', "a b", "Größe", "a/b", "a\nb"])
+@pytest.mark.parametrize("name", ["user", "a,b", 'a"b', "a b", "Größe", "a/b", "7", "0.5"])
 def test_names_that_every_format_holds(tmp_path, format, name):
     tables = [Column(name, np.arange(3)), Column("item", np.arange(3))]
     write_columns(tmp_path / "a", format, tables)
@@ -96,7 +94,7 @@ def test_names_that_would_be_lost_are_refused_with_the_remedy(tmp_path, format, 
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("format", ["npy", "npz", "parquet", "oracle"])
+@pytest.mark.parametrize("format", WRITABLE)
 def test_the_highest_ids_come_back(tmp_path, format):
     ids = np.array([0, 2**31, 2**32, 2**53 + 1, 10**18, 2**63 - 1])
     write_columns(tmp_path / "a", format, [Column("x", ids)])
