@@ -2,14 +2,14 @@
 
 | format  | file name            | tables                                                     |
 |---------|----------------------|------------------------------------------------------------|
-| npy     | .npy                 | one: 1-D integers                                          |
-| npz     | .npz                 | an array each, `<name>_offsets` beside it where jagged     |
+| npy     | .npy                 | one (1-D), or a column each (samples by tables)            |
+| npz     | .npz                 | an array each, with `<name>_offsets` or `_lengths`         |
 | parquet | .parquet             | an integer column each; a list column where jagged         |
 | csv     | .csv, any text       | a column of decimal ids each, header line or not           |
 | tsv     | .tsv                 | the same, tab-separated                                    |
 | words   | any                  | a column of words each (Avazu's), hashed to `sizes`        |
 | criteo  | .criteo, .txt        | 26 columns of hexadecimal categories, hashed to `sizes`    |
-| meta    | .pt                  | Meta's dlrm_datasets: indices, offsets, lengths            |
+| meta    | .pt                  | tensors: Meta's dlrm_datasets, dictionaries, batches       |
 | oracle  | .oracleGeneral, .bin | one: libCacheSim's 24-byte records                         |
 
 The first bytes decide and the name helps: a file is never read against what its content says, and
