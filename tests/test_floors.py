@@ -27,6 +27,7 @@ GROUND = (
     "source",
     "data",
     "files",
+    "streams",
 )
 FLOORS = (
     ("cli",),

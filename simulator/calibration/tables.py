@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simulator.errors import UsageError
+from simulator.streams import open_text, refusing
 
 __all__ = [
     "FILES",
@@ -68,11 +69,8 @@ def read_rows(folder: Path, name: str) -> list[Row]:
     file = folder / name
     if not file.is_file():
         return []
-    try:
-        with file.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{file}: cannot be read: {error}") from error
+    with refusing(file, UsageError), open_text(file) as stream:
+        rows = list(csv.DictReader(stream))
     missing = [column for column in FILES[name] if rows and column not in rows[0]]
     if missing:
         raise UsageError(f"{file}: no column {', '.join(missing)}")

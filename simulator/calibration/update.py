@@ -16,6 +16,7 @@ from simulator.calibration.write import dumped, entry_file, profile_text, set_at
 from simulator.config.catalogue import names
 from simulator.config.parts import part_files
 from simulator.errors import UsageError
+from simulator.streams import read_text
 
 __all__ = ["catalogue_texts"]
 
@@ -50,7 +51,7 @@ def catalogue_texts(
 
 def _host(file: Path) -> Mapping[str, Any]:
     """The sockets as the file of a machine has them."""
-    document = yaml_editor().load(file.read_text(encoding="utf-8"))
+    document = yaml_editor().load(read_text(file, UsageError))
     host = document.get("host")
     if "base" in document or not isinstance(host, dict):
         raise UsageError(
@@ -82,7 +83,7 @@ def _part_text(
 ) -> str:
     """A part's file with its numbers and, under `sources`, where they come from."""
     yaml = yaml_editor()
-    document = yaml.load(file.read_text(encoding="utf-8"))
+    document = yaml.load(read_text(file, UsageError))
     for path, value in values.items():
         key = path.removeprefix(prefix)
         set_at(document, key.split("."), written(path, value), before="sources")

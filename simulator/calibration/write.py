@@ -21,6 +21,7 @@ from simulator.calibration.sockets import CPU, GPU
 from simulator.config.catalogue import directory
 from simulator.config.machine import MachineConfig, Part
 from simulator.errors import UsageError
+from simulator.streams import read_text
 
 __all__ = [
     "by_operator",
@@ -53,7 +54,7 @@ def profile_text(
     Raises `UsageError` where the base is no mapping of its own (it starts from another entry).
     """
     yaml = yaml_editor()
-    document = yaml.load(base.read_text(encoding="utf-8"))
+    document = yaml.load(read_text(base, UsageError))
     if not isinstance(document, dict) or "base" in document:
         raise UsageError(f"{base}: starts from another entry; name that one as the base")
     document["name"] = name

@@ -7,6 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulator.cli.trace_files import (
+    Asked,
+    Columns,
+    Files,
+    Format,
+    HeaderLine,
+    Sizes,
+    Unchecked,
+    numbers,
+    opened,
+)
 from simulator.errors import TraceError, UsageError
 
 if TYPE_CHECKING:
@@ -14,23 +25,14 @@ if TYPE_CHECKING:
 
     from simulator.traces.analysis import TableReport
     from simulator.traces.base import Trace
-    from simulator.traces.pieces import Piece, Source
+    from simulator.traces.pieces import Piece
 
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Generate, describe, convert and validate traces.")
 
-_FORMATS = "npy, npz, parquet, csv, tsv, criteo, meta or oracle; left out, by the file's name"
-File = Annotated[Path, typer.Argument(help="A trace file.", show_default=False)]
 Target = Annotated[Path, typer.Argument(help="The file to write.", show_default=False)]
-Columns = Annotated[
-    list[str] | None, typer.Option("--column", help="A table of the file (may be repeated).")
-]
-Format = Annotated[str, typer.Option("--format", help=f"Format of the file: {_FORMATS}.")]
 To = Annotated[str, typer.Option("--to", help="Format to write; left out, by the file's name.")]
-Sizes = Annotated[
-    str, typer.Option("--sizes", help="Rows to hash Criteo categories to: N or N,N,...")
-]
 Flatten = Annotated[bool, typer.Option("--flatten", help="Keep the ids, drop the bags.")]
 RowBytes = Annotated[int, typer.Option("--row-bytes", min=1, help="Object size in oracle records.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]
@@ -100,43 +102,58 @@ def generate(
 
 @app.command()
 def describe(
-    file: File,
+    files: Files,
     column: Columns = None,
     format: Format = "auto",
+    header: HeaderLine = "auto",
     sizes: Sizes = "",
+    unchecked: Unchecked = False,
     plot: Annotated[Path | None, typer.Option(help="Draw a picture: .png, .svg, .pdf.")] = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Say what locality a trace has; warn where it has no order in time."""
     from simulator.traces.analysis import describe_ids
+    from simulator.traces.companions import listed
     from simulator.traces.pieces import checked, load
 
-    source = _opened(file, format, column, sizes)
+    source = opened(files, Asked(format, column, header, sizes, unchecked))
     columns = load(source)
     if source.columns() is not None:
         for _ in checked(source):  # mapped files have not been looked at yet
             pass
-    reports = [describe_ids(c.ids.astype("int64", copy=False), c.name, seed=seed) for c in columns]
+    reports = [
+        describe_ids(c.ids.astype("int64", copy=False), c.name, seed=seed)
+        for c in columns
+        if len(c.ids)
+    ]
+    empty = [c.name for c in columns if not len(c.ids)]
     if plot is not None:
         from simulator.traces.picture import plot_reports
 
-        plot_reports(reports, plot, file.name)
-    _warn_of_order(file, reports)
+        plot_reports(reports, plot, source.path.name)
+    _warn_of_order(source.path, reports)
     if as_json:
-        _print_json({"file": str(file), "tables": [r.as_dict() for r in reports]})
+        without = [{"table": name, "lookups": 0} for name in empty]
+        tables = [*(r.as_dict() for r in reports), *without]
+        _print_json({"file": str(source.path), "tables": tables, "notes": list(source.notes)})
     else:
-        _print_reports(reports)
+        if reports:
+            _print_reports(reports)
+        if empty:
+            typer.echo(f"no lookups, and so no shares: {listed(empty)}")
 
 
 @app.command()
 def convert(
-    file: File,
+    files: Files,
     target: Target,
     column: Columns = None,
     format: Format = "auto",
+    header: HeaderLine = "auto",
     to: To = "auto",
     sizes: Sizes = "",
+    unchecked: Unchecked = False,
     row_bytes: RowBytes = 1,
     flatten: Flatten = False,
     as_json: AsJson = False,
@@ -146,7 +163,7 @@ def convert(
     from simulator.traces.writing import spooled, write_columns
 
     written = _written_format(target, to)
-    source = _opened(file, format, column, sizes)
+    source = opened(files, Asked(format, column, header, sizes, unchecked))
     with spooled(checked(source), source.tables, target) as columns:
         write_columns(target, written, columns, row_bytes=row_bytes, flatten=flatten)
         total = sum(len(c.ids) for c in columns)
@@ -156,32 +173,43 @@ def convert(
 
 @app.command()
 def validate(
-    file: File,
+    files: Files,
     column: Columns = None,
     format: Format = "auto",
+    header: HeaderLine = "auto",
     sizes: Sizes = "",
+    unchecked: Unchecked = False,
     rows: Annotated[
         str, typer.Option("--rows", help="Rows that the tables have: N or N,N,...")
     ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Check every id of a trace; name the first bad record."""
+    from simulator.traces.companions import listed
     from simulator.traces.pieces import checked
 
-    source = _opened(file, format, column, sizes)
-    limits = _numbers(rows, len(source.tables), "--rows")
-    counts, highest = [0] * len(source.tables), [-1] * len(source.tables)
+    source = opened(files, Asked(format, column, header, sizes, unchecked))
+    limits = numbers(rows, len(source.tables), "--rows")
+    counts = [0] * len(source.tables)
+    highest: list[int | None] = [None] * len(source.tables)
     for piece in checked(source, limits):
         counts[piece.table] += len(piece.ids)
         if len(piece.ids):
-            highest[piece.table] = max(highest[piece.table], int(piece.ids.max()))
+            highest[piece.table] = max(highest[piece.table] or 0, int(piece.ids.max()))
     tables = [
         {"table": name, "lookups": count, "max_id": high}
         for name, count, high in zip(source.tables, counts, highest, strict=True)
     ]
+    empty = [name for name, count in zip(source.tables, counts, strict=True) if not count]
     _say(
-        {"file": str(file), "valid": True, "tables": tables},
-        f"{file}: {sum(counts):,} lookups in {len(tables)} table(s), all good",
+        {
+            "file": str(source.path),
+            "valid": True,
+            "tables": tables,
+            "notes": list(source.notes),
+        },
+        f"{source.path}: {sum(counts):,} lookups in {len(tables)} table(s), all good"
+        + (f"; no lookups in {listed(empty)}" if empty else ""),
         as_json,
     )
 
@@ -225,18 +253,6 @@ def _setting(text: str) -> tuple[str, Any]:
         raise UsageError(f"--set {text}: {value!r} is not a YAML value") from None
 
 
-def _opened(file: Path, format: str, columns: list[str] | None, sizes: str) -> Source:
-    from simulator.traces.files import FORMATS, detect_format, open_source
-    from simulator.traces.text_files import CRITEO_COLUMNS
-
-    name = detect_format(file) if format == "auto" else format
-    if name not in FORMATS:
-        raise UsageError(f"--format {format}: expected one of {', '.join(FORMATS)}")
-    chosen = tuple(columns or ())
-    count = len(chosen or CRITEO_COLUMNS)
-    return open_source(file, format=name, columns=chosen, sizes=_numbers(sizes, count, "--sizes"))
-
-
 def _written_format(target: Path, to: str) -> str:
     from simulator.traces.files import detect_format
     from simulator.traces.writing import WRITABLE
@@ -248,21 +264,6 @@ def _written_format(target: Path, to: str) -> str:
     if name not in WRITABLE:
         raise UsageError(f"{target}: {name} files are not written; use {', '.join(WRITABLE)}")
     return name
-
-
-def _numbers(text: str, count: int, option: str) -> tuple[int, ...] | None:
-    """`count` numbers of at least 1 out of "N" or "N,N,..."; None where nothing is given."""
-    if not text:
-        return None
-    try:
-        numbers = tuple(int(part.replace("_", "")) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"{option} {text}: expected N or N,N,...") from None
-    if len(numbers) == 1:
-        numbers *= count
-    if len(numbers) != count or min(numbers) < 1:
-        raise UsageError(f"{option} {text}: expected {count} numbers from 1, or one for all")
-    return numbers
 
 
 def _warn_of_order(file: Path, reports: list[TableReport]) -> None:

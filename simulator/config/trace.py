@@ -95,6 +95,8 @@ class HistogramTraceConfig(SyntheticTraceConfig):
     columns: Names = ()
     """The columns, one a table, or a single one for all tables; left out, the columns of the
     file in order (or its only one)."""
+    header: Literal["auto", "yes", "no"] = "auto"
+    """Whether the first line of text names the columns; `auto`: if it is not all numbers."""
 
 
 class CurveTraceConfig(SyntheticTraceConfig):
@@ -158,10 +160,12 @@ class FileTraceConfig(Frozen):
 
     kind: Literal["file"] = "file"
     path: str
-    format: Literal["auto", "npy", "npz", "parquet", "csv", "tsv", "criteo", "meta", "oracle"] = (
-        "auto"
-    )
-    """The layout; `auto` goes by the name of the file."""
+    format: Literal[
+        "auto", "npy", "npz", "parquet", "csv", "tsv", "words", "criteo", "meta", "oracle"
+    ] = "auto"
+    """The layout; `auto` goes by the content and the name of the file."""
+    header: Literal["auto", "yes", "no"] = "auto"
+    """Whether the first line of text names the columns; `auto`: if it is not all numbers."""
     columns: Names = ()
     """Which tables (columns, arrays) of the file, in the order of the model's tables; left out,
     all in the order of the file."""

@@ -115,7 +115,9 @@ def order_in_time(hits: Floats, shuffled: Floats, lookups: int) -> bool:
 
 
 def has_time_order(ids: Ids, seed: int = 0) -> bool:
-    """Whether the LRU curve of `ids` differs from that of a seeded shuffle of them."""
+    """Whether the LRU curve of `ids` differs from that of a seeded shuffle of them (none: no)."""
+    if not len(ids):
+        return False
     shuffled = np.random.Generator(np.random.Philox(seed)).permutation(ids)
     curves = [np.cumsum(stack_histogram(order)[0]) / len(ids) for order in (ids, shuffled)]
     return order_in_time(curves[0], curves[1], len(ids))

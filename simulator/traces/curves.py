@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from simulator.data import path as data_path
 from simulator.errors import TraceError
+from simulator.streams import open_text, refusing
 
 __all__ = ["Distances", "Popularity", "read_distances", "read_popularity", "shipped"]
 
@@ -120,13 +121,10 @@ def _numbers(file: Path, columns: Sequence[str], chosen: dict[str, str]) -> Floa
 
 
 def _records(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        with file.open(newline="", encoding="utf-8") as lines:
-            reader = csv.DictReader(lines)
-            missing = [c for c in columns if c not in (reader.fieldnames or ())]
-            if missing:
-                raise TraceError(f"{file}: lacks the columns {', '.join(missing)}")
-            for record in reader:
-                yield reader.line_num, record
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise TraceError(f"{file}: cannot be read: {error}") from None
+    with refusing(file), open_text(file) as lines:
+        reader = csv.DictReader(lines)
+        missing = [c for c in columns if c not in (reader.fieldnames or ())]
+        if missing:
+            raise TraceError(f"{file}: lacks the columns {', '.join(missing)}")
+        for record in reader:
+            yield reader.line_num, record

@@ -1,13 +1,11 @@
-"""`.npy` (one table) and `.npz` (an array a table, `<name>_offsets` beside it where jagged).
-
-Object arrays are refused by their header: nothing is ever unpickled.
-"""
+"""`.npy`: one table (1-D) or a column a table (samples by tables); mapped, never unpickled."""
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+import math
+import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,119 +13,144 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import TraceError
-from simulator.traces.base import Ids
+from simulator.traces.boundary import reading
+from simulator.traces.companions import listed
 from simulator.traces.pieces import CHUNK, Column, Piece, integers
 
-__all__ = ["NpySource", "NpzSource", "read_header"]
+__all__ = ["Header", "NpySource", "read_header"]
 
-_OFFSETS = "_offsets"
+_MAGIC = b"\x93NUMPY"
 
 
-def read_header(file: IO[bytes], where: str) -> tuple[int, np.dtype[Any]]:
-    """(length, dtype) of the `.npy` that starts here; `TraceError` unless 1-D integers."""
-    try:
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the header of a `.npy` says of its array."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran: bool
+
+    @property
+    def size(self) -> int:
+        """Values in the array."""
+        return math.prod(self.shape)
+
+    @property
+    def unfit(self) -> str:
+        """What the values are where they can be no ids, else empty."""
+        if self.dtype.hasobject:
+            return "Python objects, which are never unpickled"
+        if self.dtype.names:
+            return f"records of the fields {listed(self.dtype.names)} (save each as an array)"
+        return "" if self.dtype.kind in "iu" else f"{self.dtype} values"
+
+    def check(self, where: str, room: int) -> None:
+        """`TraceError` unless `room` bytes hold the values."""
+        if room < self.size * self.dtype.itemsize:
+            raise TraceError(
+                f"{where}: truncated: {self.size} ids need {self.size * self.dtype.itemsize} bytes "
+                f"after the header, {room} are there"
+            )
+
+
+def read_header(file: IO[bytes], where: str) -> Header:
+    """The header of the `.npy` that starts here; `TraceError` unless it is one."""
+    with reading(where, ".npy array"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Python 2 and odd literals: what is read is checked
         version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        else:
-            shape, _, dtype = np.lib.format.read_array_header_2_0(file)
-    except (ValueError, EOFError, SyntaxError, zlib.error, zipfile.BadZipFile) as error:
-        raise TraceError(f"{where}: not a whole .npy array ({error})") from None
-    if dtype.kind == "O":
-        raise TraceError(f"{where}: an array of Python objects, which is never unpickled")
-    integers(np.empty((0,) * len(shape), dtype) if len(shape) != 1 else np.empty(0, dtype), where)
-    if shape[0] == 0:
-        raise TraceError(f"{where}: holds no ids")
-    return int(shape[0]), dtype
+        if version not in ((1, 0), (2, 0), (3, 0)):
+            raise TraceError(f"{where}: version {version[0]}.{version[1]} of the .npy format")
+        read = np.lib.format.read_array_header_1_0
+        if version != (1, 0):  # 3.0 differs in the encoding of field names alone
+            read = np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(file)
+    if not all(type(n) is int and n >= 0 for n in shape):
+        raise TraceError(f"{where}: {shape} is no shape of an array")
+    return Header(shape, dtype, bool(fortran))
 
 
 class NpySource:
-    """A one-dimensional integer `.npy`, memory-mapped."""
+    """Integers of shape (ids,) or (samples, tables), memory-mapped.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.tables: tuple[str, ...] = (path.stem,)
-        with path.open("rb") as file:
-            length, dtype = read_header(file, str(path))
-            self._start = start = file.tell()
-        size = path.stat().st_size - start
-        if size < length * dtype.itemsize:
-            raise TraceError(
-                f"{path}: truncated: {length} ids need {length * dtype.itemsize} bytes after the "
-                f"header, {size} are there"
-            )
-        # copy-on-write, so that compiled kernels meet the same type as with arrays in memory
-        mapped = np.memmap(path, dtype, "c", start, (length,))
-        self._ids: npt.NDArray[Any] = mapped.view(np.ndarray)
-
-    def pieces(self) -> Iterator[Piece]:
-        """In chunks of about a million ids, read (mapped pages would count as memory in use)."""
-        dtype = self._ids.dtype
-        with self.path.open("rb") as file:
-            file.seek(self._start)
-            for start in range(0, len(self._ids), CHUNK):
-                count = min(CHUNK, len(self._ids) - start)
-                yield Piece(0, integers(np.fromfile(file, dtype, count), str(self.path)))
-
-    def columns(self) -> list[Column]:
-        """The mapped array."""
-        return [Column(self.tables[0], self._ids)]
-
-
-class NpzSource:
-    """An `.npz`; `tables` are its arrays, less the offsets."""
+    The table of one dimension is named as the file, those of two `C1`, `C2`, ... as in a CSV
+    without a header.
+    """
 
     def __init__(self, path: Path, columns: tuple[str, ...] = ()) -> None:
         self.path = path
-        try:
-            with zipfile.ZipFile(path) as archive:
-                names = [n.removesuffix(".npy") for n in archive.namelist()]
-        except zipfile.BadZipFile as error:
-            raise TraceError(f"{path}: not a whole .npz archive ({error})") from None
-        self._members = frozenset(names)
-        offsets = {n + _OFFSETS for n in names}
-        self.tables = columns or tuple(n for n in names if n not in offsets)
-        missing = [n for n in self.tables if n not in self._members]
-        if missing or not self.tables:
-            raise TraceError(f"{path}: no array {', '.join(missing)}; it has {', '.join(names)}")
+        self.notes: tuple[str, ...] = ()
+        with path.open("rb") as file:
+            header = read_header(file, str(path))
+            self._start = start = file.tell()
+            room = path.stat().st_size - start
+            self._check(header, room)
+            self._trailing(file, header, room)
+        self._fortran = header.fortran or len(header.shape) == 1
+        # copy-on-write, so that compiled kernels meet the same type as with arrays in memory
+        mapped = np.memmap(
+            path, header.dtype, "c", start, header.shape, "F" if header.fortran else "C"
+        )
+        values: npt.NDArray[Any] = mapped.view(np.ndarray)
+        self._values = values
+        names: tuple[str, ...] = (path.stem,)
+        if values.ndim == 2:
+            names = tuple(f"C{i + 1}" for i in range(values.shape[1]))
+            self.notes += (f"shape {header.shape} is read as (samples, tables)",)
+        missing = [name for name in columns if name not in names]
+        if missing:
+            raise TraceError(f"{path}: no table {listed(missing)}; npy has {listed(names)}")
+        self.tables: tuple[str, ...] = columns or names
+        self._columns = [names.index(name) for name in self.tables]
 
     def pieces(self) -> Iterator[Piece]:
-        """Table by table."""
-        with zipfile.ZipFile(self.path) as archive:
-            for table, name in enumerate(self.tables):
-                for ids in self._stream(archive, name):
-                    yield Piece(table, ids)
-                if name + _OFFSETS in self._members:
-                    for lengths in self._lengths(archive, name):
-                        yield Piece(table, np.empty(0, np.int64), lengths)
+        """In chunks of about a million ids, read (mapped pages would count as memory in use)."""
+        yield from self._by_table() if self._fortran else self._by_sample()
 
-    def columns(self) -> None:
-        """Compressed arrays cannot be mapped."""
+    def columns(self) -> list[Column]:
+        """The mapped array, cut into its columns."""
+        if self._values.ndim == 1:
+            return [Column(self.tables[0], self._values)]
+        pairs = zip(self.tables, self._columns, strict=True)
+        return [Column(name, self._values[:, column]) for name, column in pairs]
 
-    def _lengths(self, archive: zipfile.ZipFile, name: str) -> Iterator[Ids]:
-        where = f"{self.path}: array {name + _OFFSETS!r}"
-        last = np.zeros(0, np.int64)
-        for part in self._stream(archive, name + _OFFSETS):
-            if not len(last) and part[0] != 0:
-                raise TraceError(f"{where}: offsets must start at 0, not at {part[0]}")
-            lengths = np.diff(np.concatenate([last, part]))
-            if np.any(lengths < 0):
-                raise TraceError(f"{where}: offsets must never fall")
-            yield lengths
-            last = part[-1:]
+    def _check(self, header: Header, room: int) -> None:
+        if header.unfit:
+            raise TraceError(f"{self.path}: {header.unfit}, ids must be integers")
+        if len(header.shape) not in (1, 2):
+            raise TraceError(
+                f"{self.path}: shape {header.shape}, expected (ids,) or (samples, tables); save "
+                "several lookups a sample as an .npz with an array (samples, lookups) a table"
+            )
+        if header.size == 0:
+            raise TraceError(f"{self.path}: holds no ids (shape {header.shape})")
+        header.check(str(self.path), room)
 
-    def _stream(self, archive: zipfile.ZipFile, name: str) -> Iterator[Ids]:
-        where = f"{self.path}: array {name!r}"
-        with archive.open(name + ".npy") as file:
-            length, dtype = read_header(file, where)
-            done = 0
-            while done < length:
-                count = min(CHUNK, length - done)
-                try:
-                    data = file.read(count * dtype.itemsize)
-                except (zlib.error, zipfile.BadZipFile, EOFError) as error:
-                    raise TraceError(f"{where}: damaged ({error})") from None
-                if len(data) < count * dtype.itemsize:
-                    raise TraceError(f"{where}: truncated after {done} of {length} ids")
-                yield integers(np.frombuffer(data, dtype), where)
-                done += count
+    def _trailing(self, file: IO[bytes], header: Header, room: int) -> None:
+        size = header.size * header.dtype.itemsize
+        if room > size:
+            file.seek(self._start + size)
+            what = "another array" if file.read(len(_MAGIC)) == _MAGIC else "something else"
+            self.notes += (f"left out: {what} of {room - size} bytes after the first array",)
+
+    def _by_table(self) -> Iterator[Piece]:
+        rows, dtype = len(self._values), self._values.dtype
+        with self.path.open("rb") as file:
+            for table, column in enumerate(self._columns):
+                file.seek(self._start + column * rows * dtype.itemsize)
+                for start in range(0, rows, CHUNK):
+                    ids = np.fromfile(file, dtype, min(CHUNK, rows - start))
+                    yield Piece(table, integers(ids, self._where(table), start))
+
+    def _by_sample(self) -> Iterator[Piece]:
+        rows, width = self._values.shape
+        step = max(1, CHUNK // width)
+        with self.path.open("rb") as file:
+            file.seek(self._start)
+            for start in range(0, rows, step):
+                count = min(step, rows - start)
+                block = np.fromfile(file, self._values.dtype, count * width).reshape(count, width)
+                for table, column in enumerate(self._columns):
+                    yield Piece(table, integers(block[:, column], self._where(table), start))
+
+    def _where(self, table: int) -> str:
+        return f"{self.path}: table {self.tables[table]!r}"

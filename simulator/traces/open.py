@@ -104,7 +104,7 @@ def _session(config: SyntheticTraceConfig) -> Session | None:
 def _histogram(
     config: HistogramTraceConfig, rows: tuple[int, ...]
 ) -> tuple[list[Cells], list[bytes]]:
-    columns = read_counts(config.path, config.columns)
+    columns = read_counts(config.path, config.columns, config.header)
     if len(columns) not in (1, len(rows)):
         raise TraceError(
             f"{config.path}: {len(columns)} columns of counts for {len(rows)} tables: choose one, "
@@ -140,7 +140,11 @@ def _zipf(rows: tuple[int, ...], alpha: float) -> list[Cells]:
 
 def _open_file(config: FileTraceConfig, shape: Shape, place: Place | None) -> FileTrace:
     source = open_source(
-        config.path, format=config.format, columns=config.columns, sizes=shape.rows
+        config.path,
+        format=config.format,
+        columns=config.columns,
+        sizes=shape.rows,
+        header=config.header,
     )
     return FileTrace(
         Path(config.path),
@@ -157,7 +161,7 @@ def _identity(config: Frozen, shape: Shape, *data: bytes) -> str:
     """SHA-256 of all that determines the ids (never the number of threads)."""
     facts = {
         "version": _VERSION,
-        "config": config.model_dump(mode="json"),
+        "config": config.model_dump(mode="json", exclude={"header"}),
         "rows": shape.rows,
         "lookups": shape.lookups,
         "batch_size": shape.batch_size,

@@ -1,7 +1,12 @@
-"""Parquet: an integer column a table; a list column holds bags (jagged pooling)."""
+"""Parquet: an integer column a table; a list column holds bags (jagged pooling).
+
+What the file marks as the index of a data frame, what accompanies another column and what cannot be
+ids is left out (`companions`).
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,62 +16,110 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from simulator.errors import TraceError
+from simulator.traces.boundary import reading
+from simulator.traces.companions import assign, listed
 from simulator.traces.pieces import Column, Piece, integers
 
 __all__ = ["ParquetSource", "write_parquet"]
 
 _ROWS = 1 << 17
+_KIND = "Parquet file"
 
 
 class ParquetSource:
     """A Parquet file, read in batches of rows."""
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, path: Path, columns: tuple[str, ...] = ()) -> None:
         self.path = path
-        try:
-            with pq.ParquetFile(path) as file:
-                names = tuple(file.schema_arrow.names)
-        except pa.ArrowException as error:
-            raise TraceError(f"{path}: not a whole Parquet file ({error})") from None
-        missing = [name for name in columns if name not in names]
-        if missing:
-            raise TraceError(f"{path}: no column {', '.join(missing)}; it has {', '.join(names)}")
-        if len(set(names)) != len(names) or not names:
-            raise TraceError(f"{path}: needs columns of different names")
-        self.tables = columns or names
+        with reading(path, _KIND), pq.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            names, types, metadata = schema.names, schema.types, schema.metadata
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise TraceError(f"{path}: several columns are named {listed(twice)}: rename them")
+        nested = [n for n, t in zip(names, types, strict=True) if _is_nested(t)]
+        if nested and not columns:
+            raise TraceError(
+                f"{path}: lists of lists are no bags of ids: {listed(nested)}; flatten them, or "
+                "choose other columns by name"
+            )
+        unfit = {name: _unfit(kind) for name, kind in zip(names, types, strict=True)}
+        tables, self.notes = assign(path, unfit, columns, _index_columns(metadata), rows=True)
+        self.tables = tuple(table.name for table in tables)
+        self._values = [table.values for table in tables]
 
     def pieces(self) -> Iterator[Piece]:
         """The tables take turns."""
-        start = 0
-        try:
-            with pq.ParquetFile(self.path) as file:
-                for batch in file.iter_batches(_ROWS, columns=list(self.tables)):
-                    for table, name in enumerate(self.tables):
-                        yield self._piece(table, batch.column(name), start)
-                    start += batch.num_rows
-        except (pa.ArrowException, OSError) as error:
-            raise TraceError(f"{self.path}: damaged after row {start} ({error})") from None
+        row, done = 0, [0] * len(self.tables)
+        for batch in self._batches():
+            for table, name in enumerate(self._values):
+                piece = self._piece(table, batch.column(name), row, done[table])
+                done[table] += len(piece.ids)
+                yield piece
+            row += batch.num_rows
 
     def columns(self) -> None:
         """Encoded columns cannot be mapped."""
 
-    def _piece(self, table: int, array: Any, start: int) -> Piece:
-        where = f"{self.path}: column {self.tables[table]!r}"
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        with reading(self.path, _KIND), pq.ParquetFile(self.path) as file:
+            yield from file.iter_batches(_ROWS, columns=list(self._values))
+
+    def _piece(self, table: int, array: Any, row: int, done: int) -> Piece:
+        """`row`: number of the first row; `done`: lookups of the table before it."""
+        where = f"{self.path}: column {self._values[table]!r}"
         lengths = None
-        self._no_nulls(array, where, start)
-        if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+        if array.null_count:
+            raise TraceError(f"{where}: no value at record {row + _first_null(array)}")
+        if _is_list(array.type):
             lengths = array.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
             array = array.flatten()
-            self._no_nulls(array, where, start)
-        if not pa.types.is_integer(array.type):
-            raise TraceError(f"{where}: {array.type} values, ids must be integers")
-        return Piece(table, integers(array.to_numpy(zero_copy_only=False), where), lengths)
+            if array.null_count:
+                bag = int(np.searchsorted(np.cumsum(lengths), _first_null(array), side="right"))
+                raise TraceError(f"{where}: no value in the list at record {row + bag}")
+        if pa.types.is_dictionary(array.type):
+            array = array.dictionary_decode()
+        return Piece(table, integers(array.to_numpy(zero_copy_only=False), where, done), lengths)
 
-    @staticmethod
-    def _no_nulls(array: Any, where: str, start: int) -> None:
-        if array.null_count:
-            first = int(np.argmax(array.is_null().to_numpy(zero_copy_only=False)))
-            raise TraceError(f"{where}: no value at record {start + first}")
+
+def _is_list(kind: Any) -> bool:
+    types = pa.types
+    return bool(
+        types.is_list(kind)
+        or types.is_large_list(kind)
+        or types.is_fixed_size_list(kind)
+        or types.is_list_view(kind)
+        or types.is_large_list_view(kind)
+    )
+
+
+def _is_nested(kind: Any) -> bool:
+    depth = 0
+    while _is_list(kind):
+        kind, depth = kind.value_type, depth + 1
+    return depth > 1 and not _unfit(kind)
+
+
+def _unfit(kind: Any) -> str:
+    inner = kind.value_type if _is_list(kind) else kind
+    if pa.types.is_dictionary(inner):
+        inner = inner.value_type
+    return "" if pa.types.is_integer(inner) else f"{kind} values"
+
+
+def _first_null(array: Any) -> int:
+    return int(np.argmax(array.is_null().to_numpy(zero_copy_only=False)))
+
+
+def _index_columns(metadata: dict[bytes, bytes] | None) -> tuple[str, ...]:
+    """The columns that pandas wrote as the index of a frame, by its own metadata."""
+    try:
+        index = json.loads((metadata or {}).get(b"pandas", b"{}"))["index_columns"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ()  # not written by pandas
+    return tuple(name for name in index if isinstance(name, str)) if type(index) is list else ()
 
 
 def write_parquet(path: Path, columns: list[Column]) -> None:
@@ -77,8 +130,6 @@ def write_parquet(path: Path, columns: list[Column]) -> None:
     ]
     schema = pa.schema(fields)
     rows = {len(c.ids) if c.offsets is None else len(c.offsets) - 1 for c in columns}
-    if len(rows) != 1:
-        raise TraceError(f"{path}: Parquet needs tables of equally many lookups or bags")
     with pq.ParquetWriter(path, schema) as writer:
         for start in range(0, rows.pop(), _ROWS):
             arrays = [_array(c, start, start + _ROWS) for c in columns]

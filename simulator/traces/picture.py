@@ -34,7 +34,8 @@ def plot_reports(reports: Sequence[TableReport], path: Path, title: str) -> None
     for axes in (hot, misses):
         axes.grid(True, which="major", alpha=0.3)
         axes.set_ylim(0, 100)
-    hot.legend(fontsize="small")
+    if reports:
+        hot.legend(fontsize="small")
     more = len(reports) - _MOST_TABLES
     figure.suptitle(title + (f" ({more} more tables not drawn)" if more > 0 else ""))
     temporary = path.with_name(f".{path.name}.part{path.suffix}")

@@ -18,10 +18,22 @@ import numpy.typing as npt
 from simulator.errors import TraceError
 from simulator.traces.base import Ids
 
-__all__ = ["CHUNK", "Column", "Piece", "Source", "check_ids", "checked", "integers", "load"]
+__all__ = [
+    "CHUNK",
+    "MAX_ID",
+    "Column",
+    "Piece",
+    "Source",
+    "check_ids",
+    "checked",
+    "integers",
+    "load",
+]
 
 CHUNK = 1 << 20
 """Ids in a piece, about: 8 MiB."""
+
+MAX_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,8 @@ class Source(Protocol):
 
     path: Path
     tables: tuple[str, ...]
+    notes: tuple[str, ...]
+    """What was guessed about the file or left out of it: sentences without the file's name."""
 
     def pieces(self) -> Iterator[Piece]:
         """All tables' ids in order (tables may take turns); `TraceError` where unreadable."""
@@ -63,15 +77,21 @@ class Source(Protocol):
         ...
 
 
-def integers(values: npt.NDArray[Any], where: str) -> Ids:
-    """`values` as int64; `TraceError` unless 1-D integers that fit."""
+def integers(values: npt.NDArray[Any], where: str, start: int = 0) -> Ids:
+    """`values` as int64; `TraceError` unless 1-D integers that fit.
+
+    `start`: the record that the first one is.
+    """
     if values.ndim != 1:
         raise TraceError(f"{where}: shape {values.shape}, ids must be one-dimensional")
     if values.dtype.kind not in "iu":
         raise TraceError(f"{where}: {values.dtype} values, ids must be integers")
-    if values.dtype == np.uint64 and values.size and int(values.max()) > 2**63 - 1:
-        first = int(np.argmax(values > np.uint64(2**63 - 1)))
-        raise TraceError(f"{where}: id {values[first]} at record {first} is above 2**63 - 1")
+    if values.dtype == np.uint64 and values.size and int(values.max()) > MAX_ID:
+        first = int(np.argmax(values > np.uint64(MAX_ID)))
+        raise TraceError(
+            f"{where}: id {values[first]} at record {start + first} is above 2**63 - 1 "
+            "(records count from 0)"
+        )
     return values.astype(np.int64, copy=False)
 
 
@@ -86,11 +106,17 @@ def check_ids(ids: npt.NDArray[Any], rows: int | None, where: str, start: int = 
     first = int(np.argmax(bad))
     value = int(ids[first])
     reason = "is negative" if value < 0 else f"is outside of a table of {rows} rows"
-    raise TraceError(f"{where}: id {value} at record {start + first} {reason}")
+    raise TraceError(
+        f"{where}: id {value} at record {start + first} {reason} (records count from 0)"
+    )
 
 
 def checked(source: Source, rows: Sequence[int] | None = None) -> Iterator[Piece]:
-    """The pieces of `source`, each checked; an empty table is an error at the end."""
+    """The pieces of `source`, each checked; a file without any id or bag is an error at the end.
+
+    A table whose bags are all empty is one without lookups.
+    """
+    bagged = False
     counts = [0] * len(source.tables)
     bags: list[int | None] = [None] * len(source.tables)
     for piece in source.pieces():
@@ -99,12 +125,13 @@ def checked(source: Source, rows: Sequence[int] | None = None) -> Iterator[Piece
         check_ids(piece.ids, rows[table] if rows else None, where, counts[table])
         if piece.lengths is not None:
             check_ids(piece.lengths, None, f"{where}: bag lengths")
+            bagged = bagged or len(piece.lengths) > 0
             bags[table] = (bags[table] or 0) + int(piece.lengths.sum())
         counts[table] += len(piece.ids)
         yield piece
+    if not bagged and not any(counts):
+        raise TraceError(f"{source.path}: holds no ids")
     for name, count, total in zip(source.tables, counts, bags, strict=True):
-        if count == 0:
-            raise TraceError(f"{source.path}: table {name!r} holds no ids")
         if total is not None and total != count:
             raise TraceError(
                 f"{source.path}: table {name!r}: bag lengths add to {total}, but there are "
@@ -124,7 +151,7 @@ def load(source: Source) -> list[Column]:
         if piece.lengths is not None:
             lengths[piece.table].append(piece.lengths)
     return [
-        Column(name, np.concatenate(parts), _offsets(bags))
+        Column(name, np.concatenate(parts or [np.empty(0, np.int64)]), _offsets(bags))
         for name, parts, bags in zip(source.tables, ids, lengths, strict=True)
     ]
 

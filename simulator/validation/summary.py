@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from simulator.errors import UsageError
+from simulator.streams import open_text, refusing
 from simulator.validation.compare import Comparison
 from simulator.validation.numbers import Errors, Time
 
@@ -93,7 +94,7 @@ def read_summary(file: Path) -> list[Row]:
     if not file.is_file():
         return []
     names = [field.name for field in fields(Row)]
-    with file.open(encoding="utf-8", newline="") as lines:
+    with refusing(file, UsageError), open_text(file) as lines:
         reader = csv.DictReader(lines)
         if reader.fieldnames != names:
             raise UsageError(f"{file}: no summary: its columns are not {', '.join(names)}")

@@ -1,6 +1,9 @@
 """The trace verbs as a user runs them."""
 
+import gzip
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -80,6 +83,47 @@ def test_mistakes_are_usage_errors(tmp_path, monkeypatch, arguments, message):
     with pytest.raises(UsageError, match=message):
         run(*arguments)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_notes_go_to_standard_error_and_into_the_document(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("0,1,2\n7,8,9\n")
+    said = run("validate", path)
+    assert "6 lookups in 3 table(s)" in said.stdout
+    assert said.stderr.startswith(f"note: {path}: the first line is taken for ids")
+    named = run("validate", path, "--header", "yes", "--column", "2", "--json")
+    assert named.stderr == ""
+    document = json.loads(named.stdout)
+    assert document["tables"] == [{"table": "2", "lookups": 1, "max_id": 9}]
+    assert document["notes"] == []
+    assert len(json.loads(run("describe", path, "--json").stdout)["notes"]) == 1
+
+
+def test_parts_and_standard_input(tmp_path):
+    parts = []
+    for number in range(3):
+        parts.append(tmp_path / f"part-{number}.csv.gz")
+        parts[-1].write_bytes(gzip.compress(f"x\n{number}\n".encode()))
+    assert "3 lookups in 1 table" in run("validate", *parts).stdout
+    assert "3 lookups in 1 table" in run("validate", tmp_path).stdout
+    run("convert", *reversed(parts), tmp_path / "a.npy")
+    assert read_ids(tmp_path / "a.npy").tolist() == [2, 1, 0]
+    command = [sys.executable, "-m", "simulator", "trace", "validate", "-", "--format", "csv"]
+    piped = subprocess.run(command, input=b"x\n4\n2\n", capture_output=True, check=True)
+    assert b"2 lookups in 1 table" in piped.stdout
+
+
+def test_any_records_can_be_forced(tmp_path):
+    (tmp_path / "a.bin").write_bytes(np.arange(6, dtype=np.int32)[::-1].tobytes() * 9)
+    with pytest.raises(TraceError, match="no oracleGeneral records"):
+        run("validate", tmp_path / "a.bin")
+    assert "9 lookups" in run("validate", tmp_path / "a.bin", "--unchecked").stdout
+
+
+def test_packed_files_are_not_written(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(3))
+    with pytest.raises(UsageError, match="tells no trace format"):
+        run("convert", tmp_path / "a.npy", tmp_path / "a.csv.gz")
 
 
 def test_validate_names_the_first_bad_record(tmp_path):

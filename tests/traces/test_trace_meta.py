@@ -15,8 +15,8 @@ import pytest
 
 from simulator.errors import TraceError
 from simulator.traces.files import open_source
-from simulator.traces.meta_files import read_tensors
 from simulator.traces.pieces import load
+from simulator.traces.tensor_files import read_tensors
 
 INDICES = np.array([3, 1, 4, 1, 5, 9, 2], np.int64)
 LENGTHS = np.array([[2, 0], [1, 4]], np.int64)
@@ -147,13 +147,12 @@ def test_every_truncation_is_an_error(tmp_path, torch, layout):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ((INDICES, OFFSETS), "2 tensors, expected indices, offsets, lengths"),
         ((INDICES, OFFSETS, LENGTHS.ravel()), r"expected \(tables, batch\)"),
-        ((INDICES, OFFSETS[:-1], LENGTHS), "not the running sum"),
+        ((INDICES, OFFSETS[:-2], LENGTHS), "not the running sum"),
         ((INDICES[:-1], OFFSETS, LENGTHS), "add to 7, but there are 6"),
         ((INDICES, OFFSETS, LENGTHS - 2), "negative length"),
         ((-INDICES, OFFSETS, LENGTHS), "id -3 at record 0 is negative"),
-        ((INDICES.astype(np.float32), OFFSETS, LENGTHS), "FloatStorage, which is never called"),
+        ((INDICES.astype(np.float32), OFFSETS, LENGTHS), r"a tuple of float32 of shape \(7,\), "),
     ],
 )
 def test_bad_contents_are_named(tmp_path, torch, arrays, message):

@@ -1,0 +1,104 @@
+"""Options of the trace verbs that say what a trace file is, and the file opened as they say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from simulator.errors import UsageError
+
+if TYPE_CHECKING:
+    from simulator.traces.pieces import Source
+
+__all__ = [
+    "Asked",
+    "Columns",
+    "Files",
+    "Format",
+    "HeaderLine",
+    "Sizes",
+    "Unchecked",
+    "numbers",
+    "opened",
+]
+
+_FORMATS = (
+    "npy, npz, parquet, csv, tsv, words, criteo, meta or oracle; left out, by content and name"
+)
+Files = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE...",
+        help="A trace file, its parts in order, a folder of parts, or - (standard input).",
+        show_default=False,
+    ),
+]
+Columns = Annotated[
+    list[str] | None, typer.Option("--column", help="A table of the file (may be repeated).")
+]
+Format = Annotated[str, typer.Option("--format", help=f"Format of the file: {_FORMATS}.")]
+HeaderLine = Annotated[
+    Literal["auto", "yes", "no"],
+    typer.Option("--header", help="Whether the first line of text names the columns."),
+]
+Sizes = Annotated[
+    str, typer.Option("--sizes", help="Rows to hash words (criteo, words) to: N or N,N,...")
+]
+Unchecked = Annotated[
+    bool,
+    typer.Option("--unchecked", help="Take any 24-byte records for oracleGeneral's."),
+]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line says of a file."""
+
+    format: str
+    columns: list[str] | None
+    header: Literal["auto", "yes", "no"]
+    sizes: str
+    unchecked: bool
+
+
+def opened(files: list[Path], asked: Asked) -> Source:
+    """The trace in `files`; what was guessed about it goes to standard error."""
+    from simulator.traces.files import FORMATS, open_source
+
+    if asked.format not in ("auto", *FORMATS):
+        raise UsageError(f"--format {asked.format}: expected one of {', '.join(FORMATS)}")
+    columns = tuple(asked.columns or ())
+    source = open_source(
+        files[0] if len(files) == 1 else files,
+        format=asked.format,
+        columns=columns,
+        sizes=_sizes(asked.sizes),
+        header=asked.header,
+        unchecked=asked.unchecked,
+    )
+    for note in source.notes:
+        typer.echo(f"note: {source.path}: {note}", err=True)
+    return source
+
+
+def _sizes(text: str) -> tuple[int, ...] | None:
+    """One number for all tables or one for each; None where nothing is given."""
+    return numbers(text, text.count(",") + 1, "--sizes")
+
+
+def numbers(text: str, count: int, option: str) -> tuple[int, ...] | None:
+    """`count` numbers of at least 1 out of "N" or "N,N,..."; None where nothing is given."""
+    if not text:
+        return None
+    try:
+        values = tuple(int(part.replace("_", "")) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{option} {text}: expected N or N,N,...") from None
+    if len(values) == 1:
+        values *= count
+    if len(values) != count or min(values) < 1:
+        raise UsageError(f"{option} {text}: expected {count} numbers from 1, or one for all")
+    return values
