@@ -48,7 +48,7 @@ def replay(
     """
     from simulator.caches.per_lookup.replaying import Replay, replay_sizes, replay_trace
     from simulator.caches.plan.base import Window
-    from simulator.errors import UsageError
+    from simulator.errors import TraceError, UsageError
     from simulator.traces.files import stream_ids
 
     batch_options = {
@@ -64,6 +64,8 @@ def replay(
     window = Window(
         3 if window_past is None else window_past, 2 if window_future is None else window_future
     )
+    if next(stream_ids(trace), None) is None:
+        raise TraceError(f"{trace}: the table has no lookups: there is nothing to replay")
     lookups = 40_960 if batch_lookups is None else batch_lookups
     asked = [Replay(policy, rows, granularity, lookups, window, seed) for rows in capacity]
     if len(asked) == 1:

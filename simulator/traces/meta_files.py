@@ -177,6 +177,8 @@ class _Layouts:
                 raise self._refused(value)
             return [self._pair(str(name), pair) for name, pair in value.items()]
         arrays = {str(n): x for n, x in value.items() if isinstance(x, np.ndarray)}
+        if not arrays:
+            raise self._refused(value)
         if len(arrays) < len(value):
             others = [str(n) for n, x in value.items() if not isinstance(x, np.ndarray)]
             self._note(f"left out: {listed(others)} (no tensors)")
@@ -250,4 +252,4 @@ def _said(value: Any, depth: int = 2) -> str:
                 [f"{n}: {_said(x, depth - 1)}" for n, x in value.items()]
             )
         return f"a {kind} of " + listed([_said(x, depth - 1) for x in value])
-    return f"a {type(value).__name__}"
+    return f"a value of type {type(value).__name__}"

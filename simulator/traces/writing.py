@@ -207,6 +207,8 @@ def _write_npz(file: IO[bytes], columns: list[Column]) -> None:
 def _write_member(archive: zipfile.ZipFile, name: str, values: Ids) -> None:
     # a fixed date: the same ids give the same bytes
     info = zipfile.ZipInfo(name + ".npy", date_time=(1980, 1, 1, 0, 0, 0))
+    if info.filename != name + ".npy":
+        raise ValueError("a zip archive ends names at a zero byte")
     with archive.open(info, "w", force_zip64=True) as member:
         _write_npy(member, values)
 
