@@ -142,6 +142,8 @@ def _header(rows: list[list[str]], lines: list[str]) -> tuple[bool, str]:
         return True, ""  # a data frame's corner above its row numbers
     numbers = [field for field in first if _REAL.fullmatch(field)]
     if len(numbers) < len([field for field in first if field]):
+        if first[0].startswith("#"):
+            return True, "the first line is taken for names although it begins with #"
         if not numbers:
             return True, ""
         return True, "the first line is taken for names although it has numbers; header: no denies"

@@ -49,6 +49,7 @@ def test_the_header_is_told_or_guessed(tmp_path, text, header, expected):
         ("0,1,2\n7,8,9\n", "taken for ids, not for names, although it counts the columns: the col"),
         ("4,5\n", "taken for ids, not for names: the columns are called C1 .. C2"),
         ("day,7\n1,2\n", "taken for names although it has numbers"),
+        ("# comment\n1 2\n", "taken for names although it begins with #"),
         ("4;5\n6;7\n", "fields are separated by semicolons"),
         ("user,rating\n4,2.5\n6,3.0\n", r"left out: 'rating' \(no whole numbers\); a.*read: user"),
         (",user\n4,2\n6,3\n", r"left out: '' \(the index of a data frame\).*; read: user"),
