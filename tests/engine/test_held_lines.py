@@ -230,8 +230,11 @@ def test_training_of_the_usual_size_finds_its_buffers_cold(name: str) -> None:
     assert met(name, TUNED, 2048) == 0
 
 
-def test_small_mini_batches_with_one_buffer_meet_their_own_lines() -> None:
+def test_small_mini_batches_meet_their_own_lines() -> None:
+    """With one buffer always. With eight, gradients in lines that the last level knows of: until
+    eight mini-batches pass more than it holds."""
     assert met("hybrid", ONE, 64) == 64 * 8 * 512
     assert met("straw_man", ONE, 64) == 64 * 8 * 20 * 512
-    assert met("hybrid", TUNED, 64) == 64 * 8 * 512, "8 x 15 MB pass, the last level holds 315 MB"
-    assert met("straw_man", TUNED, 64) == 0
+    for name in ("hybrid", "static_cache"):
+        assert [met(name, TUNED, n) for n in (64, 192, 256)] == [64 * 4096, 192 * 4096, 0]
+    assert met("straw_man", TUNED, 64) == 0, "the cores' own caches are smaller"
