@@ -96,6 +96,9 @@ class OperatorProfile(Frozen):
     lists: Literal["copied", "mapped"]
     """Lists that the GPU makes for the host (missed and victim rows, ids of cold rows): copied
     once they are made, or written by the kernels straight into the host's memory."""
+    staging_buffers: Annotated[int, Field(gt=0)]
+    """Buffers of a kind on the host that mini-batches take in turn: a copy from the GPU overwrites
+    what the cores read that many mini-batches ago."""
     cold_list: Literal["compacted", "holes"]
     """The ids of rows that a static cache leaves to the CPU: those alone, or the whole list with
     the others marked, which the CPU skips one by one."""
