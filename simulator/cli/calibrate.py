@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from simulator.files import write_file
+
 if TYPE_CHECKING:
     from simulator.calibration.base import Base
     from simulator.calibration.calibrate import Calibration, Entries
@@ -125,7 +127,6 @@ def calibrate(
     from simulator.calibration.provenance import with_calibrated
     from simulator.calibration.write import residuals_csv
     from simulator.cli import calibration_tables as tables
-    from simulator.cli.writing import write_file
     from simulator.errors import UndecidedError
 
     _refuse(out, update, operators, base)

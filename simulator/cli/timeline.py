@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.files import is_standard_output, write_file
+
 if TYPE_CHECKING:
     from simulator.results.reading import StoredRun
 
@@ -32,7 +34,6 @@ def timeline(
     Tracks: each stage, and each kind of resource by stage; arrows follow a mini-batch; counters
     show bandwidth and the scratchpad's rows in use. Opens in ui.perfetto.dev and chrome://tracing.
     """
-    from simulator.cli.writing import write_file
     from simulator.results.reading import read_run
     from simulator.results.timeline import trace_events
 
@@ -42,8 +43,9 @@ def timeline(
     document = trace_events(run, numbers)
     write_file(target, json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n")
     events = len(document["traceEvents"])
-    typer.echo(f"{target}: {len(numbers)} points, {events:,} events")
-    typer.echo("Next:\n  open https://ui.perfetto.dev and drop the file there")
+    apart = is_standard_output(target)
+    typer.echo(f"{target}: {len(numbers)} points, {events:,} events", err=apart)
+    typer.echo("Next:\n  open https://ui.perfetto.dev and drop the file there", err=apart)
 
 
 def _chosen(run: StoredRun, names: Sequence[str]) -> list[int]:

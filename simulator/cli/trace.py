@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from simulator.errors import TraceError, UsageError
+from simulator.files import is_standard_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,6 +96,7 @@ def generate(
         {**facts, "fingerprint": trace.fingerprint()},
         f"wrote {total:,} lookups of {tables} table(s), {count} mini-batches, to {target}",
         as_json,
+        target,
     )
 
 
@@ -151,7 +153,7 @@ def convert(
         write_columns(target, written, columns, row_bytes=row_bytes, flatten=flatten)
         total = sum(len(c.ids) for c in columns)
     facts = {"file": str(target), "format": written, "tables": len(columns), "lookups": total}
-    _say(facts, f"wrote {total:,} lookups of {len(columns)} table(s) to {target}", as_json)
+    _say(facts, f"wrote {total:,} lookups of {len(columns)} table(s) to {target}", as_json, target)
 
 
 @app.command()
@@ -314,14 +316,16 @@ def _print_reports(reports: list[TableReport]) -> None:
         terminal.print(table)
 
 
-def _say(facts: dict[str, Any], sentence: str, as_json: bool) -> None:
+def _say(facts: dict[str, Any], sentence: str, as_json: bool, target: Path | None = None) -> None:
+    """What was done: on standard error where a trace was written to standard output."""
+    apart = target is not None and is_standard_output(target)
     if as_json:
-        _print_json(facts)
+        _print_json(facts, apart)
     else:
-        typer.echo(sentence)
+        typer.echo(sentence, err=apart)
 
 
-def _print_json(value: Any) -> None:
+def _print_json(value: Any, apart: bool = False) -> None:
     import json
 
-    typer.echo(json.dumps(value, indent=2))
+    typer.echo(json.dumps(value, indent=2), err=apart)

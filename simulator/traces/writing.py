@@ -8,6 +8,8 @@ one more copy.
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import os
 import tempfile
 import zipfile
@@ -18,6 +20,7 @@ from typing import IO
 import numpy as np
 
 from simulator.errors import OutputError, TraceError, UsageError
+from simulator.files import scratch_beside, staged
 from simulator.traces.base import Ids
 from simulator.traces.oracle_files import write_oracle
 from simulator.traces.pieces import CHUNK, Column, Piece
@@ -32,7 +35,7 @@ WRITABLE = ("npy", "npz", "parquet", "csv", "tsv", "oracle")
 def spooled(pieces: Iterable[Piece], names: Sequence[str], target: Path) -> Iterator[list[Column]]:
     """The tables that `pieces` add up to, memory-mapped while the context lasts."""
     try:
-        folder = tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.")
+        folder = tempfile.TemporaryDirectory(dir=scratch_beside(target), prefix=".trace.")
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from None
     with folder as name:
@@ -72,30 +75,14 @@ def write_columns(
     if flatten:
         columns = [Column(c.name, c.ids) for c in columns]
     _check_fits(path, format, columns)
-    try:
-        with _aside(path) as temporary:
-            if format == "parquet":
-                from simulator.traces.parquet_files import write_parquet
+    with staged(path) as file:
+        if format == "parquet":
+            from simulator.traces.parquet_files import write_parquet
 
-                write_parquet(temporary, columns)
-            else:
-                with temporary.open("wb") as file:
-                    _write(file, format, columns, row_bytes)
-                    file.flush()
-                    os.fsync(file.fileno())
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
-
-
-@contextlib.contextmanager
-def _aside(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, renamed to it on success and removed otherwise."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            write_parquet(file, columns)
+        else:
+            with file.open("wb") as stream:
+                _write(stream, format, columns, row_bytes)
 
 
 def _check_fits(path: Path, format: str, columns: list[Column]) -> None:
@@ -141,7 +128,10 @@ def _write_npy(file: IO[bytes], values: Ids) -> None:
 
 
 def _write_text(file: IO[bytes], columns: list[Column], delimiter: bytes) -> None:
-    file.write(delimiter.join(c.name.encode() for c in columns) + b"\n")
+    heading = io.StringIO()
+    names = [column.name for column in columns]
+    csv.writer(heading, delimiter=delimiter.decode(), lineterminator="\n").writerow(names)
+    file.write(heading.getvalue().encode())
     for start in range(0, len(columns[0].ids), CHUNK // 8):
         block = [c.ids[start : start + CHUNK // 8].tolist() for c in columns]
         lines = (delimiter.join(b"%d" % x for x in row) for row in zip(*block, strict=True))
