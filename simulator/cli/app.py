@@ -67,6 +67,10 @@ VERBS: dict[str, Verb] = {
 }
 
 
+MOST_PROBLEMS = 50
+"""Problems of one error that are printed."""
+
+
 class _Verbs(TyperGroup):
     """A group whose commands are placeholders until one of them is used."""
 
@@ -153,8 +157,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _fail(message: str, code: int) -> NoReturn:
     """One `error:` a problem: problems start at the margin, their hints are indented."""
+    told = 0
     for line in message.splitlines():
-        typer.echo(line if line.startswith(" ") else f"error: {line}", err=True)
+        told += not line.startswith(" ")
+        if told <= MOST_PROBLEMS:
+            typer.echo(line if line.startswith(" ") else f"error: {line}", err=True)
+    if told > MOST_PROBLEMS:
+        typer.echo(f"... and {told - MOST_PROBLEMS:,} more", err=True)
     sys.exit(code)
 
 

@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simulator.cli.interrupts import hint_at_interrupt
+from simulator.text import on_one_line
 
 if TYPE_CHECKING:
     from simulator.config.experiment import Experiment
     from simulator.sweep.run_directory import Finished
     from simulator.sweep.runner import Workers
+
+
+MOST_FAILURES = 20
+"""Failed points told one by one."""
 
 
 def run(
@@ -176,13 +181,16 @@ def _tell_failures(finished: Finished) -> None:
 
     if not finished.failures:
         return
-    for row in finished.failures:
+    for row in finished.failures[:MOST_FAILURES]:
         name = ", ".join(text for text in (row["label"], row["locality"], row["sweep"]) if text)
         first, *more = row["message"].splitlines() or [""]
-        typer.echo(f"failed: {name}: {row['error']}: {first}", err=True)
+        typer.echo(f"failed: {on_one_line(name)}: {row['error']}: {first}", err=True)
         for line in more:
             typer.echo(f"    {line}", err=True)
         typer.echo(f"    repeat: {row['command']}", err=True)
+    left = len(finished.failures) - MOST_FAILURES
+    if left > 0:
+        typer.echo(f"... and {left:,} more: failures.json lists all", err=True)
     failed, all_points = len(finished.failures), len(finished.failures) + len(finished.sweep.result)
     kept = "the others are kept" if finished.sweep.result.points else "none is left"
     raise PointsFailedError(f"{failed} of {all_points} points failed, {kept}: see failures.json")

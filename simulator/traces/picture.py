@@ -16,6 +16,13 @@ _MOST_TABLES = 8
 
 def plot_reports(reports: Sequence[TableReport], path: Path, title: str) -> None:
     """Draw at most eight tables to `path` (PNG, SVG or PDF by its ending)."""
+    from matplotlib import rc_context
+
+    with rc_context({"text.parse_math": False}):  # a dollar sign in a name begins no formula
+        _plot(reports, path, title)
+
+
+def _plot(reports: Sequence[TableReport], path: Path, title: str) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -25,7 +32,8 @@ def plot_reports(reports: Sequence[TableReport], path: Path, title: str) -> None
         raise UsageError(f"{path}: a picture ends in .png, .svg or .pdf")
     hot, misses = figure.subplots(1, 2)
     for report in reports[:_MOST_TABLES]:
-        label = report.table if report.has_time_order else f"{report.table} (no time order)"
+        name = f" {report.table}" if report.table.startswith("_") else report.table  # for legends
+        label = name if report.has_time_order else f"{name} (no time order)"
         unique = report.unique_ids
         curve = report.popularity_curve
         hot.plot([100 * n / unique for n, _ in curve], [100 * y for _, y in curve], label=label)
