@@ -72,7 +72,7 @@ def run(
     A run that was interrupted goes on where it stopped when the same command is given again.
     Finished points in DIR stay; where DIR holds another experiment, --replace has to be given.
     """
-    from simulator.cli.progress import sweep_progress
+    from simulator.cli.progress import announce, sweep_progress
     from simulator.engine import load_experiment
     from simulator.results.rows import nested
     from simulator.results.store import POINTS
@@ -83,6 +83,7 @@ def run(
     changes = tuple(overrides or ())
     _check(executor, scheduler, jobs)
     loaded = load_experiment(experiment, changes)
+    announce(loaded)
     folder = out or default_folder(loaded)
     with _workers(executor, scheduler, jobs) as workers:
         if dry_run:

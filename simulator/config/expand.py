@@ -12,6 +12,7 @@ from typing import Any
 
 from simulator.config.assign import Assignment, apply, keys_of
 from simulator.config.experiment import Experiment, Names, Origin, PointConfig
+from simulator.config.memo import by_identity
 from simulator.config.reader import Marks
 from simulator.config.resolve import Resolver
 from simulator.errors import ConfigError, Problem
@@ -25,10 +26,19 @@ def expand(experiment: Experiment, names: Names | None = None) -> tuple[PointCon
     `names` stand in where the experiment was read without any. Raises `ConfigError` with every
     problem of every point.
     """
-    data = experiment.model_dump(mode="json")
     origin = experiment.origin
     if names is not None and origin.names == Names():
-        origin = replace(origin, names=names)
+        return _expanded(experiment, replace(origin, names=names))
+    return _as_read(experiment)
+
+
+@by_identity
+def _as_read(experiment: Experiment) -> tuple[PointConfig, ...]:
+    return _expanded(experiment, experiment.origin)
+
+
+def _expanded(experiment: Experiment, origin: Origin) -> tuple[PointConfig, ...]:
+    data = experiment.model_dump(mode="json")
     choices = list(_choices(data, origin.marks))
     data, resolver = _without_sweep(data, origin)
     points: dict[tuple[str, str], PointConfig] = {}
