@@ -32,7 +32,7 @@ def curves(points: Pairs) -> Iterator[str]:
     combination of the other swept values; none where no cache sizes were swept."""
     cells: dict[str, list[tuple[Row, float]]] = {}
     for metrics, swept in points:
-        if SWEPT in swept:
+        if isinstance(swept.get(SWEPT), int | float):
             cells.setdefault(_cell(metrics, swept), []).append((metrics, float(swept[SWEPT])))
     drawn = [(name, rows) for name, rows in cells.items() if len({size for _, size in rows}) > 1]
     for name, rows in drawn[:MOST]:
