@@ -19,6 +19,7 @@ LAB = ("observe", "calibration", "validation")
 GROUND = (
     "errors",
     "units",
+    "text",
     "_compiled",
     "_kernel_cache",
     "_mix",

@@ -16,6 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from simulator.cli.interrupts import ending_in_order, word_and_code
 from simulator.errors import ScratchPipeError
 
 __all__ = ["main"]
@@ -66,6 +67,10 @@ VERBS: dict[str, Verb] = {
 }
 
 
+MOST_PROBLEMS = 50
+"""Problems of one error that are printed."""
+
+
 class _Verbs(TyperGroup):
     """A group whose commands are placeholders until one of them is used."""
 
@@ -76,9 +81,10 @@ class _Verbs(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            typer.echo("interrupted", err=True)
-            raise typer.Exit(130) from None
+        except KeyboardInterrupt as interrupt:
+            word, code = word_and_code(interrupt)
+            typer.echo(word, err=True)
+            raise typer.Exit(code) from None
 
 
 def _loaded(name: str) -> Any:
@@ -128,14 +134,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: run the command line and exit with its code."""
     try:
         try:
-            typer.main.get_command(_app())(args=arguments, prog_name="scratchpipe")
+            with ending_in_order():
+                typer.main.get_command(_app())(args=arguments, prog_name="scratchpipe")
         finally:
             sys.stdout.flush()
     except ScratchPipeError as error:
         _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        sys.exit(130)
+    except KeyboardInterrupt as interrupt:
+        word, code = word_and_code(interrupt)
+        typer.echo(word, err=True)
+        sys.exit(code)
     except BrokenPipeError:
         # Whoever read our output has gone: nobody is left to tell.
         _drop_output()
@@ -149,8 +157,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _fail(message: str, code: int) -> NoReturn:
     """One `error:` a problem: problems start at the margin, their hints are indented."""
+    told = 0
     for line in message.splitlines():
-        typer.echo(line if line.startswith(" ") else f"error: {line}", err=True)
+        told += not line.startswith(" ")
+        if told <= MOST_PROBLEMS:
+            typer.echo(line if line.startswith(" ") else f"error: {line}", err=True)
+    if told > MOST_PROBLEMS:
+        typer.echo(f"... and {told - MOST_PROBLEMS:,} more", err=True)
     sys.exit(code)
 
 

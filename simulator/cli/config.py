@@ -37,10 +37,13 @@ class Schema(StrEnum):
 @app.command()
 def check(experiment: File, overrides: Overrides = None) -> None:
     """Check an experiment and all points of its sweep; report every mistake at once."""
+    from simulator.cli.progress import announce
     from simulator.config.expand import expand
     from simulator.engine import check_points, load_experiment
 
-    points = expand(load_experiment(experiment, overrides or ()))
+    loaded = load_experiment(experiment, overrides or ())
+    announce(loaded)
+    points = expand(loaded)
     check_points(points)
     typer.echo(f"{experiment}: no mistakes, {_count(len(points), 'point')} to simulate")
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from simulator.config.experiment import short
+from simulator.text import on_one_line, some_of
 
 __all__ = ["curves"]
 
@@ -20,6 +21,8 @@ LEFT = 9
 """Columns of the time axis."""
 NAME = 14
 """Columns of a system's name in the table of hit rates."""
+MOST_SIZES = 11
+"""Columns of the table of hit rates: six characters each."""
 MOST = 6
 """Pictures printed; all numbers are in the files."""
 
@@ -29,7 +32,7 @@ def curves(points: Pairs) -> Iterator[str]:
     combination of the other swept values; none where no cache sizes were swept."""
     cells: dict[str, list[tuple[Row, float]]] = {}
     for metrics, swept in points:
-        if SWEPT in swept:
+        if isinstance(swept.get(SWEPT), int | float):
             cells.setdefault(_cell(metrics, swept), []).append((metrics, float(swept[SWEPT])))
     drawn = [(name, rows) for name, rows in cells.items() if len({size for _, size in rows}) > 1]
     for name, rows in drawn[:MOST]:
@@ -52,9 +55,9 @@ def _cell(metrics: Row, swept: Row) -> str:
 
 def _picture(name: str, rows: Sequence[tuple[Row, float]]) -> Iterator[str]:
     sizes = sorted({size for _, size in rows})
-    systems = list(dict.fromkeys(str(metrics["label"]) for metrics, _ in rows))
+    systems = list(dict.fromkeys(on_one_line(str(metrics["label"])) for metrics, _ in rows))
     marks = _marks(systems)
-    yield f"Iteration time in ms by {SWEPT}: {name}"[:WIDTH]
+    yield on_one_line(f"Iteration time in ms by {SWEPT}: {name}")[:WIDTH]
     yield from _plot(rows, sizes, marks)
     yield from _wrapped([f"{mark} {system}" for system, mark in marks.items()])
     yield from _hit_rates(rows, sizes, systems)
@@ -81,7 +84,7 @@ def _plot(
         line, at = grid[HEIGHT - 1 - height], columns[sizes.index(size)]
         while at < len(line) - 1 and line[at] != " ":
             at += 1
-        line[at] = marks[str(metrics["label"])]
+        line[at] = marks[on_one_line(str(metrics["label"]))]
     for number, line in enumerate(grid):
         value = top * (HEIGHT - 1 - number) / (HEIGHT - 1) / 1e3
         axis = f"{value:7.3g} |" if number % 3 == 0 else " " * 8 + "|"
@@ -98,9 +101,10 @@ def _plot(
 def _hit_rates(
     rows: Sequence[tuple[Row, float]], sizes: Sequence[float], systems: Sequence[str]
 ) -> Iterator[str]:
-    """A line for each system that has a cache."""
-    rates = {(str(m["label"]), size): m["lookup_hit_rate"] for m, size in rows}
-    width = max(1, min(8, (WIDTH - NAME) // len(sizes)))
+    """A line for each system that has a cache, at as many sizes as a line holds."""
+    all_sizes, sizes = sizes, some_of(sizes, MOST_SIZES)
+    rates = {(on_one_line(str(m["label"])), size): m["lookup_hit_rate"] for m, size in rows}
+    width = min(8, (WIDTH - NAME) // len(sizes))
     lines = []
     for system in systems:
         cells = [rates.get((system, size)) for size in sizes]
@@ -108,9 +112,11 @@ def _hit_rates(
             shown = "".join(f"{'-' if c is None else f'{100 * c:.0f}%':>{width}}" for c in cells)
             lines.append(f"{system[: NAME - 1]:<{NAME}}{shown}"[:WIDTH])
     if lines:
-        head = "".join(f"{size:>{width}g}" for size in sizes)
+        head = "".join(f"{size:>{width}.3g}" for size in sizes)
         yield f"{'lookup hits':<{NAME}}{head}"[:WIDTH].rstrip()
         yield from lines
+        if len(sizes) < len(all_sizes):
+            yield f"({len(sizes)} of {len(all_sizes):,} sizes; all are in metrics.csv)"
 
 
 def _wrapped(words: Sequence[str]) -> Iterator[str]:

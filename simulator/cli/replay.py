@@ -119,8 +119,9 @@ def _document(asked: Replay, counts: ReplayCounts) -> dict[str, Any]:
 
 
 def _show_curve(points: list[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from simulator.cli.terminal import console
 
     table = Table("capacity, rows", "lookup hits", "evictions", "lookups/s")
     for point in points:
@@ -130,12 +131,13 @@ def _show_curve(points: list[dict[str, Any]]) -> None:
             f"{point['evictions']:,}",
             f"{point['lookups_per_s']:,.0f}",
         )
-    Console().print(table)
+    console().print(table)
 
 
 def _show(document: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from simulator.cli.terminal import console
 
     table = Table(show_header=False)
     for key, value in document.items():
@@ -144,4 +146,4 @@ def _show(document: dict[str, Any]) -> None:
         else:
             text = f"{value:,}" if isinstance(value, int) else str(value)
         table.add_row(key.replace("_", " "), text)
-    Console().print(table)
+    console().print(table)

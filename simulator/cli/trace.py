@@ -19,6 +19,8 @@ from simulator.cli.trace_files import (
     opened,
 )
 from simulator.errors import TraceError, UsageError
+from simulator.files import is_standard_output
+from simulator.text import few, on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from simulator.traces.pieces import Piece
 
 __all__ = ["app"]
+
+_MOST_TABLES = 60
+"""Tables of a trace that are printed."""
 
 app = typer.Typer(no_args_is_help=True, help="Generate, describe, convert and validate traces.")
 
@@ -97,6 +102,7 @@ def generate(
         {**facts, "fingerprint": trace.fingerprint()},
         f"wrote {total:,} lookups of {tables} table(s), {count} mini-batches, to {target}",
         as_json,
+        target,
     )
 
 
@@ -168,7 +174,7 @@ def convert(
         write_columns(target, written, columns, row_bytes=row_bytes, flatten=flatten)
         total = sum(len(c.ids) for c in columns)
     facts = {"file": str(target), "format": written, "tables": len(columns), "lookups": total}
-    _say(facts, f"wrote {total:,} lookups of {len(columns)} table(s) to {target}", as_json)
+    _say(facts, f"wrote {total:,} lookups of {len(columns)} table(s) to {target}", as_json, target)
 
 
 @app.command()
@@ -270,7 +276,7 @@ def _warn_of_order(file: Path, reports: list[TableReport]) -> None:
     without = [r.table for r in reports if not r.has_time_order]
     if without:
         typer.secho(
-            f"WARNING: {file}: NO ORDER IN TIME in {', '.join(without)}: an LRU cache does as well "
+            f"WARNING: {file}: NO ORDER IN TIME in {few(without)}: an LRU cache does as well "
             "on a shuffle of these ids. Hit rates of policies that live on recency mean nothing "
             "here; popularity still does.",
             err=True,
@@ -289,10 +295,12 @@ def _print_reports(reports: list[TableReport]) -> None:
         "table", "lookups", "distinct ids", "distinct / lookups", "Zipf alpha (fit)",
         "fit error (KS)", "median reuse distance", "order in time",
     ):  # fmt: skip
-        facts.add_column(name, justify="left" if name == "table" else "right")
-    for r in reports:
+        is_name = name == "table"
+        facts.add_column(name, justify="left" if is_name else "right", no_wrap=is_name)
+    shown = reports[:_MOST_TABLES]
+    for r in shown:
         facts.add_row(
-            r.table,
+            on_one_line(r.table),
             f"{r.lookups:,}",
             f"{r.unique_ids:,}",
             f"{100 * r.unique_share:.2f} %",
@@ -307,22 +315,29 @@ def _print_reports(reports: list[TableReport]) -> None:
         ("LRU hits / lookups, cache of x % of distinct ids", "lru_hit_rate"),
         ("The same for a shuffle of the ids", "shuffled_lru_hit_rate"),
     ):
-        table = Table("table", title=title)
+        table = Table(title=title)
+        table.add_column("table", no_wrap=True)
         for fraction in getattr(reports[0], rates):
             table.add_column(f"{100 * float(fraction):g} %", justify="right")
-        for r in reports:
-            table.add_row(r.table, *(f"{100 * v:.1f} %" for v in getattr(r, rates).values()))
+        for r in shown:
+            table.add_row(
+                on_one_line(r.table), *(f"{100 * v:.1f} %" for v in getattr(r, rates).values())
+            )
         terminal.print(table)
+    if len(shown) < len(reports):
+        typer.echo(f"{len(reports) - len(shown):,} more tables: --json lists all")
 
 
-def _say(facts: dict[str, Any], sentence: str, as_json: bool) -> None:
+def _say(facts: dict[str, Any], sentence: str, as_json: bool, target: Path | None = None) -> None:
+    """What was done: on standard error where a trace was written to standard output."""
+    apart = target is not None and is_standard_output(target)
     if as_json:
-        _print_json(facts)
+        _print_json(facts, apart)
     else:
-        typer.echo(sentence)
+        typer.echo(sentence, err=apart)
 
 
-def _print_json(value: Any) -> None:
+def _print_json(value: Any, apart: bool = False) -> None:
     import json
 
-    typer.echo(json.dumps(value, indent=2))
+    typer.echo(json.dumps(value, indent=2), err=apart)

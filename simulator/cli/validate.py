@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulator.files import write_file
+
 if TYPE_CHECKING:
     from simulator.validation.compare import Comparison
 
@@ -126,7 +128,6 @@ def _recorded(
     compared: Mapping[str, Comparison], out: Path, guard: Path | None, summary: Path | None
 ) -> list[Path]:
     """Write guard and summary where they are asked for; the files that were written."""
-    from simulator.cli.writing import write_file
     from simulator.validation.guard import guard_of, with_guard
     from simulator.validation.page import PAGE
     from simulator.validation.summary import read_summary, rows_of, summary_text, with_rows

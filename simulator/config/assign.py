@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -71,10 +70,19 @@ def apply(data: Any, marks: Marks, changes: Iterable[Assignment]) -> tuple[Any, 
 
     Raises `ValueError` where a path leads through a value that cannot hold keys.
     """
-    data = copy.deepcopy(data)
-    for change in sorted(changes, key=lambda a: a.rank):
+    ordered = sorted(changes, key=lambda a: a.rank)
+    if ordered:
+        data = _copied(data)
+    for change in ordered:
         data, marks = assign(data, marks, change)
     return data, marks
+
+
+def _copied(data: Any) -> Any:
+    """Plain data anew; much quicker than `copy.deepcopy`, which has to know every type."""
+    if isinstance(data, dict):
+        return {key: _copied(value) for key, value in data.items()}
+    return [_copied(item) for item in data] if isinstance(data, list) else data
 
 
 def assign(data: Any, marks: Marks, change: Assignment) -> tuple[Any, Marks]:
@@ -97,7 +105,7 @@ def assign(data: Any, marks: Marks, change: Assignment) -> tuple[Any, Marks]:
         here[machine[-1]], below = with_change(old, below, rest, change.value, change.marks)
         return data, marks.grafted(machine, below)
     _check(here, path[-1], path)
-    here[path[-1]] = copy.deepcopy(change.value)
+    here[path[-1]] = _copied(change.value)
     return data, marks.grafted(path, change.marks)
 
 

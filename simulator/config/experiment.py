@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    BaseModel,
     BeforeValidator,
     Field,
     GetJsonSchemaHandler,
@@ -24,6 +25,7 @@ from pydantic_core import CoreSchema
 
 from simulator.config.catalogue import portable
 from simulator.config.machine import MachineConfig, Part
+from simulator.config.memo import by_identity
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
 from simulator.config.reader import Marks
@@ -264,13 +266,7 @@ class PointConfig(Frozen):
         What the experiment calls the point (label, swept values) is left out, and so are where on
         this machine the files of the catalogue are, descriptions, and where numbers come from.
         """
-        data = _bare(
-            self.model_dump(mode="json", exclude={"swept": True, "system": {"label", "where"}})
-        )
-        for name in ("path", "distances_path"):
-            if name in data["trace"]:
-                data["trace"][name] = portable(data["trace"][name])
-        return hashlib.sha256(canonical_json(data).encode()).hexdigest()
+        return _point_key(self)
 
     def sweep_text(self) -> str:
         """The swept values as `path=value, path=value`; empty without a sweep."""
@@ -285,6 +281,31 @@ def _bare(data: Any) -> Any:
     if isinstance(data, dict):
         return {key: _bare(value) for key, value in data.items() if key not in _REMARKS}
     return [_bare(item) for item in data] if isinstance(data, list) else data
+
+
+@by_identity
+def _section_text(section: BaseModel) -> str:
+    """A section as canonical JSON without remarks; points of a sweep share most of theirs."""
+    return canonical_json(_bare(section.model_dump(mode="json")))
+
+
+@by_identity
+def _point_key(point: PointConfig) -> str:
+    trace = _bare(point.trace.model_dump(mode="json"))
+    for name in ("path", "distances_path"):
+        if name in trace:
+            trace[name] = portable(trace[name])
+    texts = {
+        "locality": canonical_json(point.locality),
+        "system": canonical_json(
+            point.system.model_dump(mode="json", exclude={"label", "where"}),
+        ),
+        "trace": canonical_json(trace),
+    }
+    for name in ("platform", "model", "cache", "operators", "pipeline", "run"):
+        texts[name] = _section_text(getattr(point, name))
+    members = ",".join(f'"{name}":{text}' for name, text in sorted(texts.items()))
+    return hashlib.sha256(f"{{{members}}}".encode()).hexdigest()
 
 
 def config_hash(points: Iterable[PointConfig]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from simulator.caches.replays import Kept
 from simulator.config.experiment import PointConfig, canonical_json
+from simulator.config.memo import by_identity
 from simulator.config.trace import FileTraceConfig
 from simulator.errors import ConfigError, Problem, ScratchPipeError
 from simulator.hardware.topology import Topology, build_topology
@@ -39,6 +40,7 @@ def tail_of(depth: int) -> int:
     return max(SHARED_TAIL, depth)
 
 
+@by_identity
 def trace_key(point: PointConfig) -> str:
     """Equal for points that see the same mini-batches, but for how many follow the timed ones."""
     model, run = point.model, point.run
@@ -62,6 +64,7 @@ def place_of(point: PointConfig) -> Place:
     return Place(point.cache.past_share, run.warmup_batches, run.batches, SHARED_TAIL)
 
 
+@by_identity
 def replay_key(point: PointConfig) -> str:
     """Equal for points that share a replay (trace, policy, capacity, window, rows kept).
 
@@ -75,6 +78,7 @@ def replay_key(point: PointConfig) -> str:
     return canonical_json([trace_key(point), tail_of(system.schedule.depth), repr(system.replay)])
 
 
+@by_identity
 def plans_a_cache(point: PointConfig) -> bool:
     """Whether the replay of a point plans replacements (the dear kind); False where the point
     cannot run."""

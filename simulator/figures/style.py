@@ -6,6 +6,7 @@ tell them apart in grey.
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simulator.results.resources import title_of
+from simulator.text import on_one_line
 
 __all__ = [
     "LOCALITIES",
@@ -150,10 +152,15 @@ def look(name: str, position: int = 0) -> Look:
 
 
 def title(name: str) -> str:
-    """A name for people: `static_cache` is Static cache; unknown words stay as they are."""
+    """A name for people: `static_cache` is Static cache; unknown words stay as they are.
+
+    But for a space before an underscore: legends leave out what begins with one.
+    """
     if name in _TITLES:
         return _TITLES[name]
-    return name.replace("_", " ").capitalize() if name in _LOOKS else name
+    if name in _LOOKS:
+        return name.replace("_", " ").capitalize()
+    return on_one_line(f" {name}" if name.startswith("_") else name)
 
 
 def resource_entries(kinds: Mapping[str, str]) -> dict[str, Entry]:
@@ -181,5 +188,7 @@ def styled() -> Iterator[None]:
     matplotlib.use("Agg")
     from matplotlib import style
 
-    with style.context([str(_SHEET)], after_reset=True):
+    with style.context([str(_SHEET)], after_reset=True), warnings.catch_warnings():
+        # A letter that the font does not have becomes a box; tables beside it have the name.
+        warnings.filterwarnings("ignore", message="Glyph")
         yield

@@ -47,15 +47,22 @@ COLUMNS: dict[str, str] = {
 COUNTS = ("lookups", "unique_rows", "misses", "victims", "write_backs")
 
 
-def require_free(out_dir: Path) -> None:
-    """Raise `OutputError` where `out_dir` holds files, but no observation."""
-    if out_dir.is_dir() and any(out_dir.iterdir()) and not (out_dir / OBSERVED).is_file():
+def require_free(out_dir: Path, replace: bool = False) -> None:
+    """Raise `OutputError` where `out_dir` holds files, an observation too unless `replace`."""
+    with explained(out_dir):
+        if not out_dir.is_dir() or not any(out_dir.iterdir()):
+            return
+    if not (out_dir / OBSERVED).is_file():
         raise OutputError(f"{out_dir} holds files but no {OBSERVED}: choose another --out")
+    if not replace:
+        raise OutputError(
+            f"{out_dir} holds an observation: choose another --out, or --replace to lose it"
+        )
 
 
 def write(observation: Observation, out_dir: Path) -> list[Path]:
     """Write the three files into `out_dir` (made if need be); an older observation is replaced."""
-    require_free(out_dir)
+    require_free(out_dir, replace=True)
     with explained(out_dir):
         out_dir.mkdir(parents=True, exist_ok=True)
         replace_file(out_dir / ITERATIONS, _parquet(_iterations(observation)))

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from simulator.results.rows import Row
+from simulator.text import few
 
 __all__ = ["MOST_INTO_FREE", "marks_of", "notes_of"]
 
@@ -94,7 +95,7 @@ def _profiles(rows: Sequence[Row]) -> Iterator[str]:
     known = sorted({row["profile"] for row in rows if row["profile"] not in (None, "generator")})
     if known:
         texts = [_profile(profile) for profile in known]
-        yield f"hottest rows known from: {', '.join(texts)}"
+        yield f"hottest rows known from: {few(texts)}"
 
 
 def _profile(profile: str) -> str:

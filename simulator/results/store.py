@@ -34,6 +34,7 @@ __all__ = [
     "abandon_run",
     "begin_run",
     "check_target",
+    "discard_results",
     "schema_of",
     "tidy",
     "write_run",
@@ -88,9 +89,17 @@ def abandon_run(out_dir: Path) -> None:
         out_dir.rmdir()
 
 
+def discard_results(out_dir: Path) -> None:
+    """Remove the files of a finished run from `out_dir`, because somebody asked for it."""
+    with explained(out_dir):
+        for name in (MANIFEST, FAILURES, *_REPLACED):
+            (out_dir / name).unlink(missing_ok=True)
+
+
 def tidy(out_dir: Path) -> None:
     """Remove what a run that was killed while it wrote `out_dir` left beside it."""
-    for left in out_dir.parent.glob(f".{glob.escape(out_dir.name)}.????????.part"):
+    real = Path(os.path.realpath(out_dir))
+    for left in real.parent.glob(f".{glob.escape(real.name)}.????????.part"):
         shutil.rmtree(left, ignore_errors=True)
 
 
@@ -122,8 +131,8 @@ def write_run(
             if out_dir.is_dir() and any(out_dir.iterdir()):
                 _fill(out_dir, aside, contents)
             else:
-                aside.rename(out_dir)
-            sync_folder(out_dir.parent)
+                aside.rename(os.path.realpath(out_dir))
+            sync_folder(aside.parent)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         return [out_dir / name for name in contents]
@@ -206,7 +215,7 @@ def _cell(value: Any) -> str:
 
 def _refuse_foreign(out_dir: Path) -> None:
     """Never replace what is not a run directory."""
-    if out_dir.is_symlink() or (out_dir.exists() and not out_dir.is_dir()):
+    if not out_dir.is_dir() and (out_dir.exists() or out_dir.is_symlink()):
         raise OutputError(f"{out_dir} is not a folder: choose another --out")
     if not out_dir.is_dir() or not any(out_dir.iterdir()):
         return
@@ -218,5 +227,6 @@ def _refuse_foreign(out_dir: Path) -> None:
 
 
 def _aside(out_dir: Path) -> Path:
-    """A fresh folder on the same file system."""
-    return Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", suffix=".part", dir=out_dir.parent))
+    """A fresh folder on the same file system, where a link leads if `out_dir` is one."""
+    real = Path(os.path.realpath(out_dir))
+    return Path(tempfile.mkdtemp(prefix=f".{real.name}.", suffix=".part", dir=real.parent))

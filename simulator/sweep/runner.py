@@ -82,8 +82,9 @@ def run_sweep(
     progress: Callable[[SweepProgress], None] | None = None,
     name: str = "sweep",
     stop_if_misconfigured: bool = True,
+    resume: bool = True,
 ) -> Sweep:
-    """Simulate `points`, those apart that `store` holds already.
+    """Simulate `points`, those apart that `store` holds already; without `resume` those too.
 
     Points that fail are listed in the outcome; the others go on. But a system none of whose points
     can be simulated as configured (exit code 2: its cache is too small everywhere, the trace cannot
@@ -91,7 +92,7 @@ def run_sweep(
     `stop_if_misconfigured` is false. Raises `OutputError` where finished points cannot be kept.
     """
     team = workers or Workers()
-    planned = plan(points, team, store)
+    planned = plan(points, team, store if resume else None)
     keys, known = planned.keys, planned.known
     outcomes = _Outcomes(points if stop_if_misconfigured else (), keys)
     watch = Watch(

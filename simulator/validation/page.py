@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from simulator.errors import OutputError
 from simulator.figures.files import write_figure
 from simulator.files import explained, replace_file
+from simulator.text import on_one_line
 from simulator.validation.compare import Comparison
 from simulator.validation.figures import scatter, table
 from simulator.validation.numbers import Count, Errors, Time
@@ -21,6 +23,8 @@ PAGE = "validation.md"
 def write_page(comparison: Comparison, machine: str, out_dir: Path) -> list[Path]:
     """Write the page, its figures and their data into `out_dir` (made if need be)."""
     with explained(out_dir):
+        if out_dir.is_dir() and any(out_dir.iterdir()) and not (out_dir / PAGE).is_file():
+            raise OutputError(f"{out_dir} holds files but no {PAGE}: choose another --out")
         out_dir.mkdir(parents=True, exist_ok=True)
         files = []
         drawn = (("iterations", comparison.all_iterations), ("stages", comparison.stages))
@@ -320,4 +324,5 @@ def _grid(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterable[str]:
     yield "| " + " | ".join(heads) + " |"
     yield "| " + " | ".join("---" for _ in heads) + " |"
     for row in rows:
-        yield "| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |"
+        cells = (on_one_line(str(cell)).replace("|", "\\|") for cell in row)
+        yield "| " + " | ".join(cells) + " |"
