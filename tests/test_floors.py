@@ -20,6 +20,7 @@ GROUND = (
     "errors",
     "units",
     "_compiled",
+    "_drawing",
     "_kernel_cache",
     "_mix",
     "_plugins",

@@ -11,11 +11,13 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from traceback import extract_tb
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
+from simulator.cli.numbers import with_numbers
 from simulator.errors import ScratchPipeError
 
 __all__ = ["main"]
@@ -79,11 +81,15 @@ class _Verbs(TyperGroup):
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(130) from None
+        except EOFError as error:  # nothing here asks for input: the library would say "Aborted"
+            frame = extract_tb(error.__traceback__)[-1]
+            where = f"{frame.filename}:{frame.lineno}, in {frame.name}"
+            raise ScratchPipeError(f"a file ends too early: {error} ({where})") from error
 
 
 def _loaded(name: str) -> Any:
     verb = VERBS[name]
-    command = getattr(importlib.import_module(verb.module), verb.attribute)
+    command = with_numbers(getattr(importlib.import_module(verb.module), verb.attribute))
     if isinstance(command, typer.Typer):
         return typer.main.get_group(command)
     alone = typer.Typer(add_completion=False)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Any
+from functools import cache
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -13,6 +14,7 @@ from pydantic import (
     ConfigDict,
     PlainSerializer,
     WithJsonSchema,
+    model_validator,
 )
 
 from simulator.units import UNITS, parse_quantity
@@ -33,7 +35,11 @@ __all__ = [
 
 
 class Frozen(BaseModel):
-    """Base of every configuration model: immutable, no unknown keys, no silent conversions."""
+    """Base of every configuration model: immutable, no unknown keys, no silent conversions.
+
+    A number that is whole is a whole number however it is written (`1e6`, `20000.0`), where a key
+    takes one and no other number.
+    """
 
     model_config = ConfigDict(
         frozen=True,
@@ -43,6 +49,45 @@ class Frozen(BaseModel):
         validate_default=True,
         use_attribute_docstrings=True,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_written(cls, data: Any) -> Any:
+        """Lists are tuples here, which frozen models hold, and whole numbers integers."""
+        if not isinstance(data, dict):
+            return data
+        whole = _whole_keys(cls)
+        return {key: _frozen(value, key in whole) for key, value in data.items()}
+
+
+@cache
+def _whole_keys(model: type[BaseModel]) -> frozenset[str]:
+    """Keys of `model` that take whole numbers, or lists of them, and no other number."""
+    return frozenset(
+        name
+        for name, field in model.model_fields.items()
+        if int in (types := _numbers(field.annotation)) and float not in types
+    )
+
+
+def _numbers(annotation: Any) -> frozenset[type]:
+    """`int` and `float`, as far as values of a type may be or hold them."""
+    if annotation in (int, float):
+        return frozenset({annotation})
+    if get_origin(annotation) is Literal:
+        return frozenset({int} if any(type(x) is int for x in get_args(annotation)) else ())
+    if get_origin(annotation) is Annotated:
+        return _numbers(get_args(annotation)[0])
+    return frozenset().union(*map(_numbers, get_args(annotation)))
+
+
+def _frozen(value: Any, whole: bool) -> Any:
+    """Lists as tuples, at any depth; where `whole`, whole numbers as integers."""
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(item, whole) for item in value)
+    if isinstance(value, dict):
+        return {key: _frozen(item, False) for key, item in value.items()}
+    return int(value) if whole and isinstance(value, float) and value.is_integer() else value
 
 
 class MisfitError(ValueError):

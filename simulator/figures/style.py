@@ -7,11 +7,12 @@ tell them apart in grey.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from simulator._drawing import drawing
 from simulator.results.resources import title_of
 
 __all__ = [
@@ -173,13 +174,6 @@ def resource_entries(kinds: Mapping[str, str]) -> dict[str, Entry]:
     return entries
 
 
-@contextmanager
-def styled() -> Iterator[None]:
+def styled() -> AbstractContextManager[None]:
     """Draw without a display, in the one style sheet."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import style
-
-    with style.context([str(_SHEET)], after_reset=True):
-        yield
+    return drawing(_SHEET)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from simulator._drawing import drawing
 from simulator.errors import OutputError, UsageError
 from simulator.traces.analysis import TableReport
 
@@ -15,6 +16,11 @@ _MOST_TABLES = 8
 
 def plot_reports(reports: Sequence[TableReport], path: Path, title: str) -> None:
     """Draw at most eight tables to `path` (PNG, SVG or PDF by its ending)."""
+    with drawing():
+        _plot_reports(reports, path, title)
+
+
+def _plot_reports(reports: Sequence[TableReport], path: Path, title: str) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
