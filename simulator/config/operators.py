@@ -7,11 +7,9 @@ duration of an operator: durations follow from the counts, the profile and the p
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
-
-from simulator.config.types import Frozen, Picoseconds, Source
+from simulator.config.types import Frozen, Picoseconds, Reached, Source
 
 __all__ = ["CpuOperator", "GpuOperators", "OperatorProfile", "Threads"]
 
@@ -28,7 +26,7 @@ class CpuOperator(Frozen):
     memory accesses."""
     line_time: Picoseconds = "0 ps"  # type: ignore[assignment]
     """Instructions of one thread for each cache line (64 B, 16 elements) of a row beside that."""
-    overlap: Annotated[float, Field(gt=0, le=1)]
+    overlap: Reached
     """Share of the core's miss buffers that the code keeps busy (prefetching: near 1)."""
     nontemporal: bool = False
     """Writes its output with streaming stores: no read for ownership."""

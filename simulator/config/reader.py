@@ -45,6 +45,9 @@ _MOST_VALUES = 200_000
 MOST_LEVELS = 100
 """Deeper values than that are no configuration, and every later step would recurse into them."""
 
+_MOST_CHARACTERS = 200
+"""Longer keys are none, nor the dotted path of one."""
+
 _MOST_BYTES = 8_000_000
 """Larger files are data, not a configuration, and would be read for minutes."""
 
@@ -266,6 +269,10 @@ class _Walk:
                 self._problem(where, path, "a key must be plain text, not a list or a mapping")
                 continue
             key = key_node.value
+            if len(key) > _MOST_CHARACTERS:
+                message = f"a key of {len(key):,} characters: {_MOST_CHARACTERS} at most"
+                self._problem(where, path, message)
+                continue
             merges = is_merge(key_node)
             if key in (merged if merges else own):
                 first = self._where((merged if merges else own)[key][0])

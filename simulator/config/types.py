@@ -12,6 +12,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
     WithJsonSchema,
     model_validator,
@@ -24,11 +25,15 @@ __all__ = [
     "BytesOrNone",
     "BytesPerSecond",
     "FlopPerSecond",
+    "Fraction",
     "Frozen",
     "Hertz",
+    "Latency",
     "MisfitError",
     "Picojoules",
     "Picoseconds",
+    "Positive",
+    "Reached",
     "Source",
     "Watts",
 ]
@@ -126,6 +131,23 @@ def _schema(dimension: str, example: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example]})
 
 
+def _bounded(least: str, most: str, dimension: str) -> AfterValidator:
+    """Refuse what no machine has: it would make a rate nothing or a time endless.
+
+    Inside the bounds 64 bits hold the time of any run that can be waited for.
+    """
+    low, high = parse_quantity(least, dimension), parse_quantity(most, dimension)
+
+    def check(value: Any) -> Any:
+        if value < low:
+            raise ValueError(f"must be at least {least}")
+        if value > high:
+            raise ValueError(f"must be at most {most}")
+        return value
+
+    return AfterValidator(check)
+
+
 def _positive(value: Any) -> Any:
     if value <= 0:
         raise ValueError("must be greater than 0")
@@ -136,6 +158,7 @@ Bytes = Annotated[
     int,
     BeforeValidator(_reader("bytes")),
     AfterValidator(_positive),
+    _bounded("1 B", "1000 PB", "bytes"),
     PlainSerializer(_writer("B")),
     _schema("bytes", "32 GiB"),
 ]
@@ -144,6 +167,7 @@ Bytes = Annotated[
 BytesOrNone = Annotated[
     int,
     BeforeValidator(_reader("bytes")),
+    _bounded("0 B", "1000 PB", "bytes"),
     PlainSerializer(_writer("B")),
     _schema("bytes", "0 B"),
 ]
@@ -153,6 +177,7 @@ BytesPerSecond = Annotated[
     int,
     BeforeValidator(_reader("bytes/s")),
     AfterValidator(_positive),
+    _bounded("1 kB/s", "1000 PB/s", "bytes/s"),
     PlainSerializer(_writer("B/s")),
     _schema("bytes/s", "16 GB/s"),
 ]
@@ -161,15 +186,29 @@ BytesPerSecond = Annotated[
 Picoseconds = Annotated[
     int,
     BeforeValidator(_reader("time")),
+    _bounded("0 s", "1 s", "time"),
     PlainSerializer(_writer("ps")),
     _schema("time", "1.2 us"),
 ]
 """A duration (zero allowed), written with its unit; integer picoseconds inside."""
 
+Latency = Annotated[Picoseconds, AfterValidator(_positive)]
+"""A duration above zero, where a rate is divided by it."""
+
+Positive = Annotated[int, Field(gt=0, le=10**6)]
+"""A count of what hardware has of something."""
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+"""A share of something, all and nothing included."""
+
+Reached = Annotated[float, Field(ge=0.001, le=1)]
+"""The share of a rate that is reached: never nothing, for times are divided by it."""
+
 Hertz = Annotated[
     int,
     BeforeValidator(_reader("Hz")),
     AfterValidator(_positive),
+    _bounded("1 kHz", "1 THz", "Hz"),
     PlainSerializer(_writer("Hz")),
     _schema("Hz", "2.2 GHz"),
 ]
@@ -179,6 +218,7 @@ FlopPerSecond = Annotated[
     int,
     BeforeValidator(_reader("FLOP/s")),
     AfterValidator(_positive),
+    _bounded("1 MFLOP/s", "1000000 PFLOP/s", "FLOP/s"),
     PlainSerializer(_writer("FLOP/s")),
     _schema("FLOP/s", "15.7 TFLOP/s"),
 ]
@@ -187,6 +227,7 @@ FlopPerSecond = Annotated[
 Watts = Annotated[
     float,
     BeforeValidator(_reader("power")),
+    _bounded("0 W", "1000 kW", "power"),
     PlainSerializer(_writer("W")),
     _schema("power", "300 W"),
 ]
@@ -195,6 +236,7 @@ Watts = Annotated[
 Picojoules = Annotated[
     float,
     BeforeValidator(_reader("energy")),
+    _bounded("0 J", "1000 J", "energy"),
     PlainSerializer(_writer("pJ")),
     _schema("energy", "3.9 pJ"),
 ]
