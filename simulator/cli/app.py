@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -132,6 +133,7 @@ def _placeholder() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: run the command line and exit with its code."""
+    _show_anything()
     try:
         try:
             typer.main.get_command(_app())(args=arguments, prog_name="scratchpipe")
@@ -151,6 +153,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         _drop_output()
         _fail(f"{error.filename or 'standard output'}: {error.strerror or error}", 1)
+
+
+def _show_anything() -> None:
+    """Let a terminal that lacks a character (`µ` in ASCII) show its number instead."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _fail(message: str, code: int) -> NoReturn:
