@@ -21,6 +21,7 @@ GROUND = (
     "units",
     "text",
     "_compiled",
+    "_drawing",
     "_kernel_cache",
     "_mix",
     "_plugins",

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from traceback import extract_tb
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from simulator.cli.interrupts import ending_in_order, word_and_code
+from simulator.cli.numbers import with_numbers
 from simulator.errors import ScratchPipeError
 
 __all__ = ["main"]
@@ -85,11 +88,15 @@ class _Verbs(TyperGroup):
             word, code = word_and_code(interrupt)
             typer.echo(word, err=True)
             raise typer.Exit(code) from None
+        except EOFError as error:  # nothing here asks for input: the library would say "Aborted"
+            frame = extract_tb(error.__traceback__)[-1]
+            where = f"{frame.filename}:{frame.lineno}, in {frame.name}"
+            raise ScratchPipeError(f"a file ends too early: {error} ({where})") from error
 
 
 def _loaded(name: str) -> Any:
     verb = VERBS[name]
-    command = getattr(importlib.import_module(verb.module), verb.attribute)
+    command = with_numbers(getattr(importlib.import_module(verb.module), verb.attribute))
     if isinstance(command, typer.Typer):
         return typer.main.get_group(command)
     alone = typer.Typer(add_completion=False)
@@ -132,6 +139,7 @@ def _placeholder() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: run the command line and exit with its code."""
+    _show_anything()
     try:
         try:
             with ending_in_order():
@@ -153,6 +161,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         _drop_output()
         _fail(f"{error.filename or 'standard output'}: {error.strerror or error}", 1)
+
+
+def _show_anything() -> None:
+    """Let a terminal that lacks a character (`µ` in ASCII) show its number instead."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -81,7 +81,8 @@ def schema(
 ) -> None:
     """Print a JSON Schema (for editors that complete and check YAML)."""
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    typer.echo(json.dumps(head | _schema(of), indent=2, ensure_ascii=False))
+    shared = {"patternProperties": {"^x-": {"description": "Pieces for aliases and merge keys."}}}
+    typer.echo(json.dumps(head | _schema(of) | shared, indent=2, ensure_ascii=False))
 
 
 def _schema(of: Schema) -> dict[str, Any]:

@@ -76,11 +76,7 @@ def generate(
         given = with_key(given, "alpha", alpha)
     if locality:
         given = with_key(given, "locality", locality)
-    for key, value in map(_setting, settings or []):
-        given = with_key(given, key, value)
-    if "alpha" in given and "kind" not in given:
-        given["kind"] = "zipf"
-    config = _config(given)
+    config = _config(given, settings or [])
     trace = open_trace(
         config,
         rows=(rows,) * tables,
@@ -231,32 +227,29 @@ def _generated(trace: Trace, batches: int, jagged: bool) -> Iterator[Piece]:
             yield Piece(table, ids, np.diff(offsets) if jagged else None)
 
 
-def _config(given: dict[str, Any]) -> Any:
-    from pydantic import TypeAdapter, ValidationError
+def _config(given: dict[str, Any], settings: list[str]) -> Any:
+    """The trace of the options `given` and of `--set`. Raises `ConfigError`."""
+    from simulator.config.assign import apply, assignments
+    from simulator.config.catalogue import adapter
+    from simulator.config.problems import validate
+    from simulator.config.reader import Mark, Marks
+    from simulator.errors import ConfigError
 
-    from simulator.config.trace import TraceConfig
-
+    changes, problems = assignments(settings, "trace")
+    if problems:
+        raise ConfigError(*problems)
+    options = Marks({(): Mark("command line", "command line")})
     try:
-        return TypeAdapter(TraceConfig).validate_python(given)
-    except ValidationError as error:
-        problems = [
-            f"trace.{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" if e["loc"] else e["msg"]
-            for e in error.errors()
-        ]
-        raise UsageError("\n".join(problems)) from None
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise UsageError(f"--set {text}: expected KEY=VALUE")
-    try:
-        return key.removeprefix("trace."), YAML(typ="safe", pure=True).load(value)
-    except YAMLError:
-        raise UsageError(f"--set {text}: {value!r} is not a YAML value") from None
+        data, marks = apply({"trace": given}, options, changes)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    trace = data["trace"]
+    if isinstance(trace, dict) and "alpha" in trace and "kind" not in trace:
+        trace["kind"] = "zipf"
+    config, problems = validate(adapter("traces"), trace, marks.below(("trace",)), ("trace",))
+    if problems:
+        raise ConfigError(*problems)
+    return config
 
 
 def _written_format(target: Path, to: str) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 from simulator.config.assign_machine import machine_path, with_change
 from simulator.config.machine import CHOOSERS
-from simulator.config.reader import KeyPath, Mark, Marks, read_text
+from simulator.config.problems import shown
+from simulator.config.reader import MOST_LEVELS, KeyPath, Mark, Marks, read_text
 from simulator.config.trace import with_key
 from simulator.errors import Problem
 
@@ -39,7 +40,7 @@ def keys_of(text: str) -> KeyPath:
     head, _, rest = text.partition(".")
     if head == "sweep" and rest:
         return (head, rest)
-    return tuple(int(p) if p.isdecimal() else p for p in text.split("."))
+    return tuple(int(p) if p.isdecimal() and len(p) < 10 else p for p in text.split("."))
 
 
 def assignments(texts: Iterable[str], within: str = "") -> tuple[list[Assignment], list[Problem]]:
@@ -55,6 +56,10 @@ def assignments(texts: Iterable[str], within: str = "") -> tuple[list[Assignment
         if not equals or not all(key.split(".")):
             message = "is not path=value, such as model.dim=64"
             problems.append(Problem(f"--set {text}", "", message))
+            continue
+        if key.count(".") >= MOST_LEVELS:
+            message = f"is a path of {key.count('.') + 1:,} keys: {MOST_LEVELS} at most"
+            problems.append(Problem(f"--set {shown(key)}", "", message))
             continue
         document = read_text(value, f"--set {key}", fixed=True)
         problems += document.problems
@@ -96,6 +101,7 @@ def assign(data: Any, marks: Marks, change: Assignment) -> tuple[Any, Marks]:
     machine = path[: machine_path(path)]
     here = data
     for depth, key in enumerate((machine or path)[:-1]):
+        key = str(key) if isinstance(here, dict) else key
         marks = _opened(here, key, marks, path[: depth + 1], change.marks)
         here = here[key]
     if machine:
@@ -105,7 +111,8 @@ def assign(data: Any, marks: Marks, change: Assignment) -> tuple[Any, Marks]:
         here[machine[-1]], below = with_change(old, below, rest, change.value, change.marks)
         return data, marks.grafted(machine, below)
     _check(here, path[-1], path)
-    here[path[-1]] = _copied(change.value)
+    last = str(path[-1]) if isinstance(here, dict) else path[-1]
+    here[last] = _copied(change.value)
     return data, marks.grafted(path, change.marks)
 
 

@@ -192,10 +192,15 @@ class Origin:
     names: Names = field(default_factory=Names)
 
 
+def _no_boolean(value: object) -> object:
+    """`true` equals 1 for Python, not for a reader."""
+    return "true" if value is True else value
+
+
 class Experiment(Frozen):
     """An experiment file (after `--set`): references as written, everything else validated."""
 
-    config_version: Literal[1]
+    config_version: Annotated[Literal[1], BeforeValidator(_no_boolean)]
     """Version of this format."""
     name: str = Field(default="experiment", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the run directory and of reports: letters, digits, `.`, `_`, `-`."""

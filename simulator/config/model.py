@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
+    GetPydanticSchema,
     PlainSerializer,
     ValidationInfo,
     WithJsonSchema,
@@ -23,25 +23,12 @@ _FLOAT_BYTES = 4
 
 
 _MOST = 10**13
-"""Rows of a table: far beyond any real one, and far below what 64 bits can number."""
+"""Rows of a table, lookups of a sample: far beyond any real one, far below what 64 bits number."""
 
 
-def _counts(value: object) -> object:
-    """A whole number, or one for each table: always a tuple inside, of length 1 for a number."""
-    items = value if isinstance(value, list | tuple) else [value]
-    for item in items:
-        if isinstance(item, bool) or not isinstance(item, int):
-            raise ValueError(f"{item!r}: expected a whole number, or one for each table")
-        if not 0 < item <= _MOST:
-            rule = "must be greater than 0" if item <= 0 else f"must be at most {_MOST:,}"
-            raise ValueError(f"{item!r}: {rule}")
-    return tuple(items)
-
-
-def _not_empty(value: tuple[int, ...]) -> tuple[int, ...]:
-    if not value:
-        raise ValueError("is an empty list: expected a whole number, or one for each table")
-    return value
+def _one_for_each(value: int | tuple[int, ...]) -> tuple[int, ...]:
+    """Always a tuple inside, of length 1 for a number."""
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _compact(value: tuple[int, ...]) -> int | list[int]:
@@ -51,10 +38,14 @@ def _compact(value: tuple[int, ...]) -> int | list[int]:
 
 _POSITIVE = {"type": "integer", "exclusiveMinimum": 0}
 
+Count = Annotated[int, Field(gt=0, le=_MOST)]
+
+OneOrMany = Count | Annotated[tuple[Count, ...], Field(min_length=1)]
+
 PerTable = Annotated[
     tuple[int, ...],
-    BeforeValidator(_counts),
-    AfterValidator(_not_empty),
+    GetPydanticSchema(lambda _, handler: handler.generate_schema(OneOrMany)),
+    AfterValidator(_one_for_each),
     PlainSerializer(_compact),
     WithJsonSchema({"anyOf": [_POSITIVE, {"type": "array", "items": _POSITIVE, "minItems": 1}]}),
 ]

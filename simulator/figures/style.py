@@ -6,13 +6,13 @@ tell them apart in grey.
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from simulator._drawing import drawing
 from simulator.results.resources import title_of
 from simulator.text import on_one_line
 
@@ -180,15 +180,6 @@ def resource_entries(kinds: Mapping[str, str]) -> dict[str, Entry]:
     return entries
 
 
-@contextmanager
-def styled() -> Iterator[None]:
+def styled() -> AbstractContextManager[None]:
     """Draw without a display, in the one style sheet."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import style
-
-    with style.context([str(_SHEET)], after_reset=True), warnings.catch_warnings():
-        # A letter that the font does not have becomes a box; tables beside it have the name.
-        warnings.filterwarnings("ignore", message="Glyph")
-        yield
+    return drawing(_SHEET)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from simulator._drawing import drawing
 from simulator.errors import UsageError
 from simulator.files import staged
 from simulator.traces.analysis import TableReport
@@ -16,9 +17,7 @@ _MOST_TABLES = 8
 
 def plot_reports(reports: Sequence[TableReport], path: Path, title: str) -> None:
     """Draw at most eight tables to `path` (PNG, SVG or PDF by its ending)."""
-    from matplotlib import rc_context
-
-    with rc_context({"text.parse_math": False}):  # a dollar sign in a name begins no formula
+    with drawing():
         _plot(reports, path, title)
 
 

@@ -35,7 +35,16 @@ from simulator.config.experiment import RunConfig
 from simulator.config.machine import Part
 from simulator.config.model import ModelConfig
 from simulator.config.operators import CpuOperator, OperatorProfile
-from simulator.config.types import Bytes, BytesOrNone, BytesPerSecond, Frozen, Picoseconds, Watts
+from simulator.config.types import (
+    Bytes,
+    BytesOrNone,
+    BytesPerSecond,
+    Fraction,
+    Frozen,
+    Picoseconds,
+    Positive,
+    Watts,
+)
 from simulator.errors import Problem
 from simulator.hardware.access import Access
 from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
@@ -51,9 +60,6 @@ __all__ = ["Cpu", "CpuDevice", "CpuPass", "MemoryPath"]
 
 PAGE_ENTRIES = 8
 """Entries of a page table in a cache line."""
-
-PositiveInt = Annotated[int, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class MemoryPath(Frozen):
@@ -77,7 +83,7 @@ class MemoryPath(Frozen):
     duplex: Fraction
     """Share of the shorter of reads and writes that passes while the longer goes on: 1 where
     each has a way of its own, 0 where they take turns."""
-    sharpness: Annotated[float, Field(ge=1)]
+    sharpness: Annotated[float, Field(ge=1, le=1000)]
     """Exponent *n* in (threads^n + memory^n)^(1/n), the time of an operator that threads alone
     and memory alone would take those times for: requests that queue behind each other round the
     corner between both limits. Infinite would be the longer of the two, 1 their sum."""
@@ -88,9 +94,9 @@ class Cpu(Part):
 
     links: ClassVar[bool | None] = False
     kind: Literal["cpu"]
-    cores: PositiveInt
+    cores: Positive
     """Cores that run operator threads."""
-    miss_buffers: PositiveInt
+    miss_buffers: Positive
     """Cache-line misses that one core keeps outstanding (line-fill buffers)."""
     memory_latency: Picoseconds
     """Load-to-use latency of a miss to idle DRAM."""
