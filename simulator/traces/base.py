@@ -37,6 +37,11 @@ class MiniBatch:
     def samples(self) -> int:
         return len(self.offsets[0]) - 1
 
+    @property
+    def longest(self) -> tuple[int, ...]:
+        """Most lookups of one sample in each table."""
+        return tuple(int(np.diff(offsets).max(initial=0)) for offsets in self.offsets)
+
 
 @runtime_checkable
 class Trace(Protocol):
