@@ -58,6 +58,7 @@ def run(
     """
     from simulator.cli.progress import sweep_progress
     from simulator.engine import load_experiment
+    from simulator.results.overruled import overruled
     from simulator.results.rows import nested
     from simulator.sweep.repeat import Source
     from simulator.sweep.run_directory import default_folder, run_experiment
@@ -87,6 +88,8 @@ def run(
         typer.echo(json.dumps(rows, allow_nan=False, indent=1))
     else:
         _show(loaded, finished, experiment)
+    for line in overruled(finished.sweep.result):
+        typer.echo(f"note: {line}", err=True)
     _tell_failures(finished)
 
 

@@ -37,7 +37,7 @@ from simulator.hardware.topology import Topology
 from simulator.results.dictionary import IDENTITY
 from simulator.results.record import PointResult, Progress, StageSpan
 from simulator.systems import System
-from simulator.traces import Trace, open_trace
+from simulator.traces import Trace, bags_of, open_trace
 from simulator.units import PS_PER_S
 
 __all__ = ["simulate_each", "simulate_points"]
@@ -137,7 +137,7 @@ def _simulate_group(
     for member, point in enumerate(members):
         try:
             _batches(point, trace, 0)
-            prepared[member] = _Prepared(point, *build(point, need))
+            prepared[member] = _Prepared(point, *build(point, need, bags_of(trace)))
             _require_full(prepared[member], trace)
         except Exception as error:
             prepared.pop(member, None)

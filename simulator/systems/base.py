@@ -22,6 +22,7 @@ from simulator.errors import CapacityError
 from simulator.hardware.program import Buffer, Move, Stage, Store, Wait
 from simulator.hardware.topology import Topology
 from simulator.systems.schedule import Schedule
+from simulator.traces import Bags
 from simulator.units import format_bytes
 
 __all__ = ["Job", "System", "WindowNeed", "require_room"]
@@ -48,6 +49,20 @@ class Job:
     """Mini-batches whose row numbers a replay must keep."""
     window_need: WindowNeed | None = None
     """None while the trace is not open: caches are taken to be large enough."""
+    bags: Bags | None = None
+    """Those of the trace; None where all are as long as the model says, or while it is not open."""
+
+    @property
+    def mean_lookups(self) -> tuple[float, ...]:
+        """Lookups of a sample in each table, mean."""
+        return self.model.lookups_per_table if self.bags is None else self.bags.mean
+
+    @property
+    def most_lookups(self) -> tuple[int, ...]:
+        """Lookups of a mini-batch in each table, at most."""
+        if self.bags is not None:
+            return self.bags.most
+        return tuple(self.model.batch_size * count for count in self.model.lookups_per_table)
 
     @property
     def entry_bytes(self) -> int:
@@ -158,7 +173,7 @@ def planned_replay(job: Job, schedule: Schedule) -> PlannedReplay:
         cache.fraction,
         cache.scope,
         window,
-        [model.batch_size * count for count in model.lookups_per_table],
+        job.most_lookups,
         need=None if need is None else lambda: need(window, cache.scope, schedule.depth),
         grow=cache.if_too_small == "grow",
     )

@@ -21,7 +21,7 @@ import numpy as np
 from simulator.config.trace import HALF
 from simulator.errors import TraceError
 from simulator.traces.analysis import has_time_order
-from simulator.traces.base import Ids, MiniBatch
+from simulator.traces.base import Bags, Ids, MiniBatch
 from simulator.traces.pieces import CHUNK, Column, check_ids
 
 __all__ = ["FileTrace", "Place"]
@@ -103,6 +103,21 @@ class FileTrace:
         return None if self._wrap else self._first
 
     @cached_property
+    def bags(self) -> Bags | None:
+        """Mean and most lookups over the whole mini-batches; None where the file has no bags."""
+        if all(column.offsets is None for column in self._columns):
+            return None
+        means, most = zip(*map(self._bags, range(len(self._columns))), strict=True)
+        return Bags(means, most)
+
+    def _bags(self, table: int) -> tuple[float, int]:
+        size, offsets = self._batch_size, self._columns[table].offsets
+        if offsets is None:
+            return self._lookups[table], size * self._lookups[table]
+        edges = offsets[: self._whole * size + 1 : size]
+        return float(edges[-1] - edges[0]) / (self._whole * size), int(np.diff(edges).max())
+
+    @cached_property
     def has_time_order(self) -> bool:
         """Whether the LRU curve of some table differs from that of a shuffle of its ids, over
         (at most) its first 200,000 ids."""
@@ -145,8 +160,12 @@ class FileTrace:
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) over the ids, the bags and how they are cut."""
+        lookups = tuple(
+            n if column.offsets is None else 0
+            for n, column in zip(self._lookups, self._columns, strict=True)
+        )
         digest = hashlib.sha256(
-            repr((self._rows, self._lookups, self._batch_size, self._wrap, self._first)).encode()
+            repr((self._rows, lookups, self._batch_size, self._wrap, self._first)).encode()
         )
         for column in self._columns:
             for array in (column.ids, column.offsets):
