@@ -8,20 +8,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulator.cli.trace import Format, Sizes
+from simulator.cli.trace import _opened as opened
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from simulator.caches.per_lookup.replaying import Replay, ReplayCounts
+    from simulator.traces.base import Ids
+    from simulator.traces.pieces import Source
 
 __all__ = ["replay"]
 
 
 def replay(
-    trace: Annotated[
-        Path, typer.Option(help="Ids in order, one table: 1-D integer .npy, .npz or Parquet")
-    ],
+    trace: Annotated[Path, typer.Option(help="A trace file; of several tables --column names one")],
     policy: Annotated[str, typer.Option(help="Replacement policy")],
     capacity: Annotated[
         list[int], typer.Option(help="Rows that the cache holds; several make a curve")
     ],
+    column: Annotated[str, typer.Option(help="The table of the file that is replayed")] = "",
+    format: Format = "auto",
+    sizes: Sizes = "",
     granularity: Annotated[
         str, typer.Option(help="lookup: one at a time; batch: unique ids of mini-batches")
     ] = "lookup",
@@ -49,7 +57,6 @@ def replay(
     from simulator.caches.per_lookup.replaying import Replay, replay_sizes, replay_trace
     from simulator.caches.plan.base import Window
     from simulator.errors import UsageError
-    from simulator.traces.files import stream_ids
 
     batch_options = {
         "--batch-lookups": batch_lookups,
@@ -66,10 +73,11 @@ def replay(
     )
     lookups = 40_960 if batch_lookups is None else batch_lookups
     asked = [Replay(policy, rows, granularity, lookups, window, seed) for rows in capacity]
+    source = _one_table(trace, format, column, sizes)
     if len(asked) == 1:
-        document = _document(asked[0], replay_trace(lambda: stream_ids(trace), asked[0]))
+        document = _document(asked[0], replay_trace(lambda: _ids(source), asked[0]))
     else:
-        counts = replay_sizes(lambda: stream_ids(trace), asked[0], capacity)
+        counts = replay_sizes(lambda: _ids(source), asked[0], capacity)
         points = [_document(replay, counted) for replay, counted in zip(asked, counts, strict=True)]
         document = {"policy": policy, "granularity": granularity, "points": points}
     if as_json:
@@ -78,6 +86,28 @@ def replay(
         _show_curve(document["points"])
     else:
         _show(document)
+
+
+def _one_table(trace: Path, format: str, column: str, sizes: str) -> Source:
+    """The trace opened as the other verbs do it.
+
+    Raises `UsageError` where it has several tables and none is named.
+    """
+    from simulator.errors import UsageError
+
+    source = opened(trace, format, [column] if column else None, sizes)
+    if len(source.tables) != 1:
+        raise UsageError(
+            f"{trace}: has {len(source.tables)} tables: name one with --column: "
+            f"{', '.join(source.tables)}"
+        )
+    return source
+
+
+def _ids(source: Source) -> Iterator[Ids]:
+    from simulator.traces.pieces import checked
+
+    return (piece.ids for piece in checked(source) if len(piece.ids))
 
 
 def _document(asked: Replay, counts: ReplayCounts) -> dict[str, Any]:

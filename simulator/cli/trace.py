@@ -31,6 +31,7 @@ To = Annotated[str, typer.Option("--to", help="Format to write; left out, by the
 Sizes = Annotated[
     str, typer.Option("--sizes", help="Rows to hash Criteo categories to: N or N,N,...")
 ]
+Rows = Annotated[str, typer.Option("--rows", help="Rows that the tables have: N or N,N,...")]
 Flatten = Annotated[bool, typer.Option("--flatten", help="Keep the ids, drop the bags.")]
 RowBytes = Annotated[int, typer.Option("--row-bytes", min=1, help="Object size in oracle records.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]
@@ -137,17 +138,25 @@ def convert(
     format: Format = "auto",
     to: To = "auto",
     sizes: Sizes = "",
+    ids: Annotated[
+        str, typer.Option("--ids", help="Ids to row numbers: error, modulo, hash or renumber.")
+    ] = "error",
+    rows: Rows = "",
     row_bytes: RowBytes = 1,
     flatten: Flatten = False,
     as_json: AsJson = False,
 ) -> None:
-    """Rewrite a trace in another format, checking every id on the way."""
-    from simulator.traces.pieces import checked
+    """Rewrite a trace in another format, checking every id on the way.
+
+    Ids that are no row numbers become some with --ids: of --rows rows by their remainder (modulo)
+    or by a hash, or by first appearance (renumber).
+    """
     from simulator.traces.writing import spooled, write_columns
 
     written = _written_format(target, to)
     source = _opened(file, format, column, sizes)
-    with spooled(checked(source), source.tables, target) as columns:
+    pieces = _as_rows(source, ids, _numbers(rows, len(source.tables), "--rows"))
+    with spooled(pieces, source.tables, target) as columns:
         write_columns(target, written, columns, row_bytes=row_bytes, flatten=flatten)
         total = sum(len(c.ids) for c in columns)
     facts = {"file": str(target), "format": written, "tables": len(columns), "lookups": total}
@@ -160,9 +169,7 @@ def validate(
     column: Columns = None,
     format: Format = "auto",
     sizes: Sizes = "",
-    rows: Annotated[
-        str, typer.Option("--rows", help="Rows that the tables have: N or N,N,...")
-    ] = "",
+    rows: Rows = "",
     as_json: AsJson = False,
 ) -> None:
     """Check every id of a trace; name the first bad record."""
@@ -184,6 +191,22 @@ def validate(
         f"{file}: {sum(counts):,} lookups in {len(tables)} table(s), all good",
         as_json,
     )
+
+
+def _as_rows(source: Source, ids: str, rows: tuple[int, ...] | None) -> Iterator[Piece]:
+    """The pieces of `source`, checked, with row numbers as `--ids` says."""
+    from simulator.traces.id_map import RULES, folded
+    from simulator.traces.pieces import checked
+
+    rule = next((rule for rule in RULES if rule == ids), None)
+    if rule is None:
+        raise UsageError(f"--ids {ids}: expected one of {', '.join(RULES)}")
+    if rule == "error":
+        return checked(source, rows)
+    if rows is None and rule != "renumber":
+        raise UsageError(f"--ids {ids} folds ids into tables: give their rows with --rows")
+    names = [f"{source.path}: table {name!r}" for name in source.tables]
+    return folded(checked(source), rule, rows or (None,) * len(names), names)
 
 
 def _generated(trace: Trace, batches: int, jagged: bool) -> Iterator[Piece]:

@@ -158,9 +158,7 @@ def machine_of(point: PointConfig, pools: int = 1) -> Topology:
     )
 
 
-def job_of(
-    point: PointConfig, need: WindowNeed | None = None, bags: Bags | None = None
-) -> Job:
+def job_of(point: PointConfig, need: WindowNeed | None = None, bags: Bags | None = None) -> Job:
     """What the system of a point is built from."""
     return Job(
         model=point.model,

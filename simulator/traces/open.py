@@ -149,6 +149,7 @@ def _open_file(config: FileTraceConfig, shape: Shape, place: Place | None) -> Fi
         lookups=shape.lookups,
         batch_size=shape.batch_size,
         wrap=config.at_end == "wrap",
+        rule=config.ids,
         place=place,
     )
 

@@ -63,6 +63,12 @@ class Source(Protocol):
         ...
 
 
+_REMEDY = (
+    "modulo, hash or renumber make row numbers of such ids (trace.ids in an experiment, --ids of "
+    "`scratchpipe trace convert`)"
+)
+
+
 def integers(values: npt.NDArray[Any], where: str) -> Ids:
     """`values` as int64; `TraceError` unless 1-D integers that fit."""
     if values.ndim != 1:
@@ -85,7 +91,7 @@ def check_ids(ids: npt.NDArray[Any], rows: int | None, where: str, start: int = 
     bad = ids < 0 if rows is None else (ids < 0) | (ids >= rows)
     first = int(np.argmax(bad))
     value = int(ids[first])
-    reason = "is negative" if value < 0 else f"is outside of a table of {rows} rows"
+    reason = "is negative" if value < 0 else f"is outside of a table of {rows} rows: {_REMEDY}"
     raise TraceError(f"{where}: id {value} at record {start + first} {reason}")
 
 

@@ -18,11 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from simulator.config.trace import HALF
+from simulator.config.trace import HALF, IdRule
 from simulator.errors import TraceError
 from simulator.traces.analysis import has_time_order
 from simulator.traces.base import Bags, Ids, MiniBatch
-from simulator.traces.pieces import CHUNK, Column, check_ids
+from simulator.traces.id_map import FirstAppearance, IdMap, id_map
+from simulator.traces.pieces import CHUNK, Column, check_ids, integers
 
 __all__ = ["FileTrace", "Place"]
 
@@ -65,6 +66,7 @@ class FileTrace:
         batch_size: int,
         wrap: bool = False,
         place: Place | None = None,
+        rule: IdRule = "error",
     ) -> None:
         if len(columns) != len(rows):
             names = ", ".join(column.name for column in columns)
@@ -86,6 +88,9 @@ class FileTrace:
                 f"of {batch_size} samples needs"
             )
         self._first = 0 if place is None else place.first(self._whole, wrap)
+        self._maps: list[IdMap | None] = [id_map(rule, count) for count in rows]
+        if rule == "renumber":
+            self._maps = [self._numbered(table) for table in range(len(rows))]
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -121,8 +126,10 @@ class FileTrace:
     def has_time_order(self) -> bool:
         """Whether the LRU curve of some table differs from that of a shuffle of its ids, over
         (at most) its first 200,000 ids."""
-        starts = (column.ids[:_ORDER_IDS] for column in self._columns)
-        return any(has_time_order(ids.astype(np.int64)) for ids in starts)
+        tables = range(len(self._columns))
+        return any(
+            has_time_order(self._rows_of(table, 0, _ORDER_IDS, check=False)) for table in tables
+        )
 
     def minibatch(self, index: int) -> MiniBatch:
         """Mini-batch number `index`; `TraceError` past an end and for ids outside the table."""
@@ -147,10 +154,9 @@ class FileTrace:
         """The `count` most accessed rows of the first `share` of the file, in whole mini-batches
         (1: of all there is); ties by lower id."""
         counts = np.zeros(self._rows[table], np.int64)
-        ids = self._columns[table].ids[: self._profile_end(table, share)]
-        for start in range(0, len(ids), CHUNK):
-            chunk = ids[start : start + CHUNK]
-            self._check(table, chunk, start)
+        end = self._profile_end(table, share)
+        for start in range(0, end, CHUNK):
+            chunk = self._rows_of(table, start, min(start + CHUNK, end))
             if len(counts) <= _COUNTED_ROWS:
                 counts += np.bincount(chunk, minlength=len(counts))
             else:
@@ -167,13 +173,14 @@ class FileTrace:
         digest = hashlib.sha256(
             repr((self._rows, lookups, self._batch_size, self._wrap, self._first)).encode()
         )
-        for column in self._columns:
-            for array in (column.ids, column.offsets):
-                if array is None:
-                    continue
-                digest.update(str(len(array)).encode())
-                for start in range(0, len(array), CHUNK):
-                    digest.update(array[start : start + CHUNK].astype("<i8").tobytes())
+        for table, column in enumerate(self._columns):
+            digest.update(str(len(column.ids)).encode())
+            for start in range(0, len(column.ids), CHUNK):
+                ids = self._rows_of(table, start, start + CHUNK, check=False)
+                digest.update(ids.astype("<i8").tobytes())
+            if column.offsets is not None:
+                digest.update(str(len(column.offsets)).encode())
+                digest.update(column.offsets.astype("<i8").tobytes())
         return digest.hexdigest()
 
     def _table(self, table: int, index: int) -> tuple[Ids, Ids]:
@@ -183,18 +190,39 @@ class FileTrace:
             offsets *= self._lookups[table]
         else:
             offsets = column.offsets[index * size : (index + 1) * size + 1]
-        ids = column.ids[offsets[0] : offsets[-1]]
-        self._check(table, ids, int(offsets[0]))
-        return np.ascontiguousarray(ids, np.int64), offsets - offsets[0]
+        ids = self._rows_of(table, int(offsets[0]), int(offsets[-1]))
+        return ids, offsets - offsets[0]
 
-    def _profile_end(self, table: int, share: float) -> int | None:
-        """Lookups of `table` that a profile of the first `share` counts; None: all."""
+    def _profile_end(self, table: int, share: float) -> int:
+        """Lookups of `table` that a profile of the first `share` counts."""
         if share >= 1.0:
-            return None
+            return len(self._columns[table].ids)
         samples = counted(self._whole, share) * self._batch_size
         offsets = self._columns[table].offsets
         return samples * self._lookups[table] if offsets is None else int(offsets[samples])
 
-    def _check(self, table: int, ids: Ids, start: int) -> None:
+    def _rows_of(self, table: int, start: int, stop: int, *, check: bool = True) -> Ids:
+        """Row numbers of lookups `start` to `stop` - 1 of the file, int64.
+
+        Raises `TraceError` for negative ids and, where ids are taken as they are, for those outside
+        of the table; then `check` may be false where others than those of a run are looked at.
+        """
+        ids, change = self._columns[table].ids[start:stop], self._maps[table]
         where = f"{self._path}: table {self._columns[table].name!r}"
-        check_ids(ids, self._rows[table], where, start)
+        if change is None:
+            if check:
+                check_ids(ids, self._rows[table], where, start)
+            return np.ascontiguousarray(ids, np.int64)
+        check_ids(ids, None, where, start)
+        return change(integers(ids, f"{where}, counted from record {start}"))
+
+    def _numbered(self, table: int) -> IdMap:
+        """Numbers of all ids of the file by first appearance."""
+        column, numbers = self._columns[table], FirstAppearance()
+        where = f"{self._path}: table {column.name!r}"
+        for start in range(0, len(column.ids), CHUNK):
+            ids = column.ids[start : start + CHUNK]
+            check_ids(ids, None, where, start)
+            numbers(integers(ids, f"{where}, counted from record {start}"))
+        numbers.require_room(self._rows[table], where)
+        return numbers.of
