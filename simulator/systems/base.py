@@ -15,6 +15,7 @@ from typing import ClassVar
 from simulator.caches import Window
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import Kept, PlannedReplay, Replay, slots_for
+from simulator.caches.size import CacheSize
 from simulator.config.experiment import CacheConfig, PipelineConfig
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
@@ -68,6 +69,12 @@ class Job:
     def entry_bytes(self) -> int:
         """A row with its optimizer state."""
         return self.model.row_bytes + self.model.state_bytes
+
+    @property
+    def cache_size(self) -> CacheSize:
+        """How large the cache is asked to be."""
+        cache = self.cache
+        return CacheSize(cache.fraction, cache.rows, cache.bytes, self.entry_bytes)
 
 
 class System(ABC):
@@ -142,7 +149,7 @@ def cache_in(job: Job, machine: Topology, place: str, slots: int) -> Store:
         slots * job.entry_bytes,
         f"one {machine.devices[memory.device].part.name}",
         memory.capacity,
-        "lower cache.fraction",
+        f"lower {job.cache_size.key}",
     )
     return Store(
         "cache", memory.place, model.row_bytes, model.state_bytes, model.tables, slotted=True
@@ -170,7 +177,7 @@ def planned_replay(job: Job, schedule: Schedule) -> PlannedReplay:
     need = job.window_need
     slots, grown = slots_for(
         model.rows_per_table,
-        cache.fraction,
+        job.cache_size,
         cache.scope,
         window,
         job.most_lookups,
