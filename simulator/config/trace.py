@@ -151,6 +151,9 @@ class StackTraceConfig(Frozen):
     """Which of the two histograms: that of the real order, or that of a shuffle."""
     path: str = ""
     """Popularity curves as for `curve`; left out, the shipped ones."""
+    tolerance: Share = 0.02
+    """Largest error of the LRU hit rate (caches of 2 to 10 % of the rows) that is taken; a curve
+    that cannot be met so closely is refused."""
     distances_path: str = ""
     """A CSV with columns dataset, order, n_ids, n_accesses, cold_misses, le_distance,
     cumulative_hits; left out, the shipped one."""
