@@ -36,13 +36,18 @@ class Schema(StrEnum):
 
 @app.command()
 def check(experiment: File, overrides: Overrides = None) -> None:
-    """Check an experiment and all points of its sweep; report every mistake at once."""
+    """Check an experiment and all points of its sweep; report every mistake at once.
+
+    Nothing is simulated: what only a run can find is listed.
+    """
     from simulator.config.expand import expand
     from simulator.engine import check_points, load_experiment
 
     points = expand(load_experiment(experiment, overrides or ()))
-    check_points(points)
+    unchecked = check_points(points)
     typer.echo(f"{experiment}: no mistakes, {_count(len(points), 'point')} to simulate")
+    for line in unchecked:
+        typer.echo(f"not checked: {line}")
 
 
 @app.command()

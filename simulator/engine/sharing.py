@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from simulator.caches.replays import Kept
 from simulator.config.experiment import PointConfig, canonical_json
 from simulator.config.trace import FileTraceConfig
@@ -17,7 +15,6 @@ from simulator.traces.replay import Place
 __all__ = [
     "SHARED_TAIL",
     "build",
-    "check_points",
     "job_of",
     "kept_batches",
     "sampled_batches",
@@ -112,22 +109,6 @@ def placed(point: PointConfig, error: ConfigError) -> ConfigError:
     if not where:
         return error
     return type(error)(*(Problem(where, key, a) if isinstance(a, str) else a for a in error.args))
-
-
-def check_points(points: Iterable[PointConfig]) -> None:
-    """Build every point without opening its trace.
-
-    Raises `ConfigError` with every problem: models that do not fit a memory, parts that a machine
-    lacks.
-    """
-    problems: dict[object, None] = {}
-    for point in points:
-        try:
-            build(point)
-        except ConfigError as error:
-            problems |= dict.fromkeys(error.args)
-    if problems:
-        raise ConfigError(*problems)
 
 
 def misfits(point: PointConfig) -> list[Problem]:

@@ -25,7 +25,7 @@ from simulator.traces.base import Bags, Ids, MiniBatch
 from simulator.traces.id_map import FirstAppearance, IdMap, id_map
 from simulator.traces.pieces import CHUNK, Column, check_ids, integers
 
-__all__ = ["FileTrace", "Place"]
+__all__ = ["FileTrace", "Place", "require_tables"]
 
 _ORDER_IDS = 200_000
 _COUNTED_ROWS = 8 * CHUNK  # up to here adding counters is cheaper than sorting ids
@@ -53,6 +53,15 @@ def counted(whole: int, share: float) -> int:
     return max(1, int(share * whole))
 
 
+def require_tables(path: Path, names: Sequence[str], tables: int) -> None:
+    """Raise `TraceError` where a file has not as many tables as the model."""
+    if len(names) != tables:
+        raise TraceError(
+            f"{path}: {len(names)} tables in the file ({', '.join(names)}), {tables} in the model: "
+            "choose as many with trace.columns, or change model.tables"
+        )
+
+
 class FileTrace:
     """The tables of a file as a `Trace`; they must be as many as the model's and fit its rows."""
 
@@ -68,12 +77,7 @@ class FileTrace:
         place: Place | None = None,
         rule: IdRule = "error",
     ) -> None:
-        if len(columns) != len(rows):
-            names = ", ".join(column.name for column in columns)
-            raise TraceError(
-                f"{path}: {len(columns)} tables in the file ({names}), {len(rows)} in the model: "
-                "choose as many with trace.columns, or change model.tables"
-            )
+        require_tables(path, [column.name for column in columns], len(rows))
         self._path, self._columns, self._rows = path, tuple(columns), rows
         self._lookups, self._batch_size, self._wrap = lookups, batch_size, wrap
         whole = [
