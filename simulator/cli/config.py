@@ -36,7 +36,10 @@ class Schema(StrEnum):
 
 @app.command()
 def check(experiment: File, overrides: Overrides = None) -> None:
-    """Check an experiment and all points of its sweep; report every mistake at once."""
+    """Check an experiment and all points of its sweep; report every mistake at once.
+
+    Nothing is simulated: what only a run can find is listed.
+    """
     from simulator.cli.progress import announce
     from simulator.config.expand import expand
     from simulator.engine import check_points, load_experiment
@@ -44,8 +47,10 @@ def check(experiment: File, overrides: Overrides = None) -> None:
     loaded = load_experiment(experiment, overrides or ())
     announce(loaded)
     points = expand(loaded)
-    check_points(points)
+    unchecked = check_points(points)
     typer.echo(f"{experiment}: no mistakes, {_count(len(points), 'point')} to simulate")
+    for line in unchecked:
+        typer.echo(f"not checked: {line}")
 
 
 @app.command()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from simulator.config.experiment import short
+from simulator.config.experiment import SIZE_KEYS, short
 from simulator.text import on_one_line, some_of
+from simulator.units import parse_quantity
 
 __all__ = ["curves"]
 
@@ -14,7 +15,7 @@ Row = Mapping[str, Any]
 Pairs = Sequence[tuple[Row, Row]]
 """Metrics of each point, and its swept values by path."""
 
-SWEPT = "cache.fraction"
+SWEPT = tuple(f"cache.{key}" for key in SIZE_KEYS)
 WIDTH = 80
 HEIGHT = 10
 LEFT = 9
@@ -31,16 +32,22 @@ def curves(points: Pairs) -> Iterator[str]:
     """Lines to print: iteration time and hit rate of each system by cache size, a picture for each
     combination of the other swept values; none where no cache sizes were swept."""
     cells: dict[str, list[tuple[Row, float]]] = {}
+    key = next((key for _, swept in points for key in SWEPT if key in swept), "")
     for metrics, swept in points:
-        if isinstance(swept.get(SWEPT), int | float):
-            cells.setdefault(_cell(metrics, swept), []).append((metrics, float(swept[SWEPT])))
+        if key in swept:
+            cells.setdefault(_cell(metrics, swept), []).append((metrics, _size(swept[key])))
     drawn = [(name, rows) for name, rows in cells.items() if len({size for _, size in rows}) > 1]
     for name, rows in drawn[:MOST]:
-        yield from _picture(name, rows)
+        yield from _picture(f"{key}: {name}", rows)
         yield ""
     if len(drawn) > MOST:
         yield f"({len(drawn) - MOST} more cache-size sweeps are in the files.)"
         yield ""
+
+
+def _size(value: Any) -> float:
+    """A swept size: a share, rows, or bytes with their unit."""
+    return float(parse_quantity(value, "bytes") if isinstance(value, str) else value)
 
 
 def _cell(metrics: Row, swept: Row) -> str:
@@ -48,7 +55,7 @@ def _cell(metrics: Row, swept: Row) -> str:
     others = [
         f"{path.rpartition('.')[2]}={short(value)}"
         for path, value in swept.items()
-        if path != SWEPT and not path.startswith("trace")
+        if path not in SWEPT and not path.startswith("trace")
     ]
     return ", ".join([str(metrics["locality"]), *others])
 
@@ -57,7 +64,7 @@ def _picture(name: str, rows: Sequence[tuple[Row, float]]) -> Iterator[str]:
     sizes = sorted({size for _, size in rows})
     systems = list(dict.fromkeys(on_one_line(str(metrics["label"])) for metrics, _ in rows))
     marks = _marks(systems)
-    yield on_one_line(f"Iteration time in ms by {SWEPT}: {name}")[:WIDTH]
+    yield on_one_line(f"Iteration time in ms by {name}")[:WIDTH]
     yield from _plot(rows, sizes, marks)
     yield from _wrapped([f"{mark} {system}" for system, mark in marks.items()])
     yield from _hit_rates(rows, sizes, systems)
@@ -92,7 +99,7 @@ def _plot(
     yield " " * 8 + "+" + "-" * min(columns[-1] + 4, WIDTH - LEFT)
     labels = ""
     for column, size in zip(columns, sizes, strict=True):
-        text = f"{size:g}"
+        text = f"{size:.4g}"
         if column >= len(labels) + bool(labels) and column + len(text) <= WIDTH - LEFT:
             labels = labels.ljust(column) + text
     yield " " * LEFT + labels
@@ -112,7 +119,7 @@ def _hit_rates(
             shown = "".join(f"{'-' if c is None else f'{100 * c:.0f}%':>{width}}" for c in cells)
             lines.append(f"{system[: NAME - 1]:<{NAME}}{shown}"[:WIDTH])
     if lines:
-        head = "".join(f"{size:>{width}.3g}" for size in sizes)
+        head = "".join(f"{size:>{width}.4g}" for size in sizes)
         yield f"{'lookup hits':<{NAME}}{head}"[:WIDTH].rstrip()
         yield from lines
         if len(sizes) < len(all_sizes):

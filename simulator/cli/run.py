@@ -74,6 +74,7 @@ def run(
     """
     from simulator.cli.progress import announce, sweep_progress
     from simulator.engine import load_experiment
+    from simulator.results.overruled import overruled
     from simulator.results.rows import nested
     from simulator.results.store import POINTS
     from simulator.sweep.ownership import require_owned
@@ -110,6 +111,8 @@ def run(
         typer.echo(json.dumps(rows, allow_nan=False, indent=1))
     else:
         _show(loaded, finished, experiment)
+    for line in overruled(finished.sweep.result):
+        typer.echo(f"note: {line}", err=True)
     _tell_failures(finished)
 
 

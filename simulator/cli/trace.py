@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from simulator.traces.analysis import TableReport
     from simulator.traces.base import Trace
-    from simulator.traces.pieces import Piece
+    from simulator.traces.pieces import Piece, Source
 
 __all__ = ["app"]
 
@@ -38,6 +38,7 @@ app = typer.Typer(no_args_is_help=True, help="Generate, describe, convert and va
 
 Target = Annotated[Path, typer.Argument(help="The file to write.", show_default=False)]
 To = Annotated[str, typer.Option("--to", help="Format to write; left out, by the file's name.")]
+Rows = Annotated[str, typer.Option("--rows", help="Rows that the tables have: N or N,N,...")]
 Flatten = Annotated[bool, typer.Option("--flatten", help="Keep the ids, drop the bags.")]
 RowBytes = Annotated[int, typer.Option("--row-bytes", min=1, help="Object size in oracle records.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]
@@ -156,17 +157,25 @@ def convert(
     to: To = "auto",
     sizes: Sizes = "",
     unchecked: Unchecked = False,
+    ids: Annotated[
+        str, typer.Option("--ids", help="Ids to row numbers: error, modulo, hash or renumber.")
+    ] = "error",
+    rows: Rows = "",
     row_bytes: RowBytes = 1,
     flatten: Flatten = False,
     as_json: AsJson = False,
 ) -> None:
-    """Rewrite a trace in another format, checking every id on the way."""
-    from simulator.traces.pieces import checked
+    """Rewrite a trace in another format, checking every id on the way.
+
+    Ids that are no row numbers become some with --ids: of --rows rows by their remainder (modulo)
+    or by a hash, or by first appearance (renumber).
+    """
     from simulator.traces.writing import spooled, write_columns
 
     written = _written_format(target, to)
     source = opened(files, Asked(format, column, header, sizes, unchecked))
-    with spooled(checked(source), source.tables, target) as columns:
+    pieces = _as_rows(source, ids, numbers(rows, len(source.tables), "--rows"))
+    with spooled(pieces, source.tables, target) as columns:
         write_columns(target, written, columns, row_bytes=row_bytes, flatten=flatten)
         total = sum(len(c.ids) for c in columns)
     facts = {"file": str(target), "format": written, "tables": len(columns), "lookups": total}
@@ -181,9 +190,7 @@ def validate(
     header: HeaderLine = "auto",
     sizes: Sizes = "",
     unchecked: Unchecked = False,
-    rows: Annotated[
-        str, typer.Option("--rows", help="Rows that the tables have: N or N,N,...")
-    ] = "",
+    rows: Rows = "",
     as_json: AsJson = False,
 ) -> None:
     """Check every id of a trace; name the first bad record."""
@@ -214,6 +221,22 @@ def validate(
         + (f"; no lookups in {listed(empty)}" if empty else ""),
         as_json,
     )
+
+
+def _as_rows(source: Source, ids: str, rows: tuple[int, ...] | None) -> Iterator[Piece]:
+    """The pieces of `source`, checked, with row numbers as `--ids` says."""
+    from simulator.traces.id_map import RULES, folded
+    from simulator.traces.pieces import checked
+
+    rule = next((rule for rule in RULES if rule == ids), None)
+    if rule is None:
+        raise UsageError(f"--ids {ids}: expected one of {', '.join(RULES)}")
+    if rule == "error":
+        return checked(source, rows)
+    if rows is None and rule != "renumber":
+        raise UsageError(f"--ids {ids} folds ids into tables: give their rows with --rows")
+    names = [f"{source.path}: table {name!r}" for name in source.tables]
+    return folded(checked(source), rule, rows or (None,) * len(names), names)
 
 
 def _generated(trace: Trace, batches: int, jagged: bool) -> Iterator[Piece]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulator.config.assign_machine import machine_path, with_change
+from simulator.config.experiment import SIZE_KEYS
 from simulator.config.machine import CHOOSERS
 from simulator.config.problems import shown
 from simulator.config.reader import MOST_LEVELS, KeyPath, Mark, Marks, read_text
@@ -73,12 +74,20 @@ def assignments(texts: Iterable[str], within: str = "") -> tuple[list[Assignment
 def apply(data: Any, marks: Marks, changes: Iterable[Assignment]) -> tuple[Any, Marks]:
     """`data` and `marks` with every assignment, outer ones first; the arguments stay as they are.
 
-    Raises `ValueError` where a path leads through a value that cannot hold keys.
+    Raises `ValueError` where a path leads through a value that cannot hold keys, and where two of
+    them give the size of one cache.
     """
     ordered = sorted(changes, key=lambda a: a.rank)
     if ordered:
         data = _copied(data)
+    sizes: dict[KeyPath, str | int] = {}
     for change in ordered:
+        if (
+            _gives_a_size(change.path)
+            and sizes.setdefault(change.path[:-1], change.path[-1]) != (change.path[-1])
+        ):
+            first = sizes[change.path[:-1]]
+            raise ValueError(f"cache.{first} and cache.{change.path[-1]} are both set: set one")
         data, marks = assign(data, marks, change)
     return data, marks
 
@@ -88,6 +97,10 @@ def _copied(data: Any) -> Any:
     if isinstance(data, dict):
         return {key: _copied(value) for key, value in data.items()}
     return [_copied(item) for item in data] if isinstance(data, list) else data
+
+
+def _gives_a_size(path: KeyPath) -> bool:
+    return path[-2:-1] == ("cache",) and path[-1] in SIZE_KEYS
 
 
 def assign(data: Any, marks: Marks, change: Assignment) -> tuple[Any, Marks]:
@@ -111,6 +124,9 @@ def assign(data: Any, marks: Marks, change: Assignment) -> tuple[Any, Marks]:
         here[machine[-1]], below = with_change(old, below, rest, change.value, change.marks)
         return data, marks.grafted(machine, below)
     _check(here, path[-1], path)
+    if _gives_a_size(path):
+        for other in SIZE_KEYS:  # a size takes the place of the one that was given
+            here.pop(other, None)
     last = str(path[-1]) if isinstance(here, dict) else path[-1]
     here[last] = _copied(change.value)
     return data, marks.grafted(path, change.marks)

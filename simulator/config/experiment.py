@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     PrivateAttr,
+    model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
@@ -30,10 +31,11 @@ from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
 from simulator.config.reader import Marks
 from simulator.config.trace import HALF, TraceConfig
-from simulator.config.types import Frozen
+from simulator.config.types import Bytes, Frozen, MisfitError
 from simulator.errors import Problem
 
 __all__ = [
+    "SIZE_KEYS",
     "CacheConfig",
     "Experiment",
     "Names",
@@ -60,13 +62,23 @@ class Prefix(Frozen):
     """Share of the mini-batches of the file, from its first one on."""
 
 
+SIZE_KEYS = ("fraction", "rows", "bytes")
+"""Keys of `cache` of which one gives its size."""
+_DEFAULT_FRACTION = 0.1
+
+
 class CacheConfig(Frozen):
     """The GPU cache of embedding rows."""
 
     policy: str = "lru"
     """Replacement policy (`scratchpipe list policies`)."""
-    fraction: float = Field(default=0.1, gt=0, le=1)
-    """Share of all embedding rows that the cache holds; 2 to 10 % in the paper's sweep."""
+    fraction: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of all embedding rows that the cache holds; 2 to 10 % in the paper's sweep. Where
+    neither `rows` nor `bytes` is given, 0.1."""
+    rows: Annotated[int, Field(gt=0)] | None = None
+    """Rows that the cache holds, in place of `fraction`; pools get theirs by size."""
+    bytes: Bytes | None = None
+    """Memory for rows and their optimizer state, such as `4 GiB`, in place of `fraction`."""
     scope: Literal["table", "global"] = "table"
     """`table`: one pool of slots for each table; `global`: one pool for all."""
     if_too_small: Literal["error", "grow"] = "error"
@@ -82,6 +94,17 @@ class CacheConfig(Frozen):
     Of a file, `prefix`: its first half, `{prefix: SHARE}`: its first share, `whole`: all of it, the
     timed mini-batches too; the timed mini-batches of a file come after its prefix where it is long
     enough. Generated traces: the probabilities that mini-batch 0 is drawn from."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_size(cls, value: Any) -> Any:
+        """Exactly one size: the default where none is given."""
+        if not isinstance(value, Mapping):
+            return value
+        given = [key for key in SIZE_KEYS if value.get(key) is not None]
+        if len(given) > 1:
+            raise MisfitError(given[1], f"and {given[0]} are both given: give one of them")
+        return value if given else {**value, "fraction": _DEFAULT_FRACTION}
 
     @property
     def profile_share(self) -> float:

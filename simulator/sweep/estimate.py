@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simulator.config.experiment import PointConfig
+from simulator.config.trace import FileTraceConfig
 from simulator.engine import replay_key, trace_key
 from simulator.engine.sharing import SHARED_TAIL, plans_a_cache
+from simulator.traces.survey import mean_lookups
 
-__all__ = ["Estimate", "estimate", "physical_memory", "seconds_of", "task_bytes"]
+__all__ = ["Estimate", "estimate", "lookups_of_batch", "physical_memory", "seconds_of"]
+__all__ += ["task_bytes"]
 
 DRAWN_PER_S = 50e6
 """Lookups drawn a second and core. Measured like the next ones as processor time: default model
@@ -79,7 +82,7 @@ def task_bytes(replayed: Sequence[PointConfig]) -> int:
 def _replay_bytes(point: PointConfig) -> int:
     """A word a row, in the pages that lookups touch; ids of the window and of kept mini-batches."""
     lookups = _lookups(point)
-    batch = lookups // _batches(point)
+    batch = round(lookups_of_batch(point))
     words = 8 * min(point.model.rows, lookups * 512)
     exact = point.run.memory_fidelity == "exact"
     kept = _batches(point) if exact else 2 * min(point.run.sample_batches, point.run.batches)
@@ -91,8 +94,18 @@ def _batches(point: PointConfig) -> int:
 
 
 def _lookups(point: PointConfig) -> int:
-    model = point.model
-    return _batches(point) * model.batch_size * sum(model.lookups_per_table)
+    return max(1, round(_batches(point) * lookups_of_batch(point)))
+
+
+def lookups_of_batch(point: PointConfig) -> float:
+    """Lookups of a mini-batch over all tables: by the bags of the trace, where a file has some."""
+    model, trace = point.model, point.trace
+    known: Sequence[float | None] = ()
+    if isinstance(trace, FileTraceConfig):
+        known = mean_lookups(trace, model.rows_per_table)
+    means = known or (None,) * model.tables
+    pairs = zip(means, model.lookups_per_table, strict=True)
+    return model.batch_size * sum(count if mean is None else mean for mean, count in pairs)
 
 
 def physical_memory() -> int:

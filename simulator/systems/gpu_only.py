@@ -70,7 +70,7 @@ class GpuOnly(System):
         model = job.model
         placed = spread_tables(model, self.gpus)
         self._require_room(placed)
-        weight = [sum(model.lookups_per_table[t] for t in tables) for tables in placed]
+        weight = [sum(job.mean_lookups[t] for t in tables) for tables in placed]
         busiest = weight.index(max(weight))
         self.gpu = self._ranks[0]
         self._tables = tables = placed[busiest]

@@ -14,6 +14,7 @@ from typing import ClassVar
 from simulator.caches.facts import HIT, LOOKUP, MISS, BatchFacts
 from simulator.caches.replays import StaticReplay
 from simulator.caches.replays.static import HIT_LOOKUP, MISS_LOOKUP
+from simulator.config.experiment import SIZE_KEYS
 from simulator.errors import ConfigError
 from simulator.hardware.program import Add, Buffer, Move, Operation, Split, Stage
 from simulator.hardware.topology import Topology
@@ -33,7 +34,9 @@ __all__ = ["StaticCache"]
 class StaticCache(System):
     """The hottest N % of rows in HBM, no replacement."""
 
-    uses: ClassVar[frozenset[str]] = frozenset({"cache.fraction", "cache.scope", "cache.profile"})
+    uses: ClassVar[frozenset[str]] = frozenset(
+        {*(f"cache.{key}" for key in SIZE_KEYS), "cache.scope", "cache.profile"}
+    )
 
     def __init__(self, job: Job, machine: Topology) -> None:
         self.cpu = machine.only("cpu", "static_cache")
@@ -44,7 +47,7 @@ class StaticCache(System):
                 "static_cache pins the hottest share of each table: cache.scope must be 'table'"
             )
         model, software = job.model, job.software
-        pinned = tuple(int(job.cache.fraction * rows) for rows in model.rows_per_table)
+        pinned = job.cache_size.slots(model.rows_per_table, least=0)
         self.replay = StaticReplay(pinned, job.keep, job.cache.profile_share)
         self.tables = tables_in(job, machine, self.cpu)
         self.cache = cache_in(job, machine, self.gpu, sum(pinned))

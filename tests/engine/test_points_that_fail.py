@@ -5,7 +5,7 @@ import pytest
 
 from simulator.caches.replays import StaticReplay
 from simulator.config.expand import expand
-from simulator.engine import parse_experiment, simulate_each, simulate_points
+from simulator.engine import parse_experiment, prepare, simulate_each, simulate_points
 from simulator.engine import points as engine
 from simulator.errors import CapacityError, ConfigError, InvariantError, TraceError
 
@@ -78,13 +78,13 @@ def test_the_number_of_threads_changes_nothing():
 
 def test_what_a_window_needs_is_counted_once_for_all_sizes(monkeypatch):
     calls = []
-    real = engine.window_need
+    real = prepare.window_need
 
     def count(*arguments, **options):
         calls.append(arguments)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(engine, "window_need", count)
+    monkeypatch.setattr(prepare, "window_need", count)
     sizes = {"sweep": {"cache.fraction": [0.1, 0.2, 0.3]}, "cache": {"if_too_small": "grow"}}
     points = make("straw_man", "scratchpipe", **sizes)
     assert len(simulate_points(points)) == 6

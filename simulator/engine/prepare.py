@@ -1,0 +1,86 @@
+"""From a point to its trace and its system, with all that may be refused before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from simulator.caches import Window, window_need
+from simulator.caches.replays import Stream
+from simulator.config.experiment import PointConfig
+from simulator.engine.sharing import build, place_of, tail_of
+from simulator.errors import ConfigError
+from simulator.hardware.topology import Topology
+from simulator.systems import System
+from simulator.systems.base import WindowNeed
+from simulator.traces import Trace, bags_of, open_trace
+
+__all__ = ["batches_of", "open_for", "prepare", "window_slots"]
+
+
+def open_for(point: PointConfig, threads: int) -> Trace:
+    """The trace of a point, opened where its run lies."""
+    model = point.model
+    return open_trace(
+        point.trace,
+        rows=model.rows_per_table,
+        lookups=model.lookups_per_table,
+        batch_size=model.batch_size,
+        seed=point.run.seed,
+        threads=threads,
+        place=place_of(point),
+    )
+
+
+def prepare(point: PointConfig, trace: Trace, need: WindowNeed) -> tuple[System, Topology]:
+    """The system of a point on its machine, for its trace.
+
+    `need`: slots that a hold window takes. Raises `ConfigError` and `CapacityError` where trace,
+    run, model and machine do not fit together.
+    """
+    batches_of(point, trace, 0)
+    system, machine = build(point, need, bags_of(trace))
+    _require_full(point, system, trace)
+    return system, machine
+
+
+def window_slots(
+    point: PointConfig, trace: Trace, window: Window, scope: str, depth: int, most: int = 2**62
+) -> Sequence[int]:
+    """Slots of each pool that hold the window at its widest, in the first `most` mini-batches."""
+    stream = Stream(trace, min(most, batches_of(point, trace, tail_of(depth))))
+    return window_need(stream, trace.rows, window, scope=scope)
+
+
+def batches_of(point: PointConfig, trace: Trace, tail: int) -> int:
+    """Mini-batches to simulate: warm-up, timed ones, and `tail` after them; a finite trace may end
+    before.
+
+    Raises `ConfigError` where it ends before the timed ones do.
+    """
+    run = point.run
+    needed = run.warmup_batches + run.batches
+    if trace.batches is None:
+        return needed + tail
+    if trace.batches < needed:
+        raise ConfigError(
+            f"run.warmup_batches {run.warmup_batches} + run.batches {run.batches} = {needed} "
+            f"mini-batches, but the trace has {trace.batches}: lower them, or the batch size"
+        )
+    return min(trace.batches, needed + tail)
+
+
+def _require_full(point: PointConfig, system: System, trace: Trace) -> None:
+    """Raises `ConfigError` where a trace ends while the pipeline is still to be full: the last
+    timed mini-batches would have the machine for themselves."""
+    run, schedule = point.run, system.schedule
+    behind = schedule.depth - 1 if schedule.overlaps else 0
+    needed = run.warmup_batches + run.batches + behind
+    if trace.batches is None or trace.batches >= needed:
+        return
+    most = run.batches - (needed - trace.batches)
+    advice = f"set run.batches to at most {most}" if most > 0 else "lower the batch size"
+    raise ConfigError(
+        f"run.warmup_batches {run.warmup_batches} + run.batches {run.batches} and the {behind} "
+        f"mini-batches behind them that keep the pipeline of {point.system.label} full "
+        f"make {needed}, but the trace has {trace.batches}: {advice}"
+    )
