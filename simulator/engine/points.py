@@ -19,7 +19,7 @@ from simulator.engine.measure import (
     timed_window,
     use_metrics,
 )
-from simulator.engine.prepare import batches_of, open_for, prepare, window_slots
+from simulator.engine.prepare import batches_of, drained_batches, open_for, prepare, window_slots
 from simulator.engine.sharing import (
     machine_of,
     placed,
@@ -199,6 +199,7 @@ def _time_point(problem: _Prepared, replayed: Replayed, stream: Stream) -> Point
     metrics |= time_metrics(window, point.model.batch_size)
     metrics |= count_metrics(replayed.facts[first : last + 1])
     metrics |= start_metrics(system.replay, stream.trace, replayed.facts, range(first, last + 1))
+    metrics["drained_batches"] = drained_batches(point, system, stream.trace)
     joules = _joules(timed, window.elapsed_ps)
     use = _of_all_ranks(timed.fold, timed.meter.devices)
     energy = {

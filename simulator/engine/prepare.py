@@ -14,7 +14,7 @@ from simulator.systems import System
 from simulator.systems.base import WindowNeed
 from simulator.traces import Trace, bags_of, open_trace
 
-__all__ = ["batches_of", "open_for", "prepare", "window_slots"]
+__all__ = ["batches_of", "drained_batches", "open_for", "prepare", "window_slots"]
 
 
 def open_for(point: PointConfig, threads: int) -> Trace:
@@ -38,9 +38,7 @@ def prepare(point: PointConfig, trace: Trace, need: WindowNeed) -> tuple[System,
     run, model and machine do not fit together.
     """
     batches_of(point, trace, 0)
-    system, machine = build(point, need, bags_of(trace))
-    _require_full(point, system, trace)
-    return system, machine
+    return build(point, need, bags_of(trace))
 
 
 def window_slots(
@@ -69,18 +67,11 @@ def batches_of(point: PointConfig, trace: Trace, tail: int) -> int:
     return min(trace.batches, needed + tail)
 
 
-def _require_full(point: PointConfig, system: System, trace: Trace) -> None:
-    """Raises `ConfigError` where a trace ends while the pipeline is still to be full: the last
-    timed mini-batches would have the machine for themselves."""
+def drained_batches(point: PointConfig, system: System, trace: Trace) -> int:
+    """Timed mini-batches behind which the trace ends before the pipeline is full: the later of
+    them have more and more of the machine for themselves."""
     run, schedule = point.run, system.schedule
-    behind = schedule.depth - 1 if schedule.overlaps else 0
-    needed = run.warmup_batches + run.batches + behind
-    if trace.batches is None or trace.batches >= needed:
-        return
-    most = run.batches - (needed - trace.batches)
-    advice = f"set run.batches to at most {most}" if most > 0 else "lower the batch size"
-    raise ConfigError(
-        f"run.warmup_batches {run.warmup_batches} + run.batches {run.batches} and the {behind} "
-        f"mini-batches behind them that keep the pipeline of {point.system.label} full "
-        f"make {needed}, but the trace has {trace.batches}: {advice}"
-    )
+    if trace.batches is None or not schedule.overlaps:
+        return 0
+    needed = run.warmup_batches + run.batches + schedule.depth - 1
+    return min(run.batches, max(0, needed - trace.batches))
