@@ -87,6 +87,7 @@ def generate(
         threads=threads,
     )
     count = min(batches, trace.batches or batches)
+    _require_disk(target, count * batch_size * lookups * tables)
     names = [f"t{t}" for t in range(tables)]
     jagged = getattr(config, "pooling", "fixed") != "fixed"
     with spooled(_generated(trace, count, jagged), names, target) as columns:
@@ -221,6 +222,21 @@ def validate(
         + (f"; no lookups in {listed(empty)}" if empty else ""),
         as_json,
     )
+
+
+def _require_disk(target: Path, lookups: int) -> None:
+    """Raise `UsageError` where the ids, which are spooled beside the target, fill the disk."""
+    import shutil
+
+    from simulator.units import format_bytes
+
+    folder = target.resolve().parent
+    free = shutil.disk_usage(folder).free if folder.is_dir() else 2**63
+    if 8 * lookups > free:
+        raise UsageError(
+            f"{lookups:,} lookups take about {format_bytes(8 * lookups)}, but {folder} has "
+            f"{format_bytes(free)} free: lower --batches, --batch-size, --lookups or --tables"
+        )
 
 
 def _as_rows(source: Source, ids: str, rows: tuple[int, ...] | None) -> Iterator[Piece]:

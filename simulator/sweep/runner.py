@@ -20,7 +20,7 @@ from simulator.errors import OutputError, ScratchPipeError
 from simulator.results.finished import FinishedPoints, decode, relabelled
 from simulator.results.record import PointResult, Result
 from simulator.results.speedup import with_speedups
-from simulator.sweep.estimate import physical_memory
+from simulator.sweep.estimate import physical_memory, require_memory
 from simulator.sweep.executors import Executor, Inline, LocalPool
 from simulator.sweep.keys import point_key
 from simulator.sweep.tasks import divide
@@ -129,13 +129,17 @@ class Plan:
 
 
 def plan(points: Sequence[PointConfig], team: Workers, store: FinishedPoints | None) -> Plan:
-    """The tasks for `team`, without the points that `store` holds. Equal points are one."""
+    """The tasks for `team`, without the points that `store` holds. Equal points are one.
+
+    Raises `ConfigError` where a point has more mini-batches than memory holds the facts of.
+    """
     keys = tuple(point_key(point) for point in points)
     unique: dict[str, PointConfig] = {}
     for key, point in zip(keys, points, strict=True):
         unique.setdefault(key, point)
     known = _known(unique, store)
     missing = {key: point for key, point in unique.items() if key not in known}
+    require_memory(missing.values(), physical_memory())
     memory = physical_memory() // 2 // team.each_machine
     return Plan(keys, known, divide(missing, workers=team.count, memory=memory))
 

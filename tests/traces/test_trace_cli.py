@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from simulator.cli import main
 from simulator.cli.trace import app
 from simulator.errors import ConfigError, TraceError, UsageError
 from simulator.traces import read_ids
@@ -130,3 +131,12 @@ def test_validate_names_the_first_bad_record(tmp_path):
     np.save(tmp_path / "a.npy", np.array([1, 2, 30, 40]))
     with pytest.raises(TraceError, match="id 30 at record 2 is outside of a table of 10 rows"):
         run("validate", tmp_path / "a.npy", "--rows", "10")
+
+
+def test_more_lookups_than_the_disk_holds_are_not_drawn(tmp_path, capsys):
+    target = tmp_path / "ids.npy"
+    with pytest.raises(SystemExit) as ended:
+        main(["trace", "generate", str(target), "--locality", "high", "--batches", str(10**12)])
+    assert ended.value.code == 2
+    assert "lower --batches" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
