@@ -19,8 +19,8 @@ from typing import IO
 
 import numpy as np
 
-from simulator.errors import OutputError, TraceError, UsageError
-from simulator.files import scratch_beside, staged
+from simulator.errors import TraceError, UsageError
+from simulator.files import scratch_beside, staged, unwritable
 from simulator.traces.base import Ids
 from simulator.traces.oracle_files import write_oracle
 from simulator.traces.pieces import CHUNK, Column, Piece
@@ -37,7 +37,7 @@ def spooled(pieces: Iterable[Piece], names: Sequence[str], target: Path) -> Iter
     try:
         folder = tempfile.TemporaryDirectory(dir=scratch_beside(target), prefix=".trace.")
     except OSError as error:
-        raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from None
+        raise unwritable(target, error) from None
     with folder as name:
         jagged: set[int] = set()
         try:
@@ -57,7 +57,7 @@ def spooled(pieces: Iterable[Piece], names: Sequence[str], target: Path) -> Iter
                 for t, n in enumerate(names)
             ]
         except OSError as error:
-            raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from None
+            raise unwritable(target, error) from None
         yield columns
 
 
