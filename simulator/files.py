@@ -23,8 +23,9 @@ from typing import Any
 
 from simulator.errors import OutputError
 
-__all__ = ["explained", "is_standard_output", "json_bytes", "replace_file", "scratch_beside"]
-__all__ += ["staged", "sync_folder", "umask", "write_file", "write_synced"]
+__all__ = ["check_folder", "explained", "folder_aside", "is_standard_output", "json_bytes"]
+__all__ += ["replace_file", "scratch_beside", "staged", "sync_folder", "umask", "unwritable"]
+__all__ += ["write_file", "write_synced"]
 
 _REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -65,7 +66,7 @@ def staged(target: Path) -> Iterator[Path]:
         with _staged(target) as aside:
             yield aside
     except OSError as error:
-        raise _unwritable(target, error) from error
+        raise unwritable(target, error) from error
 
 
 def write_file(target: Path, data: bytes | str) -> None:
@@ -74,7 +75,7 @@ def write_file(target: Path, data: bytes | str) -> None:
         if not target.is_symlink():
             target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _unwritable(target, error) from error
+        raise unwritable(target, error) from error
     with staged(target) as aside:
         aside.write_bytes(data.encode() if isinstance(data, str) else data)
 
@@ -207,6 +208,28 @@ def umask() -> int:
     return mask
 
 
+def folder_aside(out_dir: Path) -> Path:
+    """A fresh folder on the same file system as `out_dir` is or will be, links followed."""
+    real = Path(os.path.realpath(out_dir))
+    return Path(tempfile.mkdtemp(prefix=f".{real.name}.", suffix=".part", dir=real.parent))
+
+
+def check_folder(out_dir: Path) -> None:
+    """Find out before long work whether its files can be written to the folder `out_dir`.
+
+    Raises `OutputError` with what is in the way; leaves an empty parent folder at most.
+    """
+    with explained(out_dir):
+        if not out_dir.is_dir() and (out_dir.exists() or out_dir.is_symlink()):
+            raise OutputError(f"{out_dir} is not a folder: choose another --out")
+        if out_dir.is_dir():
+            if not os.access(out_dir, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return
+        out_dir.parent.mkdir(parents=True, exist_ok=True)
+        folder_aside(out_dir).rmdir()
+
+
 @contextmanager
 def explained(out_dir: Path) -> Iterator[None]:
     """An `OSError` as an `OutputError` in plain words."""
@@ -217,7 +240,8 @@ def explained(out_dir: Path) -> Iterator[None]:
         raise OutputError(f"{message}; choose another place with --out") from error
 
 
-def _unwritable(target: Path, error: OSError) -> OutputError:
+def unwritable(target: Path, error: OSError) -> OutputError:
+    """Why one file cannot be written, in plain words."""
     return OutputError(f"{target}: cannot be written: {_reason(error)}; name another file")
 
 

@@ -73,8 +73,9 @@ def reproduce(
 def _require_free(out: Path) -> None:
     """Refuse a folder with other work in it: figures and READMEs there would be replaced."""
     from simulator.errors import OutputError
-    from simulator.files import explained
+    from simulator.files import check_folder, explained
 
+    check_folder(out)
     with explained(out):
         if not out.is_dir() or not any(out.iterdir()):
             return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulator.files import write_file
+from simulator.files import check_folder, write_file
 
 if TYPE_CHECKING:
     from simulator.validation.compare import Comparison
@@ -71,6 +71,7 @@ def validate(
 
     if guard is not None and write_guard is not None:
         raise UsageError("--guard reads what --write-guard writes: give one of them")
+    check_folder(out)
     compared = _compared(runs, platform, operators)
     files = [
         file

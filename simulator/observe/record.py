@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import OutputError, UsageError
-from simulator.files import explained, replace_file
+from simulator.files import check_folder, explained, replace_file
 from simulator.observe.run import Observation, ObservedPoint
 
 __all__ = ["COLUMNS", "ITERATIONS", "OBSERVED", "STAGES", "read_observed", "require_free"]
@@ -48,7 +48,9 @@ COUNTS = ("lookups", "unique_rows", "misses", "victims", "write_backs")
 
 
 def require_free(out_dir: Path, replace: bool = False) -> None:
-    """Raise `OutputError` where `out_dir` holds files, an observation too unless `replace`."""
+    """Raise `OutputError` where `out_dir` cannot be written or holds files, an observation too
+    unless `replace`."""
+    check_folder(out_dir)
     with explained(out_dir):
         if not out_dir.is_dir() or not any(out_dir.iterdir()):
             return

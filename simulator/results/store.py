@@ -11,14 +11,22 @@ import glob
 import io
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.errors import OutputError
-from simulator.files import explained, json_bytes, replace_file, sync_folder, umask, write_synced
+from simulator.files import (
+    check_folder,
+    explained,
+    folder_aside,
+    json_bytes,
+    replace_file,
+    sync_folder,
+    umask,
+    write_synced,
+)
 from simulator.results.dictionary import DEVICES, METRICS, STAGES, TIMELINE, Column
 
 if TYPE_CHECKING:
@@ -66,8 +74,7 @@ def check_target(out_dir: Path) -> None:
     """
     with explained(out_dir):
         _refuse_foreign(out_dir)
-        out_dir.parent.mkdir(parents=True, exist_ok=True)
-        os.rmdir(_aside(out_dir))
+    check_folder(out_dir)
 
 
 def begin_run(out_dir: Path, facts: Mapping[str, Any]) -> None:
@@ -122,7 +129,7 @@ def write_run(
         _refuse_foreign(out_dir)
         contents = _contents(result, manifest) | dict(extra or {})
         out_dir.parent.mkdir(parents=True, exist_ok=True)
-        aside = _aside(out_dir)
+        aside = folder_aside(out_dir)
         try:
             for name, data in contents.items():
                 write_synced(aside / name, data)
@@ -224,9 +231,3 @@ def _refuse_foreign(out_dir: Path) -> None:
             f"{out_dir} holds files but no {MANIFEST}, so it is not a run directory: "
             "choose another --out"
         )
-
-
-def _aside(out_dir: Path) -> Path:
-    """A fresh folder on the same file system, where a link leads if `out_dir` is one."""
-    real = Path(os.path.realpath(out_dir))
-    return Path(tempfile.mkdtemp(prefix=f".{real.name}.", suffix=".part", dir=real.parent))

@@ -24,8 +24,8 @@ from typing import IO
 
 import numpy as np
 
-from simulator.errors import OutputError, TraceError, UsageError
-from simulator.files import scratch_beside, staged
+from simulator.errors import TraceError, UsageError
+from simulator.files import scratch_beside, staged, unwritable
 from simulator.traces.base import Ids
 from simulator.traces.companions import listed
 from simulator.traces.files import open_source
@@ -49,7 +49,7 @@ def spooled(pieces: Iterable[Piece], names: Sequence[str], target: Path) -> Iter
     try:
         folder = tempfile.TemporaryDirectory(dir=scratch_beside(target), prefix=".trace.")
     except OSError as error:
-        raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from None
+        raise unwritable(target, error) from None
     with folder as name:
         jagged: set[int] = set()
         try:
@@ -69,7 +69,7 @@ def spooled(pieces: Iterable[Piece], names: Sequence[str], target: Path) -> Iter
                 for t, n in enumerate(names)
             ]
         except OSError as error:
-            raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from None
+            raise unwritable(target, error) from None
         yield columns
 
 

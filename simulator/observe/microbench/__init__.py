@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import MeasurementError, OutputError, UsageError
-from simulator.files import explained, replace_file
+from simulator.files import check_folder, explained, replace_file
 from simulator.observe.microbench.session import Session
 from simulator.observe.microbench.tables import FILES, Budget
 
@@ -50,6 +50,7 @@ def measure_machine(
     from simulator.observe.machine import describe_machine
 
     names = {MACHINE, *FILES}
+    check_folder(out_dir)
     if out_dir.is_dir() and not names.issuperset(file.name for file in out_dir.iterdir()):
         raise OutputError(f"{out_dir} holds other files: choose another folder")
     if out_dir.is_dir() and any(out_dir.iterdir()) and not replace:
