@@ -177,7 +177,7 @@ BytesPerSecond = Annotated[
     int,
     BeforeValidator(_reader("bytes/s")),
     AfterValidator(_positive),
-    _bounded("1 kB/s", "1000 PB/s", "bytes/s"),
+    _bounded("1 B/s", "1000 PB/s", "bytes/s"),
     PlainSerializer(_writer("B/s")),
     _schema("bytes/s", "16 GB/s"),
 ]
@@ -208,7 +208,7 @@ Hertz = Annotated[
     int,
     BeforeValidator(_reader("Hz")),
     AfterValidator(_positive),
-    _bounded("1 kHz", "1 THz", "Hz"),
+    _bounded("1 Hz", "1 THz", "Hz"),
     PlainSerializer(_writer("Hz")),
     _schema("Hz", "2.2 GHz"),
 ]
@@ -218,7 +218,7 @@ FlopPerSecond = Annotated[
     int,
     BeforeValidator(_reader("FLOP/s")),
     AfterValidator(_positive),
-    _bounded("1 MFLOP/s", "1000000 PFLOP/s", "FLOP/s"),
+    _bounded("1 FLOP/s", "1000000 PFLOP/s", "FLOP/s"),
     PlainSerializer(_writer("FLOP/s")),
     _schema("FLOP/s", "15.7 TFLOP/s"),
 ]
