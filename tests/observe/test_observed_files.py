@@ -68,3 +68,14 @@ def test_what_is_no_observation_is_told(tmp_path, text):
     (tmp_path / "run" / "observed.json").write_text(text)
     with pytest.raises(UsageError, match=r"observed\.json"):
         read_observed(tmp_path / "run")
+
+
+def test_a_damaged_table_beside_it_is_told(tmp_path):
+    from simulator.validation.machines import with_stage_repeats
+
+    folder = next(run for run in RUNS if (run / "stages.parquet").is_file())
+    shutil.copytree(folder, tmp_path / "run")
+    table = tmp_path / "run" / "stages.parquet"
+    table.write_bytes(table.read_bytes()[:100])
+    with pytest.raises(UsageError, match=r"stages\.parquet is damaged"):
+        with_stage_repeats((tmp_path / "run", read_observed(tmp_path / "run")))
