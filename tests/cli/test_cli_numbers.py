@@ -115,7 +115,7 @@ def test_the_end_of_a_file_is_not_taken_for_an_interruption(
     def ends(*_: object) -> None:
         raise EOFError("Ran out of input")
 
-    monkeypatch.setattr("simulator.traces.files.stream_ids", ends)
+    monkeypatch.setattr("simulator.traces.files.open_source", ends)
     code, _, told = ran(capsys, "replay", "--trace", ids, "--policy", "lru", "--capacity", 2)
     assert code == 1
     assert "Ran out of input" in told
