@@ -91,6 +91,11 @@ class ModelConfig(Frozen):
     """Widths of the top MLP, the output last."""
     interaction: Literal["dot", "cat"] = "dot"
     """How pooled vectors meet before the top MLP: pairwise dot products, or side by side."""
+    placement: Literal["size", "lookups", "hugectr", "torchrec"] = "size"
+    """How tables are spread over several GPUs (`scratchpipe list placements`)."""
+    sharding: Literal["table", "row", "column", "auto"] = "table"
+    """How they may be cut: whole tables, each by rows or by columns over all GPUs, or as the
+    planner likes."""
 
     @field_validator("rows_per_table", "lookups_per_table", mode="after")
     @classmethod

@@ -37,7 +37,7 @@ from simulator.observe.items import entry_width, words_of
 from simulator.observe.mlp import RATE, DenseStep
 from simulator.observe.trainer import undisturbed
 from simulator.observe.workspace import PIECE
-from simulator.systems.gpu_only import spread_tables
+from simulator.systems.placement import gpus_of, place
 
 __all__ = ["RankTrainer", "require_rank_rules", "slowest"]
 
@@ -75,7 +75,8 @@ class RankTrainer:
         self.inputs, self.gpu, self.rank = inputs, gpu, rank
         self.model, self.ranks = inputs.point.model, inputs.system.gpus
         self.samples = self.model.batch_size // self.ranks
-        self.placed = spread_tables(self.model, self.ranks)
+        plan = place(self.model, gpus_of(inputs.machine, inputs.system.equal_ranks))
+        self.placed = plan.whole_tables("observe")
         self.tables = self.placed[rank]
         sizes = np.array(self.model.rows_per_table)
         bases = np.cumsum([0, *sizes[:-1]])

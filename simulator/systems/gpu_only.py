@@ -1,10 +1,10 @@
 """GPU-only: tables spread over the GPUs (model-parallel), MLPs data-parallel.
 
-Whole tables go to GPUs, the largest first, each to the GPU with the least bytes so far. Every GPU
-pools its tables for the whole mini-batch; an all-to-all over NVLink turns pooled vectors by table
-into pooled vectors by sample; MLPs run on a share of the samples; gradients go back the same way,
-and the MLPs' gradients are all-reduced (ring: 2 (n - 1) / n of their bytes leave each GPU) while
-the tables are updated. The host submits all of it ahead and waits at the end of the iteration.
+Whole tables go to GPUs as `model.placement` says (`placement/`). Every GPU pools its tables for the
+whole mini-batch; an all-to-all over NVLink turns pooled vectors by table into pooled vectors by
+sample; MLPs run on a share of the samples; gradients go back the same way, and the MLPs' gradients
+are all-reduced (ring: 2 (n - 1) / n of their bytes leave each GPU) while the tables are updated.
+The host submits all of it ahead and waits at the end of the iteration.
 
 Modelled: the GPU with the most lookups (the straggler), with its own tables; the others wait for
 it. What GPUs share (DRAM of the host, links with several GPUs below) is asked for by all of them.
@@ -19,7 +19,6 @@ from typing import ClassVar, Literal
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
 from simulator.caches.replays import UniqueReplay
-from simulator.config.model import ModelConfig
 from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.program import Buffer, Exchange, Stage, Store
 from simulator.hardware.topology import Topology
@@ -32,23 +31,11 @@ from simulator.systems.operators import (
     pooled_bytes,
     pooled_vectors,
 )
+from simulator.systems.placement import gpus_of, place
 from simulator.systems.schedule import Serial
 from simulator.units import format_bytes
 
-__all__ = ["GpuOnly", "spread_tables"]
-
-
-def spread_tables(model: ModelConfig, gpus: int) -> tuple[tuple[int, ...], ...]:
-    """Tables of each GPU: the largest first, to the GPU with the least bytes so far."""
-    sizes = model.table_bytes
-    order = sorted(range(model.tables), key=lambda table: (-sizes[table], table))
-    loads = [0] * gpus
-    placed: list[list[int]] = [[] for _ in range(gpus)]
-    for table in order:
-        gpu = loads.index(min(loads))
-        loads[gpu] += sizes[table]
-        placed[gpu].append(table)
-    return tuple(tuple(tables) for tables in placed)
+__all__ = ["GpuOnly"]
 
 
 class GpuOnly(System):
@@ -68,15 +55,17 @@ class GpuOnly(System):
         if self.gpus > 1:
             machine.joining(self._ranks)
         model = job.model
-        placed = spread_tables(model, self.gpus)
+        self._require_tables(model.tables)
+        plan = place(model, gpus_of(machine, self._ranks))
+        placed = plan.whole_tables("gpu_only")
         self._require_room(placed)
         weight = [sum(model.lookups_per_table[t] for t in tables) for tables in placed]
         busiest = weight.index(max(weight))
         self.gpu = self._ranks[0]
         self._tables = tables = placed[busiest]
         rows = sum(model.rows_per_table[t] for t in tables)
-        place = machine.memory(self.gpu).place
-        self.tables = Store("tables", place, model.row_bytes, model.state_bytes, len(tables))
+        memory = machine.memory(self.gpu).place
+        self.tables = Store("tables", memory, model.row_bytes, model.state_bytes, len(tables))
         self._backward = Backward(model, machine, job.software, self.gpu, self.tables, rows)
         self.replay = UniqueReplay(job.keep)
         alone = ("ids", "gather_reduce", "mlp", "sort_update")
@@ -86,6 +75,13 @@ class GpuOnly(System):
     @property
     def equal_ranks(self) -> tuple[str, ...]:
         return self._ranks
+
+    def _require_tables(self, tables: int) -> None:
+        if self.gpus > tables:
+            raise ConfigError(
+                f"gpu_only: {self.gpus} GPUs for {tables} tables: a GPU without a table has "
+                f"nothing to pool; ask for fewer, as in {{name: gpu_only, gpus: {tables}}}"
+            )
 
     def _require_room(self, placed: tuple[tuple[int, ...], ...]) -> None:
         """Tables, MLPs with gradients, and pooled vectors of a mini-batch must fit each GPU."""
