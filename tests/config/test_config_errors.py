@@ -99,7 +99,7 @@ def test_all_mistakes_at_once(tmp_path):
         (
             "model: default",
             "model: {base: default, rows_per_table: 0}",
-            "x.yaml:3:40: model.rows_per_table: 0: must be greater than 0",
+            "x.yaml:3:40: model.rows_per_table: is 0: must be greater than 0",
         ),
         (
             "model: default",

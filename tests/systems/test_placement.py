@@ -176,15 +176,15 @@ def test_hugectr_over_hosts_cuts_by_rows_within_each() -> None:
     assert [tables[0] for tables in tables_by_gpu(plan)] == [0, 0, 1, 1]
 
 
-def test_hugectr_places_dlrm_dcnv2_as_hand_reckoning_has_it() -> None:
-    """The table of 100 lookups is cut into eight; its 12.5 are on every GPU, and no GPU serves
-    much more than an eighth of the 214."""
-    rows, lookups = list(CRITEO.rows_per_table), [1] * 26
-    rows[0] = rows[9] = rows[19] = rows[20] = rows[21] = 40_000_000
-    lookups[0], lookups[9], lookups[20], lookups[21], lookups[11] = 3, 7, 100, 27, 8
-    plan = PLANNERS["hugectr"](task(rows, lookups, H100S, "auto", batch_size=55_296))
-    assert {p.parts for p in plan.parts if p.table == 20} == {8}
-    plan.check()
+def test_hugectr_splits_the_table_of_dlrm_dcnv2_that_has_half_of_its_lookups() -> None:
+    """100 of 214 lookups in four parts of 25; the dearest GPU serves a part or the table of 27, of
+    31 lookups that an equal share would be with 1.75 for each of 16 parts; small tables on all."""
+    dcn = load_named("models", "mlperf_dcnv2")
+    plan = place(dcn.changed(placement="hugectr", sharding="auto"), H100S)
+    assert {p.table: p.parts for p in plan.parts if p.cut == "row"} == {20: 4}
+    assert plan.worst == 29.0
+    small = {t for t, rows in enumerate(dcn.rows_per_table) if rows * 1024 < 8_000_000}
+    assert {p.table for p in plan.parts if p.cut == "replica"} == small
     plan.require_room()
 
 
@@ -304,14 +304,19 @@ def test_gpu_only_runs_the_plan_of_its_model() -> None:
     }
     by_size = GpuOnly(job(gpus=2, **skewed), machine("p3_16xlarge"))
     by_lookups = GpuOnly(job(gpus=2, placement="lookups", **skewed), machine("p3_16xlarge"))
-    assert (by_size.tables.tables, by_lookups.tables.tables) == (3, 2)
+    assert [len(pooled(each)) for each in (by_size, by_lookups)] == [3, 2]
+
+
+def pooled(system: GpuOnly) -> tuple[int, ...]:
+    """Tables of the GPU that the others wait for."""
+    return tuple(table for group, _ in system._groups for table in group.tables)
 
 
 def test_gpu_only_refuses_cut_tables_and_more_gpus_than_tables() -> None:
     with pytest.raises(ConfigError, match="gpu_only runs whole tables: placement size cuts by row"):
         GpuOnly(job(gpus=2, sharding="row", rows_per_table=(1000,) * 8), machine("p3_16xlarge"))
     few = {"tables": 2, "rows_per_table": (10, 10), "lookups_per_table": (1, 1)}
-    with pytest.raises(ConfigError, match="4 GPUs for 2 tables"):
+    with pytest.raises(ConfigError, match="asks for 4 GPUs for 2 tables"):
         GpuOnly(job(gpus=4, **few), machine("p3_16xlarge"))
 
 

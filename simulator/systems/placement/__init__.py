@@ -41,11 +41,10 @@ def place(model: ModelConfig, gpus: Gpus) -> Plan:
 
 def tables_of(model: ModelConfig) -> tuple[Table, ...]:
     """The tables of `model` as planners see them."""
-    entries = model.row_bytes + model.state_bytes
-    return tuple(
-        Table(rows, model.dim, lookups, entries)
-        for rows, lookups in zip(model.rows_per_table, model.lookups_per_table, strict=True)
+    each = zip(
+        model.rows_per_table, model.dim, model.lookups_per_table, model.entry_bytes, strict=True
     )
+    return tuple(Table(*numbers) for numbers in each)
 
 
 def gpus_of(machine: Topology, ranks: Sequence[str]) -> Gpus:
