@@ -50,7 +50,7 @@ class DenseStep:
         self._device = device
         self._scale = LOSS_SCALE if model.mlp_precision == "fp16" else 1.0
         torch.backends.cuda.matmul.allow_tf32 = model.mlp_precision == "tf32"
-        shape = (model.batch_size, model.tables, model.dim)
+        shape = (model.batch_size, model.tables, model.width)
         self.pooled = torch.zeros(shape, device=device, requires_grad=True)
         self.dense = torch.zeros((model.batch_size, max(1, model.dense_features)), device=device)
         self.labels = torch.zeros(model.batch_size, device=device)
@@ -70,8 +70,8 @@ class DenseStep:
         model = self._model
         vectors = model.tables + bool(model.dense_features)
         if model.interaction == "cat":
-            return model.dim * vectors
-        return model.dim * bool(model.dense_features) + vectors * (vectors - 1) // 2
+            return model.width * vectors
+        return model.width * bool(model.dense_features) + vectors * (vectors - 1) // 2
 
     def _layers(self, widths: tuple[int, ...], seed: int, device: str) -> list[tuple[Any, Any]]:
         """(weight, bias) of each layer, drawn on the CPU so that every device has the same."""

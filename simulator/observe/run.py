@@ -70,7 +70,7 @@ class _Arena:
 
     def take(self, model: ModelConfig, threads: int) -> Floats:
         """Entries of all tables, fp32, shape (rows, dim and state)."""
-        rows, dim, width = model.rows, model.dim, entry_width(model)
+        rows, dim, width = model.rows, model.width, entry_width(model)
         if self.table is None or self.table.size < rows * width:
             self.table = None
             gc.collect()

@@ -25,14 +25,8 @@ from simulator.systems.base import (
 )
 from simulator.systems.gpu_only import GpuOnly
 from simulator.systems.hybrid import Hybrid
-from simulator.systems.operators import (
-    Backward,
-    dense_bytes,
-    mlp_step,
-    mlp_weight_bytes,
-    pooled_bytes,
-    pooled_vectors,
-)
+from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
+from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.schedule import Pipeline, Role, Schedule, Serial, StageSpec
 from simulator.systems.scratchpipe import ScratchPipe
 from simulator.systems.static_cache import StaticCache

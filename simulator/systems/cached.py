@@ -12,6 +12,7 @@ Load, whose copy Plan follows in stream order.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from simulator.caches.facts import LOOKUP, MISS, UNIQUE, WRITE_BACK, BatchFacts
@@ -24,18 +25,19 @@ from simulator.hardware.program import (
     Plan,
     Scatter,
     Stage,
+    Store,
 )
 from simulator.hardware.topology import Topology
 from simulator.systems.base import (
     Job,
     System,
-    cache_in,
     move,
     planned_replay,
     synchronize,
-    tables_in,
 )
-from simulator.systems.operators import Backward, dense_bytes, mlp_step, pooled_vectors
+from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
+from simulator.systems.mlp import dense_bytes, mlp_step
+from simulator.systems.operators import Backward, pooled_vectors
 from simulator.systems.schedule import Role, Schedule
 
 __all__ = ["STAGES", "CachedTraining"]
@@ -50,6 +52,20 @@ STAGES: tuple[tuple[str, Role], ...] = (
 )
 
 
+_Lanes = tuple[list[Operation], list[Operation], list[Operation]]
+"""Operations of a lane in the stages that read, move and write rows."""
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Tables of one dim, their cache, and its backward."""
+
+    group: Group
+    tables: Store
+    cache: Store
+    backward: Backward
+
+
 class CachedTraining(System):
     """One iteration that always trains out of HBM, stage by stage."""
 
@@ -62,14 +78,22 @@ class CachedTraining(System):
         self.cpu, self.gpu = machine.only("cpu", name), machine.first("gpu", name)
         self._job, self._machine = job, machine
         self.schedule = self.kind.of(*STAGES)
-        self.tables = tables_in(job, machine, self.cpu)
+        groups = groups_of(job)
+        tables = table_groups(groups, job, machine, self.cpu)
         self.replay = self.cache_replay()
         self.slots = sum(self.replay.slots)
-        self.cache = cache_in(job, machine, self.gpu, self.slots)
+        slots = [self._slots_of(group) for group in groups]
+        caches = cache_groups(groups, machine, self.gpu, slots)
         self._dram, self._hbm = (machine.memory(p).place for p in (self.cpu, self.gpu))
-        self._backward = Backward(
-            job.model, machine, job.software, self.gpu, self.cache, self.slots
+        self._held = tuple(
+            _Held(g, below, cache, Backward(g.job.model, machine, job.software, self.gpu, cache, n))
+            for g, below, cache, n in zip(groups, tables, caches, slots, strict=True)
         )
+
+    def _slots_of(self, group: Group) -> int:
+        """Slots of the pools of a group's tables."""
+        slots = self.replay.slots
+        return self.slots if group.alone else sum(slots[table] for table in group.tables)
 
     def cache_replay(self) -> Replay:
         """The cache that the stages serve: by default what `cache` in the experiment asks for."""
@@ -78,8 +102,6 @@ class CachedTraining(System):
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
         done = synchronize(self.gpu)
         missed, evicted = facts[MISS].rows, facts[WRITE_BACK].rows
-        fetched_below, fetched = self._staged("missed_rows", missed)
-        victims_below, victims = self._staged("victim_rows", evicted)
         software = self._job.software
         ids = facts[LOOKUP].lookups * software.id_bytes + dense_bytes(self._job.model)
         lists = (missed + evicted) * software.id_bytes
@@ -90,30 +112,38 @@ class CachedTraining(System):
         )
         if software.lists == "mapped":
             plan = (self._plan(facts, Buffer("lists_to_cpu", self._dram, lists)), done)
-        collect = (
-            (Gather("gather", self.cpu, self.tables, facts[MISS], fetched_below),),
-            (Gather("gather_victims", self.gpu, self.cache, facts[WRITE_BACK], victims), done),
-        )
-        exchange = (
-            (Move("missed_rows", self._dram, fetched_below, self._hbm), done),
-            (Move("victim_rows", self._hbm, victims, self._dram), done),
-        )
-        insert = (
-            (Scatter("scatter_missed", self.gpu, fetched, self.cache, facts[MISS]), done),
-            (Scatter("row_scatter", self.cpu, victims_below, self.tables, facts[WRITE_BACK]),),
-        )
+        down, up = ([tuple(words) for words in lanes] for lanes in self._swaps(facts))
         return (
             Stage("load", ((move("ids_to_gpu", self._dram, self._hbm, ids),),)),
             Stage("plan", (plan,)),
-            Stage("collect", collect),
-            Stage("exchange", exchange),
-            Stage("insert", insert),
+            Stage("collect", (down[0], (*up[0], done))),
+            Stage("exchange", ((*down[1], done), (*up[1], done))),
+            Stage("insert", ((*down[2], done), up[2])),
             Stage("train", ((*self._train(facts), done),)),
         )
 
-    def _staged(self, name: str, rows: int) -> tuple[Buffer, Buffer]:
+    def _swaps(self, facts: BatchFacts) -> tuple[_Lanes, _Lanes]:
+        """Missed rows on their way down to the GPU, victims on theirs up: what reads them, what
+        moves them, what writes them."""
+        down: _Lanes = ([], [], [])
+        up: _Lanes = ([], [], [])
+        for held in self._held:
+            group = held.group
+            own = group.of(facts)
+            missed, evicted = own[MISS], own[WRITE_BACK]
+            fetched_below, fetched = self._staged(group, "missed_rows", missed.rows)
+            victims_below, victims = self._staged(group, "victim_rows", evicted.rows)
+            down[0].append(Gather("gather", self.cpu, held.tables, missed, fetched_below))
+            down[1].append(Move("missed_rows", self._dram, fetched_below, self._hbm))
+            down[2].append(Scatter("scatter_missed", self.gpu, fetched, held.cache, missed))
+            up[0].append(Gather("gather_victims", self.gpu, held.cache, evicted, victims))
+            up[1].append(Move("victim_rows", self._hbm, victims, self._dram))
+            up[2].append(Scatter("row_scatter", self.cpu, victims_below, held.tables, evicted))
+        return down, up
+
+    def _staged(self, group: Group, name: str, rows: int) -> tuple[Buffer, Buffer]:
         """The staging buffers of `rows` rows in DRAM and in HBM."""
-        size = rows * self._job.entry_bytes
+        size, name = rows * group.job.entry_bytes, group.named(name)
         return Buffer(name, self._dram, size), Buffer(name, self._hbm, size)
 
     def _plan(self, facts: BatchFacts, lists: Buffer | None = None) -> Plan:
@@ -121,10 +151,19 @@ class CachedTraining(System):
         return Plan("plan", self.gpu, lookups, unique, missed, self.slots, lists)
 
     def _train(self, facts: BatchFacts) -> tuple[Operation, ...]:
-        model = self._job.model
-        forward = pooled_vectors(model, self._machine, self.gpu, self.cache, facts[LOOKUP])
-        return (
-            forward,
-            mlp_step(model, self.gpu),
-            *self._backward.operations(facts[UNIQUE]),
+        forward = (
+            pooled_vectors(
+                held.group.job.model,
+                self._machine,
+                self.gpu,
+                held.cache,
+                held.group.of(facts)[LOOKUP],
+            )
+            for held in self._held
         )
+        backward = (
+            word
+            for held in self._held
+            for word in held.backward.operations(held.group.of(facts)[UNIQUE])
+        )
+        return (*forward, mlp_step(self._job.model, self.gpu), *backward)

@@ -9,6 +9,7 @@ marked.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from simulator.caches.facts import HIT, LOOKUP, MISS, BatchFacts
@@ -18,17 +19,22 @@ from simulator.config.experiment import SIZE_KEYS
 from simulator.errors import ConfigError
 from simulator.hardware.program import Add, Buffer, Move, Operation, Split, Stage
 from simulator.hardware.topology import Topology
-from simulator.systems.base import Job, System, cache_in, move, synchronize, tables_in
-from simulator.systems.operators import (
-    Backward,
-    dense_bytes,
-    mlp_step,
-    pooled_bytes,
-    pooled_vectors,
-)
+from simulator.systems.base import Job, System, move, synchronize
+from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
+from simulator.systems.mlp import dense_bytes, mlp_step
+from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.schedule import Serial
 
 __all__ = ["StaticCache"]
+
+
+@dataclass(frozen=True)
+class _Tiers:
+    """Tables of one dim: how their pinned rows are trained, and all others."""
+
+    group: Group
+    hot: Backward
+    cold: Backward
 
 
 class StaticCache(System):
@@ -49,11 +55,20 @@ class StaticCache(System):
         model, software = job.model, job.software
         pinned = job.cache_size.slots(model.rows_per_table, least=0)
         self.replay = StaticReplay(pinned, job.keep, job.cache.profile_share)
-        self.tables = tables_in(job, machine, self.cpu)
-        self.cache = cache_in(job, machine, self.gpu, sum(pinned))
-        slots, rows = max(1, sum(pinned)), max(model.rows_per_table)
-        self._hot = Backward(model, machine, software, self.gpu, self.cache, slots)
-        self._cold = Backward(model, machine, software, self.cpu, self.tables, rows)
+        groups = groups_of(job)
+        tables = table_groups(groups, job, machine, self.cpu)
+        slots = [sum(pinned[table] for table in group.tables) for group in groups]
+        caches = cache_groups(groups, machine, self.gpu, slots)
+        self._tiers = tuple(
+            _Tiers(
+                g,
+                Backward(g.job.model, machine, software, self.gpu, cache, max(1, count)),
+                Backward(
+                    g.job.model, machine, software, self.cpu, below, max(g.job.model.rows_per_table)
+                ),
+            )
+            for g, below, cache, count in zip(groups, tables, caches, slots, strict=True)
+        )
         self.schedule = Serial.of("split", "forward", "combine", "mlp", "gradients", "backward")
 
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
@@ -63,10 +78,7 @@ class StaticCache(System):
         lookups, cold = facts[LOOKUP].lookups, facts[MISS].lookups
         sums = Buffer("pooled", hbm, pooled)
         done = synchronize(self.gpu)
-        holes = lookups - cold if self._job.software.cold_list == "holes" else 0
-        split = (*self._split(lookups, cold + holes), done)
-        pool_hot = pooled_vectors(model, machine, self.gpu, self.cache, facts[HIT_LOOKUP])
-        pool_cold = pooled_vectors(model, machine, self.cpu, self.tables, facts[MISS_LOOKUP], holes)
+        split = (*self._split(lookups, cold + self._holes(facts)), done)
         gradients = Move("gradients_to_cpu", hbm, Buffer("gradients", hbm, pooled), dram)
         combine = (
             move("partial_sums", dram, hbm, pooled + dense),
@@ -74,18 +86,43 @@ class StaticCache(System):
         )
         return (
             Stage("split", (split,)),
-            Stage("forward", ((pool_hot,), (pool_cold,))),
+            Stage("forward", self._forward(facts)),
             Stage("combine", (combine,)),
             Stage("mlp", ((mlp_step(model, self.gpu),),)),
             Stage("gradients", ((gradients, done),)),
-            Stage(
-                "backward",
-                (
-                    self._hot.operations(facts[HIT]),
-                    self._cold.operations(facts[MISS], skipped=holes),
-                ),
-            ),
+            Stage("backward", self._backward(facts)),
         )
+
+    def _holes(self, facts: BatchFacts) -> int:
+        """Ids of hot rows that are marked in the list of cold ones."""
+        if self._job.software.cold_list != "holes":
+            return 0
+        return facts[LOOKUP].lookups - facts[MISS].lookups
+
+    def _forward(self, facts: BatchFacts) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
+        """Hot and cold rows, pooled side by side."""
+        hot: list[Operation] = []
+        cold: list[Operation] = []
+        for tiers in self._tiers:
+            own, model = tiers.group.of(facts), tiers.group.job.model
+            for rows, passes, lane, skipped in (
+                (own[HIT_LOOKUP], tiers.hot, hot, 0),
+                (own[MISS_LOOKUP], tiers.cold, cold, self._holes(own)),
+            ):
+                lane.append(
+                    pooled_vectors(model, self._machine, passes.at, passes.store, rows, skipped)
+                )
+        return tuple(hot), tuple(cold)
+
+    def _backward(self, facts: BatchFacts) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
+        """Hot and cold rows, trained side by side."""
+        hot: list[Operation] = []
+        cold: list[Operation] = []
+        for tiers in self._tiers:
+            own = tiers.group.of(facts)
+            hot += tiers.hot.operations(own[HIT])
+            cold += tiers.cold.operations(own[MISS], skipped=self._holes(own))
+        return tuple(hot), tuple(cold)
 
     def _split(self, lookups: int, listed: int) -> tuple[Operation, ...]:
         """Ids to the GPU, those of cold rows back: `listed` of them."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from jobs import FACTS, model, system
+from jobs import FACTS, system
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
 from simulator.errors import ConfigError, UsageError
@@ -18,7 +16,6 @@ from simulator.hardware.program import (
     Update,
     Wait,
 )
-from simulator.systems.gpu_only import spread_tables
 
 
 def words(stages: tuple[Stage, ...]) -> list[Operation]:
@@ -33,22 +30,6 @@ def test_more_gpus_than_there_are_is_an_error() -> None:
 def test_an_unknown_system_names_the_known_ones() -> None:
     with pytest.raises(UsageError, match="scratchpipe"):
         system("magic")
-
-
-def test_tables_are_spread_by_bytes() -> None:
-    small = model(tables=4, rows_per_table=(50, 10, 40, 20), lookups_per_table=(1,) * 4)
-    assert spread_tables(small, 2) == ((0, 1), (2, 3))
-
-
-@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=30), st.integers(1, 10))
-def test_every_table_has_one_gpu_and_no_gpu_a_table_too_many(rows: list[int], gpus: int) -> None:
-    """The largest first to the least loaded: loads differ by one table at most."""
-    tables = model(tables=len(rows), rows_per_table=tuple(rows), lookups_per_table=(1,) * len(rows))
-    placed = spread_tables(tables, gpus)
-    assert len(placed) == gpus
-    assert sorted(t for own in placed for t in own) == list(range(len(rows)))
-    loads = [sum(rows[t] for t in own) for own in placed]
-    assert max(loads) - min(loads) <= max(rows)
 
 
 def exchanges(gpus: int | None = None) -> dict[str, Exchange]:
