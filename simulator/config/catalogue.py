@@ -40,8 +40,11 @@ KINDS: dict[str, tuple[str, str]] = {
     "models": ("simulator.config.model", "ModelConfig"),
     "traces": ("simulator.config.trace", "TraceConfig"),
     "operators": ("simulator.config.operators", "OperatorProfile"),
+    "collectives": ("simulator.config.collectives", "Collectives"),
 }
 """Folders of the catalogue whose entries are read here, and the type of their entries."""
+_INNER = {"operators": "collectives"}
+"""Entries with a key, named as its folder, that holds an entry of that folder."""
 
 
 def directory(kind: str) -> Path:
@@ -163,8 +166,21 @@ class _Resolver:
             return document
         return Document({**document.data, "name": name}, document.marks, document.problems)
 
+    def _with_inner(self, document: Document, folder: Path) -> Document:
+        """The entry of another folder that it holds, read as well, where it is a reference."""
+        inner = _INNER.get(self._kind, "")
+        value = document.data.get(inner)
+        if not (isinstance(value, str) or (isinstance(value, dict) and "base" in value)):
+            return document
+        reference = Document(value, document.marks.below((inner,)))
+        read = resolve(inner, reference, folder, f"{self._key}.{inner}")
+        data = {**document.data, inner: read.data}
+        marks = document.marks.overlaid((inner,), read.marks)
+        return Document(data, marks, (*document.problems, *read.problems))
+
     def _anchored(self, document: Document, folder: Path) -> Document:
-        """Paths of files as seen from where the simulator runs."""
+        """Paths of files as seen from where the simulator runs; entries that it names, read."""
+        document = self._with_inner(document, folder)
         if self._kind != "traces":
             return document
         data = dict(document.data)

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from simulator.config.collectives import Collectives
 from simulator.config.types import Frozen, Picoseconds, Source
 
 __all__ = ["CpuOperator", "GpuOperators", "OperatorProfile", "OptimizerSteps", "Threads"]
@@ -120,3 +121,5 @@ class OperatorProfile(Frozen):
     row_scatter: CpuOperator
     """Copy victims from the staging buffer into the tables (Insert)."""
     gpu: GpuOperators
+    collectives: Collectives
+    """The library of collectives between GPUs: a name of `configs/collectives/`, or its keys."""

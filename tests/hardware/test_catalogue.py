@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = {
     "cpus": {"cpu"},
     "gpus": {"gpu"},
-    "links": {"pcie", "nvlink", "network"},
+    "links": {"pcie", "nvlink", "mesh", "network"},
     "memories": {"dram"},
     "nics": {"nic"},
 }
@@ -100,10 +100,11 @@ def test_the_machine_of_the_study() -> None:
     assert pcie.raw_bandwidth == 15_754_000_000
 
 
-def test_eight_gpus_have_a_link_each_and_a_switch() -> None:
+def test_eight_gpus_have_a_link_each_and_a_mesh() -> None:
     host = load_machine("p3_16xlarge").hosts[0]
     assert (host.sockets["gpu"].count, host.sockets["pcie"].per) == (8, 1)
-    assert (host.sockets["nvlink"].join, host.sockets["nvlink"].by) == (("gpu",), "switch")
+    nvlink = host.sockets["nvlink"]
+    assert (nvlink.join, nvlink.by, nvlink.part.kind) == (("gpu",), None, "mesh")
 
 
 def test_a_memory_without_capacity_has_what_the_address_map_reaches() -> None:
