@@ -103,8 +103,9 @@ def load_named(kind: str, name_or_path: str) -> Any:
     """
     where = Marks({(): Mark(name_or_path, name_or_path)})
     document = resolve(kind, Document(name_or_path, where), Path())
+    if document.problems:
+        raise ConfigError(*document.problems)
     value, problems = validate(adapter(kind), document.data, document.marks, ())
-    problems = [*document.problems, *problems]
     if problems:
         raise ConfigError(*problems)
     return value
@@ -200,7 +201,8 @@ class _Resolver:
             data = _laid_over(data, overlay.data)
         if overlay.data and "name" in data and "name" not in overlay.data:
             data = {**data, "name": f"{str(data['name']).rstrip('*')}*"}
-        return Document(data, marks.overlaid((), overlay.marks))
+        problems = (*base.problems, *overlay.problems)
+        return Document(data, marks.overlaid((), overlay.marks), problems)
 
     def _failed(self, reference: Document, message: str) -> Document:
         problem = Problem(reference.marks.value(()), self._key, message)
