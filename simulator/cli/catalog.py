@@ -23,6 +23,7 @@ class Kind(StrEnum):
     TRACES = "traces"
     OPERATORS = "operators"
     PLACEMENTS = "placements"
+    COLLECTIVES = "collectives"
 
 
 def list_names(

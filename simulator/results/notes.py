@@ -33,7 +33,7 @@ def _marked(row: Row) -> dict[str, bool]:
 
 def notes_of(rows: Sequence[Row]) -> str:
     """A line a note, those of the marks first; empty where nothing has to be said."""
-    lines = [*_warnings(rows), *_starts(rows), *_profiles(rows)]
+    lines = [*_warnings(rows), *_starts(rows), *_profiles(rows), *_shares(rows)]
     return "\n".join(lines)
 
 
@@ -104,6 +104,18 @@ def _profiles(rows: Sequence[Row]) -> Iterator[str]:
     if known:
         texts = [_profile(profile) for profile in known]
         yield f"hottest rows known from: {few(texts)}"
+
+
+def _shares(rows: Sequence[Row]) -> Iterator[str]:
+    """Mini-batches that GPUs do not divide, by size and number of GPUs."""
+    shared = {(row.get("batch_size"), row.get("gpus")) for row in rows}
+    uneven = {(size, gpus) for size, gpus in shared if size and gpus and size % gpus}
+    told = [
+        f"{size:,} samples on {gpus:,} GPUs: {size // gpus:,} or {size // gpus + 1:,} each"
+        for size, gpus in sorted(uneven)
+    ]
+    if told:
+        yield f"uneven shares, all as long as the largest: {'; '.join(told)}"
 
 
 def _profile(profile: str) -> str:

@@ -268,3 +268,12 @@ def test_what_is_not_known_is_a_dash():
     text = rendered(80, speedup_over_hybrid=None, lookup_hit_rate=None, bottleneck=None)
     assert "None" not in text
     assert "nan" not in text
+
+
+@pytest.mark.parametrize(
+    ("gpus", "said"), [(7, "2,048 samples on 7 GPUs: 292 or 293 each"), (8, ""), (1, "")]
+)
+def test_samples_that_gpus_do_not_divide_are_said_once(gpus: int, said: str) -> None:
+    text = " ".join(rendered(120, batch_size=2048, gpus=gpus).split())
+    assert text.count("uneven shares, all as long as the largest:") == bool(said)
+    assert said in text
