@@ -34,7 +34,7 @@ from simulator.systems.base import Job, System, entry_sizes, move, synchronize
 from simulator.systems.groups import Group, groups_of
 from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
-from simulator.systems.placement import gpus_of, place
+from simulator.systems.placement import place_on
 from simulator.systems.schedule import Serial
 from simulator.units import format_bytes
 
@@ -59,7 +59,7 @@ class GpuOnly(System):
             machine.joining(self._ranks)
         model = job.model
         self._require_tables(model.tables)
-        plan = place(model, gpus_of(machine, self._ranks))
+        plan = place_on(model, machine, self._ranks)
         placed = plan.whole_tables("gpu_only")
         self._require_room(placed)
         weight = [sum(model.lookups_per_table[t] for t in tables) for tables in placed]
