@@ -56,7 +56,7 @@ def plan(
 def _plans(points: Sequence[PointConfig]) -> Iterator[tuple[str, Plan]]:
     """A plan for each model on each machine, on as many GPUs as a system asks for."""
     from simulator.engine.sharing import machine_of
-    from simulator.systems.placement import gpus_of, place
+    from simulator.systems.placement import place_on
 
     seen: list[tuple[ModelConfig, MachineConfig, int | None]] = []
     for point in points:
@@ -69,7 +69,7 @@ def _plans(points: Sequence[PointConfig]) -> Iterator[tuple[str, Plan]]:
         ranks = machine.all("gpu")[: point.system.gpus]
         yield (
             f"{point.model.name} on {len(ranks)} GPUs of {point.platform.name}",
-            place(point.model, gpus_of(machine, ranks)),
+            place_on(point.model, machine, ranks),
         )
 
 

@@ -37,7 +37,7 @@ from simulator.observe.items import entry_width, words_of
 from simulator.observe.mlp import RATE, DenseStep
 from simulator.observe.trainer import undisturbed
 from simulator.observe.workspace import PIECE
-from simulator.systems.placement import gpus_of, place
+from simulator.systems.placement import place_on
 
 __all__ = ["RankTrainer", "require_rank_rules", "slowest"]
 
@@ -75,7 +75,7 @@ class RankTrainer:
         self.inputs, self.gpu, self.rank = inputs, gpu, rank
         self.model, self.ranks = inputs.point.model, inputs.system.gpus
         self.samples = self.model.batch_size // self.ranks
-        plan = place(self.model, gpus_of(inputs.machine, inputs.system.equal_ranks))
+        plan = place_on(self.model, inputs.machine, inputs.system.equal_ranks)
         self.placed = plan.whole_tables("observe")
         self.tables = self.placed[rank]
         sizes = np.array(self.model.rows_per_table)

@@ -198,6 +198,10 @@ def _check(point: PointConfig, device: str) -> None:
         )
     require_operators(point)
     _check_lists(point.operators)
+    if len(point.model.tables_by_dim) > 1:
+        raise UsageError(
+            "observe trains tables of one dim, whose rows lie in one array: --set model.dim=64"
+        )
     program = _program(point)
     if program is None:
         return

@@ -24,6 +24,7 @@ from simulator.systems.base import (
     tables_in,
 )
 from simulator.systems.gpu_only import GpuOnly
+from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
 from simulator.systems.hybrid import Hybrid
 from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
@@ -35,6 +36,7 @@ from simulator.systems.straw_man import StrawMan
 __all__ = [
     "Backward",
     "GpuOnly",
+    "Group",
     "Hybrid",
     "Job",
     "Pipeline",
@@ -47,9 +49,11 @@ __all__ = [
     "StrawMan",
     "System",
     "UsedKeys",
+    "cache_groups",
     "cache_in",
     "create",
     "dense_bytes",
+    "groups_of",
     "hold_window",
     "mlp_step",
     "mlp_weight_bytes",
@@ -61,6 +65,7 @@ __all__ = [
     "require_room",
     "summary",
     "synchronize",
+    "table_groups",
     "tables_in",
     "used_keys",
 ]

@@ -36,7 +36,7 @@ from simulator.systems.base import Job, System, entry_sizes, move, synchronize
 from simulator.systems.groups import Group, groups_of
 from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
-from simulator.systems.placement import gpus_of, place
+from simulator.systems.placement import place_on
 from simulator.systems.schedule import Serial
 from simulator.units import format_bytes
 
@@ -79,7 +79,7 @@ class GpuOnly(System):
         if self.gpus > 1:
             machine.groups.of(self._ranks, self.gpu)
         model = job.model
-        plan = place(model, gpus_of(machine, self._ranks))
+        plan = place_on(model, machine, self._ranks)
         placed = plan.whole_tables("gpu_only")
         self._require_room(placed)
         weight = [sum(job.mean_lookups[t] for t in tables) for tables in placed]

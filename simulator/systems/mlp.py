@@ -21,7 +21,7 @@ from simulator.config.model import ModelConfig
 from simulator.hardware.program import GRADIENT_BYTES, Dense
 
 __all__ = ["dense_bytes", "interaction_flops", "mlp_flops", "mlp_kernels", "mlp_step"]
-__all__ += ["mlp_weight_bytes"]
+__all__ += ["mlp_weight_bytes", "side_by_side", "top_inputs"]
 
 _INTERACTION_KERNELS = {"dot": 6, "cat": 2, "cross": 2}
 """Concatenate; `dot`: product and selection as well; forward and backward. A cross layer has 14:
@@ -34,7 +34,7 @@ def dense_bytes(model: ModelConfig) -> int:
     return model.batch_size * (model.dense_features + 1) * GRADIENT_BYTES
 
 
-def _side_by_side(model: ModelConfig) -> int:
+def side_by_side(model: ModelConfig) -> int:
     """Elements of a sample's vectors, and of dense features that have none, side by side."""
     pooled = sum(model.vector_widths)
     if model.average_stride is not None:
@@ -43,9 +43,10 @@ def _side_by_side(model: ModelConfig) -> int:
     return pooled + (model.dense_features if model.bottom_mlp is None else 0)
 
 
-def _top_inputs(model: ModelConfig) -> int:
+def top_inputs(model: ModelConfig) -> int:
+    """Elements of a sample that the top MLP gets."""
     if model.interaction != "dot":
-        return _side_by_side(model)
+        return side_by_side(model)
     vectors = len(model.vector_widths)
     return sum(model.bottom_widths[-1:]) + vectors * (vectors - 1) // 2
 
@@ -54,13 +55,13 @@ def _cross_products(model: ModelConfig) -> list[tuple[int, int]]:
     """(inputs, outputs) of the products of the cross layers."""
     if model.interaction != "cross":
         return []
-    wide, rank = _side_by_side(model), model.cross.rank
+    wide, rank = side_by_side(model), model.cross.rank
     return [(wide, rank), (rank, wide)] * model.cross.layers
 
 
 def _layers(model: ModelConfig) -> list[tuple[int, int]]:
     """(inputs, outputs) of every fully connected layer."""
-    top = [_top_inputs(model), *model.top_mlp]
+    top = [top_inputs(model), *model.top_mlp]
     return [*itertools.pairwise(model.bottom_widths), *itertools.pairwise(top)]
 
 
@@ -108,7 +109,7 @@ def _activation_bytes(model: ModelConfig, batch_size: int) -> int:
     outputs = sum(outputs for _, outputs in (*_layers(model), *_cross_products(model)))
     meeting = sum(model.vector_widths)
     if model.interaction == "cross":
-        meeting += model.cross.layers * _side_by_side(model)
+        meeting += model.cross.layers * side_by_side(model)
     return batch_size * (outputs + meeting) * GRADIENT_BYTES
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from jobs import FACTS, facts_of, job, system
+from jobs import FACTS, facts_of, job, machine, system
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
 from simulator.errors import ConfigError, UsageError
@@ -132,3 +134,19 @@ def test_the_straggler_has_the_most_lookups() -> None:
     (update,) = [word for word in stages if isinstance(word, Update)]
     assert pool.reads.tables == 3
     assert (pool.rows.lookups, update.rows.rows) == (3000, 1800)
+
+
+def test_vectors_in_half_precision_are_half_of_what_crosses_the_links() -> None:
+    """Pooled vectors and their gradients; the MLPs' gradients stay as they are."""
+    keys = {"rows_per_table": (1_000_000,) * 8}
+    work = job("paper", gpus=4, **keys)
+    gpu = work.software.gpu.model_copy(update={"exchange_bytes": 2})
+    half = replace(work, software=work.software.model_copy(update={"gpu": gpu}))
+    full = exchanges(4)
+    stages = create("gpu_only", half, machine("p3_16xlarge")).stages(FACTS)
+    sent = {word.name: word.bytes for word in words(stages) if isinstance(word, Exchange)}
+    assert sent == {
+        "all_to_all": full["all_to_all"].bytes // 2,
+        "all_to_all_back": full["all_to_all_back"].bytes // 2,
+        "all_reduce": full["all_reduce"].bytes,
+    }

@@ -13,6 +13,8 @@ from jobs import job, machine, model
 from simulator.config.catalogue import load_named
 from simulator.config.model import ModelConfig
 from simulator.errors import CapacityError, ConfigError
+from simulator.hardware.catalogue import load_machine
+from simulator.hardware.topology import build_topology
 from simulator.systems.gpu_only import GpuOnly
 from simulator.systems.placement import (
     PLANNERS,
@@ -24,6 +26,7 @@ from simulator.systems.placement import (
     Task,
     gpus_of,
     place,
+    place_on,
 )
 from simulator.systems.placement.hugectr import memory_to_link
 from simulator.systems.placement.torchrec import part_time
@@ -294,6 +297,31 @@ def test_rates_and_memory_come_from_the_machine() -> None:
     assert (gpus.count, gpus.hosts, gpus.link_rate) == (8, 1, 150e9)
     assert gpus.memory == server.memory("gpu0").capacity
     assert gpus.network_rate == 0.0
+    assert gpus_of(server, server.all("gpu"), rates=False).link_rate == 0.0
+
+
+HOSTS = (
+    "host.count=2",
+    "host.gpu.count=4",
+    "host.nvlink={part: nvlink4_h100, join: gpu, by: switch}",
+)
+NETWORK = ("host.nic={part: connectx7_ndr, count: 2}", "host.pcie.join=[cpu, gpu, nic]")
+SPINE = "network={part: infiniband_ndr, join: nic, by: switch}"
+
+
+def test_gpus_of_several_hosts_share_their_interfaces() -> None:
+    """Two interfaces of 50 GB/s for four GPUs: 25 GB/s each."""
+    server = build_topology(load_machine("h100", (*HOSTS, *NETWORK, SPINE)), 512)
+    gpus = gpus_of(server, server.all("gpu"))
+    assert (gpus.count, gpus.hosts, gpus.on_host) == (8, 2, 4)
+    assert (gpus.link_rate, gpus.network_rate) == (450e9, 25e9)
+
+
+def test_several_hosts_without_interfaces_are_refused_by_who_weighs_them() -> None:
+    server = build_topology(load_machine("h100", HOSTS), 512)
+    with pytest.raises(ConfigError, match="on several hosts but no interface"):
+        place_on(model(placement="hugectr"), server, server.all("gpu"))
+    assert place_on(model(), server, server.all("gpu")).whole
 
 
 def test_gpu_only_runs_the_plan_of_its_model() -> None:
@@ -316,7 +344,7 @@ def test_gpu_only_refuses_cut_tables_and_more_gpus_than_tables() -> None:
     with pytest.raises(ConfigError, match="gpu_only runs whole tables: placement size cuts by row"):
         GpuOnly(job(gpus=2, sharding="row", rows_per_table=(1000,) * 8), machine("p3_16xlarge"))
     few = {"tables": 2, "rows_per_table": (10, 10), "lookups_per_table": (1, 1)}
-    with pytest.raises(ConfigError, match="asks for 4 GPUs for 2 tables"):
+    with pytest.raises(ConfigError, match="2 tables do not reach 4 GPUs"):
         GpuOnly(job(gpus=4, **few), machine("p3_16xlarge"))
 
 

@@ -89,6 +89,10 @@ class MeshDevice(Link):
         own = [edge for edge in self._width if edge[0] == self._number[member]]
         return sorted(own, key=lambda edge: (-self._width[edge], edge))
 
+    def out_rate(self, member: str) -> int:
+        """Bytes per second out of a member over all of its links."""
+        return sum(self._width[edge] for edge in self._out_of(member)) * self.part.bandwidth
+
     @property
     def resources(self) -> tuple[Resource, ...]:
         return tuple(

@@ -7,9 +7,11 @@ Estimates are the planner's own: what a plan really takes is simulated.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from simulator.config.model import ModelConfig
 from simulator.errors import ConfigError
+from simulator.hardware.devices.mesh import MeshDevice
 from simulator.hardware.topology import Topology
 from simulator.systems.placement.base import Cut, Gpus, Part, Plan, Sharding, Table, Task
 from simulator.systems.placement.greedy import by_lookups, by_size
@@ -17,7 +19,7 @@ from simulator.systems.placement.hugectr import hugectr
 from simulator.systems.placement.torchrec import torchrec
 
 __all__ = ["PLANNERS", "Cut", "Gpus", "Part", "Plan", "Sharding", "Table", "Task"]
-__all__ += ["gpus_of", "place", "tables_of"]
+__all__ += ["gpus_of", "place", "place_on", "tables_of"]
 
 PLANNERS: Mapping[str, Callable[[Task], Plan]] = {
     "size": by_size,
@@ -26,6 +28,8 @@ PLANNERS: Mapping[str, Callable[[Task], Plan]] = {
     "torchrec": torchrec,
 }
 """Planner by the name that `model.placement` takes."""
+WEIGH_LINKS = ("hugectr",)
+"""Planners that ask for the rates of the machine."""
 
 
 def place(model: ModelConfig, gpus: Gpus) -> Plan:
@@ -47,29 +51,46 @@ def tables_of(model: ModelConfig) -> tuple[Table, ...]:
     return tuple(Table(*numbers) for numbers in each)
 
 
-def gpus_of(machine: Topology, ranks: Sequence[str]) -> Gpus:
-    """The GPUs called `ranks`, with the rates of the ways from the first to others."""
+def place_on(model: ModelConfig, machine: Topology, ranks: Sequence[str]) -> Plan:
+    """The plan of `model.placement` on the GPUs of `machine` called `ranks`; raises as `place` and
+    `gpus_of`."""
+    return place(model, gpus_of(machine, ranks, rates=model.placement in WEIGH_LINKS))
+
+
+def gpus_of(machine: Topology, ranks: Sequence[str], *, rates: bool = True) -> Gpus:
+    """The GPUs called `ranks`; `rates`: with those of memory, links and network.
+
+    Raises `ConfigError` where links or network interfaces are missing whose rates are asked for.
+    """
     memory = machine.memory(ranks[0])
-    host_of = [rank.rpartition(".")[0] for rank in ranks]
-    near = [rank for rank, host in zip(ranks[1:], host_of[1:], strict=True) if host == host_of[0]]
-    far = [rank for rank, host in zip(ranks, host_of, strict=True) if host != host_of[0]]
-    return Gpus(
-        count=len(ranks),
-        memory=memory.capacity,
-        hosts=len(set(host_of)),
+    hosts = len({rank.rpartition(".")[0] for rank in ranks})
+    gpus = Gpus(len(ranks), memory.capacity, hosts)
+    if not rates:
+        return gpus
+    return replace(
+        gpus,
         memory_rate=memory.timing.peak_bandwidth,
-        link_rate=_rate(machine, ranks[0], near),
-        network_rate=_rate(machine, ranks[0], far),
+        link_rate=_link_rate(machine, ranks) if gpus.on_host > 1 else 0.0,
+        network_rate=_network_rate(machine) if hosts > 1 else 0.0,
     )
 
 
-def _rate(machine: Topology, source: str, targets: Sequence[str]) -> float:
-    """Bytes per second of the slowest link on the way to the first of `targets`; 0 where none
-    leads there."""
-    if not targets:
-        return 0.0
-    try:
-        route = machine.route(source, targets[0])
-    except ConfigError:
-        return 0.0
-    return float(min(getattr(hop.link.part, "bandwidth", 0) for hop in route))
+def _link_rate(machine: Topology, ranks: Sequence[str]) -> float:
+    """Bytes per second of the slowest link from the first GPU to the next on its host; of a mesh
+    over all of its links."""
+    links = (hop.link for hop in machine.route(ranks[0], ranks[1]))
+    rates = (
+        link.out_rate(ranks[0]) if isinstance(link, MeshDevice) else link.part.bandwidth
+        for link in links
+        if hasattr(link.part, "bandwidth")
+    )
+    return float(min(rates, default=0.0))
+
+
+def _network_rate(machine: Topology) -> float:
+    """Bytes per second of a GPU's share of the interfaces of its host, of one at most."""
+    interfaces = machine.all("nic")
+    if not interfaces:
+        raise ConfigError(f"{machine.name} has GPUs on several hosts but no interface (nic)")
+    rate = float(getattr(machine.devices[interfaces[0]].part, "bandwidth", 0.0))
+    return rate * min(1.0, len(interfaces) / len(machine.all("gpu")))
