@@ -54,10 +54,6 @@ def require_ranks(point: PointConfig, device: str, ranks: int) -> None:
             f"observe shares a mini-batch equally, but {samples} samples are not a multiple of "
             f"{ranks} GPUs: --set model.batch_size={samples // ranks * ranks or ranks}"
         )
-    if point.model.tables < ranks:
-        raise UsageError(
-            f"observe puts whole tables on GPUs: {point.model.tables} are too few for {ranks}"
-        )
     there = require_torch().cuda.device_count() if device == "cuda" else ranks
     if there < ranks:
         raise UsageError(

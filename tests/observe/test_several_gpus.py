@@ -65,12 +65,17 @@ def test_stages_and_counts_of_two_gpus_are_the_simulators() -> None:
     [
         ({"operators": "stock"}, "--set operators=observed"),
         ({"model": THREE | {"batch_size": 9}}, "--set model.batch_size=8"),
-        ({"systems": [{"name": "gpu_only", "gpus": 4}]}, "3 are too few for 4"),
     ],
 )
 def test_what_several_gpus_cannot_do_is_refused(changes: dict[str, Any], advice: str) -> None:
     with pytest.raises(UsageError, match=advice):
         observe(experiment(**shown(**changes)), device="cpu")
+
+
+def test_more_gpus_than_tables_is_the_error_of_its_point() -> None:
+    toy = experiment(**shown(systems=[{"name": "gpu_only", "gpus": 4}]))
+    (point,) = observe(toy, device="cpu").points
+    assert "3 tables do not reach 4 GPUs" in point.error
 
 
 def test_a_rank_that_fails_is_the_error_of_its_point() -> None:

@@ -449,7 +449,7 @@ def test_a_word_without_a_rule_is_refused_before_the_run() -> None:
 def test_several_gpus_are_refused() -> None:
     platform = {"base": "p3_16xlarge"}
     point = expand(
-        experiment(systems=[{"name": "gpu_only", "gpus": 8}], platform=platform, model=MODEL)
+        experiment(systems=[{"name": "gpu_only", "gpus": 2}], platform=platform, model=MODEL)
     )[0]
     inputs = inputs_of(point)
     with pytest.raises(UsageError, match=r"no rule for Exchange \('all_to_all'\) at gpu0, a gpu"):
