@@ -106,12 +106,15 @@ class Buffer:
 class Operation:
     """One operation; `at`: the processor that does it.
 
-    `leaves`, `evicts`: bytes that it leaves changed in the processor's last cache, and bytes that
-    the operation before it left there and that it drives out; the timer fills both in.
+    `after`: an operation of the same processor in another lane of its stage that ends before this
+    one may begin (an event that another stream waits for); empty: none. `leaves`, `evicts`: bytes
+    that it leaves changed in the processor's last cache, and bytes that the operation before it
+    left there and that it drives out; the timer fills both in.
     """
 
     name: str
     at: str
+    after: str = field(default="", kw_only=True)
     leaves: int = field(default=0, kw_only=True)
     evicts: int = field(default=0, kw_only=True)
 
@@ -272,7 +275,10 @@ class Move(Operation):
 
 @dataclass(frozen=True, slots=True)
 class Exchange(Operation):
-    """A collective among `group`, of which `at` is one: `bytes` leave each (and as many arrive)."""
+    """A collective among `group`, of which `at` is one: `bytes` leave each (and as many arrive).
+
+    Where a stage has lanes of several of them, those of one name begin when the last is there.
+    """
 
     group: tuple[str, ...]
     pattern: Literal["all_to_all", "all_reduce"]

@@ -33,7 +33,7 @@ def _marked(row: Row) -> dict[str, bool]:
 
 def notes_of(rows: Sequence[Row]) -> str:
     """A line a note, those of the marks first; empty where nothing has to be said."""
-    lines = [*_warnings(rows), *_starts(rows), *_profiles(rows)]
+    lines = [*_warnings(rows), *_starts(rows), *_profiles(rows), *_shares(rows)]
     return "\n".join(lines)
 
 
@@ -104,6 +104,18 @@ def _profiles(rows: Sequence[Row]) -> Iterator[str]:
     if known:
         texts = [_profile(profile) for profile in known]
         yield f"hottest rows known from: {few(texts)}"
+
+
+def _shares(rows: Sequence[Row]) -> Iterator[str]:
+    """Mini-batches that their GPUs do not divide."""
+    pairs = {(row["batch_size"], row["gpus"]): None for row in rows}
+    uneven = [(size, gpus) for size, gpus in pairs if gpus and size % gpus]
+    if uneven:
+        texts = [
+            f"{size:,} on {gpus} GPUs: {size // gpus:,} or {size // gpus + 1:,}"
+            for size, gpus in uneven
+        ]
+        yield f"samples of each GPU where they are not equal: {few(texts)}"
 
 
 def _profile(profile: str) -> str:

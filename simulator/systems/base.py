@@ -138,22 +138,24 @@ def tables_in(
     )
 
 
-def cache_in(job: Job, machine: Topology, place: str, slots: int) -> Store:
-    """A cache of `slots` rows in the memory of `place`.
+def cache_in(
+    job: Job, machine: Topology, place: str, slots: int, tables: int | None = None
+) -> Store:
+    """A cache of `slots` rows of all tables, or of so many, in the memory of `place`.
 
     Raises `CapacityError` where it does not fit.
     """
     model, memory = job.model, machine.memory(place)
+    share = "" if tables is None else f" for the {tables} tables of {place}"
     require_room(
-        f"{slots:,} cache slots of {job.entry_bytes} B",
+        f"{slots:,} cache slots of {job.entry_bytes} B{share}",
         slots * job.entry_bytes,
         f"one {machine.devices[memory.device].part.name}",
         memory.capacity,
         f"lower {job.cache_size.key}",
     )
-    return Store(
-        "cache", memory.place, model.row_bytes, model.state_bytes, model.tables, slotted=True
-    )
+    count = model.tables if tables is None else tables
+    return Store("cache", memory.place, model.row_bytes, model.state_bytes, count, slotted=True)
 
 
 def hold_window(job: Job, schedule: Schedule) -> Window:

@@ -5,6 +5,10 @@ GPU copies are disjoint, so nothing is written back. The GPU splits the ids into
 pools and trains hot rows while the CPU pools and trains cold ones; partial sums and gradients cross
 the link. The list of cold ids is as the software makes it: those alone, or all with the hot ones
 marked.
+
+On several GPUs each pins the hottest rows of its own tables and gets the partial sums of those; the
+CPU pools and trains the cold rows of all tables. Pooled vectors and gradients are exchanged before
+and after the MLPs, and the all-reduce runs beside the backward.
 """
 
 from __future__ import annotations
@@ -19,14 +23,9 @@ from simulator.errors import ConfigError
 from simulator.hardware.program import Add, Buffer, Move, Operation, Split, Stage
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job, System, cache_in, move, synchronize, tables_in
-from simulator.systems.operators import (
-    Backward,
-    dense_bytes,
-    mlp_step,
-    pooled_bytes,
-    pooled_vectors,
-)
+from simulator.systems.operators import Backward, mlp_step, pooled_bytes, pooled_vectors
 from simulator.systems.schedule import Serial
+from simulator.systems.shards import Shard, Shards, side_by_side
 
 __all__ = ["StaticCache"]
 
@@ -35,64 +34,99 @@ class StaticCache(System):
     """The hottest N % of rows in HBM, no replacement."""
 
     uses: ClassVar[frozenset[str]] = frozenset(
-        {*(f"cache.{key}" for key in SIZE_KEYS), "cache.scope", "cache.profile"}
+        {*(f"cache.{key}" for key in SIZE_KEYS), "cache.scope", "cache.profile", "gpus"}
     )
 
     def __init__(self, job: Job, machine: Topology) -> None:
         self.cpu = machine.only("cpu", "static_cache")
-        self.gpu = machine.first("gpu", "static_cache")
+        self.shards = Shards.of(job, machine, "static_cache")
         self._job, self._machine = job, machine
         if job.cache.scope == "global":
             raise ConfigError(
                 "static_cache pins the hottest share of each table: cache.scope must be 'table'"
             )
-        model, software = job.model, job.software
+        model = job.model
         pinned = job.cache_size.slots(model.rows_per_table, least=0)
         self.replay = StaticReplay(pinned, job.keep, job.cache.profile_share)
         self.tables = tables_in(job, machine, self.cpu)
-        self.cache = cache_in(job, machine, self.gpu, sum(pinned))
-        slots, rows = max(1, sum(pinned)), max(model.rows_per_table)
-        self._hot = Backward(model, machine, software, self.gpu, self.cache, slots)
-        self._cold = Backward(model, machine, software, self.cpu, self.tables, rows)
-        self.schedule = Serial.of("split", "forward", "combine", "mlp", "gradients", "backward")
+        rows = max(model.rows_per_table)
+        self._cold = Backward(model, machine, job.software, self.cpu, self.tables, rows)
+        self._pinned = [
+            _Pinned(job, machine, self.cpu, shard, sum(pinned[table] for table in shard.tables))
+            for shard in self.shards
+        ]
+        mlp = ("mlp",) if self.gpus == 1 else ("all_to_all", "mlp", "all_to_all_back")
+        self.schedule = Serial.of("split", "forward", "combine", *mlp, "gradients", "backward")
+
+    @property
+    def gpus(self) -> int:
+        return len(self.shards)
 
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
-        model, machine = self._job.model, self._machine
-        dram, hbm = machine.memory(self.cpu).place, machine.memory(self.gpu).place
-        pooled, dense = pooled_bytes(model), dense_bytes(model)
-        lookups, cold = facts[LOOKUP].lookups, facts[MISS].lookups
-        sums = Buffer("pooled", hbm, pooled)
+        """Hot rows on the GPUs; cold ones beside them, in the last lane of forward and backward."""
+        model, machine, holes = self._job.model, self._machine, _holes(self._job, facts)
+        cold = pooled_vectors(model, machine, self.cpu, self.tables, facts[MISS_LOOKUP], holes)
+        beside: dict[str, tuple[Operation, ...]] = {
+            "forward": (cold,),
+            "backward": self._cold.operations(facts[MISS], skipped=holes),
+        }
+        hot = side_by_side(pinned.stages(facts) for pinned in self._pinned)
+        return tuple(
+            Stage(s.name, (*s.lanes, beside[s.name])) if s.name in beside else s for s in hot
+        )
+
+
+def _holes(job: Job, facts: BatchFacts) -> int:
+    """Ids of hot rows that stand in the list of cold ones, marked."""
+    if job.software.cold_list != "holes":
+        return 0
+    return facts[LOOKUP].lookups - facts[MISS].lookups
+
+
+class _Pinned:
+    """The pinned rows of one GPU, and what it does with them and with its samples."""
+
+    def __init__(self, job: Job, machine: Topology, cpu: str, shard: Shard, pinned: int) -> None:
+        self._job, self._machine, self._shard = job, machine, shard
+        self.gpu = shard.gpu
+        tables = None if shard.alone else len(shard.tables)
+        self.cache = cache_in(job, machine, self.gpu, pinned, tables)
+        self._dram, self._hbm = (machine.memory(p).place for p in (cpu, self.gpu))
+        slots = max(1, pinned)
+        self._hot = Backward(job.model, machine, job.software, self.gpu, self.cache, slots)
+
+    def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
+        """Its stages of a mini-batch; `facts`: of all tables."""
+        model, shard = self._job.model, self._shard
+        facts, pooled = shard.facts(facts), pooled_bytes(model, self.cache.tables)
+        sums, gradients = (Buffer(n, self._hbm, pooled) for n in ("pooled", "gradients"))
         done = synchronize(self.gpu)
-        holes = lookups - cold if self._job.software.cold_list == "holes" else 0
-        split = (*self._split(lookups, cold + holes), done)
-        pool_hot = pooled_vectors(model, machine, self.gpu, self.cache, facts[HIT_LOOKUP])
-        pool_cold = pooled_vectors(model, machine, self.cpu, self.tables, facts[MISS_LOOKUP], holes)
-        gradients = Move("gradients_to_cpu", hbm, Buffer("gradients", hbm, pooled), dram)
+        pool = pooled_vectors(model, self._machine, self.gpu, self.cache, facts[HIT_LOOKUP])
+        back: tuple[Operation, ...] = (
+            Move("gradients_to_cpu", self._hbm, gradients, self._dram),
+            done,
+        )
         combine = (
-            move("partial_sums", dram, hbm, pooled + dense),
+            move("partial_sums", self._dram, self._hbm, pooled + shard.dense_bytes),
             Add("add_partial_sums", self.gpu, (sums, sums), sums),
         )
         return (
-            Stage("split", (split,)),
-            Stage("forward", ((pool_hot,), (pool_cold,))),
+            Stage("split", ((*self._split(facts), done),)),
+            Stage("forward", ((pool,),)),
             Stage("combine", (combine,)),
-            Stage("mlp", ((mlp_step(model, self.gpu),),)),
-            Stage("gradients", ((gradients, done),)),
-            Stage(
-                "backward",
-                (
-                    self._hot.operations(facts[HIT]),
-                    self._cold.operations(facts[MISS], skipped=holes),
-                ),
-            ),
+            *shard.exchange("all_to_all"),
+            Stage("mlp", ((mlp_step(model, self.gpu, shard.samples),),)),
+            *shard.exchange("all_to_all_back"),
+            Stage("gradients", (back,)),
+            Stage("backward", (self._hot.operations(facts[HIT], gradients), *shard.reducing())),
         )
 
-    def _split(self, lookups: int, listed: int) -> tuple[Operation, ...]:
-        """Ids to the GPU, those of cold rows back: `listed` of them."""
-        software, machine = self._job.software, self._machine
-        dram, hbm = machine.memory(self.cpu).place, machine.memory(self.gpu).place
+    def _split(self, facts: BatchFacts) -> tuple[Operation, ...]:
+        """Ids to the GPU, those of cold rows back."""
+        software, dram, hbm = self._job.software, self._dram, self._hbm
+        lookups = facts[LOOKUP].lookups
         ids = move("ids_to_gpu", dram, hbm, lookups * software.id_bytes)
-        back = listed * software.id_bytes
+        back = (facts[MISS].lookups + _holes(self._job, facts)) * software.id_bytes
         if software.lists == "mapped":
             return ids, Split("split", self.gpu, lookups, Buffer("cold_ids_to_cpu", dram, back))
         return ids, Split("split", self.gpu, lookups), move("cold_ids_to_cpu", hbm, dram, back)

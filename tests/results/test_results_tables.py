@@ -253,6 +253,13 @@ def test_a_range_of_untimed_mini_batches_is_told_from_the_least_to_the_most():
     )
 
 
+def test_shares_of_samples_that_are_not_equal_are_told_once():
+    rows = [{**dict.fromkeys(NAMES), "batch_size": 2048, "gpus": n} for n in (1, 3, 4, 3, None)]
+    assert notes_of(rows) == (
+        "samples of each GPU where they are not equal: 2,048 on 3 GPUs: 682 or 683"
+    )
+
+
 def test_what_a_profile_knows_stands_under_the_table():
     text = " ".join(rendered(120, profile="prefix 0.25", profile_overlap=0.0).split())
     assert "hottest rows known from: the first 25 % of the file" in text

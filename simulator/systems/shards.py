@@ -1,0 +1,150 @@
+"""Tables and samples over the GPUs of one host: what each has, and what they exchange.
+
+Whole tables go to GPUs (model-parallel); the MLPs run on each GPU on its share of the samples
+(data-parallel; where the GPUs do not divide a mini-batch, the first ones have a sample more). An
+all-to-all turns pooled vectors by table into pooled vectors by sample, another one their gradients
+back, and the MLPs' gradients are all-reduced. Each GPU has its own work: in a stage their lanes run
+side by side, and it ends with the last.
+
+Approximated: a port of the link between GPUs is asked for the larger of what a GPU sends and what
+it gets, which differ where shares are uneven.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from simulator.caches.facts import BatchFacts
+from simulator.config.model import ModelConfig
+from simulator.errors import ConfigError
+from simulator.hardware.program import GRADIENT_BYTES, Exchange, Stage
+from simulator.hardware.topology import Topology
+from simulator.systems.base import Job
+from simulator.systems.gpu_only import spread_tables
+from simulator.systems.operators import dense_bytes, mlp_weight_bytes
+
+__all__ = ["Shard", "Shards", "side_by_side"]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What one GPU of a job has."""
+
+    gpu: str
+    tables: tuple[int, ...]
+    """Those whose rows it caches and trains."""
+    samples: int
+    """Of a mini-batch, for its MLPs."""
+    group: tuple[str, ...]
+    """All GPUs of the job, itself included."""
+    model: ModelConfig
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is the only GPU."""
+        return len(self.group) == 1
+
+    @property
+    def dense_bytes(self) -> int:
+        """Dense features and labels of its samples."""
+        return dense_bytes(self.model) * self.samples // self.model.batch_size
+
+    def own(self, buffer: str) -> str:
+        """The name of a buffer of this GPU in a memory that all of them use."""
+        return buffer if self.alone else f"{buffer}.{self.gpu}"
+
+    def facts(self, facts: BatchFacts) -> BatchFacts:
+        """What happens to its tables."""
+        if self.alone:
+            return facts
+        own = facts.of_shards(self.tables)
+        return own.in_sample_order() if facts.by_sample else own
+
+    def all_to_all(self, name: str) -> tuple[Exchange, ...]:
+        """Pooled vectors of its tables for those of its samples, or gradients back; nothing for a
+        GPU alone."""
+        model, tables = self.model, len(self.tables)
+        leaving = tables * (model.batch_size - self.samples)
+        arriving = (model.tables - tables) * self.samples
+        size = max(leaving, arriving) * model.dim * GRADIENT_BYTES
+        return self._exchange(name, "all_to_all", size)
+
+    def exchange(self, name: str) -> tuple[Stage, ...]:
+        """`all_to_all` as a stage of its own; none for a GPU alone."""
+        return () if self.alone else (Stage(name, (self.all_to_all(name),)),)
+
+    def reducing(self, after: str = "") -> tuple[tuple[Exchange, ...], ...]:
+        """A lane in which the gradients of the MLPs are all-reduced (ring), once the operation
+        called `after` in another lane is done; none for a GPU alone."""
+        count = len(self.group)
+        size = 2 * mlp_weight_bytes(self.model) * (count - 1) // count
+        exchange = self._exchange("all_reduce", "all_reduce", size, after)
+        return (exchange,) if exchange else ()
+
+    def _exchange(
+        self,
+        name: str,
+        pattern: Literal["all_to_all", "all_reduce"],
+        size: int,
+        after: str = "",
+    ) -> tuple[Exchange, ...]:
+        if self.alone:
+            return ()
+        return (Exchange(name, self.gpu, self.group, pattern, size, after=after),)
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The GPUs of a job, the first ones of the machine."""
+
+    each: tuple[Shard, ...]
+
+    @classmethod
+    def of(cls, job: Job, machine: Topology, system: str, *, tables: bool = True) -> Shards:
+        """As many GPUs as the job asks for, one by default; `tables`: spread over them.
+
+        Raises `ConfigError` where the machine has fewer, or no link among them, and where some
+        would have no table or no sample.
+        """
+        machine.first("gpu", system)
+        count, there = job.gpus or 1, machine.all("gpu")
+        model = job.model
+        if count > len(there):
+            raise ConfigError(
+                f"{system} asks for {count} GPUs but {machine.name} has {len(there)}: lower gpus"
+            )
+        divided = [(model.tables, "tables", "model.tables")] if tables else []
+        divided.append((model.batch_size, "samples a mini-batch", "model.batch_size"))
+        for number, what, key in divided:
+            if count > number:
+                raise ConfigError(
+                    f"{system} spreads {number} {what} over {count} GPUs, so that "
+                    f"{count - number} have none: gpus {number} at most, or a larger {key}"
+                )
+        group = there[:count]
+        if count > 1:
+            machine.joining(group)
+        placed = spread_tables(model, count) if tables else ((),) * count
+        samples, more = divmod(model.batch_size, count)
+        return cls(
+            tuple(
+                Shard(gpu, tuple(sorted(own)), samples + (number < more), group, model)
+                for number, (gpu, own) in enumerate(zip(group, placed, strict=True))
+            )
+        )
+
+    def __len__(self) -> int:
+        return len(self.each)
+
+    def __iter__(self) -> Iterator[Shard]:
+        return iter(self.each)
+
+
+def side_by_side(programs: Iterable[Sequence[Stage]]) -> tuple[Stage, ...]:
+    """The programs of several GPUs, which have the same stages, as one: lanes of all in each."""
+    return tuple(
+        Stage(stages[0].name, tuple(lane for stage in stages for lane in stage.lanes))
+        for stages in zip(*programs, strict=True)
+    )
