@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from simulator.errors import OutputError, UsageError
 from simulator.files import check_folder, explained, replace_file
+from simulator.observe.checked import problem_of
 from simulator.observe.run import Observation, ObservedPoint
 
 __all__ = ["COLUMNS", "ITERATIONS", "OBSERVED", "STAGES", "read_observed", "require_free"]
@@ -81,10 +82,14 @@ def read_observed(folder: Path) -> dict[str, Any]:
         raise UsageError(f"{folder}: no {OBSERVED} here (write one with `scratchpipe observe`)")
     try:
         data: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{file}: not JSON: {error}") from error
-    if data.get("format") != FORMAT:
-        raise UsageError(f"{file}: format {data.get('format')!r}: this release reads {FORMAT}")
+    written = data.get("format") if isinstance(data, dict) else None
+    if isinstance(written, int) and written != FORMAT:
+        raise UsageError(f"{file}: format {written!r}: this release reads {FORMAT}")
+    problem = problem_of(data)
+    if problem:
+        raise UsageError(f"{file} is damaged: {problem}; observe the experiment again")
     return data
 
 

@@ -112,10 +112,10 @@ def test_every_number_of_every_verb_is_read_so(name: str) -> None:
 def test_the_end_of_a_file_is_not_taken_for_an_interruption(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ids: Path
 ) -> None:
-    def ends(*_: object) -> None:
+    def ends(*_: object, **__: object) -> None:
         raise EOFError("Ran out of input")
 
-    monkeypatch.setattr("simulator.traces.files.stream_ids", ends)
+    monkeypatch.setattr("simulator.traces.files.open_source", ends)
     code, _, told = ran(capsys, "replay", "--trace", ids, "--policy", "lru", "--capacity", 2)
     assert code == 1
     assert "Ran out of input" in told
