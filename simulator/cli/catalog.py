@@ -22,6 +22,7 @@ class Kind(StrEnum):
     MODELS = "models"
     TRACES = "traces"
     OPERATORS = "operators"
+    COLLECTIVES = "collectives"
 
 
 def list_names(

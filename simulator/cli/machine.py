@@ -102,8 +102,9 @@ def _show_graph(machine: MachineConfig) -> None:
         "resource", "as in results", "peak of each", title="Resources", title_justify="left"
     )
     for names in families.values():
-        peak = topology.resources[names[0]].peak_bytes_per_s
-        rate = "-" if peak is None else format_quantity(f"{peak} B/s")
+        peaks = sorted({topology.resources[name].peak_bytes_per_s or 0 for name in names})
+        shown = [format_quantity(f"{peak} B/s") for peak in peaks if peak]
+        rate = " to ".join(dict.fromkeys([*shown[:1], *shown[-1:]])) or "-"
         spelled = names[0] if len(names) == 1 else f"{names[0]} ... {names[-1]}"
         table.add_row(title_of_all(names), spelled, rate)
     console().print(table)
@@ -118,10 +119,10 @@ def _routes(topology: Topology) -> Iterator[tuple[str, str, str]]:
     from simulator.errors import ConfigError
     from simulator.results.resources import family_of
 
-    places = [memory.place for memory in topology.memories]
+    families = {memory.place: family_of(memory.place) for memory in topology.memories}
     shown = set()
-    for source, target in itertools.permutations(places, 2):
-        pair = (family_of(source), family_of(target))
+    for source, target in itertools.permutations(families, 2):
+        pair = (families[source], families[target])
         if pair in shown:
             continue
         shown.add(pair)

@@ -40,8 +40,11 @@ KINDS: dict[str, tuple[str, str]] = {
     "models": ("simulator.config.model", "ModelConfig"),
     "traces": ("simulator.config.trace", "TraceConfig"),
     "operators": ("simulator.config.operators", "OperatorProfile"),
+    "collectives": ("simulator.config.collectives", "Collectives"),
 }
 """Folders of the catalogue whose entries are read here, and the type of their entries."""
+_INNER = {"operators": "collectives"}
+"""Entries with a key, named as its folder, that holds an entry of that folder."""
 
 
 def directory(kind: str) -> Path:
@@ -100,8 +103,9 @@ def load_named(kind: str, name_or_path: str) -> Any:
     """
     where = Marks({(): Mark(name_or_path, name_or_path)})
     document = resolve(kind, Document(name_or_path, where), Path())
+    if document.problems:
+        raise ConfigError(*document.problems)
     value, problems = validate(adapter(kind), document.data, document.marks, ())
-    problems = [*document.problems, *problems]
     if problems:
         raise ConfigError(*problems)
     return value
@@ -163,8 +167,21 @@ class _Resolver:
             return document
         return Document({**document.data, "name": name}, document.marks, document.problems)
 
+    def _with_inner(self, document: Document, folder: Path) -> Document:
+        """The entry of another folder that it holds, read as well, where it is a reference."""
+        inner = _INNER.get(self._kind, "")
+        value = document.data.get(inner)
+        if not (isinstance(value, str) or (isinstance(value, dict) and "base" in value)):
+            return document
+        reference = Document(value, document.marks.below((inner,)))
+        read = resolve(inner, reference, folder, f"{self._key}.{inner}")
+        data = {**document.data, inner: read.data}
+        marks = document.marks.overlaid((inner,), read.marks)
+        return Document(data, marks, (*document.problems, *read.problems))
+
     def _anchored(self, document: Document, folder: Path) -> Document:
-        """Paths of files as seen from where the simulator runs."""
+        """Paths of files as seen from where the simulator runs; entries that it names, read."""
+        document = self._with_inner(document, folder)
         if self._kind != "traces":
             return document
         data = dict(document.data)
@@ -184,7 +201,8 @@ class _Resolver:
             data = _laid_over(data, overlay.data)
         if overlay.data and "name" in data and "name" not in overlay.data:
             data = {**data, "name": f"{str(data['name']).rstrip('*')}*"}
-        return Document(data, marks.overlaid((), overlay.marks))
+        problems = (*base.problems, *overlay.problems)
+        return Document(data, marks.overlaid((), overlay.marks), problems)
 
     def _failed(self, reference: Document, message: str) -> Document:
         problem = Problem(reference.marks.value(()), self._key, message)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from simulator.config.collectives import Collectives
 from simulator.config.types import Frozen, Picoseconds, Positive, Reached, Source
 
 __all__ = ["CpuOperator", "GpuOperators", "OperatorProfile", "OptimizerSteps", "Threads"]
@@ -121,3 +122,5 @@ class OperatorProfile(Frozen):
     row_scatter: CpuOperator
     """Copy victims from the staging buffer into the tables (Insert)."""
     gpu: GpuOperators
+    collectives: Collectives
+    """The library of collectives between GPUs: a name of `configs/collectives/`, or its keys."""

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from simulator.errors import ConfigError
+from simulator.hardware.collectives.groups import host_of
 from simulator.hardware.demand import Demand, Service, StageDemand
 from simulator.hardware.devices.base import Link
 from simulator.hardware.topology import Topology
@@ -33,16 +34,19 @@ class Fold:
         self, machine: Topology, ranks: Sequence[str], *, one_process: bool = False
     ) -> None:
         self._machine, self.ranks = machine, tuple(ranks)
-        self._in_turn = max(1, len(self.ranks)) if one_process else 1
+        hosts = max(1, len({host_of(rank) for rank in self.ranks}))
+        self._in_turn = max(1, len(self.ranks) // hosts) if one_process else 1
         own = _resources_by_device(machine)
         self._of_ranks = {name for rank in self.ranks[:1] for name in own[rank]}
+        if hosts > 1:
+            own |= {rank: [*own[rank], *machine.groups.private(rank)] for rank in self.ranks}
         around = _around(own, self.ranks)
-        alike = [[*own[rank], *around.get(_host(rank), ())] for rank in self.ranks]
+        alike = [[*own[rank], *around.get(host_of(rank), ())] for rank in self.ranks]
         if len({len(names) for names in alike}) > 1 or not all(
             _shared_alike(column) for column in zip(*alike, strict=True)
         ):
             raise ConfigError(
-                f"{machine.name}: {', '.join(self.ranks)} are not joined alike, so that the first "
+                f"{machine.name}: {_listed(self.ranks)} are not joined alike, so that the first "
                 "cannot stand for all"
             )
         self.images: Mapping[str, tuple[str, ...]] = {
@@ -106,15 +110,18 @@ def _resources_by_device(machine: Topology) -> dict[str, list[str]]:
 
 def _around(own: Mapping[str, Sequence[str]], ranks: Sequence[str]) -> dict[str, list[str]]:
     """What each host has beside its ranks, where ranks are on several."""
-    around: dict[str, list[str]] = {_host(rank): [] for rank in ranks}
+    around: dict[str, list[str]] = {host_of(rank): [] for rank in ranks}
     if len(around) == 1:
         return {}
     taken = {name for rank in ranks for name in (rank, *own[rank])}
     for device, names in own.items():
-        if device not in taken and _host(device) in around:
-            around[_host(device)] += [name for name in names if name not in taken]
+        if device not in taken and host_of(device) in around:
+            around[host_of(device)] += [name for name in names if name not in taken]
     return around
 
 
-def _host(device: str) -> str:
-    return device.rpartition(".")[0]
+def _listed(ranks: Sequence[str]) -> str:
+    """Names for a message, the first and the last where there are many."""
+    if len(ranks) > 16:
+        return f"{ranks[0]} to {ranks[-1]}"
+    return ", ".join(ranks)

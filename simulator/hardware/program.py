@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.caches.facts import Flow
+from simulator.config.collectives import Algorithm, Pattern
 
 __all__ = [
     "GRADIENT_BYTES",
@@ -28,6 +29,7 @@ __all__ = [
     "RADIX_BITS",
     "Accumulate",
     "Add",
+    "Algorithm",
     "Buffer",
     "Dense",
     "Exchange",
@@ -36,6 +38,7 @@ __all__ = [
     "Gather",
     "Move",
     "Operation",
+    "Pattern",
     "Plan",
     "Pool",
     "Scatter",
@@ -275,14 +278,23 @@ class Move(Operation):
 
 @dataclass(frozen=True, slots=True)
 class Exchange(Operation):
-    """A collective among `group`, of which `at` is one: `bytes` leave each (and as many arrive).
+    """A collective among `group`, of which `at` is one rank, over whole buffers.
 
-    Where a stage has lanes of several of them, those of one name begin when the last is there.
+    `bytes`: the whole buffer of `at`, what stays with it included: what it sends to all ranks (an
+    all-to-all), what is summed (all-reduce, reduce-scatter: as it goes in), what every rank has in
+    the end (all-gather, broadcast). What crosses which link follows from pattern and algorithm.
+
+    Where a stage has lanes of several ranks, those of one name begin when the last is there.
     """
 
     group: tuple[str, ...]
-    pattern: Literal["all_to_all", "all_reduce"]
+    pattern: Pattern
     bytes: int
+    held: tuple[int, ...] = ()
+    """Of an uneven all-to-all: the buffer of each rank of `group`, each divided evenly among all;
+    empty: all are like that of `at`."""
+    algorithm: Algorithm | None = None
+    """None: as the software's profile says, and where it says nothing the fastest."""
 
 
 @dataclass(frozen=True, slots=True)

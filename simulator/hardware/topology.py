@@ -12,7 +12,7 @@ resources that it uses. Approximated: bytes that pass several links are cut thro
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import cast
@@ -21,8 +21,9 @@ from simulator.config.machine import HostConfig, MachineConfig, Part, Socket
 from simulator.config.operators import OperatorProfile
 from simulator.errors import ConfigError
 from simulator.hardware.access import Access
+from simulator.hardware.collectives import Groups, host_of, price_exchange
 from simulator.hardware.demand import Demand, Resource, Service, StageDemand
-from simulator.hardware.devices.base import Carried, Device, Hop, Link, Path, Processor, Setup
+from simulator.hardware.devices.base import Carried, Device, Hop, Link, Path, Processor, Sent, Setup
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.lanes import waits_of
 from simulator.hardware.memory import Memory
@@ -71,7 +72,9 @@ class Topology:
         if config.network is not None:
             self._place_network(config.network)
         self._memories = {m.place: m for d in self.devices.values() for m in d.memories}
-        self._neighbours = self._joined()
+        self._links = self._links_by_device()
+        self.groups = Groups(self)
+        """Ranks that exchange."""
         self._routes: dict[tuple[str, str], tuple[Hop, ...]] = {}
         self._reaches: dict[tuple[str, str], Path] = {}
 
@@ -107,14 +110,17 @@ class Topology:
         self.devices[name] = build(name, self._setup, tuple(members))
         self._sockets[name] = socket
 
-    def _joined(self) -> dict[str, list[tuple[str, Link]]]:
-        neighbours: dict[str, list[tuple[str, Link]]] = {name: [] for name in self.devices}
+    def _links_by_device(self) -> dict[str, list[Link]]:
+        links: dict[str, list[Link]] = {name: [] for name in self.devices}
         for device in self.devices.values():
             if isinstance(device, Link):
-                for a, b in device.pairs():
-                    neighbours[a].append((b, device))
-                    neighbours[b].append((a, device))
-        return neighbours
+                for member in device.members:
+                    links[member].append(device)
+        return links
+
+    def _beside(self, device: str) -> Iterator[tuple[str, Link]]:
+        """What `device` reaches over one link, and over which."""
+        return ((other, link) for link in self._links[device] for other in link.beside(device))
 
     # what systems ask
 
@@ -135,10 +141,16 @@ class Topology:
             raise ConfigError(f"{why} needs {a} {kind}, but {self.name} has none (it has {kinds})")
         return names[0]
 
-    def only(self, kind: str, why: str) -> str:
-        """The one device of a kind; where there are several, it is an error that says so."""
-        name = self.first(kind, why)
-        count = len(self.all(kind))
+    def links_of(self, devices: Iterable[str]) -> tuple[Link, ...]:
+        """The links that end at any of `devices`, each once."""
+        return tuple(dict.fromkeys(link for name in devices for link in self._links[name]))
+
+    def only(self, kind: str, why: str, near: str = "") -> str:
+        """The one device of a kind, on the host of the device `near` where that is given; where
+        there are several, it is an error that says so."""
+        names = [n for n in self.all(kind) if not near or host_of(n) == host_of(near)]
+        name = names[0] if names else self.first(kind, why)
+        count = len(names)
         if count > 1:
             raise ConfigError(
                 f"{why} uses one {kind}, but {self.name} has {count}: name a machine with one"
@@ -231,7 +243,7 @@ class Topology:
             device, way = waiting.popleft()
             if shortest is not None and len(way) >= shortest:
                 continue
-            for neighbour, link in self._neighbours[device]:
+            for neighbour, link in self._beside(device):
                 longer = (*way, Hop(link, device, neighbour))
                 if neighbour == target:
                     shortest = len(longer)
@@ -240,7 +252,7 @@ class Topology:
                     waiting.append((neighbour, longer))
 
     def _listed(self, device: str) -> str:
-        return ", ".join(dict.fromkeys(n for n, _ in self._neighbours[device])) or "nothing"
+        return ", ".join(dict.fromkeys(n for n, _ in self._beside(device))) or "nothing"
 
     def reach(self, processor: str, memory: str) -> Path:
         """A memory as `processor` loads and stores to it."""
@@ -264,7 +276,7 @@ class Topology:
         if isinstance(operation, Move):
             return self._price_move(operation, software)
         if isinstance(operation, Exchange):
-            return self._price_exchange(operation, software)
+            return price_exchange(self.groups, operation, software)
         processor = self.processor(operation.at)
         demand = processor.price(operation, software, partial(self.reach, operation.at))
         wait = self._fetch_waits.get(operation.at)
@@ -284,7 +296,7 @@ class Topology:
         latency_ps = sum(carried.latency_ps for carried in passed)
         services[source.place] = read
         services[target.place] = write + read if source is target else write
-        host, submit_ps = self._submission((source.device, target.device), software)
+        host, submit_ps = self.submission((source.device, target.device), software)
         return Demand(
             name=move.name,
             services=services,
@@ -304,7 +316,7 @@ class Topology:
         rest_ps = (1.0 - waiting / move.bytes) * max(service.ps for service in services.values())
         return round(ps + rest_ps)
 
-    def _submission(self, places: Sequence[str], software: OperatorProfile) -> tuple[str, int]:
+    def submission(self, places: Sequence[str], software: OperatorProfile) -> tuple[str, int]:
         """The host thread that submits work between `places`, and its time for it."""
         for place in places:
             device = self.devices[place]
@@ -321,28 +333,6 @@ class Topology:
                 yield self.devices[hop.source].passing(hops[number - 1].link, hop.link, size)
             yield hop.link.carry(hop.source, hop.target, size)
 
-    def _price_exchange(self, exchange: Exchange, software: OperatorProfile) -> Demand:
-        memory = self.memory(exchange.at)
-        link = self.joining(exchange.group)
-        carried = link.exchange(exchange.at, exchange.pattern, exchange.bytes)
-        if carried is None:
-            raise ConfigError(f"{link.name} ({link.part.name}) knows no {exchange.pattern}")
-        services = dict(carried.services or {})
-        services[memory.place] = memory.service(
-            [
-                Access(memory.place, 1, exchange.bytes, random=False),
-                Access(memory.place, 1, exchange.bytes, random=False, write=True),
-            ]
-        )
-        host, submit_ps = self._submission((memory.device,), software)
-        return Demand(
-            name=exchange.name,
-            services=services,
-            latency_ps=carried.latency_ps,
-            host=host,
-            submit_ps=submit_ps + software.gpu.collective if host else 0,
-        )
-
     def joining(self, group: Sequence[str]) -> Link:
         """The link that joins all of `group` directly, for an exchange among them.
 
@@ -351,7 +341,7 @@ class Topology:
         for device in self.devices.values():
             if not isinstance(device, Link) or not set(group) <= set(device.members):
                 continue
-            if device.exchange(group[0], "all_to_all", 0) is not None:
+            if device.exchange(group[0], group, "pairwise", Sent(0, 0, 0)) is not None:
                 return device
         raise ConfigError(f"{self.name}: no link joins {', '.join(group)} with each other")
 

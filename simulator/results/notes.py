@@ -107,15 +107,15 @@ def _profiles(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _shares(rows: Sequence[Row]) -> Iterator[str]:
-    """Mini-batches that their GPUs do not divide."""
-    pairs = {(row["batch_size"], row["gpus"]): None for row in rows}
-    uneven = [(size, gpus) for size, gpus in pairs if gpus and size % gpus]
-    if uneven:
-        texts = [
-            f"{size:,} on {gpus} GPUs: {size // gpus:,} or {size // gpus + 1:,}"
-            for size, gpus in uneven
-        ]
-        yield f"samples of each GPU where they are not equal: {few(texts)}"
+    """Mini-batches that GPUs do not divide, by size and number of GPUs."""
+    shared = {(row.get("batch_size"), row.get("gpus")) for row in rows}
+    uneven = {(size, gpus) for size, gpus in shared if size and gpus and size % gpus}
+    told = [
+        f"{size:,} samples on {gpus:,} GPUs: {size // gpus:,} or {size // gpus + 1:,} each"
+        for size, gpus in sorted(uneven)
+    ]
+    if told:
+        yield f"uneven shares of a mini-batch: {'; '.join(told)}"
 
 
 def _profile(profile: str) -> str:

@@ -1,27 +1,28 @@
 """GPU-only: tables spread over the GPUs (model-parallel), MLPs data-parallel.
 
 Whole tables go to GPUs, the largest first, each to the GPU with the least bytes so far. Every GPU
-pools its tables for the whole mini-batch; an all-to-all over NVLink turns pooled vectors by table
-into pooled vectors by sample; MLPs run on a share of the samples; gradients go back the same way,
-and the MLPs' gradients are all-reduced (ring: 2 (n - 1) / n of their bytes leave each GPU) while
-the tables are updated. The host submits all of it ahead and waits at the end of the iteration.
+pools its tables for the whole mini-batch; an all-to-all turns pooled vectors by table into pooled
+vectors by sample; MLPs run on a share of the samples; gradients go back the same way, and the MLPs'
+gradients are all-reduced while the tables are updated. GPUs may be those of several hosts. The host
+submits all of it ahead and waits at the end of the iteration.
 
 Modelled: the GPU with the most lookups (the straggler), with its own tables; the others wait for
-it. What GPUs share (DRAM of the host, links with several GPUs below) is asked for by all of them.
-Approximated: all GPUs do what the straggler does.
-Ignored: imbalance in time between GPUs, topology of the links.
+it. What GPUs share (DRAM of the host, links with several GPUs below, network interfaces) is asked
+for by all of them. Approximated: all GPUs do what the straggler does; where the samples do not
+divide, all have as many as the one with the most. Ignored: imbalance in time between GPUs.
 """
 
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
 from simulator.caches.replays import UniqueReplay
 from simulator.config.model import ModelConfig
 from simulator.errors import CapacityError, ConfigError
-from simulator.hardware.program import Buffer, Exchange, Stage, Store
+from simulator.hardware.collectives import host_of
+from simulator.hardware.program import Buffer, Exchange, Pattern, Stage, Store
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job, System, move, synchronize
 from simulator.systems.operators import (
@@ -51,6 +52,29 @@ def spread_tables(model: ModelConfig, gpus: int) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(tables) for tables in placed)
 
 
+def _ranks(job: Job, machine: Topology) -> tuple[str, ...]:
+    """The GPUs that are used: those asked for, by default all, of a single host no more than there
+    are tables.
+
+    Raises `ConfigError` for more than there are GPUs or tables.
+    """
+    gpus, tables = machine.all("gpu"), job.model.tables
+    if (job.gpus or 0) > len(gpus):
+        raise ConfigError(f"gpu_only asks for {job.gpus} GPUs but {machine.name} has {len(gpus)}")
+    a_host = sum(host_of(gpu) == host_of(gpus[0]) for gpu in gpus)
+    if job.gpus is None and a_host == len(gpus):
+        return gpus[:tables]
+    ranks = gpus[: job.gpus]
+    if len(ranks) > tables:
+        most = tables // a_host * a_host or tables
+        raise ConfigError(
+            f"gpu_only puts whole tables on GPUs: {tables} tables do not reach {len(ranks)} GPUs; "
+            f"use at most {most}, as in {{name: gpu_only, gpus: {most}}}, or a model with more "
+            "tables"
+        )
+    return ranks
+
+
 class GpuOnly(System):
     """All tables in HBM."""
 
@@ -58,21 +82,16 @@ class GpuOnly(System):
 
     def __init__(self, job: Job, machine: Topology) -> None:
         self._job, self._machine = job, machine
-        self.cpu = machine.only("cpu", "gpu_only")
-        machine.first("gpu", "gpu_only")
-        self._ranks = machine.all("gpu")[: job.gpus]
-        if (job.gpus or 0) > len(self._ranks):
-            raise ConfigError(
-                f"gpu_only asks for {job.gpus} GPUs but {machine.name} has {len(self._ranks)}"
-            )
+        self.gpu = machine.first("gpu", "gpu_only")
+        self.cpu = machine.only("cpu", "gpu_only", near=self.gpu)
+        self._ranks = _ranks(job, machine)
         if self.gpus > 1:
-            machine.joining(self._ranks)
+            machine.groups.of(self._ranks, self.gpu)
         model = job.model
         placed = spread_tables(model, self.gpus)
         self._require_room(placed)
         weight = [sum(job.mean_lookups[t] for t in tables) for tables in placed]
         busiest = weight.index(max(weight))
-        self.gpu = self._ranks[0]
         self._tables = tables = placed[busiest]
         rows = sum(model.rows_per_table[t] for t in tables)
         place = machine.memory(self.gpu).place
@@ -125,11 +144,9 @@ class GpuOnly(System):
         mlp = Stage("mlp", ((mlp_step(model, self.gpu, samples),),))
         if gpus == 1:
             return first, pooled, mlp, Stage("sort_update", (update,))
-        leaving = vectors * (gpus - 1) // gpus
-        reduced = 2 * mlp_weight_bytes(model) * (gpus - 1) // gpus
-        forth = self._exchange("all_to_all", "all_to_all", leaving)
-        back = self._exchange("all_to_all_back", "all_to_all", leaving)
-        reduce_mlp = self._exchange("all_reduce", "all_reduce", reduced)
+        forth = self._exchange("all_to_all", "all_to_all", vectors)
+        back = self._exchange("all_to_all_back", "all_to_all", vectors)
+        reduce_mlp = self._exchange("all_reduce", "all_reduce", mlp_weight_bytes(model))
         return (
             first,
             pooled,
@@ -139,7 +156,6 @@ class GpuOnly(System):
             Stage("sort_update", (update, (reduce_mlp,))),
         )
 
-    def _exchange(
-        self, name: str, pattern: Literal["all_to_all", "all_reduce"], size: int
-    ) -> Exchange:
+    def _exchange(self, name: str, pattern: Pattern, size: int) -> Exchange:
+        """`size`: of the whole buffer of a GPU."""
         return Exchange(name, self.gpu, self._ranks, pattern, size)

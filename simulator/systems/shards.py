@@ -6,24 +6,24 @@ all-to-all turns pooled vectors by table into pooled vectors by sample, another 
 back, and the MLPs' gradients are all-reduced. Each GPU has its own work: in a stage their lanes run
 side by side, and it ends with the last.
 
-Approximated: a port of the link between GPUs is asked for the larger of what a GPU sends and what
-it gets, which differ where shares are uneven.
+Approximated: an all-to-all divides what a GPU holds evenly among all; gradients go back as the
+vectors came.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 from simulator.caches.facts import BatchFacts
 from simulator.config.model import ModelConfig
 from simulator.errors import ConfigError
-from simulator.hardware.program import GRADIENT_BYTES, Exchange, Stage
+from simulator.hardware.program import Exchange, Pattern, Stage
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job
 from simulator.systems.gpu_only import spread_tables
-from simulator.systems.operators import dense_bytes, mlp_weight_bytes
+from simulator.systems.operators import dense_bytes, mlp_weight_bytes, pooled_bytes
 
 __all__ = ["Shard", "Shards", "side_by_side"]
 
@@ -39,6 +39,8 @@ class Shard:
     """Of a mini-batch, for its MLPs."""
     group: tuple[str, ...]
     """All GPUs of the job, itself included."""
+    placed: tuple[tuple[int, ...], ...]
+    """The tables of each of them."""
     model: ModelConfig
 
     @property
@@ -65,34 +67,24 @@ class Shard:
     def all_to_all(self, name: str) -> tuple[Exchange, ...]:
         """Pooled vectors of its tables for those of its samples, or gradients back; nothing for a
         GPU alone."""
-        model, tables = self.model, len(self.tables)
-        leaving = tables * (model.batch_size - self.samples)
-        arriving = (model.tables - tables) * self.samples
-        size = max(leaving, arriving) * model.dim * GRADIENT_BYTES
-        return self._exchange(name, "all_to_all", size)
+        held = tuple(pooled_bytes(self.model, len(tables)) for tables in self.placed)
+        own = held[self.group.index(self.gpu)]
+        uneven = held if len(set(held)) > 1 else ()
+        return () if self.alone else (self._exchange(name, "all_to_all", own, held=uneven),)
 
     def exchange(self, name: str) -> tuple[Stage, ...]:
         """`all_to_all` as a stage of its own; none for a GPU alone."""
         return () if self.alone else (Stage(name, (self.all_to_all(name),)),)
 
     def reducing(self, after: str = "") -> tuple[tuple[Exchange, ...], ...]:
-        """A lane in which the gradients of the MLPs are all-reduced (ring), once the operation
-        called `after` in another lane is done; none for a GPU alone."""
-        count = len(self.group)
-        size = 2 * mlp_weight_bytes(self.model) * (count - 1) // count
-        exchange = self._exchange("all_reduce", "all_reduce", size, after)
-        return (exchange,) if exchange else ()
+        """A lane in which the gradients of the MLPs are all-reduced, once the operation called
+        `after` in another lane is done; none for a GPU alone."""
+        size = mlp_weight_bytes(self.model)
+        exchange = self._exchange("all_reduce", "all_reduce", size, after=after)
+        return () if self.alone else ((exchange,),)
 
-    def _exchange(
-        self,
-        name: str,
-        pattern: Literal["all_to_all", "all_reduce"],
-        size: int,
-        after: str = "",
-    ) -> tuple[Exchange, ...]:
-        if self.alone:
-            return ()
-        return (Exchange(name, self.gpu, self.group, pattern, size, after=after),)
+    def _exchange(self, name: str, pattern: Pattern, size: int, **keys: Any) -> Exchange:
+        return Exchange(name, self.gpu, self.group, pattern, size, **keys)
 
 
 @dataclass(frozen=True)
@@ -125,12 +117,12 @@ class Shards:
                 )
         group = there[:count]
         if count > 1:
-            machine.joining(group)
+            machine.groups.of(group, group[0])
         placed = spread_tables(model, count) if tables else ((),) * count
         samples, more = divmod(model.batch_size, count)
         return cls(
             tuple(
-                Shard(gpu, tuple(sorted(own)), samples + (number < more), group, model)
+                Shard(gpu, tuple(sorted(own)), samples + (number < more), group, placed, model)
                 for number, (gpu, own) in enumerate(zip(group, placed, strict=True))
             )
         )

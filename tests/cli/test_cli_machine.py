@@ -33,7 +33,7 @@ def test_parts_counts_and_joins_are_shown(capsys: pytest.CaptureFixture[str]) ->
         ["cpu", "1", "cpu", "2 x Intel Xeon E5-2686 v4", ""],
         ["gpu", "8", "gpu", "NVIDIA V100 SXM2", ""],
         ["pcie", "", "pcie", "PCIe 3.0 x16", "cpu, gpu, 1 to a link"],
-        ["nvlink", "", "nvlink", "NVLink 2.0 hybrid cube mesh", "gpu by switch"],
+        ["nvlink", "", "mesh", "NVLink 2.0 hybrid cube mesh", "gpu"],
     ]
     assert "24.48 USD an hour" in text
 

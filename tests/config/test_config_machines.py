@@ -58,8 +58,8 @@ def machines(made_up: Add) -> None:
     made_up("platforms/car", CAR)
     made_up("parts/stores/radio", "base: small\nname: radio\n")
     made_up("platforms/fleet", FLEET.replace("radio: thin", "radio: radio"))
-    for kind in ("models", "operators"):
-        name = {"models": "default", "operators": "paper"}[kind]
+    shipped = {"models": "default", "operators": "paper", "collectives": "nccl_2_28"}
+    for kind, name in shipped.items():
         source = Path(__file__).parents[2] / "configs" / kind / f"{name}.yaml"
         made_up(f"{kind}/{name}", source.read_text(encoding="utf-8"))
 

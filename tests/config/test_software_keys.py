@@ -145,3 +145,30 @@ def test_reads_over_a_link_go_no_faster_than_their_requests_allow(
     link: Any = load_machine(platform).socket("pcie").part
     assert link.outstanding_bandwidth / 1e9 == pytest.approx(gbps, rel=1e-4)
     assert link.outstanding_bandwidth < link.read_bandwidth
+
+
+def test_the_library_of_collectives_is_a_name_or_that_with_changes() -> None:
+    tuned = load_named("operators", "tuned").collectives
+    assert tuned == load_named("collectives", "nccl_2_28")
+    named = experiment(collectives={"base": "nccl_2_28", "blocks": 16}).collectives
+    over = experiment(collectives={"blocks": 16}).collectives
+    assert (named.blocks, over.blocks, tuned.blocks) == (16, 16, 24)
+    assert named.protocols == over.protocols == tuned.protocols
+    tree = experiment(collectives={"algorithms": {"all_reduce": "tree"}}).collectives
+    assert tree.algorithms == {"all_reduce": "tree"}
+
+
+@pytest.mark.parametrize(
+    ("collectives", "message"),
+    [
+        ("nccl_2_8", 'operators.collectives: is "nccl_2_8": not in the catalogue'),
+        ({"blocks": 0}, r"operators\.collectives\.blocks"),
+        ({"algorithms": {"all_reduce": "star"}}, r"operators\.collectives\.algorithms"),
+        ({"algorithms": {"all_to_none": "ring"}}, r"operators\.collectives\.algorithms"),
+        ({"protocols": {"ll": {"share": 1.5}}}, r"operators\.collectives\.protocols\.ll\.share"),
+        ({"base": "nccl_2_28", "blokcs": 3}, r"operators\.collectives\.blokcs"),
+    ],
+)
+def test_a_library_that_cannot_be_is_refused_with_its_key(collectives: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        experiment(collectives=collectives)

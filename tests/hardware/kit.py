@@ -36,7 +36,16 @@ from words import NAME, WORDS
 from simulator.config.catalogue import load_named
 from simulator.config.machine import Part
 from simulator.hardware.demand import Demand, ResourceUse, Service
-from simulator.hardware.devices.base import Carried, Device, Link, Path, Processor, Setup
+from simulator.hardware.devices.base import (
+    Carried,
+    Device,
+    Link,
+    Path,
+    Processor,
+    Sent,
+    Setup,
+    Traffic,
+)
 from simulator.hardware.program import Accumulate, Update
 from simulator.results.resources import KINDS
 
@@ -226,16 +235,17 @@ def _copies(link: Link) -> Iterator[tuple[str, Callable[[int], _Price]]]:
                     return _carried(link.carry(source, target, size, by=by))
 
                 yield f"{how} from {source} to {target}", price
-    member = link.members[0]
-    for pattern in ("all_to_all", "all_reduce"):
-        if link.exchange(member, pattern, 0) is not None:
+    member, group = link.members[0], link.members
+    traffics: tuple[Traffic, ...] = ("pairwise", "ring", "switch")
+    for traffic in traffics:
+        if link.exchange(member, group, traffic, Sent(0, 0, 0)) is not None:
 
-            def exchanged(size: int, pattern: str = pattern) -> _Price:
-                carried = link.exchange(member, pattern, size)
+            def exchanged(size: int, traffic: Traffic = traffic) -> _Price:
+                carried = link.exchange(member, group, traffic, Sent(size, size, size))
                 assert carried is not None
                 return _carried(carried)
 
-            yield pattern, exchanged
+            yield f"{traffic} exchange", exchanged
 
 
 def _passing(device: Device) -> Iterator[tuple[str, Callable[[int], _Price]]]:

@@ -14,12 +14,14 @@ from simulator.errors import ConfigError
 from simulator.hardware.catalogue import load_machine, load_part, machine_names, part_names
 from simulator.hardware.devices import part_kinds
 from simulator.hardware.devices.dram import Dram
+from simulator.hardware.fold import Fold
+from simulator.hardware.topology import build_topology
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = {
     "cpus": {"cpu"},
     "gpus": {"gpu"},
-    "links": {"pcie", "nvlink", "network"},
+    "links": {"pcie", "nvlink", "mesh", "network"},
     "memories": {"dram"},
     "nics": {"nic"},
 }
@@ -100,10 +102,11 @@ def test_the_machine_of_the_study() -> None:
     assert pcie.raw_bandwidth == 15_754_000_000
 
 
-def test_eight_gpus_have_a_link_each_and_a_switch() -> None:
+def test_eight_gpus_have_a_link_each_and_a_mesh() -> None:
     host = load_machine("p3_16xlarge").hosts[0]
     assert (host.sockets["gpu"].count, host.sockets["pcie"].per) == (8, 1)
-    assert (host.sockets["nvlink"].join, host.sockets["nvlink"].by) == (("gpu",), "switch")
+    nvlink = host.sockets["nvlink"]
+    assert (nvlink.join, nvlink.by, nvlink.part.kind) == (("gpu",), None, "mesh")
 
 
 def test_a_memory_without_capacity_has_what_the_address_map_reaches() -> None:
@@ -150,3 +153,41 @@ def test_the_rented_machine_is_an_eighth_of_the_large_one() -> None:
     assert [socket.count for socket in sockets] == [1, 8]
     assert sockets[0].part == sockets[1].part
     assert load_machine("v100_p3").price_usd_per_hour is None, "nobody rents the study's server"
+
+
+BOXES = {
+    "dgx1_v100": (8, "mesh", 2, 4),
+    "dgx2_v100": (16, "nvlink", 2, 8),
+    "dgx_a100": (8, "nvlink", 2, 8),
+    "hgx_h100": (8, "nvlink", 1, 8),
+    "hgx_h200": (8, "nvlink", 1, 8),
+}
+
+
+@pytest.mark.parametrize("name", BOXES)
+@pytest.mark.parametrize("hosts", [1, 3])
+def test_a_box_of_gpus_stands_alone_or_in_a_rack(name: str, hosts: int) -> None:
+    """GPUs, what joins them, how many share an uplink, interfaces: all GPUs exchange."""
+    gpus, kind, per, nics = BOXES[name]
+    config = load_machine(name, [f"hosts={hosts}"])
+    sockets = config.hosts[0].sockets
+    assert (sockets["gpu"].count, sockets["nic"].count) == (gpus, nics)
+    assert (sockets["nvlink"].part.kind, sockets["pcie"].per) == (kind, per)
+    machine = build_topology(config, 512)
+    ranks = machine.all("gpu")
+    assert len(ranks) == hosts * gpus
+    group = machine.groups.of(ranks, ranks[0])
+    assert (len(group.hosts), group.sharing) == (hosts, 1 if hosts == 1 else gpus // nics)
+    assert Fold(machine, ranks).copies(f"{ranks[0]}.hbm") == len(ranks)
+
+
+def test_the_count_of_hosts_has_two_names_and_a_network_its_oversubscription() -> None:
+    short, long = (
+        load_machine("hgx_h100", [change, "network.oversubscription=4"])
+        for change in ("hosts=16", "host.count=16")
+    )
+    assert short == long
+    assert short.hosts[0].count == 16
+    assert short.network is not None
+    assert "network.spine" in build_topology(short, 512).resources
+    assert "network.spine" not in build_topology(load_machine("hgx_h100"), 512).resources

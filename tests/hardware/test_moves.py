@@ -65,9 +65,9 @@ def test_nothing_to_copy_takes_the_latency_of_the_way() -> None:
 
 def test_a_copy_over_two_hosts_uses_every_link_and_port_on_the_way() -> None:
     """PCIe up and down, the NIC, the network, the NIC, PCIe up and down: six links and devices of
-    10 + 10 + 1 + 1 + 1 + 10 + 10 us."""
+    10 + 10 + 0.6 + 0.6 + 0.6 + 10 + 10 us."""
     demand = cluster().price(copy("host0.gpu.hbm", "host1.gpu.hbm", MB), SOFTWARE)
-    assert demand.latency_ps == 43 * US
+    assert demand.latency_ps == 41.8 * US
     carried = {name for name, service in demand.services.items() if service.bytes == MB}
     assert carried == {
         "host0.gpu.hbm",
@@ -103,24 +103,26 @@ def test_a_nic_sends_to_the_network_and_receives_from_it() -> None:
     sent, received = nic.passing(pcie, network, 500), nic.passing(network, pcie, 500)
     assert set(sent.services or {}) == {"host0.nic.tx"}
     assert set(received.services or {}) == {"host0.nic.rx"}
-    assert sent.latency_ps == received.latency_ps == US
+    assert sent.latency_ps == received.latency_ps == 0.6 * US
     assert (sent.services or {})["host0.nic.tx"].ps == 500 / 50e9 * 1e12
 
 
 # exchanges
 
 
-def test_an_exchange_loads_the_ports_of_its_rank_and_its_memory_both_ways() -> None:
+def test_an_exchange_loads_the_ports_of_its_rank_its_memory_both_ways_and_its_sms() -> None:
+    """Of 4 MB three quarters leave; 24 of 80 multiprocessors copy while they do."""
     machine, link = topology(server(gpus=4, per=1, nvlink=True)), catalogue_part("nvlink2_v100")
-    group = machine.all("gpu")
-    demand = machine.price(Exchange("x", "gpu0", group, "all_to_all", MB), SOFTWARE)
-    assert demand.latency_ps == link.latency
-    along = MB / (link.bandwidth * link.efficiency) * 1e12
+    group, size = machine.all("gpu"), 3 * MB
+    demand = machine.price(Exchange("x", "gpu0", group, "all_to_all", 4 * MB), SOFTWARE)
+    assert demand.latency_ps == round((8.4 + 3.4 + 3 * 0.68) * US), "NCCL's simple protocol"
+    along = size / (link.bandwidth * link.efficiency) * 1e12
     for way in ("out", "in"):
         assert demand.services[f"nvlink.gpu0.{way}"].ps == pytest.approx(along)
-        assert demand.services[f"nvlink.gpu0.{way}"].bytes == MB
-    assert demand.services["gpu0.hbm"].bytes == 2 * MB
-    assert len(demand.services) == 3
+        assert demand.services[f"nvlink.gpu0.{way}"].bytes == size
+    assert demand.services["gpu0.hbm"].bytes == 2 * size
+    assert demand.services["gpu0.sm"].ps == pytest.approx(along * 24 / 80)
+    assert len(demand.services) == 4
 
 
 def test_an_exchange_needs_a_link_that_joins_the_whole_group() -> None:

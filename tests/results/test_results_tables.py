@@ -253,13 +253,6 @@ def test_a_range_of_untimed_mini_batches_is_told_from_the_least_to_the_most():
     )
 
 
-def test_shares_of_samples_that_are_not_equal_are_told_once():
-    rows = [{**dict.fromkeys(NAMES), "batch_size": 2048, "gpus": n} for n in (1, 3, 4, 3, None)]
-    assert notes_of(rows) == (
-        "samples of each GPU where they are not equal: 2,048 on 3 GPUs: 682 or 683"
-    )
-
-
 def test_what_a_profile_knows_stands_under_the_table():
     text = " ".join(rendered(120, profile="prefix 0.25", profile_overlap=0.0).split())
     assert "hottest rows known from: the first 25 % of the file" in text
@@ -275,3 +268,12 @@ def test_what_is_not_known_is_a_dash():
     text = rendered(80, speedup_over_hybrid=None, lookup_hit_rate=None, bottleneck=None)
     assert "None" not in text
     assert "nan" not in text
+
+
+@pytest.mark.parametrize(
+    ("gpus", "said"), [(7, "2,048 samples on 7 GPUs: 292 or 293 each"), (8, ""), (1, "")]
+)
+def test_samples_that_gpus_do_not_divide_are_said_once(gpus: int, said: str) -> None:
+    text = " ".join(rendered(120, batch_size=2048, gpus=gpus).split())
+    assert text.count("uneven shares of a mini-batch:") == bool(said)
+    assert said in text

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jobs import FACTS, model, system
+from jobs import FACTS, facts_of, job, model, system
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
 from simulator.errors import ConfigError, UsageError
+from simulator.hardware.catalogue import load_machine
 from simulator.hardware.program import (
     Exchange,
     Move,
@@ -18,6 +19,8 @@ from simulator.hardware.program import (
     Update,
     Wait,
 )
+from simulator.hardware.topology import build_topology
+from simulator.systems import create
 from simulator.systems.gpu_only import spread_tables
 
 
@@ -57,19 +60,49 @@ def exchanges(gpus: int | None = None) -> dict[str, Exchange]:
 
 
 @pytest.mark.parametrize("gpus", [2, 4, 8])
-def test_all_to_all_leaves_out_what_stays_on_its_gpu(gpus: int) -> None:
-    """Pooled vectors of 8 / n tables, (n - 1) / n of them for others."""
-    leaving = exchanges(gpus)
-    assert leaving["all_to_all"].bytes == 2048 * 512 * (8 // gpus) * (gpus - 1) // gpus
-    assert leaving["all_to_all_back"].bytes == leaving["all_to_all"].bytes
-    assert leaving["all_to_all"].group == tuple(f"gpu{k}" for k in range(gpus))
+def test_pooled_vectors_of_its_tables_go_to_all_gpus_and_back(gpus: int) -> None:
+    """Whole buffers of 8 / n tables: what stays with the GPU is the collective's affair."""
+    sent = exchanges(gpus)
+    assert sent["all_to_all"].bytes == 2048 * 512 * (8 // gpus)
+    assert sent["all_to_all_back"].bytes == sent["all_to_all"].bytes
+    assert sent["all_to_all"].group == tuple(f"gpu{k}" for k in range(gpus))
 
 
-@pytest.mark.parametrize("gpus", [2, 4, 8])
-def test_gradients_of_the_mlps_go_round_the_ring_twice(gpus: int) -> None:
+def test_gradients_of_the_mlps_are_summed_over_all_gpus() -> None:
     weights = 4 * (14 * 512 + 513 * 256 + 257 * 128)
     weights += 4 * (165 * 1024 + 1025 * 1024 + 1025 * 512 + 513 * 256 + 257)
-    assert exchanges(gpus)["all_reduce"].bytes == 2 * weights * (gpus - 1) // gpus
+    assert exchanges(8)["all_reduce"].bytes == weights
+
+
+THREE = {"tables": 3, "rows_per_table": (1,) * 3, "lookups_per_table": (1,) * 3}
+
+
+def test_more_gpus_than_tables_is_an_error_that_says_how_many_there_may_be() -> None:
+    with pytest.raises(ConfigError, match=r"3 tables do not reach 8 GPUs.*gpus: 3"):
+        system("gpu_only", gpus=8, **THREE)
+    hosts = build_topology(load_machine("hgx_h100", ["hosts=2"]), 512)
+    with pytest.raises(ConfigError, match=r"26 tables do not reach 32 GPUs.*gpus: 24"):
+        create(
+            "gpu_only", job(**CRITEO), build_topology(load_machine("hgx_h100", ["hosts=4"]), 512)
+        )
+    assert create("gpu_only", job(**CRITEO), hosts).gpus == 16
+
+
+def test_of_all_gpus_of_a_host_as_many_are_used_as_have_a_table() -> None:
+    assert system("gpu_only", **THREE).gpus == 3
+
+
+CRITEO = {"tables": 26, "rows_per_table": (1000,) * 26, "lookups_per_table": (1,) * 26}
+
+
+def test_gpus_of_several_hosts_load_from_their_own_host_and_exchange_with_all() -> None:
+    hosts = build_topology(load_machine("hgx_h100", ["hosts=2"]), 512)
+    program = create("gpu_only", job(**CRITEO), hosts)
+    stages = words(program.stages(facts_of(26)))
+    (ids,) = [word for word in stages if isinstance(word, Move)]
+    assert (ids.at, ids.into) == ("host0.cpu.dram", "host0.gpu0.hbm")
+    groups = [word.group for word in stages if isinstance(word, Exchange)]
+    assert groups == [hosts.all("gpu")] * 3
 
 
 def test_one_gpu_needs_no_collective() -> None:

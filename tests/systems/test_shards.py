@@ -9,6 +9,7 @@ from jobs import FACTS, PROFILES, job, machine, system
 
 from simulator.caches.facts import MISS, UNIQUE
 from simulator.errors import CapacityError, ConfigError
+from simulator.hardware.catalogue import load_machine
 from simulator.hardware.program import (
     Dense,
     Exchange,
@@ -21,10 +22,12 @@ from simulator.hardware.program import (
     Stage,
     Update,
 )
+from simulator.hardware.topology import build_topology
 from simulator.systems.operators import mlp_flops
 from simulator.systems.shards import Shards
 
 BOX = "p3_16xlarge"
+LINKS = ("nvlink", "mesh")
 SHARDED = ("hybrid", "static_cache", "straw_man", "scratchpipe")
 SMALL = {"rows_per_table": (1_000_000,) * 8}
 sharded = pytest.mark.parametrize("name", SHARDED)
@@ -96,32 +99,29 @@ def test_samples_are_split_as_evenly_as_they_can_be(name: str) -> None:
 @pytest.mark.parametrize("gpus", [2, 4, 8])
 @pytest.mark.parametrize("name", ["static_cache", "straw_man", "scratchpipe"])
 def test_vectors_are_exchanged_by_table_and_by_sample(name: str, gpus: int) -> None:
-    """Of 8 / n tables, (n - 1) / n of the samples: the closed form of an all-to-all."""
+    """Those of 8 / n tables for all samples, there and back."""
     collectives = words(stages(name, gpus), Exchange)
-    sizes = {(w.name, w.bytes) for w in collectives if w.pattern == "all_to_all"}
-    leaving = 2048 * 512 * (8 // gpus) * (gpus - 1) // gpus
-    assert sizes == {("all_to_all", leaving), ("all_to_all_back", leaving)}
+    sizes = {(w.name, w.bytes, w.held) for w in collectives if w.pattern == "all_to_all"}
+    own = 2048 * 512 * (8 // gpus)
+    assert sizes == {("all_to_all", own, ()), ("all_to_all_back", own, ())}
     assert len(collectives) == 3 * gpus
 
 
 @sharded
-def test_gradients_of_the_mlps_go_round_the_ring_twice(name: str) -> None:
+def test_gradients_of_the_mlps_are_summed_over_all_gpus(name: str) -> None:
     reduced = [w for w in words(stages(name, 4), Exchange) if w.pattern == "all_reduce"]
     weights = 4 * (14 * 512 + 513 * 256 + 257 * 128)
     weights += 4 * (165 * 1024 + 1025 * 1024 + 1025 * 512 + 513 * 256 + 257)
-    assert [w.bytes for w in reduced] == [2 * weights * 3 // 4] * 4
+    assert [w.bytes for w in reduced] == [weights] * 4
     assert [w.at for w in reduced] == ["gpu0", "gpu1", "gpu2", "gpu3"]
 
 
-def test_uneven_shares_ask_a_port_for_the_larger_way() -> None:
-    """8 tables over 3 GPUs: 3, 3, 2. The last gets 6 tables of its 682 samples and sends 2 of the
-    1,366 others."""
+def test_uneven_shares_say_what_each_gpu_holds() -> None:
+    """8 tables over 3 GPUs: 3, 3, 2."""
     collectives = [w for w in words(stages("scratchpipe", 3), Exchange) if w.name == "all_to_all"]
-    assert [w.bytes for w in collectives] == [
-        max(3 * 1365, 5 * 683) * 512,
-        max(3 * 1365, 5 * 683) * 512,
-        max(2 * 1366, 6 * 682) * 512,
-    ]
+    held = tuple(tables * 2048 * 512 for tables in (3, 3, 2))
+    assert [w.held for w in collectives] == [held] * 3
+    assert tuple(w.bytes for w in collectives) == held
 
 
 def test_each_gpu_caches_its_own_tables() -> None:
@@ -186,14 +186,12 @@ def test_a_scratchpad_beyond_a_gpu_is_refused_with_the_arithmetic_of_that_gpu() 
 
 
 def test_gpus_that_no_link_joins_cannot_exchange() -> None:
-    from simulator.hardware.catalogue import load_machine
-    from simulator.hardware.topology import build_topology
-
-    server = build_topology(load_machine(BOX), 512)
-    for name in [n for n in server.devices if n.startswith("nvlink")]:
-        del server.devices[name]
+    config = load_machine(BOX)
+    (host,) = config.hosts
+    sockets = {name: s for name, s in host.sockets.items() if s.part.kind not in LINKS}
+    apart = config.model_copy(update={"hosts": (host.model_copy(update={"sockets": sockets}),)})
     with pytest.raises(ConfigError, match="no link joins gpu0, gpu1 with each other"):
-        Shards.of(job(gpus=2, **SMALL), server, "scratchpipe")
+        Shards.of(job(gpus=2, **SMALL), build_topology(apart, 512), "scratchpipe")
 
 
 def test_every_table_has_one_gpu() -> None:

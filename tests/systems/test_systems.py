@@ -88,7 +88,7 @@ def doable(machine: Topology, word: Operation) -> bool:
     if isinstance(word, Move):
         return bool(machine.route(word.what.memory, word.into))
     if isinstance(word, Exchange):
-        return machine.joining(word.group).exchange(word.at, word.pattern, 0) is not None
+        return machine.groups.of(word.group, word.at).link is not None
     return type(word) in machine.processor(word.at).rules
 
 

@@ -13,9 +13,11 @@ from simulator.config.machine import Part
 from simulator.hardware.devices.cpu import Cpu
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.devices.gpu import Gpu
+from simulator.hardware.devices.mesh import Mesh
+from simulator.hardware.devices.network import Network
 from simulator.hardware.devices.nic import Nic
 from simulator.hardware.devices.pcie import Pcie
-from simulator.hardware.devices.ports import PortLink
+from simulator.hardware.devices.ports import NvLink
 
 __all__ = ["part_kinds"]
 
@@ -25,9 +27,10 @@ _KINDS: dict[str, type[Part]] = {
     "cpu": Cpu,
     "dram": Dram,
     "gpu": Gpu,
-    "network": PortLink,
+    "mesh": Mesh,
+    "network": Network,
     "nic": Nic,
-    "nvlink": PortLink,
+    "nvlink": NvLink,
     "pcie": Pcie,
 }
 

@@ -6,9 +6,9 @@ operation touches and the links on the way to them; it never sees the machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from simulator.config.machine import Part
 from simulator.config.operators import OperatorProfile
@@ -21,7 +21,7 @@ from simulator.hardware.program import Move, Operation
 from simulator.units import PS_PER_S
 
 __all__ = ["PJ_PER_J", "Carried", "Device", "Hop", "Link", "Path", "Processor"]
-__all__ += ["Reach", "Setup", "dynamic_j"]
+__all__ += ["Reach", "Sent", "Setup", "Traffic", "dynamic_j"]
 
 PJ_PER_J = 1e12
 
@@ -66,6 +66,12 @@ class Device:
         del arriving, leaving, size
         return Carried()
 
+    def occupied(self, parts: int, ps: float) -> dict[str, Service]:
+        """Use of its cores by `parts` of them (threads of a CPU, thread blocks of a GPU) for `ps`
+        each; by default none."""
+        del parts, ps
+        return {}
+
     def energy(self, use: Mapping[str, ResourceUse], elapsed_ps: int) -> dict[str, float]:
         """Joules of each resource in `elapsed_ps`; by default what its memories take."""
         seconds = elapsed_ps / PS_PER_S
@@ -89,6 +95,25 @@ class Carried:
     read_slack: float | None = None
     """Of bytes that the far end reads: how many times as fast as the link carries them its
     outstanding requests let them come from an idle memory. None: they are posted."""
+    slowest_ps: float = 0.0
+    """Of a collective: time of the busiest resource of all members."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Bytes of one member of a collective over a link."""
+
+    out: float
+    """What it sends."""
+    into: float
+    """What it receives."""
+    most: float
+    """What the member with the most sends."""
+
+
+Traffic = Literal["pairwise", "ring", "switch"]
+"""What each member of a collective sends to the others over a link: to all of them alike, to the
+next of rings through all, or to a switch that sums."""
 
 
 class Link(Device):
@@ -122,10 +147,18 @@ class Link(Device):
         del member
         return None
 
-    def exchange(self, member: str, pattern: str, size: int) -> Carried | None:
-        """Cost of a collective in which `size` bytes leave `member` and as many arrive; None where
-        it knows none."""
-        del member, pattern, size
+    def beside(self, member: str) -> Iterable[str]:
+        """Members that `member` reaches over it."""
+        for one, other in self.pairs():
+            if member in (one, other):
+                yield other if member == one else one
+
+    def exchange(
+        self, member: str, group: Sequence[str], traffic: Traffic, sent: Sent
+    ) -> Carried | None:
+        """What a collective among `group` asks of the ports of `member`; None where it cannot
+        carry that."""
+        del member, group, traffic, sent
         return None
 
 

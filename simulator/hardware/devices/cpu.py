@@ -197,6 +197,10 @@ class CpuDevice(Processor):
             passes += [("accumulate", "accumulate"), ("update", "scatter")]
         return tuple(passes)
 
+    def occupied(self, parts: int, ps: float) -> dict[str, Service]:
+        cores = self.part.cores
+        return {self._cores: Service(read_ps=ps * min(parts, cores) / cores)}
+
     def energy(self, use: Mapping[str, ResourceUse], elapsed_ps: int) -> dict[str, float]:
         """Joules of the package and of DRAM: idle power throughout, the rest of the active power
         by the busy cores, `stalled_power` of it by cores that threads hold while they wait."""

@@ -175,6 +175,9 @@ class GpuDevice(Processor):
             Resource(self._host, self.name, "host"),
         )
 
+    def occupied(self, parts: int, ps: float) -> dict[str, Service]:
+        return {self._sms: Service(read_ps=ps * min(parts, self.part.sms) / self.part.sms)}
+
     def submission(self, software: OperatorProfile) -> tuple[str, int]:
         return self._host, self.part.launch + software.gpu.submission
 

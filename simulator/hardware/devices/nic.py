@@ -1,4 +1,9 @@
-"""A network interface."""
+"""A network interface.
+
+Modelled: each direction at its rate; what the software of its transport costs the host: threads
+that copy (kernel TCP), bytes staged in the host's memory where it cannot reach that of a GPU.
+Ignored: queue pairs, interrupts, registration of memory.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from typing import ClassVar, Literal
 from simulator.config.machine import Part
 from simulator.config.types import BytesPerSecond, Picoseconds
 from simulator.hardware.demand import Resource, Service
-from simulator.hardware.devices.base import Carried, Device, Link, Setup
+from simulator.hardware.devices.base import Carried, Device, Link, Sent, Setup
 from simulator.units import PS_PER_S
 
 __all__ = ["Nic", "NicDevice"]
@@ -22,6 +27,12 @@ class Nic(Part):
     """Payload bytes per second of one direction."""
     latency: Picoseconds
     """A message through it with nothing to send."""
+    gpu_direct: bool
+    """Reads and writes the memory of GPUs; else bytes are staged in the host's memory."""
+    send_time: Picoseconds
+    """Of a host thread for each byte that it sends (0: none, as with RDMA)."""
+    receive_time: Picoseconds
+    """The same for each byte that it receives."""
 
     def device(self, name: str, setup: Setup, members: tuple[str, ...]) -> NicDevice:
         """The interface in its socket."""
@@ -44,5 +55,15 @@ class NicDevice(Device):
         """To the network it sends, else it receives."""
         del arriving
         way = "tx" if leaving.part.kind == "network" else "rx"
-        service = Service(read_ps=size * PS_PER_S / self.part.bandwidth, bytes=size)
-        return Carried({f"{self.name}.{way}": service}, self.part.latency)
+        return Carried({f"{self.name}.{way}": self._service(size)}, self.part.latency)
+
+    def exchange(self, sent: Sent) -> Carried:
+        """What one rank sends and receives through it in a collective."""
+        services = {
+            f"{self.name}.tx": self._service(sent.out),
+            f"{self.name}.rx": self._service(sent.into),
+        }
+        return Carried(services, slowest_ps=self._service(sent.most).ps)
+
+    def _service(self, size: float) -> Service:
+        return Service(read_ps=size * PS_PER_S / self.part.bandwidth, bytes=round(size))

@@ -1,0 +1,216 @@
+"""Links between pairs of GPUs without a switch: a mesh, such as the hybrid cube mesh of a DGX-1.
+
+Modelled: each pair's links as a resource a direction. What has no link of its own is relayed by
+other members. A collective uses the routes that leave the busiest link least to carry: for an
+all-to-all the best division of every pair's bytes over all ways (a linear program, then the fewest
+bytes in all), for rings the best set of rings through all members (another one). What a link's end
+relays for others counts as its own. Approximated: relays cost no time of their own; a copy takes
+one way, the widest of the shortest. Ignored: libraries that divide less well (NCCL relays each pair
+over one way).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+from scipy.optimize import linprog
+
+from simulator.config.machine import Part
+from simulator.config.types import BytesPerSecond, Picoseconds
+from simulator.errors import ConfigError
+from simulator.hardware.demand import Resource, Service
+from simulator.hardware.devices.base import Carried, Link, Sent, Setup, Traffic
+from simulator.units import PS_PER_S
+
+__all__ = ["Mesh", "MeshDevice", "all_to_all_loads", "ring_loads"]
+
+Edge = tuple[int, int]
+Join = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)], Annotated[int, Field(gt=0)]]
+
+
+class Mesh(Part):
+    """Links between pairs of members, full duplex."""
+
+    links: ClassVar[bool | None] = True
+    kind: Literal["mesh"]
+    bandwidth: BytesPerSecond
+    """Bytes per second of one link, one direction."""
+    efficiency: Annotated[float, Field(gt=0, le=1)]
+    """Share of it that is payload of transfers and collectives."""
+    latency: Picoseconds
+    """One transfer with nothing to send."""
+    joins: Annotated[tuple[Join, ...], Field(min_length=1)]
+    """(member, member, links between them), members by number."""
+
+    @property
+    def rate(self) -> float:
+        """Payload bytes per second of one link, one direction."""
+        return self.bandwidth * self.efficiency
+
+    def device(self, name: str, setup: Setup, members: tuple[str, ...]) -> MeshDevice:
+        """The links in their socket. Raises `ConfigError` for members that no link reaches."""
+        known = {number for one, other, _ in self.joins for number in (one, other)}
+        if len(members) > len(known):
+            raise ConfigError(
+                f"{name} ({self.name}) joins {len(known)} parts, but there are {len(members)}: "
+                "lower their count, or name a link by a switch"
+            )
+        return MeshDevice(name, self, setup, members)
+
+
+class MeshDevice(Link):
+    """A mesh on its machine: a resource a pair and direction, `nvlink.gpu0.gpu3`."""
+
+    part: Mesh
+
+    def prepare(self, setup: Setup) -> None:
+        del setup
+        self._number = {member: number for number, member in enumerate(self.members)}
+        self._width: dict[Edge, int] = {}
+        for one, other, links in self.part.joins:
+            if max(one, other) < len(self.members):
+                self._width[one, other] = self._width[other, one] = links
+
+    def _name(self, edge: Edge) -> str:
+        host = self.name.rpartition(".")[0]
+        ends = (self.members[number].removeprefix(f"{host}.") for number in edge)
+        return ".".join((self.name, *ends))
+
+    def ports(self, member: str) -> tuple[str, ...]:
+        """Its links to others, the widest first."""
+        return tuple(map(self._name, self._out_of(member)))
+
+    def _out_of(self, member: str) -> list[Edge]:
+        own = [edge for edge in self._width if edge[0] == self._number[member]]
+        return sorted(own, key=lambda edge: (-self._width[edge], edge))
+
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        return tuple(
+            Resource(self._name(edge), self.name, "gpu_link", links * self.part.bandwidth)
+            for edge, links in sorted(self._width.items())
+        )
+
+    def pairs(self) -> Sequence[tuple[str, str]]:
+        return [
+            (one, other)
+            for one, other in itertools.combinations(self.members, 2)
+            if self._way(self._number[one], self._number[other])
+        ]
+
+    def _way(self, source: int, target: int) -> tuple[Edge, ...]:
+        """The widest of the shortest ways; empty where there is none."""
+        if (source, target) in self._width:
+            return ((source, target),)
+        relays = [
+            (min(self._width[source, k], self._width[k, target]), -k)
+            for k in range(len(self.members))
+            if (source, k) in self._width and (k, target) in self._width
+        ]
+        if not relays:
+            return ()
+        relay = -max(relays)[1]
+        return ((source, relay), (relay, target))
+
+    def carry(self, source: str, target: str, size: int, *, by: str | None = None) -> Carried:
+        del by
+        way = self._way(self._number[source], self._number[target])
+        return Carried({self._name(e): self._service(e, size) for e in way}, self.part.latency)
+
+    def _service(self, edge: Edge, size: float) -> Service:
+        ps = size * PS_PER_S / (self.part.rate * self._width[edge])
+        return Service(read_ps=ps, bytes=round(size))
+
+    def exchange(
+        self, member: str, group: Sequence[str], traffic: Traffic, sent: Sent
+    ) -> Carried | None:
+        members = tuple(sorted(self._number[other] for other in group))
+        inner = {edge: w for edge, w in self._width.items() if set(edge) <= set(members)}
+        solve = {"pairwise": all_to_all_loads, "ring": ring_loads}.get(traffic)
+        loads = None if solve is None else solve(members, tuple(sorted(inner.items())))
+        if loads is None:
+            return None
+        own = [edge for edge in self._out_of(member) if edge in loads]
+        services = {self._name(edge): self._service(edge, sent.out * loads[edge]) for edge in own}
+        slowest = max(self._service(edge, sent.most * load).ps for edge, load in loads.items())
+        return Carried(services, slowest_ps=slowest)
+
+
+Widths = tuple[tuple[Edge, int], ...]
+
+
+@cache
+def all_to_all_loads(members: tuple[int, ...], widths: Widths) -> Mapping[Edge, float] | None:
+    """Bytes over each link where every member sends one byte, the same share to each other one.
+
+    None where links do not lead from each to each.
+    """
+    edges = [edge for edge, _ in widths]
+    flow, needed = _conservation(members, edges)
+    columns = len(members) * len(edges)
+    cut = np.tile(np.eye(len(edges)), len(members)) / np.array([w for _, w in widths])[:, None]
+    least = linprog(
+        np.append(np.zeros(columns), 1.0),
+        A_ub=np.hstack([cut, -np.ones((len(edges), 1))]),
+        b_ub=np.zeros(len(edges)),
+        A_eq=np.hstack([flow, np.zeros((len(flow), 1))]),
+        b_eq=needed,
+    )
+    if not least.success:
+        return None
+    limit = np.full(len(edges), least.fun * (1 + 1e-9))
+    shortest = linprog(np.ones(columns), A_ub=cut, b_ub=limit, A_eq=flow, b_eq=needed)
+    best = shortest.x if shortest.success else least.x[:-1]
+    loads = best.reshape(len(members), len(edges)).sum(axis=0)
+    return dict(zip(edges, _rounded(loads), strict=True))
+
+
+def _conservation(members: Sequence[int], edges: Sequence[Edge]) -> tuple[np.ndarray, np.ndarray]:
+    """What each source sends arrives: rows (source, other member), columns (source, edge)."""
+    share = 1.0 / (len(members) - 1)
+    rows, columns = len(members) * (len(members) - 1), len(members) * len(edges)
+    flow, needed = np.zeros((rows, columns)), np.full(rows, share)
+    ends = itertools.permutations(range(len(members)), 2)
+    for row, (source, other) in enumerate(ends):
+        for number, edge in enumerate(edges):
+            column = source * len(edges) + number
+            flow[row, column] = (edge[1] == members[other]) - (edge[0] == members[other])
+    return flow, needed
+
+
+def _rounded(loads: np.ndarray) -> list[float]:
+    """Without the last digits, which differ from solver to solver."""
+    return [round(float(load), 8) for load in loads]
+
+
+@cache
+def ring_loads(members: tuple[int, ...], widths: Widths) -> Mapping[Edge, float] | None:
+    """Bytes over each link where every member sends one byte in all along rings through all.
+
+    None where no ring leads through all members.
+    """
+    rings = list(_rings((members[0],), frozenset(members), dict(widths)))
+    if not rings:
+        return None
+    uses = np.array([[edge in ring for ring in rings] for edge, _ in widths], float)
+    best = linprog(-np.ones(len(rings)), A_ub=uses, b_ub=[width for _, width in widths])
+    loads = uses @ best.x / best.x.sum()
+    return dict(zip((edge for edge, _ in widths), _rounded(loads), strict=True))
+
+
+def _rings(
+    way: tuple[int, ...], members: frozenset[int], width: Mapping[Edge, int]
+) -> Iterator[frozenset[Edge]]:
+    """Every ring through all members that goes on from `way`, as its links."""
+    if len(way) == len(members):
+        if (way[-1], way[0]) in width:
+            yield frozenset(zip(way, (*way[1:], way[0]), strict=True))
+        return
+    for other in sorted(members.difference(way)):
+        if (way[-1], other) in width:
+            yield from _rings((*way, other), members, width)
