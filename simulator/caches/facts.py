@@ -123,6 +123,8 @@ class BatchFacts:
     flows: Mapping[str, tuple[Flow, ...]] = field(default_factory=dict)
     start: Start | None = None
     """Of the replay that it belongs to; None where nothing is cached by use."""
+    by_sample: bool = field(default=False, compare=False)
+    """Lookups over all shards are in the order of `in_sample_order`."""
     _totals: dict[str, Flow] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Flows over all shards that were asked for: row numbers are joined once."""
 
@@ -164,11 +166,15 @@ class BatchFacts:
 
         By their relative place within each shard, which is exact where all samples have as many.
         """
-        ordered = BatchFacts(self.index, self.samples, self.flows)
+        ordered = BatchFacts(self.index, self.samples, self.flows, by_sample=True)
         for name, flows in self.flows.items():
             if name.endswith(LOOKUP):
                 ordered._totals[name] = _interleaved(flows)
         return ordered
+
+    def ordered_as(self, other: BatchFacts) -> BatchFacts:
+        """The same, in the order of samples where `other` is."""
+        return self.in_sample_order() if other.by_sample else self
 
     def without_rows(self) -> BatchFacts:
         """The same counts without row numbers."""

@@ -25,6 +25,10 @@ def hazards(
     mode: Annotated[
         str | None, typer.Option(help="Pipeline: lockstep or async [default: lockstep]")
     ] = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option(min=1, help="GPUs to shard over [default: as the system does]"),
+    ] = None,
     tables: Annotated[int, typer.Option(min=1, help="Tables")] = 1,
     rows: Annotated[int, typer.Option(min=1, help="Rows of each table")] = 60,
     batch_rows: Annotated[
@@ -57,6 +61,7 @@ def hazards(
         window_past=window_past,
         window_future=window_future,
         mode=mode,
+        gpus=gpus,
         tables=tables,
         rows=rows,
         batch_rows=batch_rows,

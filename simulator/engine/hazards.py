@@ -59,6 +59,7 @@ class HazardCase:
     tables: int = 1
     order: str = "both"
     """Of stages: `timed`, `random`, or `both`."""
+    gpus: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ class HazardOutcome:
         counts = counts if self.stale else "0"
         how = [self.case.system, f"window (past {window.past}, future {window.future})"]
         how += [self.policy] if self.policy is not None else []
+        how += [f"{self.case.gpus} GPUs"] if (self.case.gpus or 1) > 1 else []
         head = (
             f"{', '.join([*how, self.mode])}: "
             f"{counts} stale reads in {report.trained_rows:,} row reads of {report.batches} "
@@ -191,6 +193,7 @@ def run_case(case: HazardCase) -> HazardOutcome:
         load_named("operators", config.operators),
         CacheConfig(policy=case.policy or "lru", fraction=min(1.0, (slots + 0.5) / case.rows)),
         PipelineConfig(window_past=case.window_past, window_future=case.window_future),
+        gpus=case.gpus,
         seed=case.seed,
         check=True,
         keep=range(case.batches),
@@ -258,6 +261,7 @@ def _refuse_unused(case: HazardCase) -> None:
         "--mode": (case.mode, "pipeline"),
         "--window-past": (case.window_past, "pipeline"),
         "--window-future": (case.window_future, "pipeline"),
+        "--gpus": (case.gpus, "gpus"),
     }
     for option, (value, key) in options.items():
         if value is None or key in used or (option == "--slots" and "cache.fraction" in used):

@@ -61,10 +61,15 @@ class HeldLines:
         return word
 
     def _moved(self, word: Move, turn: int) -> Move:
-        """`word` with what cores hold of its target; afterwards they hold nothing of it."""
-        at, lines, passed = self._read.pop((word.into, word.what.name, turn), ("", None, 0))
+        """`word` with what cores hold of its target; afterwards they hold nothing of it (of a
+        buffer that copies fill together, the rest)."""
+        key = (word.into, word.what.name, turn)
+        at, lines, passed = self._read.pop(key, ("", None, 0))
         if lines is None:
             return word
         left = max(0, lines.room - (self._passed[at, lines.shared] - passed))
         held = min(word.bytes, lines.size, left)
+        if word.bytes < lines.size:
+            rest = (lines.size - word.bytes, lines.room - word.bytes)
+            self._read[key] = (at, replace(lines, size=rest[0], room=rest[1]), passed)
         return replace(word, held=0 if lines.shared else held, shared=held * lines.shared)

@@ -20,7 +20,7 @@ from typing import Any
 
 import simpy
 
-from simulator.hardware.demand import Demand, StageDemand
+from simulator.hardware.demand import Demand, Spot, StageDemand
 from simulator.hardware.machine import Machine
 
 __all__ = ["StageSubmission"]
@@ -39,10 +39,12 @@ class StageSubmission:
     """All operations that lanes begin with were submitted."""
     free: simpy.Event
     """The host thread is done with the stage and may submit the next one."""
-    _may_start: dict[tuple[int, int], simpy.Event] = field(default_factory=dict)
+    _may_start: dict[Spot, simpy.Event] = field(default_factory=dict)
     """By lane and place in it: the first kernel of the operation was submitted."""
-    _complete: dict[tuple[int, int], simpy.Event] = field(default_factory=dict)
+    _complete: dict[Spot, simpy.Event] = field(default_factory=dict)
     """All of its kernels were."""
+    _done: dict[Spot, simpy.Event] = field(default_factory=dict)
+    """Of the operations that others wait for."""
     _blocked: int = 0
     """Lanes with something that blocks the host and is not done."""
 
@@ -55,9 +57,11 @@ class StageSubmission:
         for key in stage._heads():
             stage._may_start[key] = env.event()
             stage._complete[key] = env.event()
+        for spots in work.waits.values():
+            stage._done |= {spot: env.event() for spot in spots if spot not in stage._done}
         return stage
 
-    def _heads(self) -> list[tuple[int, int]]:
+    def _heads(self) -> list[Spot]:
         """Lane and place of every operation before the first that blocks the host."""
         keys = []
         for number, lane in enumerate(self.work.lanes):
@@ -65,11 +69,19 @@ class StageSubmission:
                 if demand.blocks:
                     break
                 keys.append((number, place))
+        if self.work.in_turn:
+            keys.sort(key=lambda key: (self._turn(key), key[0]))
         return keys
+
+    def _turn(self, spot: Spot) -> int:
+        """When one host thread for several processors gets to an operation: by its place, in a lane
+        that waits for another one counted from there."""
+        waits = self.work.waits.get((spot[0], 0), ())
+        return spot[1] + max((place + 1 for _, place in waits), default=0)
 
     def submit(self) -> Steps:
         """Each host thread works through what the lanes begin with."""
-        by_host: dict[str, list[tuple[int, int]]] = {}
+        by_host: dict[str, list[Spot]] = {}
         for number, place in self._heads():
             by_host.setdefault(self.work.lanes[number][place].host, []).append((number, place))
         env = self.machine.env
@@ -82,7 +94,7 @@ class StageSubmission:
         if not self._blocked:
             self.free.succeed()
 
-    def _submit(self, keys: Sequence[tuple[int, int]]) -> Steps:
+    def _submit(self, keys: Sequence[Spot]) -> Steps:
         """One host thread submits operations, one after the other."""
         for key in keys:
             demand = self.work.lanes[key[0]][key[1]]
@@ -91,7 +103,7 @@ class StageSubmission:
             yield from self.machine.on_host(demand.host, demand.submit_more_ps)
             self._complete[key].succeed()
 
-    def _arrives(self, key: tuple[int, int], demand: Demand) -> None:
+    def _arrives(self, key: Spot, demand: Demand) -> None:
         """What was submitted reaches its processor, while the host goes on."""
         if not demand.fetched:
             self._may_start[key].succeed()
@@ -109,6 +121,8 @@ class StageSubmission:
         last_block = max((k for k, demand in enumerate(lane) if demand.blocks), default=-1)
         for place, demand in enumerate(lane):
             yield from self._run(number, place, demand)
+            if (number, place) in self._done:
+                self._done[number, place].succeed()
             if place == last_block:
                 self._blocked -= 1
                 if not self._blocked:
@@ -118,6 +132,7 @@ class StageSubmission:
         key, machine = (number, place), self.machine
         if key in self._may_start:
             yield from _passed(self._may_start[key])
+            yield from self._others(key)
             yield from machine.execute(demand)
             yield from _passed(self._complete[key])
             return
@@ -125,9 +140,15 @@ class StageSubmission:
         yield from machine.on_host(demand.host, demand.submit_ps)
         yield from machine.fetch(demand)
         rest = machine.env.process(machine.on_host(demand.host, demand.submit_more_ps))
+        yield from self._others(key)
         yield from machine.execute(demand)
         yield from _passed(rest)
         yield from machine.on_host(demand.host, demand.host_ps)
+
+    def _others(self, key: Spot) -> Steps:
+        """Until what an operation waits for in other lanes is done."""
+        for spot in self.work.waits.get(key, ()):
+            yield from _passed(self._done[spot])
 
 
 def _passed(event: simpy.Event) -> Steps:

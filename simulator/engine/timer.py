@@ -25,6 +25,7 @@ from simulator.engine.processor_caches import ProcessorCaches, Program
 from simulator.errors import InvariantError
 from simulator.hardware.demand import StageDemand
 from simulator.hardware.fold import Fold
+from simulator.hardware.lanes import in_one_process
 from simulator.hardware.machine import Machine
 from simulator.hardware.program import Stage
 from simulator.hardware.topology import Topology
@@ -100,6 +101,8 @@ def time_system(
     demands = _priced(machine, timing, batches, programs)
     if fold.ranks:
         demands = [tuple(map(fold.scaled, stages)) for stages in demands]
+    if one_process:
+        demands = [in_one_process(stages) for stages in demands]
     priced = time.perf_counter()
     clock = Machine(simpy.Environment(), machine.resources, check=timing.check)
     meter = Meter(clock, timing.first, timing.last)

@@ -14,6 +14,7 @@ __all__ = [
     "Resource",
     "ResourceUse",
     "Service",
+    "Spot",
     "StageDemand",
     "Turnaround",
     "loaded_latency",
@@ -176,12 +177,22 @@ class Demand:
         return max(max(times, default=0.0), float(self.minimum_ps))
 
 
+Spot = tuple[int, int]
+"""Where an operation stands in a stage: its lane, and its place in that."""
+
+
 @dataclass(frozen=True, slots=True)
 class StageDemand:
-    """One stage of one mini-batch, priced: lanes side by side, operations in order."""
+    """One stage of one mini-batch, priced: lanes side by side, operations in order.
+
+    `waits`: operation -> those of other lanes that end before it begins. `in_turn`: one host
+    thread submits for several processors: the first operation of each, then the second, and so on.
+    """
 
     name: str
     lanes: tuple[tuple[Demand, ...], ...]
+    waits: Mapping[Spot, tuple[Spot, ...]] = field(default_factory=dict)
+    in_turn: bool = False
 
 
 @dataclass(slots=True)

@@ -61,7 +61,7 @@ class Fold:
     def scaled(self, stage: StageDemand) -> StageDemand:
         """A stage of the first rank as all ranks do it at once."""
         lanes = tuple(tuple(self._scaled(demand) for demand in lane) for lane in stage.lanes)
-        return StageDemand(stage.name, lanes)
+        return replace(stage, lanes=lanes)
 
     def _scaled(self, demand: Demand) -> Demand:
         """An operation of the first rank, times the ranks that use each of its resources."""

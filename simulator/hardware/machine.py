@@ -24,7 +24,6 @@ Ignored: priorities among requesters, and anything shorter than an operation.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,49 +35,13 @@ from simulator.hardware.demand import (
     Demand,
     Resource,
     ResourceUse,
-    Service,
-    loaded_latency,
 )
+from simulator.hardware.division import Running, divide
 
 __all__ = ["Machine"]
 
-_ROUNDS = 8
-"""Times that loads and latencies are set against each other, at most."""
-_SETTLED = 1e-3
-"""Move of a speed below which they agree."""
 _DONE_PS = 1e-3
 """Work left below which an operation is done: rounding, far below one picosecond."""
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    services: Mapping[str, Service]
-    alone_ps: float
-    left_ps: float
-    done: simpy.Event
-    pool: str | None
-    """The pool of requests that it shares with others, where it has one."""
-    weight: float = 1.0
-    """Share of its requester's outstanding requests."""
-    loaded: Mapping[str, float] = field(default_factory=dict)
-    """See `Demand.loaded`."""
-    alike: Mapping[str, int] = field(default_factory=dict)
-    """See `Demand.alike`."""
-    limit: float = 1.0
-    """Speed that its outstanding requests allow beside the others."""
-    speed: float = 1.0
-    """Relative to running alone; 1 is as fast as an idle machine allows."""
-
-
-def _asked(job: _Job, resource: str) -> float:
-    """Share of a resource that an operation takes when it runs as alone, turnaround left out."""
-    service = job.services.get(resource)
-    return 0.0 if service is None else service.ps / job.alone_ps
-
-
-def _share(job: _Job, resource: str) -> float:
-    """The same at its present speed."""
-    return job.speed * _asked(job, resource)
 
 
 @dataclass(eq=False)
@@ -89,7 +52,7 @@ class Machine:
     resources: Mapping[str, Resource]
     check: bool = False
     use: dict[str, ResourceUse] = field(default_factory=dict)
-    _jobs: list[_Job] = field(default_factory=list)
+    _jobs: list[Running] = field(default_factory=list)
     _slowdown: dict[str, float] = field(default_factory=dict)
     """Turnaround factor of each resource since the last division."""
     _free_ps: dict[str, int] = field(default_factory=dict)
@@ -106,8 +69,10 @@ class Machine:
             return
         pool = next((r for r in demand.services if self.resources[r].one_requester), None)
         done = self.env.event()
-        job = _Job(demand.services, alone_ps, alone_ps, done, pool)
+        job = Running(demand.services, alone_ps, alone_ps, done, pool)
         job.loaded, job.alike = demand.loaded, demand.alike
+        for name in demand.services:
+            self.use.setdefault(name, ResourceUse())
         self._advance()
         self._jobs.append(job)
         self._divide()
@@ -133,12 +98,12 @@ class Machine:
 
     def _left_ps(self, resource: str) -> float:
         """Until the last of its operations ends, as fast as they go now."""
-        users = [job for job in self._jobs if _share(job, resource)]
+        users = [job for job in self._jobs if job.share(resource)]
         return max((job.left_ps / job.speed for job in users), default=0.0)
 
     def _load(self, resource: str) -> float:
         """Share of a resource that is in use now."""
-        in_use = sum(_share(job, resource) for job in self._jobs)
+        in_use = sum(job.share(resource) for job in self._jobs)
         return in_use * self._slowdown.get(resource, 1.0)
 
     def alone_ps(self, demand: Demand) -> float:
@@ -154,9 +119,9 @@ class Machine:
         reads: dict[str, float] = {}
         writes: dict[str, float] = {}
         for job in self._jobs:
-            for resource, service in job.services.items():
-                reads[resource] = reads.get(resource, 0.0) + service.read_ps / job.alone_ps
-                writes[resource] = writes.get(resource, 0.0) + service.write_ps / job.alone_ps
+            for resource, read, written in job.mixes:
+                reads[resource] = reads.get(resource, 0.0) + read
+                writes[resource] = writes.get(resource, 0.0) + written
         return {d: self.resources[d].turnaround.factor(reads[d], writes[d]) for d in reads}
 
     def _advance(self) -> None:
@@ -170,7 +135,7 @@ class Machine:
             job.left_ps -= done_ps
             share = done_ps / job.alone_ps
             for resource, service in job.services.items():
-                use = self.use.setdefault(resource, ResourceUse())
+                use = self.use[resource]
                 use.busy_ps += share * service.ps * self._slowdown[resource]
                 use.bytes += share * service.bytes
                 use.energy_pj += share * service.energy_pj
@@ -180,9 +145,9 @@ class Machine:
         """Threads of pools are held at whatever speed their operations run."""
         held: dict[str, float] = {}
         for job in self._jobs:
-            for name, service in job.services.items():
+            for name, share in job.asked.items():
                 if self.resources[name].kind == "pool":
-                    held[name] = held.get(name, 0.0) + service.ps / job.alone_ps
+                    held[name] = held.get(name, 0.0) + share
         for name, share in held.items():
             self.use[name].held_ps += elapsed * min(1.0, share)
 
@@ -192,83 +157,10 @@ class Machine:
         if not self._jobs:
             return
         self._slowdown = self._factors()
-        for job in self._jobs:
-            job.limit = job.speed = 1.0
-        room = self._fill()
-        if any(job.loaded for job in self._jobs):
-            room = self._set_against_loads(room)
+        room = divide(self._jobs, self._slowdown)
         if self.check:
             self._check_division(room)
         self._plan_wakeup()
-
-    def _set_against_loads(self, room: dict[str, float]) -> dict[str, float]:
-        """Speeds whose loads make the latencies that allow those speeds; what is left of each
-        resource. Loads make latencies and latencies loads: steps of 1, 1/2, 1/3 ... towards what
-        the last loads allow, so that they settle where each would overshoot the other."""
-        for number in range(_ROUNDS):
-            allowed = [self._allowed(job) for job in self._jobs]
-            moves = [
-                (limit - job.limit) / (number + 1)
-                for job, limit in zip(self._jobs, allowed, strict=True)
-            ]
-            if max(map(abs, moves)) < _SETTLED:
-                break
-            for job, move in zip(self._jobs, moves, strict=True):
-                job.limit += move
-            room = self._fill()
-        return room
-
-    def _allowed(self, job: _Job) -> float:
-        """Speed that the outstanding requests of an operation allow beside the present others."""
-        speed = 1.0
-        for resource, slack in job.loaded.items():
-            load = self._load_of_others(job, resource)
-            speed = min(speed, slack / loaded_latency(load))
-        if speed == 1.0 or job.pool is None:
-            return speed
-        asked = sum(_asked(other, job.pool) for other in self._jobs)
-        return speed / max(1.0, asked)  # it has its share of the requests of the pool
-
-    def _load_of_others(self, job: _Job, resource: str) -> float:
-        """Share of a resource that other requesters use now."""
-        others = sum(
-            _share(other, resource)
-            for other in self._jobs
-            if other is not job and (job.pool is None or other.pool != job.pool)
-        )
-        others += _share(job, resource) * (1.0 - 1.0 / job.alike.get(resource, 1))
-        return others * self._slowdown.get(resource, 1.0)
-
-    def _fill(self) -> dict[str, float]:
-        """Progressive filling; what is left of each resource."""
-        factors = self._slowdown
-        room = dict.fromkeys(factors, 1.0)
-        rising = list(self._jobs)
-        requesters = Counter(job.pool for job in rising)
-        for job in rising:
-            job.speed = 0.0
-            job.weight = 1.0 if job.pool is None else 1.0 / requesters[job.pool]
-        while rising:
-            load = dict.fromkeys(room, 0.0)
-            for job in rising:
-                for resource, service in job.services.items():
-                    load[resource] += job.weight * service.ps * factors[resource] / job.alone_ps
-            step = min((job.limit - job.speed) / job.weight for job in rising)
-            full: str | None = None
-            for resource, needed in load.items():
-                if needed > 0.0 and room[resource] / needed < step:
-                    step, full = room[resource] / needed, resource
-            for job in rising:
-                job.speed += step * job.weight
-            for resource, needed in load.items():
-                room[resource] = max(0.0, room[resource] - step * needed)
-            rising = [
-                job
-                for job in rising
-                if job.speed < job.limit - 1e-12
-                and not (full is not None and full in job.services and job.services[full].ps)
-            ]
-        return room
 
     def _check_division(self, room: Mapping[str, float]) -> None:
         """No resource idles while work that it could do waits; none does more than it can."""

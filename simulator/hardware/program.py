@@ -109,12 +109,15 @@ class Buffer:
 class Operation:
     """One operation; `at`: the processor that does it.
 
-    `leaves`, `evicts`: bytes that it leaves changed in the processor's last cache, and bytes that
-    the operation before it left there and that it drives out; the timer fills both in.
+    `after`: an operation of the same processor in another lane of its stage that ends before this
+    one may begin (an event that another stream waits for); empty: none. `leaves`, `evicts`: bytes
+    that it leaves changed in the processor's last cache, and bytes that the operation before it
+    left there and that it drives out; the timer fills both in.
     """
 
     name: str
     at: str
+    after: str = field(default="", kw_only=True)
     leaves: int = field(default=0, kw_only=True)
     evicts: int = field(default=0, kw_only=True)
 
@@ -280,6 +283,8 @@ class Exchange(Operation):
     `bytes`: the whole buffer of `at`, what stays with it included: what it sends to all ranks (an
     all-to-all), what is summed (all-reduce, reduce-scatter: as it goes in), what every rank has in
     the end (all-gather, broadcast). What crosses which link follows from pattern and algorithm.
+
+    Where a stage has lanes of several ranks, those of one name begin when the last is there.
     """
 
     group: tuple[str, ...]

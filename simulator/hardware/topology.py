@@ -25,6 +25,7 @@ from simulator.hardware.collectives import Groups, host_of, price_exchange
 from simulator.hardware.demand import Demand, Resource, Service, StageDemand
 from simulator.hardware.devices.base import Carried, Device, Hop, Link, Path, Processor, Sent, Setup
 from simulator.hardware.devices.dram import Dram
+from simulator.hardware.lanes import waits_of
 from simulator.hardware.memory import Memory
 from simulator.hardware.program import Exchange, Move, Operation, Stage
 from simulator.hardware.timing import ExactTiming, SampledTiming, TableTiming
@@ -265,7 +266,7 @@ class Topology:
     def price_stage(self, stage: Stage, software: OperatorProfile) -> StageDemand:
         """All operations of a stage, priced."""
         lanes = tuple(tuple(self.price(op, software) for op in lane) for lane in stage.lanes)
-        return StageDemand(stage.name, lanes)
+        return StageDemand(stage.name, lanes, waits_of(stage))
 
     def price(self, operation: Operation, software: OperatorProfile) -> Demand:
         """Time on resources that `operation` needs on this machine.

@@ -207,6 +207,7 @@ def _check(point: PointConfig, device: str) -> None:
         return
     ranks = _ranks(point)
     if ranks > 1:
+        _require_equal_ranks(point)
         require_ranks(point, device, ranks)
         require_rank_rules(program[0])
     else:
@@ -244,6 +245,15 @@ def _ranks(point: PointConfig) -> int:
         return build(point)[0].gpus
     except ScratchPipeError:
         return 1
+
+
+def _require_equal_ranks(point: PointConfig) -> None:
+    """Refuse systems whose GPUs share work of the host: ranks are processes of their own."""
+    if not build(point)[0].equal_ranks:
+        raise UsageError(
+            f"observe trains gpu_only alone on several GPUs: {point.system.label} on one, without "
+            "gpus"
+        )
 
 
 def _keeps_table(point: PointConfig) -> bool:

@@ -115,7 +115,7 @@ def _shares(rows: Sequence[Row]) -> Iterator[str]:
         for size, gpus in sorted(uneven)
     ]
     if told:
-        yield f"uneven shares, all as long as the largest: {'; '.join(told)}"
+        yield f"uneven shares of a mini-batch: {'; '.join(told)}"
 
 
 def _profile(profile: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import ClassVar
 
 from simulator.caches import Window
@@ -73,8 +74,9 @@ class Job:
     @property
     def cache_size(self) -> CacheSize:
         """How large the cache is asked to be."""
-        cache = self.cache
-        return CacheSize(cache.fraction, cache.rows, cache.bytes, self.entry_bytes)
+        cache, model = self.cache, self.model
+        mean = Fraction(sum(model.table_bytes), model.rows)
+        return CacheSize(cache.fraction, cache.rows, cache.bytes, mean)
 
 
 class System(ABC):
@@ -157,15 +159,21 @@ def tables_in(
 
 
 def require_slots(
-    slots: Sequence[int], entries: Sequence[int], machine: Topology, place: str, key: str
+    slots: Sequence[int],
+    entries: Sequence[int],
+    machine: Topology,
+    place: str,
+    key: str,
+    whose: str = "",
 ) -> None:
     """Raise `CapacityError` where caches of `slots` rows of `entries` bytes do not fit together
-    into the memory of `place`; `key`: what gives their size."""
+    into the memory of `place`; `key`: what gives their size; `whose`: what the message says of
+    their tables."""
     memory = machine.memory(place)
     sizes = sorted(set(entries))
     size = f"{sizes[0]} B" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} B"
     require_room(
-        f"{sum(slots):,} cache slots of {size}",
+        f"{sum(slots):,} cache slots of {size}{whose}",
         sum(count * entry for count, entry in zip(slots, entries, strict=True)),
         f"one {machine.devices[memory.device].part.name}",
         memory.capacity,

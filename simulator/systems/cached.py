@@ -8,6 +8,10 @@ gathers missed rows from DRAM and victims from HBM. Exchange sends both over the
 Insert writes fetched rows into their slots and victims into the CPU tables. Train does all
 embedding work and the MLPs on the GPU. The host waits for the GPU at the end of every stage but
 Load, whose copy Plan follows in stream order.
+
+On several GPUs each has a scratchpad for its own tables and does all of that for them, side by
+side with the others; the CPU gathers and scatters for each of them in a lane of its own. In Train
+they exchange pooled vectors and gradients, and the all-reduce runs beside the updates.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from typing import ClassVar
 
 from simulator.caches.facts import LOOKUP, MISS, UNIQUE, WRITE_BACK, BatchFacts
 from simulator.caches.replays import Replay
+from simulator.errors import ConfigError
 from simulator.hardware.program import (
     Buffer,
     Gather,
@@ -33,12 +38,14 @@ from simulator.systems.base import (
     System,
     move,
     planned_replay,
+    require_tables,
     synchronize,
 )
 from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
-from simulator.systems.mlp import dense_bytes, mlp_step
+from simulator.systems.mlp import mlp_step
 from simulator.systems.operators import Backward, pooled_vectors
 from simulator.systems.schedule import Role, Schedule
+from simulator.systems.shards import Shard, Shards, side_by_side
 
 __all__ = ["STAGES", "CachedTraining"]
 
@@ -50,6 +57,45 @@ STAGES: tuple[tuple[str, Role], ...] = (
     ("insert", "write"),
     ("train", "train"),
 )
+
+
+class CachedTraining(System):
+    """One iteration that always trains out of HBM, stage by stage."""
+
+    name: ClassVar[str]
+    """What messages call it."""
+    kind: ClassVar[type[Schedule]]
+
+    def __init__(self, job: Job, machine: Topology) -> None:
+        self.cpu, self._job = machine.only("cpu", self.name), job
+        self.shards = Shards.of(job, machine, self.name)
+        if len(self.shards) > 1 and job.cache.scope == "global":
+            raise ConfigError(
+                f"{self.name} has a scratchpad on each of {len(self.shards)} GPUs, for whole "
+                "tables: cache.scope must be 'table'"
+            )
+        self.schedule = self.kind.of(*STAGES)
+        require_tables(job.model, machine, self.cpu)
+        self.replay = self.cache_replay()
+        self._scratchpads = [
+            _Scratchpad(machine, self.cpu, shard, self._slots(shard)) for shard in self.shards
+        ]
+
+    def cache_replay(self) -> Replay:
+        """The cache that the stages serve: by default what `cache` in the experiment asks for."""
+        return planned_replay(self._job, self.schedule)
+
+    def _slots(self, shard: Shard) -> tuple[int, ...]:
+        """Slots of each pool of a GPU's scratchpad."""
+        slots = self.replay.slots
+        return tuple(slots) if shard.alone else tuple(slots[table] for table in shard.tables)
+
+    @property
+    def gpus(self) -> int:
+        return len(self.shards)
+
+    def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
+        return side_by_side(scratchpad.stages(facts) for scratchpad in self._scratchpads)
 
 
 _Lanes = tuple[list[Operation], list[Operation], list[Operation]]
@@ -66,44 +112,29 @@ class _Held:
     backward: Backward
 
 
-class CachedTraining(System):
-    """One iteration that always trains out of HBM, stage by stage."""
+class _Scratchpad:
+    """The scratchpad of one GPU, and the stages that serve it and train out of it."""
 
-    name: ClassVar[str]
-    """What messages call it."""
-    kind: ClassVar[type[Schedule]]
-
-    def __init__(self, job: Job, machine: Topology) -> None:
-        name = self.name
-        self.cpu, self.gpu = machine.only("cpu", name), machine.first("gpu", name)
-        self._job, self._machine = job, machine
-        self.schedule = self.kind.of(*STAGES)
+    def __init__(self, machine: Topology, cpu: str, shard: Shard, slots: tuple[int, ...]) -> None:
+        job = shard.job
+        self._machine, self._shard, self._software = machine, shard, job.software
+        self.cpu, self.gpu, self.slots = cpu, shard.gpu, sum(slots)
+        self._dram, self._hbm = (machine.memory(p).place for p in (cpu, self.gpu))
         groups = groups_of(job)
-        tables = table_groups(groups, job, machine, self.cpu)
-        self.replay = self.cache_replay()
-        self.slots = sum(self.replay.slots)
-        slots = [self._slots_of(group) for group in groups]
-        caches = cache_groups(groups, machine, self.gpu, slots)
-        self._dram, self._hbm = (machine.memory(p).place for p in (self.cpu, self.gpu))
+        tables = table_groups(groups, job, machine, cpu)
+        counts = [self.slots if g.alone else sum(slots[t] for t in g.tables) for g in groups]
+        caches = cache_groups(groups, machine, self.gpu, counts, shard.whose)
         self._held = tuple(
             _Held(g, below, cache, Backward(g.job.model, machine, job.software, self.gpu, cache, n))
-            for g, below, cache, n in zip(groups, tables, caches, slots, strict=True)
+            for g, below, cache, n in zip(groups, tables, caches, counts, strict=True)
         )
 
-    def _slots_of(self, group: Group) -> int:
-        """Slots of the pools of a group's tables."""
-        slots = self.replay.slots
-        return self.slots if group.alone else sum(slots[table] for table in group.tables)
-
-    def cache_replay(self) -> Replay:
-        """The cache that the stages serve: by default what `cache` in the experiment asks for."""
-        return planned_replay(self._job, self.schedule)
-
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
-        done = synchronize(self.gpu)
+        """Its stages of a mini-batch; `facts`: of all tables."""
+        facts, done = self._shard.facts(facts), synchronize(self.gpu)
         missed, evicted = facts[MISS].rows, facts[WRITE_BACK].rows
-        software = self._job.software
-        ids = facts[LOOKUP].lookups * software.id_bytes + dense_bytes(self._job.model)
+        software = self._software
+        ids = facts[LOOKUP].lookups * software.id_bytes + self._shard.dense_bytes
         lists = (missed + evicted) * software.id_bytes
         plan: tuple[Operation, ...] = (
             self._plan(facts),
@@ -119,7 +150,7 @@ class CachedTraining(System):
             Stage("collect", (down[0], (*up[0], done))),
             Stage("exchange", ((*down[1], done), (*up[1], done))),
             Stage("insert", ((*down[2], done), up[2])),
-            Stage("train", ((*self._train(facts), done),)),
+            Stage("train", self._train(facts)),
         )
 
     def _swaps(self, facts: BatchFacts) -> tuple[_Lanes, _Lanes]:
@@ -143,27 +174,29 @@ class CachedTraining(System):
 
     def _staged(self, group: Group, name: str, rows: int) -> tuple[Buffer, Buffer]:
         """The staging buffers of `rows` rows in DRAM and in HBM."""
-        size, name = rows * group.job.entry_bytes, group.named(name)
+        size, name = rows * group.job.entry_bytes, self._shard.own(group.named(name))
         return Buffer(name, self._dram, size), Buffer(name, self._hbm, size)
 
     def _plan(self, facts: BatchFacts, lists: Buffer | None = None) -> Plan:
         lookups, unique, missed = facts[LOOKUP].lookups, facts[UNIQUE].rows, facts[MISS].rows
         return Plan("plan", self.gpu, lookups, unique, missed, self.slots, lists)
 
-    def _train(self, facts: BatchFacts) -> tuple[Operation, ...]:
-        forward = (
-            pooled_vectors(
-                held.group.job.model,
-                self._machine,
-                self.gpu,
-                held.cache,
-                held.group.of(facts)[LOOKUP],
-            )
-            for held in self._held
+    def _train(self, facts: BatchFacts) -> tuple[tuple[Operation, ...], ...]:
+        shard = self._shard
+        forward: list[Operation] = []
+        backward: list[Operation] = []
+        for held in self._held:
+            own, model = held.group.of(facts), held.group.job.model
+            pool = pooled_vectors(model, self._machine, self.gpu, held.cache, own[LOOKUP])
+            forward.append(pool)
+            backward += held.backward.operations(own[UNIQUE])
+        mlp = mlp_step(shard.whole.model, self.gpu, shard.samples)
+        lane = (
+            *forward,
+            *shard.all_to_all("all_to_all"),
+            mlp,
+            *shard.all_to_all("all_to_all_back"),
+            *backward,
+            synchronize(self.gpu),
         )
-        backward = (
-            word
-            for held in self._held
-            for word in held.backward.operations(held.group.of(facts)[UNIQUE])
-        )
-        return (*forward, mlp_step(self._job.model, self.gpu), *backward)
+        return (lane, *shard.reducing(after=mlp.name))

@@ -24,9 +24,9 @@ class Group:
     job: Job
     """With these tables alone."""
     tables: tuple[int, ...]
-    """Their numbers in the whole model."""
+    """Their numbers in the model that was grouped, which may be that of one GPU."""
     alone: bool
-    """Whether these are all tables."""
+    """Whether these are all of its tables."""
 
     def named(self, name: str) -> str:
         """`name`, told apart from that of other groups."""
@@ -34,7 +34,7 @@ class Group:
 
     def of(self, facts: BatchFacts) -> BatchFacts:
         """What happens to its tables."""
-        return facts if self.alone else facts.of_shards(self.tables)
+        return facts if self.alone else facts.of_shards(self.tables).ordered_as(facts)
 
 
 def groups_of(job: Job) -> tuple[Group, ...]:
@@ -58,14 +58,15 @@ def table_groups(
 
 
 def cache_groups(
-    groups: Sequence[Group], machine: Topology, place: str, slots: Sequence[int]
+    groups: Sequence[Group], machine: Topology, place: str, slots: Sequence[int], whose: str = ""
 ) -> tuple[Store, ...]:
-    """A cache of each group in the memory of `place`; `slots`: of each.
+    """A cache of each group in the memory of `place`; `slots`: of each; `whose`: what a message
+    says of their tables.
 
     Raises `CapacityError` where all together do not fit.
     """
     sizes = [g.job.entry_bytes for g in groups]
-    require_slots(slots, sizes, machine, place, groups[0].job.cache_size.key)
+    require_slots(slots, sizes, machine, place, groups[0].job.cache_size.key, whose)
     return tuple(
         cache_in(g.job, machine, place, count, name=g.named("cache"))
         for g, count in zip(groups, slots, strict=True)

@@ -4,6 +4,9 @@ The CPU gathers and pools, pooled vectors go to the GPU, their gradients come ba
 expands, coalesces and scatters. Strictly serial (Tensor Casting, HPCA 2021, its CPU-centric
 timeline). One stage an operator, so that the breakdown of an iteration can be read off; tables of
 unlike dim take turns in it.
+
+On several GPUs the CPU does the same for all tables; each GPU gets the pooled vectors of its share
+of the samples, and the MLPs' gradients are all-reduced while those of the vectors go back.
 """
 
 from __future__ import annotations
@@ -12,13 +15,14 @@ from typing import ClassVar
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
 from simulator.caches.replays import UniqueReplay
-from simulator.hardware.program import Buffer, Move, Stage
+from simulator.hardware.program import Buffer, Move, Operation, Stage
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job, System, move, synchronize
 from simulator.systems.groups import groups_of, table_groups
-from simulator.systems.mlp import dense_bytes, mlp_step
+from simulator.systems.mlp import mlp_step
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.schedule import Serial
+from simulator.systems.shards import Shard, Shards, side_by_side
 
 __all__ = ["Hybrid"]
 
@@ -26,10 +30,11 @@ __all__ = ["Hybrid"]
 class Hybrid(System):
     """No cache: only pooled vectors and their gradients cross the link."""
 
-    uses: ClassVar[frozenset[str]] = frozenset()
+    uses: ClassVar[frozenset[str]] = frozenset({"gpus"})
 
     def __init__(self, job: Job, machine: Topology) -> None:
-        self.cpu, self.gpu = machine.only("cpu", "hybrid"), machine.first("gpu", "hybrid")
+        self.cpu = machine.only("cpu", "hybrid")
+        self.shards = Shards.of(job, machine, "hybrid", tables=False)
         self._job, self._machine = job, machine
         self._groups = groups_of(job)
         stores = table_groups(self._groups, job, machine, self.cpu)
@@ -46,12 +51,13 @@ class Hybrid(System):
             "gather_reduce", "pooled_to_gpu", "mlp", "gradients_to_cpu", *passes
         )
 
+    @property
+    def gpus(self) -> int:
+        return len(self.shards)
+
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
-        model, machine = self._job.model, self._machine
-        dram, hbm = machine.memory(self.cpu).place, machine.memory(self.gpu).place
-        pooled, dense = pooled_bytes(model), dense_bytes(model)
         forward = tuple(
-            pooled_vectors(g.job.model, machine, self.cpu, store, g.of(facts)[LOOKUP])
+            pooled_vectors(g.job.model, self._machine, self.cpu, store, g.of(facts)[LOOKUP])
             for g, store in self._tables
         )
         backward = (
@@ -60,16 +66,25 @@ class Hybrid(System):
         )
         return (
             Stage("gather_reduce", (forward,)),
-            Stage("pooled_to_gpu", ((move("pooled_to_gpu", dram, hbm, pooled + dense),),)),
-            Stage("mlp", ((mlp_step(model, self.gpu),),)),
-            Stage(
-                "gradients_to_cpu",
-                (
-                    (
-                        Move("gradients_to_cpu", hbm, Buffer("gradients", hbm, pooled), dram),
-                        synchronize(self.gpu),
-                    ),
-                ),
-            ),
+            *side_by_side(self._mlps(shard) for shard in self.shards),
             *(Stage(words[0].name, (words,)) for words in zip(*backward, strict=True)),
+        )
+
+    def _mlps(self, shard: Shard) -> tuple[Stage, ...]:
+        """What one GPU does with its samples."""
+        model, machine = self._job.model, self._machine
+        dram, hbm = machine.memory(self.cpu).place, machine.memory(shard.gpu).place
+        pooled = pooled_bytes(model) * shard.samples // model.batch_size
+        gradients = Buffer("gradients", hbm, pooled)
+        back: tuple[Operation, ...] = (
+            Move("gradients_to_cpu", hbm, gradients, dram),
+            synchronize(shard.gpu),
+        )
+        return (
+            Stage(
+                "pooled_to_gpu",
+                ((move("pooled_to_gpu", dram, hbm, pooled + shard.dense_bytes),),),
+            ),
+            Stage("mlp", ((mlp_step(model, shard.gpu, shard.samples),),)),
+            Stage("gradients_to_cpu", (back, *shard.reducing())),
         )

@@ -13,6 +13,6 @@ __all__ = ["ScratchPipe"]
 class ScratchPipe(CachedTraining):
     """Six mini-batches in flight, one in each stage; the Hold mask keeps their rows apart."""
 
-    uses: ClassVar[frozenset[str]] = frozenset({"cache", "pipeline"})
+    uses: ClassVar[frozenset[str]] = frozenset({"cache", "gpus", "pipeline"})
     name: ClassVar[str] = "scratchpipe"
     kind: ClassVar[type[Schedule]] = Pipeline

@@ -5,10 +5,15 @@ GPU copies are disjoint, so nothing is written back. The GPU splits the ids into
 pools and trains hot rows while the CPU pools and trains cold ones; partial sums and gradients cross
 the link. The list of cold ids is as the software makes it: those alone, or all with the hot ones
 marked.
+
+On several GPUs each pins the hottest rows of its own tables and gets the partial sums of those; the
+CPU pools and trains the cold rows of all tables. Pooled vectors and gradients are exchanged before
+and after the MLPs, and the all-reduce runs beside the backward.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,119 +22,165 @@ from simulator.caches.replays import StaticReplay
 from simulator.caches.replays.static import HIT_LOOKUP, MISS_LOOKUP
 from simulator.config.experiment import SIZE_KEYS
 from simulator.errors import ConfigError
-from simulator.hardware.program import Add, Buffer, Move, Operation, Split, Stage
+from simulator.hardware.program import (
+    Add,
+    Buffer,
+    Flow,
+    Move,
+    Operation,
+    Pool,
+    Split,
+    Stage,
+)
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job, System, move, synchronize
 from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
-from simulator.systems.mlp import dense_bytes, mlp_step
+from simulator.systems.mlp import mlp_step
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.schedule import Serial
+from simulator.systems.shards import Shard, Shards, side_by_side
 
 __all__ = ["StaticCache"]
 
 
 @dataclass(frozen=True)
-class _Tiers:
-    """Tables of one dim: how their pinned rows are trained, and all others."""
+class _Rows:
+    """Pinned rows of tables of one dim, or all others, and how one processor trains them."""
 
     group: Group
-    hot: Backward
-    cold: Backward
+    passes: Backward
+
+    def pooled(self, lookups: Flow, skipped: int = 0) -> Pool:
+        """Gather-reduce of their lookups; `skipped`: ids that are marked in the list of them."""
+        passes = self.passes
+        model, machine = passes.model, passes.machine
+        return pooled_vectors(model, machine, passes.at, passes.store, lookups, skipped)
 
 
 class StaticCache(System):
     """The hottest N % of rows in HBM, no replacement."""
 
     uses: ClassVar[frozenset[str]] = frozenset(
-        {*(f"cache.{key}" for key in SIZE_KEYS), "cache.scope", "cache.profile"}
+        {*(f"cache.{key}" for key in SIZE_KEYS), "cache.scope", "cache.profile", "gpus"}
     )
 
     def __init__(self, job: Job, machine: Topology) -> None:
         self.cpu = machine.only("cpu", "static_cache")
-        self.gpu = machine.first("gpu", "static_cache")
-        self._job, self._machine = job, machine
+        self.shards = Shards.of(job, machine, "static_cache")
+        self._job = job
         if job.cache.scope == "global":
             raise ConfigError(
                 "static_cache pins the hottest share of each table: cache.scope must be 'table'"
             )
-        model, software = job.model, job.software
+        model = job.model
         pinned = job.cache_size.slots(model.rows_per_table, least=0)
         self.replay = StaticReplay(pinned, job.keep, job.cache.profile_share)
         groups = groups_of(job)
         tables = table_groups(groups, job, machine, self.cpu)
-        slots = [sum(pinned[table] for table in group.tables) for group in groups]
-        caches = cache_groups(groups, machine, self.gpu, slots)
-        self._tiers = tuple(
-            _Tiers(
+        self._cold = tuple(
+            _Rows(
                 g,
-                Backward(g.job.model, machine, software, self.gpu, cache, max(1, count)),
                 Backward(
-                    g.job.model, machine, software, self.cpu, below, max(g.job.model.rows_per_table)
+                    g.job.model,
+                    machine,
+                    job.software,
+                    self.cpu,
+                    store,
+                    max(g.job.model.rows_per_table),
                 ),
             )
-            for g, below, cache, count in zip(groups, tables, caches, slots, strict=True)
+            for g, store in zip(groups, tables, strict=True)
         )
-        self.schedule = Serial.of("split", "forward", "combine", "mlp", "gradients", "backward")
+        self._pinned = [
+            _Pinned(machine, self.cpu, shard, [pinned[table] for table in shard.tables])
+            for shard in self.shards
+        ]
+        mlp = ("mlp",) if self.gpus == 1 else ("all_to_all", "mlp", "all_to_all_back")
+        self.schedule = Serial.of("split", "forward", "combine", *mlp, "gradients", "backward")
+
+    @property
+    def gpus(self) -> int:
+        return len(self.shards)
 
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
-        model, machine = self._job.model, self._machine
-        dram, hbm = machine.memory(self.cpu).place, machine.memory(self.gpu).place
-        pooled, dense = pooled_bytes(model), dense_bytes(model)
-        lookups, cold = facts[LOOKUP].lookups, facts[MISS].lookups
-        sums = Buffer("pooled", hbm, pooled)
+        """Hot rows on the GPUs; cold ones beside them, in the last lane of forward and backward."""
+        pool: list[Operation] = []
+        train: list[Operation] = []
+        for rows in self._cold:
+            own, passes = rows.group.of(facts), rows.passes
+            holes = _holes(self._job, own)
+            pool.append(rows.pooled(own[MISS_LOOKUP], holes))
+            train += passes.operations(own[MISS], skipped=holes)
+        beside = {"forward": tuple(pool), "backward": tuple(train)}
+        hot = side_by_side(pinned.stages(facts) for pinned in self._pinned)
+        return tuple(
+            Stage(s.name, (*s.lanes, beside[s.name])) if s.name in beside else s for s in hot
+        )
+
+
+def _holes(job: Job, facts: BatchFacts) -> int:
+    """Ids of hot rows that stand in the list of cold ones, marked."""
+    if job.software.cold_list != "holes":
+        return 0
+    return facts[LOOKUP].lookups - facts[MISS].lookups
+
+
+class _Pinned:
+    """The pinned rows of one GPU, and what it does with them and with its samples."""
+
+    def __init__(self, machine: Topology, cpu: str, shard: Shard, pinned: Sequence[int]) -> None:
+        self._job, self._shard = shard.job, shard
+        self.gpu = shard.gpu
+        self._dram, self._hbm = (machine.memory(p).place for p in (cpu, self.gpu))
+        groups, software = groups_of(self._job), self._job.software
+        slots = [sum(pinned[table] for table in group.tables) for group in groups]
+        caches = cache_groups(groups, machine, self.gpu, slots, shard.whose)
+        self._hot = tuple(
+            _Rows(g, Backward(g.job.model, machine, software, self.gpu, cache, max(1, count)))
+            for g, cache, count in zip(groups, caches, slots, strict=True)
+        )
+
+    def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
+        """Its stages of a mini-batch; `facts`: of all tables."""
+        shard, pooled = self._shard, pooled_bytes(self._job.model)
+        facts = shard.facts(facts)
+        sums, gradients = (Buffer(n, self._hbm, pooled) for n in ("pooled", "gradients"))
         done = synchronize(self.gpu)
-        split = (*self._split(lookups, cold + self._holes(facts)), done)
-        gradients = Move("gradients_to_cpu", hbm, Buffer("gradients", hbm, pooled), dram)
+        back: tuple[Operation, ...] = (
+            Move("gradients_to_cpu", self._hbm, gradients, self._dram),
+            done,
+        )
         combine = (
-            move("partial_sums", dram, hbm, pooled + dense),
+            move("partial_sums", self._dram, self._hbm, pooled + shard.dense_bytes),
             Add("add_partial_sums", self.gpu, (sums, sums), sums),
         )
         return (
-            Stage("split", (split,)),
-            Stage("forward", self._forward(facts)),
+            Stage("split", ((*self._split(facts), done),)),
+            Stage("forward", (self._forward(facts),)),
             Stage("combine", (combine,)),
-            Stage("mlp", ((mlp_step(model, self.gpu),),)),
-            Stage("gradients", ((gradients, done),)),
-            Stage("backward", self._backward(facts)),
+            *shard.exchange("all_to_all"),
+            Stage("mlp", ((mlp_step(shard.whole.model, self.gpu, shard.samples),),)),
+            *shard.exchange("all_to_all_back"),
+            Stage("gradients", (back,)),
+            Stage("backward", (self._trained(facts), *shard.reducing())),
         )
 
-    def _holes(self, facts: BatchFacts) -> int:
-        """Ids of hot rows that are marked in the list of cold ones."""
-        if self._job.software.cold_list != "holes":
-            return 0
-        return facts[LOOKUP].lookups - facts[MISS].lookups
+    def _forward(self, facts: BatchFacts) -> tuple[Operation, ...]:
+        """Its rows, pooled."""
+        return tuple(rows.pooled(rows.group.of(facts)[HIT_LOOKUP]) for rows in self._hot)
 
-    def _forward(self, facts: BatchFacts) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
-        """Hot and cold rows, pooled side by side."""
-        hot: list[Operation] = []
-        cold: list[Operation] = []
-        for tiers in self._tiers:
-            own, model = tiers.group.of(facts), tiers.group.job.model
-            for rows, passes, lane, skipped in (
-                (own[HIT_LOOKUP], tiers.hot, hot, 0),
-                (own[MISS_LOOKUP], tiers.cold, cold, self._holes(own)),
-            ):
-                lane.append(
-                    pooled_vectors(model, self._machine, passes.at, passes.store, rows, skipped)
-                )
-        return tuple(hot), tuple(cold)
+    def _trained(self, facts: BatchFacts) -> tuple[Operation, ...]:
+        """Its rows, trained."""
+        return tuple(
+            word for rows in self._hot for word in rows.passes.operations(rows.group.of(facts)[HIT])
+        )
 
-    def _backward(self, facts: BatchFacts) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
-        """Hot and cold rows, trained side by side."""
-        hot: list[Operation] = []
-        cold: list[Operation] = []
-        for tiers in self._tiers:
-            own = tiers.group.of(facts)
-            hot += tiers.hot.operations(own[HIT])
-            cold += tiers.cold.operations(own[MISS], skipped=self._holes(own))
-        return tuple(hot), tuple(cold)
-
-    def _split(self, lookups: int, listed: int) -> tuple[Operation, ...]:
-        """Ids to the GPU, those of cold rows back: `listed` of them."""
-        software, machine = self._job.software, self._machine
-        dram, hbm = machine.memory(self.cpu).place, machine.memory(self.gpu).place
+    def _split(self, facts: BatchFacts) -> tuple[Operation, ...]:
+        """Ids to the GPU, those of cold rows back."""
+        software, dram, hbm = self._job.software, self._dram, self._hbm
+        lookups = facts[LOOKUP].lookups
         ids = move("ids_to_gpu", dram, hbm, lookups * software.id_bytes)
-        back = listed * software.id_bytes
+        back = (facts[MISS].lookups + _holes(self._job, facts)) * software.id_bytes
         if software.lists == "mapped":
             return ids, Split("split", self.gpu, lookups, Buffer("cold_ids_to_cpu", dram, back))
         return ids, Split("split", self.gpu, lookups), move("cold_ids_to_cpu", hbm, dram, back)

@@ -13,6 +13,6 @@ __all__ = ["StrawMan"]
 class StrawMan(CachedTraining):
     """A mini-batch is loaded, planned, fetched and trained before the next one starts."""
 
-    uses: ClassVar[frozenset[str]] = frozenset({"cache"})
+    uses: ClassVar[frozenset[str]] = frozenset({"cache", "gpus"})
     name: ClassVar[str] = "straw_man"
     kind: ClassVar[type[Schedule]] = Serial

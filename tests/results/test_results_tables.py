@@ -275,5 +275,5 @@ def test_what_is_not_known_is_a_dash():
 )
 def test_samples_that_gpus_do_not_divide_are_said_once(gpus: int, said: str) -> None:
     text = " ".join(rendered(120, batch_size=2048, gpus=gpus).split())
-    assert text.count("uneven shares, all as long as the largest:") == bool(said)
+    assert text.count("uneven shares of a mini-batch:") == bool(said)
     assert said in text

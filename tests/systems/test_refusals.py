@@ -134,17 +134,16 @@ def test_a_model_that_does_not_fit_is_an_error_at_the_entry(tmp_path: Path) -> N
 
 
 UNUSED = {
-    "hybrid": ["gpus: 1", "cache: {fraction: 0.5}", "pipeline: {mode: lockstep}"],
-    "static_cache": ["gpus: 1", "cache: {policy: lfu}", "pipeline: {mode: lockstep}"],
-    "straw_man": ["gpus: 1", "pipeline: {mode: lockstep}"],
-    "scratchpipe": ["gpus: 1"],
+    "hybrid": ["cache: {fraction: 0.5}", "pipeline: {mode: lockstep}"],
+    "static_cache": ["cache: {policy: lfu}", "pipeline: {mode: lockstep}"],
+    "straw_man": ["pipeline: {mode: lockstep}"],
     "gpu_only": ["cache: {fraction: 0.5}", "pipeline: {cpu_pool: split}"],
 }
 USED = {
-    "hybrid": [],
-    "static_cache": ["cache: {fraction: 0.5}", "cache: {scope: table}"],
-    "straw_man": ["cache: {policy: lfu}", "cache: {fraction: 0.5}"],
-    "scratchpipe": ["cache: {policy: lfu}", "pipeline: {mode: lockstep}"],
+    "hybrid": ["gpus: 1"],
+    "static_cache": ["gpus: 1", "cache: {fraction: 0.5}", "cache: {scope: table}"],
+    "straw_man": ["gpus: 1", "cache: {policy: lfu}", "cache: {fraction: 0.5}"],
+    "scratchpipe": ["gpus: 1", "cache: {policy: lfu}", "pipeline: {mode: lockstep}"],
     "gpu_only": ["gpus: 1"],
 }
 
@@ -170,17 +169,23 @@ def test_a_key_that_a_system_uses_is_taken(tmp_path: Path, name: str, key: str) 
     assert len(expand(load_experiment(file))) == 1
 
 
-def test_eight_gpus_of_scratchpipe_are_refused_with_their_position(tmp_path: Path) -> None:
+def test_more_gpus_than_tables_are_refused_with_their_position(tmp_path: Path) -> None:
     file = experiment(tmp_path, "[{name: scratchpipe, gpus: 8}]", "p3_16xlarge")
     with pytest.raises(ConfigError) as caught:
-        load_experiment(file)
+        simulate(load_experiment(file))
     assert str(caught.value).startswith(
-        f"{file}:5:31: systems[0].gpus: is not used by scratchpipe\n"
+        f"{file}:5:11: systems.scratchpipe: scratchpipe spreads 2 tables over 8 GPUs, so that 6 "
     )
 
 
-def test_more_gpus_than_the_machine_has_are_refused_with_their_position(tmp_path: Path) -> None:
-    file = experiment(tmp_path, "[{name: gpu_only, gpus: 9}]", "p3_16xlarge")
+@pytest.mark.parametrize("name", ["gpu_only", "scratchpipe", "hybrid"])
+def test_more_gpus_than_the_machine_has_are_refused_with_their_position(
+    tmp_path: Path, name: str
+) -> None:
+    file = experiment(tmp_path, f"[{{name: {name}, gpus: 9}}]", "p3_16xlarge")
     with pytest.raises(ConfigError) as caught:
         load_experiment(file)
-    assert str(caught.value).startswith(f"{file}:5:34: systems[0].gpus: is 9: p3_16xlarge has 8")
+    column = len(f"systems: [{{name: {name}, gpus: ") + 1
+    assert str(caught.value).startswith(
+        f"{file}:5:{column}: systems[0].gpus: is 9: p3_16xlarge has 8"
+    )

@@ -99,6 +99,13 @@ def test_stages_are_those_of_tables_of_one_dim(name: str) -> None:
     assert tuple(stage.name for stage in stages) == alike.schedule.names
 
 
+def test_a_cache_in_bytes_has_as_many_rows_as_fit_in_the_mean() -> None:
+    """Half the bytes of all tables are half the rows of each."""
+    whole = sum(model(**KEYS).table_bytes)
+    system = create("straw_man", job(cache={"bytes": f"{whole // 2} B"}, **KEYS), machine())
+    assert tuple(system.replay.slots) == (1500, 500, 1000, 250)
+
+
 def test_a_global_pool_of_unlike_rows_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"cache.scope is global, but rows have 64 to 512 B"):
         create("scratchpipe", job(cache=CACHE | {"scope": "global"}, **KEYS), machine())

@@ -28,6 +28,8 @@ PLANNERS: Mapping[str, Callable[[Task], Plan]] = {
     "torchrec": torchrec,
 }
 """Planner by the name that `model.placement` takes."""
+UNBOUNDED = 1 << 60
+"""Bytes, more than any tables have."""
 WEIGH_LINKS = ("hugectr",)
 """Planners that ask for the rates of the machine."""
 
@@ -51,10 +53,17 @@ def tables_of(model: ModelConfig) -> tuple[Table, ...]:
     return tuple(Table(*numbers) for numbers in each)
 
 
-def place_on(model: ModelConfig, machine: Topology, ranks: Sequence[str]) -> Plan:
+def place_on(
+    model: ModelConfig, machine: Topology, ranks: Sequence[str], *, on_host: bool = False
+) -> Plan:
     """The plan of `model.placement` on the GPUs of `machine` called `ranks`; raises as `place` and
-    `gpus_of`."""
-    return place(model, gpus_of(machine, ranks, rates=model.placement in WEIGH_LINKS))
+    `gpus_of`.
+
+    `on_host`: the GPUs train the tables, which lie in the memory of the host: theirs does not
+    bound the plan.
+    """
+    gpus = gpus_of(machine, ranks, rates=model.placement in WEIGH_LINKS)
+    return place(model, replace(gpus, memory=UNBOUNDED) if on_host else gpus)
 
 
 def gpus_of(machine: Topology, ranks: Sequence[str], *, rates: bool = True) -> Gpus:

@@ -1,0 +1,90 @@
+"""What lanes of a stage wait for in each other: collectives, and events of other streams.
+
+Lanes run side by side. A collective begins when all of its group are there: each of those with one
+name in a stage waits for what stands before every other one in its lane. So the rank with the most
+work, not an assumption, says when it begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from simulator.errors import InvariantError
+from simulator.hardware.demand import Demand, Spot, StageDemand
+from simulator.hardware.program import Exchange, Operation, Stage
+
+__all__ = ["in_one_process", "waits_of"]
+
+
+def waits_of(stage: Stage) -> Mapping[Spot, tuple[Spot, ...]]:
+    """Operation -> those of other lanes that end before it begins; operations that wait for none
+    are left out.
+
+    Raises `InvariantError` where an operation comes after one that is in no other lane.
+    """
+    waits: dict[Spot, tuple[Spot, ...]] = {}
+    collectives: dict[str, dict[Spot, list[Spot]]] = {}
+    for (lane, place), word in _spots(stage):
+        before = [_named(stage, lane, word)] if word.after else []
+        if before:
+            waits[lane, place] = tuple(before)
+        if isinstance(word, Exchange):
+            arrived = before + [(lane, place - 1)] * (place > 0)
+            collectives.setdefault(word.name, {})[lane, place] = arrived
+    for members in collectives.values():
+        for lane, place in members:
+            others = [s for arrived in members.values() for s in arrived if s[0] != lane]
+            if others:
+                waits[lane, place] = tuple(dict.fromkeys(others))
+    return waits
+
+
+def _spots(stage: Stage) -> Iterator[tuple[Spot, Operation]]:
+    for lane, words in enumerate(stage.lanes):
+        for place, word in enumerate(words):
+            yield (lane, place), word
+
+
+def _named(stage: Stage, lane: int, word: Operation) -> Spot:
+    """The operation in another lane that `word` comes after."""
+    for spot, other in _spots(stage):
+        if spot[0] != lane and (other.name, other.at) == (word.after, word.at):
+            return spot
+    raise InvariantError(
+        f"stage {stage.name}: {word.name} comes after {word.after!r}, which no other lane of "
+        f"{word.at} has"
+    )
+
+
+def in_one_process(stages: Iterable[StageDemand]) -> tuple[StageDemand, ...]:
+    """Stages of a mini-batch whose lanes of several processors one process of their host submits:
+    the thread of the first processor of each host does so for all, operation by operation."""
+    stages = tuple(stages)
+    threads = dict.fromkeys(d.host for s in stages for lane in s.lanes for d in lane if d.host)
+    first: dict[str, str] = {}
+    for thread in sorted(threads, key=_natural):
+        first.setdefault(_prefix(thread), thread)
+    if len(first) == len(threads):
+        return stages
+
+    def submitted(demand: Demand) -> Demand:
+        return replace(demand, host=first[_prefix(demand.host)]) if demand.host else demand
+
+    return tuple(
+        replace(
+            stage, lanes=tuple(tuple(map(submitted, lane)) for lane in stage.lanes), in_turn=True
+        )
+        for stage in stages
+    )
+
+
+def _prefix(thread: str) -> str:
+    """The host of a thread: `host3.` of `host3.gpu5.launch`, nothing where there is one host."""
+    device = thread.rpartition(".")[0]
+    return device.rpartition(".")[0]
+
+
+def _natural(thread: str) -> tuple[int, str]:
+    """`gpu2` before `gpu10`."""
+    return len(thread), thread
