@@ -205,7 +205,8 @@ class Topology:
     # routes
 
     def route(self, source: str, target: str) -> tuple[Hop, ...]:
-        """The links between two devices (or their memories), shortest way.
+        """The links between two devices (or their memories), shortest way; between hosts over the
+        network interfaces of both ends.
 
         Raises `ConfigError` where there is none, or where two are equally short.
         """
@@ -226,6 +227,9 @@ class Topology:
                 f"{self.name}: no links lead from {source} to {target}; {source} is joined to "
                 f"{self._listed(source)}, {target} to {self._listed(target)}"
             )
+        if len(ways) > 1 and host_of(source) != host_of(target):
+            own = {self.groups.interface(end).name for end in (source, target)}
+            ways = [way for way in ways if own <= {hop.target for hop in way}] or ways
         if len(ways) > 1:
             first, second = ("-".join(hop.link.name for hop in way) for way in ways[:2])
             raise ConfigError(

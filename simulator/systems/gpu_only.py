@@ -44,26 +44,22 @@ __all__ = ["GpuOnly"]
 
 
 def _ranks(job: Job, machine: Topology) -> tuple[str, ...]:
-    """The GPUs that are used: those asked for, by default all, of a single host no more than there
-    are tables.
+    """The GPUs that are used: as many as are asked for, by default all, some of which may be left
+    without a table.
 
-    Raises `ConfigError` for more than there are GPUs or tables.
+    Raises `ConfigError` where more are asked for than there are GPUs or tables.
     """
-    gpus, tables = machine.all("gpu"), job.model.tables
-    if (job.gpus or 0) > len(gpus):
-        raise ConfigError(f"gpu_only asks for {job.gpus} GPUs but {machine.name} has {len(gpus)}")
-    a_host = sum(host_of(gpu) == host_of(gpus[0]) for gpu in gpus)
-    if job.gpus is None and a_host == len(gpus):
-        return gpus[:tables]
-    ranks = gpus[: job.gpus]
-    if len(ranks) > tables:
+    gpus, tables, asked = machine.all("gpu"), job.model.tables, job.gpus or 0
+    if asked > len(gpus):
+        raise ConfigError(f"gpu_only asks for {asked} GPUs but {machine.name} has {len(gpus)}")
+    if asked > tables:
+        a_host = sum(host_of(gpu) == host_of(gpus[0]) for gpu in gpus)
         most = tables // a_host * a_host or tables
         raise ConfigError(
-            f"gpu_only puts whole tables on GPUs: {tables} tables do not reach {len(ranks)} GPUs; "
-            f"use at most {most}, as in {{name: gpu_only, gpus: {most}}}, or a model with more "
-            "tables"
+            f"gpu_only puts whole tables on GPUs: {tables} tables do not reach {asked} GPUs; ask "
+            f"for at most {most}, as in {{name: gpu_only, gpus: {most}}}"
         )
-    return ranks
+    return gpus[: job.gpus]
 
 
 class GpuOnly(System):

@@ -52,13 +52,13 @@ def test_processors_and_their_memories_are_accounted_for(name: str) -> None:
     assert set(energy(base()[name])) == {"cpu.cores", "cpu.dram", "gpu.sm", "gpu.hbm"}
 
 
-def test_four_gpus_count_four_times() -> None:
+def test_eight_gpus_count_eight_times() -> None:
     joules = energy(base()["box"])
-    assert len(joules) == 2 + 2 * 4
+    assert len(joules) == 2 + 2 * 8
     for what in ("sm", "hbm"):
-        each = [joules[f"gpu{k}.{what}"] for k in range(4)]
-        assert each == [each[0]] * 4
-    gpus = 4 * (joules["gpu0.sm"] + joules["gpu0.hbm"])
+        each = [joules[f"gpu{k}.{what}"] for k in range(8)]
+        assert each == [each[0]] * 8
+    gpus = 8 * (joules["gpu0.sm"] + joules["gpu0.hbm"])
     cpu = joules["cpu.cores"] + joules["cpu.dram"]
     assert base()["box"].metrics["energy_mj"] == pytest.approx(gpus + cpu)
 

@@ -24,8 +24,7 @@ SMALL = (
     "run.batches=4",
     "run.warmup_batches=6",
 )
-"""A cache of 10 % holds the window of six mini-batches (123,000 of 150,000 rows a table); a GPU a
-table."""
+"""A cache of 10 % holds the window of six mini-batches (123,000 of 150,000 rows a table)."""
 CELL = ["locality", "label"]
 KEPT = ["iteration_time_us", "lookup_hit_rate", "unique_hit_rate", "bottleneck"]
 ROW = 128 * 4

@@ -191,3 +191,12 @@ def test_the_count_of_hosts_has_two_names_and_a_network_its_oversubscription() -
     assert short.network is not None
     assert "network.spine" in build_topology(short, 512).resources
     assert "network.spine" not in build_topology(load_machine("hgx_h100"), 512).resources
+
+
+def test_between_hosts_bytes_take_the_interfaces_of_both_ends() -> None:
+    machine = build_topology(load_machine("dgx_a100", ["hosts=2"]), 512)
+    way = machine.route("host0.gpu3", "host1.gpu6")
+    assert [hop.target for hop in way][1:4] == ["host0.nic3", "host1.nic6", "host1.cpu"]
+    assert [hop.target for hop in machine.route("host0.cpu.dram", "host1.cpu.dram")] == [
+        *("host0.nic0", "host1.nic0", "host1.cpu")
+    ]

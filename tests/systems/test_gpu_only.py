@@ -63,16 +63,13 @@ THREE = {"tables": 3, "rows_per_table": (1,) * 3, "lookups_per_table": (1,) * 3}
 def test_more_gpus_than_tables_is_an_error_that_says_how_many_there_may_be() -> None:
     with pytest.raises(ConfigError, match=r"3 tables do not reach 8 GPUs.*gpus: 3"):
         system("gpu_only", gpus=8, **THREE)
-    hosts = build_topology(load_machine("hgx_h100", ["hosts=2"]), 512)
+    four = build_topology(load_machine("hgx_h100", ["hosts=4"]), 512)
     with pytest.raises(ConfigError, match=r"26 tables do not reach 32 GPUs.*gpus: 24"):
-        create(
-            "gpu_only", job(**CRITEO), build_topology(load_machine("hgx_h100", ["hosts=4"]), 512)
-        )
-    assert create("gpu_only", job(**CRITEO), hosts).gpus == 16
+        create("gpu_only", job(gpus=32, **CRITEO), four)
 
 
-def test_of_all_gpus_of_a_host_as_many_are_used_as_have_a_table() -> None:
-    assert system("gpu_only", **THREE).gpus == 3
+def test_of_all_gpus_some_may_be_without_a_table() -> None:
+    assert system("gpu_only", **THREE).gpus == 8
 
 
 CRITEO = {"tables": 26, "rows_per_table": (1000,) * 26, "lookups_per_table": (1,) * 26}

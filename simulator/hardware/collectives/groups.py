@@ -120,7 +120,7 @@ class Groups:
         for link in machine.links_of(ranks):
             near = [nic for nic in nics if nic in link.members]
             if near:
-                chosen |= _shares([rank for rank in ranks if rank in link.members], near)
+                chosen |= _shares([rank for rank in ranks if rank in link.members[1:]], near)
         found = {rank: machine.devices[nic] for rank, nic in chosen.items()}
         return {rank: nic for rank, nic in found.items() if isinstance(nic, NicDevice)}
 
