@@ -10,6 +10,7 @@ from jobs import facts_of, job, machine, model
 
 from simulator.caches.replays import Stream, run_replays
 from simulator.config.trace import ZipfTraceConfig
+from simulator.engine import parse_experiment, simulate
 from simulator.engine.checker import execute
 from simulator.engine.orders import random_order
 from simulator.engine.pipeline import Mode
@@ -144,3 +145,25 @@ def test_programs_on_values_train_as_one_mini_batch_after_the_other(name: str) -
     )
     assert report.stale == ()
     assert report.tables_equal
+
+
+def test_every_system_is_simulated_and_no_faster_than_with_the_narrowest_rows() -> None:
+    """The column `dim` is empty."""
+    data = {
+        "config_version": 1,
+        "platform": "h100",
+        "trace": {"kind": "zipf", "alpha": 0.9},
+        "systems": list(SYSTEMS),
+        "cache": CACHE,
+        "run": {"batches": 2, "warmup_batches": 1, "check": True},
+    }
+    small = KEYS | {"base": "default", "batch_size": 64, "interaction": "cat"}
+    both = [
+        simulate(parse_experiment(data | {"model": small | {"dim": dim}})).metrics()
+        for dim in ([16, 128, 16, 64], 16)
+    ]
+    for mixed, narrow in zip(*both, strict=True):
+        assert (mixed["dim"], narrow["dim"]) == (None, 16)
+        assert mixed["lookups_per_batch"] == narrow["lookups_per_batch"] == 64 * 8
+        assert mixed["misses_per_batch"] == narrow["misses_per_batch"]
+        assert mixed["iteration_time_us"] >= narrow["iteration_time_us"]
