@@ -68,7 +68,11 @@ def stack_errors(name: str, scale: int) -> tuple[float, float]:
     curve, distances = read_popularity(name), read_distances(name)
     rows, lap = scale * curve.ids, scale * curve.accesses
     trace = open_trace(
-        StackTraceConfig(curve=name), rows=(rows,), lookups=(1,), batch_size=lap, seed=0
+        StackTraceConfig(curve=name, tolerance=1.0),
+        rows=(rows,),
+        lookups=(1,),
+        batch_size=lap,
+        seed=0,
     )
     ids = trace.minibatch(0).ids[0]
     histogram = np.zeros(rows + 1)

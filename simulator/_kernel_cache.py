@@ -134,6 +134,8 @@ def _write(file: Path, content: bytes) -> None:
     draft = file.with_name(f"{file.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
     try:
         draft.write_bytes(content)
+        if file.is_dir():
+            shutil.rmtree(file, ignore_errors=True)
         draft.replace(file)
     except OSError:
         draft.unlink(missing_ok=True)

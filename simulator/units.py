@@ -7,6 +7,7 @@ Inside the simulator time is an integer number of picoseconds (`0.1 + 0.2` must 
 from __future__ import annotations
 
 import re
+from decimal import Decimal, InvalidOperation
 
 __all__ = [
     "PS_PER_MS",
@@ -17,6 +18,7 @@ __all__ = [
     "format_bytes",
     "format_quantity",
     "parse_quantity",
+    "whole_number",
 ]
 
 PS_PER_NS = 1_000
@@ -60,6 +62,20 @@ def parse_quantity(text: object, dimension: str) -> float:
         given = f"the unit {unit!r}" if unit else "no unit"
         raise ValueError(f"{text!r} has {given}: expected one of {allowed}")
     return float(number.replace("_", "")) * units[unit]
+
+
+def whole_number(text: str) -> int:
+    """The whole number that `text` is, however it is written: "20000", "2e4", "1_000_000", "7.0".
+
+    Raises `ValueError` for any other number, for more than 20 digits and for what is no number.
+    """
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{text!r} is not a whole number") from None
+    if not number.is_finite() or number.adjusted() >= 20 or number != number.to_integral_value():
+        raise ValueError(f"{text!r} is not a whole number of at most 20 digits")
+    return int(number)
 
 
 def format_bytes(size: float) -> str:

@@ -19,7 +19,9 @@ LAB = ("observe", "calibration", "validation")
 GROUND = (
     "errors",
     "units",
+    "text",
     "_compiled",
+    "_drawing",
     "_kernel_cache",
     "_mix",
     "_plugins",

@@ -62,7 +62,7 @@ class Flow:
     `ids`: int64 row numbers over all tables (table offset + row), one a lookup in `lookup` flows,
     else one a row. `slots`: int64 slots over all pools, in the order of `ids`. `offsets`: int64
     (samples + 1,), where the lookups of each sample begin. None where a replay does not keep them.
-    `longest`: most lookups of one sample; 0 where it is not told.
+    `longest`: most lookups of one sample; None where it is not told.
     """
 
     lookups: int = 0
@@ -70,7 +70,7 @@ class Flow:
     ids: Int64s | None = None
     slots: Int64s | None = None
     offsets: Int64s | None = None
-    longest: int = 0
+    longest: int | None = None
 
 
 def total(flows: Iterable[Flow]) -> Flow:
@@ -83,7 +83,7 @@ def total(flows: Iterable[Flow]) -> Flow:
         sum(flow.rows for flow in parts),
         _joined([flow.ids for flow in parts]),
         _joined([flow.slots for flow in parts]),
-        longest=max(flow.longest for flow in parts) if parts else 0,
+        longest=max((f.longest for f in parts if f.longest is not None), default=None),
     )
 
 
@@ -181,6 +181,21 @@ class BatchFacts:
                 for name, flows in self.flows.items()
             },
         )
+
+    def with_bags(self, longest: Sequence[int]) -> BatchFacts:
+        """The same, every flow of lookups with the longest bag of its tables.
+
+        `longest`: of each table. A shard that is no table gets that of all tables, and so do the
+        lookups of one tier: at most as many of a bag are served there.
+        """
+        bags = list(longest) if self.shards == len(longest) else [max(longest)] * self.shards
+        flows = {
+            name: tuple(replace(f, longest=bag) for f, bag in zip(shards, bags, strict=True))
+            if name.endswith(LOOKUP)
+            else shards
+            for name, shards in self.flows.items()
+        }
+        return replace(self, flows=flows)
 
     def of_shards(self, shards: Sequence[int]) -> BatchFacts:
         """What happens in some of the shards."""

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from traceback import extract_tb
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
+from simulator.cli.interrupts import ending_in_order, word_and_code
+from simulator.cli.numbers import with_numbers
 from simulator.errors import ScratchPipeError
 
 __all__ = ["main"]
@@ -68,6 +72,10 @@ VERBS: dict[str, Verb] = {
 }
 
 
+MOST_PROBLEMS = 50
+"""Problems of one error that are printed."""
+
+
 class _Verbs(TyperGroup):
     """A group whose commands are placeholders until one of them is used."""
 
@@ -78,14 +86,19 @@ class _Verbs(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            typer.echo("interrupted", err=True)
-            raise typer.Exit(130) from None
+        except KeyboardInterrupt as interrupt:
+            word, code = word_and_code(interrupt)
+            typer.echo(word, err=True)
+            raise typer.Exit(code) from None
+        except EOFError as error:  # nothing here asks for input: the library would say "Aborted"
+            frame = extract_tb(error.__traceback__)[-1]
+            where = f"{frame.filename}:{frame.lineno}, in {frame.name}"
+            raise ScratchPipeError(f"a file ends too early: {error} ({where})") from error
 
 
 def _loaded(name: str) -> Any:
     verb = VERBS[name]
-    command = getattr(importlib.import_module(verb.module), verb.attribute)
+    command = with_numbers(getattr(importlib.import_module(verb.module), verb.attribute))
     if isinstance(command, typer.Typer):
         return typer.main.get_group(command)
     alone = typer.Typer(add_completion=False)
@@ -128,16 +141,19 @@ def _placeholder() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: run the command line and exit with its code."""
+    _show_anything()
     try:
         try:
-            typer.main.get_command(_app())(args=arguments, prog_name="scratchpipe")
+            with ending_in_order():
+                typer.main.get_command(_app())(args=arguments, prog_name="scratchpipe")
         finally:
             sys.stdout.flush()
     except ScratchPipeError as error:
         _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        sys.exit(130)
+    except KeyboardInterrupt as interrupt:
+        word, code = word_and_code(interrupt)
+        typer.echo(word, err=True)
+        sys.exit(code)
     except BrokenPipeError:
         # Whoever read our output has gone: nobody is left to tell.
         _drop_output()
@@ -149,10 +165,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(f"{error.filename or 'standard output'}: {error.strerror or error}", 1)
 
 
+def _show_anything() -> None:
+    """Let a terminal that lacks a character (`µ` in ASCII) show its number instead."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _fail(message: str, code: int) -> NoReturn:
     """One `error:` a problem: problems start at the margin, their hints are indented."""
+    told = 0
     for line in message.splitlines():
-        typer.echo(line if line.startswith(" ") else f"error: {line}", err=True)
+        told += not line.startswith(" ")
+        if told <= MOST_PROBLEMS:
+            typer.echo(line if line.startswith(" ") else f"error: {line}", err=True)
+    if told > MOST_PROBLEMS:
+        typer.echo(f"... and {told - MOST_PROBLEMS:,} more", err=True)
     sys.exit(code)
 
 

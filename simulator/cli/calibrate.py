@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from simulator.files import write_file
 
 if TYPE_CHECKING:
     from simulator.calibration.base import Base
@@ -93,6 +96,9 @@ HoldOut = Annotated[
         help="Also fit twice without every other point, and show how well those are predicted.",
     ),
 ]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="Replace measurements of this machine that are there.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print numbers and residuals as JSON.")]
 
 _OWN, _OTHER = "observed", "tuned"
@@ -112,6 +118,7 @@ def calibrate(
     keep_undecided: KeepUndecided = False,
     residuals: Residuals = None,
     hold_out: HoldOut = False,
+    replace: Replace = False,
     as_json: Json = False,
 ) -> None:
     """Fit the mechanisms of a platform to micro-benchmarks, and say how well they fit.
@@ -125,14 +132,13 @@ def calibrate(
     from simulator.calibration.provenance import with_calibrated
     from simulator.calibration.write import residuals_csv
     from simulator.cli import calibration_tables as tables
-    from simulator.cli.writing import write_file
     from simulator.errors import UndecidedError
 
     _refuse(out, update, operators, base)
-    if source is not None and (quick or measurements):
-        _usage("--quick and --measurements measure this machine: leave --from out")
+    if source is not None and (quick or measurements or replace):
+        _usage("--quick, --measurements and --replace measure this machine: leave --from out")
     chosen = _base(source, base if update is None else update)
-    folder = source or _measured(_beside(out, measurements), quick)
+    folder = source or _measured(_beside(out, measurements), quick, replace)
     software = _software(folder, chosen, update) if profile == "auto" else profile
     entries = _entries(chosen, software)
     options = Options(keep_undecided, keep_profile, own_facts=update is None)
@@ -140,7 +146,9 @@ def calibrate(
         fitted = fit(folder, entries, options)
     except UndecidedError as error:
         if source is None:
-            raise UndecidedError(f"{error}\nWhat was measured is kept: --from {folder}") from None
+            raise UndecidedError(
+                f"{error}\nWhat was measured is kept: --from {shlex.quote(str(folder))}"
+            ) from None
         raise
     texts = _targets(chosen, software, fitted, out, operators)
     targets = with_calibrated(texts, fitted.values, folder)
@@ -247,11 +255,11 @@ def _from(out: Path, base: str) -> str:
     return base
 
 
-def _measured(folder: Path, quick: bool) -> Path:
+def _measured(folder: Path, quick: bool, replace: bool) -> Path:
     """Measure this machine into `folder`; says what is under way on standard error."""
     from simulator.observe.microbench import measure_machine
 
     minutes = "2.5 minutes at most" if quick else "about six minutes with a GPU, two without"
     typer.echo(f"measuring this machine into {folder}: {minutes}; keep it idle", err=True)
-    measure_machine(folder, quick, lambda name: typer.echo(f"  {name}", err=True))
+    measure_machine(folder, quick, lambda name: typer.echo(f"  {name}", err=True), replace=replace)
     return folder

@@ -36,13 +36,21 @@ class Schema(StrEnum):
 
 @app.command()
 def check(experiment: File, overrides: Overrides = None) -> None:
-    """Check an experiment and all points of its sweep; report every mistake at once."""
+    """Check an experiment and all points of its sweep; report every mistake at once.
+
+    Nothing is simulated: what only a run can find is listed.
+    """
+    from simulator.cli.progress import announce
     from simulator.config.expand import expand
     from simulator.engine import check_points, load_experiment
 
-    points = expand(load_experiment(experiment, overrides or ()))
-    check_points(points)
+    loaded = load_experiment(experiment, overrides or ())
+    announce(loaded)
+    points = expand(loaded)
+    unchecked = check_points(points)
     typer.echo(f"{experiment}: no mistakes, {_count(len(points), 'point')} to simulate")
+    for line in unchecked:
+        typer.echo(f"not checked: {line}")
 
 
 @app.command()
@@ -78,7 +86,8 @@ def schema(
 ) -> None:
     """Print a JSON Schema (for editors that complete and check YAML)."""
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    typer.echo(json.dumps(head | _schema(of), indent=2, ensure_ascii=False))
+    shared = {"patternProperties": {"^x-": {"description": "Pieces for aliases and merge keys."}}}
+    typer.echo(json.dumps(head | _schema(of) | shared, indent=2, ensure_ascii=False))
 
 
 def _schema(of: Schema) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from simulator.config.experiment import short
+from simulator.config.experiment import SIZE_KEYS, short
+from simulator.text import on_one_line, some_of
+from simulator.units import parse_quantity
 
 __all__ = ["curves"]
 
@@ -13,13 +15,15 @@ Row = Mapping[str, Any]
 Pairs = Sequence[tuple[Row, Row]]
 """Metrics of each point, and its swept values by path."""
 
-SWEPT = "cache.fraction"
+SWEPT = tuple(f"cache.{key}" for key in SIZE_KEYS)
 WIDTH = 80
 HEIGHT = 10
 LEFT = 9
 """Columns of the time axis."""
 NAME = 14
 """Columns of a system's name in the table of hit rates."""
+MOST_SIZES = 11
+"""Columns of the table of hit rates: six characters each."""
 MOST = 6
 """Pictures printed; all numbers are in the files."""
 
@@ -28,16 +32,22 @@ def curves(points: Pairs) -> Iterator[str]:
     """Lines to print: iteration time and hit rate of each system by cache size, a picture for each
     combination of the other swept values; none where no cache sizes were swept."""
     cells: dict[str, list[tuple[Row, float]]] = {}
+    key = next((key for _, swept in points for key in SWEPT if key in swept), "")
     for metrics, swept in points:
-        if SWEPT in swept:
-            cells.setdefault(_cell(metrics, swept), []).append((metrics, float(swept[SWEPT])))
+        if key in swept:
+            cells.setdefault(_cell(metrics, swept), []).append((metrics, _size(swept[key])))
     drawn = [(name, rows) for name, rows in cells.items() if len({size for _, size in rows}) > 1]
     for name, rows in drawn[:MOST]:
-        yield from _picture(name, rows)
+        yield from _picture(f"{key}: {name}", rows)
         yield ""
     if len(drawn) > MOST:
         yield f"({len(drawn) - MOST} more cache-size sweeps are in the files.)"
         yield ""
+
+
+def _size(value: Any) -> float:
+    """A swept size: a share, rows, or bytes with their unit."""
+    return float(parse_quantity(value, "bytes") if isinstance(value, str) else value)
 
 
 def _cell(metrics: Row, swept: Row) -> str:
@@ -45,16 +55,16 @@ def _cell(metrics: Row, swept: Row) -> str:
     others = [
         f"{path.rpartition('.')[2]}={short(value)}"
         for path, value in swept.items()
-        if path != SWEPT and not path.startswith("trace")
+        if path not in SWEPT and not path.startswith("trace")
     ]
     return ", ".join([str(metrics["locality"]), *others])
 
 
 def _picture(name: str, rows: Sequence[tuple[Row, float]]) -> Iterator[str]:
     sizes = sorted({size for _, size in rows})
-    systems = list(dict.fromkeys(str(metrics["label"]) for metrics, _ in rows))
+    systems = list(dict.fromkeys(on_one_line(str(metrics["label"])) for metrics, _ in rows))
     marks = _marks(systems)
-    yield f"Iteration time in ms by {SWEPT}: {name}"[:WIDTH]
+    yield on_one_line(f"Iteration time in ms by {name}")[:WIDTH]
     yield from _plot(rows, sizes, marks)
     yield from _wrapped([f"{mark} {system}" for system, mark in marks.items()])
     yield from _hit_rates(rows, sizes, systems)
@@ -81,7 +91,7 @@ def _plot(
         line, at = grid[HEIGHT - 1 - height], columns[sizes.index(size)]
         while at < len(line) - 1 and line[at] != " ":
             at += 1
-        line[at] = marks[str(metrics["label"])]
+        line[at] = marks[on_one_line(str(metrics["label"]))]
     for number, line in enumerate(grid):
         value = top * (HEIGHT - 1 - number) / (HEIGHT - 1) / 1e3
         axis = f"{value:7.3g} |" if number % 3 == 0 else " " * 8 + "|"
@@ -89,7 +99,7 @@ def _plot(
     yield " " * 8 + "+" + "-" * min(columns[-1] + 4, WIDTH - LEFT)
     labels = ""
     for column, size in zip(columns, sizes, strict=True):
-        text = f"{size:g}"
+        text = f"{size:.4g}"
         if column >= len(labels) + bool(labels) and column + len(text) <= WIDTH - LEFT:
             labels = labels.ljust(column) + text
     yield " " * LEFT + labels
@@ -98,9 +108,10 @@ def _plot(
 def _hit_rates(
     rows: Sequence[tuple[Row, float]], sizes: Sequence[float], systems: Sequence[str]
 ) -> Iterator[str]:
-    """A line for each system that has a cache."""
-    rates = {(str(m["label"]), size): m["lookup_hit_rate"] for m, size in rows}
-    width = max(1, min(8, (WIDTH - NAME) // len(sizes)))
+    """A line for each system that has a cache, at as many sizes as a line holds."""
+    all_sizes, sizes = sizes, some_of(sizes, MOST_SIZES)
+    rates = {(on_one_line(str(m["label"])), size): m["lookup_hit_rate"] for m, size in rows}
+    width = min(8, (WIDTH - NAME) // len(sizes))
     lines = []
     for system in systems:
         cells = [rates.get((system, size)) for size in sizes]
@@ -108,9 +119,11 @@ def _hit_rates(
             shown = "".join(f"{'-' if c is None else f'{100 * c:.0f}%':>{width}}" for c in cells)
             lines.append(f"{system[: NAME - 1]:<{NAME}}{shown}"[:WIDTH])
     if lines:
-        head = "".join(f"{size:>{width}g}" for size in sizes)
+        head = "".join(f"{size:>{width}.4g}" for size in sizes)
         yield f"{'lookup hits':<{NAME}}{head}"[:WIDTH].rstrip()
         yield from lines
+        if len(sizes) < len(all_sizes):
+            yield f"({len(sizes)} of {len(all_sizes):,} sizes; all are in metrics.csv)"
 
 
 def _wrapped(words: Sequence[str]) -> Iterator[str]:

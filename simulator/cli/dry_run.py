@@ -21,6 +21,7 @@ def show_dry_run(
     """Print points, tasks, replays, memory and time; `folder` may hold finished points."""
     from simulator._threads import cores
     from simulator.config.expand import expand
+    from simulator.engine import check_points
     from simulator.results.finished import FinishedPoints
     from simulator.results.store import POINTS
     from simulator.sweep.estimate import estimate
@@ -28,6 +29,7 @@ def show_dry_run(
 
     store = FinishedPoints(folder / POINTS) if folder is not None else None
     points = expand(experiment)
+    unchecked = check_points(points)
     planned = plan(points, workers, store)
     cost = estimate(
         [task.points for task in planned.tasks], workers=workers.each_machine, cores=cores()
@@ -40,6 +42,7 @@ def show_dry_run(
         "workers": workers.count,
         "memory_bytes": cost.bytes,
         "time_s": round(cost.seconds, 1),
+        "not_checked": list(unchecked),
         "estimated_from": "a model of lookups per second and core; nothing was run or measured",
     }
     if as_json:
@@ -50,6 +53,8 @@ def show_dry_run(
     typer.echo(f"replays:  {cost.replays}, shared between points of one trace, policy and capacity")
     typer.echo(f"memory:   about {cost.bytes / 1e9:.1f} GB at most")
     typer.echo(f"time:     about {_duration(cost.seconds)}")
+    for line in unchecked:
+        typer.echo(f"not checked: {line}")
     typer.echo("Time and memory come from a model (lookups per second and core); nothing was run.")
 
 

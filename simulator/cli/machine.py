@@ -59,7 +59,7 @@ def _show_sockets(machine: MachineConfig) -> None:
 
     from simulator.cli.terminal import console
 
-    typer.echo(f"{machine.name}: {machine.description}".rstrip(": "))
+    typer.echo(": ".join(text for text in (machine.name, machine.description) if text))
     price = machine.price_usd_per_hour
     cost = "" if price is None else f", {price:g} USD an hour"
     typer.echo(f"operators {machine.operators}{cost}; calibrated: {machine.calibrated}")

@@ -125,8 +125,9 @@ def measure(
 
 
 def _show(result: Measurement) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from simulator.cli.terminal import console
 
     table = Table(title=result.memory, show_header=False)
     table.add_column()
@@ -145,7 +146,7 @@ def _show(result: Measurement) -> None:
     table.add_section()
     for cause, share in result.limiter.items():
         table.add_row(f"lost to {cause}", f"{share:.1%} of lost time")
-    Console().print(table)
+    console().print(table)
 
 
 @app.command("list")
@@ -173,11 +174,12 @@ def list_memories(
         ]
         typer.echo(json.dumps(rows, indent=2))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from simulator.cli.terminal import console
 
     table = Table("name", "standard", "channels", "peak, GB/s", "capacity, GiB")
     for m in memories:
         peak, size = m.peak_bytes_per_s / 1e9, m.capacity_bytes / 2**30
         table.add_row(m.name, m.standard, str(m.channels), f"{peak:.1f}", f"{size:g}")
-    Console().print(table)
+    console().print(table)

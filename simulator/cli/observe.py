@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +33,9 @@ def observe(
         str | None, typer.Option(help="cpu or cuda; by default the GPU where there is one.")
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Runs of each point, for the spread.")] = 2,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace the observation that DIR holds.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print observed.json and nothing else.")
     ] = False,
@@ -48,12 +52,20 @@ def observe(
 
     loaded = load_experiment(experiment, overrides or [])
     folder = out or Path("observed") / loaded.name
-    require_free(folder)
+    require_free(folder, replace)
+
+    measured: list[Observation] = []
 
     def keep(seen: Observation) -> None:
         write(seen, folder)
+        measured.append(seen)
 
-    observation = run(loaded, device=device, repeats=repeats, progress=_tell, keep=keep)
+    try:
+        observation = run(loaded, device=device, repeats=repeats, progress=_tell, keep=keep)
+    except KeyboardInterrupt:
+        if measured:
+            typer.echo(f"{len(measured[-1].points)} measured points are kept in {folder}", err=True)
+        raise
     files = write(observation, folder)
     document = summary(observation)
     if as_json:
@@ -94,4 +106,5 @@ def _show(document: dict[str, Any], files: Sequence[Path], folder: Path) -> None
     typer.echo("Files:")
     for file in files:
         typer.echo(f"  {file}")
-    typer.echo(f"Next:\n  scratchpipe validate {folder}   # compare with the simulator")
+    command = shlex.join(["scratchpipe", "validate", str(folder)])
+    typer.echo(f"Next:\n  {command}   # compare with the simulator")

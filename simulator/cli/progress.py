@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+import typer
 
 from simulator.cli.terminal import console
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from simulator.config.experiment import Experiment
     from simulator.sweep.watch import SweepProgress
 
-__all__ = ["sweep_progress"]
+__all__ = ["announce", "sweep_progress"]
+
+_MANY = 1_000
+"""Points from which on looking at each takes a second or more."""
 
 _BAR = 24
 """Columns of a bar."""
 _LABEL = 36
+
+
+def announce(experiment: Experiment) -> None:
+    """A sign of life on standard error before the points of a long sweep are looked at."""
+    count = len(experiment.systems) * math.prod(map(len, experiment.sweep.values()))
+    if count >= _MANY:
+        typer.echo(f"{experiment.name}: {count:,} points, checking each", err=True)
 
 
 @contextmanager

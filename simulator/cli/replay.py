@@ -8,20 +8,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulator.cli.trace_files import Asked, Format, HeaderLine, Sizes, Unchecked, opened
+from simulator.text import few
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from simulator.caches.per_lookup.replaying import Replay, ReplayCounts
+    from simulator.traces.base import Ids
+    from simulator.traces.pieces import Source
 
 __all__ = ["replay"]
 
 
 def replay(
-    trace: Annotated[
-        Path, typer.Option(help="Ids in order, one table: 1-D integer .npy, .npz or Parquet")
-    ],
+    trace: Annotated[Path, typer.Option(help="A trace file; of several tables --column names one")],
     policy: Annotated[str, typer.Option(help="Replacement policy")],
     capacity: Annotated[
         list[int], typer.Option(help="Rows that the cache holds; several make a curve")
     ],
+    column: Annotated[str, typer.Option(help="The table of the file that is replayed")] = "",
+    format: Format = "auto",
+    header: HeaderLine = "auto",
+    sizes: Sizes = "",
+    unchecked: Unchecked = False,
     granularity: Annotated[
         str, typer.Option(help="lookup: one at a time; batch: unique ids of mini-batches")
     ] = "lookup",
@@ -48,8 +58,7 @@ def replay(
     """
     from simulator.caches.per_lookup.replaying import Replay, replay_sizes, replay_trace
     from simulator.caches.plan.base import Window
-    from simulator.errors import TraceError, UsageError
-    from simulator.traces.files import stream_ids
+    from simulator.errors import UsageError
 
     batch_options = {
         "--batch-lookups": batch_lookups,
@@ -64,14 +73,14 @@ def replay(
     window = Window(
         3 if window_past is None else window_past, 2 if window_future is None else window_future
     )
-    if next(stream_ids(trace), None) is None:
-        raise TraceError(f"{trace}: the table has no lookups: there is nothing to replay")
     lookups = 40_960 if batch_lookups is None else batch_lookups
     asked = [Replay(policy, rows, granularity, lookups, window, seed) for rows in capacity]
+    named = [column] if column else None
+    source = _one_table(trace, Asked(format, named, header, sizes, unchecked))
     if len(asked) == 1:
-        document = _document(asked[0], replay_trace(lambda: stream_ids(trace), asked[0]))
+        document = _document(asked[0], replay_trace(lambda: _ids(source), asked[0]))
     else:
-        counts = replay_sizes(lambda: stream_ids(trace), asked[0], capacity)
+        counts = replay_sizes(lambda: _ids(source), asked[0], capacity)
         points = [_document(replay, counted) for replay, counted in zip(asked, counts, strict=True)]
         document = {"policy": policy, "granularity": granularity, "points": points}
     if as_json:
@@ -80,6 +89,31 @@ def replay(
         _show_curve(document["points"])
     else:
         _show(document)
+
+
+def _one_table(trace: Path, asked: Asked) -> Source:
+    """The trace opened as the other verbs do it.
+
+    Raises `UsageError` where it has several tables and none is named, `TraceError` where there is
+    nothing to replay.
+    """
+    from simulator.errors import TraceError, UsageError
+
+    source = opened([trace], asked)
+    if len(source.tables) != 1:
+        raise UsageError(
+            f"{trace}: has {len(source.tables)} tables: name one with --column: "
+            f"{few(source.tables)}"
+        )
+    if next(_ids(source), None) is None:
+        raise TraceError(f"{trace}: the table has no lookups: there is nothing to replay")
+    return source
+
+
+def _ids(source: Source) -> Iterator[Ids]:
+    from simulator.traces.pieces import checked
+
+    return (piece.ids for piece in checked(source) if len(piece.ids))
 
 
 def _document(asked: Replay, counts: ReplayCounts) -> dict[str, Any]:
@@ -119,8 +153,9 @@ def _document(asked: Replay, counts: ReplayCounts) -> dict[str, Any]:
 
 
 def _show_curve(points: list[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from simulator.cli.terminal import console
 
     table = Table("capacity, rows", "lookup hits", "evictions", "lookups/s")
     for point in points:
@@ -130,12 +165,13 @@ def _show_curve(points: list[dict[str, Any]]) -> None:
             f"{point['evictions']:,}",
             f"{point['lookups_per_s']:,.0f}",
         )
-    Console().print(table)
+    console().print(table)
 
 
 def _show(document: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from simulator.cli.terminal import console
 
     table = Table(show_header=False)
     for key, value in document.items():
@@ -144,4 +180,4 @@ def _show(document: dict[str, Any]) -> None:
         else:
             text = f"{value:,}" if isinstance(value, int) else str(value)
         table.add_row(key.replace("_", " "), text)
-    Console().print(table)
+    console().print(table)

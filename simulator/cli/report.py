@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from simulator.files import is_standard_output, write_file
+
 __all__ = ["report"]
 
 
@@ -17,7 +19,6 @@ def report(
     ] = None,
 ) -> None:
     """Write a run as one self-contained HTML page: tables, figures, configuration, downloads."""
-    from simulator.cli.writing import write_file
     from simulator.figures.page import render_report
     from simulator.results.reading import read_run
 
@@ -25,5 +26,7 @@ def report(
     target = out or run_dir / "report.html"
     page = render_report(run)
     write_file(target, page)
-    typer.echo(f"{target}: {len(page.encode()) / 1e6:.1f} MB, {len(run.swept())} points")
-    typer.echo("Next:\n  open it in a browser; it needs no network")
+    apart = is_standard_output(target)
+    size = len(page.encode()) / 1e6
+    typer.echo(f"{target}: {size:.1f} MB, {len(run.swept())} points", err=apart)
+    typer.echo("Next:\n  open it in a browser; it needs no network", err=apart)

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulator.cli.interrupts import hint_at_interrupt
+from simulator.files import json_bytes, write_file
+
 if TYPE_CHECKING:
     from simulator.results.record import Result
     from simulator.studies import Outcome, Study
@@ -38,8 +41,9 @@ def reproduce(
     """Run the studies of the paper's figures: figures, data, and how close they come.
 
     Writes DIR/NN_NAME/*.pdf, .svg, .png and .csv, the study's README.md with the tables of this
-    run, and DIR/summary.json; goes on where an interrupted run stopped. Exit code 3 where the shape
-    that a study must have fails; a number outside its tolerance is marked, not an error.
+    run, and DIR/summary.json, where other studies stay; goes on where an interrupted run stopped.
+    Exit code 3 where the shape that a study must have fails; a number outside its tolerance is
+    marked, not an error.
     """
     from simulator.cli.progress import sweep_progress
     from simulator.errors import ToleranceError
@@ -49,13 +53,14 @@ def reproduce(
         _list()
         return
     studies = find_studies(names)
+    _require_free(out)
     started = time.perf_counter()
-    with sweep_progress() as report:
+    with hint_at_interrupt(out / POINTS), sweep_progress() as report:
         results = simulate_studies(studies, out / POINTS, jobs=jobs, progress=report)
     outcomes = {study.name: _finish(study, results[study.name], out) for study in studies}
     wall_s = time.perf_counter() - started
     document = _document(studies, outcomes)
-    (out / SUMMARY).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    write_file(out / SUMMARY, json_bytes(_with_others(out / SUMMARY, document)))
     if as_json:
         typer.echo(json.dumps(document, indent=2))
     else:
@@ -63,6 +68,33 @@ def reproduce(
     broken = [name for name, outcome in outcomes.items() if not outcome.holds]
     if broken:
         raise ToleranceError(f"the expected shape does not hold: {', '.join(broken)}")
+
+
+def _require_free(out: Path) -> None:
+    """Refuse a folder with other work in it: figures and READMEs there would be replaced."""
+    from simulator.errors import OutputError
+    from simulator.files import check_folder, explained
+
+    check_folder(out)
+    with explained(out):
+        if not out.is_dir() or not any(out.iterdir()):
+            return
+    if not (out / SUMMARY).is_file() and not (out / POINTS).is_dir():
+        raise OutputError(
+            f"{out} holds files but no {SUMMARY}, so no studies were reproduced there: choose "
+            "another --out"
+        )
+
+
+def _with_others(summary: Path, document: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """`document`, and what `summary` says of studies that were not asked for this time."""
+    asked = {entry["study"] for entry in document}
+    try:
+        before = json.loads(summary.read_text(encoding="utf-8"))
+        others = [entry for entry in before if entry["study"] not in asked]
+    except (OSError, ValueError, KeyError, TypeError):
+        others = []
+    return sorted(others + document, key=lambda entry: str(entry["study"]))
 
 
 def _list() -> None:
@@ -80,14 +112,13 @@ def _finish(study: Study, results: Mapping[str, Result], out: Path) -> Outcome:
     from simulator.studies import Inputs, check, readme_of
 
     folder = out / study.folder.name
-    folder.mkdir(parents=True, exist_ok=True)
     tables = study.module.tables(Inputs(results, study.expected.settings))
     for name, table in tables.items():
-        (folder / f"{name}.csv").write_text(csv_text(table), encoding="utf-8")
+        write_file(folder / f"{name}.csv", csv_text(table))
     for name, figure in study.module.figures(tables).items():
         write_figure(name, figure, tables[name], folder)
     outcome = check(study.expected, tables)
-    (folder / README).write_text(readme_of(study, tables, outcome), encoding="utf-8")
+    write_file(folder / README, readme_of(study, tables, outcome))
     return outcome
 
 
@@ -123,32 +154,31 @@ def _show(
     studies: Sequence[Study], outcomes: Mapping[str, Outcome], out: Path, wall_s: float
 ) -> None:
     """The shapes, then the table of published numbers."""
-    from rich.markup import escape
     from rich.table import Table
 
     from simulator.cli.terminal import console
 
     screen = console()
     for study in studies:
-        screen.print(f"{study.name}: {study.expected.title}", highlight=False, markup=False)
+        screen.print(f"{study.name}: {study.expected.title}")
         for shape in outcomes[study.name].shapes:
             mark = "ok  " if shape.holds else "FAIL"
             line = f"  {mark} {shape.what}: {shape.observed}"
-            screen.print(line, highlight=False, markup=False, soft_wrap=True)
+            screen.print(line, soft_wrap=True)
     table = Table(title="Published and simulated", title_justify="left")
     for heading in ("figure", "what", "published", "simulated", "ratio", "tolerance", "inside"):
         right = heading in ("published", "simulated", "ratio", "tolerance")
         table.add_column(heading, justify="right" if right else "left")
     for study in studies:
         for comparison in outcomes[study.name].comparisons:
-            published = escape(f"{comparison.published:.4g} [{comparison.source}]")
+            published = f"{comparison.published:.4g} [{comparison.source}]"
             cells = (
                 f"{comparison.simulated:.4g}",
                 f"{comparison.ratio:.2f}",
                 f"±{100 * comparison.tolerance:g}%",
             )
             inside = "yes" if comparison.inside else "no"
-            table.add_row(study.name, escape(comparison.what), published, *cells, inside)
+            table.add_row(study.name, comparison.what, published, *cells, inside)
     if table.row_count:
         screen.print(table)
     noun = "study" if len(studies) == 1 else "studies"

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulator.text import on_one_line, with_rest
+
 if TYPE_CHECKING:
     from simulator.results.compare import Comparison, Difference
 
@@ -50,8 +52,12 @@ def show(
         screen.print(table)
     for line in curves(points):
         typer.echo(line)
-    for row in run.failures:
-        typer.echo(f"failed: {row['label']}, {row['locality']}, {row['sweep']}: {row['message']}")
+    failed = [
+        on_one_line(f"failed: {row['label']}, {row['locality']}, {row['sweep']}: {row['message']}")
+        for row in run.failures
+    ]
+    for line in with_rest(failed, SHOWN, "failures.json lists all"):
+        typer.echo(line)
 
 
 @app.command()
@@ -84,13 +90,14 @@ def compare(
 
 
 def _print(comparison: Comparison, first: Path, second: Path) -> None:
-    for difference in comparison.differences[:SHOWN]:
-        typer.echo(_line(difference))
-    if len(comparison.differences) > SHOWN:
-        typer.echo(f"... and {len(comparison.differences) - SHOWN} more: --json lists all")
+    everything = "--json lists all"
+    lines = [_line(difference) for difference in comparison.differences]
+    shown = list(with_rest(lines, SHOWN, everything))
     for folder, points in ((first, comparison.only_first), (second, comparison.only_second)):
-        for point in points:
-            typer.echo(f"only in {folder}: {point}")
+        alone = [f"only in {folder}: {on_one_line(point)}" for point in points]
+        shown += with_rest(alone, SHOWN, everything)
+    for line in shown:
+        typer.echo(line)
     if comparison.within:
         how = f"within {comparison.tolerance:g}" if comparison.tolerance else "exactly"
         typer.echo(f"{comparison.compared} points agree {how}")
@@ -103,7 +110,7 @@ def _line(difference: Difference) -> str:
     relative = difference.relative
     change = "" if relative is None else f" ({100 * relative:.3g} %)"
     values = f"{_value(difference.first)} and {_value(difference.second)}"
-    return f"{about}: {difference.column}: {values}{change}"
+    return f"{on_one_line(about)}: {difference.column}: {values}{change}"
 
 
 def _value(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,10 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli.interrupts import hint_at_interrupt
+from simulator.text import on_one_line
+
 if TYPE_CHECKING:
     from simulator.config.experiment import Experiment
     from simulator.sweep.run_directory import Finished
     from simulator.sweep.runner import Workers
+
+
+MOST_FAILURES = 20
+"""Failed points told one by one."""
 
 
 def run(
@@ -48,6 +56,13 @@ def run(
             "--resume/--no-resume", help="Take points that DIR holds already, or redo them."
         ),
     ] = True,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace",
+            help="Remove what DIR holds, of this or another experiment, and begin anew.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be simulated, and estimate the cost.")
     ] = False,
@@ -55,29 +70,38 @@ def run(
     """Simulate an experiment and write its results.
 
     A run that was interrupted goes on where it stopped when the same command is given again.
+    Finished points in DIR stay; where DIR holds another experiment, --replace has to be given.
     """
-    from simulator.cli.progress import sweep_progress
+    from simulator.cli.progress import announce, sweep_progress
     from simulator.engine import load_experiment
+    from simulator.results.overruled import overruled
     from simulator.results.rows import nested
+    from simulator.results.store import POINTS
+    from simulator.sweep.ownership import require_owned
     from simulator.sweep.repeat import Source
     from simulator.sweep.run_directory import default_folder, run_experiment
 
     changes = tuple(overrides or ())
     _check(executor, scheduler, jobs)
     loaded = load_experiment(experiment, changes)
+    announce(loaded)
     folder = out or default_folder(loaded)
     with _workers(executor, scheduler, jobs) as workers:
         if dry_run:
             from simulator.cli.dry_run import show_dry_run
 
-            show_dry_run(loaded, folder if resume else None, workers, as_json)
+            if not replace:
+                require_owned(folder, loaded)
+            kept = folder if resume and not replace else None
+            show_dry_run(loaded, kept, workers, as_json)
             return
-        with _hint_at_interrupt(folder), sweep_progress() as report:
+        with hint_at_interrupt(folder / POINTS), sweep_progress() as report:
             finished = run_experiment(
                 loaded,
                 folder,
                 workers=workers,
                 resume=resume,
+                replace=replace,
                 source=Source(str(experiment), changes),
                 progress=report,
             )
@@ -87,6 +111,8 @@ def run(
         typer.echo(json.dumps(rows, allow_nan=False, indent=1))
     else:
         _show(loaded, finished, experiment)
+    for line in overruled(finished.sweep.result):
+        typer.echo(f"note: {line}", err=True)
     _tell_failures(finished)
 
 
@@ -116,26 +142,11 @@ def _workers(executor: str, scheduler: str | None, jobs: int | None) -> Iterator
             yield workers
 
 
-@contextmanager
-def _hint_at_interrupt(folder: Path) -> Iterator[None]:
-    """After Ctrl-C: what is there, and how to go on."""
-    from simulator.results.finished import FinishedPoints
-    from simulator.results.store import POINTS
-
-    try:
-        yield
-    except KeyboardInterrupt:
-        kept = FinishedPoints(folder / POINTS).count()
-        if kept:
-            hint = f"{kept} finished points are kept in {folder}: the same command goes on there"
-            typer.echo(hint, err=True)
-        raise
-
-
 def _show(loaded: Experiment, finished: Finished, source: Path) -> None:
     """The tables, the files, and what to type next."""
     from simulator.cli.curve import curves
     from simulator.cli.terminal import console
+    from simulator.results.store import POINTS
 
     screen = console()
     result = finished.sweep.result
@@ -147,9 +158,16 @@ def _show(loaded: Experiment, finished: Finished, source: Path) -> None:
     typer.echo("Files:")
     for file in finished.files:
         typer.echo(f"  {file}")
+    if finished.others:
+        typer.echo(
+            f"{finished.others} more finished points stay in {finished.files[0].parent / POINTS}: "
+            "of other sweeps or versions (--replace removes all)",
+            err=True,
+        )
     typer.echo("Next:")
+    again = shlex.join(["scratchpipe", "run", str(source), "--set", "trace.locality=high"])
     typer.echo("  scratchpipe explain speedup_over_hybrid   # what a column means")
-    typer.echo(f"  scratchpipe run {source} --set trace.locality=high   # change any key")
+    typer.echo(f"  {again}   # change any key")
 
 
 def _spent(loaded: Experiment, finished: Finished) -> str:
@@ -167,13 +185,16 @@ def _tell_failures(finished: Finished) -> None:
 
     if not finished.failures:
         return
-    for row in finished.failures:
+    for row in finished.failures[:MOST_FAILURES]:
         name = ", ".join(text for text in (row["label"], row["locality"], row["sweep"]) if text)
         first, *more = row["message"].splitlines() or [""]
-        typer.echo(f"failed: {name}: {row['error']}: {first}", err=True)
+        typer.echo(f"failed: {on_one_line(name)}: {row['error']}: {first}", err=True)
         for line in more:
             typer.echo(f"    {line}", err=True)
         typer.echo(f"    repeat: {row['command']}", err=True)
+    left = len(finished.failures) - MOST_FAILURES
+    if left > 0:
+        typer.echo(f"... and {left:,} more: failures.json lists all", err=True)
     failed, all_points = len(finished.failures), len(finished.failures) + len(finished.sweep.result)
     kept = "the others are kept" if finished.sweep.result.points else "none is left"
     raise PointsFailedError(f"{failed} of {all_points} points failed, {kept}: see failures.json")

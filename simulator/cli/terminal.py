@@ -16,9 +16,14 @@ _WIDTH_OF_A_FILE = 120
 
 
 def console(stderr: bool = False) -> Console:
-    """A console that honours NO_COLOR, COLUMNS and a stream that is not a terminal."""
+    """A console that honours NO_COLOR, COLUMNS and a stream that is not a terminal.
+
+    It shows text as it is: names of the user are no markup, no emoji and nothing to highlight.
+    """
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
     wide = None if stream.isatty() or os.environ.get("COLUMNS") else _WIDTH_OF_A_FILE
-    return Console(stderr=stderr, width=wide, soft_wrap=False)
+    return Console(
+        stderr=stderr, width=wide, soft_wrap=False, markup=False, emoji=False, highlight=False
+    )

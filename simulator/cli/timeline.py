@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.files import is_standard_output, write_file
+from simulator.text import few
+
 if TYPE_CHECKING:
     from simulator.results.reading import StoredRun
 
@@ -32,18 +35,24 @@ def timeline(
     Tracks: each stage, and each kind of resource by stage; arrows follow a mini-batch; counters
     show bandwidth and the scratchpad's rows in use. Opens in ui.perfetto.dev and chrome://tracing.
     """
-    from simulator.cli.writing import write_file
     from simulator.results.reading import read_run
     from simulator.results.timeline import trace_events
 
     run = read_run(run_dir)
     numbers = _chosen(run, points or [])
     target = out or run_dir / "timeline.json"
-    document = trace_events(run, numbers)
-    write_file(target, json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n")
-    events = len(document["traceEvents"])
-    typer.echo(f"{target}: {len(numbers)} points, {events:,} events")
-    typer.echo("Next:\n  open https://ui.perfetto.dev and drop the file there")
+    drawn = trace_events(run, numbers)
+    text = json.dumps(drawn.document, separators=(",", ":"), allow_nan=False)
+    write_file(target, f"{text}\n")
+    events = len(drawn.document["traceEvents"])
+    apart = is_standard_output(target)
+    typer.echo(f"{target}: {drawn.points:,} points, {events:,} events", err=apart)
+    if drawn.points < len(numbers):
+        left = f"{len(numbers) - drawn.points:,} more points left out"
+        typer.echo(f"{left}, for viewers take no longer files: --point picks others", err=apart)
+    if drawn.cut:
+        typer.echo("of long points the first mini-batches alone", err=apart)
+    typer.echo("Next:\n  open https://ui.perfetto.dev and drop the file there", err=apart)
 
 
 def _chosen(run: StoredRun, names: Sequence[str]) -> list[int]:
@@ -55,7 +64,7 @@ def _chosen(run: StoredRun, names: Sequence[str]) -> list[int]:
     points = [(row["point"], row["label"]) for row in run.metrics()]
     for name in names:
         if not any(_matches(name, *point) for point in points):
-            known = ", ".join(dict.fromkeys(label for _, label in points))
+            known = few(dict.fromkeys(label for _, label in points))
             raise UsageError(f"--point {name}: no such point; labels: {known}")
     return [
         number

@@ -19,20 +19,26 @@ from simulator.cli.trace_files import (
     opened,
 )
 from simulator.errors import TraceError, UsageError
+from simulator.files import is_standard_output
+from simulator.text import few, on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from simulator.traces.analysis import TableReport
     from simulator.traces.base import Trace
-    from simulator.traces.pieces import Piece
+    from simulator.traces.pieces import Piece, Source
 
 __all__ = ["app"]
+
+_MOST_TABLES = 60
+"""Tables of a trace that are printed."""
 
 app = typer.Typer(no_args_is_help=True, help="Generate, describe, convert and validate traces.")
 
 Target = Annotated[Path, typer.Argument(help="The file to write.", show_default=False)]
 To = Annotated[str, typer.Option("--to", help="Format to write; left out, by the file's name.")]
+Rows = Annotated[str, typer.Option("--rows", help="Rows that the tables have: N or N,N,...")]
 Flatten = Annotated[bool, typer.Option("--flatten", help="Keep the ids, drop the bags.")]
 RowBytes = Annotated[int, typer.Option("--row-bytes", min=1, help="Object size in oracle records.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]
@@ -71,11 +77,7 @@ def generate(
         given = with_key(given, "alpha", alpha)
     if locality:
         given = with_key(given, "locality", locality)
-    for key, value in map(_setting, settings or []):
-        given = with_key(given, key, value)
-    if "alpha" in given and "kind" not in given:
-        given["kind"] = "zipf"
-    config = _config(given)
+    config = _config(given, settings or [])
     trace = open_trace(
         config,
         rows=(rows,) * tables,
@@ -85,6 +87,7 @@ def generate(
         threads=threads,
     )
     count = min(batches, trace.batches or batches)
+    _require_disk(target, count * batch_size * lookups * tables)
     names = [f"t{t}" for t in range(tables)]
     jagged = getattr(config, "pooling", "fixed") != "fixed"
     with spooled(_generated(trace, count, jagged), names, target) as columns:
@@ -97,6 +100,7 @@ def generate(
         {**facts, "fingerprint": trace.fingerprint()},
         f"wrote {total:,} lookups of {tables} table(s), {count} mini-batches, to {target}",
         as_json,
+        target,
     )
 
 
@@ -154,21 +158,29 @@ def convert(
     to: To = "auto",
     sizes: Sizes = "",
     unchecked: Unchecked = False,
+    ids: Annotated[
+        str, typer.Option("--ids", help="Ids to row numbers: error, modulo, hash or renumber.")
+    ] = "error",
+    rows: Rows = "",
     row_bytes: RowBytes = 1,
     flatten: Flatten = False,
     as_json: AsJson = False,
 ) -> None:
-    """Rewrite a trace in another format, checking every id on the way."""
-    from simulator.traces.pieces import checked
+    """Rewrite a trace in another format, checking every id on the way.
+
+    Ids that are no row numbers become some with --ids: of --rows rows by their remainder (modulo)
+    or by a hash, or by first appearance (renumber).
+    """
     from simulator.traces.writing import spooled, write_columns
 
     written = _written_format(target, to)
     source = opened(files, Asked(format, column, header, sizes, unchecked))
-    with spooled(checked(source), source.tables, target) as columns:
+    pieces = _as_rows(source, ids, numbers(rows, len(source.tables), "--rows"))
+    with spooled(pieces, source.tables, target) as columns:
         write_columns(target, written, columns, row_bytes=row_bytes, flatten=flatten)
         total = sum(len(c.ids) for c in columns)
     facts = {"file": str(target), "format": written, "tables": len(columns), "lookups": total}
-    _say(facts, f"wrote {total:,} lookups of {len(columns)} table(s) to {target}", as_json)
+    _say(facts, f"wrote {total:,} lookups of {len(columns)} table(s) to {target}", as_json, target)
 
 
 @app.command()
@@ -179,9 +191,7 @@ def validate(
     header: HeaderLine = "auto",
     sizes: Sizes = "",
     unchecked: Unchecked = False,
-    rows: Annotated[
-        str, typer.Option("--rows", help="Rows that the tables have: N or N,N,...")
-    ] = "",
+    rows: Rows = "",
     as_json: AsJson = False,
 ) -> None:
     """Check every id of a trace; name the first bad record."""
@@ -214,6 +224,37 @@ def validate(
     )
 
 
+def _require_disk(target: Path, lookups: int) -> None:
+    """Raise `UsageError` where the ids, which are spooled beside the target, fill the disk."""
+    import shutil
+
+    from simulator.units import format_bytes
+
+    folder = target.resolve().parent
+    free = shutil.disk_usage(folder).free if folder.is_dir() else 2**63
+    if 8 * lookups > free:
+        raise UsageError(
+            f"{lookups:,} lookups take about {format_bytes(8 * lookups)}, but {folder} has "
+            f"{format_bytes(free)} free: lower --batches, --batch-size, --lookups or --tables"
+        )
+
+
+def _as_rows(source: Source, ids: str, rows: tuple[int, ...] | None) -> Iterator[Piece]:
+    """The pieces of `source`, checked, with row numbers as `--ids` says."""
+    from simulator.traces.id_map import RULES, folded
+    from simulator.traces.pieces import checked
+
+    rule = next((rule for rule in RULES if rule == ids), None)
+    if rule is None:
+        raise UsageError(f"--ids {ids}: expected one of {', '.join(RULES)}")
+    if rule == "error":
+        return checked(source, rows)
+    if rows is None and rule != "renumber":
+        raise UsageError(f"--ids {ids} folds ids into tables: give their rows with --rows")
+    names = [f"{source.path}: table {name!r}" for name in source.tables]
+    return folded(checked(source), rule, rows or (None,) * len(names), names)
+
+
 def _generated(trace: Trace, batches: int, jagged: bool) -> Iterator[Piece]:
     import numpy as np
 
@@ -225,32 +266,29 @@ def _generated(trace: Trace, batches: int, jagged: bool) -> Iterator[Piece]:
             yield Piece(table, ids, np.diff(offsets) if jagged else None)
 
 
-def _config(given: dict[str, Any]) -> Any:
-    from pydantic import TypeAdapter, ValidationError
+def _config(given: dict[str, Any], settings: list[str]) -> Any:
+    """The trace of the options `given` and of `--set`. Raises `ConfigError`."""
+    from simulator.config.assign import apply, assignments
+    from simulator.config.catalogue import adapter
+    from simulator.config.problems import validate
+    from simulator.config.reader import Mark, Marks
+    from simulator.errors import ConfigError
 
-    from simulator.config.trace import TraceConfig
-
+    changes, problems = assignments(settings, "trace")
+    if problems:
+        raise ConfigError(*problems)
+    options = Marks({(): Mark("command line", "command line")})
     try:
-        return TypeAdapter(TraceConfig).validate_python(given)
-    except ValidationError as error:
-        problems = [
-            f"trace.{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" if e["loc"] else e["msg"]
-            for e in error.errors()
-        ]
-        raise UsageError("\n".join(problems)) from None
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise UsageError(f"--set {text}: expected KEY=VALUE")
-    try:
-        return key.removeprefix("trace."), YAML(typ="safe", pure=True).load(value)
-    except YAMLError:
-        raise UsageError(f"--set {text}: {value!r} is not a YAML value") from None
+        data, marks = apply({"trace": given}, options, changes)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    trace = data["trace"]
+    if isinstance(trace, dict) and "alpha" in trace and "kind" not in trace:
+        trace["kind"] = "zipf"
+    config, problems = validate(adapter("traces"), trace, marks.below(("trace",)), ("trace",))
+    if problems:
+        raise ConfigError(*problems)
+    return config
 
 
 def _written_format(target: Path, to: str) -> str:
@@ -270,7 +308,7 @@ def _warn_of_order(file: Path, reports: list[TableReport]) -> None:
     without = [r.table for r in reports if not r.has_time_order]
     if without:
         typer.secho(
-            f"WARNING: {file}: NO ORDER IN TIME in {', '.join(without)}: an LRU cache does as well "
+            f"WARNING: {file}: NO ORDER IN TIME in {few(without)}: an LRU cache does as well "
             "on a shuffle of these ids. Hit rates of policies that live on recency mean nothing "
             "here; popularity still does.",
             err=True,
@@ -289,10 +327,12 @@ def _print_reports(reports: list[TableReport]) -> None:
         "table", "lookups", "distinct ids", "distinct / lookups", "Zipf alpha (fit)",
         "fit error (KS)", "median reuse distance", "order in time",
     ):  # fmt: skip
-        facts.add_column(name, justify="left" if name == "table" else "right")
-    for r in reports:
+        is_name = name == "table"
+        facts.add_column(name, justify="left" if is_name else "right", no_wrap=is_name)
+    shown = reports[:_MOST_TABLES]
+    for r in shown:
         facts.add_row(
-            r.table,
+            on_one_line(r.table),
             f"{r.lookups:,}",
             f"{r.unique_ids:,}",
             f"{100 * r.unique_share:.2f} %",
@@ -307,22 +347,29 @@ def _print_reports(reports: list[TableReport]) -> None:
         ("LRU hits / lookups, cache of x % of distinct ids", "lru_hit_rate"),
         ("The same for a shuffle of the ids", "shuffled_lru_hit_rate"),
     ):
-        table = Table("table", title=title)
+        table = Table(title=title)
+        table.add_column("table", no_wrap=True)
         for fraction in getattr(reports[0], rates):
             table.add_column(f"{100 * float(fraction):g} %", justify="right")
-        for r in reports:
-            table.add_row(r.table, *(f"{100 * v:.1f} %" for v in getattr(r, rates).values()))
+        for r in shown:
+            table.add_row(
+                on_one_line(r.table), *(f"{100 * v:.1f} %" for v in getattr(r, rates).values())
+            )
         terminal.print(table)
+    if len(shown) < len(reports):
+        typer.echo(f"{len(reports) - len(shown):,} more tables: --json lists all")
 
 
-def _say(facts: dict[str, Any], sentence: str, as_json: bool) -> None:
+def _say(facts: dict[str, Any], sentence: str, as_json: bool, target: Path | None = None) -> None:
+    """What was done: on standard error where a trace was written to standard output."""
+    apart = target is not None and is_standard_output(target)
     if as_json:
-        _print_json(facts)
+        _print_json(facts, apart)
     else:
-        typer.echo(sentence)
+        typer.echo(sentence, err=apart)
 
 
-def _print_json(value: Any) -> None:
+def _print_json(value: Any, apart: bool = False) -> None:
     import json
 
-    typer.echo(json.dumps(value, indent=2))
+    typer.echo(json.dumps(value, indent=2), err=apart)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from simulator.errors import UsageError
+from simulator.units import whole_number
 
 if TYPE_CHECKING:
     from simulator.traces.pieces import Source
@@ -94,7 +95,7 @@ def numbers(text: str, count: int, option: str) -> tuple[int, ...] | None:
     if not text:
         return None
     try:
-        values = tuple(int(part.replace("_", "")) for part in text.split(","))
+        values = tuple(whole_number(part) for part in text.split(","))
     except ValueError:
         raise UsageError(f"{option} {text}: expected N or N,N,...") from None
     if len(values) == 1:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulator.files import check_folder, write_file
+
 if TYPE_CHECKING:
     from simulator.validation.compare import Comparison
 
@@ -69,6 +71,7 @@ def validate(
 
     if guard is not None and write_guard is not None:
         raise UsageError("--guard reads what --write-guard writes: give one of them")
+    check_folder(out)
     compared = _compared(runs, platform, operators)
     files = [
         file
@@ -126,7 +129,6 @@ def _recorded(
     compared: Mapping[str, Comparison], out: Path, guard: Path | None, summary: Path | None
 ) -> list[Path]:
     """Write guard and summary where they are asked for; the files that were written."""
-    from simulator.cli.writing import write_file
     from simulator.validation.guard import guard_of, with_guard
     from simulator.validation.page import PAGE
     from simulator.validation.summary import read_summary, rows_of, summary_text, with_rows

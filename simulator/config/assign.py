@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from simulator.config.assign_machine import machine_path, with_change
+from simulator.config.experiment import SIZE_KEYS
 from simulator.config.machine import CHOOSERS
-from simulator.config.reader import KeyPath, Mark, Marks, read_text
+from simulator.config.problems import shown
+from simulator.config.reader import MOST_LEVELS, KeyPath, Mark, Marks, read_text
 from simulator.config.trace import with_key
 from simulator.errors import Problem
 
@@ -40,7 +41,7 @@ def keys_of(text: str) -> KeyPath:
     head, _, rest = text.partition(".")
     if head == "sweep" and rest:
         return (head, rest)
-    return tuple(int(p) if p.isdecimal() else p for p in text.split("."))
+    return tuple(int(p) if p.isdecimal() and len(p) < 10 else p for p in text.split("."))
 
 
 def assignments(texts: Iterable[str], within: str = "") -> tuple[list[Assignment], list[Problem]]:
@@ -57,6 +58,10 @@ def assignments(texts: Iterable[str], within: str = "") -> tuple[list[Assignment
             message = "is not path=value, such as model.dim=64"
             problems.append(Problem(f"--set {text}", "", message))
             continue
+        if key.count(".") >= MOST_LEVELS:
+            message = f"is a path of {key.count('.') + 1:,} keys: {MOST_LEVELS} at most"
+            problems.append(Problem(f"--set {shown(key)}", "", message))
+            continue
         document = read_text(value, f"--set {key}", fixed=True)
         problems += document.problems
         if not document.problems:
@@ -69,12 +74,33 @@ def assignments(texts: Iterable[str], within: str = "") -> tuple[list[Assignment
 def apply(data: Any, marks: Marks, changes: Iterable[Assignment]) -> tuple[Any, Marks]:
     """`data` and `marks` with every assignment, outer ones first; the arguments stay as they are.
 
-    Raises `ValueError` where a path leads through a value that cannot hold keys.
+    Raises `ValueError` where a path leads through a value that cannot hold keys, and where two of
+    them give the size of one cache.
     """
-    data = copy.deepcopy(data)
-    for change in sorted(changes, key=lambda a: a.rank):
+    ordered = sorted(changes, key=lambda a: a.rank)
+    if ordered:
+        data = _copied(data)
+    sizes: dict[KeyPath, str | int] = {}
+    for change in ordered:
+        if (
+            _gives_a_size(change.path)
+            and sizes.setdefault(change.path[:-1], change.path[-1]) != (change.path[-1])
+        ):
+            first = sizes[change.path[:-1]]
+            raise ValueError(f"cache.{first} and cache.{change.path[-1]} are both set: set one")
         data, marks = assign(data, marks, change)
     return data, marks
+
+
+def _copied(data: Any) -> Any:
+    """Plain data anew; much quicker than `copy.deepcopy`, which has to know every type."""
+    if isinstance(data, dict):
+        return {key: _copied(value) for key, value in data.items()}
+    return [_copied(item) for item in data] if isinstance(data, list) else data
+
+
+def _gives_a_size(path: KeyPath) -> bool:
+    return path[-2:-1] == ("cache",) and path[-1] in SIZE_KEYS
 
 
 def assign(data: Any, marks: Marks, change: Assignment) -> tuple[Any, Marks]:
@@ -88,6 +114,7 @@ def assign(data: Any, marks: Marks, change: Assignment) -> tuple[Any, Marks]:
     machine = path[: machine_path(path)]
     here = data
     for depth, key in enumerate((machine or path)[:-1]):
+        key = str(key) if isinstance(here, dict) else key
         marks = _opened(here, key, marks, path[: depth + 1], change.marks)
         here = here[key]
     if machine:
@@ -97,7 +124,11 @@ def assign(data: Any, marks: Marks, change: Assignment) -> tuple[Any, Marks]:
         here[machine[-1]], below = with_change(old, below, rest, change.value, change.marks)
         return data, marks.grafted(machine, below)
     _check(here, path[-1], path)
-    here[path[-1]] = copy.deepcopy(change.value)
+    if _gives_a_size(path):
+        for other in SIZE_KEYS:  # a size takes the place of the one that was given
+            here.pop(other, None)
+    last = str(path[-1]) if isinstance(here, dict) else path[-1]
+    here[last] = _copied(change.value)
     return data, marks.grafted(path, change.marks)
 
 

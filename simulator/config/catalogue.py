@@ -74,7 +74,7 @@ def find(
     """
     if name.endswith((".yaml", ".yml")) or "/" in name:
         file = folder / name
-        return (file, "", "") if file.is_file() else (None, _no_file(name, file), "")
+        return (file, "", "") if os.path.isfile(file) else (None, _no_file(name, file), "")
     if name in known:
         return known[name], "", ""
     listed = ", ".join(known) if len(known) <= _MOST_LISTED else f"`scratchpipe list {what}`"

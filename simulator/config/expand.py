@@ -12,6 +12,7 @@ from typing import Any
 
 from simulator.config.assign import Assignment, apply, keys_of
 from simulator.config.experiment import Experiment, Names, Origin, PointConfig
+from simulator.config.memo import by_identity
 from simulator.config.reader import Marks
 from simulator.config.resolve import Resolver
 from simulator.errors import ConfigError, Problem
@@ -25,14 +26,24 @@ def expand(experiment: Experiment, names: Names | None = None) -> tuple[PointCon
     `names` stand in where the experiment was read without any. Raises `ConfigError` with every
     problem of every point.
     """
-    data = experiment.model_dump(mode="json")
     origin = experiment.origin
     if names is not None and origin.names == Names():
-        origin = replace(origin, names=names)
-    resolver = Resolver(origin)
+        return _expanded(experiment, replace(origin, names=names))
+    return _as_read(experiment)
+
+
+@by_identity
+def _as_read(experiment: Experiment) -> tuple[PointConfig, ...]:
+    return _expanded(experiment, experiment.origin)
+
+
+def _expanded(experiment: Experiment, origin: Origin) -> tuple[PointConfig, ...]:
+    data = experiment.model_dump(mode="json")
+    choices = list(_choices(data, origin.marks))
+    data, resolver = _without_sweep(data, origin)
     points: dict[tuple[str, str], PointConfig] = {}
     problems: dict[Problem, None] = {}
-    for combination in itertools.product(*_choices(data, origin.marks)):
+    for combination in itertools.product(*choices):
         expanded, mistakes = _points(data, combination, resolver)
         problems |= dict.fromkeys(mistakes)
         for point in expanded:
@@ -47,11 +58,19 @@ def check(data: Any, origin: Origin) -> list[Problem]:
 
     Not every combination: that is left to `expand`.
     """
-    resolver = Resolver(origin)
+    choices = list(_choices(data, origin.marks))
+    data, resolver = _without_sweep(data, origin)
     problems: dict[Problem, None] = {}
-    for combination in _one_at_a_time(list(_choices(data, origin.marks))):
+    for combination in _one_at_a_time(choices):
         problems |= dict.fromkeys(_points(data, combination, resolver)[1])
     return list(problems)
+
+
+def _without_sweep(data: Any, origin: Origin) -> tuple[Any, Resolver]:
+    """What every point begins with: a point that carried all values of a long sweep would take
+    time that grows with their number."""
+    data = {key: value for key, value in data.items() if key != "sweep"}
+    return data, Resolver(replace(origin, marks=origin.marks.grafted(("sweep",), Marks())))
 
 
 def _choices(data: Any, marks: Marks) -> Iterator[list[Assignment]]:

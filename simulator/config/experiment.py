@@ -14,24 +14,28 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    BaseModel,
     BeforeValidator,
     Field,
     GetJsonSchemaHandler,
     PrivateAttr,
+    model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from simulator.config.catalogue import portable
 from simulator.config.machine import MachineConfig, Part
+from simulator.config.memo import by_identity
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
 from simulator.config.reader import Marks
 from simulator.config.trace import HALF, TraceConfig
-from simulator.config.types import Frozen
+from simulator.config.types import Bytes, Frozen, MisfitError
 from simulator.errors import Problem
 
 __all__ = [
+    "SIZE_KEYS",
     "CacheConfig",
     "Experiment",
     "Names",
@@ -58,13 +62,23 @@ class Prefix(Frozen):
     """Share of the mini-batches of the file, from its first one on."""
 
 
+SIZE_KEYS = ("fraction", "rows", "bytes")
+"""Keys of `cache` of which one gives its size."""
+_DEFAULT_FRACTION = 0.1
+
+
 class CacheConfig(Frozen):
     """The GPU cache of embedding rows."""
 
     policy: str = "lru"
     """Replacement policy (`scratchpipe list policies`)."""
-    fraction: float = Field(default=0.1, gt=0, le=1)
-    """Share of all embedding rows that the cache holds; 2 to 10 % in the paper's sweep."""
+    fraction: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of all embedding rows that the cache holds; 2 to 10 % in the paper's sweep. Where
+    neither `rows` nor `bytes` is given, 0.1."""
+    rows: Annotated[int, Field(gt=0)] | None = None
+    """Rows that the cache holds, in place of `fraction`; pools get theirs by size."""
+    bytes: Bytes | None = None
+    """Memory for rows and their optimizer state, such as `4 GiB`, in place of `fraction`."""
     scope: Literal["table", "global"] = "table"
     """`table`: one pool of slots for each table; `global`: one pool for all."""
     if_too_small: Literal["error", "grow"] = "error"
@@ -80,6 +94,17 @@ class CacheConfig(Frozen):
     Of a file, `prefix`: its first half, `{prefix: SHARE}`: its first share, `whole`: all of it, the
     timed mini-batches too; the timed mini-batches of a file come after its prefix where it is long
     enough. Generated traces: the probabilities that mini-batch 0 is drawn from."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_size(cls, value: Any) -> Any:
+        """Exactly one size: the default where none is given."""
+        if not isinstance(value, Mapping):
+            return value
+        given = [key for key in SIZE_KEYS if value.get(key) is not None]
+        if len(given) > 1:
+            raise MisfitError(given[1], f"and {given[0]} are both given: give one of them")
+        return value if given else {**value, "fraction": _DEFAULT_FRACTION}
 
     @property
     def profile_share(self) -> float:
@@ -190,10 +215,15 @@ class Origin:
     names: Names = field(default_factory=Names)
 
 
+def _no_boolean(value: object) -> object:
+    """`true` equals 1 for Python, not for a reader."""
+    return "true" if value is True else value
+
+
 class Experiment(Frozen):
     """An experiment file (after `--set`): references as written, everything else validated."""
 
-    config_version: Literal[1]
+    config_version: Annotated[Literal[1], BeforeValidator(_no_boolean)]
     """Version of this format."""
     name: str = Field(default="experiment", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the run directory and of reports: letters, digits, `.`, `_`, `-`."""
@@ -264,13 +294,7 @@ class PointConfig(Frozen):
         What the experiment calls the point (label, swept values) is left out, and so are where on
         this machine the files of the catalogue are, descriptions, and where numbers come from.
         """
-        data = _bare(
-            self.model_dump(mode="json", exclude={"swept": True, "system": {"label", "where"}})
-        )
-        for name in ("path", "distances_path"):
-            if name in data["trace"]:
-                data["trace"][name] = portable(data["trace"][name])
-        return hashlib.sha256(canonical_json(data).encode()).hexdigest()
+        return _point_key(self)
 
     def sweep_text(self) -> str:
         """The swept values as `path=value, path=value`; empty without a sweep."""
@@ -285,6 +309,31 @@ def _bare(data: Any) -> Any:
     if isinstance(data, dict):
         return {key: _bare(value) for key, value in data.items() if key not in _REMARKS}
     return [_bare(item) for item in data] if isinstance(data, list) else data
+
+
+@by_identity
+def _section_text(section: BaseModel) -> str:
+    """A section as canonical JSON without remarks; points of a sweep share most of theirs."""
+    return canonical_json(_bare(section.model_dump(mode="json")))
+
+
+@by_identity
+def _point_key(point: PointConfig) -> str:
+    trace = _bare(point.trace.model_dump(mode="json"))
+    for name in ("path", "distances_path"):
+        if name in trace:
+            trace[name] = portable(trace[name])
+    texts = {
+        "locality": canonical_json(point.locality),
+        "system": canonical_json(
+            point.system.model_dump(mode="json", exclude={"label", "where"}),
+        ),
+        "trace": canonical_json(trace),
+    }
+    for name in ("platform", "model", "cache", "operators", "pipeline", "run"):
+        texts[name] = _section_text(getattr(point, name))
+    members = ",".join(f'"{name}":{text}' for name, text in sorted(texts.items()))
+    return hashlib.sha256(f"{{{members}}}".encode()).hexdigest()
 
 
 def config_hash(points: Iterable[PointConfig]) -> str:

@@ -7,11 +7,9 @@ duration of an operator: durations follow from the counts, the profile and the p
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
-
-from simulator.config.types import Frozen, Picoseconds, Source
+from simulator.config.types import Frozen, Picoseconds, Positive, Reached, Source
 
 __all__ = ["CpuOperator", "GpuOperators", "OperatorProfile", "OptimizerSteps", "Threads"]
 
@@ -28,7 +26,7 @@ class CpuOperator(Frozen):
     memory accesses."""
     line_time: Picoseconds = "0 ps"  # type: ignore[assignment]
     """Instructions of one thread for each cache line (64 B, 16 elements) of a row beside that."""
-    overlap: Annotated[float, Field(gt=0, le=1)]
+    overlap: Reached
     """Share of the core's miss buffers that the code keeps busy (prefetching: near 1)."""
     nontemporal: bool = False
     """Writes its output with streaming stores: no read for ownership."""
@@ -99,6 +97,9 @@ class OperatorProfile(Frozen):
     lists: Literal["copied", "mapped"]
     """Lists that the GPU makes for the host (missed and victim rows, ids of cold rows): copied
     once they are made, or written by the kernels straight into the host's memory."""
+    staging_buffers: Positive
+    """Buffers of a kind on the host that mini-batches take in turn: a copy from the GPU overwrites
+    what the cores read that many mini-batches ago."""
     cold_list: Literal["compacted", "holes"]
     """The ids of rows that a static cache leaves to the CPU: those alone, or the whole list with
     the others marked, which the CPU skips one by one."""

@@ -25,16 +25,9 @@ def validate(
     `marks` are the places of `data` itself; `prefix` is where it stands in the experiment.
     """
     try:
-        return adapter.validate_python(_frozen(data)), []
+        return adapter.validate_python(data), []
     except ValidationError as error:
         return None, _Translation(marks, prefix, adapter.json_schema()).problems(error)
-
-
-def _frozen(data: Any) -> Any:
-    """Lists as tuples: what frozen models hold."""
-    if isinstance(data, dict):
-        return {key: _frozen(value) for key, value in data.items()}
-    return tuple(map(_frozen, data)) if isinstance(data, list | tuple) else data
 
 
 def shown(value: object) -> str:
@@ -138,7 +131,9 @@ class _Translation:
             return self._trace_kind(given, path)
         if isinstance(context.get("error"), MisfitError):
             return self._misfit(context["error"], path)
-        message, hint = _message(kind, context, given, item["msg"])
+        is_number = isinstance(given, int | float) and not isinstance(given, bool)
+        text = (self._marks.text(path) if is_number else "") or shown(given)
+        message, hint = _message(kind, context, given, text, item["msg"])
         if kind == "string_pattern_mismatch":
             hint = location.meaning
         return Problem(self._marks.value(path), key, message, hint)
@@ -167,31 +162,32 @@ def _further_in(word: str, location: Location) -> str:
 
 
 def _message(
-    kind: str, context: Mapping[str, Any], given: object, fallback: str
+    kind: str, context: Mapping[str, Any], given: object, text: str, fallback: str
 ) -> tuple[str, str]:
-    """Message and hint of an error about a value."""
+    """Message and hint of an error about a value; `text`: as it is written."""
     if kind == "value_error":
         reason = str(context.get("error", fallback))
         named = isinstance(given, dict | list | tuple) or repr(given) in reason
-        return (reason if named else f"is {shown(given)}: {reason}"), ""
+        reason = reason.replace(repr(given), text) if isinstance(given, int | float) else reason
+        return (reason if named else f"is {text}: {reason}"), ""
     if kind in ("literal_error", "enum"):
         listed = str(context["expected"]).replace(" or ", ",").split(",")
         words = [word.strip().strip("'") for word in listed]
-        return f"is {shown(given)}: expected one of {_choices(words)}", did_you_mean(given, words)
+        return f"is {text}: expected one of {_choices(words)}", did_you_mean(given, words)
     if kind in _RULES:
-        return f"is {shown(given)}: {_RULES[kind](context)}", ""
+        return f"is {text}: {_RULES[kind](context)}", ""
     if kind in _KINDS:
-        return f"is {shown(given)}: expected {_KINDS[kind]}", ""
+        return f"is {text}: expected {_KINDS[kind]}", ""
     plain = fallback.replace("Input should be", "expected")
-    return f"is {shown(given)}: {plain[:1].lower()}{plain[1:]}", ""
+    return f"is {text}: {plain[:1].lower()}{plain[1:]}", ""
 
 
 def _merged(problems: list[Problem]) -> Problem:
     """Several errors about one value (the members of a union) as one problem."""
     first = problems[0]
     expected = [p.message.partition(": expected ")[2] for p in problems]
-    if len(problems) == 1 or not all(expected):
-        return first
+    if not all(expected):  # a member that takes such values, but not this one
+        return problems[expected.index("")]
     head = first.message.partition(": expected ")[0]
     words = " or ".join(dict.fromkeys(expected))
     return Problem(first.where, first.key, f"{head}: expected {words}", first.hint)

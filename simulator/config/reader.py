@@ -1,12 +1,15 @@
 """YAML to plain data, together with the place in the file where each key and value stands.
 
 Only what JSON can say comes out: mappings with text keys, lists, text, numbers, booleans, null.
-Dates stay text. Every mistake that leaves the rest of the file readable is collected; only a
-file that cannot be parsed at all ends the reading early.
+Anchors, aliases and merge keys (`<<: *usual`, `<<: [*first, *second]`) are resolved, each value
+with the place where it is written; keys at the top of a file that begin with `x-` hold shared
+pieces and are left out. Dates stay text. Every mistake that leaves the rest of the file readable is
+collected; only a file that cannot be parsed at all ends the reading early.
 """
 
 from __future__ import annotations
 
+import codecs
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,20 +18,41 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
 
+from simulator.config.scalars import UnreadError, is_merge, number_text, scalar, unread_tag
 from simulator.errors import Problem
+from simulator.units import format_bytes
 
-__all__ = ["Document", "KeyPath", "Mark", "Marks", "dotted", "read_text", "read_yaml"]
+__all__ = [
+    "MOST_LEVELS",
+    "Document",
+    "KeyPath",
+    "Mark",
+    "Marks",
+    "dotted",
+    "read_text",
+    "read_yaml",
+]
 
 KeyPath = tuple[str | int, ...]
 
 _MOST_VALUES = 200_000
 """More values than that come from aliases of aliases, not from a person."""
 
-_MOST_LEVELS = 100
+MOST_LEVELS = 100
 """Deeper values than that are no configuration, and every later step would recurse into them."""
+
+_MOST_CHARACTERS = 200
+"""Longer keys are none, nor the dotted path of one."""
+
+_MOST_BYTES = 8_000_000
+"""Larger files are data, not a configuration, and would be read for minutes."""
+
+_SHARED = "x-"
+"""Keys at the top of a file that begin so hold pieces for aliases and merge keys."""
 
 _PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
@@ -47,6 +71,8 @@ class Mark:
 
     key: str
     value: str
+    text: str = ""
+    """A number as it is written there (`2e4`); empty for any other value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +88,11 @@ class Marks:
     def value(self, path: KeyPath) -> str:
         """The place of the value at `path`, else of the nearest value around it."""
         return self.mark(path).value
+
+    def text(self, path: KeyPath) -> str:
+        """A number at `path` as it is written; empty where that is not known."""
+        mark = self.by_path.get(path)
+        return mark.text if mark else ""
 
     def mark(self, path: KeyPath) -> Mark:
         """The places of `path`, else those of the nearest value around it."""
@@ -99,15 +130,25 @@ class Document:
 def read_yaml(file: FilePath) -> Document:
     """Read a YAML file; a file that cannot be read is a problem, not an exception."""
     try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        return _failed(str(file), f"is not UTF-8 text (byte {error.start})")
+        size = file.stat().st_size
+        if size > _MOST_BYTES:
+            return _failed(str(file), f"is {format_bytes(size)}: too large for a configuration")
+        content = file.read_bytes()
     except FileNotFoundError:
         return _failed(str(file), "there is no such file")
     except IsADirectoryError:
         return _failed(str(file), "is a folder, not a YAML file")
-    except OSError as error:
-        return _failed(str(file), f"cannot be read: {error.strerror or error}")
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        return _failed(str(file), f"cannot be read: {getattr(error, 'strerror', '') or error}")
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        if wide:
+            return _failed(str(file), "is not UTF-16 text, although it begins as such")
+        before, byte = error.object[: error.start], error.object[error.start]
+        message = f"is not UTF-8 text: byte 0x{byte:02x}"
+        return _failed(_at(str(file), before.decode()), message, "save the file as UTF-8")
     return read_text(text, str(file))
 
 
@@ -118,26 +159,35 @@ def read_text(text: str, file: str, fixed: bool = False) -> Document:
     With `fixed`, every place is `file` itself, without line and column (a command line). What is
     returned is shared between calls with the same text: do not change it.
     """
+    yaml = YAML(typ="safe", pure=True)
     try:
-        root = YAML(typ="safe", pure=True).compose(io.StringIO(text))
+        root = yaml.get_constructor_parser(io.StringIO(text))[0].composer.get_single_node()
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = file if fixed or mark is None else f"{file}:{mark.line + 1}:{mark.column + 1}"
-        hint = "indent with spaces, not tabs" if "\\t" in str(error.problem) else ""
-        return _failed(where, f"is not valid YAML: {_reason(error)}", hint)
-    except RecursionError:
-        return _failed(file, "is nested too deeply")
-    except YAMLError as error:
+        return _failed(where, f"is not valid YAML: {_reason(error)}", _remedy(error))
+    except ReaderError as error:
+        where = file if fixed else _at(file, text[: error.position])
+        return _failed(where, f"is not valid YAML: the character #x{ord(text[error.position]):04x}")
+    except Exception as error:  # what else the library raises of text is about the text
+        reached = yaml.reader
+        where = file if fixed else f"{file}:{reached.line + 1}:{reached.column + 1}"
+        deep = isinstance(error, RecursionError)
         reason = " ".join(str(error).split())
-        return _failed(file, f"is not valid YAML: {reason}")
+        return _failed(where, "is nested too deeply" if deep else f"is not valid YAML: {reason}")
     if root is None:
         return _failed(file if fixed else f"{file}:1:1", "is empty")
     walk = _Walk(file, fixed)
-    try:
-        data = walk.value(root, ())
-    except RecursionError:
-        return _failed(file, "is nested too deeply")
+    data = walk.value(root, ())
+    if isinstance(data, dict) and not fixed:
+        data = {key: value for key, value in data.items() if not key.startswith(_SHARED)}
     return Document(data, Marks(walk.by_path), tuple(walk.problems))
+
+
+def _at(file: str, before: str) -> str:
+    """The place in `file` after the text `before`."""
+    lines = before.split("\n")
+    return f"{file}:{len(lines)}:{len(lines[-1]) + 1}"
 
 
 def _reason(error: MarkedYAMLError) -> str:
@@ -146,8 +196,21 @@ def _reason(error: MarkedYAMLError) -> str:
     return f"{context}, {problem}" if problem.startswith("but") else problem or context
 
 
+def _remedy(error: MarkedYAMLError) -> str:
+    """What to write instead, of mistakes that are made often."""
+    if "\\t" in str(error.problem):
+        return "indent with spaces, not tabs"
+    if "another document" in str(error.problem):
+        return "several documents (`---`) in a file are not read: one file, one mapping"
+    return ""
+
+
 def _failed(where: str, message: str, hint: str = "") -> Document:
     return Document(None, Marks({(): Mark(where, where)}), (Problem(where, "", message, hint),))
+
+
+Pairs = dict[str, tuple[Node, Node]]
+"""Keys of a mapping, each with its node and that of its value."""
 
 
 class _Walk:
@@ -159,58 +222,82 @@ class _Walk:
         self._file = file
         self._fixed = fixed
         self._open: list[int] = []
-        self._constructor = YAML(typ="safe", pure=True).constructor
+        self._pairs_of: dict[int, Pairs] = {}
 
     def value(self, node: Node, path: KeyPath, key: str | None = None) -> Any:
         where = self._where(node)
-        self.by_path[path] = Mark(key or where, where)
+        self.by_path[path] = Mark(key or where, where, number_text(node))
         if id(node) in self._open or len(self.by_path) > _MOST_VALUES:
             self._problem(where, path, "an alias (`*name`) that contains itself or grows too large")
             return None
-        if len(path) > _MOST_LEVELS:
+        if len(path) > MOST_LEVELS:
             self._problem(where, path[:1], "is nested too deeply")
             return None
         self._open.append(id(node))
         try:
-            if not isinstance(node, ScalarNode) and node.tag not in _PLAIN_TAGS:
-                self._problem(where, path, f"the tag {node.tag} is not allowed: write plain YAML")
-            if isinstance(node, MappingNode):
-                return self._mapping(node, path)
+            if isinstance(node, ScalarNode):
+                return scalar(node)
+            if node.tag not in _PLAIN_TAGS:
+                raise unread_tag(node)
             if isinstance(node, SequenceNode):
                 return [self.value(item, (*path, i)) for i, item in enumerate(node.value)]
-            return self._scalar(node, path)
+            return {
+                key: self.value(value, (*path, key), self._where(at))
+                for key, (at, value) in self._pairs(node, path).items()
+            }
+        except UnreadError as error:
+            self._problem(where, path, error.message, error.hint)
+            return None
         finally:
             self._open.pop()
 
-    def _mapping(self, node: MappingNode, path: KeyPath) -> dict[str, Any]:
-        data: dict[str, Any] = {}
-        first: dict[str, str] = {}
+    def _pairs(self, node: Node, path: KeyPath) -> Pairs:
+        """The keys of a mapping, those that it merges first and under its own."""
+        if id(node) not in self._pairs_of:
+            self._pairs_of[id(node)] = {}  # what a mapping that merges itself finds
+            own, merged = self._own_pairs(node, path)
+            self._pairs_of[id(node)] = merged | own
+        return self._pairs_of[id(node)]
+
+    def _own_pairs(self, node: Node, path: KeyPath) -> tuple[Pairs, Pairs]:
+        """The keys that stand in a mapping, and those that it merges."""
+        own: Pairs = {}
+        merged: Pairs = {}
         for key_node, value_node in node.value:
             where = self._where(key_node)
             if not isinstance(key_node, ScalarNode):
                 self._problem(where, path, "a key must be plain text, not a list or a mapping")
                 continue
             key = key_node.value
-            if key in data:
-                message = f"the key is given twice: here and at {first[key]}"
-                self._problem(where, (*path, key), message, "keep one of them")
+            if len(key) > _MOST_CHARACTERS:
+                message = f"a key of {len(key):,} characters: {_MOST_CHARACTERS} at most"
+                self._problem(where, path, message)
                 continue
-            first[key] = where
-            data[key] = self.value(value_node, (*path, key), where)
-        return data
+            merges = is_merge(key_node)
+            if key in (merged if merges else own):
+                first = self._where((merged if merges else own)[key][0])
+                hint = "merge a list: `<<: [*first, *second]`" if merges else "keep one of them"
+                message = f"the key is given twice: here and at {first}"
+                self._problem(where, (*path, key), message, hint)
+            elif merges:
+                merged = self._merged(value_node, (*path, key)) | {key: (key_node, value_node)}
+            else:
+                own[key] = key_node, value_node
+        merged.pop("<<", None)
+        return own, merged
 
-    def _scalar(self, node: Node, path: KeyPath) -> Any:
-        if node.tag == "tag:yaml.org,2002:timestamp":
-            return node.value
-        try:
-            value = self._constructor.construct_object(node, deep=True)
-        except (YAMLError, ValueError):
-            self._problem(self._where(node), path, f"{node.value!r} has the unknown tag {node.tag}")
-            return None
-        if value is not None and not isinstance(value, bool | int | float | str):
-            self._problem(self._where(node), path, f"{node.value!r} must be text or a number")
-            return None
-        return value
+    def _merged(self, node: Node, path: KeyPath) -> Pairs:
+        """The keys of a mapping, or of a list of mappings, of which earlier ones prevail."""
+        pairs: Pairs = {}
+        for each in node.value if isinstance(node, SequenceNode) else [node]:
+            if not isinstance(each, MappingNode):
+                message = "a merge key takes a mapping (`<<: *name`), or a list of mappings"
+                self._problem(self._where(each), path, message)
+            elif id(each) in self._open:
+                self._problem(self._where(each), path, "merges a mapping into itself")
+            else:
+                pairs = pairs | {k: v for k, v in self._pairs(each, path).items() if k not in pairs}
+        return pairs
 
     def _where(self, node: Node) -> str:
         mark = node.start_mark

@@ -157,7 +157,9 @@ class Resolver:
             hint = f"{did_you_mean(name, known)} known: {', '.join(known)}".strip()
             message = f"is {shown(name)}: there is no such {what}"
             problems.append(Problem(marks.value(path), key, message, hint))
-        uses = names.systems.get(entry.name) if names.systems is not None else None
+        if names.systems is None or entry.name not in names.systems:
+            return problems
+        uses = names.systems[entry.name]
         return problems if uses is None else problems + _unused(entry, uses, marks, at)
 
 

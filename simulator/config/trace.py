@@ -23,6 +23,7 @@ __all__ = [
     "DriftTraceConfig",
     "FileTraceConfig",
     "HistogramTraceConfig",
+    "IdRule",
     "LocalityTraceConfig",
     "SessionTraceConfig",
     "StackTraceConfig",
@@ -45,6 +46,8 @@ experiment says otherwise."""
 
 Exponent = Annotated[float, Field(ge=0.0, le=10.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+IdRule = Literal["error", "modulo", "hash", "renumber"]
+"""What becomes of ids that are no row numbers (`simulator.traces.id_map`)."""
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 
 
@@ -150,6 +153,9 @@ class StackTraceConfig(Frozen):
     """Which of the two histograms: that of the real order, or that of a shuffle."""
     path: str = ""
     """Popularity curves as for `curve`; left out, the shipped ones."""
+    tolerance: Share = 0.02
+    """Largest error of the LRU hit rate (caches of 2 to 10 % of the rows) that is taken; a curve
+    that cannot be met so closely is refused."""
     distances_path: str = ""
     """A CSV with columns dataset, order, n_ids, n_accesses, cold_misses, le_distance,
     cumulative_hits; left out, the shipped one."""
@@ -169,6 +175,10 @@ class FileTraceConfig(Frozen):
     columns: Names = ()
     """Which tables (columns, arrays) of the file, in the order of the model's tables; left out,
     all in the order of the file."""
+    ids: IdRule = "error"
+    """Ids as row numbers. `error`: they must be some already; `modulo`: id mod rows; `hash`: a hash
+    of the id, mod rows; `renumber`: by first appearance in the file, which takes a row for every
+    distinct id. Negative ids are errors in any case."""
     at_end: Literal["stop", "wrap"] = "stop"
     """After the last whole mini-batch: no more batches, or start again from the first."""
 

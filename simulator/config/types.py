@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Any
+from functools import cache
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
     WithJsonSchema,
+    model_validator,
 )
 
 from simulator.units import UNITS, parse_quantity
@@ -22,18 +25,26 @@ __all__ = [
     "BytesOrNone",
     "BytesPerSecond",
     "FlopPerSecond",
+    "Fraction",
     "Frozen",
     "Hertz",
+    "Latency",
     "MisfitError",
     "Picojoules",
     "Picoseconds",
+    "Positive",
+    "Reached",
     "Source",
     "Watts",
 ]
 
 
 class Frozen(BaseModel):
-    """Base of every configuration model: immutable, no unknown keys, no silent conversions."""
+    """Base of every configuration model: immutable, no unknown keys, no silent conversions.
+
+    A number that is whole is a whole number however it is written (`1e6`, `20000.0`), where a key
+    takes one and no other number.
+    """
 
     model_config = ConfigDict(
         frozen=True,
@@ -43,6 +54,45 @@ class Frozen(BaseModel):
         validate_default=True,
         use_attribute_docstrings=True,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_written(cls, data: Any) -> Any:
+        """Lists are tuples here, which frozen models hold, and whole numbers integers."""
+        if not isinstance(data, dict):
+            return data
+        whole = _whole_keys(cls)
+        return {key: _frozen(value, key in whole) for key, value in data.items()}
+
+
+@cache
+def _whole_keys(model: type[BaseModel]) -> frozenset[str]:
+    """Keys of `model` that take whole numbers, or lists of them, and no other number."""
+    return frozenset(
+        name
+        for name, field in model.model_fields.items()
+        if int in (types := _numbers(field.annotation)) and float not in types
+    )
+
+
+def _numbers(annotation: Any) -> frozenset[type]:
+    """`int` and `float`, as far as values of a type may be or hold them."""
+    if annotation in (int, float):
+        return frozenset({annotation})
+    if get_origin(annotation) is Literal:
+        return frozenset({int} if any(type(x) is int for x in get_args(annotation)) else ())
+    if get_origin(annotation) is Annotated:
+        return _numbers(get_args(annotation)[0])
+    return frozenset().union(*map(_numbers, get_args(annotation)))
+
+
+def _frozen(value: Any, whole: bool) -> Any:
+    """Lists as tuples, at any depth; where `whole`, whole numbers as integers."""
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(item, whole) for item in value)
+    if isinstance(value, dict):
+        return {key: _frozen(item, False) for key, item in value.items()}
+    return int(value) if whole and isinstance(value, float) and value.is_integer() else value
 
 
 class MisfitError(ValueError):
@@ -81,6 +131,23 @@ def _schema(dimension: str, example: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example]})
 
 
+def _bounded(least: str, most: str, dimension: str) -> AfterValidator:
+    """Refuse what no machine has: it would make a rate nothing or a time endless.
+
+    Inside the bounds 64 bits hold the time of any run that can be waited for.
+    """
+    low, high = parse_quantity(least, dimension), parse_quantity(most, dimension)
+
+    def check(value: Any) -> Any:
+        if value < low:
+            raise ValueError(f"must be at least {least}")
+        if value > high:
+            raise ValueError(f"must be at most {most}")
+        return value
+
+    return AfterValidator(check)
+
+
 def _positive(value: Any) -> Any:
     if value <= 0:
         raise ValueError("must be greater than 0")
@@ -91,6 +158,7 @@ Bytes = Annotated[
     int,
     BeforeValidator(_reader("bytes")),
     AfterValidator(_positive),
+    _bounded("1 B", "1000 PB", "bytes"),
     PlainSerializer(_writer("B")),
     _schema("bytes", "32 GiB"),
 ]
@@ -99,6 +167,7 @@ Bytes = Annotated[
 BytesOrNone = Annotated[
     int,
     BeforeValidator(_reader("bytes")),
+    _bounded("0 B", "1000 PB", "bytes"),
     PlainSerializer(_writer("B")),
     _schema("bytes", "0 B"),
 ]
@@ -108,6 +177,7 @@ BytesPerSecond = Annotated[
     int,
     BeforeValidator(_reader("bytes/s")),
     AfterValidator(_positive),
+    _bounded("1 B/s", "1000 PB/s", "bytes/s"),
     PlainSerializer(_writer("B/s")),
     _schema("bytes/s", "16 GB/s"),
 ]
@@ -116,15 +186,29 @@ BytesPerSecond = Annotated[
 Picoseconds = Annotated[
     int,
     BeforeValidator(_reader("time")),
+    _bounded("0 s", "1 s", "time"),
     PlainSerializer(_writer("ps")),
     _schema("time", "1.2 us"),
 ]
 """A duration (zero allowed), written with its unit; integer picoseconds inside."""
 
+Latency = Annotated[Picoseconds, AfterValidator(_positive)]
+"""A duration above zero, where a rate is divided by it."""
+
+Positive = Annotated[int, Field(gt=0, le=10**6)]
+"""A count of what hardware has of something."""
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+"""A share of something, all and nothing included."""
+
+Reached = Annotated[float, Field(ge=0.001, le=1)]
+"""The share of a rate that is reached: never nothing, for times are divided by it."""
+
 Hertz = Annotated[
     int,
     BeforeValidator(_reader("Hz")),
     AfterValidator(_positive),
+    _bounded("1 Hz", "1 THz", "Hz"),
     PlainSerializer(_writer("Hz")),
     _schema("Hz", "2.2 GHz"),
 ]
@@ -134,6 +218,7 @@ FlopPerSecond = Annotated[
     int,
     BeforeValidator(_reader("FLOP/s")),
     AfterValidator(_positive),
+    _bounded("1 FLOP/s", "1000000 PFLOP/s", "FLOP/s"),
     PlainSerializer(_writer("FLOP/s")),
     _schema("FLOP/s", "15.7 TFLOP/s"),
 ]
@@ -142,6 +227,7 @@ FlopPerSecond = Annotated[
 Watts = Annotated[
     float,
     BeforeValidator(_reader("power")),
+    _bounded("0 W", "1000 kW", "power"),
     PlainSerializer(_writer("W")),
     _schema("power", "300 W"),
 ]
@@ -150,6 +236,7 @@ Watts = Annotated[
 Picojoules = Annotated[
     float,
     BeforeValidator(_reader("energy")),
+    _bounded("0 J", "1000 J", "energy"),
     PlainSerializer(_writer("pJ")),
     _schema("energy", "3.9 pJ"),
 ]

@@ -15,8 +15,9 @@ from simulator.config.expand import expand
 from simulator.config.experiment import Experiment, Names, PointConfig
 from simulator.config.load import load_experiment as _load
 from simulator.config.load import parse_experiment as _parse
+from simulator.engine.check import check_points
 from simulator.engine.points import simulate_each, simulate_points
-from simulator.engine.sharing import check_points, misfits, replay_key, trace_key
+from simulator.engine.sharing import misfits, replay_key, trace_key
 from simulator.hardware.devices import part_kinds
 from simulator.results.record import Progress, Result
 from simulator.results.speedup import with_speedups

@@ -32,6 +32,8 @@ __all__ = ["HazardCase", "HazardOutcome", "run_case"]
 
 Order = Literal["timed", "random"]
 ORDERS: tuple[Order, ...] = ("timed", "random")
+MOST_READS, MOST_BATCHES, MOST_ROWS = 20_000_000, 200_000, 50_000_000
+"""What a check takes on: values of all rows, and every read, are in memory."""
 SHOWN = 5
 """Stale reads listed one by one."""
 
@@ -227,6 +229,17 @@ def _check(case: HazardCase) -> None:
         raise UsageError(f"no policy {case.policy!r}; known: {', '.join(policy_names())}")
     if case.order not in (*ORDERS, "both"):
         raise UsageError(f"no order {case.order!r}: timed, random or both")
+    reads = case.batches * case.batch_rows * case.tables
+    for number, what, most, options in (
+        (reads, "row reads", MOST_READS, "--batches, --batch-rows or --tables"),
+        (case.batches, "mini-batches", MOST_BATCHES, "--batches"),
+        (case.rows * case.tables, "rows", MOST_ROWS, "--rows or --tables"),
+    ):
+        if number > most:
+            raise UsageError(
+                f"{number:,} {what} are more than the {most:,} that a check keeps in memory: "
+                f"lower {options}"
+            )
     if case.batch_rows > case.rows:
         raise UsageError(f"{case.batch_rows} distinct rows a mini-batch of {case.rows} rows")
     if case.slots is not None and case.slots > case.rows:

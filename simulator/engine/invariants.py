@@ -8,12 +8,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from simulator.engine.pipeline import Mode, Span
+from simulator.engine.pipeline import Mode, Span, StageTime
 from simulator.errors import InvariantError
 from simulator.hardware.demand import ResourceUse, StageDemand
 from simulator.hardware.program import Move, Stage
 
-__all__ = ["check_bytes", "check_energy", "check_order", "check_stage_names", "check_utilization"]
+__all__ = [
+    "check_bytes",
+    "check_energy",
+    "check_order",
+    "check_stage_names",
+    "check_stage_times",
+    "check_utilization",
+]
 
 _ROUNDING = 1e-9
 
@@ -58,6 +65,19 @@ def check_order(spans: Sequence[Span], mode: Mode) -> None:
                 )
         if span.end_ps < span.start_ps:
             raise InvariantError(f"stage {stage} of mini-batch {batch} ends before it starts")
+
+
+def check_stage_times(times: Mapping[int, StageTime], elapsed_ps: int) -> None:
+    """Every moment is waited for in one stage that runs then; no stage runs longer than it is."""
+    for stage, time in times.items():
+        if not 0 <= time.exposed_ps <= time.busy_ps <= elapsed_ps:
+            raise InvariantError(
+                f"stage {stage} is exposed for {time.exposed_ps} and busy for {time.busy_ps} of "
+                f"{elapsed_ps} ps"
+            )
+    exposed = sum(time.exposed_ps for time in times.values())
+    if exposed != elapsed_ps:
+        raise InvariantError(f"stages are exposed for {exposed} ps, {elapsed_ps} ps passed")
 
 
 def check_energy(device: str, joules: Mapping[str, float]) -> Mapping[str, float]:

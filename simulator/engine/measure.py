@@ -19,7 +19,9 @@ from simulator.caches.facts import (
     WRITE_BACK,
     BatchFacts,
 )
-from simulator.engine.pipeline import Span, critical_path
+from simulator.engine.invariants import check_stage_times
+from simulator.engine.pipeline import Span, stage_times
+from simulator.errors import ConfigError
 from simulator.hardware.demand import Resource, ResourceUse, StageDemand
 from simulator.hardware.machine import Machine
 from simulator.results.resources import KINDS, LATENCY, Kind
@@ -98,6 +100,12 @@ class Timed:
 def timed_window(spans: Sequence[Span], first: int, last: int) -> Timed:
     """From the end of mini-batch `first` - 1 (or the start of time) to that of `last`."""
     final = max(span.stage for span in spans)
+    latest = max(span.end_ps for span in spans)
+    if latest >= 1 << 63:
+        raise ConfigError(
+            f"the simulated time reaches {latest / PS_PER_S / 86_400:,.0f} days, more than 64 "
+            "bits of picoseconds hold (106): fewer mini-batches, or a latency or rate that is meant"
+        )
     ends = {span.batch: span.end_ps for span in spans if span.stage == final}
     return Timed((ends.get(first - 1, 0), *(ends[batch] for batch in range(first, last + 1))))
 
@@ -216,26 +224,23 @@ def stage_rows(
 
     `specs`: the stages of the schedule. `works[batch][stage]`: what the stage asked for; means over
     the mini-batches that `meter` times. `kinds`: of the resources whose bytes count; `copies`: how
-    many resources each stands for, where equal ranks are folded.
+    many resources each stands for, where equal ranks are folded. Raises `InvariantError` where
+    the stages' times do not add up to the elapsed time.
     """
     first, last = meter.first, meter.last
     batches = last - first + 1
-    exposed = critical_path(spans, first, last)
-    busy = [0] * len(specs)
-    for span in spans:
-        if first <= span.batch <= last:
-            busy[span.stage] += span.end_ps - span.start_ps
+    times = stage_times(spans, first, last)
+    check_stage_times(times, timed_window(spans, first, last).elapsed_ps)
     rows = []
     for stage, spec in enumerate(specs):
-        busy_us = busy[stage] / batches / PS_PER_US
-        exposed_us = exposed[stage] / batches / PS_PER_US
+        time = times[stage]
         row: dict[str, Any] = {
             "stage": spec.name,
             "order": stage,
             "role": spec.role,
-            "busy_us": busy_us,
-            "exposed_us": exposed_us,
-            "hidden_us": max(0.0, busy_us - exposed_us),
+            "busy_us": time.busy_ps / batches / PS_PER_US,
+            "exposed_us": time.exposed_ps / batches / PS_PER_US,
+            "hidden_us": time.hidden_ps / batches / PS_PER_US,
         }
         moved = _moved_bytes((work[stage] for work in works[first : last + 1]), kinds, copies)
         rows.append(row | {f"{kind}_bytes": size / batches for kind, size in moved.items()})

@@ -23,7 +23,7 @@ from simulator.errors import InvariantError
 from simulator.hardware.demand import StageDemand
 from simulator.hardware.machine import Machine
 
-__all__ = ["Mode", "Span", "conditions", "critical_path", "run_pipeline"]
+__all__ = ["Mode", "Span", "StageTime", "conditions", "run_pipeline", "stage_times"]
 
 Mode = Literal["serial", "async", "lockstep"]
 
@@ -151,21 +151,44 @@ def run_pipeline(
     return tuple(run.spans)
 
 
-def critical_path(spans: Iterable[Span], first: int, last: int) -> dict[int, int]:
-    """Exposed picoseconds of each stage between the end of `first` - 1 and the end of `last`.
+@dataclass(frozen=True, slots=True)
+class StageTime:
+    """Picoseconds of one stage in a window of time: `exposed_ps` + `hidden_ps` = `busy_ps`."""
 
-    Walks back from the end of the last stage of mini-batch `last`: a span's time is exposed, then
-    the walk goes on with the span whose end let it start. The sum over stages is the elapsed time.
+    busy_ps: int
+    """It ran, for whichever mini-batch."""
+    exposed_ps: int
+    """Of that: it was the stage that the end of the window waited for."""
+
+    @property
+    def hidden_ps(self) -> int:
+        """It ran while another stage was waited for."""
+        return self.busy_ps - self.exposed_ps
+
+
+def stage_times(spans: Iterable[Span], first: int, last: int) -> dict[int, StageTime]:
+    """Times of each stage between the end of mini-batch `first` - 1 and that of `last`.
+
+    A stage works on one mini-batch at a time, so that it is busy for at most the elapsed time; the
+    part of a span outside of the window does not count. Exposed is what lies on the critical path,
+    which leads back from the end of the window: from a span to the one whose end let it start, that
+    is to the very moment, so that the exposed times of all stages add up to the elapsed time. The
+    path may pass through mini-batches after `last`, where a barrier waits for them.
     """
     by_key = {(span.batch, span.stage): span for span in spans}
     final = max(stage for _, stage in by_key)
     since = by_key[first - 1, final].end_ps if (first - 1, final) in by_key else 0
-    exposed = dict.fromkeys(range(final + 1), 0)
+    end = by_key[last, final].end_ps
+    busy, exposed = [0] * (final + 1), [0] * (final + 1)
+    for span in by_key.values():
+        busy[span.stage] += _inside(span, since, end)
     key: tuple[int, int] | None = (last, final)
-    until = by_key[last, final].end_ps
-    while key is not None and until > since:
-        span = by_key[key]
-        begin = max(span.start_ps, since)
-        exposed[span.stage] += max(0, until - begin)
-        until, key = min(until, begin), span.after
-    return exposed
+    while key is not None and by_key[key].end_ps > since:
+        exposed[key[1]] += _inside(by_key[key], since, end)
+        key = by_key[key].after
+    return {stage: StageTime(*times) for stage, times in enumerate(zip(busy, exposed, strict=True))}
+
+
+def _inside(span: Span, since: int, until: int) -> int:
+    """Picoseconds of `span` between two moments."""
+    return max(0, min(span.end_ps, until) - max(span.start_ps, since))

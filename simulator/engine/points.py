@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from simulator._threads import cores
-from simulator.caches import Window, window_need
 from simulator.caches.replays import Replay, Replayed, Stream, run_replays
 from simulator.config.experiment import PointConfig
 from simulator.engine.invariants import check_energy
@@ -20,10 +19,9 @@ from simulator.engine.measure import (
     timed_window,
     use_metrics,
 )
+from simulator.engine.prepare import batches_of, drained_batches, open_for, prepare, window_slots
 from simulator.engine.sharing import (
-    build,
     machine_of,
-    place_of,
     placed,
     sampled_batches,
     tail_of,
@@ -37,7 +35,6 @@ from simulator.hardware.topology import Topology
 from simulator.results.dictionary import IDENTITY
 from simulator.results.record import PointResult, Progress, StageSpan
 from simulator.systems import System
-from simulator.traces import Trace, open_trace
 from simulator.units import PS_PER_S
 
 __all__ = ["simulate_each", "simulate_points"]
@@ -128,83 +125,25 @@ def _simulate_group(
 ) -> Iterator[tuple[int, Outcome]]:
     """Outcomes of points with one trace: first those that cannot run, then as they are timed."""
     try:
-        trace = _open(members[0], threads)
+        trace = open_for(members[0], threads)
     except Exception as error:
         yield from ((member, error) for member in range(len(members)))
         return
     prepared: dict[int, _Prepared] = {}
-    need = functools.cache(functools.partial(_window_need, members[0], trace))
+    need = functools.cache(functools.partial(window_slots, members[0], trace))
     for member, point in enumerate(members):
         try:
-            _batches(point, trace, 0)
-            prepared[member] = _Prepared(point, *build(point, need))
-            _require_full(prepared[member], trace)
+            prepared[member] = _Prepared(point, *prepare(point, trace, need))
         except Exception as error:
             prepared.pop(member, None)
             yield member, error
     for tail in dict.fromkeys(problem.tail for problem in prepared.values()):
         chosen = {member: p for member, p in prepared.items() if p.tail == tail}
-        stream = Stream(trace, _batches(members[0], trace, tail))
+        stream = Stream(trace, batches_of(members[0], trace, tail))
         replays = _replays(stream, chosen.values(), tracker, threads)
         for member, problem in chosen.items():
             tracker.timed(member, f"{problem.point.system.label}, {problem.point.locality}")
             yield member, _outcome(problem, replays[problem.system.replay], stream)
-
-
-def _open(point: PointConfig, threads: int) -> Trace:
-    model = point.model
-    return open_trace(
-        point.trace,
-        rows=model.rows_per_table,
-        lookups=model.lookups_per_table,
-        batch_size=model.batch_size,
-        seed=point.run.seed,
-        threads=threads,
-        place=place_of(point),
-    )
-
-
-def _window_need(
-    point: PointConfig, trace: Trace, window: Window, scope: str, depth: int
-) -> tuple[int, ...]:
-    """Slots of each pool that hold the window at its widest."""
-    stream = Stream(trace, _batches(point, trace, tail_of(depth)))
-    return window_need(stream, trace.rows, window, scope=scope)
-
-
-def _batches(point: PointConfig, trace: Trace, tail: int) -> int:
-    """Mini-batches to simulate: warm-up, timed ones, and `tail` after them; a finite trace may end
-    before.
-
-    Raises `ConfigError` where it ends before the timed ones do.
-    """
-    run = point.run
-    needed = run.warmup_batches + run.batches
-    if trace.batches is None:
-        return needed + tail
-    if trace.batches < needed:
-        raise ConfigError(
-            f"run.warmup_batches {run.warmup_batches} + run.batches {run.batches} = {needed} "
-            f"mini-batches, but the trace has {trace.batches}: lower them, or the batch size"
-        )
-    return min(trace.batches, needed + tail)
-
-
-def _require_full(problem: _Prepared, trace: Trace) -> None:
-    """Raises `ConfigError` where a trace ends while the pipeline is still to be full: the last
-    timed mini-batches would have the machine for themselves."""
-    run, schedule = problem.point.run, problem.system.schedule
-    behind = schedule.depth - 1 if schedule.overlaps else 0
-    needed = run.warmup_batches + run.batches + behind
-    if trace.batches is None or trace.batches >= needed:
-        return
-    most = run.batches - (needed - trace.batches)
-    advice = f"set run.batches to at most {most}" if most > 0 else "lower the batch size"
-    raise ConfigError(
-        f"run.warmup_batches {run.warmup_batches} + run.batches {run.batches} and the {behind} "
-        f"mini-batches behind them that keep the pipeline of {problem.point.system.label} full "
-        f"make {needed}, but the trace has {trace.batches}: {advice}"
-    )
 
 
 def _replays(
@@ -260,6 +199,7 @@ def _time_point(problem: _Prepared, replayed: Replayed, stream: Stream) -> Point
     metrics |= time_metrics(window, point.model.batch_size)
     metrics |= count_metrics(replayed.facts[first : last + 1])
     metrics |= start_metrics(system.replay, stream.trace, replayed.facts, range(first, last + 1))
+    metrics["drained_batches"] = drained_batches(point, system, stream.trace)
     joules = _joules(timed, window.elapsed_ps)
     use = _of_all_ranks(timed.fold, timed.meter.devices)
     energy = {

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from simulator.caches.replays import Kept
 from simulator.config.experiment import PointConfig, canonical_json
+from simulator.config.memo import by_identity
 from simulator.config.trace import FileTraceConfig
 from simulator.errors import ConfigError, Problem, ScratchPipeError
 from simulator.hardware.topology import Topology, build_topology
 from simulator.systems import Job, System, create
 from simulator.systems.base import WindowNeed
+from simulator.traces import Bags
 from simulator.traces.replay import Place
 
 __all__ = [
     "SHARED_TAIL",
     "build",
-    "check_points",
     "job_of",
     "kept_batches",
     "sampled_batches",
@@ -39,6 +38,7 @@ def tail_of(depth: int) -> int:
     return max(SHARED_TAIL, depth)
 
 
+@by_identity
 def trace_key(point: PointConfig) -> str:
     """Equal for points that see the same mini-batches, but for how many follow the timed ones."""
     model, run = point.model, point.run
@@ -62,6 +62,7 @@ def place_of(point: PointConfig) -> Place:
     return Place(point.cache.past_share, run.warmup_batches, run.batches, SHARED_TAIL)
 
 
+@by_identity
 def replay_key(point: PointConfig) -> str:
     """Equal for points that share a replay (trace, policy, capacity, window, rows kept).
 
@@ -75,6 +76,7 @@ def replay_key(point: PointConfig) -> str:
     return canonical_json([trace_key(point), tail_of(system.schedule.depth), repr(system.replay)])
 
 
+@by_identity
 def plans_a_cache(point: PointConfig) -> bool:
     """Whether the replay of a point plans replacements (the dear kind); False where the point
     cannot run."""
@@ -85,17 +87,22 @@ def plans_a_cache(point: PointConfig) -> bool:
 
 
 def build(
-    point: PointConfig, need: WindowNeed | None = None, *, pools: int = 1
+    point: PointConfig,
+    need: WindowNeed | None = None,
+    bags: Bags | None = None,
+    *,
+    pools: int = 1,
 ) -> tuple[System, Topology]:
     """The system of a point on its machine.
 
-    `need`: slots that a hold window takes on the point's trace; None while that is not open.
+    `need`: slots that a hold window takes on the point's trace, `bags`: those that it brings; None
+    while that is not open.
     `pools`: that the threads of a CPU are divided into. Raises `CapacityError` and `ConfigError`
     where model, machine and system do not fit together.
     """
     machine = machine_of(point, pools)
     try:
-        return create(point.system.name, job_of(point, need), machine), machine
+        return create(point.system.name, job_of(point, need, bags), machine), machine
     except ConfigError as error:
         raise placed(point, error) from error
 
@@ -106,22 +113,6 @@ def placed(point: PointConfig, error: ConfigError) -> ConfigError:
     if not where:
         return error
     return type(error)(*(Problem(where, key, a) if isinstance(a, str) else a for a in error.args))
-
-
-def check_points(points: Iterable[PointConfig]) -> None:
-    """Build every point without opening its trace.
-
-    Raises `ConfigError` with every problem: models that do not fit a memory, parts that a machine
-    lacks.
-    """
-    problems: dict[object, None] = {}
-    for point in points:
-        try:
-            build(point)
-        except ConfigError as error:
-            problems |= dict.fromkeys(error.args)
-    if problems:
-        raise ConfigError(*problems)
 
 
 def misfits(point: PointConfig) -> list[Problem]:
@@ -152,7 +143,7 @@ def machine_of(point: PointConfig, pools: int = 1) -> Topology:
     )
 
 
-def job_of(point: PointConfig, need: WindowNeed | None = None) -> Job:
+def job_of(point: PointConfig, need: WindowNeed | None = None, bags: Bags | None = None) -> Job:
     """What the system of a point is built from."""
     return Job(
         model=point.model,
@@ -165,6 +156,7 @@ def job_of(point: PointConfig, need: WindowNeed | None = None) -> Job:
         keep=kept_batches(point),
         check=point.run.check,
         window_need=need,
+        bags=bags,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.figures.style import styled
+from simulator.files import write_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,16 +25,16 @@ _FORMATS: dict[str, dict[str, Any]] = {
 
 def write_figure(name: str, figure: Figure, data: pd.DataFrame, folder: Path) -> list[Path]:
     """Write `name`.pdf, .svg, .png and .csv into `folder` (made if need be); the files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
+    files = []
     with styled():
         for suffix, metadata in _FORMATS.items():
-            file = folder / f"{name}.{suffix}"
-            figure.savefig(file, format=suffix, metadata=metadata)
-            written.append(file)
-    file = folder / f"{name}.csv"
-    file.write_text(csv_text(data), encoding="utf-8")
-    return [*written, file]
+            drawn = io.BytesIO()
+            figure.savefig(drawn, format=suffix, metadata=metadata)
+            files.append(folder / f"{name}.{suffix}")
+            write_file(files[-1], drawn.getvalue())
+    files.append(folder / f"{name}.csv")
+    write_file(files[-1], csv_text(data))
+    return files
 
 
 def svg_text(figure: Figure) -> str:

@@ -29,6 +29,22 @@ __all__ = ["render_report"]
 _TEMPLATES = Path(__file__).with_name("templates")
 _MOST_ROWS = 400
 """Rows of a table on the page; its download holds all."""
+_MOST_DOWNLOADED = 5_000
+"""Rows of a download inside the page; longer tables stay in the run directory."""
+_MOST_CHARACTERS = 300_000
+"""Of a text or download inside the page."""
+_MOST_SECTIONS = 60
+"""Resolved parts of the configuration on the page."""
+_IN_RUN = {
+    "results": "metrics.csv",
+    "iteration_time": "metrics.csv",
+    "cache_curve": "metrics.csv",
+    "stages": "stages.parquet",
+    "devices": "devices.csv",
+    "resources": "devices.csv",
+    "pipeline": "timeline.parquet",
+}
+"""The file of the run directory that holds what a download would."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +56,15 @@ class Picture:
     caption: str
     svg: str
     csv: str
+    """Empty where it would be too long for the page."""
 
     @property
     def csv_link(self) -> str:
         return _data_url(self.csv, "text/csv")
+
+    @property
+    def kept_in(self) -> str:
+        return _IN_RUN[self.name]
 
     @property
     def svg_link(self) -> str:
@@ -58,14 +79,19 @@ class Grid:
     headings: list[str]
     rows: list[list[str]]
     csv: str
+    """Empty where it would be too long for the page."""
     left: int = 2
     """Columns of text, aligned to the left."""
     cut: int = 0
-    """Rows that only the download has."""
+    """Rows that the page leaves out."""
 
     @property
     def csv_link(self) -> str:
         return _data_url(self.csv, "text/csv")
+
+    @property
+    def kept_in(self) -> str:
+        return _IN_RUN[self.name]
 
 
 def render_report(run: StoredRun) -> str:
@@ -92,7 +118,8 @@ class _Page:
         self.stages = run.stages_to_pandas()
         self.devices = run.devices_to_pandas()
         self.timeline = run.timeline_to_pandas()
-        self.folds = [fold(rows) for rows in by_point(run.metrics(), run.devices())]
+        shown = run.metrics()[:_MOST_ROWS]
+        self.folds = [fold(rows) for rows in by_point(shown, run.devices())]
         self.style = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
 
     @property
@@ -170,7 +197,7 @@ class _Page:
             ),
         ]
         return [
-            Picture(name, heading, caption, _own_ids(svg_text(figure), name), csv_text(data))
+            Picture(name, heading, caption, _own_ids(svg_text(figure), name), _download(data))
             for name, heading, caption, figure, data in drawn
             if figure is not None
         ]
@@ -203,7 +230,7 @@ class _Page:
             texts = [title(str(row["label"])), cell, str(row["operators"])]
             rows.append([*texts, *(text for f in titles for text in _rates(point.get(f)))])
         cut = len(self.metrics) - len(shown)
-        return Grid("devices", [*_HEADS, *heads], rows, csv_text(self.devices), len(_HEADS), cut)
+        return Grid("devices", [*_HEADS, *heads], rows, _download(self.devices), len(_HEADS), cut)
 
     @cached_property
     def stage_times(self) -> Grid:
@@ -216,18 +243,26 @@ class _Page:
 
     @property
     def sections(self) -> list[tuple[str, str]]:
-        """The resolved parts of the configuration, as JSON."""
-        sections = self.run.manifest["sections"]
-        return [(name, json.dumps(data, indent=2)) for name, data in sections.items()]
+        """The resolved parts of the configuration, as JSON; the first of very many."""
+        sections = list(self.run.manifest["sections"].items())[:_MOST_SECTIONS]
+        return [(name, _bounded(json.dumps(data, indent=2))) for name, data in sections]
+
+    @property
+    def sections_cut(self) -> int:
+        """Parts of the configuration that the page leaves out."""
+        return max(0, len(self.run.manifest["sections"]) - _MOST_SECTIONS)
 
     @property
     def written(self) -> str:
         """The experiment as it was given, as JSON."""
-        return json.dumps(self.experiment, indent=2)
+        return _bounded(json.dumps(self.experiment, indent=2))
 
     @property
     def manifest_link(self) -> str:
-        return _data_url(json.dumps(self.run.manifest, indent=2), "application/json")
+        """Empty where the manifest would be too long for the page."""
+        text = json.dumps(self.run.manifest, indent=2)
+        fits = len(text) <= 4 * _MOST_CHARACTERS
+        return _data_url(text, "application/json") if fits else ""
 
 
 _CELL = ["locality", "operators", "sweep"]
@@ -265,7 +300,22 @@ def _grid(
     kept = ["label", *_CELL, *before, *columns, *after]
     cut = len(data) - len(shown)
     left = len(_HEADS) + len(before)
-    return Grid(name, [*heads, *after], rows, csv_text(data[kept]), left, cut)
+    return Grid(name, [*heads, *after], rows, _download(data[kept]), left, cut)
+
+
+def _download(data: pd.DataFrame) -> str:
+    """A table as CSV; empty where it is too long for a page."""
+    if len(data) > _MOST_DOWNLOADED:
+        return ""
+    text = csv_text(data)
+    return text if len(text) <= 4 * _MOST_CHARACTERS else ""
+
+
+def _bounded(text: str) -> str:
+    """`text`, or its beginning with a word on the rest."""
+    if len(text) <= _MOST_CHARACTERS:
+        return text
+    return f"{text[:_MOST_CHARACTERS]}\n... cut; manifest.json in the run directory has all"
 
 
 def _text(value: Any, factor: float, digits: int) -> str:

@@ -34,6 +34,10 @@ __all__ = [
 
 MOST = 48
 """Rows of a figure."""
+_MOST_LINES = 12
+"""Lines of a chart, and names in its legend."""
+_MOST_ON_LINE = 200
+"""Points of a line."""
 _EDGE = "#222222"
 _BAR_INCHES = 0.19
 
@@ -173,12 +177,13 @@ def cache_curve(metrics: pd.DataFrame) -> Figure | None:
     if data["cache_fraction"].nunique() < 3 or data["operators"].nunique() > 1:
         return None
     localities = list(dict.fromkeys(data["locality"]))[:4]
+    labels = list(dict.fromkeys(data["label"]))[:_MOST_LINES]
     with styled():
         figure, axes = figure_grid(1, len(localities), 7.2, 2.5, sharey=True)
         for panel, locality in zip(axes, localities, strict=True):
-            for number, label in enumerate(dict.fromkeys(data["label"])):
+            for number, label in enumerate(labels):
                 rows = data[(data["locality"] == locality) & (data["label"] == label)]
-                rows = rows.sort_values("cache_fraction")
+                rows = _spread(rows.sort_values("cache_fraction", kind="stable"))
                 style = look(str(label), number)
                 panel.plot(
                     100 * rows["cache_fraction"].to_numpy(float),
@@ -194,6 +199,13 @@ def cache_curve(metrics: pd.DataFrame) -> Figure | None:
         axes[0].set_ylabel("iteration time (ms)")
         legend_above(figure, axes[:1], 5, operators_of(data))
     return figure
+
+
+def _spread(rows: pd.DataFrame) -> pd.DataFrame:
+    """At most `_MOST_ON_LINE` rows, evenly spread, the first and the last among them."""
+    if len(rows) <= _MOST_ON_LINE:
+        return rows
+    return rows.iloc[np.linspace(0, len(rows) - 1, _MOST_ON_LINE).round().astype(int)]
 
 
 def pipelines(timeline: pd.DataFrame, metrics: pd.DataFrame, batches: int = 5) -> Figure | None:

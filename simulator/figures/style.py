@@ -7,12 +7,14 @@ tell them apart in grey.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from simulator._drawing import drawing
 from simulator.results.resources import title_of
+from simulator.text import on_one_line
 
 __all__ = [
     "LOCALITIES",
@@ -150,10 +152,15 @@ def look(name: str, position: int = 0) -> Look:
 
 
 def title(name: str) -> str:
-    """A name for people: `static_cache` is Static cache; unknown words stay as they are."""
+    """A name for people: `static_cache` is Static cache; unknown words stay as they are.
+
+    But for a space before an underscore: legends leave out what begins with one.
+    """
     if name in _TITLES:
         return _TITLES[name]
-    return name.replace("_", " ").capitalize() if name in _LOOKS else name
+    if name in _LOOKS:
+        return name.replace("_", " ").capitalize()
+    return on_one_line(f" {name}" if name.startswith("_") else name)
 
 
 def resource_entries(kinds: Mapping[str, str]) -> dict[str, Entry]:
@@ -173,13 +180,6 @@ def resource_entries(kinds: Mapping[str, str]) -> dict[str, Entry]:
     return entries
 
 
-@contextmanager
-def styled() -> Iterator[None]:
+def styled() -> AbstractContextManager[None]:
     """Draw without a display, in the one style sheet."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import style
-
-    with style.context([str(_SHEET)], after_reset=True):
-        yield
+    return drawing(_SHEET)

@@ -24,7 +24,7 @@ from simulator.errors import ConfigError, UsageError
 from simulator.hardware.topology import Topology
 from simulator.observe.lru import Pools
 from simulator.systems import System
-from simulator.traces import MiniBatch, Trace, open_trace
+from simulator.traces import MiniBatch, Trace, bags_of, open_trace
 
 __all__ = ["Batch", "Drawn", "Inputs", "Preload", "count_distinct", "draw", "prepare"]
 
@@ -133,7 +133,7 @@ def prepare(point: PointConfig, drawn: Drawn, threads: int) -> Inputs:
         del depth
         return window_need(drawn.minibatches, drawn.trace.rows, window, scope=scope)
 
-    system, machine = build(point, need)
+    system, machine = build(point, need, bags_of(drawn.trace))
     replay, batches = system.replay, drawn.batches
     if isinstance(replay, PlannedReplay) and replay.fills_hot and replay.scope == "global":
         raise ConfigError("observe fills caches of scope table alone with the hottest rows")

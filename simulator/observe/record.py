@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import OutputError, UsageError
-from simulator.files import explained, replace_file
+from simulator.files import check_folder, explained, replace_file
+from simulator.observe.checked import problem_of
 from simulator.observe.run import Observation, ObservedPoint
 
 __all__ = ["COLUMNS", "ITERATIONS", "OBSERVED", "STAGES", "read_observed", "require_free"]
@@ -47,15 +48,24 @@ COLUMNS: dict[str, str] = {
 COUNTS = ("lookups", "unique_rows", "misses", "victims", "write_backs")
 
 
-def require_free(out_dir: Path) -> None:
-    """Raise `OutputError` where `out_dir` holds files, but no observation."""
-    if out_dir.is_dir() and any(out_dir.iterdir()) and not (out_dir / OBSERVED).is_file():
+def require_free(out_dir: Path, replace: bool = False) -> None:
+    """Raise `OutputError` where `out_dir` cannot be written or holds files, an observation too
+    unless `replace`."""
+    check_folder(out_dir)
+    with explained(out_dir):
+        if not out_dir.is_dir() or not any(out_dir.iterdir()):
+            return
+    if not (out_dir / OBSERVED).is_file():
         raise OutputError(f"{out_dir} holds files but no {OBSERVED}: choose another --out")
+    if not replace:
+        raise OutputError(
+            f"{out_dir} holds an observation: choose another --out, or --replace to lose it"
+        )
 
 
 def write(observation: Observation, out_dir: Path) -> list[Path]:
     """Write the three files into `out_dir` (made if need be); an older observation is replaced."""
-    require_free(out_dir)
+    require_free(out_dir, replace=True)
     with explained(out_dir):
         out_dir.mkdir(parents=True, exist_ok=True)
         replace_file(out_dir / ITERATIONS, _parquet(_iterations(observation)))
@@ -72,10 +82,14 @@ def read_observed(folder: Path) -> dict[str, Any]:
         raise UsageError(f"{folder}: no {OBSERVED} here (write one with `scratchpipe observe`)")
     try:
         data: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{file}: not JSON: {error}") from error
-    if data.get("format") != FORMAT:
-        raise UsageError(f"{file}: format {data.get('format')!r}: this release reads {FORMAT}")
+    written = data.get("format") if isinstance(data, dict) else None
+    if isinstance(written, int) and written != FORMAT:
+        raise UsageError(f"{file}: format {written!r}: this release reads {FORMAT}")
+    problem = problem_of(data)
+    if problem:
+        raise UsageError(f"{file} is damaged: {problem}; observe the experiment again")
     return data
 
 

@@ -213,21 +213,26 @@ STAGES: tuple[Column, ...] = (
         "What the stage does with rows: `read` takes them from where they are kept, `write` puts "
         "them back, `train` changes them; `load`, `plan` and `move` touch none.",
     ),
-    Column("busy_us", "float", "us", f"Time from the stage's start to its end, mean {_TIMED}."),
+    Column(
+        "busy_us",
+        "float",
+        "us",
+        "Time in which the stage runs, from start to end, waits for resources that other stages "
+        "use included: the timed window over its mini-batches. `exposed_us` + `hidden_us`.",
+    ),
     Column(
         "exposed_us",
         "float",
         "us",
-        "Its time on the critical path, which leads from the end of the last timed mini-batch back "
-        "over the stages whose ends let the next ones start; of all stages they add up to the "
-        "iteration time.",
+        "The part of it in which the stage is what the iteration waits for: it lies on the "
+        "critical path, which leads from the end of the timed window back over the stages whose "
+        "ends let the next ones start; of all stages they add up to the iteration time.",
     ),
     Column(
         "hidden_us",
         "float",
         "us",
-        "The part of it that other stages hide: busy - exposed, or 0 where the path takes more of "
-        "a stage than its own time.",
+        "The rest of it, in which the iteration waits for another stage.",
     ),
     *(
         Column(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,13 +111,11 @@ class FinishedPoints:
         """Files of finished points, whole or not."""
         return len(self.keys())
 
-    def keep_only(self, keys: Iterable[str]) -> None:
-        """Forget every point but `keys`."""
-        kept = {self._file(key) for key in keys}
+    def clear(self) -> None:
+        """Forget every point, because somebody asked for it."""
         with explained(self.folder.parent):
             for file in self.folder.glob("*.json"):
-                if file not in kept:
-                    file.unlink(missing_ok=True)
+                file.unlink(missing_ok=True)
 
     @contextmanager
     def owned(self) -> Iterator[None]:

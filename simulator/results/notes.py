@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from simulator.results.rows import Row
+from simulator.text import few
 
 __all__ = ["MOST_INTO_FREE", "marks_of", "notes_of"]
 
-GROWN, MOVES, OVERLAPS = "*", "!", "#"
+GROWN, MOVES, OVERLAPS, DRAINS = "*", "!", "#", "~"
 """Marks behind the name of a system."""
 MOST_INTO_FREE = 0.01
 """Of the missed rows, before a cache counts as one that is still filling."""
@@ -26,6 +27,7 @@ def _marked(row: Row) -> dict[str, bool]:
         GROWN: bool(row["cache_grown"]),
         MOVES: row["stationary"] is False,
         OVERLAPS: bool(row["profile_overlap"]),
+        DRAINS: bool(row["drained_batches"]),
     }
 
 
@@ -53,6 +55,13 @@ def _warnings(rows: Sequence[Row]) -> Iterator[str]:
             f"{OVERLAPS} the profile of the hottest rows has counted {_percent(overlap)} of the "
             "timed mini-batches: take fewer (run.batches), or a shorter cache.profile: {prefix: "
             "SHARE}"
+        )
+    drained = max((row["drained_batches"] or 0 for row in rows), default=0)
+    if drained:
+        yield (
+            f"{DRAINS} the trace ends before the pipeline is full behind the last {drained:,} "
+            "timed mini-batches, which come out too fast: lower run.batches by as many, or the "
+            "batch size"
         )
 
 
@@ -94,7 +103,7 @@ def _profiles(rows: Sequence[Row]) -> Iterator[str]:
     known = sorted({row["profile"] for row in rows if row["profile"] not in (None, "generator")})
     if known:
         texts = [_profile(profile) for profile in known]
-        yield f"hottest rows known from: {', '.join(texts)}"
+        yield f"hottest rows known from: {few(texts)}"
 
 
 def _profile(profile: str) -> str:

@@ -116,6 +116,7 @@ def read_run(folder: Path) -> StoredRun:
             "timeline": _table(folder, "timeline", TIMELINE, needed=False),
         }
         _check_points(manifest["points"], tables)
+        _check_spans(tables["timeline"])
         return StoredRun(folder, manifest, _failures(folder, manifest), tables)
     except UsageError:
         raise
@@ -207,6 +208,21 @@ def _check_points(points: Sequence[Row], tables: Mapping[str, pa.Table]) -> None
             raise ValueError(
                 f"{name}.parquet has rows of a {columns[-1]} that is not in {other}.parquet"
             )
+
+
+def _check_spans(timeline: pa.Table) -> None:
+    """Stages end after they begin, and mini-batches of a point are numbered without a gap."""
+    import pyarrow.compute as pc
+
+    if not timeline.num_rows:
+        return
+    start, end = timeline.column("start_ps"), timeline.column("end_ps")
+    if pc.min(start).as_py() < 0 or not pc.all(pc.less_equal(start, end)).as_py():
+        raise ValueError("timeline.parquet: a stage ends before it begins")
+    wanted = [("batch", "min"), ("batch", "max"), ("batch", "count_distinct")]
+    for row in timeline.group_by(["point", "label"]).aggregate(wanted).to_pylist():
+        if row["batch_max"] - row["batch_min"] + 1 != row["batch_count_distinct"]:
+            raise ValueError("timeline.parquet: mini-batches are missing")
 
 
 def _distinct(table: pa.Table, columns: Sequence[str]) -> set[tuple[str, ...]]:

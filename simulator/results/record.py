@@ -117,10 +117,19 @@ class Result:
 
         text = StringIO()
         plain = Console(
-            file=text, width=100, color_system=None, force_terminal=False, force_jupyter=False
+            file=text,
+            width=100,
+            color_system=None,
+            force_terminal=False,
+            force_jupyter=False,
+            markup=False,
+            emoji=False,
         )
         plain.print(self)
         return text.getvalue().rstrip()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from tables(self, options.max_width)
+        from rich.text import Text
+
+        for part in tables(self, options.max_width):
+            yield Text(part) if isinstance(part, str) else part

@@ -1,4 +1,4 @@
-"""Columns of the metrics that say how caches start and whether they held still."""
+"""Columns of the metrics that say how a run starts, whether its caches held still, how it ends."""
 
 from __future__ import annotations
 
@@ -81,6 +81,13 @@ START = (
         "rows",
         "Rows that `prefill: hot` put into the cache and that no mini-batch had looked up when the "
         "timed ones began; null where nothing was put there or it is there to stay.",
+    ),
+    Column(
+        "drained_batches",
+        "int",
+        "batches",
+        "Timed mini-batches behind which the trace ended before the pipeline was full again: the "
+        "later of them had more and more of the machine for themselves. 0 where nothing overlaps.",
     ),
 )
 """See `simulator.engine.start`."""

@@ -11,14 +11,22 @@ import glob
 import io
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.errors import OutputError
-from simulator.files import explained, json_bytes, replace_file, sync_folder, umask, write_synced
+from simulator.files import (
+    check_folder,
+    explained,
+    folder_aside,
+    json_bytes,
+    replace_file,
+    sync_folder,
+    umask,
+    write_synced,
+)
 from simulator.results.dictionary import DEVICES, METRICS, STAGES, TIMELINE, Column
 
 if TYPE_CHECKING:
@@ -34,6 +42,7 @@ __all__ = [
     "abandon_run",
     "begin_run",
     "check_target",
+    "discard_results",
     "schema_of",
     "tidy",
     "write_run",
@@ -65,8 +74,7 @@ def check_target(out_dir: Path) -> None:
     """
     with explained(out_dir):
         _refuse_foreign(out_dir)
-        out_dir.parent.mkdir(parents=True, exist_ok=True)
-        os.rmdir(_aside(out_dir))
+    check_folder(out_dir)
 
 
 def begin_run(out_dir: Path, facts: Mapping[str, Any]) -> None:
@@ -88,9 +96,17 @@ def abandon_run(out_dir: Path) -> None:
         out_dir.rmdir()
 
 
+def discard_results(out_dir: Path) -> None:
+    """Remove the files of a finished run from `out_dir`, because somebody asked for it."""
+    with explained(out_dir):
+        for name in (MANIFEST, FAILURES, *_REPLACED):
+            (out_dir / name).unlink(missing_ok=True)
+
+
 def tidy(out_dir: Path) -> None:
     """Remove what a run that was killed while it wrote `out_dir` left beside it."""
-    for left in out_dir.parent.glob(f".{glob.escape(out_dir.name)}.????????.part"):
+    real = Path(os.path.realpath(out_dir))
+    for left in real.parent.glob(f".{glob.escape(real.name)}.????????.part"):
         shutil.rmtree(left, ignore_errors=True)
 
 
@@ -113,7 +129,7 @@ def write_run(
         _refuse_foreign(out_dir)
         contents = _contents(result, manifest) | dict(extra or {})
         out_dir.parent.mkdir(parents=True, exist_ok=True)
-        aside = _aside(out_dir)
+        aside = folder_aside(out_dir)
         try:
             for name, data in contents.items():
                 write_synced(aside / name, data)
@@ -122,8 +138,8 @@ def write_run(
             if out_dir.is_dir() and any(out_dir.iterdir()):
                 _fill(out_dir, aside, contents)
             else:
-                aside.rename(out_dir)
-            sync_folder(out_dir.parent)
+                aside.rename(os.path.realpath(out_dir))
+            sync_folder(aside.parent)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         return [out_dir / name for name in contents]
@@ -206,7 +222,7 @@ def _cell(value: Any) -> str:
 
 def _refuse_foreign(out_dir: Path) -> None:
     """Never replace what is not a run directory."""
-    if out_dir.is_symlink() or (out_dir.exists() and not out_dir.is_dir()):
+    if not out_dir.is_dir() and (out_dir.exists() or out_dir.is_symlink()):
         raise OutputError(f"{out_dir} is not a folder: choose another --out")
     if not out_dir.is_dir() or not any(out_dir.iterdir()):
         return
@@ -215,8 +231,3 @@ def _refuse_foreign(out_dir: Path) -> None:
             f"{out_dir} holds files but no {MANIFEST}, so it is not a run directory: "
             "choose another --out"
         )
-
-
-def _aside(out_dir: Path) -> Path:
-    """A fresh folder on the same file system."""
-    return Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", suffix=".part", dir=out_dir.parent))

@@ -10,10 +10,13 @@ from simulator.config.experiment import short
 from simulator.results.notes import marks_of, notes_of
 from simulator.results.resources import Fold, fold, headings, spread, title_of
 from simulator.results.rows import Row, by_point
+from simulator.results.summary import Group, ends_of, groups_of, title_of_ends
 from simulator.results.trust import trust_lines
+from simulator.text import few, on_one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
 __all__ = ["Tabular", "tables"]
 
@@ -49,26 +52,52 @@ class Tabular(Protocol):
 
 def tables(run: Tabular, width: int) -> Iterator[Table | str]:
     """The metrics of `run`, how far to trust them, then the use of resources, for `width`
-    columns."""
-    metrics = run.metrics()
-    rows = [{**row, _SWEPT: swept} for row, swept in zip(metrics, run.swept(), strict=True)]
-    yield _metrics(run.name, rows, narrow=width < _NARROW)
+    columns. Of a long sweep its fastest and slowest points, and a summary by what was swept."""
+    metrics, swept = run.metrics(), run.swept()
+    rows = [{**row, _SWEPT: values} for row, values in zip(metrics, swept, strict=True)]
+    shown = ends_of(metrics)
+    narrow = width < _NARROW
+    yield _metrics(run.name, rows, shown, narrow)
+    if len(shown) < len(rows):
+        yield _summary(list(groups_of(metrics, swept)))
+        yield f"All {len(rows):,} points are in metrics.csv and devices.csv.\n"
     yield "".join(f"{line}\n" for line in trust_lines(metrics))
-    points = [fold(devices) for devices in by_point(metrics, run.devices())]
-    yield from _resources(rows, points, width)
+    few_metrics = [metrics[number] for number in shown]
+    points = [fold(devices) for devices in by_point(few_metrics, run.devices())]
+    yield from _resources([rows[number] for number in shown], points, width)
 
 
-def _metrics(name: str, rows: Sequence[Row], narrow: bool) -> Table:
-    table = _table(f"{name}: {_same(rows)}")
+def _summary(groups: Sequence[Group]) -> Table:
+    table = _table("Iteration time, ms, by what differs between points")
+    table.add_column("key", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    for heading in ("points", "best", "median", "worst"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    last = ""
+    for group in groups:
+        times = (_number(t, 1e-3) for t in (group.best_us, group.median_us, group.worst_us))
+        key = "" if group.key == last else on_one_line(group.key)
+        last = group.key
+        _add_row(table, key, on_one_line(group.value), f"{group.points:,}", *times)
+        if group.left_out:
+            _add_row(table, "", f"({group.left_out:,} more values)")
+    return table
+
+
+def _metrics(name: str, rows: Sequence[Row], shown: Sequence[int], narrow: bool) -> Table:
+    """The rows with the numbers `shown`; title and notes are about all."""
+    ends = title_of_ends(len(rows))
+    table = _table(f"{name}: {_same(rows)}" + (f"; {ends}" if ends else ""))
     point = _PointCells(rows, narrow)
     for title in point.titles:
-        table.add_column(title, no_wrap=True)
+        table.add_column(_plain(title), no_wrap=True)
     for title in ("iteration\ntime, ms", "samples/s", "speed-up\nvs hybrid", "lookup\nhits"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("bottleneck", no_wrap=True)
-    for row in rows:
+    for row in (rows[number] for number in shown):
         bottleneck = title_of(row["bottleneck"]) if row["bottleneck"] else "-"
-        table.add_row(
+        _add_row(
+            table,
             *point.cells(row, marks_of(row)),
             _number(row["iteration_time_us"], 1e-3),
             _count(row["throughput_samples_per_s"]),
@@ -76,7 +105,7 @@ def _metrics(name: str, rows: Sequence[Row], narrow: bool) -> Table:
             _percent(row["lookup_hit_rate"]),
             bottleneck.replace(" of ", "\nof ") if narrow else bottleneck,
         )
-    table.caption = notes_of(rows) or None
+    table.caption = _plain(notes_of(rows)) or None
     return table
 
 
@@ -98,11 +127,11 @@ def _resources(
     for families in groups:
         table = _table(title)
         for name in names[0]:
-            table.add_column(name, no_wrap=True)
+            table.add_column(_plain(name), no_wrap=True)
         for family in families:
-            table.add_column(columns[family][0], justify="right", no_wrap=True)
+            table.add_column(_plain(columns[family][0]), justify="right", no_wrap=True)
         for number, cells in enumerate(names[1:], 1):
-            table.add_row(*cells, *(columns[family][number] for family in families))
+            _add_row(table, *cells, *(columns[family][number] for family in families))
         if families is groups[-1] and any("/" in c for cells in columns.values() for c in cells):
             table.caption = _SPREAD
         yield table
@@ -148,7 +177,7 @@ def _table(title: str) -> Table:
     from rich.table import Table
 
     return Table(
-        title=title,
+        title=_plain(title),
         title_justify="left",
         title_style="bold",
         caption_justify="left",
@@ -158,18 +187,30 @@ def _table(title: str) -> Table:
     )
 
 
+def _plain(text: str) -> Text:
+    """Text that is shown as it is: whoever prints a table may have a console that reads markup."""
+    from rich.text import Text
+
+    return Text(text)
+
+
+def _add_row(table: Table, *cells: str) -> None:
+    table.add_row(*map(_plain, cells))
+
+
 def _same(rows: Sequence[Row]) -> str:
     """Platform, model and operator profile, with the systems that have others."""
     if not rows:
         return "no points"
     texts = []
+    varying = _varying(rows)
     for key, title in _SHARED.items():
-        if key in _varying(rows):
+        if key in varying:
             continue
         usual = Counter(row[key] for row in rows).most_common(1)[0][0]
         others = {_label(row): row[key] for row in rows if row[key] != usual}
-        but = "".join(f", {label} {value}" for label, value in others.items())
-        texts.append(f"{title} {usual}" + (f" ({but[2:]})" if but else ""))
+        but = few(f"{label} {value}" for label, value in others.items())
+        texts.append(f"{title} {usual}" + (f" ({but})" if but else ""))
     return ", ".join(texts)
 
 
@@ -184,7 +225,7 @@ def _varying(rows: Sequence[Row]) -> list[str]:
 
 
 def _label(row: Row) -> str:
-    return str(row["label"] or row["system"] or "-")
+    return on_one_line(str(row["label"] or row["system"] or "-"))
 
 
 class _PointCells:
@@ -204,7 +245,7 @@ class _PointCells:
 
     def cells(self, row: Row, mark: str = "") -> list[str]:
         """Where columns are few, what varies stands below the system's name."""
-        label, locality = _label(row) + mark, row["locality"] or "-"
+        label, locality = _label(row) + mark, on_one_line(row["locality"] or "-")
         more, swept = [row[key] or "-" for key in self._keys], self._swept(row)
         if self._narrow:
             return ["\n ".join([label, *(m for m in more if m != "-"), *swept]), locality]
@@ -213,7 +254,7 @@ class _PointCells:
     def _swept(self, row: Row) -> list[str]:
         """The swept values that no other column shows, by the last part of their path."""
         return [
-            f"{path.rpartition('.')[2]}={short(value)}"
+            on_one_line(f"{path.rpartition('.')[2]}={short(value)}")
             for path, value in row[_SWEPT].items()
             if not path.startswith("trace") and path not in (*_SHARED, "cache.policy")
         ]

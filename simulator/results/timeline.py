@@ -12,7 +12,9 @@ two of them share counted twice.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -23,25 +25,69 @@ from simulator.units import PS_PER_US
 if TYPE_CHECKING:
     from simulator.results.reading import StoredRun
 
-__all__ = ["trace_events"]
+__all__ = ["MOST_EVENTS", "Timeline", "trace_events"]
 
 Event = dict[str, Any]
 _MOVING = tuple(kind for kind in KINDS.values() if kind.moves_bytes)
 
 
-def trace_events(run: StoredRun, points: Iterable[int]) -> dict[str, Any]:
-    """The trace of the points with these numbers; times are microseconds of simulated time."""
+MOST_EVENTS = 150_000
+"""Events of a file, about 15 MB: more, and viewers take minutes to open it."""
+_MOST_SPANS = 20_000
+"""Spans of one point."""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A trace, and how much of what was asked for is in it."""
+
+    document: dict[str, Any]
+    points: int
+    """Points drawn, the first of those asked for."""
+    cut: bool
+    """Whether a point had more mini-batches than are drawn of one."""
+
+
+def trace_events(run: StoredRun, points: Iterable[int]) -> Timeline:
+    """The trace of the points with these numbers; times are microseconds of simulated time.
+
+    Of more points than `MOST_EVENTS` holds the first are drawn, of a long one its first
+    mini-batches.
+    """
     metrics = run.metrics()
     stages, spans = by_point(metrics, run.stages()), by_point(metrics, run.timeline())
     events: list[Event] = []
+    drawn, cut = 0, False
     for position, number in enumerate(points):
         first_pid = 1 + position * (len(_MOVING) + 1)
-        events += _Point(metrics[number], stages[number], spans[number], first_pid).events()
-    return {
+        shown = _first_batches(spans[number])
+        more = list(_Point(metrics[number], stages[number], shown, first_pid).events())
+        if drawn and len(events) + len(more) > MOST_EVENTS:
+            break
+        events += more
+        drawn += 1
+        cut = cut or len(shown) < len(spans[number])
+    document = {
         "displayTimeUnit": "ns",
         "otherData": {"run": run.name, "config": run.manifest["config_hash"]},
         "traceEvents": events,
     }
+    return Timeline(document, drawn, cut)
+
+
+def _first_batches(spans: Sequence[Row]) -> Sequence[Row]:
+    """Whole mini-batches, as many as `_MOST_SPANS` spans hold, at least one."""
+    if len(spans) <= _MOST_SPANS:
+        return spans
+    counts = Counter(span["batch"] for span in spans)
+    kept: set[int] = set()
+    total = 0
+    for batch in sorted(counts):
+        total += counts[batch]
+        if kept and total > _MOST_SPANS:
+            break
+        kept.add(batch)
+    return [span for span in spans if span["batch"] in kept]
 
 
 class _Point:

@@ -12,6 +12,7 @@ from functools import cache
 
 from simulator.data import path as data_path
 from simulator.results.rows import Row
+from simulator.text import few
 
 __all__ = ["PAGE", "SUMMARY", "trust_lines"]
 
@@ -45,7 +46,7 @@ def trust_lines(rows: Iterable[Row]) -> list[str]:
             meaning = _meaning(row["calibrated"], row["platform"], row["operators"])
             seen.setdefault((row["calibrated"], meaning), []).append(row["platform"])
     lines = [
-        f"platform {', '.join(dict.fromkeys(platforms))}: {meaning} ({PAGE})"
+        f"platform {few(dict.fromkeys(platforms))}: {meaning} ({PAGE})"
         for (_, meaning), platforms in seen.items()
     ]
     if len({level for level, _ in seen}) > 1:

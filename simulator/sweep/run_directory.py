@@ -21,10 +21,12 @@ from simulator.results.store import (
     abandon_run,
     begin_run,
     check_target,
+    discard_results,
     tidy,
     write_run,
 )
 from simulator.sweep.keys import code_version
+from simulator.sweep.ownership import require_owned
 from simulator.sweep.repeat import Source, repeat_command
 from simulator.sweep.runner import FailedPoint, Sweep, Workers, run_sweep
 from simulator.sweep.watch import SweepProgress
@@ -41,6 +43,8 @@ class Finished:
     wall_s: float
     failures: tuple[dict[str, Any], ...] = ()
     """What `failures.json` holds."""
+    others: int = 0
+    """Finished points in the directory that were not asked for."""
 
 
 def default_folder(experiment: Experiment) -> Path:
@@ -54,25 +58,36 @@ def run_experiment(
     *,
     workers: Workers | None = None,
     resume: bool = True,
+    replace: bool = False,
     source: Source | None = None,
     progress: Callable[[SweepProgress], None] | None = None,
 ) -> Finished:
     """Simulate `experiment` and write its run directory.
 
-    Points that an earlier run into `out_dir` finished are taken from there, if `resume`. Where
-    points failed, the directory holds the others and `failures.json`. Raises as `run_sweep` does;
-    then the directory can be resumed, or is not there where no point was finished.
+    Points that an earlier run into `out_dir` finished are taken from there, if `resume`; those that
+    are not asked for stay. Results of another experiment are refused (`UsageError`), or removed
+    first if `replace`. Where points failed, the directory holds the others and `failures.json`.
+    Raises as `run_sweep` does; then the directory can be resumed, or is not there where no point
+    was finished.
     """
     points = expand(experiment)
     asked = source or Source("EXPERIMENT.yaml")
     check_target(out_dir)
+    if not replace:
+        require_owned(out_dir, experiment)
     store = FinishedPoints(out_dir / POINTS)
     started = time.perf_counter()
     with _under_way(experiment, points, out_dir, store):
-        if not resume:
-            store.keep_only(())
+        if replace:
+            discard_results(out_dir)
+            store.clear()
         sweep = run_sweep(
-            points, workers=workers, store=store, progress=progress, name=experiment.name
+            points,
+            workers=workers,
+            store=store,
+            progress=progress,
+            name=experiment.name,
+            resume=resume,
         )
         if not sweep.result.points and not sweep.failed:
             raise InvariantError("no point was simulated")
@@ -86,8 +101,8 @@ def run_experiment(
         }
         extra = {FAILURES: json_bytes(failures)} if failures else {}
         files = write_run(sweep.result, manifest, out_dir, extra=extra)
-        store.keep_only(sweep.keys)
-    return Finished(sweep, tuple(files), wall_s, tuple(failures))
+        others = len(store.keys() - set(sweep.keys))
+    return Finished(sweep, tuple(files), wall_s, tuple(failures), others)
 
 
 @contextmanager
@@ -95,18 +110,21 @@ def _under_way(
     experiment: Experiment, points: Sequence[PointConfig], out_dir: Path, store: FinishedPoints
 ) -> Iterator[None]:
     """The run directory while points are simulated; gone again if none is kept."""
-    begin_run(
-        out_dir,
-        {"name": experiment.name, "config_hash": config_hash(points), "points": len(points)},
-    )
+    facts = {
+        "name": experiment.name,
+        "config_hash": config_hash(points),
+        "points": len(points),
+        "experiment": experiment.model_dump(mode="json"),
+    }
+    begin_run(out_dir, facts)
     with store.owned():
         tidy(out_dir)
-        before = store.keys()
         try:
             yield
         except BaseException as error:
             if isinstance(error, ScratchPipeError) and error.exit_code == 2:
-                store.keep_only(before)  # nobody goes on from a bad configuration
+                # A bad configuration owns nothing: what it finished stays, for whoever mends it.
+                begin_run(out_dir, {key: facts[key] for key in facts if key != "experiment"})
             store.remove_if_empty()
             abandon_run(out_dir)
             raise

@@ -20,7 +20,7 @@ from simulator.errors import OutputError, ScratchPipeError
 from simulator.results.finished import FinishedPoints, decode, relabelled
 from simulator.results.record import PointResult, Result
 from simulator.results.speedup import with_speedups
-from simulator.sweep.estimate import physical_memory
+from simulator.sweep.estimate import physical_memory, require_memory
 from simulator.sweep.executors import Executor, Inline, LocalPool
 from simulator.sweep.keys import point_key
 from simulator.sweep.tasks import divide
@@ -82,8 +82,9 @@ def run_sweep(
     progress: Callable[[SweepProgress], None] | None = None,
     name: str = "sweep",
     stop_if_misconfigured: bool = True,
+    resume: bool = True,
 ) -> Sweep:
-    """Simulate `points`, those apart that `store` holds already.
+    """Simulate `points`, those apart that `store` holds already; without `resume` those too.
 
     Points that fail are listed in the outcome; the others go on. But a system none of whose points
     can be simulated as configured (exit code 2: its cache is too small everywhere, the trace cannot
@@ -91,7 +92,7 @@ def run_sweep(
     `stop_if_misconfigured` is false. Raises `OutputError` where finished points cannot be kept.
     """
     team = workers or Workers()
-    planned = plan(points, team, store)
+    planned = plan(points, team, store if resume else None)
     keys, known = planned.keys, planned.known
     outcomes = _Outcomes(points if stop_if_misconfigured else (), keys)
     watch = Watch(
@@ -128,13 +129,17 @@ class Plan:
 
 
 def plan(points: Sequence[PointConfig], team: Workers, store: FinishedPoints | None) -> Plan:
-    """The tasks for `team`, without the points that `store` holds. Equal points are one."""
+    """The tasks for `team`, without the points that `store` holds. Equal points are one.
+
+    Raises `ConfigError` where a point has more mini-batches than memory holds the facts of.
+    """
     keys = tuple(point_key(point) for point in points)
     unique: dict[str, PointConfig] = {}
     for key, point in zip(keys, points, strict=True):
         unique.setdefault(key, point)
     known = _known(unique, store)
     missing = {key: point for key, point in unique.items() if key not in known}
+    require_memory(missing.values(), physical_memory())
     memory = physical_memory() // 2 // team.each_machine
     return Plan(keys, known, divide(missing, workers=team.count, memory=memory))
 

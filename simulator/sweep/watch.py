@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from simulator.sweep.estimate import lookups_of_batch
 from simulator.sweep.work import Event, Task
 
 __all__ = ["Running", "SweepProgress", "Watch"]
@@ -111,11 +112,9 @@ class Watch:
         )
 
 
-def _lookups(task: Task) -> list[int]:
+def _lookups(task: Task) -> list[float]:
     """Lookups of each point of `task`, timed and warm-up mini-batches."""
     return [
-        (point.run.warmup_batches + point.run.batches)
-        * point.model.batch_size
-        * sum(point.model.lookups_per_table)
+        (point.run.warmup_batches + point.run.batches) * lookups_of_batch(point)
         for point in task.points
     ]

@@ -15,6 +15,7 @@ from typing import ClassVar
 from simulator.caches import Window
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import Kept, PlannedReplay, Replay, slots_for
+from simulator.caches.size import CacheSize
 from simulator.config.experiment import CacheConfig, PipelineConfig
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
@@ -22,6 +23,7 @@ from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.program import Buffer, Move, Stage, Store, Wait
 from simulator.hardware.topology import Topology
 from simulator.systems.schedule import Schedule
+from simulator.traces import Bags
 from simulator.units import format_bytes
 
 __all__ = ["Job", "System", "WindowNeed", "require_room"]
@@ -48,11 +50,33 @@ class Job:
     """Mini-batches whose row numbers a replay must keep."""
     window_need: WindowNeed | None = None
     """None while the trace is not open: caches are taken to be large enough."""
+    bags: Bags | None = None
+    """Those of the trace; None where all are as long as the model says, or while it is not open."""
+
+    @property
+    def mean_lookups(self) -> tuple[float, ...]:
+        """Lookups of a sample in each table, mean."""
+        return self.model.lookups_per_table if self.bags is None else self.bags.mean
+
+    @property
+    def most_lookups(self) -> tuple[int, ...]:
+        """Lookups of a mini-batch in each table, at most."""
+        if self.bags is not None:
+            return self.bags.most
+        return tuple(self.model.batch_size * count for count in self.model.lookups_per_table)
 
     @property
     def entry_bytes(self) -> int:
         """A row with its optimizer state, of tables of one dim."""
         return self.model.row_bytes + self.model.state_bytes
+
+    @property
+    def cache_size(self) -> CacheSize:
+        """How large the cache is asked to be; bytes are divided by those of a mean row, for pools
+        get rows in proportion to their tables'."""
+        cache, model = self.cache, self.model
+        mean = -(-sum(model.table_bytes) // model.rows)
+        return CacheSize(cache.fraction, cache.rows, cache.bytes, mean)
 
 
 class System(ABC):
@@ -135,10 +159,10 @@ def tables_in(
 
 
 def require_slots(
-    slots: Sequence[int], entries: Sequence[int], machine: Topology, place: str
+    slots: Sequence[int], entries: Sequence[int], machine: Topology, place: str, key: str
 ) -> None:
     """Raise `CapacityError` where caches of `slots` rows of `entries` bytes do not fit together
-    into the memory of `place`."""
+    into the memory of `place`; `key`: what gives their size."""
     memory = machine.memory(place)
     sizes = sorted(set(entries))
     size = f"{sizes[0]} B" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} B"
@@ -147,7 +171,7 @@ def require_slots(
         sum(count * entry for count, entry in zip(slots, entries, strict=True)),
         f"one {machine.devices[memory.device].part.name}",
         memory.capacity,
-        "lower cache.fraction",
+        f"lower {key}",
     )
 
 
@@ -157,7 +181,7 @@ def cache_in(job: Job, machine: Topology, place: str, slots: int, name: str = "c
     Raises `CapacityError` where it does not fit, `ConfigError` where dims differ.
     """
     model = job.model
-    require_slots([slots], [job.entry_bytes], machine, place)
+    require_slots([slots], [job.entry_bytes], machine, place, job.cache_size.key)
     return Store(
         name,
         machine.memory(place).place,
@@ -194,10 +218,10 @@ def planned_replay(job: Job, schedule: Schedule) -> PlannedReplay:
     need = job.window_need
     slots, grown = slots_for(
         model.rows_per_table,
-        cache.fraction,
+        job.cache_size,
         cache.scope,
         window,
-        [model.batch_size * count for count in model.lookups_per_table],
+        job.most_lookups,
         need=None if need is None else lambda: need(window, cache.scope, schedule.depth),
         grow=cache.if_too_small == "grow",
     )

@@ -62,7 +62,7 @@ class GpuOnly(System):
         plan = place_on(model, machine, self._ranks)
         placed = plan.whole_tables("gpu_only")
         self._require_room(placed)
-        weight = [sum(model.lookups_per_table[t] for t in tables) for tables in placed]
+        weight = [sum(job.mean_lookups[t] for t in tables) for tables in placed]
         busiest = weight.index(max(weight))
         self.gpu = self._ranks[0]
         self._tables = placed[busiest]

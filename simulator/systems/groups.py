@@ -65,7 +65,7 @@ def cache_groups(
     Raises `CapacityError` where all together do not fit.
     """
     sizes = [g.job.entry_bytes for g in groups]
-    require_slots(slots, sizes, machine, place)
+    require_slots(slots, sizes, machine, place, groups[0].job.cache_size.key)
     return tuple(
         cache_in(g.job, machine, place, count, name=g.named("cache"))
         for g, count in zip(groups, slots, strict=True)

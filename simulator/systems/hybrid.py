@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
 from simulator.caches.replays import UniqueReplay
-from simulator.hardware.program import Stage
+from simulator.hardware.program import Buffer, Move, Stage
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job, System, move, synchronize
 from simulator.systems.groups import groups_of, table_groups
@@ -64,7 +64,12 @@ class Hybrid(System):
             Stage("mlp", ((mlp_step(model, self.gpu),),)),
             Stage(
                 "gradients_to_cpu",
-                ((move("gradients_to_cpu", hbm, dram, pooled), synchronize(self.gpu)),),
+                (
+                    (
+                        Move("gradients_to_cpu", hbm, Buffer("gradients", hbm, pooled), dram),
+                        synchronize(self.gpu),
+                    ),
+                ),
             ),
             *(Stage(words[0].name, (words,)) for words in zip(*backward, strict=True)),
         )

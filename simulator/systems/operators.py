@@ -44,7 +44,7 @@ def pooled_vectors(
     `skipped`: ids in its list that are marked as not to be looked up.
     """
     into = Buffer("pooled", machine.memory(at).place, pooled_bytes(model, store.tables))
-    longest = rows.longest or max(model.lookups_per_table)
+    longest = max(model.lookups_per_table) if rows.longest is None else rows.longest
     return Pool("gather_reduce", at, store, rows, into, longest, skipped)
 
 

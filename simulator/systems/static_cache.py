@@ -15,8 +15,9 @@ from typing import ClassVar
 from simulator.caches.facts import HIT, LOOKUP, MISS, BatchFacts
 from simulator.caches.replays import StaticReplay
 from simulator.caches.replays.static import HIT_LOOKUP, MISS_LOOKUP
+from simulator.config.experiment import SIZE_KEYS
 from simulator.errors import ConfigError
-from simulator.hardware.program import Add, Buffer, Operation, Split, Stage
+from simulator.hardware.program import Add, Buffer, Move, Operation, Split, Stage
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job, System, move, synchronize
 from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
@@ -39,7 +40,9 @@ class _Tiers:
 class StaticCache(System):
     """The hottest N % of rows in HBM, no replacement."""
 
-    uses: ClassVar[frozenset[str]] = frozenset({"cache.fraction", "cache.scope", "cache.profile"})
+    uses: ClassVar[frozenset[str]] = frozenset(
+        {*(f"cache.{key}" for key in SIZE_KEYS), "cache.scope", "cache.profile"}
+    )
 
     def __init__(self, job: Job, machine: Topology) -> None:
         self.cpu = machine.only("cpu", "static_cache")
@@ -50,7 +53,7 @@ class StaticCache(System):
                 "static_cache pins the hottest share of each table: cache.scope must be 'table'"
             )
         model, software = job.model, job.software
-        pinned = tuple(int(job.cache.fraction * rows) for rows in model.rows_per_table)
+        pinned = job.cache_size.slots(model.rows_per_table, least=0)
         self.replay = StaticReplay(pinned, job.keep, job.cache.profile_share)
         groups = groups_of(job)
         tables = table_groups(groups, job, machine, self.cpu)
@@ -76,6 +79,7 @@ class StaticCache(System):
         sums = Buffer("pooled", hbm, pooled)
         done = synchronize(self.gpu)
         split = (*self._split(lookups, cold + self._holes(facts)), done)
+        gradients = Move("gradients_to_cpu", hbm, Buffer("gradients", hbm, pooled), dram)
         combine = (
             move("partial_sums", dram, hbm, pooled + dense),
             Add("add_partial_sums", self.gpu, (sums, sums), sums),
@@ -85,7 +89,7 @@ class StaticCache(System):
             Stage("forward", self._forward(facts)),
             Stage("combine", (combine,)),
             Stage("mlp", ((mlp_step(model, self.gpu),),)),
-            Stage("gradients", ((move("gradients_to_cpu", hbm, dram, pooled), done),)),
+            Stage("gradients", ((gradients, done),)),
             Stage("backward", self._backward(facts)),
         )
 

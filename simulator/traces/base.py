@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from simulator.config.trace import HALF
 
-__all__ = ["Ids", "MiniBatch", "Trace"]
+__all__ = ["Bags", "Ids", "MiniBatch", "Trace", "bags_of"]
 
 Ids = npt.NDArray[np.int64]
 
@@ -36,6 +36,28 @@ class MiniBatch:
     @property
     def samples(self) -> int:
         return len(self.offsets[0]) - 1
+
+    @property
+    def longest(self) -> tuple[int, ...]:
+        """Most lookups of one sample in each table."""
+        return tuple(int(np.diff(offsets).max(initial=0)) for offsets in self.offsets)
+
+
+@dataclass(frozen=True, slots=True)
+class Bags:
+    """How many lookups samples make in each table, as the trace has them.
+
+    `mean`: of a sample. `most`: of a mini-batch, at most.
+    """
+
+    mean: tuple[float, ...]
+    most: tuple[int, ...]
+
+
+def bags_of(trace: Trace) -> Bags | None:
+    """The bags that a trace brings itself; None where all are as long as the model says."""
+    bags = getattr(trace, "bags", None)
+    return bags if isinstance(bags, Bags) else None
 
 
 @runtime_checkable

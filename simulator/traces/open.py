@@ -129,7 +129,14 @@ def _open_stack(config: StackTraceConfig, shape: Shape) -> StackTrace:
     data = (popularity.fraction, popularity.share, distances.fraction, distances.hits)
     identity = _identity(config, shape, *(part.tobytes() for part in data))
     ordered = config.order == "real"
-    return StackTrace(shape, popularity, distances, identity=identity, ordered=ordered)
+    return StackTrace(
+        shape,
+        popularity,
+        distances,
+        identity=identity,
+        ordered=ordered,
+        tolerance=config.tolerance,
+    )
 
 
 def _zipf(rows: tuple[int, ...], alpha: float) -> list[Cells]:
@@ -153,6 +160,7 @@ def _open_file(config: FileTraceConfig, shape: Shape, place: Place | None) -> Fi
         lookups=shape.lookups,
         batch_size=shape.batch_size,
         wrap=config.at_end == "wrap",
+        rule=config.ids,
         place=place,
     )
 
@@ -161,7 +169,7 @@ def _identity(config: Frozen, shape: Shape, *data: bytes) -> str:
     """SHA-256 of all that determines the ids (never the number of threads)."""
     facts = {
         "version": _VERSION,
-        "config": config.model_dump(mode="json", exclude={"header"}),
+        "config": config.model_dump(mode="json", exclude={"header", "tolerance"}),
         "rows": shape.rows,
         "lookups": shape.lookups,
         "batch_size": shape.batch_size,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from simulator.errors import OutputError, UsageError
+from simulator._drawing import drawing
+from simulator.errors import UsageError
+from simulator.files import staged
 from simulator.traces.analysis import TableReport
 
 __all__ = ["plot_reports"]
@@ -15,15 +17,22 @@ _MOST_TABLES = 8
 
 def plot_reports(reports: Sequence[TableReport], path: Path, title: str) -> None:
     """Draw at most eight tables to `path` (PNG, SVG or PDF by its ending)."""
+    with drawing():
+        _plot(reports, path, title)
+
+
+def _plot(reports: Sequence[TableReport], path: Path, title: str) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), layout="constrained")
-    if path.suffix[1:].lower() not in FigureCanvasAgg(figure).get_supported_filetypes():
+    suffix = path.suffix[1:].lower()
+    if suffix not in FigureCanvasAgg(figure).get_supported_filetypes():
         raise UsageError(f"{path}: a picture ends in .png, .svg or .pdf")
     hot, misses = figure.subplots(1, 2)
     for report in reports[:_MOST_TABLES]:
-        label = report.table if report.has_time_order else f"{report.table} (no time order)"
+        name = f" {report.table}" if report.table.startswith("_") else report.table  # for legends
+        label = name if report.has_time_order else f"{name} (no time order)"
         unique = report.unique_ids
         curve = report.popularity_curve
         hot.plot([100 * n / unique for n, _ in curve], [100 * y for _, y in curve], label=label)
@@ -38,11 +47,5 @@ def plot_reports(reports: Sequence[TableReport], path: Path, title: str) -> None
         hot.legend(fontsize="small")
     more = len(reports) - _MOST_TABLES
     figure.suptitle(title + (f" ({more} more tables not drawn)" if more > 0 else ""))
-    temporary = path.with_name(f".{path.name}.part{path.suffix}")
-    try:
-        figure.savefig(temporary, metadata={"Date": None} if path.suffix == ".svg" else None)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    with staged(path) as file:
+        figure.savefig(file, format=suffix, metadata={"Date": None} if suffix == "svg" else None)

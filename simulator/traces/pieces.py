@@ -77,6 +77,12 @@ class Source(Protocol):
         ...
 
 
+_REMEDY = (
+    "modulo, hash or renumber make row numbers of such ids (trace.ids in an experiment, --ids of "
+    "`scratchpipe trace convert`)"
+)
+
+
 def integers(values: npt.NDArray[Any], where: str, start: int = 0) -> Ids:
     """`values` as int64; `TraceError` unless 1-D integers that fit.
 
@@ -106,8 +112,9 @@ def check_ids(ids: npt.NDArray[Any], rows: int | None, where: str, start: int = 
     first = int(np.argmax(bad))
     value = int(ids[first])
     reason = "is negative" if value < 0 else f"is outside of a table of {rows} rows"
+    remedy = "" if value < 0 else f": {_REMEDY}"
     raise TraceError(
-        f"{where}: id {value} at record {start + first} {reason} (records count from 0)"
+        f"{where}: id {value} at record {start + first} {reason} (records count from 0){remedy}"
     )
 
 

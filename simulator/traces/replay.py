@@ -18,13 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
-from simulator.config.trace import HALF
+from simulator.config.trace import HALF, IdRule
 from simulator.errors import TraceError
 from simulator.traces.analysis import has_time_order
-from simulator.traces.base import Ids, MiniBatch
-from simulator.traces.pieces import CHUNK, Column, check_ids
+from simulator.traces.base import Bags, Ids, MiniBatch
+from simulator.traces.id_map import FirstAppearance, IdMap, id_map
+from simulator.traces.pieces import CHUNK, Column, check_ids, integers
 
-__all__ = ["FileTrace", "Place"]
+__all__ = ["FileTrace", "Place", "require_tables"]
 
 _ORDER_IDS = 200_000
 _COUNTED_ROWS = 8 * CHUNK  # up to here adding counters is cheaper than sorting ids
@@ -52,6 +53,15 @@ def counted(whole: int, share: float) -> int:
     return max(1, int(share * whole))
 
 
+def require_tables(path: Path, names: Sequence[str], tables: int) -> None:
+    """Raise `TraceError` where a file has not as many tables as the model."""
+    if len(names) != tables:
+        raise TraceError(
+            f"{path}: {len(names)} tables in the file ({', '.join(names)}), {tables} in the model: "
+            "choose as many with trace.columns, or change model.tables"
+        )
+
+
 class FileTrace:
     """The tables of a file as a `Trace`; they must be as many as the model's and fit its rows."""
 
@@ -65,13 +75,9 @@ class FileTrace:
         batch_size: int,
         wrap: bool = False,
         place: Place | None = None,
+        rule: IdRule = "error",
     ) -> None:
-        if len(columns) != len(rows):
-            names = ", ".join(column.name for column in columns)
-            raise TraceError(
-                f"{path}: {len(columns)} tables in the file ({names}), {len(rows)} in the model: "
-                "choose as many with trace.columns, or change model.tables"
-            )
+        require_tables(path, [column.name for column in columns], len(rows))
         self._path, self._columns, self._rows = path, tuple(columns), rows
         self._lookups, self._batch_size, self._wrap = lookups, batch_size, wrap
         whole = [
@@ -86,6 +92,9 @@ class FileTrace:
                 f"of {batch_size} samples needs"
             )
         self._first = 0 if place is None else place.first(self._whole, wrap)
+        self._maps: list[IdMap | None] = [id_map(rule, count) for count in rows]
+        if rule == "renumber":
+            self._maps = [self._numbered(table) for table in range(len(rows))]
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -103,11 +112,28 @@ class FileTrace:
         return None if self._wrap else self._first
 
     @cached_property
+    def bags(self) -> Bags | None:
+        """Mean and most lookups over the whole mini-batches; None where the file has no bags."""
+        if all(column.offsets is None for column in self._columns):
+            return None
+        means, most = zip(*map(self._bags, range(len(self._columns))), strict=True)
+        return Bags(means, most)
+
+    def _bags(self, table: int) -> tuple[float, int]:
+        size, offsets = self._batch_size, self._columns[table].offsets
+        if offsets is None:
+            return self._lookups[table], size * self._lookups[table]
+        edges = offsets[: self._whole * size + 1 : size]
+        return float(edges[-1] - edges[0]) / (self._whole * size), int(np.diff(edges).max())
+
+    @cached_property
     def has_time_order(self) -> bool:
         """Whether the LRU curve of some table differs from that of a shuffle of its ids, over
         (at most) its first 200,000 ids."""
-        starts = (column.ids[:_ORDER_IDS] for column in self._columns)
-        return any(has_time_order(ids.astype(np.int64)) for ids in starts)
+        tables = range(len(self._columns))
+        return any(
+            has_time_order(self._rows_of(table, 0, _ORDER_IDS, check=False)) for table in tables
+        )
 
     def minibatch(self, index: int) -> MiniBatch:
         """Mini-batch number `index`; `TraceError` past an end and for ids outside the table."""
@@ -132,10 +158,9 @@ class FileTrace:
         """The `count` most accessed rows of the first `share` of the file, in whole mini-batches
         (1: of all there is); ties by lower id."""
         counts = np.zeros(self._rows[table], np.int64)
-        ids = self._columns[table].ids[: self._profile_end(table, share)]
-        for start in range(0, len(ids), CHUNK):
-            chunk = ids[start : start + CHUNK]
-            self._check(table, chunk, start)
+        end = self._profile_end(table, share)
+        for start in range(0, end, CHUNK):
+            chunk = self._rows_of(table, start, min(start + CHUNK, end))
             if len(counts) <= _COUNTED_ROWS:
                 counts += np.bincount(chunk, minlength=len(counts))
             else:
@@ -145,16 +170,21 @@ class FileTrace:
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) over the ids, the bags and how they are cut."""
-        digest = hashlib.sha256(
-            repr((self._rows, self._lookups, self._batch_size, self._wrap, self._first)).encode()
+        lookups = tuple(
+            n if column.offsets is None else 0
+            for n, column in zip(self._lookups, self._columns, strict=True)
         )
-        for column in self._columns:
-            for array in (column.ids, column.offsets):
-                if array is None:
-                    continue
-                digest.update(str(len(array)).encode())
-                for start in range(0, len(array), CHUNK):
-                    digest.update(array[start : start + CHUNK].astype("<i8").tobytes())
+        digest = hashlib.sha256(
+            repr((self._rows, lookups, self._batch_size, self._wrap, self._first)).encode()
+        )
+        for table, column in enumerate(self._columns):
+            digest.update(str(len(column.ids)).encode())
+            for start in range(0, len(column.ids), CHUNK):
+                ids = self._rows_of(table, start, start + CHUNK, check=False)
+                digest.update(ids.astype("<i8").tobytes())
+            if column.offsets is not None:
+                digest.update(str(len(column.offsets)).encode())
+                digest.update(column.offsets.astype("<i8").tobytes())
         return digest.hexdigest()
 
     def _table(self, table: int, index: int) -> tuple[Ids, Ids]:
@@ -164,18 +194,39 @@ class FileTrace:
             offsets *= self._lookups[table]
         else:
             offsets = column.offsets[index * size : (index + 1) * size + 1]
-        ids = column.ids[offsets[0] : offsets[-1]]
-        self._check(table, ids, int(offsets[0]))
-        return np.ascontiguousarray(ids, np.int64), offsets - offsets[0]
+        ids = self._rows_of(table, int(offsets[0]), int(offsets[-1]))
+        return ids, offsets - offsets[0]
 
-    def _profile_end(self, table: int, share: float) -> int | None:
-        """Lookups of `table` that a profile of the first `share` counts; None: all."""
+    def _profile_end(self, table: int, share: float) -> int:
+        """Lookups of `table` that a profile of the first `share` counts."""
         if share >= 1.0:
-            return None
+            return len(self._columns[table].ids)
         samples = counted(self._whole, share) * self._batch_size
         offsets = self._columns[table].offsets
         return samples * self._lookups[table] if offsets is None else int(offsets[samples])
 
-    def _check(self, table: int, ids: Ids, start: int) -> None:
+    def _rows_of(self, table: int, start: int, stop: int, *, check: bool = True) -> Ids:
+        """Row numbers of lookups `start` to `stop` - 1 of the file, int64.
+
+        Raises `TraceError` for negative ids and, where ids are taken as they are, for those outside
+        of the table; then `check` may be false where others than those of a run are looked at.
+        """
+        ids, change = self._columns[table].ids[start:stop], self._maps[table]
         where = f"{self._path}: table {self._columns[table].name!r}"
-        check_ids(ids, self._rows[table], where, start)
+        if change is None:
+            if check:
+                check_ids(ids, self._rows[table], where, start)
+            return np.ascontiguousarray(ids, np.int64)
+        check_ids(ids, None, where, start)
+        return change(integers(ids, f"{where}, counted from record {start}"))
+
+    def _numbered(self, table: int) -> IdMap:
+        """Numbers of all ids of the file by first appearance."""
+        column, numbers = self._columns[table], FirstAppearance()
+        where = f"{self._path}: table {column.name!r}"
+        for start in range(0, len(column.ids), CHUNK):
+            ids = column.ids[start : start + CHUNK]
+            check_ids(ids, None, where, start)
+            numbers(integers(ids, f"{where}, counted from record {start}"))
+        numbers.require_room(self._rows[table], where)
+        return numbers.of

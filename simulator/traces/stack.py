@@ -11,7 +11,8 @@ popularity curve is exact; the LRU hit rate is within 1 point of the data set's 
 data sets, at their own size and eight times as large, and within 1.4 for 3 more. The others are
 nycflights' routes (2.0 points), the 26 interleaved tables of Criteo's sample (3.0) and nycflights'
 flight numbers, which return once a day (6.9).
-`StackTrace.lru_errors` says the error, and above 2 points a warning does.
+Tables of less than about 50 rows cannot hold a curve. `StackTrace.lru_errors` says the error; above
+`trace.tolerance` (2 points) the trace is refused.
 
 Approximated: after one lap (as many lookups a row as the data set has) ids come again in the same
 order. Ignored: relations between tables, variable pooling. A table no larger than the data set is
@@ -21,7 +22,7 @@ below 0) is the lap before: only a cache that starts empty meets the cold misses
 
 from __future__ import annotations
 
-import warnings
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -30,24 +31,31 @@ from simulator._compiled import compiled
 from simulator._mix import GOLDEN, Word, mix64
 from simulator._threads import map_threads
 from simulator.config.trace import HALF
-from simulator.traces.arrange import Target, arrange, calibrated, interleaved_hits
+from simulator.errors import TraceError
+from simulator.traces.arrange import (
+    FITTED_FRACTIONS,
+    Target,
+    arrange,
+    calibrated,
+    interleaved_hits,
+)
 from simulator.traces.base import Ids, MiniBatch
 from simulator.traces.curves import Distances, Popularity
 from simulator.traces.reuse import lru_hits
 from simulator.traces.synthetic import Keys, Scatter, Shape, one_buffer
 
-__all__ = ["StackTrace", "TraceWarning"]
+__all__ = ["StackTrace"]
 
-_TOLERANCE = 0.02  # of the LRU hit rate
+_SMALL = 100
+"""Rows below which a cache of 2 % holds one or two."""
 _POSITIVE = 2**62 - 1  # turns of the past, below 0, are numbered from the top
 
 
-class TraceWarning(UserWarning):
-    """A generated trace is not as close to its model as it should be."""
-
-
 class StackTrace:
-    """Lookups with a given popularity and LRU curve; a `Trace`."""
+    """Lookups with a given popularity and LRU curve; a `Trace`.
+
+    Raises `TraceError` where the curve is missed by more than `tolerance` at some cache size.
+    """
 
     def __init__(
         self,
@@ -57,6 +65,7 @@ class StackTrace:
         *,
         identity: str,
         ordered: bool = True,
+        tolerance: float = 1.0,
     ) -> None:
         self._shape, self._identity, self._ordered = shape, identity, ordered
         keys = Keys(shape.seed)
@@ -71,12 +80,10 @@ class StackTrace:
                 sequence = arrange(target, histogram, int(keys.draw(table, Keys.STACK)[0]) >> 1)
             self._sequences.append(sequence)
             self._errors.append(error)
-        if max(self._errors) > _TOLERANCE:
-            warnings.warn(
-                f"the LRU curve of {distances.name} is missed by {100 * max(self._errors):.1f} "
-                "points of hit rate: it cannot be arranged from its distances alone",
-                TraceWarning,
-                stacklevel=2,
+        worst = int(np.argmax(self._errors))
+        if self._errors[worst] > tolerance:
+            raise TraceError(
+                _missed(distances.name, shape.rows[worst], self._errors[worst], tolerance)
             )
         tables = range(len(shape.rows))
         self._phase = [keys.draw(t, Keys.PHASE)[0] for t in tables]
@@ -135,6 +142,18 @@ class StackTrace:
             self._phase[table],
         )
         self._scatter[table](ids)
+
+
+def _missed(name: str, rows: int, error: float, tolerance: float) -> str:
+    sizes = ", ".join(f"{100 * fraction:g}" for fraction in FITTED_FRACTIONS)
+    enough = math.ceil(error * 1e3) / 1e3
+    small = "tables of more rows hold it better; " if rows < _SMALL else ""
+    return (
+        f"the LRU curve of {name} is asked for at caches of {sizes} % of the rows, to within "
+        f"{100 * tolerance:g} points of hit rate (trace.tolerance); over {rows:,} rows the closest "
+        f"order of its distances misses it by {100 * error:.1f} points: {small}trace.tolerance: "
+        f"{enough:g} takes it as it is, trace.kind: curve draws its popularity alone"
+    )
 
 
 @lru_cache(maxsize=32)

@@ -23,7 +23,7 @@ from simulator._threads import map_threads
 from simulator.config.trace import HALF
 from simulator.errors import TraceError
 from simulator.traces import kernels
-from simulator.traces.base import Ids, MiniBatch
+from simulator.traces.base import Bags, Ids, MiniBatch
 from simulator.traces.cells import Cells
 from simulator.traces.recency import Recency, bag_rates, fixed_rates
 from simulator.traces.sessions import number_session_lookups
@@ -200,6 +200,15 @@ class SyntheticTrace:
     def past(self) -> int | None:
         """No beginning."""
         return None
+
+    @property
+    def bags(self) -> Bags | None:
+        """Bags drawn around the model's lookups; None where all are as long as that."""
+        shape = self._shape
+        longest = [1 if bag is None else len(bag) - 1 for bag in self._bags]
+        if all(bag is None for bag in self._bags):
+            return None
+        return Bags(shape.lookups, tuple(shape.batch_size * most for most in longest))
 
     @property
     def has_time_order(self) -> bool:

@@ -24,7 +24,8 @@ from typing import IO
 
 import numpy as np
 
-from simulator.errors import OutputError, TraceError, UsageError
+from simulator.errors import TraceError, UsageError
+from simulator.files import scratch_beside, staged, unwritable
 from simulator.traces.base import Ids
 from simulator.traces.companions import listed
 from simulator.traces.files import open_source
@@ -46,9 +47,9 @@ WRITABLE = ("npy", "npz", "parquet", "csv", "tsv", "oracle")
 def spooled(pieces: Iterable[Piece], names: Sequence[str], target: Path) -> Iterator[list[Column]]:
     """The tables that `pieces` add up to, memory-mapped while the context lasts."""
     try:
-        folder = tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.")
+        folder = tempfile.TemporaryDirectory(dir=scratch_beside(target), prefix=".trace.")
     except OSError as error:
-        raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from None
+        raise unwritable(target, error) from None
     with folder as name:
         jagged: set[int] = set()
         try:
@@ -68,7 +69,7 @@ def spooled(pieces: Iterable[Piece], names: Sequence[str], target: Path) -> Iter
                 for t, n in enumerate(names)
             ]
         except OSError as error:
-            raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from None
+            raise unwritable(target, error) from None
         yield columns
 
 
@@ -86,23 +87,9 @@ def write_columns(
     if flatten:
         columns = [Column(c.name, c.ids) for c in columns]
     _check_fits(path, format, columns)
-    try:
+    with staged(path) as file:
         _ask_reader(path, format, columns)
-        with _aside(path) as temporary:
-            _write(temporary, format, columns, row_bytes)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
-
-
-@contextlib.contextmanager
-def _aside(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, renamed to it on success and removed otherwise."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        _write(file, format, columns, row_bytes)
 
 
 def _check_fits(path: Path, format: str, columns: list[Column]) -> None:

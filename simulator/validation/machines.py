@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from simulator.errors import UsageError
+
 __all__ = ["by_machine", "machine_name", "with_stage_repeats"]
 
 STAGES = "stages.parquet"
@@ -58,7 +60,14 @@ def with_stage_repeats(run: Run) -> dict[str, Any]:
 
     columns = ["label", "sweep", "repeat", "stage", "busy_us"]
     times: dict[tuple[str, str], dict[str, dict[int, list[float]]]] = {}
-    for row in pq.read_table(folder / STAGES, columns=columns).to_pylist():
+    try:
+        rows = pq.read_table(folder / STAGES, columns=columns).to_pylist()
+        if not all(isinstance(row["busy_us"], float) for row in rows):
+            raise ValueError("busy_us holds something else than times")
+    except (OSError, ValueError) as error:  # Arrow's errors are among these
+        told = f"{folder / STAGES} is damaged: {error}; observe the experiment again"
+        raise UsageError(told) from error
+    for row in rows:
         stage = times.setdefault((row["label"], row["sweep"]), {}).setdefault(row["stage"], {})
         stage.setdefault(row["repeat"], []).append(row["busy_us"])
     points = [

@@ -6,20 +6,23 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from simulator.errors import OutputError
 from simulator.figures.files import write_figure
-from simulator.files import explained, replace_file
+from simulator.files import check_folder, explained, replace_file
+from simulator.text import on_one_line
 from simulator.validation.compare import Comparison
 from simulator.validation.figures import scatter, table
 from simulator.validation.numbers import Count, Errors, Time
 from simulator.validation.summary import Row, rows_of
 
-__all__ = ["PAGE", "page_text", "write_page"]
+__all__ = ["PAGE", "page_text", "require_free", "write_page"]
 
 PAGE = "validation.md"
 
 
 def write_page(comparison: Comparison, machine: str, out_dir: Path) -> list[Path]:
     """Write the page, its figures and their data into `out_dir` (made if need be)."""
+    require_free(out_dir)
     with explained(out_dir):
         out_dir.mkdir(parents=True, exist_ok=True)
         files = []
@@ -31,6 +34,14 @@ def write_page(comparison: Comparison, machine: str, out_dir: Path) -> list[Path
                 )
         replace_file(out_dir / PAGE, page_text(comparison, machine).encode())
     return [out_dir / PAGE, *files]
+
+
+def require_free(out_dir: Path) -> None:
+    """Raise `OutputError` where `out_dir` cannot be written or holds something else than a page."""
+    check_folder(out_dir)
+    with explained(out_dir):
+        if out_dir.is_dir() and any(out_dir.iterdir()) and not (out_dir / PAGE).is_file():
+            raise OutputError(f"{out_dir} holds files but no {PAGE}: choose another --out")
 
 
 def page_text(comparison: Comparison, machine: str) -> str:
@@ -320,4 +331,5 @@ def _grid(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterable[str]:
     yield "| " + " | ".join(heads) + " |"
     yield "| " + " | ".join("---" for _ in heads) + " |"
     for row in rows:
-        yield "| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |"
+        cells = (on_one_line(str(cell)).replace("|", "\\|") for cell in row)
+        yield "| " + " | ".join(cells) + " |"

@@ -130,7 +130,8 @@ def test_bad_traces_are_told_in_a_sentence(run, tmp_path, array):
     np.save(path, array, allow_pickle=True)
     code, out, err = run("--trace", path, "--policy", "lru", "--capacity", 5, "--json")
     assert (code, out) == (2, "")
-    assert err.startswith("error:")
+    (told,) = [line for line in err.splitlines() if not line.startswith("note:")]
+    assert told.startswith("error:")
 
 
 def test_missing_and_truncated_files_are_told_in_a_sentence(run, trace, tmp_path):
@@ -140,3 +141,43 @@ def test_missing_and_truncated_files_are_told_in_a_sentence(run, trace, tmp_path
         code, out, err = run("--trace", path, "--policy", "lru", "--capacity", 5)
         assert (code, out) == (2, "")
         assert str(path.name) in err
+
+
+def test_a_column_of_a_log_is_replayed(run, tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("user,item,stars\n1,10,5\n2,11,4\n1,10,3\n")
+    options = ["--policy", "lru", "--capacity", 2, "--json"]
+    code, _, err = run("--trace", log, *options)
+    assert code == 2
+    assert "name one with --column: user, item, stars" in err
+    code, out, _ = run("--trace", log, "--column", "user", *options)
+    assert (code, json.loads(out)["hits"]) == (0, 1)
+
+
+def test_a_file_whose_name_tells_no_format_is_replayed(run, tmp_path):
+    ids = tmp_path / "ids.txt"
+    ids.write_text("1\n2\n1\n")
+    options = ["--policy", "lru", "--capacity", 2, "--json"]
+    code, out, _ = run("--trace", ids, "--format", "csv", *options)
+    assert (code, json.loads(out)["hits"]) == (0, 1)
+
+
+def test_hashed_categories_are_replayed(run, tmp_path):
+    line = "\t".join(["1", *["0"] * 13, *["68fd1e64"] * 26])
+    (tmp_path / "day.txt").write_text(f"{line}\n{line}\n")
+    options = ["--policy", "lru", "--capacity", 2, "--json", "--column", "C1"]
+    code, out, _ = run("--trace", tmp_path / "day.txt", *options, "--sizes", 100)
+    assert (code, json.loads(out)["hits"]) == (0, 1)
+
+
+@pytest.mark.parametrize("kind", ["int32", "uint64"])
+def test_the_type_of_ids_changes_no_count(run, trace, tmp_path, kind):
+    np.save(tmp_path / "ids.npy", np.load(trace).astype(kind))
+    options = ["--policy", "s3fifo", "--capacity", 100, "--json"]
+    found = [
+        json.loads(run("--trace", file, *options)[1]) for file in (trace, tmp_path / "ids.npy")
+    ]
+    first, second = (
+        {k: v for k, v in each.items() if k not in ("wall_s", "lookups_per_s")} for each in found
+    )
+    assert first == second

@@ -39,6 +39,7 @@ from simulator.caches.replays import (
 from simulator.caches.replays import planned as planned_module
 from simulator.caches.replays.base import bases, joined, slots_of_lookups
 from simulator.caches.replays.static import HIT_LOOKUP, MISS_LOOKUP
+from simulator.caches.size import CacheSize
 from simulator.config.trace import ZipfTraceConfig
 from simulator.errors import CapacityError
 from simulator.traces import MiniBatch, Trace, open_trace
@@ -431,17 +432,19 @@ def asked() -> tuple[int, ...]:
 def test_a_cache_with_room_for_the_worst_window_has_its_share(
     fraction: float, scope: str, slots: tuple[int, ...]
 ) -> None:
-    given = slots_for(ROWS, fraction, scope, WINDOW, LOOKUPS, need=asked, grow=False)
+    given = slots_for(ROWS, CacheSize(fraction), scope, WINDOW, LOOKUPS, need=asked, grow=False)
     assert given == (slots, False)
 
 
 def test_a_share_below_one_slot_is_one_slot() -> None:
-    slots, _ = slots_for((3, 9), 0.01, "table", Window(0, 0), (9, 9), need=None, grow=False)
+    slots, _ = slots_for(
+        (3, 9), CacheSize(0.01), "table", Window(0, 0), (9, 9), need=None, grow=False
+    )
     assert slots == (1, 1)
 
 
 def test_before_the_trace_is_open_a_cache_is_taken_to_be_large_enough() -> None:
-    slots, grown = slots_for(ROWS, 0.01, "table", WINDOW, LOOKUPS, need=None, grow=True)
+    slots, grown = slots_for(ROWS, CacheSize(0.01), "table", WINDOW, LOOKUPS, need=None, grow=True)
     assert (slots, grown) == ((10, 4), False)
 
 
@@ -458,13 +461,15 @@ def test_a_pool_grows_to_what_its_window_holds_on_the_trace(
     need: tuple[int, ...], slots: tuple[int, ...], grown: bool
 ) -> None:
     """A tenth of the rows: 100 and 40 slots, for up to 120 and 60 rows."""
-    given = slots_for(ROWS, 0.1, "table", WINDOW, LOOKUPS, need=lambda: need, grow=True)
+    given = slots_for(ROWS, CacheSize(0.1), "table", WINDOW, LOOKUPS, need=lambda: need, grow=True)
     assert given == (slots, grown)
 
 
 def test_a_window_that_does_not_fit_is_refused_with_the_arithmetic() -> None:
     with pytest.raises(CapacityError) as caught:
-        slots_for(ROWS, 0.1, "table", WINDOW, LOOKUPS, need=lambda: (110, 58), grow=False)
+        slots_for(
+            ROWS, CacheSize(0.1), "table", WINDOW, LOOKUPS, need=lambda: (110, 58), grow=False
+        )
     text = str(caught.value)
     for share in (
         "cache.fraction 0.1 gives 40 slots for 400 rows (pool 1)",
@@ -479,10 +484,12 @@ def test_a_window_that_does_not_fit_is_refused_with_the_arithmetic() -> None:
 @pytest.mark.parametrize("fraction", [0.0101, 0.02, 0.0999])
 def test_the_fraction_that_the_message_asks_for_is_enough(fraction: float) -> None:
     with pytest.raises(CapacityError) as caught:
-        slots_for(ROWS, fraction, "table", WINDOW, LOOKUPS, need=lambda: (107, 43), grow=False)
+        slots_for(
+            ROWS, CacheSize(fraction), "table", WINDOW, LOOKUPS, need=lambda: (107, 43), grow=False
+        )
     enough = float(str(caught.value).split("at least ")[1].split(",")[0])
     slots, grown = slots_for(
-        ROWS, enough, "table", WINDOW, LOOKUPS, need=lambda: (107, 43), grow=False
+        ROWS, CacheSize(enough), "table", WINDOW, LOOKUPS, need=lambda: (107, 43), grow=False
     )
     assert not grown
     assert all(s >= n for s, n in itertools.zip_longest(slots, (107, 43)))

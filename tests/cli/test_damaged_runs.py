@@ -140,12 +140,39 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
         _manifest(lambda data: data["durations"].update(wall_s=float("inf"))),
         "manifest.json holds Infinity",
     ),
+    "a stage that ends before it begins": (
+        _filled("timeline", "end_ps", -1),
+        "timeline.parquet: a stage ends before it begins",
+    ),
+    "a mini-batch far away": (
+        _filled("timeline", "batch", 2**62),
+        "timeline.parquet: mini-batches are missing",
+    ),
+    "a folder in place of a file": (lambda run: _folder(run / "metrics.parquet"), "is missing"),
+    "a link to nothing": (lambda run: _link(run / "stages.parquet"), "stages.parquet is missing"),
+    "half a table": (lambda run: _half(run / "devices.parquet"), ""),
+    "half a manifest": (lambda run: _half(run / "manifest.json"), ""),
     "lost failures": (_manifest(lambda data: data.update(failed=1)), "1 points failed"),
 }
 
 
 def _zero(file: Path) -> None:
     file.write_bytes(b"")
+
+
+def _folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def _link(file: Path) -> None:
+    file.unlink()
+    file.symlink_to("nowhere")
+
+
+def _half(file: Path) -> None:
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2])
 
 
 def _overwrite(file: Path, text: str) -> None:

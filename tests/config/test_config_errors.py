@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from simulator.config.expand import expand
 from simulator.config.experiment import Names
 from simulator.config.load import load_experiment
 from simulator.config.reader import read_text
@@ -166,7 +167,32 @@ def test_all_mistakes_at_once(tmp_path):
             "[hybrid, {name: scratchpipe}, {",
             "x.yaml:5:40: systems[2]: two entries are called 'scratchpipe': here and at ",
         ),
-        ("batches: 5", "batches: 1e9", "run.batches: is 1000000000.0: expected a whole number"),
+        ("batches: 5", "batches: 1.50e0", "run.batches: is 1.50e0: expected a whole number"),
+        ("batches: 5", "batches: 1e400", "run.batches: is 1e400: expected a whole number"),
+        ("batches: 5", "batches: 1e20", "run.batches: is 1e20: must be at most 1,000,000,000"),
+        ("batches: 5", "batches: .inf", "run.batches: is .inf: expected a whole number"),
+        ("batches: 5", "batches: -0x10", "run.batches: is -0x10: must be greater than 0"),
+        ("fraction: 0.1", "fraction: 1.0e1", "cache.fraction: is 1.0e1: must be at most 1"),
+        (
+            "model: default",
+            "model: {base: default, rows_per_table: 2.50e0}",
+            "model.rows_per_table: is 2.50e0: expected a whole number or a list",
+        ),
+        (
+            "model: default",
+            "model: {base: default, tables: 2, rows_per_table: [2e4, 2.50]}",
+            "x.yaml:3:57: model.rows_per_table[1]: is 2.50: expected a whole number",
+        ),
+        (
+            "model: default",
+            "model: {base: default, rows_per_table: []}",
+            "model.rows_per_table: is []: needs 1 or more entries",
+        ),
+        (
+            "v100_p3",
+            "{base: v100_p3, host: {cpu: {memory: {capacity: 2e4}}}}",
+            "platform.host.cpu.memory.capacity: 2e4 has no unit",
+        ),
         ("[hybrid, {", "[hybrid, 7, {", "x.yaml:5:19: systems[1]: is 7: expected a mapping"),
         ("[hybrid, {", "[{gpus: 0, name: hybrid}, {", "systems[0].gpus: is 0: must be greater"),
         ("[hybrid, {", "[{nmae: hybrid}, {", "x.yaml:5:12: systems[0].nmae: unknown key"),
@@ -204,6 +230,27 @@ def test_one_mistake(tmp_path, old, new, expected):
     assert old in GOOD
     told = mistakes(tmp_path, GOOD.replace(old, new, 1))
     assert any(expected in one for one in told), told
+
+
+def test_a_number_that_is_whole_is_a_whole_number_however_it_is_written(tmp_path):
+    text = (
+        GOOD.replace("config_version: 1", "config_version: 1.0")
+        .replace("batches: 5", "batches: 5e1")
+        .replace("window_past: 3", "window_past: 3.0")
+        .replace("model: default", "model: {base: default, rows_per_table: 2e4, top_mlp: [1e1, 1]}")
+        .replace("[hybrid", "[{name: gpu_only, gpus: 1e0}, hybrid")
+    )
+    (tmp_path / "x.yaml").write_text(text)
+    overrides = ("platform.host.cpu.cores=1.0e1", "run.seed=1e6", "model.tables=2e0")
+    experiment = load_experiment(tmp_path / "x.yaml", overrides, NAMES)
+    point = expand(experiment)[0]
+    assert (experiment.run.batches, experiment.run.seed) == (50, 10**6)
+    assert experiment.pipeline.window_past == 3
+    assert point.model.rows_per_table == (20_000, 20_000)
+    assert point.model.top_mlp == (10, 1)
+    assert point.platform.socket("cpu").part.cores == 10
+    whole = (point.system.gpus, experiment.run.batches, *point.model.rows_per_table)
+    assert all(type(number) is int for number in (*whole, *point.model.top_mlp))
 
 
 def test_a_mistake_in_a_file_that_is_referred_to_is_placed_there(tmp_path):

@@ -62,7 +62,7 @@ def test_scalars(text, value):
 
 def test_every_duplicate_key_is_told_with_both_places():
     document = read_text("a: 1\nb: {c: 1, c: 2}\na: 3\n", "f.yaml")
-    told = [str(problem) for problem in document.problems]
+    told = sorted(str(problem) for problem in document.problems)
     assert len(told) == 2
     assert told[0].startswith("f.yaml:2:11: b.c: the key is given twice: here and at f.yaml:2:5")
     assert told[1].startswith("f.yaml:3:1: a: the key is given twice: here and at f.yaml:1:1")
@@ -79,7 +79,7 @@ def test_every_duplicate_key_is_told_with_both_places():
         ("a: 1\n---\nb: 2\n", "f.yaml:2:1", "expected a single document"),
         ("a: &x [*x]\n", "f.yaml:1:4", "an alias"),
         ("? [1, 2]\n: 3\n", "f.yaml:1:3", "a key must be plain text"),
-        ("a: !!python/name:os.system x", "f.yaml:1:4", "unknown tag"),
+        ("a: !!python/name:os.system x", "f.yaml:1:4", "is no value of the tag !!python"),
         ("a: !mine {b: 1}", "f.yaml:1:4", "the tag !mine is not allowed"),
         ("a: !!binary aGk=", "f.yaml:1:4", "must be text or a number"),
         ("a: *nowhere", "f.yaml:1:4", "undefined alias"),
@@ -103,23 +103,40 @@ def test_an_alias_stands_for_its_value():
 
 def test_files_that_cannot_be_read(tmp_path: Path):
     binary = tmp_path / "binary.yaml"
-    binary.write_bytes(b"a: \xff\xfe")
+    binary.write_bytes("\ufeffa: 1\nb: f\u00fcr ".encode() + b"\xfcber")
     cases = {
-        binary: "is not UTF-8 text",
-        tmp_path: "is a folder",
-        tmp_path / "missing.yaml": "there is no such file",
-        binary / "below.yaml": "cannot be read",
+        binary: (f"{binary}:2:8", "is not UTF-8 text: byte 0xfc"),
+        tmp_path: (str(tmp_path), "is a folder"),
+        tmp_path / "missing.yaml": (str(tmp_path / "missing.yaml"), "there is no such file"),
+        binary / "below.yaml": (str(binary / "below.yaml"), "cannot be read"),
+        Path("a\0b"): ("a\0b", "cannot be read"),
     }
-    for file, words in cases.items():
+    for file, (where, words) in cases.items():
         (problem,) = read_yaml(file).problems
-        assert problem.where == str(file)
+        assert problem.where == where
         assert words in problem.message
+
+
+def test_a_file_of_data_is_no_configuration(tmp_path: Path):
+    file = tmp_path / "large.yaml"
+    with file.open("wb") as out:
+        out.truncate(1 << 30)
+    (problem,) = read_yaml(file).problems
+    assert "is 1.074 GB: too large" in problem.message
 
 
 def test_a_byte_order_mark_is_skipped(tmp_path: Path):
     file = tmp_path / "bom.yaml"
     file.write_bytes(b"\xef\xbb\xbfa: 1\n")
     assert read_yaml(file).data == {"a": 1}
+
+
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_text_of_sixteen_bits_is_text(tmp_path: Path, codec: str):
+    file = tmp_path / "wide.yaml"
+    file.write_bytes("\ufeffa: ü\n".encode(codec) if "-" in codec[4:] else "a: ü\n".encode(codec))
+    data = read_yaml(file).data
+    assert data == {"a": "ü"}
 
 
 def test_dotted_paths():

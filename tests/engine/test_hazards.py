@@ -411,3 +411,17 @@ def test_facts_without_rows_cannot_be_executed() -> None:
     counted: BatchFacts = facts_of(0, 1, [plan((0,), (0,), missed=(0,))])
     with pytest.raises(InvariantError, match=r"the replay kept no rows for \w+ in"):
         execute([program().stages(counted)], lockstep(1), rows=3, slots=3)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "option"),
+    [
+        ({"batches": 2**31 - 1}, "--batches"),
+        ({"batches": 300_000, "batch_rows": 1}, "--batches"),
+        ({"rows": 10**12}, "--rows"),
+        ({"tables": 10**9}, "--tables"),
+    ],
+)
+def test_more_than_memory_holds_is_refused_at_once(sizes: dict[str, int], option: str) -> None:
+    with pytest.raises(UsageError, match=rf"more than the .* lower .*{option}"):
+        run_case(HazardCase(**sizes))

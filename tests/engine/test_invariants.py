@@ -16,9 +16,10 @@ from simulator.engine.invariants import (
     check_energy,
     check_order,
     check_stage_names,
+    check_stage_times,
     check_utilization,
 )
-from simulator.engine.pipeline import Mode, Span
+from simulator.engine.pipeline import Mode, Span, StageTime
 from simulator.engine.timer import Timing, time_system
 from simulator.errors import ConfigError, InvariantError
 from simulator.hardware.catalogue import load_machine
@@ -39,6 +40,28 @@ def test_other_stages_than_announced_are_refused(given: tuple[str, ...]) -> None
     stages = tuple(Stage(name, ()) for name in given)
     with pytest.raises(InvariantError, match=r"are not those of the schedule: \('a', 'b'\)"):
         check_stage_names(("a", "b"), stages)
+
+
+# times of stages
+
+
+def test_exposed_times_that_make_up_the_iteration_are_let_through() -> None:
+    check_stage_times({0: StageTime(100, 30), 1: StageTime(70, 70)}, 100)
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [
+        (StageTime(100, 29), "exposed for 99 ps, 100 ps passed"),
+        (StageTime(100, 31), "exposed for 101 ps"),
+        (StageTime(29, 30), "stage 0 is exposed for 30 and busy for 29 of 100 ps"),
+        (StageTime(101, 30), "busy for 101 of 100"),
+        (StageTime(100, -1), "exposed for -1"),
+    ],
+)
+def test_times_of_stages_that_do_not_add_up_are_refused(first: StageTime, message: str) -> None:
+    with pytest.raises(InvariantError, match=message):
+        check_stage_times({0: first, 1: StageTime(70, 70)}, 100)
 
 
 # bytes of moves

@@ -9,8 +9,8 @@ import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.engine.invariants import check_order
-from simulator.engine.pipeline import Mode, Span, critical_path, run_pipeline
+from simulator.engine.invariants import check_order, check_stage_times
+from simulator.engine.pipeline import Mode, Span, StageTime, run_pipeline, stage_times
 from simulator.errors import InvariantError
 from simulator.hardware.demand import Demand, Resource, Service, StageDemand
 from simulator.hardware.machine import Machine
@@ -153,8 +153,7 @@ def test_stages_of_a_mini_batch_are_in_causal_order() -> None:
 def test_exposed_times_add_up_to_the_elapsed_time(mode: Mode) -> None:
     spans = run([batch(7 + i % 4, 20 - i % 3, 15) for i in range(20)], mode)
     done = ends(spans)
-    exposed = critical_path(spans, 5, 14)
-    assert sum(exposed.values()) == done[14] - done[4]
+    check_stage_times(stage_times(spans, 5, 14), done[14] - done[4])
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -168,7 +167,7 @@ def test_time_of_the_host_is_exposed_in_the_stage_that_waits_for_it(mode: Mode) 
     spans = run_pipeline(clock, [stages] * 12, mode)
     check_order(spans, mode)
     done = ends(spans)
-    assert sum(critical_path(spans, 3, 8).values()) == done[8] - done[2]
+    check_stage_times(stage_times(spans, 3, 8), done[8] - done[2])
     assert clock.use["h"].busy_ps == 12 * 3 * 40
     if mode != "lockstep":
         gaps = [after - before for before, after in itertools.pairwise(done[4:9])]
@@ -176,8 +175,51 @@ def test_time_of_the_host_is_exposed_in_the_stage_that_waits_for_it(mode: Mode) 
 
 
 def test_serial_stages_are_all_exposed() -> None:
-    exposed = critical_path(run([batch(10, 20, 30)] * 6, "serial"), 2, 4)
-    assert exposed == {0: 30, 1: 60, 2: 90}
+    times = stage_times(run([batch(10, 20, 30)] * 6, "serial"), 2, 4)
+    assert times == {k: StageTime(3 * ps, 3 * ps) for k, ps in enumerate((10, 20, 30))}
+    assert {time.hidden_ps for time in times.values()} == {0}
+
+
+@pytest.mark.parametrize(
+    ("mode", "slowest", "exposed"),
+    [
+        ("async", 0, (380, 10, 10)),
+        ("async", 1, (0, 390, 10)),
+        ("async", 2, (0, 0, 400)),
+        ("lockstep", 0, (390, 0, 10)),
+        ("lockstep", 1, (0, 390, 10)),
+        ("lockstep", 2, (0, 0, 400)),
+    ],
+)
+def test_a_steady_pipeline_waits_for_its_slowest_stage(
+    mode: Mode, slowest: int, exposed: tuple[int, int, int]
+) -> None:
+    """Ten mini-batches, 40 ps in the slowest stage and 10 in each other: those are hidden, but
+    for what follows the slowest in the last mini-batch."""
+    each = [40 if stage == slowest else 10 for stage in range(3)]
+    times = stage_times(run([batch(*each)] * 20, mode), 6, 15)
+    assert times == {k: StageTime(10 * each[k], exposed[k]) for k in range(3)}
+
+
+def test_a_barrier_is_waited_for_in_the_stage_that_ends_last_whatever_its_mini_batch() -> None:
+    """Lock-step, all stages of 10 ps but a of mini-batch 6, 70 ps, which runs beside c of 4: c of 5
+    waits for its end. The window leads from the end of c of 4 (70) to that of c of 5 (140)."""
+    batches = [batch(70 if number == 6 else 10, 10, 10) for number in range(9)]
+    spans = run(batches, "lockstep")
+    assert ends(spans)[4:6] == [70, 140]
+    assert stage_times(spans, 5, 5) == {
+        0: StageTime(60 + 10, 60),  # of 6 from 70 on, and of 7
+        1: StageTime(10, 0),
+        2: StageTime(10, 10),
+    }
+
+
+def test_part_of_a_stage_that_lies_outside_of_the_window_does_not_count() -> None:
+    """Free-running a (90 ps) and b (10 ps): the window opens with the end of b of 0 at 100, which
+    is 10 ps into a of 1, and closes at 190."""
+    spans = run([batch(90, 10)] * 4, "async")
+    assert ends(spans, 1) == [100, 190, 280, 370]
+    assert stage_times(spans, 1, 1) == {0: StageTime(90, 80), 1: StageTime(10, 10)}
 
 
 def test_nothing_to_run_is_no_span() -> None:
@@ -243,11 +285,11 @@ def test_retired_mini_batches_are_told_in_order_at_their_time() -> None:
     assert told == [(0, 60), (1, 120), (2, 180)]
 
 
-stage_times = st.lists(st.tuples(*[st.integers(0, 500)] * 3), min_size=1, max_size=8)
+times_of_stages = st.lists(st.tuples(*[st.integers(0, 500)] * 3), min_size=1, max_size=8)
 
 
 @settings(max_examples=60)
-@given(stage_times, st.sampled_from(MODES), st.booleans())
+@given(times_of_stages, st.sampled_from(MODES), st.booleans())
 def test_any_run_is_in_order_and_its_path_explains_the_whole_time(
     times: list[tuple[int, int, int]], mode: Mode, shared: bool
 ) -> None:
@@ -255,8 +297,12 @@ def test_any_run_is_in_order_and_its_path_explains_the_whole_time(
     assert len(spans) == 3 * len(times)
     check_order(spans, mode)
     last = len(times) - 1
-    exposed = critical_path(spans, 0, last)
-    assert sum(exposed.values()) == ends(spans)[last]
+    for first in range(last + 1):
+        since = ends(spans)[first - 1] if first else 0
+        parts = stage_times(spans, first, last)
+        check_stage_times(parts, ends(spans)[last] - since)
+        if mode == "serial":
+            assert all(part.hidden_ps == 0 for part in parts.values())
     total = sum(sum(each) for each in times)
     assert ends(spans)[last] <= total
     if mode == "serial" or shared:
@@ -266,7 +312,7 @@ def test_any_run_is_in_order_and_its_path_explains_the_whole_time(
 
 
 @settings(max_examples=40)
-@given(stage_times)
+@given(times_of_stages)
 def test_no_mode_is_behind_one_with_more_barriers(times: list[tuple[int, int, int]]) -> None:
     batches = [batch(*each) for each in times]
     serial, lockstep, free = (ends(run(batches, m))[-1] for m in ("serial", "lockstep", "async"))

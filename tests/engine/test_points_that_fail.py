@@ -5,9 +5,11 @@ import pytest
 
 from simulator.caches.replays import StaticReplay
 from simulator.config.expand import expand
-from simulator.engine import parse_experiment, simulate_each, simulate_points
+from simulator.engine import parse_experiment, prepare, simulate_each, simulate_points
 from simulator.engine import points as engine
-from simulator.errors import CapacityError, ConfigError, InvariantError, TraceError
+from simulator.errors import CapacityError, InvariantError, TraceError
+from simulator.results.dictionary import METRICS
+from simulator.results.notes import notes_of
 
 
 def make(*systems, **changes):
@@ -78,13 +80,13 @@ def test_the_number_of_threads_changes_nothing():
 
 def test_what_a_window_needs_is_counted_once_for_all_sizes(monkeypatch):
     calls = []
-    real = engine.window_need
+    real = prepare.window_need
 
     def count(*arguments, **options):
         calls.append(arguments)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(engine, "window_need", count)
+    monkeypatch.setattr(prepare, "window_need", count)
     sizes = {"sweep": {"cache.fraction": [0.1, 0.2, 0.3]}, "cache": {"if_too_small": "grow"}}
     points = make("straw_man", "scratchpipe", **sizes)
     assert len(simulate_points(points)) == 6
@@ -104,10 +106,16 @@ def _of_file(tmp_path, batches, system):
     )
 
 
-def test_a_trace_that_ends_behind_the_timed_batches_leaves_no_pipeline_half_empty(tmp_path):
-    """Six stages: five mini-batches are behind the last timed one. 10 + 5 = 15 are enough, 13 would
-    time two of them in a pipeline that drains."""
-    assert simulate_points(_of_file(tmp_path, 15, "scratchpipe"))
-    with pytest.raises(ConfigError, match=r"run\.batches to at most 6"):
-        simulate_points(_of_file(tmp_path, 13, "scratchpipe"))
-    assert simulate_points(_of_file(tmp_path, 10, "straw_man")), "nothing overlaps"
+@pytest.mark.parametrize(
+    ("batches", "system", "drained"),
+    [(15, "scratchpipe", 0), (13, "scratchpipe", 2), (10, "scratchpipe", 5), (10, "straw_man", 0)],
+)
+def test_a_trace_that_ends_before_a_pipeline_is_full_again_is_told(
+    tmp_path, batches, system, drained
+):
+    """Six stages: five mini-batches are behind the last timed one. 10 + 5 = 15 are enough, with 13
+    two are timed in a pipeline that drains. Nothing overlaps in the straw-man."""
+    (result,) = simulate_points(_of_file(tmp_path, batches, system))
+    assert result.metrics["drained_batches"] == drained
+    row = dict.fromkeys(column.name for column in METRICS) | result.metrics
+    assert ("~ the trace ends before the pipeline" in notes_of([row])) is (drained > 0)

@@ -124,6 +124,20 @@ def test_a_damaged_file_is_compiled_again(tiny: Path, damage: str) -> None:
     assert run(tiny) == (61, 1)
 
 
+def test_a_folder_in_the_place_of_a_kernel_gives_way(tiny: Path) -> None:
+    run(tiny)
+    (machine,) = kept(tiny)
+    machine.unlink()
+    (machine / "inner").mkdir(parents=True)
+    assert run(tiny) == (61, 0)
+    assert run(tiny) == (61, 1)
+
+
+def test_a_folder_that_cannot_be_made_costs_time_alone(tiny: Path) -> None:
+    for folder in ("/proc/nowhere", str(tiny / "__init__.py"), "a\nb/" + "x" * 300):
+        assert run(tiny, NUMBA_CACHE_DIR=folder) == (61, 0)
+
+
 def test_a_full_disk_is_no_error(tiny: Path) -> None:
     full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"
     assert run(tiny, full) == (61, 0)

@@ -127,11 +127,18 @@ def test_a_name_that_nothing_has_is_a_mistake(tmp_path: Path) -> None:
         microbench.measure_machine(tmp_path / "out", only=("turbines",))
 
 
-def test_a_part_never_replaces_a_whole(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("only", [(), ("cpu",)])
+def test_measurements_are_replaced_only_where_somebody_asks_for_it(
+    tmp_path: Path, only: tuple[str, ...]
+) -> None:
     (tmp_path / "micro_cpu.csv").write_text("ours")
-    with pytest.raises(OutputError, match="folder of its own"):
-        microbench.measure_machine(tmp_path, only=("cpu",))
+    with pytest.raises(OutputError, match="holds measurements: fit those"):
+        microbench.measure_machine(tmp_path, only=only)
     assert (tmp_path / "micro_cpu.csv").read_text() == "ours"
+    with pytest.raises(UsageError, match="nothing to measure is called turbines"):
+        microbench.measure_machine(tmp_path, only=("turbines",), replace=True)
+    assert not (tmp_path / "micro_cpu.csv").exists()
 
 
 def test_preparations_come_before_each_repetition_and_are_not_timed(

@@ -93,15 +93,17 @@ def _alive(pid):
     return "spawn_main" in _command(pid)
 
 
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_an_interrupt_leaves_a_directory_that_goes_on(shell, undisturbed, jobs):
+def test_an_interrupt_leaves_a_directory_that_goes_on(shell, undisturbed, jobs, sent):
     process = shell.start("run", "sweep.yaml", "--out", "run", "--jobs", jobs)
     assert wait_until(lambda: shell.points("run"), process)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    os.killpg(process.pid, sent)  # as a terminal and batch systems do: to the workers too
     _, err = process.communicate(timeout=30)
     if process.returncode == 0:
         pytest.skip("the sweep was done before the interrupt came")
-    assert process.returncode == 130
+    assert process.returncode == 128 + sent
+    assert ("terminated" if sent == signal.SIGTERM else "interrupted") in err
     assert "finished points are kept in run: the same command goes on there" in err
     assert "Traceback" not in err
     code, _, err = shell.run("run", "sweep.yaml", "--out", "run")
@@ -191,10 +193,11 @@ def test_a_failing_point_is_told_and_its_command_repeats_it(shell):
     assert not (shell.folder / "again").exists()
 
 
-def test_a_bad_configuration_leaves_nothing(shell):
+def test_a_bad_configuration_owns_nothing(shell):
     code, out, err = shell.run("run", "sweep.yaml", "--out", "run", "--set", "trace={path: no.npy}")
     assert (code, out) == (2, "")
     assert "no.npy" in err
+    assert [file.name for file in shell.folder.iterdir()] == ["sweep.yaml"]
     small = ["--set", "cache.fraction=0.001", "--set", "cache.if_too_small=error"]
     code, out, err = shell.run("run", "sweep.yaml", "--out", "run", *small)
     assert (code, out) == (2, "")
@@ -202,4 +205,9 @@ def test_a_bad_configuration_leaves_nothing(shell):
         r"error: sweep\.yaml:\d+:\d+: systems\.scratchpipe: cache\.fraction 0\.001 gives 5 slots"
     )
     assert re.match(wanted, err)
-    assert [file.name for file in shell.folder.iterdir()] == ["sweep.yaml"]
+    kept = shell.points("run")
+    assert kept, "those of the other system are not thrown away"
+    mended = ["--set", "cache.if_too_small=error", "--set", "sweep={cache.fraction: [0.9]}"]
+    code, out, err = shell.run("run", "sweep.yaml", "--out", "run", *mended)
+    assert code == 0, err
+    assert set(kept) < set(shell.points("run"))

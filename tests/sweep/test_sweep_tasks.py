@@ -9,9 +9,9 @@ from simulator.cli import main
 from simulator.config.expand import expand
 from simulator.config.load import load_experiment
 from simulator.engine import known_names, replay_key, trace_key
-from simulator.errors import TraceError
+from simulator.errors import ConfigError, TraceError
 from simulator.sweep import keys
-from simulator.sweep.estimate import estimate
+from simulator.sweep.estimate import estimate, require_memory
 from simulator.sweep.keys import code_version, point_key
 from simulator.sweep.repeat import overrides_of
 from simulator.sweep.tasks import MOST_REPLAYS, divide
@@ -160,3 +160,14 @@ def test_options_that_do_not_fit_together(shell, capsys, monkeypatch, arguments,
     assert caught.value.code == 2
     assert words in capsys.readouterr().err
     assert [file.name for file in shell.folder.iterdir()] == ["sweep.yaml"]
+
+
+def test_more_mini_batches_than_memory_holds_are_refused_with_what_fits(make_points):
+    (point,) = make_points(systems=["hybrid"], run={"batches": 10**9, "warmup_batches": 10})
+    with pytest.raises(
+        ConfigError, match=r"run\.batches 1,000,000,000 .* this machine has"
+    ) as caught:
+        require_memory([point], 10**10)
+    most = int(str(caught.value).rpartition("at most ")[2].replace(",", ""))
+    (point,) = make_points(systems=["hybrid"], run={"batches": most, "warmup_batches": 10})
+    require_memory([point], 10**10)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from simulator.cli import main
 from simulator.cli.trace import app
-from simulator.errors import TraceError, UsageError
+from simulator.errors import ConfigError, TraceError, UsageError
 from simulator.traces import read_ids
 from simulator.traces.curves import shipped
 
@@ -65,10 +66,10 @@ def test_criteo_needs_sizes(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("generate", "a.npy", "--kind", "zipff"), "must be one of"),
-        (("generate", "a.npy", "--kind", "zipf"), "trace.alpha: Field required"),
-        (("generate", "a.npy", "--set", "alpha"), "expected KEY=VALUE"),
-        (("generate", "a.npy", "--set", "alpha=[1"), "not a YAML value"),
+        (("generate", "a.npy", "--kind", "zipff"), "expected one of"),
+        (("generate", "a.npy", "--kind", "zipf"), "trace.alpha: is missing"),
+        (("generate", "a.npy", "--set", "alpha"), "is not path=value"),
+        (("generate", "a.npy", "--set", "alpha=[1"), "is not valid YAML"),
         (("generate", "a.what", "--alpha", "1"), "tells no trace format"),
         (("generate", "a.pt", "--alpha", "1"), "are not written"),
         (("validate", "a.npy", "--rows", "0"), "expected 1 numbers from 1"),
@@ -80,7 +81,7 @@ def test_mistakes_are_usage_errors(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     np.save("a.npy", np.arange(3))
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises((UsageError, ConfigError), match=message):
         run(*arguments)
     assert sorted(tmp_path.iterdir()) == before
 
@@ -130,3 +131,12 @@ def test_validate_names_the_first_bad_record(tmp_path):
     np.save(tmp_path / "a.npy", np.array([1, 2, 30, 40]))
     with pytest.raises(TraceError, match="id 30 at record 2 is outside of a table of 10 rows"):
         run("validate", tmp_path / "a.npy", "--rows", "10")
+
+
+def test_more_lookups_than_the_disk_holds_are_not_drawn(tmp_path, capsys):
+    target = tmp_path / "ids.npy"
+    with pytest.raises(SystemExit) as ended:
+        main(["trace", "generate", str(target), "--locality", "high", "--batches", str(10**12)])
+    assert ended.value.code == 2
+    assert "lower --batches" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

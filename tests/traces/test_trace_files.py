@@ -295,7 +295,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("simulator.traces.writing._write_npy", full)
-    with pytest.raises(OutputError, match="No space left"):
+    with pytest.raises(OutputError, match="the disk is full"):
         written(path, [Column("x", MORE)])
     assert read_ids(path).tolist() == IDS.tolist()
     assert [p.name for p in tmp_path.iterdir()] == ["a.npy"]

@@ -1,5 +1,7 @@
 """Order in time: drift, sessions, and real popularity and LRU curves out of the stack generator."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ from simulator.traces import open_trace
 from simulator.traces.arrange import FITTED_FRACTIONS, Target, arrange, interleaved_hits
 from simulator.traces.curves import read_distances, read_popularity
 from simulator.traces.reuse import lru_hits
-from simulator.traces.stack import StackTrace, TraceWarning
+from simulator.traces.stack import StackTrace
 
 FRACTIONS = np.array(FITTED_FRACTIONS)
 
@@ -197,9 +199,27 @@ def test_the_distances_of_a_shuffle_give_a_trace_without_order():
     assert np.abs(curve[np.round(FRACTIONS * 1682).astype(int)] - real).max() < 0.02
 
 
-def test_a_curve_that_is_missed_says_so():
-    with pytest.warns(TraceWarning, match=r"missed by \d\.\d points"):
-        opened(StackTraceConfig(curve="nycflights_flightno"), rows=(500,))
+def test_a_curve_that_is_missed_is_refused_with_what_was_asked_and_reached():
+    config = StackTraceConfig(curve="nycflights_flightno")
+    with pytest.raises(
+        TraceError, match=r"within 2 points .* misses it by \d\.\d points"
+    ) as caught:
+        opened(config, rows=(500,))
+    enough = float(re.search(r"trace.tolerance: ([\d.]+)", str(caught.value))[1])
+    taken = opened(config.model_copy(update={"tolerance": enough}), rows=(500,))
+    assert enough - 0.001 <= max(taken.lru_errors) <= enough
+
+
+def test_a_table_too_small_for_its_curve_is_refused():
+    config = StackTraceConfig(curve="session_tmall_items")
+    with pytest.raises(TraceError, match="tables of more rows hold it better"):
+        opened(config, rows=(1000, 2), lookups=(4, 4))
+
+
+def test_the_tolerance_changes_no_ids():
+    configs = [StackTraceConfig(curve="movielens100k_items", tolerance=t) for t in (0.02, 0.5)]
+    first, second = (opened(config, rows=(1000,)) for config in configs)
+    assert first.fingerprint() == second.fingerprint()
 
 
 def test_every_id_is_arranged_exactly_as_often_as_its_count():

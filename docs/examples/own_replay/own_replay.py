@@ -113,8 +113,8 @@ class HashedReplay(Replay):
 class HashedCache(StrawMan):
     """The straw-man's stages over a cache whose slots are hashed."""
 
-    uses: ClassVar[frozenset[str]] = frozenset({"cache.fraction"})
+    uses: ClassVar[frozenset[str]] = frozenset({"cache.fraction", "cache.rows", "cache.bytes"})
 
     def cache_replay(self) -> HashedReplay:
-        rows, fraction = self._job.model.rows_per_table, self._job.cache.fraction
-        return HashedReplay(tuple(max(1, int(fraction * n)) for n in rows), self._job.keep)
+        slots = self._job.cache_size.slots(self._job.model.rows_per_table)
+        return HashedReplay(slots, self._job.keep)

@@ -88,16 +88,22 @@ class Replayed:
 
 @dataclass(slots=True)
 class Stream:
-    """The first `batches` mini-batches of a trace, drawn one after the other."""
+    """The first `batches` mini-batches of a trace, drawn one after the other.
+
+    `longest`: of each mini-batch that was drawn, the longest bag of every table.
+    """
 
     trace: Trace
     batches: int
     wall_s: float = 0.0
+    longest: list[tuple[int, ...]] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[MiniBatch]:
+        self.longest.clear()
         for index in range(self.batches):
             begin = time.perf_counter()
             batch = self.trace.minibatch(index)
+            self.longest.append(batch.longest)
             self.wall_s += time.perf_counter() - begin
             yield batch
 
@@ -109,14 +115,21 @@ def run_replays(
     threads: int,
     progress: Callable[[int], None] | None = None,
 ) -> dict[Replay, Replayed]:
-    """Run every distinct replay over the stream; `progress(mini-batches done)` after each one."""
+    """Run every distinct replay over the stream; `progress(mini-batches done)` after each one.
+
+    The longest bags, which chains of dependent lookups follow, are those of the mini-batches
+    themselves, whatever the replay tells.
+    """
     outcomes = {replay: Replayed() for replay in replays}
     feeds = _feeds(stream, list(outcomes), threads)
     runs = [replay.run(stream.trace, feeds[replay], threads) for replay in outcomes]
     for done in range(1, stream.batches + 1):
         for run, (replay, outcome) in zip(runs, outcomes.items(), strict=True):
             begin, drawn = time.perf_counter(), stream.wall_s
-            outcome.facts.append(_next(run, replay, done, stream.batches))
+            facts = _next(run, replay, done, stream.batches)
+            for longest in stream.longest[done - 1 : done]:  # a replay need not draw
+                facts = facts.with_bags(longest)
+            outcome.facts.append(facts)
             outcome.wall_s += time.perf_counter() - begin - (stream.wall_s - drawn)
         if progress is not None:
             progress(done)

@@ -37,6 +37,7 @@ from simulator.caches.plan.scratchpad import PoolPlanner
 from simulator.caches.policies.base import policy_class
 from simulator.caches.replays.base import Kept, Replay, bases, joined, slots_of_lookups
 from simulator.caches.replays.steady import NO_WINDOW, Past, Started, restart, sampled_rows
+from simulator.caches.size import CacheSize
 from simulator.config.trace import HALF
 from simulator.errors import CapacityError, UsageError
 from simulator.traces.base import MiniBatch, Trace
@@ -292,7 +293,7 @@ def _with_rows(
 
 def slots_for(
     rows: Sequence[int],
-    fraction: float,
+    size: CacheSize,
     scope: str,
     window: Window,
     lookups: Sequence[int],
@@ -300,7 +301,7 @@ def slots_for(
     need: Callable[[], Sequence[int]] | None,
     grow: bool,
 ) -> tuple[tuple[int, ...], bool]:
-    """Slots of each pool for a share of the rows, and whether they had to be grown.
+    """Slots of each pool of a cache of `size`, and whether they had to be grown.
 
     `rows`: of each table; `lookups`: most lookups of a mini-batch in each table; `need`: the slots
     that the window takes, asked for only where they might not be there (None: not known yet, taken
@@ -308,31 +309,27 @@ def slots_for(
     grow.
     """
     sizes = pool_rows(rows, scope)
-    slots = tuple(max(1, int(fraction * size)) for size in sizes)
+    slots = size.slots(sizes)
     worst = pool_rows([window.batches * count for count in lookups], scope)
-    enough = all(s >= min(w, size) for s, w, size in zip(slots, worst, sizes, strict=True))
+    enough = all(s >= min(w, n) for s, w, n in zip(slots, worst, sizes, strict=True))
     if enough or need is None:
         return slots, False
     needed = need()
     grown = tuple(max(pair) for pair in zip(slots, needed, strict=True))
     if grown == slots or grow:
         return grown, grown != slots
-    raise CapacityError(_too_small(slots, needed, sizes, fraction, window))
+    raise CapacityError(_too_small(slots, needed, sizes, size, window))
 
 
 def _too_small(
-    slots: Sequence[int], need: Sequence[int], sizes: Sequence[int], fraction: float, window: Window
+    slots: Sequence[int], need: Sequence[int], sizes: Sequence[int], size: CacheSize, window: Window
 ) -> str:
     short = [p for p in range(len(slots)) if need[p] > slots[p]]
     pool = max(short, key=lambda p: need[p] / sizes[p])
-    enough = max(need[p] / sizes[p] for p in short)
+    enough = size.holding(need, sizes)
     return (
-        f"cache.fraction {fraction:g} gives {slots[pool]:,} slots for {sizes[pool]:,} rows (pool "
+        f"{size} gives {slots[pool]:,} slots for {sizes[pool]:,} rows (pool "
         f"{pool}), but the window of {window.batches} mini-batches (past {window.past}, this one, "
-        f"future {window.future}) holds up to {need[pool]:,} distinct rows: set cache.fraction to "
-        f"at least {_rounded_up(enough)}, or cache.if_too_small: grow"
+        f"future {window.future}) holds up to {need[pool]:,} distinct rows: set {enough}, "
+        "or cache.if_too_small: grow"
     )
-
-
-def _rounded_up(fraction: float) -> str:
-    return f"{min(1.0, np.ceil(fraction * 1e5) / 1e5):g}"

@@ -31,21 +31,16 @@ class UniqueReplay(Replay):
                 split.split(ids).cold_rows for split, ids in zip(splits, batch.ids, strict=True)
             ]
             sizes = [(len(ids), len(rows)) for ids, rows in zip(batch.ids, unique, strict=True)]
-            bags = [int(np.diff(offsets).max(initial=0)) for offsets in batch.offsets]
+            lookup = rows = tuple(Flow(n, k) for n, k in sizes)
             if batch.index in self.keep:
-                lookup = [
-                    Flow(n, k, ids + start, offsets=offsets, longest=bag)
-                    for (n, k), ids, start, offsets, bag in zip(
-                        sizes, batch.ids, starts, batch.offsets, bags, strict=True
+                lookup = tuple(
+                    Flow(n, k, ids + start, offsets=offsets)
+                    for (n, k), ids, start, offsets in zip(
+                        sizes, batch.ids, starts, batch.offsets, strict=True
                     )
-                ]
-                rows = [
+                )
+                rows = tuple(
                     Flow(n, k, rows + start)
                     for (n, k), rows, start in zip(sizes, unique, starts, strict=True)
-                ]
-            else:
-                rows = [Flow(n, k) for n, k in sizes]
-                pairs = zip(sizes, bags, strict=True)
-                lookup = [Flow(n, k, longest=bag) for (n, k), bag in pairs]
-            flows = {LOOKUP: tuple(lookup), UNIQUE: tuple(rows)}
-            yield BatchFacts(batch.index, batch.samples, flows)
+                )
+            yield BatchFacts(batch.index, batch.samples, {LOOKUP: lookup, UNIQUE: rows})

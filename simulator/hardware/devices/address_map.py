@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from simulator.config.types import Bytes, Frozen
-from simulator.hardware.devices.bounds import Bursts
+from simulator.config.types import Frozen
+from simulator.hardware.devices.bounds import Bursts, LineBytes
 
 __all__ = ["MAPS", "AddressMap"]
 
@@ -32,7 +32,7 @@ class AddressMap(Frozen):
     order: Annotated[Literal["row", "bgi", "bank"] | tuple[str, ...], AfterValidator(_complete)] = (
         "row"
     )
-    interleave: Bytes = Field(default=64)
+    interleave: LineBytes = Field(default=64)
     """Consecutive bytes before the next (pseudo-)channel."""
     column_low_bursts: Bursts = 1
     """Bursts below the bank-group field in orders that split the column (HBM: 2)."""

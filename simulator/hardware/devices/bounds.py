@@ -20,6 +20,7 @@ __all__ = [
     "Clock",
     "Clocks",
     "Halves",
+    "LineBytes",
     "PageBytes",
     "PowerOfTwo",
     "Queue",
@@ -67,6 +68,9 @@ PowerOfTwo = Annotated[
 Ranks = Annotated[PowerOfTwo, _at_most(64, "ranks share the buses of a channel")]
 PageBytes = Annotated[
     Bytes, _at_most(1 << 20, "a row buffer is a few KiB"), AfterValidator(_power_of_two)
+]
+LineBytes = Annotated[
+    Bytes, _at_most(1 << 20, "lines, sectors and interleaving have up to some KiB")
 ]
 BurstBytes = Annotated[Bytes, _at_most(1 << 16, "one burst is 32 or 64 B")]
 Clock = Annotated[Hertz, _at_most(100 * 10**9, "a command clock is below 10 GHz")]

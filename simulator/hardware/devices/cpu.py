@@ -7,7 +7,8 @@ Threads: each spends `row_time` on a row and `line_time` on a line of it, and wa
 outstanding / latency (Little's law). In-order reads come by hardware prefetch. Stores read the line
 first (read for ownership) unless they are non-temporal; lines that they change stay in the cores'
 own caches as far as those hold them, and the operation that drives them out pays for their way to
-DRAM.
+DRAM. A device that writes into lines which cores have read and still hold waits until they have
+given them up, longer where several hold them (`held_line_writes`, `shared_line_writes`).
 What a device has copied in is found in the last-level cache as far as devices may fill it
 (`device_cache`). The operator takes the longer of threads and memory, the corner rounded by
 `sharpness` (asymptotic bounds of a closed queueing network), and after that its page faults: each
@@ -34,24 +35,31 @@ from simulator.config.experiment import RunConfig
 from simulator.config.machine import Part
 from simulator.config.model import ModelConfig
 from simulator.config.operators import CpuOperator, OperatorProfile
-from simulator.config.types import Bytes, BytesOrNone, BytesPerSecond, Frozen, Picoseconds, Watts
+from simulator.config.types import (
+    Bytes,
+    BytesOrNone,
+    BytesPerSecond,
+    Fraction,
+    Frozen,
+    Picoseconds,
+    Positive,
+    Watts,
+)
 from simulator.errors import Problem
 from simulator.hardware.access import Access
 from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
 from simulator.hardware.devices.base import Processor, Reach, Setup, dynamic_j
+from simulator.hardware.devices.core_lines import CoreLines, lines_of_pass
 from simulator.hardware.devices.cpu_words import LINE_BYTES, PASSES, CpuPass, Package, lines_of
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.memory import Memory
-from simulator.hardware.program import Operation
+from simulator.hardware.program import Move, Operation
 from simulator.units import PS_PER_S
 
 __all__ = ["Cpu", "CpuDevice", "CpuPass", "MemoryPath"]
 
 PAGE_ENTRIES = 8
 """Entries of a page table in a cache line."""
-
-PositiveInt = Annotated[int, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class MemoryPath(Frozen):
@@ -75,7 +83,7 @@ class MemoryPath(Frozen):
     duplex: Fraction
     """Share of the shorter of reads and writes that passes while the longer goes on: 1 where
     each has a way of its own, 0 where they take turns."""
-    sharpness: Annotated[float, Field(ge=1)]
+    sharpness: Annotated[float, Field(ge=1, le=1000)]
     """Exponent *n* in (threads^n + memory^n)^(1/n), the time of an operator that threads alone
     and memory alone would take those times for: requests that queue behind each other round the
     corner between both limits. Infinite would be the longer of the two, 1 their sum."""
@@ -86,9 +94,9 @@ class Cpu(Part):
 
     links: ClassVar[bool | None] = False
     kind: Literal["cpu"]
-    cores: PositiveInt
+    cores: Positive
     """Cores that run operator threads."""
-    miss_buffers: PositiveInt
+    miss_buffers: Positive
     """Cache-line misses that one core keeps outstanding (line-fill buffers)."""
     memory_latency: Picoseconds
     """Load-to-use latency of a miss to idle DRAM."""
@@ -108,6 +116,15 @@ class Cpu(Part):
     device_cache: BytesOrNone
     """Bytes of last-level cache that writes of devices fill (direct cache access): the cores find
     that much of a buffer that a copy has just written."""
+    held_line_writes: BytesPerSecond
+    """Bytes per second that a device writes into lines that one core holds in a cache of its own:
+    each has to be taken away from it."""
+    shared_line_writes: BytesPerSecond
+    """Bytes per second that a device writes into lines that several cores have read since they were
+    last written."""
+    posted_writes: Bytes
+    """Bytes of a copy that a device writes at the rate of its link before lines that cores hold
+    slow it down."""
     page_fault: Picoseconds
     """First touch of a fresh page by one thread: trap, allocation and clearing."""
     page_fault_lock: Fraction
@@ -203,6 +220,21 @@ class CpuDevice(Processor):
         written = [_in_lines(a) for a in work.accesses if a.write and a.memory == self.dram.place]
         room = self._all_threads * self.part.core_cache
         return room - _without_last(written, room)[1]
+
+    def core_lines(self, operation: Operation, software: OperatorProfile) -> CoreLines | None:
+        if type(operation) not in PASSES:
+            return None
+        work, cpu = self._as_pass(operation, software), self.part
+        rooms = (self._all_threads * cpu.core_cache, cpu.last_level_cache)
+        return lines_of_pass(operation, work, self._all_threads, rooms)
+
+    def held_up(self, move: Move) -> tuple[float, float]:
+        cpu, touched = self.part, move.held + move.shared
+        waiting = max(0, touched - cpu.posted_writes)
+        if not waiting:
+            return 0.0, 0.0
+        seconds = move.held / cpu.held_line_writes + move.shared / cpu.shared_line_writes
+        return waiting, waiting / touched * seconds * PS_PER_S
 
     def _as_pass(self, word: Operation, software: OperatorProfile) -> CpuPass:
         cpu = self.part

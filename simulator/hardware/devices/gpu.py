@@ -35,12 +35,15 @@ from simulator.config.types import (
     FlopPerSecond,
     Frozen,
     Picoseconds,
+    Positive,
+    Reached,
     Watts,
 )
 from simulator.errors import Problem
 from simulator.hardware.access import Access
 from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
 from simulator.hardware.devices.base import Processor, Reach, Setup, dynamic_j
+from simulator.hardware.devices.bounds import LineBytes
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.devices.gpu_words import KERNELS, WARP, Board, GpuKernels
 from simulator.hardware.memory import Memory
@@ -52,8 +55,8 @@ __all__ = ["Gpu", "GpuDevice", "GpuKernels", "Precisions", "ProductRates", "Prod
 SORT_PAIR_BYTES = 8
 """Key and position, 4 bytes each."""
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-PositiveInt = Annotated[int, Field(gt=0)]
+AccessRate = Annotated[float, Field(ge=1e3, le=1e18)]
+"""A second."""
 
 
 class Precisions(Frozen):
@@ -68,7 +71,7 @@ class Precisions(Frozen):
 class ProductRates(Frozen):
     """The MLPs' matrix products in one precision, as the sizes of their layers allow."""
 
-    efficiency: Fraction
+    efficiency: Reached
     """Share of the peak that the layers reach."""
     kernel_latency: Picoseconds
     """Mean time of one kernel of a captured training step with next to nothing to do: start,
@@ -97,9 +100,9 @@ class Gpu(Part):
     peak: Precisions
     products: Products
     """The MLPs' matrix products."""
-    sms: PositiveInt
+    sms: Positive
     """Streaming multiprocessors."""
-    threads_per_sm: PositiveInt
+    threads_per_sm: Positive
     """Threads that one of them holds at once."""
     launch: Picoseconds
     """Host time that the driver takes to submit one kernel, copy or captured graph."""
@@ -112,15 +115,15 @@ class Gpu(Part):
     l2_cache: Bytes
     l2_bandwidth: BytesPerSecond
     """Bytes per second that pass L2, in whole lines."""
-    l2_line: Bytes
+    l2_line: LineBytes
     """What one tag of L2 covers: pieces of it take as long as the whole."""
-    sector: Bytes
+    sector: LineBytes
     """Smallest piece that L2 fetches from memory."""
-    sort_rate: Annotated[float, Field(gt=0)]
+    sort_rate: AccessRate
     """(key, position) pairs per second and radix pass of 8 bits, of a large sort."""
     sort_pass_latency: Picoseconds
     """One radix pass with nothing to sort."""
-    random_access_rate: Annotated[float, Field(gt=0)]
+    random_access_rate: AccessRate
     """Independent 4-byte accesses per second to a table larger than L2 (Hit-Map probes)."""
     memory: Dram
     idle_power: Watts

@@ -19,14 +19,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from simulator.config.machine import Part
-from simulator.config.types import Bytes, BytesPerSecond, Picoseconds
+from simulator.config.types import Bytes, BytesPerSecond, Fraction, Latency, Picoseconds, Positive
 from simulator.hardware.demand import Resource, Service
 from simulator.hardware.devices.base import Carried, Link, Setup
 from simulator.units import PS_PER_S
 
 __all__ = ["Pcie", "PcieDevice"]
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
+PacketBytes = Annotated[int, Field(ge=0, le=1 << 20)]
 
 
 class Pcie(Part):
@@ -38,22 +38,22 @@ class Pcie(Part):
     """Line rate of one direction after line coding."""
     max_payload: Bytes
     """Payload of one transaction-layer packet."""
-    packet_overhead: Annotated[int, Field(ge=0)]
+    packet_overhead: PacketBytes
     """Bytes around each payload that is written: framing, sequence number, header, CRC."""
-    completion_overhead: Annotated[int, Field(ge=0)]
+    completion_overhead: PacketBytes
     """Bytes around each payload that answers a read: its header is shorter."""
-    flow_control: Fraction
+    flow_control: Annotated[float, Field(ge=0, le=0.9)]
     """Share of a direction taken by acknowledgements and credit updates."""
     acknowledgements: Fraction
     """Bytes that go back for each byte of payload (acknowledgements, credits): they slow a copy
     the other way."""
     read_request_size: Bytes
     """Bytes asked for by one read request (host-to-device copies are reads by the GPU)."""
-    read_request: Annotated[int, Field(ge=0)]
+    read_request: PacketBytes
     """Bytes of one read request on the link."""
-    outstanding_reads: Annotated[int, Field(gt=0)]
+    outstanding_reads: Positive
     """Read requests of copies that wait for their answer at once."""
-    read_latency: Picoseconds
+    read_latency: Latency
     """From a read request to its answer, out of an idle memory."""
     queue: Bytes
     """Bytes of copies on the way down that anything else from the root waits behind."""

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
-
-from pydantic import Field
+from typing import ClassVar, Literal
 
 from simulator.config.machine import Part
-from simulator.config.types import BytesPerSecond, Picoseconds
+from simulator.config.types import BytesPerSecond, Picoseconds, Reached
 from simulator.hardware.demand import Resource, Service
 from simulator.hardware.devices.base import Carried, Link, Setup
 from simulator.units import PS_PER_S
 
 __all__ = ["PortDevice", "PortLink"]
-
-Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
 class PortLink(Part):
@@ -26,7 +22,7 @@ class PortLink(Part):
     kind: Literal["nvlink", "network"]
     bandwidth: BytesPerSecond
     """Payload bytes per second out of one member, one direction, all of its links."""
-    efficiency: Fraction
+    efficiency: Reached
     """Share of it that collective operations reach."""
     latency: Picoseconds
     """One transfer or collective operation with nothing to send."""

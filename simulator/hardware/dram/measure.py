@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ValidationError
+from pydantic import TypeAdapter
 
+from simulator.config.problems import validate
+from simulator.config.reader import Marks
 from simulator.errors import UsageError
 from simulator.hardware.devices.dram import MAPS, Dram
 from simulator.hardware.dram import patterns
@@ -43,6 +45,9 @@ __all__ = [
 CHUNK = 1 << 13  # requests generated at a time where they stay in the cache,
 SPLIT_CHUNK = 1 << 16  # and where they are split over independent channels
 GIB = 1 << 30
+MOST_REQUESTS = 10**10
+"""More take hours, at some ten million a second."""
+_ADAPTER: TypeAdapter[Dram] = TypeAdapter(Dram)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +197,11 @@ def with_choices(
         document["mapping"]["order"] = tuple(order)
     elif order not in MAPS:
         document["mapping"]["order"] = tuple(order.split(","))
-    try:
-        return Dram.model_validate(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(name) for name in first["loc"])
-        raise UsageError(f"{key}: {first['msg']}; maps are {', '.join(MAPS)}") from error
+    chosen, problems = validate(_ADAPTER, document, Marks(), ())
+    if not isinstance(chosen, Dram):
+        hint = f" (address orders: {', '.join(MAPS)})" if mapping is not None else ""
+        raise UsageError("\n".join(f"{p.key}: {p.message}{hint}" for p in problems))
+    return chosen
 
 
 def footprint(config: Dram, channels: int) -> int:
@@ -261,8 +265,13 @@ def measure(
     """
     if mapping is not None or queue is not None or scheduler is not None:
         config = with_choices(config, mapping, queue, scheduler)
-    if requests < 1:
-        raise UsageError("requests must be at least 1")
+    if not 1 <= requests <= MOST_REQUESTS:
+        raise UsageError(
+            f"requests must be 1 to {MOST_REQUESTS:,}, not {requests:,}: some ten million are "
+            "served a second, and a million tell what a stream sustains"
+        )
+    if not 0 <= seed < 1 << 63:
+        raise UsageError(f"seed must be 0 to 2**63 - 1, not {seed}")
     channels = config.channels if channels is None else channels
     source = _source(config, channels, pattern, row_bytes, seed, alpha, write_fraction)
     run = Session(config, channels, load)

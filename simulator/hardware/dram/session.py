@@ -23,6 +23,9 @@ from simulator.hardware.dram.views import Ints
 
 __all__ = ["Session"]
 
+LEAST_LOAD = 1e-6
+"""Share of the peak rate: below it nothing contends, and ticks would leave 64 bits."""
+
 
 class Session:
     """A memory being fed with a stream, chunk by chunk."""
@@ -30,8 +33,8 @@ class Session:
     def __init__(self, config: Dram, channels: int, load: float | None) -> None:
         if channels < 1:
             raise UsageError(f"channels must be at least 1, not {channels}")
-        if load is not None and not 0.0 < load <= 1.0:
-            raise UsageError(f"load must be above 0 and at most 1 (or max), not {load}")
+        if load is not None and not LEAST_LOAD <= load <= 1.0:
+            raise UsageError(f"load must be {LEAST_LOAD:g} to 1 (or max), not {load}")
         self.config, self.channels = config, channels
         self.gates = gates(config)
         self.map = address_map(config, channels)

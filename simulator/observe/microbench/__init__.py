@@ -11,13 +11,14 @@ a cache; CPU operators are called as training calls them, with a pause in betwee
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from simulator.errors import MeasurementError, OutputError, UsageError
-from simulator.files import explained, replace_file
+from simulator.files import check_folder, explained, replace_file
 from simulator.observe.microbench.session import Session
 from simulator.observe.microbench.tables import FILES, Budget
 
@@ -33,24 +34,31 @@ def measure_machine(
     progress: Callable[[str], None] | None = None,
     only: Sequence[str] = (),
     minutes: float | None = None,
+    replace: bool = False,
 ) -> None:
     """Measure this machine and write its files into `out_dir` (made if need be).
 
     `quick`: fewer sizes and repetitions, 2.5 minutes at most with a GPU; else about six.
     `progress`: called with what is measured, how long it took, and what failed. `only`: parts of
     names of subjects or files, to measure those alone. `minutes`: begin nothing after that time.
+    `replace`: lose measurements that `out_dir` holds.
 
     A machine without a GPU, or without PyTorch, gives `micro_cpu.csv` alone; a GPU without Triton
-    raises `UsageError`. `OutputError` where `out_dir` holds other files or cannot be written.
+    raises `UsageError`. `OutputError` where `out_dir` holds files or cannot be written.
     `MeasurementError` at the end where some subjects failed: what the others measured is kept.
     """
     from simulator.observe.machine import describe_machine
 
     names = {MACHINE, *FILES}
+    check_folder(out_dir)
     if out_dir.is_dir() and not names.issuperset(file.name for file in out_dir.iterdir()):
         raise OutputError(f"{out_dir} holds other files: choose another folder")
-    if only and out_dir.is_dir() and any(out_dir.iterdir()):
-        raise OutputError(f"{out_dir} is not empty: measure a part into a folder of its own")
+    if out_dir.is_dir() and any(out_dir.iterdir()) and not replace:
+        again = shlex.join(["--from", str(out_dir)])
+        raise OutputError(
+            f"{out_dir} holds measurements: fit those ({again}), measure into another folder "
+            "(--measurements DIR), or --replace to lose them"
+        )
     until = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
     device = "cuda" if _gpu_there() else "cpu"
     with explained(out_dir):
@@ -71,7 +79,7 @@ def _failure(session: Session) -> MeasurementError:
     lines = "\n".join(f"    {name}: {error}" for name, error in session.failed.items())
     return MeasurementError(
         f"{len(session.failed)} measurements failed; the others are in {session.out_dir}, to fit "
-        f"with scratchpipe calibrate --from {session.out_dir}\n{lines}"
+        f"with scratchpipe calibrate --from {shlex.quote(str(session.out_dir))}\n{lines}"
     )
 
 

@@ -23,6 +23,9 @@ def main(
     minutes: Annotated[
         float | None, typer.Option(help="Begin nothing after so many minutes.", min=0)
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Lose measurements that DIR holds.")
+    ] = False,
 ) -> None:
     """Measure this machine into DIR; seconds of each subject go to standard error."""
     begin = time.monotonic()
@@ -31,7 +34,7 @@ def main(
         print(f"[{time.monotonic() - begin:6.1f} s] {text}", file=sys.stderr, flush=True)
 
     try:
-        measure_machine(out, quick, tell, tuple(only or ()), minutes)
+        measure_machine(out, quick, tell, tuple(only or ()), minutes, replace)
     except ScratchPipeError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from error

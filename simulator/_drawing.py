@@ -1,0 +1,50 @@
+"""matplotlib for files: nothing of the caller's settings, and no screen.
+
+Whoever starts the program may have chosen a backend for windows or notebooks (`MPLBACKEND`) that is
+not installed here, settings (`MATPLOTLIBRC`) that other figures need, or a folder for settings that
+cannot be written. Files are drawn with `Figure` alone, never with `pyplot`, so none of it is
+needed; a backend that a notebook has chosen for itself is left to it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["drawing"]
+
+
+@contextmanager
+def drawing(*sheets: Path) -> Iterator[None]:
+    """Draw and write figures with the style `sheets` over the library's own defaults."""
+    if "matplotlib" not in sys.modules:
+        _import_alone()
+    from matplotlib import rc_context, style
+
+    with (
+        style.context([str(sheet) for sheet in sheets], after_reset=True),
+        rc_context({"text.parse_math": False}),  # a dollar sign in a name begins no formula
+        warnings.catch_warnings(),
+    ):
+        # A letter that the font does not have becomes a box; tables beside it have the name.
+        warnings.filterwarnings("ignore", message="Glyph")
+        yield
+
+
+def _import_alone() -> None:
+    """Import matplotlib, which reads its settings and the environment as it is imported."""
+    before = {name: os.environ.get(name) for name in ("MPLBACKEND", "MATPLOTLIBRC")}
+    with tempfile.NamedTemporaryFile(prefix="matplotlibrc") as nothing:
+        os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": nothing.name}
+        try:
+            import matplotlib  # noqa: F401
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value

@@ -1,0 +1,73 @@
+"""Numbers on the command line: whole numbers however they are written, and finite others.
+
+A verb says `int` or `float`; what reads them is put in here, for every option of every verb.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import typer
+
+from simulator.units import whole_number
+
+__all__ = ["with_numbers"]
+
+
+def with_numbers(verb: Callable[..., Any] | typer.Typer) -> Any:
+    """The function of a verb, or a `typer.Typer` of verbs, with numbers read as here."""
+    if isinstance(verb, typer.Typer):
+        for command in verb.registered_commands:
+            if command.callback is not None:
+                with_numbers(command.callback)
+        for group in verb.registered_groups:
+            if group.typer_instance is not None:
+                with_numbers(group.typer_instance)
+        return verb
+    hints = get_type_hints(verb, include_extras=True)
+    for hint in hints.values():
+        if get_origin(hint) is Annotated:
+            _give_reader(*get_args(hint))
+    verb.__annotations__ = hints  # else the library evaluates them again
+    return verb
+
+
+def _give_reader(kind: Any, *options: Any) -> None:
+    """Let an option of `kind` read its numbers as here, unless it reads them itself."""
+    for number, reader in ((int, whole_number), (float, _finite)):
+        for option in options if number in (kind, *get_args(kind)) else ():
+            if getattr(option, "parser", "") is None:
+                option.parser = _within(reader, option.min, option.max)
+
+
+def _within(
+    reader: Callable[[str], Any], least: float | None, most: float | None
+) -> Callable[[Any], Any]:
+    """`reader`, its numbers from `least` to `most`."""
+
+    def number(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            given = reader(value)
+        except ValueError as error:
+            raise typer.BadParameter(f"{error}.") from None
+        if least is not None and given < least:
+            raise typer.BadParameter(f"{value} is less than {least}.")
+        if most is not None and given > most:
+            raise typer.BadParameter(f"{value} is more than {most}.")
+        return given
+
+    return number
+
+
+def _finite(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{text!r} is not a finite number")
+    return number

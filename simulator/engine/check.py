@@ -1,0 +1,104 @@
+"""What `run` would refuse, found without running: no replay, and no large file is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+from simulator.caches import Window, pool_rows
+from simulator.config.experiment import PointConfig
+from simulator.config.trace import FileTraceConfig
+from simulator.engine.prepare import batches_of, open_for, prepare, window_slots
+from simulator.engine.sharing import build, tail_of, trace_key
+from simulator.errors import ConfigError, TraceError
+from simulator.systems.base import WindowNeed
+from simulator.traces import Trace
+from simulator.traces.files import open_source
+from simulator.traces.replay import require_tables
+from simulator.units import format_bytes
+
+__all__ = ["check_points"]
+
+WHOLE_FILE = 64 << 20
+"""Bytes up to which a file that cannot be mapped is read."""
+DRAWN_LOOKUPS = 4_000_000
+"""Lookups, about, that are drawn to see what a hold window takes: half a second."""
+
+MOST_LOOKUPS = 50_000_000
+"""Lookups of a mini-batch that is drawn for that at all."""
+
+
+def check_points(points: Iterable[PointConfig]) -> tuple[str, ...]:
+    """Build every point on its trace; what was not checked, a sentence each.
+
+    Raises `ConfigError` with every problem: models that do not fit a memory, parts that a machine
+    lacks, traces that cannot be read or have other tables or too few mini-batches, caches below
+    their window.
+    """
+    problems: dict[object, None] = {}
+    unchecked: dict[str, None] = {}
+    groups: dict[str, list[PointConfig]] = {}
+    for point in points:
+        groups.setdefault(trace_key(point), []).append(point)
+    for members in groups.values():
+        try:
+            trace = _opened(members[0], unchecked)
+        except (TraceError, ConfigError) as error:
+            problems |= dict.fromkeys(error.args)
+            trace = None
+        need = None if trace is None else _need(members[0], trace, unchecked)
+        for point in members:
+            try:
+                if trace is None or need is None:
+                    build(point)
+                else:
+                    prepare(point, trace, need)
+            except (TraceError, ConfigError) as error:
+                problems |= dict.fromkeys(error.args)
+    if problems:
+        raise ConfigError(*problems)
+    return tuple(unchecked)
+
+
+def _opened(point: PointConfig, unchecked: dict[str, None]) -> Trace | None:
+    """The trace of a point; None where only its header was read."""
+    config = point.trace
+    if not isinstance(config, FileTraceConfig):
+        return open_for(point, 1)
+    rows = point.model.rows_per_table
+    source = open_source(config.path, format=config.format, columns=config.columns, sizes=rows)
+    size = Path(config.path).stat().st_size
+    mapped = source.columns() is not None and config.ids != "renumber"
+    if size <= WHOLE_FILE or mapped:
+        unchecked[f"{config.path}: that every id is a row of its table"] = None
+        return open_for(point, 1)
+    require_tables(Path(config.path), source.tables, len(rows))
+    unchecked[
+        f"{config.path} ({format_bytes(size)}): its ids, how many mini-batches it has, whether "
+        "caches hold their window on it"
+    ] = None
+    return None
+
+
+def _need(point: PointConfig, trace: Trace, unchecked: dict[str, None]) -> WindowNeed:
+    """Slots that hold the window in as many mini-batches as are quickly drawn."""
+
+    @cache
+    def need(window: Window, scope: str, depth: int) -> Sequence[int]:
+        batches = batches_of(point, trace, tail_of(depth))
+        if trace.batches is None and point.model.lookups_per_batch > MOST_LOOKUPS:
+            unchecked[
+                f"{point.locality}: whether caches hold their window "
+                f"({point.model.lookups_per_batch:,} lookups a mini-batch)"
+            ] = None
+            return [0] * len(pool_rows(trace.rows, scope))
+        most = max(1, DRAWN_LOOKUPS // max(1, trace.minibatch(0).lookups))
+        if most < batches:
+            unchecked[
+                f"{point.locality}: whether caches hold their window after the first {most} of "
+                f"{batches} mini-batches"
+            ] = None
+        return window_slots(point, trace, window, scope, depth, most)
+
+    return need

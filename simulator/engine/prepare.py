@@ -1,0 +1,77 @@
+"""From a point to its trace and its system, with all that may be refused before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from simulator.caches import Window, window_need
+from simulator.caches.replays import Stream
+from simulator.config.experiment import PointConfig
+from simulator.engine.sharing import build, place_of, tail_of
+from simulator.errors import ConfigError
+from simulator.hardware.topology import Topology
+from simulator.systems import System
+from simulator.systems.base import WindowNeed
+from simulator.traces import Trace, bags_of, open_trace
+
+__all__ = ["batches_of", "drained_batches", "open_for", "prepare", "window_slots"]
+
+
+def open_for(point: PointConfig, threads: int) -> Trace:
+    """The trace of a point, opened where its run lies."""
+    model = point.model
+    return open_trace(
+        point.trace,
+        rows=model.rows_per_table,
+        lookups=model.lookups_per_table,
+        batch_size=model.batch_size,
+        seed=point.run.seed,
+        threads=threads,
+        place=place_of(point),
+    )
+
+
+def prepare(point: PointConfig, trace: Trace, need: WindowNeed) -> tuple[System, Topology]:
+    """The system of a point on its machine, for its trace.
+
+    `need`: slots that a hold window takes. Raises `ConfigError` and `CapacityError` where trace,
+    run, model and machine do not fit together.
+    """
+    batches_of(point, trace, 0)
+    return build(point, need, bags_of(trace))
+
+
+def window_slots(
+    point: PointConfig, trace: Trace, window: Window, scope: str, depth: int, most: int = 2**62
+) -> Sequence[int]:
+    """Slots of each pool that hold the window at its widest, in the first `most` mini-batches."""
+    stream = Stream(trace, min(most, batches_of(point, trace, tail_of(depth))))
+    return window_need(stream, trace.rows, window, scope=scope)
+
+
+def batches_of(point: PointConfig, trace: Trace, tail: int) -> int:
+    """Mini-batches to simulate: warm-up, timed ones, and `tail` after them; a finite trace may end
+    before.
+
+    Raises `ConfigError` where it ends before the timed ones do.
+    """
+    run = point.run
+    needed = run.warmup_batches + run.batches
+    if trace.batches is None:
+        return needed + tail
+    if trace.batches < needed:
+        raise ConfigError(
+            f"run.warmup_batches {run.warmup_batches} + run.batches {run.batches} = {needed} "
+            f"mini-batches, but the trace has {trace.batches}: lower them, or the batch size"
+        )
+    return min(trace.batches, needed + tail)
+
+
+def drained_batches(point: PointConfig, system: System, trace: Trace) -> int:
+    """Timed mini-batches behind which the trace ends before the pipeline is full: the later of
+    them have more and more of the machine for themselves."""
+    run, schedule = point.run, system.schedule
+    if trace.batches is None or not schedule.overlaps:
+        return 0
+    needed = run.warmup_batches + run.batches + schedule.depth - 1
+    return min(run.batches, max(0, needed - trace.batches))

@@ -1,0 +1,39 @@
+"""Words for people: lists that end, and names that stay on their line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+__all__ = ["few", "on_one_line", "some_of", "with_rest"]
+
+Item = TypeVar("Item")
+
+
+def few(names: Iterable[str], most: int = 8) -> str:
+    """`a, b, c`, or `a, b and 7 more` where there are more than `most`."""
+    listed = list(names)
+    if len(listed) <= most:
+        return ", ".join(listed)
+    return f"{', '.join(listed[:most])} and {len(listed) - most:,} more"
+
+
+def with_rest(lines: Sequence[str], most: int, rest: str) -> Iterator[str]:
+    """At most `most` lines, then `... and 12 more: REST` where some were left out."""
+    yield from lines[:most]
+    if len(lines) > most:
+        yield f"... and {len(lines) - most:,} more: {rest}"
+
+
+def some_of(items: Sequence[Item], most: int) -> list[Item]:
+    """At most `most` of `items`, evenly spread, the first and the last among them."""
+    if len(items) <= most:
+        return list(items)
+    if most < 2:
+        return list(items[:most])
+    return [items[n * (len(items) - 1) // (most - 1)] for n in range(most)]
+
+
+def on_one_line(text: str) -> str:
+    """`text` with line ends and other control characters spelled out, as `\\n`."""
+    return "".join(c if c.isprintable() or c == " " else ascii(c)[1:-1] for c in text)

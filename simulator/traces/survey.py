@@ -1,0 +1,46 @@
+"""What a file says of its bags, from its beginning: for estimates, before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+
+from simulator.config.trace import FileTraceConfig
+from simulator.errors import TraceError
+from simulator.traces.files import open_source
+
+__all__ = ["mean_lookups"]
+
+_PIECES = 64
+"""Pieces (about a million ids each) that are looked at."""
+
+
+def mean_lookups(config: FileTraceConfig, rows: tuple[int, ...]) -> Sequence[float | None]:
+    """Lookups of a sample in each table, mean over the first bags of the file.
+
+    None for a table whose bags are not told there: those are as long as the model says. Empty
+    where the file cannot be read or has another number of tables, which opening it will say.
+    """
+    try:
+        found = Path(config.path).stat()
+        return _means(config, rows, found.st_mtime_ns, found.st_size)
+    except (OSError, TraceError):
+        return ()
+
+
+@lru_cache(maxsize=64)
+def _means(
+    config: FileTraceConfig, rows: tuple[int, ...], changed: int, size: int
+) -> Sequence[float | None]:
+    del changed, size  # another file under the same name
+    source = open_source(config.path, format=config.format, columns=config.columns, sizes=rows)
+    if source.columns() is not None or len(source.tables) != len(rows):
+        return (None,) * (len(rows) if len(source.tables) == len(rows) else 0)
+    bags, lookups = [0] * len(rows), [0] * len(rows)
+    for piece in islice(source.pieces(), _PIECES):
+        if piece.lengths is not None:
+            bags[piece.table] += len(piece.lengths)
+            lookups[piece.table] += int(piece.lengths.sum())
+    return tuple(n / k if k else None for n, k in zip(lookups, bags, strict=True))

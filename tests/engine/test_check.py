@@ -1,0 +1,120 @@
+"""`config check` and `--dry-run` find what a run would refuse, and tell what they left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small import points
+
+from simulator.cli import main
+from simulator.engine import check, check_points
+from simulator.errors import CapacityError, ConfigError
+
+MODEL = {"tables": 1, "rows_per_table": 3000, "batch_size": 4, "lookups_per_table": 5}
+RUN = {"batches": 8, "warmup_batches": 2}
+
+
+def of_file(path: Path, system: str = "scratchpipe", **changes: Any) -> Any:
+    sections: dict[str, Any] = {"model": MODEL, "run": RUN, "cache": {"fraction": 1.0}}
+    return points(system, trace={"kind": "file", "path": str(path)}, **(sections | changes))
+
+
+def ids(folder: Path, batches: int, name: str = "ids.npy") -> Path:
+    path, values = folder / name, np.arange(4 * 5 * batches) % 400
+    if path.suffix == ".npy":
+        np.save(path, values)
+    else:
+        path.write_text("".join(f"{i}\n" for i in values))
+    return path
+
+
+@pytest.mark.parametrize("name", ["ids.npy", "ids.csv"])
+def test_a_trace_with_too_few_mini_batches(tmp_path: Path, name: str) -> None:
+    assert check_points(of_file(ids(tmp_path, 15, name)))
+    with pytest.raises(ConfigError, match=r"run\.batches to at most 6"):
+        check_points(of_file(ids(tmp_path, 13, name)))
+    with pytest.raises(ConfigError, match="but the trace has 9"):
+        check_points(of_file(ids(tmp_path, 9, name), "hybrid"))
+
+
+def test_a_trace_that_does_not_open_or_has_other_tables(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        check_points(of_file(tmp_path / "missing.npy"))
+    (tmp_path / "broken.npy").write_bytes(b"nothing")
+    with pytest.raises(ConfigError, match="broken"):
+        check_points(of_file(tmp_path / "broken.npy"))
+    with pytest.raises(ConfigError, match=r"1 tables in the file .* 2 in the model"):
+        check_points(of_file(ids(tmp_path, 15), model=MODEL | {"tables": 2}))
+
+
+def test_a_cache_below_its_window() -> None:
+    with pytest.raises(ConfigError, match=r"holds up to .* set cache.fraction to at least"):
+        check_points(points("scratchpipe", cache={"fraction": 0.01}))
+    with pytest.raises(ConfigError) as caught:
+        check_points(points("scratchpipe", "straw_man", "hybrid", cache={"fraction": 0.001}))
+    assert len(caught.value.problems) == 2, "one for each system"
+
+
+def test_a_check_refuses_what_the_run_refuses(tmp_path: Path) -> None:
+    from simulator.engine import simulate_points
+
+    for made in (of_file(ids(tmp_path, 13)), points("scratchpipe", cache={"fraction": 0.01})):
+        with pytest.raises((ConfigError, CapacityError)) as ran:
+            simulate_points(made)
+        with pytest.raises(ConfigError) as checked:
+            check_points(made)
+        assert checked.value.args == ran.value.args
+
+
+def test_what_was_not_checked_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_points(points("scratchpipe")) == ()
+    (line,) = check_points(of_file(ids(tmp_path, 15)))
+    assert line.endswith("that every id is a row of its table")
+    monkeypatch.setattr(check, "WHOLE_FILE", 10)
+    (line,) = check_points(of_file(ids(tmp_path, 1, "ids.csv")))
+    assert "how many mini-batches" in line
+    monkeypatch.setattr(check, "DRAWN_LOOKUPS", 1)
+    (line,) = check_points(points("scratchpipe", cache={"fraction": 0.25}))
+    assert "after the first 1 of" in line
+
+
+def test_a_large_file_is_opened_for_its_tables_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "WHOLE_FILE", 10)
+    with pytest.raises(ConfigError, match="1 tables in the file"):
+        check_points(of_file(ids(tmp_path, 1, "ids.csv"), model=MODEL | {"tables": 2}))
+
+
+def test_a_billion_mini_batches_are_checked_at_once() -> None:
+    lines = check_points(points("scratchpipe", run=RUN | {"batches": 10**9}))
+    assert all("mini-batches" in line for line in lines)
+
+
+@pytest.mark.parametrize("command", [["config", "check"], ["run", "--dry-run"]])
+def test_the_commands_refuse_and_tell(
+    tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "experiment.yaml"
+    text = """config_version: 1
+platform: v100_p3
+model: {base: default, tables: 1, rows_per_table: 3000, batch_size: 4, lookups_per_table: 5}
+trace: {path: ids.npy}
+systems: [hybrid, scratchpipe]
+cache: {fraction: 1}
+run: {batches: 8, warmup_batches: 2}
+"""
+    file.write_text(text)
+    ids(tmp_path, 13)
+    with pytest.raises(SystemExit) as ended:
+        main([*command, str(file)])
+    assert ended.value.code == 2
+    assert "run.batches to at most 6" in capsys.readouterr().err
+    ids(tmp_path, 15)
+    with pytest.raises(SystemExit) as ended:
+        main([*command, str(file)])
+    assert not ended.value.code
+    assert "not checked: " in capsys.readouterr().out
