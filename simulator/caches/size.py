@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 from simulator.errors import ConfigError
 from simulator.units import format_bytes
@@ -15,7 +14,7 @@ __all__ = ["CacheSize"]
 
 @dataclass(frozen=True, slots=True)
 class CacheSize:
-    """One of: a share of all rows; rows; bytes of rows that take `entry_bytes` each, in the mean.
+    """One of: a share of all rows; rows; bytes of rows that take `entry_bytes` each.
 
     A share rounds down in each pool. Rows (and as many as fit the bytes) go to the pools in
     proportion to their sizes, the largest remainders first, so that none is lost.
@@ -24,8 +23,8 @@ class CacheSize:
     fraction: float | None = None
     rows: int | None = None
     bytes: int | None = None
-    entry_bytes: int | Fraction = 1
-    """Of a row with its optimizer state, mean over the rows of all tables."""
+    entry_bytes: int = 1
+    """Of a row with its optimizer state."""
 
     @property
     def key(self) -> str:
@@ -36,8 +35,9 @@ class CacheSize:
         if self.fraction is not None:
             return f"{self.key} {self.fraction:g}"
         if self.bytes is not None:
-            entry = round(self.entry_bytes)
-            return f"{self.key} {format_bytes(self.bytes)} ({self._wanted:,} x {entry} B)"
+            return (
+                f"{self.key} {format_bytes(self.bytes)} ({self._wanted:,} x {self.entry_bytes} B)"
+            )
         return f"{self.key} {self._wanted:,}"
 
     def slots(self, sizes: Sequence[int], least: int = 1) -> tuple[int, ...]:
@@ -77,7 +77,7 @@ class CacheSize:
     def at_least(self, rows: int, *, most: bool = False) -> str:
         """`rows` in the unit that was used, as what to set."""
         bound = "at most" if most else "at least"
-        number = f"{rows:,}" if self.bytes is None else f"{math.ceil(rows * self.entry_bytes)} B"
+        number = f"{rows:,}" if self.bytes is None else f"{rows * self.entry_bytes} B"
         return f"{self.key} to {bound} {number}"
 
     @property

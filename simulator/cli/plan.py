@@ -67,10 +67,9 @@ def _plans(points: Sequence[PointConfig]) -> Iterator[tuple[str, Plan]]:
         machine = machine_of(point)
         machine.first("gpu", "a plan")
         ranks = machine.all("gpu")[: point.system.gpus]
-        yield (
-            f"{point.model.name} on {len(ranks)} GPUs of {point.platform.name}",
-            place_on(point.model, machine, ranks),
-        )
+        where = " ... ".join(dict.fromkeys((ranks[0], ranks[-1])))
+        name = f"{point.model.name} on {where} of {point.platform.name}"
+        yield name, place_on(point.model, machine, ranks)
 
 
 def _show(name: str, plan: Plan, everything: bool) -> None:

@@ -202,13 +202,14 @@ def _check(point: PointConfig, device: str) -> None:
         raise UsageError(
             "observe trains tables of one dim, whose rows lie in one array: --set model.dim=64"
         )
+    ranks = point.system.gpus or _ranks(point)
+    if ranks > 1:
+        require_ranks(point, device, ranks)
     program = _program(point)
     if program is None:
         return
-    ranks = _ranks(point)
     if ranks > 1:
         _require_equal_ranks(point)
-        require_ranks(point, device, ranks)
         require_rank_rules(program[0])
     else:
         require_rules(*program, rules_for(point.operators))

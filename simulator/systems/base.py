@@ -10,7 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import ClassVar
 
 from simulator.caches import Window
@@ -73,9 +72,10 @@ class Job:
 
     @property
     def cache_size(self) -> CacheSize:
-        """How large the cache is asked to be."""
+        """How large the cache is asked to be; bytes are divided by those of a mean row, for pools
+        get rows in proportion to their tables'."""
         cache, model = self.cache, self.model
-        mean = Fraction(sum(model.table_bytes), model.rows)
+        mean = -(-sum(model.table_bytes) // model.rows)
         return CacheSize(cache.fraction, cache.rows, cache.bytes, mean)
 
 

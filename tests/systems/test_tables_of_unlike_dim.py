@@ -10,6 +10,7 @@ from jobs import facts_of, job, machine, model
 
 from simulator.caches.replays import Stream, run_replays
 from simulator.config.trace import ZipfTraceConfig
+from simulator.engine import parse_experiment, simulate
 from simulator.engine.checker import execute
 from simulator.engine.orders import random_order
 from simulator.engine.pipeline import Mode
@@ -100,10 +101,12 @@ def test_stages_are_those_of_tables_of_one_dim(name: str) -> None:
 
 
 def test_a_cache_in_bytes_has_as_many_rows_as_fit_in_the_mean() -> None:
-    """Half the bytes of all tables are half the rows of each."""
-    whole = sum(model(**KEYS).table_bytes)
-    system = create("straw_man", job(cache={"bytes": f"{whole // 2} B"}, **KEYS), machine())
-    assert tuple(system.replay.slots) == (1500, 500, 1000, 250)
+    """960,000 B of 6,500 rows are 148 B a row, rounded up: 3,243 rows in half of them."""
+    system = create("straw_man", job(cache={"bytes": "480 kB"}, **KEYS), machine())
+    slots = tuple(system.replay.slots)
+    assert sum(slots) == 480_000 // 148
+    assert slots == (1497, 499, 998, 249)
+    assert 478_000 < sum(n * 4 * dim for n, dim in zip(slots, KEYS["dim"], strict=True)) <= 480_000
 
 
 def test_a_global_pool_of_unlike_rows_is_refused() -> None:
@@ -151,3 +154,25 @@ def test_programs_on_values_train_as_one_mini_batch_after_the_other(name: str) -
     )
     assert report.stale == ()
     assert report.tables_equal
+
+
+def test_every_system_is_simulated_and_no_faster_than_with_the_narrowest_rows() -> None:
+    """The column `dim` is empty."""
+    data = {
+        "config_version": 1,
+        "platform": "h100",
+        "trace": {"kind": "zipf", "alpha": 0.9},
+        "systems": list(SYSTEMS),
+        "cache": CACHE,
+        "run": {"batches": 2, "warmup_batches": 1, "check": True},
+    }
+    small = KEYS | {"base": "default", "batch_size": 64, "interaction": "cat"}
+    both = [
+        simulate(parse_experiment(data | {"model": small | {"dim": dim}})).metrics()
+        for dim in ([16, 128, 16, 64], 16)
+    ]
+    for mixed, narrow in zip(*both, strict=True):
+        assert (mixed["dim"], narrow["dim"]) == (None, 16)
+        assert mixed["lookups_per_batch"] == narrow["lookups_per_batch"] == 64 * 8
+        assert mixed["misses_per_batch"] == narrow["misses_per_batch"]
+        assert mixed["iteration_time_us"] >= narrow["iteration_time_us"]
