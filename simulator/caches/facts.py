@@ -172,10 +172,6 @@ class BatchFacts:
                 ordered._totals[name] = _interleaved(flows)
         return ordered
 
-    def ordered_as(self, other: BatchFacts) -> BatchFacts:
-        """The same, in the order of samples where `other` is."""
-        return self.in_sample_order() if other.by_sample else self
-
     def without_rows(self) -> BatchFacts:
         """The same counts without row numbers."""
         if isinstance(self.flows, _Nothing):
@@ -211,6 +207,11 @@ class BatchFacts:
             self,
             flows={name: tuple(flows[k] for k in shards) for name, flows in self.flows.items()},
         )
+
+    def of_tables(self, tables: Sequence[int]) -> BatchFacts:
+        """What happens to some tables, a shard each, lookups in the order that these are in."""
+        own = self.of_shards(tables)
+        return own.in_sample_order() if self.by_sample else own
 
     def of_samples(self, first: int, last: int) -> BatchFacts:
         """Lookups, unique rows, hits and misses of samples `first` to `last` - 1 alone.

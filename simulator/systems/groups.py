@@ -34,7 +34,7 @@ class Group:
 
     def of(self, facts: BatchFacts) -> BatchFacts:
         """What happens to its tables."""
-        return facts if self.alone else facts.of_shards(self.tables).ordered_as(facts)
+        return facts if self.alone else facts.of_tables(self.tables)
 
 
 def groups_of(job: Job) -> tuple[Group, ...]:

@@ -71,7 +71,7 @@ class Shard:
 
     def facts(self, facts: BatchFacts) -> BatchFacts:
         """What happens to its tables."""
-        return facts if self.alone else facts.of_shards(self.tables).ordered_as(facts)
+        return facts if self.alone else facts.of_tables(self.tables)
 
     def all_to_all(self, name: str) -> tuple[Exchange, ...]:
         """Pooled vectors of its tables for those of its samples, or gradients back; nothing for a
