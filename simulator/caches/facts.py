@@ -208,6 +208,11 @@ class BatchFacts:
             flows={name: tuple(flows[k] for k in shards) for name, flows in self.flows.items()},
         )
 
+    def of_tables(self, tables: Sequence[int]) -> BatchFacts:
+        """What happens to some tables, a shard each, lookups in the order that these are in."""
+        own = self.of_shards(tables)
+        return own.in_sample_order() if self.by_sample else own
+
     def of_samples(self, first: int, last: int) -> BatchFacts:
         """Lookups, unique rows, hits and misses of samples `first` to `last` - 1 alone.
 

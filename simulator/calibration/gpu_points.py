@@ -20,7 +20,7 @@ from simulator.calibration.tables import (
 from simulator.hardware.access import Access
 from simulator.hardware.devices.gpu import GpuKernels
 from simulator.hardware.program import Operation
-from simulator.systems.operators import mlp_step
+from simulator.systems.mlp import mlp_step
 
 __all__ = ["contended_kernel", "gpu_points"]
 

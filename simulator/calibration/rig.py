@@ -90,14 +90,11 @@ class Rig:
         self, *, dim: int, batch_size: int = 2048, lookups: int = 20, optimizer: str = "sgd"
     ) -> ModelConfig:
         """The model with rows of `dim` elements, their optimizer and mini-batches of that size."""
-        tables = self.model.tables
-        return self.model.model_copy(
-            update={
-                "dim": dim,
-                "batch_size": batch_size,
-                "optimizer": optimizer,
-                "lookups_per_table": (lookups,) * tables,
-            }
+        return self.model.changed(
+            dim=dim,
+            batch_size=batch_size,
+            optimizer=optimizer,
+            lookups_per_table=lookups,
         )
 
     def machine(self, row_bytes: int, threads: int | None = None) -> Topology:
@@ -220,7 +217,7 @@ class Bench:
     def unexpanded_update(self, lookups: int, unique: int) -> Update:
         """The update as it was measured alone: a gradient of its own for every lookup, all of them
         in memory (in training the pooled gradients of a mini-batch stay in L2)."""
-        size = self.model.dim * GRADIENT_BYTES
+        size = self.model.width * GRADIENT_BYTES
         source = Buffer("gradients", self.place, lookups * size)
         rows = Flow(lookups, unique)
         return Update("update", self.at, self.store(), rows, source, size, True, True)

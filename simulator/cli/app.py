@@ -60,7 +60,9 @@ VERBS: dict[str, Verb] = {
         "simulator.cli.calibrate", "calibrate", "Fit a platform to micro-benchmarks of a machine."
     ),
     "trace": Verb("simulator.cli.trace", "app", "Generate, describe, convert and validate traces."),
-    "machine": Verb("simulator.cli.machine", "app", "Show what a machine is made of."),
+    "machine": Verb(
+        "simulator.cli.machine", "app", "Show what a machine is made of, and what lies where."
+    ),
     "memory": Verb("simulator.cli.memory", "app", "Ask the DRAM model about access patterns."),
     "config": Verb(
         "simulator.cli.config", "app", "Check and show experiments; print their schema."

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     TRACES = "traces"
     OPERATORS = "operators"
     COLLECTIVES = "collectives"
+    PLACEMENTS = "placements"
 
 
 def list_names(
@@ -51,6 +52,10 @@ def _about(kind: Kind) -> dict[str, str]:
         from simulator import caches
 
         return {name: _first_line(caches.policy_class(name)) for name in caches.policy_names()}
+    if kind is Kind.PLACEMENTS:
+        from simulator.systems.placement import PLANNERS
+
+        return {name: _first_line(planner) for name, planner in PLANNERS.items()}
     return {name: _sentence(file) for name, file in _files(kind).items()}
 
 

@@ -1,4 +1,4 @@
-"""`scratchpipe machine`: what a machine is made of, and where its numbers come from."""
+"""`scratchpipe machine`: what a machine is made of, where numbers come from, what lies where."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from simulator.cli.plan import plan
 
 if TYPE_CHECKING:
     from simulator.config.machine import MachineConfig, Socket
@@ -17,12 +19,8 @@ __all__ = ["app"]
 ROW_BYTES = 512
 """Rows that a memory's turnaround is asked for; the graph does not depend on it."""
 
-app = typer.Typer(help="Show what a machine is made of.", no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """A group, so that its only verb is named."""
+app = typer.Typer(help="Show what a machine is made of, and what lies where.", no_args_is_help=True)
+app.command()(plan)
 
 
 @app.command()

@@ -2,55 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    GetPydanticSchema,
-    PlainSerializer,
-    ValidationInfo,
-    WithJsonSchema,
-    field_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from simulator.config.types import Frozen, Source
+from simulator.config.per_table import Counts, Dims
+from simulator.config.types import Frozen, MisfitError, Source
+from simulator.errors import ConfigError
 
-__all__ = ["ModelConfig"]
+__all__ = ["CrossLayers", "ModelConfig"]
 
 _FLOAT_BYTES = 4
 """Embedding rows and optimizer state are fp32 in every published system that is modelled."""
 
-
-_MOST = 10**13
-"""Rows of a table, lookups of a sample: far beyond any real one, far below what 64 bits number."""
-
-
-def _one_for_each(value: int | tuple[int, ...]) -> tuple[int, ...]:
-    """Always a tuple inside, of length 1 for a number."""
-    return value if isinstance(value, tuple) else (value,)
-
-
-def _compact(value: tuple[int, ...]) -> int | list[int]:
-    """Written as people write it: one number where all tables are alike."""
-    return value[0] if len(set(value)) == 1 else list(value)
-
-
-_POSITIVE = {"type": "integer", "exclusiveMinimum": 0}
-
-Count = Annotated[int, Field(gt=0, le=_MOST)]
-
-OneOrMany = Count | Annotated[tuple[Count, ...], Field(min_length=1)]
-
-PerTable = Annotated[
-    tuple[int, ...],
-    GetPydanticSchema(lambda _, handler: handler.generate_schema(OneOrMany)),
-    AfterValidator(_one_for_each),
-    PlainSerializer(_compact),
-    WithJsonSchema({"anyOf": [_POSITIVE, {"type": "array", "items": _POSITIVE, "minItems": 1}]}),
-]
-
 Width = Annotated[int, Field(gt=0, le=10**6)]
+
+
+class CrossLayers(Frozen):
+    """Low-rank cross layers (DCN V2): x' = x0 * (U (V x) + b) + x."""
+
+    layers: Annotated[int, Field(gt=0, le=1000)] = 3
+    """Cross layers one after the other."""
+    rank: Width = 512
+    """Columns of U and rows of V."""
+
+
+def _interaction(value: object) -> object:
+    return "cat" if value == "concat" else value
 
 
 class ModelConfig(Frozen):
@@ -62,11 +41,11 @@ class ModelConfig(Frozen):
     """Where the numbers come from."""
     tables: int = Field(gt=0, le=100_000)
     """Embedding tables."""
-    rows_per_table: PerTable
+    rows_per_table: Counts
     """Rows of every table, or a list with one number for each table."""
-    dim: int = Field(gt=0, le=65_536)
-    """Elements (fp32) of an embedding row."""
-    lookups_per_table: PerTable
+    dim: Dims
+    """Elements (fp32) of an embedding row, or a list with one number for each table."""
+    lookups_per_table: Counts
     """Lookups a sample makes in every table (pooling factor), or a list with one for each."""
     batch_size: int = Field(gt=0, le=10**9)
     """Samples in a mini-batch."""
@@ -76,14 +55,26 @@ class ModelConfig(Frozen):
     """Arithmetic of the MLPs on the GPU."""
     dense_features: int = Field(default=13, ge=0)
     """Dense inputs of a sample; 0 leaves the bottom MLP out."""
-    bottom_mlp: tuple[Width, ...] = (512, 256)
-    """Hidden widths of the bottom MLP; its last layer has `dim` outputs and is not listed."""
+    bottom_mlp: tuple[Width, ...] | None = (512, 256)
+    """Hidden widths of the bottom MLP; its last layer has `dim` outputs (the largest where tables
+    differ) and is not listed. null: none, dense features join the pooled vectors as they are."""
     top_mlp: tuple[Width, ...] = Field(default=(1024, 1024, 512, 256, 1), min_length=1)
     """Widths of the top MLP, the output last."""
-    interaction: Literal["dot", "cat"] = "dot"
-    """How pooled vectors meet before the top MLP: pairwise dot products, or side by side."""
+    interaction: Annotated[Literal["dot", "cat", "cross"], BeforeValidator(_interaction)] = "dot"
+    """How pooled vectors meet before the top MLP: pairwise dot products, side by side (`cat`, also
+    written `concat`), or side by side through the layers of `cross`."""
+    cross: CrossLayers = CrossLayers()
+    """The layers of `interaction: cross`."""
+    average_stride: Annotated[int, Field(gt=0)] | None = None
+    """`interaction: cat` alone: pooled vectors side by side are averaged, so many neighbours to
+    one, before they join the dense features; null: not."""
+    placement: Literal["size", "lookups", "hugectr", "torchrec"] = "size"
+    """How tables are spread over several GPUs (`scratchpipe list placements`)."""
+    sharding: Literal["table", "row", "column", "auto"] = "table"
+    """How they may be cut: whole tables, each by rows or by columns over all GPUs, or as the
+    planner likes."""
 
-    @field_validator("rows_per_table", "lookups_per_table", mode="after")
+    @field_validator("rows_per_table", "dim", "lookups_per_table", mode="after")
     @classmethod
     def _one_for_each_table(cls, value: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
         """One number stands for all tables."""
@@ -97,6 +88,58 @@ class ModelConfig(Frozen):
             )
         return value
 
+    @model_validator(mode="after")
+    def _vectors_meet(self) -> Self:
+        """Dot products need vectors of one length."""
+        if self.interaction == "dot" and len(set(self.dim)) > 1:
+            raise MisfitError(
+                "interaction", "is dot: tables of unlike dim can only be cat or cross"
+            )
+        if self.interaction == "dot" and self.dense_features and self.bottom_mlp is None:
+            raise MisfitError(
+                "bottom_mlp", "is null: dense features have no vector for interaction dot to use"
+            )
+        if self.average_stride is not None and self.interaction != "cat":
+            raise MisfitError("average_stride", f"has no use with interaction {self.interaction}")
+        return self
+
+    @property
+    def width(self) -> int:
+        """Elements of a row, of all tables.
+
+        Raises `ConfigError` where they differ.
+        """
+        if len(set(self.dim)) > 1:
+            dims = ", ".join(map(str, sorted(set(self.dim))))
+            raise ConfigError(
+                f"model {self.name or 'without a name'} has tables of dim {dims}: what asks for "
+                "one size of all rows works on tables of one dim"
+            )
+        return self.dim[0]
+
+    @property
+    def tables_by_dim(self) -> tuple[tuple[int, ...], ...]:
+        """Tables of each dim, in the order in which dims occur."""
+        groups: dict[int, list[int]] = {}
+        for table, dim in enumerate(self.dim):
+            groups.setdefault(dim, []).append(table)
+        return tuple(tuple(tables) for tables in groups.values())
+
+    def changed(self, **keys: object) -> ModelConfig:
+        """The same model with other values of some keys, checked: one number stands for all tables
+        where there was one."""
+        return ModelConfig.model_validate(self.model_dump() | keys)
+
+    def of_tables(self, tables: Sequence[int]) -> ModelConfig:
+        """The same model with some of its tables alone."""
+        if list(tables) == list(range(self.tables)):
+            return self
+        update = {
+            key: tuple(getattr(self, key)[table] for table in tables)
+            for key in ("rows_per_table", "dim", "lookups_per_table")
+        }
+        return self.model_copy(update={"tables": len(tables), **update})
+
     @property
     def rows(self) -> int:
         """Rows of all tables together."""
@@ -104,19 +147,36 @@ class ModelConfig(Frozen):
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one embedding row, without optimizer state."""
-        return self.dim * _FLOAT_BYTES
+        """Bytes of one embedding row, without optimizer state; as `width`."""
+        return self.width * _FLOAT_BYTES
+
+    @property
+    def common_row_bytes(self) -> int:
+        """Bytes of the rows whose lookups read the most bytes."""
+        read: dict[int, int] = {}
+        for dim, lookups in zip(self.dim, self.lookups_per_table, strict=True):
+            read[dim] = read.get(dim, 0) + dim * lookups
+        return max(read, key=lambda dim: (read[dim], dim)) * _FLOAT_BYTES
 
     @property
     def state_bytes(self) -> int:
-        """Bytes of optimizer state that belong to one row."""
-        per_row = {"sgd": 0, "adagrad": self.row_bytes, "rowwise_adagrad": _FLOAT_BYTES}
+        """Bytes of optimizer state that belong to one row; as `width`."""
+        return self._state(self.width)
+
+    def _state(self, dim: int) -> int:
+        per_row = {"sgd": 0, "adagrad": dim * _FLOAT_BYTES, "rowwise_adagrad": _FLOAT_BYTES}
         return per_row[self.optimizer]
+
+    @property
+    def entry_bytes(self) -> tuple[int, ...]:
+        """Bytes of a row of each table, with its optimizer state."""
+        return tuple(dim * _FLOAT_BYTES + self._state(dim) for dim in self.dim)
 
     @property
     def table_bytes(self) -> tuple[int, ...]:
         """Bytes of each table, optimizer state included."""
-        return tuple(rows * (self.row_bytes + self.state_bytes) for rows in self.rows_per_table)
+        pairs = zip(self.rows_per_table, self.entry_bytes, strict=True)
+        return tuple(rows * size for rows, size in pairs)
 
     @property
     def lookups_per_batch(self) -> int:
@@ -125,5 +185,12 @@ class ModelConfig(Frozen):
 
     @property
     def bottom_widths(self) -> tuple[int, ...]:
-        """Widths of the bottom MLP from its input to its `dim` outputs; empty without one."""
-        return (self.dense_features, *self.bottom_mlp, self.dim) if self.dense_features else ()
+        """Widths of the bottom MLP from its input to its outputs; empty without one."""
+        if not self.dense_features or self.bottom_mlp is None:
+            return ()
+        return (self.dense_features, *self.bottom_mlp, max(self.dim))
+
+    @property
+    def vector_widths(self) -> tuple[int, ...]:
+        """Elements of the vectors of a sample that meet: the bottom MLP's, one a table."""
+        return (*self.bottom_widths[-1:], *self.dim)

@@ -81,7 +81,10 @@ class GpuOperators(Frozen):
     expand: bool
     """Materialises the expanded gradient in HBM before it is coalesced."""
     kernels_per_table: bool
-    """One set of embedding kernels a table, or one fused set for all tables."""
+    """One set of embedding kernels a table, or one fused set for all tables of one dim."""
+    exchange_bytes: Literal[2, 4] = 4
+    """Bytes of an element of pooled vectors and their gradients on the links between GPUs: fp16,
+    converted by the kernels beside the exchange, or fp32."""
     source: Source
 
 

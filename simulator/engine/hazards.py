@@ -179,13 +179,11 @@ def run_case(case: HazardCase) -> HazardOutcome:
     """
     _check(case)
     trace = _drawn(case)
-    model = load_named("models", "default").model_copy(
-        update={
-            "tables": case.tables,
-            "rows_per_table": trace.rows,
-            "lookups_per_table": (1,) * case.tables,
-            "batch_size": case.batch_rows,
-        }
+    model = load_named("models", "default").changed(
+        tables=case.tables,
+        rows_per_table=trace.rows,
+        lookups_per_table=1,
+        batch_size=case.batch_rows,
     )
     config = load_machine(case.platform)
     machine = build_topology(config, model.row_bytes)

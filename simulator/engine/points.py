@@ -292,7 +292,7 @@ def _identity(problem: _Prepared) -> dict[str, Any]:
         "window_past": None if window is None else window.past,
         "window_future": None if window is None else window.future,
         "tables": point.model.tables,
-        "dim": point.model.dim,
+        "dim": point.model.dim[0] if len(point.model.tables_by_dim) == 1 else None,
         "batch_size": point.model.batch_size,
         "gpus": problem.system.gpus,
         "batches": point.run.batches,

@@ -136,7 +136,7 @@ def machine_of(point: PointConfig, pools: int = 1) -> Topology:
     """The machine of a point."""
     return build_topology(
         point.platform,
-        point.model.row_bytes,
+        point.model.common_row_bytes,
         fidelity=point.run.memory_fidelity,
         cpu_threads=point.run.cpu_threads,
         pools=pools,

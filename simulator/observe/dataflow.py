@@ -52,7 +52,8 @@ from simulator.observe.items import (
     word_at,
     words_of,
 )
-from simulator.systems.operators import dense_bytes, pooled_bytes
+from simulator.systems.mlp import dense_bytes
+from simulator.systems.operators import pooled_bytes
 
 __all__ = ["Dataflow"]
 

@@ -1,8 +1,9 @@
 """The dense part of the model: bottom MLP, interaction, top MLP, loss, and one SGD step.
 
 As the simulated model has it: ReLU between layers, pairwise dot products of the pooled vectors and
-the bottom MLP's output (or all of them side by side), binary cross entropy, plain SGD. On a GPU
-the whole step is captured once as a CUDA graph and replayed, or launched kernel by kernel.
+the bottom MLP's output (or all of them side by side, averaged or through cross layers where the
+model has that), binary cross entropy, plain SGD. On a GPU the whole step is captured once as a CUDA
+graph and replayed, or launched kernel by kernel.
 
 Half precision as PyTorch's automatic mixed precision has it: products in fp16 or bf16, weights,
 their gradients, the loss and the pooled vectors in fp32. In fp16 the loss is scaled by a constant,
@@ -18,6 +19,7 @@ from typing import Any
 
 from simulator.config.model import ModelConfig
 from simulator.observe.extra import require_torch
+from simulator.systems.mlp import side_by_side, top_inputs
 
 __all__ = ["RATE", "DenseStep"]
 
@@ -50,14 +52,15 @@ class DenseStep:
         self._device = device
         self._scale = LOSS_SCALE if model.mlp_precision == "fp16" else 1.0
         torch.backends.cuda.matmul.allow_tf32 = model.mlp_precision == "tf32"
-        shape = (model.batch_size, model.tables, model.dim)
+        shape = (model.batch_size, model.tables, model.width)
         self.pooled = torch.zeros(shape, device=device, requires_grad=True)
         self.dense = torch.zeros((model.batch_size, max(1, model.dense_features)), device=device)
         self.labels = torch.zeros(model.batch_size, device=device)
         self.gradient = torch.zeros(shape, device=device)
         self._bottom = self._layers(model.bottom_widths, seed, device)
-        self._top = self._layers((self._top_inputs(), *model.top_mlp), seed + 1, device)
-        vectors = model.tables + bool(model.dense_features)
+        self._top = self._layers((top_inputs(model), *model.top_mlp), seed + 1, device)
+        self._cross = self._cross_layers(seed + 2, device)
+        vectors = len(model.vector_widths)
         self._pairs = torch.tril_indices(vectors, vectors, offset=-1, device=device)
         self._ranks = ranks
         self.flat = torch.zeros(sum(w.numel() for w in self.weights) * (ranks > 1), device=device)
@@ -65,13 +68,6 @@ class DenseStep:
         self._graph: Any = None
         if graph and device == "cuda":
             self._capture()
-
-    def _top_inputs(self) -> int:
-        model = self._model
-        vectors = model.tables + bool(model.dense_features)
-        if model.interaction == "cat":
-            return model.dim * vectors
-        return model.dim * bool(model.dense_features) + vectors * (vectors - 1) // 2
 
     def _layers(self, widths: tuple[int, ...], seed: int, device: str) -> list[tuple[Any, Any]]:
         """(weight, bias) of each layer, drawn on the CPU so that every device has the same."""
@@ -87,7 +83,19 @@ class DenseStep:
     @property
     def weights(self) -> list[Any]:
         """All weights and biases."""
-        return [part for layer in (*self._bottom, *self._top) for part in layer]
+        return [part for layer in (*self._bottom, *self._cross, *self._top) for part in layer]
+
+    def _cross_layers(self, seed: int, device: str) -> list[tuple[Any, Any, Any]]:
+        """(V, U, bias) of each cross layer."""
+        model = self._model
+        if model.interaction != "cross":
+            return []
+        wide, rank = side_by_side(model), model.cross.rank
+        made = []
+        for layer in range(model.cross.layers):
+            (down, _), (up, bias) = self._layers((wide, rank, wide), seed + layer, device)
+            made.append((down, up, bias))
+        return made
 
     def _cut(self, flat: Any) -> list[Any]:
         """`flat` as tensors of the shapes of the weights."""
@@ -108,24 +116,44 @@ class DenseStep:
         return context
 
     def _forward(self) -> Any:
-        torch, functional = self._torch, self._torch.nn.functional
+        functional = self._torch.nn.functional
         vectors, x = self.pooled, self.dense
         for weight, bias in self._bottom:
             x = functional.relu(functional.linear(x, weight, bias))
-        if self._bottom:
-            vectors = torch.cat([x.unsqueeze(1), vectors], dim=1)
-        if self._model.interaction == "cat":
-            y = vectors.flatten(1)
-        else:
-            products = torch.bmm(vectors, vectors.transpose(1, 2))
-            y = products[:, self._pairs[0], self._pairs[1]]
-            y = torch.cat([x, y], dim=1) if self._bottom else y
+        meet = self._dot if self._model.interaction == "dot" else self.crossed
+        y = meet(vectors, x)
         for number, (weight, bias) in enumerate(self._top):
             y = functional.linear(y, weight, bias)
             y = functional.relu(y) if number + 1 < len(self._top) else y
         loss = functional.binary_cross_entropy_with_logits(y[:, 0].float(), self.labels)
         factor = self._scale / self._ranks
         return loss if factor == 1.0 else loss * factor
+
+    def _dot(self, vectors: Any, below: Any) -> Any:
+        """Products of all pairs, beside the bottom MLP's output."""
+        torch = self._torch
+        if self._bottom:
+            vectors = torch.cat([below.unsqueeze(1), vectors], dim=1)
+        products = torch.bmm(vectors, vectors.transpose(1, 2))
+        y = products[:, self._pairs[0], self._pairs[1]]
+        return torch.cat([below, y], dim=1) if self._bottom else y
+
+    def crossed(self, vectors: Any, below: Any) -> Any:
+        """All vectors of a sample side by side, through the cross layers where there are some."""
+        linear = self._torch.nn.functional.linear
+        y = first = self._side_by_side(vectors, below)
+        for down, up, bias in self._cross:
+            y = first * linear(linear(y, down), up, bias) + y
+        return y
+
+    def _side_by_side(self, vectors: Any, below: Any) -> Any:
+        """All vectors of a sample, and what lies below them where it has features."""
+        torch, stride = self._torch, self._model.average_stride
+        y = vectors.flatten(1)
+        if stride is not None:
+            pool = torch.nn.functional.avg_pool1d
+            y = pool(y.unsqueeze(1), stride, ceil_mode=True).squeeze(1)
+        return torch.cat([below, y], dim=1) if self._model.dense_features else y
 
     def _step(self) -> None:
         torch = self._torch

@@ -37,7 +37,7 @@ from simulator.observe.items import entry_width, words_of
 from simulator.observe.mlp import RATE, DenseStep
 from simulator.observe.trainer import undisturbed
 from simulator.observe.workspace import PIECE
-from simulator.systems.gpu_only import spread_tables
+from simulator.systems.placement import place_on
 
 __all__ = ["RankTrainer", "require_rank_rules", "slowest"]
 
@@ -75,7 +75,8 @@ class RankTrainer:
         self.inputs, self.gpu, self.rank = inputs, gpu, rank
         self.model, self.ranks = inputs.point.model, inputs.system.gpus
         self.samples = self.model.batch_size // self.ranks
-        self.placed = spread_tables(self.model, self.ranks)
+        plan = place_on(self.model, inputs.machine, inputs.system.equal_ranks)
+        self.placed = plan.whole_tables("observe")
         self.tables = self.placed[rank]
         sizes = np.array(self.model.rows_per_table)
         bases = np.cumsum([0, *sizes[:-1]])
@@ -90,9 +91,9 @@ class RankTrainer:
         self.shares = [_Share(self, batch) for batch in inputs.batches]
         most = max(len(share.ids) for share in self.shares)
         self.ids = gpu.empty((most,), "int64")
-        shape = (self.model.batch_size, len(self.tables), self.model.dim)
+        shape = (self.model.batch_size, len(self.tables), self.model.width)
         self.pooled, self.gradient = gpu.empty(shape), gpu.empty(shape)
-        widths = [self.samples * len(tables) * self.model.dim for tables in self.placed]
+        widths = [self.samples * len(tables) * self.model.width for tables in self.placed]
         self.widths, self.landing = widths, gpu.empty((sum(widths),))
         self.columns = [gpu.upload(np.array(tables)) for tables in self.placed]
         self.clock = Clock(gpu)
@@ -107,7 +108,7 @@ class RankTrainer:
             for first in range(begin, end, len(buffer)):
                 part = buffer[: min(len(buffer), end - first)]
                 number = int(base + first - begin)
-                host.fill_rows(part.numpy(), gpu.threads, first=number, dim=self.model.dim)
+                host.fill_rows(part.numpy(), gpu.threads, first=number, dim=self.model.width)
                 gpu.copy(store[first : first + len(part)], part)
                 gpu.synchronize()
         return store
@@ -189,7 +190,7 @@ class RankTrainer:
         share, optimizer = self.shares[number], self.model.optimizer
 
         def update() -> None:
-            gradient = self.gradient.view(-1, self.model.dim)
+            gradient = self.gradient.view(-1, self.model.width)
             self.gpu.update(self.rows, self._pairs, share.bag_of, gradient, RATE, optimizer)
 
         return [update]

@@ -70,7 +70,7 @@ class _Arena:
 
     def take(self, model: ModelConfig, threads: int) -> Floats:
         """Entries of all tables, fp32, shape (rows, dim and state)."""
-        rows, dim, width = model.rows, model.dim, entry_width(model)
+        rows, dim, width = model.rows, model.width, entry_width(model)
         if self.table is None or self.table.size < rows * width:
             self.table = None
             gc.collect()
@@ -198,6 +198,10 @@ def _check(point: PointConfig, device: str) -> None:
         )
     require_operators(point)
     _check_lists(point.operators)
+    if len(point.model.tables_by_dim) > 1:
+        raise UsageError(
+            "observe trains tables of one dim, whose rows lie in one array: --set model.dim=64"
+        )
     program = _program(point)
     if program is None:
         return

@@ -115,7 +115,7 @@ class Workspace:
 
     def flat(self, tensor: Any) -> Floats:
         """A host tensor (samples, tables, dim) as an array (bags, dim)."""
-        array: Floats = tensor.detach().view(-1, self.inputs.point.model.dim).numpy()
+        array: Floats = tensor.detach().view(-1, self.inputs.point.model.width).numpy()
         return array
 
     # lists of rows that move
@@ -176,7 +176,7 @@ class Workspace:
         if kind == "cpu":
             return self.table
         rows = self.gpu.empty((self.inputs.rows, self.width))
-        _fill_on_gpu(self.gpu, rows, model.dim)
+        _fill_on_gpu(self.gpu, rows, model.width)
         return rows
 
     @property

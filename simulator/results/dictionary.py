@@ -55,7 +55,7 @@ _POINT = (
     Column("window_past", "int", "batches", "Earlier mini-batches whose rows were held."),
     Column("window_future", "int", "batches", "Coming mini-batches whose rows were held."),
     Column("tables", "int", "tables", "Embedding tables of the model."),
-    Column("dim", "int", "elements", "Elements of an embedding row."),
+    Column("dim", "int", "elements", "Elements of an embedding row; null where tables differ."),
     Column("batch_size", "int", "samples", "Samples of a mini-batch."),
     Column("gpus", "int", "GPUs", "GPUs that the system used."),
     Column("batches", "int", "batches", "Mini-batches that were timed."),

@@ -24,15 +24,10 @@ from simulator.systems.base import (
     tables_in,
 )
 from simulator.systems.gpu_only import GpuOnly
+from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
 from simulator.systems.hybrid import Hybrid
-from simulator.systems.operators import (
-    Backward,
-    dense_bytes,
-    mlp_step,
-    mlp_weight_bytes,
-    pooled_bytes,
-    pooled_vectors,
-)
+from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
+from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.schedule import Pipeline, Role, Schedule, Serial, StageSpec
 from simulator.systems.scratchpipe import ScratchPipe
 from simulator.systems.static_cache import StaticCache
@@ -41,6 +36,7 @@ from simulator.systems.straw_man import StrawMan
 __all__ = [
     "Backward",
     "GpuOnly",
+    "Group",
     "Hybrid",
     "Job",
     "Pipeline",
@@ -53,9 +49,11 @@ __all__ = [
     "StrawMan",
     "System",
     "UsedKeys",
+    "cache_groups",
     "cache_in",
     "create",
     "dense_bytes",
+    "groups_of",
     "hold_window",
     "mlp_step",
     "mlp_weight_bytes",
@@ -67,6 +65,7 @@ __all__ = [
     "require_room",
     "summary",
     "synchronize",
+    "table_groups",
     "tables_in",
     "used_keys",
 ]

@@ -19,7 +19,7 @@ from simulator.caches.size import CacheSize
 from simulator.config.experiment import CacheConfig, PipelineConfig
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
-from simulator.errors import CapacityError
+from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.program import Buffer, Move, Stage, Store, Wait
 from simulator.hardware.topology import Topology
 from simulator.systems.schedule import Schedule
@@ -67,14 +67,14 @@ class Job:
 
     @property
     def entry_bytes(self) -> int:
-        """A row with its optimizer state."""
+        """A row with its optimizer state, of tables of one dim."""
         return self.model.row_bytes + self.model.state_bytes
 
     @property
     def cache_size(self) -> CacheSize:
-        """How large the cache is asked to be."""
+        """How large the cache is asked to be; its bytes count the widest rows."""
         cache = self.cache
-        return CacheSize(cache.fraction, cache.rows, cache.bytes, self.entry_bytes)
+        return CacheSize(cache.fraction, cache.rows, cache.bytes, max(self.model.entry_bytes))
 
 
 class System(ABC):
@@ -115,47 +115,89 @@ def require_room(what: str, need: int, place: str, have: int, advice: str) -> No
         )
 
 
-def tables_in(
-    job: Job, machine: Topology, place: str, chosen: Sequence[int] | None = None
-) -> Store:
-    """All tables, or the `chosen` ones, in the memory of `place`.
-
-    Raises `CapacityError` where they do not fit.
-    """
-    model, memory = job.model, machine.memory(place)
-    tables = range(model.tables) if chosen is None else chosen
-    rows = sum(model.rows_per_table[table] for table in tables)
-    size = sum(model.table_bytes[table] for table in tables)
+def require_tables(model: ModelConfig, machine: Topology, place: str) -> None:
+    """Raise `CapacityError` where the tables of `model` do not fit into the memory of `place`."""
+    memory = machine.memory(place)
     require_room(
-        f"{len(tables)} tables with {rows:,} rows of {job.entry_bytes} B",
-        size,
+        f"{model.tables} tables with {model.rows:,} rows of {entry_sizes(model)}",
+        sum(model.table_bytes),
         f"{memory.place} of {machine.name}",
         memory.capacity,
         "use a smaller model or a platform with more memory",
     )
+
+
+def entry_sizes(model: ModelConfig) -> str:
+    """Bytes of a row with its optimizer state, for messages: "512 B", or "32 to 512 B"."""
+    least, most = min(model.entry_bytes), max(model.entry_bytes)
+    return f"{least} B" if least == most else f"{least} to {most} B"
+
+
+def tables_in(
+    job: Job,
+    machine: Topology,
+    place: str,
+    chosen: Sequence[int] | None = None,
+    name: str = "tables",
+) -> Store:
+    """All tables, or the `chosen` ones, in the memory of `place`.
+
+    Raises `CapacityError` where they do not fit, `ConfigError` where their dims differ.
+    """
+    model = job.model if chosen is None else job.model.of_tables(chosen)
+    require_tables(model, machine, place)
     return Store(
-        "tables", memory.place, model.row_bytes, model.state_bytes, len(tables), bytes=size
+        name,
+        machine.memory(place).place,
+        model.row_bytes,
+        model.state_bytes,
+        model.tables,
+        bytes=sum(model.table_bytes),
     )
 
 
-def cache_in(
-    job: Job, machine: Topology, place: str, slots: int, tables: int | None = None
-) -> Store:
-    """A cache of `slots` rows of all tables, or of so many, in the memory of `place`.
+def require_slots(
+    slots: Sequence[int],
+    entries: Sequence[int],
+    machine: Topology,
+    place: str,
+    *,
+    tables: int | None = None,
+    key: str = "cache.fraction",
+) -> None:
+    """Raise `CapacityError` where caches of `slots` rows of `entries` bytes do not fit together
+    into the memory of `place`.
 
-    Raises `CapacityError` where it does not fit.
+    `tables`: that they are for, where those are not all; `key`: what made them as large.
     """
-    model, memory = job.model, machine.memory(place)
+    memory = machine.memory(place)
+    sizes = sorted(set(entries))
+    size = f"{sizes[0]} B" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} B"
     share = "" if tables is None else f" for the {tables} tables of {place}"
     require_room(
-        f"{slots:,} cache slots of {job.entry_bytes} B{share}",
-        slots * job.entry_bytes,
+        f"{sum(slots):,} cache slots of {size}{share}",
+        sum(count * entry for count, entry in zip(slots, entries, strict=True)),
         f"one {machine.devices[memory.device].part.name}",
         memory.capacity,
-        f"lower {job.cache_size.key}",
+        f"lower {key}",
     )
-    count = model.tables if tables is None else tables
-    return Store("cache", memory.place, model.row_bytes, model.state_bytes, count, slotted=True)
+
+
+def cache_in(job: Job, machine: Topology, place: str, slots: int, name: str = "cache") -> Store:
+    """A cache of `slots` rows in the memory of `place`.
+
+    Raises `CapacityError` where it does not fit, `ConfigError` where dims differ.
+    """
+    model = job.model
+    require_slots([slots], [job.entry_bytes], machine, place, key=job.cache_size.key)
+    return Store(
+        name,
+        machine.memory(place).place,
+        model.row_bytes,
+        model.state_bytes,
+        model.tables,
+        slotted=True,
+    )
 
 
 def hold_window(job: Job, schedule: Schedule) -> Window:
@@ -175,6 +217,11 @@ def planned_replay(job: Job, schedule: Schedule) -> PlannedReplay:
     Raises `CapacityError` where the window does not fit and the cache may not grow.
     """
     cache, model = job.cache, job.model
+    if cache.scope == "global" and len(model.tables_by_dim) > 1:
+        raise ConfigError(
+            f"cache.scope is global, but rows have {entry_sizes(model)}: slots of one pool are of "
+            "one size; set cache.scope: table"
+        )
     window = hold_window(job, schedule)
     need = job.window_need
     slots, grown = slots_for(

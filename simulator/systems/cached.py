@@ -16,6 +16,8 @@ they exchange pooled vectors and gradients, and the all-reduce runs beside the u
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from simulator.caches.facts import LOOKUP, MISS, UNIQUE, WRITE_BACK, BatchFacts
@@ -29,18 +31,20 @@ from simulator.hardware.program import (
     Plan,
     Scatter,
     Stage,
+    Store,
 )
 from simulator.hardware.topology import Topology
 from simulator.systems.base import (
     Job,
     System,
-    cache_in,
     move,
     planned_replay,
+    require_tables,
     synchronize,
-    tables_in,
 )
-from simulator.systems.operators import Backward, mlp_step, pooled_bytes, pooled_vectors
+from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
+from simulator.systems.mlp import mlp_step
+from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.schedule import Role, Schedule
 from simulator.systems.shards import Shard, Shards, side_by_side
 
@@ -54,6 +58,20 @@ STAGES: tuple[tuple[str, Role], ...] = (
     ("insert", "write"),
     ("train", "train"),
 )
+
+
+_Lanes = tuple[list[Operation], list[Operation], list[Operation]]
+"""Operations of a lane in the stages that read, move and write rows."""
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Tables of one dim, their cache, and its backward."""
+
+    group: Group
+    tables: Store
+    cache: Store
+    backward: Backward
 
 
 class CachedTraining(System):
@@ -72,7 +90,7 @@ class CachedTraining(System):
                 "tables: cache.scope must be 'table'"
             )
         self.schedule = self.kind.of(*STAGES)
-        tables_in(job, machine, self.cpu)
+        require_tables(job.model, machine, self.cpu)
         self.replay = self.cache_replay()
         self._scratchpads = [
             _Scratchpad(job, machine, self.cpu, shard, self._slots(shard)) for shard in self.shards
@@ -82,10 +100,10 @@ class CachedTraining(System):
         """The cache that the stages serve: by default what `cache` in the experiment asks for."""
         return planned_replay(self._job, self.schedule)
 
-    def _slots(self, shard: Shard) -> int:
-        """Slots of a GPU's scratchpad."""
+    def _slots(self, shard: Shard) -> tuple[int, ...]:
+        """Slots of each pool of a GPU's scratchpad."""
         slots = self.replay.slots
-        return sum(slots) if shard.alone else sum(slots[table] for table in shard.tables)
+        return slots if shard.alone else tuple(slots[table] for table in shard.tables)
 
     @property
     def gpus(self) -> int:
@@ -98,21 +116,28 @@ class CachedTraining(System):
 class _Scratchpad:
     """The scratchpad of one GPU, and the stages that serve it and train out of it."""
 
-    def __init__(self, job: Job, machine: Topology, cpu: str, shard: Shard, slots: int) -> None:
+    def __init__(
+        self, job: Job, machine: Topology, cpu: str, shard: Shard, slots: Sequence[int]
+    ) -> None:
         self._job, self._machine, self._shard = job, machine, shard
-        self.cpu, self.gpu, self.slots = cpu, shard.gpu, slots
-        self.tables = tables_in(job, machine, cpu, shard.tables)
-        tables = None if shard.alone else len(shard.tables)
-        self.cache = cache_in(job, machine, self.gpu, slots, tables)
+        self.cpu, self.gpu, self.slots = cpu, shard.gpu, sum(slots)
         self._dram, self._hbm = (machine.memory(p).place for p in (cpu, self.gpu))
-        self._backward = Backward(job.model, machine, job.software, self.gpu, self.cache, slots)
+        groups = groups_of(shard.job)
+        counts = [
+            self.slots if group.alone else sum(slots[table] for table in group.tables)
+            for group in groups
+        ]
+        tables = table_groups(groups, shard.job, machine, cpu)
+        caches = cache_groups(groups, machine, self.gpu, counts, tables=shard.counted)
+        self._held = tuple(
+            _Held(g, below, cache, Backward(g.job.model, machine, job.software, self.gpu, cache, n))
+            for g, below, cache, n in zip(groups, tables, caches, counts, strict=True)
+        )
 
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
         """Its stages of a mini-batch; `facts`: of all tables."""
         facts, done = self._shard.facts(facts), synchronize(self.gpu)
         missed, evicted = facts[MISS].rows, facts[WRITE_BACK].rows
-        fetched_below, fetched = self._staged("missed_rows", missed)
-        victims_below, victims = self._staged("victim_rows", evicted)
         software = self._job.software
         ids = facts[LOOKUP].lookups * software.id_bytes + self._shard.dense_bytes
         lists = (missed + evicted) * software.id_bytes
@@ -123,30 +148,38 @@ class _Scratchpad:
         )
         if software.lists == "mapped":
             plan = (self._plan(facts, Buffer("lists_to_cpu", self._dram, lists)), done)
-        collect = (
-            (Gather("gather", self.cpu, self.tables, facts[MISS], fetched_below),),
-            (Gather("gather_victims", self.gpu, self.cache, facts[WRITE_BACK], victims), done),
-        )
-        exchange = (
-            (Move("missed_rows", self._dram, fetched_below, self._hbm), done),
-            (Move("victim_rows", self._hbm, victims, self._dram), done),
-        )
-        insert = (
-            (Scatter("scatter_missed", self.gpu, fetched, self.cache, facts[MISS]), done),
-            (Scatter("row_scatter", self.cpu, victims_below, self.tables, facts[WRITE_BACK]),),
-        )
+        down, up = ([tuple(words) for words in lanes] for lanes in self._swaps(facts))
         return (
             Stage("load", ((move("ids_to_gpu", self._dram, self._hbm, ids),),)),
             Stage("plan", (plan,)),
-            Stage("collect", collect),
-            Stage("exchange", exchange),
-            Stage("insert", insert),
+            Stage("collect", (down[0], (*up[0], done))),
+            Stage("exchange", ((*down[1], done), (*up[1], done))),
+            Stage("insert", ((*down[2], done), up[2])),
             Stage("train", self._train(facts)),
         )
 
-    def _staged(self, name: str, rows: int) -> tuple[Buffer, Buffer]:
+    def _swaps(self, facts: BatchFacts) -> tuple[_Lanes, _Lanes]:
+        """Missed rows on their way down to the GPU, victims on theirs up: what reads them, what
+        moves them, what writes them."""
+        down: _Lanes = ([], [], [])
+        up: _Lanes = ([], [], [])
+        for held in self._held:
+            group = held.group
+            own = group.of(facts)
+            missed, evicted = own[MISS], own[WRITE_BACK]
+            fetched_below, fetched = self._staged(group, "missed_rows", missed.rows)
+            victims_below, victims = self._staged(group, "victim_rows", evicted.rows)
+            down[0].append(Gather("gather", self.cpu, held.tables, missed, fetched_below))
+            down[1].append(Move("missed_rows", self._dram, fetched_below, self._hbm))
+            down[2].append(Scatter("scatter_missed", self.gpu, fetched, held.cache, missed))
+            up[0].append(Gather("gather_victims", self.gpu, held.cache, evicted, victims))
+            up[1].append(Move("victim_rows", self._hbm, victims, self._dram))
+            up[2].append(Scatter("row_scatter", self.cpu, victims_below, held.tables, evicted))
+        return down, up
+
+    def _staged(self, group: Group, name: str, rows: int) -> tuple[Buffer, Buffer]:
         """The staging buffers of `rows` rows in DRAM and in HBM."""
-        name, size = self._shard.own(name), rows * self._job.entry_bytes
+        size, name = rows * group.job.entry_bytes, self._shard.own(group.named(name))
         return Buffer(name, self._dram, size), Buffer(name, self._hbm, size)
 
     def _plan(self, facts: BatchFacts, lists: Buffer | None = None) -> Plan:
@@ -154,16 +187,21 @@ class _Scratchpad:
         return Plan("plan", self.gpu, lookups, unique, missed, self.slots, lists)
 
     def _train(self, facts: BatchFacts) -> tuple[tuple[Operation, ...], ...]:
-        model, shard = self._job.model, self._shard
-        forward = pooled_vectors(model, self._machine, self.gpu, self.cache, facts[LOOKUP])
-        mlp = mlp_step(model, self.gpu, shard.samples)
-        gradients = Buffer("gradients", self._hbm, pooled_bytes(model, self.cache.tables))
+        machine, shard = self._machine, self._shard
+        forward: list[Operation] = []
+        backward: list[Operation] = []
+        for held in self._held:
+            own, model = held.group.of(facts), held.group.job.model
+            gradients = Buffer("gradients", self._hbm, pooled_bytes(model))
+            forward.append(pooled_vectors(model, machine, self.gpu, held.cache, own[LOOKUP]))
+            backward += held.backward.operations(own[UNIQUE], gradients)
+        mlp = mlp_step(shard.model, self.gpu, shard.samples)
         lane = (
-            forward,
+            *forward,
             *shard.all_to_all("all_to_all"),
             mlp,
             *shard.all_to_all("all_to_all_back"),
-            *self._backward.operations(facts[UNIQUE], gradients),
+            *backward,
             synchronize(self.gpu),
         )
         return (lane, *shard.reducing(after=mlp.name))

@@ -2,7 +2,8 @@
 
 The CPU gathers and pools, pooled vectors go to the GPU, their gradients come back, the CPU
 expands, coalesces and scatters. Strictly serial (Tensor Casting, HPCA 2021, its CPU-centric
-timeline). One stage an operator, so that the breakdown of an iteration can be read off.
+timeline). One stage an operator, so that the breakdown of an iteration can be read off; tables of
+unlike dim take turns in it.
 
 On several GPUs the CPU does the same for all tables; each GPU gets the pooled vectors of its share
 of the samples, and the MLPs' gradients are all-reduced while those of the vectors go back.
@@ -16,8 +17,10 @@ from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
 from simulator.caches.replays import UniqueReplay
 from simulator.hardware.program import Buffer, Move, Operation, Stage
 from simulator.hardware.topology import Topology
-from simulator.systems.base import Job, System, move, synchronize, tables_in
-from simulator.systems.operators import Backward, mlp_step, pooled_bytes, pooled_vectors
+from simulator.systems.base import Job, System, move, synchronize
+from simulator.systems.groups import groups_of, table_groups
+from simulator.systems.mlp import mlp_step
+from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.schedule import Serial
 from simulator.systems.shards import Shard, Shards, side_by_side
 
@@ -33,12 +36,19 @@ class Hybrid(System):
         self.cpu = machine.only("cpu", "hybrid")
         self.shards = Shards.of(job, machine, "hybrid", tables=False)
         self._job, self._machine = job, machine
-        self.tables = tables_in(job, machine, self.cpu)
+        self._groups = groups_of(job)
+        stores = table_groups(self._groups, job, machine, self.cpu)
+        self._tables = tuple(zip(self._groups, stores, strict=True))
         self.replay = UniqueReplay(job.keep)
-        rows = max(job.model.rows_per_table)
-        self._backward = Backward(job.model, machine, job.software, self.cpu, self.tables, rows)
+        self._backward = tuple(
+            Backward(
+                g.job.model, machine, job.software, self.cpu, s, max(g.job.model.rows_per_table)
+            )
+            for g, s in self._tables
+        )
+        passes = self._backward[0].names
         self.schedule = Serial.of(
-            "gather_reduce", "pooled_to_gpu", "mlp", "gradients_to_cpu", *self._backward.names
+            "gather_reduce", "pooled_to_gpu", "mlp", "gradients_to_cpu", *passes
         )
 
     @property
@@ -46,12 +56,19 @@ class Hybrid(System):
         return len(self.shards)
 
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
-        model, machine = self._job.model, self._machine
-        forward = pooled_vectors(model, machine, self.cpu, self.tables, facts[LOOKUP])
+        machine = self._machine
+        forward = tuple(
+            pooled_vectors(g.job.model, machine, self.cpu, store, g.of(facts)[LOOKUP])
+            for g, store in self._tables
+        )
+        backward = (
+            passes.operations(g.of(facts)[UNIQUE])
+            for g, passes in zip(self._groups, self._backward, strict=True)
+        )
         return (
-            Stage("gather_reduce", ((forward,),)),
+            Stage("gather_reduce", (forward,)),
             *side_by_side(self._mlps(shard) for shard in self.shards),
-            *(Stage(word.name, ((word,),)) for word in self._backward.operations(facts[UNIQUE])),
+            *(Stage(words[0].name, (words,)) for words in zip(*backward, strict=True)),
         )
 
     def _mlps(self, shard: Shard) -> tuple[Stage, ...]:

@@ -13,17 +13,18 @@ vectors came.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from simulator.caches.facts import BatchFacts
 from simulator.config.model import ModelConfig
 from simulator.errors import ConfigError
-from simulator.hardware.program import Exchange, Pattern, Stage
+from simulator.hardware.program import GRADIENT_BYTES, Exchange, Pattern, Stage
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job
-from simulator.systems.gpu_only import spread_tables
-from simulator.systems.operators import dense_bytes, mlp_weight_bytes, pooled_bytes
+from simulator.systems.mlp import dense_bytes, mlp_weight_bytes
+from simulator.systems.operators import pooled_bytes
+from simulator.systems.placement import place_on
 
 __all__ = ["Shard", "Shards", "side_by_side"]
 
@@ -41,7 +42,25 @@ class Shard:
     """All GPUs of the job, itself included."""
     placed: tuple[tuple[int, ...], ...]
     """The tables of each of them."""
-    model: ModelConfig
+    whole: Job
+    """The job of all GPUs together."""
+
+    @property
+    def job(self) -> Job:
+        """The job with its tables alone."""
+        if self.alone:
+            return self.whole
+        return replace(self.whole, model=self.model.of_tables(self.tables))
+
+    @property
+    def model(self) -> ModelConfig:
+        """All tables, and the MLPs."""
+        return self.whole.model
+
+    @property
+    def counted(self) -> int | None:
+        """Its tables, for messages; None where it has all."""
+        return None if self.alone else len(self.tables)
 
     @property
     def alone(self) -> bool:
@@ -59,15 +78,16 @@ class Shard:
 
     def facts(self, facts: BatchFacts) -> BatchFacts:
         """What happens to its tables."""
-        if self.alone:
-            return facts
-        own = facts.of_shards(self.tables)
-        return own.in_sample_order() if facts.by_sample else own
+        return facts if self.alone else facts.of_tables(self.tables)
 
     def all_to_all(self, name: str) -> tuple[Exchange, ...]:
         """Pooled vectors of its tables for those of its samples, or gradients back; nothing for a
         GPU alone."""
-        held = tuple(pooled_bytes(self.model, len(tables)) for tables in self.placed)
+        width = self.whole.software.gpu.exchange_bytes
+        held = tuple(
+            pooled_bytes(self.model.of_tables(tables)) // GRADIENT_BYTES * width
+            for tables in self.placed
+        )
         own = held[self.group.index(self.gpu)]
         uneven = held if len(set(held)) > 1 else ()
         return () if self.alone else (self._exchange(name, "all_to_all", own, held=uneven),)
@@ -118,11 +138,11 @@ class Shards:
         group = there[:count]
         if count > 1:
             machine.groups.of(group, group[0])
-        placed = spread_tables(model, count) if tables else ((),) * count
+        placed = _placed(job, machine, system, group) if tables else ((),) * count
         samples, more = divmod(model.batch_size, count)
         return cls(
             tuple(
-                Shard(gpu, tuple(sorted(own)), samples + (number < more), group, placed, model)
+                Shard(gpu, tuple(sorted(own)), samples + (number < more), group, placed, job)
                 for number, (gpu, own) in enumerate(zip(group, placed, strict=True))
             )
         )
@@ -132,6 +152,15 @@ class Shards:
 
     def __iter__(self) -> Iterator[Shard]:
         return iter(self.each)
+
+
+def _placed(
+    job: Job, machine: Topology, system: str, group: Sequence[str]
+) -> tuple[tuple[int, ...], ...]:
+    """The tables of each GPU, as `model.placement` says; all on one alone."""
+    if len(group) == 1:
+        return (tuple(range(job.model.tables)),)
+    return place_on(job.model, machine, group).whole_tables(system)
 
 
 def side_by_side(programs: Iterable[Sequence[Stage]]) -> tuple[Stage, ...]:

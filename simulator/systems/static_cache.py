@@ -13,6 +13,7 @@ and after the MLPs, and the all-reduce runs beside the backward.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from simulator.caches.facts import HIT, LOOKUP, MISS, BatchFacts
@@ -20,10 +21,12 @@ from simulator.caches.replays import StaticReplay
 from simulator.caches.replays.static import HIT_LOOKUP, MISS_LOOKUP
 from simulator.config.experiment import SIZE_KEYS
 from simulator.errors import ConfigError
-from simulator.hardware.program import Add, Buffer, Move, Operation, Split, Stage
+from simulator.hardware.program import Add, Buffer, Move, Operation, Split, Stage, Store
 from simulator.hardware.topology import Topology
-from simulator.systems.base import Job, System, cache_in, move, synchronize, tables_in
-from simulator.systems.operators import Backward, mlp_step, pooled_bytes, pooled_vectors
+from simulator.systems.base import Job, System, move, synchronize
+from simulator.systems.groups import cache_groups, groups_of, table_groups
+from simulator.systems.mlp import mlp_step
+from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.schedule import Serial
 from simulator.systems.shards import Shard, Shards, side_by_side
 
@@ -48,11 +51,14 @@ class StaticCache(System):
         model = job.model
         pinned = job.cache_size.slots(model.rows_per_table, least=0)
         self.replay = StaticReplay(pinned, job.keep, job.cache.profile_share)
-        self.tables = tables_in(job, machine, self.cpu)
-        rows = max(model.rows_per_table)
-        self._cold = Backward(model, machine, job.software, self.cpu, self.tables, rows)
+        groups = groups_of(job)
+        stores = table_groups(groups, job, machine, self.cpu)
+        self._cold = tuple(
+            (g, _backward(g.job, machine, self.cpu, store, max(g.job.model.rows_per_table)))
+            for g, store in zip(groups, stores, strict=True)
+        )
         self._pinned = [
-            _Pinned(job, machine, self.cpu, shard, sum(pinned[table] for table in shard.tables))
+            _Pinned(job, machine, self.cpu, shard, [pinned[table] for table in shard.tables])
             for shard in self.shards
         ]
         mlp = ("mlp",) if self.gpus == 1 else ("all_to_all", "mlp", "all_to_all_back")
@@ -64,16 +70,24 @@ class StaticCache(System):
 
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
         """Hot rows on the GPUs; cold ones beside them, in the last lane of forward and backward."""
-        model, machine, holes = self._job.model, self._machine, _holes(self._job, facts)
-        cold = pooled_vectors(model, machine, self.cpu, self.tables, facts[MISS_LOOKUP], holes)
-        beside: dict[str, tuple[Operation, ...]] = {
-            "forward": (cold,),
-            "backward": self._cold.operations(facts[MISS], skipped=holes),
-        }
+        pooled: list[Operation] = []
+        trained: list[Operation] = []
+        for group, cold in self._cold:
+            own = group.of(facts)
+            holes, rows = _holes(self._job, own), own[MISS_LOOKUP]
+            model, machine = group.job.model, self._machine
+            pooled.append(pooled_vectors(model, machine, self.cpu, cold.store, rows, holes))
+            trained += cold.operations(own[MISS], skipped=holes)
+        beside = {"forward": tuple(pooled), "backward": tuple(trained)}
         hot = side_by_side(pinned.stages(facts) for pinned in self._pinned)
         return tuple(
             Stage(s.name, (*s.lanes, beside[s.name])) if s.name in beside else s for s in hot
         )
+
+
+def _backward(job: Job, machine: Topology, at: str, store: Store, rows: int) -> Backward:
+    """The backward at `at` of tables of one dim, of which an id can name `rows` rows."""
+    return Backward(job.model, machine, job.software, at, store, rows)
 
 
 def _holes(job: Job, facts: BatchFacts) -> int:
@@ -86,22 +100,33 @@ def _holes(job: Job, facts: BatchFacts) -> int:
 class _Pinned:
     """The pinned rows of one GPU, and what it does with them and with its samples."""
 
-    def __init__(self, job: Job, machine: Topology, cpu: str, shard: Shard, pinned: int) -> None:
+    def __init__(
+        self, job: Job, machine: Topology, cpu: str, shard: Shard, pinned: Sequence[int]
+    ) -> None:
         self._job, self._machine, self._shard = job, machine, shard
         self.gpu = shard.gpu
-        tables = None if shard.alone else len(shard.tables)
-        self.cache = cache_in(job, machine, self.gpu, pinned, tables)
         self._dram, self._hbm = (machine.memory(p).place for p in (cpu, self.gpu))
-        slots = max(1, pinned)
-        self._hot = Backward(job.model, machine, job.software, self.gpu, self.cache, slots)
+        groups = groups_of(shard.job)
+        slots = [sum(pinned[table] for table in group.tables) for group in groups]
+        caches = cache_groups(groups, machine, self.gpu, slots, tables=shard.counted)
+        self._hot = tuple(
+            (group, _backward(group.job, machine, self.gpu, cache, max(1, count)))
+            for group, cache, count in zip(groups, caches, slots, strict=True)
+        )
 
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
         """Its stages of a mini-batch; `facts`: of all tables."""
         model, shard = self._job.model, self._shard
-        facts, pooled = shard.facts(facts), pooled_bytes(model, self.cache.tables)
+        facts, pooled = shard.facts(facts), pooled_bytes(shard.job.model)
         sums, gradients = (Buffer(n, self._hbm, pooled) for n in ("pooled", "gradients"))
         done = synchronize(self.gpu)
-        pool = pooled_vectors(model, self._machine, self.gpu, self.cache, facts[HIT_LOOKUP])
+        pool: list[Operation] = []
+        train: list[Operation] = []
+        for group, hot in self._hot:
+            own = group.of(facts)
+            rows, tables = own[HIT_LOOKUP], group.job.model
+            pool.append(pooled_vectors(tables, self._machine, self.gpu, hot.store, rows))
+            train += hot.operations(own[HIT])
         back: tuple[Operation, ...] = (
             Move("gradients_to_cpu", self._hbm, gradients, self._dram),
             done,
@@ -112,13 +137,13 @@ class _Pinned:
         )
         return (
             Stage("split", ((*self._split(facts), done),)),
-            Stage("forward", ((pool,),)),
+            Stage("forward", (tuple(pool),)),
             Stage("combine", (combine,)),
             *shard.exchange("all_to_all"),
             Stage("mlp", ((mlp_step(model, self.gpu, shard.samples),),)),
             *shard.exchange("all_to_all_back"),
             Stage("gradients", (back,)),
-            Stage("backward", (self._hot.operations(facts[HIT], gradients), *shard.reducing())),
+            Stage("backward", (tuple(train), *shard.reducing())),
         )
 
     def _split(self, facts: BatchFacts) -> tuple[Operation, ...]:

@@ -22,7 +22,7 @@ def test_every_model_says_where_it_comes_from(name):
 
 
 def test_the_names_that_users_rely_on():
-    assert {"default", "mlperf_dlrm", "rm1", "rm2", "rm3"} <= set(names("models"))
+    assert {"default", "mlperf_dlrm", "rmc1", "rmc2", "rmc3"} <= set(names("models"))
     assert {"paper", "stock", "tuned"} <= set(names("operators"))
 
 
@@ -43,11 +43,52 @@ def test_mlperf_has_the_criteo_cardinalities():
     assert sum(model.table_bytes) == 187_767_399 * 512
 
 
-@pytest.mark.parametrize(("name", "tables", "lookups"), [("rm1", 10, 80), ("rm2", 40, 80)])
-def test_the_shaped_models(name, tables, lookups):
+@pytest.mark.parametrize(
+    ("name", "tables", "lookups", "bottom"),
+    [
+        ("rmc1", 10, 80, (13, 256, 128, 32)),
+        ("rmc2", 40, 80, (13, 256, 128, 32)),
+        ("rmc3", 10, 20, (13, 2560, 512, 32)),
+    ],
+)
+def test_models_of_lazydps_scripts(name, tables, lookups, bottom):
+    """All have 96.0 GB of rows."""
     model = load_named("models", name)
-    assert (model.tables, model.dim) == (tables, 32)
+    assert (model.tables, model.width, model.bottom_widths) == (tables, 32, bottom)
     assert model.lookups_per_batch == model.batch_size * tables * lookups
+    assert sum(model.table_bytes) == 96 * 10**9
+
+
+def test_dlrm_dcnv2_has_214_lookups_a_sample_149_of_them_in_its_largest_tables():
+    model = load_named("models", "mlperf_dcnv2")
+    pairs = list(zip(model.rows_per_table, model.lookups_per_table, strict=True))
+    assert (model.tables, model.rows, model.width) == (26, 204_184_588, 128)
+    assert sum(lookups for _, lookups in pairs) == 214
+    assert sum(lookups for rows, lookups in pairs if rows == 40_000_000) == 149
+    assert (model.optimizer, model.state_bytes) == ("adagrad", 512)
+
+
+@pytest.mark.parametrize(
+    ("name", "tables", "rows", "gib", "lookups", "gathered"),
+    [
+        ("tiny", 55, 70.3e6, 4.2, 85, 4_128),
+        ("small", 107, 220.6e6, 26.3, 377, 34_176),
+        ("medium", 311, 664.9e6, 206.2, 1_611, 407_808),
+        ("large", 612, 2.846e9, 773.8, 6_312, 1_616_384),
+        ("jumbo", 1_022, 5.722e9, 3_109.5, 16_022, 8_217_088),
+    ],
+)
+def test_the_synthetic_models_have_the_published_sizes(name, tables, rows, gib, lookups, gathered):
+    """Tables, rows, GiB of fp32 weights, lookups and gathered bytes a sample."""
+    model = load_named("models", f"synthetic_{name}")
+    pairs = list(zip(model.dim, model.lookups_per_table, strict=True))
+    weights = sum(4 * d * r for d, r in zip(model.dim, model.rows_per_table, strict=True))
+    assert model.tables == tables
+    assert model.rows == pytest.approx(rows, rel=1e-3)
+    assert weights / 2**30 == pytest.approx(gib, abs=0.05)
+    assert sum(lookups for _, lookups in pairs) == lookups
+    assert sum(4 * dim * lookups for dim, lookups in pairs) == gathered
+    assert (model.batch_size, model.optimizer, model.bottom_widths) == (65_536, "adagrad", ())
 
 
 @pytest.mark.parametrize(
@@ -65,8 +106,8 @@ def test_a_model_without_dense_features_has_no_bottom_mlp():
 
 
 def test_an_unknown_name_gets_a_suggestion():
-    with pytest.raises(ConfigError, match="did you mean 'rm1'"):
-        load_named("models", "rm11")
+    with pytest.raises(ConfigError, match="did you mean 'rmc1'"):
+        load_named("models", "rmc11")
 
 
 def test_a_path_works_like_a_name(tmp_path):

@@ -37,7 +37,7 @@ def points(**changes):
 
 def test_the_first_swept_key_changes_slowest_and_systems_fastest():
     found = points(sweep={"model.dim": [64, 128], "cache.fraction": [0.1, 0.2]})
-    assert [(p.model.dim, p.cache.fraction, p.system.name) for p in found] == [
+    assert [(p.model.width, p.cache.fraction, p.system.name) for p in found] == [
         (dim, fraction, system)
         for dim in (64, 128)
         for fraction in (0.1, 0.2)
@@ -46,13 +46,13 @@ def test_the_first_swept_key_changes_slowest_and_systems_fastest():
 
 
 def test_a_point_says_what_the_sweep_gave_it():
-    found = points(sweep={"model": ["rm1", {"base": "rm2", "dim": 64}], "run.seed": [1, 2]})
+    found = points(sweep={"model": ["rmc1", {"base": "rmc2", "dim": 64}], "run.seed": [1, 2]})
     texts = [p.sweep_text() for p in found if p.system.name == "hybrid"]
     assert texts == [
-        "model=rm1, run.seed=1",
-        "model=rm1, run.seed=2",
-        "model=rm2*, run.seed=1",
-        "model=rm2*, run.seed=2",
+        "model=rmc1, run.seed=1",
+        "model=rmc1, run.seed=2",
+        "model=rmc2*, run.seed=1",
+        "model=rmc2*, run.seed=2",
     ]
 
 

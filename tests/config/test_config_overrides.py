@@ -30,7 +30,7 @@ def first(*overrides, **changes):
 
 def test_a_key_of_a_named_model_changes_a_copy_of_it():
     model = first("model.dim=64").model
-    assert (model.dim, model.tables, model.name) == (64, 8, "default*")
+    assert (model.width, model.tables, model.name) == (64, 8, "default*")
 
 
 def test_a_deep_key_of_a_named_platform_leaves_the_rest():
@@ -46,9 +46,9 @@ def test_the_whole_platform():
 
 
 def test_outer_keys_go_in_first_whatever_the_order():
-    for overrides in (("model.dim=64", "model=rm2"), ("model=rm2", "model.dim=64")):
+    for overrides in (("model.dim=64", "model=rmc2"), ("model=rmc2", "model.dim=64")):
         model = first(*overrides).model
-        assert (model.name, model.dim, model.tables) == ("rm2*", 64, 40)
+        assert (model.name, model.width, model.tables) == ("rmc2*", 64, 40)
 
 
 def test_the_last_of_two_wins():
@@ -107,8 +107,8 @@ def test_a_swept_key_loses_its_sweep(override):
 
 
 def test_a_key_below_a_swept_one_changes_every_value():
-    found = points("model.dim=64", systems="hybrid", sweep={"model": ["default", "rm2"]})
-    assert [(p.model.name, p.model.dim) for p in found] == [("default*", 64), ("rm2*", 64)]
+    found = points("model.dim=64", systems="hybrid", sweep={"model": ["default", "rmc2"]})
+    assert [(p.model.name, p.model.width) for p in found] == [("default*", 64), ("rmc2*", 64)]
 
 
 @pytest.mark.parametrize("override", ["trace.kind=uniform", "trace=uniform"])
@@ -125,7 +125,7 @@ def test_a_locality_given_ends_its_sweep():
 
 def test_a_sweep_can_be_added():
     found = points("sweep.model.dim=[64, 128]", systems="hybrid")
-    assert [p.model.dim for p in found] == [64, 128]
+    assert [p.model.width for p in found] == [64, 128]
 
 
 def test_a_reference_may_stand_in_the_sweep_alone():

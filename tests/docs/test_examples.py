@@ -342,7 +342,7 @@ def test_the_trainer_trains_what_hybrid_trains(examples: Path, name: str) -> Non
     path = examples / name / "experiment.yaml"
     threads, trained = use_threads(1), []
     for point in expand(load_experiment(path, (model, systems, *run))):
-        table = aligned(point.model.rows, point.model.dim)
+        table = aligned(point.model.rows, point.model.width)
         fill_rows(table, threads)
         trainer = train_point(prepare(point, draw(point, 1), 1), "cpu", threads, table)
         trainer.run()

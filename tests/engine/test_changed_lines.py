@@ -188,7 +188,7 @@ def test_all_operations_together_move_what_they_would_move_without_caches(
     """From one operation to the next, from the last one to the first: but for a row of each
     operation, which stays in part."""
     small = {"rows_per_table": (100_000,) * 8, "batch_size": 512}
-    model = load_named("models", "default").model_copy(update=small)
+    model = load_named("models", "default").changed(**small)
     system = create(name, Job(model, software, CacheConfig(fraction=0.5)), machine())
     (passed,) = ProcessorCaches(system.stages, machine(), (), False, software).programs([SOME])
     plain = system.stages(SOME)

@@ -345,13 +345,8 @@ def machine() -> Topology:
 @cache
 def made(name: str, policy: str) -> tuple[System, list[BatchFacts]]:
     """A system with a cache just large enough, and its facts with rows."""
-    model = load_named("models", "default").model_copy(
-        update={
-            "tables": 2,
-            "rows_per_table": (80, 40),
-            "lookups_per_table": (3, 2),
-            "batch_size": 2,
-        }
+    model = load_named("models", "default").changed(
+        tables=2, rows_per_table=(80, 40), lookups_per_table=(3, 2), batch_size=2
     )
     prefill: Literal["steady", "empty"] = "empty" if policy == "belady" else "steady"
     cache = CacheConfig(policy=policy, fraction=0.5, prefill=prefill)

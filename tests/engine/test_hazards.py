@@ -294,8 +294,8 @@ def test_a_case_is_told_in_a_sentence(narrow: HazardOutcome) -> None:
 @cache
 def program() -> System:
     """ScratchPipe of one table; its stages name the rows of the facts that they are given."""
-    model = load_named("models", "default").model_copy(
-        update={"tables": 1, "rows_per_table": (3,), "lookups_per_table": (1,), "batch_size": 1}
+    model = load_named("models", "default").changed(
+        tables=1, rows_per_table=(3,), lookups_per_table=(1,), batch_size=1
     )
     job = Job(model, load_named("operators", "tuned"))
     return systems.create("scratchpipe", job, build_topology(load_machine("v100_p3"), 512))

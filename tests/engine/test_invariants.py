@@ -180,7 +180,7 @@ def topology() -> Topology:
 
 
 def hybrid(machine: Topology) -> System:
-    model = load_named("models", "default").model_copy(update={"rows_per_table": (1000,) * 8})
+    model = load_named("models", "default").changed(rows_per_table=(1000,) * 8)
     return create("hybrid", Job(model, SOFTWARE), machine)
 
 

@@ -145,7 +145,7 @@ def facts_of(sizes: Sequence[int], index: int = 0) -> BatchFacts:
 
 def build(name: str, gpus: int, profile: OperatorProfile | str = "tuned") -> System:
     software = load_named("operators", profile) if isinstance(profile, str) else profile
-    model = load_named("models", "default").model_copy(update=SMALL)
+    model = load_named("models", "default").changed(**SMALL)
     job = Job(model, software, CacheConfig(fraction=0.5), gpus=gpus)
     return create(name, job, build_topology(load_machine(BOX), 512))
 
@@ -290,14 +290,8 @@ def test_a_window_that_is_too_small_is_caught_on_several_gpus(policy: str) -> No
 
 def test_write_backs_that_one_gpu_forgets_are_caught_in_its_tables_alone() -> None:
     """Two tables of 60 rows, one a GPU: rows of the second go stale."""
-    model = load_named("models", "default").model_copy(
-        update={
-            "tables": 2,
-            "rows_per_table": (60, 60),
-            "lookups_per_table": (1, 1),
-            "batch_size": 6,
-        }
-    )
+    two = {"rows_per_table": (60, 60), "lookups_per_table": (1, 1)}
+    model = load_named("models", "default").changed(tables=2, batch_size=6, **two)
     server = build_topology(load_machine(BOX), model.row_bytes)
     software = load_named("operators", "tuned")
     job = Job(model, software, CacheConfig(fraction=0.6), gpus=2, keep=range(60))

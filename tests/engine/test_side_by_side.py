@@ -209,7 +209,7 @@ def test_mapped_lists_save_a_copy_and_its_submission(system: str, stage: str) ->
 
 def timed(software: OperatorProfile, gpus: int = 8) -> Timed:
     server = build_topology(load_machine(BOX), 512)
-    model = load_named("models", "default").model_copy(update={"rows_per_table": (1000,) * 8})
+    model = load_named("models", "default").changed(rows_per_table=(1000,) * 8)
     system = create("gpu_only", Job(model, software, CacheConfig(), gpus=gpus), server)
     facts = BatchFacts(0, 16, {name: (Flow(64, 50),) * 8 for name in (LOOKUP, UNIQUE)})
     return time_system(system, server, [facts], Timing(software, "async", 0, 0, check=True))

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("torch_there", "small")
 
 def tiny(_folder: str, name: str) -> ModelConfig:
     change = {"batch_size": 8, "bottom_mlp": (4,), "top_mlp": (4, 1), "tables": 2, "dim": 4}
-    return load_named("models", name).model_copy(update=change)
+    return load_named("models", name).changed(**change)
 
 
 @pytest.fixture

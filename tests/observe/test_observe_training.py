@@ -20,7 +20,7 @@ from training import MODEL, experiment, plain_tables, tables_of, trainer_of
 from simulator.caches import Window
 from simulator.config.expand import expand
 from simulator.engine import simulate
-from simulator.errors import InvariantError
+from simulator.errors import InvariantError, UsageError
 from simulator.observe import runner
 from simulator.observe.inputs import Inputs
 from simulator.observe.lru import Pools
@@ -28,6 +28,7 @@ from simulator.observe.mlp import DenseStep
 from simulator.observe.record import summary
 from simulator.observe.rows import aligned, fill_rows
 from simulator.observe.run import observe
+from simulator.systems.mlp import mlp_weight_bytes
 
 pytestmark = pytest.mark.usefixtures("torch_there")
 
@@ -171,6 +172,46 @@ def test_the_scaled_loss_gives_gradients_that_are_not_scaled() -> None:
     assert np.allclose(half.gradient, full.gradient, rtol=0.02, atol=1e-4)
     for one, other in zip(full.weights, half.weights, strict=True):
         assert np.allclose(one.detach(), other.detach(), rtol=0.02, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "dense",
+    [
+        {"interaction": "cat"},
+        {"interaction": "cat", "bottom_mlp": None, "average_stride": 3},
+        {"interaction": "cross", "cross": {"layers": 2, "rank": 3}},
+        {"interaction": "cross", "dense_features": 0},
+    ],
+)
+def test_the_dense_step_has_the_weights_that_are_counted(dense: dict[str, Any]) -> None:
+    """Products as the simulated step has them, and a gradient of every pooled vector."""
+    point = expand(experiment(model=MODEL | dense))[0]
+    step = DenseStep(point.model, "cpu", 0)
+    rng = np.random.default_rng(0)
+    for tensor in (step.pooled.detach(), step.dense):
+        tensor.numpy()[:] = rng.random(tuple(tensor.shape), dtype=np.float32)
+    step.run()
+    assert 4 * sum(weight.numel() for weight in step.weights) == mlp_weight_bytes(point.model)
+    assert np.abs(step.gradient.numpy()).sum(axis=2).min() > 0.0
+
+
+def test_a_cross_layer_multiplies_the_first_vector_with_what_the_last_one_gave() -> None:
+    """Two layers in NumPy: x' = x0 * (U (V x) + b) + x."""
+    keys = {"interaction": "cross", "cross": {"layers": 2, "rank": 3}, "dense_features": 0}
+    step = DenseStep(expand(experiment(model=MODEL | keys))[0].model, "cpu", 0)
+    rng = np.random.default_rng(0)
+    step.pooled.detach().numpy()[:] = rng.random(tuple(step.pooled.shape), dtype=np.float32)
+    first = x = step.pooled.detach().numpy().reshape(8, 32)
+    down, up, bias = ([w.detach().numpy() for w in step.weights[k:6:3]] for k in range(3))
+    for v, u, b in zip(down, up, bias, strict=True):
+        x = first * (x @ v.T @ u.T + b) + x
+    assert np.allclose(step.crossed(step.pooled, step.dense).detach().numpy(), x, rtol=1e-5)
+
+
+def test_tables_of_unlike_dim_are_refused() -> None:
+    model = MODEL | {"dim": [16, 8], "interaction": "cat"}
+    with pytest.raises(UsageError, match="observe trains tables of one dim"):
+        observe(experiment(systems=["hybrid"], model=model), device="cpu")
 
 
 def test_threads_are_those_of_the_point() -> None:

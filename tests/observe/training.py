@@ -75,10 +75,10 @@ def tables_of(**changes: Any) -> dict[str, Floats]:
 def plain_tables(point: PointConfig) -> Floats:
     """One mini-batch after the other on one table, in NumPy; the dense step alone is the same."""
     inputs = inputs_of(point)
-    table, dim = filled_table(point), point.model.dim
+    table, dim = filled_table(point), point.model.width
     step = DenseStep(point.model, "cpu", point.run.seed)
     for batch in inputs.batches:
-        pooled = np.zeros((len(batch.offsets) - 1, point.model.dim), np.float32)
+        pooled = np.zeros((len(batch.offsets) - 1, point.model.width), np.float32)
         np.add.at(pooled, batch.bag_of, table[batch.ids, :dim])
         step.pooled.detach().numpy()[:] = pooled.reshape(tuple(step.pooled.shape))
         step.dense.numpy()[:], step.labels.numpy()[:] = batch.dense, batch.labels
@@ -94,7 +94,7 @@ def plain_tables(point: PointConfig) -> Floats:
 def filled_table(point: PointConfig) -> Floats:
     """Rows as they are before training, their state 0."""
     table = aligned(point.model.rows, entry_width(point.model))
-    fill_rows(table, 1, dim=point.model.dim)
+    fill_rows(table, 1, dim=point.model.width)
     return table
 
 

@@ -65,7 +65,7 @@ def machine(name: str = "v100_p3", row_bytes: int = 512) -> Topology:
 def model(**changes: object) -> ModelConfig:
     """The default model with changed keys."""
     default: ModelConfig = load_named("models", "default")
-    return default.model_copy(update=changes)
+    return default.changed(**changes)
 
 
 def job(

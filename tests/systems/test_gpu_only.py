@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from jobs import FACTS, facts_of, job, model, system
+from jobs import FACTS, facts_of, job, machine, system
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
 from simulator.errors import ConfigError, UsageError
@@ -21,7 +21,6 @@ from simulator.hardware.program import (
 )
 from simulator.hardware.topology import build_topology
 from simulator.systems import create
-from simulator.systems.gpu_only import spread_tables
 
 
 def words(stages: tuple[Stage, ...]) -> list[Operation]:
@@ -36,22 +35,6 @@ def test_more_gpus_than_there_are_is_an_error() -> None:
 def test_an_unknown_system_names_the_known_ones() -> None:
     with pytest.raises(UsageError, match="scratchpipe"):
         system("magic")
-
-
-def test_tables_are_spread_by_bytes() -> None:
-    small = model(tables=4, rows_per_table=(50, 10, 40, 20), lookups_per_table=(1,) * 4)
-    assert spread_tables(small, 2) == ((0, 1), (2, 3))
-
-
-@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=30), st.integers(1, 10))
-def test_every_table_has_one_gpu_and_no_gpu_a_table_too_many(rows: list[int], gpus: int) -> None:
-    """The largest first to the least loaded: loads differ by one table at most."""
-    tables = model(tables=len(rows), rows_per_table=tuple(rows), lookups_per_table=(1,) * len(rows))
-    placed = spread_tables(tables, gpus)
-    assert len(placed) == gpus
-    assert sorted(t for own in placed for t in own) == list(range(len(rows)))
-    loads = [sum(rows[t] for t in own) for own in placed]
-    assert max(loads) - min(loads) <= max(rows)
 
 
 def exchanges(gpus: int | None = None) -> dict[str, Exchange]:
@@ -151,3 +134,19 @@ def test_the_straggler_has_the_most_lookups() -> None:
     (update,) = [word for word in stages if isinstance(word, Update)]
     assert pool.reads.tables == 3
     assert (pool.rows.lookups, update.rows.rows) == (3000, 1800)
+
+
+def test_vectors_in_half_precision_are_half_of_what_crosses_the_links() -> None:
+    """Pooled vectors and their gradients; the MLPs' gradients stay as they are."""
+    keys = {"rows_per_table": (1_000_000,) * 8}
+    work = job("paper", gpus=4, **keys)
+    gpu = work.software.gpu.model_copy(update={"exchange_bytes": 2})
+    half = replace(work, software=work.software.model_copy(update={"gpu": gpu}))
+    full = exchanges(4)
+    stages = create("gpu_only", half, machine("p3_16xlarge")).stages(FACTS)
+    sent = {word.name: word.bytes for word in words(stages) if isinstance(word, Exchange)}
+    assert sent == {
+        "all_to_all": full["all_to_all"].bytes // 2,
+        "all_to_all_back": full["all_to_all_back"].bytes // 2,
+        "all_reduce": full["all_reduce"].bytes,
+    }

@@ -22,17 +22,15 @@ from simulator.hardware.program import (
     key_bits,
 )
 from simulator.systems.base import tables_in
-from simulator.systems.operators import (
-    Backward,
+from simulator.systems.mlp import (
     dense_bytes,
     interaction_flops,
     mlp_flops,
     mlp_kernels,
     mlp_step,
     mlp_weight_bytes,
-    pooled_bytes,
-    pooled_vectors,
 )
+from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 
 ROWS = Flow(327_680, 1000)
 
@@ -72,10 +70,12 @@ def test_weights_of_the_default_mlps() -> None:
     assert mlp_weight_bytes(model()) == 4 * (bottom + top)
 
 
-def test_no_dense_features_leave_the_bottom_mlp_out() -> None:
+def test_no_dense_features_leave_the_bottom_mlp_and_its_vector_out() -> None:
+    """128 outputs and 8 products fewer meet the top MLP."""
     bottom = 14 * 512 + 513 * 256 + 257 * 128
     left = mlp_weight_bytes(model(dense_features=0))
-    assert mlp_weight_bytes(model()) - left == 4 * bottom
+    assert mlp_weight_bytes(model()) - left == 4 * (bottom + (128 + 8) * 1024)
+    assert interaction_flops(model(dense_features=0), 1) == 3 * 2 * 8 * 8 * 128
 
 
 def test_side_by_side_interaction_widens_the_top_mlp() -> None:
@@ -99,6 +99,57 @@ def test_a_step_is_a_word_with_all_its_work(samples: int | None) -> None:
     assert step.weight_bytes == mlp_weight_bytes(model())
     outputs = 512 + 256 + 128 + 1024 + 1024 + 512 + 256 + 1
     assert step.activation_bytes == count * (outputs + 9 * 128) * 4
+
+
+DCN = load_named("models", "mlperf_dcnv2")
+
+
+def test_dlrm_dcnv2_takes_96_mflop_a_sample() -> None:
+    """13-512-256-128 below; 27 vectors of 128 are 3456; three layers of rank 512; 1024-1024-512-
+    256-1 above."""
+    bottom = 13 * 512 + 512 * 256 + 256 * 128
+    top = 3456 * 1024 + 1024 * 1024 + 1024 * 512 + 512 * 256 + 256
+    cross = 3 * 2 * 3456 * 512
+    assert bottom + cross + top == 16_030_464
+    assert mlp_flops(DCN, 1) == 6 * 16_030_464
+    assert interaction_flops(DCN, 1) == 0
+    biases = 512 + 256 + 128 + 1024 + 1024 + 512 + 256 + 1 + 3 * 3456
+    assert mlp_weight_bytes(DCN) == 4 * (16_030_464 + biases)
+    assert mlp_kernels(DCN) == 7 * (8 + 6) + 2 + 2
+    outputs = 512 + 256 + 128 + 1024 + 1024 + 512 + 256 + 1 + 3 * (512 + 3456)
+    assert mlp_step(DCN, "gpu", 1).activation_bytes == 4 * (outputs + 3456 + 3 * 3456)
+
+
+def test_more_cross_layers_and_a_higher_rank_are_more_work() -> None:
+    deeper = DCN.changed(cross={"layers": 4, "rank": 256})
+    assert mlp_flops(DCN, 1) - mlp_flops(deeper, 1) == 6 * 2 * 3456 * (3 * 512 - 4 * 256)
+
+
+def test_the_synthetic_models_have_one_mlp_over_averaged_vectors_and_dense_features() -> None:
+    """Medium: 25 dense features, vectors averaged by sevens; Tiny: 10, not averaged."""
+    medium, tiny = (load_named("models", f"synthetic_{size}") for size in ("medium", "tiny"))
+    inputs = -(-sum(medium.dim) // 7) + 25
+    weights = inputs * 1024 + 1024 * 512 + 512 * 256 + 256 * 128 + 128
+    assert mlp_flops(medium, 1) == 6 * weights
+    assert mlp_kernels(medium) == 7 * 5 + 2 + 2 + 2
+    assert mlp_flops(tiny, 1) == 6 * ((sum(tiny.dim) + 10) * 256 + 256 * 128 + 128)
+
+
+def test_concat_is_another_word_for_cat() -> None:
+    assert model(interaction="concat") == model(interaction="cat")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dim": [64] * 7 + [32]}, "tables of unlike dim can only be cat or cross"),
+        ({"bottom_mlp": None}, "dense features have no vector"),
+        ({"average_stride": 2}, "has no use with interaction dot"),
+    ],
+)
+def test_vectors_that_cannot_meet_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        model(**changes)
 
 
 # vectors

@@ -23,7 +23,7 @@ from simulator.hardware.program import (
     Update,
 )
 from simulator.hardware.topology import build_topology
-from simulator.systems.operators import mlp_flops
+from simulator.systems.mlp import mlp_flops
 from simulator.systems.shards import Shards
 
 BOX = "p3_16xlarge"
@@ -147,7 +147,12 @@ def test_more_gpus_than_there_are(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["static_cache", "straw_man", "scratchpipe"])
 def test_more_gpus_than_tables(name: str) -> None:
-    few = {"tables": 3, "rows_per_table": (1000,) * 3, "lookups_per_table": (1,) * 3}
+    few = {
+        "tables": 3,
+        "rows_per_table": (1000,) * 3,
+        "lookups_per_table": (1,) * 3,
+        "dim": (128,) * 3,
+    }
     with pytest.raises(ConfigError) as caught:
         system(name, BOX, gpus=4, **few)
     assert str(caught.value) == (
@@ -157,7 +162,12 @@ def test_more_gpus_than_tables(name: str) -> None:
 
 
 def test_the_cpu_of_hybrid_has_all_tables_however_many_gpus() -> None:
-    few = {"tables": 3, "rows_per_table": (1000,) * 3, "lookups_per_table": (1,) * 3}
+    few = {
+        "tables": 3,
+        "rows_per_table": (1000,) * 3,
+        "lookups_per_table": (1,) * 3,
+        "dim": (128,) * 3,
+    }
     assert system("hybrid", BOX, gpus=8, **few).gpus == 8
 
 
@@ -175,7 +185,12 @@ def test_a_pool_of_all_tables_has_no_shards() -> None:
 
 def test_a_scratchpad_beyond_a_gpu_is_refused_with_the_arithmetic_of_that_gpu() -> None:
     """A table of 20 million rows, all cached, takes 10.24 GB; of three one GPU of two has two."""
-    large = {"tables": 3, "rows_per_table": (20_000_000,) * 3, "lookups_per_table": (1,) * 3}
+    large = {
+        "tables": 3,
+        "rows_per_table": (20_000_000,) * 3,
+        "lookups_per_table": (1,) * 3,
+        "dim": (128,) * 3,
+    }
     with pytest.raises(CapacityError) as caught:
         system("scratchpipe", BOX, gpus=2, cache={"fraction": 1.0}, **large)
     assert str(caught.value) == (

@@ -32,7 +32,7 @@ from simulator.hardware.program import (
 )
 from simulator.hardware.topology import Topology
 from simulator.systems import System
-from simulator.systems.operators import mlp_flops
+from simulator.systems.mlp import mlp_flops
 
 BUILT_IN = ("hybrid", "static_cache", "straw_man", "scratchpipe", "gpu_only")
 every_system = pytest.mark.parametrize("name", BUILT_IN)

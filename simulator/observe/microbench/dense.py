@@ -36,7 +36,7 @@ def _steps(gpu: GpuBench, precision: str) -> Iterator[Row]:
     for batch, dim in shapes:
         change = {"batch_size": batch, "dim": dim, "mlp_precision": precision}
         for graph in (True, False) if (batch, dim) == (2048, 128) else (True,):
-            step = DenseStep(base.model_copy(update=change), gpu.ops.device, 0, graph=graph)
+            step = DenseStep(base.changed(**change), gpu.ops.device, 0, graph=graph)
             times = gpu.time(lambda _, step=step: step.run())
             yield {
                 "what": "mlp_train_step", "batch": batch, "dim": dim, "precision": precision,

@@ -1,0 +1,79 @@
+"""Tables of unlike dim, in groups of one: a kernel is fused over a group, whose rows have a store.
+
+That is how `tables_in`, `cache_in`, `pooled_vectors` and `Backward`, which work on tables of one
+dim, serve all: each group has a job with its tables alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from simulator.caches.facts import BatchFacts
+from simulator.hardware.program import Store
+from simulator.hardware.topology import Topology
+from simulator.systems.base import Job, cache_in, require_slots, require_tables, tables_in
+
+__all__ = ["Group", "cache_groups", "groups_of", "table_groups"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tables of one dim."""
+
+    job: Job
+    """With these tables alone."""
+    tables: tuple[int, ...]
+    """Their numbers in the whole model."""
+    alone: bool
+    """Whether these are all tables."""
+
+    def named(self, name: str) -> str:
+        """`name`, told apart from that of other groups."""
+        return name if self.alone else f"{name}_dim{self.job.model.width}"
+
+    def of(self, facts: BatchFacts) -> BatchFacts:
+        """What happens to its tables."""
+        return facts if self.alone else facts.of_tables(self.tables)
+
+
+def groups_of(job: Job) -> tuple[Group, ...]:
+    """The groups of a job's tables, in the order in which dims occur."""
+    by_dim = job.model.tables_by_dim
+    return tuple(
+        Group(replace(job, model=job.model.of_tables(tables)), tables, len(by_dim) == 1)
+        for tables in by_dim
+    )
+
+
+def table_groups(
+    groups: Iterable[Group], job: Job, machine: Topology, place: str
+) -> tuple[Store, ...]:
+    """A store of the tables of each group in the memory of `place`.
+
+    Raises `CapacityError` where all together do not fit.
+    """
+    require_tables(job.model, machine, place)
+    return tuple(tables_in(g.job, machine, place, name=g.named("tables")) for g in groups)
+
+
+def cache_groups(
+    groups: Sequence[Group],
+    machine: Topology,
+    place: str,
+    slots: Sequence[int],
+    *,
+    tables: int | None = None,
+) -> tuple[Store, ...]:
+    """A cache of each group in the memory of `place`; `slots`: of each. `tables`: of all groups,
+    where those are not all of the model.
+
+    Raises `CapacityError` where all together do not fit.
+    """
+    sizes = [g.job.entry_bytes for g in groups]
+    key = groups[0].job.cache_size.key
+    require_slots(slots, sizes, machine, place, tables=tables, key=key)
+    return tuple(
+        cache_in(g.job, machine, place, count, name=g.named("cache"))
+        for g, count in zip(groups, slots, strict=True)
+    )

@@ -1,0 +1,100 @@
+"""Where embedding tables go: planners that spread tables, or parts of them, over GPUs.
+
+Pure functions from a `Task` (tables, mini-batch, GPUs, sharding) to a `Plan`; no machine, no clock.
+Estimates are the planner's own: what a plan really takes is simulated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from simulator.config.model import ModelConfig
+from simulator.errors import ConfigError
+from simulator.hardware.topology import Topology
+from simulator.systems.placement.base import Cut, Gpus, Part, Plan, Sharding, Table, Task
+from simulator.systems.placement.greedy import by_lookups, by_size
+from simulator.systems.placement.hugectr import hugectr
+from simulator.systems.placement.torchrec import torchrec
+
+__all__ = ["PLANNERS", "Cut", "Gpus", "Part", "Plan", "Sharding", "Table", "Task"]
+__all__ += ["gpus_of", "place", "place_on", "tables_of"]
+
+PLANNERS: Mapping[str, Callable[[Task], Plan]] = {
+    "size": by_size,
+    "lookups": by_lookups,
+    "hugectr": hugectr,
+    "torchrec": torchrec,
+}
+"""Planner by the name that `model.placement` takes."""
+WEIGH_LINKS = ("hugectr",)
+"""Planners that ask for the rates of the machine."""
+
+
+def place(model: ModelConfig, gpus: Gpus) -> Plan:
+    """The plan of `model.placement` for the tables of `model`, with conservation checked.
+
+    Raises `CapacityError` where the planner finds none that fits, `ConfigError` for a sharding that
+    it does not know.
+    """
+    plan = PLANNERS[model.placement](Task(tables_of(model), model.batch_size, gpus, model.sharding))
+    plan.check()
+    return plan
+
+
+def tables_of(model: ModelConfig) -> tuple[Table, ...]:
+    """The tables of `model` as planners see them."""
+    each = zip(
+        model.rows_per_table, model.dim, model.lookups_per_table, model.entry_bytes, strict=True
+    )
+    return tuple(Table(*numbers) for numbers in each)
+
+
+def place_on(model: ModelConfig, machine: Topology, ranks: Sequence[str]) -> Plan:
+    """The plan of `model.placement` on the GPUs of `machine` called `ranks`; raises as `place` and
+    `gpus_of`."""
+    return place(model, gpus_of(machine, ranks, rates=model.placement in WEIGH_LINKS))
+
+
+def gpus_of(machine: Topology, ranks: Sequence[str], *, rates: bool = True) -> Gpus:
+    """The GPUs called `ranks`; `rates`: with those of memory, links and network.
+
+    Raises `ConfigError` where links or network interfaces are missing whose rates are asked for.
+    """
+    memory = machine.memory(ranks[0])
+    hosts = len({rank.rpartition(".")[0] for rank in ranks})
+    gpus = Gpus(len(ranks), memory.capacity, hosts)
+    if not rates:
+        return gpus
+    return replace(
+        gpus,
+        memory_rate=memory.timing.peak_bandwidth,
+        link_rate=_link_rate(machine, ranks) if gpus.on_host > 1 else 0.0,
+        network_rate=_network_rate(machine) if hosts > 1 else 0.0,
+    )
+
+
+def _link_rate(machine: Topology, ranks: Sequence[str]) -> float:
+    """Bytes per second out of the first GPU on the slowest link to the next one on its host: of all
+    its ports there, where it has some of its own."""
+    hops = machine.route(ranks[0], ranks[1])
+    ports = [
+        [machine.resources[name] for name in h.link.ports(ranks[0]) if not name.endswith(".in")]
+        for h in hops
+    ]
+    rates = [
+        sum(port.peak_bytes_per_s or 0 for port in own)
+        if own
+        else getattr(hop.link.part, "bandwidth", 0.0)
+        for hop, own in zip(hops, ports, strict=True)
+    ]
+    return float(min(rates))
+
+
+def _network_rate(machine: Topology) -> float:
+    """Bytes per second of a GPU's share of the interfaces of its host, of one at most."""
+    interfaces = machine.all("nic")
+    if not interfaces:
+        raise ConfigError(f"{machine.name} has GPUs on several hosts but no interface (nic)")
+    rate = float(getattr(machine.devices[interfaces[0]].part, "bandwidth", 0.0))
+    return rate * min(1.0, len(interfaces) / len(machine.all("gpu")))
