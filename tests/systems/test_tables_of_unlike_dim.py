@@ -126,13 +126,14 @@ def test_tables_without_room_are_told_with_all_their_sizes() -> None:
         create("hybrid", job(**big), machine())
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
-def test_programs_on_values_train_as_one_mini_batch_after_the_other(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "gpus"), [(n, 1) for n in SYSTEMS] + [(n, g) for n in SYSTEMS[:-1] for g in (2, 3)]
+)
+def test_programs_on_values_train_as_one_mini_batch_after_the_other(name: str, gpus: int) -> None:
     """In an order drawn at random out of those that the schedule allows."""
     small = {"rows_per_table": [300, 100, 200, 50], "batch_size": 4}
     batches = 60
-    platform = machine("p3_16xlarge" if name == "gpu_only" else "v100_p3")
-    gpus = 1 if name == "gpu_only" else None
+    platform = machine("p3_16xlarge")
     work = job("tuned", cache=CACHE, gpus=gpus, **KEYS | small)
     system = create(name, replace(work, keep=range(batches), check=True), platform)
     shape = work.model
