@@ -24,8 +24,9 @@ from simulator.hardware.program import (
     Update,
 )
 from simulator.hardware.topology import build_topology
-from simulator.systems import create
+from simulator.systems import create, placement
 from simulator.systems.mlp import mlp_flops
+from simulator.systems.placement import base
 from simulator.systems.shards import Shards
 
 BOX = "p3_16xlarge"
@@ -271,8 +272,8 @@ def test_tables_go_where_the_planner_of_the_model_says() -> None:
 def test_tables_that_lie_on_the_host_do_not_bound_a_planner() -> None:
     """Eight tables of 10.24 GB: four of them are beyond a GPU of 16 GiB, their cache is not."""
     large = {"rows_per_table": (20_000_000,) * 8}
-    for placement in ("size", "hugectr", "torchrec"):
-        shards = system("scratchpipe", BOX, gpus=2, placement=placement, **large)
+    for planner in ("size", "hugectr", "torchrec"):
+        shards = system("scratchpipe", BOX, gpus=2, placement=planner, **large)
         assert shards.gpus == 2
 
 
@@ -283,3 +284,16 @@ def test_plans_that_cut_tables_are_refused() -> None:
         system("scratchpipe", BOX, gpus=2, sharding="row", **SMALL)
     assert system("scratchpipe", BOX, gpus=1, sharding="row", **SMALL).gpus == 1
     assert system("hybrid", BOX, gpus=2, sharding="row", **SMALL).gpus == 2
+
+
+def test_a_planner_that_leaves_a_gpu_without_tables_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def all_on_the_first(task: base.Task) -> base.Plan:
+        tables = range(len(task.tables))
+        parts = [base.cut_table(task, table, "table", 1, 1.0)[0] for table in tables]
+        return base.Plan("first", "B", task, tuple(replace(part, gpu=0) for part in parts))
+
+    monkeypatch.setattr(placement, "PLANNERS", {"size": all_on_the_first})
+    with pytest.raises(ConfigError, match="placement first leaves gpu1, gpu2 without: lower gpus"):
+        system("scratchpipe", BOX, gpus=3, **SMALL)
