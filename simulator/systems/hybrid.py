@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
 from simulator.caches.replays import UniqueReplay
-from simulator.hardware.program import Buffer, Move, Stage
+from simulator.hardware.program import Stage
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job, System, move, synchronize, tables_in
 from simulator.systems.operators import (
@@ -53,12 +53,7 @@ class Hybrid(System):
             Stage("mlp", ((mlp_step(model, self.gpu),),)),
             Stage(
                 "gradients_to_cpu",
-                (
-                    (
-                        Move("gradients_to_cpu", hbm, Buffer("gradients", hbm, pooled), dram),
-                        synchronize(self.gpu),
-                    ),
-                ),
+                ((move("gradients_to_cpu", hbm, dram, pooled), synchronize(self.gpu)),),
             ),
             *(Stage(word.name, ((word,),)) for word in self._backward.operations(facts[UNIQUE])),
         )

@@ -16,7 +16,7 @@ from simulator.caches.replays import StaticReplay
 from simulator.caches.replays.static import HIT_LOOKUP, MISS_LOOKUP
 from simulator.config.experiment import SIZE_KEYS
 from simulator.errors import ConfigError
-from simulator.hardware.program import Add, Buffer, Move, Operation, Split, Stage
+from simulator.hardware.program import Add, Buffer, Operation, Split, Stage
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job, System, cache_in, move, synchronize, tables_in
 from simulator.systems.operators import (
@@ -67,7 +67,6 @@ class StaticCache(System):
         split = (*self._split(lookups, cold + holes), done)
         pool_hot = pooled_vectors(model, machine, self.gpu, self.cache, facts[HIT_LOOKUP])
         pool_cold = pooled_vectors(model, machine, self.cpu, self.tables, facts[MISS_LOOKUP], holes)
-        gradients = Move("gradients_to_cpu", hbm, Buffer("gradients", hbm, pooled), dram)
         combine = (
             move("partial_sums", dram, hbm, pooled + dense),
             Add("add_partial_sums", self.gpu, (sums, sums), sums),
@@ -77,7 +76,7 @@ class StaticCache(System):
             Stage("forward", ((pool_hot,), (pool_cold,))),
             Stage("combine", (combine,)),
             Stage("mlp", ((mlp_step(model, self.gpu),),)),
-            Stage("gradients", ((gradients, done),)),
+            Stage("gradients", ((move("gradients_to_cpu", hbm, dram, pooled), done),)),
             Stage(
                 "backward",
                 (
