@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from simulator.errors import OutputError, UsageError
+from simulator.errors import OutputError
 from simulator.files import explained, replace_file
 from simulator.observe.run import Observation, ObservedPoint
 
-__all__ = ["COLUMNS", "ITERATIONS", "OBSERVED", "STAGES", "read_observed", "require_free"]
+__all__ = ["COLUMNS", "FORMAT", "ITERATIONS", "OBSERVED", "STAGES", "require_free"]
 __all__ += ["summary", "write"]
 
 FORMAT = 1
@@ -70,20 +70,6 @@ def write(observation: Observation, out_dir: Path) -> list[Path]:
         text = json.dumps(summary(observation), indent=1, allow_nan=False) + "\n"
         replace_file(out_dir / OBSERVED, text.encode())
     return [out_dir / name for name in (OBSERVED, ITERATIONS, STAGES)]
-
-
-def read_observed(folder: Path) -> dict[str, Any]:
-    """`observed.json` of a run directory. Raises `UsageError` where there is none to read."""
-    file = folder / OBSERVED
-    if not file.is_file():
-        raise UsageError(f"{folder}: no {OBSERVED} here (write one with `scratchpipe observe`)")
-    try:
-        data: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{file}: not JSON: {error}") from error
-    if data.get("format") != FORMAT:
-        raise UsageError(f"{file}: format {data.get('format')!r}: this release reads {FORMAT}")
-    return data
 
 
 def summary(observation: Observation) -> dict[str, Any]:
