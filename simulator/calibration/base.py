@@ -15,7 +15,7 @@ from simulator.errors import UsageError
 from simulator.hardware.catalogue import load_machine, machine_names
 from simulator.hardware.devices.gpu import Gpu
 
-__all__ = ["AUTO", "Base", "base_for"]
+__all__ = ["AUTO", "Base", "base_for", "require_same"]
 
 AUTO = "auto"
 """Stands for the machine that the description of the measured one leads to."""
@@ -52,6 +52,18 @@ def base_for(described: Described | None, given: str = AUTO) -> Base:
             f"({_listed(machine_names())})"
         )
     return _recognised(described, described.gpu)
+
+
+def require_same(base: Base, described: Described | None) -> None:
+    """Raise `UsageError` unless what was measured says that it has the GPU of `base`, whose own
+    parts are to be written anew."""
+    said = "nothing" if described is None else described.gpu or "no GPU"
+    if described is None or described.gpu is None or not _has(base.machine, described.gpu):
+        raise UsageError(
+            f"--update {base.reference} writes the parts of that machine anew, but machine.json "
+            f"beside the measurements says that {said} was measured: give the machine a file of "
+            "its own with --out, or add the GPU's name to `reported_as` of its part"
+        )
 
 
 def _recognised(described: Described, gpu: str) -> Base:

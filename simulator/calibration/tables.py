@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,18 @@ FILES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """The files that a calibration reads, and the columns that it needs of each."""
 
+_WHOLE = ("dim", "n_rows", "bytes", "n", "slots", "n_lookups", "batch", "threads")
+"""Columns of sizes."""
+_TEXTS = ("op", "impl", "dist", "note", "mem", "what", "mode", "victim", "background", "gpus")
+_OF_NOTHING = "parallel_region"
+"""What begins so works on no rows: its sizes are 0."""
+_LARGEST = 10**13
+_PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
+_MEASURED = ("ms", "us")
+_SPREADS = ("ms_p10", "ms_p90")
+"""Columns that are read where they are there."""
+_BITS = re.compile(r".* ([1-9]|[1-5]\d|6[0-4]) bit", re.ASCII)
+
 WITH_STATE = ("adagrad", "rowwise_adagrad")
 """Optimizers that keep state beside the rows."""
 
@@ -64,17 +77,58 @@ class Pooled:
 def read_rows(folder: Path, name: str) -> list[Row]:
     """The rows of a CSV file; none where the machine has no such file.
 
-    Raises `UsageError` where columns are missing or a file is not text.
+    Raises `UsageError` where columns are missing, a file is not text, or a line has more or fewer
+    fields than the first or a number that is none.
     """
     file = folder / name
     if not file.is_file():
         return []
+    rows: list[Row] = []
     with refusing(file, UsageError), open_text(file) as stream:
-        rows = list(csv.DictReader(stream))
-    missing = [column for column in FILES[name] if rows and column not in rows[0]]
-    if missing:
-        raise UsageError(f"{file}: no column {', '.join(missing)}")
+        reader = csv.DictReader(stream)
+        for row in reader:
+            missing = [column for column in FILES[name] if column not in row]
+            if missing:
+                raise UsageError(f"{file}: no column {', '.join(missing)}")
+            _check(f"{file}: line {reader.line_num}", name, row)
+            rows.append(row)
     return rows
+
+
+def _check(where: str, name: str, row: Row) -> None:
+    """Raise `UsageError` for a row that is cut, too long or holds what its column cannot."""
+    if None in row or None in row.values():
+        raise UsageError(f"{where}: more or fewer fields than the first line has")
+    for column in (*FILES[name], *(spread for spread in _SPREADS if spread in row)):
+        text = row[column]
+        if column in _TEXTS or (text == "" and _may_be_empty(name, column)):
+            continue
+        if column == "precision":
+            fits, wanted = text in _PRECISIONS, f"one of {', '.join(_PRECISIONS)}"
+        elif text == "0" and row.get("op", "").startswith(_OF_NOTHING):
+            continue
+        elif column in _WHOLE:
+            fits, wanted = _between(text, 1, int), "a whole number above 0"
+        elif column in _MEASURED:
+            fits, wanted = _between(text, 1e-9, float), "a number above 0"
+        else:
+            fits, wanted = _between(text, 0, float), "a number from 0"
+        if not fits:
+            raise UsageError(f"{where}: {column} is {text!r}: expected {wanted}")
+    if row.get("op") == "sort_pairs" and not _BITS.fullmatch(row["impl"]):
+        raise UsageError(f"{where}: impl is {row['impl']!r}: expected `NAME 32 bit` or other bits")
+
+
+def _may_be_empty(name: str, column: str) -> bool:
+    """Whether a column is empty in rows that measure something else."""
+    return name.startswith("contention") or column in ("ms_event", *_SPREADS)
+
+
+def _between(text: str, least: float, kind: Callable[[str], float]) -> bool:
+    try:
+        return text.isascii() and least <= kind(text) <= _LARGEST
+    except ValueError:
+        return False
 
 
 def pool(

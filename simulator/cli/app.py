@@ -175,10 +175,11 @@ def _show_anything() -> None:
 def _fail(message: str, code: int) -> NoReturn:
     """One `error:` a problem: problems start at the margin, their hints are indented."""
     told = 0
-    for line in message.splitlines():
-        told += not line.startswith(" ")
+    for number, line in enumerate(message.splitlines()):
+        hint = number > 0 and line.startswith(" ")
+        told += not hint
         if told <= MOST_PROBLEMS:
-            typer.echo(line if line.startswith(" ") else f"error: {line}", err=True)
+            typer.echo(line if hint else f"error: {line}", err=True)
     if told > MOST_PROBLEMS:
         typer.echo(f"... and {told - MOST_PROBLEMS:,} more", err=True)
     sys.exit(code)

@@ -124,7 +124,7 @@ def calibrate(
     """Fit the mechanisms of a platform to micro-benchmarks, and say how well they fit.
 
     Without --from it measures the machine that it runs on first: the CPU always, the GPU and the
-    link where there is one and PyTorch is installed (`pip install scratchpipe-sim[hardware]`).
+    link where there is one and PyTorch is installed (`pip install -e '.[hardware]'`).
     A number that the measurements do not decide is an error.
     """
     from simulator.calibration.calibrate import Options, held_out
@@ -137,7 +137,7 @@ def calibrate(
     _refuse(out, update, operators, base)
     if source is not None and (quick or measurements or replace):
         _usage("--quick, --measurements and --replace measure this machine: leave --from out")
-    chosen = _base(source, base if update is None else update)
+    chosen = _base(source, base if update is None else update, anew=update is not None)
     folder = source or _measured(_beside(out, measurements), quick, replace)
     software = _software(folder, chosen, update) if profile == "auto" else profile
     entries = _entries(chosen, software)
@@ -195,17 +195,21 @@ def _beside(out: Path | None, measurements: Path | None) -> Path:
     return out.with_suffix("").with_name(f"{out.stem}_microbenchmarks")
 
 
-def _base(source: Path | None, given: str) -> Base:
-    """The base, chosen before anything is measured; says what was chosen on standard error."""
-    from simulator.calibration.base import AUTO, base_for
+def _base(source: Path | None, given: str, *, anew: bool) -> Base:
+    """The base, chosen before anything is measured; says what was chosen on standard error.
+    `anew`: its own parts are to be written."""
+    from simulator.calibration.base import AUTO, base_for, require_same
     from simulator.calibration.facts import described, described_by
 
     if source is not None:
-        found = base_for(described_by(source), given)
+        measured = described_by(source)
     else:
         from simulator.observe.microbench import this_machine
 
-        found = base_for(described(this_machine(), "this machine"), given)
+        measured = described(this_machine(), "this machine")
+    found = base_for(measured, given)
+    if anew:
+        require_same(found, measured)
     if given == AUTO or found.remark:
         remark = f" ({found.remark})" if found.remark else ""
         typer.echo(f"base: {found.reference}{remark}", err=True)

@@ -42,7 +42,7 @@ def observe(
 ) -> None:
     """Really train an experiment on this machine: times of stages and iterations, and counts.
 
-    Needs PyTorch (`pip install scratchpipe-sim[hardware]`). Tables take memory for real. Files are
+    Needs PyTorch (`pip install -e '.[hardware]'`). Tables take memory for real. Files are
     written after every point: what was measured stays where a later one fails.
     """
     from simulator.engine import load_experiment

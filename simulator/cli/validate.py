@@ -98,7 +98,7 @@ def _compared(
 ) -> dict[str, Comparison]:
     """What each machine observed, beside what is simulated."""
     from simulator.errors import UsageError
-    from simulator.observe.record import read_observed
+    from simulator.observe.reading import read_observed, stage_rows
     from simulator.validation.compare import compare
     from simulator.validation.machines import by_machine, with_stage_repeats
     from simulator.validation.reasons import read_notes
@@ -116,7 +116,7 @@ def _compared(
         )
     return {
         name: compare(
-            [with_stage_repeats(run) for run in members],
+            [with_stage_repeats(seen, stage_rows(folder)) for folder, seen in members],
             platform,
             read_notes(folder for folder, _ in members),
             operators,

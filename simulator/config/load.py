@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,26 @@ def load_experiment(
 
 
 def parse_experiment(
-    data: dict[str, Any], overrides: Iterable[str] = (), names: Names | None = None
+    data: dict[str, Any],
+    overrides: Iterable[str] = (),
+    names: Names | None = None,
+    place: str = "experiment",
 ) -> Experiment:
-    """The experiment that plain `data` says: what `load_experiment` does without a file."""
-    here = Marks({(): Mark("experiment", "experiment")})
+    """The experiment that plain `data` says: what `load_experiment` does without a file.
+
+    `place`: where the data stands, as problems call it.
+    """
+    here = Marks(dict.fromkeys(_paths(data), Mark(place, place)))
     origin = Origin(names=names or Names())
     return _build(Document(data, here), overrides, origin, "experiment")
+
+
+def _paths(data: Any, prefix: KeyPath = ()) -> Iterator[KeyPath]:
+    """The path of every value of plain data."""
+    yield prefix
+    inner = data.items() if isinstance(data, dict) else ()
+    for key, value in enumerate(data) if isinstance(data, list) else inner:
+        yield from _paths(value, (*prefix, key))
 
 
 def _build(document: Document, overrides: Iterable[str], origin: Origin, stem: str) -> Experiment:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Literal
 
 from simulator.config.collectives import Collectives
-from simulator.config.types import Frozen, Picoseconds, Positive, Reached, Source
+from simulator.config.types import Frozen, Picoseconds, Reached, Source
 
 __all__ = ["CpuOperator", "GpuOperators", "OperatorProfile", "OptimizerSteps", "Threads"]
 
@@ -98,9 +98,6 @@ class OperatorProfile(Frozen):
     lists: Literal["copied", "mapped"]
     """Lists that the GPU makes for the host (missed and victim rows, ids of cold rows): copied
     once they are made, or written by the kernels straight into the host's memory."""
-    staging_buffers: Positive
-    """Buffers of a kind on the host that mini-batches take in turn: a copy from the GPU overwrites
-    what the cores read that many mini-batches ago."""
     cold_list: Literal["compacted", "holes"]
     """The ids of rows that a static cache leaves to the CPU: those alone, or the whole list with
     the others marked, which the CPU skips one by one."""

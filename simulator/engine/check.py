@@ -14,8 +14,8 @@ from simulator.engine.sharing import build, tail_of, trace_key
 from simulator.errors import ConfigError, TraceError
 from simulator.systems.base import WindowNeed
 from simulator.traces import Trace
-from simulator.traces.files import open_source
 from simulator.traces.replay import require_tables
+from simulator.traces.survey import source_of
 from simulator.units import format_bytes
 
 __all__ = ["check_points"]
@@ -67,7 +67,7 @@ def _opened(point: PointConfig, unchecked: dict[str, None]) -> Trace | None:
     if not isinstance(config, FileTraceConfig):
         return open_for(point, 1)
     rows = point.model.rows_per_table
-    source = open_source(config.path, format=config.format, columns=config.columns, sizes=rows)
+    source = source_of(config, rows)
     size = Path(config.path).stat().st_size
     mapped = source.columns() is not None and config.ids != "renumber"
     if size <= WHOLE_FILE or mapped:

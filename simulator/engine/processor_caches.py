@@ -7,8 +7,7 @@ the cache. Only operations that look rows up repeat rows within a mini-batch; st
 are taken to miss.
 
 Lines that an operation of a CPU changes stay in its cache as far as that holds them; the next
-operation there that drives them out pays for their way to memory. Lines that it has read of a
-buffer, which a device then writes, are followed in `held_lines`.
+operation there that drives them out pays for their way to memory.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from simulator.caches.facts import BatchFacts, Flow
 from simulator.caches.replays import Kept
 from simulator.caches.row_filter import row_hits
 from simulator.config.operators import OperatorProfile
-from simulator.engine.held_lines import HeldLines
 from simulator.hardware.devices.base import Processor
 from simulator.hardware.program import Operation, Pool, Stage
 from simulator.hardware.topology import Topology
@@ -68,17 +66,11 @@ class ProcessorCaches:
 
     def _with_changed_lines(self, programs: list[tuple[Stage, ...]]) -> list[tuple[Stage, ...]]:
         """Programs whose operations know what they leave changed in a cache, and what they drive
-        out of it; and whose copies know what lines of their target cores hold."""
+        out of it."""
         waiting: dict[str, int] = {}
-        lines = HeldLines(self.machine, self.software)
-        if programs:  # of mini-batches before the first
-            self._passed_on(programs[-1], waiting)
-            for number in range(-self.software.staging_buffers, 0):
-                lines.follow(programs[-1], number)
-        return [
-            lines.follow(self._passed_on(stages, waiting), number)
-            for number, stages in enumerate(programs)
-        ]
+        if programs:
+            self._passed_on(programs[-1], waiting)  # of a mini-batch before the first
+        return [self._passed_on(stages, waiting) for stages in programs]
 
     def _passed_on(self, stages: tuple[Stage, ...], waiting: dict[str, int]) -> tuple[Stage, ...]:
         """`waiting`: bytes that wait in the cache of each processor; brought up to date."""

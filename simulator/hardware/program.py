@@ -261,15 +261,11 @@ class Dense(Operation):
 class Move(Operation):
     """Send bytes from one memory to another over the route between them.
 
-    `at`: the source. `what`: the buffer as it lies there, `into`: the memory that it goes to, into
-    a buffer of the same name. `held`, `shared`: bytes of that whose lines one core, or several,
-    of the processor there hold; the timer fills both in.
+    `at`: the source. `what`: the buffer as it lies there, `into`: the memory that it goes to.
     """
 
     what: Buffer
     into: str
-    held: int = 0
-    shared: int = 0
 
     @property
     def bytes(self) -> int:

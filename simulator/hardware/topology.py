@@ -12,7 +12,7 @@ resources that it uses. Approximated: bytes that pass several links are cut thro
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import cast
@@ -305,20 +305,10 @@ class Topology:
             name=move.name,
             services=services,
             latency_ps=latency_ps,
-            minimum_ps=self._held_up_ps(move, target.device, services),
             host=host,
             submit_ps=submit_ps,
             loaded={} if slack is None else {source.place: slack},
         )
-
-    def _held_up_ps(self, move: Move, device: str, services: Mapping[str, Service]) -> int:
-        """Time of a copy into lines that the cores of `device` hold; 0 where they hold none."""
-        there = self.devices[device]
-        waiting, ps = there.held_up(move) if isinstance(there, Processor) else (0.0, 0.0)
-        if not waiting:
-            return 0
-        rest_ps = (1.0 - waiting / move.bytes) * max(service.ps for service in services.values())
-        return round(ps + rest_ps)
 
     def submission(self, places: Sequence[str], software: OperatorProfile) -> tuple[str, int]:
         """The host thread that submits work between `places`, and its time for it."""

@@ -16,7 +16,7 @@ def require_torch() -> Any:
         return importlib.import_module("torch")
     except ImportError as error:
         raise UsageError(
-            "measuring needs PyTorch, which is not installed: pip install scratchpipe-sim[hardware]"
+            "measuring needs PyTorch, which is not installed: pip install -e '.[hardware]'"
         ) from error
 
 
@@ -27,7 +27,7 @@ def require_triton() -> Any:
     except ImportError as error:
         raise UsageError(
             "training on a GPU needs Triton, which PyTorch's CUDA packages for Linux bring along: "
-            "pip install scratchpipe-sim[hardware], or ask for --device cpu"
+            "pip install -e '.[hardware]', or ask for --device cpu"
         ) from error
 
 

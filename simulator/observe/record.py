@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from simulator.errors import OutputError, UsageError
+from simulator.errors import OutputError
 from simulator.files import check_folder, explained, replace_file
-from simulator.observe.checked import problem_of
 from simulator.observe.run import Observation, ObservedPoint
 
-__all__ = ["COLUMNS", "ITERATIONS", "OBSERVED", "STAGES", "read_observed", "require_free"]
+__all__ = ["COLUMNS", "FORMAT", "ITERATIONS", "OBSERVED", "STAGES", "require_free"]
 __all__ += ["summary", "write"]
 
 FORMAT = 1
@@ -73,24 +72,6 @@ def write(observation: Observation, out_dir: Path) -> list[Path]:
         text = json.dumps(summary(observation), indent=1, allow_nan=False) + "\n"
         replace_file(out_dir / OBSERVED, text.encode())
     return [out_dir / name for name in (OBSERVED, ITERATIONS, STAGES)]
-
-
-def read_observed(folder: Path) -> dict[str, Any]:
-    """`observed.json` of a run directory. Raises `UsageError` where there is none to read."""
-    file = folder / OBSERVED
-    if not file.is_file():
-        raise UsageError(f"{folder}: no {OBSERVED} here (write one with `scratchpipe observe`)")
-    try:
-        data: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{file}: not JSON: {error}") from error
-    written = data.get("format") if isinstance(data, dict) else None
-    if isinstance(written, int) and written != FORMAT:
-        raise UsageError(f"{file}: format {written!r}: this release reads {FORMAT}")
-    problem = problem_of(data)
-    if problem:
-        raise UsageError(f"{file} is damaged: {problem}; observe the experiment again")
-    return data
 
 
 def summary(observation: Observation) -> dict[str, Any]:

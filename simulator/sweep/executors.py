@@ -149,7 +149,7 @@ def dask_client(address: str) -> Iterator[Any]:
     try:
         distributed: Any = importlib.import_module("distributed")
     except ImportError:
-        message = "--executor dask needs Dask: pip install 'scratchpipe-sim[distributed]'"
+        message = "--executor dask needs Dask: pip install -e '.[distributed]'"
         raise UsageError(message) from None
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong, we tell
     try:

@@ -56,7 +56,9 @@ class Target:
         """Both curves scaled to `ids` ids."""
         accesses = max(ids, round(popularity.accesses * ids / popularity.ids))
         counts = popularity.counts(ids, accesses)
-        edges = np.unique(np.round(np.append(0.0, distances.fraction) * ids)).astype(np.int64)
+        # to the bottom of the stack: ids below the deepest distance can be called for too
+        depths = np.concatenate(([0.0], distances.fraction, [1.0]))
+        edges = np.unique(np.round(depths * ids)).astype(np.int64)
         mass = np.diff(distances.hit_rate(edges / ids)) * int(counts.sum())
         return cls(counts, edges, mass, distances)
 

@@ -39,6 +39,7 @@ from simulator.traces.numpy_files import NpySource
 from simulator.traces.oracle_files import OracleSource
 from simulator.traces.parts import PartsSource, parts_of
 from simulator.traces.pieces import Source, checked, integers
+from simulator.traces.spooled import SpooledSource, named
 from simulator.traces.text_files import TextSource
 from simulator.traces.text_layout import Header
 
@@ -59,6 +60,7 @@ _SUFFIXES = {
 }
 _TEXTS = ("csv", "tsv", "words", "criteo")
 _WITH_HEADER = ("csv", "tsv", "words")
+_HASHED = ("words", "criteo")
 _IN_PLACE = ("npy", "npz", "parquet")  # read at places that the file itself names
 _KNOWN = f"formats that are read: {', '.join(FORMATS)}"
 
@@ -70,6 +72,7 @@ class _Asked:
     format: str
     columns: tuple[str, ...]
     sizes: tuple[int, ...] | None
+    rows: tuple[int, ...] | None
     header: Header
     unchecked: bool
 
@@ -91,18 +94,20 @@ def open_source(
     format: str = "auto",
     columns: tuple[str, ...] = (),
     sizes: tuple[int, ...] | None = None,
+    rows: tuple[int, ...] | None = None,
     header: Header = "auto",
     unchecked: bool = False,
 ) -> Source:
     """Open a trace: a file, a folder of parts, several files, or `-` (standard input).
 
     `columns` picks tables by name, in that order (left out: all that can be tables). `sizes`: rows
-    of each table (or of all), to which `criteo` and `words` hash. `header`: whether the first line
-    of text names the columns. `unchecked`: take any 24-byte records for oracleGeneral.
+    of each table (or of all), to which `criteo` and `words` hash and which no other format takes;
+    without them those hash to `rows`, of the tables of a model. `header`: whether the first line of
+    text names the columns. `unchecked`: take any 24-byte records for oracleGeneral.
 
     Raises `TraceError` where a file cannot be read, holds something else or lacks a column.
     """
-    asked = _Asked(format, columns, sizes, header, unchecked)
+    asked = _Asked(format, columns, sizes, rows, header, unchecked)
     if isinstance(path, str | Path):
         whole = Path(path)
         files = parts_of(whole) if whole.is_dir() else [whole]
@@ -117,7 +122,14 @@ def open_source(
 def _open_file(path: Path, asked: _Asked) -> Source:
     if str(path) == "-" and asked.format == "auto":
         raise TraceError(f"-: standard input has no name: say its format, {', '.join(FORMATS)}")
-    path = spooled_input(path)
+    copy = spooled_input(path)
+    if copy == path:
+        return _open_in_place(path, asked)
+    with named(path, copy):
+        return SpooledSource(path, copy, _open_in_place(copy, asked))
+
+
+def _open_in_place(path: Path, asked: _Asked) -> Source:
     name, notes = _format_of(path, asked.format)
     if asked.header != "auto" and name not in _WITH_HEADER:
         raise TraceError(
@@ -126,6 +138,11 @@ def _open_file(path: Path, asked: _Asked) -> Source:
         )
     if asked.unchecked and name != "oracle":
         raise TraceError(f"{path}: only oracle files can be taken unchecked; this is {name}")
+    if asked.sizes is not None and name not in _HASHED:
+        raise TraceError(
+            f"{path}: {name} ids are row numbers, not words to hash: leave the sizes out (they are "
+            f"of {' and '.join(_HASHED)} files)"
+        )
     with refusing(path):
         if name in _IN_PLACE and (packed := packing(path)):
             raise TraceError(f"{path}: this is {packed}: unpack it first ({name} is read in place)")
@@ -193,9 +210,9 @@ def _open(path: Path, name: str, asked: _Asked) -> Source:
     if name == "meta":
         return MetaSource(path, asked.columns)
     if name == "criteo":
-        return CriteoSource(path, asked.columns, asked.sizes)
+        return CriteoSource(path, asked.columns, asked.sizes or asked.rows)
     if name == "words":
-        return WordsSource(path, asked.columns, asked.sizes, asked.header)
+        return WordsSource(path, asked.columns, asked.sizes or asked.rows, asked.header)
     if name == "parquet":
         from simulator.traces.parquet_files import ParquetSource  # pyarrow is slow to import
 

@@ -26,10 +26,10 @@ from simulator.traces.base import Trace
 from simulator.traces.cells import Cells, counts_cells, curve_cells, zipf_cells
 from simulator.traces.counts import read_counts
 from simulator.traces.curves import read_distances, read_popularity
-from simulator.traces.files import open_source
 from simulator.traces.pieces import load
 from simulator.traces.replay import FileTrace, Place
 from simulator.traces.stack import StackTrace
+from simulator.traces.survey import source_of
 from simulator.traces.synthetic import Drift, Session, Shape, SyntheticTrace
 
 __all__ = ["open_trace"]
@@ -146,16 +146,9 @@ def _zipf(rows: tuple[int, ...], alpha: float) -> list[Cells]:
 
 
 def _open_file(config: FileTraceConfig, shape: Shape, place: Place | None) -> FileTrace:
-    source = open_source(
-        config.path,
-        format=config.format,
-        columns=config.columns,
-        sizes=shape.rows,
-        header=config.header,
-    )
     return FileTrace(
         Path(config.path),
-        load(source),
+        load(source_of(config, shape.rows)),
         rows=shape.rows,
         lookups=shape.lookups,
         batch_size=shape.batch_size,

@@ -10,11 +10,23 @@ from pathlib import Path
 from simulator.config.trace import FileTraceConfig
 from simulator.errors import TraceError
 from simulator.traces.files import open_source
+from simulator.traces.pieces import Source
 
-__all__ = ["mean_lookups"]
+__all__ = ["mean_lookups", "source_of"]
 
 _PIECES = 64
 """Pieces (about a million ids each) that are looked at."""
+
+
+def source_of(config: FileTraceConfig, rows: tuple[int, ...]) -> Source:
+    """The file that `config` names, opened for tables of `rows` rows. Raises `TraceError`."""
+    return open_source(
+        config.path,
+        format=config.format,
+        columns=config.columns,
+        rows=rows,
+        header=config.header,
+    )
 
 
 def mean_lookups(config: FileTraceConfig, rows: tuple[int, ...]) -> Sequence[float | None]:
@@ -35,7 +47,7 @@ def _means(
     config: FileTraceConfig, rows: tuple[int, ...], changed: int, size: int
 ) -> Sequence[float | None]:
     del changed, size  # another file under the same name
-    source = open_source(config.path, format=config.format, columns=config.columns, sizes=rows)
+    source = source_of(config, rows)
     if source.columns() is not None or len(source.tables) != len(rows):
         return (None,) * (len(rows) if len(source.tables) == len(rows) else 0)
     bags, lookups = [0] * len(rows), [0] * len(rows)

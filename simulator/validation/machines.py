@@ -9,11 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.errors import UsageError
-
 __all__ = ["by_machine", "machine_name", "with_stage_repeats"]
-
-STAGES = "stages.parquet"
 
 Run = tuple[Path, dict[str, Any]]
 """A run directory, and its `observed.json`."""
@@ -28,7 +24,7 @@ def by_machine(runs: Sequence[Run]) -> dict[str, list[Run]]:
     machines: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         facts = run[1]["machine"]
-        key = (facts.get("gpu"), facts.get("gpus", 1), facts["cpu"], facts.get("cores"))
+        key = (facts.get("gpu"), facts.get("gpus") or 1, facts["cpu"], facts.get("cores"))
         machines.setdefault(key, []).append(run)
     named: dict[str, list[Run]] = {}
     for members in machines.values():
@@ -45,29 +41,19 @@ def machine_name(facts: dict[str, Any]) -> str:
     gpu = facts.get("gpu")
     if not gpu:
         return f"cpu_{facts.get('cores', 'any')}"
-    words = [word for word in re.split(r"[^A-Za-z0-9]+", gpu) if word.upper() != "NVIDIA"]
-    count = facts.get("gpus", 1)
-    return words[0].lower() + (f"_x{count}" if count > 1 else "")
+    words = [word.lower() for word in re.split(r"[^A-Za-z0-9]+", gpu)]
+    models = [word for word in words if word not in ("", "nvidia")]
+    count = facts.get("gpus") or 1
+    return (models or ["gpu"])[0] + (f"_x{count}" if count > 1 else "")
 
 
-def with_stage_repeats(run: Run) -> dict[str, Any]:
+def with_stage_repeats(
+    observed: dict[str, Any], stage_rows: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
     """`observed.json` with the mean of each stage in each repeat, `stages_repeats_us` of a point,
-    out of the table beside it; as it is where there is none."""
-    folder, observed = run
-    if not (folder / STAGES).is_file():
-        return observed
-    import pyarrow.parquet as pq
-
-    columns = ["label", "sweep", "repeat", "stage", "busy_us"]
+    out of the rows of the table beside it."""
     times: dict[tuple[str, str], dict[str, dict[int, list[float]]]] = {}
-    try:
-        rows = pq.read_table(folder / STAGES, columns=columns).to_pylist()
-        if not all(isinstance(row["busy_us"], float) for row in rows):
-            raise ValueError("busy_us holds something else than times")
-    except (OSError, ValueError) as error:  # Arrow's errors are among these
-        told = f"{folder / STAGES} is damaged: {error}; observe the experiment again"
-        raise UsageError(told) from error
-    for row in rows:
+    for row in stage_rows:
         stage = times.setdefault((row["label"], row["sweep"]), {}).setdefault(row["stage"], {})
         stage.setdefault(row["repeat"], []).append(row["busy_us"])
     points = [

@@ -22,14 +22,14 @@ def predict(
     it was observed, on as many threads. Raises `UsageError` where the points are not those
     observed, and what a simulation raises.
     """
-    points = expand(
-        parse_experiment(_as_observed(observed, platform, operators), names=known_names())
-    )
+    file = observed.get("file", "experiment")
+    data = _as_observed(observed, platform, operators)
+    points = expand(parse_experiment(data, names=known_names(), place=file))
     observed_points = [(point["label"], point["sweep"]) for point in observed["points"]]
     if [(point.system.label, point.sweep_text()) for point in points] != observed_points:
         raise UsageError(
-            f"the points of {observed['name']} are not those that its experiment stands for: "
-            "observe it again with this release"
+            f"{file}: the points of {observed['name']} are not those that its experiment stands "
+            "for: observe it again with this release"
         )
     wanted = [n for n, point in enumerate(observed["points"]) if "error" not in point]
     results: list[PointResult | None] = [None] * len(points)
@@ -44,14 +44,18 @@ def _as_observed(
     observed: dict[str, Any], platform: str | None, operators: str | None
 ) -> dict[str, Any]:
     data = dict(observed["experiment"])
-    data["pipeline"] = {**data.get("pipeline", {}), "mode": "lockstep"}
-    data["run"] = {"cpu_threads": observed["threads"], **data.get("run", {})}
+    pipeline, run = data.get("pipeline", {}), data.get("run", {})
+    if isinstance(pipeline, dict):  # what is none is a mistake that the experiment's reader tells
+        data["pipeline"] = {**pipeline, "mode": "lockstep"}
+    if isinstance(run, dict):
+        data["run"] = {"cpu_threads": observed["threads"], **run}
     given = {"platform": platform, "operators": operators}
     if data.get("operators") == "stock":
         del given["operators"]  # PyTorch's own software, whoever made the other
     for key in [key for key, value in given.items() if value is not None]:
         data[key] = given[key]
-        data["systems"] = [_without(entry, key) for entry in data["systems"]]
+        if isinstance(data.get("systems"), list):
+            data["systems"] = [_without(entry, key) for entry in data["systems"]]
     return data
 
 

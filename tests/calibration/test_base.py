@@ -140,7 +140,7 @@ def test_the_software_that_was_measured_is_the_profile(
 ) -> None:
     """One gather decides nothing; who made it says which kernels were measured."""
     folder = folder_with(tmp_path, H100)
-    row = f"gather,own nt-store,128,1,327680,uniform,9.1,{note}"
+    row = f'gather,own nt-store,128,1,327680,uniform,9.1,"{note}"'
     (folder / "micro_cpu.csv").write_text(f"op,impl,dim,threads,n_rows,dist,ms,note\n{row}\n")
     out, software = str(tmp_path / "x.yaml"), tmp_path / "software.yaml"
     start = ("calibrate", "--from", str(folder), "--out", out, "--operators", str(software))

@@ -86,6 +86,21 @@ def test_numbers_of_this_programs_kernels_do_not_go_into_the_profile_of_others(
     assert changed(before, files(configs)) == {f"operators/{profile}.yaml"}
 
 
+@pytest.mark.parametrize("said", ['{"gpu": "NVIDIA B200", "cores": 16}', '{"cores": 16}', ""])
+def test_parts_are_not_rewritten_by_what_another_gpu_measured(
+    configs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], said: str
+) -> None:
+    small = tmp_path / "measured"
+    shutil.copytree(MEASURED, small)
+    (small / "machine.json").unlink()
+    if said:
+        (small / "machine.json").write_text(said)
+    before = files(configs)
+    assert run("calibrate", "--from", str(small), "--update", "h200") == 2
+    assert "writes the parts of that machine anew" in capsys.readouterr().err
+    assert changed(before, files(configs)) == set()
+
+
 def test_numbers_and_sources_change_and_no_other_line() -> None:
     ((file, text),) = catalogue_texts("h200", "tuned", VALUES, SOURCES).items()
     before = file.read_text(encoding="utf-8").splitlines()

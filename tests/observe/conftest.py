@@ -18,7 +18,7 @@ EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 def torch_there() -> None:
     """Skip where PyTorch is not installed (it is the extra `hardware`, some gigabytes large)."""
     if importlib.util.find_spec("torch") is None:
-        pytest.skip("PyTorch is not installed: pip install scratchpipe-sim[hardware]")
+        pytest.skip("PyTorch is not installed: pip install -e .[hardware]")
 
 
 @pytest.fixture

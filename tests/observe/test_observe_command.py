@@ -15,7 +15,8 @@ from simulator.observe import microbench
 from simulator.observe.extra import choose_device, require_torch
 from simulator.observe.inputs import Inputs
 from simulator.observe.microbench import tables
-from simulator.observe.record import COLUMNS, read_observed
+from simulator.observe.reading import read_observed
+from simulator.observe.record import COLUMNS
 from simulator.observe.trainer import Trainer
 from simulator.observe.workspace import Place
 

@@ -140,3 +140,27 @@ def test_more_lookups_than_the_disk_holds_are_not_drawn(tmp_path, capsys):
     assert ended.value.code == 2
     assert "lower --batches" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["validate", "describe"])
+def test_standard_input_is_called_so(tmp_path, command):
+    arguments = [sys.executable, "-m", "simulator", "trace", command, "-", "--format", "csv"]
+    for text, words in (
+        (b"x\n4\n-2\n", "error: -: table 'x': id -2 at record 1 is negative"),
+        (b"x\n4\ny\n", "error: -: line 3: 'y'"),
+        (b"", "error: -: holds no ids"),
+    ):
+        piped = subprocess.run(arguments, input=text, capture_output=True, check=False)
+        assert piped.returncode == 2
+        assert piped.stderr.decode().startswith(words)
+    piped = subprocess.run(arguments, input=b"4\n2\n", capture_output=True, check=True)
+    assert piped.stderr.decode().startswith("note: -: the first line is taken for ids")
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.npy", "a.npz", "a.parquet", "a.oracleGeneral"])
+def test_sizes_of_what_is_not_hashed_are_refused(tmp_path, name):
+    (tmp_path / "x.csv").write_text("x\n1\n2\n")
+    run("convert", tmp_path / "x.csv", tmp_path / name)
+    for verb in ("validate", "describe"):
+        with pytest.raises(TraceError, match="row numbers, not words to hash: leave the sizes out"):
+            run(verb, tmp_path / name, "--sizes", "100")

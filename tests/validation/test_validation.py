@@ -16,7 +16,7 @@ from simulator.cli.app import main
 from simulator.config.load import parse_experiment
 from simulator.engine import known_names, simulate
 from simulator.errors import ConfigError, UsageError
-from simulator.observe.record import read_observed
+from simulator.observe.reading import read_observed
 from simulator.results.record import PointResult
 from simulator.validation.compare import Comparison, compare
 from simulator.validation.goal import Goal

@@ -15,9 +15,8 @@ from simulator.config.operators import OperatorProfile
 from simulator.errors import ConfigError
 from simulator.hardware.access import Access
 from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
-from simulator.hardware.devices.core_lines import CoreLines
 from simulator.hardware.memory import Memory, StreamTiming
-from simulator.hardware.program import Move, Operation
+from simulator.hardware.program import Operation
 from simulator.units import PS_PER_S
 
 __all__ = ["PJ_PER_J", "Carried", "Device", "Hop", "Link", "Path", "Processor"]
@@ -250,18 +249,6 @@ class Processor(Device):
         None where it does not pass that cache."""
         del operation, software
         return None
-
-    def core_lines(self, operation: Operation, software: OperatorProfile) -> CoreLines | None:
-        """What `operation` leaves in the caches of its cores of a buffer that another device
-        fills; None where it does not pass them."""
-        del operation, software
-        return None
-
-    def held_up(self, move: Move) -> tuple[float, float]:
-        """Bytes of `move` into its memory that wait until lines are taken away from cores that
-        hold them, and the picoseconds that these bytes take."""
-        del move
-        return 0.0, 0.0
 
     def submission(self, software: OperatorProfile) -> tuple[str, int]:
         """The host thread that submits copies to and from it, and picoseconds of one; an empty

@@ -7,8 +7,7 @@ Threads: each spends `row_time` on a row and `line_time` on a line of it, and wa
 outstanding / latency (Little's law). In-order reads come by hardware prefetch. Stores read the line
 first (read for ownership) unless they are non-temporal; lines that they change stay in the cores'
 own caches as far as those hold them, and the operation that drives them out pays for their way to
-DRAM. A device that writes into lines which cores have read and still hold waits until they have
-given them up, longer where several hold them (`held_line_writes`, `shared_line_writes`).
+DRAM.
 What a device has copied in is found in the last-level cache as far as devices may fill it
 (`device_cache`). The operator takes the longer of threads and memory, the corner rounded by
 `sharpness` (asymptotic bounds of a closed queueing network), and after that its page faults: each
@@ -49,11 +48,10 @@ from simulator.errors import Problem
 from simulator.hardware.access import Access
 from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
 from simulator.hardware.devices.base import Processor, Reach, Setup, dynamic_j
-from simulator.hardware.devices.core_lines import CoreLines, lines_of_pass
 from simulator.hardware.devices.cpu_words import LINE_BYTES, PASSES, CpuPass, Package, lines_of
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.memory import Memory
-from simulator.hardware.program import Move, Operation
+from simulator.hardware.program import Operation
 from simulator.units import PS_PER_S
 
 __all__ = ["Cpu", "CpuDevice", "CpuPass", "MemoryPath"]
@@ -116,15 +114,6 @@ class Cpu(Part):
     device_cache: BytesOrNone
     """Bytes of last-level cache that writes of devices fill (direct cache access): the cores find
     that much of a buffer that a copy has just written."""
-    held_line_writes: BytesPerSecond
-    """Bytes per second that a device writes into lines that one core holds in a cache of its own:
-    each has to be taken away from it."""
-    shared_line_writes: BytesPerSecond
-    """Bytes per second that a device writes into lines that several cores have read since they were
-    last written."""
-    posted_writes: Bytes
-    """Bytes of a copy that a device writes at the rate of its link before lines that cores hold
-    slow it down."""
     page_fault: Picoseconds
     """First touch of a fresh page by one thread: trap, allocation and clearing."""
     page_fault_lock: Fraction
@@ -224,21 +213,6 @@ class CpuDevice(Processor):
         written = [_in_lines(a) for a in work.accesses if a.write and a.memory == self.dram.place]
         room = self._all_threads * self.part.core_cache
         return room - _without_last(written, room)[1]
-
-    def core_lines(self, operation: Operation, software: OperatorProfile) -> CoreLines | None:
-        if type(operation) not in PASSES:
-            return None
-        work, cpu = self._as_pass(operation, software), self.part
-        rooms = (self._all_threads * cpu.core_cache, cpu.last_level_cache)
-        return lines_of_pass(operation, work, self._all_threads, rooms)
-
-    def held_up(self, move: Move) -> tuple[float, float]:
-        cpu, touched = self.part, move.held + move.shared
-        waiting = max(0, touched - cpu.posted_writes)
-        if not waiting:
-            return 0.0, 0.0
-        seconds = move.held / cpu.held_line_writes + move.shared / cpu.shared_line_writes
-        return waiting, waiting / touched * seconds * PS_PER_S
 
     def _as_pass(self, word: Operation, software: OperatorProfile) -> CpuPass:
         cpu = self.part

@@ -120,6 +120,6 @@ def _gpu_there() -> bool:
     except ImportError:
         raise UsageError(
             "there is a GPU but no Triton to compile its kernels: pip install "
-            "scratchpipe-sim[hardware], or hide the GPU with CUDA_VISIBLE_DEVICES="
+            "-e '.[hardware]', or hide the GPU with CUDA_VISIBLE_DEVICES="
         ) from None
     return True
