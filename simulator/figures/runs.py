@@ -219,8 +219,9 @@ def pipelines(timeline: pd.DataFrame, metrics: pd.DataFrame, batches: int = 5) -
         for panel, row in zip(axes, rows, strict=True):
             spans = timeline[(timeline["point"] == row.point) & (timeline["label"] == row.label)]
             first = int(spans["batch"].max()) // 2
-            order = spans[spans["batch"] == first].sort_values("start_ps")["stage"]
-            draw_pipeline(panel, steady_spans(spans, first, batches), [str(s) for s in order])
+            whole = spans[spans["batch"] == first].sort_values("start_ps")["stage"]
+            order = dict.fromkeys(map(str, [*whole, *spans["stage"]]))  # a row may be missing
+            draw_pipeline(panel, steady_spans(spans, first, batches), list(order))
             panel.set_title(f"{title(str(row.label))}, {row.locality}, {row.operators} operators")
         axes[-1].set_xlabel("simulated time (ms)")
     return figure
