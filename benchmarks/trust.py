@@ -10,7 +10,6 @@ against exact addresses; `micro` micro-benchmarks that a fit did not see.
 
 from __future__ import annotations
 
-import csv
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -45,38 +44,15 @@ def row(what: tuple[str, str, str], fitted: str, errors: Sequence[float], page: 
     return Row(*what, fitted, *numbers, None, None, None, page)
 
 
-AS_SIMULATED: dict[str, dict[str, Any]] = {
-    "ddr5_4800": {"timing.faw": 48, "timing.ccd_l_wr": 48, "timing.rfc": 710, "timing.refi": 9375}
-}
-"""Where Ramulator 2.1 differs from JESD79-5: tFAW of 20 ns at every rate, read-modify-write of
-every burst, clocks of 416 ps."""
-
-
 def memory() -> Iterator[Row]:
     """Efficiency and mean latency of every reference point."""
-    from simulator.hardware.catalogue import load_part
-    from simulator.hardware.dram import measure
+    from tests.hardware.dram.test_memory_reference_points import ROWS, run
 
-    devices = {"DDR4-2400": "ddr4_2400", "DDR5-4800": "ddr5_4800", "HBM2-2000-pc64": "hbm2_pc64"}
-    patterns = {"gather_read": "gather", "scatter_write": "scatter", "seq_read": "seq"}
-    schedulers = {"FRFCFS": "frfcfs", "FRFCFS-RowHit": "frfcfs-rowhit"}
     efficiency: dict[str, list[float]] = {}
     latency: dict[str, list[float]] = {}
-    file = ROOT / "tests" / "hardware" / "dram" / "data" / "dram.csv"
-    for point in csv.DictReader(file.read_text(encoding="utf-8").splitlines()):
+    for point in ROWS:
         simulator = " ".join(point["simulator"].split()[:2])
-        controller = "ramulator" if simulator.startswith("Ramulator") else "dramsim3"
-        device = devices[point["device"]]
-        changes = {"controller": controller, "order": point["map"], **AS_SIMULATED.get(device, {})}
-        result = measure(
-            load_part(device, changes),
-            patterns[point["pattern"]],
-            int(point["row_bytes"]),
-            min(int(point["requests"]), 200_000),
-            queue=int(point["queue"]),
-            scheduler=schedulers.get(point["sched"]),
-            load=None if point["load"] == "max" else float(point["load"]),
-        )
+        result = run(point)
         error = result.efficiency / float(point["efficiency"]) - 1.0
         efficiency.setdefault(simulator, []).append(error)
         if point["mean_latency_ns"] and result.mean_latency_ns:

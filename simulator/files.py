@@ -19,12 +19,20 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from simulator.errors import OutputError
 
 __all__ = ["check_folder", "explained", "folder_aside", "is_standard_output", "json_bytes"]
-__all__ += ["replace_file", "scratch_beside", "staged", "sync_folder", "umask", "unwritable"]
+__all__ += [
+    "read_json",
+    "replace_file",
+    "scratch_beside",
+    "staged",
+    "sync_folder",
+    "umask",
+    "unwritable",
+]
 __all__ += ["write_file", "write_synced"]
 
 _REASONS = {
@@ -199,6 +207,15 @@ def sync_folder(folder: Path) -> None:
 def json_bytes(data: Any) -> bytes:
     """`data` as JSON for people, with a line end. Raises `ValueError` for NaN and infinity."""
     return (json.dumps(data, indent=2, allow_nan=False) + "\n").encode()
+
+
+def read_json(file: Path) -> Any:
+    """What a JSON file holds. Raises `OSError`, and `ValueError` for NaN and infinity too."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(f"{file.name} holds {constant}")
+
+    return json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse)
 
 
 def umask() -> int:

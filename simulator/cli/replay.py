@@ -94,10 +94,9 @@ def replay(
 def _one_table(trace: Path, asked: Asked) -> Source:
     """The trace opened as the other verbs do it.
 
-    Raises `UsageError` where it has several tables and none is named, `TraceError` where there is
-    nothing to replay.
+    Raises `UsageError` where it has several tables and none is named.
     """
-    from simulator.errors import TraceError, UsageError
+    from simulator.errors import UsageError
 
     source = opened([trace], asked)
     if len(source.tables) != 1:
@@ -105,15 +104,21 @@ def _one_table(trace: Path, asked: Asked) -> Source:
             f"{trace}: has {len(source.tables)} tables: name one with --column: "
             f"{few(source.tables)}"
         )
-    if next(_ids(source), None) is None:
-        raise TraceError(f"{trace}: the table has no lookups: there is nothing to replay")
     return source
 
 
 def _ids(source: Source) -> Iterator[Ids]:
+    """The ids of the table in pieces; `TraceError` at the end where there were none."""
+    from simulator.errors import TraceError
     from simulator.traces.pieces import checked
 
-    return (piece.ids for piece in checked(source) if len(piece.ids))
+    lookups = 0
+    for piece in checked(source):
+        lookups += len(piece.ids)
+        if len(piece.ids):
+            yield piece.ids
+    if not lookups:
+        raise TraceError(f"{source.path}: the table has no lookups: there is nothing to replay")
 
 
 def _document(asked: Replay, counts: ReplayCounts) -> dict[str, Any]:

@@ -118,7 +118,6 @@ def describe(
 ) -> None:
     """Say what locality a trace has; warn where it has no order in time."""
     from simulator.traces.analysis import describe_ids
-    from simulator.traces.companions import listed
     from simulator.traces.pieces import checked, load
 
     source = opened(files, Asked(format, column, header, sizes, unchecked))
@@ -145,7 +144,7 @@ def describe(
         if reports:
             _print_reports(reports)
         if empty:
-            typer.echo(f"no lookups, and so no shares: {listed(empty)}")
+            typer.echo(f"no lookups, and so no shares: {few(empty)}")
 
 
 @app.command()
@@ -195,7 +194,6 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Check every id of a trace; name the first bad record."""
-    from simulator.traces.companions import listed
     from simulator.traces.pieces import checked
 
     source = opened(files, Asked(format, column, header, sizes, unchecked))
@@ -219,7 +217,7 @@ def validate(
             "notes": list(source.notes),
         },
         f"{source.path}: {sum(counts):,} lookups in {len(tables)} table(s), all good"
-        + (f"; no lookups in {listed(empty)}" if empty else ""),
+        + (f"; no lookups in {few(empty)}" if empty else ""),
         as_json,
     )
 

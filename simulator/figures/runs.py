@@ -17,6 +17,7 @@ from simulator.figures.pipeline import draw_pipeline, steady_spans
 from simulator.figures.style import look, styled, title
 from simulator.figures.tables import rows_of
 from simulator.results.resources import Fold, headings, spread
+from simulator.text import some_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -203,9 +204,7 @@ def cache_curve(metrics: pd.DataFrame) -> Figure | None:
 
 def _spread(rows: pd.DataFrame) -> pd.DataFrame:
     """At most `_MOST_ON_LINE` rows, evenly spread, the first and the last among them."""
-    if len(rows) <= _MOST_ON_LINE:
-        return rows
-    return rows.iloc[np.linspace(0, len(rows) - 1, _MOST_ON_LINE).round().astype(int)]
+    return rows.iloc[some_of(range(len(rows)), _MOST_ON_LINE)]
 
 
 def pipelines(timeline: pd.DataFrame, metrics: pd.DataFrame, batches: int = 5) -> Figure | None:
@@ -219,8 +218,9 @@ def pipelines(timeline: pd.DataFrame, metrics: pd.DataFrame, batches: int = 5) -
         for panel, row in zip(axes, rows, strict=True):
             spans = timeline[(timeline["point"] == row.point) & (timeline["label"] == row.label)]
             first = int(spans["batch"].max()) // 2
-            order = spans[spans["batch"] == first].sort_values("start_ps")["stage"]
-            draw_pipeline(panel, steady_spans(spans, first, batches), [str(s) for s in order])
+            whole = spans[spans["batch"] == first].sort_values("start_ps")["stage"]
+            order = dict.fromkeys(map(str, [*whole, *spans["stage"]]))  # a row may be missing
+            draw_pipeline(panel, steady_spans(spans, first, batches), list(order))
             panel.set_title(f"{title(str(row.label))}, {row.locality}, {row.operators} operators")
         axes[-1].set_xlabel("simulated time (ms)")
     return figure

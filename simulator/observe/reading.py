@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
@@ -12,6 +11,7 @@ from simulator.config.problems import validate
 from simulator.config.reader import Mark, Marks
 from simulator.config.types import Frozen
 from simulator.errors import ConfigError, UsageError
+from simulator.files import read_json
 from simulator.observe.record import FORMAT, OBSERVED, STAGES
 
 __all__ = ["read_observed", "stage_rows"]
@@ -104,11 +104,8 @@ def read_observed(folder: Path) -> dict[str, Any]:
 
 
 def _json(file: Path) -> Any:
-    def refuse(constant: str) -> NoReturn:
-        raise ValueError(f"it holds {constant}")
-
     try:
-        return json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse)
+        return read_json(file)
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from simulator.errors import UsageError
+from simulator.files import read_json
 from simulator.results.dictionary import DEVICES, METRICS, STAGES, TIMELINE, Column
 from simulator.results.finished import FinishedPoints
 from simulator.results.manifest import FORMAT, check_manifest
@@ -101,7 +101,7 @@ def read_run(folder: Path) -> StoredRun:
     if not (folder / MANIFEST).is_file():
         raise UsageError(_no_run(folder))
     try:
-        manifest = _json(folder / MANIFEST)
+        manifest = read_json(folder / MANIFEST)
         written = manifest.get("format") if isinstance(manifest, dict) else None
         if isinstance(written, int) and written != FORMAT:
             raise UsageError(
@@ -137,15 +137,8 @@ def _no_run(folder: Path) -> str:
     return f"{folder} is no run directory: it has no {MANIFEST}"
 
 
-def _json(file: Path) -> Any:
-    def refuse(constant: str) -> NoReturn:
-        raise ValueError(f"{file.name} holds {constant}")
-
-    return json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse)
-
-
 def _failures(folder: Path, manifest: Mapping[str, Any]) -> tuple[Row, ...]:
-    rows = _json(folder / FAILURES) if (folder / FAILURES).is_file() else []
+    rows = read_json(folder / FAILURES) if (folder / FAILURES).is_file() else []
     if len(rows) != manifest.get("failed", len(rows)):
         raise ValueError(f"{manifest['failed']} points failed, {FAILURES} tells of {len(rows)}")
     for row in rows:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simulator.errors import TraceError
+from simulator.text import few
 
-__all__ = ["Table", "assign", "listed", "role_of"]
+__all__ = ["Table", "assign", "role_of"]
 
 _COMPANIONS = ("offsets", "lengths", "weights")
 _WHOLE = ("values", "indices", "ids")
@@ -26,7 +27,6 @@ _ROLES = {
     "a time": r"(.*[_ ])?(timestamps?|ts)|time|datetime",
     "weights": r"weights?",
 }
-_MOST_NAMED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,6 @@ def role_of(name: str) -> str:
         if re.fullmatch(pattern, name.strip(), re.IGNORECASE):
             return role
     return ""
-
-
-def listed(names: Sequence[str]) -> str:
-    """The names (or phrases) as one text, cut after some."""
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def assign(
@@ -83,9 +77,9 @@ def assign(
         used |= {n for n in (table.offsets, table.lengths) if n is not None}
     phrases = [f"{name!r} ({why})" for name, why in left.items() if name not in used]
     if not tables:
-        has = f"it has {listed(phrases)}" if phrases else "it is empty"
+        has = f"it has {few(phrases)}" if phrases else "it is empty"
         raise TraceError(f"{path}: no table of ids: {has}")
-    note = f"left out: {listed(phrases)}; a name that is asked for is read"
+    note = f"left out: {few(phrases)}; a name that is asked for is read"
     return tuple(tables), (note,) if phrases else ()
 
 
@@ -96,7 +90,7 @@ def _asked(path: Path, name: str, unfit: Mapping[str, str], rows: bool) -> Table
                 raise TraceError(f"{path}: {values!r}: {unfit[values]}, ids must be integers")
             table = _table(values, unfit, rows)
             return Table(name, values, table.offsets, table.lengths)
-    raise TraceError(f"{path}: no array or column {name}; it has {listed(list(unfit))}")
+    raise TraceError(f"{path}: no array or column {name}; it has {few(unfit)}")
 
 
 def _table(values: str, names: Mapping[str, str], rows: bool) -> Table:

@@ -23,13 +23,13 @@ from simulator._mix import mix64
 from simulator.errors import TraceError
 from simulator.traces.base import Ids
 from simulator.traces.contents import AVAZU
-from simulator.traces.pieces import Piece
+from simulator.traces.pieces import Piece, numbered
 from simulator.traces.text_files import LINES
 from simulator.traces.text_layout import Header, delimited_lines, layout_of
 
 __all__ = ["CRITEO_COLUMNS", "CriteoSource", "WordsSource", "hash_categories"]
 
-CRITEO_COLUMNS = tuple(f"C{i}" for i in range(1, 27))
+CRITEO_COLUMNS = numbered(26)
 _LABELLED = 40
 _AVAZU_BESIDE = ("id", "click", "hour")  # the number of a sample, its label, its time
 _MASK = 2**64 - 1

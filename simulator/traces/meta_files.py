@@ -21,12 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import TraceError
+from simulator.text import few
 from simulator.traces.bags import Offsets, ends_open, lengths_of
 from simulator.traces.base import Ids
-from simulator.traces.companions import listed
 from simulator.traces.named_arrays import NamedArrays
 from simulator.traces.numpy_files import Header
-from simulator.traces.pieces import Piece, integers
+from simulator.traces.pieces import Piece, integers, numbered
 from simulator.traces.tensor_files import read_tensors
 
 __all__ = ["MetaSource"]
@@ -52,7 +52,7 @@ class MetaSource:
         tables = {table.name: table for table in layouts.tables(read_tensors(path))}
         missing = [name for name in columns if name not in tables]
         if missing:
-            raise TraceError(f"{path}: no table {listed(missing)}; it has {listed(list(tables))}")
+            raise TraceError(f"{path}: no table {few(missing)}; it has {few(tables)}")
         self.tables = columns or tuple(tables)
         self.notes = tuple(layouts.notes)
         self._bags = [tables[name] for name in self.tables]
@@ -111,7 +111,7 @@ class _Layouts:
         if array.ndim == 1:
             return [_Bags("t0", integers(array, str(self._path)))]
         self._note(f"shape {array.shape} is read as (samples, tables)")
-        names = [f"C{i + 1}" for i in range(array.shape[1] if len(array) else 0)]
+        names = numbered(array.shape[1] if len(array) else 0)
         return [_Bags(n, integers(array[:, i], f"{self._path}: {n}")) for i, n in enumerate(names)]
 
     def _pair(self, name: str, pair: Sequence[Any]) -> _Bags:
@@ -181,7 +181,7 @@ class _Layouts:
             raise self._refused(value)
         if len(arrays) < len(value):
             others = [str(n) for n, x in value.items() if not isinstance(x, np.ndarray)]
-            self._note(f"left out: {listed(others)} (no tensors)")
+            self._note(f"left out: {few(others)} (no tensors)")
         headers = {n: Header(x.shape, x.dtype, False) for n, x in arrays.items()}
 
         def stream(name: str) -> Iterator[Ids]:
@@ -248,8 +248,6 @@ def _said(value: Any, depth: int = 2) -> str:
         if depth == 0 or not value:
             return f"a {kind} of {len(value)}"
         if isinstance(value, dict):
-            return f"a {kind} of " + listed(
-                [f"{n}: {_said(x, depth - 1)}" for n, x in value.items()]
-            )
-        return f"a {kind} of " + listed([_said(x, depth - 1) for x in value])
+            return f"a {kind} of " + few([f"{n}: {_said(x, depth - 1)}" for n, x in value.items()])
+        return f"a {kind} of " + few([_said(x, depth - 1) for x in value])
     return f"a value of type {type(value).__name__}"

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from simulator.errors import TraceError
+from simulator.text import few
 from simulator.traces.bags import Offsets, ends_open, lengths_of
 from simulator.traces.base import Ids
-from simulator.traces.companions import Table, assign, listed
+from simulator.traces.companions import Table, assign
 from simulator.traces.numpy_files import Header
 from simulator.traces.pieces import CHUNK, Piece
 
@@ -117,11 +118,11 @@ class NamedArrays:
     def _note_layouts(self) -> None:
         wide = [t.name for t in self._tables if len(self._headers[t.values].shape) == 2]
         if wide:
-            self.notes += (f"two dimensions are read as (samples, lookups): {listed(wide)}",)
+            self.notes += (f"two dimensions are read as (samples, lookups): {few(wide)}",)
         if self._open:
             jagged = [t.name for t in self._tables if t.offsets is not None]
             self.notes += (
-                f"as many offsets as bags, the last bag ends with the ids: {listed(jagged)}",
+                f"as many offsets as bags, the last bag ends with the ids: {few(jagged)}",
             )
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import TraceError
+from simulator.text import few
 from simulator.traces.boundary import reading
-from simulator.traces.companions import listed
-from simulator.traces.pieces import CHUNK, Column, Piece, integers
+from simulator.traces.pieces import CHUNK, Column, Piece, integers, numbered
 
 __all__ = ["Header", "NpySource", "read_header"]
 
@@ -41,7 +41,7 @@ class Header:
         if self.dtype.hasobject:
             return "Python objects, which are never unpickled"
         if self.dtype.names:
-            return f"records of the fields {listed(self.dtype.names)} (save each as an array)"
+            return f"records of the fields {few(self.dtype.names)} (save each as an array)"
         return "" if self.dtype.kind in "iu" else f"{self.dtype} values"
 
     def check(self, where: str, room: int) -> None:
@@ -94,11 +94,11 @@ class NpySource:
         self._values = values
         names: tuple[str, ...] = (path.stem,)
         if values.ndim == 2:
-            names = tuple(f"C{i + 1}" for i in range(values.shape[1]))
+            names = numbered(values.shape[1])
             self.notes += (f"shape {header.shape} is read as (samples, tables)",)
         missing = [name for name in columns if name not in names]
         if missing:
-            raise TraceError(f"{path}: no table {listed(missing)}; npy has {listed(names)}")
+            raise TraceError(f"{path}: no table {few(missing)}; npy has {few(names)}")
         self.tables: tuple[str, ...] = columns or names
         self._columns = [names.index(name) for name in self.tables]
 

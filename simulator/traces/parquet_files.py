@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from simulator.errors import TraceError
+from simulator.text import few
 from simulator.traces.boundary import reading
-from simulator.traces.companions import assign, listed
+from simulator.traces.companions import assign
 from simulator.traces.pieces import Column, Piece, integers
 
 __all__ = ["ParquetSource", "write_parquet"]
@@ -38,11 +39,11 @@ class ParquetSource:
             names, types, metadata = schema.names, schema.types, schema.metadata
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise TraceError(f"{path}: several columns are named {listed(twice)}: rename them")
+            raise TraceError(f"{path}: several columns are named {few(twice)}: rename them")
         nested = [n for n, t in zip(names, types, strict=True) if _is_nested(t)]
         if nested and not columns:
             raise TraceError(
-                f"{path}: lists of lists are no bags of ids: {listed(nested)}; flatten them, or "
+                f"{path}: lists of lists are no bags of ids: {few(nested)}; flatten them, or "
                 "choose other columns by name"
             )
         unfit = {name: _unfit(kind) for name, kind in zip(names, types, strict=True)}

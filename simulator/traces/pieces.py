@@ -28,12 +28,18 @@ __all__ = [
     "checked",
     "integers",
     "load",
+    "numbered",
 ]
 
 CHUNK = 1 << 20
 """Ids in a piece, about: 8 MiB."""
 
 MAX_ID = 2**63 - 1
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """The names of `count` columns that have none: `C1`, `C2`, ..."""
+    return tuple(f"C{number}" for number in range(1, count + 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,10 @@ from typing import IO, Literal
 
 from simulator.errors import TraceError
 from simulator.streams import open_text, refusing
-from simulator.traces.companions import assign, listed
+from simulator.text import few
+from simulator.traces.companions import assign
 from simulator.traces.contents import head_lines
+from simulator.traces.pieces import numbered
 
 __all__ = ["Header", "Layout", "counts_columns", "delimited_lines", "is_number", "layout_of"]
 
@@ -60,8 +62,8 @@ class Layout:
         """The numbers of the columns called `columns`; `TraceError` where there is none."""
         missing = [name for name in columns if name not in self.names or not name]
         if missing:
-            known = listed([name for name in self.names if name])
-            raise TraceError(f"{self.path}: no column {listed(missing)}; it has {known}")
+            known = few([name for name in self.names if name])
+            raise TraceError(f"{self.path}: no column {few(missing)}; it has {known}")
         return [self.names.index(name) for name in columns]
 
     def tables(
@@ -82,7 +84,7 @@ class Layout:
         unfit |= dict.fromkeys(beside, "not a category")
         tables, notes = assign(self.path, unfit, rows=True)
         kept = [self.names.index(table.name) for table in tables]
-        read = f"; read: {listed([table.name for table in tables])}"
+        read = f"; read: {few([table.name for table in tables])}"
         return kept, tuple(note + read for note in notes)
 
     def _holds_ids(self, column: int) -> bool:
@@ -107,7 +109,7 @@ def layout_of(
     named, guess = (header == "yes", "") if header != "auto" else _header(rows, lines)
     if guess:
         notes.append(guess)
-    names = tuple(rows[0]) if named else tuple(f"C{i + 1}" for i in range(len(rows[0])))
+    names = tuple(rows[0]) if named else numbered(len(rows[0]))
     if named and len(rows) > 1 and all(len(row) == len(names) + 1 for row in rows[1:]):
         names = ("", *names)  # R's tables: rows have numbers, their column has no name
     given = [name for name in names if name]

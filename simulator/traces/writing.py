@@ -26,8 +26,8 @@ import numpy as np
 
 from simulator.errors import TraceError, UsageError
 from simulator.files import scratch_beside, staged, unwritable
+from simulator.text import few
 from simulator.traces.base import Ids
-from simulator.traces.companions import listed
 from simulator.traces.files import open_source
 from simulator.traces.oracle_files import write_oracle
 from simulator.traces.pieces import CHUNK, Column, Piece, load
@@ -116,7 +116,7 @@ def _check_fits(path: Path, format: str, columns: list[Column]) -> None:
         raise UsageError(f"{path}: there are no ids and no bags to write")
     twice = sorted({c.name for c in columns if [d.name for d in columns].count(c.name) > 1})
     if format in _NAMED and twice:
-        raise UsageError(f"{path}: several tables are named {listed(twice)}: rename them")
+        raise UsageError(f"{path}: several tables are named {few(twice)}: rename them")
 
 
 def _ask_reader(path: Path, format: str, columns: list[Column]) -> None:
@@ -143,7 +143,7 @@ def _ask_reader(path: Path, format: str, columns: list[Column]) -> None:
 def _unreadable(path: Path, format: str, names: Sequence[str], reason: str) -> UsageError:
     return UsageError(
         f"{path}: {format} would not be read back with tables named "
-        f"{listed([repr(name) for name in names])}{reason}: rename them (letters, digits and "
+        f"{few([repr(name) for name in names])}{reason}: rename them (letters, digits and "
         "underscores, no companion's ending), or choose another format or other tables"
     )
 

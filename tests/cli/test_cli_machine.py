@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from typed import ran
 
-from simulator.cli.app import main
 from simulator.config.listing import numbers_of, parts_of, sourced_numbers
 from simulator.hardware.catalogue import load_machine, load_part
 from simulator.units import format_quantity
@@ -14,10 +14,7 @@ from simulator.units import format_quantity
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error."""
-    with pytest.raises(SystemExit) as ended:
-        main(["machine", *arguments])
-    output = capsys.readouterr()
-    return int(ended.value.code or 0), output.out, output.err
+    return ran(capsys, "machine", *arguments)
 
 
 @pytest.fixture(autouse=True)

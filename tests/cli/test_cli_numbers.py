@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
+from typed import ran
 
-from simulator.cli import main
 from simulator.cli.app import VERBS, _loaded
 from simulator.units import whole_number
 
@@ -41,15 +41,6 @@ def test_a_number_that_is_whole_is_a_whole_number(text: str, number: int) -> Non
 def test_no_other_is(text: str) -> None:
     with pytest.raises(ValueError, match="is not a whole number"):
         whole_number(text)
-
-
-def ran(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    """Exit code and output of a command line."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(word) for word in words])
-    output = capsys.readouterr()
-    code = ended.value.code
-    return code if isinstance(code, int) else 0, output.out, output.err
 
 
 @pytest.fixture

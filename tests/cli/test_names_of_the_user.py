@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from markupsafe import escape
 from rich.console import Console
+from typed import ran
 
-from simulator.cli import main
 from simulator.engine import parse_experiment, simulate
 
 LABELS = ("a[b]", "x[/y]", ":smile:", "$\\frac$", "<b>", "a|b", "--x", "a b", "'", "_u", "[red]r")
@@ -26,14 +26,6 @@ DATA = {
 }
 
 
-def run(capsys, *arguments):
-    """Exit code, standard output and standard error."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    told = capsys.readouterr()
-    return ended.value.code or 0, told.out, told.err
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("it's [a] $folder")
@@ -42,13 +34,13 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def finished(folder, capsys):
     (folder / "e x.yaml").write_text(json.dumps(DATA))
-    code, out, _ = run(capsys, "run", folder / "e x.yaml", "--out", folder / "r n")
+    code, out, _ = ran(capsys, "run", folder / "e x.yaml", "--out", folder / "r n")
     assert code == 0
     return folder / "r n", out
 
 
 def test_labels_are_shown_as_they_are(finished, capsys):
-    for text in (finished[1], run(capsys, "results", "show", finished[0])[1]):
+    for text in (finished[1], ran(capsys, "results", "show", finished[0])[1]):
         for label in LABELS:
             assert sum(line.startswith(f" {label} ") for line in text.splitlines()) >= 2, label
         assert " n\\nl " in text
@@ -61,13 +53,13 @@ def test_commands_to_type_can_be_pasted(finished):
 
 
 def test_pages_and_timelines_hold_labels_as_text(finished, capsys):
-    code, _, err = run(capsys, "report", finished[0])
+    code, _, err = ran(capsys, "report", finished[0])
     assert (code, err) == (0, "")
     page = (finished[0] / "report.html").read_text()
     assert "<b>" not in page
     for label in LABELS:
         assert f'<td class="text">{escape(label)}</td>' in page.replace("> _u<", ">_u<"), label
-    code, out, _ = run(capsys, "timeline", finished[0], "--point=--x")
+    code, out, _ = ran(capsys, "timeline", finished[0], "--point=--x")
     assert (code, out.split(": ")[1].split(",")[0]) == (0, "2 points")
 
 
@@ -86,25 +78,25 @@ def test_tables_of_a_trace_are_shown_as_they_are(folder, capsys):
     file = folder / "names.parquet"
     pq.write_table(pa.table({name: np.arange(30) % 7 for name in names}), file)
     picture = folder / "p.svg"
-    code, out, _ = run(capsys, "trace", "describe", file, "--plot", picture)
+    code, out, _ = ran(capsys, "trace", "describe", file, "--plot", picture)
     assert code == 0
     for name in names:
         assert sum(f" {name} " in line for line in out.splitlines()) == 4, name
     assert picture.is_file()
-    code, _, err = run(capsys, "trace", "convert", file, folder / "names.csv")
+    code, _, err = ran(capsys, "trace", "convert", file, folder / "names.csv")
     assert code == 0, err
-    code, out, _ = run(capsys, "trace", "validate", folder / "names.csv", "--json")
+    code, out, _ = ran(capsys, "trace", "validate", folder / "names.csv", "--json")
     assert [table["table"] for table in json.loads(out)["tables"]] == names
 
 
 def test_a_replay_of_a_file_in_brackets(folder, capsys):
     file = folder / "ids[x].npy"
     np.save(file, np.arange(100) % 7)
-    code, out, err = run(capsys, "replay", "--trace", file, "--policy", "lru", "--capacity", 3)
+    code, out, err = ran(capsys, "replay", "--trace", file, "--policy", "lru", "--capacity", 3)
     assert code == 0, err
     assert "lookups" in out
     (folder / "bad[b].npy").write_bytes(b"no array")
-    code, _, err = run(
+    code, _, err = ran(
         capsys, "replay", "--trace", folder / "bad[b].npy", "--policy", "lru", "--capacity", 3
     )
     assert code == 2
@@ -114,6 +106,6 @@ def test_a_replay_of_a_file_in_brackets(folder, capsys):
 def test_a_machine_in_brackets(folder, capsys):
     file = folder / "m.yaml"
     file.write_text("base: v100_p3\nname: 'm[/x]'\ndescription: 'with [brackets] and :smile:'\n")
-    code, out, err = run(capsys, "machine", "show", file)
+    code, out, err = ran(capsys, "machine", "show", file)
     assert code == 0, err
     assert "m[/x]: with [brackets] and :smile:" in out

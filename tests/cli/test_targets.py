@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+from typed import ran
 
 from simulator.cli import main
 
@@ -19,14 +20,6 @@ DATA = {
     "cache": {"fraction": 1.0},
     "run": {"batches": 3, "warmup_batches": 1},
 }
-
-
-def run(capsys, *arguments):
-    """Exit code, standard output and standard error."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    told = capsys.readouterr()
-    return ended.value.code or 0, told.out, told.err
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +48,12 @@ WRITERS = {
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_pipe_stays_a_pipe_and_gets_what_a_file_would(place, tmp_path, capsys, name):
     pipe, file = tmp_path / "pipe.svg", tmp_path / "file.svg"
-    assert run(capsys, *WRITERS[name](place, file))[0] == 0
+    assert ran(capsys, *WRITERS[name](place, file))[0] == 0
     os.mkfifo(pipe)
     received = []
     reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()), daemon=True)
     reader.start()
-    code, _, err = run(capsys, *WRITERS[name](place, pipe))
+    code, _, err = ran(capsys, *WRITERS[name](place, pipe))
     assert code == 0, err
     reader.join(30)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
@@ -74,17 +67,17 @@ def test_links_are_followed_and_folders_refused(place, tmp_path, capsys, name):
     real, link = tmp_path / "real.svg", tmp_path / "link.svg"
     real.write_text("old")
     link.symlink_to(real)
-    assert run(capsys, *WRITERS[name](place, link))[0] == 0
+    assert ran(capsys, *WRITERS[name](place, link))[0] == 0
     assert link.is_symlink()
     assert real.read_bytes() != b"old"
     (tmp_path / "folder.svg").mkdir()
-    code, _, err = run(capsys, *WRITERS[name](place, tmp_path / "folder.svg"))
+    code, _, err = ran(capsys, *WRITERS[name](place, tmp_path / "folder.svg"))
     assert code == 1
     assert "folder.svg: cannot be written: it is a folder; name another file" in err
-    code, _, err = run(capsys, *WRITERS[name](place, real / "below.svg"))
+    code, _, err = ran(capsys, *WRITERS[name](place, real / "below.svg"))
     assert code == 1
     assert "a part of the path is a file, not a folder" in err
-    code, _, err = run(capsys, *WRITERS[name](place, tmp_path / f"{'x' * 300}.svg"))
+    code, _, err = ran(capsys, *WRITERS[name](place, tmp_path / f"{'x' * 300}.svg"))
     assert code == 1
     assert "the name is too long" in err
 
@@ -98,7 +91,7 @@ def test_a_folder_that_cannot_be_the_target_is_told(
     (tmp_path / "file").write_text("ours")
     profile = ["--set", "operators=observed"] if arguments[0] == "observe" else []
     verb, *options = arguments
-    code, _, err = run(capsys, verb, place / "e.yaml", "--out", target, *options, *profile)
+    code, _, err = ran(capsys, verb, place / "e.yaml", "--out", target, *options, *profile)
     assert code == 1
     assert "Traceback" not in err
     assert err.splitlines()[-1].startswith("error: ")
@@ -108,14 +101,14 @@ def test_a_folder_that_cannot_be_the_target_is_told(
 
 def test_an_empty_folder_is_a_fine_target_by_its_dot(place, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert run(capsys, "run", place / "e.yaml", "--out", ".")[0] == 0
+    assert ran(capsys, "run", place / "e.yaml", "--out", ".")[0] == 0
     assert (tmp_path / "manifest.json").is_file()
     assert [file.name for file in tmp_path.iterdir() if file.name.endswith(".part")] == []
 
 
 def test_studies_are_reproduced_only_beside_their_own(tmp_path, capsys):
     (tmp_path / "README.md").write_text("ours")
-    code, _, err = run(capsys, "reproduce", "locality", "--out", tmp_path)
+    code, _, err = ran(capsys, "reproduce", "locality", "--out", tmp_path)
     assert code == 1
     assert "holds files but no summary.json" in err
     assert [file.name for file in tmp_path.iterdir()] == ["README.md"]
@@ -123,7 +116,7 @@ def test_studies_are_reproduced_only_beside_their_own(tmp_path, capsys):
 
 def test_an_observation_is_replaced_only_where_somebody_asks_for_it(place, tmp_path, capsys):
     (tmp_path / "observed.json").write_text("hours")
-    code, _, err = run(capsys, "observe", place / "e.yaml", "--out", tmp_path, "--device", "cpu")
+    code, _, err = ran(capsys, "observe", place / "e.yaml", "--out", tmp_path, "--device", "cpu")
     assert code == 1
     assert "holds an observation: choose another --out, or --replace to lose it" in err
     assert (tmp_path / "observed.json").read_text() == "hours"
@@ -131,22 +124,22 @@ def test_an_observation_is_replaced_only_where_somebody_asks_for_it(place, tmp_p
 
 def test_another_experiment_needs_replace(place, tmp_path, capsys):
     out = tmp_path / "run"
-    assert run(capsys, "run", place / "e.yaml", "--out", out)[0] == 0
+    assert ran(capsys, "run", place / "e.yaml", "--out", out)[0] == 0
     changed = ("run", place / "e.yaml", "--out", out, "--set", "run.batches=4")
     for more in ((), ("--dry-run",)):
-        code, told, err = run(capsys, *changed, *more)
+        code, told, err = ran(capsys, *changed, *more)
         assert (code, told) == (2, "")
         assert "run.batches is 3 there, 4 here" in err
-    code, told, err = run(capsys, *changed, "--replace")
+    code, told, err = ran(capsys, *changed, "--replace")
     assert code == 0
     assert "more finished points" not in err
-    code, told, err = run(capsys, *changed, "--set", "sweep={run.seed: [1, 2]}")
+    code, told, err = ran(capsys, *changed, "--set", "sweep={run.seed: [1, 2]}")
     assert code == 0
     assert "1 more finished points stay in" in err
 
 
 @pytest.mark.parametrize("group", ["config", "trace", "memory", "results", "machine"])
 def test_a_group_of_verbs_alone_prints_its_help(capsys, group):
-    code, out, _ = run(capsys, group)
+    code, out, _ = ran(capsys, group)
     assert code == 2
     assert f"Usage: scratchpipe {group}" in out

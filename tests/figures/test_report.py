@@ -92,6 +92,20 @@ def test_the_same_run_gives_the_same_page(small_run: Path, page: str) -> None:
     assert render_report(read_run(small_run)) == page
 
 
+def test_a_timeline_that_lacks_a_row_is_drawn_as_far_as_it_goes(small_run: Path) -> None:
+    import pandas as pd
+
+    from simulator.figures.runs import pipelines
+    from simulator.results.reading import read_run
+
+    run = read_run(small_run)
+    timeline, metrics = pd.DataFrame(run.timeline()), pd.DataFrame(run.metrics())
+    middle = int(timeline["batch"].max()) // 2
+    gone = (timeline["batch"] == middle) & (timeline["stage"] == timeline["stage"].iloc[0])
+    assert gone.any()
+    assert pipelines(timeline[~gone], metrics) is not None
+
+
 def test_a_folder_that_is_no_run_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
