@@ -5,8 +5,9 @@ other members. A collective uses the routes that leave the busiest link least to
 all-to-all the best division of every pair's bytes over all ways (a linear program, then the fewest
 bytes in all), for rings the best set of rings through all members (another one). What a link's end
 relays for others counts as its own. Approximated: relays cost no time of their own; a copy takes
-one way, the widest of the shortest. Ignored: libraries that divide less well (NCCL relays each pair
-over one way).
+one way, the widest of the shortest; ranks that do the same are reported with the loads of the first
+one's links, the widest first, though what another one relays may lie on another link. Ignored:
+libraries that divide less well (NCCL relays each pair over one way).
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
-from scipy.optimize import linprog
 
 from simulator.config.machine import Part
 from simulator.config.types import BytesPerSecond, Picoseconds
@@ -154,6 +154,8 @@ def all_to_all_loads(members: tuple[int, ...], widths: Widths) -> Mapping[Edge, 
 
     None where links do not lead from each to each.
     """
+    from scipy.optimize import linprog  # slow to import, and only meshes need it
+
     edges = [edge for edge, _ in widths]
     flow, needed = _conservation(members, edges)
     columns = len(members) * len(edges)
@@ -198,6 +200,8 @@ def ring_loads(members: tuple[int, ...], widths: Widths) -> Mapping[Edge, float]
 
     None where no ring leads through all members.
     """
+    from scipy.optimize import linprog  # slow to import, and only meshes need it
+
     rings = list(_rings((members[0],), frozenset(members), dict(widths)))
     if not rings:
         return None
