@@ -99,12 +99,13 @@ def study_names() -> tuple[str, ...]:
 
 
 def find_studies(names: Iterable[str]) -> list[Study]:
-    """The studies called `names` (`all` stands for all of them), read and checked.
+    """The studies called `names` or by their folders (`all` stands for all), read and checked.
 
     Raises `UsageError` for an unknown name, `ConfigError` for a file with mistakes.
     """
     folders = _folders()
-    wanted = list(names)
+    called = {folder.name: name for name, folder in folders.items()}
+    wanted = [called.get(Path(name).name, name) for name in names]
     unknown = [name for name in wanted if name not in folders and name != "all"]
     if unknown:
         raise UsageError(f"there is no study {unknown[0]!r}: {', '.join(folders)}, or all")

@@ -97,6 +97,12 @@ def test_a_folder_without_a_study_is_told(tmp_path: Path, text: str | None, word
         _ = dataclasses.replace(study, folder=tmp_path).module
 
 
+@pytest.mark.parametrize("name", ["cost", "05_cost", "experiments/05_cost/"])
+def test_a_study_is_called_by_its_name_or_its_folder(name: str) -> None:
+    (study,) = find_studies([name])
+    assert (study.name, study.folder.name) == ("cost", "05_cost")
+
+
 def test_studies_share_points() -> None:
     studies = find_studies(["breakdown", "headline", "stages"])
     keys = [
