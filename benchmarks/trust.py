@@ -1,6 +1,7 @@
 """Renews the rows of `experiments/validation/trust.csv` that need no observed iterations, and the
 table of the README that the file becomes: `python -m benchmarks.trust [memory caches streams
-fidelity micro ...] [--readme]` (no names: all of them, in about ten minutes).
+fidelity micro ...] [--readme]` (no names: all of them, in about ten minutes). It calls tests of the
+project, so that it runs in a checkout with what those need: `pip install -e '.[test]'`.
 
 Rows of whole iterations are set by `scratchpipe validate --summary`. What each row checks: `memory`
 the bank model against two published simulators; `caches` replays against libCacheSim; `streams` two

@@ -25,7 +25,7 @@ from simulator.calibration.link_points import link_points
 from simulator.calibration.points import Point, Residual, residuals
 from simulator.calibration.rig import Rig
 from simulator.calibration.sockets import cpu_of, gpu_of
-from simulator.calibration.tables import FILES
+from simulator.calibration.tables import FILES, check_threads
 from simulator.config.machine import MachineConfig
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
@@ -190,10 +190,12 @@ def _at(value: Any, keys: list[str]) -> Any:
 def points_in(folder: Path, platform: MachineConfig, model: ModelConfig) -> list[Point]:
     """Every point that the files in `folder` hold.
 
-    Raises `UsageError` where the folder holds none of the documented files, or nothing of use.
+    Raises `UsageError` where the folder holds none of the documented files, nothing of use, or a
+    row on more threads than `platform` has cores.
     """
     if not any((folder / name).is_file() for name in FILES):
         raise UsageError(f"{folder}: has none of {', '.join(FILES)}")
+    check_threads(folder, cpu_of(platform).cores)
     hits = HitShares(
         cpu_bytes=cpu_of(platform).last_level_cache,
         gpu_bytes=gpu_of(platform).l2_cache,

@@ -85,7 +85,7 @@ class Fit:
 def fit_blocks(
     rig: Rig, points: Sequence[Point], rules: Rules | None = None, blocks: Sequence[Block] = BLOCKS
 ) -> Fit:
-    """Fit every block that more points were measured for than it has numbers.
+    """Fit every block of which something was measured.
 
     All numbers start where their blocks say, so that the result does not depend on what the rig
     says of them. Raises `UndecidedError` with every number that the points do not decide, unless
@@ -97,13 +97,15 @@ def fit_blocks(
         for block in blocks
         if block.when is None or block.when(rig.profile)
     ]
-    starts = {p.path: p.start for _, free, n in todo if not _skipped(n, len(free)) for p in free}
+    starts = {p.path: p.start for _, free, n in todo if n > len(free) for p in free}
     fit = Fit(rig.changed(starts))
     undecided: list[Fault] = []
     for block, free, deciding in todo:
-        skipped = _skipped(deciding, len(free))
+        skipped = _skipped(deciding, free)
         if skipped:
             fit.blocks.append(BlockFit(block.name, deciding, skipped=skipped))
+        elif deciding <= len(free):
+            undecided += _keep(fit, block, _own(block, points), rules)
         else:
             undecided += _take(fit, block, _own(block, points), rules)
     if undecided:
@@ -130,12 +132,27 @@ def _free(block: Block, rules: Rules) -> list[Parameter]:
     return [p for p in block.parameters if not (p.path + ".").startswith(rules.fixed or ("\0",))]
 
 
-def _skipped(points: int, numbers: int) -> str:
+def _skipped(points: int, free: Sequence[Parameter]) -> str:
     if not points:
         return "nothing of it was measured"
-    if not numbers:
-        return "all of its numbers are held"
-    return f"{points} points cannot decide {numbers} numbers" if points <= numbers else ""
+    return "" if free else "all of its numbers are held"
+
+
+def _keep(fit: Fit, block: Block, own: Sequence[Point], rules: Rules) -> list[Fault]:
+    """The numbers of a block with no more points than numbers, without a search: an error where
+    `rules` refuse what is undecided, or they keep their values."""
+    free, points = _free(block, rules), _deciding(block, own)
+    several = "s" * (points > 1)
+    why = f"{points} point{several} cannot decide {len(free)} number{'s' * (len(free) > 1)}"
+    hint = f"What would decide it: more sizes of {' or '.join(block.operators)}"
+    faults = [Fault(parameter, block.name, why, hint, found=None) for parameter in free]
+    if rules.undecided == "refuse":
+        fit.blocks.append(BlockFit(block.name, points))
+        return faults
+    kept = [replace(fault, kept=rules.held(fault)) for fault in faults]
+    fit.rig = fit.rig.changed({p.path: rules.held(f) for p, f in zip(free, faults, strict=True)})
+    _adopt(fit, block, own, rules, None, kept)
+    return []
 
 
 def _take(fit: Fit, block: Block, own: Sequence[Point], rules: Rules) -> list[Fault]:
@@ -182,7 +199,7 @@ def _adopt(
         path = fault.parameter.path
         if path not in rules.base:
             fit.values[path] = _rounded(rules.held(fault))
-            fit.evidence[path] = f"assumed: its search left it here; {fault.why}"
+            fit.evidence[path] = f"assumed: where a search for it begins or ended; {fault.why}"
     fit.blocks.append(
         BlockFit(
             block.name,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from simulator.calibration.facts import MACHINE
 from simulator.errors import UsageError
 from simulator.streams import open_text, refusing
 
@@ -17,6 +18,7 @@ __all__ = [
     "WITH_STATE",
     "Pooled",
     "Row",
+    "check_threads",
     "optimizer_of",
     "pool",
     "read_rows",
@@ -56,6 +58,8 @@ _PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
 _MEASURED = ("ms", "us")
 _SPREADS = ("ms_p10", "ms_p90")
 """Columns that are read where they are there."""
+_THREADS = re.compile(r"\bcpu .* (\d+)t\b", re.ASCII)
+"""Threads of a victim, in its name."""
 _BITS = re.compile(r".* ([1-9]|[1-5]\d|6[0-4]) bit", re.ASCII)
 
 WITH_STATE = ("adagrad", "rowwise_adagrad")
@@ -80,10 +84,34 @@ def read_rows(folder: Path, name: str) -> list[Row]:
     Raises `UsageError` where columns are missing, a file is not text, or a line has more or fewer
     fields than the first or a number that is none.
     """
-    file = folder / name
+    return [row for _, row in _numbered(folder / name)]
+
+
+def check_threads(folder: Path, cores: int) -> None:
+    """Raise `UsageError` for the first row on more threads than the machine has `cores`: it was
+    measured on another, or is no measurement."""
+    for name in FILES:
+        for line, row in _numbered(folder / name):
+            threads = _threads(row)
+            if threads > cores:
+                raise UsageError(
+                    f"{folder / name}: line {line}: {threads} threads on a machine with {cores} "
+                    f"cores: take the row out, or say in {MACHINE} how many `cores` were measured"
+                )
+
+
+def _threads(row: Row) -> int:
+    """Of the operator that a row measures; 0 where it does not say."""
+    in_name = _THREADS.search(row.get("victim", ""))
+    return int(row.get("threads") or (in_name[1] if in_name else 0))
+
+
+def _numbered(file: Path) -> list[tuple[int, Row]]:
+    """The rows of a file with their lines."""
+    name = file.name
     if not file.is_file():
         return []
-    rows: list[Row] = []
+    rows: list[tuple[int, Row]] = []
     with refusing(file, UsageError), open_text(file) as stream:
         reader = csv.DictReader(stream)
         for row in reader:
@@ -91,7 +119,7 @@ def read_rows(folder: Path, name: str) -> list[Row]:
             if missing:
                 raise UsageError(f"{file}: no column {', '.join(missing)}")
             _check(f"{file}: line {reader.line_num}", name, row)
-            rows.append(row)
+            rows.append((reader.line_num, row))
     return rows
 
 

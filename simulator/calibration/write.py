@@ -15,7 +15,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from simulator.calibration.points import Residual
+from simulator.calibration.blocks import BLOCKS
+from simulator.calibration.points import Point, Residual
 from simulator.calibration.quantities import written
 from simulator.calibration.sockets import CPU, GPU
 from simulator.config.catalogue import directory
@@ -210,10 +211,16 @@ def residuals_csv(residuals: Iterable[Residual]) -> str:
                 f"{residual.modelled:.4g}",
                 f"{residual.error:.4f}",
                 f"{point.spread:.3f}",
-                "yes" if point.weight else "no",
+                "yes" if _fitted(point) else "no",
             ]
         )
     return text.getvalue()
+
+
+def _fitted(point: Point) -> bool:
+    """Whether a fit heeds it: some block asks for its operator."""
+    asked = (block.operators + block.beside for block in BLOCKS)
+    return bool(point.weight) and any(point.operator in operators for operators in asked)
 
 
 def by_operator(residuals: Iterable[Residual]) -> list[dict[str, Any]]:

@@ -179,7 +179,7 @@ def _document(comparison: Comparison) -> dict[str, Any]:
 
 
 def _show(machine: str, comparison: Comparison) -> None:
-    """A line an iteration, then the totals."""
+    """A line an iteration, then the totals of the page."""
     from rich.table import Table
 
     from simulator.cli.terminal import console
@@ -194,7 +194,8 @@ def _show(machine: str, comparison: Comparison) -> None:
         cells = (f"{time.measured_us / 1e3:.3f} ms", f"{time.simulated_us / 1e3:.3f} ms")
         table.add_row(time.experiment, time.sweep, time.system, *cells, f"{time.error:+.1%}")
     console().print(table)
-    for name, times in {"all": comparison.all_iterations, **comparison.systems}.items():
+    kinds = {"all": comparison.iterations, **comparison.systems}
+    for name, times in {**kinds, "on fewer CPU threads": comparison.fewer_threads}.items():
         errors = Errors.of_times(times)
         if errors is not None:
             typer.echo(

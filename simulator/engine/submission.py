@@ -8,7 +8,9 @@ later operations pass while the first ones run. Lanes of the CPU start after the
 their stage, for it is the same thread that calls them.
 
 Serial schedules are one such program from the first mini-batch to the last. In a pipeline each
-stage is a program of its own, which begins when the stage may start; all of them share the thread.
+stage is a program of its own, which begins when the stage may start; all of them share the thread,
+first come, first served, kernel by kernel: an operation of many kernels (MLPs launched one by one)
+does not keep a copy of another stage waiting until the last of them is submitted.
 Ignored: priorities among them, and other processes of the host.
 """
 
@@ -100,8 +102,15 @@ class StageSubmission:
             demand = self.work.lanes[key[0]][key[1]]
             yield from self.machine.on_host(demand.host, demand.submit_ps)
             self._arrives(key, demand)
-            yield from self.machine.on_host(demand.host, demand.submit_more_ps)
+            yield from self._submit_more(demand)
             self._complete[key].succeed()
+
+    def _submit_more(self, demand: Demand) -> Steps:
+        """The other kernels of an operation, each in its turn."""
+        left_ps, each_ps = demand.submit_more_ps, demand.submit_ps or demand.submit_more_ps
+        while left_ps > 0:
+            yield from self.machine.on_host(demand.host, min(each_ps, left_ps))
+            left_ps -= each_ps
 
     def _arrives(self, key: Spot, demand: Demand) -> None:
         """What was submitted reaches its processor, while the host goes on."""
@@ -139,7 +148,7 @@ class StageSubmission:
         yield from _passed(self.ahead)
         yield from machine.on_host(demand.host, demand.submit_ps)
         yield from machine.fetch(demand)
-        rest = machine.env.process(machine.on_host(demand.host, demand.submit_more_ps))
+        rest = machine.env.process(self._submit_more(demand))
         yield from self._others(key)
         yield from machine.execute(demand)
         yield from _passed(rest)

@@ -221,7 +221,7 @@ def _times(
     of_stages = point.get("stages_repeats_us", {})
 
     def time(stage: str | None, measured: float, simulated: float) -> Time:
-        reason = notes.why(name, label, sweep, stage)
+        reason = notes.why((name, label, sweep, stage), simulated / measured - 1.0)
         repeats = point["repeats_us"] if stage is None else of_stages.get(stage, [])
         own = _spread(repeats)
         return Time(name, label, sweep, stage, measured, simulated, own, reason, fewer)

@@ -3,18 +3,21 @@ and a goal of the machine's own.
 
     goal: {iteration_median: 0.035, iteration_worst: 0.12}
     reasons:
-      - {system: hybrid, stage: gradients_to_cpu, reason: "..."}
-      - {system: scratchpipe, sweep: "trace.alpha=1.1", reason: "..."}
+      - {system: hybrid, stage: gradients_to_cpu, error: [-0.4, -0.1], reason: "..."}
+      - {system: scratchpipe, sweep: "trace.alpha=1.1", error: [-0.3, 0], reason: "..."}
 
-Every key of a reason but `reason` narrows it; without `stage` it speaks of whole iterations.
+A reason explains an error of some sign and size, `error`: another one at the same place is another
+mistake, and has no reason. Every other key narrows it further; without `stage` it speaks of whole
+iterations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter
+from pydantic import AfterValidator, TypeAdapter
 
 from simulator.config.problems import validate
 from simulator.config.reader import read_yaml
@@ -26,22 +29,37 @@ __all__ = ["NOTES", "Notes", "Reason", "read_notes"]
 
 NOTES = "validation.yaml"
 """Looked for in a run directory, then beside it."""
+Spot = tuple[str, str, str, str | None]
+"""Where a number stands: experiment, system, point of the sweep, stage (None: the iteration)."""
+
+
+def _rising(error: tuple[float, float]) -> tuple[float, float]:
+    low, high = error
+    if not (-1.0 <= low < high and low * high >= 0.0):
+        raise ValueError("two numbers of one sign, the smaller first: [-0.4, -0.1] or [0, 0.5]")
+    return error
 
 
 class Reason(Frozen):
     """Why some numbers are bad."""
 
     reason: str
+    error: Annotated[tuple[float, float], AfterValidator(_rising)]
+    """Smallest and largest relative error that it explains, both of one sign: -0.4 is 40 % too
+    fast."""
     system: str | None = None
     stage: str | None = None
     sweep: str | None = None
     """Text that the point's `sweep` holds."""
     experiment: str | None = None
 
-    def speaks_of(self, experiment: str, system: str, sweep: str, stage: str | None) -> bool:
-        """Whether this is the reason for a number."""
+    def speaks_of(self, spot: Spot, error: float) -> bool:
+        """Whether this is the reason for a number that is off by `error`."""
+        low, high = self.error
+        experiment, system, sweep, stage = spot
         return (
-            self.stage == stage
+            low <= error <= high
+            and self.stage == stage
             and self.system in (None, system)
             and self.experiment in (None, experiment)
             and (self.sweep is None or self.sweep in sweep)
@@ -56,9 +74,9 @@ class Notes(Frozen):
     not_run: tuple[str, ...] = ()
     """What was not observed, for the page."""
 
-    def why(self, experiment: str, system: str, sweep: str, stage: str | None) -> str:
+    def why(self, spot: Spot, error: float) -> str:
         """The first reason that speaks of a number, or nothing."""
-        fits = (r for r in self.reasons if r.speaks_of(experiment, system, sweep, stage))
+        fits = (reason for reason in self.reasons if reason.speaks_of(spot, error))
         return next((reason.reason for reason in fits), "")
 
 

@@ -1,7 +1,9 @@
 """The summary: one row a kind of number and machine, as a CSV that the README's table is made of.
 
 `scratchpipe validate --summary FILE` sets the rows of the machines that it compares; other commands
-set those of other kinds (`benchmarks/trust.py`). Whoever writes rows replaces all of the same page.
+set those of other kinds (`benchmarks/trust.py`). Whoever writes rows replaces all of the same page,
+and all of the same machine on a page of that name: wherever the pages were written, a machine's
+rows stand in the table once.
 """
 
 from __future__ import annotations
@@ -115,9 +117,16 @@ def _read(record: dict[str, str]) -> Row:
 
 
 def with_rows(old: Iterable[Row], new: Sequence[Row]) -> list[Row]:
-    """`new` in the place of all `old` rows of the same pages; by page."""
-    pages = {row.page for row in new}
-    return sorted([*(r for r in old if r.page not in pages), *new], key=lambda row: row.page)
+    """`new` in the place of all `old` rows of the same pages, and of the same machines on pages of
+    the same names; by page."""
+    pages, machines = {row.page for row in new}, {_of_machine(row) for row in new}
+    kept = [row for row in old if row.page not in pages and _of_machine(row) not in machines]
+    return sorted([*kept, *new], key=lambda row: row.page)
+
+
+def _of_machine(row: Row) -> tuple[str, str]:
+    """What was measured and the kind of page that it stands on, wherever that lies."""
+    return row.machine, row.page.rpartition("/")[2]
 
 
 def summary_text(rows: Iterable[Row]) -> str:

@@ -77,6 +77,32 @@ def test_a_time_that_is_no_time_is_an_error(tmp_path: Path, bad: str) -> None:
         points_in(tmp_path, config, model)
 
 
+CPU_HEAD = "op,impl,dim,threads,n_rows,dist,ms,note\n"
+VICTIM_HEAD = "victim,background,ms,slowdown,bg_h2d_GBps,bg_d2h_GBps\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "micro_cpu.csv",
+            f"{CPU_HEAD}gather,own,128,16,1000,uniform,1,\ngather,own,128,99,1000,uniform,1,\n",
+        ),
+        (
+            "contention.csv",
+            f"{VICTIM_HEAD}hbm gather,none,1,1,,\ncpu gather 9x512B 99t,none,1,1,,\n",
+        ),
+    ],
+)
+def test_rows_on_more_threads_than_cores_are_refused(tmp_path: Path, name: str, text: str) -> None:
+    """Whatever says how many: a column, or the name of what ran."""
+    (tmp_path / name).write_text(text)
+    machine, model = load_machine("h200"), load_named("models", "default")
+    expected = rf"{name}: line 3: 99 threads on a machine with 16 cores: .* machine\.json"
+    with pytest.raises(UsageError, match=expected):
+        points_in(tmp_path, machine, model)
+
+
 def test_a_folder_without_measurements_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"has none of micro_cpu\.csv"):
         points_in(tmp_path, load_machine("h200"), load_named("models", "default"))

@@ -22,7 +22,7 @@ from simulator.calibration.fit import Rules, fit_blocks
 from simulator.calibration.judge import WORST_ERROR
 from simulator.calibration.points import Point
 from simulator.calibration.rig import Rig
-from simulator.calibration.sockets import cpu_of
+from simulator.calibration.sockets import cpu_of, gpu_of
 from simulator.config.catalogue import load_named
 from simulator.errors import UndecidedError
 from simulator.hardware.catalogue import load_machine
@@ -212,7 +212,9 @@ def test_a_number_that_the_base_lacks_is_assumed_where_it_is_not_decided(
     block = Block("sort", SORT, (START, PASS, idle))
     fit = fit_blocks(conditions[0], sorts(conditions, 180e9), Rules("keep"), blocks=(block,))
     assert fit.values[idle.path] == 20e6
-    assert fit.evidence[idle.path].startswith("assumed: its search left it here; not identifiable")
+    assert fit.evidence[idle.path].startswith(
+        "assumed: where a search for it begins or ended; not identifiable"
+    )
 
 
 def test_a_number_on_its_limit_stays_there_where_the_base_has_no_other(
@@ -237,10 +239,38 @@ def test_numbers_that_are_held_are_not_fitted(conditions: tuple[Rig, list[Point]
 
 
 def test_as_many_points_as_numbers_decide_none(conditions: tuple[Rig, list[Point]]) -> None:
+    """They are as undecided as a number on a bound: an error that names each of them."""
     block = Block("sort", SORT, (START, PASS))
-    fit = fit_blocks(conditions[0], sorts(conditions, 180e9)[:2], blocks=(block,))
-    assert fit.blocks[0].skipped == "2 points cannot decide 2 numbers"
-    assert not fit.values
+    with pytest.raises(UndecidedError) as raised:
+        fit_blocks(conditions[0], sorts(conditions, 180e9)[:2], blocks=(block,))
+    lines = str(raised.value).splitlines()
+    assert [line.split(" ", 1)[0] for line in lines[:2]] == [RATE, LATENCY]
+    assert all("(block sort): 2 points cannot decide 2 numbers. What would" in x for x in lines[:2])
+    assert "--keep-undecided" in lines[-1]
+
+
+def test_numbers_of_too_few_points_keep_what_the_base_says(
+    conditions: tuple[Rig, list[Point]],
+) -> None:
+    block, few = Block("sort", SORT, (START, PASS)), sorts(conditions, 180e9)[:1]
+    kept = fit_blocks(conditions[0], few, Rules("keep", {RATE: 2e9, LATENCY: 3e6}), blocks=(block,))
+    assert gpu_of(kept.rig.config).sort_rate == 2e9
+    assert not kept.values, "they are those of the base, not found"
+    assert [fault.kept for fault in kept.blocks[0].kept] == [2e9, 3e6]
+    assert kept.blocks[0].kept[0].why == "1 point cannot decide 2 numbers"
+    assumed = fit_blocks(conditions[0], few, Rules("keep"), blocks=(block,))
+    assert assumed.values == {RATE: START.start, LATENCY: PASS.start}
+    assert assumed.evidence[RATE].startswith("assumed: ")
+
+
+def test_half_of_the_points_may_be_too_few_for_a_block(
+    conditions: tuple[Rig, list[Point]],
+) -> None:
+    """`take` asks what the models say between sizes: such a block stays as it is."""
+    block = Block("sort", SORT, (START, PASS))
+    rules = Rules("take", {RATE: 2e9, LATENCY: 3e6})
+    fit = fit_blocks(conditions[0], sorts(conditions, 180e9)[:2], rules, blocks=(block,))
+    assert gpu_of(fit.rig.config).sort_rate == 2e9
 
 
 def test_the_result_does_not_depend_on_what_the_machine_said_before(

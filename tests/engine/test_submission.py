@@ -186,6 +186,27 @@ def test_stages_that_overlap_share_the_thread() -> None:
     assert [ran[key].end_ps for key in ((0, 0), (0, 1), (1, 0))] == [40, 90, 100]
 
 
+@pytest.mark.parametrize("mode", ["async", "lockstep"])
+def test_the_thread_is_shared_kernel_by_kernel(mode: Mode) -> None:
+    """A hundred kernels of one operation until 1050, from 40 on: another stage, which begins at 40,
+    is submitted behind the first of them, until 60, and not behind the last."""
+    many = Demand("a", {"gpu1": Service(5)}, host="host", submit_ps=10, submit_more_ps=990)
+    stages = (stage((kernel(30),)), stage((many,)))
+    ran = spans(stages, stages, mode=mode)
+    assert ran[0, 0].end_ps == 40
+    assert ran[1, 0].end_ps == 60 + 30
+    assert ran[0, 1].end_ps == 40 + 1000 + 10, "the thread does no more than before"
+
+
+@pytest.mark.parametrize(("submit", "more"), [(10, 25), (0, 25), (10, 0)])
+def test_the_last_kernel_may_take_less(submit: int, more: int) -> None:
+    """Whatever the pieces are, they add up."""
+    clock = machine()
+    ran = spans((stage((kernel(1, submit=submit, more=more),)),), clock=clock)
+    assert ran[0, 0].end_ps == max(submit + more, submit + 1)
+    assert clock.use["host"].busy_ps == submit + more
+
+
 def test_a_stage_of_a_pipeline_begins_to_submit_when_it_may_start() -> None:
     """No running ahead: 60 each."""
     for mode in ("async", "lockstep"):

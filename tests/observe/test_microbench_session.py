@@ -12,6 +12,7 @@ import pytest
 from simulator.errors import MeasurementError, OutputError, UsageError
 from simulator.observe import microbench
 from simulator.observe.microbench import tables
+from simulator.observe.microbench.cpu_bench import CpuBench
 from simulator.observe.microbench.session import Session
 from simulator.observe.microbench.tables import Row, Subject, milliseconds
 
@@ -122,9 +123,27 @@ def test_a_gpu_that_cannot_be_opened_leaves_what_the_cpu_gave(
 
 
 @pytest.mark.usefixtures("small")
-def test_a_name_that_nothing_has_is_a_mistake(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="nothing to measure is called turbines"):
-        microbench.measure_machine(tmp_path / "out", only=("turbines",))
+def test_a_name_that_nothing_has_is_a_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said before the table is filled, which takes tens of seconds, and beside good names."""
+    monkeypatch.setattr(microbench, "_measure", lambda *_: pytest.fail("it measures"))
+    monkeypatch.setattr(CpuBench, "flat", property(lambda _: pytest.fail("it fills the table")))
+    for only in (("turbines",), ("micro_cpu", "turbines")):
+        with pytest.raises(UsageError, match="nothing to measure is called turbines"):
+            microbench.measure_machine(tmp_path / "out", only=only)
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_that_the_gpu_alone_has_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    from simulator.observe.microbench import subjects
+
+    there = {"all": lambda: [subject("launches", 1)]}
+    monkeypatch.setattr(subjects, "open_gpu", lambda _: None)
+    monkeypatch.setattr(subjects, "gpu_groups", lambda *_: there)
+    microbench._require_known(("micro_cpu", "launch"), tables.Budget(True), True)
+    with pytest.raises(UsageError, match="called launch"):
+        microbench._require_known(("micro_cpu", "launch"), tables.Budget(True), False)
 
 
 @pytest.mark.usefixtures("small")
@@ -138,7 +157,7 @@ def test_measurements_are_replaced_only_where_somebody_asks_for_it(
     assert (tmp_path / "micro_cpu.csv").read_text() == "ours"
     with pytest.raises(UsageError, match="nothing to measure is called turbines"):
         microbench.measure_machine(tmp_path, only=("turbines",), replace=True)
-    assert not (tmp_path / "micro_cpu.csv").exists()
+    assert (tmp_path / "micro_cpu.csv").read_text() == "ours", "a slip of the pen loses nothing"
 
 
 def test_preparations_come_before_each_repetition_and_are_not_timed(

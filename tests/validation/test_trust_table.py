@@ -111,3 +111,11 @@ def test_another_table_is_refused(tmp_path: Path, text: str, words: str) -> None
     (tmp_path / "trust.csv").write_text(text)
     with pytest.raises(UsageError, match=words):
         read_summary(tmp_path / "trust.csv")
+
+
+def test_a_machine_stands_in_the_table_once_wherever_its_page_was_written() -> None:
+    shipped = replace(ROW, page="experiments/page/m/validation.md")
+    micro = replace(ROW, kind="held out", page="experiments/m_micro/residuals.csv")
+    other = replace(ROW, machine="n", page="experiments/page/n/validation.md")
+    anew = replace(ROW, median=0.5, page="elsewhere/m/validation.md")
+    assert with_rows([shipped, micro, other], [anew]) == [anew, micro, other]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from simulator.cli.app import main
 from simulator.config.load import parse_experiment
@@ -239,7 +240,7 @@ def test_another_platform_stands_for_the_machine(observed: dict[str, Any]) -> No
 
 
 def test_missing_reasons_are_listed_and_given_ones_shown(observed: dict[str, Any]) -> None:
-    reasons = (Reason(reason="made up", system="hybrid"),)
+    reasons = (Reason(reason="made up", error=(-0.6, -0.4), system="hybrid"),)
     notes = Notes(goal=Goal(stage=10.0), reasons=reasons, not_run=("the rest",))
     page = page_text(compare([_changed(observed, 2.0)], None, notes), "made")
     assert "| made up |" in page
@@ -268,14 +269,36 @@ def test_notes_beside_the_data_and_their_mistakes(tmp_path: Path) -> None:
     run.mkdir()
     assert read_notes([run]).goal == Goal()
     file = tmp_path / "validation.yaml"
-    file.write_text("goal: {iteration_worst: 0.5}\nreasons:\n- {reason: why, stage: mlp}\n")
+    reason = "{reason: why, error: [0, 0.5], stage: mlp}"
+    file.write_text(f"goal: {{iteration_worst: 0.5}}\nreasons:\n- {reason}\n")
     notes = read_notes([run])
     assert notes.goal == Goal(iteration_worst=0.5)
-    assert notes.why("any", "any", "", "mlp") == "why"
-    assert notes.why("any", "any", "", None) == ""
+    assert notes.why(("any", "any", "", "mlp"), 0.4) == "why"
+    assert notes.why(("any", "any", "", None), 0.4) == ""
+    file.write_text("reasons:\n- {reason: why, stage: mlp}\n")
+    with pytest.raises(ConfigError, match=r"validation\.yaml:2.*error: is missing"):
+        read_notes([run])
     file.write_text("goal: {iteration_worst: none}\n")
     with pytest.raises(ConfigError, match=r"validation\.yaml:1"):
         read_notes([run])
+
+
+@pytest.mark.parametrize(
+    ("error", "explained"),
+    [(-0.4, True), (-0.1, True), (-0.41, False), (-0.09, False), (0.2, False)],
+)
+def test_a_reason_explains_errors_of_its_sign_and_size_alone(error: float, explained: bool) -> None:
+    """Another error at the same place is another mistake: the page asks for its reason."""
+    small = Reason(reason="copies", error=(-0.4, -0.1), stage="exchange")
+    notes = Notes(reasons=(small, Reason(reason="else", error=(0.5, 9.0), stage="exchange")))
+    assert (notes.why(("e", "s", "", "exchange"), error) == "copies") is explained
+    assert notes.why(("e", "s", "", "exchange"), 0.6) == "else"
+
+
+@pytest.mark.parametrize("error", [(-0.1, 0.1), (0.2, 0.1), (-1.5, -0.5), (0.1, 0.1)])
+def test_a_reason_for_any_error_is_none(error: tuple[float, float]) -> None:
+    with pytest.raises(ValidationError, match="two numbers of one sign"):
+        Reason(reason="anything", error=error)
 
 
 def _exit_code(*arguments: str) -> int:
@@ -344,6 +367,25 @@ def test_a_guard_fails_where_something_is_worse_than_it_was(
     assert "scratchpipe is not compared any more" in capsys.readouterr().err
     assert _exit_code(run, *out, "--guard", guard, "--platform", "a100") == 3
     assert "the guard was written for v100_p3" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_terminal_sums_up_what_the_page_does(
+    observed: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fewer threads than cores are a kind of their own, in both."""
+    fewer = {**_changed(observed, 1.25), "machine": {**observed["machine"], "cores": 8}}
+    runs = [_run_dir(tmp_path / "a", _changed(observed)), _run_dir(tmp_path / "b", fewer)]
+    fewer["machine"]["cpu"] = observed["machine"]["cpu"]
+    _exit_code(*runs, "--out", str(tmp_path / "page"))
+    said = capsys.readouterr().out
+    pages = {f.parent.name: f.read_text() for f in tmp_path.glob("page/*/validation.md")}
+    assert len(pages) == 2
+    assert "cpu_4, all: n 2, median 0.0%" in said
+    assert "cpu_8, on fewer CPU threads: n 2, median 20.0%" in said
+    assert "cpu_8, all" not in said
+    assert "| whole iterations | 2 |" in pages["cpu_4"]
+    assert "| iterations on fewer CPU threads | 2 |" in pages["cpu_8"]
 
 
 @pytest.mark.usefixtures("no_figures")

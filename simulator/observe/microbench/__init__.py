@@ -13,14 +13,14 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from simulator.errors import MeasurementError, OutputError, UsageError
 from simulator.files import check_folder, explained, replace_file
 from simulator.observe.microbench.session import Session
-from simulator.observe.microbench.tables import FILES, Budget
+from simulator.observe.microbench.tables import FILES, Budget, Subject
 
 __all__ = ["MACHINE", "measure_machine", "this_machine"]
 
@@ -46,6 +46,7 @@ def measure_machine(
     A machine without a GPU, or without PyTorch, gives `micro_cpu.csv` alone; a GPU without Triton
     raises `UsageError`. `OutputError` where `out_dir` holds files or cannot be written.
     `MeasurementError` at the end where some subjects failed: what the others measured is kept.
+    `UsageError` before anything is measured or lost where nothing has a name of `only`.
     """
     from simulator.observe.machine import describe_machine
 
@@ -61,6 +62,7 @@ def measure_machine(
         )
     until = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
     device = "cuda" if _gpu_there() else "cpu"
+    _require_known(only, Budget(quick), device == "cuda")
     with explained(out_dir):
         out_dir.mkdir(parents=True, exist_ok=True)
         for stale in names:
@@ -69,10 +71,32 @@ def measure_machine(
         replace_file(out_dir / MACHINE, described.encode())
     session = Session(out_dir, progress or (lambda _: None), until, only)
     _measure(session, quick, device == "cuda")
-    if only and not session.done and not session.failed:
-        raise UsageError(f"nothing to measure is called {', '.join(only)}")
     if session.failed:
         raise _failure(session)
+
+
+def _require_known(only: Sequence[str], budget: Budget, with_gpu: bool) -> None:
+    """Raise `UsageError` for a name of `only` that no subject and no file has; the GPU is asked
+    for its subjects only about names that the CPU's lack."""
+    from simulator.observe.microbench.subjects import cpu_groups, gpu_groups, open_cpu, open_gpu
+
+    bench = open_cpu(budget)
+    unknown = _unknown(only, cpu_groups(bench)) if only else []
+    if unknown and with_gpu:
+        try:
+            unknown = _unknown(unknown, gpu_groups(open_gpu(budget), bench))
+        except Exception:  # the measurement says what is the matter with the GPU
+            return
+    if unknown:
+        raise UsageError(f"nothing to measure is called {', '.join(unknown)}")
+
+
+def _unknown(
+    only: Sequence[str], groups: Mapping[str, Callable[[], Sequence[Subject]]]
+) -> list[str]:
+    """Names of `only` that stand in no subject's of `groups`."""
+    texts = [subject.text for make in groups.values() for subject in make()]
+    return [name for name in only if not any(name in text for text in texts)]
 
 
 def _failure(session: Session) -> MeasurementError:
@@ -86,7 +110,6 @@ def _failure(session: Session) -> MeasurementError:
 def _measure(session: Session, quick: bool, with_gpu: bool) -> None:
     from simulator.observe.microbench.subjects import cpu_groups, gpu_groups, open_cpu, open_gpu
 
-    session.tell("the CPU's table is filled")
     bench = open_cpu(Budget(quick))
     for group, make in cpu_groups(bench).items():
         session.run(make, group)

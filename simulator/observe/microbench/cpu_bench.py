@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -78,11 +78,16 @@ class CpuBench:
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
-        self.flat = kernels.aligned(budget.table_floats // 16, 16).reshape(-1)
-        kernels.use_threads(None)
-        kernels.fill_rows(self.flat.reshape(-1, 16), budget.cores)
         self._staging: list[Floats] | None = None
         """Of the last operator: fresh pages take longer than what is measured on them."""
+
+    @cached_property
+    def flat(self) -> Floats:
+        """The table's elements, filled when first asked for: tens of seconds for tens of GB."""
+        flat: Floats = kernels.aligned(self.budget.table_floats // 16, 16).reshape(-1)
+        kernels.use_threads(None)
+        kernels.fill_rows(flat.reshape(-1, 16), self.budget.cores)
+        return flat
 
     def table(self, dim: int) -> Floats:
         """The table with rows of `dim` elements."""

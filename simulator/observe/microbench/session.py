@@ -34,8 +34,7 @@ class Session:
 
     def wants(self, subject: Subject) -> bool:
         """Whether `only` leaves it in."""
-        text = f"{subject.name} {subject.file}"
-        return not self.only or any(part in text for part in self.only)
+        return not self.only or any(part in subject.text for part in self.only)
 
     def run(self, make: Callable[[], Sequence[Subject]], group: str) -> None:
         """Measure the subjects that `make` lists; where it fails itself, `group` has failed."""

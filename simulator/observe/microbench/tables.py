@@ -94,6 +94,11 @@ class Subject:
     file: str
     rows: Callable[[], Iterable[Row]]
 
+    @property
+    def text(self) -> str:
+        """What it is asked for by: a part of this."""
+        return f"{self.name} {self.file}"
+
 
 @dataclass(frozen=True)
 class Budget:
