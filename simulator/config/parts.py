@@ -7,7 +7,8 @@ a part (`Part.presets`) may name a preset, a file of a folder below `configs/par
 
 Whoever changes a value drops the source of that key and of keys below it, and `calibrated`, and
 marks the name of the part whose own keys changed with a `*`. Whoever changes which part it is drops
-everything that was laid over the part before it.
+everything that was laid over the part before it. A file that starts from another part is another
+device: what was fitted or measured of that one is assumed of this one, and its source says so.
 """
 
 from __future__ import annotations
@@ -48,6 +49,25 @@ def part_files() -> dict[str, Path]:
     if problems:
         raise ConfigError(*problems)
     return files
+
+
+_OF_A_DEVICE = ("fitted", "measured")
+"""What sources begin with that speak of one device."""
+
+
+def _carried_over(part: Node, file: Node) -> Node:
+    """`part`, read from a file with the keys `file`; sources of numbers that it takes over from
+    another device (its `base`) name that device."""
+    sources, own = part.get("sources"), file.get("sources")
+    chosen = next((file.get(choose) for choose in CHOOSERS if choose in file), None)
+    if chosen is None or not isinstance(chosen.value, str) or sources is None:
+        return part
+    taken = {
+        key: replace(source, value=f"assumed: as {chosen.value}")
+        for key, source in (sources.items() if sources.is_mapping else ())
+        if (own is None or key not in own) and str(source.value).startswith(_OF_A_DEVICE)
+    }
+    return part.with_keys({"sources": sources.with_keys(taken)}) if taken else part
 
 
 def starred(name: Node) -> Node:
@@ -243,6 +263,8 @@ class PartReader:
         key = key[:-1] if key and key[-1] in CHOOSERS else key
         preset = what != "parts"
         done = self._preset(node, key, steps, what) if preset else self.part(node, key, steps)
+        if done is not None and not preset:
+            done = _carried_over(done, node)
         return done and replace(done, entry=str(file.resolve()))
 
     def _complete(self, node: Node, key: KeyPath, trail: tuple[Path, ...]) -> Node | None:

@@ -64,7 +64,7 @@ FASTER = {
         ("hybrid", "pooled_to_gpu"),
     ),
     "reads outstanding": Twice({"pcie": {"outstanding_reads": 64}}, ("hybrid", "pooled_to_gpu")),
-    "link latency": Twice({"pcie": {"latency": "5 us"}}, ("hybrid", "pooled_to_gpu")),
+    "link latency": Twice({"pcie": {"latency": "3245 ns"}}, ("hybrid", "pooled_to_gpu")),
     "DRAM clock": Twice({"cpu": {"memory": {"clock": "2400 MHz"}}}, ("hybrid", "gather_reduce")),
     "DRAM channels": Twice(
         {"cpu": {"memory": {"organization": {"channels": 8}}}}, ("hybrid", "gather_reduce")
@@ -99,15 +99,15 @@ FASTER = {
         {"cpu": {"cores": 2, "device_cache": "1 MB"}},
     ),
     "launch": Twice({"gpu": {"launch": "1990 ns"}}, ("hybrid", "pooled_to_gpu")),
-    "kernel": Twice({"gpu": {"kernel_latency": "2500 ns"}}, ("straw_man", "plan")),
+    "kernel": Twice({"gpu": {"kernel_latency": "2643500 ps"}}, ("straw_man", "plan")),
     "kernel of a product": Twice(
-        {"gpu": {"products": {"fp32": {"kernel_latency": "2693500 ps"}}}}, ("hybrid", "mlp")
+        {"gpu": {"products": {"fp32": {"kernel_latency": "2695 ns"}}}}, ("hybrid", "mlp")
     ),
     "arithmetic": Twice(
         {"gpu": {"peak": {"fp32": "31.4 TFLOP/s"}}}, ("hybrid", "mlp"), sections=LARGE_MLPS
     ),
     "batched products": Twice(
-        {"gpu": {"products": {"fp32": {"batched": "0.56 TFLOP/s"}}}},
+        {"gpu": {"products": {"fp32": {"batched": "0.5516 TFLOP/s"}}}},
         ("hybrid", "mlp"),
         sections=LARGE_MLPS,
     ),
@@ -127,7 +127,7 @@ FASTER = {
     ),
     "radix sort": Twice({"gpu": {"sort_rate": 12e9}}, ("gpu_only", "sort_update")),
     "radix passes": Twice({"gpu": {"sort_pass_latency": "7500 ns"}}, ("gpu_only", "sort_update")),
-    "probes": Twice({"gpu": {"random_access_rate": 8e9}}, ("straw_man", "plan")),
+    "probes": Twice({"gpu": {"random_access_rate": 5.704e9}}, ("straw_man", "plan")),
     "synchronization": Twice({"gpu": {"synchronize": "2125 ns"}}, ("hybrid", "gradients_to_cpu")),
 }
 

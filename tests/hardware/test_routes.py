@@ -186,7 +186,7 @@ def test_loads_pass_a_link_that_says_how_late_they_arrive() -> None:
 
 
 LINE_RATE = 15.754e9
-ACKNOWLEDGED = 0.0355 * MB / LINE_RATE * 1e12
+ACKNOWLEDGED = 0.03526 * MB / LINE_RATE * 1e12
 """What goes back for a megabyte."""
 ASKED = MB / 512 * 24 / LINE_RATE * 1e12
 """Requests of 24 B for 512 B each."""
