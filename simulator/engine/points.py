@@ -30,7 +30,7 @@ from simulator.engine.sharing import (
 from simulator.engine.start import start_metrics
 from simulator.engine.timer import Timed, Timing, time_system
 from simulator.errors import ConfigError
-from simulator.hardware.fold import Fold
+from simulator.hardware.fold import Folds
 from simulator.hardware.topology import Topology
 from simulator.results.dictionary import IDENTITY
 from simulator.results.record import PointResult, Progress, StageSpan
@@ -252,8 +252,8 @@ def _joules(timed: Timed, elapsed_ps: int) -> dict[str, float]:
     return joules
 
 
-def _of_all_ranks(fold: Fold, values: Mapping[str, T]) -> dict[str, T]:
-    """Values of resources, those of the first rank for all ranks."""
+def _of_all_ranks(fold: Folds, values: Mapping[str, T]) -> dict[str, T]:
+    """Values of resources, those of the first rank of a group for all of it."""
     return {image: v for name, v in values.items() for image in fold.images.get(name, (name,))}
 
 

@@ -24,7 +24,7 @@ from simulator.engine.pipeline import Mode, Span, run_pipeline
 from simulator.engine.processor_caches import ProcessorCaches, Program
 from simulator.errors import InvariantError
 from simulator.hardware.demand import StageDemand
-from simulator.hardware.fold import Fold
+from simulator.hardware.fold import Folds
 from simulator.hardware.lanes import in_one_process
 from simulator.hardware.machine import Machine
 from simulator.hardware.program import Stage
@@ -62,8 +62,8 @@ class Timed:
     """Wall-clock seconds of prices, the memories' model included."""
     events_s: float
     """Wall-clock seconds of the discrete-event simulation."""
-    fold: Fold
-    """Ranks of which the first was timed."""
+    fold: Folds
+    """Groups of ranks of which the first was timed."""
 
     @cached_property
     def touched(self) -> frozenset[str]:
@@ -97,10 +97,9 @@ def time_system(
     for stages in programs:
         check_stage_names(system.schedule.names, stages)
     one_process = timing.software.gpu.host_processes == "one"
-    fold = Fold(machine, system.equal_ranks, one_process=one_process)
+    fold = Folds(machine, system.equal_ranks, one_process=one_process)
     demands = _priced(machine, timing, batches, programs)
-    if fold.ranks:
-        demands = [tuple(map(fold.scaled, stages)) for stages in demands]
+    demands = [tuple(map(fold.scaled, stages)) for stages in demands]
     if one_process:
         demands = [in_one_process(stages) for stages in demands]
     priced = time.perf_counter()

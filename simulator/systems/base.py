@@ -99,14 +99,15 @@ class System(ABC):
         """The stages of one mini-batch in order, named as in `schedule`."""
 
     @property
-    def equal_ranks(self) -> tuple[str, ...]:
-        """Processors that do the same at the same time; the program is that of the first."""
+    def equal_ranks(self) -> tuple[tuple[str, ...], ...]:
+        """Groups of processors that do the same at the same time; the program has the first of
+        each in place of all. Those in no group do what the program says, no more."""
         return ()
 
     @property
     def gpus(self) -> int:
         """GPUs that it uses."""
-        return max(1, len(self.equal_ranks))
+        return max(1, sum(map(len, self.equal_ranks)))
 
 
 def require_room(what: str, need: int, place: str, have: int, advice: str) -> None:

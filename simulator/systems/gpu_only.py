@@ -6,38 +6,31 @@ MLPs run on a share of the samples; gradients go back the same way, and the MLPs
 all-reduced while the tables are updated. GPUs may be those of several hosts. The host submits all
 of it ahead and waits at the end of the iteration.
 
-Modelled: the GPU with the most lookups (the straggler), with its own tables; the others wait for
-it. What GPUs share (DRAM of the host, links with several GPUs below, network interfaces) is asked
-for by all of them. Approximated: all GPUs do what the straggler does; where the samples do not
-divide, all have as many as the one with the most. Ignored: imbalance in time between GPUs.
+Each GPU has its own lookups and samples; those that do the same are simulated once (`ranks`). The
+others wait for the last of them where a stage or a collective does.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
 from simulator.caches.replays import UniqueReplay
 from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.collectives import host_of
-from simulator.hardware.program import (
-    GRADIENT_BYTES,
-    Buffer,
-    Exchange,
-    Operation,
-    Pattern,
-    Stage,
-    Store,
-)
+from simulator.hardware.program import Buffer, Operation, Stage, Store
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job, System, entry_sizes, move, synchronize
 from simulator.systems.groups import Group, groups_of
-from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
+from simulator.systems.mlp import mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.placement import place_on
+from simulator.systems.ranks import MOST, folded
 from simulator.systems.schedule import Serial
+from simulator.systems.shards import Shard, Shards, side_by_side
 from simulator.units import format_bytes
 
 __all__ = ["GpuOnly"]
@@ -66,47 +59,48 @@ class GpuOnly(System):
     """All tables in HBM."""
 
     uses: ClassVar[frozenset[str]] = frozenset({"gpus"})
+    most: ClassVar[int] = MOST
+    """Ranks that are simulated one by one (see `ranks`)."""
 
     def __init__(self, job: Job, machine: Topology) -> None:
-        self._job, self._machine = job, machine
-        self.gpu = machine.first("gpu", "gpu_only")
-        self.cpu = machine.only("cpu", "gpu_only", near=self.gpu)
-        self._ranks = _ranks(job, machine)
+        self._job = job
+        first = machine.first("gpu", "gpu_only")
+        machine.only("cpu", "gpu_only", near=first)
+        self.ranks = _ranks(job, machine)
+        """GPUs that it uses."""
         if self.gpus > 1:
-            machine.groups.of(self._ranks, self.gpu)
-        model = job.model
-        plan = place_on(model, machine, self._ranks)
-        placed = plan.whole_tables("gpu_only")
-        self._require_room(placed)
-        weight = [sum(job.mean_lookups[t] for t in tables) for tables in placed]
-        busiest = weight.index(max(weight))
-        self._tables = placed[busiest]
-        own = replace(job, model=model.of_tables(self._tables))
-        self._place = machine.memory(self.gpu).place
-        self._groups = tuple((g, self._passes(g)) for g in groups_of(own))
+            machine.groups.of(self.ranks, first)
+        placed = place_on(job.model, machine, self.ranks).whole_tables("gpu_only")
+        self._require_room(machine, placed)
+        shards = Shards.spread(job, self.ranks, [tuple(sorted(own)) for own in placed]).each
+        groups = folded(
+            self.ranks,
+            [
+                (k, shard.samples) if shard.tables else shard.samples
+                for k, shard in enumerate(shards)
+            ],
+            [_shape(shard) for shard in shards],
+            self.most,
+        )
+        self._simulated = tuple(_Rank(machine, [shards[k] for k in group]) for group in groups)
         self.replay = UniqueReplay(job.keep)
         alone = ("ids", "gather_reduce", "mlp", "sort_update")
         many = ("ids", "gather_reduce", "all_to_all", "mlp", "all_to_all_back", "sort_update")
         self.schedule = Serial.of(*(alone if self.gpus == 1 else many))
 
-    def _passes(self, group: Group) -> Backward:
-        """The backward of tables of one dim, whose store it has."""
-        model = group.job.model
-        store = Store(
-            group.named("tables"), self._place, model.row_bytes, model.state_bytes, model.tables
-        )
-        software = self._job.software
-        return Backward(model, self._machine, software, self.gpu, store, model.rows)
+    @property
+    def gpus(self) -> int:
+        return len(self.ranks)
 
     @property
-    def equal_ranks(self) -> tuple[str, ...]:
-        return self._ranks
+    def equal_ranks(self) -> tuple[tuple[str, ...], ...]:
+        return tuple(rank.gpus for rank in self._simulated)
 
-    def _require_room(self, placed: tuple[tuple[int, ...], ...]) -> None:
+    def _require_room(self, machine: Topology, placed: Sequence[Sequence[int]]) -> None:
         """Tables, MLPs with gradients, and pooled vectors of a mini-batch must fit each GPU."""
         model = self._job.model
-        memory = self._machine.memory(self._ranks[0])
-        name = self._machine.devices[self._ranks[0]].part.name
+        memory = machine.memory(self.ranks[0])
+        name = machine.devices[self.ranks[0]].part.name
         sizes = model.table_bytes
         heaviest = max(placed, key=lambda tables: sum(sizes[t] for t in tables))
         tables = sum(sizes[t] for t in heaviest)
@@ -125,43 +119,70 @@ class GpuOnly(System):
         )
 
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
-        job, gpus, machine = self._job, self.gpus, self._machine
-        model = job.model
-        dram, hbm = machine.memory(self.cpu).place, self._place
-        own = facts.of_shards(self._tables)
-        size = own[LOOKUP].lookups * job.software.id_bytes + -(-dense_bytes(model) // gpus)
-        samples = -(-model.batch_size // gpus)
+        return side_by_side(rank.stages(facts) for rank in self._simulated)
+
+
+def _shape(shard: Shard) -> tuple[object, ...]:
+    """What is equal for shards whose tables are of equal shape."""
+    model = shard.whole.model
+    each = (model.rows_per_table, model.dim, model.lookups_per_table)
+    return shard.samples, *sorted(tuple(key[t] for key in each) for t in shard.tables)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Tables of one dim on a GPU, and their backward."""
+
+    group: Group
+    backward: Backward
+
+
+class _Rank:
+    """A GPU, in place of all that do the same: `shards`, itself the first."""
+
+    def __init__(self, machine: Topology, shards: Sequence[Shard]) -> None:
+        self._machine, self._shards = machine, tuple(shards)
+        first = self._shards[0]
+        self.gpu, self._job = first.gpu, first.whole
+        self.gpus = tuple(shard.gpu for shard in shards)
+        cpu = machine.only("cpu", "gpu_only", near=self.gpu)
+        self._dram, self._hbm = (machine.memory(place).place for place in (cpu, self.gpu))
+        groups = groups_of(first.job) if first.tables else ()
+        self._held = tuple(_Held(group, self._backward(group)) for group in groups)
+
+    def _backward(self, group: Group) -> Backward:
+        model, software = group.job.model, self._job.software
+        store = Store(
+            group.named("tables"), self._hbm, model.row_bytes, model.state_bytes, model.tables
+        )
+        return Backward(model, self._machine, software, self.gpu, store, model.rows)
+
+    def _busiest(self, facts: BatchFacts) -> BatchFacts:
+        """What happens to the tables of the GPU with the most lookups."""
+        each = [shard.facts(facts) for shard in self._shards[: None if self._held else 1]]
+        return max(each, key=lambda own: own[LOOKUP].lookups)
+
+    def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
+        """Its stages of a mini-batch; `facts`: of all tables."""
+        shard, own = self._shards[0], self._busiest(facts)
+        ids = own[LOOKUP].lookups * self._job.software.id_bytes + shard.dense_bytes
         pool, update = self._embeddings(own)
-        first = Stage("ids", ((move("ids_to_gpu", dram, hbm, size),),))
-        pooled = Stage("gather_reduce", (pool,))
-        mlp = Stage("mlp", ((mlp_step(model, self.gpu, samples),),))
-        if gpus == 1:
-            return first, pooled, mlp, Stage("sort_update", (update,))
-        elements = pooled_bytes(model.of_tables(self._tables)) // GRADIENT_BYTES
-        vectors = elements * job.software.gpu.exchange_bytes
-        forth = self._exchange("all_to_all", "all_to_all", vectors)
-        back = self._exchange("all_to_all_back", "all_to_all", vectors)
-        reduce_mlp = self._exchange("all_reduce", "all_reduce", mlp_weight_bytes(model))
         return (
-            first,
-            pooled,
-            Stage("all_to_all", ((forth,),)),
-            mlp,
-            Stage("all_to_all_back", ((back,),)),
-            Stage("sort_update", (update, (reduce_mlp,))),
+            Stage("ids", ((move("ids_to_gpu", self._dram, self._hbm, ids),),)),
+            Stage("gather_reduce", (pool,)),
+            *shard.exchange("all_to_all"),
+            Stage("mlp", ((mlp_step(self._job.model, self.gpu, shard.samples),),)),
+            *shard.exchange("all_to_all_back"),
+            Stage("sort_update", ((*update, synchronize(self.gpu)), *shard.reducing())),
         )
 
     def _embeddings(self, own: BatchFacts) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
-        """The forward and the backward of the tables of a GPU."""
+        """The forward and the backward of its tables."""
         pool: list[Operation] = []
         update: list[Operation] = []
-        for group, passes in self._groups:
-            rows, model = group.of(own), group.job.model
-            gradients = Buffer("gradients", self._place, pooled_bytes(model))
+        for held in self._held:
+            rows, model, passes = held.group.of(own), held.group.job.model, held.backward
+            gradients = Buffer("gradients", self._hbm, pooled_bytes(model))
             pool.append(pooled_vectors(model, self._machine, self.gpu, passes.store, rows[LOOKUP]))
             update += passes.operations(rows[UNIQUE], gradients)
-        return tuple(pool), (*update, synchronize(self.gpu))
-
-    def _exchange(self, name: str, pattern: Pattern, size: int) -> Exchange:
-        """`size`: of the whole buffer of a GPU."""
-        return Exchange(name, self.gpu, self._ranks, pattern, size)
+        return tuple(pool), tuple(update)

@@ -1,4 +1,4 @@
-"""Tables and samples over the GPUs of one host: what each has, and what they exchange.
+"""Tables and samples over GPUs: what each has, and what they exchange.
 
 Whole tables go to GPUs as `model.placement` says (model-parallel); the MLPs run on each GPU on its
 share of the samples (data-parallel; where the GPUs do not divide a mini-batch, the first ones have
@@ -109,12 +109,17 @@ class Shards:
         have no table or no sample, and where the plan cuts tables.
         """
         group = _first(job, machine, system, tables=tables)
-        count, model = len(group), job.model
-        if count > 1:
+        if len(group) > 1:
             machine.groups.of(group, group[0])
-        placed = _placed(job, machine, system, group) if tables else ((),) * count
+        return cls.spread(
+            job, group, _placed(job, machine, system, group) if tables else ((),) * len(group)
+        )
+
+    @classmethod
+    def spread(cls, job: Job, group: tuple[str, ...], placed: Sequence[tuple[int, ...]]) -> Shards:
+        """The GPUs of `group` with the tables that are `placed` on each."""
         exchanged = tuple(_exchanged(job, own) for own in placed)
-        samples, more = divmod(model.batch_size, count)
+        samples, more = divmod(job.model.batch_size, len(group))
         return cls(
             tuple(
                 Shard(gpu, own, samples + (number < more), group, exchanged, job)
@@ -172,8 +177,9 @@ def _exchanged(job: Job, tables: Sequence[int]) -> int:
 
 
 def side_by_side(programs: Iterable[Sequence[Stage]]) -> tuple[Stage, ...]:
-    """The programs of several GPUs, which have the same stages, as one: lanes of all in each."""
+    """The programs of several GPUs, which have the same stages, as one: lanes of all in each that
+    have something to do."""
     return tuple(
-        Stage(stages[0].name, tuple(lane for stage in stages for lane in stage.lanes))
+        Stage(stages[0].name, tuple(lane for stage in stages for lane in stage.lanes if lane))
         for stages in zip(*programs, strict=True)
     )
