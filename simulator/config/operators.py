@@ -82,6 +82,9 @@ class GpuOperators(Frozen):
     """Materialises the expanded gradient in HBM before it is coalesced."""
     kernels_per_table: bool
     """One set of embedding kernels a table, or one fused set for all tables of one dim."""
+    row_exchange: Literal["reduce_scatter", "all_to_all"] = "reduce_scatter"
+    """Partial sums of tables that are cut by rows over all GPUs: summed on their way, or sent to
+    the GPUs of their samples, which add them up."""
     exchange_bytes: Literal[2, 4] = 4
     """Bytes of an element of pooled vectors and their gradients on the links between GPUs: fp16,
     converted by the kernels beside the exchange, or fp32."""

@@ -197,7 +197,7 @@ def _time_point(problem: _Prepared, replayed: Replayed, stream: Stream) -> Point
     metrics = _identity(problem)
     window = timed_window(timed.spans, first, last)
     metrics |= time_metrics(window, point.model.batch_size)
-    metrics |= count_metrics(replayed.facts[first : last + 1])
+    metrics |= count_metrics([system.replay.counted(f) for f in replayed.facts[first : last + 1]])
     metrics |= start_metrics(system.replay, stream.trace, replayed.facts, range(first, last + 1))
     metrics["drained_batches"] = drained_batches(point, system, stream.trace)
     joules = _joules(timed, window.elapsed_ps)
@@ -273,7 +273,7 @@ def _wall(timed: Timed, replayed: Replayed, stream: Stream) -> dict[str, float]:
 def _identity(problem: _Prepared) -> dict[str, Any]:
     """The columns that say which point this is."""
     point, replay = problem.point, problem.system.replay
-    slots = sum(replay.slots)
+    slots = replay.whole_slots
     window = getattr(replay, "window", None)
     return {
         "point": point.key(),

@@ -250,8 +250,12 @@ def _ranks(point: PointConfig) -> int:
 
 
 def _require_ranks_alone(point: PointConfig) -> None:
-    """Refuse systems whose GPUs share work of the host: ranks are processes of their own."""
-    if not isinstance(build(point)[0], GpuOnly):
+    """Refuse systems whose GPUs share work of the host: ranks are processes of their own; and
+    tables that are cut."""
+    system = build(point)[0]
+    if system.replay.parts:
+        raise UsageError("observe trains whole tables: --set model.sharding=table")
+    if not isinstance(system, GpuOnly):
         raise UsageError(
             f"observe trains gpu_only alone on several GPUs: {point.system.label} on one, without "
             "gpus"

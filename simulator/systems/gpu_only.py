@@ -1,10 +1,10 @@
 """GPU-only: tables spread over the GPUs (model-parallel), MLPs data-parallel.
 
-Whole tables go to GPUs as `model.placement` says (`placement/`). Every GPU pools its tables for
-the whole mini-batch; an all-to-all turns pooled vectors by table into pooled vectors by sample;
-MLPs run on a share of the samples; gradients go back the same way, and the MLPs' gradients are
-all-reduced while the tables are updated. GPUs may be those of several hosts. The host submits all
-of it ahead and waits at the end of the iteration.
+Tables, or parts of them, go to GPUs as `model.placement` and `model.sharding` say (`layout`). Every
+GPU pools its tables for the whole mini-batch; an all-to-all turns pooled vectors by table into
+pooled vectors by sample; MLPs run on a share of the samples; gradients go back the same way, and
+the MLPs' gradients are all-reduced while the tables are updated. GPUs may be those of several
+hosts. The host submits all of it ahead and waits at the end of the iteration.
 
 Each GPU has its own lookups and samples; those that do the same are simulated once (`ranks`). The
 others wait for the last of them where a stage or a collective does.
@@ -25,9 +25,10 @@ from simulator.hardware.program import Buffer, Operation, Stage, Store
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job, System, entry_sizes, move, synchronize
 from simulator.systems.groups import Group, groups_of
+from simulator.systems.layout import Layout
 from simulator.systems.mlp import mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
-from simulator.systems.placement import place_on
+from simulator.systems.placement import Plan, place_on
 from simulator.systems.ranks import MOST, folded
 from simulator.systems.schedule import Serial
 from simulator.systems.shards import Shard, Shards, side_by_side
@@ -40,19 +41,25 @@ def _ranks(job: Job, machine: Topology) -> tuple[str, ...]:
     """The GPUs that are used: as many as are asked for, by default all, some of which may be left
     without a table.
 
-    Raises `ConfigError` where more are asked for than there are GPUs or tables.
+    Raises `ConfigError` where more are asked for than there are.
     """
-    gpus, tables, asked = machine.all("gpu"), job.model.tables, job.gpus or 0
+    gpus, asked = machine.all("gpu"), job.gpus or 0
     if asked > len(gpus):
         raise ConfigError(f"gpu_only asks for {asked} GPUs but {machine.name} has {len(gpus)}")
-    if asked > tables:
-        a_host = sum(host_of(gpu) == host_of(gpus[0]) for gpu in gpus)
+    return gpus[: job.gpus]
+
+
+def _require_tables(job: Job, plan: Plan, ranks: Sequence[str]) -> None:
+    """Raise `ConfigError` where more GPUs are asked for than there are tables."""
+    asked, tables = job.gpus or 0, job.model.tables
+    if asked > tables and plan.whole:
+        a_host = sum(host_of(gpu) == host_of(ranks[0]) for gpu in ranks)
         most = tables // a_host * a_host or tables
         raise ConfigError(
             f"gpu_only puts whole tables on GPUs: {tables} tables do not reach {asked} GPUs; ask "
-            f"for at most {most}, as in {{name: gpu_only, gpus: {most}}}"
+            f"for at most {most}, as in {{name: gpu_only, gpus: {most}}}, or set model.sharding: "
+            "row"
         )
-    return gpus[: job.gpus]
 
 
 class GpuOnly(System):
@@ -70,9 +77,11 @@ class GpuOnly(System):
         """GPUs that it uses."""
         if self.gpus > 1:
             machine.groups.of(self.ranks, first)
-        placed = place_on(job.model, machine, self.ranks).whole_tables("gpu_only")
-        self._require_room(machine, placed)
-        shards = Shards.spread(job, self.ranks, [tuple(sorted(own)) for own in placed]).each
+        plan = place_on(job.model, machine, self.ranks)
+        _require_tables(job, plan, self.ranks)
+        layout = Layout.of(job, plan)
+        self._require_room(machine, layout)
+        shards = Shards.spread(layout, self.ranks).each
         groups = folded(
             self.ranks,
             [
@@ -83,7 +92,7 @@ class GpuOnly(System):
             self.most,
         )
         self._simulated = tuple(_Rank(machine, [shards[k] for k in group]) for group in groups)
-        self.replay = UniqueReplay(job.keep)
+        self.replay = UniqueReplay(job.keep, layout.job.parts)
         alone = ("ids", "gather_reduce", "mlp", "sort_update")
         many = ("ids", "gather_reduce", "all_to_all", "mlp", "all_to_all_back", "sort_update")
         self.schedule = Serial.of(*(alone if self.gpus == 1 else many))
@@ -96,15 +105,15 @@ class GpuOnly(System):
     def equal_ranks(self) -> tuple[tuple[str, ...], ...]:
         return tuple(rank.gpus for rank in self._simulated)
 
-    def _require_room(self, machine: Topology, placed: Sequence[Sequence[int]]) -> None:
+    def _require_room(self, machine: Topology, layout: Layout) -> None:
         """Tables, MLPs with gradients, and pooled vectors of a mini-batch must fit each GPU."""
-        model = self._job.model
+        model, parted = self._job.model, layout.job.model
         memory = machine.memory(self.ranks[0])
         name = machine.devices[self.ranks[0]].part.name
-        sizes = model.table_bytes
-        heaviest = max(placed, key=lambda tables: sum(sizes[t] for t in tables))
+        sizes = parted.table_bytes
+        heaviest = max(layout.placed, key=lambda tables: sum(sizes[t] for t in tables))
         tables = sum(sizes[t] for t in heaviest)
-        pooled = pooled_bytes(model.of_tables(heaviest))
+        pooled = pooled_bytes(parted.of_tables(heaviest))
         need = tables + 2 * mlp_weight_bytes(model) + 2 * pooled
         if need <= memory.capacity:
             return
@@ -124,9 +133,11 @@ class GpuOnly(System):
 
 def _shape(shard: Shard) -> tuple[object, ...]:
     """What is equal for shards whose tables are of equal shape."""
-    model = shard.whole.model
+    model, cuts = shard.parted.model, shard.parted.parts
     each = (model.rows_per_table, model.dim, model.lookups_per_table)
-    return shard.samples, *sorted(tuple(key[t] for key in each) for t in shard.tables)
+    return shard.samples, *sorted(
+        (cuts[t].cut if cuts else "", *(key[t] for key in each)) for t in shard.tables
+    )
 
 
 @dataclass(frozen=True)
@@ -173,7 +184,10 @@ class _Rank:
             *shard.exchange("all_to_all"),
             Stage("mlp", ((mlp_step(self._job.model, self.gpu, shard.samples),),)),
             *shard.exchange("all_to_all_back"),
-            Stage("sort_update", ((*update, synchronize(self.gpu)), *shard.reducing())),
+            Stage(
+                "sort_update",
+                ((*update, *shard.of_copies(), synchronize(self.gpu)), *shard.reducing()),
+            ),
         )
 
     def _embeddings(self, own: BatchFacts) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
