@@ -22,7 +22,7 @@ from simulator.config.model import Sharding
 from simulator.engine.checker import HazardReport, StaleRead, execute
 from simulator.engine.orders import random_order
 from simulator.engine.pipeline import Mode
-from simulator.engine.timer import Timing, time_system
+from simulator.engine.timer import Timing, mode_of, time_system
 from simulator.errors import UsageError
 from simulator.hardware.catalogue import load_machine
 from simulator.hardware.topology import build_topology
@@ -215,7 +215,7 @@ def run_case(case: HazardCase) -> HazardOutcome:
     facts = run_replays(stream, [system.replay], threads=1)[system.replay].facts
     mode = cast(Mode, case.mode or "lockstep")
     timing = Timing(job.software, mode, 0, case.batches - 1, check=True)
-    shown: Mode = mode if system.schedule.overlaps else "serial"
+    shown = mode_of(system.schedule, mode)
     orders = {
         "timed": lambda: time_system(system, machine, facts, timing).spans,
         "random": lambda: random_order(len(facts), len(system.schedule.names), shown, case.seed),

@@ -25,11 +25,12 @@ from simulator.engine.processor_caches import ProcessorCaches, Program
 from simulator.errors import InvariantError
 from simulator.hardware.demand import StageDemand
 from simulator.hardware.fold import Folds
-from simulator.hardware.lanes import in_one_process
+from simulator.hardware.lanes import as_graphs, in_one_process
 from simulator.hardware.machine import Machine
 from simulator.hardware.program import Stage
 from simulator.hardware.topology import Topology
 from simulator.systems import System
+from simulator.systems.schedule import Ahead, Schedule
 
 __all__ = ["Timed", "Timing", "time_system"]
 
@@ -100,12 +101,14 @@ def time_system(
     fold = Folds(machine, system.equal_ranks, one_process=one_process)
     demands = _priced(machine, timing, batches, programs)
     demands = [tuple(map(fold.scaled, stages)) for stages in demands]
+    if timing.software.gpu.iteration == "graph" and not system.schedule.overlaps:
+        demands = [as_graphs(stages) for stages in demands]
     if one_process:
         demands = [in_one_process(stages) for stages in demands]
     priced = time.perf_counter()
     clock = Machine(simpy.Environment(), machine.resources, check=timing.check)
     meter = Meter(clock, timing.first, timing.last)
-    mode: Mode = timing.mode if system.schedule.overlaps else "serial"
+    mode = mode_of(system.schedule, timing.mode)
     spans = run_pipeline(clock, demands, mode, watch=meter.watch)
     if timing.check:
         check_order(spans, mode)
@@ -120,6 +123,13 @@ def time_system(
         events_s=time.perf_counter() - priced,
         fold=fold,
     )
+
+
+def mode_of(schedule: Schedule, asked: Mode) -> Mode:
+    """How the stages of a schedule follow each other; `asked`: of a pipeline."""
+    if schedule.overlaps:
+        return asked
+    return "ahead" if isinstance(schedule, Ahead) else "serial"
 
 
 def _program(system: System) -> Program:

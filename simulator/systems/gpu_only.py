@@ -13,7 +13,7 @@ others wait for the last of them where a stage or a collective does.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,16 +21,16 @@ from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
 from simulator.caches.replays import UniqueReplay
 from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.collectives import host_of
-from simulator.hardware.program import Buffer, Operation, Stage, Store
+from simulator.hardware.program import Buffer, Dense, Exchange, Operation, Stage, Store
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job, System, entry_sizes, move, synchronize
 from simulator.systems.groups import Group, groups_of
 from simulator.systems.layout import Layout
-from simulator.systems.mlp import mlp_step, mlp_weight_bytes
+from simulator.systems.mlp import bottom_beside, mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.placement import Plan, place_on
 from simulator.systems.ranks import MOST, folded
-from simulator.systems.schedule import Serial
+from simulator.systems.schedule import Ahead, Serial
 from simulator.systems.shards import Shard, Shards, side_by_side
 from simulator.units import format_bytes
 
@@ -91,11 +91,14 @@ class GpuOnly(System):
             [_shape(shard) for shard in shards],
             self.most,
         )
-        self._simulated = tuple(_Rank(machine, [shards[k] for k in group]) for group in groups)
         self.replay = UniqueReplay(job.keep, layout.job.parts)
+        self._simulated = tuple(
+            _Rank(machine, [shards[k] for k in group], self.replay.counted) for group in groups
+        )
         alone = ("ids", "gather_reduce", "mlp", "sort_update")
         many = ("ids", "gather_reduce", "all_to_all", "mlp", "all_to_all_back", "sort_update")
-        self.schedule = Serial.of(*(alone if self.gpus == 1 else many))
+        kind = Ahead if job.software.gpu.next_ids == "ahead" else Serial
+        self.schedule = kind.of(*(alone if self.gpus == 1 else many))
 
     @property
     def gpus(self) -> int:
@@ -140,6 +143,10 @@ def _shape(shard: Shard) -> tuple[object, ...]:
     )
 
 
+Whole = Callable[[BatchFacts], BatchFacts]
+"""Facts where rows are meant and not their pieces."""
+
+
 @dataclass(frozen=True)
 class _Held:
     """Tables of one dim on a GPU, and their backward."""
@@ -151,8 +158,8 @@ class _Held:
 class _Rank:
     """A GPU, in place of all that do the same: `shards`, itself the first."""
 
-    def __init__(self, machine: Topology, shards: Sequence[Shard]) -> None:
-        self._machine, self._shards = machine, tuple(shards)
+    def __init__(self, machine: Topology, shards: Sequence[Shard], counted: Whole) -> None:
+        self._machine, self._shards, self._counted = machine, tuple(shards), counted
         first = self._shards[0]
         self.gpu, self._job = first.gpu, first.whole
         self.gpus = tuple(shard.gpu for shard in shards)
@@ -176,19 +183,49 @@ class _Rank:
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
         """Its stages of a mini-batch; `facts`: of all tables."""
         shard, own = self._shards[0], self._busiest(facts)
-        ids = own[LOOKUP].lookups * self._job.software.id_bytes + shard.dense_bytes
+        first, dense, last = self._dense()
         pool, update = self._embeddings(own)
+        trained = (*update, *shard.of_copies(), synchronize(self.gpu))
+        reduced = shard.reducing()
+        if self._job.software.gpu.all_reduce == "in_turn":
+            trained, reduced = (*(word for lane in reduced for word in lane), *trained), ()
+        middle: tuple[Stage, ...] = (Stage("mlp", (dense,)),)
+        if not shard.alone:
+            middle = (
+                Stage("all_to_all", (shard.to_samples(), first)),
+                *middle,
+                Stage("all_to_all_back", (shard.to_tables(), last)),
+            )
         return (
-            Stage("ids", ((move("ids_to_gpu", self._dram, self._hbm, ids),),)),
+            Stage("ids", (self._ids(facts, own),)),
             Stage("gather_reduce", (pool,)),
-            *shard.exchange("all_to_all"),
-            Stage("mlp", ((mlp_step(self._job.model, self.gpu, shard.samples),),)),
-            *shard.exchange("all_to_all_back"),
-            Stage(
-                "sort_update",
-                ((*update, *shard.of_copies(), synchronize(self.gpu)), *shard.reducing()),
-            ),
+            *middle,
+            Stage("sort_update", (trained, *reduced)),
         )
+
+    def _ids(self, facts: BatchFacts, own: BatchFacts) -> tuple[Operation, ...]:
+        """Ids on their way to this GPU, with the dense features of its samples."""
+        shard, software = self._shards[0], self._job.software
+        if shard.alone or software.gpu.ids == "loaded":
+            size = own[LOOKUP].lookups * software.id_bytes + shard.dense_bytes
+            return (move("ids_to_gpu", self._dram, self._hbm, size),)
+        whole, batch = self._job.model.batch_size, facts[LOOKUP].lookups
+        sent = batch * software.id_bytes * shard.samples // whole
+        once = self._counted(facts)[LOOKUP].lookups * software.id_bytes * shard.samples // whole
+        return (
+            move("ids_to_gpu", self._dram, self._hbm, once + shard.dense_bytes),
+            Exchange("ids_exchange", self.gpu, shard.group, "all_to_all", sent),
+        )
+
+    def _dense(self) -> tuple[tuple[Dense, ...], tuple[Dense, ...], tuple[Dense, ...]]:
+        """What of the MLPs runs beside the exchange, after it, and beside the one back."""
+        shard, model = self._shards[0], self._job.model
+        step = mlp_step(model, self.gpu, shard.samples)
+        beside = self._job.software.gpu.bottom_mlp == "beside_exchange"
+        if shard.alone or not beside or not model.bottom_widths:
+            return (), (step,), ()
+        first, rest, last = bottom_beside(step, model, shard.samples)
+        return (first,), (rest,), (last,)
 
     def _embeddings(self, own: BatchFacts) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
         """The forward and the backward of its tables."""
