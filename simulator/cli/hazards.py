@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
+
+if TYPE_CHECKING:
+    from simulator.config.model import Sharding
 
 __all__ = ["hazards"]
 
@@ -29,6 +32,9 @@ def hazards(
         int | None,
         typer.Option(min=1, help="GPUs to shard over [default: as the system does]"),
     ] = None,
+    sharding: Annotated[
+        str, typer.Option(help="How tables are cut over GPUs: table, row, column or auto")
+    ] = "table",
     tables: Annotated[int, typer.Option(min=1, help="Tables")] = 1,
     rows: Annotated[int, typer.Option(min=1, help="Rows of each table")] = 60,
     batch_rows: Annotated[
@@ -62,6 +68,7 @@ def hazards(
         window_future=window_future,
         mode=mode,
         gpus=gpus,
+        sharding=cast("Sharding", sharding),
         tables=tables,
         rows=rows,
         batch_rows=batch_rows,

@@ -28,7 +28,9 @@ POINTS = "points"
 def reproduce(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME...]|all", help="Studies, by name or folder; without one they are listed."),
+        typer.Argument(
+            metavar="[NAME...]|all", help="Studies, by name or folder; without one they are listed."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where figures and data go.")] = Path(
         "reproduction"

@@ -11,11 +11,14 @@ from simulator.config.per_table import Counts, Dims
 from simulator.config.types import Frozen, MisfitError, Source
 from simulator.errors import ConfigError
 
-__all__ = ["CrossLayers", "ModelConfig"]
+__all__ = ["CrossLayers", "ModelConfig", "Sharding"]
 
 _FLOAT_BYTES = 4
 """Embedding rows and optimizer state are fp32 in every published system that is modelled."""
 
+Sharding = Literal["table", "row", "column", "auto"]
+"""How tables may be cut: not at all, each over all GPUs by rows or by columns, as the planner
+likes."""
 Width = Annotated[int, Field(gt=0, le=10**6)]
 
 
@@ -70,7 +73,7 @@ class ModelConfig(Frozen):
     one, before they join the dense features; null: not."""
     placement: Literal["size", "lookups", "hugectr", "torchrec"] = "size"
     """How tables are spread over several GPUs (`scratchpipe list placements`)."""
-    sharding: Literal["table", "row", "column", "auto"] = "table"
+    sharding: Sharding = "table"
     """How they may be cut: whole tables, each by rows or by columns over all GPUs, or as the
     planner likes."""
 

@@ -82,6 +82,22 @@ class GpuOperators(Frozen):
     """Materialises the expanded gradient in HBM before it is coalesced."""
     kernels_per_table: bool
     """One set of embedding kernels a table, or one fused set for all tables of one dim."""
+    row_exchange: Literal["reduce_scatter", "all_to_all"] = "reduce_scatter"
+    """Partial sums of tables that are cut by rows over all GPUs: summed on their way, or sent to
+    the GPUs of their samples, which add them up."""
+    ids: Literal["loaded", "exchanged"] = "loaded"
+    """How ids reach the GPU that looks them up, in `gpu_only` on several: each loads those of its
+    tables, or those of its samples, which GPUs then exchange."""
+    next_ids: Literal["ahead", "in_turn"] = "in_turn"
+    """Ids of the next mini-batch in `gpu_only`: sent while this one trains, or after it."""
+    bottom_mlp: Literal["beside_exchange", "in_turn"] = "in_turn"
+    """The bottom MLP of `gpu_only` on several GPUs: beside the exchange of pooled vectors and of
+    their gradients, or with the rest of the MLPs."""
+    all_reduce: Literal["beside_update", "in_turn"] = "beside_update"
+    """The MLPs' gradients in `gpu_only`: summed beside the update of the tables, or before it."""
+    iteration: Literal["graph", "launches"] = "launches"
+    """All that the host submits from one wait for the GPU to the next, where stages follow each
+    other: one captured graph, or each of it."""
     exchange_bytes: Literal[2, 4] = 4
     """Bytes of an element of pooled vectors and their gradients on the links between GPUs: fp16,
     converted by the kernels beside the exchange, or fp32."""

@@ -14,6 +14,7 @@ from simulator.engine.sharing import build, tail_of, trace_key
 from simulator.errors import ConfigError, TraceError
 from simulator.systems.base import WindowNeed
 from simulator.traces import Trace
+from simulator.traces.cuts import Parts, parted
 from simulator.traces.replay import require_tables
 from simulator.traces.survey import source_of
 from simulator.units import format_bytes
@@ -85,20 +86,20 @@ def _need(point: PointConfig, trace: Trace, unchecked: dict[str, None]) -> Windo
     """Slots that hold the window in as many mini-batches as are quickly drawn."""
 
     @cache
-    def need(window: Window, scope: str, depth: int) -> Sequence[int]:
+    def need(window: Window, scope: str, depth: int, parts: Parts = ()) -> Sequence[int]:
         batches = batches_of(point, trace, tail_of(depth))
         if trace.batches is None and point.model.lookups_per_batch > MOST_LOOKUPS:
             unchecked[
                 f"{point.locality}: whether caches hold their window "
                 f"({point.model.lookups_per_batch:,} lookups a mini-batch)"
             ] = None
-            return [0] * len(pool_rows(trace.rows, scope))
+            return [0] * len(pool_rows(parted(trace, parts).rows, scope))
         most = max(1, DRAWN_LOOKUPS // max(1, trace.minibatch(0).lookups))
         if most < batches:
             unchecked[
                 f"{point.locality}: whether caches hold their window after the first {most} of "
                 f"{batches} mini-batches"
             ] = None
-        return window_slots(point, trace, window, scope, depth, most)
+        return window_slots(point, trace, window, scope, depth, parts, most=most)
 
     return need

@@ -8,25 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
-from typing import Any, Literal, cast
+from functools import cached_property, partial
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from simulator.caches import Window, policy_names
+from simulator.caches import Window, policy_names, window_need
 from simulator.caches.replays import Stream, run_replays
 from simulator.config.catalogue import load_named
 from simulator.config.experiment import CacheConfig, PipelineConfig
+from simulator.config.model import Sharding
 from simulator.engine.checker import HazardReport, StaleRead, execute
 from simulator.engine.orders import random_order
 from simulator.engine.pipeline import Mode
-from simulator.engine.timer import Timing, time_system
+from simulator.engine.timer import Timing, mode_of, time_system
 from simulator.errors import UsageError
 from simulator.hardware.catalogue import load_machine
 from simulator.hardware.topology import build_topology
 from simulator.systems import Job, create, names, used_keys
 from simulator.traces import MiniBatch
+from simulator.traces.cuts import Parts, parted
 
 __all__ = ["HazardCase", "HazardOutcome", "run_case"]
 
@@ -60,6 +62,8 @@ class HazardCase:
     order: str = "both"
     """Of stages: `timed`, `random`, or `both`."""
     gpus: int | None = None
+    sharding: Sharding = "table"
+    """How tables are cut over several GPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,7 @@ class HazardOutcome:
         how = [self.case.system, f"window (past {window.past}, future {window.future})"]
         how += [self.policy] if self.policy is not None else []
         how += [f"{self.case.gpus} GPUs"] if (self.case.gpus or 1) > 1 else []
+        how += [f"tables cut by {self.case.sharding}"] if self.case.sharding != "table" else []
         head = (
             f"{', '.join([*how, self.mode])}: "
             f"{counts} stale reads in {report.trained_rows:,} row reads of {report.batches} "
@@ -184,6 +189,7 @@ def run_case(case: HazardCase) -> HazardOutcome:
         rows_per_table=trace.rows,
         lookups_per_table=1,
         batch_size=case.batch_rows,
+        sharding=case.sharding,
     )
     config = load_machine(case.platform)
     machine = build_topology(config, model.row_bytes)
@@ -191,19 +197,25 @@ def run_case(case: HazardCase) -> HazardOutcome:
     job = Job(
         model,
         load_named("operators", config.operators),
-        CacheConfig(policy=case.policy or "lru", fraction=min(1.0, (slots + 0.5) / case.rows)),
+        CacheConfig(
+            policy=case.policy or "lru",
+            fraction=min(1.0, (slots + 0.5) / case.rows),
+            if_too_small="grow",
+        ),
         PipelineConfig(window_past=case.window_past, window_future=case.window_future),
         gpus=case.gpus,
         seed=case.seed,
         check=True,
         keep=range(case.batches),
+        window_need=None if case.sharding == "table" else partial(_need, trace),
     )
     system = create(case.system, job, machine)
     stream = Stream(trace, case.batches)
+    tables = parted(trace, system.replay.parts)
     facts = run_replays(stream, [system.replay], threads=1)[system.replay].facts
     mode = cast(Mode, case.mode or "lockstep")
     timing = Timing(job.software, mode, 0, case.batches - 1, check=True)
-    shown: Mode = mode if system.schedule.overlaps else "serial"
+    shown = mode_of(system.schedule, mode)
     orders = {
         "timed": lambda: time_system(system, machine, facts, timing).spans,
         "random": lambda: random_order(len(facts), len(system.schedule.names), shown, case.seed),
@@ -212,15 +224,21 @@ def run_case(case: HazardCase) -> HazardOutcome:
         order: execute(
             [system.stages(batch) for batch in facts],
             orders[order](),
-            rows=sum(trace.rows),
+            rows=sum(tables.rows),
             slots=sum(system.replay.slots),
-            resident=system.replay.resident(trace),
+            resident=system.replay.resident(tables),
         )
         for order in ORDERS
         if case.order in (order, "both")
     }
     window = getattr(system.replay, "window", Window(0, 0))
     return HazardOutcome(case, window, system.replay.policy, shown, reports)
+
+
+def _need(trace: _Drawn, window: Window, scope: str, _depth: int, parts: Parts) -> tuple[int, ...]:
+    """Slots that the window takes: rows of a mini-batch do not fall evenly on parts of tables."""
+    tables = parted(trace, parts)
+    return window_need(Stream(tables, trace.batches), tables.rows, window, scope=scope)
 
 
 def _check(case: HazardCase) -> None:
@@ -230,6 +248,8 @@ def _check(case: HazardCase) -> None:
         raise UsageError(f"no pipeline mode {case.mode!r}: lockstep or async")
     if case.policy is not None and case.policy not in policy_names():
         raise UsageError(f"no policy {case.policy!r}; known: {', '.join(policy_names())}")
+    if case.sharding not in get_args(Sharding):
+        raise UsageError(f"no sharding {case.sharding!r}: {', '.join(get_args(Sharding))}")
     if case.order not in (*ORDERS, "both"):
         raise UsageError(f"no order {case.order!r}: timed, random or both")
     reads = case.batches * case.batch_rows * case.tables

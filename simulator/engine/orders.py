@@ -37,4 +37,4 @@ def _waits_last(batches: int, stages: int, mode: Mode) -> list[tuple[int, int]]:
     """All (mini-batch, stage), each after those that it waits for: where stages overlap, those lie
     in the cycle before."""
     keys = [(batch, stage) for batch in range(batches) for stage in range(stages)]
-    return keys if mode == "serial" else sorted(keys, key=lambda key: (sum(key), key[1]))
+    return keys if mode in ("serial", "ahead") else sorted(keys, key=lambda key: (sum(key), key[1]))

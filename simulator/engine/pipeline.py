@@ -1,18 +1,21 @@
 """Runs the stages of consecutive mini-batches on a machine, in SimPy.
 
-Three modes. `serial`: a mini-batch is done before the next one starts. `lockstep`: in cycle *c*
+Four modes. `serial`: a mini-batch is done before the next one starts. `lockstep`: in cycle *c*
 stage *s* works on mini-batch *c - s*; a barrier ends the cycle. `async`: stage *s* of mini-batch
 *i* starts as soon as these are done: its previous stage of *i*, itself of *i* - 1, and every later
 stage *t* of mini-batch *i - (t - s) - 1*. Those are what lockstep has done by then, without its
 barrier: they bound how far stages run apart (each has one output buffer that fills while the
 other is emptied), and with them the same hold window keeps both modes correct.
 
+`ahead`: as `serial`, but the first stage of mini-batch *i* + 1 runs beside the other stages of *i*,
+once that has taken over what its first stage brought.
+
 Operations start no earlier than the host thread has submitted them (`simulator.engine.submission`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,7 +28,7 @@ from simulator.hardware.machine import Machine
 
 __all__ = ["Mode", "Span", "StageTime", "conditions", "run_pipeline", "stage_times"]
 
-Mode = Literal["serial", "async", "lockstep"]
+Mode = Literal["serial", "ahead", "async", "lockstep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,9 @@ def conditions(mode: Mode, stages: int, batch: int, stage: int) -> list[tuple[in
     last = stages - 1
     if mode == "serial":
         before = [(batch, stage - 1)] if stage else [(batch - 1, last)]
+    elif mode == "ahead":
+        before = [(batch, stage - 1), (batch - 1, last)] if stage else []
+        before += [(batch - 1, 0), (batch - 2, last)] if not stage else []
     elif mode == "async":
         later = [(batch - (t - stage) - 1, t) for t in range(stage + 1, last + 1)]
         before = [(batch, stage - 1), (batch - 1, stage), *later]
@@ -54,6 +60,18 @@ def conditions(mode: Mode, stages: int, batch: int, stage: int) -> list[tuple[in
         cycle = batch + stage - 1
         before = [(cycle - other, other) for other in range(stages)]
     return [(b, s) for b, s in before if b >= 0 and 0 <= s <= last]
+
+
+ONE_PROGRAM: tuple[Mode, ...] = ("serial", "ahead")
+"""Modes in which a host thread submits all stages as one program."""
+
+
+def submitted(mode: Mode, batches: int, stages: int) -> Iterator[tuple[int, int]]:
+    """(mini-batch, stage) in the order in which that program submits them; `ahead`: the first stage
+    of the next mini-batch before the others of this one."""
+    keys = [(batch, stage) for batch in range(batches) for stage in range(stages)]
+    early = 1 if mode == "ahead" else 0
+    yield from sorted(keys, key=lambda key: (key[0] - early * (key[1] == 0), key[1]))
 
 
 class _Run:
@@ -84,13 +102,12 @@ class _Run:
     def host_program(
         self, works: Sequence[tuple[StageDemand, ...]]
     ) -> Generator[simpy.Event, Any, None]:
-        """Serial: one host thread submits stage after stage, ahead of them where it can."""
-        for batch, stages in enumerate(works):
-            for number, work in enumerate(stages):
-                submission = self.submission(batch, number, work)
-                yield from submission.submit()
-                if not submission.free.processed:
-                    yield submission.free
+        """One host thread submits stage after stage, ahead of them where it can."""
+        for batch, number in submitted(self.mode, len(works), self.stages):
+            submission = self.submission(batch, number, works[batch][number])
+            yield from submission.submit()
+            if not submission.free.processed:
+                yield submission.free
 
     def stage(
         self, batch: int, number: int, work: StageDemand, batches: int
@@ -102,7 +119,7 @@ class _Run:
         start = int(self.env.now)
         after = max(wanted, key=lambda key: (self.ends[key], key)) if wanted else None
         submission = self.submission(batch, number, work)
-        if self.mode != "serial":
+        if self.mode not in ONE_PROGRAM:
             self.env.process(submission.submit())
         lanes = range(len(work.lanes))
         if len(lanes) == 1:
@@ -132,7 +149,7 @@ def run_pipeline(
     if not works:
         return ()
     run = _Run(machine, mode, len(works[0]))
-    if mode == "serial":
+    if mode in ONE_PROGRAM:
         machine.env.process(run.host_program(works))
 
     def one_stage(number: int) -> Generator[simpy.Event, Any, None]:

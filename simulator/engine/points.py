@@ -30,7 +30,7 @@ from simulator.engine.sharing import (
 from simulator.engine.start import start_metrics
 from simulator.engine.timer import Timed, Timing, time_system
 from simulator.errors import ConfigError
-from simulator.hardware.fold import Fold
+from simulator.hardware.fold import Folds
 from simulator.hardware.topology import Topology
 from simulator.results.dictionary import IDENTITY
 from simulator.results.record import PointResult, Progress, StageSpan
@@ -197,7 +197,7 @@ def _time_point(problem: _Prepared, replayed: Replayed, stream: Stream) -> Point
     metrics = _identity(problem)
     window = timed_window(timed.spans, first, last)
     metrics |= time_metrics(window, point.model.batch_size)
-    metrics |= count_metrics(replayed.facts[first : last + 1])
+    metrics |= count_metrics([system.replay.counted(f) for f in replayed.facts[first : last + 1]])
     metrics |= start_metrics(system.replay, stream.trace, replayed.facts, range(first, last + 1))
     metrics["drained_batches"] = drained_batches(point, system, stream.trace)
     joules = _joules(timed, window.elapsed_ps)
@@ -252,8 +252,8 @@ def _joules(timed: Timed, elapsed_ps: int) -> dict[str, float]:
     return joules
 
 
-def _of_all_ranks(fold: Fold, values: Mapping[str, T]) -> dict[str, T]:
-    """Values of resources, those of the first rank for all ranks."""
+def _of_all_ranks(fold: Folds, values: Mapping[str, T]) -> dict[str, T]:
+    """Values of resources, those of the first rank of a group for all of it."""
     return {image: v for name, v in values.items() for image in fold.images.get(name, (name,))}
 
 
@@ -273,7 +273,7 @@ def _wall(timed: Timed, replayed: Replayed, stream: Stream) -> dict[str, float]:
 def _identity(problem: _Prepared) -> dict[str, Any]:
     """The columns that say which point this is."""
     point, replay = problem.point, problem.system.replay
-    slots = sum(replay.slots)
+    slots = replay.whole_slots
     window = getattr(replay, "window", None)
     return {
         "point": point.key(),

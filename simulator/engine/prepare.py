@@ -13,6 +13,7 @@ from simulator.hardware.topology import Topology
 from simulator.systems import System
 from simulator.systems.base import WindowNeed
 from simulator.traces import Trace, bags_of, open_trace
+from simulator.traces.cuts import Parts, parted
 
 __all__ = ["batches_of", "drained_batches", "open_for", "prepare", "window_slots"]
 
@@ -42,11 +43,20 @@ def prepare(point: PointConfig, trace: Trace, need: WindowNeed) -> tuple[System,
 
 
 def window_slots(
-    point: PointConfig, trace: Trace, window: Window, scope: str, depth: int, most: int = 2**62
+    point: PointConfig,
+    trace: Trace,
+    window: Window,
+    scope: str,
+    depth: int,
+    parts: Parts = (),
+    *,
+    most: int = 2**62,
 ) -> Sequence[int]:
-    """Slots of each pool that hold the window at its widest, in the first `most` mini-batches."""
-    stream = Stream(trace, min(most, batches_of(point, trace, tail_of(depth))))
-    return window_need(stream, trace.rows, window, scope=scope)
+    """Slots of each pool that hold the window at its widest, in the first `most` mini-batches;
+    `parts`: of tables, that have pools of their own."""
+    tables = parted(trace, parts)
+    stream = Stream(tables, min(most, batches_of(point, trace, tail_of(depth))))
+    return window_need(stream, tables.rows, window, scope=scope)
 
 
 def batches_of(point: PointConfig, trace: Trace, tail: int) -> int:

@@ -24,12 +24,13 @@ from simulator.engine.pipeline import Mode, Span, run_pipeline
 from simulator.engine.processor_caches import ProcessorCaches, Program
 from simulator.errors import InvariantError
 from simulator.hardware.demand import StageDemand
-from simulator.hardware.fold import Fold
-from simulator.hardware.lanes import in_one_process
+from simulator.hardware.fold import Folds
+from simulator.hardware.lanes import as_graphs, in_one_process
 from simulator.hardware.machine import Machine
 from simulator.hardware.program import Stage
 from simulator.hardware.topology import Topology
 from simulator.systems import System
+from simulator.systems.schedule import Ahead, Schedule
 
 __all__ = ["Timed", "Timing", "time_system"]
 
@@ -62,8 +63,8 @@ class Timed:
     """Wall-clock seconds of prices, the memories' model included."""
     events_s: float
     """Wall-clock seconds of the discrete-event simulation."""
-    fold: Fold
-    """Ranks of which the first was timed."""
+    fold: Folds
+    """Groups of ranks of which the first was timed."""
 
     @cached_property
     def touched(self) -> frozenset[str]:
@@ -97,16 +98,17 @@ def time_system(
     for stages in programs:
         check_stage_names(system.schedule.names, stages)
     one_process = timing.software.gpu.host_processes == "one"
-    fold = Fold(machine, system.equal_ranks, one_process=one_process)
+    fold = Folds(machine, system.equal_ranks, one_process=one_process)
     demands = _priced(machine, timing, batches, programs)
-    if fold.ranks:
-        demands = [tuple(map(fold.scaled, stages)) for stages in demands]
+    demands = [tuple(map(fold.scaled, stages)) for stages in demands]
+    if timing.software.gpu.iteration == "graph" and not system.schedule.overlaps:
+        demands = [as_graphs(stages) for stages in demands]
     if one_process:
         demands = [in_one_process(stages) for stages in demands]
     priced = time.perf_counter()
     clock = Machine(simpy.Environment(), machine.resources, check=timing.check)
     meter = Meter(clock, timing.first, timing.last)
-    mode: Mode = timing.mode if system.schedule.overlaps else "serial"
+    mode = mode_of(system.schedule, timing.mode)
     spans = run_pipeline(clock, demands, mode, watch=meter.watch)
     if timing.check:
         check_order(spans, mode)
@@ -121,6 +123,13 @@ def time_system(
         events_s=time.perf_counter() - priced,
         fold=fold,
     )
+
+
+def mode_of(schedule: Schedule, asked: Mode) -> Mode:
+    """How the stages of a schedule follow each other; `asked`: of a pipeline."""
+    if schedule.overlaps:
+        return asked
+    return "ahead" if isinstance(schedule, Ahead) else "serial"
 
 
 def _program(system: System) -> Program:

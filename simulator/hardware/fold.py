@@ -1,11 +1,11 @@
 """Equal ranks folded: simulated once, with a multiplicity on what they share.
 
 Ranks are processors that do the same at the same time (GPUs of a data-parallel job with equal
-shards). The first stands for all. What belongs to it alone (its memory, its cores, its ports) is
-used as it is, once; what k of n ranks share (a PCIe uplink, the DRAM of the host) is asked for k
-times as much. Exact for equal shards: the others would ask for the same at the same moments. What a
-host has beside its ranks is taken to be shared by all of them. Approximated: where one process
-submits for all, each begins when the last of them was submitted.
+shards). The first of a group stands for all of it. What belongs to it alone (its memory, its cores,
+its ports) is used as it is, once; what k of n ranks share (a PCIe uplink, the DRAM of the host) is
+asked for k times as much. Exact for equal shards: the others would ask for the same at the same
+moments. What a host has beside its ranks is taken to be shared by all of them. Approximated: where
+one process submits for all, each begins when the last of them was submitted.
 """
 
 from __future__ import annotations
@@ -20,25 +20,64 @@ from simulator.hardware.demand import Demand, Service, StageDemand
 from simulator.hardware.devices.base import Link
 from simulator.hardware.topology import Topology
 
-__all__ = ["Fold"]
+__all__ = ["Fold", "Folds"]
+
+
+class Folds:
+    """Groups of equal ranks of `machine`, the first of each in place of all of it.
+
+    `one_process`: as `Fold`. Raises `ConfigError` where ranks of a group are not joined alike.
+    """
+
+    def __init__(
+        self, machine: Topology, groups: Sequence[Sequence[str]], *, one_process: bool = False
+    ) -> None:
+        hosts = {host_of(rank) for group in groups for rank in group}
+        self._folds = tuple(
+            Fold(machine, group, one_process=one_process, networked=len(hosts) > 1)
+            for group in groups
+            if len(group) > 1
+        )
+        self.images: Mapping[str, tuple[str, ...]] = {
+            name: images for fold in self._folds for name, images in fold.images.items()
+        }
+        """Resource of the first rank of a group, or of its host -> those that play its part."""
+
+    def copies(self, resource: str) -> int:
+        """How many resources are like this one, itself included."""
+        return len(self.images.get(resource, (resource,)))
+
+    def scaled(self, stage: StageDemand) -> StageDemand:
+        """A stage of the first ranks as all ranks do it at once."""
+        for fold in self._folds:
+            stage = fold.scaled(stage)
+        return stage
 
 
 class Fold:
     """`ranks` of `machine`, the first in place of all.
 
     `one_process`: one process of the host submits the work of all ranks in turn; else each has its
-    own. Raises `ConfigError` where they are not joined alike.
+    own. `networked`: ranks exchange with other hosts, even where these are of one. Raises
+    `ConfigError` where they are not joined alike.
     """
 
     def __init__(
-        self, machine: Topology, ranks: Sequence[str], *, one_process: bool = False
+        self,
+        machine: Topology,
+        ranks: Sequence[str],
+        *,
+        one_process: bool = False,
+        networked: bool = False,
     ) -> None:
         self._machine, self.ranks = machine, tuple(ranks)
         hosts = max(1, len({host_of(rank) for rank in self.ranks}))
         self._in_turn = max(1, len(self.ranks) // hosts) if one_process else 1
         own = _resources_by_device(machine)
-        self._of_ranks = {name for rank in self.ranks[:1] for name in own[rank]}
-        if hosts > 1:
+        self._of_first = {
+            resource.name for rank in ranks[:1] for resource in machine.devices[rank].resources
+        }
+        if hosts > 1 or networked:
             own |= {rank: [*own[rank], *machine.groups.private(rank)] for rank in self.ranks}
         around = _around(own, self.ranks)
         alike = [[*own[rank], *around.get(host_of(rank), ())] for rank in self.ranks]
@@ -65,8 +104,8 @@ class Fold:
 
     def _scaled(self, demand: Demand) -> Demand:
         """An operation of the first rank, times the ranks that use each of its resources."""
-        if self._of_ranks.isdisjoint((*demand.services, demand.host)):
-            return demand  # of no rank: done once
+        if self._of_first.isdisjoint((*demand.services, demand.host)):
+            return demand  # of no rank, or of others: as it is
         count = len(self.ranks)
         alike = {name: count // self.copies(name) for name in demand.services}
         services = {name: _times(s, alike[name]) for name, s in demand.services.items()}

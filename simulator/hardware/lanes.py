@@ -14,7 +14,7 @@ from simulator.errors import InvariantError
 from simulator.hardware.demand import Demand, Spot, StageDemand
 from simulator.hardware.program import Exchange, Operation, Stage
 
-__all__ = ["in_one_process", "waits_of"]
+__all__ = ["as_graphs", "in_one_process", "waits_of"]
 
 
 def waits_of(stage: Stage) -> Mapping[Spot, tuple[Spot, ...]]:
@@ -75,6 +75,28 @@ def in_one_process(stages: Iterable[StageDemand]) -> tuple[StageDemand, ...]:
         replace(
             stage, lanes=tuple(tuple(map(submitted, lane)) for lane in stage.lanes), in_turn=True
         )
+        for stage in stages
+    )
+
+
+def as_graphs(stages: Iterable[StageDemand]) -> tuple[StageDemand, ...]:
+    """Stages of a mini-batch whose submissions by a host thread, from one wait to the next, are one
+    captured graph: its first operation is submitted, the others come with it."""
+    captured: set[str] = set()
+
+    def one(demand: Demand) -> Demand:
+        if not demand.host:
+            return demand
+        if demand.blocks:
+            captured.discard(demand.host)
+            return demand
+        if demand.host not in captured:
+            captured.add(demand.host)
+            return replace(demand, submit_more_ps=0)
+        return replace(demand, submit_ps=0, submit_more_ps=0, fetched={})
+
+    return tuple(
+        replace(stage, lanes=tuple(tuple(map(one, lane)) for lane in stage.lanes))
         for stage in stages
     )
 

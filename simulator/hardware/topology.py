@@ -77,6 +77,7 @@ class Topology:
         """Ranks that exchange."""
         self._routes: dict[tuple[str, str], tuple[Hop, ...]] = {}
         self._reaches: dict[tuple[str, str], Path] = {}
+        self._exchanges: dict[tuple[Exchange, int], tuple[OperatorProfile, Demand]] = {}
 
     # building
 
@@ -280,11 +281,19 @@ class Topology:
         if isinstance(operation, Move):
             return self._price_move(operation, software)
         if isinstance(operation, Exchange):
-            return price_exchange(self.groups, operation, software)
+            return self._price_exchange(operation, software)
         processor = self.processor(operation.at)
         demand = processor.price(operation, software, partial(self.reach, operation.at))
         wait = self._fetch_waits.get(operation.at)
         return replace(demand, fetched=wait) if wait and demand.submit_ps else demand
+
+    def _price_exchange(self, exchange: Exchange, software: OperatorProfile) -> Demand:
+        """As `price_exchange`, once for those of all mini-batches."""
+        key = (exchange, id(software))
+        if key not in self._exchanges:
+            demand = price_exchange(self.groups, exchange, software)
+            self._exchanges[key] = (software, demand)
+        return self._exchanges[key][1]
 
     def _price_move(self, move: Move, software: OperatorProfile) -> Demand:
         source, target = self.memory(move.what.memory), self.memory(move.into)

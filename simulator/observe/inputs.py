@@ -25,6 +25,7 @@ from simulator.hardware.topology import Topology
 from simulator.observe.lru import Pools
 from simulator.systems import System
 from simulator.traces import MiniBatch, Trace, bags_of, open_trace
+from simulator.traces.cuts import Parts
 
 __all__ = ["Batch", "Drawn", "Inputs", "Preload", "count_distinct", "draw", "prepare"]
 
@@ -129,8 +130,8 @@ def draw(point: PointConfig, threads: int) -> Drawn:
 def prepare(point: PointConfig, drawn: Drawn, threads: int) -> Inputs:
     """What the system of `point` trains on: the mini-batches, and what they do to its caches."""
 
-    def need(window: Window, scope: str, depth: int) -> tuple[int, ...]:
-        del depth
+    def need(window: Window, scope: str, depth: int, parts: Parts = ()) -> tuple[int, ...]:
+        del depth, parts  # whole tables alone
         return window_need(drawn.minibatches, drawn.trace.rows, window, scope=scope)
 
     system, machine = build(point, need, bags_of(drawn.trace))

@@ -37,6 +37,8 @@ from simulator.observe.items import entry_width, words_of
 from simulator.observe.mlp import RATE, DenseStep
 from simulator.observe.trainer import undisturbed
 from simulator.observe.workspace import PIECE
+from simulator.systems import System
+from simulator.systems.gpu_only import GpuOnly
 from simulator.systems.placement import place_on
 
 __all__ = ["RankTrainer", "require_rank_rules", "slowest"]
@@ -74,9 +76,11 @@ class RankTrainer:
     def __init__(self, inputs: Inputs, gpu: Accelerator, rank: int) -> None:
         self.inputs, self.gpu, self.rank = inputs, gpu, rank
         self.model, self.ranks = inputs.point.model, inputs.system.gpus
+        names = _ranks_of(inputs.system)
+        self._place = inputs.machine.memory(names[rank]).place
         self.samples = self.model.batch_size // self.ranks
-        plan = place_on(self.model, inputs.machine, inputs.system.equal_ranks)
-        self.placed = plan.whole_tables("observe")
+        plan = place_on(self.model, inputs.machine, names)
+        self.placed = [sorted(own) for own in plan.whole_tables("observe")]
         self.tables = self.placed[rank]
         sizes = np.array(self.model.rows_per_table)
         bases = np.cumsum([0, *sizes[:-1]])
@@ -137,7 +141,7 @@ class RankTrainer:
         begins: list[Action] = []
         middle: list[Action] = []
         ends: list[Action] = []
-        for _, word in words_of((stage,)):
+        for _, word in words_of((self._own(stage),)):
             if isinstance(word, Exchange) and word.pattern == "all_reduce":
                 begin, end = self._all_reduce()
                 begins.append(begin)
@@ -145,6 +149,15 @@ class RankTrainer:
             else:
                 middle += RANK_RULES[type(word)](self, number, word)
         return [*begins, *middle, *ends]
+
+    def _own(self, stage: Stage) -> Stage:
+        """The lanes of this rank."""
+        gpu, place = self._place.rpartition(".")[0], self._place
+
+        def mine(word: Operation) -> bool:
+            return place in (word.at, word.into) if isinstance(word, Move) else word.at == gpu
+
+        return Stage(stage.name, tuple(lane for lane in stage.lanes if any(map(mine, lane))))
 
     def _all_reduce(self) -> tuple[Action, Action]:
         distributed, flat = self.gpu.torch.distributed, self.step.flat
@@ -220,6 +233,13 @@ class RankTrainer:
 
     def _all_to_all(self, out: Any, source: Any, arrive: list[int], leave: list[int]) -> None:
         self.gpu.torch.distributed.all_to_all_single(out, source, arrive, leave)
+
+
+def _ranks_of(system: System) -> tuple[str, ...]:
+    """The GPUs of `gpu_only`; `UsageError` for another system."""
+    if not isinstance(system, GpuOnly):
+        raise UsageError(f"observe trains gpu_only alone on several GPUs, not {type(system)}")
+    return system.ranks
 
 
 RANK_RULES: Mapping[type[Operation], Callable[[RankTrainer, int, Any], Sequence[Action]]] = {

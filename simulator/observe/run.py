@@ -30,6 +30,7 @@ from simulator.observe.rules_stock import is_stock, require_operators
 from simulator.observe.trainer import Floats, Trainer, kinds_of
 from simulator.observe.workspace import Place
 from simulator.results.record import Progress
+from simulator.systems.gpu_only import GpuOnly
 
 __all__ = ["Observation", "ObservedPoint", "observe", "train_point"]
 
@@ -209,7 +210,7 @@ def _check(point: PointConfig, device: str) -> None:
     if program is None:
         return
     if ranks > 1:
-        _require_equal_ranks(point)
+        _require_ranks_alone(point)
         require_rank_rules(program[0])
     else:
         require_rules(*program, rules_for(point.operators))
@@ -248,9 +249,13 @@ def _ranks(point: PointConfig) -> int:
         return 1
 
 
-def _require_equal_ranks(point: PointConfig) -> None:
-    """Refuse systems whose GPUs share work of the host: ranks are processes of their own."""
-    if not build(point)[0].equal_ranks:
+def _require_ranks_alone(point: PointConfig) -> None:
+    """Refuse systems whose GPUs share work of the host: ranks are processes of their own; and
+    tables that are cut."""
+    system = build(point)[0]
+    if system.replay.parts:
+        raise UsageError("observe trains whole tables: --set model.sharding=table")
+    if not isinstance(system, GpuOnly):
         raise UsageError(
             f"observe trains gpu_only alone on several GPUs: {point.system.label} on one, without "
             "gpus"

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import ClassVar
 
 from simulator.caches import Window
@@ -24,12 +25,14 @@ from simulator.hardware.program import Buffer, Move, Stage, Store, Wait
 from simulator.hardware.topology import Topology
 from simulator.systems.schedule import Schedule
 from simulator.traces import Bags
+from simulator.traces.cuts import Parts
 from simulator.units import format_bytes
 
 __all__ = ["Job", "System", "WindowNeed", "require_room"]
 
-WindowNeed = Callable[[Window, str, int], Sequence[int]]
-"""(window, scope, depth of the pipeline) -> slots of each pool that hold the window."""
+WindowNeed = Callable[[Window, str, int, Parts], Sequence[int]]
+"""(window, scope, depth of the pipeline, parts of tables) -> slots of each pool that hold the
+window."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,13 @@ class Job:
     """None while the trace is not open: caches are taken to be large enough."""
     bags: Bags | None = None
     """Those of the trace; None where all are as long as the model says, or while it is not open."""
+    parts: Parts = ()
+    """What the model's tables are parts of; none: tables as they are."""
 
-    @property
-    def mean_lookups(self) -> tuple[float, ...]:
-        """Lookups of a sample in each table, mean."""
-        return self.model.lookups_per_table if self.bags is None else self.bags.mean
+    def of_tables(self, tables: Sequence[int]) -> Job:
+        """The job with some of its tables alone."""
+        parts = tuple(self.parts[t] for t in tables) if self.parts else ()
+        return replace(self, model=self.model.of_tables(tables), parts=parts)
 
     @property
     def most_lookups(self) -> tuple[int, ...]:
@@ -73,10 +78,15 @@ class Job:
     @property
     def cache_size(self) -> CacheSize:
         """How large the cache is asked to be; bytes are divided by those of a mean row, for pools
-        get rows in proportion to their tables'."""
-        cache, model = self.cache, self.model
+        get rows in proportion to their tables'. Of parts by columns each holds all rows asked
+        for."""
+        cache, model, rows = self.cache, self.model, self.cache.rows
         mean = -(-sum(model.table_bytes) // model.rows)
-        return CacheSize(cache.fraction, cache.rows, cache.bytes, mean)
+        if rows is not None and self.parts:
+            pieces = [part.parts if part.cut == "column" else 1 for part in self.parts]
+            whole = sum(map(Fraction, model.rows_per_table, pieces))
+            rows = int(rows * model.rows / whole)
+        return CacheSize(cache.fraction, rows, cache.bytes, mean)
 
 
 class System(ABC):
@@ -99,14 +109,15 @@ class System(ABC):
         """The stages of one mini-batch in order, named as in `schedule`."""
 
     @property
-    def equal_ranks(self) -> tuple[str, ...]:
-        """Processors that do the same at the same time; the program is that of the first."""
+    def equal_ranks(self) -> tuple[tuple[str, ...], ...]:
+        """Groups of processors that do the same at the same time; the program has the first of
+        each in place of all. Those in no group do what the program says, no more."""
         return ()
 
     @property
     def gpus(self) -> int:
         """GPUs that it uses."""
-        return max(1, len(self.equal_ranks))
+        return max(1, sum(map(len, self.equal_ranks)))
 
 
 def require_room(what: str, need: int, place: str, have: int, advice: str) -> None:
@@ -228,7 +239,7 @@ def planned_replay(job: Job, schedule: Schedule) -> PlannedReplay:
         cache.scope,
         window,
         job.most_lookups,
-        need=None if need is None else lambda: need(window, cache.scope, schedule.depth),
+        need=None if need is None else lambda: need(window, cache.scope, schedule.depth, job.parts),
         grow=cache.if_too_small == "grow",
     )
     return PlannedReplay(
@@ -243,6 +254,7 @@ def planned_replay(job: Job, schedule: Schedule) -> PlannedReplay:
         job.check,
         job.keep,
         cache.profile_share,
+        job.parts,
     )
 
 

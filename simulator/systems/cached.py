@@ -67,12 +67,13 @@ class CachedTraining(System):
     kind: ClassVar[type[Schedule]]
 
     def __init__(self, job: Job, machine: Topology) -> None:
-        self.cpu, self._job = machine.only("cpu", self.name), job
+        self.cpu = machine.only("cpu", self.name)
         self.shards = Shards.of(job, machine, self.name)
+        self._job = self.shards.job
         if len(self.shards) > 1 and job.cache.scope == "global":
             raise ConfigError(
-                f"{self.name} has a scratchpad on each of {len(self.shards)} GPUs, for whole "
-                "tables: cache.scope must be 'table'"
+                f"{self.name} has a scratchpad on each of {len(self.shards)} GPUs, for tables "
+                "of its own: cache.scope must be 'table'"
             )
         self.schedule = self.kind.of(*STAGES)
         require_tables(job.model, machine, self.cpu)
@@ -193,9 +194,9 @@ class _Scratchpad:
         mlp = mlp_step(shard.whole.model, self.gpu, shard.samples)
         lane = (
             *forward,
-            *shard.all_to_all("all_to_all"),
+            *shard.to_samples(),
             mlp,
-            *shard.all_to_all("all_to_all_back"),
+            *shard.to_tables(),
             *backward,
             synchronize(self.gpu),
         )

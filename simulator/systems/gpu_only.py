@@ -1,43 +1,37 @@
 """GPU-only: tables spread over the GPUs (model-parallel), MLPs data-parallel.
 
-Whole tables go to GPUs as `model.placement` says (`placement/`). Every GPU pools its tables for
-the whole mini-batch; an all-to-all turns pooled vectors by table into pooled vectors by sample;
-MLPs run on a share of the samples; gradients go back the same way, and the MLPs' gradients are
-all-reduced while the tables are updated. GPUs may be those of several hosts. The host submits all
-of it ahead and waits at the end of the iteration.
+Tables, or parts of them, go to GPUs as `model.placement` and `model.sharding` say (`layout`). Every
+GPU pools its tables for the whole mini-batch; an all-to-all turns pooled vectors by table into
+pooled vectors by sample; MLPs run on a share of the samples; gradients go back the same way, and
+the MLPs' gradients are all-reduced while the tables are updated. GPUs may be those of several
+hosts. The host submits all of it ahead and waits at the end of the iteration.
 
-Modelled: the GPU with the most lookups (the straggler), with its own tables; the others wait for
-it. What GPUs share (DRAM of the host, links with several GPUs below, network interfaces) is asked
-for by all of them. Approximated: all GPUs do what the straggler does; where the samples do not
-divide, all have as many as the one with the most. Ignored: imbalance in time between GPUs.
+Each GPU has its own lookups and samples; those that do the same are simulated once (`ranks`). The
+others wait for the last of them where a stage or a collective does.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
 from simulator.caches.replays import UniqueReplay
 from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.collectives import host_of
-from simulator.hardware.program import (
-    GRADIENT_BYTES,
-    Buffer,
-    Exchange,
-    Operation,
-    Pattern,
-    Stage,
-    Store,
-)
+from simulator.hardware.program import Buffer, Dense, Exchange, Operation, Stage, Store
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job, System, entry_sizes, move, synchronize
 from simulator.systems.groups import Group, groups_of
-from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
+from simulator.systems.layout import Layout
+from simulator.systems.mlp import bottom_beside, mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
-from simulator.systems.placement import place_on
-from simulator.systems.schedule import Serial
+from simulator.systems.placement import Plan, place_on
+from simulator.systems.ranks import MOST, folded
+from simulator.systems.schedule import Ahead, Serial
+from simulator.systems.shards import Shard, Shards, side_by_side
 from simulator.units import format_bytes
 
 __all__ = ["GpuOnly"]
@@ -47,70 +41,82 @@ def _ranks(job: Job, machine: Topology) -> tuple[str, ...]:
     """The GPUs that are used: as many as are asked for, by default all, some of which may be left
     without a table.
 
-    Raises `ConfigError` where more are asked for than there are GPUs or tables.
+    Raises `ConfigError` where more are asked for than there are.
     """
-    gpus, tables, asked = machine.all("gpu"), job.model.tables, job.gpus or 0
+    gpus, asked = machine.all("gpu"), job.gpus or 0
     if asked > len(gpus):
         raise ConfigError(f"gpu_only asks for {asked} GPUs but {machine.name} has {len(gpus)}")
-    if asked > tables:
-        a_host = sum(host_of(gpu) == host_of(gpus[0]) for gpu in gpus)
+    return gpus[: job.gpus]
+
+
+def _require_tables(job: Job, plan: Plan, ranks: Sequence[str]) -> None:
+    """Raise `ConfigError` where more GPUs are asked for than there are tables."""
+    asked, tables = job.gpus or 0, job.model.tables
+    if asked > tables and plan.whole:
+        a_host = sum(host_of(gpu) == host_of(ranks[0]) for gpu in ranks)
         most = tables // a_host * a_host or tables
         raise ConfigError(
             f"gpu_only puts whole tables on GPUs: {tables} tables do not reach {asked} GPUs; ask "
-            f"for at most {most}, as in {{name: gpu_only, gpus: {most}}}"
+            f"for at most {most}, as in {{name: gpu_only, gpus: {most}}}, or set model.sharding: "
+            "row"
         )
-    return gpus[: job.gpus]
 
 
 class GpuOnly(System):
     """All tables in HBM."""
 
     uses: ClassVar[frozenset[str]] = frozenset({"gpus"})
+    most: ClassVar[int] = MOST
+    """Ranks that are simulated one by one (see `ranks`)."""
 
     def __init__(self, job: Job, machine: Topology) -> None:
-        self._job, self._machine = job, machine
-        self.gpu = machine.first("gpu", "gpu_only")
-        self.cpu = machine.only("cpu", "gpu_only", near=self.gpu)
-        self._ranks = _ranks(job, machine)
+        self._job = job
+        first = machine.first("gpu", "gpu_only")
+        machine.only("cpu", "gpu_only", near=first)
+        self.ranks = _ranks(job, machine)
+        """GPUs that it uses."""
         if self.gpus > 1:
-            machine.groups.of(self._ranks, self.gpu)
-        model = job.model
-        plan = place_on(model, machine, self._ranks)
-        placed = plan.whole_tables("gpu_only")
-        self._require_room(placed)
-        weight = [sum(job.mean_lookups[t] for t in tables) for tables in placed]
-        busiest = weight.index(max(weight))
-        self._tables = placed[busiest]
-        own = replace(job, model=model.of_tables(self._tables))
-        self._place = machine.memory(self.gpu).place
-        self._groups = tuple((g, self._passes(g)) for g in groups_of(own))
-        self.replay = UniqueReplay(job.keep)
+            machine.groups.of(self.ranks, first)
+        plan = place_on(job.model, machine, self.ranks)
+        _require_tables(job, plan, self.ranks)
+        layout = Layout.of(job, plan)
+        self._require_room(machine, layout)
+        shards = Shards.spread(layout, self.ranks).each
+        groups = folded(
+            self.ranks,
+            [
+                (k, shard.samples) if shard.tables else shard.samples
+                for k, shard in enumerate(shards)
+            ],
+            [_shape(shard) for shard in shards],
+            self.most,
+        )
+        self.replay = UniqueReplay(job.keep, layout.job.parts)
+        self._simulated = tuple(
+            _Rank(machine, [shards[k] for k in group], self.replay.counted) for group in groups
+        )
         alone = ("ids", "gather_reduce", "mlp", "sort_update")
         many = ("ids", "gather_reduce", "all_to_all", "mlp", "all_to_all_back", "sort_update")
-        self.schedule = Serial.of(*(alone if self.gpus == 1 else many))
-
-    def _passes(self, group: Group) -> Backward:
-        """The backward of tables of one dim, whose store it has."""
-        model = group.job.model
-        store = Store(
-            group.named("tables"), self._place, model.row_bytes, model.state_bytes, model.tables
-        )
-        software = self._job.software
-        return Backward(model, self._machine, software, self.gpu, store, model.rows)
+        kind = Ahead if job.software.gpu.next_ids == "ahead" else Serial
+        self.schedule = kind.of(*(alone if self.gpus == 1 else many))
 
     @property
-    def equal_ranks(self) -> tuple[str, ...]:
-        return self._ranks
+    def gpus(self) -> int:
+        return len(self.ranks)
 
-    def _require_room(self, placed: tuple[tuple[int, ...], ...]) -> None:
+    @property
+    def equal_ranks(self) -> tuple[tuple[str, ...], ...]:
+        return tuple(rank.gpus for rank in self._simulated)
+
+    def _require_room(self, machine: Topology, layout: Layout) -> None:
         """Tables, MLPs with gradients, and pooled vectors of a mini-batch must fit each GPU."""
-        model = self._job.model
-        memory = self._machine.memory(self._ranks[0])
-        name = self._machine.devices[self._ranks[0]].part.name
-        sizes = model.table_bytes
-        heaviest = max(placed, key=lambda tables: sum(sizes[t] for t in tables))
+        model, parted = self._job.model, layout.job.model
+        memory = machine.memory(self.ranks[0])
+        name = machine.devices[self.ranks[0]].part.name
+        sizes = parted.table_bytes
+        heaviest = max(layout.placed, key=lambda tables: sum(sizes[t] for t in tables))
         tables = sum(sizes[t] for t in heaviest)
-        pooled = pooled_bytes(model.of_tables(heaviest))
+        pooled = pooled_bytes(parted.of_tables(heaviest))
         need = tables + 2 * mlp_weight_bytes(model) + 2 * pooled
         if need <= memory.capacity:
             return
@@ -125,43 +131,109 @@ class GpuOnly(System):
         )
 
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
-        job, gpus, machine = self._job, self.gpus, self._machine
-        model = job.model
-        dram, hbm = machine.memory(self.cpu).place, self._place
-        own = facts.of_shards(self._tables)
-        size = own[LOOKUP].lookups * job.software.id_bytes + -(-dense_bytes(model) // gpus)
-        samples = -(-model.batch_size // gpus)
+        return side_by_side(rank.stages(facts) for rank in self._simulated)
+
+
+def _shape(shard: Shard) -> tuple[object, ...]:
+    """What is equal for shards whose tables are of equal shape."""
+    model, cuts = shard.parted.model, shard.parted.parts
+    each = (model.rows_per_table, model.dim, model.lookups_per_table)
+    return shard.samples, *sorted(
+        (cuts[t].cut if cuts else "", *(key[t] for key in each)) for t in shard.tables
+    )
+
+
+Whole = Callable[[BatchFacts], BatchFacts]
+"""Facts where rows are meant and not their pieces."""
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Tables of one dim on a GPU, and their backward."""
+
+    group: Group
+    backward: Backward
+
+
+class _Rank:
+    """A GPU, in place of all that do the same: `shards`, itself the first."""
+
+    def __init__(self, machine: Topology, shards: Sequence[Shard], counted: Whole) -> None:
+        self._machine, self._shards, self._counted = machine, tuple(shards), counted
+        first = self._shards[0]
+        self.gpu, self._job = first.gpu, first.whole
+        self.gpus = tuple(shard.gpu for shard in shards)
+        cpu = machine.only("cpu", "gpu_only", near=self.gpu)
+        self._dram, self._hbm = (machine.memory(place).place for place in (cpu, self.gpu))
+        groups = groups_of(first.job) if first.tables else ()
+        self._held = tuple(_Held(group, self._backward(group)) for group in groups)
+
+    def _backward(self, group: Group) -> Backward:
+        model, software = group.job.model, self._job.software
+        store = Store(
+            group.named("tables"), self._hbm, model.row_bytes, model.state_bytes, model.tables
+        )
+        return Backward(model, self._machine, software, self.gpu, store, model.rows)
+
+    def _busiest(self, facts: BatchFacts) -> BatchFacts:
+        """What happens to the tables of the GPU with the most lookups."""
+        each = [shard.facts(facts) for shard in self._shards[: None if self._held else 1]]
+        return max(each, key=lambda own: own[LOOKUP].lookups)
+
+    def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
+        """Its stages of a mini-batch; `facts`: of all tables."""
+        shard, own = self._shards[0], self._busiest(facts)
+        first, dense, last = self._dense()
         pool, update = self._embeddings(own)
-        first = Stage("ids", ((move("ids_to_gpu", dram, hbm, size),),))
-        pooled = Stage("gather_reduce", (pool,))
-        mlp = Stage("mlp", ((mlp_step(model, self.gpu, samples),),))
-        if gpus == 1:
-            return first, pooled, mlp, Stage("sort_update", (update,))
-        elements = pooled_bytes(model.of_tables(self._tables)) // GRADIENT_BYTES
-        vectors = elements * job.software.gpu.exchange_bytes
-        forth = self._exchange("all_to_all", "all_to_all", vectors)
-        back = self._exchange("all_to_all_back", "all_to_all", vectors)
-        reduce_mlp = self._exchange("all_reduce", "all_reduce", mlp_weight_bytes(model))
+        trained = (*update, *shard.of_copies(), synchronize(self.gpu))
+        reduced = shard.reducing()
+        if self._job.software.gpu.all_reduce == "in_turn":
+            trained, reduced = (*(word for lane in reduced for word in lane), *trained), ()
+        middle: tuple[Stage, ...] = (Stage("mlp", (dense,)),)
+        if not shard.alone:
+            middle = (
+                Stage("all_to_all", (shard.to_samples(), first)),
+                *middle,
+                Stage("all_to_all_back", (shard.to_tables(), last)),
+            )
         return (
-            first,
-            pooled,
-            Stage("all_to_all", ((forth,),)),
-            mlp,
-            Stage("all_to_all_back", ((back,),)),
-            Stage("sort_update", (update, (reduce_mlp,))),
+            Stage("ids", (self._ids(facts, own),)),
+            Stage("gather_reduce", (pool,)),
+            *middle,
+            Stage("sort_update", (trained, *reduced)),
         )
 
+    def _ids(self, facts: BatchFacts, own: BatchFacts) -> tuple[Operation, ...]:
+        """Ids on their way to this GPU, with the dense features of its samples."""
+        shard, software = self._shards[0], self._job.software
+        if shard.alone or software.gpu.ids == "loaded":
+            size = own[LOOKUP].lookups * software.id_bytes + shard.dense_bytes
+            return (move("ids_to_gpu", self._dram, self._hbm, size),)
+        whole, batch = self._job.model.batch_size, facts[LOOKUP].lookups
+        sent = batch * software.id_bytes * shard.samples // whole
+        once = self._counted(facts)[LOOKUP].lookups * software.id_bytes * shard.samples // whole
+        return (
+            move("ids_to_gpu", self._dram, self._hbm, once + shard.dense_bytes),
+            Exchange("ids_exchange", self.gpu, shard.group, "all_to_all", sent),
+        )
+
+    def _dense(self) -> tuple[tuple[Dense, ...], tuple[Dense, ...], tuple[Dense, ...]]:
+        """What of the MLPs runs beside the exchange, after it, and beside the one back."""
+        shard, model = self._shards[0], self._job.model
+        step = mlp_step(model, self.gpu, shard.samples)
+        beside = self._job.software.gpu.bottom_mlp == "beside_exchange"
+        if shard.alone or not beside or not model.bottom_widths:
+            return (), (step,), ()
+        first, rest, last = bottom_beside(step, model, shard.samples)
+        return (first,), (rest,), (last,)
+
     def _embeddings(self, own: BatchFacts) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
-        """The forward and the backward of the tables of a GPU."""
+        """The forward and the backward of its tables."""
         pool: list[Operation] = []
         update: list[Operation] = []
-        for group, passes in self._groups:
-            rows, model = group.of(own), group.job.model
-            gradients = Buffer("gradients", self._place, pooled_bytes(model))
+        for held in self._held:
+            rows, model, passes = held.group.of(own), held.group.job.model, held.backward
+            gradients = Buffer("gradients", self._hbm, pooled_bytes(model))
             pool.append(pooled_vectors(model, self._machine, self.gpu, passes.store, rows[LOOKUP]))
             update += passes.operations(rows[UNIQUE], gradients)
-        return tuple(pool), (*update, synchronize(self.gpu))
-
-    def _exchange(self, name: str, pattern: Pattern, size: int) -> Exchange:
-        """`size`: of the whole buffer of a GPU."""
-        return Exchange(name, self.gpu, self._ranks, pattern, size)
+        return tuple(pool), tuple(update)

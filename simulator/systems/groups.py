@@ -7,7 +7,7 @@ dim, serve all: each group has a job with its tables alone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from simulator.caches.facts import BatchFacts
 from simulator.hardware.program import Store
@@ -40,10 +40,7 @@ class Group:
 def groups_of(job: Job) -> tuple[Group, ...]:
     """The groups of a job's tables, in the order in which dims occur."""
     by_dim = job.model.tables_by_dim
-    return tuple(
-        Group(replace(job, model=job.model.of_tables(tables)), tables, len(by_dim) == 1)
-        for tables in by_dim
-    )
+    return tuple(Group(job.of_tables(tables), tables, len(by_dim) == 1) for tables in by_dim)
 
 
 def table_groups(

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
 from simulator.caches.replays import UniqueReplay
+from simulator.errors import ConfigError
 from simulator.hardware.program import Buffer, Move, Operation, Stage
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job, System, move, synchronize
@@ -35,6 +36,11 @@ class Hybrid(System):
     def __init__(self, job: Job, machine: Topology) -> None:
         self.cpu = machine.only("cpu", "hybrid")
         self.shards = Shards.of(job, machine, "hybrid", tables=False)
+        if self.gpus > 1 and job.model.sharding != "table":
+            raise ConfigError(
+                f"hybrid trains all tables on the CPU: model.sharding {job.model.sharding} would "
+                "do nothing; set model.sharding: table, or gpus: 1"
+            )
         self._job, self._machine = job, machine
         self._groups = groups_of(job)
         stores = table_groups(self._groups, job, machine, self.cpu)

@@ -12,7 +12,7 @@ from typing import Literal
 
 from simulator.caches import Window
 
-__all__ = ["Pipeline", "Role", "Schedule", "Serial", "StageSpec"]
+__all__ = ["Ahead", "Pipeline", "Role", "Schedule", "Serial", "StageSpec"]
 
 Role = Literal["load", "plan", "read", "move", "write", "train"]
 
@@ -61,6 +61,16 @@ class Serial(Schedule):
     """A mini-batch is done before the next one starts."""
 
     __slots__ = ()
+
+
+class Ahead(Schedule):
+    """The first stage of a mini-batch runs beside the other stages of the one before it."""
+
+    __slots__ = ()
+
+    @property
+    def depth(self) -> int:
+        return 2
 
 
 class Pipeline(Schedule):

@@ -1,10 +1,10 @@
-"""Tables and samples over the GPUs of one host: what each has, and what they exchange.
+"""Tables and samples over GPUs: what each has, and what they exchange.
 
-Whole tables go to GPUs as `model.placement` says (model-parallel); the MLPs run on each GPU on its
-share of the samples (data-parallel; where the GPUs do not divide a mini-batch, the first ones have
-a sample more). An all-to-all turns pooled vectors by table into pooled vectors by sample, another
-one their gradients back, and the MLPs' gradients are all-reduced. Each GPU has its own work: in a
-stage their lanes run side by side, and it ends with the last.
+Tables, or parts of them, go to GPUs as `model.placement` and `model.sharding` say (`layout`); the
+MLPs run on each GPU on its share of the samples (data-parallel; where the GPUs do not divide a
+mini-batch, the first ones have a sample more). An all-to-all turns pooled vectors by table into
+pooled vectors by sample, another one their gradients back, and the MLPs' gradients are all-reduced.
+Each GPU has its own work: in a stage their lanes run side by side, and it ends with the last.
 
 Approximated: in an all-to-all each GPU sends as much to one as to another, though shares of samples
 may differ by one; gradients, which go the way of the pooled vectors back, take as long as those.
@@ -13,13 +13,22 @@ may differ by one; gradients, which go the way of the pooled vectors back, take 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from simulator.caches.facts import BatchFacts
 from simulator.errors import ConfigError
-from simulator.hardware.program import Exchange, Stage
+from simulator.hardware.program import (
+    GRADIENT_BYTES,
+    Add,
+    Buffer,
+    Exchange,
+    Operation,
+    Pattern,
+    Stage,
+)
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job
+from simulator.systems.layout import Crossing, Layout
 from simulator.systems.mlp import dense_bytes, mlp_weight_bytes
 from simulator.systems.placement import place_on
 
@@ -32,15 +41,17 @@ class Shard:
 
     gpu: str
     tables: tuple[int, ...]
-    """Those whose rows it caches and trains."""
+    """Those (or parts) whose rows it caches and trains."""
     samples: int
     """Of a mini-batch, for its MLPs."""
     group: tuple[str, ...]
     """All GPUs of the job, itself included."""
-    exchanged: tuple[int, ...]
-    """Bytes of the pooled vectors of each GPU's tables, as they cross links."""
+    crossing: Crossing
+    """What they exchange."""
     whole: Job
-    """That of all GPUs."""
+    """That of all GPUs, with whole tables."""
+    parted: Job
+    """The same with parts as tables."""
 
     @property
     def alone(self) -> bool:
@@ -58,12 +69,13 @@ class Shard:
         """The job with its tables alone."""
         if self.alone:
             return self.whole
-        return replace(self.whole, model=self.whole.model.of_tables(self.tables))
+        return self.parted.of_tables(self.tables)
 
     @property
     def whose(self) -> str:
         """What messages say of its tables; nothing for a GPU alone."""
-        return "" if self.alone else f" for the {len(self.tables)} tables of {self.gpu}"
+        what = "parts of tables" if self.parted.parts else "tables"
+        return "" if self.alone else f" for the {len(self.tables)} {what} of {self.gpu}"
 
     def own(self, buffer: str) -> str:
         """The name of a buffer of this GPU in a memory that all of them use."""
@@ -73,18 +85,53 @@ class Shard:
         """What happens to its tables."""
         return facts if self.alone else facts.of_tables(self.tables)
 
-    def all_to_all(self, name: str) -> tuple[Exchange, ...]:
-        """Pooled vectors of its tables for those of its samples, or gradients back; nothing for a
-        GPU alone."""
+    def to_samples(self) -> tuple[Operation, ...]:
+        """Pooled vectors of its tables become those of its samples; nothing for a GPU alone."""
+        crossing, words = self.crossing, self._exchanged("all_to_all", "reduce_scatter")
+        if not crossing.added:
+            return words
+        sums, pooled = (
+            Buffer(name, f"{self.gpu}.hbm", elements * self.samples * GRADIENT_BYTES)
+            for name, elements in (("partial_sums", crossing.partial), ("pooled", crossing.added))
+        )
+        return (*words, Add("add_partial_sums", self.gpu, (sums,), pooled))
+
+    def to_tables(self) -> tuple[Operation, ...]:
+        """Gradients of the vectors of its samples go back; nothing for a GPU alone."""
+        return self._exchanged("all_to_all_back", "all_gather")
+
+    def _exchanged(self, pairwise: str, pattern: Pattern) -> tuple[Operation, ...]:
+        """What goes from each to each, then what is summed on its way (or handed out to all)."""
         if self.alone:
             return ()
-        size = self.exchanged[self.group.index(self.gpu)]
-        uneven = self.exchanged if len(set(self.exchanged)) > 1 else ()
-        return (Exchange(name, self.gpu, self.group, "all_to_all", size, uneven),)
+        crossing, words = self.crossing, []
+        if any(crossing.pairwise):
+            size = crossing.pairwise[self.group.index(self.gpu)]
+            words.append(
+                Exchange(pairwise, self.gpu, self.group, "all_to_all", size, crossing.uneven)
+            )
+        if crossing.scattered:
+            words.append(Exchange(pattern, self.gpu, self.group, pattern, crossing.scattered))
+        return tuple(words)
 
     def exchange(self, name: str) -> tuple[Stage, ...]:
-        """`all_to_all` as a stage of its own; none for a GPU alone."""
-        return () if self.alone else (Stage(name, (self.all_to_all(name),)),)
+        """`to_samples` or `to_tables` (`all_to_all_back`) as a stage of its own; none for a GPU
+        alone."""
+        if self.alone:
+            return ()
+        return (Stage(name, (self.to_samples() if name == "all_to_all" else self.to_tables(),)),)
+
+    def of_copies(self) -> tuple[Operation, ...]:
+        """The gradients of tables with a copy on each GPU are summed, and the sums applied."""
+        if not self.crossing.copied:
+            return ()
+        size = self.crossing.copied * GRADIENT_BYTES
+        place = f"{self.gpu}.hbm"
+        sums, copies = (Buffer(name, place, size) for name in ("gradients_of_copies", "copies"))
+        return (
+            Exchange("all_reduce_copies", self.gpu, self.group, "all_reduce", size),
+            Add("apply_to_copies", self.gpu, (sums, copies), copies),
+        )
 
     def reducing(self, after: str = "") -> tuple[tuple[Exchange, ...], ...]:
         """A lane in which the gradients of the MLPs are all-reduced, once the operation called
@@ -106,21 +153,31 @@ class Shards:
         """As many GPUs as the job asks for, one by default; `tables`: placed on them.
 
         Raises `ConfigError` where the machine has fewer, or no link among them, where some would
-        have no table or no sample, and where the plan cuts tables.
+        have no table or no sample, and where the plan copies tables.
         """
         group = _first(job, machine, system, tables=tables)
-        count, model = len(group), job.model
-        if count > 1:
+        if len(group) > 1:
             machine.groups.of(group, group[0])
-        placed = _placed(job, machine, system, group) if tables else ((),) * count
-        exchanged = tuple(_exchanged(job, own) for own in placed)
-        samples, more = divmod(model.batch_size, count)
+        if not tables:
+            return cls.spread(Layout(job, job, ((),) * len(group)), group)
+        return cls.spread(_placed(job, machine, system, group), group)
+
+    @classmethod
+    def spread(cls, layout: Layout, group: tuple[str, ...]) -> Shards:
+        """The GPUs of `group` with the tables that `layout` gives to each."""
+        samples, more = divmod(layout.whole.model.batch_size, len(group))
+        crossing = layout.crossing()
         return cls(
             tuple(
-                Shard(gpu, own, samples + (number < more), group, exchanged, job)
-                for number, (gpu, own) in enumerate(zip(group, placed, strict=True))
+                Shard(gpu, own, samples + (k < more), group, crossing, layout.whole, layout.job)
+                for k, (gpu, own) in enumerate(zip(group, layout.placed, strict=True))
             )
         )
+
+    @property
+    def job(self) -> Job:
+        """That of all GPUs, with parts of tables as tables."""
+        return self.each[0].parted
 
     def __len__(self) -> int:
         return len(self.each)
@@ -137,7 +194,8 @@ def _first(job: Job, machine: Topology, system: str, *, tables: bool) -> tuple[s
         raise ConfigError(
             f"{system} asks for {count} GPUs but {machine.name} has {len(there)}: lower gpus"
         )
-    divided = [(model.tables, "tables", "model.tables")] if tables else []
+    whole = tables and model.sharding == "table"
+    divided = [(model.tables, "tables", "model.tables")] if whole else []
     divided.append((model.batch_size, "samples a mini-batch", "model.batch_size"))
     for number, what, key in divided:
         if count > number:
@@ -148,32 +206,26 @@ def _first(job: Job, machine: Topology, system: str, *, tables: bool) -> tuple[s
     return there[:count]
 
 
-def _placed(
-    job: Job, machine: Topology, system: str, group: Sequence[str]
-) -> tuple[tuple[int, ...], ...]:
-    """Tables of each GPU by number; they lie on the host, so that any plan has room."""
+def _placed(job: Job, machine: Topology, system: str, group: Sequence[str]) -> Layout:
+    """Tables of each GPU; they lie on the host, so that any plan has room."""
     if len(group) == 1:
-        return (tuple(range(job.model.tables)),)
+        return Layout(job, job, (tuple(range(job.model.tables)),))
     plan = place_on(job.model, machine, group, on_host=True)
-    placed = tuple(tuple(sorted(own)) for own in plan.whole_tables(system))
-    empty = [gpu for gpu, own in zip(group, placed, strict=True) if not own]
+    layout = Layout.of(job, plan)
+    layout.refuse_copies(system)
+    empty = [gpu for gpu, own in zip(group, layout.placed, strict=True) if not own]
     if empty:
         raise ConfigError(
             f"{system} needs a table on each of {len(group)} GPUs, but placement {plan.planner} "
             f"leaves {', '.join(empty)} without: lower gpus, or set model.placement: size"
         )
-    return placed
-
-
-def _exchanged(job: Job, tables: Sequence[int]) -> int:
-    """Bytes of the pooled vectors of `tables` for a mini-batch, as they cross links."""
-    elements = job.model.batch_size * sum(job.model.dim[table] for table in tables)
-    return elements * job.software.gpu.exchange_bytes
+    return layout
 
 
 def side_by_side(programs: Iterable[Sequence[Stage]]) -> tuple[Stage, ...]:
-    """The programs of several GPUs, which have the same stages, as one: lanes of all in each."""
+    """The programs of several GPUs, which have the same stages, as one: lanes of all in each that
+    have something to do."""
     return tuple(
-        Stage(stages[0].name, tuple(lane for stage in stages for lane in stage.lanes))
+        Stage(stages[0].name, tuple(lane for stage in stages for lane in stage.lanes if lane))
         for stages in zip(*programs, strict=True)
     )

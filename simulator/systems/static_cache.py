@@ -67,14 +67,14 @@ class StaticCache(System):
     def __init__(self, job: Job, machine: Topology) -> None:
         self.cpu = machine.only("cpu", "static_cache")
         self.shards = Shards.of(job, machine, "static_cache")
-        self._job = job
+        self._job = job = self.shards.job
         if job.cache.scope == "global":
             raise ConfigError(
                 "static_cache pins the hottest share of each table: cache.scope must be 'table'"
             )
         model = job.model
         pinned = job.cache_size.slots(model.rows_per_table, least=0)
-        self.replay = StaticReplay(pinned, job.keep, job.cache.profile_share)
+        self.replay = StaticReplay(pinned, job.keep, job.cache.profile_share, job.parts)
         groups = groups_of(job)
         tables = table_groups(groups, job, machine, self.cpu)
         self._cold = tuple(

@@ -4,7 +4,7 @@ several: stragglers, shared hosts, hazards."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,6 @@ from simulator.hardware.program import Stage
 from simulator.hardware.topology import build_topology
 from simulator.results.record import PointResult
 from simulator.systems import Job, System, create
-from simulator.systems.shards import side_by_side
 from simulator.traces import MiniBatch
 
 SHARDED = ("hybrid", "static_cache", "straw_man", "scratchpipe")
@@ -204,46 +203,6 @@ def test_a_collective_begins_when_the_last_of_its_group_is_there() -> None:
         clock = Machine(simpy.Environment(), resources, check=True)
         (span,) = run_pipeline(clock, [(stage,)], mode)  # type: ignore[arg-type]
         assert span.end_ps == 10 + 5 + 20
-
-
-def on(word: Any, there: str) -> Any:
-    """A word, store or buffer of gpu0 on another GPU."""
-    if isinstance(word, str):
-        return word.replace("gpu0", there)
-    if is_dataclass(word) and not isinstance(word, type | Flow):
-        changes = {
-            f.name: on(getattr(word, f.name), there) for f in fields(word) if f.name != "group"
-        }
-        return replace(word, **changes)
-    return word
-
-
-class Unfolded(System):
-    """`gpu_only` with the lanes of every GPU, where the first stands for all."""
-
-    def __init__(self, folded: System) -> None:
-        self.folded, self.replay, self.schedule = folded, folded.replay, folded.schedule
-
-    def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
-        first = self.folded.stages(facts)
-
-        def moved(gpu: str) -> tuple[Stage, ...]:
-            return tuple(
-                Stage(s.name, tuple(tuple(on(word, gpu) for word in lane) for lane in s.lanes))
-                for s in first
-            )
-
-        return side_by_side(moved(gpu) for gpu in self.folded.equal_ranks)
-
-
-@pytest.mark.parametrize("gpus", [2, 4])
-def test_equal_shards_folded_are_equal_shards_unfolded(gpus: int) -> None:
-    folded = build("gpu_only", gpus)
-    batches = [facts_of([4000] * 4, index) for index in range(3)]
-    once, all_of_them = timed(folded, batches), timed(Unfolded(folded), batches)
-    for a, b in zip(once.spans, all_of_them.spans, strict=True):
-        assert (a.batch, a.stage) == (b.batch, b.stage)
-        assert b.end_ps == pytest.approx(a.end_ps, rel=1e-6)
 
 
 # who submits

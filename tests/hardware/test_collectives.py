@@ -165,13 +165,21 @@ def test_gpus_that_no_mesh_joins_are_refused() -> None:
         machine(gpus=9, nvlink="nvlink2_cube_mesh")
 
 
-def test_a_ring_that_leads_nowhere_is_refused_with_what_to_change() -> None:
-    """gpu4 hangs on gpu0 alone among the first five: no ring, but pairs exchange."""
+def test_where_no_ring_leads_through_all_sums_go_along_paths() -> None:
+    """gpu4 hangs on gpu0 alone among the first five: its two links carry the buffer each way."""
     where = machine(nvlink="nvlink2_cube_mesh")
     five = tuple(f"gpu{k}" for k in range(5))
-    assert price(where, "all_to_all", MB, ranks=five).services
-    with pytest.raises(ConfigError, match=r"no all_reduce among 5 ranks over NVLink 2.0 hybrid"):
-        price(where, "all_reduce", MB, ranks=five)
+    assert price(where, "all_to_all", GB, ranks=five).services
+    services = price(where, "all_reduce", GB, ranks=five, algorithm="ring").services
+    assert services["nvlink.gpu0.gpu4"].bytes == pytest.approx(GB, rel=1e-6)
+    whole = price(where, "all_reduce", GB, algorithm="ring")
+    assert alone_ps(where, price(where, "all_reduce", GB, ranks=five)) > alone_ps(where, whole)
+
+
+def test_an_algorithm_that_links_cannot_carry_is_refused_with_what_to_change() -> None:
+    where = machine(nvlink="nvlink2_cube_mesh")
+    with pytest.raises(ConfigError, match=r"no all_reduce by switch among 8 ranks over NVLink 2"):
+        price(where, "all_reduce", MB, algorithm="switch")
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jobs import job, machine, model
 
+from simulator.caches.facts import BatchFacts
 from simulator.config.catalogue import load_named
 from simulator.config.model import ModelConfig
 from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.catalogue import load_machine
+from simulator.hardware.program import Pool
 from simulator.hardware.topology import build_topology
 from simulator.systems.gpu_only import GpuOnly
 from simulator.systems.placement import (
@@ -332,17 +334,17 @@ def test_gpu_only_runs_the_plan_of_its_model() -> None:
     }
     by_size = GpuOnly(job(gpus=2, **skewed), machine("p3_16xlarge"))
     by_lookups = GpuOnly(job(gpus=2, placement="lookups", **skewed), machine("p3_16xlarge"))
-    assert [len(pooled(each)) for each in (by_size, by_lookups)] == [3, 2]
+    assert [pooled(each) for each in (by_size, by_lookups)] == [[1, 3], [2, 2]]
 
 
-def pooled(system: GpuOnly) -> tuple[int, ...]:
-    """Tables of the GPU that the others wait for."""
-    return tuple(table for group, _ in system._groups for table in group.tables)
+def pooled(system: GpuOnly) -> list[int]:
+    """Tables of each GPU."""
+    stages = system.stages(BatchFacts.of_nothing(2048))
+    words = [word for stage in stages for word in stage.operations]
+    return [word.reads.tables for word in words if isinstance(word, Pool)]
 
 
-def test_gpu_only_refuses_cut_tables_and_more_gpus_than_tables() -> None:
-    with pytest.raises(ConfigError, match="gpu_only runs whole tables: placement size cuts by row"):
-        GpuOnly(job(gpus=2, sharding="row", rows_per_table=(1000,) * 8), machine("p3_16xlarge"))
+def test_gpu_only_refuses_more_gpus_than_whole_tables() -> None:
     few = {"tables": 2, "rows_per_table": (10, 10), "lookups_per_table": (1, 1)}
     with pytest.raises(ConfigError, match="2 tables do not reach 4 GPUs"):
         GpuOnly(job(gpus=4, **few), machine("p3_16xlarge"))

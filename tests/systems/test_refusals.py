@@ -13,6 +13,7 @@ from simulator.caches import Window
 from simulator.config.expand import expand
 from simulator.engine import load_experiment, simulate
 from simulator.errors import CapacityError, ConfigError
+from simulator.traces.cuts import Parts
 
 # what does not fit
 
@@ -72,7 +73,8 @@ def test_optimizer_state_takes_room() -> None:
 def test_a_window_beyond_the_cache_is_refused_where_the_trace_says_so() -> None:
     asked: list[tuple[Window, str, int]] = []
 
-    def need(window: Window, scope: str, depth: int) -> tuple[int, ...]:
+    def need(window: Window, scope: str, depth: int, parts: Parts) -> tuple[int, ...]:
+        assert not parts
         asked.append((window, scope, depth))
         return (200_000,) * 8
 

@@ -277,15 +277,6 @@ def test_tables_that_lie_on_the_host_do_not_bound_a_planner() -> None:
         assert shards.gpus == 2
 
 
-def test_plans_that_cut_tables_are_refused() -> None:
-    with pytest.raises(
-        ConfigError, match=r"scratchpipe runs whole tables: .* model.sharding: table"
-    ):
-        system("scratchpipe", BOX, gpus=2, sharding="row", **SMALL)
-    assert system("scratchpipe", BOX, gpus=1, sharding="row", **SMALL).gpus == 1
-    assert system("hybrid", BOX, gpus=2, sharding="row", **SMALL).gpus == 2
-
-
 def test_a_planner_that_leaves_a_gpu_without_tables_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

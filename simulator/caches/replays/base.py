@@ -12,6 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from simulator.caches.facts import BatchFacts
 from simulator.caches.plan.renumber import Numbering
 from simulator.errors import InvariantError
 from simulator.traces.base import MiniBatch, Trace
+from simulator.traces.cuts import Parts, parted, split, whole_rows
 
 __all__ = ["Kept", "Replay", "Replayed", "Stream", "bases", "joined", "run_replays"]
 __all__ += ["slots_of_lookups"]
@@ -39,6 +41,19 @@ class Replay(ABC):
     """
 
     keep: Kept
+    parts: Parts = ()
+    """Parts of tables that it replays as tables of their own; none: tables as they are."""
+
+    def counted(self, facts: BatchFacts) -> BatchFacts:
+        """`facts` where rows are meant and not their pieces: parts by columns count once."""
+        shards = whole_rows(self.parts, facts.shards)
+        return facts if len(shards) == facts.shards else facts.of_shards(shards)
+
+    @property
+    def whole_slots(self) -> int:
+        """Slots for whole rows: those of parts by columns count once."""
+        slots = self.slots
+        return sum(slots[k] for k in whole_rows(self.parts if slots else (), len(slots)))
 
     @property
     def slots(self) -> tuple[int, ...]:
@@ -118,17 +133,18 @@ def run_replays(
     """Run every distinct replay over the stream; `progress(mini-batches done)` after each one.
 
     The longest bags, which chains of dependent lookups follow, are those of the mini-batches
-    themselves, whatever the replay tells.
+    themselves, whatever the replay tells; of a part of a table at most those of the table.
     """
     outcomes = {replay: Replayed() for replay in replays}
     feeds = _feeds(stream, list(outcomes), threads)
-    runs = [replay.run(stream.trace, feeds[replay], threads) for replay in outcomes]
+    runs = [r.run(parted(stream.trace, r.parts), feeds[r], threads) for r in outcomes]
     for done in range(1, stream.batches + 1):
         for run, (replay, outcome) in zip(runs, outcomes.items(), strict=True):
             begin, drawn = time.perf_counter(), stream.wall_s
             facts = _next(run, replay, done, stream.batches)
             for longest in stream.longest[done - 1 : done]:  # a replay need not draw
-                facts = facts.with_bags(longest)
+                own = [longest[part.table] for part in replay.parts]
+                facts = facts.with_bags(own or longest)
             outcome.facts.append(facts)
             outcome.wall_s += time.perf_counter() - begin - (stream.wall_s - drawn)
         if progress is not None:
@@ -159,13 +175,14 @@ def _feeds(
     """The mini-batches of each replay: drawn once, prepared once for those that share that."""
     groups: dict[Hashable, list[Replay]] = {}
     for replay in replays:
-        key = replay if replay.feed is None else (type(replay), replay.feed)
+        key = replay if replay.feed is None else (type(replay), replay.feed, replay.parts)
         groups.setdefault(key, []).append(replay)
     feeds: dict[Replay, Iterator[MiniBatch]] = {}
     for copy, group in zip(itertools.tee(stream, len(groups)), groups.values(), strict=True):
-        feed: Iterator[MiniBatch] = copy
+        parts = group[0].parts
+        feed: Iterator[MiniBatch] = map(partial(split, parts=parts), copy) if parts else copy
         if len(group) > 1:
-            feed = group[0].shared(stream.trace, group, copy, threads)
+            feed = group[0].shared(parted(stream.trace, parts), group, feed, threads)
         feeds |= zip(group, itertools.tee(feed, len(group)), strict=True)
     return feeds
 

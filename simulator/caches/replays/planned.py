@@ -41,6 +41,7 @@ from simulator.caches.size import CacheSize
 from simulator.config.trace import HALF
 from simulator.errors import CapacityError, UsageError
 from simulator.traces.base import MiniBatch, Trace
+from simulator.traces.cuts import Parts
 
 __all__ = ["PlannedReplay", "facts_of", "slots_for"]
 
@@ -72,6 +73,7 @@ class PlannedReplay(Replay):
     keep: Kept = ()
     profile: float = HALF
     """Share of a file whose lookups say which rows are the hottest."""
+    parts: Parts = ()
 
     @property
     def slots(self) -> tuple[int, ...]:

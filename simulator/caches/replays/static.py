@@ -13,6 +13,7 @@ from simulator.caches.plan.static_split import SplitBatch, static_splits
 from simulator.caches.replays.base import Kept, Replay, bases, joined, slots_of_lookups
 from simulator.config.trace import HALF
 from simulator.traces.base import MiniBatch, Trace
+from simulator.traces.cuts import Parts
 
 __all__ = ["StaticReplay"]
 
@@ -31,6 +32,7 @@ class StaticReplay(Replay):
     keep: Kept = ()
     profile: float = HALF
     """Share of a file whose lookups say which rows are the hottest."""
+    parts: Parts = ()
 
     @property
     def slots(self) -> tuple[int, ...]:

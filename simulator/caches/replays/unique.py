@@ -11,6 +11,7 @@ from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
 from simulator.caches.plan.static_split import static_splits
 from simulator.caches.replays.base import Kept, Replay, bases
 from simulator.traces.base import MiniBatch, Trace
+from simulator.traces.cuts import Parts
 
 __all__ = ["UniqueReplay"]
 
@@ -20,6 +21,7 @@ class UniqueReplay(Replay):
     """Lookups and unique rows, a shard a table."""
 
     keep: Kept = ()
+    parts: Parts = ()
 
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
         del threads

@@ -3,9 +3,9 @@
 Modelled: each pair's links as a resource a direction. What has no link of its own is relayed by
 other members. A collective uses the routes that leave the busiest link least to carry: for an
 all-to-all the best division of every pair's bytes over all ways (a linear program, then the fewest
-bytes in all), for rings the best set of rings through all members (another one). What a link's end
-relays for others counts as its own. Approximated: relays cost no time of their own; a copy takes
-one way, the widest of the shortest; ranks that do the same are reported with the loads of the first
+bytes in all), for rings the best set of rings through all members (another one), or of paths where
+there is no ring. What a link's end relays for others counts as its own. Approximated: relays cost
+no time of their own; a copy takes one way, the widest of the shortest; ranks that do the same are reported with the loads of the first
 one's links, the widest first, though what another one relays may lie on another link. Ignored:
 libraries that divide less well (NCCL relays each pair over one way).
 """
@@ -196,19 +196,42 @@ def _rounded(loads: np.ndarray) -> list[float]:
 
 @cache
 def ring_loads(members: tuple[int, ...], widths: Widths) -> Mapping[Edge, float] | None:
-    """Bytes over each link where every member sends one byte in all along rings through all.
+    """Bytes over each link where every member sends one byte in all along rings through all, or,
+    where there is none, along paths through all.
 
-    None where no ring leads through all members.
+    A path carries sums to its ends and results back: of n bytes in all as many over each of its
+    n - 1 pairs, half of them each way. None where no path leads through all members either.
     """
     from scipy.optimize import linprog  # slow to import, and only meshes need it
 
-    rings = list(_rings((members[0],), frozenset(members), dict(widths)))
-    if not rings:
+    width = dict(widths)
+    ways = list(_rings((members[0],), frozenset(members), width))
+    each = 1.0
+    if not ways:
+        starts = ((member,) for member in members)
+        ways = [path for start in starts for path in _paths(start, frozenset(members), width)]
+        each = len(members) / (2.0 * (len(members) - 1))
+    if not ways:
         return None
-    uses = np.array([[edge in ring for ring in rings] for edge, _ in widths], float)
-    best = linprog(-np.ones(len(rings)), A_ub=uses, b_ub=[width for _, width in widths])
-    loads = uses @ best.x / best.x.sum()
+    uses = np.array([[edge in way for way in ways] for edge, _ in widths], float)
+    best = linprog(-np.ones(len(ways)), A_ub=uses, b_ub=[links for _, links in widths])
+    loads = uses @ best.x / best.x.sum() * each
     return dict(zip((edge for edge, _ in widths), _rounded(loads), strict=True))
+
+
+def _paths(
+    way: tuple[int, ...], members: frozenset[int], width: Mapping[Edge, int]
+) -> Iterator[frozenset[Edge]]:
+    """Every path through all members that goes on from `way`, as its links in both directions; of
+    the two ways to walk one, that from the lower end."""
+    if len(way) == len(members):
+        if way[0] <= way[-1]:
+            pairs = list(itertools.pairwise(way))
+            yield frozenset((*pairs, *((b, a) for a, b in pairs)))
+        return
+    for other in sorted(members.difference(way)):
+        if (way[-1], other) in width:
+            yield from _paths((*way, other), members, width)
 
 
 def _rings(

@@ -14,17 +14,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
+from simulator.config.model import Sharding
 from simulator.errors import CapacityError, ConfigError, InvariantError
+from simulator.traces.cuts import Cut
 from simulator.units import format_bytes
 
 __all__ = ["Cut", "Gpus", "Part", "Plan", "Sharding", "Table", "Task", "cut_table"]
 
-Sharding = Literal["table", "row", "column", "auto"]
-"""How tables may be cut: not at all, each over all GPUs, or as the planner likes."""
-Cut = Literal["table", "row", "column", "replica"]
-"""A whole table, some of its rows, some of its columns, a copy."""
 SHOWN = 4
 """GPUs that a message tells one by one."""
 
