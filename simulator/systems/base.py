@@ -56,14 +56,14 @@ class Job:
     @property
     def mean_lookups(self) -> tuple[float, ...]:
         """Lookups of a sample in each table, mean."""
-        return self.model.lookups_per_table if self.bags is None else self.bags.mean
+        return self.model.table_lookups if self.bags is None else self.bags.mean
 
     @property
     def most_lookups(self) -> tuple[int, ...]:
         """Lookups of a mini-batch in each table, at most."""
         if self.bags is not None:
             return self.bags.most
-        return tuple(self.model.batch_size * count for count in self.model.lookups_per_table)
+        return tuple(self.model.batch_size * count for count in self.model.table_lookups)
 
     @property
     def entry_bytes(self) -> int:

@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 
 from simulator.caches.facts import BatchFacts
 from simulator.errors import ConfigError
-from simulator.hardware.program import Exchange, Stage
+from simulator.hardware.program import GRADIENT_BYTES, Exchange, Stage
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job
 from simulator.systems.mlp import dense_bytes, mlp_weight_bytes
+from simulator.systems.operators import pooled_bytes
 from simulator.systems.placement import place_on
 
 __all__ = ["Shard", "Shards", "side_by_side"]
@@ -167,8 +168,8 @@ def _placed(
 
 def _exchanged(job: Job, tables: Sequence[int]) -> int:
     """Bytes of the pooled vectors of `tables` for a mini-batch, as they cross links."""
-    elements = job.model.batch_size * sum(job.model.dim[table] for table in tables)
-    return elements * job.software.gpu.exchange_bytes
+    vectors = pooled_bytes(job.model.of_tables(tables)) if tables else 0
+    return vectors // GRADIENT_BYTES * job.software.gpu.exchange_bytes
 
 
 def side_by_side(programs: Iterable[Sequence[Stage]]) -> tuple[Stage, ...]:
