@@ -141,7 +141,7 @@ def require_tables(
         if len(own) == len(features[table]):
             continue
         raise TraceError(
-            f"{path}: table {name!r} is fed by {len(own)} columns "
+            f"{path}: table {name!r} is fed by {len(own)} column(s) "
             f"({few([columns[c] for c in own])}), but model.lookups_per_table has "
             f"{few([str(lookups) for lookups in features[table]])} for it: give a number for each "
             "column, as in [[1, 10], 4], or other columns to the table with trace.tables"
