@@ -18,6 +18,7 @@ def line(name: str) -> str:
     cells = (
         f"`{name}`",
         f"{model.tables:,}",
+        f"{model.features:,}",
         f"{model.rows:,}",
         str(least) if least == most else f"{least} to {most}",
         f"{sum(model.table_bytes) / 1e9:.4g}",

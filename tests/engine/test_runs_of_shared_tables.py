@@ -61,7 +61,7 @@ def test_links_carry_the_second_vector_where_vectors_cross_them(
     """Down and up, beside the same rows and ids."""
     shared, whole = (devices(run[label], "bytes") for run in runs)
     for link in ("pcie.down", "pcie.up"):
-        assert shared[link] - whole[link] == pytest.approx(vectors * VECTOR), link
+        assert shared[link] - whole[link] == pytest.approx(vectors * VECTOR, abs=1e-3), link
     assert shared["gpu.hbm"] >= whole["gpu.hbm"] + 2 * VECTOR, "written and read"
 
 
