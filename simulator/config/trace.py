@@ -196,6 +196,9 @@ class FileTraceConfig(Frozen):
     """Columns that several features look one table up with, each with the name of that table:
     `{item_id: items, last_items: items}`. Any other column is a table of its own; tables come in
     the order of their first columns."""
+    multi_hot: Annotated[bool, Field(exclude_if=_nothing)] = False
+    """Columns have one id a sample, and every id stands for a fixed list of as many ids as the
+    model's lookups: itself and others of its table, drawn uniformly (DLRM-DCNv2 of MLPerf)."""
     ids: IdRule = "error"
     """Ids as row numbers. `error`: they must be some already; `modulo`: id mod rows; `hash`: a hash
     of the id, mod rows; `renumber`: by first appearance in the file, which takes a row for every

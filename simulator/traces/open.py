@@ -29,6 +29,7 @@ from simulator.traces.cells import Cells, counts_cells, curve_cells, power_law_c
 from simulator.traces.counts import read_counts
 from simulator.traces.curves import read_distances, read_popularity
 from simulator.traces.id_map import id_maps
+from simulator.traces.multi_hot import MultiHotTrace
 from simulator.traces.pieces import load
 from simulator.traces.replay import FileTrace, Place
 from simulator.traces.stack import StackTrace
@@ -158,9 +159,13 @@ def _open_file(config: FileTraceConfig, shape: Shape, place: Place | None) -> Fi
     feeds = feeds_of(config, source, shape.features)
     columns = load(source)
     below = shape.rows if config.ids == "error" else None
-    return FileTrace(
+    read = shape.features
+    if config.multi_hot:
+        read = tuple((1,) * len(each) for each in shape.features)
+    kind = MultiHotTrace if config.multi_hot else FileTrace
+    return kind(
         path,
-        feeds.merged(path, columns, shape.features, below),
+        feeds.merged(path, columns, read, below),
         rows=shape.rows,
         lookups=shape.features,
         batch_size=shape.batch_size,

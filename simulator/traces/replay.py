@@ -11,7 +11,7 @@ left out, and with `wrap` the file starts again from its first mini-batch.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -156,15 +156,18 @@ class FileTrace:
         """The `count` most accessed rows of the first `share` of the file, in whole mini-batches
         (1: of all there is); ties by lower id."""
         counts = np.zeros(self._rows[table], np.int64)
-        end = self._profile_end(table, share)
-        for start in range(0, end, CHUNK):
-            chunk = self._rows_of(table, start, min(start + CHUNK, end))
+        for chunk in self._counted(table, self._profile_end(table, share)):
             if len(counts) <= _COUNTED_ROWS:
                 counts += np.bincount(chunk, minlength=len(counts))
             else:
                 touched, times = np.unique(chunk, return_counts=True)
                 counts[touched] += times
         return np.argsort(-counts, kind="stable")[:count].astype(np.int64, copy=False)
+
+    def _counted(self, table: int, end: int) -> Iterator[Ids]:
+        """Rows of the first `end` ids of a table, in pieces."""
+        for start in range(0, end, CHUNK):
+            yield self._rows_of(table, start, min(start + CHUNK, end))
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) over the ids, the bags and how they are cut."""
