@@ -87,7 +87,9 @@ def generate(
     if locality:
         given = with_key(given, "locality", locality)
     config = _config(given, settings or [])
-    features = numbers(lookups, lookups.count(",") + 1, "--lookups") or (20,)
+    features = numbers(lookups, lookups.count(",") + 1, "--lookups")
+    if features is None:
+        raise UsageError("--lookups: expected N or N,N,...")
     trace = open_trace(
         config,
         rows=(rows,) * tables,

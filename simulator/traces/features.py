@@ -98,7 +98,9 @@ def _even_lookups(path: Path, name: str, columns: Sequence[Column]) -> tuple[int
             f"{path}: columns of table {name!r} hold no equal number of samples (ids: {counts}): "
             "give each the bags of its samples, or look at one with --column"
         )
-    return tuple(1 if c.offsets is not None else len(c.ids) // max(1, samples) for c in columns)
+    return tuple(
+        1 if c.offsets is not None else max(1, len(c.ids) // max(1, samples)) for c in columns
+    )
 
 
 def _merged(path: Path, name: str, columns: Sequence[Column], lookups: Sequence[int]) -> Column:

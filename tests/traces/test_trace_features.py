@@ -108,6 +108,8 @@ def test_columns_of_no_equal_number_of_samples_need_bags() -> None:
     feeds = Feeds.of(FILE, ("item", "last"), ITEMS)
     with pytest.raises(TraceError, match="no equal number of samples"):
         feeds.merged(FILE, columns)
+    empty = [Column(name, np.arange(0)) for name in ("item", "last")]
+    assert len(feeds.merged(FILE, empty)[0].ids) == 0
     assert feeds.merged(FILE, columns, [(1, 2)])[0].ids.tolist() == [0, 0, 1, 1, 2, 3, 2, 4, 5]
 
 
