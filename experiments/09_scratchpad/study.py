@@ -39,7 +39,7 @@ def tables(inputs: Inputs) -> Tables:
 def _need(settings: Any, model: ModelConfig) -> pd.DataFrame:
     """The rows that the window of six mini-batches holds, largest of those tried."""
     window = Window(settings["window"]["past"], settings["window"]["future"])
-    lookups = model.batch_size * sum(model.lookups_per_table)
+    lookups = model.batch_size * sum(model.table_lookups)
     worst = window.batches * lookups * model.row_bytes
     rows = [{"locality": "worst case", "need_mib": worst / MIB, "share_of_rows": None}]
     for locality in LOCALITIES:

@@ -34,7 +34,7 @@ from simulator.hardware.program import (
 from simulator.hardware.timing import TableTiming
 from simulator.hardware.topology import Topology
 from simulator.systems.base import move
-from simulator.systems.operators import Backward, pooled_bytes
+from simulator.systems.operators import Backward
 from simulator.units import PS_PER_S
 
 __all__ = ["PS_PER_MS", "Bench", "Rig"]
@@ -200,10 +200,9 @@ class Bench:
         return Scatter(name, self.at, staging, store, Flow(0, rows))
 
     def pool(self, lookups: int, hit_share: float, tables: int | None = None) -> Pool:
-        into = Buffer("pooled", self.place, pooled_bytes(self.model, tables))
-        pooling = max(self.model.lookups_per_table)
-        rows = Flow(lookups)
-        pooled = Pool("pool", self.at, self.store(tables), rows, into, pooling)
+        store, pooling = self.store(tables), max(self.model.table_lookups)
+        into = Buffer("pooled", self.place, self.model.batch_size * store.tables * store.row_bytes)
+        pooled = Pool("pool", self.at, store, Flow(lookups), into, pooling)
         return replace(pooled, hit_share=hit_share)
 
     def backward(self, lookups: int, unique: int) -> tuple[Operation, ...]:

@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulator.cli.trace_files import Asked, Format, HeaderLine, Sizes, Unchecked, opened
+from simulator.cli.trace_files import (
+    Asked,
+    Columns,
+    Format,
+    HeaderLine,
+    Sizes,
+    Tables,
+    Unchecked,
+    feeds_of,
+    opened,
+)
 from simulator.text import few
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from simulator.caches.per_lookup.replaying import Replay, ReplayCounts
     from simulator.traces.base import Ids
@@ -27,7 +37,8 @@ def replay(
     capacity: Annotated[
         list[int], typer.Option(help="Rows that the cache holds; several make a curve")
     ],
-    column: Annotated[str, typer.Option(help="The table of the file that is replayed")] = "",
+    column: Columns = None,
+    table: Tables = None,
     format: Format = "auto",
     header: HeaderLine = "auto",
     sizes: Sizes = "",
@@ -75,12 +86,11 @@ def replay(
     )
     lookups = 40_960 if batch_lookups is None else batch_lookups
     asked = [Replay(policy, rows, granularity, lookups, window, seed) for rows in capacity]
-    named = [column] if column else None
-    source = _one_table(trace, Asked(format, named, header, sizes, unchecked))
+    ids = _one_table(trace, Asked(format, column, table, header, sizes, unchecked))
     if len(asked) == 1:
-        document = _document(asked[0], replay_trace(lambda: _ids(source), asked[0]))
+        document = _document(asked[0], replay_trace(ids, asked[0]))
     else:
-        counts = replay_sizes(lambda: _ids(source), asked[0], capacity)
+        counts = replay_sizes(ids, asked[0], capacity)
         points = [_document(replay, counted) for replay, counted in zip(asked, counts, strict=True)]
         document = {"policy": policy, "granularity": granularity, "points": points}
     if as_json:
@@ -91,20 +101,25 @@ def replay(
         _show(document)
 
 
-def _one_table(trace: Path, asked: Asked) -> Source:
-    """The trace opened as the other verbs do it.
+def _one_table(trace: Path, asked: Asked) -> Callable[[], Iterator[Ids]]:
+    """What gives the ids of the table, in pieces, from the beginning; the trace is opened as the
+    other verbs do it.
 
     Raises `UsageError` where it has several tables and none is named.
     """
     from simulator.errors import UsageError
+    from simulator.traces.pieces import load
 
     source = opened([trace], asked)
-    if len(source.tables) != 1:
+    feeds = feeds_of(source, asked)
+    if len(feeds.names) != 1:
         raise UsageError(
-            f"{trace}: has {len(source.tables)} tables: name one with --column: "
-            f"{few(source.tables)}"
+            f"{trace}: has {len(feeds.names)} tables: name one with --column: {few(feeds.names)}"
         )
-    return source
+    if not feeds.shared:
+        return lambda: _ids(source)
+    (merged,) = feeds.merged(source.path, load(source))
+    return lambda: iter((merged.ids,) if len(merged.ids) else ())
 
 
 def _ids(source: Source) -> Iterator[Ids]:

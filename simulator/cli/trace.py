@@ -14,7 +14,9 @@ from simulator.cli.trace_files import (
     Format,
     HeaderLine,
     Sizes,
+    Tables,
     Unchecked,
+    feeds_of,
     numbers,
     opened,
 )
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from simulator.traces.analysis import TableReport
     from simulator.traces.base import Trace
+    from simulator.traces.features import Feeds
     from simulator.traces.pieces import Piece, Source
 
 __all__ = ["app"]
@@ -57,7 +60,10 @@ def generate(
     ] = None,
     tables: Annotated[int, typer.Option(min=1)] = 1,
     rows: Annotated[int, typer.Option(min=1, help="Rows of each table.")] = 1_000_000,
-    lookups: Annotated[int, typer.Option(min=1, help="Mean lookups a table and sample.")] = 20,
+    lookups: Annotated[
+        str,
+        typer.Option(help="Mean lookups a table and sample: N, or N,N,... of features that share."),
+    ] = "20",
     batch_size: Annotated[int, typer.Option(min=1, help="Samples of a mini-batch.")] = 2048,
     batches: Annotated[int, typer.Option(min=1, help="Mini-batches to write.")] = 10,
     seed: Seed = 0,
@@ -67,7 +73,10 @@ def generate(
     flatten: Flatten = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw mini-batches and write them to a file."""
+    """Draw mini-batches and write them to a file.
+
+    Tables are t0, t1, ...; features that share table t0 are columns t0_0, t0_1, ...
+    """
     from simulator.config.trace import with_key
     from simulator.traces.open import open_trace
     from simulator.traces.writing import spooled, write_columns
@@ -78,19 +87,23 @@ def generate(
     if locality:
         given = with_key(given, "locality", locality)
     config = _config(given, settings or [])
+    features = numbers(lookups, lookups.count(",") + 1, "--lookups")
+    if features is None:
+        raise UsageError("--lookups: expected N or N,N,...")
     trace = open_trace(
         config,
         rows=(rows,) * tables,
-        lookups=(lookups,) * tables,
+        lookups=(features,) * tables,
         batch_size=batch_size,
         seed=seed,
         threads=threads,
     )
     count = min(batches, trace.batches or batches)
-    _require_disk(target, count * batch_size * lookups * tables)
-    names = [f"t{t}" for t in range(tables)]
+    _require_disk(target, count * batch_size * sum(features) * tables)
+    marks = [""] if len(features) == 1 else [f"_{number}" for number in range(len(features))]
+    names = [f"t{t}{mark}" for t in range(tables) for mark in marks]
     jagged = getattr(config, "pooling", "fixed") != "fixed"
-    with spooled(_generated(trace, count, jagged), names, target) as columns:
+    with spooled(_generated(trace, count, len(marks), jagged), names, target) as columns:
         write_columns(
             target, _written_format(target, to), columns, row_bytes=row_bytes, flatten=flatten
         )
@@ -108,6 +121,7 @@ def generate(
 def describe(
     files: Files,
     column: Columns = None,
+    table: Tables = None,
     format: Format = "auto",
     header: HeaderLine = "auto",
     sizes: Sizes = "",
@@ -120,17 +134,20 @@ def describe(
     from simulator.traces.analysis import describe_ids
     from simulator.traces.pieces import checked, load
 
-    source = opened(files, Asked(format, column, header, sizes, unchecked))
+    asked = Asked(format, column, table, header, sizes, unchecked)
+    source = opened(files, asked)
+    feeds = feeds_of(source, asked)
     columns = load(source)
     if source.columns() is not None:
         for _ in checked(source):  # mapped files have not been looked at yet
             pass
+    tables = feeds.merged(source.path, columns)
     reports = [
-        describe_ids(c.ids.astype("int64", copy=False), c.name, seed=seed)
-        for c in columns
-        if len(c.ids)
+        describe_ids(t.ids.astype("int64", copy=False), t.name, seed=seed)
+        for t in tables
+        if len(t.ids)
     ]
-    empty = [c.name for c in columns if not len(c.ids)]
+    empty = [t.name for t in tables if not len(t.ids)]
     if plot is not None:
         from simulator.traces.picture import plot_reports
 
@@ -138,8 +155,8 @@ def describe(
     _warn_of_order(source.path, reports)
     if as_json:
         without = [{"table": name, "lookups": 0} for name in empty]
-        tables = [*(r.as_dict() for r in reports), *without]
-        _print_json({"file": str(source.path), "tables": tables, "notes": list(source.notes)})
+        described = [*(r.as_dict() for r in reports), *without]
+        _print_json({"file": str(source.path), "tables": described, "notes": list(source.notes)})
     else:
         if reports:
             _print_reports(reports)
@@ -152,6 +169,7 @@ def convert(
     files: Files,
     target: Target,
     column: Columns = None,
+    table: Tables = None,
     format: Format = "auto",
     header: HeaderLine = "auto",
     to: To = "auto",
@@ -168,24 +186,29 @@ def convert(
     """Rewrite a trace in another format, checking every id on the way.
 
     Ids that are no row numbers become some with --ids: of --rows rows by their remainder (modulo)
-    or by a hash, or by first appearance (renumber).
+    or by a hash, or by first appearance (renumber). Columns of one table (--table) stay columns;
+    equal ids of theirs become equal rows.
     """
     from simulator.traces.writing import spooled, write_columns
 
     written = _written_format(target, to)
-    source = opened(files, Asked(format, column, header, sizes, unchecked))
-    pieces = _as_rows(source, ids, numbers(rows, len(source.tables), "--rows"))
+    asked = Asked(format, column, table, header, sizes, unchecked)
+    source = opened(files, asked)
+    feeds = feeds_of(source, asked)
+    pieces = _as_rows(source, ids, numbers(rows, len(feeds.names), "--rows"), feeds)
     with spooled(pieces, source.tables, target) as columns:
         write_columns(target, written, columns, row_bytes=row_bytes, flatten=flatten)
         total = sum(len(c.ids) for c in columns)
-    facts = {"file": str(target), "format": written, "tables": len(columns), "lookups": total}
-    _say(facts, f"wrote {total:,} lookups of {len(columns)} table(s) to {target}", as_json, target)
+    count = len(feeds.names)
+    facts = {"file": str(target), "format": written, "tables": count, "lookups": total}
+    _say(facts, f"wrote {total:,} lookups of {count} table(s) to {target}", as_json, target)
 
 
 @app.command()
 def validate(
     files: Files,
     column: Columns = None,
+    table: Tables = None,
     format: Format = "auto",
     header: HeaderLine = "auto",
     sizes: Sizes = "",
@@ -196,19 +219,22 @@ def validate(
     """Check every id of a trace; name the first bad record."""
     from simulator.traces.pieces import checked
 
-    source = opened(files, Asked(format, column, header, sizes, unchecked))
-    limits = numbers(rows, len(source.tables), "--rows")
-    counts = [0] * len(source.tables)
-    highest: list[int | None] = [None] * len(source.tables)
-    for piece in checked(source, limits):
-        counts[piece.table] += len(piece.ids)
+    asked = Asked(format, column, table, header, sizes, unchecked)
+    source = opened(files, asked)
+    feeds = feeds_of(source, asked)
+    limits, table_of = numbers(rows, len(feeds.names), "--rows"), feeds.table_of
+    counts = [0] * len(feeds.names)
+    highest: list[int | None] = [None] * len(feeds.names)
+    for piece in checked(source, limits and [limits[number] for number in table_of]):
+        number = table_of[piece.table]
+        counts[number] += len(piece.ids)
         if len(piece.ids):
-            highest[piece.table] = max(highest[piece.table] or 0, int(piece.ids.max()))
+            highest[number] = max(highest[number] or 0, int(piece.ids.max()))
     tables = [
         {"table": name, "lookups": count, "max_id": high}
-        for name, count, high in zip(source.tables, counts, highest, strict=True)
+        for name, count, high in zip(feeds.names, counts, highest, strict=True)
     ]
-    empty = [name for name, count in zip(source.tables, counts, strict=True) if not count]
+    empty = [name for name, count in zip(feeds.names, counts, strict=True) if not count]
     _say(
         {
             "file": str(source.path),
@@ -237,7 +263,9 @@ def _require_disk(target: Path, lookups: int) -> None:
         )
 
 
-def _as_rows(source: Source, ids: str, rows: tuple[int, ...] | None) -> Iterator[Piece]:
+def _as_rows(
+    source: Source, ids: str, rows: tuple[int, ...] | None, feeds: Feeds
+) -> Iterator[Piece]:
     """The pieces of `source`, checked, with row numbers as `--ids` says."""
     from simulator.traces.id_map import RULES, folded
     from simulator.traces.pieces import checked
@@ -246,22 +274,22 @@ def _as_rows(source: Source, ids: str, rows: tuple[int, ...] | None) -> Iterator
     if rule is None:
         raise UsageError(f"--ids {ids}: expected one of {', '.join(RULES)}")
     if rule == "error":
-        return checked(source, rows)
+        return checked(source, rows and [rows[table] for table in feeds.table_of])
     if rows is None and rule != "renumber":
         raise UsageError(f"--ids {ids} folds ids into tables: give their rows with --rows")
-    names = [f"{source.path}: table {name!r}" for name in source.tables]
-    return folded(checked(source), rule, rows or (None,) * len(names), names)
+    return folded(source, rule, rows or (None,) * len(feeds.names), feeds)
 
 
-def _generated(trace: Trace, batches: int, jagged: bool) -> Iterator[Piece]:
-    import numpy as np
-
+def _generated(trace: Trace, batches: int, features: int, jagged: bool) -> Iterator[Piece]:
+    """Mini-batches, a column a feature; every table has as many."""
+    from simulator.traces.features import by_feature
     from simulator.traces.pieces import Piece
 
     for index in range(batches):
         batch = trace.minibatch(index)
-        for table, (ids, offsets) in enumerate(zip(batch.ids, batch.offsets, strict=True)):
-            yield Piece(table, ids, np.diff(offsets) if jagged else None)
+        for table, (ids, bags) in enumerate(zip(batch.ids, batch.pooled, strict=True)):
+            for feature, (own, lengths) in enumerate(by_feature(ids, bags, features)):
+                yield Piece(table * features + feature, own, lengths if jagged else None)
 
 
 def _config(given: dict[str, Any], settings: list[str]) -> Any:

@@ -12,6 +12,9 @@ from simulator.errors import UsageError
 from simulator.units import whole_number
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from simulator.traces.features import Feeds
     from simulator.traces.pieces import Source
 
 __all__ = [
@@ -21,7 +24,9 @@ __all__ = [
     "Format",
     "HeaderLine",
     "Sizes",
+    "Tables",
     "Unchecked",
+    "feeds_of",
     "numbers",
     "opened",
 ]
@@ -39,6 +44,12 @@ Files = Annotated[
 ]
 Columns = Annotated[
     list[str] | None, typer.Option("--column", help="A table of the file (may be repeated).")
+]
+Tables = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--table", help="COLUMN=TABLE: columns of one table (may be repeated).", metavar="C=T"
+    ),
 ]
 Format = Annotated[str, typer.Option("--format", help=f"Format of the file: {_FORMATS}.")]
 HeaderLine = Annotated[
@@ -60,6 +71,7 @@ class Asked:
 
     format: str
     columns: list[str] | None
+    tables: list[str] | None
     header: Literal["auto", "yes", "no"]
     sizes: str
     unchecked: bool
@@ -76,6 +88,7 @@ def opened(files: list[Path], asked: Asked) -> Source:
         files[0] if len(files) == 1 else files,
         format=asked.format,
         columns=columns,
+        tables=_tables(asked.tables or ()),
         sizes=_sizes(asked.sizes),
         header=asked.header,
         unchecked=asked.unchecked,
@@ -83,6 +96,25 @@ def opened(files: list[Path], asked: Asked) -> Source:
     for note in source.notes:
         typer.echo(f"note: {source.path}: {note}", err=True)
     return source
+
+
+def feeds_of(source: Source, asked: Asked) -> Feeds:
+    """Which columns of a file feed which table, as `--table` says."""
+    from simulator.traces.features import Feeds
+
+    return Feeds.of(source.path, source.tables, _tables(asked.tables or ()))
+
+
+def _tables(options: Sequence[str]) -> dict[str, str]:
+    """The table of each column that was said to feed one."""
+    tables: dict[str, str] = {}
+    for option in options:
+        column, equals, table = option.rpartition("=")
+        if not (column and equals and table):
+            raise UsageError(f"--table {option}: expected COLUMN=TABLE, as in last_items=items")
+        if tables.setdefault(column, table) != table:
+            raise UsageError(f"--table {option}: {column} feeds table {tables[column]} already")
+    return tables
 
 
 def _sizes(text: str) -> tuple[int, ...] | None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from simulator.config.per_table import Counts, Dims
+from simulator.config.per_table import Counts, Dims, Lookups
 from simulator.config.types import Frozen, MisfitError, Source
 from simulator.errors import ConfigError
 
 __all__ = ["CrossLayers", "ModelConfig", "Sharding"]
+
+T = TypeVar("T")
 
 _FLOAT_BYTES = 4
 """Embedding rows and optimizer state are fp32 in every published system that is modelled."""
@@ -48,8 +50,9 @@ class ModelConfig(Frozen):
     """Rows of every table, or a list with one number for each table."""
     dim: Dims
     """Elements (fp32) of an embedding row, or a list with one number for each table."""
-    lookups_per_table: Counts
-    """Lookups a sample makes in every table (pooling factor), or a list with one for each."""
+    lookups_per_table: Lookups
+    """Lookups a sample makes in every table (pooling factor), or a list with one for each. A table
+    that several features look up has a list of its own, with a number a feature: `[[1, 10], 4]`."""
     batch_size: int = Field(gt=0, le=10**9)
     """Samples in a mini-batch."""
     optimizer: Literal["sgd", "adagrad", "rowwise_adagrad"] = "sgd"
@@ -79,7 +82,7 @@ class ModelConfig(Frozen):
 
     @field_validator("rows_per_table", "dim", "lookups_per_table", mode="after")
     @classmethod
-    def _one_for_each_table(cls, value: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+    def _one_for_each_table(cls, value: tuple[T, ...], info: ValidationInfo) -> tuple[T, ...]:
         """One number stands for all tables."""
         tables: int = info.data.get("tables", len(value))
         if len(value) == 1:
@@ -157,7 +160,7 @@ class ModelConfig(Frozen):
     def common_row_bytes(self) -> int:
         """Bytes of the rows whose lookups read the most bytes."""
         read: dict[int, int] = {}
-        for dim, lookups in zip(self.dim, self.lookups_per_table, strict=True):
+        for dim, lookups in zip(self.dim, self.table_lookups, strict=True):
             read[dim] = read.get(dim, 0) + dim * lookups
         return max(read, key=lambda dim: (read[dim], dim)) * _FLOAT_BYTES
 
@@ -182,9 +185,30 @@ class ModelConfig(Frozen):
         return tuple(rows * size for rows, size in pairs)
 
     @property
+    def table_lookups(self) -> tuple[int, ...]:
+        """Lookups of a sample in each table, over its features."""
+        return tuple(map(sum, self.lookups_per_table))
+
+    @property
+    def features_per_table(self) -> tuple[int, ...]:
+        """Features that look up each table: each has a pooled vector of its own."""
+        return tuple(map(len, self.lookups_per_table))
+
+    @property
+    def features(self) -> int:
+        """Features that look up tables: pooled vectors of a sample."""
+        return sum(self.features_per_table)
+
+    @property
+    def pooled_dims(self) -> tuple[int, ...]:
+        """Elements of the pooled vector of each feature, table by table."""
+        pairs = zip(self.dim, self.features_per_table, strict=True)
+        return tuple(dim for dim, features in pairs for _ in range(features))
+
+    @property
     def lookups_per_batch(self) -> int:
         """Lookups of one mini-batch over all tables."""
-        return self.batch_size * sum(self.lookups_per_table)
+        return self.batch_size * sum(self.table_lookups)
 
     @property
     def bottom_widths(self) -> tuple[int, ...]:
@@ -195,5 +219,5 @@ class ModelConfig(Frozen):
 
     @property
     def vector_widths(self) -> tuple[int, ...]:
-        """Elements of the vectors of a sample that meet: the bottom MLP's, one a table."""
-        return (*self.bottom_widths[-1:], *self.dim)
+        """Elements of the vectors of a sample that meet: the bottom MLP's, one a feature."""
+        return (*self.bottom_widths[-1:], *self.pooled_dims)

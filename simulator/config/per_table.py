@@ -1,4 +1,7 @@
-"""Whole numbers that tables have one each of: one number for all, or a list."""
+"""Whole numbers that tables have one each of: one number for all, or a list.
+
+Of lookups a table has one number a feature: a list in the list where several features share it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, GetPydanticSchema, PlainSerializer, WithJsonSchema
 
-__all__ = ["Counts", "Dims"]
+__all__ = ["Counts", "Dims", "Lookups"]
 
 _MOST = 10**13
 """Rows of a table, lookups of a sample: far beyond any real one, far below what 64 bits number."""
@@ -34,6 +37,20 @@ def _schema(**limits: int) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [number, {"type": "array", "items": number, "minItems": 1}]})
 
 
+def _features(value: int | tuple[int | tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+    """Always a tuple a table inside, with a number a feature."""
+    each = value if isinstance(value, tuple) else (value,)
+    return tuple(number if isinstance(number, tuple) else (number,) for number in each)
+
+
+def _compact_features(value: tuple[tuple[int, ...], ...]) -> int | list[int | list[int]]:
+    """As `_compact`; tables that one feature alone looks up have a number."""
+    each = [numbers[0] if len(numbers) == 1 else list(numbers) for numbers in value]
+    if len(set(value)) > 1:
+        return each
+    return each[0] if isinstance(each[0], int) else each[:1]
+
+
 Counts = Annotated[
     tuple[int, ...],
     _one_or_many(Annotated[int, Field(gt=0, le=_MOST)]),
@@ -41,7 +58,32 @@ Counts = Annotated[
     PlainSerializer(_compact),
     _schema(),
 ]
-"""Rows, or lookups."""
+"""Rows."""
+
+_Lookups = Annotated[int, Field(gt=0, le=_MOST)]
+_NUMBER: dict[str, Any] = {"type": "integer", "exclusiveMinimum": 0}
+
+Lookups = Annotated[
+    tuple[tuple[int, ...], ...],
+    _one_or_many(_Lookups | Annotated[tuple[_Lookups, ...], Field(min_length=1)]),
+    AfterValidator(_features),
+    PlainSerializer(_compact_features),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                _NUMBER,
+                {
+                    "type": "array",
+                    "items": {
+                        "anyOf": [_NUMBER, {"type": "array", "items": _NUMBER, "minItems": 1}]
+                    },
+                    "minItems": 1,
+                },
+            ]
+        }
+    ),
+]
+"""Lookups of a sample: of each table, one number a feature."""
 
 Dims = Annotated[
     tuple[int, ...],

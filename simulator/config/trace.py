@@ -25,6 +25,7 @@ __all__ = [
     "HistogramTraceConfig",
     "IdRule",
     "LocalityTraceConfig",
+    "PowerLawTraceConfig",
     "SessionTraceConfig",
     "StackTraceConfig",
     "SyntheticTraceConfig",
@@ -51,6 +52,10 @@ IdRule = Literal["error", "modulo", "hash", "renumber"]
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 
 
+def _nothing(value: object) -> bool:
+    return not value
+
+
 class SyntheticTraceConfig(Frozen):
     """Options that every generator has."""
 
@@ -72,6 +77,18 @@ class ZipfTraceConfig(SyntheticTraceConfig):
     """Independent draws, the row of rank r with probability proportional to r**-alpha."""
 
     kind: Literal["zipf"] = "zipf"
+    alpha: Exponent
+    """The exponent; 0 is uniform."""
+
+
+class PowerLawTraceConfig(SyntheticTraceConfig):
+    """Independent draws as the synthetic scaling models make theirs, row 0 the hottest.
+
+    Row floor(y) - 1 with y = (u (n**(1 - alpha) - 1) + 1)**(1 / (1 - alpha)), u uniform in 0 .. 1
+    and n = rows + 1 (NVIDIA distributed-embeddings, alpha 1.05).
+    """
+
+    kind: Literal["power_law"] = "power_law"
     alpha: Exponent
     """The exponent; 0 is uniform."""
 
@@ -175,6 +192,13 @@ class FileTraceConfig(Frozen):
     columns: Names = ()
     """Which tables (columns, arrays) of the file, in the order of the model's tables; left out,
     all in the order of the file."""
+    tables: Annotated[dict[str, str], Field(default_factory=dict, exclude_if=_nothing)]
+    """Columns that several features look one table up with, each with the name of that table:
+    `{item_id: items, last_items: items}`. Any other column is a table of its own; tables come in
+    the order of their first columns."""
+    multi_hot: Annotated[bool, Field(exclude_if=_nothing)] = False
+    """Columns have one id a sample, and every id stands for a fixed list of as many ids as the
+    model's lookups: itself and others of its table, drawn uniformly (DLRM-DCNv2 of MLPerf)."""
     ids: IdRule = "error"
     """Ids as row numbers. `error`: they must be some already; `modulo`: id mod rows; `hash`: a hash
     of the id, mod rows; `renumber`: by first appearance in the file, which takes a row for every
@@ -182,10 +206,14 @@ class FileTraceConfig(Frozen):
     at_end: Literal["stop", "wrap"] = "stop"
     """After the last whole mini-batch: no more batches, or start again from the first."""
 
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
+
 
 _KINDS: dict[str, type[Frozen]] = {
     "uniform": UniformTraceConfig,
     "zipf": ZipfTraceConfig,
+    "power_law": PowerLawTraceConfig,
     "locality": LocalityTraceConfig,
     "histogram": HistogramTraceConfig,
     "curve": CurveTraceConfig,
@@ -214,6 +242,7 @@ def _kind(value: Any) -> str | None:
 TraceConfig = Annotated[
     Annotated[UniformTraceConfig, Tag("uniform")]
     | Annotated[ZipfTraceConfig, Tag("zipf")]
+    | Annotated[PowerLawTraceConfig, Tag("power_law")]
     | Annotated[LocalityTraceConfig, Tag("locality")]
     | Annotated[HistogramTraceConfig, Tag("histogram")]
     | Annotated[CurveTraceConfig, Tag("curve")]

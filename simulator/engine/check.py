@@ -15,8 +15,7 @@ from simulator.errors import ConfigError, TraceError
 from simulator.systems.base import WindowNeed
 from simulator.traces import Trace
 from simulator.traces.cuts import Parts, parted
-from simulator.traces.replay import require_tables
-from simulator.traces.survey import source_of
+from simulator.traces.survey import feeds_of, source_of
 from simulator.units import format_bytes
 
 __all__ = ["check_points"]
@@ -74,7 +73,7 @@ def _opened(point: PointConfig, unchecked: dict[str, None]) -> Trace | None:
     if size <= WHOLE_FILE or mapped:
         unchecked[f"{config.path}: that every id is a row of its table"] = None
         return open_for(point, 1)
-    require_tables(Path(config.path), source.tables, len(rows))
+    feeds_of(config, source, point.model.lookups_per_table)
     unchecked[
         f"{config.path} ({format_bytes(size)}): its ids, how many mini-batches it has, whether "
         "caches hold their window on it"

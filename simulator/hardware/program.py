@@ -130,9 +130,11 @@ class Pool(Operation):
     rows: Flow
     into: Buffer
     pooling: int
-    """Most lookups of a sample in a table."""
+    """Most lookups of a sample by a feature."""
     skipped: int = 0
     """Ids in its list that are marked as not to be looked up."""
+    features: int = 0
+    """Pooled vectors of a sample, which software may make one after the other; 0: one a table."""
     hit_share: float = 0.0
     """Share of the lookups that the processor's last cache holds; the timer fills it in."""
 
@@ -164,7 +166,8 @@ class Expand(Operation):
     rows: Flow
     gradient_bytes: int
     """Of one vector."""
-    tables: int
+    features: int
+    """Gradients of a sample, which software may expand one after the other."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """The mini-batches of a run as training takes them, and the cache plans that belong to them.
 
-Rows of all tables are numbered together (one fused table), ids are laid out sample, table, lookup;
-a *bag* is the lookups of one sample in one table. Facts are the replay of the simulated system
+Rows of all tables are numbered together (one fused table), ids are laid out sample, feature,
+lookup; a *bag* is the lookups of one sample by one feature, which is a table's only one unless it
+is shared. Facts are the replay of the simulated system
 itself, made before anything is timed: the same policy, window, prefill and slots, so the same
 counts.
 """
@@ -26,6 +27,7 @@ from simulator.observe.lru import Pools
 from simulator.systems import System
 from simulator.traces import MiniBatch, Trace, bags_of, open_trace
 from simulator.traces.cuts import Parts
+from simulator.traces.features import by_feature
 
 __all__ = ["Batch", "Drawn", "Inputs", "Preload", "count_distinct", "draw", "prepare"]
 
@@ -158,23 +160,29 @@ def with_rows(replay: Replay, batches: range) -> Replay:
 
 def flatten(batch: MiniBatch, point: PointConfig) -> Batch:
     """`batch` in the layout of training, with dense features and labels drawn by its number."""
-    model, tables, samples = point.model, len(batch.ids), batch.samples
+    model, samples = point.model, batch.samples
     bases = _bases(model.rows_per_table)
-    sizes = np.stack([np.diff(offsets) for offsets in batch.offsets], axis=1)
+    tables = zip(batch.ids, batch.pooled, model.features_per_table, bases, strict=True)
+    fed = [
+        (part + base, n)
+        for own, bags, count, base in tables
+        for part, n in by_feature(own, bags, count)
+    ]
+    sizes = np.stack([lengths for _, lengths in fed], axis=1)
     offsets = np.concatenate([[0], np.cumsum(sizes.reshape(-1))]).astype(np.int64)
     ids = np.empty(offsets[-1], np.int64)
-    for table in range(tables):
-        begins = offsets[:-1].reshape(samples, tables)[:, table]
-        shift = np.repeat(begins - batch.offsets[table][:-1], sizes[:, table])
-        ids[np.arange(len(batch.ids[table])) + shift] = batch.ids[table] + bases[table]
+    for feature, (own, lengths) in enumerate(fed):
+        begins = offsets[:-1].reshape(samples, len(fed))[:, feature]
+        shift = np.repeat(begins - (np.cumsum(lengths) - lengths), lengths)
+        ids[np.arange(len(own)) + shift] = own
     rng = np.random.default_rng([point.run.seed, batch.index, 1])
-    features = max(1, model.dense_features)
+    dense = max(1, model.dense_features)
     return Batch(
         index=batch.index,
         ids=ids,
         offsets=offsets,
-        bag_of=np.repeat(np.arange(samples * tables, dtype=np.int32), sizes.reshape(-1)),
-        dense=rng.random((samples, features), dtype=np.float32),
+        bag_of=np.repeat(np.arange(samples * len(fed), dtype=np.int32), sizes.reshape(-1)),
+        dense=rng.random((samples, dense), dtype=np.float32),
         labels=rng.integers(0, 2, samples).astype(np.float32),
         unique_rows=count_distinct(ids),
     )

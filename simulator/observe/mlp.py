@@ -35,7 +35,7 @@ _HALF = {"fp16": "float16", "bf16": "bfloat16"}
 class DenseStep:
     """One training step of the dense part, with its own input and output tensors.
 
-    `pooled` (samples, tables, dim), `dense` (samples, features) and `labels` (samples,) are filled
+    `pooled` (samples, vectors, dim), `dense` (samples, features) and `labels` (samples,) are filled
     before `run()`; `gradient` (as `pooled`) holds the gradient of the pooled vectors after it; all
     fp32. `graph`: on a GPU, captured once and replayed; else launched kernel by kernel.
 
@@ -52,7 +52,7 @@ class DenseStep:
         self._device = device
         self._scale = LOSS_SCALE if model.mlp_precision == "fp16" else 1.0
         torch.backends.cuda.matmul.allow_tf32 = model.mlp_precision == "tf32"
-        shape = (model.batch_size, model.tables, model.width)
+        shape = (model.batch_size, model.features, model.width)
         self.pooled = torch.zeros(shape, device=device, requires_grad=True)
         self.dense = torch.zeros((model.batch_size, max(1, model.dense_features)), device=device)
         self.labels = torch.zeros(model.batch_size, device=device)

@@ -50,16 +50,16 @@ class _Share:
     """What a rank needs of one mini-batch: lookups of its tables, inputs of its samples."""
 
     def __init__(self, trainer: RankTrainer, batch: Batch) -> None:
-        gpu, tables = trainer.gpu, trainer.model.tables
-        own = np.full(tables, -1)
-        own[list(trainer.tables)] = np.arange(len(trainer.tables))
-        table = batch.bag_of % tables
-        mine = own[table] >= 0
-        sample, place = batch.bag_of[mine] // tables, own[table[mine]]
-        bag = (sample * len(trainer.tables) + place).astype(np.int32)
+        gpu, features, fed = trainer.gpu, trainer.model.features, trainer.columns[trainer.rank]
+        own = np.full(features, -1)
+        own[fed] = np.arange(len(fed))
+        feature = batch.bag_of % features
+        mine = own[feature] >= 0
+        sample, place = batch.bag_of[mine] // features, own[feature[mine]]
+        bag = (sample * len(fed) + place).astype(np.int32)
         order = np.argsort(bag, kind="stable")
-        ids = (batch.ids[mine] + trainer.shifts[table[mine]])[order]
-        bags = np.arange(trainer.model.batch_size * len(trainer.tables) + 1)
+        ids = (batch.ids[mine] + trainer.shifts[feature[mine]])[order]
+        bags = np.arange(trainer.model.batch_size * len(fed) + 1)
         self.bag_of, self.ids = gpu.upload(bag[order]), gpu.stage(ids)
         self.offsets = gpu.upload(np.searchsorted(bag[order], bags))
         samples = slice(trainer.rank * trainer.samples, (trainer.rank + 1) * trainer.samples)
@@ -85,8 +85,15 @@ class RankTrainer:
         sizes = np.array(self.model.rows_per_table)
         bases = np.cumsum([0, *sizes[:-1]])
         begins = np.cumsum([0, *sizes[list(self.tables)]])
-        self.shifts = np.zeros(self.model.tables, np.int64)
-        self.shifts[list(self.tables)] = begins[:-1] - bases[list(self.tables)]
+        table_of = np.repeat(np.arange(self.model.tables), self.model.features_per_table)
+        self.columns = [
+            np.concatenate([np.flatnonzero(table_of == table) for table in tables])
+            for tables in self.placed
+        ]
+        """Features of the tables of each rank."""
+        shifts = np.zeros(self.model.tables, np.int64)
+        shifts[list(self.tables)] = begins[:-1] - bases[list(self.tables)]
+        self.shifts = shifts[table_of]
         self.rows = self._filled(int(begins[-1]), bases[list(self.tables)], begins)
         share = self.model.model_copy(update={"batch_size": self.samples})
         graph = inputs.point.operators.gpu.mlp == "graph"
@@ -95,11 +102,11 @@ class RankTrainer:
         self.shares = [_Share(self, batch) for batch in inputs.batches]
         most = max(len(share.ids) for share in self.shares)
         self.ids = gpu.empty((most,), "int64")
-        shape = (self.model.batch_size, len(self.tables), self.model.width)
+        shape = (self.model.batch_size, len(self.columns[rank]), self.model.width)
         self.pooled, self.gradient = gpu.empty(shape), gpu.empty(shape)
-        widths = [self.samples * len(tables) * self.model.width for tables in self.placed]
+        widths = [self.samples * len(columns) * self.model.width for columns in self.columns]
         self.widths, self.landing = widths, gpu.empty((sum(widths),))
-        self.columns = [gpu.upload(np.array(tables)) for tables in self.placed]
+        self.indices = [gpu.upload(columns) for columns in self.columns]
         self.clock = Clock(gpu)
         self._pairs: Any = None
 
@@ -220,13 +227,13 @@ class RankTrainer:
         own = [self.pooled.numel() // self.ranks] * self.ranks
         self._all_to_all(self.landing, self.pooled.view(-1), self.widths, own)
         pooled = self.step.pooled.detach()
-        for columns, part in zip(self.columns, self.landing.split(self.widths), strict=True):
+        for columns, part in zip(self.indices, self.landing.split(self.widths), strict=True):
             pooled.index_copy_(1, columns, part.view(self.samples, len(columns), -1))
 
     def _back(self) -> None:
         """Gradients of own samples out, of own tables in."""
         own = [self.gradient.numel() // self.ranks] * self.ranks
-        for columns, part in zip(self.columns, self.landing.split(self.widths), strict=True):
+        for columns, part in zip(self.indices, self.landing.split(self.widths), strict=True):
             vectors = self.step.gradient.index_select(1, columns)
             part.view(self.samples, len(columns), -1).copy_(vectors)
         self._all_to_all(self.gradient.view(-1), self.landing, own, self.widths)

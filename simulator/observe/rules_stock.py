@@ -175,18 +175,18 @@ def _nothing(_b: Binding, _word: Sort) -> Sequence[Step]:
     return []
 
 
-class _TableLookups:
-    """Lookups of one table of a mini-batch on the GPU: `of` samples, in their order."""
+class _FeatureLookups:
+    """Lookups of one feature of a mini-batch on the GPU: `of` samples, in their order."""
 
-    def __init__(self, b: Binding, table: int) -> None:
-        batch, gpu, tables = (
+    def __init__(self, b: Binding, feature: int) -> None:
+        batch, gpu, features = (
             b.work.inputs.batches[b.number],
             b.work.gpu,
-            b.work.inputs.point.model.tables,
+            b.work.inputs.point.model.features,
         )
-        where = np.flatnonzero(batch.bag_of % tables == table)
-        of = (batch.bag_of[where] // tables).astype(np.int64)
-        self.samples = (len(batch.offsets) - 1) // tables
+        where = np.flatnonzero(batch.bag_of % features == feature)
+        of = (batch.bag_of[where] // features).astype(np.int64)
+        self.samples = (len(batch.offsets) - 1) // features
         self._lookups, self._skips = b.lookups(), b.flow.splits and b.takes[0] != IDS
         self._where, self._of = gpu.upload(where), gpu.upload(of)
         self._offsets = gpu.upload(np.searchsorted(of, np.arange(self.samples + 1)))
@@ -211,40 +211,40 @@ class _TableLookups:
 
 
 class _OnGpu:
-    """The lookups of every table for one word; made once for words over the same list."""
+    """The lookups of every feature for one word; made once for words over the same list."""
 
     def __init__(self, b: Binding) -> None:
         self._binding = b
 
     @cached_property
-    def tables(self) -> list[_TableLookups]:
+    def features(self) -> list[_FeatureLookups]:
         b = self._binding
         work, key = b.work, (b.takes[0], b.number)
-        kept = work.by_table
+        kept = work.by_feature
         if key not in kept:
-            kept[key] = [_TableLookups(b, t) for t in range(work.inputs.point.model.tables)]
-        tables: list[_TableLookups] = kept[key]
-        return tables
+            kept[key] = [_FeatureLookups(b, f) for f in range(work.inputs.point.model.features)]
+        features: list[_FeatureLookups] = kept[key]
+        return features
 
 
 def _pool_on_gpu(b: Binding, word: Pool) -> Sequence[Step]:
-    store, tables = _table(b, word), _OnGpu(b).tables
+    store, features = _table(b, word), _OnGpu(b).features
     out = b.buffer(b.flow.gives[b.at][0], "gpu")
 
     def pool() -> None:
-        for number, lookups in enumerate(tables):
+        for number, lookups in enumerate(features):
             out[:, number].copy_(lookups.pooled(store))
 
     return [Launch(pool)]
 
 
 def _expand_on_gpu(b: Binding, _word: Expand) -> Sequence[Step]:
-    tables, handed = _OnGpu(b).tables, b.handed()
+    features, handed = _OnGpu(b).features, b.handed()
     gradients = b.buffer(GRADIENTS, "gpu")
 
     def expand() -> None:
         expanded = []
-        for number, lookups in enumerate(tables):
+        for number, lookups in enumerate(features):
             rows, of = lookups.taken()
             expanded.append((rows, gradients[:, number].index_select(0, of)))
         handed["expanded"] = expanded
@@ -253,10 +253,16 @@ def _expand_on_gpu(b: Binding, _word: Expand) -> Sequence[Step]:
 
 
 def _update_on_gpu(b: Binding, word: Update) -> Sequence[Step]:
-    store, handed = _table(b, word), b.handed()
+    torch, store, handed = require_torch(), _table(b, word), b.handed()
+    each = b.work.inputs.point.model.features_per_table
 
     def update() -> None:
-        for rows, gradients in handed.pop("expanded"):
+        expanded = iter(handed.pop("expanded"))
+        for features in each:
+            lists = [next(expanded) for _ in range(features)]
+            rows, gradients = (
+                lists[0] if features == 1 else map(torch.cat, zip(*lists, strict=True))
+            )
             unique, summed = _coalesced(rows, gradients, len(store))
             store.index_add_(0, unique, summed, alpha=-RATE)
 

@@ -98,8 +98,8 @@ class Workspace:
         self._bags = [(upload(b.offsets), upload(b.bag_of)) for b in some]
         self._stores: dict[tuple[str, str], Any] = {}
         self._rings: dict[tuple[Item, str], list[Any]] = {}
-        self.by_table: dict[tuple[Item, int], Any] = {}
-        """Lookups of each table of a mini-batch, for operators that take one after the other."""
+        self.by_feature: dict[tuple[Item, int], Any] = {}
+        """Lookups of each feature of a mini-batch, for operators that take one after the other."""
         self.lru = self._own_planner()
         self.lists = self._move_lists()
         self.hit_map_counts = self.gpu.empty((len(batches), 2), "int32")

@@ -20,7 +20,7 @@ def overruled(points: Iterable[PointResult]) -> list[str]:
         model, trace = result.point.model, result.point.trace
         if not isinstance(trace, FileTraceConfig):
             continue
-        said = sum(model.lookups_per_table)
+        said = sum(model.table_lookups)
         made = result.metrics["lookups_per_batch"] / model.batch_size
         if max(said, made) > FAR * min(said, made):
             line = (

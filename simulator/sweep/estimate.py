@@ -135,7 +135,7 @@ def lookups_of_batch(point: PointConfig) -> float:
     if isinstance(trace, FileTraceConfig):
         known = mean_lookups(trace, model.rows_per_table)
     means = known or (None,) * model.tables
-    pairs = zip(means, model.lookups_per_table, strict=True)
+    pairs = zip(means, model.table_lookups, strict=True)
     return model.batch_size * sum(count if mean is None else mean for mean, count in pairs)
 
 

@@ -68,7 +68,7 @@ class Job:
         """Lookups of a mini-batch in each table, at most."""
         if self.bags is not None:
             return self.bags.most
-        return tuple(self.model.batch_size * count for count in self.model.lookups_per_table)
+        return tuple(self.model.batch_size * count for count in self.model.table_lookups)
 
     @property
     def entry_bytes(self) -> int:

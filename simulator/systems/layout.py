@@ -3,7 +3,8 @@
 A plan that cuts no table leaves the job as it is. Else every part (rows, columns, a copy) is a
 table of the job's model: replays, stores and kernels need not know that it is one.
 
-What GPUs exchange, of a mini-batch of B samples, by the cut of a table of D columns:
+What GPUs exchange, of a mini-batch of B samples, by the cut of a table of D columns, for each of
+the features that look it up:
 
 | cut | forward | backward |
 |---|---|---|
@@ -86,8 +87,10 @@ class Layout:
             return scattered and part.cut == "row" and part.parts == gpus
 
         cuts = self.cuts
+        pairs = zip(model.dim, model.features_per_table, strict=True)
+        pooled = [dim * features for dim, features in pairs]
         sent = [
-            sum(model.dim[t] for t in own if cuts[t].cut != "replica" and not by_scatter(cuts[t]))
+            sum(pooled[t] for t in own if cuts[t].cut != "replica" and not by_scatter(cuts[t]))
             for own in self.placed
         ]
         first = [t for t, part in enumerate(cuts) if part.index == 0]
@@ -95,9 +98,9 @@ class Layout:
         element, samples = software.exchange_bytes, model.batch_size
         return Crossing(
             pairwise=tuple(samples * dims * element for dims in sent),
-            scattered=samples * element * sum(model.dim[t] for t in first if by_scatter(cuts[t])),
-            partial=sum(model.dim[t] * cuts[t].parts for t in added),
-            added=sum(model.dim[t] for t in added),
+            scattered=samples * element * sum(pooled[t] for t in first if by_scatter(cuts[t])),
+            partial=sum(pooled[t] * cuts[t].parts for t in added),
+            added=sum(pooled[t] for t in added),
             copied=sum(
                 model.dim[t] * model.rows_per_table[t] for t in first if cuts[t].cut == "replica"
             ),

@@ -47,7 +47,7 @@ def side_by_side(model: ModelConfig) -> int:
     pooled = sum(model.vector_widths)
     if model.average_stride is not None:
         below = sum(model.bottom_widths[-1:])
-        pooled = below + -(-sum(model.dim) // model.average_stride)
+        pooled = below + -(-sum(model.pooled_dims) // model.average_stride)
     return pooled + (model.dense_features if model.bottom_mlp is None else 0)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from simulator.caches.facts import Flow
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
+from simulator.errors import ConfigError
 from simulator.hardware.program import (
     GRADIENT_BYTES,
     Accumulate,
@@ -29,11 +30,9 @@ from simulator.hardware.topology import Topology
 __all__ = ["Backward", "pooled_bytes", "pooled_vectors"]
 
 
-def pooled_bytes(model: ModelConfig, tables: int | None = None) -> int:
-    """Bytes of the pooled vectors of a mini-batch (and of their gradients), of all tables or of
-    `tables` tables of one dim."""
-    elements = sum(model.dim) if tables is None else tables * model.width
-    return model.batch_size * elements * GRADIENT_BYTES
+def pooled_bytes(model: ModelConfig) -> int:
+    """Bytes of the pooled vectors of a mini-batch (and of their gradients): one a feature."""
+    return model.batch_size * sum(model.pooled_dims) * GRADIENT_BYTES
 
 
 def pooled_vectors(
@@ -41,11 +40,17 @@ def pooled_vectors(
 ) -> Pool:
     """Gather-reduce at `at` of the tables of `store`; the pooled vectors stay in its memory.
 
-    `skipped`: ids in its list that are marked as not to be looked up.
+    `model`: with those tables alone. `skipped`: ids in its list that are marked as not to be looked
+    up. Raises `ConfigError` where model and store have not as many tables.
     """
-    into = Buffer("pooled", machine.memory(at).place, pooled_bytes(model, store.tables))
-    longest = max(model.lookups_per_table) if rows.longest is None else rows.longest
-    return Pool("gather_reduce", at, store, rows, into, longest, skipped)
+    if store.tables != model.tables:
+        raise ConfigError(
+            f"pooled_vectors: {store.name} holds {store.tables} tables, the model has "
+            f"{model.tables}: pass model.of_tables of those"
+        )
+    into = Buffer("pooled", machine.memory(at).place, pooled_bytes(model))
+    longest = max(map(max, model.lookups_per_table)) if rows.longest is None else rows.longest
+    return Pool("gather_reduce", at, store, rows, into, longest, skipped, features=model.features)
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class Backward:
         words = {word for word, _ in self.passes}
         expanded, coalesce = "expand" in words, "accumulate" not in words
         if word == "expand":
-            return Expand(name, self.at, source, rows, size, tables)
+            return Expand(name, self.at, source, rows, size, self.model.features)
         if word == "sort":
             largest = max(self.model.rows_per_table)
             return Sort(name, self.at, rows, tables, largest, self.key_rows, skipped)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -21,12 +21,15 @@ class MiniBatch:
 
     `ids[t]`: int64, shape (lookups of table t,): the rows looked up in table *t*, in order
     (sample by sample). `offsets[t]`: int64, shape (samples + 1,): lookups of sample *s* are
-    `ids[t][offsets[t][s]:offsets[t][s + 1]]` (pooling may be jagged).
+    `ids[t][offsets[t][s]:offsets[t][s + 1]]` (pooling may be jagged). `bags[t]`: int64, shape
+    (samples * features + 1,): what is pooled together; where several features look table *t* up,
+    a sample has a bag of each. None: `offsets`, one feature a table.
     """
 
     index: int
     ids: tuple[Ids, ...]
     offsets: tuple[Ids, ...]
+    bags: tuple[Ids, ...] | None = field(default=None, kw_only=True)
 
     @property
     def lookups(self) -> int:
@@ -38,9 +41,14 @@ class MiniBatch:
         return len(self.offsets[0]) - 1
 
     @property
+    def pooled(self) -> tuple[Ids, ...]:
+        """Edges of what is pooled together, for each table: as `bags`."""
+        return self.offsets if self.bags is None else self.bags
+
+    @property
     def longest(self) -> tuple[int, ...]:
-        """Most lookups of one sample in each table."""
-        return tuple(int(np.diff(offsets).max(initial=0)) for offsets in self.offsets)
+        """Most lookups of one sample in each table that are pooled together."""
+        return tuple(int(np.diff(each).max(initial=0)) for each in self.pooled)
 
 
 @dataclass(frozen=True, slots=True)

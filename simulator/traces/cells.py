@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from simulator.traces.kernels import CellArrays
 
-__all__ = ["Cells", "counts_cells", "curve_cells", "zipf_cells", "zipf_sums"]
+__all__ = ["Cells", "counts_cells", "curve_cells", "power_law_cells", "zipf_cells", "zipf_sums"]
 
 Floats = npt.NDArray[np.float64]
 _HEAD = 1024  # ranks with a cell each
@@ -94,26 +94,47 @@ def zipf_sums(start: npt.ArrayLike, stop: npt.ArrayLike, alpha: float) -> Floats
     """
     m = np.asarray(start, np.float64) + 1.0
     n = np.asarray(stop, np.float64)
-    log = np.log(np.maximum(n / m, 1.0))
-    power = 1.0 - alpha
-    body = m**power * (log if power == 0.0 else np.expm1(power * log) / power)
+    body = _power_integral(m, n, alpha)
     fm, fn = m**-alpha, n**-alpha
     slope = alpha * (fm / m - fn / n) / 12.0
     third = alpha * (alpha + 1) * (alpha + 2) * (fm / m**3 - fn / n**3) / 720.0
     return np.where(n <= m, fm, body + (fm + fn) / 2.0 + slope - third)
 
 
+def _power_integral(start: Floats, stop: Floats, alpha: float) -> Floats:
+    """Integral of y**-alpha from `start` (above 0) to `stop`; 0 where that is not above it."""
+    log = np.log(np.maximum(stop / start, 1.0))
+    power = 1.0 - alpha
+    return np.asarray(start**power * (log if power == 0.0 else np.expm1(power * log) / power))
+
+
 def zipf_cells(rows: int, alpha: float) -> Cells:
     """Zipf over `rows` ranks: rank r (from 0) with probability proportional to (r + 1)**-alpha."""
     if alpha == 0.0:
         return _from_edges(np.array([0.0, rows]), np.ones(1), 0.0)
+    edges = _rank_edges(rows)
+    return _from_edges(edges, zipf_sums(edges[:-1], edges[1:], alpha), alpha)
+
+
+def power_law_cells(rows: int, alpha: float) -> Cells:
+    """Whole parts of a number y in 1 .. `rows` + 1 with density proportional to y**-alpha: rank r
+    (from 0) with probability proportional to the integral of y**-alpha over r + 1 .. r + 2.
+
+    Exact for the first 1,024 ranks and for every cell of the others; within those the probability
+    is that of Zipf, off by less than 1e-5 of itself for alpha up to 2.
+    """
+    edges = _rank_edges(rows)
+    return _from_edges(edges, _power_integral(edges[:-1] + 1.0, edges[1:] + 1.0, alpha), alpha)
+
+
+def _rank_edges(rows: int) -> Floats:
+    """A cell each for the first ranks, then cells of about equal width in log rank."""
     head = min(rows, _HEAD)
     edges = np.arange(head + 1, dtype=np.float64)
     if rows > head:
         tail = np.unique(np.round(np.geomspace(head, rows, _TAIL + 1)))
         edges = np.concatenate([edges, tail[1:]])
-    mass = zipf_sums(edges[:-1], edges[1:], alpha)
-    return _from_edges(edges, mass, alpha)
+    return edges
 
 
 def counts_cells(counts: npt.ArrayLike) -> Cells:

@@ -63,19 +63,21 @@ def split(batch: MiniBatch, parts: Parts) -> MiniBatch:
     """The lookups of each part."""
     if not parts:
         return batch
-    each = [_of_part(batch.ids[p.table], batch.offsets[p.table], p) for p in parts]
-    return MiniBatch(batch.index, tuple(ids for ids, _ in each), tuple(o for _, o in each))
+    ids, offsets, bags = zip(*(_of_part(batch, part) for part in parts), strict=True)
+    return MiniBatch(batch.index, ids, offsets, bags=None if batch.bags is None else bags)
 
 
-def _of_part(ids: Ids, offsets: Ids, part: TablePart) -> tuple[Ids, Ids]:
+def _of_part(batch: MiniBatch, part: TablePart) -> tuple[Ids, Ids, Ids]:
+    """Its ids, their edges by sample, and those of what is pooled together."""
+    ids, offsets, bags = (each[part.table] for each in (batch.ids, batch.offsets, batch.pooled))
     if part.cut == "row":
         mine = np.flatnonzero(ids % part.parts == part.index)
-        return ids[mine] // part.parts, np.searchsorted(mine, offsets)
+        return ids[mine] // part.parts, *(np.searchsorted(mine, each) for each in (offsets, bags))
     if part.cut == "replica":
         first, last = part.samples(len(offsets) - 1)
         begin, end = offsets[first], offsets[last]
-        return ids[begin:end], np.clip(offsets, begin, end) - begin
-    return ids, offsets
+        return ids[begin:end], *(np.clip(each, begin, end) - begin for each in (offsets, bags))
+    return ids, offsets, bags
 
 
 def parted(trace: Trace, parts: Parts) -> Trace:

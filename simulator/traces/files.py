@@ -22,9 +22,10 @@ Which memory reading takes: `npy` and `oracle` are memory-mapped and the others 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -32,6 +33,7 @@ from simulator.errors import TraceError
 from simulator.streams import inner_name, packing, refusing, spooled_input
 from simulator.traces.base import Ids
 from simulator.traces.contents import MARKED, content_of, text_format
+from simulator.traces.features import Feeds
 from simulator.traces.hashed_files import CriteoSource, WordsSource
 from simulator.traces.meta_files import MetaSource
 from simulator.traces.npz_files import NpzSource
@@ -71,10 +73,26 @@ class _Asked:
 
     format: str
     columns: tuple[str, ...]
+    tables: Mapping[str, str]
     sizes: tuple[int, ...] | None
     rows: tuple[int, ...] | None
     header: Header
     unchecked: bool
+
+    def hashed_to(self, path: Path, columns: tuple[str, ...]) -> tuple[int, ...]:
+        """Rows that the words of each column are hashed to.
+
+        Raises `TraceError` unless there is a size for each table, or one for all.
+        """
+        feeds = Feeds.of(path, columns, self.tables)
+        given = self.sizes or self.rows or ()
+        sizes = given * len(feeds.names) if len(given) == 1 else given
+        if len(sizes) != len(feeds.names):
+            raise TraceError(
+                f"{path}: categories are hashed to stated table sizes: {len(feeds.names)} tables "
+                f"need as many sizes, {len(given)} are given ({', '.join(feeds.names)})"
+            )
+        return tuple(sizes[table] for table in feeds.table_of)
 
 
 def detect_format(path: Path) -> str:
@@ -93,6 +111,7 @@ def open_source(
     *,
     format: str = "auto",
     columns: tuple[str, ...] = (),
+    tables: Mapping[str, str] = MappingProxyType({}),
     sizes: tuple[int, ...] | None = None,
     rows: tuple[int, ...] | None = None,
     header: Header = "auto",
@@ -100,14 +119,15 @@ def open_source(
 ) -> Source:
     """Open a trace: a file, a folder of parts, several files, or `-` (standard input).
 
-    `columns` picks tables by name, in that order (left out: all that can be tables). `sizes`: rows
-    of each table (or of all), to which `criteo` and `words` hash and which no other format takes;
+    `columns` picks columns by name, in that order (left out: all that can be tables). `tables`: the
+    table that a column feeds, where that is not its own (see `Feeds`). `sizes`: rows of each table
+    (or of all), to which `criteo` and `words` hash and which no other format takes;
     without them those hash to `rows`, of the tables of a model. `header`: whether the first line of
     text names the columns. `unchecked`: take any 24-byte records for oracleGeneral.
 
     Raises `TraceError` where a file cannot be read, holds something else or lacks a column.
     """
-    asked = _Asked(format, columns, sizes, rows, header, unchecked)
+    asked = _Asked(format, columns, tables, sizes, rows, header, unchecked)
     if isinstance(path, str | Path):
         whole = Path(path)
         files = parts_of(whole) if whole.is_dir() else [whole]
@@ -210,9 +230,9 @@ def _open(path: Path, name: str, asked: _Asked) -> Source:
     if name == "meta":
         return MetaSource(path, asked.columns)
     if name == "criteo":
-        return CriteoSource(path, asked.columns, asked.sizes or asked.rows)
+        return CriteoSource(path, asked.columns, asked.hashed_to)
     if name == "words":
-        return WordsSource(path, asked.columns, asked.sizes or asked.rows, asked.header)
+        return WordsSource(path, asked.columns, asked.hashed_to, asked.header)
     if name == "parquet":
         from simulator.traces.parquet_files import ParquetSource  # pyarrow is slow to import
 

@@ -33,22 +33,24 @@ CRITEO_COLUMNS = numbered(26)
 _LABELLED = 40
 _AVAZU_BESIDE = ("id", "click", "hour")  # the number of a sample, its label, its time
 _MASK = 2**64 - 1
+
+Sizes = Callable[[Path, tuple[str, ...]], tuple[int, ...]]
+"""(file, columns that are read) -> rows that the words of each are hashed to."""
+
 _HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 _WORDS = 1 << 20
 
 
 class CriteoSource:
-    """Criteo's tab-separated click logs; `sizes`: rows of each table that is read, or of all."""
+    """Criteo's tab-separated click logs; `hashed_to`: rows of the table of each column."""
 
-    def __init__(
-        self, path: Path, columns: tuple[str, ...] = (), sizes: tuple[int, ...] | None = None
-    ) -> None:
+    def __init__(self, path: Path, columns: tuple[str, ...], hashed_to: Sizes) -> None:
         self.path = path
         self.tables: tuple[str, ...] = columns or CRITEO_COLUMNS
         unknown = [name for name in self.tables if name not in CRITEO_COLUMNS]
         if unknown:
             raise TraceError(f"{path}: no column {', '.join(unknown)}; Criteo's are C1 .. C26")
-        self._sizes = _sizes(path, self.tables, sizes)
+        self._sizes = hashed_to(path, self.tables)
         line, first = next(delimited_lines(path, "\t"), (0, []))
         if not first:
             raise TraceError(f"{path}: holds no ids")
@@ -91,13 +93,13 @@ class CriteoSource:
 
 
 class WordsSource:
-    """A CSV or TSV of words; `sizes`: rows of each table that is read, or of all."""
+    """A CSV or TSV of words; `hashed_to`: rows of the table of each column."""
 
     def __init__(
         self,
         path: Path,
-        columns: tuple[str, ...] = (),
-        sizes: tuple[int, ...] | None = None,
+        columns: tuple[str, ...],
+        hashed_to: Sizes,
         header: Header = "auto",
     ) -> None:
         self.path = path
@@ -107,7 +109,7 @@ class WordsSource:
         self._columns, left_out = self._layout.tables(columns, beside, words=True)
         self.tables: tuple[str, ...] = tuple(self._layout.names[c] for c in self._columns)
         self.notes: tuple[str, ...] = (*self._layout.notes, *left_out)
-        self._sizes = _sizes(path, self.tables, sizes)
+        self._sizes = hashed_to(path, self.tables)
 
     def pieces(self) -> Iterator[Piece]:
         """The tables take turns, some ten thousand lines each."""
@@ -115,17 +117,6 @@ class WordsSource:
 
     def columns(self) -> None:
         """Text cannot be mapped."""
-
-
-def _sizes(path: Path, tables: tuple[str, ...], sizes: tuple[int, ...] | None) -> tuple[int, ...]:
-    if sizes is not None and len(sizes) == 1:
-        sizes *= len(tables)
-    if sizes is None or len(sizes) != len(tables):
-        raise TraceError(
-            f"{path}: categories are hashed to stated table sizes: {len(tables)} tables need as "
-            f"many sizes, {len(sizes or ())} are given ({', '.join(tables)})"
-        )
-    return sizes
 
 
 def _number_of_word(field: str, line: int, column: int) -> int:

@@ -1,15 +1,17 @@
 """Ids that are no row numbers become some: folded into a table as training jobs fold them.
 
 `modulo`: id mod rows. `hash`: the SplitMix64 finaliser of the id, mod rows. `renumber`: by first
-appearance in the file, which needs a row for every distinct id. Negative ids are errors before any
+appearance in the file (of several columns that feed a table in one after the other), which needs a
+row for every distinct id. Negative ids are errors before any
 of them. What comes out depends on the values of the ids alone: not on their integer type, nor on
 the pieces that they are read in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -18,9 +20,10 @@ from simulator._mix import mix64
 from simulator.config.trace import IdRule
 from simulator.errors import TraceError
 from simulator.traces.base import Ids
-from simulator.traces.pieces import Piece
+from simulator.traces.features import Feeds
+from simulator.traces.pieces import CHUNK, Column, Piece, Source, check_ids, checked, integers
 
-__all__ = ["RULES", "FirstAppearance", "IdMap", "folded", "id_map"]
+__all__ = ["RULES", "FirstAppearance", "IdMap", "folded", "id_map", "id_maps"]
 
 RULES: tuple[IdRule, ...] = get_args(IdRule)
 
@@ -41,26 +44,58 @@ def _hashed(ids: Ids, rows: int) -> Ids:
     return (words % np.uint64(rows)).astype(np.int64)
 
 
+def id_maps(
+    rule: IdRule, rows: Sequence[int], feeds: Feeds, columns: Sequence[Column], path: Path
+) -> list[IdMap | None]:
+    """How the ids of each table become rows, all `columns` of the file being at hand.
+
+    `rows`: of each table. Raises `TraceError` where they do not suffice for `renumber`.
+    """
+    if rule != "renumber":
+        return [id_map(rule, count) for count in rows]
+    numbered = [FirstAppearance() for _ in rows]
+    for numbers, own, name in zip(numbered, feeds.columns, feeds.names, strict=True):
+        where = f"{path}: table {name!r}"
+        for column in own:
+            ids = columns[column].ids
+            for start in range(0, len(ids), CHUNK):
+                some = ids[start : start + CHUNK]
+                check_ids(some, None, where, start)
+                numbers(integers(some, f"{where}, counted from record {start}"))
+    _require_room(numbered, rows, feeds, path)
+    return [numbers.of for numbers in numbered]
+
+
 def folded(
-    pieces: Iterable[Piece], rule: IdRule, rows: Sequence[int | None], names: Sequence[str]
+    source: Source, rule: IdRule, rows: Sequence[int | None], feeds: Feeds
 ) -> Iterator[Piece]:
-    """`pieces` with row numbers in place of their ids.
+    """The pieces of `source`, checked, with row numbers in place of their ids.
 
     `rows`: of each table; None, which only `renumber` takes: as many as there are distinct ids.
-    `names`: of each table, for errors. Raises `TraceError` at the end where rows do not suffice.
+    Tables that several columns feed are read once a column to be renumbered. Raises `TraceError` at
+    the end where rows do not suffice.
     """
-    maps: list[IdMap | FirstAppearance | None]
-    if rule == "renumber":
-        numbered = [FirstAppearance() for _ in rows]
-        maps = [*numbered]
-    else:
-        numbered = []
+    table_of = feeds.table_of
+    if rule != "renumber":
         maps = [None if count is None else id_map(rule, count) for count in rows]
-    for piece in pieces:
-        change = maps[piece.table]
-        yield piece if change is None else replace(piece, ids=change(piece.ids))
-    for table, numbers in enumerate(numbered):
-        numbers.require_room(rows[table], names[table])
+        for piece in checked(source):
+            change = maps[table_of[piece.table]]
+            yield piece if change is None else replace(piece, ids=change(piece.ids))
+        return
+    numbered = [FirstAppearance() for _ in rows]
+    for turn in range(max(map(len, feeds.columns))):
+        now = {own[turn] for own in feeds.columns if turn < len(own)}
+        for piece in checked(source):
+            if piece.table in now:
+                yield replace(piece, ids=numbered[table_of[piece.table]](piece.ids))
+    _require_room(numbered, rows, feeds, source.path)
+
+
+def _require_room(
+    numbered: Sequence[FirstAppearance], rows: Sequence[int | None], feeds: Feeds, path: Path
+) -> None:
+    for numbers, count, name in zip(numbered, rows, feeds.names, strict=True):
+        numbers.require_room(count, f"{path}: table {name!r}")
 
 
 class FirstAppearance:

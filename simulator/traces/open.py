@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from simulator.config.trace import (
     FileTraceConfig,
     HistogramTraceConfig,
     LocalityTraceConfig,
+    PowerLawTraceConfig,
     SessionTraceConfig,
     StackTraceConfig,
     SyntheticTraceConfig,
@@ -23,13 +25,15 @@ from simulator.config.trace import (
 from simulator.config.types import Frozen
 from simulator.errors import TraceError
 from simulator.traces.base import Trace
-from simulator.traces.cells import Cells, counts_cells, curve_cells, zipf_cells
+from simulator.traces.cells import Cells, counts_cells, curve_cells, power_law_cells, zipf_cells
 from simulator.traces.counts import read_counts
 from simulator.traces.curves import read_distances, read_popularity
+from simulator.traces.id_map import id_maps
+from simulator.traces.multi_hot import MultiHotTrace
 from simulator.traces.pieces import load
 from simulator.traces.replay import FileTrace, Place
 from simulator.traces.stack import StackTrace
-from simulator.traces.survey import source_of
+from simulator.traces.survey import feeds_of, source_of
 from simulator.traces.synthetic import Drift, Session, Shape, SyntheticTrace
 
 __all__ = ["open_trace"]
@@ -41,7 +45,7 @@ def open_trace(
     config: SyntheticTraceConfig | StackTraceConfig | FileTraceConfig,
     *,
     rows: tuple[int, ...],
-    lookups: tuple[int, ...],
+    lookups: tuple[int | tuple[int, ...], ...],
     batch_size: int,
     seed: int,
     threads: int = 1,
@@ -49,7 +53,8 @@ def open_trace(
 ) -> Trace:
     """The trace that `config` describes, for tables of `rows` rows.
 
-    `lookups`: mean lookups of a sample in each table; `threads`: tables drawn at a time (the ids
+    `lookups`: mean lookups of a sample in each table, or a tuple with those of each feature that
+    looks it up; `threads`: tables drawn at a time (the ids
     do not depend on it); `place`: where a run lies in a file (default: at its beginning). Raises
     `TraceError` where a file does not fit the model.
     """
@@ -67,6 +72,7 @@ def open_trace(
         correlation=config.correlation,
         drift=_drift(config),
         session=_session(config),
+        scattered=not isinstance(config, PowerLawTraceConfig),
     )
 
 
@@ -75,17 +81,20 @@ def _popularity(
 ) -> tuple[list[Cells], list[bytes]]:
     """The popularity of each table, and the data out of files that it stands on."""
     if isinstance(config, UniformTraceConfig):
-        return _zipf(rows, 0.0), []
+        return _by_rows(rows, lambda n: zipf_cells(n, 0.0)), []
+    if isinstance(config, PowerLawTraceConfig):
+        return _by_rows(rows, lambda n: power_law_cells(n, config.alpha)), []
     if isinstance(config, CurveTraceConfig):
         curve = read_popularity(config.curve, config.path)
-        by_rows = {n: curve_cells(curve.fraction, curve.share, n) for n in dict.fromkeys(rows)}
-        return [by_rows[n] for n in rows], [curve.fraction.tobytes(), curve.share.tobytes()]
+        cells = _by_rows(rows, lambda n: curve_cells(curve.fraction, curve.share, n))
+        return cells, [curve.fraction.tobytes(), curve.share.tobytes()]
     if isinstance(config, HistogramTraceConfig):
         return _histogram(config, rows)
     if isinstance(
         config, ZipfTraceConfig | LocalityTraceConfig | DriftTraceConfig | SessionTraceConfig
     ):
-        return _zipf(rows, config.alpha), []
+        alpha = config.alpha
+        return _by_rows(rows, lambda n: zipf_cells(n, alpha)), []
     raise TraceError(f"{type(config).__name__} is no trace that can be opened")
 
 
@@ -139,21 +148,29 @@ def _open_stack(config: StackTraceConfig, shape: Shape) -> StackTrace:
     )
 
 
-def _zipf(rows: tuple[int, ...], alpha: float) -> list[Cells]:
-    """One popularity a table, shared between tables of one size."""
-    by_rows = {n: zipf_cells(n, alpha) for n in dict.fromkeys(rows)}
+def _by_rows(rows: tuple[int, ...], made: Callable[[int], Cells]) -> list[Cells]:
+    """One popularity a table, the same for all tables of one size."""
+    by_rows = {n: made(n) for n in dict.fromkeys(rows)}
     return [by_rows[n] for n in rows]
 
 
 def _open_file(config: FileTraceConfig, shape: Shape, place: Place | None) -> FileTrace:
-    return FileTrace(
-        Path(config.path),
-        load(source_of(config, shape.rows)),
+    path, source = Path(config.path), source_of(config, shape.rows)
+    feeds = feeds_of(config, source, shape.features)
+    columns = load(source)
+    below = shape.rows if config.ids == "error" else None
+    read = shape.features
+    if config.multi_hot:
+        read = tuple((1,) * len(each) for each in shape.features)
+    kind = MultiHotTrace if config.multi_hot else FileTrace
+    return kind(
+        path,
+        feeds.merged(path, columns, read, below),
         rows=shape.rows,
-        lookups=shape.lookups,
+        lookups=shape.features,
         batch_size=shape.batch_size,
         wrap=config.at_end == "wrap",
-        rule=config.ids,
+        maps=id_maps(config.ids, shape.rows, feeds, columns, path),
         place=place,
     )
 
@@ -168,6 +185,8 @@ def _identity(config: Frozen, shape: Shape, *data: bytes) -> str:
         "batch_size": shape.batch_size,
         "seed": shape.seed,
     }
+    if shape.shared:
+        facts["features"] = shape.features
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for part in data:
         digest.update(part)

@@ -58,12 +58,15 @@ class Piece:
 class Column:
     """A whole table: `ids` of any integer type (maybe memory-mapped), in order.
 
-    `offsets`: int64, shape (bags + 1,), or None where every bag has the same size.
+    `offsets`: int64, shape (samples + 1,), or None where every sample has as many. `bags`: int64,
+    shape (samples * features + 1,), where several features look the table up with bags of their
+    own; None where one does, or where offsets are None.
     """
 
     name: str
     ids: npt.NDArray[Any]
     offsets: Ids | None = None
+    bags: Ids | None = None
 
 
 class Source(Protocol):

@@ -11,21 +11,22 @@ left out, and with `wrap` the file starts again from its first mini-batch.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from simulator.config.trace import HALF, IdRule
+from simulator.config.trace import HALF
 from simulator.errors import TraceError
 from simulator.traces.analysis import has_time_order
 from simulator.traces.base import Bags, Ids, MiniBatch
-from simulator.traces.id_map import FirstAppearance, IdMap, id_map
+from simulator.traces.features import even_bags, sample_edges
+from simulator.traces.id_map import IdMap
 from simulator.traces.pieces import CHUNK, Column, check_ids, integers
 
-__all__ = ["FileTrace", "Place", "require_tables"]
+__all__ = ["FileTrace", "Place"]
 
 _ORDER_IDS = 200_000
 _COUNTED_ROWS = 8 * CHUNK  # up to here adding counters is cheaper than sorting ids
@@ -53,17 +54,12 @@ def counted(whole: int, share: float) -> int:
     return max(1, int(share * whole))
 
 
-def require_tables(path: Path, names: Sequence[str], tables: int) -> None:
-    """Raise `TraceError` where a file has not as many tables as the model."""
-    if len(names) != tables:
-        raise TraceError(
-            f"{path}: {len(names)} tables in the file ({', '.join(names)}), {tables} in the model: "
-            "choose as many with trace.columns, or change model.tables"
-        )
-
-
 class FileTrace:
-    """The tables of a file as a `Trace`; they must be as many as the model's and fit its rows."""
+    """The tables of a file as a `Trace`; they must be as many as the model's and fit its rows.
+
+    `lookups`: of a sample in each table, or a tuple with those of each of its features; `maps`: how
+    the ids of each table become rows, None where they are rows.
+    """
 
     def __init__(
         self,
@@ -71,18 +67,19 @@ class FileTrace:
         columns: Sequence[Column],
         *,
         rows: tuple[int, ...],
-        lookups: tuple[int, ...],
+        lookups: tuple[int | tuple[int, ...], ...],
         batch_size: int,
         wrap: bool = False,
         place: Place | None = None,
-        rule: IdRule = "error",
+        maps: Sequence[IdMap | None] = (),
     ) -> None:
-        require_tables(path, [column.name for column in columns], len(rows))
         self._path, self._columns, self._rows = path, tuple(columns), rows
-        self._lookups, self._batch_size, self._wrap = lookups, batch_size, wrap
+        self._features = tuple(each if isinstance(each, tuple) else (each,) for each in lookups)
+        self._lookups = tuple(map(sum, self._features))
+        self._batch_size, self._wrap = batch_size, wrap
         whole = [
             (len(c.ids) // n if c.offsets is None else len(c.offsets) - 1) // batch_size
-            for c, n in zip(columns, lookups, strict=True)
+            for c, n in zip(columns, self._lookups, strict=True)
         ]
         self._whole = min(whole)
         if self._whole == 0:
@@ -92,9 +89,7 @@ class FileTrace:
                 f"of {batch_size} samples needs"
             )
         self._first = 0 if place is None else place.first(self._whole, wrap)
-        self._maps: list[IdMap | None] = [id_map(rule, count) for count in rows]
-        if rule == "renumber":
-            self._maps = [self._numbered(table) for table in range(len(rows))]
+        self._maps = tuple(maps) or (None,) * len(rows)
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -144,8 +139,11 @@ class FileTrace:
                 "(trace.at_end: wrap starts it again)"
             )
         tables = [self._table(t, number % self._whole) for t in range(len(self._columns))]
-        ids, offsets = zip(*tables, strict=True)
-        return MiniBatch(index, ids, offsets)
+        ids, bags = zip(*tables, strict=True)
+        if all(len(each) == 1 for each in self._features):
+            return MiniBatch(index, ids, bags)
+        offsets = tuple(map(sample_edges, bags, self._features))
+        return MiniBatch(index, ids, offsets, bags=bags)
 
     def profiled(self, share: float, batches: range) -> float:
         """Share of mini-batches number `batches` that a profile of the first `share` of the file
@@ -158,9 +156,7 @@ class FileTrace:
         """The `count` most accessed rows of the first `share` of the file, in whole mini-batches
         (1: of all there is); ties by lower id."""
         counts = np.zeros(self._rows[table], np.int64)
-        end = self._profile_end(table, share)
-        for start in range(0, end, CHUNK):
-            chunk = self._rows_of(table, start, min(start + CHUNK, end))
+        for chunk in self._counted(table, self._profile_end(table, share)):
             if len(counts) <= _COUNTED_ROWS:
                 counts += np.bincount(chunk, minlength=len(counts))
             else:
@@ -168,11 +164,16 @@ class FileTrace:
                 counts[touched] += times
         return np.argsort(-counts, kind="stable")[:count].astype(np.int64, copy=False)
 
+    def _counted(self, table: int, end: int) -> Iterator[Ids]:
+        """Rows of the first `end` ids of a table, in pieces."""
+        for start in range(0, end, CHUNK):
+            yield self._rows_of(table, start, min(start + CHUNK, end))
+
     def fingerprint(self) -> str:
         """SHA-256 (hex) over the ids, the bags and how they are cut."""
         lookups = tuple(
-            n if column.offsets is None else 0
-            for n, column in zip(self._lookups, self._columns, strict=True)
+            0 if column.offsets is not None else each[0] if len(each) == 1 else each
+            for each, column in zip(self._features, self._columns, strict=True)
         )
         digest = hashlib.sha256(
             repr((self._rows, lookups, self._batch_size, self._wrap, self._first)).encode()
@@ -182,20 +183,25 @@ class FileTrace:
             for start in range(0, len(column.ids), CHUNK):
                 ids = self._rows_of(table, start, start + CHUNK, check=False)
                 digest.update(ids.astype("<i8").tobytes())
-            if column.offsets is not None:
-                digest.update(str(len(column.offsets)).encode())
-                digest.update(column.offsets.astype("<i8").tobytes())
+            edges = column.offsets if column.bags is None else column.bags
+            if edges is not None:
+                digest.update(str(len(edges)).encode())
+                digest.update(edges.astype("<i8").tobytes())
         return digest.hexdigest()
 
     def _table(self, table: int, index: int) -> tuple[Ids, Ids]:
-        column, size = self._columns[table], self._batch_size
+        """Ids of a mini-batch, and the edges of the bags of all features."""
+        column, features = self._columns[table], self._features[table]
+        size = self._batch_size * len(features)
         if column.offsets is None:
-            offsets = np.arange(index * size, (index + 1) * size + 1, dtype=np.int64)
-            offsets *= self._lookups[table]
+            edges = even_bags(features, self._batch_size)
+            first = index * int(edges[-1])
         else:
-            offsets = column.offsets[index * size : (index + 1) * size + 1]
-        ids = self._rows_of(table, int(offsets[0]), int(offsets[-1]))
-        return ids, offsets - offsets[0]
+            bags = column.offsets if column.bags is None else column.bags
+            edges = bags[index * size : (index + 1) * size + 1]
+            first = int(edges[0])
+            edges = edges - first
+        return self._rows_of(table, first, first + int(edges[-1])), edges
 
     def _profile_end(self, table: int, share: float) -> int:
         """Lookups of `table` that a profile of the first `share` counts."""
@@ -219,14 +225,3 @@ class FileTrace:
             return np.ascontiguousarray(ids, np.int64)
         check_ids(ids, None, where, start)
         return change(integers(ids, f"{where}, counted from record {start}"))
-
-    def _numbered(self, table: int) -> IdMap:
-        """Numbers of all ids of the file by first appearance."""
-        column, numbers = self._columns[table], FirstAppearance()
-        where = f"{self._path}: table {column.name!r}"
-        for start in range(0, len(column.ids), CHUNK):
-            ids = column.ids[start : start + CHUNK]
-            check_ids(ids, None, where, start)
-            numbers(integers(ids, f"{where}, counted from record {start}"))
-        numbers.require_room(self._rows[table], where)
-        return numbers.of

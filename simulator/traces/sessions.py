@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
-from simulator._mix import GOLDEN, Word, mix64
+from simulator._mix import GOLDEN, mix64
 from simulator.traces.base import Ids
 from simulator.traces.kernels import SAMPLE_SHIFT, SAMPLES, Words, high_product
 
@@ -31,11 +31,11 @@ def _source(
     lookup: int,
     session: tuple[float, float, int],
     keys: Words,
-    bags: tuple[int, Word, npt.NDArray[np.float64]],
+    bags: tuple[int, Words, npt.NDArray[np.float64], Ids],
 ) -> tuple[int, int]:
     """The (sample, lookup) whose fresh draw this lookup repeats, maybe itself."""
     repeat, end, concurrent = session
-    mean, bag_key, cumulative = bags
+    mean, bag_keys, cumulative, ends = bags
     while True:  # sessions have always been under way: samples count on below 0
         counter = np.uint64((sample << SAMPLE_SHIFT) + lookup) * GOLDEN
         if np.float64(mix64(keys[2] + counter)) * _TO_UNIT >= repeat:
@@ -45,8 +45,10 @@ def _source(
         before = (sample - concurrent) & (SAMPLES - 1)
         size: Any = mean
         if len(cumulative):
-            u = np.float64(mix64(bag_key + np.uint64(before) * GOLDEN)) * _TO_UNIT
-            size = np.searchsorted(cumulative, u, side="right")
+            size = 0
+            for f in range(len(bag_keys)):
+                u = np.float64(mix64(bag_keys[f] + np.uint64(before) * GOLDEN)) * _TO_UNIT
+                size += np.searchsorted(cumulative[ends[f] : ends[f + 1]], u, side="right")
         if size == 0:
             break
         place: Any = np.int64(high_product(mix64(keys[1] + counter), np.uint64(size)))
@@ -62,13 +64,14 @@ def number_session_lookups(
     sample0: int,
     session: tuple[float, float, int],
     keys: Words,
-    bags: tuple[int, Word, npt.NDArray[np.float64]],
+    bags: tuple[int, Words, npt.NDArray[np.float64], Ids],
 ) -> None:
     """As `kernels.number_lookups`, each lookup numbered as the one whose draw it repeats.
 
     `session`: (repeat, 1 / length, concurrent); `keys`: [3]: streams of session ends (common to
-    all tables), of the place in the sample before, and of the coin to repeat; `bags`: (mean bag
-    size, key of the sizes, P(size <= k) or empty where fixed).
+    all tables), of the place in the sample before, and of the coin to repeat; `bags`: (mean
+    lookups of a sample, keys of the sizes of each feature's bags, their P(size <= k) one after the
+    other or empty where fixed, where those of each begin and end).
     """
     for s in range(len(offsets) - 1):
         for i in range(offsets[s], offsets[s + 1]):

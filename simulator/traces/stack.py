@@ -41,6 +41,7 @@ from simulator.traces.arrange import (
 )
 from simulator.traces.base import Ids, MiniBatch
 from simulator.traces.curves import Distances, Popularity
+from simulator.traces.features import even_bags, sample_edges
 from simulator.traces.reuse import lru_hits
 from simulator.traces.synthetic import Keys, Scatter, Shape, one_buffer
 
@@ -120,8 +121,9 @@ class StackTrace:
         shape = self._shape
         ids = one_buffer([n * shape.batch_size for n in shape.lookups])
         map_threads(lambda t: self._fill(t, index, ids[t]), len(ids), shape.threads)
-        offsets = [np.arange(shape.batch_size + 1, dtype=np.int64) * n for n in shape.lookups]
-        return MiniBatch(index, tuple(ids), tuple(offsets))
+        bags = tuple(even_bags(each, shape.batch_size) for each in shape.features)
+        offsets = tuple(map(sample_edges, bags, shape.features))
+        return MiniBatch(index, tuple(ids), offsets, bags=bags if shape.shared else None)
 
     def hottest(self, table: int, count: int, share: float = HALF) -> Ids:
         """The `count` most frequent rows, hottest first; `share` is of files."""

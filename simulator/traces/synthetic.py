@@ -1,6 +1,8 @@
 """Generated traces: a popularity, and where asked drift, sessions, correlation, jagged pooling.
 
-Modelled: independent draws from a popularity (cells), rows scattered by a seeded bijection.
+Modelled: independent draws from a popularity (cells), rows scattered by a seeded bijection (or
+not). Features that share a table draw from its popularity, each with bags of its own; a lookup of
+a session repeats one of any of them.
 `drift` turns columns of ranks with time; `session` lets a lookup repeat one of the sample before
 it in its session. Approximated: correlation between tables of different sizes couples the random
 numbers, not the ranks. Ignored: users, features, time of day.
@@ -14,7 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial, reduce
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +28,7 @@ from simulator.errors import TraceError
 from simulator.traces import kernels
 from simulator.traces.base import Bags, Ids, MiniBatch
 from simulator.traces.cells import Cells
+from simulator.traces.features import even_bags, sample_edges
 from simulator.traces.recency import Recency, bag_rates, fixed_rates
 from simulator.traces.sessions import number_session_lookups
 
@@ -46,23 +50,42 @@ _SHARED = 2**31  # spawn key of what all tables have in common; table numbers ar
 
 @dataclass(frozen=True)
 class Shape:
-    """What the model asks of a trace: rows and mean lookups of each table, samples, the seed."""
+    """What the model asks of a trace: rows and mean lookups of each table, samples, the seed.
+
+    `pooling`: lookups of a sample in each table, or a tuple with those of each of its features.
+    """
 
     rows: tuple[int, ...]
-    lookups: tuple[int, ...]
+    pooling: tuple[int | tuple[int, ...], ...]
     batch_size: int
     seed: int
     threads: int = 1
 
+    @cached_property
+    def features(self) -> tuple[tuple[int, ...], ...]:
+        """Mean lookups of each feature of each table."""
+        return tuple(each if isinstance(each, tuple) else (each,) for each in self.pooling)
+
+    @cached_property
+    def lookups(self) -> tuple[int, ...]:
+        """Mean lookups of a sample in each table."""
+        return tuple(map(sum, self.features))
+
+    @property
+    def shared(self) -> bool:
+        """Whether several features look some table up."""
+        return any(len(each) > 1 for each in self.features)
+
     def __post_init__(self) -> None:
-        if not self.rows or len(self.rows) != len(self.lookups):
+        if not self.rows or len(self.rows) != len(self.pooling):
             raise TraceError(
-                f"{len(self.rows)} tables have rows and {len(self.lookups)} have lookups: "
+                f"{len(self.rows)} tables have rows and {len(self.pooling)} have lookups: "
                 "a trace needs at least one table, and both for each"
             )
         for name, values, most in (
             ("rows", self.rows, _MAX_ROWS),
-            ("lookups", self.lookups, _MAX_BAG),
+            ("lookups", tuple(n for each in self.features for n in each), _MAX_BAG),
+            ("lookups of all features", self.lookups, _MAX_BAG),
             ("batch size", (self.batch_size,), 2**31),
             ("threads", (self.threads,), 2**10),
         ):
@@ -114,6 +137,17 @@ def pooling_cumulative(kind: str, mean: int) -> npt.NDArray[np.float64]:
     return np.append(cumulative[cumulative < 1.0 - 1e-12], 1.0)
 
 
+def _in_order(ids: Ids) -> Ids:
+    """Ranks are rows."""
+    return ids
+
+
+def _of_sum(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> Any:
+    """P(sum <= k) of two independent sizes, from P(size <= k) of each."""
+    first, second = (np.diff(cumulative, prepend=0.0) for cumulative in (one, other))
+    return np.minimum(np.cumsum(np.convolve(first, second)), 1.0)
+
+
 def one_buffer(sizes: Sequence[int]) -> list[Ids]:
     """Uninitialised int64 arrays of `sizes`, one after the other in one allocation: many small
     ones cost a page fault for every 512 ids."""
@@ -157,7 +191,9 @@ class SyntheticTrace:
         correlation: float = 0.0,
         drift: Drift | None = None,
         session: Session | None = None,
+        scattered: bool = True,
     ) -> None:
+        """`scattered`: hot rows lie anywhere in a table; else row 0 is the hottest, and so on."""
         self._shape = shape
         self._cells = tuple(cells)
         self._identity = identity
@@ -173,17 +209,22 @@ class SyntheticTrace:
         self._shared = np.concatenate(
             [keys.draw(_SHARED, Keys.CELL), keys.draw(_SHARED, Keys.PLACE), coin]
         )
-        self._scatter = [Scatter(shape.rows[t], keys.draw(t, Keys.SCATTER, 4)) for t in tables]
+        self._scatter = [
+            Scatter(shape.rows[t], keys.draw(t, Keys.SCATTER, 4)) if scattered else _in_order
+            for t in tables
+        ]
         self._phase = [keys.draw(t, Keys.PHASE)[0] for t in tables]
         self._recency_key = [keys.draw(t, Keys.RECENCY)[0] for t in tables]
-        self._pooling_key = [keys.draw(t, Keys.POOLING)[0] for t in tables]
+        self._pooling_keys = [
+            keys.draw(t, Keys.POOLING, len(each)) for t, each in enumerate(shape.features)
+        ]
         self._session_keys = [
             np.concatenate([keys.draw(_SHARED, Keys.SESSION), keys.draw(t, Keys.SESSION, 2)])
             for t in tables
         ]
         self._bags = [
-            None if pooling == "fixed" else pooling_cumulative(pooling, mean)
-            for mean in shape.lookups
+            None if pooling == "fixed" else [pooling_cumulative(pooling, mean) for mean in each]
+            for each in shape.features
         ]
 
     @property
@@ -205,9 +246,10 @@ class SyntheticTrace:
     def bags(self) -> Bags | None:
         """Bags drawn around the model's lookups; None where all are as long as that."""
         shape = self._shape
-        longest = [1 if bag is None else len(bag) - 1 for bag in self._bags]
-        if all(bag is None for bag in self._bags):
+        bags = [bag for bag in self._bags if bag is not None]
+        if not bags:
             return None
+        longest = [sum(len(cumulative) - 1 for cumulative in bag) for bag in bags]
         return Bags(shape.lookups, tuple(shape.batch_size * most for most in longest))
 
     @property
@@ -224,10 +266,11 @@ class SyntheticTrace:
         """Mini-batch number `index`; below 0: of the past."""
         shape = self._shape
         sample0, tables = self._first_sample(index), range(len(shape.rows))
-        offsets = [self._offsets(table, sample0) for table in tables]
+        bags = tuple(self._edges(table, sample0) for table in tables)
+        offsets = tuple(map(sample_edges, bags, shape.features))
         ids = one_buffer([int(o[-1]) for o in offsets])
         map_threads(lambda t: self._fill(t, index, ids[t], offsets[t]), len(tables), shape.threads)
-        return MiniBatch(index, tuple(ids), tuple(offsets))
+        return MiniBatch(index, tuple(ids), offsets, bags=bags if shape.shared else None)
 
     def hottest(self, table: int, count: int, share: float = HALF) -> Ids:
         """The `count` likeliest rows, hottest first; under drift those of mini-batch 0.
@@ -254,7 +297,8 @@ class SyntheticTrace:
         if bag is None:
             rates = partial(fixed_rates, lookups=shape.batch_size * shape.lookups[table])
         else:
-            rates = partial(bag_rates, samples=shape.batch_size, cumulative=bag)
+            cumulative = reduce(_of_sum, bag)
+            rates = partial(bag_rates, samples=shape.batch_size, cumulative=cumulative)
         to_rows = self._scatter[table]
         return Recency(self._cells[table], rates, self._recency_key[table], to_rows)
 
@@ -281,7 +325,7 @@ class SyntheticTrace:
         return (index * self._shape.batch_size) % kernels.SAMPLES
 
     def _number_session(self, table: int, out: Ids, offsets: Ids, sample0: int) -> None:
-        session, bag = self._session, self._bags[table]
+        session, bag = self._session, self._bags[table] or []
         assert session is not None
         number_session_lookups(
             out,
@@ -291,18 +335,22 @@ class SyntheticTrace:
             self._session_keys[table],
             (
                 self._shape.lookups[table],
-                self._pooling_key[table],
-                np.zeros(0) if bag is None else bag,
+                self._pooling_keys[table],
+                np.concatenate([np.zeros(0), *bag]),
+                np.cumsum([0, *map(len, bag)], dtype=np.int64),
             ),
         )
 
-    def _offsets(self, table: int, sample0: int) -> Ids:
+    def _edges(self, table: int, sample0: int) -> Ids:
+        """Edges of the bags of all features, sample by sample."""
         size, bag = self._shape.batch_size, self._bags[table]
         if bag is None:
-            return np.arange(size + 1, dtype=np.int64) * self._shape.lookups[table]
-        offsets = np.empty(size + 1, np.int64)
-        kernels.pooled_offsets(offsets, sample0, self._pooling_key[table], bag)
-        return offsets
+            return even_bags(self._shape.features[table], size)
+        offsets = np.empty((len(bag), size + 1), np.int64)
+        for out, key, cumulative in zip(offsets, self._pooling_keys[table], bag, strict=True):
+            kernels.pooled_offsets(out, sample0, key, cumulative)
+        lengths = np.diff(offsets, axis=1).T.reshape(-1)
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
 
     def _to_rows(self, table: int, ranks: Ids, index: int) -> Ids:
         rows = self.rows[table]

@@ -1,5 +1,7 @@
 """The catalogue: every entry is valid and says where its numbers come from."""
 
+from collections import Counter
+
 import pytest
 
 from simulator.config import catalogue
@@ -61,7 +63,7 @@ def test_models_of_lazydps_scripts(name, tables, lookups, bottom):
 
 def test_dlrm_dcnv2_has_214_lookups_a_sample_149_of_them_in_its_largest_tables():
     model = load_named("models", "mlperf_dcnv2")
-    pairs = list(zip(model.rows_per_table, model.lookups_per_table, strict=True))
+    pairs = list(zip(model.rows_per_table, model.table_lookups, strict=True))
     assert (model.tables, model.rows, model.width) == (26, 204_184_588, 128)
     assert sum(lookups for _, lookups in pairs) == 214
     assert sum(lookups for rows, lookups in pairs if rows == 40_000_000) == 149
@@ -69,25 +71,33 @@ def test_dlrm_dcnv2_has_214_lookups_a_sample_149_of_them_in_its_largest_tables()
 
 
 @pytest.mark.parametrize(
-    ("name", "tables", "rows", "gib", "lookups", "gathered"),
+    ("name", "tables", "shared", "rows", "gib", "lookups", "gathered"),
     [
-        ("tiny", 55, 70.3e6, 4.2, 85, 4_128),
-        ("small", 107, 220.6e6, 26.3, 377, 34_176),
-        ("medium", 311, 664.9e6, 206.2, 1_611, 407_808),
-        ("large", 612, 2.846e9, 773.8, 6_312, 1_616_384),
-        ("jumbo", 1_022, 5.722e9, 3_109.5, 16_022, 8_217_088),
+        ("tiny", 55, {10: 3}, 70.3e6, 4.2, 85, 4_128),
+        ("small", 107, {30: 9}, 220.6e6, 26.3, 377, 34_176),
+        ("medium", 311, {50: 26}, 664.9e6, 206.2, 1_611, 407_808),
+        ("large", 612, {100: 57}, 2.846e9, 773.8, 6_312, 1_616_384),
+        ("jumbo", 1_022, {200: 75}, 5.722e9, 3_109.5, 16_022, 8_217_088),
     ],
 )
-def test_the_synthetic_models_have_the_published_sizes(name, tables, rows, gib, lookups, gathered):
-    """Tables, rows, GiB of fp32 weights, lookups and gathered bytes a sample."""
+def test_the_synthetic_models_have_the_published_sizes(
+    name, tables, shared, rows, gib, lookups, gathered
+):
+    """Tables, those that a one-hot and a k-hot feature share (by k), rows, GiB of fp32 weights,
+    lookups and gathered bytes a sample."""
     model = load_named("models", f"synthetic_{name}")
-    pairs = list(zip(model.dim, model.lookups_per_table, strict=True))
+    pairs = list(zip(model.dim, model.table_lookups, strict=True))
     weights = sum(4 * d * r for d, r in zip(model.dim, model.rows_per_table, strict=True))
     assert model.tables == tables
     assert model.rows == pytest.approx(rows, rel=1e-3)
     assert weights / 2**30 == pytest.approx(gib, abs=0.05)
     assert sum(lookups for _, lookups in pairs) == lookups
     assert sum(4 * dim * lookups for dim, lookups in pairs) == gathered
+    assert Counter(model.lookups_per_table) == {
+        (1,): tables - sum(shared.values()),
+        **{(1, hot): count for hot, count in shared.items()},
+    }
+    assert model.features == len(model.pooled_dims) == tables + sum(shared.values())
     assert (model.batch_size, model.optimizer, model.bottom_widths) == (65_536, "adagrad", ())
 
 

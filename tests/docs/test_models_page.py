@@ -18,10 +18,11 @@ def line(name: str) -> str:
     cells = (
         f"`{name}`",
         f"{model.tables:,}",
+        f"{model.features:,}",
         f"{model.rows:,}",
         str(least) if least == most else f"{least} to {most}",
         f"{sum(model.table_bytes) / 1e9:.4g}",
-        f"{sum(model.lookups_per_table):,}",
+        f"{sum(model.table_lookups):,}",
         f"{mlp_flops(model, 1) / 1e6:.1f}",
         model.interaction,
         model.optimizer,

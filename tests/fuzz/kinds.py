@@ -187,6 +187,7 @@ _SET_PATHS = {
     "experiment": (
         *("platform", "model", "model.dim", "model.base", "model.tables", "model.batch_size"),
         *("trace", "trace.kind", "trace.alpha", "trace.path", "systems", "systems.0", "systems.9"),
+        *("trace.tables", "trace.tables.user", "trace.multi_hot", "model.lookups_per_table"),
         *("systems.1.cache.policy", "systems.1.platform.host.gpu.count", "cache", "cache.fraction"),
         *("cache.rows", "cache.bytes", "pipeline", "pipeline.window_past", "pipeline.mode"),
         *("run.seed", "run.batches", "run.warmup_batches", "sweep", "sweep.run.seed", "name"),
@@ -307,6 +308,7 @@ _PATH += ("/dev/null", "folder/x", "ids.csv/x", "x" * 300, "\x1b[31m", "~", "-",
 _NAME = ("", " ", "lru", "LRU", "hybrid", "scratchpipe", "v100_p3", "ddr4_2400", "all", "µ", "-")
 _NAME += ("x" * 3000, "a\nb", "\x1b[31m", "[bold]", "../x", "folder", "x.yaml", "both", "per-bank")
 
+_FED = ("user=t", "item=t", "item=user", "x=t", "user=", "=t", "=", "", "user=a=b")
 _VERBS: tuple[tuple[tuple[str, ...], dict[str, tuple[str, ...]]], ...] = (
     (("run",), {"@": _PATH, "--out": _PATH, "--jobs": ("1", "1", "-1", "x", "", "nan"),
                 "--set": ABSURD, "--executor": _NAME, "--scheduler": _NAME, "--resume": (),
@@ -317,7 +319,8 @@ _VERBS: tuple[tuple[tuple[str, ...], dict[str, tuple[str, ...]]], ...] = (
                    "--batch-lookups": _NUMBER, "--window-past": _NUMBER,
                    "--window-future": _NUMBER, "--seed": _NUMBER}),
     (("replay", "--trace", "ids.csv", "--policy", "lru", "--column", "user"),
-     {"--capacity": _NUMBER, "--granularity": ("lookup", "batch"), "--batch-lookups": _NUMBER,
+     {"--table": _FED, "--capacity": _NUMBER, "--granularity": ("lookup", "batch"),
+      "--batch-lookups": _NUMBER,
       "--window-past": _NUMBER, "--window-future": _NUMBER, "--seed": _NUMBER}),
     (("hazards", "--batches", "20"),
      {"--window-past": _NUMBER, "--window-future": _NUMBER, "--system": _NAME,
@@ -344,7 +347,8 @@ _VERBS: tuple[tuple[tuple[str, ...], dict[str, tuple[str, ...]]], ...] = (
                              "--kind": _NAME, "--alpha": _NUMBER, "--locality": _NAME,
                              "--set": ABSURD, "--tables": ("0", "1", "-1", "x"),
                              "--rows": _NUMBER, "--batch-size": ("0", "1", "2", "-1", "nan"),
-                             "--lookups": ("0", "1", "-1", "nan"), "--seed": _NUMBER,
+                             "--lookups": ("0", "1", "-1", "nan", "1,2", ",", ""),
+                             "--seed": _NUMBER,
                              "--batches": ("0", "1", "-1", "nan"), "--to": _NAME,
                              "--threads": ("0", "1", "2", "-1", "x"), "--row-bytes": _NUMBER}),
     (("trace", "describe"), {"@": _PATH, "--column": _NAME, "--format": _NAME, "--sizes": ABSURD,
@@ -354,7 +358,8 @@ _VERBS: tuple[tuple[tuple[str, ...], dict[str, tuple[str, ...]]], ...] = (
     (("trace", "convert", "ids.csv"), {"@": ("out.npy", "out.bin", "out.npz", "folder", "x/y.npy"),
                                        "--ids": ("error", "modulo", "hash", "renumber", ""),
                                        "--rows": _NUMBER, "--row-bytes": _NUMBER,
-                                       "--column": ("user", "item", "", "x")}),
+                                       "--table": _FED, "--column": ("user", "item", "", "x")}),
+    (("trace", "describe", "ids.csv", "--table", "user=t"), {"--table": _FED, "--column": _NAME}),
     (("trace", "validate"), {"@": _PATH, "--rows": ABSURD, "--sizes": ABSURD, "--format": _NAME}),
     (("machine", "show"), {"@": (*_NAME, *_PATH), "--set": ABSURD, "--all": (), "--json": ()}),
     (("memory", "measure", "--memory", "ddr4_2400", "--pattern", "zipf"),

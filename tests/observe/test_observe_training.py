@@ -40,8 +40,11 @@ JAGGED = {
     "cache": {"fraction": 0.4, "prefill": "hot"},
 }
 
+SHARED = {"model": MODEL | {"lookups_per_table": [[1, 3], 2]}}
+"""Two features look the first table up."""
 
-@pytest.mark.parametrize("changes", [{}, JAGGED])
+
+@pytest.mark.parametrize("changes", [{}, JAGGED, SHARED, JAGGED | SHARED])
 def test_hybrid_trains_what_numpy_trains(changes: dict[str, Any]) -> None:
     point = expand(experiment(systems=["hybrid"], **changes))[0]
     trainer = trainer_of(point)
@@ -49,8 +52,9 @@ def test_hybrid_trains_what_numpy_trains(changes: dict[str, Any]) -> None:
     assert np.allclose(trainer.tables(), plain_tables(point), rtol=0, atol=1e-6)
 
 
-def test_all_systems_train_the_same_tables() -> None:
-    trained = tables_of()
+@pytest.mark.parametrize("changes", [{}, SHARED])
+def test_all_systems_train_the_same_tables(changes: dict[str, Any]) -> None:
+    trained = tables_of(**changes)
     before = aligned(1_200, 16)
     fill_rows(before, 1)
     assert np.abs(trained["hybrid"] - before).max() > 1e-5
@@ -66,7 +70,7 @@ def test_one_lookup_a_table_makes_the_static_cache_exact_too(interaction: str) -
     assert np.array_equal(trained["static_cache"], trained["hybrid"])
 
 
-@pytest.mark.parametrize("changes", [{"cache": {"fraction": 0.3}}, JAGGED])
+@pytest.mark.parametrize("changes", [{"cache": {"fraction": 0.3}}, JAGGED, JAGGED | SHARED])
 def test_pytorchs_own_operators_train_the_same(changes: dict[str, Any]) -> None:
     """Profile `stock` against the fused operators: sums in another order, so to rounding (values
     of 0.01, hundreds of additions)."""
@@ -79,7 +83,7 @@ def test_pytorchs_own_operators_train_the_same(changes: dict[str, Any]) -> None:
 
 
 def test_pytorchs_own_operators_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An embedding bag of each table on the GPU, one of all tables on the CPU, for each of the
+    """An embedding bag of each feature on the GPU, one of all tables on the CPU, for each of the
     mini-batches; no fused kernel."""
     import torch
 
@@ -93,12 +97,13 @@ def test_pytorchs_own_operators_are_called(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(torch.nn.functional, "embedding_bag", counted)
     monkeypatch.setattr("simulator.observe.rows._pool", None)
     monkeypatch.setattr("simulator.observe.rows._update", None)
-    for system, calls, lookups in (("hybrid", 1, 48), ("gpu_only", 2, 24)):
-        point = expand(experiment(systems=[system], operators="stock"))[0]
+    cases = [("hybrid", {}, [48]), ("gpu_only", {}, [24, 24]), ("gpu_only", SHARED, [8, 24, 16])]
+    for system, changes, lookups in cases:
+        point = expand(experiment(systems=[system], operators="stock", **changes))[0]
         trainer = trainer_of(point)
         trainer.run()
         batches = len(trainer.inputs.batches)
-        assert called == [lookups] * (calls * batches), system
+        assert called == lookups * batches, system
         called.clear()
 
 

@@ -35,12 +35,18 @@ def point_of(**changes: Any) -> PointConfig:
     return expand(experiment(**shown(**changes)))[0]
 
 
-@pytest.mark.parametrize("pooling", ["fixed", "poisson"])
-def test_two_gpus_train_what_one_trains(pooling: str) -> None:
-    """Tables of other sizes and pooling, one GPU with two of them, jagged bags too."""
-    trace = {"kind": "zipf", "alpha": 0.9, "pooling": pooling}
-    alone = tables_of(systems=["gpu_only"], model=THREE, trace=trace)["gpu_only"]
-    measured, tables = train_ranks(RankJob(point_of(trace=trace), "cpu", 2, 2, keep_tables=True))
+@pytest.mark.parametrize(
+    ("pooling", "lookups"),
+    [("fixed", [3, 1, 2]), ("poisson", [3, 1, 2]), ("poisson", [[3, 2], 1, [1, 2]])],
+)
+def test_two_gpus_train_what_one_trains(pooling: str, lookups: list[Any]) -> None:
+    """Tables of other sizes and pooling, one GPU with two of them, jagged bags too, and tables that
+    features share."""
+    trace, model = {"kind": "zipf", "alpha": 0.9, "pooling": pooling}, dict(THREE)
+    model["lookups_per_table"] = lookups
+    alone = tables_of(systems=["gpu_only"], model=model, trace=trace)["gpu_only"]
+    job = RankJob(point_of(trace=trace, model=model), "cpu", 2, 2, keep_tables=True)
+    measured, tables = train_ranks(job)
     assert tables is not None
     before = aligned(1_100, 16)
     fill_rows(before, 1)

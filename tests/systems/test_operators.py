@@ -128,11 +128,13 @@ def test_more_cross_layers_and_a_higher_rank_are_more_work() -> None:
 def test_the_synthetic_models_have_one_mlp_over_averaged_vectors_and_dense_features() -> None:
     """Medium: 25 dense features, vectors averaged by sevens; Tiny: 10, not averaged."""
     medium, tiny = (load_named("models", f"synthetic_{size}") for size in ("medium", "tiny"))
-    inputs = -(-sum(medium.dim) // 7) + 25
+    vectors = sum(medium.dim) + 25 * 64 + 128  # of the second feature of 26 tables
+    inputs = -(-vectors // 7) + 25
     weights = inputs * 1024 + 1024 * 512 + 512 * 256 + 256 * 128 + 128
     assert mlp_flops(medium, 1) == 6 * weights
     assert mlp_kernels(medium) == 7 * 5 + 2 + 2 + 2
-    assert mlp_flops(tiny, 1) == 6 * ((sum(tiny.dim) + 10) * 256 + 256 * 128 + 128)
+    vectors = sum(tiny.dim) + 8 + 16 + 16
+    assert mlp_flops(tiny, 1) == 6 * ((vectors + 10) * 256 + 256 * 128 + 128)
 
 
 def test_concat_is_another_word_for_cat() -> None:
@@ -161,7 +163,7 @@ def test_pooled_vectors_of_the_default_model_are_8_39_mb() -> None:
 
 @pytest.mark.parametrize("tables", [0, 1, 5, 8])
 def test_pooled_vectors_of_some_tables(tables: int) -> None:
-    assert pooled_bytes(model(), tables) == tables * 2048 * 512
+    assert pooled_bytes(model().of_tables(range(tables))) == tables * 2048 * 512
 
 
 def test_dense_features_travel_with_their_labels() -> None:
@@ -175,7 +177,7 @@ def test_pooled_vectors_stay_in_the_memory_of_their_processor(at: str, place: st
     tables = tables_in(job(), server, "cpu")
     word = pooled_vectors(model(), server, at, tables, ROWS)
     assert word == Pool(
-        "gather_reduce", at, tables, ROWS, Buffer("pooled", place, 8_388_608), pooling=20
+        "gather_reduce", at, tables, ROWS, Buffer("pooled", place, 8_388_608), 20, features=8
     )
 
 

@@ -115,3 +115,27 @@ def test_a_trace_of_parts_is_told_from_the_whole() -> None:
         for parts in ((), (TablePart(0, "row", 0, 2),), (TablePart(0, "row", 1, 2),))
     }
     assert len(prints) == 3
+
+
+@given(bags.map(tuple), st.integers(1, 4))
+def test_parts_of_a_table_that_two_features_share_keep_the_bags_of_each(
+    listed: tuple[tuple[int, ...], ...], n: int
+) -> None:
+    """Two bags a sample: what is pooled together is cut like the lookups of a sample."""
+    whole = Listed((*listed, *listed)).minibatch(0)
+    shared = MiniBatch(0, whole.ids, (whole.offsets[0][::2],), bags=whole.offsets)
+    kinds = ("row", "column", "replica")
+    parts = tuple(TablePart(0, kind, k, n) for kind in kinds for k in range(n))  # type: ignore[arg-type]
+    cut, alone = split(shared, parts), split(whole, parts)
+    assert cut.bags is not None
+    for k in range(2 * n):
+        assert cut.ids[k].tolist() == alone.ids[k].tolist()
+        assert cut.bags[k].tolist() == alone.offsets[k].tolist()
+        assert cut.offsets[k].tolist() == alone.offsets[k][::2].tolist()
+    for k in range(2 * n, 3 * n):
+        first, last = parts[k].samples(shared.samples)
+        served = slice(*(2 * edge for edge in (first, last)))
+        assert [len(bag) for bag in np.split(cut.ids[k], cut.bags[k][1:-1])][served] == [
+            len(bag) for bag in (*listed, *listed)
+        ][served]
+        assert len(cut.bags[k]) == 2 * shared.samples + 1

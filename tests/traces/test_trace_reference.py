@@ -76,7 +76,8 @@ def test_sessions(cumulative):
     sizes = [bag_size(s) for s in range(500, 900)]
     offsets = np.append(0, np.cumsum(sizes)).astype(np.int64)
     out = np.empty(offsets[-1], np.int64)
-    number_session_lookups(out, offsets, 500, session, keys, (mean, bag_key, cumulative))
+    bags = (mean, np.array([bag_key]), cumulative, np.array([0, len(cumulative)]))
+    number_session_lookups(out, offsets, 500, session, keys, bags)
     expected = []
     for s, size in enumerate(sizes):
         for j in range(size):

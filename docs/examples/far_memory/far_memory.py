@@ -41,10 +41,11 @@ class FarHybrid(System):
             for place, chosen in ((self.cpu, tables[::2]), (self.far, tables[1::2]))
             if chosen
         }
+        self.models = {p: job.model.of_tables(chosen) for p, chosen in self.tiers.items()}
         self.stores = {p: tables_in(job, machine, p, chosen) for p, chosen in self.tiers.items()}
         rows = max(job.model.rows_per_table)
         self.backward = {
-            place: Backward(job.model, machine, job.software, self.cpu, store, rows)
+            place: Backward(self.models[place], machine, job.software, self.cpu, store, rows)
             for place, store in self.stores.items()
         }
         self.replay = UniqueReplay(job.keep)
@@ -58,8 +59,9 @@ class FarHybrid(System):
         updates: list[tuple[Operation, ...]] = []
         for place, store in self.stores.items():
             own = facts.of_shards(self.tiers[place])
-            gradients = Buffer("gradients", dram, pooled_bytes(model, store.tables))
-            pools.append((pooled_vectors(model, machine, self.cpu, store, own[LOOKUP]),))
+            part = self.models[place]
+            gradients = Buffer("gradients", dram, pooled_bytes(part))
+            pools.append((pooled_vectors(part, machine, self.cpu, store, own[LOOKUP]),))
             updates.append(self.backward[place].operations(own[UNIQUE], gradients))
         return (
             Stage("pool", tuple(pools)),

@@ -145,7 +145,7 @@ def distinct_batches(
             return dedupers[p](shapes[p].ids(batch))
 
         pools = tuple(map_threads(dedupe_pool, len(shapes), threads))
-        yield DistinctBatch(batch.index, batch.ids, batch.offsets, pools)
+        yield DistinctBatch(batch.index, batch.ids, batch.offsets, pools, bags=batch.bags)
 
 
 def with_next_uses(

@@ -89,7 +89,8 @@ def _pool(word: Pool, software: OperatorProfile, at: Package) -> CpuPass:
         ),
         _written(word.into),
     )
-    work = CpuPass(word.name, at.name, software.gather_reduce, accesses, rows.lookups, store.tables)
+    features = word.features or store.tables
+    work = CpuPass(word.name, at.name, software.gather_reduce, accesses, rows.lookups, features)
     lines, skip_ps = lines_of(store.row_bytes), word.skipped * software.skip_time
     return replace(work, lines=lines, skip_ps=skip_ps)
 
@@ -102,7 +103,7 @@ def _expand(word: Expand, software: OperatorProfile, at: Package) -> CpuPass:
         _read(word.source),
         Access(at.dram, lookups, size, write=True, random=False),
     )
-    work = CpuPass(word.name, at.name, software.expand, accesses, lookups, word.tables)
+    work = CpuPass(word.name, at.name, software.expand, accesses, lookups, word.features)
     return replace(work, lines=lines_of(size))
 
 

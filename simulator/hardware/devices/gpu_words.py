@@ -103,7 +103,7 @@ def _pool(word: Pool, software: OperatorProfile, at: Board) -> GpuKernels:
         ),
         at.stream(word.into.bytes, write=True),
     )
-    kernels = _sets(software, store.tables)
+    kernels = _sets(software, word.features or store.tables)
     chain = 2 + -(-word.pooling // POOL_UNROLL)
     bags = word.into.bytes // store.row_bytes
     return GpuKernels(
@@ -123,7 +123,8 @@ def _expand(word: Expand, software: OperatorProfile, at: Board) -> GpuKernels:
         at.stream(word.rows.lookups * word.gradient_bytes, write=True),
     )
     threads = word.rows.lookups * WARP
-    return GpuKernels(word.name, at.name, _sets(software, word.tables), accesses, threads=threads)
+    kernels = _sets(software, word.features)
+    return GpuKernels(word.name, at.name, kernels, accesses, threads=threads)
 
 
 def _sort(word: Sort, software: OperatorProfile, at: Board) -> GpuKernels:
@@ -253,7 +254,7 @@ def _dense(word: Dense, software: OperatorProfile, at: Board) -> GpuKernels:
 
 
 def _sets(software: OperatorProfile, tables: int) -> int:
-    """Kernels of each kind: one set for all tables, or one a table."""
+    """Kernels of each kind: one set for all tables (or features), or one for each."""
     return tables if software.gpu.kernels_per_table else 1
 
 

@@ -5,9 +5,10 @@ other members. A collective uses the routes that leave the busiest link least to
 all-to-all the best division of every pair's bytes over all ways (a linear program, then the fewest
 bytes in all), for rings the best set of rings through all members (another one), or of paths where
 there is no ring. What a link's end relays for others counts as its own. Approximated: relays cost
-no time of their own; a copy takes one way, the widest of the shortest; ranks that do the same are reported with the loads of the first
-one's links, the widest first, though what another one relays may lie on another link. Ignored:
-libraries that divide less well (NCCL relays each pair over one way).
+no time of their own; a copy takes one way, the widest of the shortest; ranks that do the same are
+reported with the loads of the first one's links, the widest first, though what another one relays
+may lie on another link. Ignored: libraries that divide less well (NCCL relays each pair over one
+way).
 """
 
 from __future__ import annotations

@@ -48,7 +48,12 @@ def place(model: ModelConfig, gpus: Gpus) -> Plan:
 def tables_of(model: ModelConfig) -> tuple[Table, ...]:
     """The tables of `model` as planners see them."""
     each = zip(
-        model.rows_per_table, model.dim, model.lookups_per_table, model.entry_bytes, strict=True
+        model.rows_per_table,
+        model.dim,
+        model.table_lookups,
+        model.entry_bytes,
+        model.features_per_table,
+        strict=True,
     )
     return tuple(Table(*numbers) for numbers in each)
 

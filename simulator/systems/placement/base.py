@@ -33,9 +33,11 @@ class Table:
     rows: int
     dim: int
     lookups: int
-    """Of a sample (pooling factor)."""
+    """Of a sample (pooling factor), over all features that share the table."""
     entry_bytes: int
     """A row with its optimizer state."""
+    features: int = 1
+    """Pooled vectors that a sample gets from it."""
 
     @property
     def bytes(self) -> int:

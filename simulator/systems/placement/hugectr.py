@@ -16,7 +16,8 @@ GPU is the cheapest wins; one more candidate cuts every table over all GPUs. On 
 are planned over hosts, and each host cuts what it has by rows over its GPUs (`hier_auto`).
 
 With `sharding: table` it does one round without copies; with `row` it is HugeCTR's `uniform`.
-Approximated: all tables are taken to have one dim, as the planner of v3.0 had it.
+Approximated: all tables are taken to have one dim, as the planner of v3.0 had it. Assumed: a table
+that several features share counts as so many parts, for each has pooled vectors of its own.
 """
 
 from __future__ import annotations
@@ -97,10 +98,9 @@ class _Costs:
     """Bytes of a bin."""
     ratio: int
 
-    @property
-    def each(self) -> float:
-        """Cost of a part, whatever it serves."""
-        return self.ratio / PART_WORK_RATIO
+    def _each(self, table: int) -> float:
+        """Cost of a part of a table, however much it serves."""
+        return self.task.tables[table].features * (self.ratio / PART_WORK_RATIO)
 
     def candidates(self, tables: Sequence[int]) -> Iterator[Bins]:
         """Every plan that was met and fits."""
@@ -143,7 +143,7 @@ class _Costs:
                     return (), table
                 _, chosen = min(fits)
                 placed[chosen].append(table)
-                costs[chosen] += self._lookups(table, cuts[table]) + self.each
+                costs[chosen] += self._lookups(table, cuts[table]) + self._each(table)
                 used[chosen] += size
         return tuple(tuple(tables) for tables in placed), None
 
@@ -165,7 +165,8 @@ class _Costs:
         """Cost of the dearest bin."""
         cuts = self._cuts(placed)
         return max(
-            math.fsum(self._lookups(t, cuts[t]) + self.each for t in tables) for tables in placed
+            math.fsum(self._lookups(t, cuts[t]) + self._each(t) for t in tables)
+            for tables in placed
         )
 
     def parts(self, placed: Bins, copied: frozenset[int]) -> tuple[Part, ...]:
@@ -180,7 +181,7 @@ class _Costs:
                     table,
                     "table" if count * on_bin == 1 else "row",
                     count * on_bin,
-                    self._lookups(table, count * on_bin) + self.each,
+                    self._lookups(table, count * on_bin) + self._each(table),
                 )
             )
             for table, count in cuts.items()

@@ -2,7 +2,8 @@
 
 Estimates (TorchRec `distributed/planner`, `EmbeddingPerfEstimator` with the constants of
 `planner/constants.py`, October 2025; bytes per second in units of 2**30). A part serves I lookups
-of B bags with D columns; P is 1 for D >= 128, 1.15 for D >= 64, 1.75 below:
+of B bags (one a sample and feature of its table) with D columns; P is 1 for D >= 128, 1.15 for
+D >= 64, 1.75 below:
 
     forward   = (8 I + 4 I max(D, 32) + 4 B D) P / HBM          HBM 897
     exchange  = 4 B D / LINK  each way                          LINK 600 in a host, 12.5 between
@@ -114,7 +115,7 @@ def part_time(task: Task, table: int, cut: Cut, columns: int) -> float:
     link = IN_HOST if gpus.hosts == 1 else BETWEEN_HOSTS
     shared = gpus.count if cut in _UNIFORM else 1
     lookups = task.batch_size * shape.lookups / shared
-    bags = task.batch_size / (gpus.count if cut == "replica" else 1)
+    bags = task.batch_size * shape.features / (gpus.count if cut == "replica" else 1)
     vectors = FLOAT_BYTES * bags * columns
     penalty = 1.0 if columns >= 128 else 1.15 if columns >= 64 else 1.75
     forward = ID_BYTES * lookups + FLOAT_BYTES * lookups * max(columns, 32) + vectors
@@ -140,7 +141,7 @@ def _options(task: Task, table: int) -> tuple[_Option, ...]:
             replace(part, cost=part_time(task, table, named, part.columns))
             for part in cut_table(task, table, named, parts, 0.0)
         ]
-        bags = task.batch_size / (parts if cut == "replica" else 1)
+        bags = task.batch_size * task.tables[table].features / (parts if cut == "replica" else 1)
         needs = tuple(
             math.ceil(p.bytes + ID_BYTES * p.lookups + FLOAT_BYTES * bags * p.columns)
             for p in priced
