@@ -72,11 +72,13 @@ def _of_part(batch: MiniBatch, part: TablePart) -> tuple[Ids, Ids, Ids]:
     ids, offsets, bags = (each[part.table] for each in (batch.ids, batch.offsets, batch.pooled))
     if part.cut == "row":
         mine = np.flatnonzero(ids % part.parts == part.index)
-        return ids[mine] // part.parts, *(np.searchsorted(mine, each) for each in (offsets, bags))
+        rows = ids[mine] // part.parts
+        return rows, np.searchsorted(mine, offsets), np.searchsorted(mine, bags)
     if part.cut == "replica":
         first, last = part.samples(len(offsets) - 1)
         begin, end = offsets[first], offsets[last]
-        return ids[begin:end], *(np.clip(each, begin, end) - begin for each in (offsets, bags))
+        edges = (np.clip(each, begin, end) - begin for each in (offsets, bags))
+        return ids[begin:end], *edges
     return ids, offsets, bags
 
 
