@@ -74,33 +74,23 @@ class GpuOnly(System):
         self._ranks = _ranks(job, machine)
         if self.gpus > 1:
             machine.groups.of(self._ranks, self.gpu)
-        model = job.model
-        plan = place_on(model, machine, self._ranks)
-        placed = plan.whole_tables("gpu_only")
-        self._require_room(placed)
-        weight = [sum(job.mean_lookups[t] for t in tables) for tables in placed]
-        busiest = weight.index(max(weight))
-        self._tables = placed[busiest]
-        own = replace(job, model=model.of_tables(self._tables))
-        self._place = machine.memory(self.gpu).place
-        self._groups = tuple((g, self._passes(g)) for g in groups_of(own))
+        self._placed = place_on(job.model, machine, self._ranks).whole_tables("gpu_only")
+        self._require_room(self._placed)
+        lookups = job.mean_lookups
+        busiest = max(self._placed, key=lambda tables: sum(lookups[t] for t in tables))
+        self._busiest = _Rank(job, machine, self._ranks, self.gpu, busiest)
         self.replay = UniqueReplay(job.keep)
         alone = ("ids", "gather_reduce", "mlp", "sort_update")
         many = ("ids", "gather_reduce", "all_to_all", "mlp", "all_to_all_back", "sort_update")
         self.schedule = Serial.of(*(alone if self.gpus == 1 else many))
 
-    def _passes(self, group: Group) -> Backward:
-        """The backward of tables of one dim, whose store it has."""
-        model = group.job.model
-        store = Store(
-            group.named("tables"), self._place, model.row_bytes, model.state_bytes, model.tables
-        )
-        software = self._job.software
-        return Backward(model, self._machine, software, self.gpu, store, model.rows)
-
     @property
     def equal_ranks(self) -> tuple[str, ...]:
         return self._ranks
+
+    @property
+    def placed(self) -> tuple[tuple[int, ...], ...]:
+        return self._placed
 
     def _require_room(self, placed: tuple[tuple[int, ...], ...]) -> None:
         """Tables, MLPs with gradients, and pooled vectors of a mini-batch must fit each GPU."""
@@ -125,19 +115,54 @@ class GpuOnly(System):
         )
 
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
-        job, gpus, machine = self._job, self.gpus, self._machine
+        return self._busiest.stages(facts.of_shards(self._busiest.tables))
+
+    def rank_stages(self, facts: BatchFacts, rank: int) -> tuple[Stage, ...]:
+        gpu, tables = self._ranks[rank], self._placed[rank]
+        return _Rank(self._job, self._machine, self._ranks, gpu, tables).stages(facts)
+
+
+class _Rank:
+    """One GPU, the tables that it has, and what it does."""
+
+    def __init__(
+        self,
+        job: Job,
+        machine: Topology,
+        ranks: tuple[str, ...],
+        gpu: str,
+        tables: tuple[int, ...],
+    ) -> None:
+        self._job, self._machine, self._ranks = job, machine, ranks
+        self.gpu, self.tables = gpu, tables
+        self._model = job.model.of_tables(tables)
+        self._place = machine.memory(gpu).place
+        own = replace(job, model=self._model)
+        self._groups = tuple((g, self._passes(g)) for g in groups_of(own))
+
+    def _passes(self, group: Group) -> Backward:
+        """The backward of tables of one dim, whose store it has."""
+        model = group.job.model
+        store = Store(
+            group.named("tables"), self._place, model.row_bytes, model.state_bytes, model.tables
+        )
+        software = self._job.software
+        return Backward(model, self._machine, software, self.gpu, store, model.rows)
+
+    def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
+        """Its stages of a mini-batch; `facts`: of its tables."""
+        job, gpus, machine = self._job, len(self._ranks), self._machine
         model = job.model
-        dram, hbm = machine.memory(self.cpu).place, self._place
-        own = facts.of_shards(self._tables)
-        size = own[LOOKUP].lookups * job.software.id_bytes + -(-dense_bytes(model) // gpus)
+        dram = machine.memory(machine.only("cpu", "gpu_only", near=self.gpu)).place
+        size = facts[LOOKUP].lookups * job.software.id_bytes + -(-dense_bytes(model) // gpus)
         samples = -(-model.batch_size // gpus)
-        pool, update = self._embeddings(own)
-        first = Stage("ids", ((move("ids_to_gpu", dram, hbm, size),),))
+        pool, update = self._embeddings(facts)
+        first = Stage("ids", ((move("ids_to_gpu", dram, self._place, size),),))
         pooled = Stage("gather_reduce", (pool,))
         mlp = Stage("mlp", ((mlp_step(model, self.gpu, samples),),))
         if gpus == 1:
             return first, pooled, mlp, Stage("sort_update", (update,))
-        elements = pooled_bytes(model.of_tables(self._tables)) // GRADIENT_BYTES
+        elements = pooled_bytes(self._model) // GRADIENT_BYTES
         vectors = elements * job.software.gpu.exchange_bytes
         forth = self._exchange("all_to_all", "all_to_all", vectors)
         back = self._exchange("all_to_all_back", "all_to_all", vectors)
@@ -152,7 +177,7 @@ class GpuOnly(System):
         )
 
     def _embeddings(self, own: BatchFacts) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
-        """The forward and the backward of the tables of a GPU."""
+        """The forward and the backward of its tables."""
         pool: list[Operation] = []
         update: list[Operation] = []
         for group, passes in self._groups:

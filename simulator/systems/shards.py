@@ -122,6 +122,11 @@ class Shards:
             )
         )
 
+    @property
+    def placed(self) -> tuple[tuple[int, ...], ...]:
+        """Tables of each GPU."""
+        return tuple(shard.tables for shard in self.each)
+
     def __len__(self) -> int:
         return len(self.each)
 

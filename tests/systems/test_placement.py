@@ -337,7 +337,7 @@ def test_gpu_only_runs_the_plan_of_its_model() -> None:
 
 def pooled(system: GpuOnly) -> tuple[int, ...]:
     """Tables of the GPU that the others wait for."""
-    return tuple(table for group, _ in system._groups for table in group.tables)
+    return system._busiest.tables
 
 
 def test_gpu_only_refuses_cut_tables_and_more_gpus_than_tables() -> None:
