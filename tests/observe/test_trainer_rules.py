@@ -356,7 +356,7 @@ def flow_of(system: str, change: Callable[[Operation], Operation]) -> Dataflow:
     """The data flow of a system whose words are changed."""
     inputs = inputs_of(expand(experiment(systems=[system], cache={"fraction": 0.3}))[0])
     programs = [changed(inputs.system.stages(facts), change) for facts in inputs.facts]
-    return Dataflow(programs, inputs.facts, inputs.point.model, kinds_of(inputs.machine))
+    return Dataflow(programs, inputs.facts, inputs.share, kinds_of(inputs.machine))
 
 
 def test_moves_carry_what_their_target_needs() -> None:
@@ -419,7 +419,7 @@ def test_mini_batches_with_other_words_are_refused() -> None:
     programs = [inputs.system.stages(facts) for facts in inputs.facts]
     programs[5] = programs[5][:-1]
     with pytest.raises(UsageError, match="mini-batch 5 has other words"):
-        Dataflow(programs, inputs.facts, inputs.point.model, kinds_of(inputs.machine))
+        Dataflow(programs, inputs.facts, inputs.share, kinds_of(inputs.machine))
 
 
 def test_two_buffers_of_one_name_are_refused() -> None:
