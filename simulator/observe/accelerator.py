@@ -197,6 +197,7 @@ class CudaGpu(CpuTensors):
         self._lru: Any = kernels_lru
         self._scratch: dict[int, Any] = {}
         self._streams: dict[str, Any] = {}
+        self._current = self.torch.cuda.current_stream()
         self._marks: list[Any] = []
 
     def staging(self, shape: tuple[int, ...], dtype: str = "float32") -> Any:
@@ -214,17 +215,19 @@ class CudaGpu(CpuTensors):
     def stream(self, name: str) -> Iterator[None]:
         if name not in self._streams:
             self._streams[name] = self.torch.cuda.Stream()
-        with self.torch.cuda.stream(self._streams[name]):
+        before, self._current = self._current, self._streams[name]
+        with self.torch.cuda.stream(self._current):
             yield
+        self._current = before
 
     def prepare_marks(self, count: int) -> None:
         self._marks = [self.torch.cuda.Event(enable_timing=True) for _ in range(count)]
         for mark in self._marks:
-            mark.record()  # which makes it
+            mark.record(self._current)  # which makes it
 
     def mark(self) -> Any:
         event = self._marks.pop() if self._marks else self.torch.cuda.Event(enable_timing=True)
-        event.record()
+        event.record(self._current)
         return event
 
     def between_us(self, begin: Any, end: Any) -> float:

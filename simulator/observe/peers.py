@@ -22,6 +22,9 @@ _LINE = 8
 """Counters a process, of which it uses one: a cache line."""
 
 
+_ASLEEP_S = 2e-5
+
+
 class Peers:
     """Process `rank` of `ranks`, which have the files of `folder` in common.
 
@@ -41,21 +44,22 @@ class Peers:
         self._asked = 0
         self.meet()
 
-    def meet(self) -> None:
-        """Go on when all have come here."""
+    def meet(self, pause_s: float = 0.0) -> None:
+        """Go on when all have come here; `pause_s`: asleep between two looks."""
         turn = int(self._met[self.rank, 0]) + 1
         self._met[self.rank, 0] = turn
         while self._met[:, 0].min() < turn:
-            time.sleep(0)
+            time.sleep(pause_s)
 
     def by_first(self, work: Callable[[], Any]) -> Callable[[], None]:
-        """`work` of the host that the first process does for all, when all have come to it."""
+        """`work` of the host that the first process does for all, when all have come to it; the
+        others leave it their cores."""
 
         def run() -> None:
             self.meet()
             if self.rank == 0:
                 work()
-            self.meet()
+            self.meet(_ASLEEP_S)
 
         return run
 

@@ -40,6 +40,9 @@ __all__ = ["RankJob", "Ranks", "require_ranks", "slowest"]
 
 PATIENCE = timedelta(minutes=3)
 """How long a rank waits for the others in a collective."""
+_ENVIRONMENT = {"NCCL_NVLS_ENABLE": "0", "CUDA_DEVICE_MAX_CONNECTIONS": "32"}
+"""Of a process with a GPU: no multicast, which not every host lends; a queue of its own for each
+stream of a pipeline and of NCCL (of the 8 by default some streams would share one, and wait)."""
 _SHARED_MEMORY = Path("/dev/shm")
 """Where files are memory, on Linux."""
 
@@ -221,7 +224,7 @@ class _Rank:
         self._device, self._rank = device, rank
         cuda = device == "cuda"
         if cuda:
-            os.environ["NCCL_NVLS_ENABLE"] = "0"
+            os.environ |= _ENVIRONMENT
             torch.cuda.set_device(rank)
         elif sys.platform == "linux":
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
@@ -231,6 +234,7 @@ class _Rank:
             rank=rank,
             world_size=ranks,
             timeout=PATIENCE,
+            device_id=torch.device("cuda", rank) if cuda else None,
         )
         torch.distributed.barrier()
         self._peers = Peers(open_accelerator(device, 1), rank, ranks, folder)

@@ -3,8 +3,9 @@
 Through `torch.distributed`, which costs the host some microseconds more than NCCL alone:
 `us_submit` while the GPU is idle, `us_submit_busy` while a kernel keeps it at work. All ranks meet
 before each call; `ms_event` is the rank that waits least for the others (the latest to come),
-`ms_event_last_rank` the one that waits longest. `bytes` is the buffer of a rank; of an all-to-all
-one share of it stays where it is.
+`ms_event_last_rank` the one that waits longest; calls back to back are submitted beforehand, so
+that no GPU waits for its host. `bytes` is the buffer of a rank; of an all-to-all one share of it
+stays where it is.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ _POWERS = tuple(range(12, 29, 2))
 _LIMIT_S = 120.0
 """After which ranks that do not come back are ended."""
 _IN_A_ROW = 20
-_FILLER_CYCLES = 2_000_000
-"""Of a kernel that does nothing, about 1 ms: longer than any call of the host."""
+_FILLER_CYCLES = 400_000
+"""Of a kernel that does nothing, about 0.2 ms: longer than a call of the host."""
 
 
 def collective_subjects(gpu: GpuBench) -> list[Subject]:
@@ -156,6 +157,7 @@ def _samples(
         ops.synchronize()
     for _ in range(3):
         meet()
+        _keep_busy(ops, _IN_A_ROW)
         begin = ops.mark()
         for _ in range(_IN_A_ROW):
             call()
@@ -165,9 +167,10 @@ def _samples(
     return {"alone": alone, "submit": submit, "busy": busy, "row": in_a_row}
 
 
-def _keep_busy(ops: CpuTensors) -> None:
+def _keep_busy(ops: CpuTensors, calls: int = 1) -> None:
+    """Keep the GPU at work while so many calls are submitted."""
     if ops.overlaps:
-        ops.torch.cuda._sleep(_FILLER_CYCLES)
+        ops.torch.cuda._sleep(calls * _FILLER_CYCLES)
 
 
 def _rows(said: list[dict[str, Any]], repeats: int) -> Iterator[Row]:
