@@ -22,9 +22,6 @@ _LINE = 8
 """Counters a process, of which it uses one: a cache line."""
 
 
-_ASLEEP_S = 2e-5
-
-
 class Peers:
     """Process `rank` of `ranks`, which have the files of `folder` in common.
 
@@ -44,22 +41,21 @@ class Peers:
         self._asked = 0
         self.meet()
 
-    def meet(self, pause_s: float = 0.0) -> None:
-        """Go on when all have come here; `pause_s`: asleep between two looks."""
+    def meet(self) -> None:
+        """Go on when all have come here; who waits keeps its core, so as not to be late."""
         turn = int(self._met[self.rank, 0]) + 1
         self._met[self.rank, 0] = turn
         while self._met[:, 0].min() < turn:
-            time.sleep(pause_s)
+            time.sleep(0)
 
     def by_first(self, work: Callable[[], Any]) -> Callable[[], None]:
-        """`work` of the host that the first process does for all, when all have come to it; the
-        others leave it their cores."""
+        """`work` of the host that the first process does for all, when all have come to it."""
 
         def run() -> None:
             self.meet()
             if self.rank == 0:
                 work()
-            self.meet(_ASLEEP_S)
+            self.meet()
 
         return run
 

@@ -2,7 +2,7 @@
 
 They share what takes long to set up: the process group, the host's memory, the mini-batches that
 were drawn last. Threads of the host are shared equally; where the CPU's work is one for all GPUs,
-the first process has all of them.
+the first process has all but one for each of the others.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ class _Rank:
             self._drawn = key, draw(job.point, threads)
         inputs = of_rank(prepare(job.point, self._drawn[1], threads), self._rank)
         if inputs.share.together:
-            threads = use_threads(job.threads if self._rank == 0 else 1)
+            threads = use_threads(max(1, job.threads - self._ranks + 1) if self._rank == 0 else 1)
         times, tables = [], None
         for _ in range(job.repeats):
             trainer = Trainer(inputs, self._place(job, inputs, threads))
