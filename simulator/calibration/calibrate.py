@@ -151,6 +151,8 @@ def _start(folder: Path, entries: Entries, options: Options) -> _Start:
         )
     points = points_in(folder, platform, entries.model)
     direct = direct_values(folder)
+    if options.keep_profile:
+        direct = {path: one for path, one in direct.items() if not path.startswith("operators.")}
     rig = Rig(platform, entries.operators, entries.model)
     rig = rig.changed({path: one.value for path, one in direct.items()})
     rules = Rules(

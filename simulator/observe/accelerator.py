@@ -48,6 +48,11 @@ class CpuTensors:
         """A tensor on the host that copies to and from the GPU can use directly."""
         return self.torch.zeros(shape, dtype=getattr(self.torch, dtype))
 
+    def locked(self, tensor: Any) -> Any:
+        """`tensor` of the host, which copies to and from the GPU can use directly from now on, for
+        as long as it is mapped."""
+        return tensor
+
     def stage(self, array: np.ndarray[Any, Any]) -> Any:
         """`array` in a staging tensor."""
         out = self.staging(array.shape, str(array.dtype))
@@ -70,6 +75,9 @@ class CpuTensors:
     def stream(self, _name: str) -> Iterator[None]:
         """Everything inside runs on the stream of that name."""
         yield
+
+    def prepare_marks(self, count: int) -> None:
+        """Have `count` moments ready, so that none has to be made while training is timed."""
 
     def mark(self) -> Any:
         """A moment on the current stream."""
@@ -189,22 +197,37 @@ class CudaGpu(CpuTensors):
         self._lru: Any = kernels_lru
         self._scratch: dict[int, Any] = {}
         self._streams: dict[str, Any] = {}
+        self._current = self.torch.cuda.current_stream()
+        self._marks: list[Any] = []
 
     def staging(self, shape: tuple[int, ...], dtype: str = "float32") -> Any:
         """Page-locked memory."""
         kind = getattr(self.torch, dtype)
         return self.torch.empty(shape, dtype=kind, pin_memory=True).zero_()
 
+    def locked(self, tensor: Any) -> Any:
+        size = tensor.numel() * tensor.element_size()
+        error = self.torch.cuda.cudart().cudaHostRegister(tensor.data_ptr(), size, 0)
+        self.torch.cuda.check_error(int(error))
+        return tensor
+
     @contextmanager
     def stream(self, name: str) -> Iterator[None]:
         if name not in self._streams:
             self._streams[name] = self.torch.cuda.Stream()
-        with self.torch.cuda.stream(self._streams[name]):
+        before, self._current = self._current, self._streams[name]
+        with self.torch.cuda.stream(self._current):
             yield
+        self._current = before
+
+    def prepare_marks(self, count: int) -> None:
+        self._marks = [self.torch.cuda.Event(enable_timing=True) for _ in range(count)]
+        for mark in self._marks:
+            mark.record(self._current)  # which makes it
 
     def mark(self) -> Any:
-        event = self.torch.cuda.Event(enable_timing=True)
-        event.record()
+        event = self._marks.pop() if self._marks else self.torch.cuda.Event(enable_timing=True)
+        event.record(self._current)
         return event
 
     def between_us(self, begin: Any, end: Any) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,8 +40,9 @@ class Clock:
     lasts as long as its longest lane.
     """
 
-    def __init__(self, accelerator: Accelerator) -> None:
-        self._accelerator = accelerator
+    def __init__(self, accelerator: Accelerator, meet: Callable[[], object] = lambda: None) -> None:
+        """`meet`: what comes before each iteration and is not timed."""
+        self._accelerator, self._meet = accelerator, meet
         self._host: dict[tuple[int, str, int], float] = {}
         self._moments: list[tuple[int, str, int, Any, Any]] = []
         self._iterations: dict[int, float] = {}
@@ -59,15 +60,19 @@ class Clock:
         self._host[key] = self._host.get(key, 0.0) + microseconds
 
     @contextmanager
-    def gpu(self, batch: int, stage: str, lane: int = 0) -> Iterator[None]:
-        """Time on the current stream from the first to the last operation launched inside."""
-        begin = self._accelerator.mark()
+    def gpu(
+        self, batch: int, stage: str, lane: int = 0, *, follows: bool = False
+    ) -> Iterator[None]:
+        """Time on the current stream from the first to the last operation launched inside.
+        `follows`: it begins where the one before it has ended."""
+        begin = self._moments[-1][4] if follows else self._accelerator.mark()
         yield
         self._moments.append((batch, stage, lane, begin, self._accelerator.mark()))
 
     @contextmanager
     def iteration(self, batch: int) -> Iterator[None]:
         """One mini-batch (of a pipeline: one cycle), until everything in it is done."""
+        self._meet()
         begin = time.perf_counter()
         yield
         self._accelerator.synchronize()

@@ -19,13 +19,13 @@ from itertools import combinations
 import numpy as np
 
 from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, WRITE_BACK, BatchFacts, Flow
-from simulator.config.model import ModelConfig
 from simulator.errors import UsageError
 from simulator.hardware.program import (
     POSITION_BYTES,
     Accumulate,
     Add,
     Dense,
+    Exchange,
     Expand,
     Gather,
     Move,
@@ -39,6 +39,7 @@ from simulator.hardware.program import (
     Update,
 )
 from simulator.observe.items import (
+    BY_SAMPLE,
     COLD,
     DENSE,
     GRADIENTS,
@@ -52,8 +53,7 @@ from simulator.observe.items import (
     word_at,
     words_of,
 )
-from simulator.systems.mlp import dense_bytes
-from simulator.systems.operators import pooled_bytes
+from simulator.observe.shares import Share
 
 __all__ = ["Dataflow"]
 
@@ -87,7 +87,7 @@ class Dataflow:
 
     programs: Sequence[Program]
     facts: Sequence[BatchFacts]
-    model: ModelConfig
+    share: Share
     kind_of: Callable[[str], str]
     carried: dict[Position, tuple[Item, ...]] = field(default_factory=dict)
     """What each move carries."""
@@ -121,6 +121,16 @@ class Dataflow:
     def splits(self) -> bool:
         """Whether a `Split` tells lookups with a slot from all others."""
         return any(isinstance(word, Split) for _, word in self.words)
+
+    @cached_property
+    def exchanges(self) -> bool:
+        """Whether vectors by table are exchanged for vectors by sample, and gradients back."""
+        return any(_is_all_to_all(word) for _, word in self.words)
+
+    @cached_property
+    def of_dense(self) -> Item:
+        """The gradients that a dense step gives."""
+        return BY_SAMPLE if self.exchanges else GRADIENTS
 
     @cached_property
     def dense_takes(self) -> tuple[Item, ...]:
@@ -200,7 +210,9 @@ class Dataflow:
             elif isinstance(word, Add):
                 takes, gives = self._added(word, sums)
             elif isinstance(word, Dense):
-                takes, gives = (*_only(word, sums), DENSE), (GRADIENTS,)
+                takes, gives = (*_only(word, sums), DENSE), (self.of_dense,)
+            elif _is_all_to_all(word):
+                takes, gives = self._exchanged(word, sums)
             elif isinstance(word, Update):
                 takes = (lookups.get(_key(word.writes), IDS), GRADIENTS)
                 self._require_rows(at, word, takes[0])
@@ -237,6 +249,16 @@ class Dataflow:
         self.same[total] = next((i for i, made_at in sums.items() if made_at == word.at), takes[0])
         sums.clear()
         return takes, (total,)
+
+    def _exchanged(
+        self, word: Operation, sums: dict[Item, str]
+    ) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+        """Before the dense step the sum of its rows for those of its samples, then gradients."""
+        if any(BY_SAMPLE in given for given in self.gives.values()):
+            return (BY_SAMPLE,), (GRADIENTS,)
+        takes = _only(word, sums)
+        sums.clear()
+        return takes, (Item("pooled", f"by sample at {word.at}"),)
 
     def _flows(self, at: Position) -> list[Flow]:
         """The rows of a word in every mini-batch."""
@@ -351,7 +373,7 @@ class Dataflow:
     def _item_sizes(self, item: Item) -> list[int]:
         if item.kind == "rows":
             return [gather.into.bytes for gather in self.gathers(item)]
-        vectors = pooled_bytes(self.model)
+        vectors = self.share.pooled_bytes
         sizes: Mapping[str, Callable[[BatchFacts], int]] = {
             "pooled": lambda _: vectors,
             "gradients": lambda _: vectors,
@@ -359,7 +381,7 @@ class Dataflow:
             "slots": lambda facts: facts[LOOKUP].lookups * POSITION_BYTES,
             "cold": lambda facts: facts[MISS].lookups * ID_BYTES,
             "lists": lambda facts: (facts[MISS].rows + facts[WRITE_BACK].rows) * ID_BYTES,
-            "dense": lambda _: dense_bytes(self.model),
+            "dense": lambda _: self.share.dense_bytes,
         }
         return [sizes[item.kind](facts) for facts in self.facts]
 
@@ -372,8 +394,12 @@ def _key(store: Store) -> tuple[str, str]:
     return store.name, store.memory
 
 
-def _only(word: Dense, sums: Mapping[Item, str]) -> tuple[Item, ...]:
-    """The one sum that a dense step takes."""
+def _is_all_to_all(word: Operation) -> bool:
+    return isinstance(word, Exchange) and word.pattern == "all_to_all"
+
+
+def _only(word: Operation, sums: Mapping[Item, str]) -> tuple[Item, ...]:
+    """The one sum that a dense step or an exchange takes."""
     if len(sums) != 1:
         raise UsageError(f"{_name(word)} takes one sum of rows, not {len(sums)}")
     return tuple(sums)

@@ -22,30 +22,19 @@ from simulator.caches.replays import PlannedReplay, Replay, Stream, run_replays
 from simulator.config.experiment import PointConfig
 from simulator.engine.sharing import SHARED_TAIL, build, place_of
 from simulator.errors import ConfigError, UsageError
+from simulator.hardware.program import Stage
 from simulator.hardware.topology import Topology
 from simulator.observe.lru import Pools
+from simulator.observe.shares import Batch, Share, count_distinct
 from simulator.systems import System
 from simulator.traces import MiniBatch, Trace, bags_of, open_trace
 from simulator.traces.cuts import Parts
 from simulator.traces.features import by_feature
 
-__all__ = ["Batch", "Drawn", "Inputs", "Preload", "count_distinct", "draw", "prepare"]
+__all__ = ["Batch", "Drawn", "Inputs", "Preload", "count_distinct", "draw", "of_rank", "prepare"]
 
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """One mini-batch: ids int64 (lookups,), offsets int64 (bags + 1,), bag_of int32 (lookups,)."""
-
-    index: int
-    ids: Int64s
-    offsets: Int64s
-    bag_of: npt.NDArray[np.int32]
-    dense: Floats
-    labels: Floats
-    unique_rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +50,8 @@ _NOTHING = Preload(np.empty(0, np.int64), np.empty(0, np.int64))
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything that one system trains on."""
+    """Everything that one system trains on, or one process of several: then `point.model`,
+    mini-batches, facts and slots are of the tables of its share alone."""
 
     point: PointConfig
     system: System
@@ -72,6 +62,20 @@ class Inputs:
     slots: int = 0
     """Of all pools of the cache together."""
     preload: Preload = field(default=_NOTHING)
+    given: Share | None = None
+    """What this process has; None: everything."""
+
+    @property
+    def share(self) -> Share:
+        return self.given or Share.of_one(self.point.model)
+
+    @property
+    def programs(self) -> list[tuple[Stage, ...]]:
+        """The stages of every mini-batch, as this process does them."""
+        system, given = self.system, self.given
+        if given is None:
+            return [system.stages(facts) for facts in self.facts]
+        return [system.rank_stages(facts, given.rank) for facts in self.facts]
 
     @property
     def rows(self) -> int:
@@ -86,7 +90,8 @@ class Inputs:
             return None
         if replay.replacement != "lru" or replay.scope != "table":
             return None
-        return Pools(self.point.model.rows_per_table, replay.capacities, replay.window)
+        slots = tuple(replay.capacities[table] for table in self.share.tables)
+        return Pools(self.point.model.rows_per_table, slots, replay.window)
 
     @property
     def first(self) -> int:
@@ -151,6 +156,23 @@ def prepare(point: PointConfig, drawn: Drawn, threads: int) -> Inputs:
     return Inputs(point, system, machine, batches, facts, sum(replay.slots), preload)
 
 
+def of_rank(inputs: Inputs, rank: int) -> Inputs:
+    """What the process of one GPU trains, of what all of them do."""
+    share = Share(inputs.point.model, inputs.system.placed, rank)
+    pools = inputs.system.replay.slots
+    preload = share.resident(inputs.preload.rows, inputs.preload.slots, pools)
+    return Inputs(
+        inputs.point.model_copy(update={"model": share.model}),
+        inputs.system,
+        inputs.machine,
+        [share.batch(batch) for batch in inputs.batches],
+        [share.facts(facts, pools) for facts in inputs.facts],
+        sum(pools[table] for table in share.tables) if pools else 0,
+        Preload(*preload),
+        share,
+    )
+
+
 def with_rows(replay: Replay, batches: range) -> Replay:
     """`replay`, which keeps the row numbers of `batches`."""
     if not is_dataclass(replay):
@@ -186,13 +208,6 @@ def flatten(batch: MiniBatch, point: PointConfig) -> Batch:
         labels=rng.integers(0, 2, samples).astype(np.float32),
         unique_rows=count_distinct(ids),
     )
-
-
-def count_distinct(ids: Int64s) -> int:
-    """How many different numbers `ids` has. Sorted, since `np.unique` hashes, which takes tens of
-    times as long for a mini-batch of ids out of millions of rows."""
-    ordered = np.sort(ids)
-    return min(1, len(ids)) + int(np.count_nonzero(ordered[1:] != ordered[:-1]))
 
 
 def _bases(sizes: Sequence[int]) -> Int64s:

@@ -9,8 +9,8 @@ from typing import Literal
 from simulator.config.model import ModelConfig
 from simulator.hardware.program import GRADIENT_BYTES, Operation, Stage, Store
 
-__all__ = ["COLD", "DENSE", "GRADIENTS", "IDS", "LISTS", "SLOTS", "Item", "Kind", "Position"]
-__all__ += ["Program", "entry_width", "stores_of", "word_at", "words_of"]
+__all__ = ["BY_SAMPLE", "COLD", "DENSE", "GRADIENTS", "IDS", "LISTS", "SLOTS", "Item", "Kind"]
+__all__ += ["Position", "Program", "entry_width", "stores_of", "word_at", "words_of"]
 
 Kind = Literal["pooled", "gradients", "ids", "slots", "cold", "lists", "rows", "dense"]
 
@@ -38,6 +38,10 @@ LISTS = Item("lists")
 """Rows that a `Plan` fetches and writes back."""
 GRADIENTS = Item("gradients")
 """Gradients of the pooled vectors, from a `Dense`."""
+
+BY_SAMPLE = Item("gradients", "by sample")
+"""Those of the samples of one GPU and of all tables, where an exchange turns them into those of its
+tables and of all samples."""
 
 _STORES = ("reads", "writes")
 

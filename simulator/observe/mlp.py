@@ -14,6 +14,7 @@ for the GPU).
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -39,35 +40,71 @@ class DenseStep:
     before `run()`; `gradient` (as `pooled`) holds the gradient of the pooled vectors after it; all
     fp32. `graph`: on a GPU, captured once and replayed; else launched kernel by kernel.
 
+    `placed`: features by rank, where vectors come from several: `pooled` and `gradient` are flat
+    then, the vectors of one rank's features (samples, its features, dim) behind those of another.
+
     `ranks`: of several that train together, each on as many samples as `model` says. Gradients are
     those of the mean over all samples; those of the weights lie in `flat`, to be summed over the
     ranks before `apply()` takes the step.
     """
 
     def __init__(
-        self, model: ModelConfig, device: str, seed: int, *, graph: bool = True, ranks: int = 1
+        self,
+        model: ModelConfig,
+        device: str,
+        seed: int,
+        *,
+        graph: bool = True,
+        ranks: int = 1,
+        placed: Sequence[Sequence[int]] = (),
     ) -> None:
         self._torch = torch = require_torch()
         self._model = model
         self._device = device
         self._scale = LOSS_SCALE if model.mlp_precision == "fp16" else 1.0
         torch.backends.cuda.matmul.allow_tf32 = model.mlp_precision == "tf32"
-        shape = (model.batch_size, model.features, model.width)
-        self.pooled = torch.zeros(shape, device=device, requires_grad=True)
+        blocks = placed or [range(model.features)]
+        self._blocks = [len(features) for features in blocks]
+        """Features whose vectors lie together."""
+        order = [feature for features in blocks for feature in features]
+        self._place_of = torch.tensor(order, device=device).argsort()
+        """Of the vectors of each feature."""
+        shape: tuple[int, ...] = (model.batch_size, model.features, model.width)
+        if len(self._blocks) > 1:
+            shape = (model.batch_size * model.features * model.width,)
+        self.pooled = torch.zeros(shape, device=device)
+        self._vectors = [block.requires_grad_() for block in self._by_block(self.pooled)]
         self.dense = torch.zeros((model.batch_size, max(1, model.dense_features)), device=device)
         self.labels = torch.zeros(model.batch_size, device=device)
         self.gradient = torch.zeros(shape, device=device)
+        self._gradients = self._by_block(self.gradient)
         self._bottom = self._layers(model.bottom_widths, seed, device)
         self._top = self._layers((top_inputs(model), *model.top_mlp), seed + 1, device)
         self._cross = self._cross_layers(seed + 2, device)
-        vectors = len(model.vector_widths)
-        self._pairs = torch.tril_indices(vectors, vectors, offset=-1, device=device)
+        self._pairs = self._pairs_that_meet()
         self._ranks = ranks
         self.flat = torch.zeros(sum(w.numel() for w in self.weights) * (ranks > 1), device=device)
         self._views = [] if ranks == 1 else self._cut(self.flat)
         self._graph: Any = None
         if graph and device == "cuda":
             self._capture()
+
+    def _by_block(self, vectors: Any) -> list[Any]:
+        """Vectors of the features of each rank, (samples, its features, dim)."""
+        samples, width = self._model.batch_size, self._model.width
+        parts = vectors.view(-1).split([samples * features * width for features in self._blocks])
+        return [
+            part.view(samples, features, width)
+            for part, features in zip(parts, self._blocks, strict=True)
+        ]
+
+    def _pairs_that_meet(self) -> Any:
+        """Places of both vectors of each pair, below the diagonal in the order of the features."""
+        torch, count = self._torch, len(self._model.vector_widths)
+        below = count - len(self._place_of)
+        first = torch.arange(below, device=self._device)
+        places = torch.cat([first, below + self._place_of])
+        return places[torch.tril_indices(count, count, offset=-1, device=self._device)]
 
     def _layers(self, widths: tuple[int, ...], seed: int, device: str) -> list[tuple[Any, Any]]:
         """(weight, bias) of each layer, drawn on the CPU so that every device has the same."""
@@ -117,11 +154,10 @@ class DenseStep:
 
     def _forward(self) -> Any:
         functional = self._torch.nn.functional
-        vectors, x = self.pooled, self.dense
+        x = self.dense
         for weight, bias in self._bottom:
             x = functional.relu(functional.linear(x, weight, bias))
-        meet = self._dot if self._model.interaction == "dot" else self.crossed
-        y = meet(vectors, x)
+        y = self._dot(x) if self._model.interaction == "dot" else self.crossed(self._in_order(), x)
         for number, (weight, bias) in enumerate(self._top):
             y = functional.linear(y, weight, bias)
             y = functional.relu(y) if number + 1 < len(self._top) else y
@@ -129,11 +165,17 @@ class DenseStep:
         factor = self._scale / self._ranks
         return loss if factor == 1.0 else loss * factor
 
-    def _dot(self, vectors: Any, below: Any) -> Any:
+    def _in_order(self) -> Any:
+        """The pooled vectors of all features in their order."""
+        if len(self._vectors) == 1:
+            return self._vectors[0]
+        return self._torch.cat(self._vectors, dim=1)[:, self._place_of]
+
+    def _dot(self, below: Any) -> Any:
         """Products of all pairs, beside the bottom MLP's output."""
         torch = self._torch
-        if self._bottom:
-            vectors = torch.cat([below.unsqueeze(1), vectors], dim=1)
+        meet = [below.unsqueeze(1), *self._vectors] if self._bottom else self._vectors
+        vectors = meet[0] if len(meet) == 1 else torch.cat(meet, dim=1)
         products = torch.bmm(vectors, vectors.transpose(1, 2))
         y = products[:, self._pairs[0], self._pairs[1]]
         return torch.cat([below, y], dim=1) if self._bottom else y
@@ -157,19 +199,22 @@ class DenseStep:
 
     def _step(self) -> None:
         torch = self._torch
-        inputs = [self.pooled, *self.weights]
+        count = len(self._vectors)
+        inputs = [*self._vectors, *self.weights]
         with self._products():
             loss = self._forward()
         gradients = torch.autograd.grad(loss, inputs)
         with torch.no_grad():
-            if self._scale == 1.0:
-                self.gradient.copy_(gradients[0])
-            else:
-                torch.mul(gradients[0], 1.0 / self._scale, out=self.gradient)
+            for target, gradient in zip(self._gradients, gradients[:count], strict=True):
+                if self._scale == 1.0:
+                    target.copy_(gradient)
+                else:
+                    torch.mul(gradient, 1.0 / self._scale, out=target)
             if self._ranks > 1:
-                torch._foreach_copy_(self._views, list(gradients[1:]))
+                torch._foreach_copy_(self._views, list(gradients[count:]))
             else:
-                torch._foreach_add_(self.weights, list(gradients[1:]), alpha=-RATE / self._scale)
+                steps = list(gradients[count:])
+                torch._foreach_add_(self.weights, steps, alpha=-RATE / self._scale)
 
     def _capture(self) -> None:
         torch = self._torch

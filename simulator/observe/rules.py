@@ -23,6 +23,7 @@ from simulator.errors import UsageError
 from simulator.hardware.program import (
     Add,
     Dense,
+    Exchange,
     Gather,
     Move,
     Operation,
@@ -46,6 +47,7 @@ from simulator.observe.binding import (
     store_of,
 )
 from simulator.observe.items import (
+    BY_SAMPLE,
     COLD,
     DENSE,
     GRADIENTS,
@@ -59,6 +61,7 @@ from simulator.observe.items import (
 )
 from simulator.observe.lists import LISTED, OwnLists
 from simulator.observe.mlp import RATE
+from simulator.observe.peers import Peers
 from simulator.observe.rules_stock import STOCK, is_stock
 from simulator.observe.steps import AWAIT, Launch, OnHost, RowCopy, Step
 from simulator.observe.workspace import Workspace
@@ -256,6 +259,34 @@ def _move_to_host(b: Binding, _word: Move) -> Sequence[Step]:
     return steps
 
 
+def _exchange(b: Binding, word: Exchange) -> Sequence[Step]:
+    """An all-to-all of vectors; of an all-reduce its begin, its wait and the step that follows."""
+    peers, share = b.work.place.peers, b.work.share
+    if peers is None or word.pattern not in ("all_to_all", "all_reduce"):
+        raise UsageError(f"observe has no {word.pattern} for {word.name!r} at {word.at}")
+    if word.pattern == "all_reduce":
+        return _summed(b, peers)
+    out, source = (
+        b.buffer(item, "gpu").detach().view(-1) for item in (b.flow.gives[b.at][0], b.takes[0])
+    )
+    width = share.samples * share.whole.width
+    by_rank = [width * len(features) for features in share.features]
+    equal = [by_rank[share.rank]] * share.ranks
+    pieces = (equal, by_rank) if b.takes[0] == BY_SAMPLE else (by_rank, equal)
+    return [Launch(partial(peers.all_to_all, out, source, *pieces))]
+
+
+def _summed(b: Binding, peers: Peers) -> Sequence[Step]:
+    """Gradients of the weights over all ranks, and the step of the weights."""
+    begun: list[Callable[[], Any]] = []
+    flat, step = b.work.step.flat, b.work.step
+    return [
+        Launch(lambda: begun.append(peers.all_reduce(flat))),
+        Launch(lambda: begun.pop()()),
+        Launch(step.apply, fixed=True),
+    ]
+
+
 def _copied(gpu: Accelerator, target: Any, source: Any) -> Step:
     return Launch(partial(gpu.copy, target, source))
 
@@ -264,7 +295,8 @@ def _vectors(b: Binding, item: Item, target: str, source: str) -> Step:
     """A copy of vectors, or of as many staged rows as there are."""
     there, here, gpu = b.buffer(item, target), b.buffer(item, source), b.work.gpu
     if item.kind != "rows":
-        return _copied(gpu, there, here)
+        parts = zip((there, here), (target, source), strict=True)
+        return _copied(gpu, *(b.work.of_samples(tensor, kind) for tensor, kind in parts))
     rows = b.flow.gathers(item)[b.number].rows
     listed, count = b.flow.moved_list(rows, b.number), rows.rows
     if listed is None:
@@ -308,6 +340,7 @@ TRAINER: Rules = {
     (Split, "gpu"): _split_on_gpu,
     (Add, "gpu"): _add_on_gpu,
     (Dense, "gpu"): _dense_on_gpu,
+    (Exchange, "gpu"): _exchange,
     (Move, "cpu"): _move,
     (Move, "gpu"): _move,
     (Wait, "gpu"): _wait,
@@ -353,4 +386,8 @@ def bind(
     """The steps of one word of one mini-batch."""
     word = word_at(work.flow.programs[number], at)
     rule = (rules or TRAINER)[type(word), work.flow.kind_of(word.at)]
-    return rule(Binding(work, at, number, pairs), word)
+    steps = rule(Binding(work, at, number, pairs), word)
+    peers = work.place.peers
+    if peers is None or not work.share.together:
+        return steps
+    return [OnHost(peers.by_first(s.work)) if isinstance(s, OnHost) else s for s in steps]

@@ -5,37 +5,33 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from simulator.caches.facts import BatchFacts
 from simulator.config.expand import expand
 from simulator.config.experiment import Experiment, PointConfig
-from simulator.config.model import ModelConfig
-from simulator.config.operators import OperatorProfile
 from simulator.engine.sharing import build, trace_key
 from simulator.errors import ScratchPipeError, UsageError
 from simulator.hardware.program import Stage
 from simulator.observe.accelerator import open_accelerator
+from simulator.observe.arena import Arena
 from simulator.observe.clock import Measured
 from simulator.observe.extra import choose_device, require_torch
 from simulator.observe.inputs import Drawn, Inputs, draw, prepare
 from simulator.observe.items import entry_width, stores_of
 from simulator.observe.machine import describe_machine
-from simulator.observe.processes import RankJob, require_ranks, train_ranks
-from simulator.observe.ranks import require_rank_rules
-from simulator.observe.rows import aligned, fill_rows, most_threads, use_threads
+from simulator.observe.processes import RankJob, Ranks, require_ranks
+from simulator.observe.rows import most_threads, use_threads
 from simulator.observe.rules import require_rules, rules_for
 from simulator.observe.rules_stock import is_stock, require_operators
+from simulator.observe.shares import Share
+from simulator.observe.software import require_software
 from simulator.observe.trainer import Floats, Trainer, kinds_of
 from simulator.observe.workspace import Place
 from simulator.results.record import Progress
-from simulator.systems.gpu_only import GpuOnly
 
 __all__ = ["Observation", "ObservedPoint", "observe", "train_point"]
-
-REFILL_BYTES = 1 << 30
-"""Larger tables are filled once and trained on from point to point: values change no time."""
 
 
 @dataclass(frozen=True)
@@ -60,28 +56,6 @@ class Observation:
     threads: int
     machine: dict[str, Any]
     points: tuple[ObservedPoint, ...] = ()
-
-
-@dataclass
-class _Arena:
-    """Host memory for the tables, kept from point to point: faulting it in takes long."""
-
-    table: Floats | None = None
-    filled: list[tuple[int, int, int]] = field(default_factory=list)
-
-    def take(self, model: ModelConfig, threads: int) -> Floats:
-        """Entries of all tables, fp32, shape (rows, dim and state)."""
-        rows, dim, width = model.rows, model.width, entry_width(model)
-        if self.table is None or self.table.size < rows * width:
-            self.table = None
-            gc.collect()
-            self.table = aligned(rows, width)
-            self.filled.clear()
-        view = self.table.reshape(-1)[: rows * width].reshape(rows, width)
-        if view.nbytes <= REFILL_BYTES or (rows, dim, width) not in self.filled:
-            fill_rows(view, threads, dim=dim)
-            self.filled = [(rows, dim, width)]
-        return view
 
 
 def train_point(inputs: Inputs, device: str, threads: int, table: Floats | None) -> Trainer:
@@ -115,16 +89,20 @@ def observe(
     seen = Observation(experiment, chosen, threads, describe_machine(chosen))
     laboratory = _Laboratory(chosen, repeats, _arena(points, threads))
     done: list[ObservedPoint] = []
-    for number, point in enumerate(points):
-        if progress is not None:
-            progress(Progress(number, len(points), 0.0, f"{point.system.label}, {point.locality}"))
-        done.append(laboratory.observe(point))
-        if keep is not None:
-            coming = (
-                _not_run(point, "not run: observe ended before it")
-                for point in points[number + 1 :]
-            )
-            keep(replace(seen, points=(*done, *coming)))
+    try:
+        for number, point in enumerate(points):
+            if progress is not None:
+                text = f"{point.system.label}, {point.locality}"
+                progress(Progress(number, len(points), 0.0, text))
+            done.append(laboratory.observe(point))
+            if keep is not None:
+                coming = (
+                    _not_run(point, "not run: observe ended before it")
+                    for point in points[number + 1 :]
+                )
+                keep(replace(seen, points=(*done, *coming)))
+    finally:
+        laboratory.close()
     return replace(seen, points=tuple(done))
 
 
@@ -134,8 +112,10 @@ class _Laboratory:
 
     device: str
     repeats: int
-    arena: _Arena
+    arena: Arena
     drawn: tuple[str, Drawn] | None = None
+    processes: Ranks | None = None
+    """Those of the last point on several GPUs, unless it failed."""
 
     def observe(self, point: PointConfig) -> ObservedPoint:
         """One point. Whatever goes wrong in it is its own error: measuring takes long, and what the
@@ -152,8 +132,7 @@ class _Laboratory:
     def _measured(self, point: PointConfig, threads: int) -> tuple[Measured, ...]:
         ranks = _ranks(point)
         if ranks > 1:
-            job = RankJob(point, self.device, ranks, threads, self.repeats)
-            return tuple(train_ranks(job)[0])
+            return self._by_ranks(point, threads, ranks)
         if self.drawn is None or self.drawn[0] != trace_key(point):
             self.drawn = trace_key(point), draw(point, threads)
         inputs = prepare(point, self.drawn[1], threads)
@@ -161,12 +140,30 @@ class _Laboratory:
         for _ in range(self.repeats):
             table = None
             if keeps_table:
-                table = self.arena.take(point.model, threads)
+                table = self.arena.take(inputs.share, threads)
             trainer = train_point(inputs, self.device, threads, table)
             measured.append(trainer.run())
             del trainer
             _free(self.device)
         return tuple(measured)
+
+    def _by_ranks(self, point: PointConfig, threads: int, ranks: int) -> tuple[Measured, ...]:
+        """A point on several GPUs, by processes that outlive it unless it fails."""
+        if self.processes is None or self.processes.count != ranks:
+            self.close()
+            self.processes = Ranks(self.device, ranks)
+        keeps = _keeps_table(point)
+        job = RankJob(point, threads, self.repeats, keeps_host_table=keeps)
+        processes, self.processes = self.processes, None
+        measured, _ = processes.train(job)
+        self.processes = processes
+        return measured
+
+    def close(self) -> None:
+        """End what it started."""
+        if self.processes is not None:
+            self.processes.close()
+        self.processes = None
 
 
 def _not_run(point: PointConfig, error: str) -> ObservedPoint:
@@ -198,47 +195,29 @@ def _check(point: PointConfig, device: str) -> None:
             "observe moves rows with one shared pool of threads: --set pipeline.cpu_pool=shared"
         )
     require_operators(point)
-    _check_lists(point.operators)
     if len(point.model.tables_by_dim) > 1:
         raise UsageError(
             "observe trains tables of one dim, whose rows lie in one array: --set model.dim=64"
         )
     ranks = point.system.gpus or _ranks(point)
+    require_software(point.operators, ranks)
     if ranks > 1:
         require_ranks(point, device, ranks)
     program = _program(point)
-    if program is None:
-        return
-    if ranks > 1:
-        _require_ranks_alone(point)
-        require_rank_rules(program[0])
-    else:
+    if program is not None:
         require_rules(*program, rules_for(point.operators))
 
 
-def _check_lists(software: OperatorProfile) -> None:
-    """Refuse software whose lists are others than what is implemented here."""
-    needed = (
-        (software.id_bytes == 8, "ids of 8 bytes"),
-        (software.lists == "copied", "lists that are copied"),
-        (software.cold_list == "compacted", "a compacted list of cold ids"),
-    )
-    wrong = [what for holds, what in needed if not holds]
-    if wrong:
-        raise UsageError(
-            f"observe trains with {', '.join(wrong)}; {software.name} has others: "
-            "--set operators=observed"
-        )
-
-
 def _program(point: PointConfig) -> tuple[tuple[Stage, ...], Callable[[str], str]] | None:
-    """The stages of a mini-batch without lookups, and the kinds of places; None where the point
-    does not fit its machine."""
+    """The stages of a mini-batch without lookups, as the first process does them, and the kinds of
+    places; None where the point does not fit its machine."""
     try:
         system, machine = build(point)
     except ScratchPipeError:
         return None
-    return system.stages(BatchFacts.of_nothing(point.model.batch_size)), kinds_of(machine)
+    facts = BatchFacts.of_nothing(point.model.batch_size)
+    alone = system.gpus == 1 or not system.placed
+    return system.stages(facts) if alone else system.rank_stages(facts, 0), kinds_of(machine)
 
 
 def _ranks(point: PointConfig) -> int:
@@ -247,19 +226,6 @@ def _ranks(point: PointConfig) -> int:
         return build(point)[0].gpus
     except ScratchPipeError:
         return 1
-
-
-def _require_ranks_alone(point: PointConfig) -> None:
-    """Refuse systems whose GPUs share work of the host: ranks are processes of their own; and
-    tables that are cut."""
-    system = build(point)[0]
-    if system.replay.parts:
-        raise UsageError("observe trains whole tables: --set model.sharding=table")
-    if not isinstance(system, GpuOnly):
-        raise UsageError(
-            f"observe trains gpu_only alone on several GPUs: {point.system.label} on one, without "
-            "gpus"
-        )
 
 
 def _keeps_table(point: PointConfig) -> bool:
@@ -271,11 +237,12 @@ def _keeps_table(point: PointConfig) -> bool:
     return any(kind_of(memory) == "cpu" for memory in stores_of(stages))
 
 
-def _arena(points: Sequence[PointConfig], threads: int) -> _Arena:
-    """Room for the largest table that a point keeps on the host."""
-    arena = _Arena()
-    models = [point.model for point in points if _keeps_table(point)]
+def _arena(points: Sequence[PointConfig], threads: int) -> Arena:
+    """Room for the largest table that a point on one GPU keeps on the host."""
+    arena = Arena()
+    models = [point.model for point in points if _keeps_table(point) and _ranks(point) == 1]
     if models:
         with suppress(MemoryError):  # each point that needs as much says so
-            arena.take(max(models, key=lambda model: model.rows * entry_width(model)), threads)
+            most = max(models, key=lambda model: model.rows * entry_width(model))
+            arena.take(Share.of_one(most), threads)
     return arena

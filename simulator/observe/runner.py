@@ -92,15 +92,20 @@ class _StageRun:
     """Waits that its own clock does not see."""
     on_host: bool = True
 
-    def run(self, clock: Clock) -> None:
+    def run(self, clock: Clock, *, follows: bool = False) -> None:
+        """`follows`: see `Clock.gpu`."""
         for action in self.before:
             action()
-        timed = clock.host if self.on_host else clock.gpu
-        with timed(self.batch, self.name):
+        host, gpu = clock.host, partial(clock.gpu, follows=follows)
+        with (host if self.on_host else gpu)(self.batch, self.name):
             for action in self.body:
                 action()
         for action in self.after:
             action()
+
+    def follows(self, other: _StageRun) -> bool:
+        """Whether it comes right after `other` on the stream of the GPU."""
+        return not (self.on_host or other.on_host or self.before or other.after)
 
 
 @dataclass
@@ -203,8 +208,8 @@ def run_serial(
     def run_all() -> None:
         for number, runs in enumerate(batches):
             with clock.iteration(number):
-                for run in runs:
-                    run.run(clock)
+                for before, run in zip((None, *runs), runs, strict=False):
+                    run.run(clock, follows=before is not None and run.follows(before))
             done(number)
 
     return run_all

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from simulator.hardware.program import Stage
+from simulator.hardware.program import Exchange, Stage, Wait
 from simulator.hardware.topology import Topology
 from simulator.observe.clock import BatchCountsSeen, Clock, Measured
 from simulator.observe.dataflow import Dataflow
@@ -56,6 +56,25 @@ def kinds_of(machine: Topology) -> Callable[[str], str]:
     return kind
 
 
+def with_sums(stage: Stage, lanes: Sequence[Sequence[Sequence[Step]]]) -> list[list[Step]]:
+    """The steps of each lane, from those of its words.
+
+    A sum over all GPUs that is a lane of its own is launched with the first lane, behind its last
+    all-to-all (collectives of a GPU run in the order of their launches), and waited for at its end;
+    it runs on a stream of the library's own.
+    """
+    words = [list(lane) for lane in lanes]
+    for k, lane in enumerate(stage.lanes[1:], 1):
+        if len(lane) == 1 and isinstance(lane[0], Exchange) and words[0]:
+            begin, *end = words[k][0]
+            last = [n for n, word in enumerate(stage.lanes[0]) if isinstance(word, Exchange)]
+            words[0].insert(max(last, default=-1) + 1, [begin])
+            waits = isinstance(stage.lanes[0][-1], Wait)
+            words[0].insert(len(words[0]) - waits, end)
+            words[k] = []
+    return [[step for steps in lane for step in steps] for lane in words]
+
+
 class Trainer:
     """One system: `run()` trains all mini-batches and measures them.
 
@@ -65,12 +84,15 @@ class Trainer:
     def __init__(self, inputs: Inputs, place: Place) -> None:
         self.inputs = inputs
         kind_of = kinds_of(inputs.machine)
-        programs = [inputs.system.stages(facts) for facts in inputs.facts]
+        programs = inputs.programs
         self._rules = rules_for(inputs.point.operators)
         require_rules(programs[0], kind_of, self._rules)
-        flow = Dataflow(programs, inputs.facts, inputs.point.model, kind_of)
+        flow = Dataflow(programs, inputs.facts, inputs.share, kind_of)
         self.work = Workspace(inputs, place, flow)
-        self.clock = Clock(place.accelerator)
+        meet = place.peers.meet if place.peers else lambda: None
+        self.clock = Clock(place.accelerator, meet)
+        lanes = sum(len(stage.lanes) for program in programs for stage in program)
+        place.accelerator.prepare_marks(2 * lanes)
         self._cold: dict[int, Int64s] = {}
         """Lookups without a slot, by mini-batch."""
         self._splits = any(COLD in given for given in flow.gives.values())
@@ -87,21 +109,21 @@ class Trainer:
         pairs: dict[tuple[Position, int], Any] = {}
         graphs: dict[Any, Callable[[], Any]] = {}
 
-        def steps(number: int, s: int, k: int, count: int) -> list[Step]:
-            lane = [
-                step
-                for n in range(count)
-                for step in bind(self.work, (s, k, n), number, pairs, self._rules)
+        def bound(number: int, s: int, stage: Stage) -> Lanes:
+            lanes = [
+                [bind(self.work, (s, k, n), number, pairs, self._rules) for n in range(len(lane))]
+                for k, lane in enumerate(stage.lanes)
             ]
+            joined = with_sums(stage, lanes)
             if not self.work.same_bags:
-                return lane
-            return captured(lane, self.work.gpu, graphs, (s, k, self.work.turn(number)))
+                return joined
+            turn = self.work.turn(number)
+            return [
+                captured(lane, self.work.gpu, graphs, (s, k, turn)) for k, lane in enumerate(joined)
+            ]
 
         return [
-            [
-                [steps(number, s, k, len(lane)) for k, lane in enumerate(stage.lanes)]
-                for s, stage in enumerate(program)
-            ]
+            [bound(number, s, stage) for s, stage in enumerate(program)]
             for number, program in enumerate(programs)
         ]
 
@@ -109,6 +131,8 @@ class Trainer:
         """Train every mini-batch in order; the times of each, stages in the order of the
         schedule."""
         self.work.gpu.synchronize()
+        if self.work.place.peers is not None:
+            self.work.place.peers.begin()
         with undisturbed():
             self._run_all()
         measured = self.clock.finish()

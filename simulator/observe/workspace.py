@@ -23,12 +23,14 @@ from simulator.observe.accelerator import Accelerator
 from simulator.observe.dataflow import Dataflow
 from simulator.observe.hit_map import HitMap
 from simulator.observe.inputs import Batch, Inputs
-from simulator.observe.items import DENSE, GRADIENTS, Item, entry_width
+from simulator.observe.items import DENSE, Item, entry_width
 from simulator.observe.lists import LISTED, GivenLists, MoveLists, OwnLists
 from simulator.observe.lru import LruCache, LruLists
 from simulator.observe.mlp import DenseStep
+from simulator.observe.peers import Peers
+from simulator.observe.shares import Share
 
-__all__ = ["RING", "ColdLookups", "Place", "Workspace"]
+__all__ = ["RING", "ColdLookups", "Place", "Workspace", "fill_table"]
 
 RING = 8
 """Staging buffers of each kind, taken in turn."""
@@ -50,6 +52,8 @@ class Place:
     """fp32, shape (rows of all tables, dim and optimizer state), or None where the host keeps no
     table."""
     threads: int
+    peers: Peers | None = None
+    """The other processes that train with this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,15 @@ class Workspace:
         self.inputs, self.place, self.flow = inputs, place, flow
         self.gpu, self.threads = place.accelerator, place.threads
         graph, seed = inputs.point.operators.gpu.mlp == "graph", inputs.point.run.seed
-        self.step = DenseStep(inputs.point.model, self.gpu.device, seed, graph=graph)
+        share = self.share = inputs.share
+        self.step = DenseStep(
+            share.dense_model,
+            self.gpu.device,
+            seed,
+            graph=graph,
+            ranks=share.ranks,
+            placed=share.arriving,
+        )
         schedule, batches = inputs.system.schedule, inputs.batches
         self.overlaps = schedule.overlaps
         self.turns = min(len(batches), max(RING, schedule.depth + 2))
@@ -114,9 +126,14 @@ class Workspace:
         return self._bags[0 if self.same_bags else number]
 
     def flat(self, tensor: Any) -> Floats:
-        """A host tensor (samples, tables, dim) as an array (bags, dim)."""
+        """A host tensor (samples, features, dim) as an array (bags, dim)."""
         array: Floats = tensor.detach().view(-1, self.inputs.point.model.width).numpy()
         return array
+
+    def of_samples(self, tensor: Any, kind: str) -> Any:
+        """The vectors of the own samples, of those of all on a host that works for all GPUs."""
+        cut = kind == "cpu" and self.share.together
+        return tensor[self.share.own_samples] if cut else tensor
 
     # lists of rows that move
 
@@ -176,7 +193,7 @@ class Workspace:
         if kind == "cpu":
             return self.table
         rows = self.gpu.empty((self.inputs.rows, self.width))
-        _fill_on_gpu(self.gpu, rows, model.width)
+        _fill_on_gpu(self.gpu, rows, self.share)
         return rows
 
     @property
@@ -259,7 +276,7 @@ class Workspace:
         """The dense step's own tensor, where an item may lie in it."""
         if kind != "gpu" or self.crosses(item, kind):
             return None
-        if item == GRADIENTS:
+        if item == self.flow.of_dense:
             return self.step.gradient
         if item == DENSE:
             return self.step.dense, self.step.labels
@@ -269,9 +286,14 @@ class Workspace:
 
     def _maker(self, item: Item, kind: str) -> Callable[[], Any]:
         step, width = self.step, self.width
+        peers = self.place.peers
         make = cast("Callable[..., Any]", self.gpu.staging if kind == "cpu" else self.gpu.empty)
         if item.kind in ("pooled", "gradients"):
-            return lambda: make(tuple(step.pooled.shape))
+            model = self.inputs.point.model
+            shape = (model.batch_size, model.features, model.width)
+            if peers is not None and self.share.together and kind == "cpu":
+                return lambda: peers.staging(shape)
+            return lambda: make(shape)
         if item.kind == "dense":
             return lambda: (make(tuple(step.dense.shape)), make(tuple(step.labels.shape)))
         if item.kind == "lists":
@@ -288,14 +310,26 @@ class Workspace:
         return lambda: make((self.lookups,), "int32" if item.kind == "slots" else "int64")
 
 
-def _fill_on_gpu(gpu: Accelerator, table: Any, dim: int) -> None:
-    """The values of `rows.fill_rows`, through a staging buffer, piece by piece."""
+def fill_table(table: Floats, share: Share, threads: int) -> None:
+    """Rows of the tables of `share`, with the values that they have in the whole model."""
+    begin = 0
+    for first, rows in zip(share.first_rows, share.model.rows_per_table, strict=True):
+        part = table[begin : begin + rows]
+        host.fill_rows(part, threads, first=first, dim=share.model.width)
+        begin += rows
+
+
+def _fill_on_gpu(gpu: Accelerator, table: Any, share: Share) -> None:
+    """The values of `fill_table`, through a staging buffer, piece by piece."""
     buffer = gpu.staging((min(PIECE, len(table)), table.shape[1]))
-    for begin in range(0, len(table), PIECE):
-        part = buffer[: min(PIECE, len(table) - begin)]
-        host.fill_rows(part.numpy(), gpu.threads, first=begin, dim=dim)
-        gpu.copy(table[begin : begin + len(part)], part)
-        gpu.synchronize()
+    begin = 0
+    for first, rows in zip(share.first_rows, share.model.rows_per_table, strict=True):
+        for number in range(0, rows, PIECE):
+            part = buffer[: min(PIECE, rows - number)]
+            host.fill_rows(part.numpy(), gpu.threads, first=first + number, dim=share.model.width)
+            gpu.copy(table[begin : begin + len(part)], part)
+            gpu.synchronize()
+            begin += len(part)
 
 
 def _copy_to_gpu(gpu: Accelerator, table: Floats, rows: Int64s, target: Any, slots: Int64s) -> None:

@@ -109,6 +109,18 @@ class System(ABC):
         """The stages of one mini-batch in order, named as in `schedule`."""
 
     @property
+    def placed(self) -> tuple[tuple[int, ...], ...]:
+        """Tables of the process of each GPU, by number: those whose lookups its program has.
+        Empty: one process does all."""
+        return ()
+
+    def rank_stages(self, facts: BatchFacts, rank: int) -> tuple[Stage, ...]:
+        """The part of `stages` that the process of one GPU does: its own lanes, and those of the
+        CPU that serve it. `facts`: of its tables (`placed`) alone."""
+        del rank
+        return self.stages(facts)
+
+    @property
     def equal_ranks(self) -> tuple[tuple[str, ...], ...]:
         """Groups of processors that do the same at the same time; the program has the first of
         each in place of all. Those in no group do what the program says, no more."""

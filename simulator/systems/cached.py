@@ -95,8 +95,18 @@ class CachedTraining(System):
     def gpus(self) -> int:
         return len(self.shards)
 
+    @property
+    def placed(self) -> tuple[tuple[int, ...], ...]:
+        return self.shards.placed
+
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
-        return side_by_side(scratchpad.stages(facts) for scratchpad in self._scratchpads)
+        return side_by_side(
+            scratchpad.stages(shard.facts(facts))
+            for shard, scratchpad in zip(self.shards, self._scratchpads, strict=True)
+        )
+
+    def rank_stages(self, facts: BatchFacts, rank: int) -> tuple[Stage, ...]:
+        return self._scratchpads[rank].stages(facts)
 
 
 _Lanes = tuple[list[Operation], list[Operation], list[Operation]]
@@ -131,8 +141,8 @@ class _Scratchpad:
         )
 
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
-        """Its stages of a mini-batch; `facts`: of all tables."""
-        facts, done = self._shard.facts(facts), synchronize(self.gpu)
+        """Its stages of a mini-batch; `facts`: of its tables."""
+        done = synchronize(self.gpu)
         missed, evicted = facts[MISS].rows, facts[WRITE_BACK].rows
         software = self._software
         ids = facts[LOOKUP].lookups * software.id_bytes + self._shard.dense_bytes

@@ -70,7 +70,7 @@ class GpuOnly(System):
     """Ranks that are simulated one by one (see `ranks`)."""
 
     def __init__(self, job: Job, machine: Topology) -> None:
-        self._job = job
+        self._job, self._machine = job, machine
         first = machine.first("gpu", "gpu_only")
         machine.only("cpu", "gpu_only", near=first)
         self.ranks = _ranks(job, machine)
@@ -81,7 +81,8 @@ class GpuOnly(System):
         _require_tables(job, plan, self.ranks)
         layout = Layout.of(job, plan)
         self._require_room(machine, layout)
-        shards = Shards.spread(layout, self.ranks).each
+        self._shards = Shards.spread(layout, self.ranks)
+        shards = self._shards.each
         groups = folded(
             self.ranks,
             [
@@ -92,9 +93,7 @@ class GpuOnly(System):
             self.most,
         )
         self.replay = UniqueReplay(job.keep, layout.job.parts)
-        self._simulated = tuple(
-            _Rank(machine, [shards[k] for k in group], self.replay.counted) for group in groups
-        )
+        self._simulated = tuple(self._rank(*(shards[k] for k in group)) for group in groups)
         alone = ("ids", "gather_reduce", "mlp", "sort_update")
         many = ("ids", "gather_reduce", "all_to_all", "mlp", "all_to_all_back", "sort_update")
         kind = Ahead if job.software.gpu.next_ids == "ahead" else Serial
@@ -107,6 +106,13 @@ class GpuOnly(System):
     @property
     def equal_ranks(self) -> tuple[tuple[str, ...], ...]:
         return tuple(rank.gpus for rank in self._simulated)
+
+    @property
+    def placed(self) -> tuple[tuple[int, ...], ...]:
+        return self._shards.placed
+
+    def _rank(self, *shards: Shard) -> _Rank:
+        return _Rank(self._machine, shards, self.replay.counted)
 
     def _require_room(self, machine: Topology, layout: Layout) -> None:
         """Tables, MLPs with gradients, and pooled vectors of a mini-batch must fit each GPU."""
@@ -131,7 +137,10 @@ class GpuOnly(System):
         )
 
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
-        return side_by_side(rank.stages(facts) for rank in self._simulated)
+        return side_by_side(rank.stages(facts, rank.busiest(facts)) for rank in self._simulated)
+
+    def rank_stages(self, facts: BatchFacts, rank: int) -> tuple[Stage, ...]:
+        return self._rank(self._shards.each[rank]).stages(facts, facts)
 
 
 def _shape(shard: Shard) -> tuple[object, ...]:
@@ -175,14 +184,14 @@ class _Rank:
         )
         return Backward(model, self._machine, software, self.gpu, store, model.rows)
 
-    def _busiest(self, facts: BatchFacts) -> BatchFacts:
+    def busiest(self, facts: BatchFacts) -> BatchFacts:
         """What happens to the tables of the GPU with the most lookups."""
         each = [shard.facts(facts) for shard in self._shards[: None if self._held else 1]]
         return max(each, key=lambda own: own[LOOKUP].lookups)
 
-    def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
-        """Its stages of a mini-batch; `facts`: of all tables."""
-        shard, own = self._shards[0], self._busiest(facts)
+    def stages(self, facts: BatchFacts, own: BatchFacts) -> tuple[Stage, ...]:
+        """Its stages of a mini-batch; `facts`: of all tables, `own`: of its own."""
+        shard = self._shards[0]
         first, dense, last = self._dense()
         pool, update = self._embeddings(own)
         trained = (*update, *shard.of_copies(), synchronize(self.gpu))

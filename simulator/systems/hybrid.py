@@ -11,6 +11,7 @@ of the samples, and the MLPs' gradients are all-reduced while those of the vecto
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
@@ -61,7 +62,19 @@ class Hybrid(System):
     def gpus(self) -> int:
         return len(self.shards)
 
+    @property
+    def placed(self) -> tuple[tuple[int, ...], ...]:
+        """All of them: the CPU's work is that of all processes."""
+        return (tuple(range(self._job.model.tables)),) * self.gpus
+
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
+        return self._stages(facts, self.shards)
+
+    def rank_stages(self, facts: BatchFacts, rank: int) -> tuple[Stage, ...]:
+        return self._stages(facts, [self.shards.each[rank]])
+
+    def _stages(self, facts: BatchFacts, shards: Iterable[Shard]) -> tuple[Stage, ...]:
+        """The work of the CPU for all samples, and that of some GPUs."""
         forward = tuple(
             pooled_vectors(g.job.model, self._machine, self.cpu, store, g.of(facts)[LOOKUP])
             for g, store in self._tables
@@ -72,7 +85,7 @@ class Hybrid(System):
         )
         return (
             Stage("gather_reduce", (forward,)),
-            *side_by_side(self._mlps(shard) for shard in self.shards),
+            *side_by_side(self._mlps(shard) for shard in shards),
             *(Stage(words[0].name, (words,)) for words in zip(*backward, strict=True)),
         )
 

@@ -179,6 +179,11 @@ class Shards:
         """That of all GPUs, with parts of tables as tables."""
         return self.each[0].parted
 
+    @property
+    def placed(self) -> tuple[tuple[int, ...], ...]:
+        """Tables of each GPU."""
+        return tuple(shard.tables for shard in self.each)
+
     def __len__(self) -> int:
         return len(self.each)
 

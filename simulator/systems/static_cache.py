@@ -67,30 +67,14 @@ class StaticCache(System):
     def __init__(self, job: Job, machine: Topology) -> None:
         self.cpu = machine.only("cpu", "static_cache")
         self.shards = Shards.of(job, machine, "static_cache")
-        self._job = job = self.shards.job
+        job, self._machine = self.shards.job, machine
         if job.cache.scope == "global":
             raise ConfigError(
                 "static_cache pins the hottest share of each table: cache.scope must be 'table'"
             )
-        model = job.model
-        pinned = job.cache_size.slots(model.rows_per_table, least=0)
+        pinned = job.cache_size.slots(job.model.rows_per_table, least=0)
         self.replay = StaticReplay(pinned, job.keep, job.cache.profile_share, job.parts)
-        groups = groups_of(job)
-        tables = table_groups(groups, job, machine, self.cpu)
-        self._cold = tuple(
-            _Rows(
-                g,
-                Backward(
-                    g.job.model,
-                    machine,
-                    job.software,
-                    self.cpu,
-                    store,
-                    max(g.job.model.rows_per_table),
-                ),
-            )
-            for g, store in zip(groups, tables, strict=True)
-        )
+        self._cold = _Cold(job, machine, self.cpu)
         self._pinned = [
             _Pinned(machine, self.cpu, shard, [pinned[table] for table in shard.tables])
             for shard in self.shards
@@ -102,20 +86,54 @@ class StaticCache(System):
     def gpus(self) -> int:
         return len(self.shards)
 
+    @property
+    def placed(self) -> tuple[tuple[int, ...], ...]:
+        return self.shards.placed
+
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
         """Hot rows on the GPUs; cold ones beside them, in the last lane of forward and backward."""
+        hot = side_by_side(
+            pinned.stages(shard.facts(facts))
+            for shard, pinned in zip(self.shards, self._pinned, strict=True)
+        )
+        return self._cold.beside(hot, facts)
+
+    def rank_stages(self, facts: BatchFacts, rank: int) -> tuple[Stage, ...]:
+        cold = _Cold(self.shards.each[rank].job, self._machine, self.cpu)
+        return cold.beside(self._pinned[rank].stages(facts), facts)
+
+
+class _Cold:
+    """All rows that no GPU has pinned, of the tables of a job, on the CPU."""
+
+    def __init__(self, job: Job, machine: Topology, cpu: str) -> None:
+        self._job = job
+        groups = groups_of(job)
+        tables = table_groups(groups, job, machine, cpu)
+        self._rows = tuple(
+            _Rows(g, Backward(g.job.model, machine, job.software, cpu, store, _longest(g)))
+            for g, store in zip(groups, tables, strict=True)
+        )
+
+    def beside(self, hot: Sequence[Stage], facts: BatchFacts) -> tuple[Stage, ...]:
+        """The stages of hot rows with a lane for cold ones in forward and backward; `facts`: of the
+        tables of its job."""
         pool: list[Operation] = []
         train: list[Operation] = []
-        for rows in self._cold:
+        for rows in self._rows:
             own, passes = rows.group.of(facts), rows.passes
             holes = _holes(self._job, own)
             pool.append(rows.pooled(own[MISS_LOOKUP], holes))
             train += passes.operations(own[MISS], skipped=holes)
-        beside = {"forward": tuple(pool), "backward": tuple(train)}
-        hot = side_by_side(pinned.stages(facts) for pinned in self._pinned)
+        lanes = {"forward": tuple(pool), "backward": tuple(train)}
         return tuple(
-            Stage(s.name, (*s.lanes, beside[s.name])) if s.name in beside else s for s in hot
+            Stage(s.name, (*s.lanes, lanes[s.name])) if s.name in lanes else s for s in hot
         )
+
+
+def _longest(group: Group) -> int:
+    """Rows of its largest table."""
+    return max(group.job.model.rows_per_table)
 
 
 def _holes(job: Job, facts: BatchFacts) -> int:
@@ -141,9 +159,8 @@ class _Pinned:
         )
 
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
-        """Its stages of a mini-batch; `facts`: of all tables."""
+        """Its stages of a mini-batch; `facts`: of its tables."""
         shard, pooled = self._shard, pooled_bytes(self._job.model)
-        facts = shard.facts(facts)
         sums, gradients = (Buffer(n, self._hbm, pooled) for n in ("pooled", "gradients"))
         done = synchronize(self.gpu)
         back: tuple[Operation, ...] = (

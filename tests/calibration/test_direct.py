@@ -78,3 +78,42 @@ def test_each_number_says_where_it_comes_from(tmp_path: Path) -> None:
     assert CTYPES in sources[LAUNCH]
     assert "less the launch" in sources[WAIT]
     assert {one.file for one in found.values()} == {"micro_launch.csv"}
+
+
+SUBMISSION, COLLECTIVE = "operators.gpu.submission", "operators.gpu.collective"
+TRITON = "Triton kernel, back to back (per launch)"
+STREAM = "enter and leave a stream"
+
+
+def collectives(folder: Path, *calls: tuple[int, float]) -> None:
+    """Bytes, and microseconds to submit."""
+    header = ["op", "impl", "bytes", "ms_event", "ms_backtoback", "us_submit"]
+    with (folder / "micro_nccl.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        rows = [["alltoall", "torch", size, 0.1, 0.1, us] for size, us in calls]
+        writer.writerows([header, *rows])
+
+
+def test_a_collective_is_its_call_less_what_every_submission_costs(tmp_path: Path) -> None:
+    """16 + 9 - 5 = 20 us a submission; small calls of 30, 40 and 45 us: 40 - 5 - 20."""
+    collectives(tmp_path, (4096, 30.0), (16384, 45.0), (65536, 40.0), (1 << 28, 90.0))
+    found = direct(tmp_path, (COPY, 5.0), (TRITON, 16.0), (STREAM, 9.0))
+    assert found == {
+        LAUNCH: pytest.approx(5e6),
+        SUBMISSION: pytest.approx(20e6),
+        COLLECTIVE: pytest.approx(15e6),
+    }
+
+
+def test_a_collective_that_costs_no_more_than_a_kernel_adds_nothing(tmp_path: Path) -> None:
+    collectives(tmp_path, (4096, 20.0))
+    assert direct(tmp_path, (COPY, 5.0), (TRITON, 16.0), (STREAM, 9.0))[COLLECTIVE] == 0.0
+
+
+@pytest.mark.parametrize("missing", [TRITON, STREAM, "calls"])
+def test_without_one_of_the_three_the_profile_stays(tmp_path: Path, missing: str) -> None:
+    if missing != "calls":
+        collectives(tmp_path, (4096, 30.0))
+    measured = [(COPY, 5.0), (TRITON, 16.0), (STREAM, 9.0)]
+    found = direct(tmp_path, *(row for row in measured if row[0] != missing))
+    assert found == {LAUNCH: pytest.approx(5e6)}

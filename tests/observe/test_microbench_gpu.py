@@ -258,16 +258,14 @@ def test_updates_with_adagrad_read_and_write_their_state() -> None:
 def test_collectives_count_the_rank_that_waits_least() -> None:
     from simulator.observe.microbench.collectives import _rows
 
-    ranks = [
-        {"alltoall 4096": {"alone": [1.0, 3.0, 2.0], "submit": [5.0], "row": [0.5]}},
-        {"alltoall 4096": {"alone": [2.0, 1.0, 4.0], "submit": [7.0], "row": [0.25]}},
-    ]
-    (row,) = _rows(ranks, 3)
+    first = {"alone": [1.0, 3.0, 2.0], "submit": [5.0], "busy": [3.0], "row": [0.5]}
+    second = {"alone": [2.0, 1.0, 4.0], "submit": [7.0], "busy": [4.0], "row": [0.25]}
+    (row,) = _rows([{"alltoall 4096": first}, {"alltoall 4096": second}], 3)
     assert set(row) <= set(FILES["micro_nccl.csv"])
     assert row["ms_event"] == 1.0  # of 1, 1, 2
     assert row["ms_event_last_rank"] == 3.0  # of 2, 3, 4
     assert row["ms_backtoback"] == 0.5
-    assert row["us_submit"] == 6.0
+    assert (row["us_submit"], row["us_submit_busy"]) == (6.0, 3.5)
     assert row["GBps_event"] == pytest.approx(4096 / 1e6)
     assert row["GBps_bus_event"] == pytest.approx(2048 / 1e6)  # half stays where it is
 

@@ -19,6 +19,7 @@ FILES = sorted(
     if file.read_text(encoding="utf-8").find("\nconfig_version:") >= 0
 )
 NEW = {"adagrad.yaml", "precision.yaml", "stock.yaml", "threads.yaml", "two_gpus.yaml"}
+NEW |= {"two_gpus_locality.yaml", "two_gpus_cache.yaml"}
 
 
 def test_the_files_are_found() -> None:
@@ -36,5 +37,5 @@ def test_every_point_is_implemented(name: str, monkeypatch: pytest.MonkeyPatch) 
         run._check(point, "cpu")
     systems = {point.system.name for point in points}
     assert len(points) >= 3
-    if name in NEW - {"two_gpus.yaml"}:
+    if name in NEW:
         assert "scratchpipe" in systems

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from training import MODEL, experiment, inputs_of, trainer_of
+from training import experiment, inputs_of, trainer_of
 
 from simulator.config.expand import expand
 from simulator.errors import InvariantError, UsageError
@@ -31,7 +31,9 @@ from simulator.hardware.program import (
     Update,
     Wait,
 )
+from simulator.observe.accelerator import CpuTensors
 from simulator.observe.dataflow import Dataflow
+from simulator.observe.inputs import of_rank
 from simulator.observe.items import (
     COLD,
     DENSE,
@@ -48,7 +50,8 @@ from simulator.observe.lru import LruLists
 from simulator.observe.mlp import RATE
 from simulator.observe.rules import TRAINER, bind, require_rules
 from simulator.observe.steps import Await, Step
-from simulator.observe.trainer import Trainer, kinds_of
+from simulator.observe.trainer import Trainer, kinds_of, with_sums
+from simulator.observe.workspace import Place
 
 pytestmark = pytest.mark.usefixtures("torch_there")
 
@@ -337,7 +340,9 @@ def test_a_rule_does_what_numpy_does(
 
 
 def test_every_rule_is_compared_with_numpy() -> None:
-    assert {pair for _, pairs in RULES for pair in pairs} == set(TRAINER) - {(Wait, "gpu")}
+    """But for those of collectives, which take several processes (`test_several_gpus`)."""
+    rules = set(TRAINER) - {(Wait, "gpu"), (Exchange, "gpu")}
+    assert {pair for _, pairs in RULES for pair in pairs} == rules
 
 
 def test_lists_are_not_read_before_their_plan() -> None:
@@ -356,7 +361,7 @@ def flow_of(system: str, change: Callable[[Operation], Operation]) -> Dataflow:
     """The data flow of a system whose words are changed."""
     inputs = inputs_of(expand(experiment(systems=[system], cache={"fraction": 0.3}))[0])
     programs = [changed(inputs.system.stages(facts), change) for facts in inputs.facts]
-    return Dataflow(programs, inputs.facts, inputs.point.model, kinds_of(inputs.machine))
+    return Dataflow(programs, inputs.facts, inputs.share, kinds_of(inputs.machine))
 
 
 def test_moves_carry_what_their_target_needs() -> None:
@@ -419,7 +424,7 @@ def test_mini_batches_with_other_words_are_refused() -> None:
     programs = [inputs.system.stages(facts) for facts in inputs.facts]
     programs[5] = programs[5][:-1]
     with pytest.raises(UsageError, match="mini-batch 5 has other words"):
-        Dataflow(programs, inputs.facts, inputs.point.model, kinds_of(inputs.machine))
+        Dataflow(programs, inputs.facts, inputs.share, kinds_of(inputs.machine))
 
 
 def test_two_buffers_of_one_name_are_refused() -> None:
@@ -436,24 +441,36 @@ def test_a_word_without_a_rule_is_refused_before_the_run() -> None:
     point = expand(experiment(systems=["hybrid"]))[0]
     inputs = inputs_of(point)
     machine = inputs.machine
-    exchange = Exchange("all_to_all", "gpu", ("gpu",), "all_to_all", 8)
+    exchange = Exchange("all_to_all", "cpu", ("cpu",), "all_to_all", 8)
     dense = Dense("mlp", "cpu", 1, 0, "fp32", 1, 1, 1)
     for word, message in (
-        (exchange, r"no rule for Exchange \('all_to_all'\) at gpu, a gpu"),
+        (exchange, r"no rule for Exchange \('all_to_all'\) at cpu, a cpu"),
         (dense, r"no rule for Dense \('mlp'\) at cpu, a cpu"),
     ):
         with pytest.raises(UsageError, match=message):
             require_rules((Stage("s", ((word,),)),), kinds_of(machine))
 
 
-def test_several_gpus_are_refused() -> None:
-    platform = {"base": "p3_16xlarge"}
-    point = expand(
-        experiment(systems=[{"name": "gpu_only", "gpus": 2}], platform=platform, model=MODEL)
-    )[0]
-    inputs = inputs_of(point)
-    with pytest.raises(UsageError, match=r"no rule for Exchange \('all_to_all'\) at gpu0, a gpu"):
-        require_rules(inputs.system.stages(inputs.facts[0]), kinds_of(inputs.machine))
+def test_collectives_take_other_processes() -> None:
+    point = expand(experiment(systems=[{"name": "gpu_only", "gpus": 2}], platform="p3_16xlarge"))[0]
+    inputs = of_rank(inputs_of(point), 0)
+    with pytest.raises(UsageError, match="no all_to_all for 'all_to_all' at gpu0"):
+        Trainer(inputs, Place(CpuTensors(1), None, 1))
+
+
+def test_a_sum_over_gpus_begins_behind_the_exchanges_of_its_lane_and_ends_with_it() -> None:
+    """Collectives of a GPU run in the order of their launches; what comes after the wait is the
+    step of the weights."""
+    group = ("gpu0", "gpu1")
+    forth, back = (Exchange(name, "gpu0", group, "all_to_all", 8) for name in ("forth", "back"))
+    dense = Dense("mlp", "gpu0", 1, 0, "fp32", 1, 1, 1)
+    reduce = Exchange("all_reduce", "gpu0", group, "all_reduce", 8, after="mlp")
+    stage = Stage("train", ((forth, dense, back, dense, Wait("done", "gpu0")), (reduce,)))
+    named: list[list[list[Any]]] = [[["forth"], ["mlp"], ["back"], ["update"], ["done"]]]
+    named.append([["begin", "wait", "step"]])
+    lane, empty = with_sums(stage, named)
+    assert lane == ["forth", "mlp", "back", "begin", "update", "wait", "step", "done"]
+    assert empty == []
 
 
 def test_work_of_a_second_gpu_is_refused() -> None:

@@ -82,7 +82,7 @@ def test_by_lookups_the_size_of_a_table_is_of_no_account() -> None:
 def test_every_table_has_one_gpu_and_no_gpu_a_table_too_many(rows: list[int], gpus: int) -> None:
     """The largest first to the least loaded: loads differ by one table at most."""
     plan = PLANNERS["size"](task(rows, [1] * len(rows), gpus))
-    placed = plan.whole_tables("a test")
+    placed = tables_by_gpu(plan)
     assert len(placed) == gpus
     assert sorted(t for own in placed for t in own) == list(range(len(rows)))
     loads = [sum(rows[t] for t in own) for own in placed]
@@ -268,7 +268,7 @@ def test_rows_and_lookups_are_conserved(
 def test_one_gpu_gets_all(planner: str) -> None:
     plan = PLANNERS[planner](task([10, 20, 30], [1, 2, 3], 1, "auto"))
     assert plan.whole
-    assert sorted(plan.whole_tables("a test")[0]) == [0, 1, 2]
+    assert sorted(tables_by_gpu(plan)[0]) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("planner", sorted(PLANNERS))
@@ -277,12 +277,6 @@ def test_tables_that_do_not_fit_are_refused_with_what_each_gpu_needs(planner: st
     big = task([10**8] * 3, [1] * 3, 2, "auto")
     with pytest.raises(CapacityError, match=r"307\.2 GB of tables on 2 GPUs.*gpu0 \d{3}"):
         PLANNERS[planner](big).require_room()
-
-
-def test_a_plan_of_cut_tables_is_refused_by_what_runs_whole_ones() -> None:
-    plan = PLANNERS["hugectr"](task([10**8, 10, 10**6], [1, 1, 1], 2, "auto"))
-    with pytest.raises(ConfigError, match="gpu_only runs whole tables: placement hugectr cuts by"):
-        plan.whole_tables("gpu_only")
 
 
 def test_hugectr_knows_no_columns() -> None:

@@ -1,9 +1,11 @@
 """NCCL between the GPUs of one host: all-to-all and all-reduce by size, a process a GPU.
 
-Through `torch.distributed`, which costs the host some microseconds more than NCCL alone. All ranks
-meet before each call; `ms_event` is the rank that waits least for the others (the latest to come),
-`ms_event_last_rank` the one that waits longest. `bytes` is the buffer of a rank; of an all-to-all
-one share of it stays where it is.
+Through `torch.distributed`, which costs the host some microseconds more than NCCL alone:
+`us_submit` while the GPU is idle, `us_submit_busy` while a kernel keeps it at work. All ranks meet
+before each call; `ms_event` is the rank that waits least for the others (the latest to come),
+`ms_event_last_rank` the one that waits longest; calls back to back are submitted beforehand, so
+that no GPU waits for its host. `bytes` is the buffer of a rank; of an all-to-all one share of it
+stays where it is.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ _POWERS = tuple(range(12, 29, 2))
 _LIMIT_S = 120.0
 """After which ranks that do not come back are ended."""
 _IN_A_ROW = 20
+_FILLER_CYCLES = 400_000
+"""Of a kernel that does nothing, about 0.2 ms: longer than a call of the host."""
 
 
 def collective_subjects(gpu: GpuBench) -> list[Subject]:
@@ -131,7 +135,7 @@ def _samples(
     ops: CpuTensors, call: Callable[[], object], meet: Callable[[], object], repeats: int
 ) -> dict[str, Any]:
     """Milliseconds by events, one at a time and in a row; microseconds to submit."""
-    alone, submit, in_a_row = [], [], []
+    alone, submit, busy, in_a_row = [], [], [], []
     for k in range(repeats + 3):
         meet()
         ops.synchronize()
@@ -143,15 +147,30 @@ def _samples(
         if k >= 3:
             alone.append(ops.between_us(begin, end) / 1e3)
             submit.append(submitted)
+    for _ in range(repeats):
+        meet()
+        ops.synchronize()
+        _keep_busy(ops)
+        clock = time.perf_counter()
+        call()
+        busy.append((time.perf_counter() - clock) * 1e6)
+        ops.synchronize()
     for _ in range(3):
         meet()
+        _keep_busy(ops, _IN_A_ROW)
         begin = ops.mark()
         for _ in range(_IN_A_ROW):
             call()
         end = ops.mark()
         ops.synchronize()
         in_a_row.append(ops.between_us(begin, end) / 1e3 / _IN_A_ROW)
-    return {"alone": alone, "submit": submit, "row": in_a_row}
+    return {"alone": alone, "submit": submit, "busy": busy, "row": in_a_row}
+
+
+def _keep_busy(ops: CpuTensors, calls: int = 1) -> None:
+    """Keep the GPU at work while so many calls are submitted."""
+    if ops.overlaps:
+        ops.torch.cuda._sleep(calls * _FILLER_CYCLES)
 
 
 def _rows(said: list[dict[str, Any]], repeats: int) -> Iterator[Row]:
@@ -172,6 +191,7 @@ def _rows(said: list[dict[str, Any]], repeats: int) -> Iterator[Row]:
             "ms_event_last_rank": float(np.median(alone.max(axis=0))),
             "ms_backtoback": row,
             "us_submit": float(np.median([rank["submit"] for rank in ranks])),
+            "us_submit_busy": float(np.median([rank["busy"] for rank in ranks])),
             "GBps_event": size / first["ms_event"] / 1e6,
             "GBps_bus_event": bus / first["ms_event"] / 1e6,
             "GBps_bus_backtoback": bus / row / 1e6,

@@ -60,8 +60,8 @@ FILES: dict[str, tuple[str, ...]] = {
     ),
     "micro_nccl.csv": (
         "session", "op", "impl", "bytes", "ms_event", "ms_event_p10", "ms_event_p90",
-        "ms_event_last_rank", "ms_backtoback", "us_submit", "GBps_event", "GBps_bus_event",
-        "GBps_bus_backtoback", "note",
+        "ms_event_last_rank", "ms_backtoback", "us_submit", "us_submit_busy", "GBps_event",
+        "GBps_bus_event", "GBps_bus_backtoback", "note",
     ),
     "contention_2gpu.csv": (
         "session", "victim", "background", "threads", "dma_gpus", *_MS, "GBps", "alone_ms",

@@ -10,13 +10,12 @@ of the samples of its GPU, a part by columns all of them. Ignored: how the ids o
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from simulator.config.model import Sharding
-from simulator.errors import CapacityError, ConfigError, InvariantError
+from simulator.errors import CapacityError, InvariantError
 from simulator.traces.cuts import Cut
 from simulator.units import format_bytes
 
@@ -158,20 +157,6 @@ class Plan:
         """Whether every table lies on one GPU."""
         return all(part.cut == "table" for part in self.parts)
 
-    def whole_tables(self, who: str) -> tuple[tuple[int, ...], ...]:
-        """Tables of each GPU, in the order in which they were placed.
-
-        Raises `ConfigError` where tables are cut or replicated, which `who` cannot run.
-        """
-        if self.whole:
-            return tuple(tuple(part.table for part in parts) for parts in self.by_gpu)
-        counts: Counter[Cut] = Counter({p.table: p.cut for p in self.parts}.values())
-        cuts = ", ".join(f"{_CUT_TEXTS[cut]} {counts[cut]}" for cut in _CUT_TEXTS if counts[cut])
-        raise ConfigError(
-            f"{who} runs whole tables: placement {self.planner} {cuts} of "
-            f"{len(self.task.tables)} tables; set model.sharding: table"
-        )
-
     def check(self) -> None:
         """Every row once, in all its columns, or on every GPU.
 
@@ -199,9 +184,6 @@ class Plan:
         needs = [self.bytes(gpu) for gpu in range(self.task.gpus.count)]
         if max(needs) > memory:
             raise no_room(needs, [len(parts) for parts in self.by_gpu], memory, self.planner)
-
-
-_CUT_TEXTS: dict[Cut, str] = {"row": "cuts by rows", "column": "by columns", "replica": "copies"}
 
 
 def no_room(

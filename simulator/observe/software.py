@@ -1,0 +1,39 @@
+"""Which software observe is: of the ways in which an operator profile may work, those it has."""
+
+from __future__ import annotations
+
+from simulator.config.operators import GpuOperators, OperatorProfile
+from simulator.errors import UsageError
+
+__all__ = ["require_software"]
+
+
+def require_software(software: OperatorProfile, ranks: int) -> None:
+    """Raise `UsageError` for software that works in other ways than what is implemented here, on
+    `ranks` GPUs."""
+    gpu = software.gpu
+    needed = (
+        (software.id_bytes == 8, "ids of 8 bytes"),
+        (software.lists == "copied", "lists that are copied"),
+        (software.cold_list == "compacted", "a compacted list of cold ids"),
+        (gpu.next_ids == "in_turn", "ids that are sent in turn"),
+        (gpu.iteration == "launches", "an iteration launched piece by piece"),
+        *(_of_several(gpu) if ranks > 1 else ()),
+    )
+    wrong = [what for holds, what in needed if not holds]
+    if wrong:
+        where = " on several GPUs" if ranks > 1 else ""
+        raise UsageError(
+            f"observe trains{where} with {', '.join(wrong)}; {software.name} has others: "
+            "--set operators=observed"
+        )
+
+
+def _of_several(gpu: GpuOperators) -> tuple[tuple[bool, str], ...]:
+    """What several GPUs need besides."""
+    return (
+        (not (gpu.expand or gpu.kernels_per_table), "fused operators"),
+        (gpu.exchange_bytes == 4, "vectors exchanged in fp32"),
+        (gpu.ids == "loaded", "ids loaded by the GPU that looks them up"),
+        (gpu.bottom_mlp == "in_turn", "a bottom MLP with the rest of the MLPs"),
+    )
