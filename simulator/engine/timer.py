@@ -106,10 +106,11 @@ def time_system(
     priced = time.perf_counter()
     clock = Machine(simpy.Environment(), machine.resources, check=timing.check)
     meter = Meter(clock, timing.first, timing.last)
-    mode: Mode = timing.mode if system.schedule.overlaps else "serial"
-    spans = run_pipeline(clock, demands, mode, watch=meter.watch)
+    schedule = system.schedule
+    mode = schedule.order(timing.mode)
+    spans = run_pipeline(clock, demands, mode, waits=schedule.waits, watch=meter.watch)
     if timing.check:
-        check_order(spans, mode)
+        check_order(spans, mode, schedule.waits)
         check_utilization(clock.use, int(clock.env.now))
     return Timed(
         machine,

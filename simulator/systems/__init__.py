@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from simulator._plugins import explained, load_plugin, named, plugins
+from simulator.config.parameters import Given, Parameters, SystemKeys
 from simulator.errors import UsageError
 from simulator.hardware.topology import Topology
 from simulator.systems.base import (
+    Consistency,
     Job,
     System,
+    SystemGroup,
     cache_in,
     hold_window,
     move,
@@ -28,17 +31,31 @@ from simulator.systems.groups import Group, cache_groups, groups_of, table_group
 from simulator.systems.hybrid import Hybrid
 from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
-from simulator.systems.schedule import Pipeline, Role, Schedule, Serial, StageSpec
+from simulator.systems.schedule import (
+    After,
+    Order,
+    Pipeline,
+    Role,
+    Schedule,
+    Serial,
+    StageSpec,
+    Streams,
+)
 from simulator.systems.scratchpipe import ScratchPipe
 from simulator.systems.static_cache import StaticCache
 from simulator.systems.straw_man import StrawMan
 
 __all__ = [
+    "After",
     "Backward",
+    "Consistency",
+    "Given",
     "GpuOnly",
     "Group",
     "Hybrid",
     "Job",
+    "Order",
+    "Parameters",
     "Pipeline",
     "Role",
     "Schedule",
@@ -47,12 +64,15 @@ __all__ = [
     "StageSpec",
     "StaticCache",
     "StrawMan",
+    "Streams",
     "System",
+    "SystemGroup",
     "UsedKeys",
     "cache_groups",
     "cache_in",
     "create",
     "dense_bytes",
+    "group_of",
     "groups_of",
     "hold_window",
     "mlp_step",
@@ -65,6 +85,7 @@ __all__ = [
     "require_room",
     "summary",
     "synchronize",
+    "system_class",
     "table_groups",
     "tables_in",
     "used_keys",
@@ -86,7 +107,8 @@ def names() -> tuple[str, ...]:
     return (*_SYSTEMS, *(name for name in plugins(ENTRY_POINTS) if name not in _SYSTEMS))
 
 
-def _class(name: str) -> type[System]:
+def system_class(name: str) -> type[System]:
+    """The class of the system called `name`; `UsageError` where there is none."""
     if name in _SYSTEMS:
         return _SYSTEMS[name]
     entry = plugins(ENTRY_POINTS).get(name)
@@ -104,7 +126,7 @@ def create(name: str, job: Job, machine: Topology) -> System:
     Raises `CapacityError` where the model does not fit, `ConfigError` where the machine lacks what
     it needs, `UsageError` for an unknown name.
     """
-    system, entry = _class(name), plugins(ENTRY_POINTS).get(name)
+    system, entry = system_class(name), plugins(ENTRY_POINTS).get(name)
     if entry is not None and name in _SYSTEMS:
         raise UsageError(
             f"{named(entry)} has the name of a system that is built in: rename it or uninstall it"
@@ -113,11 +135,11 @@ def create(name: str, job: Job, machine: Topology) -> System:
         return system(job, machine)
 
 
-class UsedKeys(Mapping[str, frozenset[str] | None]):
-    """For each system the keys of its entry that it uses (None: all are allowed); one of another
-    package is loaded when it is asked for."""
+class UsedKeys(Mapping[str, SystemKeys]):
+    """For each system the keys of its entry that it uses; one of another package is loaded when it
+    is asked for."""
 
-    def __getitem__(self, name: str) -> frozenset[str] | None:
+    def __getitem__(self, name: str) -> SystemKeys:
         return used_keys(name)
 
     def __contains__(self, name: object) -> bool:
@@ -130,11 +152,17 @@ class UsedKeys(Mapping[str, frozenset[str] | None]):
         return len(names())
 
 
-def used_keys(name: str) -> frozenset[str] | None:
-    """Keys of an entry of `systems` that the system called `name` uses; None: all are allowed."""
-    return _class(name).uses
+def used_keys(name: str) -> SystemKeys:
+    """Keys of an entry of `systems` that the system called `name` uses."""
+    system = system_class(name)
+    return SystemKeys(system.uses, system.parameters)
 
 
 def summary(name: str) -> str:
     """One sentence on the system called `name`."""
-    return (_class(name).__doc__ or "").strip().splitlines()[0]
+    return (system_class(name).__doc__ or "").strip().splitlines()[0]
+
+
+def group_of(name: str) -> SystemGroup:
+    """Where the system called `name` belongs in a list."""
+    return system_class(name).group if name in _SYSTEMS else "other"

@@ -32,7 +32,15 @@ from simulator.hardware.program import (
     Store,
 )
 from simulator.hardware.topology import Topology
-from simulator.systems.base import Job, System, entry_sizes, move, synchronize
+from simulator.systems.base import (
+    Consistency,
+    Job,
+    System,
+    SystemGroup,
+    entry_sizes,
+    move,
+    synchronize,
+)
 from simulator.systems.groups import Group, groups_of
 from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
@@ -65,6 +73,11 @@ def _ranks(job: Job, machine: Topology) -> tuple[str, ...]:
 class GpuOnly(System):
     """All tables in HBM."""
 
+    group: ClassVar[SystemGroup] = "baseline"
+    source: ClassVar[str] = "Kwon and Rhu, ScratchPipe, ISCA 2022 (its GPU-only system)"
+    consistency: ClassVar[Consistency] = Consistency(
+        "equal", "One copy of every row, in HBM; a mini-batch is done before the next one starts."
+    )
     uses: ClassVar[frozenset[str]] = frozenset({"gpus"})
 
     def __init__(self, job: Job, machine: Topology) -> None:
