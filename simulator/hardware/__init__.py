@@ -38,6 +38,7 @@ from simulator.hardware.program import (
     Add,
     Buffer,
     Dense,
+    Elsewhere,
     Exchange,
     Expand,
     Gather,
@@ -52,6 +53,7 @@ from simulator.hardware.program import (
     Store,
     Update,
     Wait,
+    ZeroCopy,
     key_bits,
 )
 from simulator.hardware.topology import Topology, build_topology
@@ -71,6 +73,7 @@ __all__ = [
     "Dense",
     "Device",
     "Dram",
+    "Elsewhere",
     "Exchange",
     "Expand",
     "FlopPerSecond",
@@ -104,6 +107,7 @@ __all__ = [
     "Update",
     "Wait",
     "Watts",
+    "ZeroCopy",
     "build_topology",
     "key_bits",
 ]

@@ -32,6 +32,7 @@ __all__ = [
     "Algorithm",
     "Buffer",
     "Dense",
+    "Elsewhere",
     "Exchange",
     "Expand",
     "Flow",
@@ -48,6 +49,7 @@ __all__ = [
     "Store",
     "Update",
     "Wait",
+    "ZeroCopy",
     "key_bits",
 ]
 
@@ -82,11 +84,13 @@ class Store:
     """Rows lie in slots (`Flow.slots`), not at their own number."""
     bytes: int = 0
     """Of all its rows: what addresses are spread over. 0: of no account."""
+    state_memory: str = ""
+    """The place whose memory holds the optimizer state; empty: it lies beside the rows."""
 
     @property
     def entry_bytes(self) -> int:
-        """A row with its optimizer state."""
-        return self.row_bytes + self.state_bytes
+        """A row with the optimizer state beside it: what moves when the row does."""
+        return self.row_bytes + (0 if self.state_memory else self.state_bytes)
 
     def pieces(self, rows: Flow) -> Int64s | None:
         """Where `rows` lie, int64, where that was kept."""
@@ -123,8 +127,19 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Rows that an operation touches in a second store, in the same pass."""
+
+    store: Store
+    rows: Flow
+
+
+@dataclass(frozen=True, slots=True)
 class Pool(Operation):
-    """Gather-reduce: read a row a lookup, sum the rows of a sample, write the pooled vectors."""
+    """Gather-reduce: read a row a lookup, sum the rows of a sample, write the pooled vectors.
+
+    `elsewhere`: lookups that `rows` does not count, whose rows it reads in another store.
+    """
 
     reads: Store
     rows: Flow
@@ -135,6 +150,7 @@ class Pool(Operation):
     """Ids in its list that are marked as not to be looked up."""
     hit_share: float = 0.0
     """Share of the lookups that the processor's last cache holds; the timer fills it in."""
+    elsewhere: Elsewhere | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +169,18 @@ class Scatter(Operation):
     source: Buffer
     writes: Store
     rows: Flow
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroCopy(Operation):
+    """Copy rows from one store to another without staging: each row is read and written where it
+    lies, over the links on the way, by one kernel."""
+
+    reads: Store
+    writes: Store
+    rows: Flow
+    share: float = 1.0
+    """Share of the processor's cores that it may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +226,7 @@ class Update(Operation):
     """Optimizer step: read and write each unique row and its state.
 
     `coalesce`: sums the gradients of equal ids on the way (fused with `Accumulate`).
+    `elsewhere`: lookups and rows that `rows` does not count, which it updates in another store.
     """
 
     writes: Store
@@ -209,6 +238,7 @@ class Update(Operation):
     expanded: bool
     """An `Expand` came before: a gradient a lookup lies in memory."""
     optimizer: str = "sgd"
+    elsewhere: Elsewhere | None = None
 
 
 @dataclass(frozen=True, slots=True)
