@@ -26,6 +26,7 @@ from simulator.systems.base import (
     synchronize,
     tables_in,
 )
+from simulator.systems.cached_embedding import CachedEmbedding
 from simulator.systems.gpu_only import GpuOnly
 from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
 from simulator.systems.hybrid import Hybrid
@@ -99,6 +100,7 @@ _SYSTEMS: dict[str, type[System]] = {
     "straw_man": StrawMan,
     "scratchpipe": ScratchPipe,
     "gpu_only": GpuOnly,
+    "cached_embedding": CachedEmbedding,
 }
 
 
