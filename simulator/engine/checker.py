@@ -250,7 +250,7 @@ def _in_order(
     moments = []
     for span in spans:
         stage = programs[span.batch][span.stage]
-        touches = any(isinstance(word, tuple(_RULES)) for word in stage.operations)
+        touches = any(_touches(word) for word in stage.operations)
         if span.end_ps <= span.start_ps:
             if touches:
                 raise InvariantError(f"stage {stage.name} of batch {span.batch} takes no time")
@@ -259,6 +259,13 @@ def _in_order(
         moments.append((span.end_ps, 0, span.batch, span.stage, span))
     moments.sort(key=lambda moment: moment[:4])
     return [(moment[4], moment[1] == 0) for moment in moments]
+
+
+def _touches(word: Operation) -> bool:
+    """Whether it moves, reads or trains any row."""
+    rows = getattr(word, "rows", None)
+    counted = not isinstance(rows, Flow) or rows.rows or rows.lookups
+    return isinstance(word, tuple(_RULES)) and bool(counted)
 
 
 def _start(state: _State, batch: int, stage: Stage) -> list[Commit]:

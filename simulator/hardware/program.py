@@ -42,6 +42,7 @@ __all__ = [
     "Pattern",
     "Plan",
     "Pool",
+    "Probe",
     "Scatter",
     "Sort",
     "Split",
@@ -132,6 +133,8 @@ class Elsewhere:
 
     store: Store
     rows: Flow
+    hit_share: float = 0.0
+    """Share of the lookups that the processor's last cache holds; the timer fills it in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +254,16 @@ class Plan(Operation):
     slots: int
     lists: Buffer | None = None
     """Where it writes the lists of missed and victim rows beside its own memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe(Operation):
+    """Look unique rows up in the sets of a set-associative cache: read the tags of a set for each,
+    and, where it is missed, the marks of its slots."""
+
+    rows: int
+    missed: int
+    ways: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ from simulator.systems.base import (
     tables_in,
 )
 from simulator.systems.cached_embedding import CachedEmbedding
+from simulator.systems.fbgemm_cached import FbgemmCached
+from simulator.systems.fbgemm_uvm import FbgemmUvm
 from simulator.systems.gpu_only import GpuOnly
 from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
 from simulator.systems.hybrid import Hybrid
@@ -45,6 +47,8 @@ from simulator.systems.schedule import (
 from simulator.systems.scratchpipe import ScratchPipe
 from simulator.systems.static_cache import StaticCache
 from simulator.systems.straw_man import StrawMan
+from simulator.systems.torchrec_prefetch import TorchRecPrefetch
+from simulator.systems.torchrec_semi_sync import TorchRecSemiSync
 
 __all__ = [
     "After",
@@ -101,6 +105,10 @@ _SYSTEMS: dict[str, type[System]] = {
     "scratchpipe": ScratchPipe,
     "gpu_only": GpuOnly,
     "cached_embedding": CachedEmbedding,
+    "fbgemm_uvm": FbgemmUvm,
+    "fbgemm_cached": FbgemmCached,
+    "torchrec_prefetch": TorchRecPrefetch,
+    "torchrec_semi_sync": TorchRecSemiSync,
 }
 
 

@@ -24,6 +24,7 @@ from simulator.hardware.program import (
     Operation,
     Plan,
     Pool,
+    Probe,
     Scatter,
     Sort,
     Split,
@@ -43,6 +44,8 @@ WARP = 32
 """Threads that work on one row or bag."""
 SORT_ITEMS = 16
 """Pairs of one thread of a radix sort (CUB)."""
+TAG_BYTES = 8
+"""A tag of a set-associative cache, and a mark of its slots."""
 STREAM_BYTES = 16
 """Bytes of one thread of a kernel that passes over a buffer."""
 
@@ -135,7 +138,9 @@ def _pooled_elsewhere(
     pieces = store.pieces(rows)
     return (
         at.stream(rows.lookups * software.id_bytes),
-        Access(store.memory, rows.lookups, store.row_bytes, pieces=pieces),
+        Access(
+            store.memory, rows.lookups, store.row_bytes, hit_share=more.hit_share, pieces=pieces
+        ),
     )
 
 
@@ -268,6 +273,20 @@ def _plan(word: Plan, software: OperatorProfile, at: Board) -> GpuKernels:
     )
 
 
+def _probe(word: Probe, software: OperatorProfile, at: Board) -> GpuKernels:
+    """A warp a row: tags of a set, 8 B each; then a warp a missed row: marks, 8 B each, sorted, and
+    its own tag and mark written."""
+    set_bytes = word.ways * TAG_BYTES
+    accesses = (
+        at.stream(word.rows * software.id_bytes),
+        Access(at.hbm, word.rows + word.missed, set_bytes, buffer=True),
+        Access(at.hbm, word.rows + word.missed, TAG_BYTES, write=True, buffer=True),
+    )
+    return GpuKernels(
+        word.name, at.name, 2 if word.rows else 0, accesses, chain=2, threads=word.rows * WARP
+    )
+
+
 def _split(word: Split, software: OperatorProfile, at: Board) -> GpuKernels:
     ids = word.lookups * software.id_bytes
     accesses = (at.stream(ids), at.stream(ids, write=True), *_lists(word.lists))
@@ -325,6 +344,7 @@ KERNELS: Mapping[type[Operation], Callable[[Any, OperatorProfile, Board], GpuKer
     Gather: _gather,
     Scatter: _scatter,
     Plan: _plan,
+    Probe: _probe,
     Split: _split,
     Add: _add,
     Dense: _dense,
