@@ -27,10 +27,12 @@ from simulator.systems.base import (
     tables_in,
 )
 from simulator.systems.cached_embedding import CachedEmbedding
+from simulator.systems.cdlrm import Cdlrm
 from simulator.systems.fbgemm_cached import FbgemmCached
 from simulator.systems.fbgemm_uvm import FbgemmUvm
 from simulator.systems.gpu_only import GpuOnly
 from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
+from simulator.systems.hugectr_etc import HugeCtrEtc
 from simulator.systems.hybrid import Hybrid
 from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
@@ -109,6 +111,8 @@ _SYSTEMS: dict[str, type[System]] = {
     "fbgemm_cached": FbgemmCached,
     "torchrec_prefetch": TorchRecPrefetch,
     "torchrec_semi_sync": TorchRecSemiSync,
+    "cdlrm": Cdlrm,
+    "hugectr_etc": HugeCtrEtc,
 }
 
 
