@@ -136,18 +136,14 @@ def insert(
     """
     ways = len(tags) // len(chains.heads)
     wanting = np.empty(len(rows), np.int64)
-    order = np.empty(ways, np.int64)
-    numbers = np.arange(ways)
     left = 0
     for t in range(sets):
         own = chains.touched[t]
         count = unchained(own, chains, wanting)
         in_order(ranks, rows, wanting, count)
-        first = own * ways
-        order[:] = numbers
-        in_order(marks[first : first + ways], numbers, order, ways)
+        slot = -1
         for n in range(min(count, ways)):
-            slot = first + order[n]
+            slot = next_lowest(marks, own * ways, ways, slot)
             k = wanting[n]
             if marks[slot] > (limit if limit >= 0 else -ranks[k]):
                 break
@@ -162,8 +158,24 @@ def insert(
 
 
 @compiled
-def place(rows: Int64s, ways: int, tags: Int64s) -> None:
-    """Put each of `rows` into a free slot of its set, where there is one."""
+def next_lowest(marks: Int64s, first: int, ways: int, last: int) -> int:
+    """Of the slots of a set the one with the lowest mark after slot `last` (-1: of all), the lower
+    slot where marks are equal."""
+    best = -1
+    for slot in range(first, first + ways):
+        if last >= 0 and (
+            marks[slot] < marks[last] or (marks[slot] == marks[last] and slot <= last)
+        ):
+            continue
+        if best < 0 or marks[slot] < marks[best]:
+            best = slot
+    return best
+
+
+@compiled
+def place(rows: Int64s, ways: int, tags: Int64s, marks: Int64s) -> None:
+    """Put each of `rows` into a free slot of its set, where there is one, its mark the lower the
+    later it stands."""
     sets = len(tags) // ways
     for k in range(len(rows)):
         first = set_of(rows[k], sets) * ways
@@ -172,6 +184,7 @@ def place(rows: Int64s, ways: int, tags: Int64s) -> None:
                 break
             if tags[slot] < 0:
                 tags[slot] = rows[k]
+                marks[slot] = -1 - k
                 break
 
 
@@ -212,14 +225,11 @@ class AssociativeCache:
 
     def fill(self, rows: Int64s) -> None:
         """Fill the empty cache with `rows`, the best first, as far as their sets have room."""
-        place(rows, self.ways, self.tags)
-        held = np.flatnonzero(self.tags >= 0)
-        rank = np.empty(int(rows.max(initial=0)) + 1, np.int64)
-        rank[rows[::-1]] = np.arange(len(rows))[::-1]
-        self._stamps[held] = -1 - rank[self.tags[held]]
+        place(rows, self.ways, self.tags, self._stamps)
+        held = self.tags[self.tags >= 0]
         if self.algorithm == "lfu":
-            self._counts[self.tags[held]] = 1
-        self._known[self.tags[held]] = 1
+            self._counts[held] = 1
+        self._known[held] = 1
 
     def know_all(self) -> None:
         """No row is new any more."""

@@ -45,7 +45,7 @@ CACHED_LOOKUP, BYPASS_LOOKUP = "cached_lookup", "bypass_lookup"
 """Lookups that are served out of the cache, and where the rows lie."""
 CACHED_UPDATE, BYPASS_UPDATE = "cached_update", "bypass_update"
 """Rows (and their lookups) that are updated in the cache, and where they lie."""
-_OVERSAMPLED = 2
+_OVERSAMPLED = 1.5
 """Rows for each slot that are drawn for the steady state: sets fill unevenly."""
 
 
@@ -105,7 +105,7 @@ class AssociativeReplay(Replay):
             cache.fill(self._hottest(trace))
             return cache, Start("hot")
         if self.algorithm == "lru":
-            drawn = sampled_rows(trace, (min(rows, _OVERSAMPLED * self.slots[0]),), "global")
+            drawn = sampled_rows(trace, (min(rows, int(_OVERSAMPLED * self.slots[0])),), "global")
             if drawn is not None:
                 cache.fill(drawn[0])
                 cache.know_all()
@@ -115,7 +115,7 @@ class AssociativeReplay(Replay):
     def _hottest(self, trace: Trace) -> Int64s:
         """The hottest rows of all tables, rank by rank, tables in proportion to their rows."""
         rows, starts = sum(trace.rows), bases(trace.rows)
-        wanted = min(rows, _OVERSAMPLED * self.slots[0])
+        wanted = min(rows, int(_OVERSAMPLED * self.slots[0]))
         ranked = [
             trace.hottest(table, wanted * count // rows, self.profile) + starts[table]
             for table, count in enumerate(trace.rows)

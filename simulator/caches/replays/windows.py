@@ -136,15 +136,23 @@ class WindowReplay(_Grouped):
             for table, cache in enumerate(caches):
                 cache.load(np.sort(trace.hottest(table, len(cache.tags))))
         if self.prefill == "steady":
-            most = _PAST_WINDOWS * self.look_ahead
-            most = most if trace.past is None else min(most, trace.past)
-            past = (trace.minibatch(number) for number in range(-most, 0))
+            past = (trace.minibatch(number) for number in range(-self._past(trace), 0))
             shapes = pool_shapes(trace.rows, "table")
             distinct = distinct_batches(past, shapes, 1)
             for group in iter(lambda: tuple(itertools.islice(distinct, self.look_ahead)), ()):
                 for table, cache in enumerate(caches):
                     cache.load(_rows_of(group, table))
         return caches
+
+    def _past(self, trace: Trace) -> int:
+        """Mini-batches of the past that fill the caches."""
+        most = _PAST_WINDOWS * self.look_ahead
+        return most if trace.past is None else min(most, trace.past)
+
+    def _start(self, trace: Trace) -> Start:
+        if self.prefill == "steady":
+            return Start("planned", self._past(trace))
+        return Start(self.prefill)
 
     def resident(self, trace: Trace) -> Int64s:
         return np.concatenate(
@@ -156,7 +164,7 @@ class WindowReplay(_Grouped):
 
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
         caches = self._caches(trace)
-        tell = _Told(trace, self.slots, self.keep, Start(self.prefill))
+        tell = _Told(trace, self.slots, self.keep, self._start(trace))
         for group in self.groups(trace, batches, threads):
             loads = [self._load(cache, group, t) for t, cache in enumerate(caches)]
             for number, batch in enumerate(group):
