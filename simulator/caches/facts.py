@@ -17,7 +17,18 @@ import numpy.typing as npt
 
 from simulator.errors import InvariantError
 
-__all__ = ["AS_FILLED", "COLD", "HELD", "HIT", "LOOKUP", "MISS", "UNIQUE", "VICTIM", "WRITE_BACK"]
+__all__ = [
+    "AS_FILLED",
+    "BYPASS",
+    "COLD",
+    "HELD",
+    "HIT",
+    "LOOKUP",
+    "MISS",
+    "UNIQUE",
+    "VICTIM",
+    "WRITE_BACK",
+]
 __all__ += ["BatchFacts", "Flow", "Start"]
 
 Int64s = npt.NDArray[np.int64]
@@ -38,6 +49,8 @@ COLD = "cold"
 """Missed rows that were never resident before."""
 HELD = "held"
 """Missed rows that the same cache without a window would have kept; absent where not counted."""
+BYPASS = "bypass"
+"""Rows that are read and trained where they lie, for the cache had no slot for them."""
 AS_FILLED = "as_filled"
 """Rows that were put into the cache before the first mini-batch and not looked up since; absent
 where none were, or where those are what the cache would hold anyway."""
@@ -123,6 +136,8 @@ class BatchFacts:
     flows: Mapping[str, tuple[Flow, ...]] = field(default_factory=dict)
     start: Start | None = None
     """Of the replay that it belongs to; None where nothing is cached by use."""
+    pooled: bool = False
+    """All shards share one pool of slots: a victim of one makes room for a miss of another."""
     by_sample: bool = field(default=False, compare=False)
     """Lookups over all shards are in the order of `in_sample_order`."""
     _totals: dict[str, Flow] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -166,7 +181,7 @@ class BatchFacts:
 
         By their relative place within each shard, which is exact where all samples have as many.
         """
-        ordered = BatchFacts(self.index, self.samples, self.flows, by_sample=True)
+        ordered = replace(self, by_sample=True)
         for name, flows in self.flows.items():
             if name.endswith(LOOKUP):
                 ordered._totals[name] = _interleaved(flows)
@@ -245,6 +260,10 @@ class BatchFacts:
             self[name]  # every replay tells these
         for shard in range(self.shards):
             self._check_shard(shard)
+        if self.pooled and VICTIM in self.flows and self[VICTIM].rows > self[MISS].rows:
+            raise InvariantError(
+                f"mini-batch {self.index}: {self[VICTIM].rows} victims for {self[MISS].rows} misses"
+            )
 
     def _check_shard(self, shard: int) -> None:
         def flow(name: str) -> Flow:
@@ -260,7 +279,7 @@ class BatchFacts:
                 ("missed rows <= missed lookups", miss.rows <= miss.lookups),
                 ("cold misses <= misses", flow(COLD).rows <= miss.rows),
                 ("held misses <= misses", flow(HELD).rows <= miss.rows),
-                ("victims <= misses", flow(VICTIM).rows <= miss.rows),
+                ("victims <= misses", self.pooled or flow(VICTIM).rows <= miss.rows),
                 ("write-backs <= victims", flow(WRITE_BACK).rows <= flow(VICTIM).rows),
             ]
         for rule, holds in rules:

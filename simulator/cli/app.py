@@ -68,7 +68,9 @@ VERBS: dict[str, Verb] = {
         "simulator.cli.config", "app", "Check and show experiments; print their schema."
     ),
     "list": Verb("simulator.cli.catalog", "list_names", "List what can be named in an experiment."),
-    "explain": Verb("simulator.cli.catalog", "explain", "Explain a column of the results."),
+    "explain": Verb(
+        "simulator.cli.catalog", "explain", "Explain a column of the results, or a system."
+    ),
 }
 
 

@@ -33,6 +33,9 @@ def list_names(
     """List what can be named in an experiment."""
     import json
 
+    if kind is Kind.SYSTEMS and not as_json:
+        _list_systems()
+        return
     about = _about(kind)
     if as_json:
         typer.echo(json.dumps(list(about)))
@@ -40,6 +43,29 @@ def list_names(
     width = max(map(len, about), default=0)
     for name, sentence in about.items():
         typer.echo(f"{name:<{width}}  {sentence}".rstrip())
+
+
+_GROUPS = {
+    "study": "The study",
+    "baseline": "Baselines",
+    "rival": "Rivals",
+    "other": "Of other packages",
+}
+
+
+def _list_systems() -> None:
+    """Systems group by group, each with a sentence and its source."""
+    from simulator import systems
+
+    width = max(map(len, systems.names()))
+    for group, title in _GROUPS.items():
+        members = [name for name in systems.names() if systems.group_of(name) == group]
+        if members:
+            typer.echo(f"{title}:")
+        for name in members:
+            typer.echo(f"  {name:<{width}}  {systems.summary(name)}")
+            if source := systems.system_class(name).source:
+                typer.echo(f"  {'':<{width}}  ({source})")
 
 
 def _about(kind: Kind) -> dict[str, str]:
@@ -86,32 +112,38 @@ def _sentence(file: Path) -> str:
 
 
 def explain(
-    column: Annotated[
+    name: Annotated[
         str,
-        typer.Argument(help="A column of any file of a run.", show_default=False),
+        typer.Argument(help="A column of any file of a run, or a system.", show_default=False),
     ] = "",
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the page of all columns (docs/columns.md).")
     ] = False,
 ) -> None:
-    """Explain a column of the results."""
+    """Explain a column of the results, or a system."""
+    from simulator import systems
     from simulator.config.problems import did_you_mean
     from simulator.results import dictionary
 
     if markdown:
         typer.echo(dictionary.markdown(), nl=False)
         return
-    if not column:
+    if not name:
         typer.echo("\n".join(dictionary.names()))
         return
-    columns = dictionary.describe(column)
+    columns = dictionary.describe(name)
+    if not columns and name in systems.names():
+        from simulator.engine.explanation import explain_system
+
+        typer.echo("\n".join(explain_system(name).lines()))
+        return
     if not columns:
-        hint = did_you_mean(column, dictionary.names())
+        hint = did_you_mean(name, (*dictionary.names(), *systems.names()))
         all_names = "`scratchpipe explain` without a name lists all"
-        raise UsageError(f"there is no column {column!r}: {hint or all_names}")
+        raise UsageError(f"there is no column and no system {name!r}: {hint or all_names}")
     for file, about in columns:
         unit = f", {about.unit}" if about.unit else ""
-        typer.echo(f"{column} ({file}; {about.dtype}{unit})")
+        typer.echo(f"{name} ({file}; {about.dtype}{unit})")
         typer.echo(f"  {about.meaning}")
         if not about.deterministic:
             typer.echo("  Wall-clock: differs from run to run.")

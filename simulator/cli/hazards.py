@@ -50,6 +50,14 @@ def hazards(
     seed: Annotated[
         int, typer.Option(min=0, help="Seed of ids, random victims and random order")
     ] = 0,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Parameter of the system, more than once (`scratchpipe explain SYSTEM`)",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
 ) -> None:
     """Check a system for hazards: does it train like one mini-batch at a time?
@@ -76,6 +84,7 @@ def hazards(
         batches=batches,
         order=order,
         seed=seed,
+        parameters=tuple(parameters or ()),
     )
     outcome = run_case(case)
     if as_json:

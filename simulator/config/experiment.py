@@ -29,6 +29,7 @@ from simulator.config.machine import MachineConfig, Part
 from simulator.config.memo import by_identity
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
+from simulator.config.parameters import SystemKeys
 from simulator.config.reader import Marks
 from simulator.config.trace import HALF, TraceConfig
 from simulator.config.types import Bytes, Frozen, MisfitError
@@ -157,8 +158,9 @@ class RunConfig(Frozen):
     """Run the dear invariants too."""
 
 
-class SystemEntry(Frozen):
-    """One entry of `systems`, with what it changes for itself alone."""
+class SystemEntry(Frozen, extra="allow"):
+    """One entry of `systems`, with what it changes for itself alone; other keys are parameters that
+    its system declares (`scratchpipe explain SYSTEM`)."""
 
     name: str
     """The system (`scratchpipe list systems`)."""
@@ -188,6 +190,8 @@ class SystemConfig(Frozen):
     name: str
     label: str
     gpus: int | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Those that the system declares, all of them, as in JSON."""
     where: str = ""
     """Where its entry stands (file:line:column), for messages."""
 
@@ -196,9 +200,9 @@ class SystemConfig(Frozen):
 class Names:
     """What the rooms above offer, for reading machines and checking names; None: not known."""
 
-    systems: Mapping[str, frozenset[str] | None] | None = None
+    systems: Mapping[str, SystemKeys] | None = None
     """Systems by name, each with the keys of its entry that it uses beside name, label, platform
-    and operators (`gpus`, `cache`, `cache.fraction`); None: whichever."""
+    and operators."""
     policies: tuple[str, ...] | None = None
     parts: Mapping[str, type[Part]] | None = None
     """The models of the kinds of parts. Without them no machine can be read."""
@@ -323,11 +327,12 @@ def _point_key(point: PointConfig) -> str:
     for name in ("path", "distances_path"):
         if name in trace:
             trace[name] = portable(trace[name])
+    system = point.system.model_dump(mode="json", exclude={"label", "where"})
+    if not system["parameters"]:
+        del system["parameters"]
     texts = {
         "locality": canonical_json(point.locality),
-        "system": canonical_json(
-            point.system.model_dump(mode="json", exclude={"label", "where"}),
-        ),
+        "system": canonical_json(system),
         "trace": canonical_json(trace),
     }
     for name in ("platform", "model", "cache", "operators", "pipeline", "run"):

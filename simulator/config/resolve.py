@@ -21,6 +21,7 @@ from simulator.config.experiment import (
 )
 from simulator.config.machine import MachineConfig
 from simulator.config.machine_file import read_machine
+from simulator.config.parameters import adapter_of
 from simulator.config.problems import did_you_mean, shown, validate
 from simulator.config.reader import Document, KeyPath, Marks, dotted
 from simulator.errors import Problem
@@ -68,7 +69,7 @@ class Resolver:
         raw = {"name": raw} if isinstance(raw, str) else raw
         entry, problems = validate(_ENTRY, raw, marks.below(at), at)
         if entry is None:
-            return None, problems
+            return None, problems + _misspelt(raw, marks, at)
         try:
             data, marks = apply(data, marks, _changes(entry, marks, at))
         except ValueError as error:
@@ -82,11 +83,14 @@ class Resolver:
         for key in _SECTIONS:
             sections[key] = self._section(key, data, marks, problems)
         problems += self._names(entry, sections, marks, at)
+        parameters = self._parameters(entry, marks, at, problems)
         if problems or any(section is None for section in sections.values()):
             return None, problems
         label = entry.label or entry.name
         where = marks.value(at)
-        system = SystemConfig(name=entry.name, label=label, gpus=entry.gpus, where=where)
+        system = SystemConfig(
+            name=entry.name, label=label, gpus=entry.gpus, parameters=parameters, where=where
+        )
         locality = locality_of(sections["trace"])
         point = PointConfig(system=system, locality=locality, swept=swept, **sections)
         problems = self._misfits(point, marks, at)
@@ -159,8 +163,45 @@ class Resolver:
             problems.append(Problem(marks.value(path), key, message, hint))
         if names.systems is None or entry.name not in names.systems:
             return problems
-        uses = names.systems[entry.name]
+        uses = names.systems[entry.name].uses
         return problems if uses is None else problems + _unused(entry, uses, marks, at)
+
+    def _parameters(
+        self, entry: SystemEntry, marks: Marks, at: KeyPath, problems: list[Problem]
+    ) -> dict[str, Any]:
+        """All parameters of an entry's system, as in JSON; unknown keys are a problem."""
+        known = self._origin.names.systems
+        given = entry.model_extra or {}
+        if known is None or entry.name not in known:
+            return dict(given)
+        keys = known[entry.name]
+        allowed = (*SystemEntry.model_fields, *keys.own)
+        unknown = [name for name in given if name not in keys.own]
+        for name in unknown:
+            hint = f"{did_you_mean(name, allowed)} allowed here: {', '.join(allowed)}".strip()
+            path = (*at, name)
+            problems.append(Problem(marks.key(path), dotted(path), "unknown key", hint))
+        data = {name: value for name, value in given.items() if name not in unknown}
+        own, mistakes = validate(adapter_of(keys.parameters), data, marks.below(at), at)
+        problems += mistakes
+        return {} if own is None else dict(own.model_dump(mode="json"))
+
+
+def _misspelt(raw: Any, marks: Marks, at: KeyPath) -> list[Problem]:
+    """Keys of an entry without a name that no system would take."""
+    if not isinstance(raw, dict) or "name" in raw:
+        return []
+    known = list(SystemEntry.model_fields)
+    return [
+        Problem(
+            marks.key((*at, key)),
+            dotted((*at, key)),
+            "unknown key",
+            f"{did_you_mean(key, known)} allowed here: {', '.join(known)}".strip(),
+        )
+        for key in raw
+        if key not in known
+    ]
 
 
 def _unused(entry: SystemEntry, uses: frozenset[str], marks: Marks, at: KeyPath) -> list[Problem]:

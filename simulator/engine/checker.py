@@ -3,12 +3,15 @@
 The same program that the timer priced: what reads rows of a store reads them when its stage
 starts, what writes rows writes them when its stage ends. A row's value is a 64-bit chain over the
 mini-batches that trained it, v <- v * A + (batch + 1) mod 2**64, so that a lost, doubled or
-reordered update changes it for good. What each `Pool` reads is compared with training one
-mini-batch at a time, and so are the tables at the end.
+reordered update changes it for good; A is split in two, v * A1 + p * A2, where v is what the row
+holds when it is updated and p what was pooled of it, so that a gradient of an old value counts too.
+What each `Pool` reads is compared with training one mini-batch at a time, and so are the tables at
+the end.
 
 A *stale read* is a row that is pooled without the update of the mini-batch that trained it last
 (or another row's data). It is counted once: the next reader of the row is compared with the
-mini-batch that read stale data.
+mini-batch that read stale data. An update is *lost* where the copy that a mini-batch updates lacks
+one of an earlier mini-batch.
 
 Rules: one for each word that touches rows. Words without a rule here (sorts, MLPs, plans) change
 no row; a word that reads or writes a store and has no rule is an error before anything runs.
@@ -16,6 +19,7 @@ no row; a word that reads or writes a store and has no rule is an error before a
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
@@ -34,12 +38,16 @@ from simulator.hardware.program import (
     Stage,
     Store,
     Update,
+    ZeroCopy,
 )
 
 __all__ = ["HazardReport", "StaleRead", "execute"]
 
 _MULTIPLIER = np.uint64(6364136223846793005)
 """Of Knuth's linear congruential generator (MMIX): odd, so that the chain loses nothing."""
+_POOLED = np.uint64(0x9E3779B97F4A7C16)
+"""The part of it that multiplies what was pooled: even, so that the rest is odd."""
+_HELD = np.uint64((int(_MULTIPLIER) - int(_POOLED)) % 2**64)
 
 Values = npt.NDArray[np.uint64]
 Int64s = npt.NDArray[np.int64]
@@ -53,6 +61,8 @@ class StaleRead:
     batch: int
     row: int
     missing: int
+    behind: int | None = field(default=None, compare=False)
+    """Mini-batches since the first update that it lacks; None: it read another row's data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,13 @@ class HazardReport:
     stale: tuple[StaleRead, ...]
     tables_equal: bool
     """Whether the tables at the end equal those of sequential training, bit for bit."""
+    lost: int = 0
+    """Updates that the row which a mini-batch updated did not have."""
+
+    @property
+    def behind(self) -> int:
+        """Most mini-batches that a stale read is behind; 0 where none is."""
+        return max((read.behind or 0 for read in self.stale), default=0)
 
 
 @dataclass
@@ -101,14 +118,14 @@ class _State:
     slots: int
     resident: Int64s
     """Rows that a slotted store holds before the first mini-batch, slot by slot."""
-    before: Sequence[Mapping[int, int]]
-    """For each mini-batch: the one before it that trained each of its rows."""
+    trained: _Trained
     stores: dict[tuple[bool, str, str], _Rows] = field(default_factory=dict)
     buffers: dict[tuple[int, str, str], _Rows] = field(default_factory=dict)
     """(mini-batch, buffer, memory) -> the rows in it."""
-    pooled: dict[tuple[int, str, str], tuple[Int64s, Values]] = field(default_factory=dict)
-    """(mini-batch, store, memory) -> rows that were read for training, sorted, and their values."""
+    pooled: dict[int, dict[int, np.uint64]] = field(default_factory=dict)
+    """Mini-batch -> rows that were read for training, and their values."""
     stale: list[StaleRead] = field(default_factory=list)
+    lost: int = 0
     trained_rows: int = 0
 
     def store(self, store: Store) -> _Rows:
@@ -143,7 +160,7 @@ def execute(
     _require_rules(programs)
     trained = [_trained_rows(stages) for stages in programs]
     nothing = np.empty(0, np.int64)
-    state = _State(rows, slots, nothing if resident is None else resident, _trainers(trained))
+    state = _State(rows, slots, nothing if resident is None else resident, _Trained.of(trained))
     started: dict[tuple[int, int], list[Commit]] = {}
     for span, ends in _in_order(programs, spans):
         key = (span.batch, span.stage)
@@ -157,6 +174,7 @@ def execute(
         trained_rows=state.trained_rows,
         stale=tuple(state.stale),
         tables_equal=_equal(state, sequential(trained, rows)),
+        lost=state.lost,
     )
 
 
@@ -168,30 +186,61 @@ def sequential(trained: Sequence[Int64s], rows: int) -> Values:
     return values
 
 
-def _updated(values: Values, batch: int) -> Values:
-    return values * _MULTIPLIER + np.uint64(batch + 1)
+def _updated(values: Values, batch: int, pooled: Values | None = None) -> Values:
+    """`values` trained by `batch`, with the gradient of what was `pooled`, by default the same."""
+    if pooled is None:
+        return values * _MULTIPLIER + np.uint64(batch + 1)
+    return values * _HELD + pooled * _POOLED + np.uint64(batch + 1)
 
 
 def _trained_rows(stages: Sequence[Stage]) -> Int64s:
     """The distinct rows that a mini-batch trains."""
     ids = [
-        word.rows.ids
+        flow.ids
         for stage in stages
         for word in stage.operations
-        if isinstance(word, Update) and word.rows.ids is not None
+        if isinstance(word, Update)
+        for _, flow in _stores_of(word, word.writes)
+        if flow.ids is not None
     ]
     return np.unique(np.concatenate(ids)) if ids else np.empty(0, np.int64)
 
 
-def _trainers(trained: Sequence[Int64s]) -> list[Mapping[int, int]]:
-    """For each mini-batch and row of it: the mini-batch that trained the row before it, or -1."""
-    latest: dict[int, int] = {}
-    before: list[Mapping[int, int]] = []
-    for batch, ids in enumerate(trained):
-        rows = ids.tolist()
-        before.append({row: latest.get(row, -1) for row in rows})
-        latest |= dict.fromkeys(rows, batch)
-    return before
+def _stores_of(word: Pool | Update, store: Store) -> list[tuple[Store, Flow]]:
+    """The stores whose rows `word` touches in one pass."""
+    more = word.elsewhere
+    own = [(store, word.rows)]
+    return own if more is None else [*own, (more.store, more.rows)]
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """Which mini-batches train which row, one after the other."""
+
+    by_row: Mapping[int, Sequence[int]]
+
+    @classmethod
+    def of(cls, trained: Sequence[Int64s]) -> _Trained:
+        """From the rows that each mini-batch trains."""
+        by_row: dict[int, list[int]] = {}
+        for batch, ids in enumerate(trained):
+            for row in ids.tolist():
+                by_row.setdefault(row, []).append(batch)
+        return cls(by_row)
+
+    def before(self, batch: int, rows: Int64s) -> Int64s:
+        """The mini-batch that trained each of `rows` last before `batch`, or -1."""
+        return np.array([self._before(batch, row) for row in rows.tolist()], np.int64)
+
+    def _before(self, batch: int, row: int) -> int:
+        batches = self.by_row.get(row, ())
+        earlier = bisect_left(batches, batch)
+        return batches[earlier - 1] if earlier else -1
+
+    def behind(self, batch: int, row: int, trainer: int) -> int:
+        """Mini-batches from the first update of `row` after that of `trainer` to `batch`."""
+        batches = self.by_row[row]
+        return batch - batches[bisect_right(batches, trainer)]
 
 
 def _in_order(
@@ -201,7 +250,7 @@ def _in_order(
     moments = []
     for span in spans:
         stage = programs[span.batch][span.stage]
-        touches = any(isinstance(word, tuple(_RULES)) for word in stage.operations)
+        touches = any(_touches(word) for word in stage.operations)
         if span.end_ps <= span.start_ps:
             if touches:
                 raise InvariantError(f"stage {stage.name} of batch {span.batch} takes no time")
@@ -212,6 +261,13 @@ def _in_order(
     return [(moment[4], moment[1] == 0) for moment in moments]
 
 
+def _touches(word: Operation) -> bool:
+    """Whether it moves, reads or trains any row."""
+    rows = getattr(word, "rows", None)
+    counted = not isinstance(rows, Flow) or rows.rows or rows.lookups
+    return isinstance(word, tuple(_RULES)) and bool(counted)
+
+
 def _start(state: _State, batch: int, stage: Stage) -> list[Commit]:
     """Read what the stage reads from stores; what will have to be written when it ends."""
     words = [word for word in stage.operations if type(word) in _RULES]
@@ -220,41 +276,55 @@ def _start(state: _State, batch: int, stage: Stage) -> list[Commit]:
 
 def _pool(state: _State, batch: int, word: Pool) -> Commit:
     """Reads rows for training; each must carry the last update before this mini-batch."""
-    where, all_ids = _rows_of(word.reads, word.rows)
-    distinct, first = np.unique(where, return_index=True)
-    ids = all_ids[first]
-    read = state.store(word.reads).take(distinct)
-    wanted = np.array([state.before[batch].get(row, -1) for row in ids.tolist()], np.int64)
-    for k in np.flatnonzero((read.row != ids) | (read.trainer != wanted)):
-        state.stale.append(StaleRead(batch, int(ids[k]), int(wanted[k])))
-    state.trained_rows += len(ids)
-    order = np.argsort(ids)
-    kept = (ids[order], read.value[order])
+    kept = [_read(state, batch, *stored) for stored in _stores_of(word, word.reads)]
 
     def keep() -> None:
-        state.pooled[batch, word.reads.name, word.reads.memory] = kept
+        pooled = state.pooled.setdefault(batch, {})
+        for ids, values in kept:
+            pooled |= zip(ids.tolist(), values, strict=True)
 
     return keep
 
 
+def _read(state: _State, batch: int, store: Store, rows: Flow) -> tuple[Int64s, Values]:
+    """The distinct rows that are read in one store, and their values; stale ones are noted."""
+    where, all_ids = _rows_of(store, rows)
+    distinct, first = np.unique(where, return_index=True)
+    ids = all_ids[first]
+    read = state.store(store).take(distinct)
+    wanted = state.trained.before(batch, ids)
+    for k in np.flatnonzero((read.row != ids) | (read.trainer != wanted)).tolist():
+        row, missing, trainer = int(ids[k]), int(wanted[k]), int(read.trainer[k])
+        known = read.row[k] == row and trainer < missing
+        behind = state.trained.behind(batch, row, trainer) if known else None
+        state.stale.append(StaleRead(batch, row, missing, behind))
+    state.trained_rows += len(ids)
+    return ids, read.value
+
+
 def _update(state: _State, batch: int, word: Update) -> Commit:
-    """Writes what was pooled, trained by this mini-batch."""
-    where, ids = _rows_of(word.writes, word.rows)
+    """Trains rows where they are, with the gradients of what was pooled."""
 
     def train() -> None:
-        store = word.writes
-        nothing = (ids[:0], np.empty(0, np.uint64))
-        pooled_ids, values = state.pooled.pop((batch, store.name, store.memory), nothing)
-        if not np.isin(ids, pooled_ids).all():
-            raise InvariantError(
-                f"batch {batch}: {word.name} trains rows of {store.name} in {store.memory} that "
-                "nothing pooled before"
-            )
-        trained = _updated(values[np.searchsorted(pooled_ids, ids)], batch)
-        rows = state.store(store)
-        rows.value[where], rows.trainer[where] = trained, batch
+        for store, rows in _stores_of(word, word.writes):
+            _train(state, batch, word.name, store, rows)
 
     return train
+
+
+def _train(state: _State, batch: int, name: str, store: Store, rows: Flow) -> None:
+    where, ids = _rows_of(store, rows)
+    pooled = state.pooled.get(batch, {})
+    if not pooled.keys() >= set(ids.tolist()):
+        raise InvariantError(
+            f"batch {batch}: {name} trains rows of {store.name} in {store.memory} that nothing "
+            "pooled before"
+        )
+    values = np.array([pooled[row] for row in ids.tolist()], np.uint64)
+    held = state.store(store)
+    state.lost += int((held.trainer[where] != state.trained.before(batch, ids)).sum())
+    held.value[where] = _updated(held.value[where], batch, values)
+    held.trainer[where] = batch
 
 
 def _gather(state: _State, batch: int, word: Gather) -> Commit:
@@ -294,6 +364,17 @@ def _scatter(state: _State, batch: int, word: Scatter) -> Commit:
     return put
 
 
+def _zero_copy(state: _State, batch: int, word: ZeroCopy) -> Commit:
+    source, _ = _rows_of(word.reads, word.rows)
+    target, ids = _rows_of(word.writes, word.rows)
+    rows = state.store(word.reads).take(source)
+
+    def put() -> None:
+        state.store(word.writes).put(target, _Rows(ids, rows.value, rows.trainer))
+
+    return put
+
+
 def _rows_of(store: Store, rows: Flow) -> tuple[Int64s, Int64s]:
     """Where `rows` lie in `store`, and their numbers."""
     where = store.pieces(rows)
@@ -308,6 +389,7 @@ _RULES: dict[type[Operation], Callable[..., Commit]] = {
     Gather: _gather,
     Move: _move,
     Scatter: _scatter,
+    ZeroCopy: _zero_copy,
 }
 """Word -> what it reads when its stage starts, and what it does when the stage ends."""
 
@@ -328,7 +410,10 @@ def _equal(state: _State, wanted: Values) -> bool:
     """Whether the newest copy of every row equals `wanted`, once all trained rows of the caches
     are written back."""
     final = np.arange(state.rows, dtype=np.uint64)
+    trainer = np.full(state.rows, -1, np.int64)
     for _, rows in sorted(state.stores.items(), key=lambda item: item[0]):  # caches last
-        newest = (rows.row >= 0) & (rows.trainer >= 0)
+        held = np.flatnonzero((rows.row >= 0) & (rows.trainer >= 0))
+        newest = held[rows.trainer[held] >= trainer[rows.row[held]]]
         final[rows.row[newest]] = rows.value[newest]
+        trainer[rows.row[newest]] = rows.trainer[newest]
     return bool(np.array_equal(final, wanted))

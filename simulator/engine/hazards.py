@@ -16,14 +16,18 @@ import numpy.typing as npt
 
 from simulator.caches import Window, policy_names, window_need
 from simulator.caches.replays import Stream, run_replays
+from simulator.config.assign import apply, assignments
 from simulator.config.catalogue import load_named
 from simulator.config.experiment import CacheConfig, PipelineConfig
 from simulator.config.model import Sharding
+from simulator.config.parameters import adapter_of
+from simulator.config.problems import did_you_mean, validate
+from simulator.config.reader import Marks, dotted
 from simulator.engine.checker import HazardReport, StaleRead, execute
 from simulator.engine.orders import random_order
 from simulator.engine.pipeline import Mode
-from simulator.engine.timer import Timing, mode_of, time_system
-from simulator.errors import UsageError
+from simulator.engine.timer import Timing, time_system
+from simulator.errors import ConfigError, Problem, UsageError
 from simulator.hardware.catalogue import load_machine
 from simulator.hardware.topology import build_topology
 from simulator.systems import Job, create, names, used_keys
@@ -64,6 +68,8 @@ class HazardCase:
     gpus: int | None = None
     sharding: Sharding = "table"
     """How tables are cut over several GPUs."""
+    parameters: tuple[str, ...] = ()
+    """Those of the system that differ, `key=value`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,16 @@ class HazardOutcome:
         return sum(len(report.stale) for report in self.reports.values())
 
     @property
+    def behind(self) -> int:
+        """Most mini-batches that a stale read of any order is behind."""
+        return max(report.behind for report in self.reports.values())
+
+    @property
+    def lost(self) -> int:
+        """Lost updates of all orders."""
+        return sum(report.lost for report in self.reports.values())
+
+    @property
     def tables_equal(self) -> bool:
         """Whether every order ends with the tables of sequential training."""
         return all(report.tables_equal for report in self.reports.values())
@@ -104,6 +120,8 @@ class HazardOutcome:
             "stale_reads_by_order": {
                 order: len(report.stale) for order, report in self.reports.items()
             },
+            "stale_by_at_most_batches": self.behind,
+            "lost_updates": self.lost,
             "tables_equal": self.tables_equal,
             "first_stale_reads": [asdict(read) for read in self._first()],
         }
@@ -112,6 +130,11 @@ class HazardOutcome:
         """The first stale reads of the first order that has some."""
         found = (report.stale for report in self.reports.values() if report.stale)
         return next(found, ())[:SHOWN]
+
+    def _amount(self) -> str:
+        """How stale reads are, and what is lost."""
+        behind = _counted(self.behind, "mini-batch", "mini-batches")
+        return f"at most {behind} behind, {_counted(self.lost, 'update', 'updates')} lost"
 
     def sentence(self) -> str:
         """The outcome for people."""
@@ -130,12 +153,17 @@ class HazardOutcome:
         )
         if not self.stale and self.tables_equal:
             return f"{head}; the tables equal sequential training bit for bit"
+        head += f" ({self._amount()})" if self.stale or self.lost else ""
         lines = [
             f"  mini-batch {read.batch} trained row {read.row} without the update of mini-batch "
             f"{read.missing}"
             for read in self._first()
         ]
         return "\n".join([f"{head}; the tables differ from sequential training", *lines])
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
 
 
 _ORDER_TEXTS: dict[Order, str] = {"timed": "at the machine's times", "random": "in random order"}
@@ -204,6 +232,7 @@ def run_case(case: HazardCase) -> HazardOutcome:
         ),
         PipelineConfig(window_past=case.window_past, window_future=case.window_future),
         gpus=case.gpus,
+        parameters=_parameters(case),
         seed=case.seed,
         check=True,
         keep=range(case.batches),
@@ -215,10 +244,11 @@ def run_case(case: HazardCase) -> HazardOutcome:
     facts = run_replays(stream, [system.replay], threads=1)[system.replay].facts
     mode = cast(Mode, case.mode or "lockstep")
     timing = Timing(job.software, mode, 0, case.batches - 1, check=True)
-    shown = mode_of(system.schedule, mode)
+    schedule = system.schedule
+    shown, waits = schedule.order(mode), schedule.waits
     orders = {
         "timed": lambda: time_system(system, machine, facts, timing).spans,
-        "random": lambda: random_order(len(facts), len(system.schedule.names), shown, case.seed),
+        "random": lambda: random_order(len(facts), len(schedule.names), shown, case.seed, waits),
     }
     reports = {
         order: execute(
@@ -272,7 +302,7 @@ def _check(case: HazardCase) -> None:
 
 def _refuse_unused(case: HazardCase) -> None:
     """Options that the system would ignore are an error."""
-    used = used_keys(case.system)
+    used = used_keys(case.system).uses
     if used is None:
         return
     options = {
@@ -287,6 +317,24 @@ def _refuse_unused(case: HazardCase) -> None:
         if value is None or key in used or (option == "--slots" and "cache.fraction" in used):
             continue
         raise UsageError(f"{case.system} has no use for {option} {value}: leave it out")
+
+
+def _parameters(case: HazardCase) -> Mapping[str, Any]:
+    """The parameters of the case's system; `ConfigError` for unknown ones and bad values."""
+    changes, problems = assignments(case.parameters)
+    keys = used_keys(case.system)
+    for change in changes:
+        if change.path not in [(name,) for name in keys.own]:
+            name = dotted(change.path)
+            known = ", ".join(keys.own) or "none"
+            hint = f"{did_you_mean(name, keys.own)} parameters of {case.system}: {known}".strip()
+            problems.append(Problem(f"--set {name}", name, "unknown key", hint))
+    if not problems:
+        given, marks = apply({}, Marks(), changes)
+        _, problems = validate(adapter_of(keys.parameters), given, marks, ())
+    if problems:
+        raise ConfigError(*problems)
+    return dict(given)
 
 
 def _drawn(case: HazardCase) -> _Drawn:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from simulator.engine.pipeline import Mode, Span, StageTime
+from simulator.engine.pipeline import Mode, Span, StageTime, Waits
 from simulator.errors import InvariantError
 from simulator.hardware.demand import ResourceUse, StageDemand
 from simulator.hardware.program import Move, Stage
@@ -48,15 +48,16 @@ def check_bytes(stages: Sequence[Stage], demands: Sequence[StageDemand]) -> None
                     )
 
 
-def check_order(spans: Sequence[Span], mode: Mode) -> None:
+def check_order(spans: Sequence[Span], mode: Mode, waits: Waits = ()) -> None:
     """Stages of a mini-batch follow each other, and so do the mini-batches of a stage; serial
-    mini-batches do not overlap."""
+    mini-batches do not overlap; what a schedule waits for (`waits`) is done."""
     by_key = {(span.batch, span.stage): span for span in spans}
     last = max((span.stage for span in spans), default=0)
     for (batch, stage), span in by_key.items():
         before = [by_key.get((batch, stage - 1)), by_key.get((batch - 1, stage))]
         if mode == "serial" and stage == 0:
             before.append(by_key.get((batch - 1, last)))
+        before += [by_key.get((batch + n, other)) for own, other, n in waits if own == stage]
         for earlier in before:
             if earlier is not None and earlier.end_ps > span.start_ps:
                 raise InvariantError(

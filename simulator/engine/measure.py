@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from simulator.caches.facts import (
+    BYPASS,
     COLD,
     HELD,
     HIT,
@@ -199,6 +200,9 @@ def count_metrics(batches: Sequence[BatchFacts]) -> dict[str, Any]:
         "unique_hit_rate": mean(HIT) / unique if unique else None,
         "misses_per_batch": misses,
     }
+    if BYPASS in known:
+        metrics["bypass_rows_per_batch"] = mean(BYPASS)
+        metrics["bypass_lookups_per_batch"] = mean(BYPASS, lookups=True)
     if VICTIM not in known:
         return metrics  # nothing is fetched or evicted: misses are trained where they are
     cold = mean(COLD)

@@ -1,14 +1,14 @@
 """Runs the stages of consecutive mini-batches on a machine, in SimPy.
 
-Four modes. `serial`: a mini-batch is done before the next one starts. `lockstep`: in cycle *c*
+Five modes. `serial`: a mini-batch is done before the next one starts. `lockstep`: in cycle *c*
 stage *s* works on mini-batch *c - s*; a barrier ends the cycle. `async`: stage *s* of mini-batch
 *i* starts as soon as these are done: its previous stage of *i*, itself of *i* - 1, and every later
 stage *t* of mini-batch *i - (t - s) - 1*. Those are what lockstep has done by then, without its
 barrier: they bound how far stages run apart (each has one output buffer that fills while the
-other is emptied), and with them the same hold window keeps both modes correct.
-
-`ahead`: as `serial`, but the first stage of mini-batch *i* + 1 runs beside the other stages of *i*,
-once that has taken over what its first stage brought.
+other is emptied), and with them the same hold window keeps both modes correct. `ahead`: as
+`serial`, but the first stage of mini-batch *i* + 1 runs beside the other stages of *i*, once that
+has taken over what its first stage brought. `streams`: after its previous stage of *i* and itself
+of *i* - 1, a stage waits for what its schedule names alone.
 
 Operations start no earlier than the host thread has submitted them (`simulator.engine.submission`).
 """
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import simpy
 
@@ -25,10 +25,12 @@ from simulator.engine.submission import StageSubmission
 from simulator.errors import InvariantError
 from simulator.hardware.demand import StageDemand
 from simulator.hardware.machine import Machine
+from simulator.systems.schedule import Order as Mode
 
-__all__ = ["Mode", "Span", "StageTime", "conditions", "run_pipeline", "stage_times"]
+__all__ = ["Mode", "Span", "StageTime", "Waits", "conditions", "run_pipeline", "stage_times"]
 
-Mode = Literal["serial", "ahead", "async", "lockstep"]
+Waits = Sequence[tuple[int, int, int]]
+"""(stage, other stage, mini-batches ahead): see `Schedule.waits`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,11 @@ class Span:
     after: tuple[int, int] | None
 
 
-def conditions(mode: Mode, stages: int, batch: int, stage: int) -> list[tuple[int, int]]:
-    """The (mini-batch, stage) that must be done before `stage` of `batch`, of `stages`, starts."""
+def conditions(
+    mode: Mode, stages: int, batch: int, stage: int, waits: Waits = ()
+) -> list[tuple[int, int]]:
+    """The (mini-batch, stage) that must be done before `stage` of `batch`, of `stages`, starts;
+    `waits`: what the schedule adds to `streams`."""
     last = stages - 1
     if mode == "serial":
         before = [(batch, stage - 1)] if stage else [(batch - 1, last)]
@@ -56,6 +61,9 @@ def conditions(mode: Mode, stages: int, batch: int, stage: int) -> list[tuple[in
     elif mode == "async":
         later = [(batch - (t - stage) - 1, t) for t in range(stage + 1, last + 1)]
         before = [(batch, stage - 1), (batch - 1, stage), *later]
+    elif mode == "streams":
+        named = [(batch + ahead, other) for own, other, ahead in waits if own == stage]
+        before = [(batch, stage - 1), (batch - 1, stage), *named]
     else:  # every stage of the cycle before
         cycle = batch + stage - 1
         before = [(cycle - other, other) for other in range(stages)]
@@ -77,8 +85,8 @@ def submitted(mode: Mode, batches: int, stages: int) -> Iterator[tuple[int, int]
 class _Run:
     """State of one run: events of (mini-batch, stage), spans in order of their end."""
 
-    def __init__(self, machine: Machine, mode: Mode, stages: int) -> None:
-        self.machine, self.mode, self.stages = machine, mode, stages
+    def __init__(self, machine: Machine, mode: Mode, stages: int, waits: Waits) -> None:
+        self.machine, self.mode, self.stages, self.waits = machine, mode, stages, waits
         self.env = machine.env
         self.done: dict[tuple[int, int], simpy.Event] = {}
         self.ends: dict[tuple[int, int], int] = {}
@@ -112,7 +120,7 @@ class _Run:
     def stage(
         self, batch: int, number: int, work: StageDemand, batches: int
     ) -> Generator[simpy.Event, Any, None]:
-        before = conditions(self.mode, self.stages, batch, number)
+        before = conditions(self.mode, self.stages, batch, number, self.waits)
         wanted = [key for key in before if key[0] < batches]
         if wanted:
             yield self.env.all_of([self.event(*key) for key in wanted])
@@ -138,6 +146,7 @@ def run_pipeline(
     batches: Iterable[tuple[StageDemand, ...]],
     mode: Mode,
     *,
+    waits: Waits = (),
     watch: Callable[[int], None] | None = None,
 ) -> tuple[Span, ...]:
     """Run all mini-batches to their end; spans by end time.
@@ -148,7 +157,7 @@ def run_pipeline(
     works = list(batches)
     if not works:
         return ()
-    run = _Run(machine, mode, len(works[0]))
+    run = _Run(machine, mode, len(works[0]), waits)
     if mode in ONE_PROGRAM:
         machine.env.process(run.host_program(works))
 

@@ -3,7 +3,8 @@
 Hits are counted exactly on some mini-batches (LRU over rows, in the order of the kernels: table by
 table, or sample by sample where they are fused; a CPU's cache warmed with the mini-batch before);
 the others get their mean share. Ids and pooled vectors that pass beside the rows take their part of
-the cache. Only operations that look rows up repeat rows within a mini-batch; streams of unique rows
+the cache; where one operation looks rows up in two stores, those of each get a part of it by their
+lookups. Only operations that look rows up repeat rows within a mini-batch; streams of unique rows
 are taken to miss.
 
 Lines that an operation of a CPU changes stay in its cache as far as that holds them; the next
@@ -12,7 +13,7 @@ operation there that drives them out pays for their way to memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +24,7 @@ from simulator.caches.replays import Kept
 from simulator.caches.row_filter import row_hits
 from simulator.config.operators import OperatorProfile
 from simulator.hardware.devices.base import Processor
-from simulator.hardware.program import Operation, Pool, Stage
+from simulator.hardware.program import Elsewhere, Operation, Pool, Stage
 from simulator.hardware.topology import Topology
 
 __all__ = ["ProcessorCaches", "Program"]
@@ -118,18 +119,35 @@ class ProcessorCaches:
         rows = word.reads.pieces(word.rows)
         if rows is None or not len(rows):
             return np.empty(0, np.bool_)
+        beside = 0 if word.elsewhere is None else word.elsewhere.rows.lookups
         processor, warm = self.machine.processor(word.at), None
         if before is not None and processor.keeps_rows:
             warm = before.reads.pieces(before.rows)
         row_bytes = word.reads.row_bytes
-        passing = len(rows) * (row_bytes + self.software.id_bytes) + word.into.bytes
+        passing = (len(rows) + beside) * (row_bytes + self.software.id_bytes) + word.into.bytes
         own = len(rows) * row_bytes / passing
         capacity = int(own * processor.cached_rows(row_bytes))
         return row_hits(_NOTHING if warm is None else warm, rows, capacity)
 
 
 def _lookups(stages: Sequence[Stage]) -> list[Pool]:
-    return [word for stage in stages for word in stage.operations if isinstance(word, Pool)]
+    """Every lookup of a program, those of each store on its own."""
+    return [
+        each
+        for stage in stages
+        for word in stage.operations
+        if isinstance(word, Pool)
+        for each in _by_store(word)
+    ]
+
+
+def _by_store(word: Pool) -> Iterator[Pool]:
+    yield word
+    more = word.elsewhere
+    if more is not None:
+        yield replace(
+            word, reads=more.store, rows=more.rows, elsewhere=Elsewhere(word.reads, word.rows)
+        )
 
 
 def _share(hits: npt.NDArray[np.bool_]) -> float:
@@ -160,6 +178,12 @@ def _with_hits(
                     rows = word.rows if masks is None else _without(word.rows, masks[number])
                     word = replace(word, hit_share=shares[number], rows=rows)
                     number += 1
+                    if word.elsewhere is not None:
+                        more = word.elsewhere
+                        rows = more.rows if masks is None else _without(more.rows, masks[number])
+                        more = replace(more, hit_share=shares[number], rows=rows)
+                        word = replace(word, elsewhere=more)
+                        number += 1
                 words.append(word)
             lanes.append(tuple(words))
         filled.append(Stage(stage.name, tuple(lanes)))

@@ -151,6 +151,7 @@ def job_of(point: PointConfig, need: WindowNeed | None = None, bags: Bags | None
         cache=point.cache,
         pipeline=point.pipeline,
         gpus=point.system.gpus,
+        parameters=point.system.parameters,
         seed=point.run.seed,
         held_misses=point.run.held_misses,
         keep=kept_batches(point),

@@ -30,7 +30,6 @@ from simulator.hardware.machine import Machine
 from simulator.hardware.program import Stage
 from simulator.hardware.topology import Topology
 from simulator.systems import System
-from simulator.systems.schedule import Ahead, Schedule
 
 __all__ = ["Timed", "Timing", "time_system"]
 
@@ -108,10 +107,11 @@ def time_system(
     priced = time.perf_counter()
     clock = Machine(simpy.Environment(), machine.resources, check=timing.check)
     meter = Meter(clock, timing.first, timing.last)
-    mode = mode_of(system.schedule, timing.mode)
-    spans = run_pipeline(clock, demands, mode, watch=meter.watch)
+    schedule = system.schedule
+    mode = schedule.order(timing.mode)
+    spans = run_pipeline(clock, demands, mode, waits=schedule.waits, watch=meter.watch)
     if timing.check:
-        check_order(spans, mode)
+        check_order(spans, mode, schedule.waits)
         check_utilization(clock.use, int(clock.env.now))
     return Timed(
         machine,
@@ -123,13 +123,6 @@ def time_system(
         events_s=time.perf_counter() - priced,
         fold=fold,
     )
-
-
-def mode_of(schedule: Schedule, asked: Mode) -> Mode:
-    """How the stages of a schedule follow each other; `asked`: of a pipeline."""
-    if schedule.overlaps:
-        return asked
-    return "ahead" if isinstance(schedule, Ahead) else "serial"
 
 
 def _program(system: System) -> Program:

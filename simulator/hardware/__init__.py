@@ -39,6 +39,7 @@ from simulator.hardware.program import (
     Algorithm,
     Buffer,
     Dense,
+    Elsewhere,
     Exchange,
     Expand,
     Gather,
@@ -47,6 +48,7 @@ from simulator.hardware.program import (
     Pattern,
     Plan,
     Pool,
+    Probe,
     Scatter,
     Sort,
     Split,
@@ -54,6 +56,7 @@ from simulator.hardware.program import (
     Store,
     Update,
     Wait,
+    ZeroCopy,
     key_bits,
 )
 from simulator.hardware.topology import Topology, build_topology
@@ -74,6 +77,7 @@ __all__ = [
     "Dense",
     "Device",
     "Dram",
+    "Elsewhere",
     "Exchange",
     "Expand",
     "FlopPerSecond",
@@ -92,6 +96,7 @@ __all__ = [
     "Picoseconds",
     "Plan",
     "Pool",
+    "Probe",
     "Processor",
     "Reach",
     "Resource",
@@ -108,6 +113,7 @@ __all__ = [
     "Update",
     "Wait",
     "Watts",
+    "ZeroCopy",
     "build_topology",
     "key_bits",
 ]

@@ -19,7 +19,9 @@ class Access:
     last level, GPU L2) holds already. `in_place`: a write to what the same operation has just read
     (no read for ownership). `pieces`: which pieces, int64 row numbers, shape (count,), where the
     exact memory model replays them. `buffer`: random pieces of a buffer (gradients by lookup),
-    whose order nobody keeps: the exact memory model takes its table for them.
+    whose order nobody keeps: the exact memory model takes its table for them. `request`: bytes that
+    the processor asks for at once where the pieces lie behind a link; 0: bytes pass it as those of
+    a copy do.
     """
 
     memory: str
@@ -31,6 +33,7 @@ class Access:
     in_place: bool = False
     pieces: npt.NDArray[np.int64] | None = None
     buffer: bool = False
+    request: float = 0.0
 
     @property
     def bytes(self) -> int:

@@ -32,6 +32,7 @@ __all__ = [
     "Algorithm",
     "Buffer",
     "Dense",
+    "Elsewhere",
     "Exchange",
     "Expand",
     "Flow",
@@ -41,6 +42,7 @@ __all__ = [
     "Pattern",
     "Plan",
     "Pool",
+    "Probe",
     "Scatter",
     "Sort",
     "Split",
@@ -48,6 +50,7 @@ __all__ = [
     "Store",
     "Update",
     "Wait",
+    "ZeroCopy",
     "key_bits",
 ]
 
@@ -82,11 +85,13 @@ class Store:
     """Rows lie in slots (`Flow.slots`), not at their own number."""
     bytes: int = 0
     """Of all its rows: what addresses are spread over. 0: of no account."""
+    state_memory: str = ""
+    """The place whose memory holds the optimizer state; empty: it lies beside the rows."""
 
     @property
     def entry_bytes(self) -> int:
-        """A row with its optimizer state."""
-        return self.row_bytes + self.state_bytes
+        """A row with the optimizer state beside it: what moves when the row does."""
+        return self.row_bytes + (0 if self.state_memory else self.state_bytes)
 
     def pieces(self, rows: Flow) -> Int64s | None:
         """Where `rows` lie, int64, where that was kept."""
@@ -123,8 +128,21 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Rows that an operation touches in a second store, in the same pass."""
+
+    store: Store
+    rows: Flow
+    hit_share: float = 0.0
+    """Share of the lookups that the processor's last cache holds; the timer fills it in."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pool(Operation):
-    """Gather-reduce: read a row a lookup, sum the rows of a sample, write the pooled vectors."""
+    """Gather-reduce: read a row a lookup, sum the rows of a sample, write the pooled vectors.
+
+    `elsewhere`: lookups that `rows` does not count, whose rows it reads in another store.
+    """
 
     reads: Store
     rows: Flow
@@ -137,6 +155,7 @@ class Pool(Operation):
     """Pooled vectors of a sample, which software may make one after the other; 0: one a table."""
     hit_share: float = 0.0
     """Share of the lookups that the processor's last cache holds; the timer fills it in."""
+    elsewhere: Elsewhere | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +174,18 @@ class Scatter(Operation):
     source: Buffer
     writes: Store
     rows: Flow
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroCopy(Operation):
+    """Copy rows from one store to another without staging: each row is read and written where it
+    lies, over the links on the way, by one kernel."""
+
+    reads: Store
+    writes: Store
+    rows: Flow
+    share: float = 1.0
+    """Share of the processor's cores that it may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +232,7 @@ class Update(Operation):
     """Optimizer step: read and write each unique row and its state.
 
     `coalesce`: sums the gradients of equal ids on the way (fused with `Accumulate`).
+    `elsewhere`: lookups and rows that `rows` does not count, which it updates in another store.
     """
 
     writes: Store
@@ -212,6 +244,7 @@ class Update(Operation):
     expanded: bool
     """An `Expand` came before: a gradient a lookup lies in memory."""
     optimizer: str = "sgd"
+    elsewhere: Elsewhere | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +257,16 @@ class Plan(Operation):
     slots: int
     lists: Buffer | None = None
     """Where it writes the lists of missed and victim rows beside its own memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe(Operation):
+    """Look unique rows up in the sets of a set-associative cache: read the tags of a set for each,
+    and, where it is missed, the marks of its slots."""
+
+    rows: int
+    missed: int
+    ways: int
 
 
 @dataclass(frozen=True, slots=True)

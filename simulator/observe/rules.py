@@ -366,6 +366,8 @@ def require_rules(
                 f"observe has no rule for {type(word).__name__} ({word.name!r}) at {word.at}, "
                 f"a {kind}"
             )
+        if isinstance(word, Pool | Update):
+            _require_rows_here(word, kind, kind_of)
         if kind == "gpu" and not isinstance(word, Move):
             gpus.setdefault(word.at, word)
     if len(gpus) > 1:
@@ -373,6 +375,17 @@ def require_rules(
         raise UsageError(
             f"observe trains on one GPU, but {gpus[second].name!r} is done at {second} and "
             f"{gpus[first].name!r} at {first}"
+        )
+
+
+def _require_rows_here(word: Pool | Update, kind: str, kind_of: Callable[[str], str]) -> None:
+    """Rows lie in one memory, that of the processor which pools or trains them."""
+    store = word.reads if isinstance(word, Pool) else word.writes
+    if kind_of(store.memory) != kind or word.elsewhere is not None:
+        away = store if word.elsewhere is None else word.elsewhere.store
+        raise UsageError(
+            f"observe has rows where they are used, but {word.name!r} at {word.at} reaches over a "
+            f"link or into a second store for those of {away.name} in {away.memory}"
         )
 
 

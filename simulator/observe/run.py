@@ -203,9 +203,23 @@ def _check(point: PointConfig, device: str) -> None:
     require_software(point.operators, ranks)
     if ranks > 1:
         require_ranks(point, device, ranks)
+    _require_order(point)
     program = _program(point)
     if program is not None:
         require_rules(*program, rules_for(point.operators))
+
+
+def _require_order(point: PointConfig) -> None:
+    """Refuse schedules whose stages wait for more than a cycle."""
+    try:
+        order = build(point)[0].schedule.order("lockstep")
+    except ScratchPipeError:
+        return
+    if order not in ("serial", "lockstep"):
+        raise UsageError(
+            f"observe runs stages in turn or in lock-step cycles; those of {point.system.label} "
+            "wait for what its schedule names"
+        )
 
 
 def _program(point: PointConfig) -> tuple[tuple[Stage, ...], Callable[[str], str]] | None:

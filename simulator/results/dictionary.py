@@ -103,6 +103,19 @@ _CACHE = (
         "unique_rows_per_batch", "float", "rows", "Unique rows of a mini-batch, all tables, mean."
     ),
     Column("misses_per_batch", "float", "rows", "Unique rows that were not in the cache, mean."),
+    Column(
+        "bypass_rows_per_batch",
+        "float",
+        "rows",
+        "Unique rows that were read and trained where they lie, for the cache had no slot for them "
+        "(conflict misses), mean; null where every row gets one.",
+    ),
+    Column(
+        "bypass_lookups_per_batch",
+        "float",
+        "lookups",
+        "Lookups of those rows, each over the link, mean; null where every row gets a slot.",
+    ),
     Column("victims_per_batch", "float", "rows", "Rows evicted to make room, mean."),
     Column(
         "dirty_victims_per_batch", "float", "rows", "Victims that had to be written back, mean."

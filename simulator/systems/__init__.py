@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from simulator._plugins import explained, load_plugin, named, plugins
+from simulator.config.parameters import Given, Parameters, SystemKeys
 from simulator.errors import UsageError
 from simulator.hardware.topology import Topology
 from simulator.systems.base import (
+    Consistency,
     Job,
     System,
+    SystemGroup,
     cache_in,
     hold_window,
     move,
@@ -23,23 +26,45 @@ from simulator.systems.base import (
     synchronize,
     tables_in,
 )
+from simulator.systems.cached_embedding import CachedEmbedding
+from simulator.systems.cdlrm import Cdlrm
+from simulator.systems.fbgemm_cached import FbgemmCached
+from simulator.systems.fbgemm_uvm import FbgemmUvm
 from simulator.systems.gpu_only import GpuOnly
 from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
+from simulator.systems.hugectr_etc import HugeCtrEtc
 from simulator.systems.hybrid import Hybrid
 from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
-from simulator.systems.schedule import Ahead, Pipeline, Role, Schedule, Serial, StageSpec
+from simulator.systems.schedule import (
+    After,
+    Ahead,
+    Order,
+    Pipeline,
+    Role,
+    Schedule,
+    Serial,
+    StageSpec,
+    Streams,
+)
 from simulator.systems.scratchpipe import ScratchPipe
 from simulator.systems.static_cache import StaticCache
 from simulator.systems.straw_man import StrawMan
+from simulator.systems.torchrec_prefetch import TorchRecPrefetch
+from simulator.systems.torchrec_semi_sync import TorchRecSemiSync
 
 __all__ = [
+    "After",
     "Ahead",
     "Backward",
+    "Consistency",
+    "Given",
     "GpuOnly",
     "Group",
     "Hybrid",
     "Job",
+    "Order",
+    "Parameters",
     "Pipeline",
     "Role",
     "Schedule",
@@ -48,12 +73,15 @@ __all__ = [
     "StageSpec",
     "StaticCache",
     "StrawMan",
+    "Streams",
     "System",
+    "SystemGroup",
     "UsedKeys",
     "cache_groups",
     "cache_in",
     "create",
     "dense_bytes",
+    "group_of",
     "groups_of",
     "hold_window",
     "mlp_step",
@@ -66,6 +94,7 @@ __all__ = [
     "require_room",
     "summary",
     "synchronize",
+    "system_class",
     "table_groups",
     "tables_in",
     "used_keys",
@@ -79,6 +108,13 @@ _SYSTEMS: dict[str, type[System]] = {
     "straw_man": StrawMan,
     "scratchpipe": ScratchPipe,
     "gpu_only": GpuOnly,
+    "cached_embedding": CachedEmbedding,
+    "fbgemm_uvm": FbgemmUvm,
+    "fbgemm_cached": FbgemmCached,
+    "torchrec_prefetch": TorchRecPrefetch,
+    "torchrec_semi_sync": TorchRecSemiSync,
+    "cdlrm": Cdlrm,
+    "hugectr_etc": HugeCtrEtc,
 }
 
 
@@ -87,7 +123,8 @@ def names() -> tuple[str, ...]:
     return (*_SYSTEMS, *(name for name in plugins(ENTRY_POINTS) if name not in _SYSTEMS))
 
 
-def _class(name: str) -> type[System]:
+def system_class(name: str) -> type[System]:
+    """The class of the system called `name`; `UsageError` where there is none."""
     if name in _SYSTEMS:
         return _SYSTEMS[name]
     entry = plugins(ENTRY_POINTS).get(name)
@@ -105,7 +142,7 @@ def create(name: str, job: Job, machine: Topology) -> System:
     Raises `CapacityError` where the model does not fit, `ConfigError` where the machine lacks what
     it needs, `UsageError` for an unknown name.
     """
-    system, entry = _class(name), plugins(ENTRY_POINTS).get(name)
+    system, entry = system_class(name), plugins(ENTRY_POINTS).get(name)
     if entry is not None and name in _SYSTEMS:
         raise UsageError(
             f"{named(entry)} has the name of a system that is built in: rename it or uninstall it"
@@ -114,11 +151,11 @@ def create(name: str, job: Job, machine: Topology) -> System:
         return system(job, machine)
 
 
-class UsedKeys(Mapping[str, frozenset[str] | None]):
-    """For each system the keys of its entry that it uses (None: all are allowed); one of another
-    package is loaded when it is asked for."""
+class UsedKeys(Mapping[str, SystemKeys]):
+    """For each system the keys of its entry that it uses; one of another package is loaded when it
+    is asked for."""
 
-    def __getitem__(self, name: str) -> frozenset[str] | None:
+    def __getitem__(self, name: str) -> SystemKeys:
         return used_keys(name)
 
     def __contains__(self, name: object) -> bool:
@@ -131,11 +168,17 @@ class UsedKeys(Mapping[str, frozenset[str] | None]):
         return len(names())
 
 
-def used_keys(name: str) -> frozenset[str] | None:
-    """Keys of an entry of `systems` that the system called `name` uses; None: all are allowed."""
-    return _class(name).uses
+def used_keys(name: str) -> SystemKeys:
+    """Keys of an entry of `systems` that the system called `name` uses."""
+    system = system_class(name)
+    return SystemKeys(system.uses, system.parameters)
 
 
 def summary(name: str) -> str:
     """One sentence on the system called `name`."""
-    return (_class(name).__doc__ or "").strip().splitlines()[0]
+    return (system_class(name).__doc__ or "").strip().splitlines()[0]
+
+
+def group_of(name: str) -> SystemGroup:
+    """Where the system called `name` belongs in a list."""
+    return system_class(name).group if name in _SYSTEMS else "other"

@@ -8,10 +8,10 @@ long anything takes, and never asks how many links or memories there are beyond 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from simulator.caches import Window
 from simulator.caches.facts import BatchFacts
@@ -20,6 +20,7 @@ from simulator.caches.size import CacheSize
 from simulator.config.experiment import CacheConfig, PipelineConfig
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
+from simulator.config.parameters import Parameters
 from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.program import Buffer, Move, Stage, Store, Wait
 from simulator.hardware.topology import Topology
@@ -28,11 +29,13 @@ from simulator.traces import Bags
 from simulator.traces.cuts import Parts
 from simulator.units import format_bytes
 
-__all__ = ["Job", "System", "WindowNeed", "require_room"]
+__all__ = ["Consistency", "Job", "System", "SystemGroup", "WindowNeed", "require_room"]
 
 WindowNeed = Callable[[Window, str, int, Parts], Sequence[int]]
 """(window, scope, depth of the pipeline, parts of tables) -> slots of each pool that hold the
 window."""
+
+P = TypeVar("P", bound=Parameters)
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Job:
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
     gpus: int | None = None
     """GPUs to use; None: as the system does."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Those of the system, as in YAML; its defaults for what is not there."""
     seed: int = 0
     held_misses: bool = False
     check: bool = False
@@ -62,6 +67,10 @@ class Job:
         """The job with some of its tables alone."""
         parts = tuple(self.parts[t] for t in tables) if self.parts else ()
         return replace(self, model=self.model.of_tables(tables), parts=parts)
+
+    def parameters_as(self, model: type[P]) -> P:
+        """The parameters of a system whose model of them is `model`."""
+        return model(**self.parameters)
 
     @property
     def most_lookups(self) -> tuple[int, ...]:
@@ -89,9 +98,36 @@ class Job:
         return CacheSize(cache.fraction, rows, cache.bytes, mean)
 
 
+SystemGroup = Literal["study", "baseline", "rival", "other"]
+"""Systems of the ScratchPipe study, what they are measured against, works around them, and those of
+other packages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consistency:
+    """What a system's training comes to, beside training one mini-batch at a time.
+
+    `equal`: the same tables, bit for bit; `reordered`: the same up to the order of samples or sums;
+    `stale`: some rows are read without their last updates. `scratchpipe hazards` executes it.
+    """
+
+    result: Literal["equal", "reordered", "stale"]
+    rule: str
+    """What keeps rows right, or what makes them stale and by how much."""
+
+
 class System(ABC):
     """One training iteration on a machine."""
 
+    group: ClassVar[SystemGroup] = "other"
+    source: ClassVar[str] = ""
+    """Paper or code that it comes from."""
+    consistency: ClassVar[Consistency | None] = None
+    """None: not said."""
+    unknown: ClassVar[tuple[str, ...]] = ()
+    """What its source leaves open, a sentence each."""
+    parameters: ClassVar[type[Parameters]] = Parameters
+    """Keys of its entry in `systems` that it declares itself."""
     uses: ClassVar[frozenset[str] | None] = None
     """Keys of an entry of `systems` that it uses (`gpus`, `cache`, `cache.fraction`, `pipeline`);
     others are refused. None: not said, everything is allowed."""

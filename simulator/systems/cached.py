@@ -36,6 +36,7 @@ from simulator.hardware.topology import Topology
 from simulator.systems.base import (
     Job,
     System,
+    SystemGroup,
     move,
     planned_replay,
     require_tables,
@@ -62,6 +63,7 @@ STAGES: tuple[tuple[str, Role], ...] = (
 class CachedTraining(System):
     """One iteration that always trains out of HBM, stage by stage."""
 
+    group: ClassVar[SystemGroup] = "study"
     name: ClassVar[str]
     """What messages call it."""
     kind: ClassVar[type[Schedule]]

@@ -23,7 +23,15 @@ from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.collectives import host_of
 from simulator.hardware.program import Buffer, Dense, Exchange, Operation, Stage, Store
 from simulator.hardware.topology import Topology
-from simulator.systems.base import Job, System, entry_sizes, move, synchronize
+from simulator.systems.base import (
+    Consistency,
+    Job,
+    System,
+    SystemGroup,
+    entry_sizes,
+    move,
+    synchronize,
+)
 from simulator.systems.groups import Group, groups_of
 from simulator.systems.layout import Layout
 from simulator.systems.mlp import bottom_beside, mlp_step, mlp_weight_bytes
@@ -65,6 +73,13 @@ def _require_tables(job: Job, plan: Plan, ranks: Sequence[str]) -> None:
 class GpuOnly(System):
     """All tables in HBM."""
 
+    group: ClassVar[SystemGroup] = "baseline"
+    source: ClassVar[str] = "Kwon and Rhu, ScratchPipe, ISCA 2022 (its GPU-only system)"
+    consistency: ClassVar[Consistency] = Consistency(
+        "equal",
+        "Every row lies in HBM, and where a table has copies all of them get the same sums; a "
+        "mini-batch is trained before the next one reads a row.",
+    )
     uses: ClassVar[frozenset[str]] = frozenset({"gpus"})
     most: ClassVar[int] = MOST
     """Ranks that are simulated one by one (see `ranks`)."""

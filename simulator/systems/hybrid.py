@@ -19,7 +19,7 @@ from simulator.caches.replays import UniqueReplay
 from simulator.errors import ConfigError
 from simulator.hardware.program import Buffer, Move, Operation, Stage
 from simulator.hardware.topology import Topology
-from simulator.systems.base import Job, System, move, synchronize
+from simulator.systems.base import Consistency, Job, System, SystemGroup, move, synchronize
 from simulator.systems.groups import groups_of, table_groups
 from simulator.systems.mlp import mlp_step
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
@@ -32,6 +32,13 @@ __all__ = ["Hybrid"]
 class Hybrid(System):
     """No cache: only pooled vectors and their gradients cross the link."""
 
+    group: ClassVar[SystemGroup] = "baseline"
+    source: ClassVar[str] = (
+        "Kwon, Lee and Rhu, Tensor Casting, HPCA 2021 (its CPU-centric baseline)"
+    )
+    consistency: ClassVar[Consistency] = Consistency(
+        "equal", "One copy of every row, in DRAM; a mini-batch is done before the next one starts."
+    )
     uses: ClassVar[frozenset[str]] = frozenset({"gpus"})
 
     def __init__(self, job: Job, machine: Topology) -> None:

@@ -12,9 +12,22 @@ from typing import Literal
 
 from simulator.caches import Window
 
-__all__ = ["Ahead", "Pipeline", "Role", "Schedule", "Serial", "StageSpec"]
+__all__ = [
+    "After",
+    "Ahead",
+    "Order",
+    "Pipeline",
+    "Role",
+    "Schedule",
+    "Serial",
+    "StageSpec",
+    "Streams",
+]
 
 Role = Literal["load", "plan", "read", "move", "write", "train"]
+
+Order = Literal["serial", "ahead", "async", "lockstep", "streams"]
+"""How stages wait for each other (`engine.pipeline`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +39,35 @@ class StageSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class After:
+    """`stage` of a mini-batch starts when `other` of the one `ahead` mini-batches later (below 0:
+    earlier) is done."""
+
+    stage: str
+    other: str
+    ahead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
     """The stages of a mini-batch in order."""
 
     stages: tuple[StageSpec, ...]
+    after: tuple[After, ...] = ()
+    """What stages wait for beside the stage before them, and themselves of the mini-batch before.
+    """
+    in_flight: int = 1
+    """Mini-batches that it works on at once, where it does not follow from the stages."""
+
+    def order(self, asked: Order) -> Order:
+        """How its stages wait for each other where a pipeline is `asked` to be of a kind."""
+        return asked if self.overlaps else "serial"
+
+    @property
+    def waits(self) -> tuple[tuple[int, int, int], ...]:
+        """`after` as numbers: (stage, other stage, mini-batches ahead)."""
+        number = {name: k for k, name in enumerate(self.names)}
+        return tuple((number[a.stage], number[a.other], a.ahead) for a in self.after)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -51,10 +89,12 @@ class Schedule:
         return Window(0, 0)
 
     @classmethod
-    def of(cls, *stages: str | tuple[str, Role]) -> Schedule:
-        """From names, or pairs of name and role."""
+    def of(
+        cls, *stages: str | tuple[str, Role], after: tuple[After, ...] = (), in_flight: int = 1
+    ) -> Schedule:
+        """From names, or pairs of name and role; the others as they are called."""
         specs = [StageSpec(*((s,) if isinstance(s, str) else s)) for s in stages]
-        return cls(tuple(specs))
+        return cls(tuple(specs), after, in_flight)
 
 
 class Serial(Schedule):
@@ -71,6 +111,10 @@ class Ahead(Schedule):
     @property
     def depth(self) -> int:
         return 2
+
+    def order(self, asked: Order) -> Order:
+        del asked
+        return "ahead"
 
 
 class Pipeline(Schedule):
@@ -102,6 +146,26 @@ class Pipeline(Schedule):
         train = _last(roles, "train", read)
         write = _last(roles, "write", read)
         return Window(max(0, train - read), max(0, write - read))
+
+
+class Streams(Schedule):
+    """Stages on streams of their own: each starts when what it waits for is done (`after`), be it a
+    stage of an earlier or of a later mini-batch. Rows are kept apart by those waits, not by a
+    window."""
+
+    __slots__ = ()
+
+    @property
+    def overlaps(self) -> bool:
+        return True
+
+    @property
+    def depth(self) -> int:
+        return self.in_flight
+
+    def order(self, asked: Order) -> Order:
+        del asked
+        return "streams"
 
 
 def _last(roles: list[Role], role: Role, default: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from simulator.systems.base import Consistency
 from simulator.systems.cached import CachedTraining
 from simulator.systems.schedule import Pipeline, Schedule
 
@@ -13,6 +14,12 @@ __all__ = ["ScratchPipe"]
 class ScratchPipe(CachedTraining):
     """Six mini-batches in flight, one in each stage; the Hold mask keeps their rows apart."""
 
+    source: ClassVar[str] = "Kwon and Rhu, ScratchPipe, ISCA 2022"
+    consistency: ClassVar[Consistency] = Consistency(
+        "equal",
+        "The Hold mask keeps rows of the mini-batches in flight (three past ones, two coming ones) "
+        "from being victims.",
+    )
     uses: ClassVar[frozenset[str]] = frozenset({"cache", "gpus", "pipeline"})
     name: ClassVar[str] = "scratchpipe"
     kind: ClassVar[type[Schedule]] = Pipeline

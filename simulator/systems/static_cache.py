@@ -33,7 +33,7 @@ from simulator.hardware.program import (
     Stage,
 )
 from simulator.hardware.topology import Topology
-from simulator.systems.base import Job, System, move, synchronize
+from simulator.systems.base import Consistency, Job, System, SystemGroup, move, synchronize
 from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
 from simulator.systems.mlp import mlp_step
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
@@ -60,6 +60,13 @@ class _Rows:
 class StaticCache(System):
     """The hottest N % of rows in HBM, no replacement."""
 
+    group: ClassVar[SystemGroup] = "baseline"
+    source: ClassVar[str] = "Kwon and Rhu, ScratchPipe, ISCA 2022 (its static GPU cache)"
+    consistency: ClassVar[Consistency] = Consistency(
+        "equal",
+        "One copy of every row: the pinned ones in HBM, all others in DRAM; a mini-batch is done "
+        "before the next one starts.",
+    )
     uses: ClassVar[frozenset[str]] = frozenset(
         {*(f"cache.{key}" for key in SIZE_KEYS), "cache.scope", "cache.profile", "gpus"}
     )

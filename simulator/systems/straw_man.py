@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from simulator.systems.base import Consistency
 from simulator.systems.cached import CachedTraining
 from simulator.systems.schedule import Schedule, Serial
 
@@ -13,6 +14,12 @@ __all__ = ["StrawMan"]
 class StrawMan(CachedTraining):
     """A mini-batch is loaded, planned, fetched and trained before the next one starts."""
 
+    source: ClassVar[str] = "Kwon and Rhu, ScratchPipe, ISCA 2022 (its straw-man)"
+    consistency: ClassVar[Consistency] = Consistency(
+        "equal",
+        "Victims reach their tables, and missed rows the cache, before the mini-batch trains; it "
+        "is done before the next one starts.",
+    )
     uses: ClassVar[frozenset[str]] = frozenset({"cache", "gpus"})
     name: ClassVar[str] = "straw_man"
     kind: ClassVar[type[Schedule]] = Serial

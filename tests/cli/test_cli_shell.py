@@ -4,12 +4,9 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-from simulator.cli import main
 
 REPOSITORY = Path(__file__).parents[2]
 GOOD = """\
@@ -19,27 +16,6 @@ model: default
 trace: {locality: medium}
 systems: [hybrid, scratchpipe]
 """
-
-
-@dataclass(frozen=True)
-class Outcome:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def scratchpipe(capsys, monkeypatch):
-    """Runs a command line in this process."""
-
-    def call(*arguments, cwd=REPOSITORY):
-        monkeypatch.chdir(cwd)
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Outcome(caught.value.code or 0, captured.out, captured.err)
-
-    return call
 
 
 def imported_by(*arguments):
@@ -94,7 +70,10 @@ def test_version(scratchpipe):
         (["list", "nonsense"], "systems"),
         (["config", "check"], "Missing argument"),
         (["run", "no.yaml"], "error: no.yaml: there is no such file"),
-        (["explain", "wal_s"], "error: there is no column 'wal_s': did you mean 'wall_s'?"),
+        (
+            ["explain", "wal_s"],
+            "error: there is no column and no system 'wal_s': did you mean 'wall_s'?",
+        ),
         (["explain", "xyzzy"], "lists all"),
     ],
 )

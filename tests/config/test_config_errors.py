@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 from simulator.config.expand import expand
 from simulator.config.experiment import Names
 from simulator.config.load import load_experiment
+from simulator.config.parameters import SystemKeys
 from simulator.config.reader import read_text
 from simulator.config.writer import to_yaml
 from simulator.errors import ConfigError
 from simulator.hardware.devices import part_kinds
 
 NAMES = Names(
-    systems=dict.fromkeys(("hybrid", "static_cache", "straw_man", "scratchpipe", "gpu_only")),
+    systems=dict.fromkeys(
+        ("hybrid", "static_cache", "straw_man", "scratchpipe", "gpu_only"), SystemKeys()
+    ),
     policies=("lru", "lfu", "fifo", "random"),
     parts=part_kinds(),
 )
@@ -346,11 +349,11 @@ def test_the_order_of_problems_does_not_depend_on_hashing(tmp_path):
 
 USES = Names(
     systems={
-        "hybrid": frozenset(),
-        "gpu_only": frozenset({"gpus"}),
-        "static_cache": frozenset({"cache.fraction", "cache.scope"}),
-        "scratchpipe": frozenset({"cache", "pipeline"}),
-        "outside": None,
+        "hybrid": SystemKeys(frozenset()),
+        "gpu_only": SystemKeys(frozenset({"gpus"})),
+        "static_cache": SystemKeys(frozenset({"cache.fraction", "cache.scope"})),
+        "scratchpipe": SystemKeys(frozenset({"cache", "pipeline"})),
+        "outside": SystemKeys(),
     },
     parts=part_kinds(),
 )

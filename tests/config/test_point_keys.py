@@ -24,7 +24,9 @@ DATA = {
 
 
 def plain(point):
-    data = point.model_dump(mode="json", exclude={"swept": True, "system": {"label", "where"}})
+    data = point.model_dump(
+        mode="json", exclude={"swept": True, "system": {"label", "where", "parameters"}}
+    )
     return hashlib.sha256(canonical_json(module._bare(data)).encode()).hexdigest()
 
 

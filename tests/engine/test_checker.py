@@ -283,8 +283,13 @@ def test_rows_that_were_not_pooled_cannot_be_trained() -> None:
     )
     with pytest.raises(InvariantError, match="nothing pooled before"):
         run(stages(pool(rows(0, 2)), train(rows(0, 1))))
-    with pytest.raises(InvariantError, match=r"rows of cache in gpu\.hbm"):
-        run(stages(pool(rows(0)), train(rows(0, slots=(0,)), CACHE)))
+
+
+def test_a_row_that_is_trained_where_it_does_not_lie_loses_what_was_there() -> None:
+    """Pooled in the table, trained in a slot that holds nothing: the update is lost."""
+    report = run(stages(pool(rows(0)), train(rows(0, slots=(0,)), CACHE)))
+    assert not report.tables_equal
+    assert not report.stale
 
 
 @dataclass(frozen=True, slots=True)

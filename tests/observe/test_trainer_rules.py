@@ -49,6 +49,7 @@ from simulator.observe.lists import OwnLists
 from simulator.observe.lru import LruLists
 from simulator.observe.mlp import RATE
 from simulator.observe.rules import TRAINER, bind, require_rules
+from simulator.observe.run import observe
 from simulator.observe.steps import Await, Step
 from simulator.observe.trainer import Trainer, kinds_of, with_sums
 from simulator.observe.workspace import Place
@@ -449,6 +450,19 @@ def test_a_word_without_a_rule_is_refused_before_the_run() -> None:
     ):
         with pytest.raises(UsageError, match=message):
             require_rules((Stage("s", ((word,),)),), kinds_of(machine))
+
+
+@pytest.mark.parametrize(
+    ("system", "message"),
+    [
+        ("fbgemm_uvm", "for those of tables in cpu.dram"),
+        ("fbgemm_cached", r"no rule for Probe \('probe'\) at gpu"),
+        ("torchrec_semi_sync", "in turn or in lock-step cycles; those of torchrec_semi_sync wait"),
+    ],
+)
+def test_rows_over_a_link_and_schedules_with_waits_are_refused(system: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        observe(experiment(systems=[system]), device="cpu")
 
 
 def test_collectives_take_other_processes() -> None:

@@ -130,6 +130,14 @@ class Link(Device):
         """
         raise NotImplementedError
 
+    def carry_requests(
+        self, source: str, target: str, size: int, request: float, *, by: str
+    ) -> Carried:
+        """Cost of `size` bytes that the processor at `by` loads or stores with requests of
+        `request` bytes; by default as `carry`."""
+        del request
+        return self.carry(source, target, size, by=by)
+
     def ports(self, member: str) -> tuple[str, ...]:
         """Resources that belong to one member alone; empty where members share all of it."""
         del member
@@ -139,6 +147,11 @@ class Link(Device):
         """Picoseconds that a load through it takes beside the memory's own; None where a processor
         cannot load and store through it."""
         return None
+
+    def load_latency_at(self, member: str) -> int | None:
+        """`load_latency` of loads by the processor at `member`."""
+        del member
+        return self.load_latency()
 
     def fetch_wait(self, member: str) -> tuple[str, int] | None:
         """Where the host submits work to `member` over it: the resource, and picoseconds that what
@@ -180,7 +193,7 @@ class Path:
     @property
     def load_latency_ps(self) -> int:
         """Time of a load beside the memory's own latency."""
-        return sum(hop.link.load_latency() or 0 for hop in self.hops)
+        return sum(hop.link.load_latency_at(hop.source) or 0 for hop in self.hops)
 
     def services(self, streams: Sequence[Access]) -> dict[str, Service]:
         """The memory's service for `streams` first, then those of the links on the way.
@@ -188,19 +201,24 @@ class Path:
         Raises `ConfigError` for reads over a link that carries copies and stores alone.
         """
         services = {self.memory.place: self.memory.service(streams)}
-        read = sum(s.bytes for s in streams if not s.write)
-        written = sum(s.bytes for s in streams if s.write)
+        sizes: dict[tuple[bool, float], int] = {}
+        for stream in streams:
+            key = (stream.write, stream.request)
+            sizes[key] = sizes.get(key, 0) + stream.bytes
         for hop in self.hops:
-            if read and hop.link.load_latency() is None:
-                raise ConfigError(
-                    f"{self.hops[0].source} cannot load from {self.memory.place}: {hop.link.name} "
-                    f"({hop.link.part.name}) carries copies and stores alone (no load_latency)"
+            for (write, request), size in sizes.items():
+                if not write and size and hop.link.load_latency_at(hop.source) is None:
+                    raise ConfigError(
+                        f"{self.hops[0].source} cannot load from {self.memory.place}: "
+                        f"{hop.link.name} ({hop.link.part.name}) carries copies and stores alone "
+                        "(no load_latency)"
+                    )
+                ends = (hop.source, hop.target) if write else (hop.target, hop.source)
+                carried = (
+                    hop.link.carry_requests(*ends, size, request, by=hop.source)
+                    if request
+                    else hop.link.carry(*ends, size, by=hop.source)
                 )
-            for source, target, size in (
-                (hop.target, hop.source, read),
-                (hop.source, hop.target, written),
-            ):
-                carried = hop.link.carry(source, target, size, by=hop.source)
                 for name, service in (carried.services or {}).items():
                     services[name] = services[name] + service if name in services else service
         return services

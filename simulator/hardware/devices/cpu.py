@@ -44,7 +44,7 @@ from simulator.config.types import (
     Positive,
     Watts,
 )
-from simulator.errors import Problem
+from simulator.errors import ConfigError, Problem
 from simulator.hardware.access import Access
 from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
 from simulator.hardware.devices.base import Processor, Reach, Setup, dynamic_j
@@ -246,6 +246,8 @@ class CpuDevice(Processor):
         return (Access(self.dram.place, count, LINE_BYTES, buffer=True),) if count else ()
 
     def _price_word(self, word: Operation, software: OperatorProfile, reach: Reach) -> Demand:
+        if getattr(word, "elsewhere", None) is not None:
+            raise ConfigError(f"{self.name} ({self.part.name}) does {word.name} in one store alone")
         return self._priced(self._as_pass(word, software), software, reach)
 
     # what a pass costs

@@ -1,7 +1,8 @@
 """A graphics processor.
 
 Modelled. A kernel: `kernel_latency`, then the longest of: HBM at what it sustains for the stream
-(rows in whole sectors, hits in L2 left out) or another memory with the links to it, L2 bandwidth
+(rows in whole sectors, hits in L2 left out) or another memory with the links to it (zero-copy: a
+request for each line of a row or what the row has of it), L2 bandwidth
 for all lines, instructions of the software for each line, arithmetic, and the chain of dependent
 accesses of one thread; radix passes and Hit-Map probes come after the streams of their operation,
 for they are kernels of their own. Matrix products run at the rates of `products`. A
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -234,7 +236,7 @@ class GpuDevice(Processor):
         memory_ps = max([self.hbm.alone_ps(services[self.hbm.place]), *away_ps])
         passes_ps = work.choosing_ps + work.probes * PS_PER_S / gpu.random_access_rate
         passes_ps += work.sort_pairs * work.sort_passes * PS_PER_S / gpu.sort_rate
-        chain_ps = work.chain * gpu.dependent_access
+        chain_ps = work.chain * gpu.dependent_access + self._away_ps(work, reach)
         streams_ps = max(memory_ps, l2_ps, arithmetic_ps, issue_ps, chain_ps)
         alone_ps = gaps_ps + streams_ps + passes_ps
         services[self._l2] = Service(read_ps=l2_ps)
@@ -255,7 +257,8 @@ class GpuDevice(Processor):
     def _occupancy(self, work: GpuKernels) -> float:
         """Share of the SMs that its threads fill."""
         resident = self.part.sms * self.part.threads_per_sm
-        return 1.0 if work.threads is None else min(1.0, work.threads / resident)
+        filled = 1.0 if work.threads is None else min(1.0, work.threads / resident)
+        return min(filled, work.share)
 
     def _through_l2(self, work: GpuKernels) -> int:
         """Bytes of the lines that pass L2, hits included."""
@@ -274,8 +277,22 @@ class GpuDevice(Processor):
             hbm += self.hbm.service([Access(own, 1, sort_bytes, random=False)])
         services = {own: hbm}
         for place in dict.fromkeys(s.memory for s in streams if s.memory != own):
-            services |= reach(place).services([s for s in streams if s.memory == place])
+            away = [self._requested(s) for s in streams if s.memory == place]
+            services |= reach(place).services(away)
         return services
+
+    def _requested(self, access: Access) -> Access:
+        """An access beyond a link: rows are asked for line by line."""
+        if not access.random:
+            return access
+        lines = -(-access.size // self.part.l2_line)
+        return replace(access, request=access.size / lines)
+
+    def _away_ps(self, work: GpuKernels, reach: Reach) -> int:
+        """Time of the loads from other memories that one thread makes one after the other."""
+        places = {a.memory for a in work.accesses if a.random and a.bytes and not a.write}
+        away = [reach(place).load_latency_ps for place in places - {self.hbm.place}]
+        return work.away_chain * max(away, default=0)
 
     def _unevenness(self, rows: int) -> float:
         """Time of random rows over N pseudo-channels relative to rows that are spread evenly.

@@ -18,15 +18,18 @@ from simulator.hardware.program import (
     Add,
     Buffer,
     Dense,
+    Elsewhere,
     Expand,
     Gather,
     Operation,
     Plan,
     Pool,
+    Probe,
     Scatter,
     Sort,
     Split,
     Update,
+    ZeroCopy,
     key_bits,
 )
 
@@ -41,6 +44,8 @@ WARP = 32
 """Threads that work on one row or bag."""
 SORT_ITEMS = 16
 """Pairs of one thread of a radix sort (CUB)."""
+TAG_BYTES = 8
+"""A tag of a set-associative cache, and a mark of its slots."""
 STREAM_BYTES = 16
 """Bytes of one thread of a kernel that passes over a buffer."""
 
@@ -64,8 +69,12 @@ class GpuKernels(Operation):
     """Independent 4-byte accesses to structures larger than L2 (Hit-Map, masks)."""
     chain: int = 0
     """Accesses to memory that one thread makes one after the other, each waiting for the last."""
+    away_chain: int = 0
+    """Of those, loads of rows that may lie in another memory."""
     threads: int | None = None
     """Threads of its largest kernel; None: as many as the GPU holds."""
+    share: float = 1.0
+    """Share of the multiprocessors that it may take."""
     choosing_ps: int = 0
     """Time in which it does nothing else: how Plan chooses its victims."""
     line_time: int = 0
@@ -92,7 +101,7 @@ class Board:
 
 def _pool(word: Pool, software: OperatorProfile, at: Board) -> GpuKernels:
     rows, store = word.rows, word.reads
-    accesses = (
+    accesses: tuple[Access, ...] = (
         at.stream(rows.lookups * software.id_bytes),
         Access(
             store.memory,
@@ -103,8 +112,11 @@ def _pool(word: Pool, software: OperatorProfile, at: Board) -> GpuKernels:
         ),
         at.stream(word.into.bytes, write=True),
     )
+    if word.elsewhere is not None:
+        accesses = (*accesses, *_pooled_elsewhere(word.elsewhere, software, at))
     kernels = _sets(software, word.features or store.tables)
-    chain = 2 + -(-word.pooling // POOL_UNROLL)
+    turns = -(-word.pooling // POOL_UNROLL)
+    chain = 2 + turns
     bags = word.into.bytes // store.row_bytes
     return GpuKernels(
         word.name,
@@ -112,8 +124,23 @@ def _pool(word: Pool, software: OperatorProfile, at: Board) -> GpuKernels:
         kernels,
         accesses,
         chain=chain,
+        away_chain=turns,
         threads=bags * WARP,
         line_time=software.gpu.pool_line_time,
+    )
+
+
+def _pooled_elsewhere(
+    more: Elsewhere, software: OperatorProfile, at: Board
+) -> tuple[Access, Access]:
+    """Ids and rows of the lookups that the same kernel reads in another store."""
+    store, rows = more.store, more.rows
+    pieces = store.pieces(rows)
+    return (
+        at.stream(rows.lookups * software.id_bytes),
+        Access(
+            store.memory, rows.lookups, store.row_bytes, hit_share=more.hit_share, pieces=pieces
+        ),
     )
 
 
@@ -146,29 +173,60 @@ def _sort(word: Sort, software: OperatorProfile, at: Board) -> GpuKernels:
 def _update(word: Update, software: OperatorProfile, at: Board) -> GpuKernels:
     """Sums the gradients of equal ids on the way; pooled gradients are found in L2 after the
     first read of each, as far as L2 holds them all."""
-    rows, store, vectors = word.rows, word.writes, word.source.bytes
-    again = max(0.0, 1.0 - vectors / word.gradient_bytes / max(1, rows.lookups))
+    places = [Elsewhere(word.writes, word.rows)]
+    places += [] if word.elsewhere is None else [word.elsewhere]
+    vectors = word.source.bytes
+    lookups, rows = (sum(getattr(p.rows, n) for p in places) for n in ("lookups", "rows"))
+    again = max(0.0, 1.0 - vectors / word.gradient_bytes / max(1, lookups))
     held = min(1.0, at.l2_cache / vectors) if vectors else 0.0
     hits = 0.0 if word.expanded else again * held
-    gradients = Access(at.hbm, rows.lookups, word.gradient_bytes, hit_share=hits, buffer=True)
-    pieces = store.pieces(rows)
-    update = tuple(
-        Access(store.memory, rows.rows, size, write=write, pieces=pieces)
-        for size in (store.row_bytes, store.state_bytes)
-        if size
-        for write in (False, True)
-    )
-    lists = at.stream(rows.lookups * (software.id_bytes + POSITION_BYTES))
-    accesses = (lists, gradients, *update)
-    kernels = _sets(software, store.tables)
+    gradients = Access(at.hbm, lookups, word.gradient_bytes, hit_share=hits, buffer=True)
+    lists = at.stream(lookups * (software.id_bytes + POSITION_BYTES))
+    kernels = _sets(software, word.writes.tables)
     return GpuKernels(
         word.name,
         at.name,
         kernels,
-        accesses,
+        (lists, gradients, *(access for place in places for access in _updated(place))),
         chain=UPDATE_CHAIN,
-        threads=rows.rows * WARP,
+        away_chain=1,
+        threads=rows * WARP,
         line_time=software.gpu.update_line_time,
+    )
+
+
+def _updated(place: Elsewhere) -> tuple[Access, ...]:
+    """Rows of a store and their optimizer state, read and written."""
+    store, rows = place.store, place.rows
+    pieces = store.pieces(rows)
+    parts = (
+        (store.memory, store.row_bytes),
+        (store.state_memory or store.memory, store.state_bytes),
+    )
+    return tuple(
+        Access(memory, rows.rows, size, write=write, pieces=pieces)
+        for memory, size in parts
+        if size
+        for write in (False, True)
+    )
+
+
+def _zero_copy(word: ZeroCopy, software: OperatorProfile, at: Board) -> GpuKernels:
+    """A warp a row: reads it where it lies and writes it where it goes."""
+    rows, size = word.rows.rows, word.reads.entry_bytes
+    accesses = (
+        Access(word.reads.memory, rows, size, pieces=word.reads.pieces(word.rows)),
+        Access(word.writes.memory, rows, size, write=True, pieces=word.writes.pieces(word.rows)),
+    )
+    return GpuKernels(
+        word.name,
+        at.name,
+        1 if rows else 0,
+        accesses,
+        chain=1,
+        away_chain=1,
+        threads=rows * WARP,
+        share=word.share,
     )
 
 
@@ -213,6 +271,20 @@ def _plan(word: Plan, software: OperatorProfile, at: Board) -> GpuKernels:
         probes=probes,
         choosing_ps=word.slots * software.gpu.plan_slot_time,
         threads=max(word.lookups, word.slots),
+    )
+
+
+def _probe(word: Probe, software: OperatorProfile, at: Board) -> GpuKernels:
+    """A warp a row: tags of a set, 8 B each; then a warp a missed row: marks, 8 B each, sorted, and
+    its own tag and mark written."""
+    set_bytes = word.ways * TAG_BYTES
+    accesses = (
+        at.stream(word.rows * software.id_bytes),
+        Access(at.hbm, word.rows + word.missed, set_bytes, buffer=True),
+        Access(at.hbm, word.rows + word.missed, TAG_BYTES, write=True, buffer=True),
+    )
+    return GpuKernels(
+        word.name, at.name, 2 if word.rows else 0, accesses, chain=2, threads=word.rows * WARP
     )
 
 
@@ -273,8 +345,10 @@ KERNELS: Mapping[type[Operation], Callable[[Any, OperatorProfile, Board], GpuKer
     Gather: _gather,
     Scatter: _scatter,
     Plan: _plan,
+    Probe: _probe,
     Split: _split,
     Add: _add,
     Dense: _dense,
+    ZeroCopy: _zero_copy,
 }
 """How each word becomes kernels."""

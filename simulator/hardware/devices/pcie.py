@@ -6,7 +6,8 @@ requests load the opposite direction, and which goes no faster than its requests
 outstanding over latency: Little's law), the slower the more others load the memory; a copy up is
 posted and waits for nothing. What the host submits to a processor below is a read, too: it waits
 behind the `queue` of a busy direction. Loads of a processor are reads and its stores are posted,
-whichever end it is at.
+whichever end it is at. Rows that a processor below touches one by one (zero-copy) are requests of
+their own: a packet a request, and as many loads in flight as there are tags for.
 
 Approximated: one stream fills a direction as well as many. Ignored: pageable copies, ordering.
 """
@@ -61,25 +62,40 @@ class Pcie(Part):
     """Set-up and completion of one copy."""
     load_latency: Picoseconds | None = None
     """What a load of a processor through the link takes beside the memory's own latency; null:
-    only copies and stores pass it."""
+    only copies and stores pass it, and loads of a processor below where `outstanding_loads` is
+    given."""
+    outstanding_loads: Positive | None = None
+    """Read requests of a processor below, for single rows, that wait for their answer at once; a
+    load takes `read_latency` then."""
 
     @property
     def bandwidth(self) -> float:
         """Payload bytes per second of one direction alone, of copies up (posted writes)."""
-        return self._payload(self.packet_overhead)
+        return self._payload(self.max_payload, self.packet_overhead)
 
     @property
     def read_bandwidth(self) -> float:
         """Payload bytes per second of copies down (reads), were their requests not limited."""
-        return self._payload(self.completion_overhead)
+        return self._payload(self.max_payload, self.completion_overhead)
 
     @property
     def outstanding_bandwidth(self) -> float:
         """Bytes per second that the outstanding reads of an idle memory allow."""
         return self.outstanding_reads * self.read_request_size * PS_PER_S / self.read_latency
 
-    def _payload(self, overhead: int) -> float:
-        share = self.max_payload / (self.max_payload + overhead)
+    def load_bandwidth(self, request: float) -> float:
+        """Payload bytes per second that a processor below loads in requests of `request` bytes."""
+        answered = self._payload(min(request, self.max_payload), self.completion_overhead)
+        if self.outstanding_loads is None:
+            return answered
+        return min(answered, self.outstanding_loads * request * PS_PER_S / self.read_latency)
+
+    def store_bandwidth(self, request: float) -> float:
+        """Payload bytes per second of stores of `request` bytes each."""
+        return self._payload(min(request, self.max_payload), self.packet_overhead)
+
+    def _payload(self, payload: float, overhead: int) -> float:
+        share = payload / (payload + overhead)
         return self.raw_bandwidth * share * (1.0 - self.flow_control)
 
     def device(self, name: str, setup: Setup, members: tuple[str, ...]) -> PcieDevice:
@@ -105,6 +121,26 @@ class PcieDevice(Link):
 
     def load_latency(self) -> int | None:
         return self.part.load_latency
+
+    def load_latency_at(self, member: str) -> int | None:
+        link = self.part
+        below = member != self.members[0] and link.outstanding_loads is not None
+        return link.read_latency if below and link.load_latency is None else link.load_latency
+
+    def carry_requests(
+        self, source: str, target: str, size: int, request: float, *, by: str
+    ) -> Carried:
+        link, down, loads = self.part, source == self.members[0], by == target
+        rate = link.load_bandwidth(request) if loads else link.store_bandwidth(request)
+        against = size * link.acknowledgements
+        against += size / request * link.read_request if loads else 0.0
+        along, back = ("down", "up") if down else ("up", "down")
+        return Carried(
+            {
+                f"{self.name}.{along}": Service(read_ps=size * PS_PER_S / rate, bytes=size),
+                f"{self.name}.{back}": Service(read_ps=against * PS_PER_S / link.raw_bandwidth),
+            }
+        )
 
     def carry(self, source: str, target: str, size: int, *, by: str | None = None) -> Carried:
         link, down = self.part, source == self.members[0]

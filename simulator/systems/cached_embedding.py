@@ -1,0 +1,71 @@
+"""CachedEmbedding (ColossalAI): a software cache in HBM that is filled and emptied before each
+mini-batch trains (Fang et al., "A Frequency-aware Software Cache for Large Recommendation System
+Embeddings", 2022; code hpcaitech/CachedEmbedding, cache_mgr.py in ColossalAI at 4f9953b).
+
+Verified in the code: unique ids on the GPU; missing are those that the cache map lacks; rows of the
+mini-batch are masked; victims are those of the lowest count (counted anew in each slot that is
+refilled) or of the highest rank in the data set; victims go to the host and are copied into the
+tables by the CPU; missing rows are selected by the CPU, pinned, sent and copied in; all of it
+before training, always written back (no dirty bit).
+
+Reconstructed: that the rows of both ways cross the link side by side, as in the straw-man; the code
+synchronises before, and sends victims first. So this is the straw-man with another policy, which is
+what its tests demand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, ClassVar, Literal
+
+from simulator.caches.replays import Replay
+from simulator.config.experiment import SIZE_KEYS
+from simulator.config.parameters import Given, Parameters
+from simulator.systems.base import Consistency, SystemGroup, planned_replay
+from simulator.systems.straw_man import StrawMan
+
+__all__ = ["CachedEmbedding", "CachedEmbeddingParameters"]
+
+POLICIES = {"lfu": "lfu", "dataset": "static_hot"}
+"""What it calls them, and what they are called here."""
+
+
+class CachedEmbeddingParameters(Parameters):
+    """Of CachedEmbedding."""
+
+    evict_strategy: Annotated[
+        Literal["lfu", "dataset"], Given("recalled", "default of CachedEmbeddingBag")
+    ] = "lfu"
+    """`lfu`: fewest uses since the row came in; `dataset`: coldest in the data set (of rows that
+    are colder than the cache is large, the one that was used longest ago)."""
+
+
+class CachedEmbedding(StrawMan):
+    """The hottest rows in HBM by count, swapped through the CPU before each mini-batch."""
+
+    group: ClassVar[SystemGroup] = "rival"
+    source: ClassVar[str] = (
+        "Fang et al., 2022; code hpcaitech/CachedEmbedding, ColossalAI at 4f9953b"
+    )
+    consistency: ClassVar[Consistency] = Consistency(
+        "equal",
+        "Rows of the mini-batch are never victims; victims are in their tables, and missing rows "
+        "in the cache, before it trains.",
+    )
+    unknown: ClassVar[tuple[str, ...]] = (
+        "Queries that plan several mini-batches at once (`prefetch_num`) are not modelled.",
+        "Its warm-up fills 70 % of the slots with the hottest rows; here `cache.prefill` says what "
+        "the cache holds before the first mini-batch.",
+    )
+    parameters: ClassVar[type[Parameters]] = CachedEmbeddingParameters
+    uses: ClassVar[frozenset[str]] = frozenset(
+        {*(f"cache.{key}" for key in (*SIZE_KEYS, "scope", "if_too_small", "prefill", "profile"))}
+        | {"gpus"}
+    )
+    name: ClassVar[str] = "cached_embedding"
+
+    def cache_replay(self) -> Replay:
+        """The scratchpad under its own policy."""
+        chosen = self._job.parameters_as(CachedEmbeddingParameters).evict_strategy
+        cache = self._job.cache.model_copy(update={"policy": POLICIES[chosen]})
+        return planned_replay(replace(self._job, cache=cache), self.schedule)

@@ -1,0 +1,145 @@
+"""Tables in host memory whose rows the CPU stages for a cache in HBM, in steps that a system puts
+into stages of its own: gather, put in, take out, write back, and rows on demand.
+
+One GPU. Rows that have no slot lie in bypass rows in HBM while their mini-batch trains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
+from simulator.caches.replays.associative import BYPASS_LOOKUP
+from simulator.hardware.program import (
+    Buffer,
+    Elsewhere,
+    Gather,
+    Move,
+    Operation,
+    Pool,
+    Scatter,
+    Store,
+    Update,
+)
+from simulator.hardware.topology import Topology
+from simulator.systems.base import Job, move
+from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
+from simulator.systems.mlp import dense_bytes, mlp_step
+from simulator.systems.operators import Backward, pooled_vectors
+
+__all__ = ["StagedTables"]
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Tables of one dim, their cache, the bypass rows, and their backward."""
+
+    group: Group
+    tables: Store
+    cache: Store
+    bypass: Store
+    backward: Backward
+
+    def buffer(self, name: str, memory: str, rows: int) -> Buffer:
+        """`rows` rows of it staged in a memory."""
+        return Buffer(self.group.named(name), memory, rows * self.group.job.entry_bytes)
+
+
+class StagedTables:
+    """The tables of a job in DRAM, and a cache of `slots` rows of them in HBM.
+
+    Raises `CapacityError` where they do not fit.
+    """
+
+    def __init__(self, job: Job, machine: Topology, system: str, slots: int) -> None:
+        self._job, self._machine = job, machine
+        self.gpu = machine.first("gpu", system)
+        self.cpu = machine.only("cpu", system, near=self.gpu)
+        self._dram, self._hbm = (machine.memory(place).place for place in (self.cpu, self.gpu))
+        groups = groups_of(job)
+        tables = table_groups(groups, job, machine, self.cpu)
+        counts = [slots * len(g.tables) // job.model.tables for g in groups]
+        caches = cache_groups(groups, machine, self.gpu, counts)
+        self._stored = tuple(
+            _Stored(
+                group,
+                below,
+                cache,
+                replace(below, name=group.named("bypass"), memory=self._hbm, bytes=0),
+                Backward(group.job.model, machine, job.software, self.gpu, cache, max(1, count)),
+            )
+            for group, below, cache, count in zip(groups, tables, caches, counts, strict=True)
+        )
+
+    def ids(self, facts: BatchFacts) -> tuple[Operation, ...]:
+        """Ids and dense features to the GPU."""
+        size = facts[LOOKUP].lookups * self._job.software.id_bytes + dense_bytes(self._job.model)
+        return (move("ids_to_gpu", self._dram, self._hbm, size),)
+
+    def gathered(self, facts: BatchFacts, name: str, buffer: str) -> Iterator[Gather]:
+        """The CPU gathers the rows of a flow into a staging buffer."""
+        for kept in self._stored:
+            rows = kept.group.of(facts)[name]
+            into = kept.buffer(buffer, self._dram, rows.rows)
+            yield Gather(f"gather_{buffer}", self.cpu, kept.tables, rows, into)
+
+    def put_in(self, facts: BatchFacts, name: str, buffer: str) -> Iterator[Operation]:
+        """Gathered rows cross the link and go into their slots."""
+        for kept in self._stored:
+            rows = kept.group.of(facts)[name]
+            below, above = (kept.buffer(buffer, m, rows.rows) for m in (self._dram, self._hbm))
+            yield Move(buffer, self._dram, below, self._hbm)
+            yield Scatter(f"scatter_{buffer}", self.gpu, above, kept.cache, rows)
+
+    def taken_out(self, facts: BatchFacts, name: str) -> Iterator[Operation]:
+        """Rows leave their slots and cross the link."""
+        for kept in self._stored:
+            rows = kept.group.of(facts)[name]
+            above = kept.buffer("victim_rows", self._hbm, rows.rows)
+            yield Gather("gather_victims", self.gpu, kept.cache, rows, above)
+            yield Move("victim_rows", self._hbm, above, self._dram)
+
+    def written_back(self, facts: BatchFacts, name: str) -> tuple[Operation, ...]:
+        """The CPU writes rows that were taken out into their tables; nothing where none were."""
+        words = []
+        for kept in self._stored:
+            rows = kept.group.of(facts)[name]
+            below = kept.buffer("victim_rows", self._dram, rows.rows)
+            if facts[name].rows:
+                words.append(Scatter("row_scatter", self.cpu, below, kept.tables, rows))
+        return tuple(words)
+
+    def on_demand(self, facts: BatchFacts) -> Iterator[Operation]:
+        """Rows without a slot, gathered for each lookup, into the bypass rows."""
+        for kept in self._stored:
+            looked_up = kept.group.of(facts)[BYPASS_LOOKUP]
+            each = Flow(looked_up.lookups, looked_up.lookups, looked_up.ids)
+            name = "rows_on_demand"
+            below, above = (kept.buffer(name, m, each.rows) for m in (self._dram, self._hbm))
+            if facts[BYPASS_LOOKUP].lookups:
+                yield Gather("gather_on_demand", self.cpu, kept.tables, each, below)
+                yield Move(name, self._dram, below, self._hbm)
+                yield Scatter("scatter_on_demand", self.gpu, above, kept.bypass, each)
+
+    def pooled(self, facts: BatchFacts, cached: str, bypass: str = "") -> Iterator[Pool]:
+        """The forward: lookups out of the cache, and out of the bypass rows."""
+        for kept in self._stored:
+            own, model = kept.group.of(facts), kept.group.job.model
+            pool = pooled_vectors(model, self._machine, self.gpu, kept.cache, own[cached])
+            more = Elsewhere(kept.bypass, own[bypass]) if bypass else None
+            yield replace(pool, elsewhere=more)
+
+    def mlp(self) -> Operation:
+        """Forward and backward of the MLPs."""
+        return mlp_step(self._job.model, self.gpu)
+
+    def trained(self, facts: BatchFacts, cached: str, bypass: str = "") -> Iterator[Operation]:
+        """The backward: rows are updated in the cache, and in the bypass rows."""
+        for kept in self._stored:
+            own = kept.group.of(facts)
+            for word in kept.backward.operations(own[UNIQUE]):
+                if isinstance(word, Update):
+                    more = Elsewhere(kept.bypass, own[bypass]) if bypass else None
+                    word = replace(word, rows=own[cached], elsewhere=more)
+                yield word

@@ -1,0 +1,141 @@
+"""The set-associative cache: equal to FBGEMM's rules in plain Python, and to closed forms."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulator.caches.facts import BYPASS, LOOKUP, MISS, UNIQUE, VICTIM
+from simulator.caches.plan.associative import AssociativeCache, set_of
+from simulator.caches.reference.associative import ReferenceAssociative, reference_set
+from simulator.caches.replays import PlannedReplay, Stream, run_replays
+from simulator.caches.replays.associative import (
+    BYPASS_UPDATE,
+    CACHED_UPDATE,
+    FETCHED,
+    AssociativeReplay,
+)
+from simulator.config.trace import ZipfTraceConfig
+from simulator.traces import Trace, open_trace
+
+ROWS = 40
+
+
+@given(st.integers(0, 2**40), st.integers(1, 10**6))
+def test_rows_are_hashed_as_murmur_does(row: int, sets: int) -> None:
+    assert set_of(row, sets) == reference_set(row, sets)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.sampled_from(["lru", "lfu"]),
+    st.booleans(),
+    st.lists(st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=12), max_size=12),
+)
+def test_it_equals_the_reference(
+    sets: int, ways: int, algorithm: str, lock: bool, batches: list[list[int]]
+) -> None:
+    """Locks: those of the reference are counters, here stamps of the mini-batch before say it."""
+    lock = lock and algorithm == "lru"
+    cache = AssociativeCache(ROWS, sets, ways, algorithm, int(lock))  # type: ignore[arg-type]
+    reference = ReferenceAssociative(sets, ways, algorithm)
+    before: list[int] = []
+    for ids in batches:
+        times = {row: ids.count(row) for row in dict.fromkeys(ids)}
+        held = {row for row in times if reference.slot_of(row) is not None}
+        came, left = reference.load(times, lock=lock)
+        counts = np.array(list(times.values()), np.int64)
+        loaded = cache.load(np.array(list(times), np.int64), counts)
+        rows = np.array(list(times), np.int64)
+        assert set(rows[loaded.hit].tolist()) == held
+        assert set(rows[loaded.fetched].tolist()) == came
+        assert sorted(loaded.victims.tolist()) == left
+        assert [None if row < 0 else row for row in cache.tags.tolist()] == reference.tags
+        assert loaded.slots.tolist() == [
+            -1 if (slot := reference.slot_of(row)) is None else slot for row in times
+        ]
+        reference.unlock(before)
+        before = [row for row in times if reference.slot_of(row) is not None] if lock else []
+
+
+@pytest.mark.parametrize(
+    ("load", "share"),
+    [(0.5, 1.5e-5), (0.7, 0.0024), (0.8, 0.011), (0.9, 0.033), (1.0, 0.070), (1.25, 0.21)],
+)
+def test_rows_without_a_slot_are_as_many_as_poisson_says(load: float, share: float) -> None:
+    """Sets of 32 slots get Poisson(32 x load) rows; what is above 32 stays out."""
+    sets, ways = 4096, 32
+    wanted = round(load * sets * ways)
+    rows = np.sort(np.random.default_rng(7).permutation(4 * sets * ways)[:wanted]).astype(np.int64)
+    cache = AssociativeCache(4 * sets * ways, sets, ways)
+    loaded = cache.load(rows, np.ones(wanted, np.int64))
+    left_out = 1.0 - loaded.fetched.mean()
+    assert left_out == pytest.approx(share, rel=0.08, abs=2e-5)
+    mean = load * ways
+    term, over = math.exp(-mean), 0.0
+    for k in range(1, 400):
+        term *= mean / k
+        over += max(0, k - ways) * term
+    assert left_out == pytest.approx(over / mean, rel=0.05, abs=2e-5)
+
+
+def zipf(rows: int = 4000, batch: int = 256) -> Trace:
+    config = ZipfTraceConfig(kind="zipf", alpha=0.9)
+    return open_trace(config, rows=(rows, rows), lookups=(2, 1), batch_size=batch, seed=3)
+
+
+def test_one_set_of_all_slots_misses_what_lru_misses() -> None:
+    """Serial, infinite ways: the misses of the straw-man's cache in one pool, but for rows of one
+    mini-batch, which LRU orders by first lookup there and by slot here."""
+    trace, slots = zipf(), 1500
+    one_set = AssociativeReplay(1, slots)
+    lru = PlannedReplay((slots,), "lru", "global")
+    facts = run_replays(Stream(trace, 30), [one_set, lru], threads=1)
+    mine, other = (sum(batch[MISS].rows for batch in facts[r].facts) for r in (one_set, lru))
+    assert mine == pytest.approx(other, rel=0.005)
+    for batch, twin in zip(facts[one_set].facts, facts[lru].facts, strict=True):
+        assert batch[LOOKUP].lookups == twin[LOOKUP].lookups
+        assert batch[UNIQUE].rows == twin[UNIQUE].rows
+        assert batch[BYPASS].rows == 0
+
+
+@pytest.mark.parametrize("algorithm", ["lru", "lfu"])
+@pytest.mark.parametrize("locked", [0, 1])
+def test_rows_are_conserved_table_by_table(algorithm: str, locked: int) -> None:
+    replay = AssociativeReplay(20, 8, algorithm, locked, keep=range(20))  # type: ignore[arg-type]
+    facts = run_replays(Stream(zipf(), 20), [replay], threads=1)[replay].facts
+    resident = 0
+    for batch in facts:
+        batch.check()
+        assert batch[CACHED_UPDATE].rows + batch[BYPASS_UPDATE].rows == batch[UNIQUE].rows
+        assert batch[FETCHED].rows <= batch[MISS].rows
+        if algorithm == "lru":
+            assert batch[MISS].rows == batch[FETCHED].rows + batch[BYPASS].rows
+        resident += batch[FETCHED].rows - batch[VICTIM].rows
+        assert 0 <= resident <= 160
+    assert sum(batch[BYPASS].rows for batch in facts) > 0
+
+
+def test_a_steady_cache_starts_where_a_long_run_ends() -> None:
+    trace = zipf()
+    cold, steady = (AssociativeReplay(40, 16, prefill=how) for how in ("empty", "steady"))
+    facts = run_replays(Stream(trace, 80), [cold, steady], threads=1)
+    late = np.mean([batch[MISS].rows for batch in facts[cold].facts[60:]])
+    early = np.mean([batch[MISS].rows for batch in facts[steady].facts[:20]])
+    assert facts[steady].facts[0].start is not None
+    assert facts[steady].facts[0].start.kind == "sampled"
+    assert early == pytest.approx(late, rel=0.05)
+
+
+def test_lfu_is_settled_by_a_past() -> None:
+    replay = AssociativeReplay(40, 16, "lfu", prefill="steady")
+    facts = run_replays(Stream(zipf(), 4), [replay], threads=1)[replay].facts
+    assert facts[0].start is not None
+    assert facts[0].start.kind == "planned"
+    assert facts[0].start.batches >= 32

@@ -1,0 +1,118 @@
+"""A GPU that touches single rows of host DRAM over its link: closed forms by row size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from benches import DRAM, HBM, TUNED, pool, update
+from machines import CPU, changed, host, one_channel, socket, topology
+
+from simulator.errors import ConfigError
+from simulator.hardware.demand import Demand
+from simulator.hardware.program import Elsewhere, Flow, Store, ZeroCopy
+from simulator.hardware.topology import Topology
+
+RAW, LATENCY, TAGS, ANSWERS = 15.754e9, 1.34e-6, 256, 0.03526
+"""PCIe 3.0 x16: bytes a second, seconds of a read, reads in flight, acknowledgements a byte."""
+COUNT = 100_000
+ROWS = Flow(COUNT, COUNT)
+
+
+def machine(**link: object) -> Topology:
+    gpu = changed("v100_sxm2_32gb", memory=one_channel("v100_sxm2_32gb"))
+    pcie = socket(changed("pcie3_x16", **link), join=("cpu", "gpu"))
+    return topology(host(cpu=CPU, gpu=gpu, pcie=pcie))
+
+
+def store(place: str, size: int) -> Store:
+    return Store("rows", place, size)
+
+
+def copied(size: int, source: str, target: str, share: float = 1.0, **link: object) -> Demand:
+    word = ZeroCopy("rows", "gpu", store(source, size), store(target, size), ROWS, share)
+    return machine(**link).price(word, TUNED)
+
+
+@pytest.mark.parametrize(
+    ("size", "requests"), [(32, 1), (64, 1), (96, 1), (128, 1), (160, 2), (512, 4)]
+)
+def test_rows_come_in_requests_of_a_line_or_less(size: int, requests: int) -> None:
+    """A packet a request, 20 B around it, 2 % credits; no more in flight than there are tags."""
+    request = size / requests
+    packets = RAW * request / (request + 20) * 0.98
+    rate = min(packets, TAGS * request / LATENCY)
+    demand = copied(size, DRAM, HBM)
+    total = COUNT * size
+    assert demand.services["pcie.down"].bytes == total
+    assert demand.services["pcie.down"].ps == pytest.approx(total / rate * 1e12)
+    asked = COUNT * requests * 24 + ANSWERS * total
+    assert demand.services["pcie.up"].ps == pytest.approx(asked / RAW * 1e12)
+
+
+def test_small_rows_are_bound_by_tags_and_large_ones_by_the_link() -> None:
+    rates = {size: size / copied(size, DRAM, HBM).services["pcie.down"].ps for size in (32, 128)}
+    assert rates[32] == pytest.approx(TAGS * 32 / LATENCY / 1e12 / COUNT)
+    assert rates[128] == pytest.approx(RAW * 128 / 148 * 0.98 / 1e12 / COUNT)
+
+
+@pytest.mark.parametrize("size", [32, 96, 512])
+def test_rows_go_out_as_posted_writes(size: int) -> None:
+    request = min(size, 128)
+    demand = copied(size, HBM, DRAM)
+    rate = RAW * request / (request + 24) * 0.98
+    assert demand.services["pcie.up"].ps == pytest.approx(COUNT * size / rate * 1e12)
+    assert demand.services["pcie.down"].ps == pytest.approx(ANSWERS * COUNT * size / RAW * 1e12)
+
+
+def test_it_takes_both_memories_one_link_and_its_share_of_the_gpu_but_no_thread() -> None:
+    whole, eighth = copied(128, DRAM, HBM), copied(128, DRAM, HBM, share=0.125)
+    used = {name for name, service in whole.services.items() if service.ps}
+    assert used == {DRAM, HBM, "pcie.down", "pcie.up", "gpu.sm", "gpu.cache"}
+    assert whole.services[DRAM].bytes == whole.services[HBM].bytes == COUNT * 128, "no staging"
+    assert eighth.minimum_ps == whole.minimum_ps
+    assert eighth.services["gpu.sm"].ps == pytest.approx(whole.services["gpu.sm"].ps / 8)
+
+
+def test_one_row_waits_for_one_read() -> None:
+    word = ZeroCopy("row", "gpu", store(DRAM, 32), store(HBM, 32), Flow(1, 1))
+    assert machine().price(word, TUNED).minimum_ps >= LATENCY * 1e12
+
+
+def test_nothing_to_copy_is_no_kernel() -> None:
+    word = ZeroCopy("rows", "gpu", store(DRAM, 32), store(HBM, 32), Flow())
+    assert machine().price(word, TUNED).services == {}
+
+
+def test_a_link_without_tags_for_loads_carries_copies_and_stores_alone() -> None:
+    with pytest.raises(ConfigError, match="no load_latency"):
+        copied(128, DRAM, HBM, outstanding_loads=None)
+    copied(128, HBM, DRAM, outstanding_loads=None)
+
+
+def test_one_pass_reads_and_trains_in_two_stores() -> None:
+    """Of 327,680 lookups a part lies elsewhere: bytes by place, pooled vectors written once."""
+    box, far = machine(), Elsewhere(store(DRAM, 512), Flow(5000, 4000))
+    near = pool("gpu", HBM)
+    alone, both = (box.price(w, TUNED) for w in (near, replace(near, elsewhere=far)))
+    assert both.services["pcie.down"].bytes == both.services[DRAM].bytes == 5000 * 512
+    assert both.services[HBM].bytes - alone.services[HBM].bytes == 5000 * TUNED.id_bytes
+    trained = box.price(replace(update("gpu", HBM), elsewhere=far), TUNED)
+    assert trained.services[DRAM].bytes == 2 * 4000 * 512
+    assert trained.services["pcie.down"].bytes == trained.services["pcie.up"].bytes == 4000 * 512
+
+
+def test_a_cpu_knows_one_store_alone() -> None:
+    word = replace(pool("cpu", DRAM), elsewhere=Elsewhere(store(DRAM, 512), ROWS))
+    with pytest.raises(ConfigError, match="in one store alone"):
+        machine().price(word, TUNED)
+
+
+def test_state_may_lie_in_another_memory_than_its_rows() -> None:
+    word = update("gpu", DRAM, state=4)
+    split = replace(word, writes=replace(word.writes, state_memory=HBM))
+    assert split.writes.entry_bytes == 512
+    together, apart = (machine().price(w, TUNED) for w in (word, split))
+    rows = word.rows.rows
+    assert together.services[DRAM].bytes == 2 * rows * (512 + 32), "state in sectors of 32 B"
+    assert apart.services[DRAM].bytes == 2 * rows * 512

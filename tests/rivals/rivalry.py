@@ -1,0 +1,75 @@
+"""Small points and programs of rivals."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from simulator.caches.facts import BatchFacts
+from simulator.caches.replays import Stream, run_replays
+from simulator.config.expand import expand
+from simulator.config.experiment import PointConfig
+from simulator.engine import parse_experiment, simulate_points
+from simulator.engine.hazards import HazardCase, HazardOutcome, run_case
+from simulator.engine.prepare import open_for
+from simulator.engine.sharing import build
+from simulator.hardware.program import Operation
+from simulator.results.record import PointResult
+from simulator.systems import System
+
+MODEL = {
+    "base": "default",
+    "tables": 4,
+    "rows_per_table": 20_000,
+    "batch_size": 256,
+    "bottom_mlp": [64],
+    "top_mlp": [64, 1],
+}
+
+
+def points(*entries: Any, **changes: Any) -> tuple[PointConfig, ...]:
+    """Resolved points; `changes`: sections of the experiment, laid over small ones."""
+    sections: dict[str, Any] = {
+        "platform": "v100_p3",
+        "model": MODEL,
+        "trace": {"kind": "zipf", "alpha": 0.9},
+        "cache": {"fraction": 0.2},
+        "run": {"batches": 6, "warmup_batches": 6, "check": True},
+    }
+    for name, change in changes.items():
+        base = sections.get(name)
+        mapping = isinstance(base, dict) and isinstance(change, dict) and name != "trace"
+        sections[name] = {**base, **change} if mapping else change
+    return expand(parse_experiment({"config_version": 1, "systems": list(entries), **sections}))
+
+
+def simulated(*entries: Any, **changes: Any) -> dict[str, PointResult]:
+    """Results by label."""
+    resolved = points(*entries, **changes)
+    return {p.point.system.label: p for p in simulate_points(resolved, threads=1)}
+
+
+def stage_times(result: PointResult) -> dict[str, float]:
+    """Busy microseconds of each stage."""
+    return {row["stage"]: row["busy_us"] for row in result.stages}
+
+
+def replayed(entry: Any, batches: int, **changes: Any) -> tuple[System, list[BatchFacts]]:
+    """A system and the facts of its first mini-batches."""
+    (point,) = points(entry, **changes)
+    trace = open_for(point, 1)
+    system, _ = build(point)
+    facts = run_replays(Stream(trace, batches), [system.replay], threads=1)[system.replay].facts
+    return system, facts
+
+
+def words(system: System, facts: BatchFacts) -> list[Operation]:
+    """All operations of a mini-batch."""
+    return [word for stage in system.stages(facts) for word in stage.operations]
+
+
+@cache
+def executed(name: str, *parameters: str, **case: Any) -> HazardOutcome:
+    """A rival executed on values."""
+    sizes = {"batches": 120, **case}
+    return run_case(HazardCase(system=name, parameters=parameters, **sizes))
