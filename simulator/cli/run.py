@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simulator.cli.interrupts import hint_at_interrupt
+from simulator.cli.numbers import MOST_JOBS
 from simulator.text import on_one_line
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def run(
     ] = False,
     jobs: Annotated[
         int | None,
-        typer.Option(min=0, help="Local processes; 0: one for each core  [default: 1]"),
+        typer.Option(
+            min=0, max=MOST_JOBS, help="Local processes; 0: one for each core  [default: 1]"
+        ),
     ] = None,
     executor: Annotated[
         str, typer.Option(metavar="local|dask", help="Where points are simulated.")

@@ -7,6 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulator.cli.numbers import (
+    MOST_BATCHES,
+    MOST_BYTES,
+    MOST_JOBS,
+    MOST_LOOKUPS,
+    MOST_ROWS,
+    MOST_SEED,
+    MOST_TABLES,
+)
 from simulator.cli.trace_files import (
     Asked,
     Columns,
@@ -40,28 +49,40 @@ Target = Annotated[Path, typer.Argument(help="The file to write.", show_default=
 To = Annotated[str, typer.Option("--to", help="Format to write; left out, by the file's name.")]
 Rows = Annotated[str, typer.Option("--rows", help="Rows that the tables have: N or N,N,...")]
 Flatten = Annotated[bool, typer.Option("--flatten", help="Keep the ids, drop the bags.")]
-RowBytes = Annotated[int, typer.Option("--row-bytes", min=1, help="Object size in oracle records.")]
+RowBytes = Annotated[
+    int, typer.Option("--row-bytes", min=1, max=MOST_BYTES, help="Object size in oracle records.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of all random numbers.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of all random numbers.")
+]
 
 
 @app.command()
 def generate(
     target: Target,
     kind: Annotated[str, typer.Option(help="Kind of trace, as in an experiment.")] = "",
-    alpha: Annotated[float | None, typer.Option(help="Zipf exponent.")] = None,
+    alpha: Annotated[float | None, typer.Option(min=0.0, max=10.0, help="Zipf exponent.")] = None,
     locality: Annotated[str, typer.Option(help="random, low, medium or high.")] = "",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE of the trace's configuration (may be repeated)."),
     ] = None,
-    tables: Annotated[int, typer.Option(min=1)] = 1,
-    rows: Annotated[int, typer.Option(min=1, help="Rows of each table.")] = 1_000_000,
-    lookups: Annotated[int, typer.Option(min=1, help="Mean lookups a table and sample.")] = 20,
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples of a mini-batch.")] = 2048,
-    batches: Annotated[int, typer.Option(min=1, help="Mini-batches to write.")] = 10,
+    tables: Annotated[int, typer.Option(min=1, max=MOST_TABLES)] = 1,
+    rows: Annotated[
+        int, typer.Option(min=1, max=MOST_ROWS, help="Rows of each table.")
+    ] = 1_000_000,
+    lookups: Annotated[
+        int, typer.Option(min=1, max=MOST_LOOKUPS, help="Mean lookups a table and sample.")
+    ] = 20,
+    batch_size: Annotated[
+        int, typer.Option(min=1, max=MOST_LOOKUPS, help="Samples of a mini-batch.")
+    ] = 2048,
+    batches: Annotated[
+        int, typer.Option(min=1, max=MOST_BATCHES, help="Mini-batches to write.")
+    ] = 10,
     seed: Seed = 0,
-    threads: Annotated[int, typer.Option(min=1, help="Tables drawn at a time.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=MOST_JOBS, help="Tables drawn at a time.")] = 1,
     to: To = "auto",
     row_bytes: RowBytes = 1,
     flatten: Flatten = False,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from simulator.config.bounds import AtMost
 from simulator.config.per_table import Counts, Dims
 from simulator.config.types import Frozen, MisfitError, Source
 from simulator.errors import ConfigError
@@ -16,7 +17,8 @@ __all__ = ["CrossLayers", "ModelConfig"]
 _FLOAT_BYTES = 4
 """Embedding rows and optimizer state are fp32 in every published system that is modelled."""
 
-Width = Annotated[int, Field(gt=0, le=10**6)]
+_WIDEST = AtMost(10**6, "no layer is so wide")
+Width = Annotated[int, Field(gt=0), _WIDEST]
 
 
 class CrossLayers(Frozen):
@@ -53,7 +55,7 @@ class ModelConfig(Frozen):
     """How rows are updated; Adagrad keeps state beside every row."""
     mlp_precision: Literal["fp32", "tf32", "fp16", "bf16"] = "fp32"
     """Arithmetic of the MLPs on the GPU."""
-    dense_features: int = Field(default=13, ge=0)
+    dense_features: Annotated[int, Field(ge=0), _WIDEST] = 13
     """Dense inputs of a sample; 0 leaves the bottom MLP out."""
     bottom_mlp: tuple[Width, ...] | None = (512, 256)
     """Hidden widths of the bottom MLP; its last layer has `dim` outputs (the largest where tables
@@ -65,7 +67,7 @@ class ModelConfig(Frozen):
     written `concat`), or side by side through the layers of `cross`."""
     cross: CrossLayers = CrossLayers()
     """The layers of `interaction: cross`."""
-    average_stride: Annotated[int, Field(gt=0)] | None = None
+    average_stride: Width | None = None
     """`interaction: cat` alone: pooled vectors side by side are averaged, so many neighbours to
     one, before they join the dense features; null: not."""
     placement: Literal["size", "lookups", "hugectr", "torchrec"] = "size"

@@ -39,7 +39,7 @@ Counts = Annotated[
     _one_or_many(Annotated[int, Field(gt=0, le=_MOST)]),
     AfterValidator(_one_for_each),
     PlainSerializer(_compact),
-    _schema(),
+    _schema(maximum=_MOST),
 ]
 """Rows, or lookups."""
 
