@@ -155,7 +155,7 @@ def open_bytes(path: Path) -> IO[bytes]:
 
 def _only_member(path: Path) -> IO[bytes]:
     with zipfile.ZipFile(path) as archive:
-        members = [info for info in archive.infolist() if not info.is_dir()]
+        members = [info for info in archive.infolist() if not info.filename.endswith("/")]
         if len(members) != 1:
             raise TraceError(f"{path}: this is a zip archive of {len(members)} files: unpack it")
         if members[0].flag_bits & 1:

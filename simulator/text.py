@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
-__all__ = ["few", "on_one_line", "shown", "some_of", "with_rest"]
+__all__ = ["few", "on_one_line", "quoted", "shown", "some_of", "with_rest"]
 
 Item = TypeVar("Item")
 
@@ -57,3 +57,8 @@ def shown(value: object) -> str:
     except (TypeError, ValueError):
         text = repr(value) if not isinstance(value, dict | list | tuple) else type(value).__name__
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def quoted(value: object) -> str:
+    """Text in quotes as Python has them, other values as `shown`; shortened."""
+    return repr(value) if isinstance(value, str) and len(value) <= _LONGEST else shown(value)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulator.cli.numbers import MOST_HELD, MOST_LOOKUPS, MOST_ROWS, MOST_SEED
+from simulator.cli.numbers import MOST_HELD, MOST_ROWS, MOST_SAMPLES, MOST_SEED
 from simulator.cli.trace_files import Asked, Format, HeaderLine, Sizes, Unchecked, opened
 from simulator.text import few
 
@@ -41,7 +41,7 @@ def replay(
         int | None,
         typer.Option(
             min=1,
-            max=MOST_LOOKUPS,
+            max=MOST_SAMPLES,
             help="Lookups a mini-batch, with --granularity batch [default: 40960]",
         ),
     ] = None,

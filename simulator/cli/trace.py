@@ -13,6 +13,7 @@ from simulator.cli.numbers import (
     MOST_JOBS,
     MOST_LOOKUPS,
     MOST_ROWS,
+    MOST_SAMPLES,
     MOST_SEED,
     MOST_TABLES,
 )
@@ -76,7 +77,7 @@ def generate(
         int, typer.Option(min=1, max=MOST_LOOKUPS, help="Mean lookups a table and sample.")
     ] = 20,
     batch_size: Annotated[
-        int, typer.Option(min=1, max=MOST_LOOKUPS, help="Samples of a mini-batch.")
+        int, typer.Option(min=1, max=MOST_SAMPLES, help="Samples of a mini-batch.")
     ] = 2048,
     batches: Annotated[
         int, typer.Option(min=1, max=MOST_BATCHES, help="Mini-batches to write.")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from simulator.config.bounds import AtMost
-from simulator.config.per_table import Counts, Dims
+from simulator.config.per_table import Dims, Lookups, Rows
 from simulator.config.types import Frozen, MisfitError, Source
 from simulator.errors import ConfigError
 
@@ -43,11 +43,11 @@ class ModelConfig(Frozen):
     """Where the numbers come from."""
     tables: int = Field(gt=0, le=100_000)
     """Embedding tables."""
-    rows_per_table: Counts
+    rows_per_table: Rows
     """Rows of every table, or a list with one number for each table."""
     dim: Dims
     """Elements (fp32) of an embedding row, or a list with one number for each table."""
-    lookups_per_table: Counts
+    lookups_per_table: Lookups
     """Lookups a sample makes in every table (pooling factor), or a list with one for each."""
     batch_size: int = Field(gt=0, le=10**9)
     """Samples in a mini-batch."""

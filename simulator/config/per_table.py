@@ -6,10 +6,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, GetPydanticSchema, PlainSerializer, WithJsonSchema
 
-__all__ = ["Counts", "Dims"]
+__all__ = ["Dims", "Lookups", "Rows"]
 
-_MOST = 10**13
-"""Rows of a table, lookups of a sample: far beyond any real one, far below what 64 bits number."""
+_MOST_ROWS = 2**32 - 1
+"""Of a table: generators number its rows with 32 bits."""
+_MOST_LOOKUPS = 2**20 - 1
+"""Of a sample in a table: generators number them with 20 bits."""
 _WIDEST = 65_536
 """Elements of a row."""
 
@@ -34,14 +36,23 @@ def _schema(**limits: int) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [number, {"type": "array", "items": number, "minItems": 1}]})
 
 
-Counts = Annotated[
+Rows = Annotated[
     tuple[int, ...],
-    _one_or_many(Annotated[int, Field(gt=0, le=_MOST)]),
+    _one_or_many(Annotated[int, Field(gt=0, le=_MOST_ROWS)]),
     AfterValidator(_one_for_each),
     PlainSerializer(_compact),
-    _schema(maximum=_MOST),
+    _schema(maximum=_MOST_ROWS),
 ]
-"""Rows, or lookups."""
+"""Rows of tables."""
+
+Lookups = Annotated[
+    tuple[int, ...],
+    _one_or_many(Annotated[int, Field(gt=0, le=_MOST_LOOKUPS)]),
+    AfterValidator(_one_for_each),
+    PlainSerializer(_compact),
+    _schema(maximum=_MOST_LOOKUPS),
+]
+"""Lookups of a sample in tables."""
 
 Dims = Annotated[
     tuple[int, ...],

@@ -13,7 +13,7 @@ from simulator.config.reader import KeyPath, Marks, dotted
 from simulator.config.schema import Location, kinds_of, locate
 from simulator.config.types import MisfitError
 from simulator.errors import Problem
-from simulator.text import shown
+from simulator.text import quoted, shown
 
 __all__ = ["did_you_mean", "validate"]
 
@@ -160,7 +160,7 @@ def _message(
     """Message and hint of an error about a value; `text`: as it is written."""
     if kind == "value_error":
         reason = str(context.get("error", fallback))
-        named = isinstance(given, dict | list | tuple) or shown(given) in reason
+        named = isinstance(given, dict | list | tuple) or quoted(given) in reason
         reason = reason.replace(shown(given), text) if isinstance(given, int | float) else reason
         return (reason if named else f"is {text}: {reason}"), ""
     if kind in ("literal_error", "enum"):

@@ -22,7 +22,15 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
-from simulator.config.scalars import UnreadError, is_merge, number_text, scalar, unread_tag
+from simulator.config.scalars import (
+    HALF_A_CHARACTER,
+    UnreadError,
+    half_of_a_character,
+    is_merge,
+    number_text,
+    scalar,
+    unread_tag,
+)
 from simulator.errors import Problem
 from simulator.units import format_bytes
 
@@ -272,6 +280,9 @@ class _Walk:
             if len(key) > _MOST_CHARACTERS:
                 message = f"a key of {len(key):,} characters: {_MOST_CHARACTERS} at most"
                 self._problem(where, path, message)
+                continue
+            if half_of_a_character(key):
+                self._problem(where, path, f"a key {HALF_A_CHARACTER[0]}", HALF_A_CHARACTER[1])
                 continue
             merges = is_merge(key_node)
             if key in (merged if merges else own):

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from simulator.config.bounds import AtMost, Within
-from simulator.text import shown
+from simulator.text import quoted
 from simulator.units import UNITS, parse_quantity
 
 __all__ = [
@@ -113,7 +113,7 @@ def _reader(dimension: str) -> Callable[[object], int | float]:
     def read(value: object) -> int | float:
         quantity = parse_quantity(value, dimension)
         if not math.isfinite(quantity) or quantity < 0:
-            raise ValueError(f"{shown(value)} must be finite and not negative")
+            raise ValueError(f"{quoted(value)} must be finite and not negative")
         return (
             round(quantity)
             if isinstance(next(iter(UNITS[dimension].values())), int)

@@ -120,7 +120,7 @@ def test_all_mistakes_at_once(tmp_path):
         (
             "v100_p3",
             "{base: v100_p3, host: {pcie: {raw_bandwidth: 16 GB}}}",
-            'x.yaml:2:56: platform.host.pcie.raw_bandwidth: "16 GB" has the unit',
+            "x.yaml:2:56: platform.host.pcie.raw_bandwidth: '16 GB' has the unit",
         ),
         (
             "v100_p3",

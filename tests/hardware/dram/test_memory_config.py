@@ -105,7 +105,7 @@ def test_values_that_do_not_fit_are_errors(overrides: dict[str, object]) -> None
         ({"rcd_rd": 3000}, "timing.rcd_rd: is 3,000 of the 8,940 clocks between two refreshes"),
         ({"refi": 500}, "timing.refi: must leave time between refreshes"),
         ({"burst_clocks": 10**6}, "burst_clocks: is 1000000: must be at most 1,024"),
-        ({"energy.activate": "nan pJ"}, 'energy.activate: "nan pJ" is not a number with a unit'),
+        ({"energy.activate": "nan pJ"}, "energy.activate: 'nan pJ' is not a number with a unit"),
         ({"command_length.activate": 10**6}, "command_length.activate: is 1000000: must be at mo"),
         ({"read_queue": 10**9}, "controller.read_queue: is 1000000000: must be at most 16,384"),
         ({"drain_low": 0.0}, "controller.drain_low: is 0.0: must be greater than 0"),
