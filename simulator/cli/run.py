@@ -75,7 +75,7 @@ def run(
     A run that was interrupted goes on where it stopped when the same command is given again.
     Finished points in DIR stay; where DIR holds another experiment, --replace has to be given.
     """
-    from simulator.cli.progress import announce, sweep_progress
+    from simulator.cli.progress import announce, announce_guesses, sweep_progress
     from simulator.engine import load_experiment
     from simulator.results.overruled import overruled
     from simulator.results.rows import nested
@@ -88,6 +88,7 @@ def run(
     _check(executor, scheduler, jobs)
     loaded = load_experiment(experiment, changes)
     announce(loaded)
+    announce_guesses(loaded)
     folder = out or default_folder(loaded)
     with _workers(executor, scheduler, jobs) as workers:
         if dry_run:
