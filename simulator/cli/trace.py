@@ -272,7 +272,7 @@ def _as_rows(source: Source, ids: str, rows: tuple[int, ...] | None) -> Iterator
     if rows is None and rule != "renumber":
         raise UsageError(f"--ids {ids} folds ids into tables: give their rows with --rows")
     names = [f"{source.path}: table {name!r}" for name in source.tables]
-    return folded(checked(source), rule, rows or (None,) * len(names), names)
+    return folded(checked(source, unsigned=True), rule, rows or (None,) * len(names), names)
 
 
 def _generated(trace: Trace, batches: int, jagged: bool) -> Iterator[Piece]:

@@ -25,14 +25,14 @@ __all__ = ["RULES", "FirstAppearance", "IdMap", "folded", "id_map"]
 RULES: tuple[IdRule, ...] = get_args(IdRule)
 
 IdMap = Callable[[Ids], Ids]
-"""From ids (int64, not negative) to row numbers, int64 of the same shape."""
+"""From ids (int64 or uint64, not negative) to row numbers, int64 of the same shape."""
 
 
 def id_map(rule: IdRule, rows: int) -> IdMap | None:
     """How `modulo` and `hash` fold ids into a table of `rows` rows; None for the other rules, which
     take ids as they are or one after the other (`FirstAppearance`)."""
     if rule == "modulo":
-        return lambda ids: ids % rows
+        return lambda ids: (ids % rows).astype(np.int64, copy=False)
     return (lambda ids: _hashed(ids, rows)) if rule == "hash" else None
 
 
@@ -67,7 +67,7 @@ class FirstAppearance:
     """Numbers ids from 0 in the order in which they first come. State: 16 bytes a distinct id."""
 
     def __init__(self) -> None:
-        self._known = np.empty(0, np.int64)
+        self._known = np.empty(0, np.uint64)
         self._numbers = np.empty(0, np.int64)
 
     @property
@@ -77,9 +77,11 @@ class FirstAppearance:
 
     def __call__(self, ids: Ids) -> Ids:
         """Numbers of `ids`, those that are new after all before them."""
-        values, first = np.unique(ids, return_index=True)
+        values, first = np.unique(ids.astype(np.uint64, copy=False), return_index=True)
         at = np.searchsorted(self._known, values)
-        known = np.append(self._known, -1)[at] == values
+        inside = at < self.distinct
+        known = np.zeros(len(values), bool)
+        known[inside] = self._known[at[inside]] == values[inside]
         values, first, at = values[~known], first[~known], at[~known]
         numbers = np.empty(len(values), np.int64)
         numbers[np.argsort(first)] = self.distinct + np.arange(len(values))
@@ -89,7 +91,7 @@ class FirstAppearance:
 
     def of(self, ids: Ids) -> Ids:
         """Numbers of `ids` that have all come before."""
-        return self._numbers[np.searchsorted(self._known, ids)]
+        return self._numbers[np.searchsorted(self._known, ids.astype(np.uint64, copy=False))]
 
     def require_room(self, rows: int | None, where: str) -> None:
         """Raise `TraceError` where `rows` (None: any number) are fewer than the distinct ids."""

@@ -148,7 +148,7 @@ def _zipf(rows: tuple[int, ...], alpha: float) -> list[Cells]:
 def _open_file(config: FileTraceConfig, shape: Shape, place: Place | None) -> FileTrace:
     return FileTrace(
         Path(config.path),
-        load(source_of(config, shape.rows)),
+        load(source_of(config, shape.rows), unsigned=config.ids != "error"),
         rows=shape.rows,
         lookups=shape.lookups,
         batch_size=shape.batch_size,

@@ -217,8 +217,8 @@ class FileTrace:
             if check:
                 check_ids(ids, self._rows[table], where, start)
             return np.ascontiguousarray(ids, np.int64)
-        check_ids(ids, None, where, start)
-        return change(integers(ids, f"{where}, counted from record {start}"))
+        check_ids(ids, None, where, start, unsigned=True)
+        return change(integers(ids, where))
 
     def _numbered(self, table: int) -> IdMap:
         """Numbers of all ids of the file by first appearance."""
@@ -226,7 +226,7 @@ class FileTrace:
         where = f"{self._path}: table {column.name!r}"
         for start in range(0, len(column.ids), CHUNK):
             ids = column.ids[start : start + CHUNK]
-            check_ids(ids, None, where, start)
-            numbers(integers(ids, f"{where}, counted from record {start}"))
+            check_ids(ids, None, where, start, unsigned=True)
+            numbers(integers(ids, where))
         numbers.require_room(self._rows[table], where)
         return numbers.of
