@@ -23,6 +23,9 @@ __all__ = ["announce", "announce_guesses", "sweep_progress"]
 _MANY = 1_000
 """Points from which on looking at each takes a second or more."""
 
+_NOT_COMPILED = (
+    "note: NUMBA_DISABLE_JIT is set: nothing is compiled, and a run takes hundreds of times as long"
+)
 _MOST_NOTES = 12
 _BAR = 24
 """Columns of a bar."""
@@ -30,7 +33,11 @@ _LABEL = 36
 
 
 def announce(experiment: Experiment) -> None:
-    """A sign of life on standard error before the points of a long sweep are looked at."""
+    """Signs on standard error that a run takes long: code that is not compiled, many points."""
+    from simulator._compiled import PLAIN  # slow to import
+
+    if PLAIN:
+        typer.echo(_NOT_COMPILED, err=True)
     count = len(experiment.systems) * math.prod(map(len, experiment.sweep.values()))
     if count >= _MANY:
         typer.echo(f"{experiment.name}: {count:,} points, checking each", err=True)
