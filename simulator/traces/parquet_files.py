@@ -82,7 +82,7 @@ class ParquetSource:
                 raise TraceError(f"{where}: no value in the list at record {row + bag}")
         if pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
-        return Piece(table, integers(array.to_numpy(zero_copy_only=False), where, done), lengths)
+        return Piece(table, integers(array.to_numpy(zero_copy_only=False), where), lengths)
 
 
 def _is_list(kind: Any) -> bool:

@@ -125,3 +125,14 @@ def test_without_compilation_the_commands_answer_the_same(folder: Path) -> None:
         return documents
 
     assert answers(NUMBA_DISABLE_JIT="1") == answers()
+
+
+def test_a_run_that_is_not_compiled_says_that_it_takes_long(folder: Path) -> None:
+    (folder / "plain.yaml").write_text(
+        "config_version: 1\nplatform: v100_p3\nmodel: default\nsystems: hybrid\n"
+        "trace: {kind: zipf, alpha: 1.0}\nrun: {batches: 1, warmup_batches: 0}\n"
+    )
+    checked = ("run", folder / "plain.yaml", "--dry-run")
+    said = "nothing is compiled, and a run takes hundreds of times as long"
+    assert said in str(scratchpipe(*checked, NUMBA_DISABLE_JIT="1").stderr)
+    assert said not in str(scratchpipe(*checked).stderr)
