@@ -32,6 +32,7 @@ from simulator.errors import ScratchPipeError, TraceError
 
 __all__ = [
     "HEAD",
+    "arrow_file",
     "encoding_of",
     "first_bytes",
     "inner_name",
@@ -179,13 +180,23 @@ def _is_beside(name: str) -> bool:
     return name.endswith("/") or name.startswith("__MACOSX/")
 
 
+def arrow_file(path: Path) -> Any:
+    """`path`, opened for Arrow, which itself knows only names that are UTF-8."""
+    import pyarrow as pa  # slow to import
+
+    try:
+        return pa.OSFile(str(path).encode())
+    except UnicodeEncodeError:
+        return pa.PythonFile(path.open("rb"), "r")
+
+
 class _Arrow(io.RawIOBase):
     """A stream that Arrow unpacks, as Python's own readers want it."""
 
     def __init__(self, path: Path, codec: str) -> None:
         import pyarrow as pa  # slow to import
 
-        self._file = pa.OSFile(str(path))
+        self._file = arrow_file(path)
         self._stream = pa.CompressedInputStream(self._file, codec)
 
     def readable(self) -> bool:
