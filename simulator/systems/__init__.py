@@ -28,12 +28,13 @@ from simulator.systems.groups import Group, cache_groups, groups_of, table_group
 from simulator.systems.hybrid import Hybrid
 from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
-from simulator.systems.schedule import Pipeline, Role, Schedule, Serial, StageSpec
+from simulator.systems.schedule import Ahead, Pipeline, Role, Schedule, Serial, StageSpec
 from simulator.systems.scratchpipe import ScratchPipe
 from simulator.systems.static_cache import StaticCache
 from simulator.systems.straw_man import StrawMan
 
 __all__ = [
+    "Ahead",
     "Backward",
     "GpuOnly",
     "Group",

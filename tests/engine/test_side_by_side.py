@@ -231,13 +231,22 @@ def of_processes(kind: str) -> OperatorProfile:
 
 @pytest.mark.parametrize("gpus", [2, 4, 8])
 def test_one_process_submits_for_one_gpu_after_the_other(gpus: int) -> None:
-    """Every submission and wait, once a GPU: the host does one thing after the other."""
-    one, each = (host_times(timed(of_processes(k), gpus)) for k in ("one", "one_per_gpu"))
-    assert one == {name: tuple(gpus * ps for ps in times) for name, times in each.items()}
+    """The same submissions and waits, a lane a GPU: by one thread, or by one thread each."""
+    one, each = (timed(of_processes(k), gpus) for k in ("one", "one_per_gpu"))
+    assert host_times(one) == host_times(each)
     launch, wait = 3_980_000, 4_250_000
-    assert each["gather_reduce"] == (launch, 0, 0)
-    assert each["all_to_all"] == (launch + 12_000_000, 0, 0)
-    assert each["synchronize"] == (0, 0, wait)
+    assert host_times(each)["gather_reduce"] == (launch, 0, 0)
+    assert host_times(each)["all_to_all"] == (launch + 12_000_000, 0, 0)
+    assert host_times(each)["synchronize"] == (0, 0, wait)
+    assert len(threads_of(one)) == 1
+    assert len(threads_of(each)) == gpus
+
+
+def threads_of(done: Timed) -> set[str]:
+    """Host threads that submit something."""
+    return {
+        d.host for stage in done.demands[0] for lane in stage.lanes for d in lane if d.submit_ps
+    }
 
 
 def test_one_gpu_is_the_same_for_one_process_and_one_a_gpu() -> None:
