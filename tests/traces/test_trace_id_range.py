@@ -175,10 +175,9 @@ def test_ids_of_64_bits_of_columns_that_share_a_table_become_its_rows(tmp_path, 
     with pytest.raises(SystemExit) as ended:
         main(["trace", "convert", str(path), f"{tmp_path}/out.npz", *asked])
     assert not ended.value.code
-    written = np.load(tmp_path / "out.npz")
-    assert {name: written[name].ravel().tolist() for name in BOTH} == {
-        name: [expected[i] for i in ids] for name, ids in BOTH.items()
-    }
+    with np.load(tmp_path / "out.npz") as archive:
+        written = {name: archive[name].ravel().tolist() for name in BOTH}
+    assert written == {name: [expected[i] for i in ids] for name, ids in BOTH.items()}
 
 
 @pytest.mark.parametrize("format", ["npz", "parquet", "csv"])
