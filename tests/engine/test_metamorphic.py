@@ -29,7 +29,7 @@ from simulator.errors import ConfigError
 from simulator.hardware.demand import loaded_latency
 from simulator.results.record import PointResult
 
-ANOMALY = {"serial": 1e-4, "pipelined": 0.015}
+ANOMALY = {"serial": 1e-4, "pipelined": 0.03}
 """What a schedule may lose to a faster part.
 
 Pipelines: stages share the memories, and waits for a memory grow faster than its load. A CPU that
