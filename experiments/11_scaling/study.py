@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["figures", "readme", "tables"]
 
 _SECONDS_PER_HOUR = 3600.0
-_TITLES = {"host": "one host", "strong": "strong: 32,768 samples", "weak": "weak: 256 a GPU"}
+_TITLES = {"host": "one host", "strong": "strong: 32,768 samples", "weak": "weak: 128 a GPU"}
 _SYSTEMS = ("scratchpipe", "gpu_only")
 _HEADINGS = {
     "batch_size": "samples",
@@ -35,7 +35,7 @@ _HEADINGS = {
     "usd_per_billion_samples": "US$ per billion samples",
     "bottleneck": "busiest",
 }
-_LEAST_SHOWN = 0.02
+_LEAST_SHOWN = 0.1
 """Busy share below which a resource is not drawn."""
 
 
@@ -56,7 +56,7 @@ def _points(scaling: str, result: Result, price: float) -> pd.DataFrame:
     data.insert(0, "scaling", scaling)
     data["batch_size"] = [point.point.model.batch_size for point in result]
     data["time_ms"] = metrics["iteration_time_us"] / 1e3
-    data["million_samples_per_second"] = metrics["samples_per_second"] / 1e6
+    data["million_samples_per_second"] = metrics["throughput_samples_per_s"] / 1e6
     each = data["million_samples_per_second"] / data["gpus"]
     data["efficiency"] = each / each.groupby(data["system"]).transform("first")
     hours = 1e9 / (data["million_samples_per_second"] * 1e6) / _SECONDS_PER_HOUR
@@ -105,13 +105,13 @@ def figures(tables: Tables) -> dict[str, Figure]:
             throughput, cost, busy = axes[number :: len(_TITLES)]
             throughput.set_title(heading)
             _by_system(throughput, rows, "million_samples_per_second")
-            throughput.set_yscale("log")
+            throughput.set_ylim(bottom=0)
             _by_system(cost, rows, "usd_per_billion_samples")
             cost.set_ylim(bottom=0)
             _busy(busy, use[use["scaling"] == name])
             busy.set_xlabel("GPUs")
         axes[0].set_ylabel("million samples/s")
-        axes[len(_TITLES)].set_ylabel("US\\$ per billion samples")
+        axes[len(_TITLES)].set_ylabel("US$ per billion samples")
         axes[2 * len(_TITLES)].set_ylabel("share of time busy")
         legend_above(figure, axes, 5)
     return {"scaling": figure}
