@@ -18,11 +18,12 @@ from numba.extending import intrinsic
 
 from simulator._kernel_cache import KernelCache
 
-__all__ = ["compiled", "prefetch"]
+__all__ = ["PLAIN", "compiled", "prefetch"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_PLAIN = bool(cast(Any, numba.config).DISABLE_JIT)
+PLAIN = bool(cast(Any, numba.config).DISABLE_JIT)
+"""Whether nothing is compiled, as `NUMBA_DISABLE_JIT=1` asks."""
 
 
 def compiled(function: F, *, parallel: bool = False) -> F:
@@ -31,7 +32,7 @@ def compiled(function: F, *, parallel: bool = False) -> F:
     `parallel`: loops over `numba.prange` run on numba's pool of threads. A function within a
     function, or without a file, is compiled anew in each process.
     """
-    if _PLAIN:  # hashes wrap around; numpy's scalars would warn of it
+    if PLAIN:  # hashes wrap around; numpy's scalars would warn of it
         return np.errstate(over="ignore")(function)
     dispatcher: Any = numba.njit(nogil=True, parallel=parallel)(function)
     code: Any = function.__code__
@@ -58,7 +59,7 @@ def _no_prefetch(array: Any, index: Any) -> None:
     """What `prefetch` is where nothing is compiled: a hint less."""
 
 
-prefetch = _no_prefetch if _PLAIN else cast(Callable[[Any, Any], None], intrinsic(_prefetch))
+prefetch = _no_prefetch if PLAIN else cast(Callable[[Any, Any], None], intrinsic(_prefetch))
 """In kernels only: start to bring `array[index]` (1-D, C order) to the second-level cache.
 
 A hint: it waits for nothing, changes nothing, and any index is allowed.

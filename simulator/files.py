@@ -120,7 +120,7 @@ def _staged(target: Path) -> Iterator[Path]:
     mode, through = _looked_at(target)
     real = Path(os.path.realpath(target))
     folder = scratch_beside(target)
-    prefix = f".{real.name.encode()[:_NAME_BYTES].decode(errors='ignore')}."
+    prefix = f".{os.fsdecode(os.fsencode(real.name)[:_NAME_BYTES])}."
     handle, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=folder)
     os.close(handle)
     aside = Path(name)

@@ -32,11 +32,14 @@ from simulator.errors import ScratchPipeError, TraceError
 
 __all__ = [
     "HEAD",
+    "arrow_file",
+    "encoding_of",
     "first_bytes",
     "inner_name",
     "open_bytes",
     "open_text",
     "packing",
+    "packing_of",
     "read_text",
     "refusing",
     "spooled_input",
@@ -83,6 +86,10 @@ def refusing(
 
     try:
         yield
+    except UnicodeDecodeError as error:
+        byte, code = error.object[error.start], error.encoding.upper()
+        reason = f"byte 0x{byte:02x} is no {code}: save the file as UTF-8"
+        raise failed("read as text", reason) from None
     except (UnicodeError, csv.Error) as error:
         raise failed("read as text", str(error)) from None
     except OSError as error:
@@ -107,6 +114,13 @@ def packing(path: Path) -> str:
     """
     with path.open("rb") as file:
         head = file.read(512)
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return _zip_packing(path)
+    return packing_of(head)
+
+
+def packing_of(head: bytes) -> str:
+    """What a stream that begins with `head` is packed in, zip archives apart; "" if in nothing."""
     for mark, name in _MARKS:
         if head.startswith(mark):
             return name
@@ -116,8 +130,6 @@ def packing(path: Path) -> str:
         return "bzip2"
     if head[257:262] == b"ustar":
         return "tar"
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return _zip_packing(path)
     return ""
 
 
@@ -155,12 +167,27 @@ def open_bytes(path: Path) -> IO[bytes]:
 
 def _only_member(path: Path) -> IO[bytes]:
     with zipfile.ZipFile(path) as archive:
-        members = [info for info in archive.infolist() if not info.is_dir()]
+        members = [info for info in archive.infolist() if not _is_beside(info.filename)]
         if len(members) != 1:
             raise TraceError(f"{path}: this is a zip archive of {len(members)} files: unpack it")
         if members[0].flag_bits & 1:
             raise TraceError(f"{path}: this is a zip archive with a password: unpack it first")
         return archive.open(members[0])
+
+
+def _is_beside(name: str) -> bool:
+    """Whether a member of an archive is a folder, or what macOS keeps beside each file."""
+    return name.endswith("/") or name.startswith("__MACOSX/")
+
+
+def arrow_file(path: Path) -> Any:
+    """`path`, opened for Arrow, which itself knows only names that are UTF-8."""
+    import pyarrow as pa  # slow to import
+
+    try:
+        return pa.OSFile(str(path).encode())
+    except UnicodeEncodeError:
+        return pa.PythonFile(path.open("rb"), "r")
 
 
 class _Arrow(io.RawIOBase):
@@ -169,7 +196,7 @@ class _Arrow(io.RawIOBase):
     def __init__(self, path: Path, codec: str) -> None:
         import pyarrow as pa  # slow to import
 
-        self._file = pa.OSFile(str(path))
+        self._file = arrow_file(path)
         self._stream = pa.CompressedInputStream(self._file, codec)
 
     def readable(self) -> bool:
@@ -192,11 +219,17 @@ class _Arrow(io.RawIOBase):
 
 def open_text(path: Path) -> IO[str]:
     """`path`, unpacked, as text with its line ends; a byte order mark is no part of the text."""
-    encoding = "utf-8-sig"
     with open_bytes(path) as file:
-        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            encoding = "utf-16"
+        encoding = encoding_of(file.read(4))
     return io.TextIOWrapper(open_bytes(path), encoding=encoding, newline="")
+
+
+def encoding_of(head: bytes) -> str:
+    """The encoding of a text by its byte order mark; UTF-8 without one."""
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return "utf-16" if wide else "utf-8-sig"
 
 
 def read_text(path: Path, failure: type[ScratchPipeError] = TraceError) -> str:

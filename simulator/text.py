@@ -1,11 +1,13 @@
-"""Words for people: lists that end, and names that stay on their line."""
+"""Words for people: lists that end, values that are short, and names that stay on their line."""
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
-__all__ = ["few", "on_one_line", "some_of", "with_rest"]
+__all__ = ["few", "on_one_line", "quoted", "shown", "some_of", "with_rest"]
 
 Item = TypeVar("Item")
 
@@ -37,3 +39,26 @@ def some_of(items: Sequence[Item], most: int) -> list[Item]:
 def on_one_line(text: str) -> str:
     """`text` with line ends and other control characters spelled out, as `\\n`."""
     return "".join(c if c.isprintable() or c == " " else ascii(c)[1:-1] for c in text)
+
+
+_LONGEST = 60
+_MOST_BITS = 10_000
+"""Of an integer that is written out; Python refuses to write those of some thousand digits."""
+
+
+def shown(value: object) -> str:
+    """A value as a person would write it in YAML, shortened."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".nan" if value != value else ".inf" if value > 0 else "-.inf"
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return f"a number of about {round(value.bit_length() * math.log10(2)):,} digits"
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = repr(value) if not isinstance(value, dict | list | tuple) else type(value).__name__
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def quoted(value: object) -> str:
+    """Text in quotes as Python has them, other values as `shown`; shortened."""
+    return repr(value) if isinstance(value, str) and len(value) <= _LONGEST else shown(value)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from decimal import Decimal, InvalidOperation
 
+from simulator.text import quoted
+
 __all__ = [
     "PS_PER_MS",
     "PS_PER_NS",
@@ -53,14 +55,14 @@ def parse_quantity(text: object, dimension: str) -> float:
     units = UNITS[dimension]
     allowed = ", ".join(units)
     if isinstance(text, bool) or not isinstance(text, str):
-        raise ValueError(f"{text!r} has no unit: write a number with one of {allowed}")
+        raise ValueError(f"{quoted(text)} has no unit: write a number with one of {allowed}")
     match = _QUANTITY.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is not a number with a unit ({allowed})")
+        raise ValueError(f"{quoted(text)} is not a number with a unit ({allowed})")
     number, unit = match.groups()
     if unit not in units:
         given = f"the unit {unit!r}" if unit else "no unit"
-        raise ValueError(f"{text!r} has {given}: expected one of {allowed}")
+        raise ValueError(f"{quoted(text)} has {given}: expected one of {allowed}")
     return float(number.replace("_", "")) * units[unit]
 
 
@@ -72,9 +74,9 @@ def whole_number(text: str) -> int:
     try:
         number = Decimal(text)
     except InvalidOperation:
-        raise ValueError(f"{text!r} is not a whole number") from None
+        raise ValueError(f"{quoted(text)} is not a whole number") from None
     if not number.is_finite() or number.adjusted() >= 20 or number != number.to_integral_value():
-        raise ValueError(f"{text!r} is not a whole number of at most 20 digits")
+        raise ValueError(f"{quoted(text)} is not a whole number of at most 20 digits")
     return int(number)
 
 

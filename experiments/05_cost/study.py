@@ -96,7 +96,7 @@ def figures(tables: Tables) -> dict[str, Figure]:
     data = tables["cost"].assign(label=[_NAMES[label] for label in tables["cost"]["label"]])
     values = (
         ("time_ms", "iteration time (ms)", 1),
-        ("usd_per_million_iterations", "US\\$ per million iterations", 0),
+        ("usd_per_million_iterations", "US$ per million iterations", 0),
     )
     with styled():
         figure, axes = figure_grid(2, len(OPERATORS), 7.2, 4.2, sharex=True)
@@ -109,6 +109,7 @@ def figures(tables: Tables) -> dict[str, Figure]:
                 shown,
                 group="locality",
                 hue="label",
+                hues=list(dict.fromkeys(data["label"])),
                 value=value,
                 groups=LOCALITIES,
                 show=str.capitalize,
@@ -120,7 +121,7 @@ def figures(tables: Tables) -> dict[str, Figure]:
                 panel.set_ylabel(label)
         prices = data.dropna(subset=["price_usd_per_hour"]).drop_duplicates("platform")
         names = ", ".join(
-            f"{name} at US\\$ {price}/h"
+            f"{name} at US$ {price}/h"
             for name, price in zip(prices["platform"], prices["price_usd_per_hour"], strict=True)
         )
         legend_above(figure, axes[:1], 2, names)

@@ -30,12 +30,12 @@ def tables(inputs: Inputs) -> Tables:
     replacement["misses_per_batch"] = policies["misses_per_batch"]
     replacement["time_ms"] = policies["iteration_time_us"] / 1e3
     replacement["label"] = policies["label"]
-    lru = replacement[replacement["policy"] == "lru"].set_index("locality")["time_ms"]
-    base = lru.reindex(replacement["locality"]).to_numpy(float)
-    replacement["time_over_lru"] = replacement["time_ms"] / base
-    hits = replacement[replacement["policy"] == "lru"].set_index("locality")["unique_hit_rate"]
-    base = hits.reindex(replacement["locality"]).to_numpy(float)
-    replacement["hits_over_lru"] = replacement["unique_hit_rate"] / base
+    lru = replacement[replacement["policy"] == "lru"].set_index("locality")
+    lru = lru.reindex(replacement["locality"]).reset_index(drop=True)
+    replacement["time_over_lru"] = replacement["time_ms"] / lru["time_ms"]
+    replacement["hits_over_lru"] = replacement["unique_hit_rate"] / lru["unique_hit_rate"]
+    misses = replacement["misses_per_batch"] / lru["misses_per_batch"]
+    replacement["time_over_misses"] = replacement["time_over_lru"] / misses
     return {
         "sensitivity": pd.concat(swept, ignore_index=True),
         "replacement": replacement,

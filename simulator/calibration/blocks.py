@@ -74,6 +74,7 @@ def _share(path: str, start: float) -> Parameter:
 
 
 _PATH = f"{CPU}.memory_path"
+_NETWORKS = "micro_mlp.csv with rows of other networks (`network`: wide, vectors, many)"
 
 BLOCKS: tuple[Block, ...] = (
     Block(
@@ -187,7 +188,12 @@ BLOCKS: tuple[Block, ...] = (
             (
                 _share(f"{GPU}.products.{precision}.efficiency", 0.6),
                 _time(f"{GPU}.products.{precision}.kernel_latency", 5000, 100),
-                Parameter(f"{GPU}.products.{precision}.batched", 1.5e12, 1e9, 1e15),
+                Parameter(
+                    f"{GPU}.products.{precision}.batched", 2e13, 1e9, 1e15, decided_by=_NETWORKS
+                ),
+                Parameter(
+                    f"{GPU}.products.{precision}.selection", 4e9, 1e6, 1e13, decided_by=_NETWORKS
+                ),
             ),
         )
         for precision in ("fp32", "tf32", "fp16", "bf16")

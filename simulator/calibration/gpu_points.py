@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from simulator.calibration.hits import HitShares
@@ -21,6 +22,7 @@ from simulator.hardware.access import Access
 from simulator.hardware.devices.gpu import GpuKernels
 from simulator.hardware.program import Operation
 from simulator.systems.mlp import mlp_step
+from simulator.systems.networks import DEFAULT, PREDICTED, with_network
 
 __all__ = ["contended_kernel", "gpu_points"]
 
@@ -61,7 +63,7 @@ def gpu_points(folder: Path, hits: HitShares) -> list[Point]:
         *(_kernel(pooled, hits) for pooled in kernels),
         *map(_sort, sorts),
         *map(_plan, plans),
-        *map(_step, steps),
+        *_steps(list(steps)),
     ]
 
 
@@ -135,18 +137,36 @@ def _plan(pooled: Pooled) -> Point:
 
 def _step_key(row: Row) -> tuple[str, ...] | None:
     graph = row["what"] == "mlp_train_step" and row["mode"] == "cuda_graph"
-    return (row["batch"], row["dim"], row["precision"]) if graph else None
+    return (_network(row), row["batch"], row["dim"], row["precision"]) if graph else None
 
 
-def _step(pooled: Pooled) -> Point:
+def _network(row: Row) -> str:
+    """Of a step of MLPs; without a name it is the default one."""
+    return row.get("network") or DEFAULT
+
+
+def _steps(steps: list[Pooled]) -> list[Point]:
+    """Steps of one network alone are shown, not fitted: they cannot tell what its layers cost from
+    what its interaction costs."""
+    networks: dict[str, set[str]] = {}
+    for pooled in steps:
+        networks.setdefault(pooled.row["precision"], set()).add(_network(pooled.row))
+    return [_step(pooled, len(networks[pooled.row["precision"]]) > 1) for pooled in steps]
+
+
+def _step(pooled: Pooled, several: bool) -> Point:
     row = pooled.row
     batch, dim, precision = int(row["batch"]), int(row["dim"]), row["precision"]
+    network = _network(row)
 
     def model(rig: Rig) -> float:
-        sized = rig.sized(dim=dim, batch_size=batch).model_copy(update={"mlp_precision": precision})
+        sized = with_network(rig.sized(dim=dim, batch_size=batch), network)
+        sized = sized.model_copy(update={"mlp_precision": precision})
         return rig.alone_ms((mlp_step(sized, rig.bench("gpu", sized).at),), 4 * dim)
 
-    return _point(f"mlp {precision}", MLP, f"batch {batch}, dim {dim}", pooled, model)
+    called = "" if network == DEFAULT else f", {network}"
+    point = _point(f"mlp {precision}", MLP, f"batch {batch}, dim {dim}{called}", pooled, model)
+    return point if several and network not in PREDICTED else replace(point, weight=0.0)
 
 
 def _point(

@@ -12,6 +12,7 @@ from pathlib import Path
 from simulator.calibration.facts import MACHINE
 from simulator.errors import UsageError
 from simulator.streams import open_text, refusing
+from simulator.systems.networks import NETWORKS
 
 __all__ = [
     "FILES",
@@ -57,7 +58,8 @@ _LARGEST = 10**13
 _PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
 _MEASURED = ("ms", "us")
 _SPREADS = ("ms_p10", "ms_p90")
-"""Columns that are read where they are there."""
+_NETWORK = "network"
+"""Columns that are read where they are there: MLPs without a network are of the default one."""
 _THREADS = re.compile(r"\bcpu .* (\d+)t\b", re.ASCII)
 """Threads of a victim, in its name."""
 _BITS = re.compile(r".* ([1-9]|[1-5]\d|6[0-4]) bit", re.ASCII)
@@ -143,6 +145,9 @@ def _check(where: str, name: str, row: Row) -> None:
             fits, wanted = _between(text, 0, float), "a number from 0"
         if not fits:
             raise UsageError(f"{where}: {column} is {text!r}: expected {wanted}")
+    if row.get(_NETWORK) and row[_NETWORK] not in NETWORKS:
+        known = ", ".join(NETWORKS)
+        raise UsageError(f"{where}: {_NETWORK} is {row[_NETWORK]!r}: expected one of {known}")
     if row.get("op") == "sort_pairs" and not _BITS.fullmatch(row["impl"]):
         raise UsageError(f"{where}: impl is {row['impl']!r}: expected `NAME 32 bit` or other bits")
 

@@ -168,7 +168,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _show_anything() -> None:
-    """Let a terminal that lacks a character (`µ` in ASCII) show its number instead."""
+    """Let a terminal that lacks a character (`µ` in ASCII) show its number instead, and a stream
+    that was closed (`>&-`) take what is written to it."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, io.StringIO())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="backslashreplace")

@@ -40,13 +40,14 @@ def check(experiment: File, overrides: Overrides = None) -> None:
 
     Nothing is simulated: what only a run can find is listed.
     """
-    from simulator.cli.progress import announce
+    from simulator.cli.progress import announce, announce_guesses
     from simulator.config.expand import expand
     from simulator.engine import check_points, load_experiment
 
     loaded = load_experiment(experiment, overrides or ())
     announce(loaded)
     points = expand(loaded)
+    announce_guesses(loaded)
     unchecked = check_points(points)
     typer.echo(f"{experiment}: no mistakes, {_count(len(points), 'point')} to simulate")
     for line in unchecked:

@@ -7,6 +7,15 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from simulator.cli.numbers import (
+    MOST_BATCHES,
+    MOST_HELD,
+    MOST_PARTS,
+    MOST_ROWS,
+    MOST_SEED,
+    MOST_TABLES,
+)
+
 if TYPE_CHECKING:
     from simulator.config.model import Sharding
 
@@ -16,11 +25,19 @@ __all__ = ["hazards"]
 def hazards(
     window_past: Annotated[
         int | None,
-        typer.Option(min=0, help="Earlier mini-batches whose rows are held [default: as needed]"),
+        typer.Option(
+            min=0,
+            max=MOST_HELD,
+            help="Earlier mini-batches whose rows are held [default: as needed]",
+        ),
     ] = None,
     window_future: Annotated[
         int | None,
-        typer.Option(min=0, help="Coming mini-batches whose rows are held [default: as needed]"),
+        typer.Option(
+            min=0,
+            max=MOST_HELD,
+            help="Coming mini-batches whose rows are held [default: as needed]",
+        ),
     ] = None,
     system: Annotated[str, typer.Option(help="System to check")] = "scratchpipe",
     platform: Annotated[str, typer.Option(help="Machine that gives the times")] = "v100_p3",
@@ -30,25 +47,28 @@ def hazards(
     ] = None,
     gpus: Annotated[
         int | None,
-        typer.Option(min=1, help="GPUs to shard over [default: as the system does]"),
+        typer.Option(
+            min=1, max=MOST_PARTS, help="GPUs to shard over [default: as the system does]"
+        ),
     ] = None,
     sharding: Annotated[
         str, typer.Option(help="How tables are cut over GPUs: table, row, column or auto")
     ] = "table",
-    tables: Annotated[int, typer.Option(min=1, help="Tables")] = 1,
-    rows: Annotated[int, typer.Option(min=1, help="Rows of each table")] = 60,
+    tables: Annotated[int, typer.Option(min=1, max=MOST_TABLES, help="Tables")] = 1,
+    rows: Annotated[int, typer.Option(min=1, max=MOST_ROWS, help="Rows of each table")] = 60,
     batch_rows: Annotated[
-        int, typer.Option(min=1, help="Distinct rows of each table in a mini-batch")
+        int, typer.Option(min=1, max=MOST_ROWS, help="Distinct rows of each table in a mini-batch")
     ] = 6,
     slots: Annotated[
-        int | None, typer.Option(min=1, help="Slots of the cache for each table [default: 36]")
+        int | None,
+        typer.Option(min=1, max=MOST_ROWS, help="Slots of the cache for each table [default: 36]"),
     ] = None,
-    batches: Annotated[int, typer.Option(min=1, help="Mini-batches")] = 400,
+    batches: Annotated[int, typer.Option(min=1, max=MOST_BATCHES, help="Mini-batches")] = 400,
     order: Annotated[
         str, typer.Option(help="Of stages: timed (on the machine), random, or both")
     ] = "both",
     seed: Annotated[
-        int, typer.Option(min=0, help="Seed of ids, random victims and random order")
+        int, typer.Option(min=0, max=MOST_SEED, help="Seed of ids, random victims and random order")
     ] = 0,
     parameters: Annotated[
         list[str] | None,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli.numbers import MOST_BYTES, MOST_PARTS, MOST_QUEUED, MOST_REQUESTS, MOST_SEED
+
 if TYPE_CHECKING:
     from simulator.hardware.dram import Measurement
 
@@ -70,18 +72,29 @@ def _scheduler(chosen: str | None) -> str | None:
 def measure(
     memory: Annotated[str, typer.Option("--memory", help="Name of a memory, or a YAML file.")],
     pattern: Annotated[Pattern, typer.Option("--pattern", help="Kind of stream.")],
-    row_bytes: Annotated[int, typer.Option("--row-bytes", help="Bytes of an embedding row.")] = 64,
+    row_bytes: Annotated[
+        int, typer.Option("--row-bytes", min=1, max=MOST_BYTES, help="Bytes of an embedding row.")
+    ] = 64,
     requests: Annotated[
-        int, typer.Option("--requests", help="Bursts to serve (64 B, HBM 32 B).")
+        int,
+        typer.Option(
+            "--requests", min=1, max=MOST_REQUESTS, help="Bursts to serve (64 B, HBM 32 B)."
+        ),
     ] = 200_000,
     channels: Annotated[
-        int | None, typer.Option("--channels", help="Channels simulated [all of the memory].")
+        int | None,
+        typer.Option(
+            "--channels", min=1, max=MOST_PARTS, help="Channels simulated [all of the memory]."
+        ),
     ] = None,
     order: Annotated[
         str | None, typer.Option("--map", help="Address order: row, bgi, bank.")
     ] = None,
     queue: Annotated[
-        int | None, typer.Option("--queue", help="Entries of the read and of the write queue.")
+        int | None,
+        typer.Option(
+            "--queue", min=1, max=MOST_QUEUED, help="Entries of the read and of the write queue."
+        ),
     ] = None,
     scheduler: Annotated[
         str | None, typer.Option("--scheduler", help="frfcfs, frfcfs-rowhit or per-bank.")
@@ -89,8 +102,12 @@ def measure(
     load: Annotated[
         str, typer.Option("--load", help="Share of the peak rate that is offered, or max.")
     ] = "max",
-    alpha: Annotated[float, typer.Option("--alpha", help="Exponent of the zipf pattern.")] = 1.0,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the random rows.")] = 0,
+    alpha: Annotated[
+        float, typer.Option("--alpha", min=0.0, max=10.0, help="Exponent of the zipf pattern.")
+    ] = 1.0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of the random rows.")
+    ] = 0,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="Override key=value, such as timing.rp=20; repeatable."),

@@ -1,6 +1,7 @@
 """Numbers on the command line: whole numbers however they are written, and finite others.
 
-A verb says `int` or `float`; what reads them is put in here, for every option of every verb.
+A verb says `int` or `float` and between which bounds; what reads them is put in here, for every
+option of every verb.
 """
 
 from __future__ import annotations
@@ -11,9 +12,34 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
+from simulator.text import quoted
 from simulator.units import whole_number
 
-__all__ = ["with_numbers"]
+__all__ = ["MOST_BATCHES", "MOST_BYTES", "MOST_HELD", "MOST_JOBS", "MOST_LOOKUPS", "MOST_PARTS"]
+__all__ += ["MOST_QUEUED", "MOST_REPEATS", "MOST_REQUESTS", "MOST_ROWS", "MOST_SAMPLES"]
+__all__ += ["MOST_SEED", "MOST_TABLES", "with_numbers"]
+
+# Options are bounded as the keys of experiments are that say the same.
+MOST_BATCHES = 10**9
+MOST_BYTES = 1 << 20
+"""Of one row: a DRAM page, far above any embedding row."""
+MOST_HELD = 1_000
+"""Mini-batches of a window: a pipeline has one in each of its few stages."""
+MOST_JOBS = 1_024
+"""Processes or threads of this machine."""
+MOST_LOOKUPS = 2**20 - 1
+"""Of a sample; generators number them with 20 bits."""
+MOST_PARTS = 4_096
+"""GPUs, or channels of a memory."""
+MOST_QUEUED = 16_384
+MOST_REPEATS = 1_000
+MOST_REQUESTS = 10**9
+"""Minutes of simulation."""
+MOST_ROWS = 2**32 - 1
+"""Of a table; generators number them with 32 bits."""
+MOST_SAMPLES = 10**9
+MOST_SEED = 2**63 - 1
+MOST_TABLES = 100_000
 
 
 def with_numbers(verb: Callable[..., Any] | typer.Typer) -> Any:
@@ -55,9 +81,13 @@ def _within(
         except ValueError as error:
             raise typer.BadParameter(f"{error}.") from None
         if least is not None and given < least:
-            raise typer.BadParameter(f"{value} is less than {least}.")
+            raise typer.BadParameter(
+                f"{quoted(value)[1:-1]} is less than {_plain(least)}, the least that it may be."
+            )
         if most is not None and given > most:
-            raise typer.BadParameter(f"{value} is more than {most}.")
+            raise typer.BadParameter(
+                f"{quoted(value)[1:-1]} is more than {_plain(most)}, the most that it may be."
+            )
         return given
 
     return number
@@ -67,7 +97,11 @@ def _finite(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        raise ValueError(f"{text!r} is not a number") from None
+        raise ValueError(f"{quoted(text)} is not a number") from None
     if not math.isfinite(number):
-        raise ValueError(f"{text!r} is not a finite number")
+        raise ValueError(f"{quoted(text)} is not a finite number")
     return number
+
+
+def _plain(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:g}"

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulator.cli.numbers import MOST_REPEATS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -32,7 +34,9 @@ def observe(
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda; by default the GPU where there is one.")
     ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Runs of each point, for the spread.")] = 2,
+    repeats: Annotated[
+        int, typer.Option(min=1, max=MOST_REPEATS, help="Runs of each point, for the spread.")
+    ] = 2,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace the observation that DIR holds.")
     ] = False,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from simulator.cli.terminal import console
+from simulator.text import with_rest
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,21 +18,39 @@ if TYPE_CHECKING:
     from simulator.config.experiment import Experiment
     from simulator.sweep.watch import SweepProgress
 
-__all__ = ["announce", "sweep_progress"]
+__all__ = ["announce", "announce_guesses", "sweep_progress"]
 
 _MANY = 1_000
 """Points from which on looking at each takes a second or more."""
 
+_NOT_COMPILED = (
+    "note: NUMBA_DISABLE_JIT is set: nothing is compiled, and a run takes hundreds of times as long"
+)
+_MOST_NOTES = 12
 _BAR = 24
 """Columns of a bar."""
 _LABEL = 36
 
 
 def announce(experiment: Experiment) -> None:
-    """A sign of life on standard error before the points of a long sweep are looked at."""
+    """Signs on standard error that a run takes long: code that is not compiled, many points."""
+    from simulator._compiled import PLAIN  # slow to import
+
+    if PLAIN:
+        typer.echo(_NOT_COMPILED, err=True)
     count = len(experiment.systems) * math.prod(map(len, experiment.sweep.values()))
     if count >= _MANY:
         typer.echo(f"{experiment.name}: {count:,} points, checking each", err=True)
+
+
+def announce_guesses(experiment: Experiment) -> None:
+    """What is guessed about the files that the traces are read from, on standard error."""
+    from simulator.config.expand import expand
+    from simulator.traces.survey import notes_on
+
+    rest = "the manifest of the run lists all"
+    for line in with_rest(notes_on(expand(experiment)), _MOST_NOTES, rest):
+        typer.echo(f"note: {line}", err=True)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulator.cli.numbers import MOST_HELD, MOST_ROWS, MOST_SAMPLES, MOST_SEED
 from simulator.cli.trace_files import (
     Asked,
     Columns,
@@ -35,7 +36,8 @@ def replay(
     trace: Annotated[Path, typer.Option(help="A trace file; of several tables --column names one")],
     policy: Annotated[str, typer.Option(help="Replacement policy")],
     capacity: Annotated[
-        list[int], typer.Option(help="Rows that the cache holds; several make a curve")
+        list[int],
+        typer.Option(min=1, max=MOST_ROWS, help="Rows that the cache holds; several make a curve"),
     ],
     column: Columns = None,
     table: Tables = None,
@@ -48,15 +50,21 @@ def replay(
     ] = "lookup",
     batch_lookups: Annotated[
         int | None,
-        typer.Option(help="Lookups a mini-batch, with --granularity batch [default: 40960]"),
+        typer.Option(
+            min=1,
+            max=MOST_SAMPLES,
+            help="Lookups a mini-batch, with --granularity batch [default: 40960]",
+        ),
     ] = None,
     window_past: Annotated[
-        int | None, typer.Option(help="Past mini-batches that are held [default: 3]")
+        int | None,
+        typer.Option(min=0, max=MOST_HELD, help="Past mini-batches that are held [default: 3]"),
     ] = None,
     window_future: Annotated[
-        int | None, typer.Option(help="Coming mini-batches that are held [default: 2]")
+        int | None,
+        typer.Option(min=0, max=MOST_HELD, help="Coming mini-batches that are held [default: 2]"),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random policy")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of the random policy")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
 ) -> None:
     """Replay a trace through one cache and count hits, misses and evictions.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from simulator.cli.interrupts import hint_at_interrupt
+from simulator.cli.numbers import MOST_JOBS
 from simulator.files import json_bytes, write_file
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ def reproduce(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where figures and data go.")] = Path(
         "reproduction"
     ),
-    jobs: Annotated[int, typer.Option(min=0, help="Local processes; 0: one for each core.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(min=0, max=MOST_JOBS, help="Local processes; 0: one for each core.")
+    ] = 1,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the comparison as JSON and nothing else.")
     ] = False,

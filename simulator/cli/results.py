@@ -65,7 +65,8 @@ def compare(
     first: RunDir,
     second: RunDir,
     tolerance: Annotated[
-        float, typer.Option(min=0.0, metavar="REL", help="Largest relative difference allowed.")
+        float,
+        typer.Option(min=0.0, max=1e9, metavar="REL", help="Largest relative difference allowed."),
     ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

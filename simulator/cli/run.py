@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simulator.cli.interrupts import hint_at_interrupt
+from simulator.cli.numbers import MOST_JOBS
 from simulator.text import on_one_line
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def run(
     ] = False,
     jobs: Annotated[
         int | None,
-        typer.Option(min=0, help="Local processes; 0: one for each core  [default: 1]"),
+        typer.Option(
+            min=0, max=MOST_JOBS, help="Local processes; 0: one for each core  [default: 1]"
+        ),
     ] = None,
     executor: Annotated[
         str, typer.Option(metavar="local|dask", help="Where points are simulated.")
@@ -72,7 +75,7 @@ def run(
     A run that was interrupted goes on where it stopped when the same command is given again.
     Finished points in DIR stay; where DIR holds another experiment, --replace has to be given.
     """
-    from simulator.cli.progress import announce, sweep_progress
+    from simulator.cli.progress import announce, announce_guesses, sweep_progress
     from simulator.engine import load_experiment
     from simulator.results.overruled import overruled
     from simulator.results.rows import nested
@@ -85,6 +88,7 @@ def run(
     _check(executor, scheduler, jobs)
     loaded = load_experiment(experiment, changes)
     announce(loaded)
+    announce_guesses(loaded)
     folder = out or default_folder(loaded)
     with _workers(executor, scheduler, jobs) as workers:
         if dry_run:

@@ -7,6 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulator.cli.numbers import (
+    MOST_BATCHES,
+    MOST_BYTES,
+    MOST_JOBS,
+    MOST_LOOKUPS,
+    MOST_ROWS,
+    MOST_SAMPLES,
+    MOST_SEED,
+    MOST_TABLES,
+)
 from simulator.cli.trace_files import (
     Asked,
     Columns,
@@ -43,31 +53,41 @@ Target = Annotated[Path, typer.Argument(help="The file to write.", show_default=
 To = Annotated[str, typer.Option("--to", help="Format to write; left out, by the file's name.")]
 Rows = Annotated[str, typer.Option("--rows", help="Rows that the tables have: N or N,N,...")]
 Flatten = Annotated[bool, typer.Option("--flatten", help="Keep the ids, drop the bags.")]
-RowBytes = Annotated[int, typer.Option("--row-bytes", min=1, help="Object size in oracle records.")]
+RowBytes = Annotated[
+    int, typer.Option("--row-bytes", min=1, max=MOST_BYTES, help="Object size in oracle records.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of all random numbers.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of all random numbers.")
+]
 
 
 @app.command()
 def generate(
     target: Target,
     kind: Annotated[str, typer.Option(help="Kind of trace, as in an experiment.")] = "",
-    alpha: Annotated[float | None, typer.Option(help="Zipf exponent.")] = None,
+    alpha: Annotated[float | None, typer.Option(min=0.0, max=10.0, help="Zipf exponent.")] = None,
     locality: Annotated[str, typer.Option(help="random, low, medium or high.")] = "",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE of the trace's configuration (may be repeated)."),
     ] = None,
-    tables: Annotated[int, typer.Option(min=1)] = 1,
-    rows: Annotated[int, typer.Option(min=1, help="Rows of each table.")] = 1_000_000,
+    tables: Annotated[int, typer.Option(min=1, max=MOST_TABLES)] = 1,
+    rows: Annotated[
+        int, typer.Option(min=1, max=MOST_ROWS, help="Rows of each table.")
+    ] = 1_000_000,
     lookups: Annotated[
         str,
         typer.Option(help="Mean lookups a table and sample: N, or N,N,... of features that share."),
     ] = "20",
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples of a mini-batch.")] = 2048,
-    batches: Annotated[int, typer.Option(min=1, help="Mini-batches to write.")] = 10,
+    batch_size: Annotated[
+        int, typer.Option(min=1, max=MOST_SAMPLES, help="Samples of a mini-batch.")
+    ] = 2048,
+    batches: Annotated[
+        int, typer.Option(min=1, max=MOST_BATCHES, help="Mini-batches to write.")
+    ] = 10,
     seed: Seed = 0,
-    threads: Annotated[int, typer.Option(min=1, help="Tables drawn at a time.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=MOST_JOBS, help="Tables drawn at a time.")] = 1,
     to: To = "auto",
     row_bytes: RowBytes = 1,
     flatten: Flatten = False,
@@ -87,9 +107,7 @@ def generate(
     if locality:
         given = with_key(given, "locality", locality)
     config = _config(given, settings or [])
-    features = numbers(lookups, lookups.count(",") + 1, "--lookups")
-    if features is None:
-        raise UsageError("--lookups: expected N or N,N,...")
+    features = _features(lookups, tables)
     trace = open_trace(
         config,
         rows=(rows,) * tables,
@@ -246,6 +264,24 @@ def validate(
         + (f"; no lookups in {few(empty)}" if empty else ""),
         as_json,
     )
+
+
+def _features(lookups: str, tables: int) -> tuple[int, ...]:
+    """Mean lookups of each feature of a table, as `--lookups` says; bounded as in a model."""
+    features = numbers(lookups, lookups.count(",") + 1, "--lookups", MOST_LOOKUPS)
+    if features is None:
+        raise UsageError("--lookups: expected N or N,N,...")
+    if sum(features) > MOST_LOOKUPS:
+        raise UsageError(
+            f"--lookups: the features of a table make {sum(features):,} lookups a sample, "
+            f"{MOST_LOOKUPS:,} at most"
+        )
+    if tables * len(features) > MOST_TABLES:
+        raise UsageError(
+            f"--lookups: {tables * len(features):,} features look up {tables:,} tables, "
+            f"{MOST_TABLES:,} at most: lower --tables, or give fewer numbers"
+        )
+    return features
 
 
 def _require_disk(target: Path, lookups: int) -> None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from simulator.cli.numbers import MOST_ROWS
 from simulator.errors import UsageError
+from simulator.text import quoted
 from simulator.units import whole_number
 
 if TYPE_CHECKING:
@@ -122,16 +124,19 @@ def _sizes(text: str) -> tuple[int, ...] | None:
     return numbers(text, text.count(",") + 1, "--sizes")
 
 
-def numbers(text: str, count: int, option: str) -> tuple[int, ...] | None:
-    """`count` numbers of at least 1 out of "N" or "N,N,..."; None where nothing is given."""
+def numbers(text: str, count: int, option: str, most: int = MOST_ROWS) -> tuple[int, ...] | None:
+    """`count` numbers from 1 to `most` out of "N" or "N,N,..."; None where nothing is given."""
     if not text:
         return None
+    given = f"{option} {quoted(text)[1:-1]}"
     try:
         values = tuple(whole_number(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(f"{option} {text}: expected N or N,N,...") from None
+        raise UsageError(f"{given}: expected N or N,N,...") from None
     if len(values) == 1:
         values *= count
     if len(values) != count or min(values) < 1:
-        raise UsageError(f"{option} {text}: expected {count} numbers from 1, or one for all")
+        raise UsageError(f"{given}: expected {count:,} numbers from 1, or one for all")
+    if max(values) > most:
+        raise UsageError(f"{given}: {max(values):,} is more than {most:,}, the most that it may be")
     return values

@@ -9,10 +9,10 @@ from typing import Any
 from simulator.config.assign_machine import machine_path, with_change
 from simulator.config.experiment import SIZE_KEYS
 from simulator.config.machine import CHOOSERS
-from simulator.config.problems import shown
 from simulator.config.reader import MOST_LEVELS, KeyPath, Mark, Marks, read_text
 from simulator.config.trace import with_key
 from simulator.errors import Problem
+from simulator.text import shown
 
 __all__ = ["REFERENCES", "Assignment", "apply", "assign", "assignments", "keys_of"]
 

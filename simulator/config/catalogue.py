@@ -16,11 +16,12 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from simulator.config.problems import did_you_mean, shown, validate
+from simulator.config.problems import did_you_mean, validate
 from simulator.config.reader import Document, Mark, Marks, read_yaml
 from simulator.config.trace import with_key
 from simulator.data import path as data_path
 from simulator.errors import ConfigError, Problem
+from simulator.text import shown
 
 __all__ = [
     "KINDS",

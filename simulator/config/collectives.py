@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from simulator.config.types import Frozen, Picoseconds, Source
+from simulator.config.types import Frozen, Picoseconds, Positive, Source
 
 __all__ = ["Algorithm", "Collectives", "Pattern", "Protocol"]
 
@@ -51,7 +51,7 @@ class Collectives(Frozen):
     """All-to-all: for each peer within the host, beside the steps."""
     network_peer: Picoseconds
     """The same for each peer that a rank sends to over the network."""
-    peers_at_once: Annotated[int, Field(gt=0)]
+    peers_at_once: Positive
     """Peers of an all-to-all that share a step."""
     switch_latency: Picoseconds
     """All-reduce with sums made by the switch: a call within a host."""
@@ -59,7 +59,7 @@ class Collectives(Frozen):
     """The same: a step between hosts."""
     switch_share: Fraction
     """The same: share of the rate of other algorithms that a port carries."""
-    blocks: Annotated[int, Field(gt=0)]
+    blocks: Positive
     """Thread blocks of the kernels, each of which takes one streaming multiprocessor."""
     algorithms: dict[Pattern, Algorithm] = Field(default_factory=dict)
     """Pattern -> the algorithm that it uses; without an entry the fastest that there is."""

@@ -6,6 +6,7 @@ The order is that of the file: the first swept key changes slowest, systems chan
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,10 @@ from simulator.config.reader import Marks
 from simulator.config.resolve import Resolver
 from simulator.errors import ConfigError, Problem
 
-__all__ = ["check", "expand"]
+__all__ = ["MOST_POINTS", "check", "expand"]
+
+MOST_POINTS = 100_000
+"""Of an experiment: a minute to look at, a day to simulate."""
 
 
 def expand(experiment: Experiment, names: Names | None = None) -> tuple[PointConfig, ...]:
@@ -40,6 +44,7 @@ def _as_read(experiment: Experiment) -> tuple[PointConfig, ...]:
 def _expanded(experiment: Experiment, origin: Origin) -> tuple[PointConfig, ...]:
     data = experiment.model_dump(mode="json")
     choices = list(_choices(data, origin.marks))
+    _require_few(data, choices, origin.marks)
     data, resolver = _without_sweep(data, origin)
     points: dict[tuple[str, str], PointConfig] = {}
     problems: dict[Problem, None] = {}
@@ -64,6 +69,16 @@ def check(data: Any, origin: Origin) -> list[Problem]:
     for combination in _one_at_a_time(choices):
         problems |= dict.fromkeys(_points(data, combination, resolver)[1])
     return list(problems)
+
+
+def _require_few(data: Any, choices: list[list[Assignment]], marks: Marks) -> None:
+    """Raise `ConfigError` for a sweep of more points than can be looked at, let alone simulated."""
+    count = math.prod(map(len, choices)) * max(1, len(data["systems"]))
+    if count > MOST_POINTS:
+        sizes = " x ".join(f"{len(values):,} of {keys}" for keys, values in data["sweep"].items())
+        message = f"makes {count:,} points ({sizes}): {MOST_POINTS:,} at most"
+        hint = "split it into several experiments, or take fewer values"
+        raise ConfigError(Problem(marks.key(("sweep",)), "sweep", message, hint))
 
 
 def _without_sweep(data: Any, origin: Origin) -> tuple[Any, Resolver]:

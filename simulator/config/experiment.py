@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from simulator.config.bounds import AtMost
 from simulator.config.catalogue import portable
 from simulator.config.machine import MachineConfig, Part
 from simulator.config.memo import by_identity
@@ -32,7 +33,7 @@ from simulator.config.operators import OperatorProfile
 from simulator.config.parameters import SystemKeys
 from simulator.config.reader import Marks
 from simulator.config.trace import HALF, TraceConfig
-from simulator.config.types import Bytes, Frozen, MisfitError
+from simulator.config.types import Bytes, Frozen, MisfitError, Positive
 from simulator.errors import Problem
 
 __all__ = [
@@ -76,7 +77,7 @@ class CacheConfig(Frozen):
     fraction: Annotated[float, Field(gt=0, le=1)] | None = None
     """Share of all embedding rows that the cache holds; 2 to 10 % in the paper's sweep. Where
     neither `rows` nor `bytes` is given, 0.1."""
-    rows: Annotated[int, Field(gt=0)] | None = None
+    rows: Annotated[int, Field(gt=0), AtMost(10**15, "no machine holds so many")] | None = None
     """Rows that the cache holds, in place of `fraction`; pools get theirs by size."""
     bytes: Bytes | None = None
     """Memory for rows and their optimizer state, such as `4 GiB`, in place of `fraction`."""
@@ -120,6 +121,11 @@ class CacheConfig(Frozen):
         return self.profile_share if self.profile != "whole" else HALF
 
 
+Held = Annotated[
+    int, Field(ge=0), AtMost(1_000, "a window holds a few mini-batches, one for each stage")
+]
+
+
 class PipelineConfig(Frozen):
     """How the stages of consecutive mini-batches overlap."""
 
@@ -129,9 +135,9 @@ class PipelineConfig(Frozen):
     cpu_pool: Literal["shared", "split"] = "shared"
     """Threads of CPU stages that overlap (Collect, Insert). `shared`: one pool of all threads works
     on both, chunk by chunk; `split`: each has its own, of half as many threads."""
-    window_past: Annotated[int, Field(ge=0)] | None = None
+    window_past: Held | None = None
     """Earlier mini-batches whose rows may not be victims; null: derived from the pipeline."""
-    window_future: Annotated[int, Field(ge=0)] | None = None
+    window_future: Held | None = None
     """Coming mini-batches whose rows may not be victims; null: derived from the pipeline."""
 
 
@@ -144,7 +150,7 @@ class RunConfig(Frozen):
     """Mini-batches before them that warm caches and fill the pipeline."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of everything that is drawn."""
-    cpu_threads: Annotated[int, Field(gt=0)] | None = None
+    cpu_threads: Positive | None = None
     """Threads of the CPU operators; null: all cores of the platform."""
     memory_fidelity: Literal["exact", "sampled", "table"] = "table"
     """DRAM timing: every access simulated, a sample of mini-batches simulated, or bandwidths
@@ -166,7 +172,7 @@ class SystemEntry(Frozen, extra="allow"):
     """The system (`scratchpipe list systems`)."""
     label: str | None = None
     """What results call it; null: its name."""
-    gpus: Annotated[int, Field(gt=0)] | None = None
+    gpus: Positive | None = None
     """GPUs that it uses; null: as the system does (`gpu_only` takes all of the platform)."""
     platform: Reference | None = None
     """A platform of its own."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from simulator.config.nodes import Node
-from simulator.config.problems import did_you_mean, shown
+from simulator.config.problems import did_you_mean
 from simulator.config.reader import KeyPath, dotted
 from simulator.errors import Problem
+from simulator.text import shown
 
 __all__ = ["host_problems", "joined", "network_problems"]
 

@@ -12,9 +12,10 @@ from pydantic import TypeAdapter
 from simulator.config.assign import REFERENCES, Assignment, apply, assignments, keys_of
 from simulator.config.expand import check
 from simulator.config.experiment import Experiment, Names, Origin
-from simulator.config.problems import did_you_mean, shown, validate
+from simulator.config.problems import did_you_mean, validate
 from simulator.config.reader import Document, KeyPath, Mark, Marks, dotted, read_yaml
 from simulator.errors import ConfigError, Problem
+from simulator.text import shown
 
 __all__ = ["load_experiment", "parse_experiment"]
 

@@ -13,17 +13,19 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationInfo
 
+from simulator.config.bounds import AtMost
 from simulator.config.types import Frozen, Source
 
 __all__ = ["CHOOSERS", "LEVELS", "SOCKET_KEYS", "Calibrated", "Count", "HostConfig", "Level"]
-__all__ += ["MachineConfig", "Part", "Socket"]
+__all__ += ["MachineConfig", "Part", "Price", "Socket"]
 
 CHOOSERS = ("part", "base")
 """Keys that say which part a mapping starts from."""
 SOCKET_KEYS = ("count", "join", "by", "per")
 """Keys of a socket that stand beside those of its part."""
 
-Count = Annotated[int, Field(gt=0, le=4096)]
+Count = Annotated[int, Field(gt=0), AtMost(4096, "so many parts or hosts are simulated")]
+Price = Annotated[float, Field(ge=0), AtMost(10**6, "no machine costs so much an hour")]
 
 
 Level = Literal["yes", "partly", "no"]
@@ -113,7 +115,7 @@ class MachineConfig(Frozen):
     description: str = ""
     operators: str
     """The operator profile that experiments on this machine use unless they name another."""
-    price_usd_per_hour: Annotated[float, Field(ge=0)] | None = None
+    price_usd_per_hour: Price | None = None
     hosts: tuple[HostConfig, ...] = Field(min_length=1)
     """In the file `host: {...}`, or `hosts: [{name: ...}, ...]` where there are different ones."""
     network: Socket | None = None

@@ -24,15 +24,17 @@ from simulator.config.machine import (
     HostConfig,
     MachineConfig,
     Part,
+    Price,
     Socket,
 )
 from simulator.config.nodes import Node, different
 from simulator.config.old_paths import OLD_KEYS, moved
 from simulator.config.parts import Kinds, PartReader, starred, surviving
-from simulator.config.problems import did_you_mean, shown, validate
+from simulator.config.problems import did_you_mean, validate
 from simulator.config.reader import Document, KeyPath, dotted, read_yaml
 from simulator.config.types import Frozen, Source
 from simulator.errors import Problem
+from simulator.text import shown
 
 __all__ = ["MachineFile", "read_machine"]
 
@@ -42,25 +44,24 @@ _REFUSED = "(refused)"
 """Stands for the part of a socket that could not be read."""
 
 
+_COUNT_SCHEMA: dict[str, Any] = TypeAdapter(Count).json_schema()
 _SOCKET_SCHEMA: dict[str, Any] = {
     "type": ["string", "object", "null"],
     "description": "A part: its name, or `part: NAME` with what the socket says and changes of it.",
     "properties": {
         "part": {"type": ["string", "object"]},
-        "count": {"type": "integer", "exclusiveMinimum": 0},
+        "count": _COUNT_SCHEMA,
         "join": {"type": ["string", "array"], "items": {"type": "string"}},
         "by": {"type": ["string", "null"]},
-        "per": {"type": ["integer", "null"], "exclusiveMinimum": 0},
+        "per": {**_COUNT_SCHEMA, "type": ["integer", "null"]},
     },
 }
 _HOST_SCHEMA: dict[str, Any] = {
     "type": "object",
-    "properties": {"name": {"type": "string"}, "count": {"type": "integer", "minimum": 1}},
+    "properties": {"name": {"type": "string"}, "count": _COUNT_SCHEMA},
     "additionalProperties": _SOCKET_SCHEMA,
 }
-_HOSTS_SCHEMA: dict[str, Any] = {
-    "anyOf": [{"type": "array", "items": _HOST_SCHEMA}, {"type": "integer", "minimum": 1}]
-}
+_HOSTS_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "array", "items": _HOST_SCHEMA}, _COUNT_SCHEMA]}
 
 
 class MachineFile(Frozen):
@@ -72,7 +73,7 @@ class MachineFile(Frozen):
     """What it is, in a line."""
     operators: str
     """The operator profile that experiments on this machine use unless they name another."""
-    price_usd_per_hour: Annotated[float, Field(ge=0)] | None = None
+    price_usd_per_hour: Price | None = None
     """Of all hosts together."""
     host: Annotated[dict[str, Any] | None, WithJsonSchema(_HOST_SCHEMA)] = None
     """`name`, `count`, and parts by the name of their socket: `gpu: {part: NAME, count: 8}`, `pcie:

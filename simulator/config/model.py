@@ -7,7 +7,8 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from simulator.config.per_table import Counts, Dims, Lookups
+from simulator.config.bounds import AtMost
+from simulator.config.per_table import Dims, Lookups, Rows
 from simulator.config.types import Frozen, MisfitError, Source
 from simulator.errors import ConfigError
 
@@ -21,7 +22,10 @@ _FLOAT_BYTES = 4
 Sharding = Literal["table", "row", "column", "auto"]
 """How tables may be cut: not at all, each over all GPUs by rows or by columns, as the planner
 likes."""
-Width = Annotated[int, Field(gt=0, le=10**6)]
+_MOST_TABLES = 100_000
+"""Of a model, and the features that look them up."""
+_WIDEST = AtMost(10**6, "no layer is so wide")
+Width = Annotated[int, Field(gt=0), _WIDEST]
 
 
 class CrossLayers(Frozen):
@@ -44,9 +48,9 @@ class ModelConfig(Frozen):
     """What results call it: the catalogue's name, with a `*` where keys were changed."""
     source: Source = "not given"
     """Where the numbers come from."""
-    tables: int = Field(gt=0, le=100_000)
+    tables: int = Field(gt=0, le=_MOST_TABLES)
     """Embedding tables."""
-    rows_per_table: Counts
+    rows_per_table: Rows
     """Rows of every table, or a list with one number for each table."""
     dim: Dims
     """Elements (fp32) of an embedding row, or a list with one number for each table."""
@@ -59,7 +63,7 @@ class ModelConfig(Frozen):
     """How rows are updated; Adagrad keeps state beside every row."""
     mlp_precision: Literal["fp32", "tf32", "fp16", "bf16"] = "fp32"
     """Arithmetic of the MLPs on the GPU."""
-    dense_features: int = Field(default=13, ge=0)
+    dense_features: Annotated[int, Field(ge=0), _WIDEST] = 13
     """Dense inputs of a sample; 0 leaves the bottom MLP out."""
     bottom_mlp: tuple[Width, ...] | None = (512, 256)
     """Hidden widths of the bottom MLP; its last layer has `dim` outputs (the largest where tables
@@ -71,7 +75,7 @@ class ModelConfig(Frozen):
     written `concat`), or side by side through the layers of `cross`."""
     cross: CrossLayers = CrossLayers()
     """The layers of `interaction: cross`."""
-    average_stride: Annotated[int, Field(gt=0)] | None = None
+    average_stride: Width | None = None
     """`interaction: cat` alone: pooled vectors side by side are averaged, so many neighbours to
     one, before they join the dense features; null: not."""
     placement: Literal["size", "lookups", "hugectr", "torchrec"] = "size"
@@ -92,6 +96,15 @@ class ModelConfig(Frozen):
                 f"lists {len(value)} numbers but there are {tables} tables: "
                 "give one number for all tables, or one for each"
             )
+        return value
+
+    @field_validator("lookups_per_table", mode="after")
+    @classmethod
+    def _few_features(cls, value: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+        """Features are bounded as tables are."""
+        features = sum(map(len, value))
+        if features > _MOST_TABLES:
+            raise ValueError(f"{features:,} features look up the tables: {_MOST_TABLES:,} at most")
         return value
 
     @model_validator(mode="after")

@@ -73,6 +73,10 @@ class GpuOperators(Frozen):
     chooses its victims."""
     mlp: Literal["graph", "eager"]
     """MLP kernels replayed as one captured graph, or launched one by one from the host."""
+    interaction: Literal["products", "fused"] = "products"
+    """The dot interaction of a model: batched products, of which another kernel picks the pairs and
+    to which it puts their gradients back, as PyTorch has it; or one kernel forward and one backward
+    that read the vectors once, as HugeCTR has it. `cat` and `cross` are the same in both."""
     kernel_dispatch: Picoseconds
     """Host time that the framework spends on one kernel launched eagerly, the launch included
     (operator dispatch, autograd, optimizer)."""

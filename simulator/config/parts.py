@@ -25,9 +25,10 @@ from simulator.config.catalogue import directory, find
 from simulator.config.machine import CHOOSERS, Part
 from simulator.config.nodes import Node, different
 from simulator.config.part_keys import full_key, parts_in
-from simulator.config.problems import did_you_mean, shown, validate
+from simulator.config.problems import did_you_mean, validate
 from simulator.config.reader import Document, KeyPath, dotted, read_yaml
 from simulator.errors import ConfigError, Problem
+from simulator.text import shown
 
 __all__ = ["Kinds", "PartReader", "part_files", "read_part", "starred", "surviving"]
 

@@ -9,10 +9,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, GetPydanticSchema, PlainSerializer, WithJsonSchema
 
-__all__ = ["Counts", "Dims", "Lookups"]
+__all__ = ["Dims", "Lookups", "Rows"]
 
-_MOST = 10**13
-"""Rows of a table, lookups of a sample: far beyond any real one, far below what 64 bits number."""
+_MOST_ROWS = 2**32 - 1
+"""Of a table: generators number its rows with 32 bits."""
+_MOST_LOOKUPS = 2**20 - 1
+"""Of a sample in a table: generators number them with 20 bits."""
 _WIDEST = 65_536
 """Elements of a row."""
 
@@ -32,15 +34,25 @@ def _one_or_many(number: Any) -> GetPydanticSchema:
     return GetPydanticSchema(lambda _, handler: handler.generate_schema(number | many))
 
 
-def _schema(**limits: int) -> WithJsonSchema:
-    number: dict[str, Any] = {"type": "integer", "exclusiveMinimum": 0, **limits}
-    return WithJsonSchema({"anyOf": [number, {"type": "array", "items": number, "minItems": 1}]})
+def _schema(maximum: int, levels: int = 1) -> WithJsonSchema:
+    """Of one number for all, or a list; `levels`: 2 where a list may stand for each."""
+    number: dict[str, Any] = {"type": "integer", "exclusiveMinimum": 0, "maximum": maximum}
+    shown = number
+    for _ in range(levels):
+        shown = {"anyOf": [number, {"type": "array", "items": shown, "minItems": 1}]}
+    return WithJsonSchema(shown)
 
 
 def _features(value: int | tuple[int | tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
     """Always a tuple a table inside, with a number a feature."""
     each = value if isinstance(value, tuple) else (value,)
-    return tuple(number if isinstance(number, tuple) else (number,) for number in each)
+    features = tuple(number if isinstance(number, tuple) else (number,) for number in each)
+    most = max(map(sum, features))
+    if most > _MOST_LOOKUPS:
+        raise ValueError(
+            f"the features of a table make {most:,} lookups a sample: {_MOST_LOOKUPS:,} at most"
+        )
+    return features
 
 
 def _compact_features(value: tuple[tuple[int, ...], ...]) -> int | list[int | list[int]]:
@@ -51,37 +63,23 @@ def _compact_features(value: tuple[tuple[int, ...], ...]) -> int | list[int | li
     return each[0] if isinstance(each[0], int) else each[:1]
 
 
-Counts = Annotated[
+Rows = Annotated[
     tuple[int, ...],
-    _one_or_many(Annotated[int, Field(gt=0, le=_MOST)]),
+    _one_or_many(Annotated[int, Field(gt=0, le=_MOST_ROWS)]),
     AfterValidator(_one_for_each),
     PlainSerializer(_compact),
-    _schema(),
+    _schema(maximum=_MOST_ROWS),
 ]
-"""Rows."""
+"""Rows of tables."""
 
-_Lookups = Annotated[int, Field(gt=0, le=_MOST)]
-_NUMBER: dict[str, Any] = {"type": "integer", "exclusiveMinimum": 0}
+_Lookups = Annotated[int, Field(gt=0, le=_MOST_LOOKUPS)]
 
 Lookups = Annotated[
     tuple[tuple[int, ...], ...],
     _one_or_many(_Lookups | Annotated[tuple[_Lookups, ...], Field(min_length=1)]),
     AfterValidator(_features),
     PlainSerializer(_compact_features),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                _NUMBER,
-                {
-                    "type": "array",
-                    "items": {
-                        "anyOf": [_NUMBER, {"type": "array", "items": _NUMBER, "minItems": 1}]
-                    },
-                    "minItems": 1,
-                },
-            ]
-        }
-    ),
+    _schema(maximum=_MOST_LOOKUPS, levels=2),
 ]
 """Lookups of a sample: of each table, one number a feature."""
 

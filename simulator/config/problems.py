@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -13,8 +13,9 @@ from simulator.config.reader import KeyPath, Marks, dotted
 from simulator.config.schema import Location, kinds_of, locate
 from simulator.config.types import MisfitError
 from simulator.errors import Problem
+from simulator.text import quoted, shown
 
-__all__ = ["did_you_mean", "shown", "validate"]
+__all__ = ["did_you_mean", "validate"]
 
 
 def validate(
@@ -27,26 +28,18 @@ def validate(
     try:
         return adapter.validate_python(data), []
     except ValidationError as error:
-        return None, _Translation(marks, prefix, adapter.json_schema()).problems(error)
+        return None, _Translation(marks, prefix, _schema(adapter)).problems(error)
 
 
-def shown(value: object) -> str:
-    """A value as a person would write it in YAML, shortened."""
-    if isinstance(value, float) and value != value:
-        return ".nan"
-    if isinstance(value, float) and value in (float("inf"), float("-inf")):
-        return ".inf" if value > 0 else "-.inf"
-    try:
-        text = json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError):
-        text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+@cache
+def _schema(adapter: TypeAdapter[Any]) -> Mapping[str, Any]:
+    return adapter.json_schema()
 
 
 def did_you_mean(word: object, allowed: Iterable[str]) -> str:
     """ "did you mean X?", or nothing where no allowed word is near."""
     lowered = {name.lower(): name for name in allowed}
-    text = str(word).lower()
+    text = (word if isinstance(word, str) else shown(word)).lower()
     longer = [name for name in lowered if len(text) > 2 and name.startswith(text)]
     near = longer or difflib.get_close_matches(text, list(lowered), n=1, cutoff=0.6)
     return f"did you mean {lowered[near[0]]!r}?" if near else ""
@@ -167,8 +160,8 @@ def _message(
     """Message and hint of an error about a value; `text`: as it is written."""
     if kind == "value_error":
         reason = str(context.get("error", fallback))
-        named = isinstance(given, dict | list | tuple) or repr(given) in reason
-        reason = reason.replace(repr(given), text) if isinstance(given, int | float) else reason
+        named = isinstance(given, dict | list | tuple) or quoted(given) in reason
+        reason = reason.replace(shown(given), text) if isinstance(given, int | float) else reason
         return (reason if named else f"is {text}: {reason}"), ""
     if kind in ("literal_error", "enum"):
         listed = str(context["expected"]).replace(" or ", ",").split(",")

@@ -9,7 +9,6 @@ collected; only a file that cannot be parsed at all ends the reading early.
 
 from __future__ import annotations
 
-import codecs
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,8 +21,17 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
-from simulator.config.scalars import UnreadError, is_merge, number_text, scalar, unread_tag
+from simulator.config.scalars import (
+    HALF_A_CHARACTER,
+    UnreadError,
+    half_of_a_character,
+    is_merge,
+    number_text,
+    scalar,
+    unread_tag,
+)
 from simulator.errors import Problem
+from simulator.streams import encoding_of
 from simulator.units import format_bytes
 
 __all__ = [
@@ -140,12 +148,13 @@ def read_yaml(file: FilePath) -> Document:
         return _failed(str(file), "is a folder, not a YAML file")
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         return _failed(str(file), f"cannot be read: {getattr(error, 'strerror', '') or error}")
-    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    encoding = encoding_of(content[:4])
     try:
-        text = content.decode("utf-16" if wide else "utf-8-sig")
+        text = content.decode(encoding)
     except UnicodeDecodeError as error:
-        if wide:
-            return _failed(str(file), "is not UTF-16 text, although it begins as such")
+        if not encoding.startswith("utf-8"):
+            message = f"is not {encoding.upper()} text, although it begins as such"
+            return _failed(str(file), message)
         before, byte = error.object[: error.start], error.object[error.start]
         message = f"is not UTF-8 text: byte 0x{byte:02x}"
         return _failed(_at(str(file), before.decode()), message, "save the file as UTF-8")
@@ -272,6 +281,9 @@ class _Walk:
             if len(key) > _MOST_CHARACTERS:
                 message = f"a key of {len(key):,} characters: {_MOST_CHARACTERS} at most"
                 self._problem(where, path, message)
+                continue
+            if half_of_a_character(key):
+                self._problem(where, path, f"a key {HALF_A_CHARACTER[0]}", HALF_A_CHARACTER[1])
                 continue
             merges = is_merge(key_node)
             if key in (merged if merges else own):

@@ -22,9 +22,10 @@ from simulator.config.experiment import (
 from simulator.config.machine import MachineConfig
 from simulator.config.machine_file import read_machine
 from simulator.config.parameters import adapter_of
-from simulator.config.problems import did_you_mean, shown, validate
+from simulator.config.problems import did_you_mean, validate
 from simulator.config.reader import Document, KeyPath, Marks, dotted
 from simulator.errors import Problem
+from simulator.text import shown
 
 __all__ = ["Resolver", "locality_of"]
 

@@ -11,12 +11,18 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import Node, ScalarNode
 
-__all__ = ["UnreadError", "is_merge", "number_text", "scalar", "unread_tag"]
+__all__ = ["HALF_A_CHARACTER", "UnreadError", "half_of_a_character", "is_merge", "number_text"]
+__all__ += ["scalar", "unread_tag"]
 
 _STANDARD = "tag:yaml.org,2002:"
 _NUMBERS = (f"{_STANDARD}int", f"{_STANDARD}float")
 _MOST_DIGITS = 400
 """Longer numbers are none that anybody means; 1e308 has 309 digits."""
+HALF_A_CHARACTER = (
+    "holds half of a character (\\uD800 to \\uDFFF)",
+    'write the character itself, or `"\\U0001F600"`',
+)
+"""Message and hint."""
 _VARIABLE = re.compile(r"\$\{[^}]*\}|\$[A-Z_][A-Z0-9_]*|\$\([^)]*\)")
 _OTHER_TOOLS = {
     "include": "files are not included: name the file where a name may stand, or as `base: FILE`",
@@ -57,9 +63,16 @@ def scalar(node: ScalarNode) -> Any:
     except Exception as error:  # of a tag that its text does not suit: whatever the library raises
         kind = tag.removeprefix(_STANDARD)
         raise UnreadError(f"{_short(text)} is no value of the tag !!{kind}") from error
+    if isinstance(value, str) and half_of_a_character(value):
+        raise UnreadError(*HALF_A_CHARACTER)
     if value is not None and not isinstance(value, bool | int | float | str):
         raise UnreadError(f"{_short(text)} must be text or a number")
     return value
+
+
+def half_of_a_character(text: str) -> bool:
+    """Whether `text` holds a surrogate, which no file can be written with."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def unread_tag(node: Node) -> UnreadError:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
+from simulator.config.bounds import AtMost
 from simulator.config.types import Frozen
 
 __all__ = [
@@ -141,7 +142,7 @@ class DriftTraceConfig(SyntheticTraceConfig):
     """The hot set, as a share of the rows."""
     replaced: Share
     """Share of the hot set that gives way to colder rows each period."""
-    period_batches: Annotated[int, Field(gt=0)]
+    period_batches: Annotated[int, Field(gt=0), AtMost(10**9, "no trace is so long")]
 
 
 class SessionTraceConfig(SyntheticTraceConfig):
@@ -149,11 +150,12 @@ class SessionTraceConfig(SyntheticTraceConfig):
 
     kind: Literal["session"] = "session"
     alpha: Exponent
-    repeat: Annotated[float, Field(ge=0.0, lt=1.0)]
-    """Probability that a lookup repeats one of the sample before it in its session."""
-    length: Annotated[float, Field(ge=1.0)]
+    repeat: Annotated[float, Field(ge=0.0, le=0.999)]
+    """Probability that a lookup repeats one of the sample before it in its session; a lookup takes
+    1 / (1 - repeat) steps back."""
+    length: Annotated[float, Field(ge=1.0), AtMost(10**9, "no session is so long")]
     """Mean number of samples of a session (geometric)."""
-    concurrent: Annotated[int, Field(gt=0)]
+    concurrent: Annotated[int, Field(gt=0), AtMost(10**9, "no service has so many at a time")]
     """Sessions under way at a time; their samples take turns."""
 
 

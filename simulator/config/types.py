@@ -14,13 +14,15 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
-    WithJsonSchema,
     model_validator,
 )
 
+from simulator.config.bounds import AtMost, Within
+from simulator.text import quoted
 from simulator.units import UNITS, parse_quantity
 
 __all__ = [
+    "Batches",
     "Bytes",
     "BytesOrNone",
     "BytesPerSecond",
@@ -111,7 +113,7 @@ def _reader(dimension: str) -> Callable[[object], int | float]:
     def read(value: object) -> int | float:
         quantity = parse_quantity(value, dimension)
         if not math.isfinite(quantity) or quantity < 0:
-            raise ValueError(f"{value!r} must be finite and not negative")
+            raise ValueError(f"{quoted(value)} must be finite and not negative")
         return (
             round(quantity)
             if isinstance(next(iter(UNITS[dimension].values())), int)
@@ -125,29 +127,6 @@ def _writer(unit: str) -> Callable[[int | float], str]:
     return lambda value: f"{value} {unit}"
 
 
-def _schema(dimension: str, example: str) -> WithJsonSchema:
-    spellings = "|".join(unit.replace("/", "\\/") for unit in UNITS[dimension])
-    pattern = f"^\\s*[0-9][0-9_]*(\\.[0-9]*)?([eE][+-]?[0-9]+)?\\s*({spellings})\\s*$"
-    return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example]})
-
-
-def _bounded(least: str, most: str, dimension: str) -> AfterValidator:
-    """Refuse what no machine has: it would make a rate nothing or a time endless.
-
-    Inside the bounds 64 bits hold the time of any run that can be waited for.
-    """
-    low, high = parse_quantity(least, dimension), parse_quantity(most, dimension)
-
-    def check(value: Any) -> Any:
-        if value < low:
-            raise ValueError(f"must be at least {least}")
-        if value > high:
-            raise ValueError(f"must be at most {most}")
-        return value
-
-    return AfterValidator(check)
-
-
 def _positive(value: Any) -> Any:
     if value <= 0:
         raise ValueError("must be greater than 0")
@@ -158,18 +137,16 @@ Bytes = Annotated[
     int,
     BeforeValidator(_reader("bytes")),
     AfterValidator(_positive),
-    _bounded("1 B", "1000 PB", "bytes"),
     PlainSerializer(_writer("B")),
-    _schema("bytes", "32 GiB"),
+    Within("1 B", "1000 PB", "bytes", "32 GiB"),
 ]
 """A size, written with its unit; integer bytes inside."""
 
 BytesOrNone = Annotated[
     int,
     BeforeValidator(_reader("bytes")),
-    _bounded("0 B", "1000 PB", "bytes"),
     PlainSerializer(_writer("B")),
-    _schema("bytes", "0 B"),
+    Within("0 B", "1000 PB", "bytes", "0 B"),
 ]
 """A size that may be zero, written with its unit; integer bytes inside."""
 
@@ -177,26 +154,27 @@ BytesPerSecond = Annotated[
     int,
     BeforeValidator(_reader("bytes/s")),
     AfterValidator(_positive),
-    _bounded("1 B/s", "1000 PB/s", "bytes/s"),
     PlainSerializer(_writer("B/s")),
-    _schema("bytes/s", "16 GB/s"),
+    Within("1 B/s", "1000 PB/s", "bytes/s", "16 GB/s"),
 ]
 """A bandwidth, written with its unit; integer bytes per second inside."""
 
 Picoseconds = Annotated[
     int,
     BeforeValidator(_reader("time")),
-    _bounded("0 s", "1 s", "time"),
     PlainSerializer(_writer("ps")),
-    _schema("time", "1.2 us"),
+    Within("0 s", "1 s", "time", "1.2 us"),
 ]
 """A duration (zero allowed), written with its unit; integer picoseconds inside."""
 
 Latency = Annotated[Picoseconds, AfterValidator(_positive)]
 """A duration above zero, where a rate is divided by it."""
 
-Positive = Annotated[int, Field(gt=0, le=10**6)]
+Positive = Annotated[int, Field(gt=0), AtMost(10**6, "no hardware has so many")]
 """A count of what hardware has of something."""
+
+Batches = Annotated[int, Field(ge=0), AtMost(10**9, "nobody waits for so many mini-batches")]
+"""A number of mini-batches, none included."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 """A share of something, all and nothing included."""
@@ -208,9 +186,8 @@ Hertz = Annotated[
     int,
     BeforeValidator(_reader("Hz")),
     AfterValidator(_positive),
-    _bounded("1 Hz", "1 THz", "Hz"),
     PlainSerializer(_writer("Hz")),
-    _schema("Hz", "2.2 GHz"),
+    Within("1 Hz", "1 THz", "Hz", "2.2 GHz"),
 ]
 """A frequency, written with its unit; integer hertz inside."""
 
@@ -218,27 +195,24 @@ FlopPerSecond = Annotated[
     int,
     BeforeValidator(_reader("FLOP/s")),
     AfterValidator(_positive),
-    _bounded("1 FLOP/s", "1000000 PFLOP/s", "FLOP/s"),
     PlainSerializer(_writer("FLOP/s")),
-    _schema("FLOP/s", "15.7 TFLOP/s"),
+    Within("1 FLOP/s", "1000000 PFLOP/s", "FLOP/s", "15.7 TFLOP/s"),
 ]
 """An arithmetic rate, written with its unit; integer FLOP/s inside."""
 
 Watts = Annotated[
     float,
     BeforeValidator(_reader("power")),
-    _bounded("0 W", "1000 kW", "power"),
     PlainSerializer(_writer("W")),
-    _schema("power", "300 W"),
+    Within("0 W", "1000 kW", "power", "300 W"),
 ]
 """A power, written with its unit; watts inside."""
 
 Picojoules = Annotated[
     float,
     BeforeValidator(_reader("energy")),
-    _bounded("0 J", "1000 J", "energy"),
     PlainSerializer(_writer("pJ")),
-    _schema("energy", "3.9 pJ"),
+    Within("0 J", "1000 J", "energy", "3.9 pJ"),
 ]
 """An energy, written with its unit; picojoules inside."""
 

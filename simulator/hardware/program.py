@@ -37,6 +37,7 @@ __all__ = [
     "Expand",
     "Flow",
     "Gather",
+    "Interaction",
     "Move",
     "Operation",
     "Pattern",
@@ -287,20 +288,34 @@ class Add(Operation):
 
 
 @dataclass(frozen=True, slots=True)
-class Dense(Operation):
-    """One training step of the MLPs and the interaction.
+class Interaction:
+    """How the vectors of each sample meet, forward and backward, one kernel after the other."""
 
-    `flops`: all products; `batched_flops`: those of a few vectors each. `kernels`: as a
-    framework launches them.
-    """
+    kernels: int
+    bytes_read: int
+    bytes_written: int
+    """What kernels beside the products read and write, and the vectors in the products."""
+    tile_flops: int = 0
+    """Batched products, one a sample, in the tiles that they are computed in."""
+    pairs: int = 0
+    """Products that are picked for the top MLP, and whose gradients are put back."""
+    vector_bytes: int = 0
+    """The vectors, once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dense(Operation):
+    """One training step of the MLPs and the interaction, as a framework launches its kernels."""
 
     flops: int
-    batched_flops: int
+    """Products of the layers."""
     precision: Literal["fp32", "tf32", "fp16", "bf16"]
     kernels: int
-    activation_bytes: int
-    """Activations written forward, read backward, and gradients of the same size: once."""
-    weight_bytes: int
+    """Of layers, loss and update."""
+    bytes_read: int
+    bytes_written: int
+    """What kernels beside the products read and write: activations, weights, their gradients."""
+    interaction: Interaction
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from simulator.config.types import Frozen
 from simulator.errors import ConfigError, UsageError
 from simulator.files import read_json
 from simulator.observe.record import FORMAT, OBSERVED, STAGES
+from simulator.streams import arrow_file
 
 __all__ = ["read_observed", "stage_rows"]
 
@@ -123,7 +124,8 @@ def stage_rows(folder: Path) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(file)
+        with arrow_file(file) as source:
+            table = pq.read_table(source)
         missing = [name for name in _COLUMNS if name not in table.column_names]
         if missing:
             raise ValueError(f"it is without {', '.join(missing)}")

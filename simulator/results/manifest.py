@@ -35,7 +35,7 @@ _KEYS: dict[str, type] = {
     "versions": dict,
     "durations": dict,
 }
-_MORE_KEYS: dict[str, type] = {"code_version": str, "failed": int}
+_MORE_KEYS: dict[str, type] = {"code_version": str, "failed": int, "notes": list}
 """What a sweep adds."""
 _PACKAGES = ("scratchpipe-sim", "numpy", "simpy", "numba", "pyarrow", "pydantic", "ruamel.yaml")
 _SECTIONS = ("platform", "model", "trace", "cache", "operators", "pipeline", "run")

@@ -14,6 +14,7 @@ from simulator.results.finished import FinishedPoints
 from simulator.results.manifest import FORMAT, check_manifest
 from simulator.results.rows import Row, frame_of, mismatch
 from simulator.results.store import FAILURES, MANIFEST, POINTS, UNFINISHED, schema_of
+from simulator.streams import arrow_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,7 +159,8 @@ def _table(folder: Path, name: str, columns: Sequence[Column], needed: bool = Tr
         if needed:
             raise ValueError(f"{file.name} is missing")
         return wanted.empty_table()
-    table = pq.read_table(file)
+    with arrow_file(file) as source:
+        table = pq.read_table(source)
     unlike = mismatch(wanted.names, table.column_names)
     if unlike:
         raise ValueError(f"{file.name} is {unlike}")

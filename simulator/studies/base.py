@@ -119,7 +119,9 @@ def _read(name: str, folder: Path) -> Study:
     files = sorted(file for file in folder.glob("*.yaml") if file.name != EXPECTED)
     expected = load_expected(folder / EXPECTED)
     experiments = {
-        file.stem: tuple(load_experiment(file, changes) for changes in expected.variants)
+        file.stem: tuple(
+            load_experiment(file, changes) for changes in expected.variants_of(file.stem)
+        )
         for file in files
     }
     return Study(name, folder, expected, experiments)

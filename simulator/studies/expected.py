@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "Expected", "Outcome", "ShapeCheck", "check", "load_expected"]
 
 Where = dict[str, Any]
+Variants = tuple[tuple[str, ...], ...]
 Source = Annotated[str, Field(pattern=r"^(V|V-lab|S|R \d+%|D)$")]
 """[V] read in the source; [V-lab] in another work of the lab; [S] said by others; [R p%] recalled,
 right with probability p; [D] derived by arithmetic."""
@@ -90,11 +91,20 @@ class Expected(Frozen):
     title: str
     settings: dict[str, Any] = Field(default_factory=dict)
     """What the study measures without a simulation: sizes, seeds, names."""
-    variants: tuple[tuple[str, ...], ...] = ((),)
-    """Each experiment file is run once for each, with these changes (`run FILE --set ...`)."""
+    variants: Variants | dict[str, Variants] = ((),)
+    """Each experiment file is run once for each, with these changes (`run FILE --set ...`); a
+    mapping has them for each file, by its stem."""
     published: tuple[Published, ...] = ()
     bounds: tuple[Bound, ...] = ()
     orders: tuple[Order, ...] = ()
+
+    def variants_of(self, stem: str) -> Variants:
+        """Those of one experiment file. Raises `ConfigError` where they are not told."""
+        if not isinstance(self.variants, dict):
+            return self.variants
+        if stem not in self.variants:
+            raise ConfigError(f"expected.yaml: variants has no {stem!r}, but there is {stem}.yaml")
+        return self.variants[stem]
 
 
 @dataclass(frozen=True, slots=True)

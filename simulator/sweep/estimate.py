@@ -36,6 +36,8 @@ BASE_BYTES = 300 * 10**6
 """An interpreter with its libraries and compiled kernels."""
 _LOOKAHEAD = 8
 """Mini-batches in memory beside the window's: drawn, sorted, being planned."""
+_SURE_ARRAYS = 2
+"""Arrays of row numbers that a mini-batch has at the least: its ids, and their order."""
 _KEPT_ARRAYS = 6
 """Arrays of row numbers that a kept mini-batch has."""
 FACTS_BYTES = 20_000
@@ -104,9 +106,18 @@ def _facts_of_batch(point: PointConfig) -> int:
 
 
 def require_memory(points: Iterable[PointConfig], memory: int) -> None:
-    """Raise `ConfigError` where what is kept of the mini-batches alone takes more than `memory`."""
+    """Raise `ConfigError` where one mini-batch, or what is kept of all of them, alone takes more
+    than `memory`."""
     problems: dict[str, None] = {}
     for point in points:
+        lookups = round(lookups_of_batch(point))
+        if _SURE_ARRAYS * 8 * lookups > memory:
+            problems[
+                f"model.batch_size {point.model.batch_size:,}: a mini-batch makes {lookups:,} "
+                f"lookups, at least {format_bytes(_SURE_ARRAYS * 8 * lookups)}, but this machine "
+                f"has {format_bytes(memory)}: lower model.batch_size, model.lookups_per_table or "
+                "model.tables"
+            ] = None
         need = _facts_bytes(point)
         if need > memory:
             most = max(1, memory // _facts_of_batch(point) - point.run.warmup_batches - SHARED_TAIL)

@@ -30,6 +30,7 @@ from simulator.sweep.ownership import require_owned
 from simulator.sweep.repeat import Source, repeat_command
 from simulator.sweep.runner import FailedPoint, Sweep, Workers, run_sweep
 from simulator.sweep.watch import SweepProgress
+from simulator.traces.survey import notes_on
 
 __all__ = ["Finished", "default_folder", "failure_rows", "run_experiment"]
 
@@ -98,6 +99,7 @@ def run_experiment(
             "config_hash": config_hash(points),
             "code_version": code_version(),
             "failed": len(failures),
+            "notes": notes_on(points),
         }
         extra = {FAILURES: json_bytes(failures)} if failures else {}
         files = write_run(sweep.result, manifest, out_dir, extra=extra)

@@ -4,13 +4,20 @@ A product of B samples, I inputs and O outputs takes 2 B I O FLOP forward and tw
 (gradient of inputs and of weights). Vectors meet
 
 - `dot`: every pair of V vectors of D elements: 2 B V V D FLOP forward, V (V - 1) / 2 results
-  beside the bottom MLP's output;
+  beside the bottom MLP's output. They are computed in tiles of T x T, T = 32: with 5 vectors as
+  long as with 27. Time grows with ceil(V / T), not with its square, for a larger product reuses
+  what it has read (27, 33, 65 vectors on an H100: 76, 154, 235 us forward and backward), so that
+  2 B T T ceil(V / T) D are counted;
 - `cat`: side by side, F elements;
 - `cross`: side by side, then layers x' = x0 * (U (V x) + b) + x with V (R, F), U (F, R), b (F)
   (Wang et al., "DCN V2", WWW 2021, low rank): two products, 4 B F R FLOP forward, 2 F R + F
   weights.
 
-Elementwise work (activations, the cross layers' product and sum) is traffic and kernels, no FLOP.
+Kernels beside the products are traffic, no FLOP: of an activation and its gradient ReLU (1 read,
+1 write forward, 2 reads, 1 write backward) and the sum of the bias gradient (1 read); of a weight
+its update (2 reads, 1 write) and in half precision casts of it and of its gradient; of the vectors
+`_VECTOR_BYTES`. Operands and results of a layer's products pass while those compute, and are not
+counted. Ignored: the average of neighbours, casts of dense features, biases' casts.
 """
 
 from __future__ import annotations
@@ -19,9 +26,10 @@ import itertools
 from dataclasses import replace
 
 from simulator.config.model import ModelConfig
-from simulator.hardware.program import GRADIENT_BYTES, Dense
+from simulator.hardware.program import GRADIENT_BYTES, Dense, Interaction
 
 __all__ = [
+    "TILE",
     "bottom_beside",
     "dense_bytes",
     "interaction_flops",
@@ -34,7 +42,23 @@ __all__ += ["mlp_weight_bytes", "side_by_side", "top_inputs"]
 _INTERACTION_KERNELS = {"dot": 6, "cat": 2, "cross": 2}
 """Concatenate; `dot`: product and selection as well; forward and backward. A cross layer has 14:
 two products as a layer has (see `mlp_kernels`), its activation being the product with x0 and the
-sum, forward and backward."""
+sum, forward and backward. The short kernels by which PyTorch sorts the indices of a selection are
+left out."""
+
+TILE = 32
+"""Vectors of a tile of a batched product (kernels of cuBLAS for it are named by it)."""
+
+_VECTOR_BYTES = {
+    ("dot", False): (28, 20), ("dot", True): (36, 28),
+    ("cat", False): (8, 8), ("cat", True): (14, 14),
+}  # fmt: skip
+"""Bytes read and written for each element of the vectors that meet, in half precision or not:
+concatenate (4, 4), and copy the gradient (4, 4). `dot`: product (4, 0), its two gradients (8, 8),
+their sum (8, 4). In half precision casts: of `cat` one and back (6, 6); of `dot` both operands
+(8, 4) and both gradients (4, 8), while products take 2 B an element of each."""
+_WEIGHT_BYTES = {False: (8, 4), True: (14, 10)}
+"""The same for each weight: update (8, 4); in half precision a cast (4, 2) and one of the gradient
+(2, 4)."""
 
 
 def dense_bytes(model: ModelConfig) -> int:
@@ -79,9 +103,14 @@ def _weights(model: ModelConfig) -> int:
     return sum(inputs * outputs for inputs, outputs in products)
 
 
+def _layer_flops(model: ModelConfig, batch_size: int) -> int:
+    """FLOPs of forward and backward of all layers, cross layers included."""
+    return batch_size * 3 * 2 * _weights(model)
+
+
 def mlp_flops(model: ModelConfig, batch_size: int) -> int:
     """FLOPs of forward and backward of both MLPs and the interaction for `batch_size` samples."""
-    return batch_size * 3 * 2 * _weights(model) + interaction_flops(model, batch_size)
+    return _layer_flops(model, batch_size) + interaction_flops(model, batch_size)
 
 
 def interaction_flops(model: ModelConfig, batch_size: int) -> int:
@@ -106,19 +135,44 @@ def mlp_kernels(model: ModelConfig) -> int:
     and bias gradient backward; update of weight and of bias. Interaction: `_INTERACTION_KERNELS`,
     and an average with its backward. Loss forward and backward.
     """
-    products = len(_layers(model)) + len(_cross_products(model))
+    return _layer_kernels(model) + _interaction_kernels(model)
+
+
+def _layer_kernels(model: ModelConfig) -> int:
+    return 7 * (len(_layers(model)) + len(_cross_products(model))) + 2
+
+
+def _interaction_kernels(model: ModelConfig) -> int:
     average = 0 if model.average_stride is None else 2
-    return 7 * products + _INTERACTION_KERNELS[model.interaction] + average + 2
+    return _INTERACTION_KERNELS[model.interaction] + average
 
 
-def _activation_bytes(model: ModelConfig, batch_size: int) -> int:
-    """Activations written forward, read backward, and gradients of the same size: outputs of all
-    products, vectors side by side, the output of each cross layer."""
+def _activations(model: ModelConfig) -> int:
+    """Elements of a sample: outputs of all products, and the output of each cross layer."""
     outputs = sum(outputs for _, outputs in (*_layers(model), *_cross_products(model)))
-    meeting = sum(model.vector_widths)
     if model.interaction == "cross":
-        meeting += model.cross.layers * side_by_side(model)
-    return batch_size * (outputs + meeting) * GRADIENT_BYTES
+        outputs += model.cross.layers * side_by_side(model)
+    return outputs
+
+
+def _half(model: ModelConfig) -> bool:
+    return model.mlp_precision in ("fp16", "bf16")
+
+
+def _interaction(model: ModelConfig, samples: int) -> Interaction:
+    """The interaction of `samples` samples."""
+    vectors, elements = len(model.vector_widths), samples * sum(model.vector_widths)
+    dot, half = model.interaction == "dot", _half(model)
+    read, written = _VECTOR_BYTES["dot" if dot else "cat", half]
+    strips = -(-vectors // TILE)
+    return Interaction(
+        kernels=_interaction_kernels(model),
+        bytes_read=read * elements,
+        bytes_written=written * elements,
+        tile_flops=samples * 3 * 2 * TILE * TILE * strips * model.width if dot else 0,
+        pairs=samples * vectors * (vectors - 1) // 2 if dot else 0,
+        vector_bytes=elements * GRADIENT_BYTES,
+    )
 
 
 def bottom_beside(step: Dense, model: ModelConfig, samples: int) -> tuple[Dense, Dense, Dense]:
@@ -129,36 +183,34 @@ def bottom_beside(step: Dense, model: ModelConfig, samples: int) -> tuple[Dense,
     weights, one kernel of seven a layer; together they are `step`.
     """
     layers = list(itertools.pairwise(model.bottom_widths))
-    weights = sum(inputs * outputs for inputs, outputs in layers)
+    products = sum(inputs * outputs for inputs, outputs in layers)
     outputs = sum(outputs for _, outputs in layers)
-    flops, activations = samples * 2 * weights, samples * outputs * GRADIENT_BYTES
-    stored = (weights + outputs) * GRADIENT_BYTES
-
-    def part(name: str, flops: int, kernels: int, activations: int, stored: int) -> Dense:
-        return replace(
-            step,
-            name=name,
-            flops=flops,
-            batched_flops=0,
-            kernels=kernels,
-            activation_bytes=activations,
-            weight_bytes=stored,
-        )
-
-    forward = part("bottom_mlp", flops, len(layers), activations // 2, stored // 5)
-    backward = part(
-        "bottom_mlp_back",
-        2 * flops,
-        6 * len(layers),
-        activations - forward.activation_bytes,
-        stored - forward.weight_bytes,
+    flops, weights = samples * 2 * products, products + outputs
+    activations = samples * outputs * (2 if _half(model) else GRADIENT_BYTES)
+    read, written = _WEIGHT_BYTES[_half(model)]
+    alone = replace(step, interaction=Interaction(0, bytes_read=0, bytes_written=0))
+    forward = replace(
+        alone,
+        name="bottom_mlp",
+        flops=flops,
+        kernels=len(layers),
+        bytes_read=2 * activations + read * weights // 5,
+        bytes_written=activations + written * weights // 5,
+    )
+    backward = replace(
+        alone,
+        name="bottom_mlp_back",
+        flops=2 * flops,
+        kernels=6 * len(layers),
+        bytes_read=4 * activations + read * weights - forward.bytes_read,
+        bytes_written=2 * activations + written * weights - forward.bytes_written,
     )
     rest = replace(
         step,
-        flops=step.flops - 3 * flops,
-        kernels=step.kernels - 7 * len(layers),
-        activation_bytes=step.activation_bytes - activations,
-        weight_bytes=step.weight_bytes - stored,
+        **{
+            key: getattr(step, key) - getattr(forward, key) - getattr(backward, key)
+            for key in ("flops", "kernels", "bytes_read", "bytes_written")
+        },
     )
     return forward, rest, backward
 
@@ -166,13 +218,17 @@ def bottom_beside(step: Dense, model: ModelConfig, samples: int) -> tuple[Dense,
 def mlp_step(model: ModelConfig, at: str, samples: int | None = None) -> Dense:
     """Forward, backward and SGD step of the MLPs and the interaction for `samples` samples."""
     count = model.batch_size if samples is None else samples
+    half = _half(model)
+    activations = count * _activations(model) * (2 if half else GRADIENT_BYTES)
+    weights = mlp_weight_bytes(model) // GRADIENT_BYTES
+    read, written = _WEIGHT_BYTES[half]
     return Dense(
         "mlp",
         at,
-        flops=mlp_flops(model, count),
-        batched_flops=interaction_flops(model, count),
+        flops=_layer_flops(model, count),
         precision=model.mlp_precision,
-        kernels=mlp_kernels(model),
-        activation_bytes=_activation_bytes(model, count),
-        weight_bytes=mlp_weight_bytes(model),
+        kernels=_layer_kernels(model),
+        bytes_read=4 * activations + read * weights,
+        bytes_written=2 * activations + written * weights,
+        interaction=_interaction(model, count),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -28,8 +29,8 @@ class MiniBatch:
 
     index: int
     ids: tuple[Ids, ...]
-    offsets: tuple[Ids, ...]
-    bags: tuple[Ids, ...] | None = field(default=None, kw_only=True)
+    offsets: Sequence[Ids]
+    bags: Sequence[Ids] | None = field(default=None, kw_only=True)
 
     @property
     def lookups(self) -> int:
@@ -41,7 +42,7 @@ class MiniBatch:
         return len(self.offsets[0]) - 1
 
     @property
-    def pooled(self) -> tuple[Ids, ...]:
+    def pooled(self) -> Sequence[Ids]:
         """Edges of what is pooled together, for each table: as `bags`."""
         return self.offsets if self.bags is None else self.bags
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from simulator.errors import TraceError
-from simulator.streams import first_bytes, open_text, refusing
+from simulator.streams import first_bytes, open_text, packing_of, refusing
 
 __all__ = ["AVAZU", "MARKED", "Content", "content_of", "head_lines", "text_format"]
 
@@ -40,9 +40,10 @@ _FOREIGN = (
     (b"%PDF-", "a PDF"),
     (b"\x7fELF", "a program"),
     (b"{", "JSON"),
+    (b"[", "JSON"),
     (b"<", "HTML or XML"),
 )
-_BYTE_ORDERS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_BYTE_ORDERS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _LINES = 100
 _CRITEO_FIELDS = (39, 40)  # without and with the label
@@ -68,6 +69,8 @@ def content_of(path: Path) -> Content:
         return "pickle"
     if head.startswith(_BYTE_ORDERS):
         return "text"
+    if inner := packing_of(head):
+        raise TraceError(f"{path}: this is {inner} in another packing: unpack it first")
     return "binary" if _CONTROL.search(head) or _is_foreign(head) else "text"
 
 

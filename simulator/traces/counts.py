@@ -20,7 +20,7 @@ from simulator.traces.pieces import checked
 from simulator.traces.text_files import number_of
 from simulator.traces.text_layout import Header, Layout, counts_columns, layout_of
 
-__all__ = ["read_counts"]
+__all__ = ["notes_on_counts", "read_counts"]
 
 _MAX_TOTAL = 2**62
 
@@ -34,9 +34,9 @@ def read_counts(
     that is negative or no integer, and where all are zero.
     """
     path = Path(path)
-    if inner_name(path).endswith((".csv", ".tsv")):
-        delimiter = "\t" if inner_name(path).endswith(".tsv") else ","
-        chosen = _read_text(layout_of(path, delimiter, header, "counts"), tuple(columns), header)
+    layout = _layout(path, header)
+    if layout is not None:
+        chosen = _read_text(layout, tuple(columns), header)
     else:
         source = open_source(path, columns=tuple(columns), header=header)
         parts: list[list[Ids]] = [[] for _ in source.tables]
@@ -51,6 +51,24 @@ def read_counts(
         if not 0 < total < _MAX_TOTAL:
             raise TraceError(f"{path}: column {name!r}: the counts add to {total:.0f}")
     return chosen
+
+
+def notes_on_counts(
+    path: str | Path, columns: Sequence[str] = (), header: Header = "auto"
+) -> tuple[str, ...]:
+    """What `read_counts` guesses about the file, from its beginning. Raises `TraceError`."""
+    layout = _layout(Path(path), header)
+    if layout is None:
+        return tuple(open_source(path, columns=tuple(columns), header=header).notes)
+    return layout.notes
+
+
+def _layout(path: Path, header: Header) -> Layout | None:
+    """The layout of a text of counts; None for other files."""
+    name = inner_name(path)
+    if not name.endswith((".csv", ".tsv")):
+        return None
+    return layout_of(path, "\t" if name.endswith(".tsv") else ",", header, "counts")
 
 
 def _read_text(layout: Layout, columns: tuple[str, ...], header: Header) -> list[tuple[str, Ids]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 
@@ -60,26 +60,75 @@ Parts = tuple[TablePart, ...]
 
 
 def split(batch: MiniBatch, parts: Parts) -> MiniBatch:
-    """The lookups of each part."""
+    """The lookups of each part.
+
+    Edges of bags are made when they are asked for: each part has one for every sample.
+    """
     if not parts:
         return batch
-    ids, offsets, bags = zip(*(_of_part(batch, part) for part in parts), strict=True)
-    return MiniBatch(batch.index, ids, offsets, bags=None if batch.bags is None else bags)
+    owned = _Owned(batch)
+    ids = tuple(owned.ids(part) for part in parts)
+    bags = None if batch.bags is None else _Edges(owned, parts, batch.bags)
+    return MiniBatch(batch.index, ids, _Edges(owned, parts, batch.offsets), bags=bags)
 
 
-def _of_part(batch: MiniBatch, part: TablePart) -> tuple[Ids, Ids, Ids]:
-    """Its ids, their edges by sample, and those of what is pooled together."""
-    ids, offsets, bags = (each[part.table] for each in (batch.ids, batch.offsets, batch.pooled))
-    if part.cut == "row":
-        mine = np.flatnonzero(ids % part.parts == part.index)
-        rows = ids[mine] // part.parts
-        return rows, np.searchsorted(mine, offsets), np.searchsorted(mine, bags)
-    if part.cut == "replica":
+class _Owned:
+    """Which lookups of a mini-batch are those of each part."""
+
+    def __init__(self, batch: MiniBatch) -> None:
+        self._batch = batch
+        self._cut: dict[tuple[int, int], list[Ids]] = {}
+
+    def places(self, table: int, parts: int) -> list[Ids]:
+        """Lookups of each of `parts` parts by rows, in their order; sorted once for all of them."""
+        if (table, parts) not in self._cut:
+            owner = (self._batch.ids[table] % parts).astype(np.uint16 if parts < 1 << 16 else int)
+            counts = np.bincount(owner, minlength=parts)
+            order = np.argsort(owner, kind="stable")
+            self._cut[table, parts] = np.split(order, np.cumsum(counts)[:-1])
+        return self._cut[table, parts]
+
+    def served(self, part: TablePart) -> tuple[int, int]:
+        """First lookup of a copy, and the one after its last."""
+        offsets = self._batch.offsets[part.table]
         first, last = part.samples(len(offsets) - 1)
-        begin, end = offsets[first], offsets[last]
-        edges = (np.clip(each, begin, end) - begin for each in (offsets, bags))
-        return ids[begin:end], *edges
-    return ids, offsets, bags
+        return int(offsets[first]), int(offsets[last])
+
+    def ids(self, part: TablePart) -> Ids:
+        ids = self._batch.ids[part.table]
+        if part.cut == "row":
+            rows: Ids = ids[self.places(part.table, part.parts)[part.index]] // part.parts
+            return rows
+        return ids[slice(*self.served(part))] if part.cut == "replica" else ids
+
+    def edges(self, part: TablePart, whole: Ids) -> Ids:
+        """`whole`: edges among the lookups of its table; those among its own."""
+        if part.cut == "row":
+            return np.searchsorted(self.places(part.table, part.parts)[part.index], whole)
+        if part.cut == "replica":
+            begin, end = self.served(part)
+            return np.clip(whole, begin, end) - begin
+        return whole
+
+
+class _Edges(Sequence[Ids]):
+    """Edges of the bags of each part."""
+
+    def __init__(self, owned: _Owned, parts: Parts, whole: Sequence[Ids]) -> None:
+        self._owned, self._parts, self._whole = owned, parts, whole
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    @overload
+    def __getitem__(self, part: int) -> Ids: ...
+    @overload
+    def __getitem__(self, part: slice) -> Sequence[Ids]: ...
+    def __getitem__(self, part: int | slice) -> Ids | Sequence[Ids]:
+        if isinstance(part, slice):
+            return tuple(self[k] for k in range(*part.indices(len(self))))
+        own = self._parts[part]
+        return self._owned.edges(own, self._whole[own.table])
 
 
 def parted(trace: Trace, parts: Parts) -> Trace:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from simulator.errors import TraceError
 from simulator.text import few
 from simulator.traces.base import Ids
-from simulator.traces.pieces import Column, check_ids, integers
+from simulator.traces.pieces import Column, check_ids, integers, joined
 
 __all__ = ["Feeds", "by_feature", "even_bags", "require_tables", "sample_edges"]
 
@@ -66,12 +66,15 @@ class Feeds:
         columns: Sequence[Column],
         lookups: Sequence[Sequence[int]] | None = None,
         rows: Sequence[int] | None = None,
+        *,
+        unsigned: bool = False,
     ) -> list[Column]:
         """The tables, one column each; those of several columns are put together in memory.
 
         `lookups`: of a sample, for each feature of each table, where columns have no bags; left
-        out, the shortest of a table has one. `rows`: of each table, which ids must be below.
-        Raises `TraceError` for ids that are not, naming column and record.
+        out, the shortest of a table has one. `rows`: of each table, which ids must be below;
+        `unsigned`: ids above `MAX_ID` are taken, as uint64. Raises `TraceError` for other ids,
+        naming column and record.
         """
         tables = []
         for table, (name, numbers) in enumerate(zip(self.names, self.columns, strict=True)):
@@ -81,7 +84,7 @@ class Feeds:
                 continue
             for column in own:
                 where = f"{path}: column {column.name!r} of table {name!r}"
-                check_ids(column.ids, rows[table] if rows else None, where)
+                check_ids(column.ids, rows[table] if rows else None, where, unsigned=unsigned)
             each = _even_lookups(path, name, own) if lookups is None else lookups[table]
             tables.append(_merged(path, name, own, each))
         return tables
@@ -113,12 +116,18 @@ def _merged(path: Path, name: str, columns: Sequence[Column], lookups: Sequence[
     ]
     sizes = np.stack([np.diff(each[: samples + 1]) for each in begins], axis=1)
     bags = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes.reshape(-1))])
-    ids = np.empty(int(bags[-1]), np.int64)
+    values = joined(
+        [
+            integers(column.ids, f"{path}: column {column.name!r}")[: own[samples]]
+            for column, own in zip(columns, begins, strict=True)
+        ]
+    )
+    ids, first = np.empty_like(values), 0
     starts = bags[:-1].reshape(samples, len(columns))
-    for feature, (column, own) in enumerate(zip(columns, begins, strict=True)):
-        values = integers(column.ids, f"{path}: column {column.name!r}")[: own[samples]]
+    for feature, own in enumerate(begins):
         shift = np.repeat(starts[:, feature] - own[:samples], sizes[:, feature])
-        ids[np.arange(len(values)) + shift] = values
+        ids[np.arange(len(shift)) + shift] = values[first : first + len(shift)]
+        first += len(shift)
     if all(column.offsets is None for column in columns):
         return Column(name, ids)
     return Column(name, ids, sample_edges(bags, lookups), bags)

@@ -28,14 +28,14 @@ __all__ = ["RULES", "FirstAppearance", "IdMap", "folded", "id_map", "id_maps"]
 RULES: tuple[IdRule, ...] = get_args(IdRule)
 
 IdMap = Callable[[Ids], Ids]
-"""From ids (int64, not negative) to row numbers, int64 of the same shape."""
+"""From ids (int64 or uint64, not negative) to row numbers, int64 of the same shape."""
 
 
 def id_map(rule: IdRule, rows: int) -> IdMap | None:
     """How `modulo` and `hash` fold ids into a table of `rows` rows; None for the other rules, which
     take ids as they are or one after the other (`FirstAppearance`)."""
     if rule == "modulo":
-        return lambda ids: ids % rows
+        return lambda ids: (ids % rows).astype(np.int64, copy=False)
     return (lambda ids: _hashed(ids, rows)) if rule == "hash" else None
 
 
@@ -60,8 +60,8 @@ def id_maps(
             ids = columns[column].ids
             for start in range(0, len(ids), CHUNK):
                 some = ids[start : start + CHUNK]
-                check_ids(some, None, where, start)
-                numbers(integers(some, f"{where}, counted from record {start}"))
+                check_ids(some, None, where, start, unsigned=True)
+                numbers(integers(some, where))
     _require_room(numbered, rows, feeds, path)
     return [numbers.of for numbers in numbered]
 
@@ -78,14 +78,14 @@ def folded(
     table_of = feeds.table_of
     if rule != "renumber":
         maps = [None if count is None else id_map(rule, count) for count in rows]
-        for piece in checked(source):
+        for piece in checked(source, unsigned=True):
             change = maps[table_of[piece.table]]
             yield piece if change is None else replace(piece, ids=change(piece.ids))
         return
     numbered = [FirstAppearance() for _ in rows]
     for turn in range(max(map(len, feeds.columns))):
         now = {own[turn] for own in feeds.columns if turn < len(own)}
-        for piece in checked(source):
+        for piece in checked(source, unsigned=True):
             if piece.table in now:
                 yield replace(piece, ids=numbered[table_of[piece.table]](piece.ids))
     _require_room(numbered, rows, feeds, source.path)
@@ -102,7 +102,7 @@ class FirstAppearance:
     """Numbers ids from 0 in the order in which they first come. State: 16 bytes a distinct id."""
 
     def __init__(self) -> None:
-        self._known = np.empty(0, np.int64)
+        self._known = np.empty(0, np.uint64)
         self._numbers = np.empty(0, np.int64)
 
     @property
@@ -112,9 +112,11 @@ class FirstAppearance:
 
     def __call__(self, ids: Ids) -> Ids:
         """Numbers of `ids`, those that are new after all before them."""
-        values, first = np.unique(ids, return_index=True)
+        values, first = np.unique(ids.astype(np.uint64, copy=False), return_index=True)
         at = np.searchsorted(self._known, values)
-        known = np.append(self._known, -1)[at] == values
+        inside = at < self.distinct
+        known = np.zeros(len(values), bool)
+        known[inside] = self._known[at[inside]] == values[inside]
         values, first, at = values[~known], first[~known], at[~known]
         numbers = np.empty(len(values), np.int64)
         numbers[np.argsort(first)] = self.distinct + np.arange(len(values))
@@ -124,7 +126,7 @@ class FirstAppearance:
 
     def of(self, ids: Ids) -> Ids:
         """Numbers of `ids` that have all come before."""
-        return self._numbers[np.searchsorted(self._known, ids)]
+        return self._numbers[np.searchsorted(self._known, ids.astype(np.uint64, copy=False))]
 
     def require_room(self, rows: int | None, where: str) -> None:
         """Raise `TraceError` where `rows` (None: any number) are fewer than the distinct ids."""

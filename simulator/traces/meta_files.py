@@ -26,7 +26,7 @@ from simulator.traces.bags import Offsets, ends_open, lengths_of
 from simulator.traces.base import Ids
 from simulator.traces.named_arrays import NamedArrays
 from simulator.traces.numpy_files import Header
-from simulator.traces.pieces import Piece, integers, numbered
+from simulator.traces.pieces import Piece, bags, integers, joined, numbered
 from simulator.traces.tensor_files import read_tensors
 
 __all__ = ["MetaSource"]
@@ -116,7 +116,7 @@ class _Layouts:
 
     def _pair(self, name: str, pair: Sequence[Any]) -> _Bags:
         where = f"{self._path}: table {name!r}"
-        ids, second = (integers(array, where) for array in pair)
+        ids, second = integers(pair[0], where), bags(pair[1], where)
         if (
             len(second)
             and second[0] == 0
@@ -133,10 +133,10 @@ class _Layouts:
         return _Bags(name, ids, second)
 
     def _published(self, indices: Array, offsets: Array, lengths: Array) -> list[_Bags]:
-        counts = lengths.astype(np.int64)
+        counts = bags(lengths.ravel(), f"{self._path}: lengths").reshape(lengths.shape)
         self._check_lengths(counts.ravel(), len(indices), str(self._path))
         expected: Ids = np.append(0, np.cumsum(counts))
-        starts = integers(offsets, f"{self._path}: offsets")
+        starts = bags(offsets, f"{self._path}: offsets")
         if len(starts) not in (len(expected), counts.size) or np.any(
             starts != expected[: len(starts)]
         ):
@@ -145,13 +145,13 @@ class _Layouts:
 
     def _keyed(self, value: Mapping[Any, Any]) -> list[_Bags]:
         keys, ids = value["keys"], value.get("values")
-        bags = value.get("lengths", value.get("offsets"))
-        if not (_is_flat(ids) and _is_flat(bags) and isinstance(keys, tuple | list)):
+        ends = value.get("lengths", value.get("offsets"))
+        if not (_is_flat(ids) and _is_flat(ends) and isinstance(keys, tuple | list)):
             raise self._refused(value)
-        ids, bags = np.asarray(ids), np.asarray(bags)
-        counts = integers(bags, f"{self._path}: lengths")
-        if "lengths" not in value and len(bags):
-            opened = bool(bags[-1] < len(ids)) or (len(bags) - 1) % max(1, len(keys)) != 0
+        ids, ends = np.asarray(ids), np.asarray(ends)
+        counts = bags(ends, f"{self._path}: lengths")
+        if "lengths" not in value and len(ends):
+            opened = bool(ends[-1] < len(ids)) or (len(ends) - 1) % max(1, len(keys)) != 0
             where = f"{self._path}: offsets"
             counts = np.concatenate(list(lengths_of([counts], where, len(ids), ends_open=opened)))
         if not keys or len(counts) % len(keys) or not len(counts):
@@ -197,8 +197,8 @@ class _Layouts:
                 lengths[piece.table].append(piece.lengths)
             ids[piece.table].append(piece.ids)
         return [
-            _Bags(name, np.concatenate(ids[t]), np.concatenate(bags) if bags else None)
-            for t, (name, bags) in enumerate(zip(named.tables, lengths, strict=True))
+            _Bags(name, joined(ids[t]), np.concatenate(counts) if counts else None)
+            for t, (name, counts) in enumerate(zip(named.tables, lengths, strict=True))
         ]
 
     def _batches(self, batches: Sequence[list[_Bags]]) -> list[_Bags]:
@@ -213,7 +213,7 @@ class _Layouts:
             raise TraceError(
                 f"{self._path}: table {tables[0].name!r} has bags in some batches alone"
             )
-        ids = np.concatenate([t.ids for t in tables])
+        ids = joined([t.ids for t in tables])
         return _Bags(tables[0].name, ids, np.concatenate(lengths) if lengths else None)
 
     def _check_lengths(self, lengths: Ids, ids: int, where: str) -> None:

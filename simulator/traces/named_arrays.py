@@ -17,7 +17,7 @@ from simulator.traces.bags import Offsets, ends_open, lengths_of
 from simulator.traces.base import Ids
 from simulator.traces.companions import Table, assign
 from simulator.traces.numpy_files import Header
-from simulator.traces.pieces import CHUNK, Piece
+from simulator.traces.pieces import CHUNK, Piece, bags
 
 __all__ = ["NamedArrays", "Stream"]
 
@@ -62,10 +62,12 @@ class NamedArrays:
             for start in range(0, samples, CHUNK):
                 yield np.full(min(CHUNK, samples - start), lookups, np.int64)
         elif table.offsets is not None:
-            parts, where = stream(table.offsets), self.where(table.offsets)
+            where = self.where(table.offsets)
+            parts = (bags(part, where) for part in stream(table.offsets))
             yield from lengths_of(parts, where, header.size, ends_open=self._open)
         elif table.lengths is not None:
-            for lengths in stream(table.lengths):
+            for part in stream(table.lengths):
+                lengths = bags(part, self.where(table.lengths))
                 if np.any(lengths > header.size):
                     raise TraceError(
                         f"{self.where(table.lengths)}: a bag of {lengths.max()} lookups, but "
@@ -83,19 +85,19 @@ class NamedArrays:
             )
         if header.size == 0 and header.shape[0] > _MOST_EMPTY:
             raise TraceError(f"{where}: shape {header.shape}: so many samples of no lookups")
-        bags = table.offsets or table.lengths
-        if bags is None:
+        cuts = table.offsets or table.lengths
+        if cuts is None:
             return
         if len(header.shape) == 2:
             raise TraceError(
-                f"{where}: shape {header.shape} beside {bags!r}: bags are cut out of one "
+                f"{where}: shape {header.shape} beside {cuts!r}: bags are cut out of one "
                 "dimension; save the ids without padding, or choose the array alone under "
                 "another name"
             )
-        if self._unfit[bags] or len(self._headers[bags].shape) != 1:
-            what = self._unfit[bags] or f"shape {self._headers[bags].shape}"
+        if self._unfit[cuts] or len(self._headers[cuts].shape) != 1:
+            what = self._unfit[cuts] or f"shape {self._headers[cuts].shape}"
             raise TraceError(
-                f"{self.where(bags)}: {what}, expected integers of one dimension, one a bag; save "
+                f"{self.where(cuts)}: {what}, expected integers of one dimension, one a bag; save "
                 "an array of ids and one of bags for each table"
             )
 

@@ -67,10 +67,8 @@ def _stream(archive: zipfile.ZipFile, path: Path, name: str) -> Iterator[Ids]:
         parts = _values(file, header, where)
         if header.fortran and len(header.shape) > 1:
             parts = iter([_in_c_order(list(parts), header)])
-        done = 0
         for values in parts:
-            yield integers(values, where, done)
-            done += len(values)
+            yield integers(values, where)
 
 
 def _in_c_order(parts: list[npt.NDArray[np.integer]], header: Header) -> npt.NDArray[np.integer]:

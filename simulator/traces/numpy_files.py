@@ -139,7 +139,7 @@ class NpySource:
                 file.seek(self._start + column * rows * dtype.itemsize)
                 for start in range(0, rows, CHUNK):
                     ids = np.fromfile(file, dtype, min(CHUNK, rows - start))
-                    yield Piece(table, integers(ids, self._where(table), start))
+                    yield Piece(table, integers(ids, self._where(table)))
 
     def _by_sample(self) -> Iterator[Piece]:
         rows, width = self._values.shape
@@ -150,7 +150,7 @@ class NpySource:
                 count = min(step, rows - start)
                 block = np.fromfile(file, self._values.dtype, count * width).reshape(count, width)
                 for table, column in enumerate(self._columns):
-                    yield Piece(table, integers(block[:, column], self._where(table), start))
+                    yield Piece(table, integers(block[:, column], self._where(table)))
 
     def _where(self, table: int) -> str:
         return f"{self.path}: table {self.tables[table]!r}"

@@ -157,15 +157,15 @@ def _by_rows(rows: tuple[int, ...], made: Callable[[int], Cells]) -> list[Cells]
 def _open_file(config: FileTraceConfig, shape: Shape, place: Place | None) -> FileTrace:
     path, source = Path(config.path), source_of(config, shape.rows)
     feeds = feeds_of(config, source, shape.features)
-    columns = load(source)
-    below = shape.rows if config.ids == "error" else None
+    folds = config.ids != "error"
+    columns = load(source, unsigned=folds)
     read = shape.features
     if config.multi_hot:
         read = tuple((1,) * len(each) for each in shape.features)
     kind = MultiHotTrace if config.multi_hot else FileTrace
     return kind(
         path,
-        feeds.merged(path, columns, read, below),
+        feeds.merged(path, columns, read, None if folds else shape.rows, unsigned=folds),
         rows=shape.rows,
         lookups=shape.features,
         batch_size=shape.batch_size,

@@ -64,7 +64,7 @@ class OracleSource:
             for records in self._records(CHUNK):
                 if not self._unchecked:
                     self._check(records, start, time)
-                ids = integers(np.ascontiguousarray(records["object"]), str(self.path), start)
+                ids = integers(np.ascontiguousarray(records["object"]), str(self.path))
                 start, time = start + len(records), int(records["time"][-1])
                 yield Piece(0, ids)
 

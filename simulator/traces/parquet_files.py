@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from simulator.errors import TraceError
+from simulator.streams import arrow_file
 from simulator.text import few
 from simulator.traces.boundary import reading
 from simulator.traces.companions import assign
@@ -34,7 +35,7 @@ class ParquetSource:
 
     def __init__(self, path: Path, columns: tuple[str, ...] = ()) -> None:
         self.path = path
-        with reading(path, _KIND), pq.ParquetFile(path) as file:
+        with reading(path, _KIND), arrow_file(path) as source, pq.ParquetFile(source) as file:
             schema = file.schema_arrow
             names, types, metadata = schema.names, schema.types, schema.metadata
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -65,7 +66,11 @@ class ParquetSource:
         """Encoded columns cannot be mapped."""
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
-        with reading(self.path, _KIND), pq.ParquetFile(self.path) as file:
+        with (
+            reading(self.path, _KIND),
+            arrow_file(self.path) as source,
+            pq.ParquetFile(source) as file,
+        ):
             yield from file.iter_batches(_ROWS, columns=list(self._values))
 
     def _piece(self, table: int, array: Any, row: int, done: int) -> Piece:
@@ -82,7 +87,7 @@ class ParquetSource:
                 raise TraceError(f"{where}: no value in the list at record {row + bag}")
         if pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
-        return Piece(table, integers(array.to_numpy(zero_copy_only=False), where, done), lengths)
+        return Piece(table, integers(array.to_numpy(zero_copy_only=False), where), lengths)
 
 
 def _is_list(kind: Any) -> bool:
@@ -131,7 +136,7 @@ def write_parquet(path: Path, columns: list[Column]) -> None:
     ]
     schema = pa.schema(fields)
     rows = {len(c.ids) if c.offsets is None else len(c.offsets) - 1 for c in columns}
-    with pq.ParquetWriter(path, schema) as writer:
+    with path.open("wb") as file, pq.ParquetWriter(file, schema) as writer:
         for start in range(0, rows.pop(), _ROWS):
             arrays = [_array(c, start, start + _ROWS) for c in columns]
             writer.write_batch(pa.record_batch(arrays, schema=schema))

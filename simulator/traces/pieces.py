@@ -24,9 +24,11 @@ __all__ = [
     "Column",
     "Piece",
     "Source",
+    "bags",
     "check_ids",
     "checked",
     "integers",
+    "joined",
     "load",
     "numbered",
 ]
@@ -44,7 +46,8 @@ def numbered(count: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Consecutive ids (int64) of table number `table`; if jagged, further bag lengths (int64).
+    """Consecutive ids of table number `table` (int64; uint64 where some are above `MAX_ID`); if
+    jagged, further bag lengths (int64).
 
     Lengths need not belong to the ids of the same piece: over the table they add to all ids.
     """
@@ -92,62 +95,85 @@ _REMEDY = (
 )
 
 
-def integers(values: npt.NDArray[Any], where: str, start: int = 0) -> Ids:
-    """`values` as int64; `TraceError` unless 1-D integers that fit.
-
-    `start`: the record that the first one is.
-    """
+def integers(values: npt.NDArray[Any], where: str) -> Ids:
+    """`values` as int64, or as uint64 where some are above `MAX_ID`; `TraceError` unless 1-D
+    integers."""
     if values.ndim != 1:
         raise TraceError(f"{where}: shape {values.shape}, ids must be one-dimensional")
     if values.dtype.kind not in "iu":
         raise TraceError(f"{where}: {values.dtype} values, ids must be integers")
-    if values.dtype == np.uint64 and values.size and int(values.max()) > MAX_ID:
-        first = int(np.argmax(values > np.uint64(MAX_ID)))
-        raise TraceError(
-            f"{where}: id {values[first]} at record {start + first} is above 2**63 - 1 "
-            "(records count from 0)"
-        )
+    if values.dtype.kind == "u" and values.size and int(values.max()) > MAX_ID:
+        return values.astype(np.uint64, copy=False)
     return values.astype(np.int64, copy=False)
 
 
-def check_ids(ids: npt.NDArray[Any], rows: int | None, where: str, start: int = 0) -> None:
-    """`TraceError` that names the first id below 0 or (with `rows`) not below `rows`."""
+def bags(values: npt.NDArray[Any], where: str) -> Ids:
+    """Offsets or lengths of bags, as int64; `TraceError` unless they are 1-D integers that fit."""
+    counts = integers(values, where)
+    if counts.dtype != np.int64:
+        raise TraceError(f"{where}: {counts.max()} is above 2**63 - 1, bags have fewer ids")
+    return counts
+
+
+def joined(parts: Sequence[Ids]) -> Ids:
+    """Ids that are not negative, one after the other: int64, or uint64 where a part is."""
+    if any(part.dtype == np.uint64 for part in parts):
+        parts = [part.astype(np.uint64, copy=False) for part in parts]
+    return np.concatenate(parts or [np.empty(0, np.int64)])
+
+
+def check_ids(
+    ids: npt.NDArray[Any],
+    rows: int | None,
+    where: str,
+    start: int = 0,
+    *,
+    unsigned: bool = False,
+) -> None:
+    """`TraceError` that names the first id below 0 or (with `rows`) not below `rows`, or, unless
+    `unsigned`, above `MAX_ID`."""
     if not len(ids):
         return
     low, high = int(ids.min()), int(ids.max())
-    if low >= 0 and (rows is None or high < rows):
+    most = rows - 1 if rows is not None else 2**64 if unsigned else MAX_ID
+    if low >= 0 and high <= most:
         return
-    bad = ids < 0 if rows is None else (ids < 0) | (ids >= rows)
+    bad = ids < 0 if high <= most else (ids < 0) | (ids > most)
     first = int(np.argmax(bad))
     value = int(ids[first])
-    reason = "is negative" if value < 0 else f"is outside of a table of {rows} rows"
+    large = "is above 2**63 - 1" if rows is None else f"is outside of a table of {rows} rows"
+    reason = "is negative" if value < 0 else large
     remedy = "" if value < 0 else f": {_REMEDY}"
     raise TraceError(
         f"{where}: id {value} at record {start + first} {reason} (records count from 0){remedy}"
     )
 
 
-def checked(source: Source, rows: Sequence[int] | None = None) -> Iterator[Piece]:
+def checked(
+    source: Source, rows: Sequence[int] | None = None, *, unsigned: bool = False
+) -> Iterator[Piece]:
     """The pieces of `source`, each checked; a file without any id or bag is an error at the end.
 
-    A table whose bags are all empty is one without lookups.
+    A table whose bags are all empty is one without lookups. `unsigned`: ids above `MAX_ID` are
+    taken, as uint64, for who folds them (`id_map`).
     """
     bagged = False
     counts = [0] * len(source.tables)
-    bags: list[int | None] = [None] * len(source.tables)
+    totals: list[int | None] = [None] * len(source.tables)
     for piece in source.pieces():
         table = piece.table
         where = f"{source.path}: table {source.tables[table]!r}"
-        check_ids(piece.ids, rows[table] if rows else None, where, counts[table])
+        most = rows[table] if rows else None
+        check_ids(piece.ids, most, where, counts[table], unsigned=unsigned)
         if piece.lengths is not None:
             check_ids(piece.lengths, None, f"{where}: bag lengths")
             bagged = bagged or len(piece.lengths) > 0
-            bags[table] = (bags[table] or 0) + int(piece.lengths.sum())
+            totals[table] = (totals[table] or 0) + int(piece.lengths.sum())
         counts[table] += len(piece.ids)
         yield piece
     if not bagged and not any(counts):
         raise TraceError(f"{source.path}: holds no ids")
-    for name, count, total in zip(source.tables, counts, bags, strict=True):
+    for name, count, total in zip(source.tables, counts, totals, strict=True):
         if total is not None and total != count:
             raise TraceError(
                 f"{source.path}: table {name!r}: bag lengths add to {total}, but there are "
@@ -155,25 +181,28 @@ def checked(source: Source, rows: Sequence[int] | None = None) -> Iterator[Piece
             )
 
 
-def load(source: Source) -> list[Column]:
-    """All tables of `source`, memory-mapped where possible, else in memory (8 bytes an id)."""
+def load(source: Source, *, unsigned: bool = False) -> list[Column]:
+    """All tables of `source`, memory-mapped where possible, else in memory (8 bytes an id).
+
+    `unsigned`: as of `checked`.
+    """
     mapped = source.columns()
     if mapped is not None:
         return mapped
     ids: list[list[Ids]] = [[] for _ in source.tables]
     lengths: list[list[Ids]] = [[] for _ in source.tables]
-    for piece in checked(source):
+    for piece in checked(source, unsigned=unsigned):
         ids[piece.table].append(piece.ids)
         if piece.lengths is not None:
             lengths[piece.table].append(piece.lengths)
     return [
-        Column(name, np.concatenate(parts or [np.empty(0, np.int64)]), _offsets(bags))
-        for name, parts, bags in zip(source.tables, ids, lengths, strict=True)
+        Column(name, joined(parts), _offsets(bags_of_table))
+        for name, parts, bags_of_table in zip(source.tables, ids, lengths, strict=True)
     ]
 
 
-def _offsets(bags: Iterable[Ids]) -> Ids | None:
-    parts = list(bags)
+def _offsets(lengths: Iterable[Ids]) -> Ids | None:
+    parts = list(lengths)
     if not parts:
         return None
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(parts))])

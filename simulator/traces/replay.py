@@ -223,5 +223,5 @@ class FileTrace:
             if check:
                 check_ids(ids, self._rows[table], where, start)
             return np.ascontiguousarray(ids, np.int64)
-        check_ids(ids, None, where, start)
-        return change(integers(ids, f"{where}, counted from record {start}"))
+        check_ids(ids, None, where, start, unsigned=True)
+        return change(integers(ids, where))

@@ -1,19 +1,22 @@
-"""What a file says of its bags, from its beginning: for estimates, before anything is loaded."""
+"""What files say of themselves from their beginning, before anything is loaded: their bags, for
+estimates, and what was guessed about them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
-from simulator.config.trace import FileTraceConfig
+from simulator.config.experiment import PointConfig
+from simulator.config.trace import FileTraceConfig, HistogramTraceConfig
 from simulator.errors import TraceError
+from simulator.traces.counts import notes_on_counts
 from simulator.traces.features import Feeds, require_tables
 from simulator.traces.files import open_source
 from simulator.traces.pieces import Source
 
-__all__ = ["feeds_of", "mean_lookups", "source_of"]
+__all__ = ["feeds_of", "mean_lookups", "notes_on", "source_of"]
 
 _PIECES = 64
 """Pieces (about a million ids each) that are looked at."""
@@ -46,22 +49,57 @@ def mean_lookups(config: FileTraceConfig, rows: tuple[int, ...]) -> Sequence[flo
     None for a table some of whose bags are not told there: those are as long as the model says.
     Empty where the file cannot be read or has another number of tables, which opening it will say.
     """
+    return _survey(config, rows)[0]
+
+
+def notes_on(points: Iterable[PointConfig]) -> list[str]:
+    """What was guessed about the files that the traces of `points` are read from, or left out of
+    them: a sentence each, with the file's name."""
+    lines: dict[str, None] = {}
+    for point in points:
+        trace = point.trace
+        if isinstance(trace, FileTraceConfig):
+            notes = _survey(trace, point.model.rows_per_table)[1]
+        elif isinstance(trace, HistogramTraceConfig):
+            notes = _count_notes(trace)
+        else:
+            continue
+        lines |= {f"{trace.path}: {note}": None for note in notes}
+    return list(lines)
+
+
+@lru_cache(maxsize=64)
+def _count_notes(config: HistogramTraceConfig) -> tuple[str, ...]:
     try:
-        found = Path(config.path).stat()
-        return _means(config, rows, found.st_mtime_ns, found.st_size)
+        return notes_on_counts(config.path, config.columns, config.header)
     except (OSError, TraceError):
         return ()
 
 
+_Survey = tuple[Sequence[float | None], tuple[str, ...]]
+"""Mean lookups, and notes."""
+
+
+def _survey(config: FileTraceConfig, rows: tuple[int, ...]) -> _Survey:
+    """Empty where the file cannot be read, which opening it will say."""
+    try:
+        found = Path(config.path).stat()
+        return _surveyed(config, rows, found.st_mtime_ns, found.st_size)
+    except (OSError, TraceError):
+        return (), ()
+
+
 @lru_cache(maxsize=64)
-def _means(
-    config: FileTraceConfig, rows: tuple[int, ...], changed: int, size: int
-) -> Sequence[float | None]:
+def _surveyed(config: FileTraceConfig, rows: tuple[int, ...], changed: int, size: int) -> _Survey:
     del changed, size  # another file under the same name
     source = source_of(config, rows)
     feeds = Feeds.of(Path(config.path), source.tables, config.tables)
-    if source.columns() is not None or len(feeds.names) != len(rows):
-        return (None,) * (len(rows) if len(feeds.names) == len(rows) else 0)
+    return _means(source, feeds, len(rows)), tuple(source.notes)
+
+
+def _means(source: Source, feeds: Feeds, tables: int) -> Sequence[float | None]:
+    if source.columns() is not None or len(feeds.names) != tables:
+        return (None,) * (tables if len(feeds.names) == tables else 0)
     bags, lookups = [0] * len(source.tables), [0] * len(source.tables)
     for piece in islice(source.pieces(), _PIECES):
         if piece.lengths is not None:

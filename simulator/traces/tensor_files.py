@@ -19,7 +19,7 @@ import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -43,7 +43,18 @@ _DTYPES = {
     "DoubleStorage": np.dtype("<f8"),
     "FloatStorage": np.dtype("<f4"),
     "HalfStorage": np.dtype("<f2"),
+    "BFloat16Storage": np.dtype([("bfloat16", "<u2")]),
+    "ComplexFloatStorage": np.dtype("<c8"),
+    "ComplexDoubleStorage": np.dtype("<c16"),
 }
+_UNTYPED = {
+    "uint64": np.dtype("<u8"),
+    "uint32": np.dtype("<u4"),
+    "uint16": np.dtype("<u2"),
+    "float8_e4m3fn": np.dtype([("float8", "u1")]),
+    "float8_e5m2": np.dtype([("float8", "u1")]),
+}
+"""Types without a storage of their own: they lie in bytes, and the tensor says what these are."""
 _INSTRUCTIONS = {
     "PROTO", "FRAME", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2",
     "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "EMPTY_TUPLE", "TUPLE",
@@ -71,13 +82,16 @@ class Tensor:
     start: int
     shape: tuple[int, ...]
     stride: tuple[int, ...]
+    dtype: np.dtype[Any] | None = None
+    """Of the values, where the storage is of bytes."""
 
     def array(self) -> npt.NDArray[Any]:
         """The values; raises `ValueError` where the record is not a contiguous tensor."""
         size = math.prod(self.shape)
         if self.storage.data is None or min((0, self.start, *self.shape)) < 0:
             raise ValueError("a tensor without its values")
-        if self.start + size > len(self.storage.data):
+        data = self.storage.data if self.dtype is None else self._typed(self.storage.data)
+        if self.start + size > len(data):
             raise ValueError(f"a tensor of {size} values in a storage of {self.storage.length}")
         expected, step = [], 1
         for n in reversed(self.shape):
@@ -85,7 +99,12 @@ class Tensor:
             step *= n
         if tuple(reversed(expected)) != self.stride and size > 1:
             raise ValueError("a tensor that is not contiguous (save tensor.contiguous())")
-        return self.storage.data[self.start : self.start + size].reshape(self.shape)
+        return data[self.start : self.start + size].reshape(self.shape)
+
+    def _typed(self, data: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if data.dtype.itemsize != 1 or self.dtype is None or len(data) % self.dtype.itemsize:
+            raise ValueError(f"a storage of {len(data)} values for {self.dtype} tensors")
+        return data.view(self.dtype)
 
 
 def _rebuild(storage: Any, start: Any, shape: Any, stride: Any, *_: Any) -> Tensor:
@@ -94,6 +113,15 @@ def _rebuild(storage: Any, start: Any, shape: Any, stride: Any, *_: Any) -> Tens
     ):
         raise pickle.UnpicklingError("a tensor record of unknown form")
     return Tensor(storage, start, tuple(shape), tuple(stride))
+
+
+def _rebuild_typed(
+    storage: Any, start: Any, shape: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
+) -> Tensor:
+    del grad, hooks
+    if not isinstance(dtype, np.dtype):
+        raise pickle.UnpicklingError("a tensor record of unknown form")
+    return replace(_rebuild(storage, start, shape, stride), dtype=dtype)
 
 
 class _Unpickler(pickle.Unpickler):
@@ -107,8 +135,12 @@ class _Unpickler(pickle.Unpickler):
         """Only the names that a tensor needs."""
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return _rebuild
-        if module == "torch" and name in _DTYPES:
-            return _DTYPES[name]
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v3"):
+            return _rebuild_typed
+        if module == "torch" and name in (types := _DTYPES | _UNTYPED):
+            return types[name]
+        if (module, name) == ("torch.storage", "UntypedStorage"):
+            return np.dtype("u1")
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         raise pickle.UnpicklingError(f"the file asks for {module}.{name}, which is never called")

@@ -20,6 +20,8 @@ __all__ = ["LINES", "TextSource", "number_of"]
 
 LINES = 1 << 15
 """Lines in a block."""
+_MOST_DIGITS = 20
+"""Of 2**64 - 1."""
 _SHOWN = 40
 
 
@@ -65,13 +67,17 @@ class TextSource:
         if digits.isascii() and digits.isdigit() and "" not in fields and _short(fields):
             return np.array(list(map(int, fields)), np.int64)
         column = f"(column {self.tables[table]!r})"
-        return np.array(
-            [
-                number_of(field, f"{self.path}: line {line}", "id", column)
-                for field, line in zip(fields, lines, strict=True)
-            ],
-            np.int64,
-        )
+        numbers = [
+            number_of(field, f"{self.path}: line {line}", "id", column)
+            for field, line in zip(fields, lines, strict=True)
+        ]
+        if max(numbers, default=0) <= MAX_ID:
+            return np.array(numbers, np.int64)
+        negative = next((n for n, number in enumerate(numbers) if number < 0), None)
+        if negative is not None:
+            where = f"{self.path}: line {lines[negative]}"
+            raise TraceError(f"{where}: id {numbers[negative]} is negative {column}")
+        return np.array(numbers, np.uint64)
 
 
 def _short(fields: list[str]) -> bool:
@@ -80,7 +86,8 @@ def _short(fields: list[str]) -> bool:
 
 
 def number_of(field: str, where: str, what: Literal["id", "count"], column: str) -> int:
-    """The whole number in a field; `TraceError` unless it is one below 2**63.
+    """The whole number in a field; `TraceError` unless it is a count below 2**63, an id below
+    2**64.
 
     Negative numbers are for the caller to refuse.
     """
@@ -89,7 +96,10 @@ def number_of(field: str, where: str, what: Literal["id", "count"], column: str)
         kind = "an id (an integer)" if what == "id" else "a count from 0"
         raise TraceError(f"{where}: {shown!r} is not {kind} {column}")
     digits = field.lstrip("-").lstrip("0") or "0"
-    if len(digits) > len(str(MAX_ID)) or int(digits) > MAX_ID:
-        reason = "is negative" if field.startswith("-") else "is above 2**63 - 1"
-        raise TraceError(f"{where}: {what} {shown} {reason} {column}")
-    return int(f"-{digits}" if field.startswith("-") else digits)
+    negative = field.startswith("-")
+    bits = 64 if what == "id" and not negative else 63
+    if len(digits) > _MOST_DIGITS or int(digits) >= 1 << bits:
+        reason = "is negative" if negative else f"is above 2**{bits} - 1"
+        remedy = " (format words hashes ids of any length)" if bits == 64 else ""
+        raise TraceError(f"{where}: {what} {shown} {reason} {column}{remedy}")
+    return int(f"-{digits}" if negative else digits)

@@ -106,7 +106,7 @@ def layout_of(
     notes = []
     if found != delimiter:
         notes.append(f"fields are separated by {_DELIMITERS.get(found, 'spaces')}")
-    named, guess = (header == "yes", "") if header != "auto" else _header(rows, lines)
+    named, guess = (header == "yes", "") if header != "auto" else _header(rows, lines, what)
     if guess:
         notes.append(guess)
     names = tuple(rows[0]) if named else numbered(len(rows[0]))
@@ -135,7 +135,7 @@ def _delimiter(lines: list[str], expected: str) -> str:
     return expected
 
 
-def _header(rows: list[list[str]], lines: list[str]) -> tuple[bool, str]:
+def _header(rows: list[list[str]], lines: list[str], what: str) -> tuple[bool, str]:
     """Whether the first line names the columns, and what to say of that guess."""
     first = rows[0]
     if len(lines) > 1 and '"' in lines[0] and '"' not in lines[1]:
@@ -152,8 +152,8 @@ def _header(rows: list[list[str]], lines: list[str]) -> tuple[bool, str]:
     names = f"C1 .. C{len(first)}" if len(first) > 1 else "C1"
     although = ", although it counts the columns" if counts_columns(first) else ""
     return False, (
-        f"the first line is taken for ids, not for names{although}: the columns are called {names} "
-        "(header: yes makes it names)"
+        f"the first line is taken for {what}, not for names{although}: the columns are called "
+        f"{names} (header: yes makes it names)"
     )
 
 

@@ -94,16 +94,16 @@ def test_pinned_rows_are_reported_with_and_without_their_first_load(run, trace):
     ("options", "message"),
     [
         (["--policy", "lruu", "--capacity", 5], "no policy 'lruu'"),
-        (["--policy", "lru", "--capacity", 0], "capacity 0: must be 1 to"),
+        (["--policy", "lru", "--capacity", 0], "'--capacity': 0 is less than"),
         (["--policy", "lru", "--capacity", 5, "--granularity", "row"], "must be lookup or batch"),
         (["--policy", "lru", "--capacity", 5, "--window-past", 1], "only with --granularity batch"),
         (
             ["--policy", "lru", "--capacity", 500, "--granularity", "batch", "--window-past", -1],
-            "not negative",
+            "'--window-past': -1 is less than",
         ),
         (
             ["--policy", "lru", "--capacity", 5, "--granularity", "batch", "--batch-lookups", 0],
-            "at least 1",
+            "'--batch-lookups': 0 is less than",
         ),
         (["--policy", "lru", "--capacity", 5, "--granularity", "batch"], "has 5 slots"),
     ],

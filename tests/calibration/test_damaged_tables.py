@@ -42,6 +42,12 @@ CPU = "op,impl,dim,threads,n_rows,dist,ms,note"
         ),
         ("micro_sort.csv", SORT, "sort_pairs,cub 99999 bit,9,uniform,1", "impl is 'cub 99999 bit'"),
         ("micro_cpu.csv", CPU, "gather,own nt-store,0,1,9,uniform,1,", "line 2: dim is '0'"),
+        (
+            "micro_mlp.csv",
+            "what,network,batch,dim,precision,mode,ms",
+            "mlp_train_step,deep,9,9,tf32,cuda_graph,1",
+            "network is 'deep': expected one of default, wide, vectors, many, beside",
+        ),
     ],
 )
 def test_a_row_that_is_none(tmp_path: Path, name: str, head: str, line: str, words: str) -> None:

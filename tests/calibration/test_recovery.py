@@ -40,9 +40,10 @@ EXACT = 5e-3
 def conditions() -> tuple[Rig, list[Point]]:
     """A machine with every mechanism, and every condition that was measured."""
     base, model = load_machine("h200"), load_named("models", "default")
-    only_there = ("mlp fp16", "mlp bf16", "cpu update with state")
+    only_there = ("mlp fp32", "mlp tf32", "mlp fp16", "mlp bf16", "cpu update with state")
     others = [p for p in points_in(OWN, base, model) if p.operator in only_there]
-    return with_software("tuned"), [*points_in(MEASURED, base, model), *others]
+    points = [p for p in points_in(MEASURED, base, model) if p.operator not in only_there]
+    return with_software("tuned"), [*points, *others]
 
 
 def with_software(name: str) -> Rig:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator import engine
 from simulator.config.expand import expand
 from simulator.config.experiment import Experiment, Names, PointConfig, canonical_json, config_hash
 from simulator.config.load import load_experiment, parse_experiment
@@ -230,3 +231,14 @@ def test_a_key_covers_numbers_and_names_but_no_remarks():
         assert points(platform=same | change)[0].key() == key, what
     other = {"host": {"gpu": {"kernel_latency": "6 us"}}}
     assert points(platform=same | other)[0].key() != key
+
+
+def test_a_sweep_of_more_points_than_can_be_looked_at_is_refused_at_its_place(tmp_path):
+    text = (
+        "config_version: 1\nplatform: v100_p3\nmodel: default\nsystems: [hybrid, scratchpipe]\n"
+        "trace: {kind: zipf, alpha: 1.0}\n"
+        f"sweep:\n  run.seed: {list(range(1000))}\n  run.batches: {list(range(1, 101))}\n"
+    )
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"x\.yaml:6:1: sweep: makes 200,000 points .*100,000 at"):
+        expand(engine.load_experiment(tmp_path / "x.yaml"))

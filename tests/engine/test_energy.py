@@ -140,7 +140,7 @@ def test_threads_that_other_stages_hold_up_take_power() -> None:
     after = changed("scratchpipe", {"cpu": {"stalled_power": 0.0}}, model=sizes, cache=cache)
     alone = 0.5 * 101.0 * stalled_us(before) * 1e-3
     saved = energy(before)["cpu.cores"] - energy(after)["cpu.cores"]
-    assert saved - alone > 0.03 * energy(after)["cpu.cores"]
+    assert saved - alone > 0.02 * energy(after)["cpu.cores"]
 
 
 @pytest.mark.parametrize("name", SYSTEMS)

@@ -35,16 +35,18 @@ SMALL = (
 
 def _small(name: str, **settings: object) -> Study:
     (study,) = find_studies([name])
-    variants = study.expected.variants
     experiments = {
-        stem: tuple(load_experiment(study.folder / f"{stem}.yaml", [*v, *SMALL]) for v in variants)
+        stem: tuple(
+            load_experiment(study.folder / f"{stem}.yaml", [*variant, *SMALL])
+            for variant in study.expected.variants_of(stem)
+        )
         for stem in study.experiments
     }
     expected = study.expected.model_copy(update={"settings": study.expected.settings | settings})
     return dataclasses.replace(study, experiments=experiments, expected=expected)
 
 
-def test_there_are_ten_in_order() -> None:
+def test_there_are_eleven_in_order() -> None:
     assert study_names() == (
         "locality",
         "breakdown",
@@ -56,6 +58,7 @@ def test_there_are_ten_in_order() -> None:
         "window",
         "scratchpad",
         "beyond",
+        "scaling",
     )
 
 

@@ -21,7 +21,7 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -49,6 +49,8 @@ class Said:
     code: object
     out: str
     error: str
+    small: bool = True
+    """Whether it was estimated to take little memory, or takes none to speak of."""
 
     def __str__(self) -> str:
         return f"$ scratchpipe {self.command!r}\nexit code {self.code!r}\n{self.out}{self.error}"
@@ -73,7 +75,7 @@ def failure_of(trial: Trial, said: Said) -> str:
         return f"exit code {said.code!r}"
     if "Traceback (most recent call last)" in said.error:
         return "a traceback"
-    if "not enough memory" in said.error:
+    if "not enough memory" in said.error and said.small:
         return "it ran out of memory"
     if not said.code:
         return ""
@@ -86,18 +88,20 @@ def failure_of(trial: Trial, said: Said) -> str:
 
 
 def _answer(command: tuple[str, ...]) -> Said:
-    if command[0] == "run" and "--dry-run" not in command and not _is_small(command):
-        command = (*command, "--dry-run")
-    return _said(command)
+    small: bool | None = True
+    if command[0] == "run" and "--dry-run" not in command:
+        small = _is_small(command)
+        command = (*command, "--dry-run") if small is False else command
+    return replace(_said(command), small=bool(small))
 
 
-def _is_small(command: tuple[str, ...]) -> bool:
-    """Whether a run is estimated to take seconds, or is refused."""
+def _is_small(command: tuple[str, ...]) -> bool | None:
+    """Whether a run is estimated to take seconds; None where it is refused, and not estimated."""
     estimated = _said((*command, "--dry-run", "--json"))
     try:
         cost = json.loads(estimated.out)
     except ValueError:
-        return True
+        return None
     return bool(cost["time_s"] < _FEW_SECONDS and cost["memory_bytes"] < _FEW_BYTES)
 
 

@@ -17,8 +17,8 @@ from kinds import KINDS
 from mutations import mutated_bytes, mutated_data, mutated_fields, mutated_yaml
 
 FEW = 8
-"""Inputs of a kind in the ordinary test run; the suite has some thirty kinds."""
-SLOW = ("zip.pt", "stream.pt", "calibration", "observed run")
+"""Inputs of a kind in the ordinary test run; the suite has some forty kinds."""
+SLOW = ("zip.pt", "stream.pt", "tensors", "calibration", "run", "guard", "machine", "points")
 """Kinds that import PyTorch, or fit or draw: seconds each."""
 
 

@@ -125,3 +125,44 @@ def test_without_compilation_the_commands_answer_the_same(folder: Path) -> None:
         return documents
 
     assert answers(NUMBA_DISABLE_JIT="1") == answers()
+
+
+def test_a_run_that_is_not_compiled_says_that_it_takes_long(folder: Path) -> None:
+    (folder / "plain.yaml").write_text(
+        "config_version: 1\nplatform: v100_p3\nmodel: default\nsystems: hybrid\n"
+        "trace: {kind: zipf, alpha: 1.0}\nrun: {batches: 1, warmup_batches: 0}\n"
+    )
+    checked = ("run", folder / "plain.yaml", "--dry-run")
+    said = "nothing is compiled, and a run takes hundreds of times as long"
+    assert said in str(scratchpipe(*checked, NUMBA_DISABLE_JIT="1").stderr)
+    assert said not in str(scratchpipe(*checked).stderr)
+
+
+def test_closed_streams_are_no_traceback(folder: Path) -> None:
+    command = f"{sys.executable} -m simulator list systems"
+    for closed in (">&-", "2>&-", ">&- 2>&-"):
+        done = subprocess.run(f"{command} {closed}", shell=True, cwd=folder, capture_output=True)
+        assert done.returncode == 0
+        assert b"Traceback" not in done.stdout + done.stderr
+
+
+def test_names_that_are_no_utf_8_are_read_and_written(folder: Path) -> None:
+    run = os.fsencode(folder) + b"/caf\xe9"
+    tiny = (
+        "config_version: 1\nplatform: v100_p3\nsystems: hybrid\ntrace: {kind: zipf, alpha: 1.0}\n"
+        "model: {base: default, tables: 1, rows_per_table: 90, batch_size: 2, dim: 16}\n"
+        "run: {batches: 1, warmup_batches: 0}\n"
+    )
+    Path(os.fsdecode(run) + ".yaml").write_text(tiny)
+    table = run + b".parquet"
+    for words in (
+        (b"run", run + b".yaml", b"--out", run),
+        (b"results", b"show", run),
+        (b"report", run),
+        (b"timeline", run),
+        (b"trace", b"convert", os.fsencode(folder) + b"/ids.npy", table),
+        (b"trace", b"validate", table),
+    ):
+        command = [os.fsencode(sys.executable), b"-m", b"simulator", *words]
+        done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr

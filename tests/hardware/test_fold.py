@@ -23,6 +23,7 @@ from simulator.hardware.program import (
     Exchange,
     Flow,
     Gather,
+    Interaction,
     Move,
     Operation,
     Stage,
@@ -62,7 +63,7 @@ def up(rank: str, size: int) -> Move:
 
 
 def dense(rank: str, flops: int) -> Dense:
-    return Dense("mlp", rank, flops, 0, "fp32", 4, GB // 100, GB // 100)
+    return Dense("mlp", rank, flops, "fp32", 4, GB // 20, GB // 25, Interaction(0, 0, 0))
 
 
 def on_cpu(rows: int) -> Gather:
@@ -268,7 +269,7 @@ def test_one_process_submits_for_all_ranks_in_turn(
 def test_one_process_that_launches_for_eight_is_what_a_small_step_takes() -> None:
     """Four kernels of next to nothing: 8 x 29 us each, then the start and drain of the last."""
     machine = box(8, 1)
-    word = replace(dense("gpu0", 1000), activation_bytes=0, weight_bytes=0)
+    word = replace(dense("gpu0", 1000), bytes_read=0, bytes_written=0)
     stage = machine.price_stage(Stage("x", ((word,),)), load_named("operators", "paper"))
     ends = [
         run(machine, Fold(machine, machine.all("gpu"), one_process=way).scaled(stage))[0]

@@ -46,14 +46,22 @@ def test_a_kernel_with_nothing_to_do_takes_its_start_and_drain() -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16"])
 def test_products_have_rates_by_precision(precision: str) -> None:
-    work = on_gpu(10, flops=3 * 10**9, batched_flops=10**9, precision=precision)
+    work = on_gpu(10, flops=3 * 10**9, batched_flops=10**9, pairs=10**5, precision=precision)
     rates, peak = getattr(H200.products, precision), getattr(H200.peak, precision)
-    seconds = 2e9 / (peak * rates.efficiency) + 1e9 / rates.batched
+    seconds = 2e9 / (peak * rates.efficiency) + 1e9 / rates.batched + 1e5 / rates.selection
     demand = price(bench(), work)
     assert demand.latency_ps == rates.kernel_latency
     expected = 9 * rates.kernel_latency + seconds * 1e12
     assert demand.minimum_ps == pytest.approx(expected)
     assert demand.services["gpu.sm"].ps == pytest.approx(expected), "they fill all of the SMs"
+
+
+def test_products_come_after_the_kernels_that_stream() -> None:
+    stream = [Access(HBM, 1, 10**8, random=False)]
+    products = price(bench(), on_gpu(2, flops=10**10)).minimum_ps
+    streams = price(bench(), on_gpu(2, stream)).minimum_ps - START
+    both = price(bench(), on_gpu(2, stream, flops=10**10))
+    assert both.minimum_ps == pytest.approx(products + streams, abs=2)
 
 
 def test_an_unknown_precision_is_a_misfit_that_lists_the_others() -> None:

@@ -44,6 +44,7 @@ from simulator.hardware.program import (
     Expand,
     Flow,
     Gather,
+    Interaction,
     Operation,
     Plan,
     Scatter,
@@ -235,17 +236,34 @@ def test_add_reads_every_source_and_writes_one() -> None:
     assert at_gpu(Add("add", "gpu", (sums, sums), sums)).services[HBM].bytes == 3 * POOLED
 
 
-DENSE = Dense("mlp", "gpu", 10**10, 10**8, "fp32", 64, 10**7, 10**6)
+DOT = Interaction(6, 7 * 10**6, 5 * 10**6, tile_flops=10**8, pairs=36_000, vector_bytes=10**6)
+DENSE = Dense("mlp", "gpu", 10**10, "fp32", 58, 4 * 10**7, 2 * 10**7, DOT)
+RATES = catalogue_part(GPU).products.fp32
+assert RATES is not None
+STEP = RATES.kernel_latency
+LAYERS = 1e10 / (15.7e12 * RATES.efficiency) * 1e12
 
 
-def test_a_training_step_writes_and_reads_activations_and_weights() -> None:
-    """Activations twice each way; weights read by three products, written as gradient and new."""
+def test_a_training_step_is_its_streams_then_its_products_then_its_pairs() -> None:
     demand = at_gpu(DENSE)
-    assert demand.services[HBM].bytes == (2 + 2) * 10**7 + (3 + 2) * 10**6
-    products = (9.9e9 / (15.7e12 * 0.75) + 1e8 / 0.2758e12) * 1e12
-    assert demand.minimum_ps == pytest.approx(63 * 5_390_000 + products)
+    size = 4 * 10**7 + 2 * 10**7 + 7 * 10**6 + 5 * 10**6
+    assert demand.services[HBM].bytes == size
+    meeting = (1e8 / RATES.batched + 36_000 / RATES.selection) * 1e12
+    assert demand.minimum_ps == pytest.approx(63 * STEP + size + LAYERS + meeting)
     assert demand.services["gpu.sm"].ps == pytest.approx(demand.minimum_ps)
-    assert demand.latency_ps == 5_390_000
+    assert demand.latency_ps == STEP
+
+
+def test_a_fused_interaction_reads_the_vectors_once_each_way_and_picks_nothing() -> None:
+    """Two kernels for six; products of 1e8 FLOP as good as those of layers."""
+    gpu = TUNED.gpu.model_copy(update={"interaction": "fused"})
+    fused = TUNED.model_copy(update={"gpu": gpu})
+    demand = at_gpu(DENSE, fused)
+    size = 4 * 10**7 + 2 * 10**7 + 2 * 10**6 + 10**6
+    assert demand.services[HBM].bytes == size
+    assert demand.minimum_ps == pytest.approx(59 * STEP + size + 1.01 * LAYERS)
+    side_by_side = dataclasses.replace(DENSE, interaction=Interaction(2, 10**6, 10**6))
+    assert at_gpu(side_by_side, fused) == at_gpu(side_by_side), "there is nothing to fuse"
 
 
 def test_a_graph_is_submitted_once_and_eager_kernels_one_by_one() -> None:

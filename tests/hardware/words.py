@@ -13,6 +13,7 @@ from simulator.hardware.program import (
     Expand,
     Flow,
     Gather,
+    Interaction,
     Operation,
     Plan,
     Pool,
@@ -93,7 +94,16 @@ WORDS: Words = {
     ),
     "dense": (
         Dense,
-        lambda p, n: Dense("x", NAME, 1000 * n, 100 * n, "fp32", 10 if n else 0, 64 * n, 32 * n),
+        lambda p, n: Dense(
+            "x",
+            NAME,
+            1000 * n,
+            "fp32",
+            10 if n else 0,
+            64 * n,
+            32 * n,
+            Interaction(6 if n else 0, 64 * n, 32 * n, 100 * n, 10 * n, 16 * n),
+        ),
     ),
 }
 """Kinds of work -> the word, and one for a place of rows and a number of lookups or rows."""

@@ -12,6 +12,7 @@ from simulator.config.catalogue import load_named
 from simulator.config.model import ModelConfig
 from simulator.observe.microbench import tables
 from simulator.observe.microbench.tables import FILES, Budget, Row, Subject
+from simulator.systems import networks
 
 pytestmark = pytest.mark.usefixtures("torch_there", "small")
 
@@ -50,6 +51,11 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     patch(copies, "_FEW_STATE_POWERS", (14,))
     patch(in_training, "_FEW_STAGED_BYTES", (1 << 16, 1 << 18))
     patch(dense, "_FEW_SHAPES", [(8, 4)])
+    patch(dense, "_DIM", 4)
+    patch(dense, "_OTHERS", [(8, "vectors"), (8, "wide")])
+    patch(
+        networks, "NETWORKS", {"default": {}, "vectors": {"tables": 3}, "wide": {"top_mlp": (8, 1)}}
+    )
     for module in (contention, contention_many):
         patch(module, "PIECE", 1 << 14)
     for module in (dense, launches, sharing):
@@ -239,6 +245,16 @@ def test_mlps_in_every_precision() -> None:
     steps = {row["precision"] for row in rows if row["what"] == "mlp_train_step"}
     assert steps == {"fp32", "tf32", "fp16", "bf16"}
     assert {row["what"] for row in rows} == {"mlp_train_step", "gemm64"}
+
+
+def test_networks_that_tell_layers_from_interactions() -> None:
+    from simulator.observe.microbench.dense import dense_subjects
+
+    rows = measured("other", lambda: dense_subjects(fake_bench()))
+    assert [(row["network"], row["batch"], row["precision"]) for row in rows[:3]] == [
+        ("vectors", 8, "fp32"), ("wide", 8, "fp32"), ("vectors", 8, "tf32"),
+    ]  # fmt: skip
+    assert len(rows) == 8
 
 
 def test_updates_with_adagrad_read_and_write_their_state() -> None:

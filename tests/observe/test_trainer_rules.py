@@ -20,6 +20,7 @@ from simulator.hardware.program import (
     Exchange,
     Flow,
     Gather,
+    Interaction,
     Move,
     Operation,
     Plan,
@@ -443,7 +444,7 @@ def test_a_word_without_a_rule_is_refused_before_the_run() -> None:
     inputs = inputs_of(point)
     machine = inputs.machine
     exchange = Exchange("all_to_all", "cpu", ("cpu",), "all_to_all", 8)
-    dense = Dense("mlp", "cpu", 1, 0, "fp32", 1, 1, 1)
+    dense = Dense("mlp", "cpu", 1, "fp32", 1, 1, 1, Interaction(1, 1, 1))
     for word, message in (
         (exchange, r"no rule for Exchange \('all_to_all'\) at cpu, a cpu"),
         (dense, r"no rule for Dense \('mlp'\) at cpu, a cpu"),

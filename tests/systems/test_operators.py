@@ -93,12 +93,45 @@ def test_kernels_of_a_step() -> None:
 def test_a_step_is_a_word_with_all_its_work(samples: int | None) -> None:
     step = mlp_step(model(), "gpu", samples)
     count = samples or 2048
-    assert step.flops == mlp_flops(model(), count)
-    assert step.batched_flops == interaction_flops(model(), count)
-    assert (step.at, step.kernels, step.precision) == ("gpu", 64, "fp32")
-    assert step.weight_bytes == mlp_weight_bytes(model())
+    meeting = step.interaction
+    assert step.flops == mlp_flops(model(), count) - interaction_flops(model(), count)
+    assert (step.at, step.kernels, step.precision) == ("gpu", 64 - 6, "fp32")
+    weights = mlp_weight_bytes(model()) // 4
     outputs = 512 + 256 + 128 + 1024 + 1024 + 512 + 256 + 1
-    assert step.activation_bytes == count * (outputs + 9 * 128) * 4
+    assert step.bytes_read == 4 * 4 * count * outputs + 2 * 4 * weights
+    assert step.bytes_written == 2 * 4 * count * outputs + 4 * weights
+    assert (meeting.kernels, meeting.vector_bytes) == (6, count * 9 * 128 * 4)
+    assert meeting.bytes_read == 7 * meeting.vector_bytes
+    assert meeting.bytes_written == 5 * meeting.vector_bytes
+    assert meeting.pairs == count * 36
+
+
+def test_half_precision_halves_activations_and_casts_weights_and_vectors() -> None:
+    full, half = (mlp_step(model(mlp_precision=name), "gpu") for name in ("tf32", "fp16"))
+    weights = mlp_weight_bytes(model()) // 4
+    assert half.bytes_read - 14 * weights == (full.bytes_read - 8 * weights) / 2
+    assert half.bytes_written - 10 * weights == (full.bytes_written - 4 * weights) / 2
+    elements = 2048 * 9 * 128
+    assert half.interaction.bytes_read == 36 * elements
+    assert half.interaction.bytes_written == 28 * elements
+    assert half.interaction.tile_flops == full.interaction.tile_flops
+
+
+@pytest.mark.parametrize(
+    ("tables", "strips"), [(1, 1), (4, 1), (8, 1), (31, 1), (32, 2), (63, 2), (64, 3)]
+)
+def test_vectors_meet_in_strips_of_32(tables: int, strips: int) -> None:
+    """One vector more, that of the bottom MLP; forward and backward are three products."""
+    one = model(tables=tables, rows_per_table=10, lookups_per_table=1, dim=64)
+    meeting = mlp_step(one, "gpu", 10).interaction
+    assert meeting.tile_flops == 10 * 3 * 2 * 32 * 32 * strips * 64
+    assert meeting.pairs == 10 * (tables + 1) * tables // 2
+
+
+def test_vectors_side_by_side_have_no_products() -> None:
+    meeting = mlp_step(model(interaction="cat"), "gpu", 10).interaction
+    assert (meeting.tile_flops, meeting.pairs, meeting.kernels) == (0, 0, 2)
+    assert meeting.bytes_read == meeting.bytes_written == 2 * 10 * 9 * 128 * 4
 
 
 DCN = load_named("models", "mlperf_dcnv2")
@@ -117,7 +150,12 @@ def test_dlrm_dcnv2_takes_96_mflop_a_sample() -> None:
     assert mlp_weight_bytes(DCN) == 4 * (16_030_464 + biases)
     assert mlp_kernels(DCN) == 7 * (8 + 6) + 2 + 2
     outputs = 512 + 256 + 128 + 1024 + 1024 + 512 + 256 + 1 + 3 * (512 + 3456)
-    assert mlp_step(DCN, "gpu", 1).activation_bytes == 4 * (outputs + 3456 + 3 * 3456)
+    step, weights = mlp_step(DCN, "gpu", 1), mlp_weight_bytes(DCN) // 4
+    half, cast_and_update = (
+        2,
+        10,
+    )  # bytes an activation; 2 of a cast, 4 of its gradient, 4 of the update
+    assert step.bytes_written == 2 * half * (outputs + 3 * 3456) + cast_and_update * weights
 
 
 def test_more_cross_layers_and_a_higher_rank_are_more_work() -> None:

@@ -10,7 +10,7 @@ import torch
 from simulator.errors import TraceError
 from simulator.traces import read_ids
 from simulator.traces.files import open_source
-from simulator.traces.pieces import load
+from simulator.traces.pieces import checked, load
 
 SPARSE = np.arange(12).reshape(4, 3)
 IDS = np.array([3, 1, 4, 1, 5, 9, 2])
@@ -66,7 +66,7 @@ def test_records_are_numbered_over_the_whole_table(tmp_path, monkeypatch):
     pq.write_table(pa.table({"x": ids}), tmp_path / "a.parquet")
     for name in ("a.npy", "a.npz", "a.parquet"):
         with pytest.raises(TraceError, match=r"id 9223372036854775808 at record 10 is above"):
-            list(open_source(tmp_path / name).pieces())
+            list(checked(open_source(tmp_path / name)))
     pq.write_table(pa.table({"x": [*range(9), None]}), tmp_path / "b.parquet")
     with pytest.raises(TraceError, match="no value at record 9"):
         read_ids(tmp_path / "b.parquet")

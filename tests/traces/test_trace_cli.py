@@ -136,7 +136,7 @@ def test_validate_names_the_first_bad_record(tmp_path):
 def test_more_lookups_than_the_disk_holds_are_not_drawn(tmp_path, capsys):
     target = tmp_path / "ids.npy"
     with pytest.raises(SystemExit) as ended:
-        main(["trace", "generate", str(target), "--locality", "high", "--batches", str(10**12)])
+        main(["trace", "generate", str(target), "--locality", "high", "--batches", str(10**7)])
     assert ended.value.code == 2
     assert "lower --batches" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

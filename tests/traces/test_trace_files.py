@@ -149,7 +149,7 @@ def test_bad_criteo(tmp_path, text, message):
         ("a.csv", "", "holds no ids"),
         ("a.csv", "x,x\n1,2\n", "two columns have one name"),
         ("a.tsv", 'x\n"1\n', "cannot be read as text"),
-        ("a.csv", "x\n99999999999999999999\n", r"line 2: id 9+ is above 2\*\*63 - 1"),
+        ("a.csv", "x\n99999999999999999999\n", r"line 2: id 9+ is above 2\*\*64 - 1"),
     ],
 )
 def test_bad_text(tmp_path, name, text, message):

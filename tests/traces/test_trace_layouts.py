@@ -141,7 +141,7 @@ def test_one_id_a_line_needs_no_separator(tmp_path):
         ("x\n1\n٣\n", "line 3: '٣' is not an id"),
         ("x\n1\n2e3\n", "line 3: '2e3' is not an id"),
         ("x,y\n1,2\n,3\n", r"line 3: '' is not an id .*\(column 'x'\)"),
-        ("x\n1\n" + "9" * 6000 + "\n", r"line 3: id 9{40}\.\.\. is above 2\*\*63 - 1"),
+        ("x\n1\n" + "9" * 6000 + "\n", r"line 3: id 9{40}\.\.\. is above 2\*\*64 - 1"),
         ("x\n1\n-" + "9" * 6000 + "\n", "line 3: id -9+... is negative"),
         ("x\n1\n" + "8" * 140_000 + "\n", "cannot be read as text after line 2: field larger"),
         ("x\n1\n-3\n", r"table 'x': id -3 at record 1 is negative \(records count from 0\)"),

@@ -187,6 +187,12 @@ def _feeds(
     return feeds
 
 
+def edges_of(batch: MiniBatch, parts: Parts) -> Sequence[Int64s | None]:
+    """Edges of the samples of each table, for facts that keep them; of parts none: there may be
+    thousands, with an edge for every sample each."""
+    return (None,) * len(batch.ids) if parts else batch.offsets
+
+
 def bases(sizes: Sequence[int]) -> Int64s:
     """Where each table (or pool) starts in one numbering of all of them."""
     return np.cumsum([0, *sizes[:-1]], dtype=np.int64)

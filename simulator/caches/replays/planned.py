@@ -35,7 +35,14 @@ from simulator.caches.plan.distinct import (
 from simulator.caches.plan.planning import build_planners, plan_batches, pool_rows
 from simulator.caches.plan.scratchpad import PoolPlanner
 from simulator.caches.policies.base import policy_class
-from simulator.caches.replays.base import Kept, Replay, bases, joined, slots_of_lookups
+from simulator.caches.replays.base import (
+    Kept,
+    Replay,
+    bases,
+    edges_of,
+    joined,
+    slots_of_lookups,
+)
 from simulator.caches.replays.steady import NO_WINDOW, Past, Started, restart, sampled_rows
 from simulator.caches.size import CacheSize
 from simulator.config.trace import HALF
@@ -213,7 +220,7 @@ class PlannedReplay(Replay):
         rows = bases(pool_rows(trace.rows, self.scope)).tolist()
         slots = bases(self.capacities).tolist()
         if self.scope == "table":
-            return list(zip(rows, slots, batch.ids, batch.offsets, strict=True))
+            return list(zip(rows, slots, batch.ids, edges_of(batch, self.parts), strict=True))
         ids = joined(bases(trace.rows), batch.ids)
         return [(rows[0], slots[0], ids, None)]  # lookups of a sample lie apart, table by table
 

@@ -10,7 +10,14 @@ import numpy.typing as npt
 
 from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, BatchFacts, Flow
 from simulator.caches.plan.static_split import SplitBatch, static_splits
-from simulator.caches.replays.base import Kept, Replay, bases, joined, slots_of_lookups
+from simulator.caches.replays.base import (
+    Kept,
+    Replay,
+    bases,
+    edges_of,
+    joined,
+    slots_of_lookups,
+)
 from simulator.config.trace import HALF
 from simulator.traces.base import MiniBatch, Trace
 from simulator.traces.cuts import Parts
@@ -62,6 +69,7 @@ class StaticReplay(Replay):
         self, trace: Trace, batch: MiniBatch, parts: Sequence[SplitBatch]
     ) -> dict[str, tuple[Flow, ...]]:
         rows, slots = bases(trace.rows), bases(self.pinned)
+        edges = edges_of(batch, self.parts)
         flows: dict[str, list[Flow]] = {name: [] for name in (*_NAMES, HIT_LOOKUP, MISS_LOOKUP)}
         for table, split in enumerate(parts):
             ids, hot = batch.ids[table], split.hot
@@ -78,9 +86,7 @@ class StaticReplay(Replay):
             )
             unique = np.concatenate([split.hot_rows, split.cold_rows]) + rows[table]
             count = split.unique_hits + split.unique_misses
-            flows[LOOKUP].append(
-                Flow(len(ids), count, ids + rows[table], offsets=batch.offsets[table])
-            )
+            flows[LOOKUP].append(Flow(len(ids), count, ids + rows[table], offsets=edges[table]))
             flows[UNIQUE].append(Flow(len(ids), count, unique))
             flows[HIT].append(hit)
             flows[MISS].append(miss)

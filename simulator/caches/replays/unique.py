@@ -9,7 +9,7 @@ import numpy as np
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
 from simulator.caches.plan.static_split import static_splits
-from simulator.caches.replays.base import Kept, Replay, bases
+from simulator.caches.replays.base import Kept, Replay, bases, edges_of
 from simulator.traces.base import MiniBatch, Trace
 from simulator.traces.cuts import Parts
 
@@ -38,7 +38,7 @@ class UniqueReplay(Replay):
                 lookup = tuple(
                     Flow(n, k, ids + start, offsets=offsets)
                     for (n, k), ids, start, offsets in zip(
-                        sizes, batch.ids, starts, batch.offsets, strict=True
+                        sizes, batch.ids, starts, edges_of(batch, self.parts), strict=True
                     )
                 )
                 rows = tuple(

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from simulator.config.bounds import AtMost
 from simulator.config.types import Bytes, Hertz
 
 __all__ = [
@@ -28,17 +29,6 @@ __all__ = [
 ]
 
 
-def _at_most(most: int, reason: str) -> AfterValidator:
-    """Refuses larger values, and says why."""
-
-    def check(value: int) -> int:
-        if value > most:
-            raise ValueError(f"must be at most {most:,}: {reason}")
-        return value
-
-    return AfterValidator(check)
-
-
 def _power_of_two(value: int) -> int:
     if value & (value - 1):
         raise ValueError("must be a power of two: address bits name it")
@@ -48,29 +38,27 @@ def _power_of_two(value: int) -> int:
 Clocks = Annotated[
     int,
     Field(ge=0),
-    _at_most(100_000, "these are clocks; the longest of a standard (tREFI) are about 15,000"),
+    AtMost(100_000, "these are clocks; the longest of a standard (tREFI) are about 15,000"),
 ]
-Channels = Annotated[int, Field(ge=1), _at_most(4_096, "each is simulated with all its banks")]
+Channels = Annotated[int, Field(ge=1), AtMost(4_096, "each is simulated with all its banks")]
 Queue = Annotated[
-    int, Field(ge=1), _at_most(16_384, "each channel keeps all entries; controllers have tens")
+    int, Field(ge=1), AtMost(16_384, "each channel keeps all entries; controllers have tens")
 ]
 CacheBytes = Annotated[
-    Bytes, _at_most(1 << 20, "it is the share of one channel; an L2 has tens of MB for all")
+    Bytes, AtMost(1 << 20, "it is the share of one channel; an L2 has tens of MB for all")
 ]
-Bursts = Annotated[int, Field(ge=1), _at_most(1_024, "a burst takes a few clocks")]
-Halves = Annotated[int, Field(ge=1), _at_most(64, "a command takes a few half clocks")]
+Bursts = Annotated[int, Field(ge=1), AtMost(1_024, "a burst takes a few clocks")]
+Halves = Annotated[int, Field(ge=1), AtMost(64, "a command takes a few half clocks")]
 PowerOfTwo = Annotated[
     int,
     Field(ge=1),
-    _at_most(1 << 20, "bank and row numbers have 20 bits at most"),
+    AtMost(1 << 20, "bank and row numbers have 20 bits at most"),
     AfterValidator(_power_of_two),
 ]
-Ranks = Annotated[PowerOfTwo, _at_most(64, "ranks share the buses of a channel")]
+Ranks = Annotated[PowerOfTwo, AtMost(64, "ranks share the buses of a channel")]
 PageBytes = Annotated[
-    Bytes, _at_most(1 << 20, "a row buffer is a few KiB"), AfterValidator(_power_of_two)
+    Bytes, AtMost(1 << 20, "a row buffer is a few KiB"), AfterValidator(_power_of_two)
 ]
-LineBytes = Annotated[
-    Bytes, _at_most(1 << 20, "lines, sectors and interleaving have up to some KiB")
-]
-BurstBytes = Annotated[Bytes, _at_most(1 << 16, "one burst is 32 or 64 B")]
-Clock = Annotated[Hertz, _at_most(100 * 10**9, "a command clock is below 10 GHz")]
+LineBytes = Annotated[Bytes, AtMost(1 << 20, "lines, sectors and interleaving have up to some KiB")]
+BurstBytes = Annotated[Bytes, AtMost(1 << 16, "one burst is 32 or 64 B")]
+Clock = Annotated[Hertz, AtMost(100 * 10**9, "a command clock is below 10 GHz")]

@@ -2,11 +2,11 @@
 
 Modelled. A kernel: `kernel_latency`, then the longest of: HBM at what it sustains for the stream
 (rows in whole sectors, hits in L2 left out) or another memory with the links to it (zero-copy: a
-request for each line of a row or what the row has of it), L2 bandwidth
-for all lines, instructions of the software for each line, arithmetic, and the chain of dependent
-accesses of one thread; radix passes and Hit-Map probes come after the streams of their operation,
-for they are kernels of their own. Matrix products run at the rates of `products`. A
-kernel holds as many of the SMs as its threads fill, for as long as it would run alone: kernels of
+request for each line of a row or what the row has of it), L2 bandwidth for all lines, instructions
+of the software for each line, and the chain of dependent accesses of one thread; radix passes,
+Hit-Map probes, matrix products and the pairs that a dot interaction picks come after the streams of
+their operation, for they are kernels of their own. Matrix products run at the rates of `products`.
+A kernel holds as many of the SMs as its threads fill, for as long as it would run alone: kernels of
 several streams that each fill the GPU take turns. The host submits a kernel in `launch` and what
 the software adds to it.
 
@@ -14,7 +14,8 @@ Random rows come out unevenly spread over the channels of HBM (`_unevenness`).
 
 Approximated: L2 hits are given by share, not by set; power is proportional to the greater of
 arithmetic and memory activity, and the board's power includes its HBM; a kernel's blocks are taken
-to be spread evenly. Ignored: registers and shared memory as limits of occupancy, clock changes
+to be spread evenly. Ignored: activations that L2 still holds, products whose rows are no multiples
+of 16 B (their loads are slower), registers and shared memory as limits of occupancy, clock changes
 under load, copy engines (copies of one direction share the link as they would share an engine).
 """
 
@@ -74,12 +75,16 @@ class ProductRates(Frozen):
     """The MLPs' matrix products in one precision, as the sizes of their layers allow."""
 
     efficiency: Reached
-    """Share of the peak that the layers reach."""
+    """Share of the peak that the products of layers reach."""
     kernel_latency: Picoseconds
     """Mean time of one kernel of a captured training step with next to nothing to do: start,
     drain, and the steps of a product that follow each other whatever the batch size."""
     batched: FlopPerSecond
-    """Rate of the batched products of a few vectors (the dot interaction)."""
+    """Rate of the batched products of a few vectors (the dot interaction), in FLOP of the tiles
+    that they are computed in."""
+    selection: AccessRate
+    """Pairs of vectors a second whose product is picked from the batched products, and whose
+    gradient is put back."""
 
 
 class Products(Frozen):
@@ -237,7 +242,7 @@ class GpuDevice(Processor):
         passes_ps = work.choosing_ps + work.probes * PS_PER_S / gpu.random_access_rate
         passes_ps += work.sort_pairs * work.sort_passes * PS_PER_S / gpu.sort_rate
         chain_ps = work.chain * gpu.dependent_access + self._away_ps(work, reach)
-        streams_ps = max(memory_ps, l2_ps, arithmetic_ps, issue_ps, chain_ps)
+        streams_ps = arithmetic_ps + max(memory_ps, l2_ps, issue_ps, chain_ps)
         alone_ps = gaps_ps + streams_ps + passes_ps
         services[self._l2] = Service(read_ps=l2_ps)
         services[self._sms] = Service(read_ps=self._occupancy(work) * alone_ps)
@@ -321,7 +326,8 @@ class GpuDevice(Processor):
             return 0.0
         peak = getattr(self.part.peak, work.precision)
         layers_s = (work.flops - work.batched_flops) / (peak * products.efficiency)
-        return float((layers_s + work.batched_flops / products.batched) * PS_PER_S)
+        interaction_s = work.batched_flops / products.batched + work.pairs / products.selection
+        return float((layers_s + interaction_s) * PS_PER_S)
 
 
 def _in_pieces(access: Access, piece: int, *, hits: bool = False) -> Access:

@@ -21,6 +21,7 @@ from simulator.hardware.program import (
     Elsewhere,
     Expand,
     Gather,
+    Interaction,
     Operation,
     Plan,
     Pool,
@@ -59,6 +60,8 @@ class GpuKernels(Operation):
     flops: int = 0
     batched_flops: int = 0
     """Part of `flops` in batched products of a few vectors each."""
+    pairs: int = 0
+    """Products of two vectors that are picked, and whose gradients are put back."""
     precision: Literal["fp32", "tf32", "fp16", "bf16"] = "fp32"
     sort_pairs: int = 0
     sort_passes: int = 0
@@ -305,22 +308,31 @@ def _add(word: Add, software: OperatorProfile, at: Board) -> GpuKernels:
 
 
 def _dense(word: Dense, software: OperatorProfile, at: Board) -> GpuKernels:
-    """One captured graph, or kernels that the framework dispatches one by one."""
-    eager = software.gpu.mlp == "eager"
-    activations, weights = word.activation_bytes, word.weight_bytes
-    accesses = (
-        at.stream(2 * activations + 3 * weights),
-        at.stream(2 * activations + 2 * weights, write=True),
-    )
+    """One captured graph, or kernels that the framework dispatches one by one.
+
+    A fused dot interaction is a kernel forward and one backward that read the vectors and write
+    their gradients; its products are as good as those of a layer, and nothing is picked.
+    """
+    eager, meet = software.gpu.mlp == "eager", word.interaction
+    batched = meet.tile_flops
+    if batched and software.gpu.interaction == "fused":
+        size = meet.vector_bytes
+        meet = Interaction(2, bytes_read=2 * size, bytes_written=size, tile_flops=batched)
+        batched = 0
+    kernels = word.kernels + meet.kernels
     return GpuKernels(
         word.name,
         at.name,
-        word.kernels,
-        accesses,
-        flops=word.flops,
-        batched_flops=word.batched_flops,
+        kernels,
+        (
+            at.stream(word.bytes_read + meet.bytes_read),
+            at.stream(word.bytes_written + meet.bytes_written, write=True),
+        ),
+        flops=word.flops + meet.tile_flops,
+        batched_flops=batched,
+        pairs=meet.pairs,
         precision=word.precision,
-        submissions=word.kernels if eager else 1,
+        submissions=kernels if eager else 1,
         submission_ps=software.gpu.kernel_dispatch if eager else None,
     )
 

@@ -21,6 +21,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from simulator.config.bounds import AtMost
 from simulator.config.machine import Part
 from simulator.config.types import BytesPerSecond, Picoseconds
 from simulator.errors import ConfigError
@@ -31,7 +32,12 @@ from simulator.units import PS_PER_S
 __all__ = ["Mesh", "MeshDevice", "all_to_all_loads", "ring_loads"]
 
 Edge = tuple[int, int]
-Join = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)], Annotated[int, Field(gt=0)]]
+Member = Annotated[
+    int,
+    Field(ge=0),
+    AtMost(7, "all rings through the members are tried: eight members, or name a link by a switch"),
+]
+Join = tuple[Member, Member, Annotated[int, Field(gt=0), AtMost(1_000, "no GPU has so many links")]]
 
 
 class Mesh(Part):

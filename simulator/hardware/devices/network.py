@@ -14,6 +14,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from simulator.config.bounds import AtMost
+from simulator.config.machine import Count
 from simulator.hardware.demand import Resource, Service
 from simulator.hardware.devices.base import Carried, Sent, Setup, Traffic
 from simulator.hardware.devices.ports import PortDevice, PortLink
@@ -21,14 +23,16 @@ from simulator.units import PS_PER_S
 
 __all__ = ["Network", "NetworkDevice"]
 
+_THINNEST = AtMost(1_000, "leaves have a few times the bandwidth of the spine")
+
 
 class Network(PortLink):
     """Switches between network interfaces."""
 
     kind: Literal["network"]
-    oversubscription: Annotated[float, Field(ge=1)] = 1.0
+    oversubscription: Annotated[float, Field(ge=1), _THINNEST] = 1.0
     """Bandwidth of a leaf towards its interfaces over that towards the spine."""
-    hosts_per_leaf: Annotated[int, Field(gt=0)] = 1
+    hosts_per_leaf: Count = 1
     """Hosts whose interfaces of equal number share a leaf."""
 
     def device(self, name: str, setup: Setup, members: tuple[str, ...]) -> NetworkDevice:

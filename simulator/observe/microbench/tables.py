@@ -46,7 +46,7 @@ FILES: dict[str, tuple[str, ...]] = {
     ),
     "micro_sort.csv": ("op", "impl", "n", "dist", *_MS, "unique"),
     "micro_plan.csv": ("slots", "n_lookups", "miss_fraction_target", "misses", *_MS),
-    "micro_mlp.csv": ("what", "batch", "dim", "precision", "mode", *_MS),
+    "micro_mlp.csv": ("what", "network", "batch", "dim", "precision", "mode", *_MS),
     "micro_launch.csv": ("what", "us", "us_p10", "us_p90"),
     "micro_streams.csv": (
         "what", "first_ms", "second_ms", "both_ms", "both_first_ms", "both_second_ms", "note",
