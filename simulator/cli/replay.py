@@ -87,8 +87,6 @@ def replay(
     given = [name for name, value in batch_options.items() if value is not None]
     if granularity == "lookup" and given:
         raise UsageError(f"{', '.join(given)}: only with --granularity batch")
-    if seed >= 1 << 64:
-        raise UsageError("--seed must be below 2**64")
     window = Window(
         3 if window_past is None else window_past, 2 if window_future is None else window_future
     )

@@ -190,7 +190,11 @@ def require_tables(model: ModelConfig, machine: Topology, place: str) -> None:
 
 def entry_sizes(model: ModelConfig) -> str:
     """Bytes of a row with its optimizer state, for messages: "512 B", or "32 to 512 B"."""
-    least, most = min(model.entry_bytes), max(model.entry_bytes)
+    return _bytes_of(model.entry_bytes)
+
+
+def _bytes_of(sizes: Sequence[int]) -> str:
+    least, most = min(sizes), max(sizes)
     return f"{least} B" if least == most else f"{least} to {most} B"
 
 
@@ -229,10 +233,8 @@ def require_slots(
     into the memory of `place`; `key`: what gives their size; `whose`: what the message says of
     their tables."""
     memory = machine.memory(place)
-    sizes = sorted(set(entries))
-    size = f"{sizes[0]} B" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} B"
     require_room(
-        f"{sum(slots):,} cache slots of {size}{whose}",
+        f"{sum(slots):,} cache slots of {_bytes_of(entries)}{whose}",
         sum(count * entry for count, entry in zip(slots, entries, strict=True)),
         f"one {machine.devices[memory.device].part.name}",
         memory.capacity,
