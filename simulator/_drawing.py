@@ -1,4 +1,4 @@
-"""matplotlib for files: nothing of the caller's settings, and no screen.
+"""matplotlib for files: nothing of the caller's settings, no screen, and no formulae.
 
 Whoever starts the program may have chosen a backend for windows or notebooks (`MPLBACKEND`) that is
 not installed here, settings (`MATPLOTLIBRC`) that other figures need, or a folder for settings that
@@ -15,8 +15,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-__all__ = ["drawing"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["drawing", "logarithmic"]
 
 
 @contextmanager
@@ -34,6 +38,24 @@ def drawing(*sheets: Path) -> Iterator[None]:
         # A letter that the font does not have becomes a box; tables beside it have the name.
         warnings.filterwarnings("ignore", message="Glyph")
         yield
+
+
+def logarithmic(axes: Axes, *directions: Literal["x", "y"]) -> None:
+    """Logarithmic scales whose ticks are plain numbers: 0.1, 1, 10,000.
+
+    The library writes them as formulae, which figures show as they are written.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
+
+    for direction in directions:
+        axis = {"x": axes.xaxis, "y": axes.yaxis}[direction]
+        axes.set(**{f"{direction}scale": "log"})
+        low, high = axis.get_view_interval()
+        if high / low < 1000:
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+        axis.set_minor_formatter(NullFormatter())
 
 
 def _import_alone() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from simulator._drawing import logarithmic
 from simulator.config.trace import LOCALITY_ALPHA, LocalityTraceConfig
 from simulator.figures.charts import figure_grid, legend_above, lines
 from simulator.figures.style import LOCALITIES, styled
@@ -147,9 +148,9 @@ def figures(tables: Tables) -> dict[str, Figure]:
                 )
             shown = classes.assign(percent=100 * classes["hottest_share_of_rows"])
             lines(panel, shown, x="percent", y=y, hue="name", hues=LOCALITIES, markers=False)
-            panel.set_xscale("log")
+            logarithmic(panel, "x")
             panel.set_xlabel("hottest rows, % of all (log)")
-        axes[0].set_yscale("log")
+        logarithmic(axes[0], "y")
         axes[0].set_ylabel("lookups of the row (log)")
         axes[1].set_ylabel("share of all lookups")
         axes[1].axvspan(2, 10, color="#0072B2", alpha=0.08, linewidth=0)

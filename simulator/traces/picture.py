@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from simulator._drawing import drawing
+from simulator._drawing import drawing, logarithmic
 from simulator.errors import UsageError
 from simulator.files import staged
 from simulator.traces.analysis import TableReport
@@ -38,9 +38,10 @@ def _plot(reports: Sequence[TableReport], path: Path, title: str) -> None:
         hot.plot([100 * n / unique for n, _ in curve], [100 * y for _, y in curve], label=label)
         curve = report.miss_ratio_curve
         misses.plot([100 * n / unique for n, _ in curve], [100 * y for _, y in curve], label=label)
-    hot.set(xscale="log", xlabel="hottest ids (% of distinct ids)", ylabel="lookups on them (%)")
-    misses.set(xscale="log", xlabel="LRU cache (% of distinct ids)", ylabel="misses (% of lookups)")
+    hot.set(xlabel="hottest ids (% of distinct ids)", ylabel="lookups on them (%)")
+    misses.set(xlabel="LRU cache (% of distinct ids)", ylabel="misses (% of lookups)")
     for axes in (hot, misses):
+        logarithmic(axes, "x")
         axes.grid(True, which="major", alpha=0.3)
         axes.set_ylim(0, 100)
     if reports:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from simulator._drawing import logarithmic
 from simulator.figures.style import look, styled, title
 from simulator.validation.numbers import Time
 
@@ -60,7 +61,9 @@ def scatter(times: Sequence[Time], what: str) -> Figure:
                 linewidths=0.3,
                 label=title(system),
             )
-        axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal")
+        axes.set(xlim=ends, ylim=ends)
+        logarithmic(axes, "x", "y")
+        axes.set_aspect("equal")
         axes.set_xlabel(f"{what}, measured (ms)")
         axes.set_ylabel(f"{what}, simulated (ms)")
         axes.legend()

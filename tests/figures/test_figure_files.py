@@ -9,7 +9,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from simulator.figures.charts import figure_grid, grouped_bars, legend_above, lines, stacked_bars
+from simulator._drawing import logarithmic
+from simulator.figures.charts import (
+    figure_grid,
+    grouped_bars,
+    legend_above,
+    lines,
+    stacked_bars,
+)
 from simulator.figures.files import csv_text, svg_text, write_figure
 from simulator.figures.pipeline import steady_spans
 from simulator.figures.style import OPERATORS, look, styled, title
@@ -55,6 +62,22 @@ def test_csv_gives_the_numbers_back_exactly() -> None:
 
 def test_svg_is_an_element_for_a_page() -> None:
     assert svg_text(_bars()).startswith("<svg")
+
+
+@pytest.mark.parametrize(
+    ("ends", "wanted"),
+    [((1, 30), {"1", "2", "5", "10", "20"}), ((0.01, 1e5), {"100", "10,000"})],
+)
+def test_ticks_of_logarithms_are_plain_numbers(ends: tuple[float, float], wanted: set[str]) -> None:
+    with styled():
+        figure, (axes,) = figure_grid(1, 1, 3.0, 2.0)
+        axes.plot(ends, ends)
+        logarithmic(axes, "x", "y")
+        figure.canvas.draw()
+        for axis in (axes.xaxis, axes.yaxis):
+            labels = {label.get_text() for label in axis.get_ticklabels()}
+            assert wanted <= labels
+            assert "$" not in "".join(labels)
 
 
 def test_bars_have_the_heights_of_the_table() -> None:
