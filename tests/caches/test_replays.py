@@ -7,6 +7,7 @@ import itertools
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -193,6 +194,31 @@ def test_distinct_rows_are_found_once_for_replays_of_one_scope(
     monkeypatch.setattr(planned_module, "distinct_batches", count)
     run(*(planned("table", seed=seed) for seed in range(4)))
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("replays", [1, 3])
+def test_mini_batches_are_dropped_once_all_have_them(
+    monkeypatch: pytest.MonkeyPatch, replays: int
+) -> None:
+    """But for those of the hold window: what waits may not grow with the run."""
+    drawn: list[weakref.ref[np.ndarray]] = []
+    most = 0
+    draw = Stream.__iter__
+
+    def watched(stream: Stream) -> Iterator[MiniBatch]:
+        nonlocal most
+        for batch in draw(stream):
+            drawn.append(weakref.ref(batch.ids[0]))
+            yield batch
+            del batch
+            most = max(most, sum(ids() is not None for ids in drawn))
+
+    monkeypatch.setattr(Stream, "__iter__", watched)
+    window = Window(past=3, future=2)
+    chosen = [UniqueReplay(), planned("table", window=window), planned("global", window=window)]
+    done = run_replays(Stream(trace(), 40), chosen[:replays], threads=1)
+    assert all(len(replayed.facts) == 40 for replayed in done.values())
+    assert most <= window.future + 2
 
 
 def test_progress_tells_mini_batches_one_by_one() -> None:

@@ -7,10 +7,10 @@ want the same preparation of the mini-batches share that.
 
 from __future__ import annotations
 
-import itertools
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -25,7 +25,7 @@ from simulator.traces.base import MiniBatch, Trace
 from simulator.traces.cuts import Parts, parted, split, whole_rows
 
 __all__ = ["Kept", "Replay", "Replayed", "Stream", "bases", "joined", "run_replays"]
-__all__ += ["slots_of_lookups"]
+__all__ += ["copies", "slots_of_lookups"]
 
 Int64s = npt.NDArray[np.int64]
 Kept = tuple[int, ...] | range
@@ -178,13 +178,35 @@ def _feeds(
         key = replay if replay.feed is None else (type(replay), replay.feed, replay.parts)
         groups.setdefault(key, []).append(replay)
     feeds: dict[Replay, Iterator[MiniBatch]] = {}
-    for copy, group in zip(itertools.tee(stream, len(groups)), groups.values(), strict=True):
+    for copy, group in zip(copies(stream, len(groups)), groups.values(), strict=True):
         parts = group[0].parts
         feed: Iterator[MiniBatch] = map(partial(split, parts=parts), copy) if parts else copy
         if len(group) > 1:
             feed = group[0].shared(parted(stream.trace, parts), group, feed, threads)
-        feeds |= zip(group, itertools.tee(feed, len(group)), strict=True)
+        feeds |= zip(group, copies(feed, len(group)), strict=True)
     return feeds
+
+
+def copies(batches: Iterable[MiniBatch], count: int) -> list[Iterator[MiniBatch]]:
+    """`batches`, each given `count` times and dropped as soon as all have it.
+
+    As `itertools.tee`, which keeps the last 57 of what it gave: gigabytes of row numbers.
+    """
+    source = iter(batches)
+    waiting: list[deque[MiniBatch]] = [deque() for _ in range(count)]
+
+    def copy(mine: deque[MiniBatch]) -> Iterator[MiniBatch]:
+        while True:
+            if not mine:
+                drawn = next(source, None)
+                if drawn is None:
+                    return
+                for queue in waiting:
+                    queue.append(drawn)
+                del drawn
+            yield mine.popleft()
+
+    return [copy(mine) for mine in waiting]
 
 
 def edges_of(batch: MiniBatch, parts: Parts) -> Sequence[Int64s | None]:

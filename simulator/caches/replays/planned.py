@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -39,6 +38,7 @@ from simulator.caches.replays.base import (
     Kept,
     Replay,
     bases,
+    copies,
     edges_of,
     joined,
     slots_of_lookups,
@@ -204,7 +204,7 @@ class PlannedReplay(Replay):
         shadows = None
         if self.held_misses:
             shadows = self._started(trace, NO_WINDOW, threads, ahead).planners
-        coming, planned = itertools.tee(iter(started.coming) if ahead else batches)
+        coming, planned = copies(started.coming if ahead else batches, 2)
         plans = plan_batches(
             planned, started.planners, self.window, threads=threads, shadows=shadows
         )
