@@ -286,11 +286,6 @@ class SyntheticTrace:
         ranks = np.arange(min(count, self.rows[table]), dtype=np.int64)
         return self._to_rows(table, ranks, 0)
 
-    def recency(self, table: int) -> Recency | None:
-        """When each row of `table` was last looked up before mini-batch 0; None where draws are
-        not independent in time (drift, sessions)."""
-        return None if self.has_time_order else self.popularity_ages(table)
-
     def popularity_ages(self, table: int) -> Recency:
         """When each row of `table` would have been looked up last, were draws independent."""
         shape, bag = self._shape, self._bags[table]

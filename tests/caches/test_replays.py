@@ -44,6 +44,7 @@ from simulator.caches.size import CacheSize
 from simulator.config.trace import ZipfTraceConfig
 from simulator.errors import CapacityError
 from simulator.traces import MiniBatch, Trace, open_trace
+from simulator.traces.cuts import Parts, TablePart
 
 ROOT = Path(__file__).parents[2]
 BATCHES = 12
@@ -194,6 +195,40 @@ def test_distinct_rows_are_found_once_for_replays_of_one_scope(
     monkeypatch.setattr(planned_module, "distinct_batches", count)
     run(*(planned("table", seed=seed) for seed in range(4)))
     assert len(calls) == 1
+
+
+COLUMNS: Parts = (
+    *(TablePart(0, "column", index, 3) for index in range(3)),
+    TablePart(1, "row", 0, 2),
+    TablePart(1, "row", 1, 2),
+    *(TablePart(0, "column", index, 3) for index in range(2)),
+)
+"""The last two with fewer slots than the first three."""
+SLOTS_OF_COLUMNS = (450, 450, 450, 130, 130, 300, 300)
+
+
+@pytest.mark.parametrize(
+    "replay",
+    [
+        UniqueReplay(ALL, COLUMNS),
+        StaticReplay(SLOTS_OF_COLUMNS, ALL, parts=COLUMNS),
+        planned("table", capacities=SLOTS_OF_COLUMNS, parts=COLUMNS, keep=ALL, window=Window(1, 1)),
+    ],
+)
+def test_parts_by_columns_that_do_the_same_are_replayed_once(
+    monkeypatch: pytest.MonkeyPatch, replay: Replay
+) -> None:
+    """As if each were replayed: counts, rows and slots."""
+    assert len(set(replay.twins)) < len(COLUMNS)
+    once = run(replay)[replay]
+    monkeypatch.setattr(type(replay), "twins", property(lambda r: tuple(range(len(r.parts)))))
+    each = run(replay)[replay]
+    assert as_lists(once) == as_lists(each)
+    starts = bases([part.rows(trace().rows[part.table]) for part in COLUMNS])
+    for facts in once:
+        for number, flow in enumerate(facts.flows[UNIQUE]):
+            assert flow.ids is not None
+            assert flow.ids.min() >= starts[number]
 
 
 @pytest.mark.parametrize("replays", [1, 3])

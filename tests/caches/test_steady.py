@@ -34,6 +34,7 @@ from simulator.config.trace import (
 )
 from simulator.errors import UsageError
 from simulator.traces import Trace, open_trace
+from simulator.traces.cuts import TablePart
 from simulator.traces.replay import Place
 
 ROWS = (20_000, 5_000)
@@ -97,6 +98,21 @@ def test_misses_of_a_sampled_cache_do_not_move_while_a_hot_one_settles():
     assert abs(still[:10].mean() / level - 1) < 0.04
     assert settling[:10].mean() / level < 0.85
     assert abs(settling[80:].mean() / level - 1) < 0.04
+
+
+def test_parts_by_rows_start_as_after_long_replay():
+    """Each with its share of the slots, drawn and not planned, as the whole table is."""
+    parts = tuple(TablePart(table, "row", index, 4) for table in range(2) for index in range(4))
+    slots = tuple(SLOTS[part.table] // 4 for part in parts)
+    replay = steady(slots, parts=parts)
+    first, late = [], []
+    for seed in range(24):
+        facts = replayed(zipf(0.8, seed), replay, 1)[0]
+        assert facts.start == Start("sampled")
+        first.append(misses([facts])[0])
+    late = misses(replayed(zipf(0.8), replace(replay, prefill="empty"), 340))[300:]
+    error = math.hypot(np.std(first) / math.sqrt(24), 3 * np.std(late) / math.sqrt(len(late)))
+    assert abs(np.mean(first) - np.mean(late)) < 4 * error < 0.1 * np.mean(late)
 
 
 def test_the_order_of_eviction_is_that_of_lru():

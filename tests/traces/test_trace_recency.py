@@ -11,6 +11,8 @@ from simulator._mix import GOLDEN, mixed
 from simulator.config.trace import DriftTraceConfig, SessionTraceConfig, ZipfTraceConfig
 from simulator.traces import open_trace
 from simulator.traces.cells import counts_cells, zipf_cells
+from simulator.traces.cuts import TablePart, parted
+from simulator.traces.draws import draws_of
 from simulator.traces.recency import Recency, bag_rates, fixed_rates
 from simulator.traces.synthetic import pooling_cumulative
 
@@ -72,7 +74,7 @@ def test_ages_are_those_of_lookups_long_after_the_start(pooling):
     """Share of the rows that were looked up in the last k mini-batches, rows by popularity."""
     config = ZipfTraceConfig(alpha=1.0, pooling=pooling)
     trace = open_trace(config, rows=(5000,), lookups=(6,), batch_size=50, seed=4)
-    rows, ages = trace.recency(0).within(math.inf)
+    rows, ages = trace.popularity_ages(0).within(math.inf)
     assert sorted(rows.tolist()) == list(range(5000))
     seen = np.zeros(5000, bool)
     for back in range(1, 31):
@@ -103,5 +105,31 @@ def test_bags_of_random_size_leave_rows_alone_more_often():
         SessionTraceConfig(alpha=1.0, repeat=0.3, length=4.0, concurrent=8),
     ],
 )
-def test_draws_that_depend_on_time_have_no_closed_form(config):
-    assert open_trace(config, rows=(90,), lookups=(2,), batch_size=9, seed=0).recency(0) is None
+def test_draws_that_depend_on_time_are_said_to(config):
+    trace = open_trace(config, rows=(90,), lookups=(2,), batch_size=9, seed=0)
+    for known in (draws_of(trace), draws_of(parted(trace, (TablePart(0),)))):
+        assert known is not None
+        assert not known.independent
+
+
+def test_ages_of_a_part_by_rows_are_those_of_its_rows():
+    trace = open_trace(
+        ZipfTraceConfig(alpha=1.0), rows=(5000,), lookups=(6,), batch_size=50, seed=4
+    )
+    parts = tuple(TablePart(0, "row", index, 3) for index in range(3))
+    whole, known = draws_of(trace), draws_of(parted(trace, parts))
+    ages = dict(zip(*(part.tolist() for part in whole.ages(0).within(40.0)), strict=True))
+    mine = {}
+    for index in range(3):
+        rows, times = known.ages(index).within(40.0)
+        mine |= dict(zip((rows * 3 + index).tolist(), times.tolist(), strict=True))
+    assert mine == ages
+    assert sum(known.ages(k).touched for k in range(3)) == whole.ages(0).touched == 5000
+    expected = sum(known.ages(k).expected(40.0) for k in range(3))
+    assert expected == pytest.approx(whole.ages(0).expected(40.0))
+
+
+def test_nothing_is_said_of_copies_of_tables_and_of_what_is_read():
+    trace = open_trace(ZipfTraceConfig(alpha=1.0), rows=(50,), lookups=(2,), batch_size=8, seed=0)
+    copies = parted(trace, tuple(TablePart(0, "replica", index, 2) for index in range(2)))
+    assert draws_of(copies) is None

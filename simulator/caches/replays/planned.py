@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -44,6 +44,7 @@ from simulator.caches.replays.base import (
     slots_of_lookups,
 )
 from simulator.caches.replays.steady import NO_WINDOW, Past, Started, restart, sampled_rows
+from simulator.caches.replays.twins import twins
 from simulator.caches.size import CacheSize
 from simulator.config.trace import HALF
 from simulator.errors import CapacityError, UsageError
@@ -81,6 +82,17 @@ class PlannedReplay(Replay):
     profile: float = HALF
     """Share of a file whose lookups say which rows are the hottest."""
     parts: Parts = ()
+
+    @property
+    def twins(self) -> tuple[int, ...]:
+        return twins(self.parts, self.capacities) if self.scope == "table" else ()
+
+    def of_parts(self, numbers: Sequence[int]) -> PlannedReplay:
+        return replace(
+            self,
+            capacities=tuple(self.capacities[k] for k in numbers),
+            parts=tuple(self.parts[k] for k in numbers),
+        )
 
     @property
     def slots(self) -> tuple[int, ...]:

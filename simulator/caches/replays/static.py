@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from simulator.caches.replays.base import (
     joined,
     slots_of_lookups,
 )
+from simulator.caches.replays.twins import twins
 from simulator.config.trace import HALF
 from simulator.traces.base import MiniBatch, Trace
 from simulator.traces.cuts import Parts
@@ -40,6 +41,17 @@ class StaticReplay(Replay):
     profile: float = HALF
     """Share of a file whose lookups say which rows are the hottest."""
     parts: Parts = ()
+
+    @property
+    def twins(self) -> tuple[int, ...]:
+        return twins(self.parts, self.pinned)
+
+    def of_parts(self, numbers: Sequence[int]) -> StaticReplay:
+        return replace(
+            self,
+            pinned=tuple(self.pinned[k] for k in numbers),
+            parts=tuple(self.parts[k] for k in numbers),
+        )
 
     @property
     def slots(self) -> tuple[int, ...]:

@@ -35,8 +35,7 @@ from simulator.caches.plan.planning import plan_batches
 from simulator.caches.plan.scratchpad import PoolPlanner
 from simulator.caches.trend import trend_of
 from simulator.traces.base import Trace
-from simulator.traces.recency import Recency
-from simulator.traces.synthetic import SyntheticTrace
+from simulator.traces.draws import Ages, draws_of
 
 __all__ = ["MOST", "MOST_LOOKUPS", "NO_WINDOW", "Past", "Started"]
 __all__ += ["attempts", "fitting", "is_settled", "last_place", "outcome", "restart", "sampled_rows"]
@@ -61,31 +60,18 @@ def sampled_rows(trace: Trace, capacities: Sequence[int], scope: str) -> list[In
     In a pool of several tables, a mini-batch looks up table after table.
     """
     shapes = pool_shapes(trace.rows, scope)
-    ages = _recencies(trace)
-    if ages is None or (scope == "global" and _correlated(trace)):
+    draws = draws_of(trace)
+    if draws is None or not draws.independent or (scope == "global" and draws.correlated):
         return None
 
     def youngest(pool: int) -> Int64s:
-        return _youngest(
-            [ages[table] for table in shapes[pool].tables], shapes[pool], capacities[pool]
-        )
+        tables = [draws.ages(table) for table in shapes[pool].tables]
+        return _youngest(tables, shapes[pool], capacities[pool])
 
     return map_threads(youngest, len(shapes), cores())
 
 
-def _recencies(trace: Trace) -> list[Recency] | None:
-    if not isinstance(trace, SyntheticTrace):
-        return None
-    found = [trace.recency(table) for table in range(len(trace.rows))]
-    known = [each for each in found if each is not None]
-    return known if len(known) == len(found) else None
-
-
-def _correlated(trace: Trace) -> bool:
-    return isinstance(trace, SyntheticTrace) and trace.correlated
-
-
-def _youngest(tables: Sequence[Recency], shape: PoolShape, capacity: int) -> Int64s:
+def _youngest(tables: Sequence[Ages], shape: PoolShape, capacity: int) -> Int64s:
     """The `capacity` rows of a pool that were looked up last, the youngest first."""
     horizon = _horizon(tables, capacity)
     while True:
@@ -107,7 +93,7 @@ def last_place(ages: Floats, table: int, tables: int) -> Floats:
     return 1.0 + whole - (table + (ages - whole)) / tables
 
 
-def _horizon(tables: Sequence[Recency], capacity: int) -> float:
+def _horizon(tables: Sequence[Ages], capacity: int) -> float:
     """An age that more rows than `capacity` have not reached, six standard deviations safe."""
     wanted = capacity + 6.0 * sqrt(capacity) + 16.0
     if sum(table.touched for table in tables) <= wanted:
@@ -115,7 +101,7 @@ def _horizon(tables: Sequence[Recency], capacity: int) -> float:
     return _age_of(tables, wanted)
 
 
-def _age_of(tables: Sequence[Recency], wanted: float) -> float:
+def _age_of(tables: Sequence[Ages], wanted: float) -> float:
     """The age below which `wanted` rows are expected (to 1 %); inf where none is below 1e15."""
 
     def reached(age: float) -> bool:
@@ -158,7 +144,8 @@ class Past:
         """Planners of `build` (without a window) after as many mini-batches of the past as it
         takes."""
         most = self._most_ahead() if needs_future else MOST
-        stays = not needs_future and _recencies(self.trace) is not None
+        draws = draws_of(self.trace)
+        stays = not needs_future and draws is not None and draws.independent
         capacity, planners, coming = sum(self.capacities), build(), self.coming
         plans: list[tuple[int, int]] = []
         done = count = 0
@@ -219,11 +206,12 @@ def attempts(
 def _filled(trace: Trace, capacities: Sequence[int], scope: str) -> float:
     """Mini-batches of independent draws that fill all pools to 99 % (of what is looked up); 0
     where that is not known."""
-    if not isinstance(trace, SyntheticTrace):
+    draws = draws_of(trace)
+    if draws is None:
         return 0.0
     slowest = 0.0
     for shape, capacity in zip(pool_shapes(trace.rows, scope), capacities, strict=True):
-        tables = [trace.popularity_ages(table) for table in shape.tables]
+        tables = [draws.ages(table) for table in shape.tables]
         touched = sum(table.touched for table in tables)
         slowest = max(slowest, _age_of(tables, 0.99 * min(capacity, touched)))
     return slowest

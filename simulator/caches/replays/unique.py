@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
 from simulator.caches.plan.static_split import static_splits
 from simulator.caches.replays.base import Kept, Replay, bases, edges_of
+from simulator.caches.replays.twins import twins
 from simulator.traces.base import MiniBatch, Trace
 from simulator.traces.cuts import Parts
 
@@ -22,6 +23,13 @@ class UniqueReplay(Replay):
 
     keep: Kept = ()
     parts: Parts = ()
+
+    @property
+    def twins(self) -> tuple[int, ...]:
+        return twins(self.parts)
+
+    def of_parts(self, numbers: Sequence[int]) -> UniqueReplay:
+        return replace(self, parts=tuple(self.parts[k] for k in numbers))
 
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
         del threads

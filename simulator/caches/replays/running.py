@@ -1,0 +1,127 @@
+"""How replays of one trace run side by side.
+
+What moves is separate from how long it takes: points that share trace, policy, capacity and window
+share one replay, on however many machines they are timed. Equal replays run once, and so do equal
+parts of tables; replays that want the same preparation of the mini-batches share that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from simulator._plugins import explained
+from simulator.caches.facts import BatchFacts
+from simulator.caches.replays.base import Replay, copies
+from simulator.caches.replays.twins import Single
+from simulator.errors import InvariantError
+from simulator.traces.base import MiniBatch, Trace
+from simulator.traces.cuts import parted, split
+
+__all__ = ["Replayed", "Stream", "run_replays"]
+
+
+@dataclass(slots=True)
+class Replayed:
+    """The facts of every mini-batch, and the wall-clock seconds that they took."""
+
+    facts: list[BatchFacts] = field(default_factory=list)
+    wall_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Stream:
+    """The first `batches` mini-batches of a trace, drawn one after the other.
+
+    `longest`: of each mini-batch that was drawn, the longest bag of every table.
+    """
+
+    trace: Trace
+    batches: int
+    wall_s: float = 0.0
+    longest: list[tuple[int, ...]] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[MiniBatch]:
+        self.longest.clear()
+        for index in range(self.batches):
+            begin = time.perf_counter()
+            batch = self.trace.minibatch(index)
+            self.longest.append(batch.longest)
+            self.wall_s += time.perf_counter() - begin
+            yield batch
+
+
+def run_replays(
+    stream: Stream,
+    replays: Sequence[Replay],
+    *,
+    threads: int,
+    progress: Callable[[int], None] | None = None,
+) -> dict[Replay, Replayed]:
+    """Run every distinct replay over the stream; `progress(mini-batches done)` after each one.
+
+    The longest bags, which chains of dependent lookups follow, are those of the mini-batches
+    themselves, whatever the replay tells; of a part of a table at most those of the table.
+    """
+    outcomes = {replay: Replayed() for replay in replays}
+    singles = {replay: Single.of(replay, stream.trace) for replay in outcomes}
+    own = list(dict.fromkeys(single.replay for single in singles.values()))
+    feeds = _feeds(stream, own, threads)
+    runs = {r: r.run(parted(stream.trace, r.parts), feeds[r], threads) for r in own}
+    for done in range(1, stream.batches + 1):
+        facts: dict[Replay, BatchFacts] = {}
+        for replay, outcome in outcomes.items():
+            begin, drawn = time.perf_counter(), stream.wall_s
+            single = singles[replay]
+            if single.replay not in facts:
+                told = _next(runs[single.replay], single.replay, done, stream.batches)
+                facts[single.replay] = _with_bags(told, single.replay, stream, done)
+            outcome.facts.append(single.spread(facts[single.replay]))
+            outcome.wall_s += time.perf_counter() - begin - (stream.wall_s - drawn)
+        if progress is not None:
+            progress(done)
+    return outcomes
+
+
+def _with_bags(facts: BatchFacts, replay: Replay, stream: Stream, number: int) -> BatchFacts:
+    """`facts` of the mini-batch of that number with its longest bags, where it was drawn."""
+    for longest in stream.longest[number - 1 : number]:  # a replay need not draw
+        facts = facts.with_bags([longest[part.table] for part in replay.parts] or longest)
+    return facts
+
+
+def _next(run: Iterator[BatchFacts], replay: Replay, number: int, batches: int) -> BatchFacts:
+    """The facts of the next mini-batch.
+
+    Raises `InvariantError` where the replay has none, `PluginError` where code of another package
+    fails.
+    """
+    with explained(type(replay).__name__, f"fails at mini-batch {number} of {batches}"):
+        facts = next(run, None)
+    if facts is None:
+        raise InvariantError(
+            f"{type(replay).__name__} ended after {number - 1} of {batches} mini-batches"
+        )
+    if not isinstance(facts, BatchFacts):
+        raise InvariantError(f"{type(replay).__name__} gave {facts!r} in place of BatchFacts")
+    return facts
+
+
+def _feeds(
+    stream: Stream, replays: Sequence[Replay], threads: int
+) -> dict[Replay, Iterator[MiniBatch]]:
+    """The mini-batches of each replay: drawn once, prepared once for those that share that."""
+    groups: dict[Hashable, list[Replay]] = {}
+    for replay in replays:
+        key = replay if replay.feed is None else (type(replay), replay.feed, replay.parts)
+        groups.setdefault(key, []).append(replay)
+    feeds: dict[Replay, Iterator[MiniBatch]] = {}
+    for copy, group in zip(copies(stream, len(groups)), groups.values(), strict=True):
+        parts = group[0].parts
+        feed: Iterator[MiniBatch] = map(partial(split, parts=parts), copy) if parts else copy
+        if len(group) > 1:
+            feed = group[0].shared(parted(stream.trace, parts), group, feed, threads)
+        feeds |= zip(group, copies(feed, len(group)), strict=True)
+    return feeds

@@ -1,0 +1,81 @@
+"""What is known of the draws of generated tables, and of parts of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.traces.base import Ids, Trace
+from simulator.traces.cuts import PartedTrace, TablePart
+from simulator.traces.synthetic import SyntheticTrace
+
+__all__ = ["Ages", "Draws", "draws_of"]
+
+
+class Ages(Protocol):
+    """When the rows of a table were last looked up, in mini-batches (see `Recency`)."""
+
+    @property
+    def touched(self) -> int:
+        """Rows that are looked up at all."""
+
+    def expected(self, age: float) -> float:
+        """Mean number of rows whose last lookup lies at most `age` mini-batches back."""
+
+    def within(self, age: float) -> tuple[Ids, npt.NDArray[np.float64]]:
+        """The rows that were last looked up at most `age` mini-batches ago, and their ages."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Of the tables of a trace."""
+
+    ages: Callable[[int], Ages]
+    """Of a table, as if its draws were independent in time."""
+    independent: bool
+    """Whether they are."""
+    correlated: bool
+    """Whether tables are looked up together."""
+
+
+def draws_of(trace: Trace) -> Draws | None:
+    """What is known of the draws of `trace`; None of one that is read, and of copies of tables,
+    which serve a share of the samples each."""
+    if isinstance(trace, SyntheticTrace):
+        return Draws(trace.popularity_ages, not trace.has_time_order, trace.correlated)
+    if not isinstance(trace, PartedTrace) or any(p.cut == "replica" for p in trace.parts):
+        return None
+    whole, parts = draws_of(trace.whole), trace.parts
+    if whole is None:
+        return None
+
+    def ages(number: int) -> Ages:
+        part = parts[number]
+        own = whole.ages(part.table)
+        return _OfRows(own, part) if part.cut == "row" else own
+
+    return Draws(ages, whole.independent, whole.correlated)
+
+
+@dataclass(frozen=True)
+class _OfRows:
+    """Ages of the rows of a part of a table: every `parts`-th, of all popularities alike."""
+
+    whole: Ages
+    part: TablePart
+
+    @property
+    def touched(self) -> int:
+        return self.part.rows(self.whole.touched)
+
+    def expected(self, age: float) -> float:
+        return self.whole.expected(age) / self.part.parts
+
+    def within(self, age: float) -> tuple[Ids, npt.NDArray[np.float64]]:
+        rows, ages = self.whole.within(age)
+        own = rows % self.part.parts == self.part.index
+        return rows[own] // self.part.parts, ages[own]
