@@ -124,10 +124,21 @@ def explain_system(name: str) -> Explanation:
     job = Job(model, load_named("operators", config.operators))
     try:
         system = create(name, job, machine)
-        stages = system.stages(BatchFacts.of_nothing(model.batch_size))
+        stages = tuple(map(_merged, zip(*_programs(system, model.batch_size), strict=True)))
     except ScratchPipeError as error:
         return Explanation(name, kind, None, reason=str(error))
     return Explanation(name, kind, system, stages)
+
+
+def _programs(system: System, samples: int) -> Iterator[tuple[Stage, ...]]:
+    """The program of each kind of mini-batch."""
+    for flows in system.kinds:
+        yield system.stages(BatchFacts.of_nothing(samples, *flows))
+
+
+def _merged(stages: tuple[Stage, ...]) -> Stage:
+    """The lanes of a stage of all kinds of mini-batches, each once."""
+    return Stage(stages[0].name, tuple(dict.fromkeys(lane for s in stages for lane in s.lanes)))
 
 
 def _head(parameter: Parameter) -> str:
