@@ -24,7 +24,7 @@ from simulator.text import on_one_line
 
 __all__ = ["Explanation", "explain_system"]
 
-MACHINE, MODEL = "v100_p3", "default"
+MODEL = "default"
 ROWS_PER_TABLE = 100_000
 """Of the model whose program is shown: it fits any GPU."""
 _WIDTH = 96
@@ -71,7 +71,7 @@ class Explanation:
 
     def _stages(self) -> Iterator[str]:
         if self.example is None:
-            yield from _wrapped(f"not shown on {MACHINE}: {self.reason}", "  ")
+            yield from _wrapped(f"not shown on {self.kind.shown_on}: {self.reason}", "  ")
             return
         schedule = self.example.schedule
         kind = type(schedule).__name__.lower()
@@ -118,7 +118,7 @@ class Explanation:
 def explain_system(name: str) -> Explanation:
     """The system called `name`; `UsageError` where there is none."""
     kind = system_class(name)
-    config = load_machine(MACHINE)
+    config = load_machine(kind.shown_on)
     model = load_named("models", MODEL).changed(rows_per_table=ROWS_PER_TABLE)
     machine = build_topology(config, model.common_row_bytes)
     job = Job(model, load_named("operators", config.operators))

@@ -73,6 +73,7 @@ _LOOKS: dict[str, Look] = {
     "cdlrm": Look("#882255", "***", "*", ":"),
     "hugectr_etc": Look("#117733", "OO", "h", "-."),
     "fae": Look("#999933", "//", "d", "--"),
+    "hotline": Look("#6699CC", "xx", "H", ":"),
     # stages of cached training
     "load": Look(_LIGHT),
     "plan": Look(_PINK, "..."),
@@ -147,6 +148,7 @@ _TITLES = {
     "cdlrm": "cDLRM",
     "hugectr_etc": "HugeCTR ETC",
     "fae": "FAE",
+    "hotline": "Hotline",
     "gather_reduce": "Gather-reduce",
     "pooled_to_gpu": "Pooled to GPU",
     "gradients_to_cpu": "Gradients to CPU",

@@ -33,6 +33,7 @@ from simulator.systems.fbgemm_cached import FbgemmCached
 from simulator.systems.fbgemm_uvm import FbgemmUvm
 from simulator.systems.gpu_only import GpuOnly
 from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
+from simulator.systems.hotline import Hotline
 from simulator.systems.hugectr_etc import HugeCtrEtc
 from simulator.systems.hybrid import Hybrid
 from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
@@ -117,6 +118,7 @@ _SYSTEMS: dict[str, type[System]] = {
     "cdlrm": Cdlrm,
     "hugectr_etc": HugeCtrEtc,
     "fae": Fae,
+    "hotline": Hotline,
 }
 
 

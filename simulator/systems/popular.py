@@ -8,16 +8,15 @@ from pydantic import Field
 
 from simulator.caches.replays.hot_rows import HotRows
 from simulator.config.experiment import SIZE_KEYS
-from simulator.config.parameters import Given
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job, require_room
 
-__all__ = ["HOT_KEYS", "SampleShare", "hot_rows"]
+__all__ = ["HOT_KEYS", "Share", "hot_rows"]
 
 HOT_KEYS = frozenset(f"cache.{key}" for key in SIZE_KEYS)
 """Keys of `cache` that they use: the budget of hot rows."""
 
-SampleShare = Annotated[float, Field(gt=0, le=1), Given("verified", "5 % of the inputs at random")]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 def hot_rows(job: Job, machine: Topology, gpu: str, share: float) -> HotRows:
