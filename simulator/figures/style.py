@@ -74,6 +74,7 @@ _LOOKS: dict[str, Look] = {
     "hugectr_etc": Look("#117733", "OO", "h", "-."),
     "fae": Look("#999933", "//", "d", "--"),
     "hotline": Look("#6699CC", "xx", "H", ":"),
+    "tensor_casting": Look("#661100", "..", "8", "-."),
     # stages of cached training
     "load": Look(_LIGHT),
     "plan": Look(_PINK, "..."),
@@ -149,6 +150,7 @@ _TITLES = {
     "hugectr_etc": "HugeCTR ETC",
     "fae": "FAE",
     "hotline": "Hotline",
+    "tensor_casting": "Tensor Casting",
     "gather_reduce": "Gather-reduce",
     "pooled_to_gpu": "Pooled to GPU",
     "gradients_to_cpu": "Gradients to CPU",

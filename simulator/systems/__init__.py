@@ -52,6 +52,7 @@ from simulator.systems.schedule import (
 from simulator.systems.scratchpipe import ScratchPipe
 from simulator.systems.static_cache import StaticCache
 from simulator.systems.straw_man import StrawMan
+from simulator.systems.tensor_casting import TensorCasting
 from simulator.systems.torchrec_prefetch import TorchRecPrefetch
 from simulator.systems.torchrec_semi_sync import TorchRecSemiSync
 
@@ -119,6 +120,7 @@ _SYSTEMS: dict[str, type[System]] = {
     "hugectr_etc": HugeCtrEtc,
     "fae": Fae,
     "hotline": Hotline,
+    "tensor_casting": TensorCasting,
 }
 
 
