@@ -71,7 +71,7 @@ class Hotline(System):
     )
     parameters: ClassVar[type[Parameters]] = HotlineParameters
     uses: ClassVar[frozenset[str]] = HOT_KEYS
-    shown_on: ClassVar[str] = "v100_hotline"
+    shown_on: ClassVar[str] = "hotline_v100"
     kinds: ClassVar[tuple[tuple[str, ...], ...]] = ((POPULAR, MISS),)
 
     def __init__(self, job: Job, machine: Topology) -> None:

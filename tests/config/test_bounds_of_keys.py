@@ -63,7 +63,7 @@ def point() -> PointConfig:
 
 def _parts() -> dict[str, dict[str, Any]]:
     """A part of every kind, as plain data."""
-    others = ("dgx1_v100", "v100_hotline")
+    others = ("dgx1_v100", "hotline_v100")
     platforms = [
         expand(parse_experiment({**EXPERIMENT, "platform": p}))[0].platform for p in others
     ]

@@ -13,7 +13,7 @@ from simulator.engine.points import simulate_points
 from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.program import Dense, Pool, Update, ZeroCopy
 
-MACHINE: dict[str, Any] = {"platform": "v100_hotline"}
+MACHINE: dict[str, Any] = {"platform": "hotline_v100"}
 TUNED: dict[str, Any] = {**MACHINE, "operators": "tuned", "run": {"batches": 12}}
 PART: dict[str, Any] = {
     "model": {"rows_per_table": 2000, "lookups_per_table": 2},
@@ -107,7 +107,7 @@ def test_popular_samples_hide_the_gather() -> None:
 
 def card(**changes: Any) -> dict[str, Any]:
     """The server with another accelerator."""
-    return {"base": "v100_hotline", "host": {"accelerator": changes}}
+    return {"base": "hotline_v100", "host": {"accelerator": changes}}
 
 
 def test_without_popular_samples_the_whole_gather_is_exposed() -> None:
@@ -137,7 +137,7 @@ def test_it_trains_like_one_batch_at_a_time(seed: int, tables: int, slots: int) 
 
 
 def test_hazards_take_a_machine_that_the_system_runs_on() -> None:
-    assert executed("hotline").as_dict()["platform"] == "v100_hotline"
+    assert executed("hotline").as_dict()["platform"] == "hotline_v100"
     assert executed("hybrid").as_dict()["platform"] == "v100_p3"
     with pytest.raises(ConfigError, match="hotline needs an accelerator, but v100_p3 has none"):
         run_case(HazardCase(system="hotline", platform="v100_p3"))
