@@ -138,15 +138,18 @@ class BatchFacts:
     """Of the replay that it belongs to; None where nothing is cached by use."""
     pooled: bool = False
     """All shards share one pool of slots: a victim of one makes room for a miss of another."""
+    popular: int | None = None
+    """Samples whose rows are all hot; None where the replay tells hot rows from no others."""
     by_sample: bool = field(default=False, compare=False)
     """Lookups over all shards are in the order of `in_sample_order`."""
     _totals: dict[str, Flow] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Flows over all shards that were asked for: row numbers are joined once."""
 
     @classmethod
-    def of_nothing(cls, samples: int) -> BatchFacts:
-        """A mini-batch without lookups, whatever flows a replay tells."""
-        return cls(0, samples, _Nothing())
+    def of_nothing(cls, samples: int, *but: str) -> BatchFacts:
+        """A mini-batch without lookups, whatever flows a replay tells; those called `but` have a
+        row."""
+        return cls(0, samples, _Nothing(dict.fromkeys(but, (Flow(1, 1),))))
 
     def __getitem__(self, name: str) -> Flow:
         """The flow called `name` over all shards.

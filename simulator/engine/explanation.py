@@ -24,7 +24,7 @@ from simulator.text import on_one_line
 
 __all__ = ["Explanation", "explain_system"]
 
-MACHINE, MODEL = "v100_p3", "default"
+MODEL = "default"
 ROWS_PER_TABLE = 100_000
 """Of the model whose program is shown: it fits any GPU."""
 _WIDTH = 96
@@ -71,7 +71,7 @@ class Explanation:
 
     def _stages(self) -> Iterator[str]:
         if self.example is None:
-            yield from _wrapped(f"not shown on {MACHINE}: {self.reason}", "  ")
+            yield from _wrapped(f"not shown on {self.kind.shown_on}: {self.reason}", "  ")
             return
         schedule = self.example.schedule
         kind = type(schedule).__name__.lower()
@@ -118,16 +118,27 @@ class Explanation:
 def explain_system(name: str) -> Explanation:
     """The system called `name`; `UsageError` where there is none."""
     kind = system_class(name)
-    config = load_machine(MACHINE)
+    config = load_machine(kind.shown_on)
     model = load_named("models", MODEL).changed(rows_per_table=ROWS_PER_TABLE)
     machine = build_topology(config, model.common_row_bytes)
     job = Job(model, load_named("operators", config.operators))
     try:
         system = create(name, job, machine)
-        stages = system.stages(BatchFacts.of_nothing(model.batch_size))
+        stages = tuple(map(_merged, zip(*_programs(system, model.batch_size), strict=True)))
     except ScratchPipeError as error:
         return Explanation(name, kind, None, reason=str(error))
     return Explanation(name, kind, system, stages)
+
+
+def _programs(system: System, samples: int) -> Iterator[tuple[Stage, ...]]:
+    """The program of each kind of mini-batch."""
+    for flows in system.kinds:
+        yield system.stages(BatchFacts.of_nothing(samples, *flows))
+
+
+def _merged(stages: tuple[Stage, ...]) -> Stage:
+    """The lanes of a stage of all kinds of mini-batches, each once."""
+    return Stage(stages[0].name, tuple(dict.fromkeys(lane for s in stages for lane in s.lanes)))
 
 
 def _head(parameter: Parameter) -> str:

@@ -7,7 +7,7 @@ those that the schedule allows (`random`): a window that is too small may work o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Literal, cast, get_args
 
@@ -30,7 +30,7 @@ from simulator.engine.timer import Timing, time_system
 from simulator.errors import ConfigError, Problem, UsageError
 from simulator.hardware.catalogue import load_machine
 from simulator.hardware.topology import build_topology
-from simulator.systems import Job, create, names, used_keys
+from simulator.systems import Job, create, names, system_class, used_keys
 from simulator.traces import MiniBatch
 from simulator.traces.cuts import Parts, parted
 
@@ -61,7 +61,8 @@ class HazardCase:
     batches: int = 400
     seed: int = 0
     system: str = "scratchpipe"
-    platform: str = "v100_p3"
+    platform: str | None = None
+    """None: one with all that the system needs."""
     tables: int = 1
     order: str = "both"
     """Of stages: `timed`, `random`, or `both`."""
@@ -211,6 +212,8 @@ def run_case(case: HazardCase) -> HazardOutcome:
     sizes, `CapacityError` where the slots cannot hold the window.
     """
     _check(case)
+    platform = case.platform or system_class(case.system).shown_on
+    case = replace(case, platform=platform)
     trace = _drawn(case)
     model = load_named("models", "default").changed(
         tables=case.tables,
@@ -219,7 +222,7 @@ def run_case(case: HazardCase) -> HazardOutcome:
         batch_size=case.batch_rows,
         sharding=case.sharding,
     )
-    config = load_machine(case.platform)
+    config = load_machine(platform)
     machine = build_topology(config, model.row_bytes)
     slots = 36 if case.slots is None else case.slots
     job = Job(

@@ -192,6 +192,8 @@ def count_metrics(batches: Sequence[BatchFacts]) -> dict[str, Any]:
         "lookups_per_batch": looked_up,
         "unique_rows_per_batch": unique,
     }
+    if known.popular is not None:
+        metrics["popular_samples_per_batch"] = float(np.mean([f.popular for f in batches]))
     if HIT not in known:
         return metrics
     misses = mean(MISS)

@@ -13,7 +13,8 @@ operation there that drives them out pays for their way to memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,6 +31,8 @@ from simulator.hardware.topology import Topology
 __all__ = ["ProcessorCaches", "Program"]
 
 Int64s = npt.NDArray[np.int64]
+Hits = npt.NDArray[np.bool_]
+"""Of each lookup."""
 Program = Callable[[BatchFacts], tuple[Stage, ...]]
 _NOTHING = np.empty(0, np.int64)
 
@@ -51,18 +54,14 @@ class ProcessorCaches:
     def programs(self, batches: Sequence[BatchFacts]) -> list[tuple[Stage, ...]]:
         """The stages of every mini-batch."""
         counted = self._counted(batches)
-        means = _means([[hits for _, hits in lookups] for lookups in counted.values()])
+        means = _means(counted.values())
         programs = []
         for facts in batches:
             rows = self.keep_rows and facts.index in self.samples
             stages = self.program(self._ordered(facts) if rows else facts.without_rows())
-            if facts.index in counted:
-                lookups = counted[facts.index]
-                shares = [_share(hits) for _, hits in lookups]
-                masks = [hits for _, hits in lookups] if rows else None
-            else:
-                shares, masks = means, None
-            programs.append(_with_hits(stages, shares, masks))
+            hits = counted.get(facts.index, {})
+            shares = means | {key: _share(each) for key, each in hits.items()}
+            programs.append(_with_hits(stages, shares, hits if rows else {}))
         return self._with_changed_lines(programs)
 
     def _with_changed_lines(self, programs: list[tuple[Stage, ...]]) -> list[tuple[Stage, ...]]:
@@ -91,23 +90,32 @@ class ProcessorCaches:
             for stage in stages
         )
 
-    def _counted(
-        self, batches: Sequence[BatchFacts]
-    ) -> dict[int, list[tuple[Pool, npt.NDArray[np.bool_]]]]:
-        """For each sample its lookups, and which of them hit."""
+    def _counted(self, batches: Sequence[BatchFacts]) -> dict[int, dict[_Key, Hits]]:
+        """For each mini-batch that is counted which of its lookups hit: the samples, and where
+        these lack a kind of mini-batch (a system may have several) the last of it that kept rows.
+        """
+        counted = self._hits_of(batches, self.samples)
+        known = {key for hits in counted.values() for key in hits}
+        lacking = {}
+        for facts in batches if counted else ():
+            if facts.keeps_rows and facts.index not in counted:
+                keys = frozenset(_lookups(self.program(facts.without_rows())))
+                lacking[keys] = facts.index
+        others = tuple(index for keys, index in lacking.items() if not keys <= known)
+        return counted | self._hits_of(batches, others)
+
+    def _hits_of(self, batches: Sequence[BatchFacts], wanted: Kept) -> dict[int, dict[_Key, Hits]]:
+        """For each `wanted` mini-batch its lookups, and which of them hit."""
         counted = {}
-        before: list[Pool] = []
+        before: Mapping[_Key, Pool] = {}
         for facts in batches:
-            wanted = facts.index in self.samples
-            lookups: list[Pool] = []
-            if facts.keeps_rows and (wanted or facts.index + 1 in self.samples):
+            lookups: Mapping[_Key, Pool] = {}
+            if facts.keeps_rows and (facts.index in wanted or facts.index + 1 in wanted):
                 lookups = _lookups(self.program(self._ordered(facts)))
-            if wanted:
-                warm: Sequence[Pool | None] = before or [None] * len(lookups)
-                counted[facts.index] = [
-                    (word, self._hits(previous, word))
-                    for previous, word in zip(warm, lookups, strict=True)
-                ]
+            if facts.index in wanted:
+                counted[facts.index] = {
+                    key: self._hits(before.get(key), word) for key, word in lookups.items()
+                }
             before = lookups
         return counted
 
@@ -115,7 +123,7 @@ class ProcessorCaches:
         """Lookups in the order of the kernels."""
         return facts if self.software.gpu.kernels_per_table else facts.in_sample_order()
 
-    def _hits(self, before: Pool | None, word: Pool) -> npt.NDArray[np.bool_]:
+    def _hits(self, before: Pool | None, word: Pool) -> Hits:
         rows = word.reads.pieces(word.rows)
         if rows is None or not len(rows):
             return np.empty(0, np.bool_)
@@ -130,15 +138,28 @@ class ProcessorCaches:
         return row_hits(_NOTHING if warm is None else warm, rows, capacity)
 
 
-def _lookups(stages: Sequence[Stage]) -> list[Pool]:
+_Key = tuple[str, str, str, str, int]
+"""What tells lookups of a program apart: operation, processor, store and its memory, and which of
+those that have the same."""
+
+
+def _key(word: Pool, seen: Counter[tuple[str, ...]]) -> _Key:
+    """That of `word`, behind those that were `seen`."""
+    own = (word.name, word.at, word.reads.name, word.reads.memory)
+    seen[own] += 1
+    return (*own, seen[own])
+
+
+def _lookups(stages: Sequence[Stage]) -> dict[_Key, Pool]:
     """Every lookup of a program, those of each store on its own."""
-    return [
-        each
+    seen: Counter[tuple[str, ...]] = Counter()
+    return {
+        _key(each, seen): each
         for stage in stages
         for word in stage.operations
         if isinstance(word, Pool)
         for each in _by_store(word)
-    ]
+    }
 
 
 def _by_store(word: Pool) -> Iterator[Pool]:
@@ -150,48 +171,48 @@ def _by_store(word: Pool) -> Iterator[Pool]:
         )
 
 
-def _share(hits: npt.NDArray[np.bool_]) -> float:
+def _share(hits: Hits) -> float:
     return float(hits.mean()) if len(hits) else 0.0
 
 
-def _means(counted: Sequence[Sequence[npt.NDArray[np.bool_]]]) -> list[float]:
-    """Mean share of each lookup of a program over the counted mini-batches."""
-    return [
-        float(np.mean([_share(hits) for hits in column])) for column in zip(*counted, strict=True)
-    ]
+def _means(counted: Iterable[Mapping[_Key, Hits]]) -> dict[_Key, float]:
+    """Mean share of each lookup of a program over the counted mini-batches that have it."""
+    shares: dict[_Key, list[float]] = {}
+    for lookups in counted:
+        for key, hits in lookups.items():
+            shares.setdefault(key, []).append(_share(hits))
+    return {key: float(np.mean(each)) for key, each in shares.items()}
 
 
 def _with_hits(
-    stages: Sequence[Stage],
-    shares: Sequence[float],
-    masks: Sequence[npt.NDArray[np.bool_]] | None,
+    stages: Sequence[Stage], shares: Mapping[_Key, float], masks: Mapping[_Key, Hits]
 ) -> tuple[Stage, ...]:
     """`stages` with the hit share of each lookup; `masks`: which rows hit and are left out."""
-    number = 0
-    filled = []
-    for stage in stages:
-        lanes = []
-        for lane in stage.lanes:
-            words: list[Operation] = []
-            for word in lane:
-                if isinstance(word, Pool) and number < len(shares):
-                    rows = word.rows if masks is None else _without(word.rows, masks[number])
-                    word = replace(word, hit_share=shares[number], rows=rows)
-                    number += 1
-                    if word.elsewhere is not None:
-                        more = word.elsewhere
-                        rows = more.rows if masks is None else _without(more.rows, masks[number])
-                        more = replace(more, hit_share=shares[number], rows=rows)
-                        word = replace(word, elsewhere=more)
-                        number += 1
-                words.append(word)
-            lanes.append(tuple(words))
-        filled.append(Stage(stage.name, tuple(lanes)))
-    return tuple(filled)
+    seen: Counter[tuple[str, ...]] = Counter()
+
+    def filled(word: Operation) -> Operation:
+        if not isinstance(word, Pool):
+            return word
+        (key, own), *others = [(_key(each, seen), each.rows) for each in _by_store(word)]
+        rows = _without(own, masks.get(key))
+        word = replace(word, hit_share=shares.get(key, 0.0), rows=rows)
+        for key, own in others:
+            assert word.elsewhere is not None, "lookups in a second store"
+            rows = _without(own, masks.get(key))
+            more = replace(word.elsewhere, hit_share=shares.get(key, 0.0), rows=rows)
+            word = replace(word, elsewhere=more)
+        return word
+
+    return tuple(
+        Stage(stage.name, tuple(tuple(map(filled, lane)) for lane in stage.lanes))
+        for stage in stages
+    )
 
 
-def _without(rows: Flow, hits: npt.NDArray[np.bool_]) -> Flow:
+def _without(rows: Flow, hits: Hits | None) -> Flow:
     """`rows` without the lookups that hit; the counts stay."""
+    if hits is None:
+        return rows
 
     def left(array: Int64s | None) -> Int64s | None:
         return array[~hits] if array is not None and len(array) == len(hits) else array

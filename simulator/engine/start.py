@@ -11,10 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from simulator.caches.facts import AS_FILLED, MISS, VICTIM, BatchFacts
 from simulator.caches.replays import PlannedReplay, Replay, StaticReplay
+from simulator.caches.replays.hot_rows import HotRows
+from simulator.caches.replays.popular import PopularReplay
 from simulator.caches.trend import trend_of
-from simulator.results.notes import MOST_INTO_FREE
+from simulator.results.notes import MOST_INTO_FREE, PAST, SAMPLE
 from simulator.traces import Trace
 from simulator.traces.replay import FileTrace
 
@@ -34,11 +38,14 @@ def start_metrics(
     if start is not None:
         metrics |= {"cache_start": start.kind, "cache_start_batches": start.batches}
     metrics |= profile_metrics(replay, trace, timed)
-    return metrics | stationary_metrics(facts[timed[0] : timed[-1] + 1], sum(replay.slots))
+    chosen = facts[timed[0] : timed[-1] + 1]
+    return metrics | stationary_metrics(chosen, sum(replay.slots), replay.cycle)
 
 
 def profile_metrics(replay: Replay, trace: Trace, timed: range) -> dict[str, Any]:
     """Where the hottest rows are known from, for replays that ask for them."""
+    if isinstance(replay, PopularReplay):
+        return _sampled(replay.hot, trace, timed)
     if not isinstance(replay, StaticReplay | PlannedReplay):
         return {}
     if isinstance(replay, PlannedReplay) and not replay.fills_hot:
@@ -52,12 +59,22 @@ def profile_metrics(replay: Replay, trace: Trace, timed: range) -> dict[str, Any
     }
 
 
-def stationary_metrics(timed: Sequence[BatchFacts], slots: int) -> dict[str, Any]:
-    """Whether misses stay where they are over the `timed` mini-batches of a cache of `slots`."""
+def _sampled(hot: HotRows, trace: Trace, timed: range) -> dict[str, Any]:
+    """The same where mini-batches of its own choice are counted."""
+    counted = hot.counted(trace)
+    overlap = float(np.isin(timed, counted).mean())
+    kind = f"{PAST} {len(counted)}" if isinstance(counted, range) else f"{SAMPLE} {hot.share:g}"
+    return {"profile": kind, "profile_overlap": overlap}
+
+
+def stationary_metrics(timed: Sequence[BatchFacts], slots: int, cycle: int = 1) -> dict[str, Any]:
+    """Whether misses stay where they are over the `timed` mini-batches of a cache of `slots`, from
+    one `cycle` of mini-batches to the next."""
     if MISS not in timed[0]:
         return {}
     misses = [facts[MISS].rows for facts in timed]
-    trend = trend_of(misses)
+    cycles = [misses[k : k + cycle] for k in range(0, len(misses) - cycle + 1, cycle)]
+    trend = trend_of([sum(each) / cycle for each in cycles])
     signs = []
     metrics: dict[str, Any] = {}
     if trend is not None:

@@ -277,6 +277,8 @@ class Split(Operation):
     lookups: int
     lists: Buffer | None = None
     """Where it writes the list of the others beside its own memory."""
+    ids: Buffer | None = None
+    """The ids, where they lie in another memory than its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,11 +210,17 @@ def _check(point: PointConfig, device: str) -> None:
 
 
 def _require_order(point: PointConfig) -> None:
-    """Refuse schedules whose stages wait for more than a cycle."""
+    """Refuse stages that wait for more than a cycle, and mini-batches of several kinds."""
     try:
-        order = build(point)[0].schedule.order("lockstep")
+        system, _ = build(point)
     except ScratchPipeError:
         return
+    order = system.schedule.order("lockstep")
+    if len(system.kinds) > 1:
+        raise UsageError(
+            f"observe trains mini-batches that all do the same; those of {point.system.label} are "
+            f"of {len(system.kinds)} kinds"
+        )
     if order not in ("serial", "lockstep"):
         raise UsageError(
             f"observe runs stages in turn or in lock-step cycles; those of {point.system.label} "

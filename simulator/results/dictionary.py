@@ -137,6 +137,13 @@ _CACHE = (
         "Missed rows that the same cache without a window would have kept, mean; null unless "
         "`run.held_misses`.",
     ),
+    Column(
+        "popular_samples_per_batch",
+        "float",
+        "samples",
+        "Samples whose rows are all hot, mean; null where hot rows are told from no others by "
+        "sample.",
+    ),
 )
 
 

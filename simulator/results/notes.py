@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 from simulator.results.rows import Row
 from simulator.text import few
 
-__all__ = ["MOST_INTO_FREE", "marks_of", "notes_of"]
+__all__ = ["MOST_INTO_FREE", "PAST", "SAMPLE", "marks_of", "notes_of"]
 
 GROWN, MOVES, OVERLAPS, DRAINS = "*", "!", "#", "~"
 """Marks behind the name of a system."""
+SAMPLE, PAST = "sample", "past"
+"""Kinds of profiles that count mini-batches of their own choice."""
 MOST_INTO_FREE = 0.01
 """Of the missed rows, before a cache counts as one that is still filling."""
 
@@ -26,9 +28,16 @@ def _marked(row: Row) -> dict[str, bool]:
     return {
         GROWN: bool(row["cache_grown"]),
         MOVES: row["stationary"] is False,
-        OVERLAPS: bool(row["profile_overlap"]),
+        OVERLAPS: _overlap(row) > 0.0,
         DRAINS: bool(row["drained_batches"]),
     }
+
+
+def _overlap(row: Row) -> float:
+    """Share of the timed mini-batches that a profile of the first ones counted. A sample of all of
+    them has some by intent."""
+    sampled = (row["profile"] or "").startswith(SAMPLE)
+    return 0.0 if sampled else row["profile_overlap"] or 0.0
 
 
 def notes_of(rows: Sequence[Row]) -> str:
@@ -49,7 +58,7 @@ def _warnings(rows: Sequence[Row]) -> Iterator[str]:
             else "the trace itself changes, or run.warmup_batches is too small"
         )
         yield f"{MOVES} not stationary: {'; '.join(_how(moving))}: {advice}"
-    overlap = max((row["profile_overlap"] or 0.0 for row in rows), default=0.0)
+    overlap = max(map(_overlap, rows), default=0.0)
     if overlap:
         yield (
             f"{OVERLAPS} the profile of the hottest rows has counted {_percent(overlap)} of the "
@@ -121,7 +130,13 @@ def _shares(rows: Sequence[Row]) -> Iterator[str]:
 def _profile(profile: str) -> str:
     if profile == "whole":
         return "the whole file, its timed part included"
-    return f"the first {_percent(float(profile.split()[1]))} of the file"
+    kind, number = profile.split()
+    if kind == PAST:
+        return f"{int(number):,} mini-batches of the past"
+    share = _percent(float(number))
+    if kind == SAMPLE:
+        return f"{share} of all mini-batches, drawn at random, timed ones among them"
+    return f"the first {share} of the file"
 
 
 def _range(numbers: Sequence[int]) -> str:

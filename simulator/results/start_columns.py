@@ -31,7 +31,9 @@ START = (
         "",
         "What the hottest rows were known from: `prefix 0.5`, the lookups in the first half of the "
         "file; `whole`, all of it; `generator`, the probabilities of the trace at its first "
-        "mini-batch. Null where nothing asks for the hottest rows.",
+        "mini-batch; `sample 0.05`, that share of all mini-batches of the file, drawn at random; "
+        "`past 20`, as many mini-batches before the first. Null where nothing asks for the hottest "
+        "rows.",
     ),
     Column(
         "profile_overlap",

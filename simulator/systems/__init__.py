@@ -28,10 +28,12 @@ from simulator.systems.base import (
 )
 from simulator.systems.cached_embedding import CachedEmbedding
 from simulator.systems.cdlrm import Cdlrm
+from simulator.systems.fae import Fae
 from simulator.systems.fbgemm_cached import FbgemmCached
 from simulator.systems.fbgemm_uvm import FbgemmUvm
 from simulator.systems.gpu_only import GpuOnly
 from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
+from simulator.systems.hotline import Hotline
 from simulator.systems.hugectr_etc import HugeCtrEtc
 from simulator.systems.hybrid import Hybrid
 from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
@@ -50,6 +52,7 @@ from simulator.systems.schedule import (
 from simulator.systems.scratchpipe import ScratchPipe
 from simulator.systems.static_cache import StaticCache
 from simulator.systems.straw_man import StrawMan
+from simulator.systems.tensor_casting import TensorCasting
 from simulator.systems.torchrec_prefetch import TorchRecPrefetch
 from simulator.systems.torchrec_semi_sync import TorchRecSemiSync
 
@@ -115,6 +118,9 @@ _SYSTEMS: dict[str, type[System]] = {
     "torchrec_semi_sync": TorchRecSemiSync,
     "cdlrm": Cdlrm,
     "hugectr_etc": HugeCtrEtc,
+    "fae": Fae,
+    "hotline": Hotline,
+    "tensor_casting": TensorCasting,
 }
 
 

@@ -132,6 +132,13 @@ class System(ABC):
     """Keys of an entry of `systems` that it uses (`gpus`, `cache`, `cache.fraction`, `pipeline`);
     others are refused. None: not said, everything is allowed."""
 
+    shown_on: ClassVar[str] = "v100_p3"
+    """Machine of the catalogue that `explain` and `hazards` take where none is named: one with all
+    that it needs."""
+    kinds: ClassVar[tuple[tuple[str, ...], ...]] = ((),)
+    """Kinds of mini-batches that differ in what they do: for each the flows that must have rows for
+    it to be done. `explain` shows the operations of all of them."""
+
     replay: Replay
     schedule: Schedule
 

@@ -82,6 +82,8 @@ class Cdlrm(System):
         {*(f"cache.{key}" for key in SIZE_KEYS), "cache.prefill"}
     )
 
+    kinds: ClassVar[tuple[tuple[str, ...], ...]] = ((READ_AHEAD, LEAVING, BYPASS_LOOKUP),)
+
     def __init__(self, job: Job, machine: Topology) -> None:
         own = job.parameters_as(CdlrmParameters)
         sets = _sets(job, own.ways)

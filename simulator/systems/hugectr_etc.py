@@ -51,6 +51,8 @@ class HugeCtrEtc(System):
     parameters: ClassVar[type[Parameters]] = EtcParameters
     uses: ClassVar[frozenset[str]] = frozenset(f"cache.{key}" for key in SIZE_KEYS)
 
+    kinds: ClassVar[tuple[tuple[str, ...], ...]] = ((FETCHED, LEAVING),)
+
     def __init__(self, job: Job, machine: Topology) -> None:
         own = job.parameters_as(EtcParameters)
         (slots,) = job.cache_size.slots([job.model.rows])

@@ -21,6 +21,7 @@ from simulator.hardware.program import (
     Scatter,
     Store,
     Update,
+    ZeroCopy,
 )
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job, move
@@ -121,6 +122,15 @@ class StagedTables:
                 yield Gather("gather_on_demand", self.cpu, kept.tables, each, below)
                 yield Move(name, self._dram, below, self._hbm)
                 yield Scatter("scatter_on_demand", self.gpu, above, kept.bypass, each)
+
+    def zero_copied(
+        self, facts: BatchFacts, name: str, at: str, *, back: bool = False
+    ) -> Iterator[ZeroCopy]:
+        """A processor moves rows of a flow into the bypass rows; `back`: to the tables."""
+        for kept in self._stored:
+            word = kept.group.named("rows_back" if back else "rows_in")
+            pair = (kept.bypass, kept.tables) if back else (kept.tables, kept.bypass)
+            yield ZeroCopy(word, at, *pair, kept.group.of(facts)[name])
 
     def pooled(self, facts: BatchFacts, cached: str, bypass: str = "") -> Iterator[Pool]:
         """The forward: lookups out of the cache, and out of the bypass rows."""

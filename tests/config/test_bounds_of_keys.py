@@ -63,8 +63,11 @@ def point() -> PointConfig:
 
 def _parts() -> dict[str, dict[str, Any]]:
     """A part of every kind, as plain data."""
-    meshed = expand(parse_experiment({**EXPERIMENT, "platform": "dgx1_v100"}))[0].platform
-    machines = (point().platform, meshed)
+    others = ("dgx1_v100", "hotline_v100")
+    platforms = [
+        expand(parse_experiment({**EXPERIMENT, "platform": p}))[0].platform for p in others
+    ]
+    machines = (point().platform, *platforms)
     sockets = [s.part for m in machines for h in m.hosts for s in h.sockets.values()]
     network = point().platform.network
     assert network is not None

@@ -230,3 +230,18 @@ def test_shares_are_those_of_an_lru_list(ids: list[list[int]]) -> None:
             held = [row, *(other for other in held if other != row)][:5]
         expected.append([pytest.approx(hits / len(each))])
     assert counted(batches, tuple(range(len(ids)))) == expected
+
+
+def test_a_kind_that_no_sample_has_is_counted_where_rows_were_kept() -> None:
+    """Mini-batches of two kinds, samples of one: the other gets the share of its own last one."""
+
+    def program(facts: BatchFacts) -> tuple[Stage, ...]:
+        at = "gpu" if facts.index % 2 else "cpu"
+        return (Stage("pool", ((pool(facts, at, 2_000_000),),)),)
+
+    facts = [batch(0, (1, 1)), batch(1, (1, 1, 1, 2)), batch(2, (3, 4)).without_rows()]
+    facts.append(batch(3, (5, 6)).without_rows())
+    found = shares(caches(program, (0,)).programs(facts))
+    assert found == [[0.5], [0.5], [0.5], [0.5]]
+    facts[1] = batch(1, (1, 1, 1, 1))
+    assert shares(caches(program, (0,)).programs(facts)) == [[0.5], [0.75], [0.5], [0.75]]

@@ -46,6 +46,7 @@ from simulator.hardware.devices.base import (
     Setup,
     Traffic,
 )
+from simulator.hardware.memory import Memory
 from simulator.hardware.program import Accumulate, Update
 from simulator.results.resources import KINDS
 
@@ -61,6 +62,8 @@ _NO_NUMBERS = (
 )
 
 NO_DEMAND = Demand("")
+ELSEWHERE = Memory("elsewhere", "elsewhere", "dram", 10**12, Flat())
+"""What a processor works on that brings no memory."""
 
 
 @dataclass(frozen=True)
@@ -187,8 +190,8 @@ def _work(device: Device) -> dict[str, Callable[[int], _Price]]:
 
 
 def _operations(device: Processor) -> Iterator[tuple[str, Callable[[int], _Price]]]:
-    place = device.memories[0].place if device.memories else "elsewhere"
-    paths = {memory.place: Path(memory) for memory in device.memories}
+    memories = device.memories or (ELSEWHERE,)
+    place, paths = memories[0].place, {memory.place: Path(memory) for memory in memories}
     for profile in PROFILES:
         software = load_named("operators", profile)
         passes = frozenset(word for word, _ in device.training_passes(software))
@@ -216,7 +219,7 @@ def _operations(device: Processor) -> Iterator[tuple[str, Callable[[int], _Price
 
 
 def _alone(device: Device, demand: Demand, left: int | None) -> _Price:
-    resources = {resource.name: resource for resource in device.resources}
+    resources = {r.name: r for r in (*device.resources, ELSEWHERE.resource)}
     ps = demand.latency_ps + demand.alone_ps(resources)
     return _Price(demand.services, ps, demand, left, min(demand.loaded.values(), default=None))
 
@@ -277,7 +280,7 @@ def _priced(part: Part, device: Device, what: str, prices: list[_Price]) -> None
         idle = service.ps == 0.0 and service.bytes == 0 and service.energy_pj == 0.0
         _require(part, idle, f"{what} of nothing uses {name}: {service}")
     for count, price in zip(COUNTS, prices, strict=True):
-        foreign = set(price.services) - own
+        foreign = set(price.services) - own - ({ELSEWHERE.place} if not device.memories else set())
         _require(part, not foreign, f"{what} uses {', '.join(sorted(foreign))}: not its own")
         asked = [min(s.read_ps, s.write_ps, s.energy_pj) for s in price.services.values()]
         least = min(asked, default=0.0)

@@ -29,7 +29,11 @@ from simulator.units import PS_PER_S
 
 ROOT = Path(__file__).parents[2]
 GB = 10**9
-FASTER = {"cpu": ("cores", "miss_buffers"), "gpu": ("sort_rate", "random_access_rate")}
+FASTER = {
+    "accelerator": ("lookup_rate",),
+    "cpu": ("cores", "miss_buffers"),
+    "gpu": ("sort_rate", "random_access_rate"),
+}
 """Numbers without a unit of which more is never slower."""
 
 

@@ -22,6 +22,7 @@ from simulator.hardware.program import (
     Split,
     Store,
     Update,
+    ZeroCopy,
 )
 
 NAME = "it"
@@ -88,6 +89,7 @@ WORDS: Words = {
     "plan": (Plan, _plan),
     "plan with lists": (Plan, lambda p, n: replace(_plan(p, n), lists=_staged(p, n))),
     "split": (Split, lambda p, n: Split("x", NAME, n, _staged(p, n))),
+    "zero copy": (ZeroCopy, lambda p, n: ZeroCopy("x", NAME, _store(p), _store(p), _rows(n))),
     "add": (
         Add,
         lambda p, n: Add("x", NAME, (_vectors(p, n), _vectors(p, n)), _vectors(p, n)),

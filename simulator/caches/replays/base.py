@@ -33,6 +33,11 @@ class Replay(ABC):
     parts: Parts = ()
     """Parts of tables that it replays as tables of their own; none: tables as they are."""
 
+    @property
+    def cycle(self) -> int:
+        """Mini-batches after which what it does repeats: trends are those of whole cycles."""
+        return 1
+
     def counted(self, facts: BatchFacts) -> BatchFacts:
         """`facts` where rows are meant and not their pieces: parts by columns count once."""
         shards = whole_rows(self.parts, facts.shards)

@@ -10,6 +10,7 @@ from functools import cache
 
 from simulator._plugins import load_plugin, plugins
 from simulator.config.machine import Part
+from simulator.hardware.devices.accelerator import Accelerator
 from simulator.hardware.devices.cpu import Cpu
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.devices.gpu import Gpu
@@ -24,6 +25,7 @@ __all__ = ["part_kinds"]
 ENTRY_POINTS = "scratchpipe.parts"
 
 _KINDS: dict[str, type[Part]] = {
+    "accelerator": Accelerator,
     "cpu": Cpu,
     "dram": Dram,
     "gpu": Gpu,

@@ -293,7 +293,9 @@ def _probe(word: Probe, software: OperatorProfile, at: Board) -> GpuKernels:
 
 def _split(word: Split, software: OperatorProfile, at: Board) -> GpuKernels:
     ids = word.lookups * software.id_bytes
-    accesses = (at.stream(ids), at.stream(ids, write=True), *_lists(word.lists))
+    place = at.hbm if word.ids is None else word.ids.memory
+    read = Access(place, 1, ids, random=False)
+    accesses = (read, at.stream(ids, write=True), *_lists(word.lists))
     lookups = word.lookups
     return GpuKernels(word.name, at.name, 2, accesses, probes=lookups, threads=lookups)
 
