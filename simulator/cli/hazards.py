@@ -40,7 +40,10 @@ def hazards(
         ),
     ] = None,
     system: Annotated[str, typer.Option(help="System to check")] = "scratchpipe",
-    platform: Annotated[str, typer.Option(help="Machine that gives the times")] = "v100_p3",
+    platform: Annotated[
+        str | None,
+        typer.Option(help="Machine that gives the times [default: v100_p3, or the system's own]"),
+    ] = None,
     policy: Annotated[str | None, typer.Option(help="Replacement policy [default: lru]")] = None,
     mode: Annotated[
         str | None, typer.Option(help="Pipeline: lockstep or async [default: lockstep]")

@@ -30,7 +30,7 @@ from simulator.engine.timer import Timing, time_system
 from simulator.errors import ConfigError, Problem, UsageError
 from simulator.hardware.catalogue import load_machine
 from simulator.hardware.topology import build_topology
-from simulator.systems import Job, create, names, used_keys
+from simulator.systems import Job, create, names, system_class, used_keys
 from simulator.traces import MiniBatch
 from simulator.traces.cuts import Parts, parted
 
@@ -61,7 +61,7 @@ class HazardCase:
     batches: int = 400
     seed: int = 0
     system: str = "scratchpipe"
-    platform: str = "v100_p3"
+    platform: str | None = None
     tables: int = 1
     order: str = "both"
     """Of stages: `timed`, `random`, or `both`."""
@@ -219,7 +219,7 @@ def run_case(case: HazardCase) -> HazardOutcome:
         batch_size=case.batch_rows,
         sharding=case.sharding,
     )
-    config = load_machine(case.platform)
+    config = load_machine(case.platform or system_class(case.system).home)
     machine = build_topology(config, model.row_bytes)
     slots = 36 if case.slots is None else case.slots
     job = Job(
@@ -234,6 +234,7 @@ def run_case(case: HazardCase) -> HazardOutcome:
         gpus=case.gpus,
         parameters=_parameters(case),
         seed=case.seed,
+        batches=case.batches,
         check=True,
         keep=range(case.batches),
         window_need=None if case.sharding == "table" else partial(_need, trace),

@@ -51,6 +51,8 @@ class Job:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Those of the system, as in YAML; its defaults for what is not there."""
     seed: int = 0
+    batches: int | None = None
+    """Of the run, up to the last timed one; None where there is no run."""
     held_misses: bool = False
     check: bool = False
     """Run the dear checks of the replay too."""
@@ -131,6 +133,8 @@ class System(ABC):
     uses: ClassVar[frozenset[str] | None] = None
     """Keys of an entry of `systems` that it uses (`gpus`, `cache`, `cache.fraction`, `pipeline`);
     others are refused. None: not said, everything is allowed."""
+    home: ClassVar[str] = "v100_p3"
+    """A platform that it runs on, for examples of it where none is named."""
 
     replay: Replay
     schedule: Schedule

@@ -39,7 +39,16 @@ from simulator.traces.recency import Recency
 from simulator.traces.synthetic import SyntheticTrace
 
 __all__ = ["MOST", "MOST_LOOKUPS", "NO_WINDOW", "Past", "Started"]
-__all__ += ["attempts", "fitting", "is_settled", "last_place", "outcome", "restart", "sampled_rows"]
+__all__ += [
+    "attempts",
+    "fitting",
+    "is_settled",
+    "last_place",
+    "last_uses",
+    "outcome",
+    "restart",
+    "sampled_rows",
+]
 
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -71,6 +80,13 @@ def sampled_rows(trace: Trace, capacities: Sequence[int], scope: str) -> list[In
         )
 
     return map_threads(youngest, len(shapes), cores())
+
+
+def last_uses(trace: Trace, horizon: int) -> list[tuple[Int64s, Floats]] | None:
+    """Rows of each table that were last looked up at most `horizon` mini-batches ago, and how long
+    ago (`Recency.within`); None where there is no closed form."""
+    ages = _recencies(trace)
+    return None if ages is None else [each.within(float(horizon)) for each in ages]
 
 
 def _recencies(trace: Trace) -> list[Recency] | None:
