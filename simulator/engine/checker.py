@@ -414,6 +414,7 @@ def _equal(state: _State, wanted: Values) -> bool:
     for _, rows in sorted(state.stores.items(), key=lambda item: item[0]):  # caches last
         held = np.flatnonzero((rows.row >= 0) & (rows.trainer >= 0))
         newest = held[rows.trainer[held] >= trainer[rows.row[held]]]
+        newest = newest[np.argsort(rows.trainer[newest], kind="stable")]  # slots that were left
         final[rows.row[newest]] = rows.value[newest]
         trainer[rows.row[newest]] = rows.trainer[newest]
     return bool(np.array_equal(final, wanted))

@@ -7,6 +7,7 @@ model on a small machine, parameters those of the model that the class declares.
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -78,9 +79,8 @@ class Explanation:
         yield f"  {kind}, {_counted(schedule.depth)} in flight"
         for spec, stage in zip(schedule.stages, self.stages, strict=True):
             yield f"  {spec.name} ({spec.role})"
-            for lane in stage.lanes:
-                words = ", ".join(dict.fromkeys(map(_said, lane)))
-                yield from _wrapped(words or "nothing", "    ")
+            for words, alike in _lanes(stage):
+                yield from _wrapped(f"{words} {alike}".rstrip() or "nothing", "    ")
         for wait in schedule.after:
             other = _neighbour(wait.ahead)
             yield from _wrapped(f"{wait.stage} waits for {wait.other} of {other}", "  ")
@@ -146,12 +146,25 @@ def _head(parameter: Parameter) -> str:
     return f"{parameter.name}: {default} ({parameter.allowed})"
 
 
+def _lanes(stage: Stage) -> Iterator[tuple[str, str]]:
+    """Its lanes in words; those that differ in the numbers of devices alone once."""
+    lanes: dict[str, list[str]] = {}
+    for lane in stage.lanes:
+        words = ", ".join(dict.fromkeys(map(_said, lane)))
+        lanes.setdefault(re.sub(r"\d+", "", words), []).append(words)
+    for words, *others in lanes.values():
+        alike = f"(and {len(others)} more like it)" if others else ""
+        yield words, alike
+
+
 def _said(word: Operation) -> str:
     """An operation in a few words."""
     kind, at = type(word).__name__, word.at
     into = f" -> {word.into}" if hasattr(word, "into") and isinstance(word.into, str) else ""
     if isinstance(word, Exchange):
-        at = " ".join(word.group)
+        at = (
+            " ".join(word.group) if len(word.group) < 4 else f"{word.group[0]} ... {word.group[-1]}"
+        )
     stores = [getattr(word, field).memory for field in ("reads", "writes") if hasattr(word, field)]
     where = f", rows of {' and '.join(stores)}" if stores else ""
     return f"{word.name} [{kind} at {at}{into}{where}]"

@@ -237,6 +237,7 @@ def run_case(case: HazardCase) -> HazardOutcome:
         gpus=case.gpus,
         parameters=_parameters(case),
         seed=case.seed,
+        batches=case.batches,
         check=True,
         keep=range(case.batches),
         window_need=None if case.sharding == "table" else partial(_need, trace),

@@ -153,6 +153,7 @@ def job_of(point: PointConfig, need: WindowNeed | None = None, bags: Bags | None
         gpus=point.system.gpus,
         parameters=point.system.parameters,
         seed=point.run.seed,
+        batches=point.run.warmup_batches + point.run.batches,
         held_misses=point.run.held_misses,
         keep=kept_batches(point),
         check=point.run.check,

@@ -75,6 +75,7 @@ _LOOKS: dict[str, Look] = {
     "fae": Look("#999933", "//", "d", "--"),
     "hotline": Look("#6699CC", "xx", "H", ":"),
     "tensor_casting": Look("#661100", "..", "8", "-."),
+    "bagpipe": Look("#EE7733", "\\\\", "d", "-"),
     # stages of cached training
     "load": Look(_LIGHT),
     "plan": Look(_PINK, "..."),
@@ -151,6 +152,7 @@ _TITLES = {
     "fae": "FAE",
     "hotline": "Hotline",
     "tensor_casting": "Tensor Casting",
+    "bagpipe": "Bagpipe",
     "gather_reduce": "Gather-reduce",
     "pooled_to_gpu": "Pooled to GPU",
     "gradients_to_cpu": "Gradients to CPU",

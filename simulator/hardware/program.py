@@ -325,10 +325,13 @@ class Move(Operation):
     """Send bytes from one memory to another over the route between them.
 
     `at`: the source. `what`: the buffer as it lies there, `into`: the memory that it goes to.
+    `call`: picoseconds that the software of both ends takes where it goes to another host as (part
+    of) a remote procedure call, beside its bytes.
     """
 
     what: Buffer
     into: str
+    call: int = 0
 
     @property
     def bytes(self) -> int:

@@ -29,6 +29,7 @@ from simulator.hardware.lanes import waits_of
 from simulator.hardware.memory import Memory
 from simulator.hardware.program import Exchange, Move, Operation, Stage
 from simulator.hardware.timing import ExactTiming, SampledTiming, TableTiming
+from simulator.hardware.transport import transported
 
 __all__ = ["Topology", "build_topology", "member_groups"]
 
@@ -306,14 +307,20 @@ class Topology:
         read = source.service([Access(source.place, 1, size, random=False)])
         write = target.service([Access(target.place, 1, size, random=False, write=True)])
         slack = passed[0].read_slack if passed else None
-        latency_ps = sum(carried.latency_ps for carried in passed)
+        latency_ps = move.call + sum(carried.latency_ps for carried in passed)
         services[source.place] = read
         services[target.place] = write + read if source is target else write
+        busiest = 0.0
+        for carried in transported(self, hops, size):
+            busiest = max(busiest, carried.slowest_ps)
+            for name, service in (carried.services or {}).items():
+                services[name] = services[name] + service if name in services else service
         host, submit_ps = self.submission((source.device, target.device), software)
         return Demand(
             name=move.name,
             services=services,
             latency_ps=latency_ps,
+            minimum_ps=round(busiest),
             host=host,
             submit_ps=submit_ps,
             loaded={} if slack is None else {source.place: slack},

@@ -13,6 +13,7 @@ from simulator._plugins import explained, load_plugin, named, plugins
 from simulator.config.parameters import Given, Parameters, SystemKeys
 from simulator.errors import UsageError
 from simulator.hardware.topology import Topology
+from simulator.systems.bagpipe import Bagpipe
 from simulator.systems.base import (
     Consistency,
     Job,
@@ -121,6 +122,7 @@ _SYSTEMS: dict[str, type[System]] = {
     "fae": Fae,
     "hotline": Hotline,
     "tensor_casting": TensorCasting,
+    "bagpipe": Bagpipe,
 }
 
 

@@ -51,6 +51,8 @@ class Job:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Those of the system, as in YAML; its defaults for what is not there."""
     seed: int = 0
+    batches: int | None = None
+    """Of the run, up to the last timed one; None where there is no run."""
     held_misses: bool = False
     check: bool = False
     """Run the dear checks of the replay too."""
@@ -131,7 +133,6 @@ class System(ABC):
     uses: ClassVar[frozenset[str] | None] = None
     """Keys of an entry of `systems` that it uses (`gpus`, `cache`, `cache.fraction`, `pipeline`);
     others are refused. None: not said, everything is allowed."""
-
     shown_on: ClassVar[str] = "v100_p3"
     """Machine of the catalogue that `explain` and `hazards` take where none is named: one with all
     that it needs."""

@@ -114,7 +114,7 @@ def test_systems_differ_in_color_and_in_grey() -> None:
     looks = {name: look(name) for name in system_names()}
     for (one, a), (other, b) in combinations(looks.items(), 2):
         assert a.color != b.color, (one, other)
-        assert a.marker != b.marker, (one, other)
+        assert (a.marker, a.dash) != (b.marker, b.dash), (one, other)
         differ = abs(_grey(a.color) - _grey(b.color)) > 0.1 or a.hatch != b.hatch
         assert differ, (one, other)
 

@@ -38,7 +38,16 @@ from simulator.traces.base import Trace
 from simulator.traces.draws import Ages, draws_of
 
 __all__ = ["MOST", "MOST_LOOKUPS", "NO_WINDOW", "Past", "Started"]
-__all__ += ["attempts", "fitting", "is_settled", "last_place", "outcome", "restart", "sampled_rows"]
+__all__ += [
+    "attempts",
+    "fitting",
+    "is_settled",
+    "last_place",
+    "last_uses",
+    "outcome",
+    "restart",
+    "sampled_rows",
+]
 
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -69,6 +78,15 @@ def sampled_rows(trace: Trace, capacities: Sequence[int], scope: str) -> list[In
         return _youngest(tables, shapes[pool], capacities[pool])
 
     return map_threads(youngest, len(shapes), cores())
+
+
+def last_uses(trace: Trace, horizon: int) -> list[tuple[Int64s, Floats]] | None:
+    """Rows of each table that were last looked up at most `horizon` mini-batches ago, and how long
+    ago (`Ages.within`); None where there is no closed form."""
+    draws = draws_of(trace)
+    if draws is None or not draws.independent:
+        return None
+    return [draws.ages(table).within(float(horizon)) for table in range(len(trace.rows))]
 
 
 def _youngest(tables: Sequence[Ages], shape: PoolShape, capacity: int) -> Int64s:

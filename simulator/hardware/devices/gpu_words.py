@@ -15,6 +15,7 @@ from simulator.hardware.access import Access
 from simulator.hardware.program import (
     POSITION_BYTES,
     RADIX_BITS,
+    Accumulate,
     Add,
     Buffer,
     Dense,
@@ -173,17 +174,40 @@ def _sort(word: Sort, software: OperatorProfile, at: Board) -> GpuKernels:
     )
 
 
-def _update(word: Update, software: OperatorProfile, at: Board) -> GpuKernels:
-    """Sums the gradients of equal ids on the way; pooled gradients are found in L2 after the
-    first read of each, as far as L2 holds them all."""
-    places = [Elsewhere(word.writes, word.rows)]
-    places += [] if word.elsewhere is None else [word.elsewhere]
+def _accumulate(word: Accumulate, software: OperatorProfile, at: Board) -> GpuKernels:
+    """Sums the gradients of equal ids as an update does, and writes a sum for each row."""
+    rows = word.rows
+    return GpuKernels(
+        word.name,
+        at.name,
+        _sets(software, word.tables),
+        (
+            at.stream(rows.lookups * (software.id_bytes + POSITION_BYTES)),
+            _gradients(word, rows.lookups, at),
+            at.stream(rows.rows * word.gradient_bytes, write=True),
+        ),
+        chain=UPDATE_CHAIN,
+        threads=rows.rows * WARP,
+        line_time=software.gpu.update_line_time,
+    )
+
+
+def _gradients(word: Accumulate | Update, lookups: int, at: Board) -> Access:
+    """A gradient for each lookup; pooled ones are found in L2 after the first read of each, as far
+    as L2 holds them all."""
     vectors = word.source.bytes
-    lookups, rows = (sum(getattr(p.rows, n) for p in places) for n in ("lookups", "rows"))
     again = max(0.0, 1.0 - vectors / word.gradient_bytes / max(1, lookups))
     held = min(1.0, at.l2_cache / vectors) if vectors else 0.0
     hits = 0.0 if word.expanded else again * held
-    gradients = Access(at.hbm, lookups, word.gradient_bytes, hit_share=hits, buffer=True)
+    return Access(at.hbm, lookups, word.gradient_bytes, hit_share=hits, buffer=True)
+
+
+def _update(word: Update, software: OperatorProfile, at: Board) -> GpuKernels:
+    """Sums the gradients of equal ids on the way."""
+    places = [Elsewhere(word.writes, word.rows)]
+    places += [] if word.elsewhere is None else [word.elsewhere]
+    lookups, rows = (sum(getattr(p.rows, n) for p in places) for n in ("lookups", "rows"))
+    gradients = _gradients(word, lookups, at)
     lists = at.stream(lookups * (software.id_bytes + POSITION_BYTES))
     kernels = _sets(software, word.writes.tables)
     return GpuKernels(
@@ -355,6 +379,7 @@ KERNELS: Mapping[type[Operation], Callable[[Any, OperatorProfile, Board], GpuKer
     Pool: _pool,
     Expand: _expand,
     Sort: _sort,
+    Accumulate: _accumulate,
     Update: _update,
     Gather: _gather,
     Scatter: _scatter,

@@ -1,0 +1,138 @@
+"""Bagpipe's oracle: its rule of gaps against times to live, what trainers move, Belady's bound."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, BatchFacts
+from simulator.caches.plan.oracle import OracleCacher, Read
+from simulator.caches.reference.oracle import reference_oracle
+from simulator.caches.replays import PlannedReplay, Stream, run_replays
+from simulator.caches.replays.oracle import ALONE, FETCHED, LATER, LEAVING, NOW, OracleReplay
+from simulator.caches.replays.samples import of_trainer
+from simulator.config.trace import ZipfTraceConfig
+from simulator.errors import CapacityError
+from simulator.traces import Trace, open_trace
+
+ROWS = 12
+
+
+def zipf(rows: int = 4000, alpha: float = 0.9) -> Trace:
+    config = ZipfTraceConfig(kind="zipf", alpha=alpha)
+    return open_trace(config, rows=(rows, rows), lookups=(2, 1), batch_size=64, seed=3)
+
+
+def told(replay: OracleReplay, batches: int, trace: Trace | None = None) -> list[BatchFacts]:
+    stream = Stream(trace or zipf(), batches)
+    return run_replays(stream, [replay], threads=1)[replay].facts
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(1, 7),
+    st.lists(st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=8), min_size=1, max_size=14),
+)
+def test_gaps_say_what_times_to_live_do(look_ahead: int, batches: list[list[int]]) -> None:
+    cacher = OracleCacher(ROWS, look_ahead)
+    reads: list[Read] = [cacher.read(np.array(list(dict.fromkeys(b)), np.int64)) for b in batches]
+    cacher.end()
+    for read, lookups, wanted in zip(
+        reads, batches, reference_oracle(batches, look_ahead), strict=True
+    ):
+        once = np.array([lookups.count(row) == 1 for row in read.rows.tolist()], np.bool_)
+        alone = once & ~read.kept & ~read.again
+        assert set(read.rows[read.fetched].tolist()) == wanted.fetch
+        assert set(read.rows[read.kept].tolist()) == set(wanted.keep)
+        assert set(read.rows[read.again].tolist()) == wanted.now
+        assert set(read.rows[alone].tolist()) == wanted.no_sync
+        assert set(read.rows[~read.again & ~alone].tolist()) == wanted.later
+
+
+@pytest.mark.parametrize("look_ahead", [1, 2, 7, 20, 40])
+def test_rows_fetched_are_those_with_a_gap_of_the_look_ahead_or_more(look_ahead: int) -> None:
+    """1: all unique rows; as many as there are mini-batches: cold misses alone."""
+    trace, last = zipf(), {}
+    for facts in told(OracleReplay(8000, look_ahead, 1, (32, 32)), 40):
+        ids = trace.minibatch(facts.index).ids
+        rows = {(table, row) for table, each in enumerate(ids) for row in each.tolist()}
+        gaps = [facts.index - last.get(row, -(10**9)) for row in rows]
+        assert facts[MISS].rows == sum(gap >= look_ahead for gap in gaps)
+        assert facts[UNIQUE].rows == len(rows)
+        if look_ahead == 40:
+            assert facts[MISS].rows == sum(row not in last for row in rows)
+        last |= dict.fromkeys(rows, facts.index)
+
+
+def test_no_cache_with_as_many_slots_as_it_holds_in_the_mean_misses_less() -> None:
+    """The rule is that of fewest misses for its mean residency, so Belady's policy misses as many
+    or more at that number of slots; mean residency: g mini-batches for a gap g below the
+    look-ahead, 1 for others."""
+    batches, look_ahead, trace = 300, 12, zipf(1500)
+    facts = told(OracleReplay(3000, look_ahead, 3, (64,), keep=range(batches)), batches, trace)
+    last: dict[int, int] = {}
+    held = 0
+    for batch in facts:
+        ids = batch[UNIQUE].ids
+        assert ids is not None
+        for row in ids.tolist():
+            gap = batch.index - last.get(row, -(10**9))
+            held += gap if gap < look_ahead else 1
+            last[row] = batch.index
+    slots = round(held / batches)
+    belady = PlannedReplay((slots,), "belady", "global")
+    other = run_replays(Stream(trace, batches), [belady], threads=1)[belady].facts
+    late = range(50, batches)
+    mine, least = (sum(f[k][MISS].rows for k in late) for f in (facts, other))
+    assert mine <= least
+
+
+@pytest.mark.parametrize("prefill", ["empty", "steady"])
+@pytest.mark.parametrize(("look_ahead", "chunk"), [(1, 1), (5, 1), (9, 2), (8, 8), (20, 5)])
+def test_rows_are_conserved(look_ahead: int, chunk: int, prefill: str) -> None:
+    """What is fetched in a chunk is missed in it; what came in and did not leave is resident; every
+    row is synchronised now, later, or with one trainer alone."""
+    replay = OracleReplay(8000, look_ahead, chunk, (22, 21, 21), prefill, keep=range(30))
+    trace = zipf()
+    resident = set(replay.resident(trace).tolist())
+    slot = {row: number for number, row in enumerate(replay.resident(trace).tolist())}
+    for facts in told(replay, 30, trace):
+        facts.check()
+        for name, change in ((LEAVING, "out"), (FETCHED, "in")):
+            flows = [facts[of_trainer(t, name)] for t in range(3)]
+            rows = [row for flow in flows for row in flow.ids.tolist()]  # type: ignore[union-attr]
+            if change == "out":
+                assert len(rows) == len(set(rows))
+                assert set(rows) <= resident
+                resident -= set(rows)
+            else:
+                assert not set(rows) & resident
+                resident |= set(rows)
+                for flow in flows:
+                    slot |= zip(flow.ids.tolist(), flow.slots.tolist(), strict=True)  # type: ignore[union-attr]
+        unique = facts[UNIQUE]
+        assert set(unique.ids.tolist()) <= resident  # type: ignore[union-attr]
+        pairs = zip(unique.ids.tolist(), unique.slots.tolist(), strict=True)  # type: ignore[union-attr]
+        assert all(slot[row] == where for row, where in pairs)
+        assert len({slot[row] for row in resident}) == len(resident)
+        alone = sum(facts[of_trainer(t, ALONE)].rows for t in range(3))
+        assert facts[NOW].rows + facts[LATER].rows + alone == unique.rows
+        assert sum(facts[of_trainer(t, LOOKUP)].lookups for t in range(3)) == facts[LOOKUP].lookups
+        assert facts[HIT].rows + facts[MISS].rows == unique.rows
+
+
+def test_a_steady_cache_starts_where_a_long_run_ends() -> None:
+    cold, steady = (told(OracleReplay(8000, 10, 2, (64,), how), 60) for how in ("empty", "steady"))
+    late = np.mean([facts[MISS].rows for facts in cold[30:]])
+    early = np.mean([facts[MISS].rows for facts in steady[:30]])
+    assert steady[0].start is not None
+    assert steady[0].start.kind == "sampled"
+    assert early == pytest.approx(late, rel=0.05)
+    assert [f[MISS].rows for f in cold[10:]] == [f[MISS].rows for f in steady[10:]]
+
+
+def test_a_cache_below_the_rows_of_a_look_ahead_is_refused() -> None:
+    with pytest.raises(CapacityError, match=r"need a slot, but there are 200: .*lower look_ahead"):
+        told(OracleReplay(200, 20, 5, (64,)), 40)
