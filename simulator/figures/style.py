@@ -72,6 +72,7 @@ _LOOKS: dict[str, Look] = {
     "torchrec_semi_sync": Look("#CC6677", "\\\\\\", "p", "--"),
     "cdlrm": Look("#882255", "***", "*", ":"),
     "hugectr_etc": Look("#117733", "OO", "h", "-."),
+    "el_rec_pipeline": Look("#88CCEE", "xx", "8", "--"),
     # stages of cached training
     "load": Look(_LIGHT),
     "plan": Look(_PINK, "..."),
@@ -145,6 +146,7 @@ _TITLES = {
     "torchrec_semi_sync": "TorchRec semi-sync",
     "cdlrm": "cDLRM",
     "hugectr_etc": "HugeCTR ETC",
+    "el_rec_pipeline": "EL-Rec pipeline",
     "gather_reduce": "Gather-reduce",
     "pooled_to_gpu": "Pooled to GPU",
     "gradients_to_cpu": "Gradients to CPU",

@@ -28,6 +28,7 @@ from simulator.systems.base import (
 )
 from simulator.systems.cached_embedding import CachedEmbedding
 from simulator.systems.cdlrm import Cdlrm
+from simulator.systems.el_rec_pipeline import ElRecPipeline
 from simulator.systems.fbgemm_cached import FbgemmCached
 from simulator.systems.fbgemm_uvm import FbgemmUvm
 from simulator.systems.gpu_only import GpuOnly
@@ -115,6 +116,7 @@ _SYSTEMS: dict[str, type[System]] = {
     "torchrec_semi_sync": TorchRecSemiSync,
     "cdlrm": Cdlrm,
     "hugectr_etc": HugeCtrEtc,
+    "el_rec_pipeline": ElRecPipeline,
 }
 
 
