@@ -73,6 +73,7 @@ _LOOKS: dict[str, Look] = {
     "cdlrm": Look("#882255", "***", "*", ":"),
     "hugectr_etc": Look("#117733", "OO", "h", "-."),
     "el_rec_pipeline": Look("#88CCEE", "xx", "8", "--"),
+    "recshard": Look("#999933", "--", "d", "-"),
     # stages of cached training
     "load": Look(_LIGHT),
     "plan": Look(_PINK, "..."),
@@ -147,6 +148,7 @@ _TITLES = {
     "cdlrm": "cDLRM",
     "hugectr_etc": "HugeCTR ETC",
     "el_rec_pipeline": "EL-Rec pipeline",
+    "recshard": "RecShard",
     "gather_reduce": "Gather-reduce",
     "pooled_to_gpu": "Pooled to GPU",
     "gradients_to_cpu": "Gradients to CPU",

@@ -37,6 +37,7 @@ from simulator.systems.hugectr_etc import HugeCtrEtc
 from simulator.systems.hybrid import Hybrid
 from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
+from simulator.systems.recshard import RecShard
 from simulator.systems.schedule import (
     After,
     Ahead,
@@ -117,6 +118,7 @@ _SYSTEMS: dict[str, type[System]] = {
     "cdlrm": Cdlrm,
     "hugectr_etc": HugeCtrEtc,
     "el_rec_pipeline": ElRecPipeline,
+    "recshard": RecShard,
 }
 
 
