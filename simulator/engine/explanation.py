@@ -21,7 +21,6 @@ from simulator.hardware.catalogue import load_machine
 from simulator.hardware.program import Exchange, Operation, Stage
 from simulator.hardware.topology import build_topology
 from simulator.systems import Job, System, create, group_of, system_class
-from simulator.text import on_one_line
 
 __all__ = ["Explanation", "explain_system"]
 
@@ -90,7 +89,7 @@ class Explanation:
             return
         replay = self.example.replay
         first = (type(replay).__doc__ or "").strip().split("\n\n")[0]
-        yield from _wrapped(f"{type(replay).__name__}: {on_one_line(first)}", "  ")
+        yield from _wrapped(f"{type(replay).__name__}: {' '.join(first.split())}", "  ")
 
     def _consistency(self) -> Iterator[str]:
         claim = self.kind.consistency

@@ -240,6 +240,7 @@ def run_case(case: HazardCase) -> HazardOutcome:
         batches=case.batches,
         check=True,
         keep=range(case.batches),
+        trace=trace,
         window_need=None if case.sharding == "table" else partial(_need, trace),
     )
     system = create(case.system, job, machine)

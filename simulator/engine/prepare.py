@@ -12,7 +12,7 @@ from simulator.errors import ConfigError
 from simulator.hardware.topology import Topology
 from simulator.systems import System
 from simulator.systems.base import WindowNeed
-from simulator.traces import Trace, bags_of, open_trace
+from simulator.traces import Trace, open_trace
 from simulator.traces.cuts import Parts, parted
 
 __all__ = ["batches_of", "drained_batches", "open_for", "prepare", "window_slots"]
@@ -39,7 +39,7 @@ def prepare(point: PointConfig, trace: Trace, need: WindowNeed) -> tuple[System,
     run, model and machine do not fit together.
     """
     batches_of(point, trace, 0)
-    return build(point, need, bags_of(trace))
+    return build(point, need, trace)
 
 
 def window_slots(

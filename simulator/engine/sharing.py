@@ -10,7 +10,7 @@ from simulator.errors import ConfigError, Problem, ScratchPipeError
 from simulator.hardware.topology import Topology, build_topology
 from simulator.systems import Job, System, create
 from simulator.systems.base import WindowNeed
-from simulator.traces import Bags
+from simulator.traces import Trace, bags_of
 from simulator.traces.replay import Place
 
 __all__ = [
@@ -89,20 +89,19 @@ def plans_a_cache(point: PointConfig) -> bool:
 def build(
     point: PointConfig,
     need: WindowNeed | None = None,
-    bags: Bags | None = None,
+    trace: Trace | None = None,
     *,
     pools: int = 1,
 ) -> tuple[System, Topology]:
     """The system of a point on its machine.
 
-    `need`: slots that a hold window takes on the point's trace, `bags`: those that it brings; None
-    while that is not open.
+    `need`: slots that a hold window takes on the point's `trace`; None while that is not open.
     `pools`: that the threads of a CPU are divided into. Raises `CapacityError` and `ConfigError`
     where model, machine and system do not fit together.
     """
     machine = machine_of(point, pools)
     try:
-        return create(point.system.name, job_of(point, need, bags), machine), machine
+        return create(point.system.name, job_of(point, need, trace), machine), machine
     except ConfigError as error:
         raise placed(point, error) from error
 
@@ -143,7 +142,7 @@ def machine_of(point: PointConfig, pools: int = 1) -> Topology:
     )
 
 
-def job_of(point: PointConfig, need: WindowNeed | None = None, bags: Bags | None = None) -> Job:
+def job_of(point: PointConfig, need: WindowNeed | None = None, trace: Trace | None = None) -> Job:
     """What the system of a point is built from."""
     return Job(
         model=point.model,
@@ -158,7 +157,8 @@ def job_of(point: PointConfig, need: WindowNeed | None = None, bags: Bags | None
         keep=kept_batches(point),
         check=point.run.check,
         window_need=need,
-        bags=bags,
+        bags=None if trace is None else bags_of(trace),
+        trace=trace,
     )
 
 

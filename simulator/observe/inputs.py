@@ -27,7 +27,7 @@ from simulator.hardware.topology import Topology
 from simulator.observe.lru import Pools
 from simulator.observe.shares import Batch, Share, count_distinct
 from simulator.systems import System
-from simulator.traces import MiniBatch, Trace, bags_of, open_trace
+from simulator.traces import MiniBatch, Trace, open_trace
 from simulator.traces.cuts import Parts
 from simulator.traces.features import by_feature
 
@@ -141,7 +141,7 @@ def prepare(point: PointConfig, drawn: Drawn, threads: int) -> Inputs:
         del depth, parts  # whole tables alone
         return window_need(drawn.minibatches, drawn.trace.rows, window, scope=scope)
 
-    system, machine = build(point, need, bags_of(drawn.trace))
+    system, machine = build(point, need, drawn.trace)
     replay, batches = system.replay, drawn.batches
     if isinstance(replay, PlannedReplay) and replay.fills_hot and replay.scope == "global":
         raise ConfigError("observe fills caches of scope table alone with the hottest rows")

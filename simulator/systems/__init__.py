@@ -29,6 +29,7 @@ from simulator.systems.base import (
 )
 from simulator.systems.cached_embedding import CachedEmbedding
 from simulator.systems.cdlrm import Cdlrm
+from simulator.systems.el_rec_pipeline import ElRecPipeline
 from simulator.systems.fae import Fae
 from simulator.systems.fbgemm_cached import FbgemmCached
 from simulator.systems.fbgemm_uvm import FbgemmUvm
@@ -39,6 +40,7 @@ from simulator.systems.hugectr_etc import HugeCtrEtc
 from simulator.systems.hybrid import Hybrid
 from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
+from simulator.systems.recshard import RecShard
 from simulator.systems.schedule import (
     After,
     Ahead,
@@ -123,6 +125,8 @@ _SYSTEMS: dict[str, type[System]] = {
     "hotline": Hotline,
     "tensor_casting": TensorCasting,
     "bagpipe": Bagpipe,
+    "el_rec_pipeline": ElRecPipeline,
+    "recshard": RecShard,
 }
 
 

@@ -25,7 +25,7 @@ from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.program import Buffer, Move, Stage, Store, Wait
 from simulator.hardware.topology import Topology
 from simulator.systems.schedule import Schedule
-from simulator.traces import Bags
+from simulator.traces import Bags, Trace
 from simulator.traces.cuts import Parts
 from simulator.units import format_bytes
 
@@ -62,6 +62,8 @@ class Job:
     """None while the trace is not open: caches are taken to be large enough."""
     bags: Bags | None = None
     """Those of the trace; None where all are as long as the model says, or while it is not open."""
+    trace: Trace | None = field(default=None, repr=False, compare=False)
+    """What will be replayed, for placements that go by its rows; None while it is not open."""
     parts: Parts = ()
     """What the model's tables are parts of; none: tables as they are."""
 

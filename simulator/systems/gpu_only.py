@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
-from simulator.caches.replays import UniqueReplay
+from simulator.caches.replays import Replay, UniqueReplay
 from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.collectives import host_of
 from simulator.hardware.program import Buffer, Dense, Exchange, Operation, Stage, Store
@@ -36,16 +36,16 @@ from simulator.systems.groups import Group, groups_of
 from simulator.systems.layout import Layout
 from simulator.systems.mlp import bottom_beside, mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
-from simulator.systems.placement import Plan, place_on
+from simulator.systems.placement import place_on
 from simulator.systems.ranks import MOST, folded
 from simulator.systems.schedule import Ahead, Serial
 from simulator.systems.shards import Shard, Shards, side_by_side
 from simulator.units import format_bytes
 
-__all__ = ["GpuOnly"]
+__all__ = ["GpuOnly", "Held", "Rank", "require_tables_for"]
 
 
-def _ranks(job: Job, machine: Topology) -> tuple[str, ...]:
+def _ranks(job: Job, machine: Topology, system: str) -> tuple[str, ...]:
     """The GPUs that are used: as many as are asked for, by default all, some of which may be left
     without a table.
 
@@ -53,20 +53,20 @@ def _ranks(job: Job, machine: Topology) -> tuple[str, ...]:
     """
     gpus, asked = machine.all("gpu"), job.gpus or 0
     if asked > len(gpus):
-        raise ConfigError(f"gpu_only asks for {asked} GPUs but {machine.name} has {len(gpus)}")
+        raise ConfigError(f"{system} asks for {asked} GPUs but {machine.name} has {len(gpus)}")
     return gpus[: job.gpus]
 
 
-def _require_tables(job: Job, plan: Plan, ranks: Sequence[str]) -> None:
-    """Raise `ConfigError` where more GPUs are asked for than there are tables."""
+def require_tables_for(job: Job, ranks: Sequence[str], system: str, otherwise: str = "") -> None:
+    """Raise `ConfigError` where more GPUs are asked for than there are whole tables; `otherwise`:
+    what else may be set."""
     asked, tables = job.gpus or 0, job.model.tables
-    if asked > tables and plan.whole:
+    if asked > tables:
         a_host = sum(host_of(gpu) == host_of(ranks[0]) for gpu in ranks)
         most = tables // a_host * a_host or tables
         raise ConfigError(
-            f"gpu_only puts whole tables on GPUs: {tables} tables do not reach {asked} GPUs; ask "
-            f"for at most {most}, as in {{name: gpu_only, gpus: {most}}}, or set model.sharding: "
-            "row"
+            f"{system} puts whole tables on GPUs: {tables} tables do not reach {asked} GPUs; ask "
+            f"for at most {most}, as in {{name: {system}, gpus: {most}}}{otherwise}"
         )
 
 
@@ -81,20 +81,20 @@ class GpuOnly(System):
         "mini-batch is trained before the next one reads a row.",
     )
     uses: ClassVar[frozenset[str]] = frozenset({"gpus"})
+    name: ClassVar[str] = "gpu_only"
+    """What messages call it."""
     most: ClassVar[int] = MOST
     """Ranks that are simulated one by one (see `ranks`)."""
 
     def __init__(self, job: Job, machine: Topology) -> None:
         self._job, self._machine = job, machine
-        first = machine.first("gpu", "gpu_only")
-        machine.only("cpu", "gpu_only", near=first)
-        self.ranks = _ranks(job, machine)
+        first = machine.first("gpu", self.name)
+        machine.only("cpu", self.name, near=first)
+        self.ranks = _ranks(job, machine, self.name)
         """GPUs that it uses."""
         if self.gpus > 1:
             machine.groups.of(self.ranks, first)
-        plan = place_on(job.model, machine, self.ranks)
-        _require_tables(job, plan, self.ranks)
-        layout = Layout.of(job, plan)
+        layout = self._placed()
         self._require_room(machine, layout)
         self._shards = Shards.spread(layout, self.ranks)
         shards = self._shards.each
@@ -104,10 +104,10 @@ class GpuOnly(System):
                 (k, shard.samples) if shard.tables else shard.samples
                 for k, shard in enumerate(shards)
             ],
-            [_shape(shard) for shard in shards],
+            [self._shape(shard) for shard in shards],
             self.most,
         )
-        self.replay = UniqueReplay(job.keep, layout.job.parts)
+        self.replay = self._rows(layout)
         self._simulated = tuple(self._rank(*(shards[k] for k in group)) for group in groups)
         alone = ("ids", "gather_reduce", "mlp", "sort_update")
         many = ("ids", "gather_reduce", "all_to_all", "mlp", "all_to_all_back", "sort_update")
@@ -126,8 +126,19 @@ class GpuOnly(System):
     def placed(self) -> tuple[tuple[int, ...], ...]:
         return self._shards.placed
 
-    def _rank(self, *shards: Shard) -> _Rank:
-        return _Rank(self._machine, shards, self.replay.counted)
+    def _placed(self) -> Layout:
+        """Where its tables go."""
+        plan = place_on(self._job.model, self._machine, self.ranks)
+        if plan.whole:
+            require_tables_for(self._job, self.ranks, self.name, ", or set model.sharding: row")
+        return Layout.of(self._job, plan)
+
+    def _rows(self, layout: Layout) -> Replay:
+        """What it has to know of the rows of mini-batches."""
+        return UniqueReplay(self._job.keep, layout.job.parts)
+
+    def _rank(self, *shards: Shard) -> Rank:
+        return Rank(self._machine, shards, self.replay.counted)
 
     def _require_room(self, machine: Topology, layout: Layout) -> None:
         """Tables, MLPs with gradients, and pooled vectors of a mini-batch must fit each GPU."""
@@ -151,6 +162,14 @@ class GpuOnly(System):
             "GPUs for this system, as in {name: gpu_only, platform: p3_16xlarge}"
         )
 
+    def _shape(self, shard: Shard) -> tuple[object, ...]:
+        """What is equal for shards whose tables are of equal shape."""
+        model, cuts = shard.parted.model, shard.parted.parts
+        each = (model.rows_per_table, model.dim, model.lookups_per_table)
+        return shard.samples, *sorted(
+            (cuts[t].cut if cuts else "", *(key[t] for key in each)) for t in shard.tables
+        )
+
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
         return side_by_side(rank.stages(facts, rank.busiest(facts)) for rank in self._simulated)
 
@@ -158,28 +177,19 @@ class GpuOnly(System):
         return self._rank(self._shards.each[rank]).stages(facts, facts)
 
 
-def _shape(shard: Shard) -> tuple[object, ...]:
-    """What is equal for shards whose tables are of equal shape."""
-    model, cuts = shard.parted.model, shard.parted.parts
-    each = (model.rows_per_table, model.dim, model.lookups_per_table)
-    return shard.samples, *sorted(
-        (cuts[t].cut if cuts else "", *(key[t] for key in each)) for t in shard.tables
-    )
-
-
 Whole = Callable[[BatchFacts], BatchFacts]
 """Facts where rows are meant and not their pieces."""
 
 
 @dataclass(frozen=True)
-class _Held:
+class Held:
     """Tables of one dim on a GPU, and their backward."""
 
     group: Group
     backward: Backward
 
 
-class _Rank:
+class Rank:
     """A GPU, in place of all that do the same: `shards`, itself the first."""
 
     def __init__(self, machine: Topology, shards: Sequence[Shard], counted: Whole) -> None:
@@ -190,7 +200,7 @@ class _Rank:
         cpu = machine.only("cpu", "gpu_only", near=self.gpu)
         self._dram, self._hbm = (machine.memory(place).place for place in (cpu, self.gpu))
         groups = groups_of(first.job) if first.tables else ()
-        self._held = tuple(_Held(group, self._backward(group)) for group in groups)
+        self._held = tuple(Held(group, self._backward(group)) for group in groups)
 
     def _backward(self, group: Group) -> Backward:
         model, software = group.job.model, self._job.software

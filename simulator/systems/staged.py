@@ -6,12 +6,14 @@ One GPU. Rows that have no slot lie in bypass rows in HBM while their mini-batch
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
 from simulator.caches.replays.associative import BYPASS_LOOKUP
 from simulator.hardware.program import (
+    GRADIENT_BYTES,
+    Accumulate,
     Buffer,
     Elsewhere,
     Gather,
@@ -48,19 +50,25 @@ class _Stored:
 
 
 class StagedTables:
-    """The tables of a job in DRAM, and a cache of `slots` rows of them in HBM.
+    """The tables of a job in DRAM, and a cache of `slots` rows of them in HBM: of each table, or a
+    number for all, of which groups of tables have a share.
 
     Raises `CapacityError` where they do not fit.
     """
 
-    def __init__(self, job: Job, machine: Topology, system: str, slots: int) -> None:
+    def __init__(
+        self, job: Job, machine: Topology, system: str, slots: int | Sequence[int]
+    ) -> None:
         self._job, self._machine = job, machine
         self.gpu = machine.first("gpu", system)
         self.cpu = machine.only("cpu", system, near=self.gpu)
         self._dram, self._hbm = (machine.memory(place).place for place in (self.cpu, self.gpu))
         groups = groups_of(job)
         tables = table_groups(groups, job, machine, self.cpu)
-        counts = [slots * len(g.tables) // job.model.tables for g in groups]
+        if isinstance(slots, int):
+            counts = [slots * len(g.tables) // job.model.tables for g in groups]
+        else:
+            counts = [sum(slots[table] for table in g.tables) for g in groups]
         caches = cache_groups(groups, machine, self.gpu, counts)
         self._stored = tuple(
             _Stored(
@@ -153,3 +161,51 @@ class StagedTables:
                     more = Elsewhere(kept.bypass, own[bypass]) if bypass else None
                     word = replace(word, rows=own[cached], elsewhere=more)
                 yield word
+
+    def copied(self, facts: BatchFacts, source: str, target: str) -> Iterator[Operation]:
+        """Rows go from the slots of one flow to those of another, in HBM."""
+        for kept in self._stored:
+            own = kept.group.of(facts)
+            staged = kept.buffer("copied_rows", self._hbm, own[source].rows)
+            yield Gather("gather_copied", self.gpu, kept.cache, own[source], staged)
+            yield Scatter("scatter_copied", self.gpu, staged, kept.cache, own[target])
+
+    def summed(self, facts: BatchFacts) -> Iterator[Operation]:
+        """The backward by way of a gradient a row, which is left in HBM."""
+        for kept in self._stored:
+            rows, backward = kept.group.of(facts)[UNIQUE], kept.backward
+            for word in backward.operations(rows):
+                if not isinstance(word, Update):
+                    yield word
+                    continue
+                size, tables = word.gradient_bytes, kept.cache.tables
+                yield Accumulate(
+                    "sum_gradients", self.gpu, word.source, rows, size, word.expanded, tables
+                )
+                yield _of_sums(word, self._gradients(kept, self._hbm, rows))
+
+    def gradients_back(self, facts: BatchFacts) -> Iterator[Operation]:
+        """A gradient a row crosses the link."""
+        for kept in self._stored:
+            sums = self._gradients(kept, self._hbm, kept.group.of(facts)[UNIQUE])
+            yield Move("row_gradients", self._hbm, sums, self._dram)
+
+    def applied(self, facts: BatchFacts) -> Iterator[Operation]:
+        """The CPU updates its tables with a gradient a row."""
+        for kept in self._stored:
+            rows, own = kept.group.of(facts)[UNIQUE], kept.group.job
+            passes = Backward(own.model, self._machine, own.software, self.cpu, kept.tables, 1)
+            *_, word = passes.operations(rows)
+            if isinstance(word, Update):
+                yield _of_sums(word, self._gradients(kept, self._dram, rows))
+
+    def _gradients(self, kept: _Stored, memory: str, rows: Flow) -> Buffer:
+        """The summed gradients of rows, in a memory."""
+        size = rows.rows * kept.group.job.model.width * GRADIENT_BYTES
+        return Buffer(kept.group.named("row_gradients"), memory, size)
+
+
+def _of_sums(word: Update, sums: Buffer) -> Update:
+    """An update whose gradients are summed already: one a row lies in memory."""
+    once = replace(word.rows, lookups=word.rows.rows)
+    return replace(word, rows=once, source=sums, expanded=True)

@@ -39,6 +39,7 @@ from simulator.config.operators import OperatorProfile
 from simulator.hardware.demand import Demand
 from simulator.hardware.devices.gpu_words import POOL_UNROLL, UPDATE_CHAIN
 from simulator.hardware.program import (
+    Accumulate,
     Add,
     Dense,
     Expand,
@@ -89,6 +90,16 @@ def test_kernels_of_one_set_a_table_or_one_for_all(profile: str, sets: int) -> N
         assert demand.latency_ps == KERNEL
         assert demand.minimum_ps == pytest.approx((sets - 1) * KERNEL + streams_ps)
         assert (demand.submit_ps, demand.submit_more_ps) == (each, (sets - 1) * each)
+
+
+def test_sums_of_gradients_are_written_once_a_row_in_place_of_rows() -> None:
+    """Beside an update: rows are neither read nor written, a gradient a row is written."""
+    vectors = buffer(HBM, POOLED)
+    summed = at_gpu(Accumulate("sum", "gpu", vectors, ROWS, DIM, False, 8)).services[HBM].bytes
+    updated = at_gpu(update("gpu", HBM)).services[HBM].bytes
+    assert summed == updated - 2 * UNIQUE * 512 + UNIQUE * DIM
+    expanded = at_gpu(Accumulate("sum", "gpu", vectors, ROWS, DIM, True, 8)).services[HBM].bytes
+    assert expanded == LOOKUPS * (4 + 4) + LOOKUPS * DIM + UNIQUE * DIM
 
 
 def test_a_warp_works_on_each_bag_or_row() -> None:

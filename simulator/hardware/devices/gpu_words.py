@@ -174,36 +174,9 @@ def _sort(word: Sort, software: OperatorProfile, at: Board) -> GpuKernels:
     )
 
 
-def _accumulate(word: Accumulate, software: OperatorProfile, at: Board) -> GpuKernels:
-    """Sums the gradients of equal ids as an update does, and writes a sum for each row."""
-    rows = word.rows
-    return GpuKernels(
-        word.name,
-        at.name,
-        _sets(software, word.tables),
-        (
-            at.stream(rows.lookups * (software.id_bytes + POSITION_BYTES)),
-            _gradients(word, rows.lookups, at),
-            at.stream(rows.rows * word.gradient_bytes, write=True),
-        ),
-        chain=UPDATE_CHAIN,
-        threads=rows.rows * WARP,
-        line_time=software.gpu.update_line_time,
-    )
-
-
-def _gradients(word: Accumulate | Update, lookups: int, at: Board) -> Access:
-    """A gradient for each lookup; pooled ones are found in L2 after the first read of each, as far
-    as L2 holds them all."""
-    vectors = word.source.bytes
-    again = max(0.0, 1.0 - vectors / word.gradient_bytes / max(1, lookups))
-    held = min(1.0, at.l2_cache / vectors) if vectors else 0.0
-    hits = 0.0 if word.expanded else again * held
-    return Access(at.hbm, lookups, word.gradient_bytes, hit_share=hits, buffer=True)
-
-
 def _update(word: Update, software: OperatorProfile, at: Board) -> GpuKernels:
-    """Sums the gradients of equal ids on the way."""
+    """Sums the gradients of equal ids on the way; pooled gradients are found in L2 after the
+    first read of each, as far as L2 holds them all."""
     places = [Elsewhere(word.writes, word.rows)]
     places += [] if word.elsewhere is None else [word.elsewhere]
     lookups, rows = (sum(getattr(p.rows, n) for p in places) for n in ("lookups", "rows"))
@@ -220,6 +193,35 @@ def _update(word: Update, software: OperatorProfile, at: Board) -> GpuKernels:
         threads=rows * WARP,
         line_time=software.gpu.update_line_time,
     )
+
+
+def _accumulate(word: Accumulate, software: OperatorProfile, at: Board) -> GpuKernels:
+    """As an update whose sums are written one after the other in place of rows."""
+    lookups, rows = word.rows.lookups, word.rows.rows
+    accesses = (
+        at.stream(lookups * (software.id_bytes + POSITION_BYTES)),
+        _gradients(word, lookups, at),
+        at.stream(rows * word.gradient_bytes, write=True),
+    )
+    return GpuKernels(
+        word.name,
+        at.name,
+        _sets(software, word.tables),
+        accesses,
+        chain=UPDATE_CHAIN - 1,
+        threads=rows * WARP,
+        line_time=software.gpu.update_line_time,
+    )
+
+
+def _gradients(word: Accumulate | Update, lookups: int, at: Board) -> Access:
+    """Reads of the gradients of `lookups` lookups: each expanded one once, or pooled ones, which
+    are in L2 after the first read as far as it holds them."""
+    vectors, size = word.source.bytes, word.gradient_bytes
+    again = max(0.0, 1.0 - vectors / size / max(1, lookups))
+    held = min(1.0, at.l2_cache / vectors) if vectors else 0.0
+    hits = 0.0 if word.expanded else again * held
+    return Access(at.hbm, lookups, size, hit_share=hits, buffer=True)
 
 
 def _updated(place: Elsewhere) -> tuple[Access, ...]:
@@ -378,8 +380,8 @@ def _lists(buffer: Buffer | None) -> tuple[Access, ...]:
 KERNELS: Mapping[type[Operation], Callable[[Any, OperatorProfile, Board], GpuKernels]] = {
     Pool: _pool,
     Expand: _expand,
-    Sort: _sort,
     Accumulate: _accumulate,
+    Sort: _sort,
     Update: _update,
     Gather: _gather,
     Scatter: _scatter,

@@ -19,7 +19,7 @@ from simulator.systems.placement.hugectr import hugectr
 from simulator.systems.placement.torchrec import torchrec
 
 __all__ = ["PLANNERS", "Cut", "Gpus", "Part", "Plan", "Sharding", "Table", "Task"]
-__all__ += ["gpus_of", "place", "place_on", "tables_of"]
+__all__ += ["gpus_of", "link_rate", "place", "place_on", "tables_of"]
 
 PLANNERS: Mapping[str, Callable[[Task], Plan]] = {
     "size": by_size,
@@ -84,17 +84,17 @@ def gpus_of(machine: Topology, ranks: Sequence[str], *, rates: bool = True) -> G
     return replace(
         gpus,
         memory_rate=memory.timing.peak_bandwidth,
-        link_rate=_link_rate(machine, ranks) if gpus.on_host > 1 else 0.0,
+        link_rate=link_rate(machine, *ranks[:2]) if gpus.on_host > 1 else 0.0,
         network_rate=_network_rate(machine) if hosts > 1 else 0.0,
     )
 
 
-def _link_rate(machine: Topology, ranks: Sequence[str]) -> float:
-    """Bytes per second of the slowest link from the first GPU to the next on its host; of a mesh
-    over all of its links."""
-    links = (hop.link for hop in machine.route(ranks[0], ranks[1]))
+def link_rate(machine: Topology, source: str, target: str) -> float:
+    """Bytes per second of the slowest link from one processor to another; of a mesh over all of its
+    links."""
+    links = (hop.link for hop in machine.route(source, target))
     rates = (
-        link.out_rate(ranks[0]) if isinstance(link, MeshDevice) else link.part.bandwidth
+        link.out_rate(source) if isinstance(link, MeshDevice) else link.part.bandwidth
         for link in links
         if hasattr(link.part, "bandwidth")
     )
