@@ -39,6 +39,9 @@ VERBS: dict[str, Verb] = {
     "results": Verb(
         "simulator.cli.results", "app", "Show the results of a run again; compare two runs."
     ),
+    "whatif": Verb(
+        "simulator.cli.whatif", "whatif", "Say what limits an experiment, and what would help."
+    ),
     "replay": Verb("simulator.cli.replay", "replay", "Replay one trace through one cache policy."),
     "hazards": Verb(
         "simulator.cli.hazards", "hazards", "Count the stale reads that a window allows."

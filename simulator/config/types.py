@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -22,6 +23,7 @@ from simulator.text import quoted
 from simulator.units import UNITS, parse_quantity
 
 __all__ = [
+    "AccessRate",
     "Batches",
     "Bytes",
     "BytesOrNone",
@@ -32,6 +34,7 @@ __all__ = [
     "Hertz",
     "Latency",
     "MisfitError",
+    "PerSecond",
     "Picojoules",
     "Picoseconds",
     "Positive",
@@ -181,6 +184,15 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 Reached = Annotated[float, Field(ge=0.001, le=1)]
 """The share of a rate that is reached: never nothing, for times are divided by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PerSecond:
+    """Marks a plain number as one of something a second: a faster device has a larger one."""
+
+
+AccessRate = Annotated[float, Field(ge=1e3, le=1e18), PerSecond()]
+"""A number of accesses, elements or pairs a second."""
 
 Hertz = Annotated[
     int,

@@ -13,13 +13,11 @@ Ignored: sets and replacement of its table, its own memory.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
-
-from pydantic import Field
+from typing import ClassVar, Literal
 
 from simulator.config.machine import Part
 from simulator.config.operators import OperatorProfile
-from simulator.config.types import Bytes, BytesPerSecond, Picoseconds, Watts
+from simulator.config.types import AccessRate, Bytes, BytesPerSecond, Picoseconds, Watts
 from simulator.hardware.access import Access
 from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
 from simulator.hardware.devices.base import Processor, Reach, Setup
@@ -34,7 +32,7 @@ class Accelerator(Part):
 
     links: ClassVar[bool | None] = False
     kind: Literal["accelerator"]
-    lookup_rate: Annotated[float, Field(ge=1e3, le=1e18)]
+    lookup_rate: AccessRate
     """Ids that it looks up a second."""
     bandwidth: BytesPerSecond
     """Bytes of rows a second that pass it."""

@@ -24,15 +24,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal
-
-from pydantic import Field
+from typing import ClassVar, Literal
 
 from simulator.config.experiment import RunConfig
 from simulator.config.machine import Part
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
 from simulator.config.types import (
+    AccessRate,
     Bytes,
     BytesPerSecond,
     FlopPerSecond,
@@ -57,9 +56,6 @@ __all__ = ["Gpu", "GpuDevice", "GpuKernels", "Precisions", "ProductRates", "Prod
 
 SORT_PAIR_BYTES = 8
 """Key and position, 4 bytes each."""
-
-AccessRate = Annotated[float, Field(ge=1e3, le=1e18)]
-"""A second."""
 
 
 class Precisions(Frozen):
