@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,9 @@ import typer
 from simulator.text import on_one_line, with_rest
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from simulator.results.against import Against
     from simulator.results.compare import Comparison, Difference
 
 __all__ = ["app"]
@@ -68,13 +72,26 @@ def compare(
         float,
         typer.Option(min=0.0, max=1e9, metavar="REL", help="Largest relative difference allowed."),
     ] = 0.0,
+    match: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMNS",
+            help="Pair points by these alone (system,locality), and tell by how much they differ.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Compare two runs point by point; exit code 3 where they differ by more than REL.
 
     Wall-clock columns are left out. Points are matched by their configuration, then by system,
     locality, swept values, policy, platform, model and operator profile.
+
+    With --match, A against B: points that share those columns, whatever else differs, with signed
+    differences and whether they are larger than the published errors.
     """
+    if match is not None:
+        _against(first, second, match, as_json)
+        return
     from simulator.errors import ToleranceError, UsageError
     from simulator.results.compare import compare as compare_runs
     from simulator.results.reading import read_run
@@ -87,7 +104,58 @@ def compare(
     else:
         _print(comparison, first, second)
     if not comparison.within:
-        raise ToleranceError(_verdict(comparison))
+        raise ToleranceError(_verdict(comparison) + _advice(comparison, first, second))
+
+
+def _advice(comparison: Comparison, first: Path, second: Path) -> str:
+    """Where no point has a partner: by what they could be paired."""
+    from simulator.results.against import shared_columns
+    from simulator.results.reading import read_run
+
+    if comparison.compared:
+        return ""
+    columns = shared_columns(read_run(first).metrics(), read_run(second).metrics())
+    command = ["scratchpipe", "results", "compare", str(first), str(second), "--match"]
+    return f"; A against B: {shlex.join([*command, ','.join(columns)])}" if columns else ""
+
+
+def _against(first: Path, second: Path, match: str, as_json: bool) -> None:
+    """Two runs side by side."""
+    from simulator.cli.terminal import console
+    from simulator.results.against import against
+    from simulator.results.reading import read_run
+
+    columns = [column.strip() for column in match.split(",") if column.strip()]
+    found = against(read_run(first).metrics(), read_run(second).metrics(), columns)
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), allow_nan=False, indent=2))
+        return
+    typer.echo(f"A: {first}\nB: {second}")
+    console().print(_side_by_side(found))
+    for point, ours, theirs in found.bottlenecks:
+        if ours != theirs:
+            typer.echo(f"{on_one_line(point)}: bottleneck {ours} in A, {theirs} in B")
+    if found.differ_in:
+        typer.echo(f"A and B differ in {', '.join(found.differ_in)}")
+    for which, count in zip("AB", found.unpaired, strict=True):
+        if count:
+            typer.echo(f"{count} points of {which} have no partner")
+
+
+def _side_by_side(found: Against) -> Table:
+    from rich.table import Table
+
+    table = Table(", ".join(found.matched_by), "metric", "A", "B", "B against A", "published error")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for pair in found.pairs:
+        change = "-" if pair.change is None else f"{pair.change:+.1%}"
+        error = "" if pair.metric != "iteration_time_us" else "not known"
+        if pair.error is not None:
+            error = f"{pair.error:.1%}: {'larger' if pair.beyond_error else 'within it'}"
+        values = (f"{pair.first:,.5g}", f"{pair.second:,.5g}")
+        table.add_row(on_one_line(pair.point), pair.metric, *values, change, error)
+    return table
 
 
 def _print(comparison: Comparison, first: Path, second: Path) -> None:

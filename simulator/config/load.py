@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from simulator.config.assign import REFERENCES, Assignment, apply, assignments, keys_of
+from simulator.config.catalogue import files
 from simulator.config.expand import check
 from simulator.config.experiment import Experiment, Names, Origin
 from simulator.config.problems import did_you_mean, validate
@@ -29,15 +30,27 @@ _CHOOSES_KIND = frozenset({"trace", "trace.kind", "trace.locality"})
 def load_experiment(
     path: str | Path, overrides: Iterable[str] = (), names: Names | None = None
 ) -> Experiment:
-    """The experiment in the YAML file `path`, after `overrides` ("path=value").
+    """The experiment in the YAML file `path`, after `overrides` ("path=value"); a name alone
+    (`quickstart`) is that of one that ships, unless a file here is called so.
 
     `names` are the systems and policies that exist; without it their names are not checked.
     Raises `ConfigError` with every problem found.
     """
-    file = Path(path)
+    file = _file_of(path)
     document = read_yaml(file)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-._") or "experiment"
     return _build(document, overrides, Origin(folder=file.parent, names=names or Names()), stem)
+
+
+def _file_of(path: str | Path) -> Path:
+    file = Path(path)
+    if file.suffix or len(file.parts) != 1 or file.exists():
+        return file
+    known = files("experiments")
+    if file.name in known:
+        return known[file.name]
+    hint = did_you_mean(file.name, known) or "`scratchpipe list experiments` lists those that ship"
+    raise ConfigError(Problem(str(path), "", "there is no such file", hint))
 
 
 def parse_experiment(

@@ -14,7 +14,7 @@ from simulator.data import path as data_path
 from simulator.results.rows import Row
 from simulator.text import few
 
-__all__ = ["PAGE", "SUMMARY", "trust_lines"]
+__all__ = ["PAGE", "SUMMARY", "median_error", "trust_lines"]
 
 PAGE = "docs/validation.md"
 SUMMARY = "validation/trust.csv"
@@ -35,6 +35,15 @@ def _errors() -> dict[str, tuple[float, float]]:
     with file.open(encoding="utf-8", newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["kind"] == _ITERATIONS]
     return {row["platform"]: (float(row["median"]), float(row["worst"])) for row in rows}
+
+
+def median_error(row: Row) -> float | None:
+    """The published median error of whole iterations of a point (a row of metrics); None where its
+    platform is not calibrated, or was not compared with its operator profile."""
+    if row["calibrated"] != "yes":
+        return None
+    errors = _errors().get(f"{row['platform']}, {row['operators']}")
+    return None if errors is None else errors[0]
 
 
 def trust_lines(rows: Iterable[Row]) -> list[str]:
