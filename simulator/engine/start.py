@@ -13,6 +13,7 @@ from typing import Any
 
 from simulator.caches.facts import AS_FILLED, MISS, VICTIM, BatchFacts
 from simulator.caches.replays import PlannedReplay, Replay, StaticReplay
+from simulator.caches.replays.frequent import FrequentReplay
 from simulator.caches.trend import trend_of
 from simulator.results.notes import MOST_INTO_FREE
 from simulator.traces import Trace
@@ -39,7 +40,7 @@ def start_metrics(
 
 def profile_metrics(replay: Replay, trace: Trace, timed: range) -> dict[str, Any]:
     """Where the hottest rows are known from, for replays that ask for them."""
-    if not isinstance(replay, StaticReplay | PlannedReplay):
+    if not isinstance(replay, StaticReplay | PlannedReplay | FrequentReplay):
         return {}
     if isinstance(replay, PlannedReplay) and not replay.fills_hot:
         return {}

@@ -74,6 +74,7 @@ _LOOKS: dict[str, Look] = {
     "hugectr_etc": Look("#117733", "OO", "h", "-."),
     "el_rec_pipeline": Look("#88CCEE", "xx", "8", "--"),
     "recshard": Look("#999933", "--", "d", "-"),
+    "hugectr_hybrid": Look("#661100", "..", "H", ":"),
     # stages of cached training
     "load": Look(_LIGHT),
     "plan": Look(_PINK, "..."),
@@ -149,6 +150,7 @@ _TITLES = {
     "hugectr_etc": "HugeCTR ETC",
     "el_rec_pipeline": "EL-Rec pipeline",
     "recshard": "RecShard",
+    "hugectr_hybrid": "HugeCTR hybrid",
     "gather_reduce": "Gather-reduce",
     "pooled_to_gpu": "Pooled to GPU",
     "gradients_to_cpu": "Gradients to CPU",

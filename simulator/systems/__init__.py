@@ -34,6 +34,7 @@ from simulator.systems.fbgemm_uvm import FbgemmUvm
 from simulator.systems.gpu_only import GpuOnly
 from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
 from simulator.systems.hugectr_etc import HugeCtrEtc
+from simulator.systems.hugectr_hybrid import HugeCtrHybrid
 from simulator.systems.hybrid import Hybrid
 from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
@@ -119,6 +120,7 @@ _SYSTEMS: dict[str, type[System]] = {
     "hugectr_etc": HugeCtrEtc,
     "el_rec_pipeline": ElRecPipeline,
     "recshard": RecShard,
+    "hugectr_hybrid": HugeCtrHybrid,
 }
 
 
