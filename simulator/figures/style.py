@@ -78,6 +78,7 @@ _LOOKS: dict[str, Look] = {
     "bagpipe": Look("#EE7733", "\\\\", "d", "-"),
     "el_rec_pipeline": Look("#88CCEE", "xx", "8", "--"),
     "recshard": Look("#BBCC33", "--", "X", "-."),
+    "hugectr_hybrid": Look("#225522", "..", "H", "-"),
     # stages of cached training
     "load": Look(_LIGHT),
     "plan": Look(_PINK, "..."),
@@ -157,6 +158,7 @@ _TITLES = {
     "bagpipe": "Bagpipe",
     "el_rec_pipeline": "EL-Rec pipeline",
     "recshard": "RecShard",
+    "hugectr_hybrid": "HugeCTR hybrid",
     "gather_reduce": "Gather-reduce",
     "pooled_to_gpu": "Pooled to GPU",
     "gradients_to_cpu": "Gradients to CPU",

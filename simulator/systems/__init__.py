@@ -37,6 +37,7 @@ from simulator.systems.gpu_only import GpuOnly
 from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
 from simulator.systems.hotline import Hotline
 from simulator.systems.hugectr_etc import HugeCtrEtc
+from simulator.systems.hugectr_hybrid import HugeCtrHybrid
 from simulator.systems.hybrid import Hybrid
 from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
@@ -127,6 +128,7 @@ _SYSTEMS: dict[str, type[System]] = {
     "bagpipe": Bagpipe,
     "el_rec_pipeline": ElRecPipeline,
     "recshard": RecShard,
+    "hugectr_hybrid": HugeCtrHybrid,
 }
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
@@ -33,7 +33,7 @@ from simulator.systems.base import (
     synchronize,
 )
 from simulator.systems.groups import Group, groups_of
-from simulator.systems.layout import Layout
+from simulator.systems.layout import Crossing, Layout
 from simulator.systems.mlp import bottom_beside, mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.placement import place_on
@@ -85,6 +85,8 @@ class GpuOnly(System):
     """What messages call it."""
     most: ClassVar[int] = MOST
     """Ranks that are simulated one by one (see `ranks`)."""
+    _own_samples: bool = False
+    """Whether a GPU without a table looks up rows for its samples."""
 
     def __init__(self, job: Job, machine: Topology) -> None:
         self._job, self._machine = job, machine
@@ -101,7 +103,7 @@ class GpuOnly(System):
         groups = folded(
             self.ranks,
             [
-                (k, shard.samples) if shard.tables else shard.samples
+                (k, shard.samples) if shard.tables or self._own_samples else shard.samples
                 for k, shard in enumerate(shards)
             ],
             [self._shape(shard) for shard in shards],
@@ -145,22 +147,27 @@ class GpuOnly(System):
         model, parted = self._job.model, layout.job.model
         memory = machine.memory(self.ranks[0])
         name = machine.devices[self.ranks[0]].part.name
-        sizes = parted.table_bytes
+        sizes, copies = self._sizes(layout)
         heaviest = max(layout.placed, key=lambda tables: sum(sizes[t] for t in tables))
         tables = sum(sizes[t] for t in heaviest)
         pooled = pooled_bytes(parted.of_tables(heaviest))
-        need = tables + 2 * mlp_weight_bytes(model) + 2 * pooled
+        need = tables + copies + 2 * mlp_weight_bytes(model) + 2 * pooled
         if need <= memory.capacity:
             return
         fewest = math.ceil(sum(sizes) / memory.capacity)
         raise CapacityError(
-            f"gpu_only: {model.rows:,} rows x {entry_sizes(model)} = "
+            f"{self.name}: {model.rows:,} rows x {entry_sizes(model)} = "
             f"{format_bytes(sum(sizes))} of tables on {self.gpus} x {name}: the fullest GPU "
-            f"needs {format_bytes(need)} ({len(heaviest)} tables {format_bytes(tables)} + MLPs "
-            f"and pooled vectors {format_bytes(need - tables)}) but holds "
+            f"needs {format_bytes(need)} ({len(heaviest)} tables {format_bytes(tables)} + "
+            f"{f'copies of rows {format_bytes(copies)} + ' if copies else ''}MLPs "
+            f"and pooled vectors {format_bytes(need - tables - copies)}) but holds "
             f"{format_bytes(memory.capacity)}: name a platform with at least {fewest} such "
-            "GPUs for this system, as in {name: gpu_only, platform: p3_16xlarge}"
+            f"GPUs for this system, as in {{name: {self.name}, platform: p3_16xlarge}}"
         )
+
+    def _sizes(self, layout: Layout) -> tuple[tuple[int, ...], int]:
+        """Bytes of each table (or part) on its GPU, and of rows that every GPU has beside them."""
+        return layout.job.model.table_bytes, 0
 
     def _shape(self, shard: Shard) -> tuple[object, ...]:
         """What is equal for shards whose tables are of equal shape."""
@@ -214,11 +221,15 @@ class Rank:
         each = [shard.facts(facts) for shard in self._shards[: None if self._held else 1]]
         return max(each, key=lambda own: own[LOOKUP].lookups)
 
-    def stages(self, facts: BatchFacts, own: BatchFacts) -> tuple[Stage, ...]:
-        """Its stages of a mini-batch; `facts`: of all tables, `own`: of its own."""
+    def stages(
+        self, facts: BatchFacts, own: BatchFacts, crossing: Crossing | None = None
+    ) -> tuple[Stage, ...]:
+        """Its stages of a mini-batch; `facts`: of all tables, `own`: of its own; `crossing`: what
+        this mini-batch exchanges, where that is its own."""
         shard = self._shards[0]
+        shard = shard if crossing is None else replace(shard, crossing=crossing)
         first, dense, last = self._dense()
-        pool, update = self._embeddings(own)
+        pool, update = self._embeddings(facts, own)
         trained = (*update, *shard.of_copies(), synchronize(self.gpu))
         reduced = shard.reducing()
         if self._job.software.gpu.all_reduce == "in_turn":
@@ -261,8 +272,11 @@ class Rank:
         first, rest, last = bottom_beside(step, model, shard.samples)
         return (first,), (rest,), (last,)
 
-    def _embeddings(self, own: BatchFacts) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
+    def _embeddings(
+        self, facts: BatchFacts, own: BatchFacts
+    ) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
         """The forward and the backward of its tables."""
+        del facts
         pool: list[Operation] = []
         update: list[Operation] = []
         for held in self._held:

@@ -18,6 +18,7 @@ the features that look it up:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from simulator.errors import ConfigError
@@ -77,8 +78,9 @@ class Layout:
                 "GPU are for gpu_only; set model.placement: size, or model.sharding: row"
             )
 
-    def crossing(self) -> Crossing:
-        """What its GPUs exchange."""
+    def crossing(self, vectors: Sequence[int] | None = None) -> Crossing:
+        """What its GPUs exchange; `vectors`: pooled vectors of a mini-batch that each of the whole
+        tables gives, by default one for each sample and feature."""
         gpus, model = len(self.placed), self.job.model
         software = self.whole.software.gpu
         scattered = software.row_exchange == "reduce_scatter"
@@ -87,20 +89,23 @@ class Layout:
             return scattered and part.cut == "row" and part.parts == gpus
 
         cuts = self.cuts
-        pairs = zip(model.dim, model.features_per_table, strict=True)
-        pooled = [dim * features for dim, features in pairs]
+        element, samples = software.exchange_bytes, model.batch_size
+        if vectors is None:
+            each = [samples * features for features in model.features_per_table]
+        else:
+            each = [vectors[part.table] for part in cuts]
+        pooled = [dim * count for dim, count in zip(model.dim, each, strict=True)]
         sent = [
             sum(pooled[t] for t in own if cuts[t].cut != "replica" and not by_scatter(cuts[t]))
             for own in self.placed
         ]
         first = [t for t, part in enumerate(cuts) if part.index == 0]
         added = [t for t in first if cuts[t].cut == "row" and not by_scatter(cuts[t])]
-        element, samples = software.exchange_bytes, model.batch_size
         return Crossing(
-            pairwise=tuple(samples * dims * element for dims in sent),
-            scattered=samples * element * sum(pooled[t] for t in first if by_scatter(cuts[t])),
-            partial=sum(pooled[t] * cuts[t].parts for t in added),
-            added=sum(pooled[t] for t in added),
+            pairwise=tuple(elements * element for elements in sent),
+            scattered=element * sum(pooled[t] for t in first if by_scatter(cuts[t])),
+            partial=sum(pooled[t] * cuts[t].parts for t in added) // samples,
+            added=sum(pooled[t] for t in added) // samples,
             copied=sum(
                 model.dim[t] * model.rows_per_table[t] for t in first if cuts[t].cut == "replica"
             ),

@@ -8,7 +8,7 @@ per row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from simulator.caches.facts import Flow
 from simulator.config.model import ModelConfig
@@ -27,7 +27,7 @@ from simulator.hardware.program import (
 )
 from simulator.hardware.topology import Topology
 
-__all__ = ["Backward", "pooled_bytes", "pooled_vectors"]
+__all__ = ["Backward", "pooled_bytes", "pooled_vectors", "update_by_sums"]
 
 
 def pooled_bytes(model: ModelConfig) -> int:
@@ -100,3 +100,9 @@ class Backward:
             return Accumulate(name, self.at, source, rows, size, expanded, tables)
         optimizer = self.model.optimizer
         return Update(name, self.at, self.store, rows, source, size, coalesce, expanded, optimizer)
+
+
+def update_by_sums(word: Update, rows: Flow, sums: Buffer) -> Update:
+    """`word` for `rows` whose gradients are summed already: one a row lies in `sums`."""
+    once = replace(rows, lookups=rows.rows)
+    return replace(word, rows=once, source=sums, expanded=True)

@@ -173,7 +173,10 @@ class _TieredRank(Rank):
         slots = replace(tables, name=group.named("hot"), slotted=True)
         return _Tiers(group, replace(backward, store=slots), cold)
 
-    def _embeddings(self, own: BatchFacts) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
+    def _embeddings(
+        self, facts: BatchFacts, own: BatchFacts
+    ) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
+        del facts
         pool: list[Operation] = []
         update: list[Operation] = []
         for tiers in self._tiers:

@@ -29,7 +29,7 @@ from simulator.hardware.topology import Topology
 from simulator.systems.base import Job, move
 from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
 from simulator.systems.mlp import dense_bytes, mlp_step
-from simulator.systems.operators import Backward, pooled_vectors
+from simulator.systems.operators import Backward, pooled_vectors, update_by_sums
 
 __all__ = ["StagedTables"]
 
@@ -182,7 +182,7 @@ class StagedTables:
                 yield Accumulate(
                     "sum_gradients", self.gpu, word.source, rows, size, word.expanded, tables
                 )
-                yield _of_sums(word, self._gradients(kept, self._hbm, rows))
+                yield update_by_sums(word, rows, self._gradients(kept, self._hbm, rows))
 
     def gradients_back(self, facts: BatchFacts) -> Iterator[Operation]:
         """A gradient a row crosses the link."""
@@ -197,15 +197,9 @@ class StagedTables:
             passes = Backward(own.model, self._machine, own.software, self.cpu, kept.tables, 1)
             *_, word = passes.operations(rows)
             if isinstance(word, Update):
-                yield _of_sums(word, self._gradients(kept, self._dram, rows))
+                yield update_by_sums(word, rows, self._gradients(kept, self._dram, rows))
 
     def _gradients(self, kept: _Stored, memory: str, rows: Flow) -> Buffer:
         """The summed gradients of rows, in a memory."""
         size = rows.rows * kept.group.job.model.width * GRADIENT_BYTES
         return Buffer(kept.group.named("row_gradients"), memory, size)
-
-
-def _of_sums(word: Update, sums: Buffer) -> Update:
-    """An update whose gradients are summed already: one a row lies in memory."""
-    once = replace(word.rows, lookups=word.rows.rows)
-    return replace(word, rows=once, source=sums, expanded=True)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from simulator.config.trace import HALF
 from simulator.traces.base import Ids, MiniBatch, Trace
 
-__all__ = ["Coverage", "coverages", "even_coverage", "profile_batches"]
+__all__ = ["Coverage", "coverages", "even_coverage", "profile_batches", "rows_counted"]
 
 STEPS = 100
 """Of a distribution, each of some percent more rows than the one before."""
@@ -60,6 +60,16 @@ def profile_batches(trace: Trace, count: int) -> Iterator[MiniBatch]:
     first = -count if trace.past is None else -min(count, trace.past)
     last = first + count if trace.batches is None else min(first + count, trace.batches)
     return (trace.minibatch(number) for number in range(first, last))
+
+
+def rows_counted(trace: Trace, batches: int, least: float) -> tuple[int, ...]:
+    """Rows of each table that `batches` mini-batches of a profile look up `least` times or more."""
+    counts = [np.zeros(rows, np.int32) for rows in trace.rows]
+    for batch in profile_batches(trace, batches):
+        for own, ids in zip(counts, batch.ids, strict=True):
+            rows, times = np.unique(ids, return_counts=True)
+            own[rows] += times.astype(np.int32)
+    return tuple(int((own >= least).sum()) for own in counts)
 
 
 def _coverage(trace: Trace, table: int, ids: Sequence[Ids], profile: tuple[int, float]) -> Coverage:

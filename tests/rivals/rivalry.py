@@ -58,7 +58,7 @@ def replayed(entry: Any, batches: int, **changes: Any) -> tuple[System, list[Bat
     """A system and the facts of its first mini-batches."""
     (point,) = points(entry, **changes)
     trace = open_for(point, 1)
-    system, _ = build(point)
+    system, _ = build(point, None, trace)
     facts = run_replays(Stream(trace, batches), [system.replay], threads=1)[system.replay].facts
     return system, facts
 

@@ -7,7 +7,13 @@ import pytest
 
 from simulator.config.trace import UniformTraceConfig, ZipfTraceConfig
 from simulator.traces import Trace, open_trace
-from simulator.traces.coverage import COUNTED, coverages, even_coverage, profile_batches
+from simulator.traces.coverage import (
+    COUNTED,
+    coverages,
+    even_coverage,
+    profile_batches,
+    rows_counted,
+)
 
 
 def trace(alpha: float = 0.9) -> Trace:
@@ -45,3 +51,12 @@ def test_hotter_traces_are_covered_by_fewer_rows() -> None:
     shares = [coverages(trace(alpha), (100, 100))[0].of(100) for alpha in (0.2, 0.8, 1.2)]
     assert shares == sorted(shares)
     assert shares[-1] > 0.6
+
+
+def test_rows_that_are_looked_up_often_enough_are_counted() -> None:
+    drawn = trace()
+    batches = list(profile_batches(drawn, 5))
+    for least in (1, 3, 7.5, 10**6):
+        for table, counted in enumerate(rows_counted(drawn, 5, least)):
+            ids = np.concatenate([batch.ids[table] for batch in batches])
+            assert counted == (np.bincount(ids) >= least).sum()
