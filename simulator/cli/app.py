@@ -34,47 +34,65 @@ class Verb:
     help: str
 
 
-VERBS: dict[str, Verb] = {
-    "run": Verb("simulator.cli.run", "run", "Simulate an experiment and write its results."),
-    "results": Verb(
-        "simulator.cli.results", "app", "Show the results of a run again; compare two runs."
-    ),
-    "whatif": Verb(
-        "simulator.cli.whatif", "whatif", "Say what limits an experiment, and what would help."
-    ),
-    "replay": Verb("simulator.cli.replay", "replay", "Replay one trace through one cache policy."),
-    "hazards": Verb(
-        "simulator.cli.hazards", "hazards", "Count the stale reads that a window allows."
-    ),
-    "reproduce": Verb(
-        "simulator.cli.reproduce", "reproduce", "Run the studies of the paper and compare."
-    ),
-    "report": Verb("simulator.cli.report", "report", "Write a run as one HTML page."),
-    "timeline": Verb(
-        "simulator.cli.timeline", "timeline", "Write the timeline of a run for Perfetto."
-    ),
-    "observe": Verb(
-        "simulator.cli.observe", "observe", "Really train an experiment here, and time it."
-    ),
-    "validate": Verb(
-        "simulator.cli.validate", "validate", "Compare what was observed with the simulator."
-    ),
-    "calibrate": Verb(
-        "simulator.cli.calibrate", "calibrate", "Fit a platform to micro-benchmarks of a machine."
-    ),
-    "trace": Verb("simulator.cli.trace", "app", "Generate, describe, convert and validate traces."),
-    "machine": Verb(
-        "simulator.cli.machine", "app", "Show what a machine is made of, and what lies where."
-    ),
-    "memory": Verb("simulator.cli.memory", "app", "Ask the DRAM model about access patterns."),
-    "config": Verb(
-        "simulator.cli.config", "app", "Check and show experiments; print their schema."
-    ),
-    "list": Verb("simulator.cli.catalog", "list_names", "List what can be named in an experiment."),
-    "explain": Verb(
-        "simulator.cli.catalog", "explain", "Explain a column of the results, or a system."
-    ),
+GROUPS: dict[str, dict[str, Verb]] = {
+    "Simulate": {
+        "run": Verb("simulator.cli.run", "run", "Simulate an experiment and write its results."),
+        "whatif": Verb(
+            "simulator.cli.whatif", "whatif", "Say what limits an experiment, and what would help."
+        ),
+        "replay": Verb(
+            "simulator.cli.replay", "replay", "Replay one trace through one cache policy."
+        ),
+        "hazards": Verb(
+            "simulator.cli.hazards", "hazards", "Count the stale reads that a window allows."
+        ),
+        "reproduce": Verb(
+            "simulator.cli.reproduce", "reproduce", "Run the studies of the paper and compare."
+        ),
+    },
+    "Explore results": {
+        "results": Verb(
+            "simulator.cli.results", "app", "Show the results of a run again; compare two runs."
+        ),
+        "report": Verb("simulator.cli.report", "report", "Write a run as one HTML page."),
+        "timeline": Verb(
+            "simulator.cli.timeline", "timeline", "Write the timeline of a run for Perfetto."
+        ),
+        "explain": Verb(
+            "simulator.cli.catalog", "explain", "Explain a column of the results, or a system."
+        ),
+    },
+    "Experiments, machines, traces": {
+        "config": Verb(
+            "simulator.cli.config", "app", "Check and show experiments; print their schema."
+        ),
+        "list": Verb(
+            "simulator.cli.catalog", "list_names", "List what can be named in an experiment."
+        ),
+        "machine": Verb(
+            "simulator.cli.machine", "app", "Show what a machine is made of, and what lies where."
+        ),
+        "memory": Verb("simulator.cli.memory", "app", "Ask the DRAM model about access patterns."),
+        "trace": Verb(
+            "simulator.cli.trace", "app", "Generate, describe, convert and validate traces."
+        ),
+    },
+    "Against real hardware": {
+        "observe": Verb(
+            "simulator.cli.observe", "observe", "Really train an experiment here, and time it."
+        ),
+        "validate": Verb(
+            "simulator.cli.validate", "validate", "Compare what was observed with the simulator."
+        ),
+        "calibrate": Verb(
+            "simulator.cli.calibrate",
+            "calibrate",
+            "Fit a platform to micro-benchmarks of a machine.",
+        ),
+    },
 }
+"""Verbs as help shows them, in groups."""
+VERBS: dict[str, Verb] = {name: verb for group in GROUPS.values() for name, verb in group.items()}
 
 
 MOST_PROBLEMS = 50
@@ -135,8 +153,9 @@ def _root(
 def _app() -> typer.Typer:
     app = typer.Typer(cls=_Verbs, add_completion=False, no_args_is_help=True)
     app.callback()(_root)
-    for name, verb in VERBS.items():
-        app.command(name, help=verb.help)(_placeholder)
+    for title, group in GROUPS.items():
+        for name, verb in group.items():
+            app.command(name, help=verb.help, rich_help_panel=title)(_placeholder)
     return app
 
 
