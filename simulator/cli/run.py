@@ -150,6 +150,7 @@ def _show(loaded: Experiment, finished: Finished, source: Path) -> None:
     """The tables, the files, and what to type next."""
     from simulator.cli.curve import curves
     from simulator.cli.terminal import console
+    from simulator.results.limits import limits
     from simulator.results.store import POINTS
 
     screen = console()
@@ -158,6 +159,8 @@ def _show(loaded: Experiment, finished: Finished, source: Path) -> None:
         screen.print(result)
     for line in curves(list(zip(result.metrics(), result.swept(), strict=True))):
         typer.echo(line)
+    if reading := limits(result.metrics()):
+        typer.echo(reading)
     typer.echo(_spent(loaded, finished), err=True)
     typer.echo("Files:")
     for file in finished.files:
@@ -172,6 +175,7 @@ def _show(loaded: Experiment, finished: Finished, source: Path) -> None:
     again = shlex.join(["scratchpipe", "run", str(source), "--set", "trace.locality=high"])
     typer.echo("  scratchpipe explain speedup_over_hybrid   # what a column means")
     typer.echo(f"  {again}   # change any key")
+    typer.echo(f"  {shlex.join(['scratchpipe', 'whatif', str(source)])}   # what would help")
 
 
 def _spent(loaded: Experiment, finished: Finished) -> str:
