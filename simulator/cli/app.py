@@ -40,6 +40,11 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "whatif": Verb(
             "simulator.cli.whatif", "whatif", "Say what limits an experiment, and what would help."
         ),
+        "optimize": Verb(
+            "simulator.cli.optimize",
+            "optimize",
+            "Find the cheapest machine that holds a throughput.",
+        ),
         "replay": Verb(
             "simulator.cli.replay", "replay", "Replay one trace through one cache policy."
         ),

@@ -13,7 +13,8 @@ __all__ = ["limits"]
 
 def limits(rows: Iterable[Row]) -> str:
     """The bottleneck of each label of `rows` (of metrics), those of one bottleneck together; empty
-    without rows. A label whose points have several bottlenecks stands with each; one without is left out."""
+    without rows. A label whose points have several bottlenecks stands with each; points without
+    one are left out."""
     labels: dict[str, list[str]] = {}
     busy: dict[str, list[float]] = {}
     for row in rows:
