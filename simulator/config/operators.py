@@ -12,7 +12,8 @@ from typing import Literal
 from simulator.config.collectives import Collectives
 from simulator.config.types import Frozen, Picoseconds, Reached, Source
 
-__all__ = ["CpuOperator", "GpuOperators", "OperatorProfile", "OptimizerSteps", "Threads"]
+__all__ = ["CpuOperator", "GpuOperators", "NoiseOperators", "OperatorProfile"]
+__all__ += ["OptimizerSteps", "Threads"]
 
 Threads = Literal["all", "tables", "one"]
 """Threads of an operator: every core, one a table (as many as there are cores), or a single one."""
@@ -53,6 +54,22 @@ class OptimizerSteps(Frozen):
             "rowwise_adagrad": self.rowwise_adagrad_line_time,
         }
         return times.get(optimizer, 0)
+
+
+class NoiseOperators(Frozen):
+    """What Gaussian numbers cost, in private training."""
+
+    value_time: Picoseconds = "6 ns"  # type: ignore[assignment]
+    """Instructions of one CPU thread for one number."""
+    fresh_output: bool = True
+    """Draws into memory that is allocated anew each time: first touch faults every page."""
+    gpu_value_time: Picoseconds = "500 ps"  # type: ignore[assignment]
+    """Instructions of a streaming multiprocessor for one number, its lanes together."""
+    source: Source = (
+        "assumed: 4 to 8 ns a number of PyTorch's Box-Muller with a Mersenne Twister on a thread "
+        "(recalled); gpu_value_time: about 25 instructions for a quarter of ten Philox rounds and "
+        "15 for half of a Box-Muller pair, on 64 lanes at 1.4 GHz"
+    )
 
 
 class GpuOperators(Frozen):
@@ -142,5 +159,7 @@ class OperatorProfile(Frozen):
     row_scatter: CpuOperator
     """Copy victims from the staging buffer into the tables (Insert)."""
     gpu: GpuOperators
+    noise: NoiseOperators = NoiseOperators()
+    """Numbers drawn in private training."""
     collectives: Collectives
     """The library of collectives between GPUs: a name of `configs/collectives/`, or its keys."""

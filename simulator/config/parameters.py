@@ -39,6 +39,10 @@ class Given:
 class Parameters(Frozen):
     """Base of the parameters of a system; by itself none."""
 
+    def without_use(self) -> frozenset[str]:
+        """Keys that its system uses in general, but not with these values."""
+        return frozenset()
+
 
 class SystemKeys(NamedTuple):
     """The keys of an entry of `systems` that a system uses.

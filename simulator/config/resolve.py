@@ -148,7 +148,7 @@ class Resolver:
     def _names(
         self, entry: SystemEntry, sections: dict[str, Any], marks: Marks, at: KeyPath
     ) -> list[Problem]:
-        """Systems and policies that nothing above offers, and keys that a system does not use."""
+        """Systems and policies that nothing above offers."""
         names = self._origin.names
         problems = []
         cache = sections["cache"]
@@ -162,15 +162,13 @@ class Resolver:
             hint = f"{did_you_mean(name, known)} known: {', '.join(known)}".strip()
             message = f"is {shown(name)}: there is no such {what}"
             problems.append(Problem(marks.value(path), key, message, hint))
-        if names.systems is None or entry.name not in names.systems:
-            return problems
-        uses = names.systems[entry.name].uses
-        return problems if uses is None else problems + _unused(entry, uses, marks, at)
+        return problems
 
     def _parameters(
         self, entry: SystemEntry, marks: Marks, at: KeyPath, problems: list[Problem]
     ) -> dict[str, Any]:
-        """All parameters of an entry's system, as in JSON; unknown keys are a problem."""
+        """All parameters of an entry's system, as in JSON; unknown keys, and those that the system
+        does not use, are problems."""
         known = self._origin.names.systems
         given = entry.model_extra or {}
         if known is None or entry.name not in known:
@@ -185,6 +183,9 @@ class Resolver:
         data = {name: value for name, value in given.items() if name not in unknown}
         own, mistakes = validate(adapter_of(keys.parameters), data, marks.below(at), at)
         problems += mistakes
+        if keys.uses is not None:
+            idle = frozenset() if own is None else own.without_use()
+            problems += _unused(entry, keys.uses - idle, marks, at)
         return {} if own is None else dict(own.model_dump(mode="json"))
 
 

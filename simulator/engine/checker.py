@@ -11,7 +11,7 @@ the end.
 A *stale read* is a row that is pooled without the update of the mini-batch that trained it last
 (or another row's data). It is counted once: the next reader of the row is compared with the
 mini-batch that read stale data. An update is *lost* where the copy that a mini-batch updates lacks
-one of an earlier mini-batch.
+one of an earlier mini-batch. Noise is ones (`noise_values`), which every copy of a row counts.
 
 Rules: one for each word that touches rows. Words without a rule here (sorts, MLPs, plans) change
 no row; a word that reads or writes a store and has no rule is an error before anything runs.
@@ -26,8 +26,10 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 import numpy.typing as npt
 
+from simulator.engine.noise_values import NoiseKind, lacking, noise_of, wanted_ones
 from simulator.engine.pipeline import Span
 from simulator.errors import InvariantError
+from simulator.hardware.noise import Noise
 from simulator.hardware.program import (
     Flow,
     Gather,
@@ -86,28 +88,38 @@ class HazardReport:
 
 @dataclass
 class _Rows:
-    """Copies of rows: which row, its value, and the mini-batch that trained it last (-1: none)."""
+    """Copies of rows: which row, its value, the mini-batch that trained it last (-1: none), and the
+    ones of noise in it."""
 
     row: Int64s
     value: Values
     trainer: Int64s
+    ones: Int64s
 
     def take(self, where: Int64s) -> _Rows:
-        return _Rows(self.row[where], self.value[where], self.trainer[where])
+        return _Rows(self.row[where], self.value[where], self.trainer[where], self.ones[where])
 
-    def put(self, where: Int64s, rows: _Rows) -> None:
-        self.row[where], self.value[where] = rows.row, rows.value
-        self.trainer[where] = rows.trainer
+    def put(self, where: Int64s, rows: _Rows, ids: Int64s | None = None) -> None:
+        """Copy `rows`, as those with the numbers `ids` where these are given."""
+        self.row[where] = rows.row if ids is None else ids
+        self.value[where], self.trainer[where] = rows.value, rows.trainer
+        self.ones[where] = rows.ones
+
+    def add_noise(self, where: Int64s, ones: Int64s) -> None:
+        """So many ones more in each row."""
+        self.value[where] += ones.astype(np.uint64)
+        self.ones[where] += ones
 
 
 def _tables(rows: int) -> _Rows:
     """Every row at its own number, untrained."""
-    return _Rows(np.arange(rows), np.arange(rows, dtype=np.uint64), np.full(rows, -1, np.int64))
+    numbers, never = np.arange(rows), np.full(rows, -1, np.int64)
+    return _Rows(numbers, numbers.astype(np.uint64), never, np.zeros(rows, np.int64))
 
 
 def _empty(slots: int) -> _Rows:
     nowhere = np.full(slots, -1, np.int64)
-    return _Rows(nowhere, np.zeros(slots, np.uint64), nowhere.copy())
+    return _Rows(nowhere, np.zeros(slots, np.uint64), nowhere.copy(), np.zeros(slots, np.int64))
 
 
 @dataclass
@@ -119,6 +131,7 @@ class _State:
     resident: Int64s
     """Rows that a slotted store holds before the first mini-batch, slot by slot."""
     trained: _Trained
+    noise: NoiseKind = "none"
     stores: dict[tuple[bool, str, str], _Rows] = field(default_factory=dict)
     buffers: dict[tuple[int, str, str], _Rows] = field(default_factory=dict)
     """(mini-batch, buffer, memory) -> the rows in it."""
@@ -160,7 +173,9 @@ def execute(
     _require_rules(programs)
     trained = [_trained_rows(stages) for stages in programs]
     nothing = np.empty(0, np.int64)
-    state = _State(rows, slots, nothing if resident is None else resident, _Trained.of(trained))
+    noise, lagging = noise_of(programs)
+    held = nothing if resident is None else resident
+    state = _State(rows, slots, held, _Trained.of(trained), noise)
     started: dict[tuple[int, int], list[Commit]] = {}
     for span, ends in _in_order(programs, spans):
         key = (span.batch, span.stage)
@@ -173,16 +188,18 @@ def execute(
         batches=len(programs),
         trained_rows=state.trained_rows,
         stale=tuple(state.stale),
-        tables_equal=_equal(state, sequential(trained, rows)),
+        tables_equal=_equal(state, sequential(trained, rows, noise), len(programs) * lagging),
         lost=state.lost,
     )
 
 
-def sequential(trained: Sequence[Int64s], rows: int) -> Values:
+def sequential(trained: Sequence[Int64s], rows: int, noise: NoiseKind = "none") -> Values:
     """The tables after training one mini-batch at a time; `trained`: rows of each."""
     values = np.arange(rows, dtype=np.uint64)
     for batch, ids in enumerate(trained):
         values[ids] = _updated(values[ids], batch)
+        if noise != "none":
+            values[slice(None) if noise == "dense" else ids] += np.uint64(1)
     return values
 
 
@@ -298,6 +315,10 @@ def _read(state: _State, batch: int, store: Store, rows: Flow) -> tuple[Int64s, 
         known = read.row[k] == row and trainer < missing
         behind = state.trained.behind(batch, row, trainer) if known else None
         state.stale.append(StaleRead(batch, row, missing, behind))
+    noisy = wanted_ones(state.noise, batch, read.ones)
+    for k in np.flatnonzero((read.trainer == wanted) & (read.ones != noisy)).tolist():
+        ones = int(read.ones[k])
+        state.stale.append(StaleRead(batch, int(ids[k]), ones, batch - ones))
     state.trained_rows += len(ids)
     return ids, read.value
 
@@ -359,9 +380,26 @@ def _scatter(state: _State, batch: int, word: Scatter) -> Commit:
                 f"batch {batch}: {word.name} reads {word.source.name} in {word.source.memory}, "
                 "but nothing was put there"
             )
-        state.store(word.writes).put(where, _Rows(ids, rows.value, rows.trainer))
+        state.store(word.writes).put(where, rows, ids)
 
     return put
+
+
+def _noise(state: _State, batch: int, word: Noise) -> Commit:
+    """Adds noise to rows where they are: before anything reads them, or when the stage ends."""
+
+    def add() -> None:
+        held = state.store(word.writes)
+        if word.every_row:
+            where = np.flatnonzero(held.row >= 0)
+        else:
+            where, _ = _rows_of(word.writes, word.rows)
+        held.add_noise(where, lacking(word, batch, held.ones[where]))
+
+    if not word.before:
+        return add
+    add()
+    return lambda: None
 
 
 def _zero_copy(state: _State, batch: int, word: ZeroCopy) -> Commit:
@@ -370,7 +408,7 @@ def _zero_copy(state: _State, batch: int, word: ZeroCopy) -> Commit:
     rows = state.store(word.reads).take(source)
 
     def put() -> None:
-        state.store(word.writes).put(target, _Rows(ids, rows.value, rows.trainer))
+        state.store(word.writes).put(target, rows, ids)
 
     return put
 
@@ -390,6 +428,7 @@ _RULES: dict[type[Operation], Callable[..., Commit]] = {
     Move: _move,
     Scatter: _scatter,
     ZeroCopy: _zero_copy,
+    Noise: _noise,
 }
 """Word -> what it reads when its stage starts, and what it does when the stage ends."""
 
@@ -406,15 +445,16 @@ def _require_rules(programs: Sequence[tuple[Stage, ...]]) -> None:
                 )
 
 
-def _equal(state: _State, wanted: Values) -> bool:
+def _equal(state: _State, wanted: Values, ones: int) -> bool:
     """Whether the newest copy of every row equals `wanted`, once all trained rows of the caches
-    are written back."""
-    final = np.arange(state.rows, dtype=np.uint64)
-    trainer = np.full(state.rows, -1, np.int64)
+    are written back, and all have `ones` of noise where they may lag behind (else 0)."""
+    final = _tables(state.rows)
     for _, rows in sorted(state.stores.items(), key=lambda item: item[0]):  # caches last
-        held = np.flatnonzero((rows.row >= 0) & (rows.trainer >= 0))
-        newest = held[rows.trainer[held] >= trainer[rows.row[held]]]
+        own = (rows.row >= 0) & ((rows.trainer >= 0) | (rows.ones > 0))
+        held = np.flatnonzero(own)
+        newest = held[rows.trainer[held] >= final.trainer[rows.row[held]]]
         newest = newest[np.argsort(rows.trainer[newest], kind="stable")]  # slots that were left
-        final[rows.row[newest]] = rows.value[newest]
-        trainer[rows.row[newest]] = rows.trainer[newest]
-    return bool(np.array_equal(final, wanted))
+        final.put(rows.row[newest], rows.take(newest))
+    every = np.arange(state.rows)
+    final.add_noise(every, np.maximum(0, ones - final.ones))
+    return bool(np.array_equal(final.value, wanted))

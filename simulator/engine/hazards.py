@@ -307,9 +307,10 @@ def _check(case: HazardCase) -> None:
 
 def _refuse_unused(case: HazardCase) -> None:
     """Options that the system would ignore are an error."""
-    used = used_keys(case.system).uses
-    if used is None:
+    keys = used_keys(case.system)
+    if keys.uses is None:
         return
+    used = keys.uses - keys.parameters(**_parameters(case)).without_use()
     options = {
         "--policy": (case.policy, "cache"),
         "--slots": (case.slots, "cache"),

@@ -39,7 +39,21 @@ def prepare(point: PointConfig, trace: Trace, need: WindowNeed) -> tuple[System,
     run, model and machine do not fit together.
     """
     batches_of(point, trace, 0)
-    return build(point, need, trace)
+    system, machine = build(point, need, trace)
+    _require_next(point, trace, system.replay.ahead)
+    return system, machine
+
+
+def _require_next(point: PointConfig, trace: Trace, ahead: int) -> None:
+    """Raise `ConfigError` where a trace ends before what a replay must see after the timed ones."""
+    run = point.run
+    needed = run.warmup_batches + run.batches
+    if trace.batches is not None and trace.batches < needed + ahead:
+        raise ConfigError(
+            f"{point.system.name} looks {ahead} mini-batch ahead of {needed} (run.warmup_batches "
+            f"{run.warmup_batches} + run.batches {run.batches}), but the trace has {trace.batches}:"
+            " lower run.batches"
+        )
 
 
 def window_slots(

@@ -29,6 +29,10 @@ from simulator.systems.base import (
 )
 from simulator.systems.cached_embedding import CachedEmbedding
 from simulator.systems.cdlrm import Cdlrm
+from simulator.systems.dp_sgd_b import DpSgdB
+from simulator.systems.dp_sgd_f import DpSgdF
+from simulator.systems.dp_sgd_r import DpSgdR
+from simulator.systems.eana import Eana
 from simulator.systems.el_rec_pipeline import ElRecPipeline
 from simulator.systems.fae import Fae
 from simulator.systems.fbgemm_cached import FbgemmCached
@@ -39,6 +43,7 @@ from simulator.systems.hotline import Hotline
 from simulator.systems.hugectr_etc import HugeCtrEtc
 from simulator.systems.hugectr_hybrid import HugeCtrHybrid
 from simulator.systems.hybrid import Hybrid
+from simulator.systems.lazydp import LazyDp
 from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.recshard import RecShard
@@ -129,6 +134,11 @@ _SYSTEMS: dict[str, type[System]] = {
     "el_rec_pipeline": ElRecPipeline,
     "recshard": RecShard,
     "hugectr_hybrid": HugeCtrHybrid,
+    "dp_sgd_b": DpSgdB,
+    "dp_sgd_r": DpSgdR,
+    "dp_sgd_f": DpSgdF,
+    "eana": Eana,
+    "lazydp": LazyDp,
 }
 
 

@@ -33,11 +33,13 @@ __all__ = [
     "bottom_beside",
     "dense_bytes",
     "interaction_flops",
+    "layer_vectors",
+    "layer_weights",
     "mlp_flops",
     "mlp_kernels",
     "mlp_step",
 ]
-__all__ += ["mlp_weight_bytes", "side_by_side", "top_inputs"]
+__all__ += ["mlp_weight_bytes", "second_backward", "side_by_side", "top_inputs"]
 
 _INTERACTION_KERNELS = {"dot": 6, "cat": 2, "cross": 2}
 """Concatenate; `dot`: product and selection as well; forward and backward. A cross layer has 14:
@@ -111,6 +113,19 @@ def _layer_flops(model: ModelConfig, batch_size: int) -> int:
 def mlp_flops(model: ModelConfig, batch_size: int) -> int:
     """FLOPs of forward and backward of both MLPs and the interaction for `batch_size` samples."""
     return _layer_flops(model, batch_size) + interaction_flops(model, batch_size)
+
+
+def layer_weights(model: ModelConfig) -> list[int]:
+    """Weights and biases of each product (of cross layers two in a row)."""
+    layers = [inputs * outputs + outputs for inputs, outputs in _layers(model)]
+    products = _cross_products(model)
+    crossed = [i * o + o * (k % 2) for k, (i, o) in enumerate(products)]
+    return layers + crossed
+
+
+def layer_vectors(model: ModelConfig) -> int:
+    """Elements of a sample that go into products and come out of them."""
+    return sum(i + o for i, o in (*_layers(model), *_cross_products(model)))
 
 
 def interaction_flops(model: ModelConfig, batch_size: int) -> int:
@@ -213,6 +228,32 @@ def bottom_beside(step: Dense, model: ModelConfig, samples: int) -> tuple[Dense,
         },
     )
     return forward, rest, backward
+
+
+def second_backward(step: Dense, model: ModelConfig, samples: int) -> Dense:
+    """The backward of `step` once more, without its update: of a loss that was weighted anew.
+
+    Two thirds of the FLOPs, half of the traffic of activations and of the interaction, four kernels
+    of seven a layer.
+    """
+    activations = samples * _activations(model) * (2 if _half(model) else GRADIENT_BYTES)
+    meet = step.interaction
+    return replace(
+        step,
+        name="second_backward",
+        flops=2 * step.flops // 3,
+        kernels=4 * (len(_layers(model)) + len(_cross_products(model))) + 1,
+        bytes_read=2 * activations,
+        bytes_written=activations,
+        interaction=Interaction(
+            kernels=meet.kernels // 2,
+            bytes_read=meet.bytes_read // 2,
+            bytes_written=meet.bytes_written // 2,
+            tile_flops=2 * meet.tile_flops // 3,
+            pairs=meet.pairs // 2,
+            vector_bytes=meet.vector_bytes,
+        ),
+    )
 
 
 def mlp_step(model: ModelConfig, at: str, samples: int | None = None) -> Dense:

@@ -38,6 +38,11 @@ class Replay(ABC):
         """Mini-batches after which what it does repeats: trends are those of whole cycles."""
         return 1
 
+    @property
+    def ahead(self) -> int:
+        """Mini-batches after a timed one that it must see to tell what that one does."""
+        return 0
+
     def counted(self, facts: BatchFacts) -> BatchFacts:
         """`facts` where rows are meant and not their pieces: parts by columns count once."""
         shards = whole_rows(self.parts, facts.shards)

@@ -48,14 +48,18 @@ from simulator.errors import ConfigError, Problem
 from simulator.hardware.access import Access
 from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
 from simulator.hardware.devices.base import Processor, Reach, Setup, dynamic_j
-from simulator.hardware.devices.cpu_words import LINE_BYTES, PASSES, CpuPass, Package, lines_of
+from simulator.hardware.devices.cpu_words import LINE_BYTES, CpuPass, Package, lines_of
+from simulator.hardware.devices.cpu_words import PASSES as TRAINING_PASSES
 from simulator.hardware.devices.dram import Dram
+from simulator.hardware.devices.noise_words import NOISE_PASSES
 from simulator.hardware.memory import Memory
 from simulator.hardware.program import Operation
 from simulator.units import PS_PER_S
 
 __all__ = ["Cpu", "CpuDevice", "CpuPass", "MemoryPath"]
 
+PASSES = {**TRAINING_PASSES, **NOISE_PASSES}
+"""How each word becomes a pass."""
 PAGE_ENTRIES = 8
 """Entries of a page table in a cache line."""
 
@@ -235,9 +239,12 @@ class CpuDevice(Processor):
             return ()
         cpu = self.part
         rows = max(
-            a.count * (1.0 - a.hit_share)
-            for a in work.accesses
-            if a.random and not a.in_place and not a.buffer
+            (
+                a.count * (1.0 - a.hit_share)
+                for a in work.accesses
+                if a.random and not a.in_place and not a.buffer
+            ),
+            default=0,
         )
         lines = max(1.0, store.bytes / (PAGE_ENTRIES * cpu.page))
         touches = cpu.last_level_cache / (LINE_BYTES * (lines_of(store.row_bytes) + 1))

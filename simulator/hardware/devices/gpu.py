@@ -47,13 +47,17 @@ from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
 from simulator.hardware.devices.base import Processor, Reach, Setup, dynamic_j
 from simulator.hardware.devices.bounds import LineBytes
 from simulator.hardware.devices.dram import Dram
-from simulator.hardware.devices.gpu_words import KERNELS, WARP, Board, GpuKernels
+from simulator.hardware.devices.gpu_words import KERNELS as TRAINING_KERNELS
+from simulator.hardware.devices.gpu_words import WARP, Board, GpuKernels
+from simulator.hardware.devices.noise_words import NOISE_KERNELS
 from simulator.hardware.memory import Memory
 from simulator.hardware.program import Operation, Wait
 from simulator.units import PS_PER_S
 
 __all__ = ["Gpu", "GpuDevice", "GpuKernels", "Precisions", "ProductRates", "Products"]
 
+KERNELS = {**TRAINING_KERNELS, **NOISE_KERNELS}
+"""How each word becomes kernels."""
 SORT_PAIR_BYTES = 8
 """Key and position, 4 bytes each."""
 
@@ -228,6 +232,7 @@ class GpuDevice(Processor):
         through_l2 = self._through_l2(work)
         l2_ps = through_l2 * PS_PER_S / gpu.l2_bandwidth
         issue_ps = through_l2 / gpu.l2_line * work.line_time / gpu.sms
+        issue_ps += work.instructions_ps / gpu.sms
         products = self._products(work)
         kernel_ps = gpu.kernel_latency if products is None else products.kernel_latency
         gaps_ps = (work.kernels - 1) * kernel_ps

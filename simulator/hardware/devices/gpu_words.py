@@ -83,6 +83,8 @@ class GpuKernels(Operation):
     """Time in which it does nothing else: how Plan chooses its victims."""
     line_time: int = 0
     """Picoseconds that a multiprocessor spends on instructions for each line of L2."""
+    instructions_ps: int = 0
+    """Picoseconds of one multiprocessor for all instructions beside those."""
     submissions: int | None = None
     """What the host submits: each kernel (None), or fewer where they are captured."""
     submission_ps: int | None = None
