@@ -76,6 +76,8 @@ _LOOKS: dict[str, Look] = {
     "hotline": Look("#6699CC", "xx", "H", ":"),
     "tensor_casting": Look("#661100", "..", "8", "-."),
     "bagpipe": Look("#EE7733", "\\\\", "d", "-"),
+    "het": Look("#0077BB", "++", "P", ":"),
+    "herald": Look("#33BBEE", "--", "X", "-."),
     # stages of cached training
     "load": Look(_LIGHT),
     "plan": Look(_PINK, "..."),
@@ -153,6 +155,8 @@ _TITLES = {
     "hotline": "Hotline",
     "tensor_casting": "Tensor Casting",
     "bagpipe": "Bagpipe",
+    "het": "HET",
+    "herald": "Herald",
     "gather_reduce": "Gather-reduce",
     "pooled_to_gpu": "Pooled to GPU",
     "gradients_to_cpu": "Gradients to CPU",

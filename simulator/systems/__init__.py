@@ -34,6 +34,8 @@ from simulator.systems.fbgemm_cached import FbgemmCached
 from simulator.systems.fbgemm_uvm import FbgemmUvm
 from simulator.systems.gpu_only import GpuOnly
 from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
+from simulator.systems.herald import Herald
+from simulator.systems.het import Het
 from simulator.systems.hotline import Hotline
 from simulator.systems.hugectr_etc import HugeCtrEtc
 from simulator.systems.hybrid import Hybrid
@@ -123,6 +125,8 @@ _SYSTEMS: dict[str, type[System]] = {
     "hotline": Hotline,
     "tensor_casting": TensorCasting,
     "bagpipe": Bagpipe,
+    "het": Het,
+    "herald": Herald,
 }
 
 
