@@ -8,6 +8,10 @@ holds when it is updated and p what was pooled of it, so that a gradient of an o
 What each `Pool` reads is compared with training one mini-batch at a time, and so are the tables at
 the end.
 
+Where several processors train parts of a mini-batch in copies of their own (`Update.part`), a copy
+is as new as the updates in it: a read that lacks some is stale, and the tables at the end are those
+of the servers with all changes that copies still hold added up (`copies`).
+
 A *stale read* is a row that is pooled without the update of the mini-batch that trained it last
 (or another row's data). It is counted once: the next reader of the row is compared with the
 mini-batch that read stale data. An update is *lost* where the copy that a mini-batch updates lacks
@@ -19,13 +23,20 @@ no row; a word that reads or writes a store and has no rule is an error before a
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
 import numpy.typing as npt
 
+from simulator.engine.copies import (
+    Copies,
+    Shares,
+    Trained,
+    shares_of,
+    stores_of,
+    trained_rows,
+)
 from simulator.engine.noise_values import NoiseKind, lacking, noise_of, wanted_ones
 from simulator.engine.pipeline import Span
 from simulator.errors import InvariantError
@@ -64,7 +75,10 @@ class StaleRead:
     row: int
     missing: int
     behind: int | None = field(default=None, compare=False)
-    """Mini-batches since the first update that it lacks; None: it read another row's data."""
+    """Mini-batches since the first update that it lacks; None: it read another row's data, or
+    updates were counted."""
+    lacks: int | None = field(default=None, compare=False)
+    """Updates that it lacks; None: they were not counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,41 +99,10 @@ class HazardReport:
         """Most mini-batches that a stale read is behind; 0 where none is."""
         return max((read.behind or 0 for read in self.stale), default=0)
 
-
-@dataclass
-class _Rows:
-    """Copies of rows: which row, its value, the mini-batch that trained it last (-1: none), and the
-    ones of noise in it."""
-
-    row: Int64s
-    value: Values
-    trainer: Int64s
-    ones: Int64s
-
-    def take(self, where: Int64s) -> _Rows:
-        return _Rows(self.row[where], self.value[where], self.trainer[where], self.ones[where])
-
-    def put(self, where: Int64s, rows: _Rows, ids: Int64s | None = None) -> None:
-        """Copy `rows`, as those with the numbers `ids` where these are given."""
-        self.row[where] = rows.row if ids is None else ids
-        self.value[where], self.trainer[where] = rows.value, rows.trainer
-        self.ones[where] = rows.ones
-
-    def add_noise(self, where: Int64s, ones: Int64s) -> None:
-        """So many ones more in each row."""
-        self.value[where] += ones.astype(np.uint64)
-        self.ones[where] += ones
-
-
-def _tables(rows: int) -> _Rows:
-    """Every row at its own number, untrained."""
-    numbers, never = np.arange(rows), np.full(rows, -1, np.int64)
-    return _Rows(numbers, numbers.astype(np.uint64), never, np.zeros(rows, np.int64))
-
-
-def _empty(slots: int) -> _Rows:
-    nowhere = np.full(slots, -1, np.int64)
-    return _Rows(nowhere, np.zeros(slots, np.uint64), nowhere.copy(), np.zeros(slots, np.int64))
+    @property
+    def lacking(self) -> int:
+        """Most updates that a stale read lacks, where they were counted."""
+        return max((read.lacks or 0 for read in self.stale), default=0)
 
 
 @dataclass
@@ -130,28 +113,37 @@ class _State:
     slots: int
     resident: Int64s
     """Rows that a slotted store holds before the first mini-batch, slot by slot."""
-    trained: _Trained
+    trained: Trained
+    shares: Sequence[Shares]
+    """Of each mini-batch, where copies of rows are trained in parts."""
     noise: NoiseKind = "none"
-    stores: dict[tuple[bool, str, str], _Rows] = field(default_factory=dict)
-    buffers: dict[tuple[int, str, str], _Rows] = field(default_factory=dict)
+    stores: dict[tuple[bool, str, str], Copies] = field(default_factory=dict)
+    buffers: dict[tuple[int, str, str], Copies] = field(default_factory=dict)
     """(mini-batch, buffer, memory) -> the rows in it."""
-    pooled: dict[int, dict[int, np.uint64]] = field(default_factory=dict)
-    """Mini-batch -> rows that were read for training, and their values."""
+    pooled: dict[tuple[int, str], dict[int, np.uint64]] = field(default_factory=dict)
+    """Mini-batch and, where copies are trained in parts, store -> rows that were read for
+    training, and their values."""
     stale: list[StaleRead] = field(default_factory=list)
     lost: int = 0
     trained_rows: int = 0
 
-    def store(self, store: Store) -> _Rows:
+    @property
+    def in_parts(self) -> bool:
+        """Whether copies of rows are trained in parts."""
+        return any(self.shares)
+
+    def store(self, store: Store) -> Copies:
         """The rows of a store; tables start untrained, slots with what is resident."""
         key = (store.slotted, store.name, store.memory)
         if key not in self.stores:
-            self.stores[key] = self._cache() if store.slotted else _tables(self.rows)
+            self.stores[key] = self._cache() if store.slotted else Copies.of_tables(self.rows)
         return self.stores[key]
 
-    def _cache(self) -> _Rows:
-        cache = _empty(self.slots)
+    def _cache(self) -> Copies:
+        cache = Copies.empty(self.slots)
         held = np.flatnonzero(self.resident >= 0)
-        cache.put(held, _tables(self.rows).take(self.resident[held]))
+        ids = self.resident[held]
+        cache.put(held, ids, Copies.of_tables(self.rows).take(ids))
         return cache
 
 
@@ -171,11 +163,11 @@ def execute(
     it, and where it trains rows that it did not pool.
     """
     _require_rules(programs)
-    trained = [_trained_rows(stages) for stages in programs]
-    nothing = np.empty(0, np.int64)
+    trained = [trained_rows(stages) for stages in programs]
+    shares = [shares_of(stages) for stages in programs]
     noise, lagging = noise_of(programs)
-    held = nothing if resident is None else resident
-    state = _State(rows, slots, held, _Trained.of(trained), noise)
+    held = np.empty(0, np.int64) if resident is None else resident
+    state = _State(rows, slots, held, Trained.of(programs), shares, noise)
     started: dict[tuple[int, int], list[Commit]] = {}
     for span, ends in _in_order(programs, spans):
         key = (span.batch, span.stage)
@@ -208,56 +200,6 @@ def _updated(values: Values, batch: int, pooled: Values | None = None) -> Values
     if pooled is None:
         return values * _MULTIPLIER + np.uint64(batch + 1)
     return values * _HELD + pooled * _POOLED + np.uint64(batch + 1)
-
-
-def _trained_rows(stages: Sequence[Stage]) -> Int64s:
-    """The distinct rows that a mini-batch trains."""
-    ids = [
-        flow.ids
-        for stage in stages
-        for word in stage.operations
-        if isinstance(word, Update)
-        for _, flow in _stores_of(word, word.writes)
-        if flow.ids is not None
-    ]
-    return np.unique(np.concatenate(ids)) if ids else np.empty(0, np.int64)
-
-
-def _stores_of(word: Pool | Update, store: Store) -> list[tuple[Store, Flow]]:
-    """The stores whose rows `word` touches in one pass."""
-    more = word.elsewhere
-    own = [(store, word.rows)]
-    return own if more is None else [*own, (more.store, more.rows)]
-
-
-@dataclass(frozen=True)
-class _Trained:
-    """Which mini-batches train which row, one after the other."""
-
-    by_row: Mapping[int, Sequence[int]]
-
-    @classmethod
-    def of(cls, trained: Sequence[Int64s]) -> _Trained:
-        """From the rows that each mini-batch trains."""
-        by_row: dict[int, list[int]] = {}
-        for batch, ids in enumerate(trained):
-            for row in ids.tolist():
-                by_row.setdefault(row, []).append(batch)
-        return cls(by_row)
-
-    def before(self, batch: int, rows: Int64s) -> Int64s:
-        """The mini-batch that trained each of `rows` last before `batch`, or -1."""
-        return np.array([self._before(batch, row) for row in rows.tolist()], np.int64)
-
-    def _before(self, batch: int, row: int) -> int:
-        batches = self.by_row.get(row, ())
-        earlier = bisect_left(batches, batch)
-        return batches[earlier - 1] if earlier else -1
-
-    def behind(self, batch: int, row: int, trainer: int) -> int:
-        """Mini-batches from the first update of `row` after that of `trainer` to `batch`."""
-        batches = self.by_row[row]
-        return batch - batches[bisect_right(batches, trainer)]
 
 
 def _in_order(
@@ -293,10 +235,11 @@ def _start(state: _State, batch: int, stage: Stage) -> list[Commit]:
 
 def _pool(state: _State, batch: int, word: Pool) -> Commit:
     """Reads rows for training; each must carry the last update before this mini-batch."""
-    kept = [_read(state, batch, *stored) for stored in _stores_of(word, word.reads)]
+    kept = [_read(state, batch, *stored) for stored in stores_of(word, word.reads)]
+    key = (batch, word.reads.name if state.in_parts else "")
 
     def keep() -> None:
-        pooled = state.pooled.setdefault(batch, {})
+        pooled = state.pooled.setdefault(key, {})
         for ids, values in kept:
             pooled |= zip(ids.tolist(), values, strict=True)
 
@@ -309,9 +252,14 @@ def _read(state: _State, batch: int, store: Store, rows: Flow) -> tuple[Int64s, 
     distinct, first = np.unique(where, return_index=True)
     ids = all_ids[first]
     read = state.store(store).take(distinct)
-    wanted = state.trained.before(batch, ids)
-    for k in np.flatnonzero((read.row != ids) | (read.trainer != wanted)).tolist():
+    wanted, updates = state.trained.before(batch, ids)
+    lacks = updates - read.updates
+    old = lacks != 0 if state.in_parts else read.trainer != wanted
+    for k in np.flatnonzero((read.row != ids) | old).tolist():
         row, missing, trainer = int(ids[k]), int(wanted[k]), int(read.trainer[k])
+        if state.in_parts:
+            state.stale.append(StaleRead(batch, row, missing, lacks=int(lacks[k])))
+            continue
         known = read.row[k] == row and trainer < missing
         behind = state.trained.behind(batch, row, trainer) if known else None
         state.stale.append(StaleRead(batch, row, missing, behind))
@@ -327,30 +275,37 @@ def _update(state: _State, batch: int, word: Update) -> Commit:
     """Trains rows where they are, with the gradients of what was pooled."""
 
     def train() -> None:
-        for store, rows in _stores_of(word, word.writes):
-            _train(state, batch, word.name, store, rows)
+        for store, rows in stores_of(word, word.writes):
+            _train(state, batch, word, store, rows)
 
     return train
 
 
-def _train(state: _State, batch: int, name: str, store: Store, rows: Flow) -> None:
+def _train(state: _State, batch: int, word: Update, store: Store, rows: Flow) -> None:
     where, ids = _rows_of(store, rows)
-    pooled = state.pooled.get(batch, {})
+    pooled = state.pooled.get((batch, store.name if state.in_parts else ""), {})
     if not pooled.keys() >= set(ids.tolist()):
         raise InvariantError(
-            f"batch {batch}: {name} trains rows of {store.name} in {store.memory} that nothing "
-            "pooled before"
+            f"batch {batch}: {word.name} trains rows of {store.name} in {store.memory} that "
+            "nothing pooled before"
         )
     values = np.array([pooled[row] for row in ids.tolist()], np.uint64)
     held = state.store(store)
-    state.lost += int((held.trainer[where] != state.trained.before(batch, ids)).sum())
-    held.value[where] = _updated(held.value[where], batch, values)
+    updated = _updated(held.value[where], batch, values)
+    if word.part:  # an addition loses nothing
+        share = state.shares[batch][store.name, store.memory]
+        updated = held.value[where] + share * (updated - held.value[where])
+    else:
+        state.lost += int((held.trainer[where] != state.trained.before(batch, ids)[0]).sum())
+    held.value[where] = updated
+    held.updates[where] += 1
     held.trainer[where] = batch
 
 
 def _gather(state: _State, batch: int, word: Gather) -> Commit:
     where, _ = _rows_of(word.reads, word.rows)
-    rows = state.store(word.reads).take(where)
+    held = state.store(word.reads)
+    rows = held.changes(where) if word.changes else held.take(where)
 
     def fill() -> None:
         state.buffers[batch, word.into.name, word.into.memory] = rows
@@ -380,7 +335,11 @@ def _scatter(state: _State, batch: int, word: Scatter) -> Commit:
                 f"batch {batch}: {word.name} reads {word.source.name} in {word.source.memory}, "
                 "but nothing was put there"
             )
-        state.store(word.writes).put(where, rows, ids)
+        held = state.store(word.writes)
+        if word.how == "add":
+            held.add(where, rows)
+        else:
+            (held.put if word.how == "replace" else held.renew)(where, ids, rows)
 
     return put
 
@@ -408,7 +367,7 @@ def _zero_copy(state: _State, batch: int, word: ZeroCopy) -> Commit:
     rows = state.store(word.reads).take(source)
 
     def put() -> None:
-        state.store(word.writes).put(target, rows, ids)
+        state.store(word.writes).put(target, ids, rows)
 
     return put
 
@@ -448,13 +407,16 @@ def _require_rules(programs: Sequence[tuple[Stage, ...]]) -> None:
 def _equal(state: _State, wanted: Values, ones: int) -> bool:
     """Whether the newest copy of every row equals `wanted`, once all trained rows of the caches
     are written back, and all have `ones` of noise where they may lag behind (else 0)."""
-    final = _tables(state.rows)
-    for _, rows in sorted(state.stores.items(), key=lambda item: item[0]):  # caches last
-        own = (rows.row >= 0) & ((rows.trainer >= 0) | (rows.ones > 0))
-        held = np.flatnonzero(own)
+    every = np.arange(state.rows)
+    final = Copies.of_tables(state.rows)
+    for (slotted, *_), rows in sorted(state.stores.items(), key=lambda item: item[0]):
+        if slotted and state.in_parts:  # caches last
+            ids, changes = rows.changed()
+            final.value[ids] += changes
+            continue
+        held = np.flatnonzero((rows.row >= 0) & ((rows.trainer >= 0) | (rows.ones > 0)))
         newest = held[rows.trainer[held] >= final.trainer[rows.row[held]]]
         newest = newest[np.argsort(rows.trainer[newest], kind="stable")]  # slots that were left
-        final.put(rows.row[newest], rows.take(newest))
-    every = np.arange(state.rows)
+        final.put(rows.row[newest], rows.row[newest], rows.take(newest))
     final.add_noise(every, np.maximum(0, ones - final.ones))
     return bool(np.array_equal(final.value, wanted))

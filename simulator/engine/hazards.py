@@ -100,6 +100,11 @@ class HazardOutcome:
         return max(report.behind for report in self.reports.values())
 
     @property
+    def lacking(self) -> int:
+        """Most updates that a stale read of any order lacks, where they were counted."""
+        return max(report.lacking for report in self.reports.values())
+
+    @property
     def lost(self) -> int:
         """Lost updates of all orders."""
         return sum(report.lost for report in self.reports.values())
@@ -122,6 +127,7 @@ class HazardOutcome:
                 order: len(report.stale) for order, report in self.reports.items()
             },
             "stale_by_at_most_batches": self.behind,
+            "stale_by_at_most_updates": self.lacking,
             "lost_updates": self.lost,
             "tables_equal": self.tables_equal,
             "first_stale_reads": [asdict(read) for read in self._first()],
@@ -134,6 +140,8 @@ class HazardOutcome:
 
     def _amount(self) -> str:
         """How stale reads are, and what is lost."""
+        if self.lacking:
+            return f"each lacks at most {_counted(self.lacking, 'update', 'updates')} of its row"
         behind = _counted(self.behind, "mini-batch", "mini-batches")
         return f"at most {behind} behind, {_counted(self.lost, 'update', 'updates')} lost"
 
@@ -156,11 +164,16 @@ class HazardOutcome:
             return f"{head}; the tables equal sequential training bit for bit"
         head += f" ({self._amount()})" if self.stale or self.lost else ""
         lines = [
-            f"  mini-batch {read.batch} trained row {read.row} without the update of mini-batch "
-            f"{read.missing}"
+            f"  mini-batch {read.batch} trained row {read.row} without {_missing(read)}"
             for read in self._first()
         ]
         return "\n".join([f"{head}; the tables differ from sequential training", *lines])
+
+
+def _missing(read: StaleRead) -> str:
+    if read.lacks is None:
+        return f"the update of mini-batch {read.missing}"
+    return _counted(read.lacks, "update", "updates")
 
 
 def _counted(count: int, one: str, many: str) -> str:

@@ -161,20 +161,30 @@ class Pool(Operation):
 
 @dataclass(frozen=True, slots=True)
 class Gather(Operation):
-    """Copy rows, with their optimizer state, from a store to a staging buffer."""
+    """Copy rows, with their optimizer state, from a store to a staging buffer.
+
+    `changes`: not the rows but what was added to them since they came there or were gathered so
+    last; the store begins anew to add it up.
+    """
 
     reads: Store
     rows: Flow
     into: Buffer
+    changes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Scatter(Operation):
-    """Copy rows, with their optimizer state, from a staging buffer into a store."""
+    """Copy rows, with their optimizer state, from a staging buffer into a store.
+
+    `how`: `replace` what is there; `add` the changes in the buffer to it; `renew` it, so that its
+    own changes come on top of the rows in the buffer.
+    """
 
     source: Buffer
     writes: Store
     rows: Flow
+    how: Literal["replace", "add", "renew"] = "replace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +244,8 @@ class Update(Operation):
 
     `coalesce`: sums the gradients of equal ids on the way (fused with `Accumulate`).
     `elsewhere`: lookups and rows that `rows` does not count, which it updates in another store.
+    `part`: its gradients are of some samples alone: a row of which several copies are trained has
+    the sum of their changes coming.
     """
 
     writes: Store
@@ -246,6 +258,7 @@ class Update(Operation):
     """An `Expand` came before: a gradient a lookup lies in memory."""
     optimizer: str = "sgd"
     elsewhere: Elsewhere | None = None
+    part: bool = False
 
 
 @dataclass(frozen=True, slots=True)

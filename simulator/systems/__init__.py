@@ -39,6 +39,8 @@ from simulator.systems.fbgemm_cached import FbgemmCached
 from simulator.systems.fbgemm_uvm import FbgemmUvm
 from simulator.systems.gpu_only import GpuOnly
 from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
+from simulator.systems.herald import Herald
+from simulator.systems.het import Het
 from simulator.systems.hotline import Hotline
 from simulator.systems.hugectr_etc import HugeCtrEtc
 from simulator.systems.hugectr_hybrid import HugeCtrHybrid
@@ -139,6 +141,8 @@ _SYSTEMS: dict[str, type[System]] = {
     "dp_sgd_f": DpSgdF,
     "eana": Eana,
     "lazydp": LazyDp,
+    "het": Het,
+    "herald": Herald,
 }
 
 

@@ -268,7 +268,7 @@ def test_a_case_is_told_in_numbers(narrow: HazardOutcome) -> None:
     assert told["stale_reads_by_order"]["timed"] == len(narrow.report.stale) > 5
     assert told["stale_reads"] == sum(told["stale_reads_by_order"].values())
     assert len(told["first_stale_reads"]) == 5
-    assert set(told["first_stale_reads"][0]) == {"batch", "row", "missing", "behind"}
+    assert set(told["first_stale_reads"][0]) == {"batch", "row", "missing", "behind", "lacks"}
     assert told["stale_by_at_most_batches"] == narrow.behind >= 1
     assert told["lost_updates"] == narrow.lost > 0
 

@@ -22,6 +22,7 @@ from simulator.hardware.program import (
     Gather,
     Operation,
     Pool,
+    Probe,
     Scatter,
     Sort,
     Store,
@@ -34,6 +35,8 @@ __all__ = ["LINE_BYTES", "PASSES", "CpuPass", "Package", "lines_of"]
 LINE_BYTES = 64
 """Cache line of every CPU modelled (x86 and Arm Neoverse alike)."""
 
+TAG_BYTES = 8
+"""A tag of a cache: a row number."""
 SORT_REGIONS = 2
 """Parallel regions of a sort by ranges: counting, then moving."""
 
@@ -162,22 +165,35 @@ def _gradients(word: Accumulate | Update, at: Package) -> tuple[Access, ...]:
 
 def _gather(word: Gather, software: OperatorProfile, at: Package) -> CpuPass:
     rows, store, size = word.rows.rows, word.reads, word.reads.entry_bytes
-    accesses = (
+    accesses: tuple[Access, ...] = (
         Access(store.memory, rows, size, pieces=store.pieces(word.rows)),
         Access(word.into.memory, rows, size, write=True, random=False),
     )
+    if word.changes:  # what was gathered is set to nothing
+        accesses = (replace(accesses[0], write=True, in_place=True), *accesses)
     work = CpuPass(word.name, at.name, software.gather, accesses, rows, store.tables)
     return replace(work, lines=lines_of(size))
 
 
 def _scatter(word: Scatter, software: OperatorProfile, at: Package) -> CpuPass:
     rows, store, size = word.rows.rows, word.writes, word.writes.entry_bytes
-    accesses = (
-        _staged(word.source, rows, size, at),
-        Access(store.memory, rows, size, write=True, pieces=store.pieces(word.rows)),
-    )
+    written = Access(store.memory, rows, size, write=True, pieces=store.pieces(word.rows))
+    accesses: tuple[Access, ...] = (_staged(word.source, rows, size, at), written)
+    if word.how != "replace":
+        accesses = (accesses[0], replace(written, write=False), replace(written, in_place=True))
     work = CpuPass(word.name, at.name, software.row_scatter, accesses, rows, store.tables)
     return replace(work, lines=lines_of(size))
+
+
+def _probe(word: Probe, software: OperatorProfile, at: Package) -> CpuPass:
+    """Ids in order, tags of 8 B of a set for each, its own written where it was missed."""
+    rows, size = word.rows, word.ways * TAG_BYTES
+    accesses = (
+        _listed(rows, software, at),
+        Access(at.dram, rows, size, buffer=True),
+        Access(at.dram, word.missed, TAG_BYTES, write=True, in_place=True, buffer=True),
+    )
+    return CpuPass(word.name, at.name, software.gather, accesses, rows, rows)
 
 
 def _staged(buffer: Buffer, count: int, size: int, at: Package) -> Access:
@@ -226,5 +242,6 @@ PASSES: Mapping[type[Operation], Callable[[Any, OperatorProfile, Package], CpuPa
     Update: _update,
     Gather: _gather,
     Scatter: _scatter,
+    Probe: _probe,
 }
 """How each word becomes a pass."""

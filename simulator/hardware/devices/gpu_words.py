@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from simulator.config.operators import OperatorProfile
@@ -263,19 +263,21 @@ def _zero_copy(word: ZeroCopy, software: OperatorProfile, at: Board) -> GpuKerne
 
 def _gather(word: Gather, software: OperatorProfile, at: Board) -> GpuKernels:
     rows, store, size = word.rows.rows, word.reads, word.reads.entry_bytes
-    accesses = (
+    accesses: tuple[Access, ...] = (
         Access(store.memory, rows, size, pieces=store.pieces(word.rows)),
         Access(word.into.memory, rows, size, write=True, random=False),
     )
+    if word.changes:  # what was gathered is set to nothing
+        accesses = (replace(accesses[0], write=True), *accesses)
     return GpuKernels(word.name, at.name, 1 if rows else 0, accesses, threads=rows * WARP)
 
 
 def _scatter(word: Scatter, software: OperatorProfile, at: Board) -> GpuKernels:
     rows, store, size = word.rows.rows, word.writes, word.writes.entry_bytes
-    accesses = (
-        Access(word.source.memory, rows, size, random=False),
-        Access(store.memory, rows, size, write=True, pieces=store.pieces(word.rows)),
-    )
+    written = Access(store.memory, rows, size, write=True, pieces=store.pieces(word.rows))
+    accesses: tuple[Access, ...] = (Access(word.source.memory, rows, size, random=False), written)
+    if word.how != "replace":
+        accesses = (*accesses, replace(written, write=False))
     return GpuKernels(word.name, at.name, 1 if rows else 0, accesses, threads=rows * WARP)
 
 

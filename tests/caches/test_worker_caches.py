@@ -1,0 +1,143 @@
+"""Caches of several workers: kernels against the plain reference, bytes conserved, totals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, BatchFacts
+from simulator.caches.plan.worker_caches import (
+    HIT_COPY,
+    MISSING,
+    OUTDATED,
+    Lookups,
+    Moved,
+    WorkerCaches,
+)
+from simulator.caches.reference.worker_caches import reference_workers
+from simulator.caches.replays import Stream, run_replays
+from simulator.caches.replays.samples import of_trainer
+from simulator.caches.replays.workers import LEFT, NEW, OLD, PUSHED, WorkerReplay
+from simulator.config.trace import ZipfTraceConfig
+from simulator.errors import CapacityError
+from simulator.traces import Trace, open_trace
+
+ROWS, SAMPLES = 14, 6
+batches_of_samples = st.lists(
+    st.lists(
+        st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=3, unique=True),
+        min_size=SAMPLES,
+        max_size=SAMPLES,
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+def zipf(alpha: float = 0.9) -> Trace:
+    config = ZipfTraceConfig(kind="zipf", alpha=alpha)
+    return open_trace(config, rows=(3000, 3000), lookups=(2, 1), batch_size=64, seed=3)
+
+
+def told(replay: WorkerReplay, batches: int) -> list[BatchFacts]:
+    return run_replays(Stream(zipf(), batches), [replay], threads=1)[replay].facts
+
+
+def pairs(moved: Moved) -> set[tuple[int, int]]:
+    return set(zip(moved.worker.tolist(), moved.row.tolist(), strict=True))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    batches_of_samples,
+    st.sampled_from([(6,), (3, 3), (2, 2, 2), (4, 1, 1)]),
+    st.integers(12, ROWS),
+    st.sampled_from([0, 1, 3, None]),
+)
+def test_kernels_do_what_the_plain_reference_does(
+    batches: list[list[list[int]]], samples: tuple[int, ...], slots: int, bound: int | None
+) -> None:
+    """`bound` None: samples are allocated."""
+    caches, allocates = WorkerCaches(ROWS, len(samples), slots), bound is None
+    wanted = reference_workers(batches, samples, slots, bound=bound or 0, allocates=allocates)
+    seen: list[set[tuple[int, int]]] = []
+    for number, (batch, told_of) in enumerate(zip(batches, wanted, strict=True)):
+        rows = np.array([row for sample in batch for row in sample], np.int64)
+        each = np.repeat(np.arange(SAMPLES, dtype=np.int32), [len(sample) for sample in batch])
+        lookups = Lookups(rows, each)
+        owners = np.repeat(np.arange(len(samples), dtype=np.int16), samples)
+        if allocates:
+            owners = caches.assigned(lookups, samples, number)
+            planned = caches.push_planned(lookups, owners)
+            if seen:
+                seen[-1] |= pairs(planned)
+        assert owners.tolist() == told_of.owners
+        touched = caches.touch(lookups, owners, bound or 0)
+        found = Moved(touched.worker, caches.rows_of(touched.number), touched.slot)
+        for kind, expected in (
+            (HIT_COPY, told_of.hit),
+            (MISSING, told_of.new),
+            (OUTDATED, told_of.old),
+        ):
+            assert pairs(found.part(touched.kind == kind)) == expected
+        left = Moved(touched.worker, caches.rows_of(touched.victim), touched.slot)
+        assert pairs(left.part(touched.victim_updates > 0)) == told_of.left
+        pushes = caches.push_shared(touched) if bound is None else caches.push_old(touched, bound)
+        seen.append(pairs(pushes))
+        assert told_of.lacking <= (bound or 0)
+    assert seen == [each.pushed for each in wanted]
+
+
+@pytest.mark.parametrize("prefill", ["empty", "steady"])
+@pytest.mark.parametrize(("bound", "allocates"), [(0, False), (5, False), (0, True)])
+def test_totals_add_up(bound: int, allocates: bool, prefill: str) -> None:
+    """Pulls and hits are the unique rows of all workers; every change that a worker makes is pushed
+    once or still in its cache; a worker has no more samples than it may."""
+    replay = WorkerReplay(900, (22, 21, 21), bound, allocates, prefill, keep=range(25))
+    for facts in told(replay, 25):
+        facts.check()
+        unique = [facts[of_trainer(w, UNIQUE)] for w in range(3)]
+        pulls = [facts[of_trainer(w, name)].rows for w in range(3) for name in (NEW, OLD)]
+        assert sum(pulls) == facts[MISS].rows
+        assert sum(pulls) + facts[HIT].rows == sum(flow.rows for flow in unique)
+        assert facts[UNIQUE].rows == sum(flow.rows for flow in unique)
+        lookups = [facts[of_trainer(w, LOOKUP)] for w in range(3)]
+        assert [flow.lookups for flow in lookups] == [22 * 3, 21 * 3, 21 * 3]
+        for flow, each in zip(lookups, unique, strict=True):
+            assert set(flow.ids.tolist()) == set(each.ids.tolist())  # type: ignore[union-attr]
+            assert len(set(each.slots.tolist())) == each.rows  # type: ignore[union-attr]
+            assert flow.lookups == each.lookups
+        if bound == 0 and not allocates:
+            assert all(facts[of_trainer(w, PUSHED)].rows == unique[w].rows for w in range(3))
+
+
+def test_one_worker_pulls_and_pushes_nothing_but_what_enters_and_leaves() -> None:
+    """No update pulls; with the allocator an empty plan, too."""
+    for facts in told(WorkerReplay(900, (64,), 0, True), 40):
+        assert facts[of_trainer(0, OLD)].rows == facts[of_trainer(0, PUSHED)].rows == 0
+        assert facts[of_trainer(0, LEFT)].rows <= facts[of_trainer(0, NEW)].rows
+    for facts in told(WorkerReplay(900, (64,), 0), 20):
+        assert facts[of_trainer(0, OLD)].rows == 0
+
+
+def transfers(replay: WorkerReplay) -> int:
+    names = [of_trainer(w, name) for w in range(len(replay.samples)) for name in (NEW, OLD, LEFT)]
+    names += [of_trainer(w, PUSHED) for w in range(len(replay.samples))]
+    return sum(facts[name].rows for facts in told(replay, 40) for name in names)
+
+
+def test_the_allocator_and_the_bound_save_transfers() -> None:
+    """Independent draws of skewed rows in caches that hold a sixth of them."""
+    parts = (16, 16, 16, 16)
+    exact, herald = (transfers(WorkerReplay(900, parts, 0, allocates)) for allocates in (0, 1))  # type: ignore[arg-type]
+    bounds = [transfers(WorkerReplay(900, parts, bound)) for bound in (1, 4, 100)]
+    assert 0.5 * exact < herald < 0.7 * exact
+    assert exact > bounds[0] > bounds[1] > bounds[2]
+
+
+def test_a_cache_below_the_rows_of_a_mini_batch_is_refused() -> None:
+    message = r"worker 0 looks up \d+ rows in a mini-batch, but its cache has 20 slots: raise"
+    with pytest.raises(CapacityError, match=message):
+        told(WorkerReplay(20, (64,)), 2)
