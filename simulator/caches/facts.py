@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,7 @@ __all__ = [
 __all__ += ["BatchFacts", "Flow", "Start"]
 
 Int64s = npt.NDArray[np.int64]
+Number = TypeVar("Number", np.int64, np.uint8)
 
 LOOKUP = "lookup"
 """Every lookup of the mini-batch."""
@@ -75,7 +77,9 @@ class Flow:
     `ids`: int64 row numbers over all tables (table offset + row), one a lookup in `lookup` flows,
     else one a row. `slots`: int64 slots over all pools, in the order of `ids`. `offsets`: int64
     (samples + 1,), where the lookups of each sample begin. None where a replay does not keep them.
-    `longest`: most lookups of one sample; None where it is not told.
+    `longest`: most lookups of one sample; None where it is not told. `tiers`: of tables that are
+    spread over tiers, how many of the rows (lookups, in flows of those) each serves; empty
+    elsewhere. `homes`: uint8, the tier of each of `ids`.
     """
 
     lookups: int = 0
@@ -84,6 +88,8 @@ class Flow:
     slots: Int64s | None = None
     offsets: Int64s | None = None
     longest: int | None = None
+    tiers: tuple[int, ...] = ()
+    homes: npt.NDArray[np.uint8] | None = None
 
 
 def total(flows: Iterable[Flow]) -> Flow:
@@ -97,10 +103,12 @@ def total(flows: Iterable[Flow]) -> Flow:
         _joined([flow.ids for flow in parts]),
         _joined([flow.slots for flow in parts]),
         longest=max((f.longest for f in parts if f.longest is not None), default=None),
+        tiers=tuple(map(sum, zip(*(f.tiers for f in parts if f.tiers), strict=True))),
+        homes=_joined([flow.homes for flow in parts]),
     )
 
 
-def _joined(arrays: Sequence[Int64s | None]) -> Int64s | None:
+def _joined(arrays: Sequence[npt.NDArray[Number] | None]) -> npt.NDArray[Number] | None:
     kept = [array for array in arrays if array is not None]
     return np.concatenate(kept) if kept and len(kept) == len(arrays) else None
 
@@ -114,7 +122,8 @@ def _interleaved(flows: Sequence[Flow]) -> Flow:
     places = [np.arange(len(a)) / max(1, len(a)) for a in arrays if a is not None]
     order = np.argsort(np.concatenate(places), kind="stable")
     ids, slots = (None if a is None else a[order] for a in (whole.ids, whole.slots))
-    return replace(whole, ids=ids, slots=slots, offsets=None)
+    homes = None if whole.homes is None else whole.homes[order]
+    return replace(whole, ids=ids, slots=slots, homes=homes, offsets=None)
 
 
 class _Nothing(dict[str, tuple[Flow, ...]]):
@@ -197,7 +206,9 @@ class BatchFacts:
         return replace(
             self,
             flows={
-                name: tuple(Flow(f.lookups, f.rows, longest=f.longest) for f in flows)
+                name: tuple(
+                    Flow(f.lookups, f.rows, longest=f.longest, tiers=f.tiers) for f in flows
+                )
                 for name, flows in self.flows.items()
             },
         )
@@ -274,6 +285,10 @@ class BatchFacts:
 
         lookup, unique, hit, miss = flow(LOOKUP), flow(UNIQUE), flow(HIT), flow(MISS)
         rules = [("unique rows <= lookups", unique.rows <= lookup.lookups)]
+        for name, flows in self.flows.items():
+            own = flows[shard]
+            count = own.lookups if name.endswith(LOOKUP) else own.rows
+            rules += [(f"{name} = those of all tiers", sum(own.tiers) == count)] * bool(own.tiers)
         if HIT in self.flows:
             rules += [
                 ("lookups = hits + misses", hit.lookups + miss.lookups == lookup.lookups),

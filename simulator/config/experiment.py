@@ -32,6 +32,7 @@ from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
 from simulator.config.parameters import SystemKeys
 from simulator.config.reader import Marks
+from simulator.config.tables import TablesConfig
 from simulator.config.trace import HALF, TraceConfig
 from simulator.config.types import Bytes, Frozen, MisfitError, Positive
 from simulator.errors import Problem
@@ -182,6 +183,8 @@ class SystemEntry(Frozen, extra="allow"):
     """Keys of `cache` that differ."""
     pipeline: dict[str, Any] = Field(default_factory=dict)
     """Keys of `pipeline` that differ."""
+    tables: dict[str, Any] = Field(default_factory=dict)
+    """Keys of `tables` that differ."""
 
 
 def _entries(value: object) -> object:
@@ -248,6 +251,8 @@ class Experiment(Frozen):
     systems: Annotated[tuple[SystemEntry, ...], Field(min_length=1), BeforeValidator(_entries)]
     """Systems to simulate; a list or one name; an entry is a name, or a mapping with changes."""
     cache: CacheConfig = CacheConfig()
+    tables: TablesConfig = TablesConfig()
+    """Where tables on the host lie, for systems that have some."""
     operators: Reference | None = None
     """The operator profile; null: the one that the platform names."""
     pipeline: PipelineConfig = PipelineConfig()
@@ -293,6 +298,7 @@ class PointConfig(Frozen):
     operators: OperatorProfile
     pipeline: PipelineConfig
     run: RunConfig
+    tables: TablesConfig = TablesConfig()
     locality: str
     """What results call the trace: its locality class, else its kind and main number."""
     swept: dict[str, Any] = Field(default_factory=dict)
@@ -343,6 +349,9 @@ def _point_key(point: PointConfig) -> str:
     }
     for name in ("platform", "model", "cache", "operators", "pipeline", "run"):
         texts[name] = _section_text(getattr(point, name))
+    if point.tables.tier:
+        shares = list(point.tables.tier.items())  # their order counts
+        texts["tables"] = canonical_json([shares, point.tables.by, point.tables.order])
     members = ",".join(f'"{name}":{text}' for name, text in sorted(texts.items()))
     return hashlib.sha256(f"{{{members}}}".encode()).hexdigest()
 

@@ -24,6 +24,7 @@ from simulator.config.machine_file import read_machine
 from simulator.config.parameters import adapter_of
 from simulator.config.problems import did_you_mean, validate
 from simulator.config.reader import Document, KeyPath, Marks, dotted
+from simulator.config.tables import TablesConfig
 from simulator.errors import Problem
 from simulator.text import shown
 
@@ -38,7 +39,10 @@ _SECTIONS: dict[str, TypeAdapter[Any]] = {
     "cache": TypeAdapter(CacheConfig),
     "pipeline": TypeAdapter(PipelineConfig),
     "run": TypeAdapter(RunConfig),
+    "tables": TypeAdapter(TablesConfig),
 }
+_CHANGED = ("cache", "pipeline", "tables")
+"""Sections that an entry of `systems` may change keys of."""
 _ENTRY_KEYS = ("gpus",)
 """Keys of a point that stand in its entry of `systems` alone."""
 _ENTRY: TypeAdapter[SystemEntry] = TypeAdapter(SystemEntry)
@@ -209,8 +213,7 @@ def _misspelt(raw: Any, marks: Marks, at: KeyPath) -> list[Problem]:
 def _unused(entry: SystemEntry, uses: frozenset[str], marks: Marks, at: KeyPath) -> list[Problem]:
     """Keys of an entry that its system does not use."""
     given: list[KeyPath] = [] if entry.gpus is None else [("gpus",)]
-    given += [("cache", key) for key in entry.cache]
-    given += [("pipeline", key) for key in entry.pipeline]
+    given += [(section, key) for section in _CHANGED for key in getattr(entry, section)]
     always = ("label", "operators", "platform")
     hint = f"{entry.name} uses {', '.join(sorted({*uses, *always}))}"
     message = f"is not used by {entry.name}"
@@ -228,8 +231,8 @@ def _changes(entry: SystemEntry, marks: Marks, at: KeyPath) -> list[Assignment]:
         for key, value in (("platform", entry.platform), ("operators", entry.operators))
         if value is not None
     ]
-    for section, keys in (("cache", entry.cache), ("pipeline", entry.pipeline)):
-        for key, value in keys.items():
+    for section in _CHANGED:
+        for key, value in getattr(entry, section).items():
             below = marks.below((*at, section, key))
             changes.append(Assignment((section, key), value, below))
     return changes

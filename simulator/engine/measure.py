@@ -40,6 +40,8 @@ __all__ = [
     "use_metrics",
 ]
 
+SECONDS_PER_HOUR = 3600
+SECONDS_PER_DAY = 24 * SECONDS_PER_HOUR
 BOTTLENECK_UTILIZATION = 0.5
 """Below this no resource holds the iteration up; a stage or latency does."""
 
@@ -80,6 +82,7 @@ class Meter:
             after.bytes - before.bytes,
             after.energy_pj - before.energy_pj,
             after.held_ps - before.held_ps,
+            after.written - before.written,
         )
 
 
@@ -152,8 +155,18 @@ def device_rows(
                 "bandwidth_gbps": bandwidth / 1e9,
                 "share_of_peak": None if peak is None else bandwidth / peak,
             }
+        if resource.wears is not None:
+            row |= _wear(used.written * PS_PER_S / timed.elapsed_ps, resource.wears)
         rows.append(row)
     return rows
+
+
+def _wear(written_per_s: float, capacity: int) -> dict[str, float | None]:
+    """What a drive of `capacity` bytes sees written in a day, and when it has been written once."""
+    return {
+        "written_gb_per_day": written_per_s * SECONDS_PER_DAY / 1e9,
+        "fill_h": capacity / written_per_s / SECONDS_PER_HOUR if written_per_s else None,
+    }
 
 
 def use_metrics(devices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

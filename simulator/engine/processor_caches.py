@@ -33,6 +33,8 @@ __all__ = ["ProcessorCaches", "Program"]
 Int64s = npt.NDArray[np.int64]
 Hits = npt.NDArray[np.bool_]
 """Of each lookup."""
+Shares = tuple[float, ...]
+"""Of lookups that hit: of all, and of those of each tier where their store is spread over some."""
 Program = Callable[[BatchFacts], tuple[Stage, ...]]
 _NOTHING = np.empty(0, np.int64)
 
@@ -60,8 +62,9 @@ class ProcessorCaches:
             rows = self.keep_rows and facts.index in self.samples
             stages = self.program(self._ordered(facts) if rows else facts.without_rows())
             hits = counted.get(facts.index, {})
-            shares = means | {key: _share(each) for key, each in hits.items()}
-            programs.append(_with_hits(stages, shares, hits if rows else {}))
+            shares = means | {key: each.shares for key, each in hits.items()}
+            masks = {key: each.hits for key, each in hits.items()} if rows else {}
+            programs.append(_with_hits(stages, shares, masks))
         return self._with_changed_lines(programs)
 
     def _with_changed_lines(self, programs: list[tuple[Stage, ...]]) -> list[tuple[Stage, ...]]:
@@ -90,7 +93,7 @@ class ProcessorCaches:
             for stage in stages
         )
 
-    def _counted(self, batches: Sequence[BatchFacts]) -> dict[int, dict[_Key, Hits]]:
+    def _counted(self, batches: Sequence[BatchFacts]) -> dict[int, dict[_Key, _Counted]]:
         """For each mini-batch that is counted which of its lookups hit: the samples, and where
         these lack a kind of mini-batch (a system may have several) the last of it that kept rows.
         """
@@ -104,7 +107,9 @@ class ProcessorCaches:
         others = tuple(index for keys, index in lacking.items() if not keys <= known)
         return counted | self._hits_of(batches, others)
 
-    def _hits_of(self, batches: Sequence[BatchFacts], wanted: Kept) -> dict[int, dict[_Key, Hits]]:
+    def _hits_of(
+        self, batches: Sequence[BatchFacts], wanted: Kept
+    ) -> dict[int, dict[_Key, _Counted]]:
         """For each `wanted` mini-batch its lookups, and which of them hit."""
         counted = {}
         before: Mapping[_Key, Pool] = {}
@@ -114,7 +119,8 @@ class ProcessorCaches:
                 lookups = _lookups(self.program(self._ordered(facts)))
             if facts.index in wanted:
                 counted[facts.index] = {
-                    key: self._hits(before.get(key), word) for key, word in lookups.items()
+                    key: _Counted(word, self._hits(before.get(key), word))
+                    for key, word in lookups.items()
                 }
             before = lookups
         return counted
@@ -136,6 +142,22 @@ class ProcessorCaches:
         own = len(rows) * row_bytes / passing
         capacity = int(own * processor.cached_rows(row_bytes))
         return row_hits(_NOTHING if warm is None else warm, rows, capacity)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """Which of the lookups of an operation hit."""
+
+    word: Pool
+    hits: Hits
+
+    @property
+    def shares(self) -> Shares:
+        """Of all, then of each tier."""
+        homes, tiers = self.word.rows.homes, range(len(self.word.reads.tiers))
+        if homes is None or len(homes) != len(self.hits):
+            return (_share(self.hits), *(0.0 for _ in tiers))
+        return (_share(self.hits), *(_share(self.hits[homes == tier]) for tier in tiers))
 
 
 _Key = tuple[str, str, str, str, int]
@@ -175,17 +197,20 @@ def _share(hits: Hits) -> float:
     return float(hits.mean()) if len(hits) else 0.0
 
 
-def _means(counted: Iterable[Mapping[_Key, Hits]]) -> dict[_Key, float]:
+def _means(counted: Iterable[Mapping[_Key, _Counted]]) -> dict[_Key, Shares]:
     """Mean share of each lookup of a program over the counted mini-batches that have it."""
-    shares: dict[_Key, list[float]] = {}
+    shares: dict[_Key, list[Shares]] = {}
     for lookups in counted:
-        for key, hits in lookups.items():
-            shares.setdefault(key, []).append(_share(hits))
-    return {key: float(np.mean(each)) for key, each in shares.items()}
+        for key, each in lookups.items():
+            shares.setdefault(key, []).append(each.shares)
+    return {
+        key: tuple(float(np.mean(of_one)) for of_one in zip(*each, strict=True))
+        for key, each in shares.items()
+    }
 
 
 def _with_hits(
-    stages: Sequence[Stage], shares: Mapping[_Key, float], masks: Mapping[_Key, Hits]
+    stages: Sequence[Stage], shares: Mapping[_Key, Shares], masks: Mapping[_Key, Hits]
 ) -> tuple[Stage, ...]:
     """`stages` with the hit share of each lookup; `masks`: which rows hit and are left out."""
     seen: Counter[tuple[str, ...]] = Counter()
@@ -195,11 +220,12 @@ def _with_hits(
             return word
         (key, own), *others = [(_key(each, seen), each.rows) for each in _by_store(word)]
         rows = _without(own, masks.get(key))
-        word = replace(word, hit_share=shares.get(key, 0.0), rows=rows)
+        share, *tiers = shares.get(key, (0.0,))
+        word = replace(word, hit_share=share, tier_hits=tuple(tiers), rows=rows)
         for key, own in others:
             assert word.elsewhere is not None, "lookups in a second store"
             rows = _without(own, masks.get(key))
-            more = replace(word.elsewhere, hit_share=shares.get(key, 0.0), rows=rows)
+            more = replace(word.elsewhere, hit_share=shares.get(key, (0.0,))[0], rows=rows)
             word = replace(word, elsewhere=more)
         return word
 
@@ -217,4 +243,7 @@ def _without(rows: Flow, hits: Hits | None) -> Flow:
     def left(array: Int64s | None) -> Int64s | None:
         return array[~hits] if array is not None and len(array) == len(hits) else array
 
-    return replace(rows, ids=left(rows.ids), slots=left(rows.slots))
+    homes = rows.homes
+    if homes is not None and len(homes) == len(hits):
+        homes = homes[~hits]
+    return replace(rows, ids=left(rows.ids), slots=left(rows.slots), homes=homes)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from simulator.caches.replays import Kept
 from simulator.config.experiment import PointConfig, canonical_json
 from simulator.config.memo import by_identity
+from simulator.config.problems import did_you_mean
+from simulator.config.tables import OWN_MEMORY
 from simulator.config.trace import FileTraceConfig
 from simulator.errors import ConfigError, Problem, ScratchPipeError
 from simulator.hardware.topology import Topology, build_topology
-from simulator.systems import Job, System, create
+from simulator.systems import Job, System, create, names, used_keys
 from simulator.systems.base import WindowNeed
 from simulator.traces import Trace, bags_of
 from simulator.traces.replay import Place
@@ -101,9 +105,16 @@ def build(
     """
     machine = machine_of(point, pools)
     try:
-        return create(point.system.name, job_of(point, need, trace), machine), machine
+        system = create(point.system.name, job_of(point, need, trace), machine)
+        if point.tables.tier and system.replay.tiers is None:
+            able = [name for name in names() if "tables" in (used_keys(name).uses or ())]
+            raise ConfigError(
+                f"{point.system.name} has no tables that tiers of the host hold: give tables.tier "
+                f"in the entries of systems that have ({', '.join(able)})"
+            )
     except ConfigError as error:
         raise placed(point, error) from error
+    return system, machine
 
 
 def placed(point: PointConfig, error: ConfigError) -> ConfigError:
@@ -117,7 +128,7 @@ def placed(point: PointConfig, error: ConfigError) -> ConfigError:
 def misfits(point: PointConfig) -> list[Problem]:
     """What the point asks for that the parts of its machine do not have: problems without a place,
     found without building anything."""
-    problems: list[Problem] = []
+    problems = list(_unknown_tiers(point))
     gpus = 0
     for host in point.platform.hosts:
         for socket in host.sockets.values():
@@ -129,6 +140,20 @@ def misfits(point: PointConfig) -> list[Problem]:
         message = f"is {wanted}: {point.platform.name} has {gpus}"
         problems.append(Problem("", "gpus", message))
     return problems
+
+
+def _unknown_tiers(point: PointConfig) -> Iterator[Problem]:
+    """Names of `tables.tier` that no part of the machine has."""
+    known = [OWN_MEMORY]
+    for host in point.platform.hosts:
+        for name, socket in host.sockets.items():
+            count = socket.count
+            known += [name] if count == 1 else [f"{name}{k}" for k in range(count)]
+    for name in point.tables.tier:
+        if name.rpartition(".")[2] not in known and name.partition(".")[0] not in known:
+            message = f"is no part of {point.platform.name}"
+            hint = f"{did_you_mean(name, known)} it has: {', '.join(known)}".strip()
+            yield Problem("", f"tables.tier.{name}", message, hint)
 
 
 def machine_of(point: PointConfig, pools: int = 1) -> Topology:
@@ -149,6 +174,7 @@ def job_of(point: PointConfig, need: WindowNeed | None = None, trace: Trace | No
         software=point.operators,
         cache=point.cache,
         pipeline=point.pipeline,
+        tables=point.tables,
         gpus=point.system.gpus,
         parameters=point.system.parameters,
         seed=point.run.seed,

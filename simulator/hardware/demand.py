@@ -71,7 +71,8 @@ class Resource:
     `name`: of the machine (`gpu0.hbm`); `device`: the part that brings it. `peak_bytes_per_s`: of
     its data sheet; None where it moves no bytes. `turnaround`: time that it loses when it
     serves reads and writes at once. `one_requester`: operations on it
-    share one pool of outstanding requests: each of n at once has 1 / n of them.
+    share one pool of outstanding requests: each of n at once has 1 / n of them. `wears`: bytes of a
+    memory that writes wear out; None elsewhere.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Resource:
     peak_bytes_per_s: int | None = None
     turnaround: Turnaround = Turnaround()
     one_requester: bool = False
+    wears: int | None = None
 
     @property
     def moves_bytes(self) -> bool:
@@ -106,13 +108,15 @@ class Service:
 
     `read_ps` and `write_ps`: time that the resource needs for the operation's reads and writes if
     it does nothing else (picoseconds; resources without direction use `read_ps`). `bytes`: payload
-    that crosses it. `energy_pj`: dynamic energy of that use, picojoule.
+    that crosses it. `energy_pj`: dynamic energy of that use, picojoule. `written`: those of its
+    bytes that are written to a memory.
     """
 
     read_ps: float
     write_ps: float = 0.0
     bytes: int = 0
     energy_pj: float = 0.0
+    written: int = 0
 
     @property
     def ps(self) -> float:
@@ -128,6 +132,7 @@ class Service:
             self.write_ps + other.write_ps,
             self.bytes + other.bytes,
             self.energy_pj + other.energy_pj,
+            self.written + other.written,
         )
 
 
@@ -205,3 +210,5 @@ class ResourceUse:
     energy_pj: float = 0.0
     held_ps: float = 0.0
     """Of a pool: time that its threads were held for, waiting for other resources included."""
+    written: float = 0.0
+    """Bytes that were written to a memory."""

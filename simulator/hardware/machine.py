@@ -139,6 +139,7 @@ class Machine:
                 use.busy_ps += share * service.ps * self._slowdown[resource]
                 use.bytes += share * service.bytes
                 use.energy_pj += share * service.energy_pj
+                use.written += share * service.written
         self._hold(elapsed)
 
     def _hold(self, elapsed: int) -> None:

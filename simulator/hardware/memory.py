@@ -11,7 +11,7 @@ from simulator.hardware.access import Access
 from simulator.hardware.demand import Resource, Service, Turnaround
 from simulator.results.resources import Kind
 
-__all__ = ["Memory", "StreamTiming"]
+__all__ = ["Memory", "Pages", "StreamTiming"]
 
 
 class StreamTiming(Protocol):
@@ -46,6 +46,18 @@ class StreamTiming(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """How a processor reaches a memory that it cannot load from: by requests for whole pages."""
+
+    size: int
+    """Bytes of a page: a shorter write reads its page first."""
+    request_ps: int
+    """Time of a thread for one request."""
+    latency_ps: int
+    """From the first request of an operation to its answer."""
+
+
 @dataclass(frozen=True)
 class Memory:
     """A memory as operations see it; `place` is its name on the machine and of its resource."""
@@ -56,6 +68,10 @@ class Memory:
     capacity: int
     """Bytes that tables and caches can use."""
     timing: StreamTiming
+    added_ps: int = 0
+    """What a load takes beside one from DRAM of the processor's own."""
+    pages: Pages | None = None
+    """Where processors cannot load from it, and writes wear it out; None: they can."""
 
     @cached_property
     def turnaround(self) -> Turnaround:
@@ -66,7 +82,9 @@ class Memory:
     def resource(self) -> Resource:
         """What operations share of it."""
         peak = self.timing.peak_bandwidth
-        return Resource(self.place, self.device, self.kind, peak, turnaround=self.turnaround)
+        wears = None if self.pages is None else self.capacity
+        mixes = self.turnaround
+        return Resource(self.place, self.device, self.kind, peak, turnaround=mixes, wears=wears)
 
     def service(self, streams: Sequence[Access]) -> Service:
         """Time, bytes and energy of all `streams` of one operation."""
@@ -77,6 +95,7 @@ class Memory:
             write_ps=write_ps,
             bytes=sum(s.bytes for s in streams),
             energy_pj=sum(self.timing.stream_pj(s) for s in streams if s.bytes),
+            written=sum(s.bytes for s in streams if s.write),
         )
 
     def alone_ps(self, service: Service) -> float:

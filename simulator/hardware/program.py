@@ -88,6 +88,8 @@ class Store:
     """Of all its rows: what addresses are spread over. 0: of no account."""
     state_memory: str = ""
     """The place whose memory holds the optimizer state; empty: it lies beside the rows."""
+    tiers: tuple[str, ...] = ()
+    """Memories that its rows are spread over, in the order of `Flow.tiers`; empty: `memory`."""
 
     @property
     def entry_bytes(self) -> int:
@@ -156,6 +158,8 @@ class Pool(Operation):
     """Pooled vectors of a sample, which software may make one after the other; 0: one a table."""
     hit_share: float = 0.0
     """Share of the lookups that the processor's last cache holds; the timer fills it in."""
+    tier_hits: tuple[float, ...] = ()
+    """The same of those of each tier, where its store is spread over some."""
     elsewhere: Elsewhere | None = None
 
 

@@ -194,6 +194,11 @@ def _check(point: PointConfig, device: str) -> None:
         raise UsageError(
             "observe moves rows with one shared pool of threads: --set pipeline.cpu_pool=shared"
         )
+    if point.tables.tier:
+        raise UsageError(
+            "observe trains tables in one memory of the host: leave out tables.tier, or bind the "
+            "process to the memory that is meant (numactl --membind)"
+        )
     require_operators(point)
     if len(point.model.tables_by_dim) > 1:
         raise UsageError(

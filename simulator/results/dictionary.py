@@ -323,6 +323,20 @@ DEVICES: tuple[Column, ...] = (
         "and background; of a CPU or GPU the package without its memory, idle power and what "
         "activity adds. Null where nobody accounts for it.",
     ),
+    Column(
+        "written_gb_per_day",
+        "float",
+        "1e9 bytes/day",
+        "Bytes written to a drive, whole pages, if training went on for a day; null for what does "
+        "not wear.",
+    ),
+    Column(
+        "fill_h",
+        "float",
+        "h",
+        "Time of training in which a drive has been written as often as it has bytes; null where "
+        "nothing is written to it.",
+    ),
 )
 """Columns of `devices.parquet` and `devices.csv`: one row a point and resource."""
 

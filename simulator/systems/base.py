@@ -21,6 +21,7 @@ from simulator.config.experiment import CacheConfig, PipelineConfig
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
 from simulator.config.parameters import Parameters
+from simulator.config.tables import TablesConfig
 from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.program import Buffer, Move, Stage, Store, Wait
 from simulator.hardware.topology import Topology
@@ -66,6 +67,8 @@ class Job:
     """What will be replayed, for placements that go by its rows; None while it is not open."""
     parts: Parts = ()
     """What the model's tables are parts of; none: tables as they are."""
+    tables: TablesConfig = field(default_factory=TablesConfig)
+    """Tiers that tables on the host lie in."""
 
     def of_tables(self, tables: Sequence[int]) -> Job:
         """The job with some of its tables alone."""
@@ -133,8 +136,8 @@ class System(ABC):
     parameters: ClassVar[type[Parameters]] = Parameters
     """Keys of its entry in `systems` that it declares itself."""
     uses: ClassVar[frozenset[str] | None] = None
-    """Keys of an entry of `systems` that it uses (`gpus`, `cache`, `cache.fraction`, `pipeline`);
-    others are refused. None: not said, everything is allowed."""
+    """Keys of an entry of `systems` that it uses (`gpus`, `cache`, `cache.fraction`, `pipeline`,
+    `tables`); others are refused. None: not said, everything is allowed."""
     shown_on: ClassVar[str] = "v100_p3"
     """Machine of the catalogue that `explain` and `hazards` take where none is named: one with all
     that it needs."""
@@ -221,6 +224,14 @@ def tables_in(
     """
     model = job.model if chosen is None else job.model.of_tables(chosen)
     require_tables(model, machine, place)
+    return table_store(model, machine, place, name)
+
+
+def table_store(model: ModelConfig, machine: Topology, place: str, name: str) -> Store:
+    """The tables of a model in the memory of `place`, whether they fit there or not.
+
+    Raises `ConfigError` where their dims differ.
+    """
     return Store(
         name,
         machine.memory(place).place,

@@ -47,6 +47,7 @@ from simulator.systems.mlp import mlp_step
 from simulator.systems.operators import Backward, pooled_vectors
 from simulator.systems.schedule import Role, Schedule
 from simulator.systems.shards import Shard, Shards, side_by_side
+from simulator.systems.tiers import tiered
 
 __all__ = ["STAGES", "CachedTraining"]
 
@@ -78,8 +79,9 @@ class CachedTraining(System):
                 "of its own: cache.scope must be 'table'"
             )
         self.schedule = self.kind.of(*STAGES)
-        require_tables(job.model, machine, self.cpu)
-        self.replay = self.cache_replay()
+        if not job.tables.tier:
+            require_tables(job.model, machine, self.cpu)
+        self.replay = tiered(self.cache_replay(), self._job, machine, self.cpu)
         self._scratchpads = [
             _Scratchpad(machine, self.cpu, shard, self._slots(shard)) for shard in self.shards
         ]

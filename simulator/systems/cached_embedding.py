@@ -60,7 +60,7 @@ class CachedEmbedding(StrawMan):
     parameters: ClassVar[type[Parameters]] = CachedEmbeddingParameters
     uses: ClassVar[frozenset[str]] = frozenset(
         {*(f"cache.{key}" for key in (*SIZE_KEYS, "scope", "if_too_small", "prefill", "profile"))}
-        | {"gpus"}
+        | {"gpus", "tables"}
     )
     name: ClassVar[str] = "cached_embedding"
 

@@ -7,12 +7,20 @@ dim, serve all: each group has a job with its tables alone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from simulator.caches.facts import BatchFacts
 from simulator.hardware.program import Store
 from simulator.hardware.topology import Topology
-from simulator.systems.base import Job, cache_in, require_slots, require_tables, tables_in
+from simulator.systems.base import (
+    Job,
+    cache_in,
+    require_slots,
+    require_tables,
+    table_store,
+    tables_in,
+)
+from simulator.systems.tiers import tier_places
 
 __all__ = ["Group", "cache_groups", "groups_of", "table_groups"]
 
@@ -48,8 +56,13 @@ def table_groups(
 ) -> tuple[Store, ...]:
     """A store of the tables of each group in the memory of `place`.
 
-    Raises `CapacityError` where all together do not fit.
+    Spread over tiers where the job says so: `tiered` sees to it that they fit. Raises
+    `CapacityError` where all together do not fit.
     """
+    if job.tables.tier:
+        places = tier_places(job, machine, place)
+        stores = (table_store(g.job.model, machine, place, g.named("tables")) for g in groups)
+        return tuple(replace(store, tiers=places) for store in stores)
     require_tables(job.model, machine, place)
     return tuple(tables_in(g.job, machine, place, name=g.named("tables")) for g in groups)
 

@@ -25,6 +25,7 @@ from simulator.systems.mlp import mlp_step
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.schedule import Serial
 from simulator.systems.shards import Shard, Shards, side_by_side
+from simulator.systems.tiers import tiered
 
 __all__ = ["Hybrid"]
 
@@ -39,7 +40,7 @@ class Hybrid(System):
     consistency: ClassVar[Consistency] = Consistency(
         "equal", "One copy of every row, in DRAM; a mini-batch is done before the next one starts."
     )
-    uses: ClassVar[frozenset[str]] = frozenset({"gpus"})
+    uses: ClassVar[frozenset[str]] = frozenset({"gpus", "tables"})
 
     def __init__(self, job: Job, machine: Topology) -> None:
         self.cpu = machine.only("cpu", "hybrid")
@@ -53,7 +54,7 @@ class Hybrid(System):
         self._groups = groups_of(job)
         stores = table_groups(self._groups, job, machine, self.cpu)
         self._tables = tuple(zip(self._groups, stores, strict=True))
-        self.replay = UniqueReplay(job.keep)
+        self.replay = tiered(UniqueReplay(job.keep), job, machine, self.cpu)
         self._backward = tuple(
             Backward(
                 g.job.model, machine, job.software, self.cpu, s, max(g.job.model.rows_per_table)

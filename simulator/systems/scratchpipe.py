@@ -20,6 +20,6 @@ class ScratchPipe(CachedTraining):
         "The Hold mask keeps rows of the mini-batches in flight (three past ones, two coming ones) "
         "from being victims.",
     )
-    uses: ClassVar[frozenset[str]] = frozenset({"cache", "gpus", "pipeline"})
+    uses: ClassVar[frozenset[str]] = frozenset({"cache", "gpus", "pipeline", "tables"})
     name: ClassVar[str] = "scratchpipe"
     kind: ClassVar[type[Schedule]] = Pipeline

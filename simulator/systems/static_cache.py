@@ -39,6 +39,7 @@ from simulator.systems.mlp import mlp_step
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.schedule import Serial
 from simulator.systems.shards import Shard, Shards, side_by_side
+from simulator.systems.tiers import tiered
 
 __all__ = ["StaticCache"]
 
@@ -68,7 +69,7 @@ class StaticCache(System):
         "before the next one starts.",
     )
     uses: ClassVar[frozenset[str]] = frozenset(
-        {*(f"cache.{key}" for key in SIZE_KEYS), "cache.scope", "cache.profile", "gpus"}
+        {*(f"cache.{key}" for key in SIZE_KEYS), "cache.scope", "cache.profile", "gpus", "tables"}
     )
 
     def __init__(self, job: Job, machine: Topology) -> None:
@@ -80,7 +81,8 @@ class StaticCache(System):
                 "static_cache pins the hottest share of each table: cache.scope must be 'table'"
             )
         pinned = job.cache_size.slots(job.model.rows_per_table, least=0)
-        self.replay = StaticReplay(pinned, job.keep, job.cache.profile_share, job.parts)
+        replay = StaticReplay(pinned, job.keep, job.cache.profile_share, job.parts)
+        self.replay = tiered(replay, job, machine, self.cpu)
         self._cold = _Cold(job, machine, self.cpu)
         self._pinned = [
             _Pinned(machine, self.cpu, shard, [pinned[table] for table in shard.tables])

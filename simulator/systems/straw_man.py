@@ -20,6 +20,6 @@ class StrawMan(CachedTraining):
         "Victims reach their tables, and missed rows the cache, before the mini-batch trains; it "
         "is done before the next one starts.",
     )
-    uses: ClassVar[frozenset[str]] = frozenset({"cache", "gpus"})
+    uses: ClassVar[frozenset[str]] = frozenset({"cache", "gpus", "tables"})
     name: ClassVar[str] = "straw_man"
     kind: ClassVar[type[Schedule]] = Serial

@@ -38,7 +38,7 @@ class TensorCasting(Hybrid):
     unknown: ClassVar[tuple[str, ...]] = (
         "Whether the list of one mini-batch is made while the one before trains.",
     )
-    uses: ClassVar[frozenset[str]] = frozenset()
+    uses: ClassVar[frozenset[str]] = frozenset({"tables"})
 
     def __init__(self, job: Job, machine: Topology) -> None:
         software = job.software.model_copy(update={"expand": None})

@@ -25,6 +25,7 @@ from simulator.config.machine_file import MachineFile
 from simulator.config.problems import validate
 from simulator.config.reader import Marks
 from simulator.engine import parse_experiment
+from simulator.hardware.catalogue import load_part
 from simulator.hardware.devices import part_kinds
 
 Key = tuple[str, ...]
@@ -36,6 +37,7 @@ EXPERIMENT: dict[str, Any] = {
     "trace": {"kind": "zipf", "alpha": 0.9},
     "systems": {"name": "hybrid", "gpus": 1},
     "cache": {"fraction": 0.5, "profile": {"prefix": 0.5}},
+    "tables": {"tier": {"dram": 1.0}},
 }
 TRACES: dict[str, dict[str, Any]] = {
     "drift": {"alpha": 1.0, "hot_fraction": 0.1, "replaced": 0.1, "period_batches": 9},
@@ -71,7 +73,8 @@ def _parts() -> dict[str, dict[str, Any]]:
     sockets = [s.part for m in machines for h in m.hosts for s in h.sockets.values()]
     network = point().platform.network
     assert network is not None
-    found = {part.kind: part.model_dump(mode="json") for part in (*sockets, network.part)}
+    below = [load_part(name) for name in ("cxl_a", "cxl2_x8", "optane_100_x6", "micron_9400")]
+    found = {part.kind: part.model_dump(mode="json") for part in (*sockets, network.part, *below)}
     return {**found, "dram": found["cpu"]["memory"]}
 
 

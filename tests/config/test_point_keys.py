@@ -24,9 +24,9 @@ DATA = {
 
 
 def plain(point):
-    data = point.model_dump(
-        mode="json", exclude={"swept": True, "system": {"label", "where", "parameters"}}
-    )
+    """Of a point whose system has no parameters and whose tables lie in no tiers."""
+    left_out = {"swept": True, "tables": True, "system": {"label", "where", "parameters"}}
+    data = point.model_dump(mode="json", exclude=left_out)
     return hashlib.sha256(canonical_json(module._bare(data)).encode()).hexdigest()
 
 

@@ -21,9 +21,12 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = {
     "cpus": {"cpu"},
     "gpus": {"gpu"},
-    "links": {"pcie", "nvlink", "mesh", "network"},
+    "cxl": {"cxl_memory"},
+    "drives": {"nvme_drive"},
+    "links": {"cxl", "pcie", "nvlink", "mesh", "network"},
     "memories": {"dram"},
     "nics": {"nic"},
+    "pmem": {"pmem"},
 }
 SHAPE = ("kind", "name", "sources", "standard", "simulated_channels", "calibrated", "reported_as")
 """Keys that are no measured or published number."""

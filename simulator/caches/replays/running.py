@@ -70,6 +70,7 @@ def run_replays(
     own = list(dict.fromkeys(single.replay for single in singles.values()))
     feeds = _feeds(stream, own, threads)
     runs = {r: r.run(parted(stream.trace, r.parts), feeds[r], threads) for r in own}
+    homes = {t: t.homes(stream.trace) for t in dict.fromkeys(r.tiers for r in own) if t}
     for done in range(1, stream.batches + 1):
         facts: dict[Replay, BatchFacts] = {}
         for replay, outcome in outcomes.items():
@@ -77,6 +78,8 @@ def run_replays(
             single = singles[replay]
             if single.replay not in facts:
                 told = _next(runs[single.replay], single.replay, done, stream.batches)
+                if single.replay.tiers is not None:
+                    told = homes[single.replay.tiers].counted(told)
                 facts[single.replay] = _with_bags(told, single.replay, stream, done)
             outcome.facts.append(single.spread(facts[single.replay]))
             outcome.wall_s += time.perf_counter() - begin - (stream.wall_s - drawn)

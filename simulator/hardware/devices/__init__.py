@@ -12,12 +12,15 @@ from simulator._plugins import load_plugin, plugins
 from simulator.config.machine import Part
 from simulator.hardware.devices.accelerator import Accelerator
 from simulator.hardware.devices.cpu import Cpu
+from simulator.hardware.devices.cxl import Cxl, CxlMemory
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.devices.gpu import Gpu
 from simulator.hardware.devices.mesh import Mesh
 from simulator.hardware.devices.network import Network
 from simulator.hardware.devices.nic import Nic
+from simulator.hardware.devices.nvme import NvmeDrive
 from simulator.hardware.devices.pcie import Pcie
+from simulator.hardware.devices.pmem import Pmem
 from simulator.hardware.devices.ports import NvLink
 
 __all__ = ["part_kinds"]
@@ -27,13 +30,17 @@ ENTRY_POINTS = "scratchpipe.parts"
 _KINDS: dict[str, type[Part]] = {
     "accelerator": Accelerator,
     "cpu": Cpu,
+    "cxl": Cxl,
+    "cxl_memory": CxlMemory,
     "dram": Dram,
     "gpu": Gpu,
     "mesh": Mesh,
     "network": Network,
     "nic": Nic,
     "nvlink": NvLink,
+    "nvme_drive": NvmeDrive,
     "pcie": Pcie,
+    "pmem": Pmem,
 }
 
 

@@ -192,14 +192,17 @@ class Path:
 
     @property
     def load_latency_ps(self) -> int:
-        """Time of a load beside the memory's own latency."""
-        return sum(hop.link.load_latency_at(hop.source) or 0 for hop in self.hops)
+        """Time of a load beside that of one from DRAM of the processor's own."""
+        links_ps = sum(hop.link.load_latency_at(hop.source) or 0 for hop in self.hops)
+        return self.memory.added_ps + links_ps
 
     def services(self, streams: Sequence[Access]) -> dict[str, Service]:
-        """The memory's service for `streams` first, then those of the links on the way.
+        """The memory's service for `streams` first, then those of the links on the way, which
+        carry whole pages as copies.
 
         Raises `ConfigError` for reads over a link that carries copies and stores alone.
         """
+        copied = self.memory.pages is not None
         services = {self.memory.place: self.memory.service(streams)}
         sizes: dict[tuple[bool, float], int] = {}
         for stream in streams:
@@ -207,7 +210,8 @@ class Path:
             sizes[key] = sizes.get(key, 0) + stream.bytes
         for hop in self.hops:
             for (write, request), size in sizes.items():
-                if not write and size and hop.link.load_latency_at(hop.source) is None:
+                loaded = not (write or copied) and size
+                if loaded and hop.link.load_latency_at(hop.source) is None:
                     raise ConfigError(
                         f"{self.hops[0].source} cannot load from {self.memory.place}: "
                         f"{hop.link.name} ({hop.link.part.name}) carries copies and stores alone "
@@ -217,7 +221,7 @@ class Path:
                 carried = (
                     hop.link.carry_requests(*ends, size, request, by=hop.source)
                     if request
-                    else hop.link.carry(*ends, size, by=hop.source)
+                    else hop.link.carry(*ends, size, by=None if copied else hop.source)
                 )
                 for name, service in (carried.services or {}).items():
                     services[name] = services[name] + service if name in services else service

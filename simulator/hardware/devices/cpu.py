@@ -13,8 +13,9 @@ What a device has copied in is found in the last-level cache as far as devices m
 `sharpness` (asymptotic bounds of a closed queueing network), and after that its page faults: each
 thread traps and clears its own pages, a share of that behind one lock of the address space. Its
 threads are taken all the while, whether they compute or wait: operators at once share them. A
-memory behind a link costs the link's loads, and its latency adds to each wait. Rows out of large
-tables read the page table beside themselves (`_walks`).
+memory behind a link costs the link's loads, and its latency adds to each wait; one that cannot be
+loaded from (a drive) costs a thread's time for each request of pages, and no wait, for many are
+under way. Rows out of large tables read the page table beside themselves (`_walks`).
 
 Approximated: threads share rows evenly; last-level hits are given by share, not by set; the
 streams of one operation are spread evenly over its duration; power is proportional to busy cores.
@@ -47,7 +48,7 @@ from simulator.config.types import (
 from simulator.errors import ConfigError, Problem
 from simulator.hardware.access import Access
 from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
-from simulator.hardware.devices.base import Processor, Reach, Setup, dynamic_j
+from simulator.hardware.devices.base import Path, Processor, Reach, Setup, dynamic_j
 from simulator.hardware.devices.cpu_words import LINE_BYTES, CpuPass, Package, lines_of
 from simulator.hardware.devices.cpu_words import PASSES as TRAINING_PASSES
 from simulator.hardware.devices.dram import Dram
@@ -238,14 +239,11 @@ class CpuDevice(Processor):
         if store is None or not store.bytes:
             return ()
         cpu = self.part
-        rows = max(
-            (
-                a.count * (1.0 - a.hit_share)
-                for a in work.accesses
-                if a.random and not a.in_place and not a.buffer
-            ),
-            default=0,
-        )
+        most: dict[str, float] = {}
+        for a in work.accesses:
+            if a.random and not a.in_place and not a.buffer:
+                most[a.memory] = max(most.get(a.memory, 0.0), a.count * (1.0 - a.hit_share))
+        rows = sum(most.values())
         lines = max(1.0, store.bytes / (PAGE_ENTRIES * cpu.page))
         touches = cpu.last_level_cache / (LINE_BYTES * (lines_of(store.row_bytes) + 1))
         missed = math.exp(-touches / lines)
@@ -268,24 +266,27 @@ class CpuDevice(Processor):
         ]
         accesses = work.accesses
         paths = {place: reach(place) for place in dict.fromkeys(a.memory for a in accesses)}
-        services: dict[str, Service] = {}
-        memory_ps = 0.0
+        streams = {
+            place: [s for a in accesses if a.memory == place for s in _to_memory(a, operator, path)]
+            for place, path in paths.items()
+        }
+        if self.dram.place in paths:
+            streams[self.dram.place] = _with_deferred(streams[self.dram.place], work)
+        loaded = {place: 1.0 for place, path in paths.items() if path.memory.pages is None}
+        passing = [stream for place in loaded for stream in streams[place]]
+        services = {self._path: Service(read_ps=self._path_ps(passing, work))} if loaded else {}
+        memory_ps = max((service.ps for service in services.values()), default=0.0)
         for place, path in paths.items():
-            streams = [s for a in accesses if a.memory == place for s in _to_memory(a, operator)]
-            if place == self.dram.place:
-                streams = _with_deferred(streams, work)
-                services[self._path] = Service(read_ps=self._path_ps(streams, work))
-                memory_ps = max(memory_ps, services[self._path].ps)
-            served = path.services(streams)
+            served = path.services(streams[place])
             services |= served
             memory_ps = max(memory_ps, path.alone_ps(served))
         thread_ps = work.busy_ps + sum(
-            self._waiting_ps(access, operator, paths[access.memory].load_latency_ps)
-            for access in accesses
+            self._waiting_ps(access, operator, paths[access.memory]) for access in accesses
         )
         fault_ps = self._page_faults_ps(work)
         faults_ps = fault_ps * (cpu.page_fault_lock + (1.0 - cpu.page_fault_lock) / threads)
-        alone_ps = round(self._rounded_corner(thread_ps / threads, memory_ps) + faults_ps)
+        corner_ps = self._rounded_corner(thread_ps / threads, memory_ps)
+        alone_ps = round(corner_ps + faults_ps + _first_answer_ps(paths, streams))
         services[self._cores] = Service(read_ps=(thread_ps + fault_ps) / cpu.cores)
         services[self._pool_name] = Service(read_ps=alone_ps * threads / self._all_threads)
         return Demand(
@@ -294,11 +295,11 @@ class CpuDevice(Processor):
             latency_ps=work.regions * cpu.thread_start if threads > 1 else 0,
             minimum_ps=alone_ps,
             blocks=True,
-            loaded={self.dram.place: 1.0} if self.dram.place in paths else {},
+            loaded=loaded,
         )
 
     def _path_ps(self, streams: Sequence[Access], work: CpuPass) -> float:
-        """Time of the path between cores and DRAM for what reaches DRAM."""
+        """Time of the path between cores and memory for what cores load from it and store."""
         limits = self.part.memory_path
         reads = sum(
             s.bytes / (limits.random_read if s.random else limits.sequential_read)
@@ -322,10 +323,13 @@ class CpuDevice(Processor):
         shares = (thread_ps / longest) ** n + (memory_ps / longest) ** n
         return float(longest * shares ** (1.0 / n))
 
-    def _waiting_ps(self, access: Access, operator: CpuOperator, link_ps: int) -> float:
-        """Time that one thread alone would wait for the lines of `access`; `link_ps`: latency of
-        the links on the way."""
-        cpu = self.part
+    def _waiting_ps(self, access: Access, operator: CpuOperator, path: Path) -> float:
+        """Time that one thread alone would wait for the lines of `access`, or spend on the requests
+        for its pages."""
+        cpu, pages = self.part, path.memory.pages
+        if pages is not None:
+            requests = sum(s.count for s in _to_memory(access, operator, path))
+            return float(requests * pages.request_ps)
         if access.write and access.in_place:
             return 0.0  # in the core's cache since it was read
         if access.write and operator.nontemporal:
@@ -337,7 +341,7 @@ class CpuDevice(Processor):
             return access.hit_share * found_ps + (1.0 - access.hit_share) * missed_ps
         outstanding = cpu.miss_buffers * operator.overlap
         latency = access.hit_share * cpu.last_level_latency + (1.0 - access.hit_share) * (
-            cpu.memory_latency + link_ps
+            cpu.memory_latency + path.load_latency_ps
         )
         return lines * latency / outstanding
 
@@ -380,10 +384,30 @@ def _in_lines(access: Access) -> Access:
     return replace(access, count=lines_of(access.bytes), size=LINE_BYTES)
 
 
-def _to_memory(access: Access, operator: CpuOperator) -> list[Access]:
-    """What reaches DRAM of a CPU access: misses only, in whole lines, reads for ownership."""
-    whole = _in_lines(access)
+def _first_answer_ps(paths: Mapping[str, Path], streams: Mapping[str, Sequence[Access]]) -> int:
+    """Until the first pages that an operation asks for are there."""
+    return max(
+        (
+            path.memory.pages.latency_ps
+            for place, path in paths.items()
+            if path.memory.pages is not None and any(s.count for s in streams[place])
+        ),
+        default=0,
+    )
+
+
+def _in_pages(access: Access, page: int) -> Access:
+    """An access to rows in whole pages, each row in pages of its own."""
+    return replace(access, size=-(-access.size // page) * page)
+
+
+def _to_memory(access: Access, operator: CpuOperator, path: Path) -> list[Access]:
+    """What reaches a memory of a CPU access: misses only, in whole lines, reads for ownership; of a
+    drive whole pages, which are read before a part of them is written."""
+    pages = path.memory.pages
+    whole = _in_lines(access) if pages is None else _in_pages(access, pages.size)
     stream = replace(whole, count=round(whole.count * (1.0 - access.hit_share)))
-    if not access.write or access.in_place or operator.nontemporal:
+    owned = operator.nontemporal if pages is None else access.size % pages.size == 0
+    if not access.write or access.in_place or owned:
         return [stream]
     return [replace(stream, write=False), stream]

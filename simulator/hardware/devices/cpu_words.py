@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from simulator.config.operators import CpuOperator, OperatorProfile
+from simulator.errors import InvariantError
 from simulator.hardware.access import Access
 from simulator.hardware.program import (
     POSITION_BYTES,
@@ -81,15 +82,13 @@ class Package:
 
 def _pool(word: Pool, software: OperatorProfile, at: Package) -> CpuPass:
     rows, store = word.rows, word.reads
+    looked_up = _each(store, rows, rows.lookups, store.row_bytes, word.hit_share)
+    if word.tier_hits:
+        pairs = zip(looked_up, word.tier_hits, strict=True)
+        looked_up = tuple(replace(access, hit_share=share) for access, share in pairs)
     accesses = (
         _listed(rows.lookups + word.skipped, software, at),
-        Access(
-            store.memory,
-            rows.lookups,
-            store.row_bytes,
-            hit_share=word.hit_share,
-            pieces=store.pieces(rows),
-        ),
+        *looked_up,
         _written(word.into),
     )
     features = word.features or store.tables
@@ -165,22 +164,25 @@ def _gradients(word: Accumulate | Update, at: Package) -> tuple[Access, ...]:
 
 def _gather(word: Gather, software: OperatorProfile, at: Package) -> CpuPass:
     rows, store, size = word.rows.rows, word.reads, word.reads.entry_bytes
+    held = _each(store, word.rows, rows, size)
     accesses: tuple[Access, ...] = (
-        Access(store.memory, rows, size, pieces=store.pieces(word.rows)),
+        *held,
         Access(word.into.memory, rows, size, write=True, random=False),
     )
     if word.changes:  # what was gathered is set to nothing
-        accesses = (replace(accesses[0], write=True, in_place=True), *accesses)
+        emptied = (replace(access, write=True, in_place=True) for access in held)
+        accesses = (*emptied, *accesses)
     work = CpuPass(word.name, at.name, software.gather, accesses, rows, store.tables)
     return replace(work, lines=lines_of(size))
 
 
 def _scatter(word: Scatter, software: OperatorProfile, at: Package) -> CpuPass:
     rows, store, size = word.rows.rows, word.writes, word.writes.entry_bytes
-    written = Access(store.memory, rows, size, write=True, pieces=store.pieces(word.rows))
-    accesses: tuple[Access, ...] = (_staged(word.source, rows, size, at), written)
+    written = _each(store, word.rows, rows, size, write=True)
+    accesses: tuple[Access, ...] = (_staged(word.source, rows, size, at), *written)
     if word.how != "replace":
-        accesses = (accesses[0], replace(written, write=False), replace(written, in_place=True))
+        read = (replace(access, write=False) for access in written)
+        accesses = (accesses[0], *read, *(replace(access, in_place=True) for access in written))
     work = CpuPass(word.name, at.name, software.row_scatter, accesses, rows, store.tables)
     return replace(work, lines=lines_of(size))
 
@@ -225,12 +227,46 @@ def _written(buffer: Buffer) -> Access:
 
 def _in_place(store: Store, rows: Flow) -> tuple[Access, ...]:
     """Read and write each unique row and its optimizer state."""
-    pieces = store.pieces(rows)
     sizes = [size for size in (store.row_bytes, store.state_bytes) if size]
     return tuple(
-        Access(store.memory, rows.rows, size, write=write, in_place=write, pieces=pieces)
+        access
         for size in sizes
         for write in (False, True)
+        for access in _each(store, rows, rows.rows, size, write=write, in_place=write)
+    )
+
+
+def _each(
+    store: Store,
+    rows: Flow,
+    count: int,
+    size: int,
+    hit_share: float = 0.0,
+    *,
+    write: bool = False,
+    in_place: bool = False,
+) -> tuple[Access, ...]:
+    """`size` bytes of each of `rows`, `count` in all: an access for every tier of the store.
+
+    Raises `InvariantError` where the tiers do not serve as many.
+    """
+    whole = Access(store.memory, count, size, write, True, hit_share, in_place, store.pieces(rows))
+    if not store.tiers:
+        return (whole,)
+    served = rows.tiers or (0,) * len(store.tiers)
+    if sum(served) != count or len(served) != len(store.tiers):
+        raise InvariantError(
+            f"{store.name}: its tiers {', '.join(store.tiers)} serve {served} of {count:,} rows"
+        )
+    ids, homes = whole.pieces, rows.homes
+    return tuple(
+        replace(
+            whole,
+            memory=memory,
+            count=own,
+            pieces=None if ids is None or homes is None else ids[homes == tier],
+        )
+        for tier, (memory, own) in enumerate(zip(store.tiers, served, strict=True))
     )
 
 

@@ -1,0 +1,86 @@
+"""Where the tables of a system with tables on the host lie: in tiers of its memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from simulator.config.types import Frozen, MisfitError
+from simulator.text import quoted
+
+__all__ = ["OWN_MEMORY", "TablesConfig"]
+
+OWN_MEMORY = "dram"
+"""What the memory of the processor itself is called among tiers."""
+_PERCENT = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?)\s*%\s*")
+_ROUNDING = 1e-6
+_MOST_TIERS = 16
+
+
+def _share(value: object) -> object:
+    """`60 %` as 0.6."""
+    if not isinstance(value, str):
+        return value
+    match = _PERCENT.fullmatch(value)
+    if match is None:
+        raise ValueError(f"{quoted(value)} is no share: write 60 % or 0.6")
+    return float(match.group(1)) / 100.0
+
+
+def _one_tier(value: object) -> object:
+    """A name alone: all tables lie there."""
+    return {value: 1.0} if isinstance(value, str) else value
+
+
+_Written = (
+    Annotated[float, Field(ge=0, le=1)]
+    | Annotated[str, Field(pattern=rf"^{_PERCENT.pattern}$", examples=["60 %"])]
+)
+Share = Annotated[
+    float, BeforeValidator(_share, json_schema_input_type=_Written), Field(ge=0, le=1)
+]
+"""A share, in per cent or of 1."""
+
+
+class TablesConfig(Frozen):
+    """The tiers that tables on the host lie in."""
+
+    tier: Annotated[
+        dict[str, Share],
+        BeforeValidator(_one_tier, json_schema_input_type=dict[str, _Written] | str),
+    ] = Field(default_factory=dict)
+    """Memory -> its share of the tables, such as `{dram: 60 %, cxl0: 40 %}`; the first gets what
+    comes first in `order`. `dram` is the processor's own memory, others are named by their socket.
+    A name alone takes all tables. Empty: all lie in the processor's own memory."""
+    by: Literal["row", "table"] = "row"
+    """`row`: every table is spread over all tiers, each has its share of the rows; `table`: tables
+    stay whole, and each tier has tables of its share of the bytes, as near as whole tables come."""
+    order: Literal["hottest", "hash"] = "hottest"
+    """Which rows (or tables) come first. `hottest`: those that are looked up most, rows by the
+    profile that `cache.profile` says, tables by lookups a row; `hash`: by a hash of their number,
+    so that every tier is looked up by its share."""
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The tiers that have any."""
+        return {name: share for name, share in self.tier.items() if share}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few(cls, value: Any) -> Any:
+        tier = value.get("tier") if isinstance(value, Mapping) else None
+        if isinstance(tier, Mapping) and len(tier) > _MOST_TIERS:
+            raise MisfitError("tier", f"names {len(tier)} memories: {_MOST_TIERS} at most")
+        return value
+
+    @model_validator(mode="after")
+    def _all_tables(self) -> Self:
+        """Every row lies somewhere."""
+        total = sum(self.tier.values())
+        if self.tier and abs(total - 1.0) > _ROUNDING:
+            parts = " + ".join(f"{100 * share:g} %" for share in self.tier.values())
+            raise MisfitError("tier", f"shares {parts} = {100 * total:g} %: must add up to 100 %")
+        return self
