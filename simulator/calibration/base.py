@@ -102,8 +102,13 @@ def _checked(given: str, machine: MachineConfig, described: Described | None) ->
 
 
 def _with_gpu(gpu: str) -> list[MachineConfig]:
+    """Machines of one kind of host with that GPU, and nothing that no micro-benchmark reaches."""
     machines = (load_machine(name) for name in machine_names())
-    return [machine for machine in machines if _has(machine, gpu)]
+    return [
+        machine
+        for machine in machines
+        if _has(machine, gpu) and len(machine.hosts) == 1 and not machine.parts("accelerator")
+    ]
 
 
 def _has(machine: MachineConfig, gpu: str) -> bool:

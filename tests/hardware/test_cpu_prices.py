@@ -280,4 +280,4 @@ def test_a_memory_behind_a_link_costs_its_loads_and_makes_waits_longer() -> None
     assert set(near.services) == {DRAM, "cpu.path", "cpu.cores", "cpu.threads"}
     assert DRAM not in demand.services, "nothing of its own DRAM"
     assert "cpu.path" in demand.services, "the way out of the cores is that to all memories"
-    assert (demand.loaded, near.loaded) == ({}, {DRAM: 1.0})
+    assert (demand.loaded, near.loaded) == ({"far.dram": 1.0}, {DRAM: 1.0})
