@@ -53,7 +53,7 @@ LEFT = "left"
 """Of a worker: rows that left its cache with changes that the server lacks."""
 PUSHED = "pushed"
 """Of a worker: rows whose changes it pushes once the mini-batch has trained."""
-PAST = 64
+PAST = 32
 """Mini-batches of the past that are played at most."""
 EMPTY = Start("empty")
 
