@@ -60,8 +60,10 @@ EMPTY = Start("empty")
 
 @dataclass(frozen=True)
 class WorkerReplay(Replay):
-    """Caches of `capacity` rows for each worker, which trains so many of the `samples`; a shard a
-    table, all rows of a worker in one pool of slots. `allocates`: samples go where their rows are.
+    """Caches of `capacity` rows for each worker, which trains so many of the `samples`.
+
+    A shard a table, all rows of a worker in one pool of slots. `bound`: updates that a copy may
+    lack, and that a worker may keep to itself. `allocates`: samples go where their rows are.
     """
 
     capacity: int
