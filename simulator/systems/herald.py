@@ -30,7 +30,7 @@ from simulator.hardware.topology import Topology
 from simulator.systems.base import Consistency, Job, System, SystemGroup, move
 from simulator.systems.remote import Cluster
 from simulator.systems.schedule import After, Streams
-from simulator.systems.workers import WORKER_KEYS, WorkerTables, worker_replay
+from simulator.systems.workers import WORKER_KEYS, WORKER_KINDS, WorkerTables, worker_replay
 
 __all__ = ["Herald", "HeraldParameters"]
 
@@ -63,6 +63,7 @@ class Herald(System):
     parameters: ClassVar[type[Parameters]] = HeraldParameters
     uses: ClassVar[frozenset[str]] = WORKER_KEYS
     shown_on: ClassVar[str] = "herald_100g"
+    kinds: ClassVar[tuple[tuple[str, ...], ...]] = WORKER_KINDS
 
     def __init__(self, job: Job, machine: Topology) -> None:
         own = job.parameters_as(HeraldParameters)

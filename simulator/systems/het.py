@@ -31,7 +31,7 @@ from simulator.hardware.topology import Topology
 from simulator.systems.base import Consistency, Job, System, SystemGroup
 from simulator.systems.remote import Cluster
 from simulator.systems.schedule import Serial
-from simulator.systems.workers import WORKER_KEYS, WorkerTables, worker_replay
+from simulator.systems.workers import WORKER_KEYS, WORKER_KINDS, WorkerTables, worker_replay
 
 __all__ = ["Het", "HetParameters"]
 
@@ -64,6 +64,7 @@ class Het(System):
     parameters: ClassVar[type[Parameters]] = HetParameters
     uses: ClassVar[frozenset[str]] = WORKER_KEYS
     shown_on: ClassVar[str] = "herald_100g"
+    kinds: ClassVar[tuple[tuple[str, ...], ...]] = WORKER_KINDS
 
     def __init__(self, job: Job, machine: Topology) -> None:
         own = job.parameters_as(HetParameters)

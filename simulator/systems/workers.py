@@ -41,10 +41,12 @@ from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
 from simulator.systems.operators import pooled_bytes
 from simulator.systems.remote import Cluster, Server, Trainer
 
-__all__ = ["WORKER_KEYS", "WorkerTables", "worker_replay"]
+__all__ = ["WORKER_KEYS", "WORKER_KINDS", "WorkerTables", "worker_replay"]
 
 WORKER_KEYS = frozenset({"gpus", *(f"cache.{key}" for key in SIZE_KEYS), "cache.prefill"})
 """Keys of an entry that a system with such workers uses."""
+WORKER_KINDS = ((of_trainer(0, PUSHED),),)
+"""A mini-batch after which a worker pushes."""
 VERSION_BYTES = 8
 ID_BYTES = 8
 """Ids and versions are 64 bit there, whatever the operators' software has."""

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from simulator._compiled import compiled
+from simulator._compiled import compiled, prefetch
 from simulator.errors import CapacityError
 
 __all__ = ["HIT_COPY", "MISSING", "OUTDATED", "Moved", "Touched", "WorkerCaches"]
@@ -33,6 +33,8 @@ HIT_COPY, MISSING, OUTDATED = 0, 1, 2
 """What a worker finds of a row: a copy that is new enough, none, one that is too old."""
 _FIRST = 1024
 """Rows that there is room for at first."""
+_AHEAD = 16
+"""Lookups between asking for what one needs and using it."""
 
 
 class _Seen(NamedTuple):
@@ -46,6 +48,8 @@ class _Seen(NamedTuple):
     """Updates that reached the server."""
     users: Int32s
     """Scratch: zero between calls."""
+    holder: Int32s
+    """The worker whose copy alone is fresh, -1: nobody's, where samples are allocated."""
     place: Int32s
     """Shape (numbers, workers): the slot, -1: none, below: one that is being looked for."""
 
@@ -123,18 +127,26 @@ def _look_up(
     """Look all `rows` up, each by its owner. `when`: this mini-batch, the bound, rows seen before.
     Returns places, and rows seen after it."""
     now, bound, known = when
-    n = 0
+    workers, places = seen.place.shape[1], seen.place.reshape(-1)
     for k in range(len(rows)):
-        worker, row = owners[k], rows[k]
-        number = seen.number[row] - 1
+        if k + _AHEAD < len(rows):
+            prefetch(seen.number, rows[k + _AHEAD])
+        number = seen.number[rows[k]] - 1
         if number < 0:
             number = known
             known += 1
-            seen.number[row] = known
-            seen.row[number] = row
+            seen.number[rows[k]] = known
+            seen.row[number] = rows[k]
             seen.version[number] = 0
             seen.users[number] = 0
+            seen.holder[number] = -1
             seen.place[number, :] = -1
+        out.which[k] = number
+    n = 0
+    for k in range(len(rows)):
+        if k + _AHEAD < len(rows):
+            prefetch(places, out.which[k + _AHEAD] * workers + owners[k + _AHEAD])
+        worker, number = owners[k], out.which[k]
         slot = seen.place[number, worker]
         if slot < -1:
             event = -2 - slot
@@ -179,6 +191,8 @@ def _bring(n: int, now: int, seen: _Seen, copies: _Copies, out: Touched) -> int:
             out.victim[event] = victim
             out.victim_updates[event] = copies.updates[worker, slot]
             seen.place[victim, worker] = -1
+            if seen.holder[victim] == worker:
+                seen.holder[victim] = -1
         else:
             ends[2] += 1
         seen.place[number, worker] = slot
@@ -222,6 +236,7 @@ def _push_shared(n: int, seen: _Seen, copies: _Copies, out: Touched, pushed: Boo
     for event in range(n):
         worker, slot, number = out.worker[event], out.slot[event], out.number[event]
         pushed[event] = seen.users[number] > 1
+        seen.holder[number] = -1 if pushed[event] else worker
         if pushed[event]:
             seen.version[number] += copies.updates[worker, slot]
             copies.updates[worker, slot] = 0
@@ -234,32 +249,30 @@ def _push_planned(rows: Int64s, owners: Int16s, seen: _Seen, copies: _Copies, ou
     """Push fresh rows that others than their worker look up next; those are old after it."""
     n = 0
     for k in range(len(rows)):
+        if k + _AHEAD < len(rows):
+            prefetch(seen.number, rows[k + _AHEAD])
         number = seen.number[rows[k]] - 1
-        if number < 0:
+        worker = -1 if number < 0 else seen.holder[number]
+        if worker < 0 or worker == owners[k]:
             continue
-        for worker in range(seen.place.shape[1]):
-            slot = seen.place[number, worker]
-            if worker == owners[k] or slot < 0:
-                continue
-            if copies.version[worker, slot] == seen.version[number]:
-                out.worker[n], out.row[n], out.slot[n] = worker, rows[k], slot
-                n += 1
-                seen.version[number] += max(1, copies.updates[worker, slot])
-                copies.updates[worker, slot] = 0
+        slot = seen.place[number, worker]
+        out.worker[n], out.row[n], out.slot[n] = worker, rows[k], slot
+        n += 1
+        seen.holder[number] = -1
+        seen.version[number] += copies.updates[worker, slot]
+        copies.updates[worker, slot] = 0
     return n
 
 
 @compiled
-def _score(rows: Int64s, samples: Int32s, seen: _Seen, copies: _Copies, scores: Int32s) -> None:
+def _score(rows: Int64s, samples: Int32s, seen: _Seen, scores: Int32s) -> None:
     """Count for each sample the lookups whose rows are fresh at each worker."""
     for k in range(len(rows)):
+        if k + _AHEAD < len(rows):
+            prefetch(seen.number, rows[k + _AHEAD])
         number = seen.number[rows[k]] - 1
-        if number < 0:
-            continue
-        for worker in range(seen.place.shape[1]):
-            slot = seen.place[number, worker]
-            if slot >= 0 and copies.version[worker, slot] == seen.version[number]:
-                scores[samples[k], worker] += 1
+        if number >= 0 and seen.holder[number] >= 0:
+            scores[samples[k], seen.holder[number]] += 1
 
 
 @compiled
@@ -293,6 +306,7 @@ class WorkerCaches:
         self._seen = _Seen(
             np.zeros(rows, np.int32),
             np.zeros(_FIRST, np.int64),
+            np.zeros(_FIRST, np.int32),
             np.zeros(_FIRST, np.int32),
             np.zeros(_FIRST, np.int32),
             np.zeros((_FIRST, workers), np.int32),
@@ -355,7 +369,7 @@ class WorkerCaches:
         """The worker of each sample: of those that have room the one with most of its rows."""
         samples = sum(room)
         scores = np.zeros((samples, self.workers), np.int32)
-        _score(lookups.rows, lookups.samples, self._seen, self._copies, scores)
+        _score(lookups.rows, lookups.samples, self._seen, scores)
         owners = np.empty(samples, np.int16)
         _assign(scores, np.array(room, np.int64), batch % self.workers, owners)
         return owners
@@ -369,8 +383,8 @@ class WorkerCaches:
         have, need = len(self._seen.row), self._known + more
         if need > have:
             size = max(need, 2 * have)
-            number, row, version, users, place = self._seen
-            grown = [_grown(field, size) for field in (row, version, users, place)]
+            number, *fields = self._seen
+            grown: list[Any] = [_grown(field, size) for field in fields]
             self._seen = _Seen(number, *grown)
 
 
@@ -389,7 +403,7 @@ def _first(touched: Touched, n: int) -> Touched:
     )
 
 
-def _grown(field: Array, size: int) -> Array:
+def _grown(field: Any, size: int) -> Array:
     grown = np.empty((size, *field.shape[1:]), field.dtype)
     grown[: len(field)] = field
     return grown

@@ -53,15 +53,17 @@ LEFT = "left"
 """Of a worker: rows that left its cache with changes that the server lacks."""
 PUSHED = "pushed"
 """Of a worker: rows whose changes it pushes once the mini-batch has trained."""
-PAST = 64
+PAST = 32
 """Mini-batches of the past that are played at most."""
 EMPTY = Start("empty")
 
 
 @dataclass(frozen=True)
 class WorkerReplay(Replay):
-    """Caches of `capacity` rows for each worker, which trains so many of the `samples`; a shard a
-    table, all rows of a worker in one pool of slots. `allocates`: samples go where their rows are.
+    """Caches of `capacity` rows for each worker, which trains so many of the `samples`.
+
+    A shard a table, all rows of a worker in one pool of slots. `bound`: updates that a copy may
+    lack, and that a worker may keep to itself. `allocates`: samples go where their rows are.
     """
 
     capacity: int
