@@ -128,6 +128,7 @@ def _times(service: Service, factor: int) -> Service:
         service.write_ps * factor,
         service.bytes * factor,
         service.energy_pj * factor,
+        service.written * factor,
     )
 
 
