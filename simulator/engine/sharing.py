@@ -143,15 +143,16 @@ def misfits(point: PointConfig) -> list[Problem]:
 
 
 def _unknown_tiers(point: PointConfig) -> Iterator[Problem]:
-    """Names of `tables.tier` that no part of the machine has."""
+    """Names of `tables.tier` that no part of a host has: links and GPUs hold no tables of it."""
     known = [OWN_MEMORY]
     for host in point.platform.hosts:
         for name, socket in host.sockets.items():
-            count = socket.count
-            known += [name] if count == 1 else [f"{name}{k}" for k in range(count)]
+            if not socket.join and socket.part.kind != "gpu":
+                count = socket.count
+                known += [name] if count == 1 else [f"{name}{k}" for k in range(count)]
     for name in point.tables.tier:
         if name.rpartition(".")[2] not in known and name.partition(".")[0] not in known:
-            message = f"is no part of {point.platform.name}"
+            message = f"is no memory of the host of {point.platform.name}"
             hint = f"{did_you_mean(name, known)} it has: {', '.join(known)}".strip()
             yield Problem("", f"tables.tier.{name}", message, hint)
 

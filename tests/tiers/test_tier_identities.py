@@ -35,8 +35,8 @@ def wide(channels: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("trace", [{"kind": "uniform"}, {"kind": "zipf", "alpha": 0.9}])
 def test_a_cxl_tier_with_the_numbers_of_dram_equals_two_more_channels(trace: Any) -> None:
-    """Two thirds of the rows on four channels, a third on two, which are busy as long as six are;
-    an operation takes longer by its ids, pooled vectors and page tables, which stay on the four."""
+    """Two thirds of the rows on four channels, a third on two: busy as long as six are.
+    An operation takes longer by ids, pooled vectors and page tables, which stay there."""
     shares = {"tier": {"dram": 2 / 3, "cxl": 1 / 3}, "order": "hash"}
     change = {"trace": trace, "model": MANY}
     split = simulated("hybrid", host=AS_DRAM, tables=shares, **change)["hybrid"]

@@ -20,7 +20,7 @@ HOST: dict[str, Any] = {
     "cxl": {"part": "cxl_vistara"},
     "cxl_link": {"part": "cxl2_x8", "join": ["cpu", "cxl"]},
     "pmem": {"part": "optane_100_x6"},
-    "pmem_bus": {"part": "cxl2_x16", "load_latency": "0 ns", "join": ["cpu", "pmem"]},
+    "pmem_bus": {"part": "ddrt_x6", "join": ["cpu", "pmem"]},
     "ssd": {"part": "micron_9400"},
     "ssd_link": {"part": "pcie4_x4", "join": ["cpu", "ssd"]},
 }

@@ -69,7 +69,7 @@ class MemoryPath(Frozen):
     """What lies between the cores and DRAM (queues, on-chip network, address translation).
 
     A bound of its own: on large servers the cores of one machine reach it long before DRAM is
-    busy, and copies by the GPU do not pass it.
+    busy, and copies by the GPU do not pass it. Loads from memories behind links do.
     """
 
     random_read: BytesPerSecond
