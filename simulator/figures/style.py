@@ -79,6 +79,7 @@ _LOOKS: dict[str, Look] = {
     "el_rec_pipeline": Look("#88CCEE", "xx", "8", "--"),
     "recshard": Look("#BBCC33", "--", "X", "-."),
     "hugectr_hybrid": Look("#225522", "..", "H", "-"),
+    "flexshard": Look("#222255", "\\\\", "D", "--"),
     # stages of cached training
     "load": Look(_LIGHT),
     "plan": Look(_PINK, "..."),
@@ -159,6 +160,7 @@ _TITLES = {
     "el_rec_pipeline": "EL-Rec pipeline",
     "recshard": "RecShard",
     "hugectr_hybrid": "HugeCTR hybrid",
+    "flexshard": "FlexShard",
     "gather_reduce": "Gather-reduce",
     "pooled_to_gpu": "Pooled to GPU",
     "gradients_to_cpu": "Gradients to CPU",

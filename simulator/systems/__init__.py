@@ -33,6 +33,7 @@ from simulator.systems.el_rec_pipeline import ElRecPipeline
 from simulator.systems.fae import Fae
 from simulator.systems.fbgemm_cached import FbgemmCached
 from simulator.systems.fbgemm_uvm import FbgemmUvm
+from simulator.systems.flexshard import FlexShard
 from simulator.systems.gpu_only import GpuOnly
 from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
 from simulator.systems.hotline import Hotline
@@ -129,6 +130,7 @@ _SYSTEMS: dict[str, type[System]] = {
     "el_rec_pipeline": ElRecPipeline,
     "recshard": RecShard,
     "hugectr_hybrid": HugeCtrHybrid,
+    "flexshard": FlexShard,
 }
 
 
