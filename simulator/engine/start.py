@@ -15,9 +15,9 @@ import numpy as np
 
 from simulator.caches.facts import AS_FILLED, MISS, VICTIM, BatchFacts
 from simulator.caches.replays import PlannedReplay, Replay, StaticReplay
-from simulator.caches.replays.frequent import FrequentReplay
 from simulator.caches.replays.hot_rows import HotRows
 from simulator.caches.replays.popular import PopularReplay
+from simulator.caches.replays.tiered_rows import TieredReplay
 from simulator.caches.trend import trend_of
 from simulator.results.notes import MOST_INTO_FREE, PAST, SAMPLE
 from simulator.traces import Trace
@@ -47,7 +47,7 @@ def profile_metrics(replay: Replay, trace: Trace, timed: range) -> dict[str, Any
     """Where the hottest rows are known from, for replays that ask for them."""
     if isinstance(replay, PopularReplay):
         return _sampled(replay.hot, trace, timed)
-    if not isinstance(replay, StaticReplay | PlannedReplay | FrequentReplay):
+    if not isinstance(replay, StaticReplay | PlannedReplay | TieredReplay):
         return {}
     if isinstance(replay, PlannedReplay) and not replay.fills_hot:
         return {}

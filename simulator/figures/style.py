@@ -86,6 +86,7 @@ _LOOKS: dict[str, Look] = {
     "lazydp": Look("#AAAA00", "||", ">", "--"),
     "het": Look("#0077BB", "++", "*", "--"),
     "herald": Look("#33BBEE", "--", "h", ":"),
+    "flexshard": Look("#222255", "\\\\", "D", "--"),
     # stages of cached training
     "load": Look(_LIGHT),
     "plan": Look(_PINK, "..."),
@@ -173,6 +174,7 @@ _TITLES = {
     "lazydp": "LazyDP",
     "het": "HET",
     "herald": "Herald",
+    "flexshard": "FlexShard",
     "gather_reduce": "Gather-reduce",
     "pooled_to_gpu": "Pooled to GPU",
     "gradients_to_cpu": "Gradients to CPU",

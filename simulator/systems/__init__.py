@@ -37,6 +37,7 @@ from simulator.systems.el_rec_pipeline import ElRecPipeline
 from simulator.systems.fae import Fae
 from simulator.systems.fbgemm_cached import FbgemmCached
 from simulator.systems.fbgemm_uvm import FbgemmUvm
+from simulator.systems.flexshard import FlexShard
 from simulator.systems.gpu_only import GpuOnly
 from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
 from simulator.systems.herald import Herald
@@ -143,6 +144,7 @@ _SYSTEMS: dict[str, type[System]] = {
     "lazydp": LazyDp,
     "het": Het,
     "herald": Herald,
+    "flexshard": FlexShard,
 }
 
 

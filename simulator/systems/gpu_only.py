@@ -237,9 +237,9 @@ class Rank:
         middle: tuple[Stage, ...] = (Stage("mlp", (dense,)),)
         if not shard.alone:
             middle = (
-                Stage("all_to_all", (shard.to_samples(), first)),
+                Stage("all_to_all", (self._to_samples(facts, shard), first)),
                 *middle,
-                Stage("all_to_all_back", (shard.to_tables(), last)),
+                Stage("all_to_all_back", (self._to_tables(facts, shard), last)),
             )
         return (
             Stage("ids", (self._ids(facts, own),)),
@@ -247,6 +247,17 @@ class Rank:
             *middle,
             Stage("sort_update", (trained, *reduced)),
         )
+
+    def _to_samples(self, facts: BatchFacts, shard: Shard) -> tuple[Operation, ...]:
+        """What it exchanges until it has the vectors of its samples; `shard`: its own, with what
+        crosses links in this mini-batch."""
+        del facts
+        return shard.to_samples()
+
+    def _to_tables(self, facts: BatchFacts, shard: Shard) -> tuple[Operation, ...]:
+        """What it exchanges until it has the gradients of its tables."""
+        del facts
+        return shard.to_tables()
 
     def _ids(self, facts: BatchFacts, own: BatchFacts) -> tuple[Operation, ...]:
         """Ids on their way to this GPU, with the dense features of its samples."""

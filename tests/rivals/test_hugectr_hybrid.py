@@ -9,7 +9,7 @@ import pytest
 from rivalry import executed, points, replayed, simulated, stage_times, words
 
 from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, BatchFacts
-from simulator.caches.replays.frequent import CROSSING, TRAINED
+from simulator.caches.replays.tiered_rows import CROSSING, TRAINED
 from simulator.engine.points import simulate_points
 from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.program import Exchange, Pool, Stage, Update
