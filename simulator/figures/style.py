@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from simulator._drawing import drawing
 from simulator.results.resources import title_of
@@ -42,7 +43,8 @@ class Look:
 
     color: str
     hatch: str = ""
-    marker: str = "o"
+    marker: str | tuple[int, Literal[1], int] = "o"
+    """A name of the library's, or a star: how many points it has, 1, and degrees."""
     dash: str = "-"
 
 
@@ -75,11 +77,11 @@ _LOOKS: dict[str, Look] = {
     "fae": Look("#999933", "//", "d", "--"),
     "hotline": Look("#6699CC", "xx", "H", ":"),
     "tensor_casting": Look("#661100", "..", "8", "-."),
-    "dp_sgd_b": Look("#EE8866", "|", "$B$", "--"),
-    "dp_sgd_r": Look("#EEDD88", "o", "$R$", ":"),
-    "dp_sgd_f": Look("#FFAABB", "x", "$F$", "-."),
-    "eana": Look("#77AADD", "\\\\", "$E$", "--"),
-    "lazydp": Look("#BBCC33", "||", "$L$", "-"),
+    "dp_sgd_b": Look("#EE8866", "|", (3, 1, 0), "--"),
+    "dp_sgd_r": Look("#EEDD88", "o", (7, 1, 0), ":"),
+    "dp_sgd_f": Look("#FFAABB", "x", (4, 1, 0), "-."),
+    "eana": Look("#77AADD", "\\\\", (6, 1, 0), "--"),
+    "lazydp": Look("#BBCC33", "||", (9, 1, 0), "-"),
     # stages of cached training
     "load": Look(_LIGHT),
     "plan": Look(_PINK, "..."),
