@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from simulator._drawing import drawing
 from simulator.results.resources import title_of
@@ -42,7 +43,8 @@ class Look:
 
     color: str
     hatch: str = ""
-    marker: str = "o"
+    marker: str | tuple[int, Literal[1], int] = "o"
+    """A name of the library's, or a star: how many points it has, 1, and degrees."""
     dash: str = "-"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from rivalry import executed, points, replayed, simulated, stage_times, words
 from simulator.caches.facts import LOOKUP, UNIQUE
 from simulator.caches.replays.next_rows import NEXT, NEXT_ALONE
 from simulator.config.catalogue import load_named
+from simulator.engine.checker import execute
+from simulator.engine.orders import random_order
 from simulator.engine.points import simulate_points
 from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.devices.cpu_words import Package, lines_of
@@ -209,6 +212,23 @@ def test_free_stages_keep_that(name: str) -> None:
     outcome = executed(name, "base=scratchpipe", mode="async", slots=40)
     assert outcome.tables_equal
     assert outcome.stale == outcome.lost == 0
+
+
+@pytest.mark.parametrize("name", ["dp_sgd_f", "eana", "lazydp"])
+@pytest.mark.parametrize("lost", [None, 3])
+def test_noise_that_a_mini_batch_leaves_out_is_noticed(name: str, lost: int | None) -> None:
+    model = {"rows_per_table": 200, "batch_size": 16, "lookups_per_table": 2}
+    run = {"memory_fidelity": "exact"}
+    system, batches = replayed(name, 8, **PAPER, model=model, run=run)
+    programs = [system.stages(facts) for facts in batches]
+    if lost is not None:
+        programs[lost] = tuple(
+            replace(s, lanes=()) if s.name == "noise_update" else s for s in programs[lost]
+        )
+    spans = random_order(len(programs), len(system.schedule.names), "serial", 0)
+    report = execute(programs, spans, rows=800, slots=0)
+    assert report.tables_equal == (lost is None)
+    assert bool(report.stale) == (lost is not None and name != "eana")  # no noise is read there
 
 
 def test_a_scratchpad_draws_on_the_gpu_for_its_rows_and_on_the_cpu_for_all() -> None:
