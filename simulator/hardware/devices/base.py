@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from simulator.config.machine import Part
 from simulator.config.operators import OperatorProfile
@@ -20,7 +20,7 @@ from simulator.hardware.program import Operation
 from simulator.units import PS_PER_S
 
 __all__ = ["PJ_PER_J", "Carried", "Device", "Hop", "Link", "Path", "Processor"]
-__all__ += ["Reach", "Sent", "Setup", "Traffic", "dynamic_j"]
+__all__ += ["Reach", "RootedLink", "Sent", "Setup", "Traffic", "dynamic_j"]
 
 PJ_PER_J = 1e12
 
@@ -172,6 +172,31 @@ class Link(Device):
         carry that."""
         del member, group, traffic, sent
         return None
+
+
+class RootedLink(Link):
+    """A link below a root with two directions, `down` from the root and `up` to it: the first
+    member is the root, the others lie below it.
+
+    Its part has a `raw_bandwidth`, of each direction, and a `load_latency`.
+    """
+
+    part: Any
+
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        peak = self.part.raw_bandwidth
+        return tuple(
+            Resource(f"{self.name}.{way}", self.name, "link", peak) for way in ("down", "up")
+        )
+
+    def pairs(self) -> Sequence[tuple[str, str]]:
+        root, *leaves = self.members
+        return [(root, leaf) for leaf in leaves]
+
+    def load_latency(self) -> int | None:
+        latency: int | None = self.part.load_latency
+        return latency
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ retries, devices that cache memory of the host.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -22,8 +22,8 @@ from pydantic import Field
 from simulator.config.machine import Part
 from simulator.config.types import Bytes, BytesPerSecond, Picoseconds, Positive, Watts
 from simulator.hardware.access import Access
-from simulator.hardware.demand import Resource, Service, Turnaround
-from simulator.hardware.devices.base import Carried, Device, Link, Setup
+from simulator.hardware.demand import Service, Turnaround
+from simulator.hardware.devices.base import Carried, Device, RootedLink, Setup
 from simulator.hardware.devices.cpu_words import LINE_BYTES
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.memory import Memory, StreamTiming
@@ -82,24 +82,10 @@ class Cxl(Part):
         return CxlDevice(name, self, setup, members)
 
 
-class CxlDevice(Link):
-    """A CXL link on its machine: two directions, `down` from the root and `up` to it."""
+class CxlDevice(RootedLink):
+    """A CXL link on its machine."""
 
     part: Cxl
-
-    @property
-    def resources(self) -> tuple[Resource, ...]:
-        peak = self.part.raw_bandwidth
-        return tuple(
-            Resource(f"{self.name}.{way}", self.name, "link", peak) for way in ("down", "up")
-        )
-
-    def pairs(self) -> Sequence[tuple[str, str]]:
-        root, *leaves = self.members
-        return [(root, leaf) for leaf in leaves]
-
-    def load_latency(self) -> int | None:
-        return self.part.load_latency
 
     def carry(self, source: str, target: str, size: int, *, by: str | None = None) -> Carried:
         """Bytes to the root are read by it (or by what is joined to it), others are written."""

@@ -14,15 +14,14 @@ Approximated: one stream fills a direction as well as many. Ignored: pageable co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from simulator.config.machine import Part
 from simulator.config.types import Bytes, BytesPerSecond, Fraction, Latency, Picoseconds, Positive
-from simulator.hardware.demand import Resource, Service
-from simulator.hardware.devices.base import Carried, Link, Setup
+from simulator.hardware.demand import Service
+from simulator.hardware.devices.base import Carried, RootedLink, Setup
 from simulator.units import PS_PER_S
 
 __all__ = ["Pcie", "PcieDevice"]
@@ -103,24 +102,10 @@ class Pcie(Part):
         return PcieDevice(name, self, setup, members)
 
 
-class PcieDevice(Link):
-    """A packet link on its machine: two directions, `down` from the root and `up` to it."""
+class PcieDevice(RootedLink):
+    """A packet link on its machine."""
 
     part: Pcie
-
-    @property
-    def resources(self) -> tuple[Resource, ...]:
-        peak = self.part.raw_bandwidth
-        return tuple(
-            Resource(f"{self.name}.{way}", self.name, "link", peak) for way in ("down", "up")
-        )
-
-    def pairs(self) -> Sequence[tuple[str, str]]:
-        root, *leaves = self.members
-        return [(root, leaf) for leaf in leaves]
-
-    def load_latency(self) -> int | None:
-        return self.part.load_latency
 
     def load_latency_at(self, member: str) -> int | None:
         link = self.part
