@@ -44,17 +44,16 @@ from simulator.hardware.program import (
     Exchange,
     Expand,
     Operation,
-    Stage,
     Update,
 )
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Consistency, SystemGroup
-from simulator.systems.gpu_only import Held, Rank, Whole
+from simulator.systems.gpu_only import Held, Whole
 from simulator.systems.groups import Group, groups_of
 from simulator.systems.layout import Crossing, Layout
 from simulator.systems.operators import Backward, pooled_vectors
 from simulator.systems.placement import gpus_of
-from simulator.systems.shards import Shard, side_by_side
+from simulator.systems.shards import Shard
 from simulator.systems.tiered_rows import Pieces, TieredGpus, TieredRank
 from simulator.traces.coverage import rows_counted
 
@@ -131,18 +130,11 @@ class FlexShard(TieredGpus):
             return tuple(sizes)
         return (0,) * len(sizes) if trace is None else rows_counted(trace, batches, least * batches)
 
-    def _rank(self, *shards: Shard) -> Rank:
-        if not self._own_samples:
-            return super()._rank(*shards)
+    def _tiered_rank(self, shards: Sequence[Shard]) -> TieredRank:
         return _FlexRank(self._machine, shards, self.replay.counted, self._pieces)
 
-    def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
-        if not self._own_samples:
-            return super().stages(facts)
-        crossing = Crossing(tuple(self._sent(facts, tables) for tables in self._layout.placed))
-        return side_by_side(
-            rank.stages(facts, rank.busiest(facts), crossing) for rank in self._simulated
-        )
+    def _crossing(self, facts: BatchFacts) -> Crossing:
+        return Crossing(tuple(self._sent(facts, tables) for tables in self._layout.placed))
 
     def _sent(self, facts: BatchFacts, parts: Sequence[int]) -> int:
         """Bytes of the vectors of all lookups in some parts of tables."""

@@ -13,7 +13,7 @@ others wait for the last of them where a stage or a collective does.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -194,10 +194,15 @@ class Held:
 
     group: Group
     backward: Backward
+    cold: Store | None = None
+    """Where rows lie that are not in HBM; None: all are."""
 
 
 class Rank:
     """A GPU, in place of all that do the same: `shards`, itself the first."""
+
+    flows: ClassVar[tuple[str, str]] = (LOOKUP, UNIQUE)
+    """What is looked up in its tables, and the distinct rows of it."""
 
     def __init__(self, machine: Topology, shards: Sequence[Shard], counted: Whole) -> None:
         self._machine, self._shards, self._counted = machine, tuple(shards), counted
@@ -291,8 +296,17 @@ class Rank:
         pool: list[Operation] = []
         update: list[Operation] = []
         for held in self._held:
-            rows, model, passes = held.group.of(own), held.group.job.model, held.backward
-            gradients = Buffer("gradients", self._hbm, pooled_bytes(model))
-            pool.append(pooled_vectors(model, self._machine, self.gpu, passes.store, rows[LOOKUP]))
-            update += passes.operations(rows[UNIQUE], gradients)
+            rows = held.group.of(own)
+            pool.append(self._pooled(held, rows))
+            update += self._updated(held, rows)
         return tuple(pool), tuple(update)
+
+    def _pooled(self, held: Held, rows: BatchFacts) -> Operation:
+        """The forward of tables of one dim."""
+        model, store = held.group.job.model, held.backward.store
+        return pooled_vectors(model, self._machine, self.gpu, store, rows[self.flows[0]])
+
+    def _updated(self, held: Held, rows: BatchFacts) -> Iterable[Operation]:
+        """Their backward."""
+        gradients = Buffer("gradients", self._hbm, pooled_bytes(held.group.job.model))
+        return held.backward.operations(rows[self.flows[1]], gradients)

@@ -32,12 +32,12 @@ from simulator.caches.replays.static import MISS_LOOKUP
 from simulator.caches.replays.tiered_rows import CROSSING, Tier
 from simulator.config.parameters import Given, Parameters
 from simulator.hardware.collectives import host_of
-from simulator.hardware.program import Add, Buffer, Operation, Stage
+from simulator.hardware.program import Add, Operation
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Consistency, SystemGroup
-from simulator.systems.gpu_only import Rank, Whole
-from simulator.systems.operators import pooled_bytes, pooled_vectors
-from simulator.systems.shards import Shard, side_by_side
+from simulator.systems.gpu_only import Whole
+from simulator.systems.layout import Crossing
+from simulator.systems.shards import Shard
 from simulator.systems.tiered_rows import Copies, Pieces, TieredGpus, TieredRank
 from simulator.traces.coverage import rows_counted
 
@@ -122,27 +122,22 @@ class HugeCtrHybrid(TieredGpus):
         ratio = own.all_to_all_rate / own.all_reduce_rate
         return batches * gpus * ratio * own.efficiency * members / (members - 1)
 
-    def _rank(self, *shards: Shard) -> Rank:
-        if not self._own_samples:
-            return super()._rank(*shards)
+    def _tiered_rank(self, shards: Sequence[Shard]) -> TieredRank:
         return _HybridRank(self._machine, shards, self.replay.counted, self._pieces)
 
-    def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
-        if not self._own_samples:
-            return super().stages(facts)
+    def _crossing(self, facts: BatchFacts) -> Crossing:
         by_gpu = [facts.of_shards(self._pieces.of(0, gpu)) for gpu in range(self.gpus)]
         vectors = [
             sum(own.of_shards((table,))[CROSSING].lookups for own in by_gpu)
             for table in range(self._job.model.tables)
         ]
-        crossing = self._layout.crossing(vectors)
-        return side_by_side(
-            rank.stages(facts, rank.busiest(facts), crossing) for rank in self._simulated
-        )
+        return self._layout.crossing(vectors)
 
 
 class _HybridRank(TieredRank):
     """A GPU with copies of all frequent rows beside the infrequent ones of its tables."""
+
+    flows: ClassVar[tuple[str, str]] = (MISS_LOOKUP, MISS)
 
     def __init__(
         self, machine: Topology, shards: Sequence[Shard], counted: Whole, pieces: Pieces
@@ -153,23 +148,16 @@ class _HybridRank(TieredRank):
     def _embeddings(
         self, facts: BatchFacts, own: BatchFacts
     ) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
-        pool: list[Operation] = []
-        update: list[Operation] = []
-        for held in self._held if self._lower else ():
-            rows, model, passes = held.group.of(own), held.group.job.model, held.backward
-            gradients = Buffer("gradients", self._hbm, pooled_bytes(model))
-            pool.append(
-                pooled_vectors(model, self._machine, self.gpu, passes.store, rows[MISS_LOOKUP])
-            )
-            update += passes.operations(rows[MISS], gradients)
+        below = super()._embeddings(facts, own) if self._lower else ((), ())
+        pool, update = map(list, below)
         for copies in self._frequent:
-            pool += self._pooled(facts, copies)
+            pool += self._pooled_frequent(facts, copies)
             gradients = self._own_vectors(copies.group, "gradients")
             words = copies.backward.operations(copies.flow(facts, HIT), gradients)
             update += self._trained_copies(facts, copies, words)
         return tuple(pool), tuple(update)
 
-    def _pooled(self, facts: BatchFacts, copies: Copies) -> Iterator[Operation]:
+    def _pooled_frequent(self, facts: BatchFacts, copies: Copies) -> Iterator[Operation]:
         """Frequent rows of its samples; added to infrequent ones where bags have both."""
         into = self._own_vectors(copies.group, "pooled_frequent")
         yield self._pooled_copies(facts, copies, into)

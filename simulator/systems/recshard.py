@@ -17,18 +17,18 @@ out: features that samples lack, hashed rows that are never touched (they come l
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
-from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, BatchFacts
+from simulator.caches.facts import HIT, MISS, BatchFacts
 from simulator.caches.replays import Replay, StaticReplay
 from simulator.caches.replays.static import HIT_LOOKUP, MISS_LOOKUP
 from simulator.config.experiment import SIZE_KEYS
 from simulator.errors import ConfigError
-from simulator.hardware.program import Buffer, Elsewhere, Operation, Store, Update
+from simulator.hardware.program import Elsewhere, Operation, Update
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Consistency, Job, SystemGroup, entry_sizes, require_room
-from simulator.systems.gpu_only import GpuOnly, Rank, Whole, require_tables_for
+from simulator.systems.gpu_only import GpuOnly, Held, Rank, Whole, require_tables_for
 from simulator.systems.groups import Group
 from simulator.systems.layout import Layout
 from simulator.systems.mlp import mlp_weight_bytes
@@ -142,15 +142,6 @@ def _tables(job: Job, hot_bytes: int) -> list[HotTable]:
     ]
 
 
-@dataclass(frozen=True)
-class _Tiers:
-    """Tables of one dim on a GPU: hot rows, cold ones (None: there are none), their backward."""
-
-    group: Group
-    backward: Backward
-    cold: Store | None
-
-
 class _TieredRank(Rank):
     """A GPU with the hot rows of its tables, which reaches the cold ones over the link."""
 
@@ -159,45 +150,31 @@ class _TieredRank(Rank):
     ) -> None:
         super().__init__(machine, shards, counted)
         own = [hot[table] for table in self._shards[0].tables]
-        self._tiers = tuple(
+        self._held = tuple(
             self._tiered(held.group, held.backward, [own[table] for table in held.group.tables])
             for held in self._held
         )
 
-    def _tiered(self, group: Group, backward: Backward, hot: Sequence[int]) -> _Tiers:
+    def _tiered(self, group: Group, backward: Backward, hot: Sequence[int]) -> Held:
         """Its hot rows lie in slots, one after the other."""
         model, tables = group.job.model, backward.store
         if sum(hot) == model.rows:
-            return _Tiers(group, backward, None)
+            return Held(group, backward)
         cold = replace(tables, memory=self._dram, bytes=sum(model.table_bytes))
         slots = replace(tables, name=group.named("hot"), slotted=True)
-        return _Tiers(group, replace(backward, store=slots), cold)
+        return Held(group, replace(backward, store=slots), cold)
 
-    def _embeddings(
-        self, facts: BatchFacts, own: BatchFacts
-    ) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
-        del facts
-        pool: list[Operation] = []
-        update: list[Operation] = []
-        for tiers in self._tiers:
-            rows = tiers.group.of(own)
-            pool.append(self._pooled(tiers, rows))
-            update += self._updated(tiers, rows)
-        return tuple(pool), tuple(update)
-
-    def _pooled(self, tiers: _Tiers, rows: BatchFacts) -> Operation:
+    def _pooled(self, held: Held, rows: BatchFacts) -> Operation:
         """One kernel looks up all rows, wherever they lie."""
-        passes, model = tiers.backward, tiers.group.job.model
-        lookups = rows[LOOKUP] if tiers.cold is None else rows[HIT_LOOKUP]
-        word = pooled_vectors(model, self._machine, self.gpu, passes.store, lookups)
-        if tiers.cold is None:
-            return word
-        return replace(word, elsewhere=Elsewhere(tiers.cold, rows[MISS_LOOKUP]))
+        if held.cold is None:
+            return super()._pooled(held, rows)
+        model, store = held.group.job.model, held.backward.store
+        word = pooled_vectors(model, self._machine, self.gpu, store, rows[HIT_LOOKUP])
+        return replace(word, elsewhere=Elsewhere(held.cold, rows[MISS_LOOKUP]))
 
-    def _updated(self, tiers: _Tiers, rows: BatchFacts) -> Iterator[Operation]:
+    def _updated(self, held: Held, rows: BatchFacts) -> Iterator[Operation]:
         """One kernel updates all rows where they lie."""
-        gradients = Buffer("gradients", self._hbm, pooled_bytes(tiers.group.job.model))
-        for word in tiers.backward.operations(rows[UNIQUE], gradients):
-            if isinstance(word, Update) and tiers.cold is not None:
-                word = replace(word, rows=rows[HIT], elsewhere=Elsewhere(tiers.cold, rows[MISS]))
+        for word in super()._updated(held, rows):
+            if isinstance(word, Update) and held.cold is not None:
+                word = replace(word, rows=rows[HIT], elsewhere=Elsewhere(held.cold, rows[MISS]))
             yield word

@@ -21,6 +21,7 @@ from simulator.hardware.program import (
     Exchange,
     Operation,
     Pool,
+    Stage,
     Store,
     Update,
 )
@@ -28,9 +29,9 @@ from simulator.hardware.topology import Topology
 from simulator.systems.base import move
 from simulator.systems.gpu_only import GpuOnly, Rank, Whole
 from simulator.systems.groups import Group, groups_of
-from simulator.systems.layout import Layout
+from simulator.systems.layout import Crossing, Layout
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors, update_by_sums
-from simulator.systems.shards import Shard
+from simulator.systems.shards import Shard, side_by_side
 from simulator.traces.cuts import TablePart
 
 __all__ = ["Copies", "Pieces", "TieredGpus", "TieredRank"]
@@ -67,6 +68,25 @@ class TieredGpus(GpuOnly):
     @abstractmethod
     def _tiers(self) -> tuple[Tier, ...]:
         """The upper tiers; without rows where the trace is needed for them and not open."""
+
+    @abstractmethod
+    def _tiered_rank(self, shards: Sequence[Shard]) -> TieredRank:
+        """A GPU with rows of upper tiers, in place of all that do the same."""
+
+    @abstractmethod
+    def _crossing(self, facts: BatchFacts) -> Crossing:
+        """What a mini-batch exchanges of rows of no upper tier."""
+
+    def _rank(self, *shards: Shard) -> Rank:
+        return self._tiered_rank(shards) if self._own_samples else super()._rank(*shards)
+
+    def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
+        if not self._own_samples:
+            return super().stages(facts)
+        crossing = self._crossing(facts)
+        return side_by_side(
+            rank.stages(facts, rank.busiest(facts), crossing) for rank in self._simulated
+        )
 
     def _placed(self) -> Layout:
         layout = super()._placed()
