@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from simulator.cli.options import ExperimentFile, Overrides
 
 app = typer.Typer(
     help="Check and show experiments; print their schema.",
     no_args_is_help=True,
     add_completion=False,
 )
-
-File = Annotated[Path, typer.Argument(metavar="EXPERIMENT.yaml", show_default=False)]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Change a key (a YAML value); repeatable."),
-]
 
 
 class Schema(StrEnum):
@@ -35,7 +30,7 @@ class Schema(StrEnum):
 
 
 @app.command()
-def check(experiment: File, overrides: Overrides = None) -> None:
+def check(experiment: ExperimentFile, overrides: Overrides = None) -> None:
     """Check an experiment and all points of its sweep; report every mistake at once.
 
     Nothing is simulated: what only a run can find is listed.
@@ -56,7 +51,7 @@ def check(experiment: File, overrides: Overrides = None) -> None:
 
 @app.command()
 def show(
-    experiment: File,
+    experiment: ExperimentFile,
     overrides: Overrides = None,
     resolved: Annotated[
         bool, typer.Option("--resolved", help="Show every point with all its keys.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from simulator.cli.numbers import MOST_REPEATS
+from simulator.cli.options import ExperimentFile, Overrides
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,13 +22,8 @@ __all__ = ["observe"]
 
 
 def observe(
-    experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT.yaml", show_default=False)],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="PATH=VALUE", help="Change a key (a YAML value); repeatable."
-        ),
-    ] = None,
+    experiment: ExperimentFile,
+    overrides: Overrides = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Run directory; by default observed/NAME.")
     ] = None,

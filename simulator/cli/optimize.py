@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from simulator.cli.options import ExperimentFile, Overrides
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,13 +21,8 @@ SHOWN = 20
 
 
 def optimize(
-    experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT.yaml", show_default=False)],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="PATH=VALUE", help="Change a key (a YAML value); repeatable."
-        ),
-    ] = None,
+    experiment: ExperimentFile,
+    overrides: Overrides = None,
     over: Annotated[
         list[str] | None,
         typer.Option(
@@ -163,5 +159,5 @@ def _told(each: Candidate, found: Found) -> dict[str, Any]:
         "energy_mj_per_sample": each.energy_mj,
         "bottleneck": each.bottleneck,
         "meets": each.meets(found.wanted),
-        "on_front": each in found.front,
+        "on_front": any(each is other for other in found.front),
     }

@@ -13,6 +13,7 @@ import typer
 
 from simulator.cli.interrupts import hint_at_interrupt
 from simulator.cli.numbers import MOST_JOBS
+from simulator.cli.options import ExperimentFile, Overrides
 from simulator.text import on_one_line
 
 if TYPE_CHECKING:
@@ -26,13 +27,8 @@ MOST_FAILURES = 20
 
 
 def run(
-    experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT.yaml", show_default=False)],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="PATH=VALUE", help="Change a key (a YAML value); repeatable."
-        ),
-    ] = None,
+    experiment: ExperimentFile,
+    overrides: Overrides = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Run directory; by default runs/NAME-HASH."),

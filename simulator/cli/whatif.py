@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulator.cli.options import ExperimentFile, Overrides
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -22,13 +24,8 @@ NOTHING = 5e-4
 
 
 def whatif(
-    experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT.yaml", show_default=False)],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="PATH=VALUE", help="Change a key (a YAML value); repeatable."
-        ),
-    ] = None,
+    experiment: ExperimentFile,
+    overrides: Overrides = None,
     factor: Annotated[
         float, typer.Option(min=1.001, max=1000, help="How many times as fast, and as slow.")
     ] = 2.0,
