@@ -119,7 +119,7 @@ def optimize(
         best,
         None if best else _nearest(candidates, wanted),
         tuple(candidates),
-        tuple(each for each in candidates if _on_front(each, candidates)),
+        _front(candidates),
         tuple(refused),
     )
 
@@ -160,11 +160,22 @@ def _candidate(result: PointResult) -> Candidate:
     )
 
 
-def _on_front(each: Candidate, candidates: Sequence[Candidate]) -> bool:
-    return not any(
-        other.goods != each.goods
-        and all(x <= y for x, y in zip(other.goods, each.goods, strict=True))
-        for other in candidates
+def _front(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Those that no other beats, in their order.
+
+    Whoever beats a candidate comes before it where all are sorted by their goods, and so does one
+    on the front that beats it too.
+    """
+    front: dict[int, Candidate] = {}
+    for number, each in sorted(enumerate(candidates), key=lambda one: one[1].goods):
+        if not any(_beats(other, each) for other in front.values()):
+            front[number] = each
+    return tuple(front[number] for number in sorted(front))
+
+
+def _beats(other: Candidate, each: Candidate) -> bool:
+    return other.goods != each.goods and all(
+        x <= y for x, y in zip(other.goods, each.goods, strict=True)
     )
 
 
