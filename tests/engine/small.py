@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from sections import laid_over
+
 from simulator.config.expand import expand
 from simulator.config.experiment import PointConfig
 from simulator.engine import parse_experiment, simulate_points
@@ -42,10 +44,7 @@ def points(*systems: Any, platform: Any = "v100_p3", **changes: Any) -> tuple[Po
         "pipeline": {},
         "run": {"batches": 4, "warmup_batches": 6, "check": True},
     }
-    for name, change in changes.items():
-        base = sections.get(name)
-        mapping = isinstance(base, dict) and isinstance(change, dict) and name != "trace"
-        sections[name] = {**base, **change} if mapping else change
+    sections = laid_over(sections, changes)
     data = {"config_version": 1, "platform": platform, "systems": list(systems), **sections}
     return expand(parse_experiment(data))
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+import pytest
+from sections import laid_over
+
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import Stream, run_replays
 from simulator.config.expand import expand
@@ -15,7 +18,7 @@ from simulator.engine.prepare import open_for
 from simulator.engine.sharing import build
 from simulator.hardware.program import Operation
 from simulator.results.record import PointResult
-from simulator.systems import System
+from simulator.systems import Streams, System, system_class
 
 MODEL = {
     "base": "default",
@@ -36,10 +39,7 @@ def points(*entries: Any, **changes: Any) -> tuple[PointConfig, ...]:
         "cache": {"fraction": 0.2},
         "run": {"batches": 6, "warmup_batches": 6, "check": True},
     }
-    for name, change in changes.items():
-        base = sections.get(name)
-        mapping = isinstance(base, dict) and isinstance(change, dict) and name != "trace"
-        sections[name] = {**base, **change} if mapping else change
+    sections = laid_over(sections, changes)
     return expand(parse_experiment({"config_version": 1, "systems": list(entries), **sections}))
 
 
@@ -66,6 +66,21 @@ def replayed(entry: Any, batches: int, **changes: Any) -> tuple[System, list[Bat
 def words(system: System, facts: BatchFacts) -> list[Operation]:
     """All operations of a mini-batch."""
     return [word for stage in system.stages(facts) for word in stage.operations]
+
+
+def without_wait(monkeypatch: pytest.MonkeyPatch, name: str, stage: str, other: str) -> None:
+    """Takes from the schedule of the system `name` that `stage` waits for `other`."""
+    kind = system_class(name)
+    build = kind.__init__
+
+    def without(self: object, *arguments: object) -> None:
+        build(self, *arguments)  # type: ignore[arg-type, misc]
+        schedule = self.schedule  # type: ignore[attr-defined]
+        kept = tuple(a for a in schedule.after if (a.stage, a.other) != (stage, other))
+        assert len(kept) == len(schedule.after) - 1
+        self.schedule = Streams(schedule.stages, kept, schedule.in_flight)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(kind, "__init__", without)
 
 
 @cache

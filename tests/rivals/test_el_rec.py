@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from rivalry import executed, points, replayed, simulated, stage_times, words
+from rivalry import executed, points, replayed, simulated, stage_times, without_wait, words
 
 from simulator.caches.facts import HIT, LOOKUP, UNIQUE, BatchFacts
 from simulator.engine.points import simulate_points
 from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.program import Gather, Move, Operation, Scatter, Stage, Update
 from simulator.systems import system_class
-from simulator.systems.schedule import Streams
 
 BUSY = {"operators": "tuned", "trace": {"kind": "uniform"}, "run": {"batches": 20}}
 
@@ -49,17 +48,7 @@ def test_each_wait_of_the_pipeline_is_needed(
     stage: str, other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without it a row is gathered or handed on before it has been trained."""
-    kind = system_class("el_rec_pipeline")
-    build = kind.__init__
-
-    def without(self: object, *arguments: object) -> None:
-        build(self, *arguments)  # type: ignore[arg-type, misc]
-        schedule = self.schedule  # type: ignore[attr-defined]
-        kept = tuple(a for a in schedule.after if (a.stage, a.other) != (stage, other))
-        assert len(kept) == len(schedule.after) - 1
-        self.schedule = Streams(schedule.stages, kept, schedule.in_flight)  # type: ignore[attr-defined]
-
-    monkeypatch.setattr(kind, "__init__", without)
+    without_wait(monkeypatch, "el_rec_pipeline", stage, other)
     outcome = executed.__wrapped__("el_rec_pipeline", batches=200)
     assert not outcome.tables_equal
 

@@ -6,15 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from rivalry import executed, points, replayed, simulated, stage_times, words
+from rivalry import executed, points, replayed, simulated, stage_times, without_wait, words
 
 from simulator.caches.facts import BYPASS, LOOKUP, MISS, UNIQUE, VICTIM
 from simulator.caches.replays.associative import CACHED_LOOKUP, FETCHED
 from simulator.engine.points import simulate_points
 from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.program import Pool, Update, ZeroCopy
-from simulator.systems import system_class
-from simulator.systems.schedule import Streams
 
 CACHED = ("fbgemm_cached", "torchrec_prefetch", "torchrec_semi_sync")
 SMALL = {"model": {"rows_per_table": 200, "batch_size": 64}}
@@ -129,17 +127,7 @@ def test_each_wait_of_the_prefetch_is_needed(
     stage: str, other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without it rows are read or trained where they are no more."""
-    kind = system_class("torchrec_prefetch")
-    build = kind.__init__
-
-    def without(self: object, *arguments: object) -> None:
-        build(self, *arguments)  # type: ignore[arg-type, misc]
-        schedule = self.schedule  # type: ignore[attr-defined]
-        kept = tuple(a for a in schedule.after if (a.stage, a.other) != (stage, other))
-        assert len(kept) == len(schedule.after) - 1
-        self.schedule = Streams(schedule.stages, kept, schedule.in_flight)  # type: ignore[attr-defined]
-
-    monkeypatch.setattr(kind, "__init__", without)
+    without_wait(monkeypatch, "torchrec_prefetch", stage, other)
     outcome = executed.__wrapped__("torchrec_prefetch", "ways=2", slots=12, batches=200)
     assert not outcome.tables_equal
 

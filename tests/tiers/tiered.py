@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sections import laid_over
+
 from simulator.config.expand import expand
 from simulator.config.experiment import PointConfig
 from simulator.engine import parse_experiment, simulate_points
@@ -60,10 +62,7 @@ def points(*entries: Any, host: dict[str, Any] | None = None, **changes: Any) ->
         "cache": {"fraction": 0.3},
         "run": {"batches": 4, "warmup_batches": 4, "check": True},
     }
-    for name, change in changes.items():
-        base = sections.get(name)
-        laid = isinstance(base, dict) and isinstance(change, dict) and name != "trace"
-        sections[name] = {**base, **change} if laid else change
+    sections = laid_over(sections, changes)
     data = {"config_version": 1, "systems": list(entries), **sections}
     return list(expand(parse_experiment(data)))
 
