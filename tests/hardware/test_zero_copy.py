@@ -9,7 +9,9 @@ from benches import DRAM, HBM, TUNED, pool, update
 from machines import CPU, changed, host, one_channel, socket, topology
 
 from simulator.errors import ConfigError
+from simulator.hardware.catalogue import load_part
 from simulator.hardware.demand import Demand
+from simulator.hardware.devices.pcie import Pcie
 from simulator.hardware.program import Elsewhere, Flow, Store, ZeroCopy
 from simulator.hardware.topology import Topology
 
@@ -72,6 +74,16 @@ def test_it_takes_both_memories_one_link_and_its_share_of_the_gpu_but_no_thread(
     assert whole.services[DRAM].bytes == whole.services[HBM].bytes == COUNT * 128, "no staging"
     assert eighth.minimum_ps == whole.minimum_ps
     assert eighth.services["gpu.sm"].ps == pytest.approx(whole.services["gpu.sm"].ps / 8)
+
+
+@pytest.mark.parametrize("request_bytes", [32, 64, 128])
+def test_no_generation_of_the_link_loads_rows_slower_than_the_one_before(
+    request_bytes: int,
+) -> None:
+    parts = [load_part(f"pcie{generation}_x16") for generation in (3, 4, 5, 6)]
+    rates = [part.load_bandwidth(request_bytes) for part in parts if isinstance(part, Pcie)]
+    assert len(rates) == 4
+    assert rates == sorted(rates)
 
 
 def test_one_row_waits_for_one_read() -> None:
