@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from simulator.engine import load_experiment
 from simulator.results.record import Result
-from simulator.studies import Inputs, Study, find_studies, simulate_studies
+from simulator.studies import Inputs, Study, Tables, find_studies, simulate_studies
 from simulator.systems import names, system_class
 
 TINY = ("model.tables=2", "model.rows_per_table=40000", "model.batch_size=16")
+LINK = "platform.host.pcie.part=pcie5_x16"
 ONE_HOT = (*TINY, "model.lookups_per_table=1")
 CHANGES = {
-    "servers": TINY,
+    "servers": (*TINY, "sweep={trace.locality: [high]}"),
     "look_ahead": (*TINY[:1], "model.rows_per_table=200000", TINY[2], "cache.fraction=0.9"),
     "cold_rows": TINY,
     "hazards": TINY,
-    "pooling": TINY,
+    "pooling": (*TINY, "sweep={trace.locality: [high], model.lookups_per_table: [1, 4]}"),
     "flights": ("run.batches=20", "run.warmup_batches=10"),
     "dollars": ONE_HOT,
     "pairs": (*ONE_HOT, "cache.rows=2000"),
@@ -33,22 +36,24 @@ def study() -> Study:
 
 @pytest.fixture(scope="module")
 def results(study: Study, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
-    """The first variant of every file."""
-    from dataclasses import replace
-
+    """The first variant of every file, and a link of a data sheet."""
     assert set(CHANGES) == set(study.experiments)
     small = {
         stem: (load_experiment(study.folder / f"{stem}.yaml", changes),)
         for stem, changes in CHANGES.items()
     }
+    linked = load_experiment(study.folder / "cold_rows.yaml", (*TINY, LINK))
+    small["cold_rows"] = (*small["cold_rows"], linked)
     points = tmp_path_factory.mktemp("points")
     return simulate_studies([replace(study, experiments=small)], points)["rivals"]
 
 
-def test_every_question_has_its_tables_and_figures(
-    study: Study, results: dict[str, Result]
-) -> None:
-    tables = study.module.tables(Inputs(results, study.expected.settings))
+@pytest.fixture(scope="module")
+def tables(study: Study, results: dict[str, Result]) -> Tables:
+    return study.module.tables(Inputs(results, study.expected.settings))
+
+
+def test_every_question_has_its_tables_and_figures(study: Study, tables: Tables) -> None:
     assert all(len(table) for table in tables.values())
     figures = study.module.figures(tables)
     assert set(figures) == {
@@ -62,9 +67,8 @@ def test_every_question_has_its_tables_and_figures(
 
 
 def test_the_checker_finds_stale_reads_where_and_only_where_a_system_claims_them(
-    study: Study, results: dict[str, Result]
+    tables: Tables,
 ) -> None:
-    tables = study.module.tables(Inputs(results, study.expected.settings))
     rules = tables["hazards"].drop_duplicates("label").set_index("label")
     for label, row in rules.iterrows():
         stale = not row["trains_right"] or label == "no hold"
