@@ -14,7 +14,7 @@ from simulator.data import path as data_path
 from simulator.results.rows import Row
 from simulator.text import few
 
-__all__ = ["PAGE", "SUMMARY", "median_error", "trust_lines"]
+__all__ = ["PAGE", "SUMMARY", "iteration_errors", "median_error", "trust_lines"]
 
 PAGE = "docs/validation.md"
 SUMMARY = "validation/trust.csv"
@@ -27,14 +27,25 @@ _MEANING = {
 
 
 @cache
-def _errors() -> dict[str, tuple[float, float]]:
-    """Median and worst error of whole iterations, by platform and operator profile."""
+def _compared() -> tuple[dict[str, str], ...]:
+    """Rows of the summary about whole iterations."""
     file = data_path("experiments") / SUMMARY
     if not file.is_file():
-        return {}
+        return ()
     with file.open(encoding="utf-8", newline="") as lines:
-        rows = [row for row in csv.DictReader(lines) if row["kind"] == _ITERATIONS]
-    return {row["platform"]: (float(row["median"]), float(row["worst"])) for row in rows}
+        return tuple(row for row in csv.DictReader(lines) if row["kind"] == _ITERATIONS)
+
+
+def _errors(column: str) -> dict[str, tuple[float, float]]:
+    """Median and worst error of whole iterations, by the `column` of what was compared."""
+    return {row[column]: (float(row["median"]), float(row["worst"])) for row in _compared()}
+
+
+def iteration_errors(machine: str) -> tuple[float, float] | None:
+    """Median and worst |simulated / measured - 1| of whole iterations on `machine`, with the
+    operators that were measured there; None where none were."""
+    errors = _errors("machine").get(machine)
+    return None if errors is None else (errors[0], abs(errors[1]))
 
 
 def median_error(row: Row) -> float | None:
@@ -42,7 +53,7 @@ def median_error(row: Row) -> float | None:
     platform is not calibrated, or was not compared with its operator profile."""
     if row["calibrated"] != "yes":
         return None
-    errors = _errors().get(f"{row['platform']}, {row['operators']}")
+    errors = _errors("platform").get(f"{row['platform']}, {row['operators']}")
     return None if errors is None else errors[0]
 
 
@@ -69,7 +80,7 @@ def trust_lines(rows: Iterable[Row]) -> list[str]:
 def _meaning(level: str, platform: str, operators: str) -> str:
     if level != "yes":
         return _MEANING[level]
-    errors = _errors().get(f"{platform}, {operators}")
+    errors = _errors("platform").get(f"{platform}, {operators}")
     if errors is None:
         return f"calibrated; whole iterations with {operators} operators were not compared"
     median, worst = errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -71,13 +72,16 @@ class Study:
 
 @cache
 def _loaded(file: Path) -> Module:
-    """The module in `file`, run once in a process."""
+    """The module in `file`, run once in a process; it may import what lies beside it
+    (`from .name import ...`)."""
     if not file.is_file():
         raise UsageError(f"{file.parent} is no study: it has no {file.name}")
-    spec = importlib.util.spec_from_file_location(f"study_{file.parent.name}", file)
+    spec = importlib.util.spec_from_file_location(
+        f"study_{file.parent.name}", file, submodule_search_locations=[str(file.parent)]
+    )
     if spec is None or spec.loader is None:
         raise UsageError(f"{file} cannot be loaded as a Python module")
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     missing = [name for name in ("tables", "figures", "readme") if not hasattr(module, name)]
     if missing:

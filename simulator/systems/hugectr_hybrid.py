@@ -90,6 +90,7 @@ class HugeCtrHybrid(TieredGpus):
     parameters: ClassVar[type[Parameters]] = HybridParameters
     uses: ClassVar[frozenset[str]] = frozenset({"gpus", "cache.profile"})
     name: ClassVar[str] = "hugectr_hybrid"
+    shown_on: ClassVar[str] = "p3_16xlarge"
 
     def _tiers(self) -> tuple[Tier, ...]:
         return (Tier(self._frequent_rows()),)

@@ -9,7 +9,7 @@ import pytest
 from simulator.engine import parse_experiment, simulate
 from simulator.results import trust
 from simulator.results.record import Result
-from simulator.results.trust import trust_lines
+from simulator.results.trust import iteration_errors, trust_lines
 
 
 def row(platform: str, calibrated: str, operators: str = "tuned") -> dict[str, str]:
@@ -22,12 +22,12 @@ def summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / trust.SUMMARY
     file.parent.mkdir()
     file.write_text(
-        "kind,platform,median,worst\n"
-        'whole iterations,"known, tuned",0.0721,-0.2821\n'
-        'order of systems,"known, tuned",,\n'
+        "kind,machine,platform,median,worst\n"
+        'whole iterations,server,"known, tuned",0.0721,-0.2821\n'
+        'order of systems,server,"known, tuned",,\n'
     )
     monkeypatch.setattr(trust, "data_path", lambda _: tmp_path)
-    trust._errors.cache_clear()
+    trust._compared.cache_clear()
 
 
 def test_a_platform_that_was_compared_says_how_far_it_is_off() -> None:
@@ -42,6 +42,11 @@ def test_other_operators_and_platforms_are_not_those_that_were_compared() -> Non
     assert "whole iterations with stock operators were not compared" in stock
     (other,) = trust_lines([row("unknown", "yes")])
     assert "were not compared" in other
+
+
+def test_the_errors_of_a_machine_are_those_of_its_iterations() -> None:
+    assert iteration_errors("server") == (0.0721, 0.2821)
+    assert iteration_errors("another") is None
 
 
 def test_platforms_that_mean_the_same_share_a_line() -> None:

@@ -1,0 +1,42 @@
+"""Published ratios over a baseline that is here too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from simulator.studies.base import Inputs, Tables
+from simulator.studies.frames import with_baseline
+from simulator.studies.readme import columns_of
+
+from .common import times
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["figures", "readme", "tables"]
+
+_BASELINES = {"pairs": "hybrid", "pairs_a100": "fbgemm_uvm"}
+
+
+def tables(inputs: Inputs) -> Tables:
+    parts = []
+    for name, baseline in _BASELINES.items():
+        data = times(inputs.results[name])
+        data.insert(0, "baseline", baseline)
+        cells = ["platform", "operators"]
+        parts.append(with_baseline(data, baseline, cells, "time_ms", "over_baseline"))
+    return {"pairs": pd.concat(parts, ignore_index=True)}
+
+
+def readme(tables: Tables) -> Tables:
+    formats = {"platform": "", "operators": "", "system": "", "time_ms": ".2f"}
+    formats |= {"baseline": "", "over_baseline": ".2f", "bottleneck": ""}
+    headings = {"time_ms": "ms", "over_baseline": "faster than it"}
+    return {"pairs": columns_of(tables["pairs"], formats).rename(columns=headings)}
+
+
+def figures(tables: Tables) -> dict[str, Figure]:
+    del tables
+    return {}
