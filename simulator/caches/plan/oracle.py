@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from simulator._compiled import compiled, prefetch
+from simulator.caches.plan.words import AHEAD
 from simulator.errors import CapacityError
 
 __all__ = ["LONG_AGO", "OracleCacher", "Read", "SlotStack"]
@@ -42,6 +44,25 @@ class Read:
     """Used again within the look-ahead."""
 
 
+@compiled
+def used(latest: Int32s, rows: Int64s, number: int, before: Int32s) -> None:
+    """Mini-batch `number` uses `rows`; writes who used each last to `before`."""
+    for k in range(len(rows)):
+        if k + AHEAD < len(rows):
+            prefetch(latest, rows[k + AHEAD])
+        before[k] = latest[rows[k]]
+        latest[rows[k]] = number
+
+
+@compiled
+def used_since(latest: Int32s, rows: Int64s, number: int, since: Bools) -> None:
+    """Write which of `rows` mini-batch `number` or one after it used."""
+    for k in range(len(rows)):
+        if k + AHEAD < len(rows):
+            prefetch(latest, rows[k + AHEAD])
+        since[k] = latest[rows[k]] >= number
+
+
 class OracleCacher:
     """Reads mini-batches, numbered from 0 on, of distinct rows below `rows`.
 
@@ -58,17 +79,18 @@ class OracleCacher:
     def read(self, rows: Int64s) -> Read:
         """The next mini-batch enters the queue; the one `look_ahead` - 1 before it learns who is
         kept, the one before it who is used again at once."""
-        number, latest = self._count, self._latest
-        before = latest[rows]
+        number = self._count
+        before = np.empty(len(rows), np.int32)
+        used(self._latest, rows, number, before)
         nobody = np.zeros(len(rows), np.bool_)
         fetched = number - before >= self._look_ahead
         batch = Read(number, rows, fetched, before == LONG_AGO, nobody, nobody)
-        latest[rows] = number
         self._queue[number] = batch
         self._count += 1
         previous = self._queue.get(number - 1)
         if previous is not None:
-            previous.again = latest[previous.rows] == number
+            previous.again = np.empty(len(previous.rows), np.bool_)
+            used_since(self._latest, previous.rows, number, previous.again)
         self._settle(number - self._look_ahead + 1)
         return batch
 
@@ -80,7 +102,8 @@ class OracleCacher:
     def _settle(self, number: int) -> None:
         batch = self._queue.get(number)
         if batch is not None:
-            batch.kept = self._latest[batch.rows] > number
+            batch.kept = np.empty(len(batch.rows), np.bool_)
+            used_since(self._latest, batch.rows, number + 1, batch.kept)
         self._queue.pop(number - 1, None)
 
 

@@ -249,7 +249,7 @@ class _Cleaning:
             rows.append(left)
             who.append(whose)
         joined = np.concatenate(rows)
-        order = np.argsort(joined, kind="stable")
+        order = np.argsort(joined)
         return joined[order], self.slots.give(joined[order]), np.concatenate(who)[order]
 
     def _fetched(
@@ -269,7 +269,7 @@ class _Cleaning:
             f"bagpipe keeps rows of look_ahead {replay.look_ahead} mini-batches (mini-batch "
             f"{number}): lower look_ahead, or raise the size of the cache",
         )
-        order = np.argsort(joined, kind="stable")
+        order = np.argsort(joined)
         return joined[order], self.slots.of(joined[order]), np.concatenate(who)[order]
 
     def _by_table(self, rows: Int64s, slots: Int64s, keeps: bool) -> tuple[Flow, ...]:

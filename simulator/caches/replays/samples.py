@@ -9,8 +9,10 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from simulator._compiled import compiled
 from simulator.caches.facts import LOOKUP, UNIQUE, Flow
 from simulator.caches.plan.distinct import Deduper
+from simulator.caches.plan.renumber import Numbering
 from simulator.caches.replays.base import bases, slots_of_lookups
 from simulator.traces.base import MiniBatch
 
@@ -28,13 +30,15 @@ def of_trainer(trainer: int, name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Lookups of one table by one trainer, in one numbering of all rows."""
+    """Lookups of one table by one trainer."""
 
     lookups: int
     rows: int
-    ids: Int64s | None
-    """Every lookup, where rows are kept."""
+    each: Int64s | None
+    """Of every lookup, the place of its row among the distinct rows of the table, where rows are
+    kept."""
     unique: Int64s | None
+    """Places of the distinct rows of the trainer, in order of its first lookup."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +68,13 @@ class Divided:
     def chosen(self, chosen: Bools, slots: Int64s) -> tuple[Flow, ...]:
         """Some of the distinct rows, a flow a table; `slots`: of all of them."""
         flows = []
-        for first, last in pairwise(self.edges):
-            mask = chosen[first:last]
-            count, lookups = int(mask.sum()), int(self.times[first:last][mask].sum())
+        tallies = tally(chosen, self.times, np.array(self.edges)).tolist()
+        for (first, last), (lookups, count) in zip(pairwise(self.edges), tallies, strict=True):
             if self.ids is None:
                 flows.append(Flow(lookups, count))
             else:
-                rows, where = self.rows[first:last], slots[first:last]
-                flows.append(Flow(lookups, count, rows[mask], where[mask]))
+                mine = first + np.flatnonzero(chosen[first:last])
+                flows.append(Flow(lookups, count, self.rows[mine], slots[mine]))
         return tuple(flows)
 
     def lookups(self, slots: Int64s) -> tuple[Flow, ...]:
@@ -89,19 +92,50 @@ class Divided:
 
     def of(self, trainer: int, slots: Int64s) -> dict[str, tuple[Flow, ...]]:
         """Lookups and distinct rows of one trainer, a flow a table."""
-        looked_up, unique = [], []
+        flows: dict[str, list[Flow]] = {LOOKUP: [], UNIQUE: []}
         for table, (first, last) in enumerate(pairwise(self.edges)):
             part = self.parts[table][trainer]
-            if part.ids is None or part.unique is None:
-                looked_up.append(Flow(part.lookups, part.rows))
-                unique.append(Flow(part.lookups, part.rows))
-                continue
-            order = np.argsort(self.rows[first:last])
-            known, where = self.rows[first:last][order], slots[first:last][order]
-            each, own = (where[np.searchsorted(known, ids)] for ids in (part.ids, part.unique))
-            looked_up.append(Flow(part.lookups, part.rows, part.ids, each))
-            unique.append(Flow(part.lookups, part.rows, part.unique, own))
-        return {LOOKUP: tuple(looked_up), UNIQUE: tuple(unique)}
+            rows, where = self.rows[first:last], slots[first:last]
+            for name, places in ((LOOKUP, part.each), (UNIQUE, part.unique)):
+                known = () if places is None else (rows[places], where[places])
+                flows[name].append(Flow(part.lookups, part.rows, *known))
+        return {name: tuple(each) for name, each in flows.items()}
+
+
+@compiled
+def tally(chosen: Bools, times: Int64s, edges: Int64s) -> Int64s:
+    """Lookups and number of the chosen rows between `edges`; shape (edges - 1, 2)."""
+    counts = np.zeros((len(edges) - 1, 2), np.int64)
+    for table in range(len(edges) - 1):
+        for k in range(edges[table], edges[table + 1]):
+            if chosen[k]:
+                counts[table, 0] += times[k]
+                counts[table, 1] += 1
+    return counts
+
+
+@compiled
+def sharers(which: Int64s, edges: Int64s, who: Int16s, own: Int64s) -> Int64s:
+    """Find who looks rows up: trainer t has the lookups `edges[t]` to `edges[t + 1]`, of the rows
+    `which`, numbered from 0.
+
+    Writes for each row the last trainer that looks it up to `who`, and to `own` the rows of each
+    trainer in order of its first lookup, one trainer after the other. Returns where those of each
+    begin, and the end.
+    """
+    trainers = len(edges) - 1
+    begins = np.zeros(trainers + 1, np.int64)
+    who[:] = -1
+    n = 0
+    for trainer in range(trainers):
+        for k in range(edges[trainer], edges[trainer + 1]):
+            row = which[k]
+            if who[row] != trainer:
+                who[row] = trainer
+                own[n] = row
+                n += 1
+        begins[trainer + 1] = n
+    return begins
 
 
 class SampleParts:
@@ -112,42 +146,41 @@ class SampleParts:
         self._starts = bases(rows)
         self._edges = np.cumsum([0, *samples])
         self._dedupers = [Deduper(count) for count in rows]
-        self._who = np.full(sum(rows) if len(samples) > 1 else 0, -1, np.int16)
 
     def divided(self, batch: MiniBatch, *, keeps: bool) -> Divided:
         """One mini-batch; `keeps`: with its row numbers."""
-        rows, times, parts = [], [], []
+        rows, times, owners, parts = [], [], [], []
         for table, (ids, start) in enumerate(zip(batch.ids, self._starts, strict=True)):
             distinct = self._dedupers[table](ids)
             edges = batch.offsets[table][self._edges]
-            parts.append(self._parts(table, ids, edges, len(distinct.ids), keeps))
+            who, own = self._shared(ids, len(distinct.ids), edges, keeps)
             rows.append(distinct.ids + start)
             times.append(distinct.times)
-        all_rows, all_times = np.concatenate(rows), np.concatenate(times)
+            owners.append(who)
+            parts.append(own)
+        all_times = np.concatenate(times)
         return Divided(
-            all_rows,
+            np.concatenate(rows),
             all_times,
-            np.where(all_times == 1, self._owners(all_rows), np.int16(-1)),
+            np.where(all_times == 1, np.concatenate(owners), np.int16(-1)),
             (0, *np.cumsum([len(each) for each in rows]).tolist()),
             tuple(parts),
             tuple(i + s for i, s in zip(batch.ids, self._starts, strict=True)) if keeps else None,
             batch.offsets if keeps else (),
         )
 
-    def _owners(self, rows: Int64s) -> Int16s:
-        return self._who[rows] if len(self._who) else np.zeros(len(rows), np.int16)
-
-    def _parts(
-        self, table: int, ids: Int64s, edges: Int64s, distinct: int, keeps: bool
-    ) -> tuple[_Part, ...]:
-        start, parts = int(self._starts[table]), []
-        for trainer, (first, last) in enumerate(pairwise(edges)):
-            own = ids[first:last]
-            if len(self._who) or keeps:
-                unique = self._dedupers[table](own).ids + start
-                distinct = len(unique)
-            if len(self._who):
-                self._who[unique] = trainer
-            kept = (own + start, unique) if keeps else (None, None)
-            parts.append(_Part(len(own), distinct, *kept))
-        return tuple(parts)
+    def _shared(
+        self, ids: Int64s, distinct: int, edges: Int64s, keeps: bool
+    ) -> tuple[Int16s, tuple[_Part, ...]]:
+        """Of a table: the last trainer that looks each distinct row up, and what each trainer looks
+        up."""
+        if len(edges) == 2 and not keeps:
+            return np.zeros(distinct, np.int16), (_Part(len(ids), distinct, None, None),)
+        which = Numbering(distinct).of(ids)
+        who, own = np.empty(distinct, np.int16), np.empty(len(ids), np.int64)
+        begins = sharers(which, edges, who, own)
+        parts = []
+        for lookups, mine in zip(pairwise(edges.tolist()), pairwise(begins.tolist()), strict=True):
+            kept = (which[slice(*lookups)], own[slice(*mine)]) if keeps else (None, None)
+            parts.append(_Part(lookups[1] - lookups[0], mine[1] - mine[0], *kept))
+        return who, tuple(parts)
