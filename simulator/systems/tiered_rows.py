@@ -14,7 +14,7 @@ from simulator.caches.facts import HIT, LOOKUP, BatchFacts, Flow
 from simulator.caches.replays import Replay
 from simulator.caches.replays.static import HIT_LOOKUP
 from simulator.caches.replays.tiered_rows import TRAINED, Tier, TieredReplay
-from simulator.errors import ConfigError
+from simulator.errors import ConfigError, UsageError
 from simulator.hardware.program import (
     Accumulate,
     Buffer,
@@ -86,6 +86,13 @@ class TieredGpus(GpuOnly):
         crossing = self._crossing(facts)
         return side_by_side(
             rank.stages(facts, rank.busiest(facts), crossing) for rank in self._simulated
+        )
+
+    def rank_stages(self, facts: BatchFacts, rank: int) -> tuple[Stage, ...]:
+        """Raises `UsageError`: a row may have copies, and then no process has tables of its own."""
+        raise UsageError(
+            f"{self.name} keeps copies of rows on several GPUs, but each process that is observed "
+            "trains tables of its own: observe gpu_only in its place"
         )
 
     def _placed(self) -> Layout:

@@ -170,6 +170,12 @@ def test_more_gpus_than_tables_is_the_error_of_its_point() -> None:
     assert "3 tables do not reach 4 GPUs" in point.error
 
 
+@pytest.mark.parametrize("system", ["hugectr_hybrid", "flexshard"])
+def test_rows_with_copies_on_several_gpus_are_refused(system: str) -> None:
+    with pytest.raises(UsageError, match=f"{system} keeps copies of rows .* observe gpu_only"):
+        observe(experiment(**shown(system)), device="cpu")
+
+
 def test_a_rank_that_fails_is_the_error_of_its_point() -> None:
     """Here a trace that is not there, found by both ranks."""
     trace = {"kind": "file", "path": "gone.npy"}
