@@ -77,8 +77,9 @@ class Flow:
     `ids`: int64 row numbers over all tables (table offset + row), one a lookup in `lookup` flows,
     else one a row. `slots`: int64 slots over all pools, in the order of `ids`. `offsets`: int64
     (samples + 1,), where the lookups of each sample begin. None where a replay does not keep them.
-    `longest`: most lookups of one sample; None where it is not told. `tiers`: of tables that are
-    spread over tiers, how many of the rows (lookups, in flows of those) each serves; empty
+    `longest`: most lookups of one sample; None where it is not told. `hottest`: at most how many
+    lookups are of one row, added up over tables; None where nobody asked. `tiers`: of tables that
+    are spread over tiers, how many of the rows (lookups, in flows of those) each serves; empty
     elsewhere. `homes`: uint8, the tier of each of `ids`.
     """
 
@@ -88,6 +89,7 @@ class Flow:
     slots: Int64s | None = None
     offsets: Int64s | None = None
     longest: int | None = None
+    hottest: int | None = None
     tiers: tuple[int, ...] = ()
     homes: npt.NDArray[np.uint8] | None = None
 
@@ -103,9 +105,15 @@ def total(flows: Iterable[Flow]) -> Flow:
         _joined([flow.ids for flow in parts]),
         _joined([flow.slots for flow in parts]),
         longest=max((f.longest for f in parts if f.longest is not None), default=None),
+        hottest=_sum_of_told(f.hottest for f in parts),
         tiers=tuple(map(sum, zip(*(f.tiers for f in parts if f.tiers), strict=True))),
         homes=_joined([flow.homes for flow in parts]),
     )
+
+
+def _sum_of_told(counts: Iterable[int | None]) -> int | None:
+    told = [count for count in counts if count is not None]
+    return sum(told) if told else None
 
 
 def _joined(arrays: Sequence[npt.NDArray[Number] | None]) -> npt.NDArray[Number] | None:
@@ -207,7 +215,8 @@ class BatchFacts:
             self,
             flows={
                 name: tuple(
-                    Flow(f.lookups, f.rows, longest=f.longest, tiers=f.tiers) for f in flows
+                    Flow(f.lookups, f.rows, None, None, None, f.longest, f.hottest, f.tiers)
+                    for f in flows
                 )
                 for name, flows in self.flows.items()
             },
@@ -224,6 +233,22 @@ class BatchFacts:
             name: tuple(replace(f, longest=bag) for f, bag in zip(shards, bags, strict=True))
             if name.endswith(LOOKUP)
             else shards
+            for name, shards in self.flows.items()
+        }
+        return replace(self, flows=flows)
+
+    def with_hottest(self, hottest: Sequence[int]) -> BatchFacts:
+        """The same, every flow with the lookups of the row that is looked up most, as far as it has
+        as many.
+
+        `hottest`: of each table. A shard that is no table gets those of all tables.
+        """
+        most = list(hottest) if self.shards == len(hottest) else [sum(hottest)] * self.shards
+        flows = {
+            name: tuple(
+                replace(flow, hottest=min(count, flow.lookups))
+                for flow, count in zip(shards, most, strict=True)
+            )
             for name, shards in self.flows.items()
         }
         return replace(self, flows=flows)

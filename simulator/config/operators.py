@@ -85,6 +85,9 @@ class GpuOperators(Frozen):
     gather reads or writes; 0: hidden behind them."""
     update_line_time: Picoseconds
     """The same of the update of rows."""
+    run_vector_time: Picoseconds = "0 ps"  # type: ignore[assignment]
+    """Time in which a warp that sums all gradients of one row adds one more, for each 64 of at most
+    128 elements that it has; 0: warps share the gradients of a row."""
     plan_slot_time: Picoseconds
     """Time of the GPU for each slot of the cache in Plan, beside the scans over their ages: how it
     chooses its victims."""

@@ -139,7 +139,8 @@ def _simulate_group(
             yield member, error
     for tail in dict.fromkeys(problem.tail for problem in prepared.values()):
         chosen = {member: p for member, p in prepared.items() if p.tail == tail}
-        stream = Stream(trace, batches_of(members[0], trace, tail))
+        repeats = any(p.point.operators.gpu.run_vector_time for p in chosen.values())
+        stream = Stream(trace, batches_of(members[0], trace, tail), repeats)
         replays = _replays(stream, chosen.values(), tracker, threads)
         for member, problem in chosen.items():
             tracker.timed(member, f"{problem.point.system.label}, {problem.point.locality}")

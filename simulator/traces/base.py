@@ -51,6 +51,12 @@ class MiniBatch:
         """Most lookups of one sample in each table that are pooled together."""
         return tuple(int(np.diff(each).max(initial=0)) for each in self.pooled)
 
+    @property
+    def hottest(self) -> tuple[int, ...]:
+        """Lookups of the row of each table that is looked up most."""
+        counts = (np.unique(ids, return_counts=True)[1] for ids in self.ids)
+        return tuple(int(each.max(initial=0)) for each in counts)
+
 
 @dataclass(frozen=True, slots=True)
 class Bags:

@@ -35,20 +35,26 @@ class Replayed:
 class Stream:
     """The first `batches` mini-batches of a trace, drawn one after the other.
 
-    `longest`: of each mini-batch that was drawn, the longest bag of every table.
+    `longest`: of each mini-batch that was drawn, the longest bag of every table; `hottest`: where
+    `counts_repeats`, the lookups of the row of every table that is looked up most.
     """
 
     trace: Trace
     batches: int
+    counts_repeats: bool = False
     wall_s: float = 0.0
     longest: list[tuple[int, ...]] = field(default_factory=list)
+    hottest: list[tuple[int, ...]] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[MiniBatch]:
         self.longest.clear()
+        self.hottest.clear()
         for index in range(self.batches):
             begin = time.perf_counter()
             batch = self.trace.minibatch(index)
             self.longest.append(batch.longest)
+            if self.counts_repeats:
+                self.hottest.append(batch.hottest)
             self.wall_s += time.perf_counter() - begin
             yield batch
 
@@ -62,8 +68,9 @@ def run_replays(
 ) -> dict[Replay, Replayed]:
     """Run every distinct replay over the stream; `progress(mini-batches done)` after each one.
 
-    The longest bags, which chains of dependent lookups follow, are those of the mini-batches
-    themselves, whatever the replay tells; of a part of a table at most those of the table.
+    The longest bags and the hottest rows, which chains of dependent work follow, are those of the
+    mini-batches themselves, whatever the replay tells; of a part of a table at most those of the
+    table.
     """
     outcomes = {replay: Replayed() for replay in replays}
     singles = {replay: Single.of(replay, stream.trace) for replay in outcomes}
@@ -80,7 +87,7 @@ def run_replays(
                 told = _next(runs[single.replay], single.replay, done, stream.batches)
                 if single.replay.tiers is not None:
                     told = homes[single.replay.tiers].counted(told)
-                facts[single.replay] = _with_bags(told, single.replay, stream, done)
+                facts[single.replay] = _with_most(told, single.replay, stream, done)
             outcome.facts.append(single.spread(facts[single.replay]))
             outcome.wall_s += time.perf_counter() - begin - (stream.wall_s - drawn)
         if progress is not None:
@@ -88,10 +95,13 @@ def run_replays(
     return outcomes
 
 
-def _with_bags(facts: BatchFacts, replay: Replay, stream: Stream, number: int) -> BatchFacts:
-    """`facts` of the mini-batch of that number with its longest bags, where it was drawn."""
+def _with_most(facts: BatchFacts, replay: Replay, stream: Stream, number: int) -> BatchFacts:
+    """`facts` of the mini-batch of that number with its longest bags and its hottest rows, where it
+    was drawn."""
     for longest in stream.longest[number - 1 : number]:  # a replay need not draw
         facts = facts.with_bags([longest[part.table] for part in replay.parts] or longest)
+    for hottest in stream.hottest[number - 1 : number]:
+        facts = facts.with_hottest([hottest[part.table] for part in replay.parts] or hottest)
     return facts
 
 

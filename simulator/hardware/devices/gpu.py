@@ -3,7 +3,8 @@
 Modelled. A kernel: `kernel_latency`, then the longest of: HBM at what it sustains for the stream
 (rows in whole sectors, hits in L2 left out) or another memory with the links to it (zero-copy: a
 request for each line of a row or what the row has of it), L2 bandwidth for all lines, instructions
-of the software for each line, and the chain of dependent accesses of one thread; radix passes,
+of the software for each line, and the chain of dependent accesses of one thread, to which the run
+of a hot row's gradients belongs where one warp sums it (few SMs are held meanwhile); radix passes,
 Hit-Map probes, matrix products and the pairs that a dot interaction picks come after the streams of
 their operation, for they are kernels of their own. Matrix products run at the rates of `products`.
 A kernel holds as many of the SMs as its threads fill, for as long as it would run alone: kernels of
@@ -243,10 +244,11 @@ class GpuDevice(Processor):
         passes_ps = work.choosing_ps + work.probes * PS_PER_S / gpu.random_access_rate
         passes_ps += work.sort_pairs * work.sort_passes * PS_PER_S / gpu.sort_rate
         chain_ps = work.chain * gpu.dependent_access + self._away_ps(work, reach)
-        streams_ps = arithmetic_ps + max(memory_ps, l2_ps, issue_ps, chain_ps)
-        alone_ps = gaps_ps + streams_ps + passes_ps
+        shared_ps = max(memory_ps, l2_ps, issue_ps, chain_ps)
+        busy_ps = gaps_ps + arithmetic_ps + shared_ps + passes_ps
+        alone_ps = busy_ps + max(0.0, chain_ps + work.run_ps - shared_ps)
         services[self._l2] = Service(read_ps=l2_ps)
-        services[self._sms] = Service(read_ps=self._occupancy(work) * alone_ps)
+        services[self._sms] = Service(read_ps=self._occupancy(work) * busy_ps)
         host, each = self.submission(software)
         each = each if work.submission_ps is None else work.submission_ps
         submissions = work.kernels if work.submissions is None else work.submissions

@@ -21,6 +21,7 @@ from simulator.hardware.program import (
     Dense,
     Elsewhere,
     Expand,
+    Flow,
     Gather,
     Interaction,
     Operation,
@@ -44,6 +45,9 @@ UPDATE_CHAIN = 4
 
 WARP = 32
 """Threads that work on one row or bag."""
+RUN_BYTES, RUN_TURNS = 256, 2
+"""What a warp adds of the gradients of one row at a time, and how often; others add what is more
+(`coalesceValuesKernel` of PyTorch)."""
 SORT_ITEMS = 16
 """Pairs of one thread of a radix sort (CUB)."""
 TAG_BYTES = 8
@@ -79,6 +83,8 @@ class GpuKernels(Operation):
     """Threads of its largest kernel; None: as many as the GPU holds."""
     share: float = 1.0
     """Share of the multiprocessors that it may take."""
+    run_ps: int = 0
+    """Time in which warps add the gradients of the hottest rows, one after the other."""
     choosing_ps: int = 0
     """Time in which it does nothing else: how Plan chooses its victims."""
     line_time: int = 0
@@ -194,6 +200,7 @@ def _update(word: Update, software: OperatorProfile, at: Board) -> GpuKernels:
         away_chain=1,
         threads=rows * WARP,
         line_time=software.gpu.update_line_time,
+        run_ps=sum(_run_ps(p.rows, word.gradient_bytes, software) for p in places),
     )
 
 
@@ -213,7 +220,14 @@ def _accumulate(word: Accumulate, software: OperatorProfile, at: Board) -> GpuKe
         chain=UPDATE_CHAIN - 1,
         threads=rows * WARP,
         line_time=software.gpu.update_line_time,
+        run_ps=_run_ps(word.rows, word.gradient_bytes, software),
     )
+
+
+def _run_ps(rows: Flow, gradient_bytes: int, software: OperatorProfile) -> int:
+    """How long the warps of the hottest rows take, table after table."""
+    turns = min(RUN_TURNS, -(-gradient_bytes // RUN_BYTES))
+    return (rows.hottest or 0) * turns * software.gpu.run_vector_time
 
 
 def _gradients(word: Accumulate | Update, lookups: int, at: Board) -> Access:
