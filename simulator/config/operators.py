@@ -28,6 +28,9 @@ class CpuOperator(Frozen):
     memory accesses."""
     line_time: Picoseconds = "0 ps"  # type: ignore[assignment]
     """Instructions of one thread for each cache line (64 B, 16 elements) of a row beside that."""
+    distinct_time: Picoseconds = "0 ps"  # type: ignore[assignment]
+    """Instructions of one thread for each distinct row beside those for its lookups, where
+    gradients are summed."""
     overlap: Reached
     """Share of the core's miss buffers that the code keeps busy (prefetching: near 1)."""
     nontemporal: bool = False

@@ -36,6 +36,28 @@ def test_no_flow_has_no_bag() -> None:
     assert total((Flow(3, 2), Flow(4, 1, longest=2))).longest == 2
 
 
+# the hottest row
+
+
+@pytest.mark.parametrize("name", REPLAYS)
+def test_the_hottest_row_is_that_of_each_table_as_far_as_a_flow_has_it(name: str) -> None:
+    counted = run_replays(Stream(TRACE, 2, counts_repeats=True), [REPLAYS[name]], threads=1)
+    for facts in counted[REPLAYS[name]].facts:
+        ids = TRACE.minibatch(facts.index).ids
+        most = [max(np.bincount(each)) for each in ids]
+        assert facts[LOOKUP].hottest == sum(most)
+        for flows in facts.flows.values():
+            for flow, hottest in zip(flows, most, strict=False):
+                limit = hottest if len(flows) == len(most) else sum(most)
+                assert flow.hottest == min(flow.lookups, limit)
+        assert facts.without_rows()[LOOKUP].hottest == sum(most)
+
+
+def test_nobody_counts_repeats_unasked() -> None:
+    facts = run_replays(Stream(TRACE, 1), [UniqueReplay()], threads=1)[UniqueReplay()].facts[0]
+    assert facts[LOOKUP].hottest is None
+
+
 # the order of kernels that are fused over tables
 
 

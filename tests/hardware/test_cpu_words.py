@@ -119,6 +119,17 @@ def test_instructions_are_counted_by_row_and_by_line(
     assert services["cpu.cores"].ps == pytest.approx(rows * (16_000 + lines * 1_000) / 16)
 
 
+@pytest.mark.parametrize("coalesce", [False, True])
+def test_distinct_rows_have_instructions_where_gradients_are_summed(coalesce: bool) -> None:
+    """100 ns a distinct row, on 20 cores."""
+    word = Accumulate("a", "cpu", STAGED, ROWS, DIM, True, 8)
+    summed = update("cpu", DRAM, 512, coalesce=True) if coalesce else word
+    its = TUNED.accumulate.model_copy(update={"distinct_time": 100_000})
+    slow = TUNED.model_copy(update={"accumulate": its})
+    busy = [at_cpu(summed, s).services["cpu.cores"].ps for s in (slow, TUNED)]
+    assert busy[0] - busy[1] == pytest.approx(UNIQUE * 100_000 / 20, rel=1e-6)
+
+
 def test_expand_writes_a_gradient_for_each_lookup() -> None:
     demand = at_cpu(Expand("expand", "cpu", buffer(DRAM, POOLED), ROWS, DIM, 8))
     assert demand.services[DRAM].bytes == POOLED + 2 * LOOKUPS * 512

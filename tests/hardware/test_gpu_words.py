@@ -130,6 +130,23 @@ def test_the_longest_sample_bounds_a_pooled_gather() -> None:
     assert price(machine, update("gpu", HBM)).minimum_ps == UPDATE_CHAIN * 10**12
 
 
+@pytest.mark.parametrize(("gradient", "turns"), [(128, 1), (256, 1), (512, 2), (2048, 2)])
+def test_a_hot_row_holds_one_warp_for_the_run_of_its_gradients(gradient: int, turns: int) -> None:
+    """64 elements at a time, at most twice; few multiprocessors are held meanwhile."""
+    gpu = TUNED.gpu.model_copy(update={"run_vector_time": 10**9})
+    software = TUNED.model_copy(update={"gpu": gpu})
+    even, hot = (
+        update("gpu", HBM, rows=dataclasses.replace(ROWS, hottest=most), gradient_bytes=gradient)
+        for most in (None, 4900)
+    )
+    chain = UPDATE_CHAIN * catalogue_part(GPU).dependent_access
+    run = at_gpu(hot, software)
+    assert run.minimum_ps == pytest.approx(4900 * turns * 10**9 + chain)
+    held, usually = (demand.services["gpu.sm"].ps for demand in (run, at_gpu(even, software)))
+    assert held == pytest.approx(usually)
+    assert at_gpu(hot).minimum_ps == at_gpu(even).minimum_ps, "warps share the gradients of a row"
+
+
 @pytest.mark.parametrize(("key_rows", "passes"), [(2**24, 3), (2**24 + 1, 4), (2, 1)])
 def test_a_radix_sort_on_the_gpu_takes_a_pass_for_each_8_bits_of_the_key(
     key_rows: int, passes: int

@@ -132,7 +132,8 @@ def _accumulate(word: Accumulate, software: OperatorProfile, at: Package) -> Cpu
     work = CpuPass(
         word.name, at.name, software.accumulate, accesses, word.rows.lookups, word.tables
     )
-    return replace(work, lines=lines_of(size))
+    begun_ps = word.rows.rows * software.accumulate.distinct_time
+    return replace(work, lines=lines_of(size), step_ps=begun_ps)
 
 
 def _update(word: Update, software: OperatorProfile, at: Package) -> CpuPass:
@@ -142,6 +143,7 @@ def _update(word: Update, software: OperatorProfile, at: Package) -> CpuPass:
     if word.coalesce:
         accesses = (*_gradients(word, at), *update)
         lookups = word.rows.lookups
+        step_ps += unique * software.accumulate.distinct_time
         work = CpuPass(word.name, at.name, software.accumulate, accesses, lookups, tables)
         return replace(work, lines=lines, step_ps=step_ps)
     assert software.scatter is not None, "a pass that the software does not have"
