@@ -32,6 +32,7 @@ FITTED = {
     "h200_micro": Fitted(f"{TRUTH}/h200_own.yaml", f"{TRUTH}/h200_own_operators.yaml"),
     "h100_micro": Fitted(f"{TRUTH}/h100_own.yaml", f"{TRUTH}/h100_own_operators.yaml"),
     "h200_x2_micro": Fitted(f"{TRUTH}/h200_x2_own.yaml", f"{TRUTH}/h200_x2_own_operators.yaml"),
+    "h200_x4_micro": Fitted(f"{TRUTH}/h200_x4_own.yaml", f"{TRUTH}/h200_x4_own_operators.yaml"),
 }
 
 

@@ -316,10 +316,11 @@ def test_ranks_use_the_interface_below_their_own_root(nics: int, per: int, share
     assert fold.copies(f"{nic}.tx") == fold.copies(f"network.{nic}.out") == 2 * nics
 
 
-# a pair that was measured
+# GPUs that were measured
 
 
-MEASURED = Path(__file__).parents[2] / "experiments/validation/h100_x2_microbenchmarks"
+TRUTH = Path(__file__).parents[2] / "experiments/validation"
+MEASURED = TRUTH / "h100_x2_microbenchmarks"
 NAMES = {"alltoall": "all_to_all", "allreduce": "all_reduce"}
 
 
@@ -341,6 +342,22 @@ def test_two_h100_take_what_they_were_measured_to_take(op: str) -> None:
     assert len(errors) == 14
     assert sum(errors) / len(errors) <= 0.085
     assert max(errors) <= 0.16
+
+
+@pytest.mark.parametrize(("op", "mean"), [("alltoall", 0.06), ("allreduce", 0.09)])
+def test_four_h200_take_what_they_were_measured_to_take(op: str, mean: float) -> None:
+    """4 KB to 268 MB back to back; fitted to the largest size, 20 % at worst elsewhere."""
+    where = build_topology(load_machine("h200_x4"), 512)
+    with (TRUTH / "h200_x4_micro" / "micro_nccl.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["op"] == op]
+    errors = [
+        abs(alone_ps(where, price(where, NAMES[op], int(row["bytes"]))) / 1e9
+            / float(row["ms_backtoback"]) - 1)
+        for row in rows if row["note"].startswith("ranks=4;")
+    ]  # fmt: skip
+    assert len(errors) == 9
+    assert sum(errors) / len(errors) <= mean
+    assert max(errors) <= 0.2
 
 
 # choice

@@ -286,11 +286,16 @@ def test_collectives_count_the_rank_that_waits_least() -> None:
     assert row["GBps_bus_event"] == pytest.approx(2048 / 1e6)  # half stays where it is
 
 
-def test_two_processes_meet_and_measure() -> None:
+@pytest.mark.parametrize("count", [2, 3])
+def test_processes_meet_and_measure(count: int) -> None:
     from simulator.observe.microbench.collectives import collectives
 
-    rows = list(collectives("gloo", 2, (12,)))
+    rows = list(collectives("gloo", 2, count, (12,)))
     assert [row["op"] for row in rows] == ["alltoall", "allreduce"]
+    assert all(row["note"].startswith(f"ranks={count};") for row in rows)
+    left = (count - 1) / count
+    for row, times in zip(rows, (left, 2 * left), strict=True):
+        assert row["GBps_bus_event"] == pytest.approx(times * row["GBps_event"])
     assert all(row["ms_event"] > 0 for row in rows)
 
 
@@ -298,7 +303,7 @@ def test_a_rank_that_fails_is_named_and_ends_the_others() -> None:
     from simulator.observe.microbench.collectives import collectives
 
     with pytest.raises(RuntimeError, match=r"rank \d"):
-        list(collectives("no such library", 2, (12,)))
+        list(collectives("no such library", 2, 2, (12,)))
 
 
 def test_zipf_draws_are_what_they_were() -> None:

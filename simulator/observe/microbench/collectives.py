@@ -38,23 +38,28 @@ _FILLER_CYCLES = 400_000
 
 
 def collective_subjects(gpu: GpuBench) -> list[Subject]:
-    """The subject of `micro_nccl.csv`; two GPUs at least."""
-    repeats = 10 if gpu.budget.quick else 30
-    return [Subject("collectives", "micro_nccl.csv", partial(collectives, "nccl", repeats))]
+    """The subjects of `micro_nccl.csv`: a pair, and all GPUs of the host where there are more."""
+    repeats, count = 10 if gpu.budget.quick else 30, gpu.torch.cuda.device_count()
+    return [
+        Subject(f"collectives of {n}", "micro_nccl.csv", partial(collectives, "nccl", repeats, n))
+        for n in dict.fromkeys((2, count))
+    ]
 
 
-def collectives(backend: str, repeats: int, powers: tuple[int, ...] = _POWERS) -> Iterator[Row]:
-    """Rows of two ranks. Raises `RuntimeError` where a rank fails or does not come back."""
+def collectives(
+    backend: str, repeats: int, count: int, powers: tuple[int, ...] = _POWERS
+) -> Iterator[Row]:
+    """Rows of `count` ranks. Raises `RuntimeError` where one fails or does not come back."""
     with tempfile.TemporaryDirectory() as folder:
         spawn = multiprocessing.get_context("spawn")
         ranks = [
-            spawn.Process(target=_rank, args=(rank, backend, repeats, powers, folder))
-            for rank in range(2)
+            spawn.Process(target=_rank, args=(rank, count, backend, repeats, powers, folder))
+            for rank in range(count)
         ]
         for one in ranks:
             one.start()
         _wait(ranks, Path(folder))
-        said = [_said(Path(folder), rank) for rank in range(2)]
+        said = [_said(Path(folder), rank) for rank in range(count)]
     if not all(said):
         raise RuntimeError(f"a rank did not come back within {_LIMIT_S:.0f} s")
     yield from _rows(said, repeats)
@@ -83,11 +88,13 @@ def _said(folder: Path, rank: int) -> dict[str, Any]:
     return said
 
 
-def _rank(rank: int, backend: str, repeats: int, powers: tuple[int, ...], folder: str) -> None:
+def _rank(
+    rank: int, count: int, backend: str, repeats: int, powers: tuple[int, ...], folder: str
+) -> None:
     """One process: measures and leaves its samples, or what went wrong, in `folder`."""
     os.environ.setdefault("NCCL_NVLS_ENABLE", "0")  # not every host lends multicast
     try:
-        said: dict[str, Any] = _measured(rank, backend, repeats, powers, folder)
+        said: dict[str, Any] = _measured(rank, count, backend, repeats, powers, folder)
     except Exception as error:  # the parent says it
         said = {"error": f"{type(error).__name__}: {error}"}
     aside = Path(folder) / f"rank{rank}.part"
@@ -98,7 +105,7 @@ def _rank(rank: int, backend: str, repeats: int, powers: tuple[int, ...], folder
 
 
 def _measured(
-    rank: int, backend: str, repeats: int, powers: tuple[int, ...], folder: str
+    rank: int, count: int, backend: str, repeats: int, powers: tuple[int, ...], folder: str
 ) -> dict[str, Any]:
     import torch
     from torch import distributed
@@ -110,14 +117,14 @@ def _measured(
         backend,
         init_method=f"file://{folder}/meet",
         rank=rank,
-        world_size=2,
+        world_size=count,
         timeout=datetime.timedelta(seconds=_LIMIT_S / 2),
     )
     ops = CudaGpu(1) if cuda else CpuTensors(1)
     meet = ops.empty((1,))
     said = {}
     for power in powers:
-        buffer = ops.empty(((1 << power) // 4,))
+        buffer = ops.empty(((1 << power) // (4 * count) * count,))
         out = buffer.clone()
         calls = {
             "alltoall": partial(distributed.all_to_all_single, out, buffer),
@@ -180,8 +187,8 @@ def _rows(said: list[dict[str, Any]], repeats: int) -> Iterator[Row]:
         alone = np.array([rank["alone"] for rank in ranks])
         first = spread("ms_event", alone.min(axis=0))
         row = max(float(np.median(rank["row"])) for rank in ranks)
-        # of the buffer, what leaves a rank: half in an all-to-all of two, all in their all-reduce
-        bus = size * (0.5 if op == "alltoall" else 1.0)
+        # of the buffer, what leaves a rank: all but its own share, by ring twice
+        bus = size * (len(said) - 1) / len(said) * (1.0 if op == "alltoall" else 2.0)
         yield {
             "session": "m1",
             "op": op,
@@ -195,5 +202,5 @@ def _rows(said: list[dict[str, Any]], repeats: int) -> Iterator[Row]:
             "GBps_event": size / first["ms_event"] / 1e6,
             "GBps_bus_event": bus / first["ms_event"] / 1e6,
             "GBps_bus_backtoback": bus / row / 1e6,
-            "note": f"reps={repeats}; ms_event: median of the rank that waits least",
+            "note": f"ranks={len(said)}; reps={repeats}; ms_event: the rank that waits least",
         }
