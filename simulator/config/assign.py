@@ -18,6 +18,8 @@ __all__ = ["REFERENCES", "Assignment", "apply", "assign", "assignments", "keys_o
 
 REFERENCES = ("platform", "model", "trace", "operators")
 """Keys whose value may be the name of a catalogue entry."""
+_INNER_REFERENCES = (("load", "profile"),)
+"""Paths further in whose value may be one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ def _key_of_a_name(path: KeyPath) -> str:
     if path[0] == "systems" and len(path) == 2:
         return "name"
     is_reference = path[-1] in REFERENCES and (len(path) == 1 or path[0] == "systems")
-    return "base" if is_reference else ""
+    return "base" if is_reference or path in _INNER_REFERENCES else ""
 
 
 def _check(here: Any, part: str | int, path: KeyPath) -> None:
