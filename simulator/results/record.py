@@ -58,10 +58,10 @@ class PointResult:
     devices: Sequence[Row] = ()
     """A row a resource of the machine."""
     timeline: Sequence[StageSpan] = ()
-    load: Row | None = None
-    """Of its load stage; None where it has none."""
     trace_fingerprint: str = ""
     """SHA-256 (hex) of the trace that was replayed."""
+    load: Row | None = None
+    """Of its load stage; None where it has none."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metrics", row_of(METRICS, self.metrics))
