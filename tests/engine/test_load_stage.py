@@ -9,11 +9,11 @@ import pytest
 from small import ALL, base, devices, points, simulated, stages, time_us
 
 from simulator.engine import simulate_points
+from simulator.engine.pipeline import AHEAD, conditions
 
-SLOW = {"cores": 2, "source_bandwidth": "10 GB/s", "bucketized": 0}
 DENSE, LOOKUPS, SAMPLES = 13, 4 * 20, 512
 """Of the small model."""
-AHEAD = ("torchrec_prefetch", "torchrec_semi_sync", "fbgemm_cached")
+OTHERS = ("torchrec_prefetch", "torchrec_semi_sync", "fbgemm_cached")
 """Systems on schedules of other kinds."""
 
 
@@ -26,7 +26,7 @@ def busy(profile: dict[str, Any]) -> dict[str, Any]:
     return loading(cores=2, profile={"base": "plain", "hash_time": "2 us", **profile})
 
 
-@pytest.mark.parametrize("system", [*ALL, *AHEAD], ids=str)
+@pytest.mark.parametrize("system", [*ALL, *OTHERS], ids=str)
 def test_with_cores_without_end_nothing_changes(system: Any) -> None:
     endless = loading(cores=1_000_000, source_bandwidth="1000 PB/s")
     (loaded,) = simulated(system, **endless).values()
@@ -42,7 +42,7 @@ def test_with_cores_without_end_nothing_changes(system: Any) -> None:
     assert list(mine) == ["preprocess", *others]
 
 
-@pytest.mark.parametrize("system", [*ALL, *AHEAD], ids=str)
+@pytest.mark.parametrize("system", [*ALL, *OTHERS], ids=str)
 def test_a_slow_load_stage_sets_the_pace_of_every_schedule(system: Any) -> None:
     (loaded,) = simulated(system, **busy({})).values()
     assert loaded.load is not None
@@ -181,3 +181,35 @@ def test_a_point_without_one_is_the_point_that_it_was() -> None:
     assert plain.key() != loaded.key()
     (result,) = simulate_points((plain,), threads=1)
     assert result.metrics["iteration_time_us"] == base()["hybrid"].metrics["iteration_time_us"]
+
+
+MODES = ("serial", "ahead", "async", "lockstep", "streams")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_stages_wait_as_without_it_and_for_what_it_makes(mode: Any) -> None:
+    """Four stages behind it; streams with a wait of their own."""
+    own = ((1, 3, -1),)
+    behind = tuple((mine + 1, other + 1, ahead) for mine, other, ahead in own)
+    for batch in range(6):
+        for stage in range(4):
+            alone = conditions(mode, 4, batch, stage, own)
+            fed = conditions(mode, 5, batch, stage + 1, behind, fed=True)
+            made = [(batch, 0)] if stage == 0 else []
+            assert fed == [*((b, s + 1) for b, s in alone), *made]
+
+
+def test_it_waits_for_room_alone() -> None:
+    assert conditions("serial", 5, 0, 0, fed=True) == []
+    assert conditions("lockstep", 5, 1, 0, fed=True) == [(0, 0)]
+    assert conditions("async", 5, 7, 0, fed=True) == [(6, 0), (7 - AHEAD, 1)]
+
+
+def test_more_cores_and_more_bandwidth_are_never_slower() -> None:
+    profile = {"base": "plain", "hash_time": "300 ns"}
+    few = {"cores": 2, "source_bandwidth": "30 MB/s", "profile": profile}
+    times = [
+        time_us(simulated("scratchpipe", load=few | more)["scratchpipe"])
+        for more in ({}, {"cores": 4}, {"source_bandwidth": "60 MB/s"})
+    ]
+    assert max(times[1:]) <= times[0] * (1 + 1e-9)
