@@ -24,6 +24,7 @@ class Kind(StrEnum):
     OPERATORS = "operators"
     PLACEMENTS = "placements"
     COLLECTIVES = "collectives"
+    LOADERS = "loaders"
     EXPERIMENTS = "experiments"
 
 

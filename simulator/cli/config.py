@@ -25,6 +25,7 @@ class Schema(StrEnum):
     MODEL = "model"
     TRACE = "trace"
     OPERATORS = "operators"
+    LOADER = "loader"
     MEMORY = "memory"
     PART = "part"
 
@@ -97,7 +98,12 @@ def _schema(of: Schema) -> dict[str, Any]:
     from simulator.config.machine_file import MachineFile
     from simulator.hardware.devices import part_kinds
 
-    kinds = {Schema.MODEL: "models", Schema.TRACE: "traces", Schema.OPERATORS: "operators"}
+    kinds = {
+        Schema.MODEL: "models",
+        Schema.TRACE: "traces",
+        Schema.OPERATORS: "operators",
+        Schema.LOADER: "loaders",
+    }
     if of in kinds:
         return adapter(kinds[of]).json_schema()
     if of is Schema.PLATFORM:

@@ -48,7 +48,9 @@ def show(
 
     run = read_run(run_dir)
     if as_json:
-        typer.echo(json.dumps(nested(run.metrics(), run.devices()), allow_nan=False, indent=1))
+        typer.echo(
+            json.dumps(nested(run.metrics(), run.devices(), run.loads()), allow_nan=False, indent=1)
+        )
         return
     screen = console()
     points = list(zip(run.metrics(), run.swept(), strict=True))

@@ -8,6 +8,7 @@ from typing import Any
 
 from simulator.config.assign_machine import machine_path, with_change
 from simulator.config.experiment import SIZE_KEYS
+from simulator.config.loading import LoadKeys
 from simulator.config.machine import CHOOSERS
 from simulator.config.reader import MOST_LEVELS, KeyPath, Mark, Marks, read_text
 from simulator.config.trace import with_key
@@ -18,6 +19,8 @@ __all__ = ["REFERENCES", "Assignment", "apply", "assign", "assignments", "keys_o
 
 REFERENCES = ("platform", "model", "trace", "operators")
 """Keys whose value may be the name of a catalogue entry."""
+_INNER_REFERENCES = {("load", "profile"): LoadKeys.model_fields["profile"].default}
+"""Paths further in whose value may be one, and its name where none is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,7 @@ def _opened(here: Any, part: str | int, marks: Marks, path: KeyPath, new: Marks)
     if path == ("systems",) and isinstance(inner, str | dict):
         here[part] = [inner]
     elif inner is None:
-        here[part] = {}
+        here[part] = {"base": _INNER_REFERENCES[path]} if path in _INNER_REFERENCES else {}
         return marks.grafted(path, Marks({(): new.mark(())}))
     elif isinstance(inner, str):
         key = _key_of_a_name(path)
@@ -155,7 +158,7 @@ def _key_of_a_name(path: KeyPath) -> str:
     if path[0] == "systems" and len(path) == 2:
         return "name"
     is_reference = path[-1] in REFERENCES and (len(path) == 1 or path[0] == "systems")
-    return "base" if is_reference else ""
+    return "base" if is_reference or path in _INNER_REFERENCES else ""
 
 
 def _check(here: Any, part: str | int, path: KeyPath) -> None:

@@ -42,6 +42,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "traces": ("simulator.config.trace", "TraceConfig"),
     "operators": ("simulator.config.operators", "OperatorProfile"),
     "collectives": ("simulator.config.collectives", "Collectives"),
+    "loaders": ("simulator.config.loading", "LoaderProfile"),
 }
 """Folders of the catalogue whose entries are read here, and the type of their entries."""
 _INNER = {"operators": "collectives"}

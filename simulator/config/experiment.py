@@ -19,6 +19,8 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     PrivateAttr,
+    SerializerFunctionWrapHandler,
+    model_serializer,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -26,6 +28,7 @@ from pydantic_core import CoreSchema
 
 from simulator.config.bounds import AtMost
 from simulator.config.catalogue import portable
+from simulator.config.loading import LoadConfig, LoadKeys
 from simulator.config.machine import MachineConfig, Part
 from simulator.config.memo import by_identity
 from simulator.config.model import ModelConfig
@@ -233,6 +236,11 @@ def _no_boolean(value: object) -> object:
     return "true" if value is True else value
 
 
+def _without_null_load(data: dict[str, Any]) -> dict[str, Any]:
+    """What is written of an experiment or a point without a load stage: no key of that name."""
+    return {key: value for key, value in data.items() if key != "load" or value is not None}
+
+
 class Experiment(Frozen):
     """An experiment file (after `--set`): references as written, everything else validated."""
 
@@ -255,12 +263,18 @@ class Experiment(Frozen):
     """Where tables on the host lie, for systems that have some."""
     operators: Reference | None = None
     """The operator profile; null: the one that the platform names."""
+    load: LoadKeys | None = None
+    """What makes mini-batches of what storage holds; null: they are there."""
     pipeline: PipelineConfig = PipelineConfig()
     run: RunConfig = RunConfig()
     sweep: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
     """Dotted path of a key -> list of its values; all combinations are simulated."""
 
     _origin: Origin = PrivateAttr(default_factory=Origin)
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_null_load(handler(self))
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -299,10 +313,15 @@ class PointConfig(Frozen):
     pipeline: PipelineConfig
     run: RunConfig
     tables: TablesConfig = TablesConfig()
+    load: LoadConfig | None = None
     locality: str
     """What results call the trace: its locality class, else its kind and main number."""
     swept: dict[str, Any] = Field(default_factory=dict)
     """The values that the sweep gave to this point, by dotted path."""
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_null_load(handler(self))
 
     def key(self) -> str:
         """SHA-256 (hex) over the canonical JSON of all that determines the outcome.
@@ -352,6 +371,8 @@ def _point_key(point: PointConfig) -> str:
     if point.tables.tier:
         shares = list(point.tables.tier.items())  # their order counts
         texts["tables"] = canonical_json([shares, point.tables.by, point.tables.order])
+    if point.load is not None:
+        texts["load"] = _section_text(point.load)
     members = ",".join(f'"{name}":{text}' for name, text in sorted(texts.items()))
     return hashlib.sha256(f"{{{members}}}".encode()).hexdigest()
 

@@ -19,6 +19,7 @@ from simulator.config.experiment import (
     SystemConfig,
     SystemEntry,
 )
+from simulator.config.loading import LoadConfig, LoadKeys
 from simulator.config.machine import MachineConfig
 from simulator.config.machine_file import read_machine
 from simulator.config.parameters import adapter_of
@@ -41,6 +42,7 @@ _SECTIONS: dict[str, TypeAdapter[Any]] = {
     "run": TypeAdapter(RunConfig),
     "tables": TypeAdapter(TablesConfig),
 }
+_LOAD: TypeAdapter[LoadConfig] = TypeAdapter(LoadConfig)
 _CHANGED = ("cache", "pipeline", "tables")
 """Sections that an entry of `systems` may change keys of."""
 _ENTRY_KEYS = ("gpus",)
@@ -87,6 +89,7 @@ class Resolver:
         sections["operators"] = self._reference("operators", data, marks, problems)
         for key in _SECTIONS:
             sections[key] = self._section(key, data, marks, problems)
+        load = self._load(data, marks, problems)
         problems += self._names(entry, sections, marks, at)
         parameters = self._parameters(entry, marks, at, problems)
         if problems or any(section is None for section in sections.values()):
@@ -97,7 +100,7 @@ class Resolver:
             name=entry.name, label=label, gpus=entry.gpus, parameters=parameters, where=where
         )
         locality = locality_of(sections["trace"])
-        point = PointConfig(system=system, locality=locality, swept=swept, **sections)
+        point = PointConfig(system=system, locality=locality, load=load, swept=swept, **sections)
         problems = self._misfits(point, marks, at)
         return (None if problems else point), problems
 
@@ -148,6 +151,25 @@ class Resolver:
         value, mistakes = validate(_SECTIONS[key], data.get(key) or {}, below, (key,))
         problems += mistakes
         return value
+
+    def _load(self, data: Any, marks: Marks, problems: list[Problem]) -> LoadConfig | None:
+        """The section `load`, its profile read; None where there is none, or a mistake in it."""
+        raw, below = data.get("load"), marks.below(("load",))
+        if raw is None:
+            return None
+        if isinstance(raw, dict):
+            profile = raw.get("profile", LoadKeys.model_fields["profile"].default)
+            reference = Document(profile, below.below(("profile",)))
+            document = catalogue.resolve("loaders", reference, self._origin.folder, "load.profile")
+            if document.problems:
+                problems += document.problems
+                return None
+            raw = {**raw, "profile": document.data}
+            below = below.overlaid(("profile",), document.marks)
+        value, mistakes = validate(_LOAD, raw, below, ("load",))
+        problems += mistakes
+        loaded: LoadConfig | None = value
+        return loaded
 
     def _names(
         self, entry: SystemEntry, sections: dict[str, Any], marks: Marks, at: KeyPath

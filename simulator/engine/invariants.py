@@ -48,14 +48,15 @@ def check_bytes(stages: Sequence[Stage], demands: Sequence[StageDemand]) -> None
                     )
 
 
-def check_order(spans: Sequence[Span], mode: Mode, waits: Waits = ()) -> None:
+def check_order(spans: Sequence[Span], mode: Mode, waits: Waits = (), *, fed: bool = False) -> None:
     """Stages of a mini-batch follow each other, and so do the mini-batches of a stage; serial
-    mini-batches do not overlap; what a schedule waits for (`waits`) is done."""
+    mini-batches do not overlap (but for the stage that feeds them, where they are `fed`); what a
+    schedule waits for (`waits`) is done."""
     by_key = {(span.batch, span.stage): span for span in spans}
     last = max((span.stage for span in spans), default=0)
     for (batch, stage), span in by_key.items():
         before = [by_key.get((batch, stage - 1)), by_key.get((batch - 1, stage))]
-        if mode == "serial" and stage == 0:
+        if mode == "serial" and stage == int(fed):
             before.append(by_key.get((batch - 1, last)))
         before += [by_key.get((batch + n, other)) for own, other, n in waits if own == stage]
         for earlier in before:

@@ -89,6 +89,8 @@ def _roots(point: PointConfig) -> Iterator[tuple[Path, BaseModel]]:
     if machine.network is not None:
         yield ("platform", "network"), machine.network.part
     yield ("operators",), point.operators
+    if point.load is not None:
+        yield ("load",), point.load
 
 
 def _sections(model: BaseModel, path: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:

@@ -135,6 +135,7 @@ def _require(points: Sequence[PointConfig], wanted: Wanted) -> None:
     unpriced = dict.fromkeys(
         point.platform.name for point in points if point.platform.price_usd_per_hour is None
     )
+    _require_priced_loaders(points)
     if unpriced:
         raise UsageError(
             f"nobody says what {', '.join(unpriced)} costs: give --set "
@@ -143,8 +144,18 @@ def _require(points: Sequence[PointConfig], wanted: Wanted) -> None:
         )
 
 
+def _require_priced_loaders(points: Sequence[PointConfig]) -> None:
+    for load in (point.load for point in points):
+        if load is not None and load.usd_per_hour is None:
+            where = "load.profile" + ("" if load.device is None else ".in_storage")
+            raise UsageError(
+                f"nobody says what the {load.workers} workers of load cost: give --set "
+                f"{where}.price_usd_per_hour=0.085 (of one)"
+            )
+
+
 def _candidate(result: PointResult) -> Candidate:
-    point, metrics = result.point, result.metrics
+    point, metrics, load = result.point, result.metrics, result.point.load
     row: dict[str, Any] = {
         "calibrated": point.platform.calibrated,
         "platform": point.platform.name,
@@ -153,7 +164,8 @@ def _candidate(result: PointResult) -> Candidate:
     return Candidate(
         point,
         metrics["throughput_samples_per_s"],
-        point.platform.price_usd_per_hour or 0.0,
+        (point.platform.price_usd_per_hour or 0.0)
+        + (0.0 if load is None else load.usd_per_hour or 0),
         metrics["energy_mj"] / point.model.batch_size,
         metrics["bottleneck"],
         median_error(row),

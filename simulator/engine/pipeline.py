@@ -10,6 +10,9 @@ other is emptied), and with them the same hold window keeps both modes correct. 
 has taken over what its first stage brought. `streams`: after its previous stage of *i* and itself
 of *i* - 1, a stage waits for what its schedule names alone.
 
+A schedule that is *fed* has a stage before those of its mode, which makes mini-batches a few ahead
+of them (`AHEAD`); the others follow each other as without it, and wait for what it makes.
+
 Operations start no earlier than the host thread has submitted them (`simulator.engine.submission`).
 """
 
@@ -29,6 +32,9 @@ from simulator.systems.schedule import Order as Mode
 
 __all__ = ["Mode", "Span", "StageTime", "Waits", "conditions", "run_pipeline", "stage_times"]
 
+AHEAD = 2
+"""Mini-batches that are made and not taken, or in the making, where a schedule is fed (the default
+of PyTorch's data loader)."""
 Waits = Sequence[tuple[int, int, int]]
 """(stage, other stage, mini-batches ahead): see `Schedule.waits`."""
 
@@ -48,10 +54,12 @@ class Span:
 
 
 def conditions(
-    mode: Mode, stages: int, batch: int, stage: int, waits: Waits = ()
+    mode: Mode, stages: int, batch: int, stage: int, waits: Waits = (), *, fed: bool = False
 ) -> list[tuple[int, int]]:
     """The (mini-batch, stage) that must be done before `stage` of `batch`, of `stages`, starts;
-    `waits`: what the schedule adds to `streams`."""
+    `waits`: what the schedule adds to `streams`. `fed`: the first stage feeds the others."""
+    if fed:
+        return _fed_conditions(mode, stages, batch, stage, waits)
     last = stages - 1
     if mode == "serial":
         before = [(batch, stage - 1)] if stage else [(batch - 1, last)]
@@ -70,23 +78,38 @@ def conditions(
     return [(b, s) for b, s in before if b >= 0 and 0 <= s <= last]
 
 
+def _fed_conditions(
+    mode: Mode, stages: int, batch: int, stage: int, waits: Waits
+) -> list[tuple[int, int]]:
+    if stage == 0:
+        before = [(batch - 1, 0), (batch - AHEAD, 1)]
+        return [key for key in before if key[0] >= 0]
+    own = [(mine - 1, other - 1, ahead) for mine, other, ahead in waits]
+    before = [(b, s + 1) for b, s in conditions(mode, stages - 1, batch, stage - 1, own)]
+    return [*before, (batch, 0)] if stage == 1 else before
+
+
 ONE_PROGRAM: tuple[Mode, ...] = ("serial", "ahead")
 """Modes in which a host thread submits all stages as one program."""
 
 
-def submitted(mode: Mode, batches: int, stages: int) -> Iterator[tuple[int, int]]:
+def submitted(mode: Mode, batches: int, stages: range) -> Iterator[tuple[int, int]]:
     """(mini-batch, stage) in the order in which that program submits them; `ahead`: the first stage
     of the next mini-batch before the others of this one."""
-    keys = [(batch, stage) for batch in range(batches) for stage in range(stages)]
+    keys = [(batch, stage) for batch in range(batches) for stage in stages]
     early = 1 if mode == "ahead" else 0
-    yield from sorted(keys, key=lambda key: (key[0] - early * (key[1] == 0), key[1]))
+    first = stages.start
+    yield from sorted(keys, key=lambda key: (key[0] - early * (key[1] == first), key[1]))
 
 
 class _Run:
     """State of one run: events of (mini-batch, stage), spans in order of their end."""
 
-    def __init__(self, machine: Machine, mode: Mode, stages: int, waits: Waits) -> None:
+    def __init__(
+        self, machine: Machine, mode: Mode, stages: int, waits: Waits, *, fed: bool
+    ) -> None:
         self.machine, self.mode, self.stages, self.waits = machine, mode, stages, waits
+        self.fed = fed
         self.env = machine.env
         self.done: dict[tuple[int, int], simpy.Event] = {}
         self.ends: dict[tuple[int, int], int] = {}
@@ -111,7 +134,11 @@ class _Run:
         self, works: Sequence[tuple[StageDemand, ...]]
     ) -> Generator[simpy.Event, Any, None]:
         """One host thread submits stage after stage, ahead of them where it can."""
-        for batch, number in submitted(self.mode, len(works), self.stages):
+        stages = range(int(self.fed), self.stages)
+        for batch, number in submitted(self.mode, len(works), stages):
+            made = self.event(batch, 0)
+            if self.fed and number == 1 and not made.processed:
+                yield made
             submission = self.submission(batch, number, works[batch][number])
             yield from submission.submit()
             if not submission.free.processed:
@@ -120,14 +147,14 @@ class _Run:
     def stage(
         self, batch: int, number: int, work: StageDemand, batches: int
     ) -> Generator[simpy.Event, Any, None]:
-        before = conditions(self.mode, self.stages, batch, number, self.waits)
+        before = conditions(self.mode, self.stages, batch, number, self.waits, fed=self.fed)
         wanted = [key for key in before if key[0] < batches]
         if wanted:
             yield self.env.all_of([self.event(*key) for key in wanted])
         start = int(self.env.now)
         after = max(wanted, key=lambda key: (self.ends[key], key)) if wanted else None
         submission = self.submission(batch, number, work)
-        if self.mode not in ONE_PROGRAM:
+        if self.mode not in ONE_PROGRAM or (self.fed and number == 0):
             self.env.process(submission.submit())
         lanes = range(len(work.lanes))
         if len(lanes) == 1:
@@ -147,9 +174,10 @@ def run_pipeline(
     mode: Mode,
     *,
     waits: Waits = (),
+    fed: bool = False,
     watch: Callable[[int], None] | None = None,
 ) -> tuple[Span, ...]:
-    """Run all mini-batches to their end; spans by end time.
+    """Run all mini-batches to their end; spans by end time. `fed`: see `conditions`.
 
     `watch(batch)` is called at the simulated moment when the last stage of `batch` ends. Raises
     `InvariantError` where a mini-batch never retires (a deadlock).
@@ -157,7 +185,7 @@ def run_pipeline(
     works = list(batches)
     if not works:
         return ()
-    run = _Run(machine, mode, len(works[0]), waits)
+    run = _Run(machine, mode, len(works[0]), waits, fed=fed)
     if mode in ONE_PROGRAM:
         machine.env.process(run.host_program(works))
 

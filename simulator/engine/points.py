@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from simulator._threads import cores
 from simulator.caches.replays import Replay, Replayed, Stream, run_replays
 from simulator.config.experiment import PointConfig
+from simulator.engine.feeding import load_row
 from simulator.engine.invariants import check_energy
 from simulator.engine.measure import (
     count_metrics,
@@ -218,12 +219,14 @@ def _time_point(problem: _Prepared, replayed: Replayed, stream: Stream) -> Point
         system.schedule.stages, timed.spans, timed.demands, timed.meter, kinds, timed.fold.copies
     )
     shared = {key: metrics[key] for key in IDENTITY}
+    load = None if point.load is None else load_row(point.load, timed, window, first, last)
     return PointResult(
         point=point,
         metrics=metrics,
         stages=[shared | row for row in stages],
         devices=[shared | row for row in devices],
         timeline=[StageSpan(names[s.stage], s.batch, s.start_ps, s.end_ps) for s in timed.spans],
+        load=None if load is None else shared | load,
         trace_fingerprint=stream.trace.fingerprint(),
     )
 

@@ -11,9 +11,12 @@ from simulator.config.problems import did_you_mean
 from simulator.config.tables import OWN_MEMORY
 from simulator.config.trace import FileTraceConfig
 from simulator.errors import ConfigError, Problem, ScratchPipeError
+from simulator.hardware.devices.loader import Loader
+from simulator.hardware.loading import LOADER
 from simulator.hardware.topology import Topology, build_topology
 from simulator.systems import Job, System, create, names, used_keys
 from simulator.systems.base import WindowNeed
+from simulator.systems.loaded import Loaded
 from simulator.traces import Trace, bags_of
 from simulator.traces.replay import Place
 
@@ -106,6 +109,8 @@ def build(
     machine = machine_of(point, pools)
     try:
         system = create(point.system.name, job_of(point, need, trace), machine)
+        if point.load is not None:
+            system = Loaded(system, point.load, point.model)
         if point.tables.tier and system.replay.tiers is None:
             able = [name for name in names() if "tables" in (used_keys(name).uses or ())]
             raise ConfigError(
@@ -128,7 +133,7 @@ def placed(point: PointConfig, error: ConfigError) -> ConfigError:
 def misfits(point: PointConfig) -> list[Problem]:
     """What the point asks for that the parts of its machine do not have: problems without a place,
     found without building anything."""
-    problems = list(_unknown_tiers(point))
+    problems = [*_unknown_tiers(point), *_misloaded(point)]
     gpus = 0
     for host in point.platform.hosts:
         for socket in host.sockets.values():
@@ -140,6 +145,21 @@ def misfits(point: PointConfig) -> list[Problem]:
         message = f"is {wanted}: {point.platform.name} has {gpus}"
         problems.append(Problem("", "gpus", message))
     return problems
+
+
+def _misloaded(point: PointConfig) -> Iterator[Problem]:
+    """Bucketized features that the model does not have: each is made of a dense value, and looked
+    up once a sample."""
+    bucketized = 0 if point.load is None else point.load.bucketized
+    once = sum(count == 1 for table in point.model.lookups_per_table for count in table)
+    for have, what in (
+        (point.model.dense_features, "dense features that they could be made of"),
+        (once, "features that are looked up once a sample"),
+    ):
+        if bucketized > have:
+            message = f"is {bucketized}, but the model has {have} {what}"
+            yield Problem("", "load.bucketized", message)
+            return
 
 
 def _unknown_tiers(point: PointConfig) -> Iterator[Problem]:
@@ -158,13 +178,15 @@ def _unknown_tiers(point: PointConfig) -> Iterator[Problem]:
 
 
 def machine_of(point: PointConfig, pools: int = 1) -> Topology:
-    """The machine of a point."""
+    """The machine of a point, its load stage beside it."""
+    load = point.load
     return build_topology(
         point.platform,
         point.model.common_row_bytes,
         fidelity=point.run.memory_fidelity,
         cpu_threads=point.run.cpu_threads,
         pools=pools,
+        beside={} if load is None else {LOADER: Loader(name=load.profile.name, load=load)},
     )
 
 

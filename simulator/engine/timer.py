@@ -29,7 +29,7 @@ from simulator.hardware.lanes import as_graphs, in_one_process
 from simulator.hardware.machine import Machine
 from simulator.hardware.program import Stage
 from simulator.hardware.topology import Topology
-from simulator.systems import System
+from simulator.systems import Schedule, System
 
 __all__ = ["Timed", "Timing", "time_system"]
 
@@ -64,6 +64,8 @@ class Timed:
     """Wall-clock seconds of the discrete-event simulation."""
     fold: Folds
     """Groups of ranks of which the first was timed."""
+    unfed: tuple[Span, ...] = ()
+    """Where a stage feeds the others: their spans with mini-batches always there."""
 
     @cached_property
     def touched(self) -> frozenset[str]:
@@ -109,9 +111,11 @@ def time_system(
     meter = Meter(clock, timing.first, timing.last)
     schedule = system.schedule
     mode = schedule.order(timing.mode)
-    spans = run_pipeline(clock, demands, mode, waits=schedule.waits, watch=meter.watch)
+    spans = run_pipeline(
+        clock, demands, mode, waits=schedule.waits, fed=schedule.fed, watch=meter.watch
+    )
     if timing.check:
-        check_order(spans, mode, schedule.waits)
+        check_order(spans, mode, schedule.waits, fed=schedule.fed)
         check_utilization(clock.use, int(clock.env.now))
     return Timed(
         machine,
@@ -122,7 +126,17 @@ def time_system(
         pricing_s=priced - begin,
         events_s=time.perf_counter() - priced,
         fold=fold,
+        unfed=_unfed(machine, demands, mode, schedule) if schedule.fed else (),
     )
+
+
+def _unfed(
+    machine: Topology, demands: Sequence[tuple[StageDemand, ...]], mode: Mode, schedule: Schedule
+) -> tuple[Span, ...]:
+    """The stages that are fed by the first one, as they run where they never wait for it."""
+    clock = Machine(simpy.Environment(), machine.resources)
+    waits = [(own - 1, other - 1, ahead) for own, other, ahead in schedule.waits]
+    return run_pipeline(clock, [stages[1:] for stages in demands], mode, waits=waits)
 
 
 def _program(system: System) -> Program:

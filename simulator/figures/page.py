@@ -43,6 +43,7 @@ _IN_RUN = {
     "devices": "devices.csv",
     "resources": "devices.csv",
     "pipeline": "timeline.parquet",
+    "load": "load.csv",
 }
 """The file of the run directory that holds what a download would."""
 
@@ -231,6 +232,20 @@ class _Page:
             rows.append([*texts, *(text for f in titles for text in _rates(point.get(f)))])
         cut = len(self.metrics) - len(shown)
         return Grid("devices", [*_HEADS, *heads], rows, _download(self.devices), len(_HEADS), cut)
+
+    @cached_property
+    def load(self) -> Grid | None:
+        """Load stages, and what would keep training busy; None where no point has one."""
+        data = self.run.loads_to_pandas()
+        columns = {
+            "load_us": ("load (ms)", 1e-3, 3),
+            "rest_us": ("training (ms)", 1e-3, 3),
+            "training_busy": ("training busy (%)", 100.0, 0),
+            "workers": ("workers", 1.0, 0),
+            "workers_needed": ("workers needed", 1.0, 0),
+            "source_needed_gbps": ("storage needed (GB/s)", 1.0, 2),
+        }
+        return _grid("load", data, columns, before=["loader"]) if len(data) else None
 
     @cached_property
     def stage_times(self) -> Grid:

@@ -90,6 +90,7 @@ _LOOKS: dict[str, Look] = {
     "herald": Look("#33BBEE", "--", "h", ":"),
     "flexshard": Look("#222255", "\\\\", "D", "--"),
     # stages of cached training
+    "preprocess": Look(_GREY, "+++"),
     "load": Look(_LIGHT),
     "plan": Look(_PINK, "..."),
     "collect": Look(_ORANGE, "///"),

@@ -12,7 +12,7 @@ resources that it uses. Approximated: bytes that pass several links are cut thro
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import cast
@@ -47,22 +47,26 @@ def build_topology(
     fidelity: str = "table",
     cpu_threads: int | None = None,
     pools: int = 1,
+    beside: Mapping[str, Part] | None = None,
 ) -> Topology:
     """The machine that `config` describes, for embedding rows of `row_bytes`.
 
     `fidelity`: of DRAM timing. `cpu_threads`: threads of the operators on a CPU (None: one a
-    core); `pools`: equal ones that they are divided into. Raises `ConfigError` for links that join
+    core); `pools`: equal ones that they are divided into. `beside`: parts by name that stand in no
+    socket of it. Raises `ConfigError` for links that join
     nothing.
     """
     kind = _FIDELITY[fidelity]
     setup = Setup(lambda part: kind(cast(Dram, part), row_bytes), cpu_threads, pools)
-    return Topology(config, setup)
+    return Topology(config, setup, beside or {})
 
 
 class Topology:
     """Named devices, their resources, and what operations cost on them; holds no clock."""
 
-    def __init__(self, config: MachineConfig, setup: Setup) -> None:
+    def __init__(
+        self, config: MachineConfig, setup: Setup, beside: Mapping[str, Part] | None = None
+    ) -> None:
         self.config = config
         self._setup = setup
         self.devices: dict[str, Device] = {}
@@ -72,6 +76,8 @@ class Topology:
             self._place_host(host, prefix)
         if config.network is not None:
             self._place_network(config.network)
+        for name, part in (beside or {}).items():
+            self._place(name, part, name)
         self._memories = {m.place: m for d in self.devices.values() for m in d.memories}
         self._links = self._links_by_device()
         self.groups = Groups(self)

@@ -194,6 +194,8 @@ def _check(point: PointConfig, device: str) -> None:
         raise UsageError(
             "observe moves rows with one shared pool of threads: --set pipeline.cpu_pool=shared"
         )
+    if point.load is not None:
+        raise UsageError("observe trains mini-batches that lie in memory: leave out load")
     if point.tables.tier:
         raise UsageError(
             "observe trains tables in one memory of the host: leave out tables.tier, or bind the "

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from simulator.results.dictionary import DEVICES, METRICS, STAGES, Column
+from simulator.results.dictionary import DEVICES, LOAD, METRICS, STAGES, Column
 from simulator.results.reading import StoredRun
 from simulator.results.rows import Row, by_point
 
@@ -59,7 +59,7 @@ class _Point:
 
     metrics: Row
     rows: dict[str, dict[str, Row]]
-    """`stage` and `resource` -> its name -> its row."""
+    """`stage`, `resource` and `loader` -> its name -> its row."""
 
     @property
     def title(self) -> str:
@@ -88,6 +88,7 @@ def _points(run: StoredRun) -> list[_Point]:
     groups = {
         "stage": by_point(metrics, run.stages()),
         "resource": by_point(metrics, run.devices()),
+        "loader": by_point(metrics, run.loads()),
     }
     return [
         _Point(
@@ -120,10 +121,11 @@ def _matched(
 
 def _of_points(first: _Point, second: _Point, tolerance: float) -> Iterator[Difference]:
     yield from _of_rows(METRICS, (first.metrics, second.metrics), (first.title, "", ""), tolerance)
-    for key, columns in (("stage", STAGES), ("resource", DEVICES)):
+    for key, columns in (("stage", STAGES), ("resource", DEVICES), ("loader", LOAD)):
         ours, theirs = first.rows[key], second.rows[key]
         for name in dict.fromkeys([*ours, *theirs]):
-            about = (first.title, name, "") if key == "stage" else (first.title, "", name)
+            of_stage, of_resource = (name if key == kind else "" for kind in ("stage", "resource"))
+            about = (first.title, of_stage, of_resource)
             if name in ours and name in theirs:
                 yield from _of_rows(columns, (ours[name], theirs[name]), about, tolerance)
             else:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from simulator.config.machine import LEVELS
 from simulator.results.column import Column
+from simulator.results.load_columns import LOADED
 from simulator.results.resources import KINDS
 from simulator.results.start_columns import START
 
 __all__ = [
     "DEVICES",
     "IDENTITY",
+    "LOAD",
     "METRICS",
     "STAGES",
     "TIMELINE",
@@ -340,6 +342,10 @@ DEVICES: tuple[Column, ...] = (
 )
 """Columns of `devices.parquet` and `devices.csv`: one row a point and resource."""
 
+LOAD: tuple[Column, ...] = (*_SHARED, *LOADED)
+"""Columns of `load.parquet` and `load.csv`: one row a point with a load stage, where there are
+some."""
+
 TIMELINE: tuple[Column, ...] = (
     *(c for c in _POINT if c.name in ("point", "label")),
     Column("stage", "text", "", "Stage or operator of the iteration."),
@@ -353,6 +359,7 @@ _FILES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
     ("metrics", "`metrics.parquet`, `metrics.csv`: one row a simulated point", METRICS),
     ("stages", "`stages.parquet`: one row a point and stage", STAGES),
     ("devices", "`devices.parquet`, `devices.csv`: one row a point and resource", DEVICES),
+    ("load", "`load.parquet`, `load.csv`: one row a point with a load stage", LOAD),
     ("timeline", "`timeline.parquet`: one row a stage of a mini-batch", TIMELINE),
 )
 

@@ -32,13 +32,15 @@ _LOCK = ".lock"
 
 def encode(key: str, result: PointResult) -> bytes:
     """The file of one finished point; wall-clock values are in it too."""
-    outcome = {
+    outcome: dict[str, Any] = {
         "metrics": result.metrics,
         "stages": list(result.stages),
         "devices": list(result.devices),
         "timeline": [[s.stage, s.batch, s.start_ps, s.end_ps] for s in result.timeline],
         "trace_fingerprint": result.trace_fingerprint,
     }
+    if result.load is not None:
+        outcome["load"] = result.load
     body = json.dumps(outcome, allow_nan=False, separators=(",", ":")).encode()
     marker = {"format": _FORMAT, "key": key, "sha256": hashlib.sha256(body).hexdigest()}
     return json.dumps(marker).encode() + b"\n" + body + b"\n"
@@ -60,6 +62,7 @@ def decode(key: str, point: PointConfig, data: bytes) -> PointResult | None:
             stages=outcome["stages"],
             devices=outcome["devices"],
             timeline=[StageSpan(*span) for span in outcome["timeline"]],
+            load=outcome.get("load"),
             trace_fingerprint=outcome["trace_fingerprint"],
         )
     except (ValueError, KeyError, TypeError, InvariantError):
@@ -76,6 +79,7 @@ def relabelled(result: PointResult, point: PointConfig) -> PointResult:
         metrics={**result.metrics, **names},
         stages=[_renamed(row, names) for row in result.stages],
         devices=[_renamed(row, names) for row in result.devices],
+        load=None if result.load is None else _renamed(result.load, names),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.errors import UsageError
 from simulator.files import read_json
-from simulator.results.dictionary import DEVICES, METRICS, STAGES, TIMELINE, Column
+from simulator.results.dictionary import DEVICES, LOAD, METRICS, STAGES, TIMELINE, Column
 from simulator.results.finished import FinishedPoints
 from simulator.results.manifest import FORMAT, check_manifest
 from simulator.results.rows import Row, frame_of, mismatch
@@ -27,6 +27,7 @@ _NEVER_NULL = {
     "stages": ("point", "label", "stage", "order"),
     "devices": ("point", "label", "resource", "device", "kind"),
     "timeline": tuple(column.name for column in TIMELINE),
+    "load": ("point", "label", "workers", "worker_us", "rest_us"),
 }
 """Columns without which a row of a table says nothing."""
 
@@ -72,6 +73,10 @@ class StoredRun:
         """The spans of all points that kept theirs."""
         return self._rows("timeline", TIMELINE)
 
+    def loads(self) -> list[Row]:
+        """The rows of load stages, one a point that has one."""
+        return self._rows("load", LOAD)
+
     def to_pandas(self) -> pd.DataFrame:
         """The metrics as a table; columns as in the data dictionary."""
         return frame_of(METRICS, self.metrics())
@@ -83,6 +88,10 @@ class StoredRun:
     def devices_to_pandas(self) -> pd.DataFrame:
         """The resources as a table."""
         return frame_of(DEVICES, self.devices())
+
+    def loads_to_pandas(self) -> pd.DataFrame:
+        """The load stages as a table; empty where no point has one."""
+        return frame_of(LOAD, self.loads())
 
     def timeline_to_pandas(self) -> pd.DataFrame:
         """The timeline as a table; empty where none was kept."""
@@ -115,6 +124,7 @@ def read_run(folder: Path) -> StoredRun:
             "stages": _table(folder, "stages", STAGES),
             "devices": _table(folder, "devices", DEVICES),
             "timeline": _table(folder, "timeline", TIMELINE, needed=False),
+            "load": _table(folder, "load", LOAD, needed=False),
         }
         _check_points(manifest["points"], tables)
         _check_spans(tables["timeline"])
@@ -198,6 +208,7 @@ def _check_points(points: Sequence[Row], tables: Mapping[str, pa.Table]) -> None
         ("stages", "metrics", ("point", "label")),
         ("devices", "metrics", ("point", "label")),
         ("timeline", "stages", ("point", "label", "stage")),
+        ("load", "metrics", ("point", "label")),
     ):
         if not _distinct(tables[name], columns) <= _distinct(tables[other], columns):
             raise ValueError(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from simulator.results.dictionary import DEVICES, METRICS, STAGES
+from simulator.results.dictionary import DEVICES, LOAD, METRICS, STAGES
 from simulator.results.rows import Row, frame_of, row_of
 from simulator.results.tables import tables
 
@@ -46,9 +46,9 @@ class StageSpan:
 class PointResult:
     """The outcome of one point.
 
-    `metrics` and each entry of `stages` and `devices` hold the columns of the data dictionary; a
-    column that is left out is null. Raises `InvariantError` for a column that the dictionary does
-    not have, a value of another type, NaN and infinity.
+    `metrics`, `load` and each entry of `stages` and `devices` hold the columns of the data
+    dictionary; a column that is left out is null. Raises `InvariantError` for a column that the
+    dictionary does not have, a value of another type, NaN and infinity.
     """
 
     point: PointConfig
@@ -60,12 +60,16 @@ class PointResult:
     timeline: Sequence[StageSpan] = ()
     trace_fingerprint: str = ""
     """SHA-256 (hex) of the trace that was replayed."""
+    load: Row | None = None
+    """Of its load stage; None where it has none."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metrics", row_of(METRICS, self.metrics))
         object.__setattr__(self, "stages", tuple(row_of(STAGES, row) for row in self.stages))
         object.__setattr__(self, "devices", tuple(row_of(DEVICES, row) for row in self.devices))
         object.__setattr__(self, "timeline", tuple(self.timeline))
+        if self.load is not None:
+            object.__setattr__(self, "load", row_of(LOAD, self.load))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -93,6 +97,10 @@ class Result:
         """The rows of all resources of all points."""
         return [row for point in self.points for row in point.devices]
 
+    def loads(self) -> list[Row]:
+        """The rows of load stages, one a point that has one."""
+        return [point.load for point in self.points if point.load is not None]
+
     def swept(self) -> list[Row]:
         """The swept values of each point, by path."""
         return [point.point.swept for point in self.points]
@@ -108,6 +116,10 @@ class Result:
     def devices_to_pandas(self) -> pd.DataFrame:
         """The resources as a table; columns as in the data dictionary."""
         return frame_of(DEVICES, self.devices())
+
+    def loads_to_pandas(self) -> pd.DataFrame:
+        """The load stages as a table; columns as in the data dictionary."""
+        return frame_of(LOAD, self.loads())
 
     def __repr__(self) -> str:
         """The tables that the command line prints, as text."""

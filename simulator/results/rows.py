@@ -85,14 +85,23 @@ def by_point(metrics: Sequence[Row], rows: Iterable[Row]) -> list[list[Row]]:
     return [groups.get((point["point"], point["label"]), []) for point in metrics]
 
 
-def nested(metrics: Sequence[Row], devices: Iterable[Row]) -> list[dict[str, Any]]:
-    """The metrics, each with its rows of `devices` under that name: JSON-ready."""
+def nested(
+    metrics: Sequence[Row], devices: Iterable[Row], loads: Iterable[Row] = ()
+) -> list[dict[str, Any]]:
+    """The metrics, each with its rows of `devices` under that name, and its `load` where it has a
+    load stage: JSON-ready."""
     return [
         {
             **point,
-            "devices": [
-                {name: value for name, value in row.items() if name not in IDENTITY} for row in rows
-            ],
+            "devices": [_own(row) for row in rows],
+            **({"load": _own(load[0])} if load else {}),
         }
-        for point, rows in zip(metrics, by_point(metrics, devices), strict=True)
+        for point, rows, load in zip(
+            metrics, by_point(metrics, devices), by_point(metrics, loads), strict=True
+        )
     ]
+
+
+def _own(row: Row) -> dict[str, Any]:
+    """`row` without the columns that it shares with its point."""
+    return {name: value for name, value in row.items() if name not in IDENTITY}

@@ -27,7 +27,7 @@ from simulator.files import (
     umask,
     write_synced,
 )
-from simulator.results.dictionary import DEVICES, METRICS, STAGES, TIMELINE, Column
+from simulator.results.dictionary import DEVICES, LOAD, METRICS, STAGES, TIMELINE, Column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,6 +63,8 @@ _REPLACED = (
     "devices.parquet",
     "devices.csv",
     "timeline.parquet",
+    "load.parquet",
+    "load.csv",
 )
 """Files of an older run that the next one replaces or, where it has none, removes."""
 
@@ -175,6 +177,9 @@ def _contents(result: Result, manifest: Mapping[str, Any]) -> dict[str, bytes]:
         for p in result
         for s in p.timeline
     ]
+    loads = result.loads()
+    if loads:
+        files |= {"load.parquet": _parquet(LOAD, loads), "load.csv": _csv(LOAD, loads)}
     return files | ({"timeline.parquet": _parquet(TIMELINE, spans)} if spans else {})
 
 

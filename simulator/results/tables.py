@@ -45,6 +45,10 @@ class Tabular(Protocol):
         """A row a point and resource."""
         ...
 
+    def loads(self) -> Sequence[Row]:
+        """A row a point with a load stage."""
+        ...
+
     def swept(self) -> Sequence[Row]:
         """The swept values of each point, by path."""
         ...
@@ -62,6 +66,8 @@ def tables(run: Tabular, width: int) -> Iterator[Table | str]:
         yield _summary(list(groups_of(metrics, swept)))
         yield f"All {len(rows):,} points are in metrics.csv and devices.csv.\n"
     yield "".join(f"{line}\n" for line in trust_lines(metrics))
+    if run.loads():
+        yield _loads([rows[number] for number in shown], run.loads(), narrow)
     few_metrics = [metrics[number] for number in shown]
     points = [fold(devices) for devices in by_point(few_metrics, run.devices())]
     yield from _resources([rows[number] for number in shown], points, width)
@@ -106,6 +112,38 @@ def _metrics(name: str, rows: Sequence[Row], shown: Sequence[int], narrow: bool)
             bottleneck.replace(" of ", "\nof ") if narrow else bottleneck,
         )
     table.caption = _plain(notes_of(rows)) or None
+    return table
+
+
+def _loads(rows: Sequence[Row], loads: Sequence[Row], narrow: bool) -> Table:
+    """The load stage of the points in `rows`, and what would keep their GPUs busy."""
+    by_point = {(load["point"], load["label"]): load for load in loads}
+    table = _table("Load stage, and the workers and bandwidth that keep training busy")
+    point = _PointCells(rows, narrow)
+    for title in point.titles:
+        table.add_column(_plain(title), no_wrap=True)
+    for title in (
+        "load,\nms",
+        "training,\nms",
+        "training\nbusy",
+        "workers",
+        "workers\nneeded",
+        "storage,\nGB/s",
+    ):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        load = by_point.get((row["point"], row["label"]))
+        if load is not None:
+            _add_row(
+                table,
+                *point.cells(row),
+                _number(load["load_us"], 1e-3),
+                _number(load["rest_us"], 1e-3),
+                _percent(load["training_busy"]),
+                f"{load['workers']:,}",
+                f"{load['workers_needed']:,}",
+                _number(load["source_needed_gbps"], 1),
+            )
     return table
 
 

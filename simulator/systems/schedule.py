@@ -58,6 +58,9 @@ class Schedule:
     """
     in_flight: int = 1
     """Mini-batches that it works on at once, where it does not follow from the stages."""
+    fed: bool = False
+    """The first stage makes mini-batches for the others, and runs beside all of them: it waits for
+    room alone, they wait for what it makes."""
 
     def order(self, asked: Order) -> Order:
         """How its stages wait for each other where a pipeline is `asked` to be of a kind."""
