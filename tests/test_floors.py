@@ -24,6 +24,7 @@ GROUND = (
     "_drawing",
     "_kernel_cache",
     "_mix",
+    "_plugin_files",
     "_plugins",
     "_threads",
     "source",

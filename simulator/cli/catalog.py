@@ -133,7 +133,7 @@ def explain(
         typer.echo("\n".join(dictionary.names()))
         return
     columns = dictionary.describe(name)
-    if not columns and name in systems.names():
+    if not columns and name in systems.UsedKeys():
         from simulator.engine.explanation import explain_system
 
         typer.echo("\n".join(explain_system(name).lines()))

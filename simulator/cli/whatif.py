@@ -135,7 +135,7 @@ def _number(value: float) -> float | None:
 def _document(answer: WhatIf) -> dict[str, Any]:
     point = answer.point
     return {
-        "system": point.system.name,
+        "system": point.system.title,
         "label": point.system.label,
         "locality": point.locality,
         "platform": point.platform.name,
