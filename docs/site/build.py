@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import gallery
 import interface
 import machines
 import reference
@@ -82,14 +83,14 @@ def index(target: Path) -> str:
         ("Reference", below("reference")),
         ("Systems", below("systems")),
         ("Platforms", below("platforms")),
-        ("Studies", below("studies")),
+        ("Studies", ["gallery", *below("studies")]),
         ("Project", ["changelog", "contributing"]),
     )
     head = (
         "# scratchpipe-sim\n\nA simulator of how recommendation models train their embedding tables"
     )
     head += " on CPU-GPU servers. [What it is and how far to trust it](readme.md);"
-    head += " [a tutorial](tutorial.md); [the studies](studies/02_breakdown.md).\n\n"
+    head += " [a tutorial](tutorial.md); [the studies](gallery.md).\n\n"
     return head + "\n".join(tree(title, names) for title, names in parts)
 
 
@@ -98,6 +99,7 @@ def generated() -> Iterator[tuple[str, str]]:
     yield from reference.pages()
     yield from interface.pages()
     yield from machines.pages()
+    yield from gallery.pages()
 
 
 def build(out: Path) -> int:
@@ -107,6 +109,8 @@ def build(out: Path) -> int:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder)
         gather(target)
+        for picture in gallery.pictures():
+            shutil.copy(picture, target)
         for name, text in generated():
             page = target / f"{name}.md"
             page.parent.mkdir(parents=True, exist_ok=True)

@@ -315,6 +315,37 @@ class Slow(hw.Part):
 """
 
 
+ADDER_RULE = "    def _pool(self, word: hw.Pool, software: hw.OperatorProfile, reach: hw.Reach)"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return None", r"near: _pool gave None, no Demand \(.*adder\.py:\d+\)"),
+        (
+            "return 1 / 0",
+            r"stage pool cannot be timed: ZeroDivisionError.*adder\.py:\d+, in _pool\)",
+        ),
+    ],
+)
+def test_a_rule_that_gives_no_demand_is_named_with_its_line(
+    tmp_path: Path, body: str, message: str
+) -> None:
+    folder = tmp_path / "adder"
+    shutil.copytree(EXAMPLES / "adder", folder)
+    part = (folder / "near_memory.yaml").read_text(encoding="utf-8")
+    put(folder / "near_memory.yaml", part.replace("adder_memory", "./adder.py:AdderMemory"))
+    code = (folder / "adder.py").read_text(encoding="utf-8")
+    assert ADDER_RULE in code
+    put(
+        folder / "adder.py",
+        code.replace(f"{ADDER_RULE} -> hw.Demand:\n", f"{ADDER_RULE}:\n        {body}\n"),
+    )
+    changes = ("sweep={}", "model.batch_size=8", f"systems={folder}/adder.py:AdderHybrid")
+    with pytest.raises(PluginError, match=message):
+        simulate(load_experiment(folder / "experiment.yaml", changes))
+
+
 def test_a_broken_part_is_named_with_its_line(tmp_path: Path) -> None:
     put(tmp_path / "mine.py", PART)
     put(tmp_path / "slow.yaml", "kind: ./mine.py:Slow\nname: slow\n")

@@ -12,6 +12,7 @@ from outside import ROOT
 
 from simulator import systems
 from simulator.hardware.catalogue import machine_names
+from simulator.studies import find_studies
 
 BUILD = ROOT / "docs" / "site" / "build.py"
 
@@ -40,6 +41,13 @@ def test_every_page_of_the_repository_is_there(site: Path) -> None:
         assert "scratchpipe reproduce" in text(site, f"studies/{study.parent.name}")
 
 
+def test_the_gallery_has_every_study_and_the_picture_that_ships(site: Path) -> None:
+    page = text(site, "gallery")
+    for study in find_studies(["all"]):
+        assert f"scratchpipe reproduce {study.name} --out figures" in page
+    assert "breakdown.png" in page
+
+
 def test_every_system_and_platform_has_a_page(site: Path) -> None:
     for name in systems.names():
         assert f"$ scratchpipe explain {name}" in text(site, f"systems/{name}")
@@ -65,13 +73,21 @@ def test_the_reference_is_that_of_the_code(site: Path, page: str, words: tuple[s
 
 
 def test_a_link_that_leads_nowhere_fails(tmp_path: Path) -> None:
-    """In a copy with one page more; the code is that of the checkout."""
+    """In a copy whose first page has one; the code is that of the checkout."""
     for name in ("docs", "experiments"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md"):
-        shutil.copy(ROOT / name, tmp_path)
-    page = tmp_path / "docs" / "speed.md"
-    page.write_text(page.read_text(encoding="utf-8") + "\n[gone](gone.md)\n", encoding="utf-8")
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "README.md").write_text(f"[gone](gone.md)\n{page}", encoding="utf-8")
     done = built(tmp_path / "docs" / "site" / "build.py", tmp_path / "out")
     assert done.returncode
-    assert "speed.md: links to gone.md, which is not there" in done.stderr
+    assert "README.md: links to gone.md, which is not there" in done.stderr
+
+
+def test_an_anchor_that_is_not_there_fails(tmp_path: Path) -> None:
+    """Of the settings alone: two pages."""
+    shutil.copy(BUILD.parent / "conf.py", tmp_path)
+    (tmp_path / "index.md").write_text("# One\n\n[two](index.md#three)\n", encoding="utf-8")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", str(tmp_path), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode
+    assert "three" in done.stderr
