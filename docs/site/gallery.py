@@ -24,14 +24,11 @@ def pages() -> Iterator[tuple[str, str]]:
         text += f"\n## [{study.expected.title}](studies/{study.folder.name}.md)\n\n"
         text += f"```text\n$ scratchpipe reproduce {study.name} --out figures\n```\n\n"
         text += f"{shows[1] if shows else ''}\n"
-        if (DOCS / f"{study.name}.png").is_file():
+        if any(picture.stem == study.name for picture in pictures()):
             text += f"\n![{study.expected.title}]({study.name}.png)\n"
     yield "gallery", text
 
 
-def pictures() -> Iterator[Path]:
-    """Pictures of studies that ship."""
-    for study in find_studies(["all"]):
-        file = DOCS / f"{study.name}.png"
-        if file.is_file():
-            yield file
+def pictures() -> tuple[Path, ...]:
+    """Pictures of studies that ship, each called as its study."""
+    return (DOCS / "breakdown.png", *sorted((DOCS / "gallery").glob("*.png")))
