@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from simulator._extras import extra_module
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -61,10 +63,12 @@ def logarithmic(axes: Axes, *directions: Literal["x", "y"]) -> None:
 def _import_alone() -> None:
     """Import matplotlib, which reads its settings and the environment as it is imported."""
     before = {name: os.environ.get(name) for name in ("MPLBACKEND", "MATPLOTLIBRC")}
-    with tempfile.NamedTemporaryFile(prefix="matplotlibrc") as nothing:
-        os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": nothing.name}
+    with tempfile.TemporaryDirectory() as folder:
+        nothing = Path(folder, "matplotlibrc")
+        nothing.touch()
+        os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": str(nothing)}
         try:
-            import matplotlib  # noqa: F401
+            extra_module("matplotlib", "figures")
         finally:
             for name, value in before.items():
                 os.environ.pop(name, None)

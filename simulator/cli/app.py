@@ -156,7 +156,7 @@ def _root(
 
 
 def _app() -> typer.Typer:
-    app = typer.Typer(cls=_Verbs, add_completion=False, no_args_is_help=True)
+    app = typer.Typer(cls=_Verbs, no_args_is_help=True)
     app.callback()(_root)
     for title, group in GROUPS.items():
         for name, verb in group.items():

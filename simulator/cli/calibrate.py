@@ -124,7 +124,7 @@ def calibrate(
     """Fit the mechanisms of a platform to micro-benchmarks, and say how well they fit.
 
     Without --from it measures the machine that it runs on first: the CPU always, the GPU and the
-    link where there is one and PyTorch is installed (`pip install -e '.[hardware]'`).
+    link where there is one and PyTorch is installed (the extra `lab`).
     A number that the measurements do not decide is an error.
     """
     from simulator.calibration.calibrate import Options, held_out

@@ -30,11 +30,17 @@ class Kind(StrEnum):
 
 def list_names(
     kind: Annotated[Kind, typer.Argument(help="What to list.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(help="A platform: print its data sheet.", show_default=False)
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of names.")] = False,
 ) -> None:
-    """List what can be named in an experiment."""
+    """List what can be named in an experiment; with the name of a platform, its data sheet."""
     import json
 
+    if name:
+        _show(kind, name, as_json)
+        return
     if kind is Kind.SYSTEMS and not as_json:
         _list_systems()
         return
@@ -45,6 +51,18 @@ def list_names(
     width = max(map(len, about), default=0)
     for name, sentence in about.items():
         typer.echo(f"{name:<{width}}  {sentence}".rstrip())
+
+
+def _show(kind: Kind, name: str, as_json: bool) -> None:
+    """The data sheet of a platform: parts, peaks, routes, and the source of every number."""
+    from simulator.cli.machine import show
+
+    if kind is not Kind.PLATFORMS:
+        raise UsageError(
+            f"`list {kind} {name}`: a platform alone has a data sheet; "
+            f"`scratchpipe explain {name}` tells of a column or a system"
+        )
+    show(name, as_json=as_json)
 
 
 _GROUPS = {
@@ -134,7 +152,7 @@ def explain(
         typer.echo("\n".join(dictionary.names()))
         return
     columns = dictionary.describe(name)
-    if not columns and name in systems.names():
+    if not columns and name in systems.UsedKeys():
         from simulator.engine.explanation import explain_system
 
         typer.echo("\n".join(explain_system(name).lines()))

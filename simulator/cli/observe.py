@@ -42,8 +42,8 @@ def observe(
 ) -> None:
     """Really train an experiment on this machine: times of stages and iterations, and counts.
 
-    Needs PyTorch (`pip install -e '.[hardware]'`). Tables take memory for real. Files are
-    written after every point: what was measured stays where a later one fails.
+    Needs PyTorch (`python -m pip install 'scratchpipe-sim[lab]'`). Tables take memory for real.
+    Files are written after every point: what was measured stays where a later one fails.
     """
     from simulator.engine import load_experiment
     from simulator.errors import PointsFailedError

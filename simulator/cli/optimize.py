@@ -147,7 +147,7 @@ def _document(found: Found) -> dict[str, Any]:
 def _told(each: Candidate, found: Found) -> dict[str, Any]:
     point = each.point
     return {
-        "system": point.system.name,
+        "system": point.system.title,
         "label": point.system.label,
         "platform": point.platform.name,
         "locality": point.locality,

@@ -50,6 +50,7 @@ def reproduce(
     Exit code 3 where the shape that a study must have fails; a number outside its tolerance is
     marked, not an error.
     """
+    from simulator._extras import require
     from simulator.cli.progress import sweep_progress
     from simulator.errors import ToleranceError
     from simulator.studies import find_studies, simulate_studies
@@ -57,6 +58,7 @@ def reproduce(
     if not names:
         _list()
         return
+    require("figures", "studies draw figures")
     studies = find_studies(names)
     _require_free(out)
     started = time.perf_counter()

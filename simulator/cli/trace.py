@@ -149,9 +149,13 @@ def describe(
     as_json: AsJson = False,
 ) -> None:
     """Say what locality a trace has; warn where it has no order in time."""
+    from simulator._extras import require
     from simulator.traces.analysis import describe_ids
+    from simulator.traces.picture import plot_reports
     from simulator.traces.pieces import checked, load
 
+    if plot is not None:
+        require("figures", "--plot draws a picture")
     asked = Asked(format, column, table, header, sizes, unchecked)
     source = opened(files, asked)
     feeds = feeds_of(source, asked)
@@ -167,8 +171,6 @@ def describe(
     ]
     empty = [t.name for t in tables if not len(t.ids)]
     if plot is not None:
-        from simulator.traces.picture import plot_reports
-
         plot_reports(reports, plot, source.path.name)
     _warn_of_order(source.path, reports)
     if as_json:

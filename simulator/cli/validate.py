@@ -66,11 +66,13 @@ def validate(
     order of systems; `validation.yaml` beside the data may state another), or with --guard where
     something has become worse than it was recorded.
     """
+    from simulator._extras import require
     from simulator.errors import ToleranceError, UsageError
     from simulator.validation.page import write_page
 
     if guard is not None and write_guard is not None:
         raise UsageError("--guard reads what --write-guard writes: give one of them")
+    require("figures", "a validation page has figures")
     check_folder(out)
     compared = _compared(runs, platform, operators)
     files = [

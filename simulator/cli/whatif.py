@@ -47,6 +47,7 @@ def whatif(
     """
     import json
 
+    from simulator._extras import require
     from simulator.cli.progress import announce
     from simulator.config.expand import expand
     from simulator.engine import load_experiment
@@ -55,6 +56,7 @@ def whatif(
 
     loaded = load_experiment(experiment, tuple(overrides or ()))
     if out is not None:
+        require("figures", "--out draws charts")
         check_folder(out)
     announce(loaded)
     found = []
@@ -135,7 +137,7 @@ def _number(value: float) -> float | None:
 def _document(answer: WhatIf) -> dict[str, Any]:
     point = answer.point
     return {
-        "system": point.system.name,
+        "system": point.system.title,
         "label": point.system.label,
         "locality": point.locality,
         "platform": point.platform.name,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from simulator._plugin_files import from_file, short_name
 from simulator.config.bounds import AtMost
 from simulator.config.catalogue import portable
 from simulator.config.loading import LoadConfig, LoadKeys
@@ -77,7 +78,8 @@ class CacheConfig(Frozen):
     """The GPU cache of embedding rows."""
 
     policy: str = "lru"
-    """Replacement policy (`scratchpipe list policies`)."""
+    """Replacement policy (`scratchpipe list policies`), or one of a file of yours:
+    `./mine.py:CLASS`."""
     fraction: Annotated[float, Field(gt=0, le=1)] | None = None
     """Share of all embedding rows that the cache holds; 2 to 10 % in the paper's sweep. Where
     neither `rows` nor `bytes` is given, 0.1."""
@@ -173,7 +175,7 @@ class SystemEntry(Frozen, extra="allow"):
     its system declares (`scratchpipe explain SYSTEM`)."""
 
     name: str
-    """The system (`scratchpipe list systems`)."""
+    """The system (`scratchpipe list systems`), or one of a file of yours: `./mine.py:CLASS`."""
     label: str | None = None
     """What results call it; null: its name."""
     gpus: Positive | None = None
@@ -188,6 +190,12 @@ class SystemEntry(Frozen, extra="allow"):
     """Keys of `pipeline` that differ."""
     tables: dict[str, Any] = Field(default_factory=dict)
     """Keys of `tables` that differ."""
+
+    @property
+    def called(self) -> str:
+        """What results call it: its label, its name, or the class that its file has."""
+        reference = from_file(self.name)
+        return self.label or (self.name if reference is None else reference.name)
 
 
 def _entries(value: object) -> object:
@@ -207,6 +215,11 @@ class SystemConfig(Frozen):
     where: str = ""
     """Where its entry stands (file:line:column), for messages."""
 
+    @property
+    def title(self) -> str:
+        """Its name as results show it: of one out of a file without the folder."""
+        return short_name(self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class Names:
@@ -215,7 +228,8 @@ class Names:
     systems: Mapping[str, SystemKeys] | None = None
     """Systems by name, each with the keys of its entry that it uses beside name, label, platform
     and operators."""
-    policies: tuple[str, ...] | None = None
+    policies: Collection[str] | None = None
+    """Policies by name; a mapping gives each its class, and loads those of files."""
     parts: Mapping[str, type[Part]] | None = None
     """The models of the kinds of parts. Without them no machine can be read."""
     misfits: Callable[[PointConfig], Sequence[Problem]] | None = None

@@ -183,7 +183,7 @@ def _label_problems(experiment: Experiment | None, marks: Marks) -> list[Problem
     problems: list[Problem] = []
     first: dict[str, str] = {}
     for index, entry in enumerate(experiment.systems if experiment else ()):
-        label = entry.label or entry.name
+        label = entry.called
         where = marks.value(("systems", index))
         if label in first:
             message = f"two entries are called {label!r}: here and at {first[label]}"

@@ -13,10 +13,20 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationInfo
 
+from simulator._plugins import Contract
 from simulator.config.bounds import AtMost
 from simulator.config.types import Frozen, Source
 
-__all__ = ["CHOOSERS", "LEVELS", "SOCKET_KEYS", "Calibrated", "Count", "HostConfig", "Level"]
+__all__ = [
+    "CHOOSERS",
+    "LEVELS",
+    "PART_CONTRACT",
+    "SOCKET_KEYS",
+    "Calibrated",
+    "Count",
+    "HostConfig",
+    "Level",
+]
 __all__ += ["MachineConfig", "Part", "Price", "Socket"]
 
 CHOOSERS = ("part", "base")
@@ -74,6 +84,9 @@ class Part(Frozen):
         """Of what it is: where the numbers come from (a dictionary) has no part in it."""
         values = (getattr(self, name) for name in type(self).model_fields if name != "sources")
         return hash((type(self), *values))
+
+
+PART_CONTRACT = Contract(Part, "hardware.Part")
 
 
 def _of_its_kind(value: Any, info: ValidationInfo) -> Any:

@@ -17,17 +17,19 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
+from simulator._plugin_files import FileReference, anchored, from_file, short_name
+from simulator._plugins import load_plugin
 from simulator.config.catalogue import directory, find
-from simulator.config.machine import CHOOSERS, Part
+from simulator.config.machine import CHOOSERS, PART_CONTRACT, Part
 from simulator.config.nodes import Node, different
 from simulator.config.part_keys import full_key, parts_in
 from simulator.config.problems import did_you_mean, validate
 from simulator.config.reader import Document, KeyPath, dotted, read_yaml
-from simulator.errors import ConfigError, Problem
+from simulator.errors import ConfigError, Problem, UsageError
 from simulator.text import shown
 
 __all__ = ["Kinds", "PartReader", "part_files", "read_part", "starred", "surviving"]
@@ -189,25 +191,35 @@ class PartReader:
 
     def value(self, node: Node, key: KeyPath) -> Part | None:
         """The validated part; None after problems."""
-        kind = node.get("kind")
-        name = kind.plain() if kind is not None else None
-        model = self.kinds.get(name) if isinstance(name, str) else None
+        model = self._model(node)
         if model is None:
-            known = ", ".join(sorted(self.kinds))
-            if kind is None:
-                mark, message = node.mark.value, "is missing: which kind of part it is"
-                hint = f"one of: {known}; or name a part of the catalogue: `part: NAME`"
-            else:
-                mark, message = kind.mark.value, f"is {shown(name)}: there is no such kind of part"
-                hint = f"{did_you_mean(name, self.kinds)} known: {known}".strip()
-            self.problems.append(Problem(mark, dotted((*key, "kind")), message, hint))
+            self._no_kind(node, (*key, "kind"))
             return None
         if self._misplaced(node, key, model):
             return None
-        node = self._hoisted(node)
+        node = _of_its_word(self._hoisted(node), model)
         value, problems = validate(_adapter(model), node.plain(), node.marks(), key)
         self.problems += problems
         return value if isinstance(value, Part) else None
+
+    def _no_kind(self, node: Node, key: KeyPath) -> None:
+        """That a part is of no kind that there is."""
+        kind, known = node.get("kind"), ", ".join(sorted(self.kinds))
+        if kind is None:
+            message = "is missing: which kind of part it is"
+            hint = f"one of: {known}; or name a part of the catalogue: `part: NAME`"
+            self._refused(node.mark.value, key, message, hint)
+            return
+        name = kind.plain()
+        if isinstance(name, str) and from_file(name) is not None:
+            try:
+                load_plugin(self._anchored(node), PART_CONTRACT)
+            except UsageError as error:
+                self._refused(kind.mark.value, key, str(error))
+            return
+        message = f"is {shown(name)}: there is no such kind of part"
+        hint = f"{did_you_mean(name, self.kinds)} known: {known}".strip()
+        self._refused(kind.mark.value, key, message, hint)
 
     def _misplaced(self, node: Node, key: KeyPath, model: type[Part]) -> bool:
         """Whether a field holds a part of another kind than it is for: a problem for each."""
@@ -350,7 +362,21 @@ class PartReader:
         return self._inner(new, key, (), model)
 
     def _model(self, node: Node) -> type[Part] | None:
-        return self.kinds.get(node.text("kind"))
+        """The model of a part's kind, which may be a class of a file; None where there is none."""
+        reference = from_file(node.text("kind"))
+        if reference is None:
+            return self.kinds.get(node.text("kind"))
+        try:
+            return load_plugin(self._anchored(node), PART_CONTRACT)
+        except UsageError:
+            return None
+
+    def _anchored(self, node: Node) -> FileReference:
+        """The file that the kind of a part refers to, as seen from where the simulator runs."""
+        kind = node.value["kind"]
+        reference = from_file(anchored(kind.value, kind.folder))
+        assert reference is not None
+        return reference
 
     def _hoisted(self, node: Node) -> Node:
         """The sources of presets among those of the part, at every depth."""
@@ -370,6 +396,16 @@ class PartReader:
             own = dict(given.items()) if given is not None else {}
             values["sources"] = replace(given or node, value={**sources, **own})
         return replace(node, value=values)
+
+
+def _of_its_word(node: Node, model: type[Part]) -> Node:
+    """A part whose kind is a class of a file, with the word that the class has for it."""
+    kind = node.value["kind"]
+    if from_file(kind.value) is None:
+        return node
+    words = get_args(model.model_fields["kind"].annotation)
+    word = words[0] if words else short_name(kind.value)
+    return node.with_keys({"kind": replace(kind, value=word)})
 
 
 @cache

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import PurePath
+from collections.abc import Collection, Mapping
+from pathlib import Path, PurePath
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from simulator._plugin_files import anchored, from_file
 from simulator.config import catalogue
 from simulator.config.assign import Assignment, apply
 from simulator.config.experiment import (
@@ -26,7 +28,7 @@ from simulator.config.parameters import adapter_of
 from simulator.config.problems import did_you_mean, validate
 from simulator.config.reader import Document, KeyPath, Marks, dotted
 from simulator.config.tables import TablesConfig
-from simulator.errors import Problem
+from simulator.errors import Problem, UsageError
 from simulator.text import shown
 
 __all__ = ["Resolver", "locality_of"]
@@ -81,6 +83,7 @@ class Resolver:
             data, marks = apply(data, marks, _changes(entry, marks, at))
         except ValueError as error:
             return None, [Problem(marks.value(at), "systems", str(error))]
+        entry = entry.model_copy(update={"name": self._anchored(entry.name, marks, (*at, "name"))})
         sections: dict[str, Any] = {}
         for key in ("platform", "model", "trace"):
             sections[key] = self._reference(key, data, marks, problems)
@@ -90,14 +93,17 @@ class Resolver:
         for key in _SECTIONS:
             sections[key] = self._section(key, data, marks, problems)
         load = self._load(data, marks, problems)
+        sections["cache"] = self._with_policy(sections["cache"], marks)
         problems += self._names(entry, sections, marks, at)
         parameters = self._parameters(entry, marks, at, problems)
         if problems or any(section is None for section in sections.values()):
             return None, problems
-        label = entry.label or entry.name
-        where = marks.value(at)
         system = SystemConfig(
-            name=entry.name, label=label, gpus=entry.gpus, parameters=parameters, where=where
+            name=entry.name,
+            label=entry.called,
+            gpus=entry.gpus,
+            parameters=parameters,
+            where=marks.value(at),
         )
         locality = locality_of(sections["trace"])
         point = PointConfig(system=system, locality=locality, load=load, swept=swept, **sections)
@@ -171,6 +177,18 @@ class Resolver:
         loaded: LoadConfig | None = value
         return loaded
 
+    def _anchored(self, name: str, marks: Marks, path: KeyPath) -> str:
+        """A name; a reference to a file as seen from where the simulator runs."""
+        typed = marks.value(path).startswith("--set")
+        return anchored(name, Path() if typed else self._origin.folder)
+
+    def _with_policy(self, cache: CacheConfig | None, marks: Marks) -> CacheConfig | None:
+        """The cache with its policy found, where that is in a file."""
+        if cache is None or from_file(cache.policy) is None:
+            return cache
+        policy = self._anchored(cache.policy, marks, ("cache", "policy"))
+        return cache.model_copy(update={"policy": policy})
+
     def _names(
         self, entry: SystemEntry, sections: dict[str, Any], marks: Marks, at: KeyPath
     ) -> list[Problem]:
@@ -183,11 +201,16 @@ class Resolver:
             (entry.name, names.systems, (*at, "name"), "systems", "system"),
             (policy, names.policies, ("cache", "policy"), "cache.policy", "policy"),
         ):
-            if name is None or known is None or name in known:
+            if name is None or known is None:
                 continue
-            hint = f"{did_you_mean(name, known)} known: {', '.join(known)}".strip()
-            message = f"is {shown(name)}: there is no such {what}"
-            problems.append(Problem(marks.value(path), key, message, hint))
+            where = marks.value(path)
+            if from_file(name) is not None:
+                broken = _broken(known, name)
+                problems += [Problem(where, key, broken)] if broken else []
+            elif name not in known:
+                hint = f"{did_you_mean(name, known)} known: {', '.join(known)}".strip()
+                message = f"is {shown(name)}: there is no such {what}"
+                problems.append(Problem(where, key, message, hint))
         return problems
 
     def _parameters(
@@ -197,7 +220,7 @@ class Resolver:
         does not use, are problems."""
         known = self._origin.names.systems
         given = entry.model_extra or {}
-        if known is None or entry.name not in known:
+        if known is None or entry.name not in known or _broken(known, entry.name):
             return dict(given)
         keys = known[entry.name]
         allowed = (*SystemEntry.model_fields, *keys.own)
@@ -213,6 +236,16 @@ class Resolver:
             idle = frozenset() if own is None else own.without_use()
             problems += _unused(entry, keys.uses - idle, marks, at)
         return {} if own is None else dict(own.model_dump(mode="json"))
+
+
+def _broken(known: Collection[str], name: str) -> str:
+    """Why a class of a file cannot be used; empty where it can."""
+    if isinstance(known, Mapping) and from_file(name) is not None:
+        try:
+            known[name]
+        except UsageError as error:
+            return str(error)
+    return ""
 
 
 def _misspelt(raw: Any, marks: Marks, at: KeyPath) -> list[Problem]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from simulator.caches import policy_names
+from simulator.caches.policies.base import Policies
 from simulator.config.expand import expand
 from simulator.config.experiment import Experiment, Names, PointConfig
 from simulator.config.load import load_experiment as _load
@@ -38,7 +38,7 @@ __all__ = [
 
 def known_names() -> Names:
     """The systems, policies and kinds of parts that exist, for reading experiments."""
-    return Names(systems=UsedKeys(), policies=policy_names(), parts=part_kinds(), misfits=misfits)
+    return Names(systems=UsedKeys(), policies=Policies(), parts=part_kinds(), misfits=misfits)
 
 
 def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experiment:

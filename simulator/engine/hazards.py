@@ -14,7 +14,7 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
-from simulator.caches import Window, policy_names, window_need
+from simulator.caches import Window, policy_class, window_need
 from simulator.caches.replays import Stream, run_replays
 from simulator.config.assign import apply, assignments
 from simulator.config.catalogue import load_named
@@ -30,7 +30,7 @@ from simulator.engine.timer import Timing, time_system
 from simulator.errors import ConfigError, Problem, UsageError
 from simulator.hardware.catalogue import load_machine
 from simulator.hardware.topology import build_topology
-from simulator.systems import Job, create, names, system_class, used_keys
+from simulator.systems import Job, UsedKeys, create, names, system_class, used_keys
 from simulator.traces import MiniBatch
 from simulator.traces.cuts import Parts, parted
 
@@ -290,12 +290,12 @@ def _need(trace: _Drawn, window: Window, scope: str, _depth: int, parts: Parts) 
 
 
 def _check(case: HazardCase) -> None:
-    if case.system not in names():
+    if case.system not in UsedKeys():
         raise UsageError(f"no system {case.system!r}; known: {', '.join(names())}")
     if case.mode not in (None, "lockstep", "async"):
         raise UsageError(f"no pipeline mode {case.mode!r}: lockstep or async")
-    if case.policy is not None and case.policy not in policy_names():
-        raise UsageError(f"no policy {case.policy!r}; known: {', '.join(policy_names())}")
+    if case.policy is not None:
+        policy_class(case.policy)
     if case.sharding not in get_args(Sharding):
         raise UsageError(f"no sharding {case.sharding!r}: {', '.join(get_args(Sharding))}")
     if case.order not in (*ORDERS, "both"):

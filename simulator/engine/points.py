@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from simulator._plugin_files import short_name
 from simulator._threads import cores
 from simulator.caches.replays import Replay, Replayed, Stream, run_replays
 from simulator.config.experiment import PointConfig
@@ -281,9 +282,9 @@ def _identity(problem: _Prepared) -> dict[str, Any]:
     window = getattr(replay, "window", None)
     return {
         "point": point.key(),
-        "system": point.system.name,
+        "system": point.system.title,
         "label": point.system.label,
-        "policy": replay.policy,
+        "policy": replay.policy and short_name(replay.policy),
         "platform": point.platform.name,
         "calibrated": point.platform.calibrated,
         "model": point.model.name,

@@ -50,7 +50,7 @@ def _require_next(point: PointConfig, trace: Trace, ahead: int) -> None:
     needed = run.warmup_batches + run.batches
     if trace.batches is not None and trace.batches < needed + ahead:
         raise ConfigError(
-            f"{point.system.name} looks {ahead} mini-batch ahead of {needed} (run.warmup_batches "
+            f"{point.system.title} looks {ahead} mini-batch ahead of {needed} (run.warmup_batches "
             f"{run.warmup_batches} + run.batches {run.batches}), but the trace has {trace.batches}:"
             " lower run.batches"
         )

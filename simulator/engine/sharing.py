@@ -114,7 +114,7 @@ def build(
         if point.tables.tier and system.replay.tiers is None:
             able = [name for name in names() if "tables" in (used_keys(name).uses or ())]
             raise ConfigError(
-                f"{point.system.name} has no tables that tiers of the host hold: give tables.tier "
+                f"{point.system.title} has no tables that tiers of the host hold: give tables.tier "
                 f"in the entries of systems that have ({', '.join(able)})"
             )
     except ConfigError as error:

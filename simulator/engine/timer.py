@@ -9,7 +9,7 @@ from functools import cached_property
 
 import simpy
 
-from simulator._plugins import explained
+from simulator._plugins import explained, place_of
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import Kept
 from simulator.config.operators import OperatorProfile
@@ -22,7 +22,7 @@ from simulator.engine.invariants import (
 from simulator.engine.measure import Meter
 from simulator.engine.pipeline import Mode, Span, run_pipeline
 from simulator.engine.processor_caches import ProcessorCaches, Program
-from simulator.errors import InvariantError
+from simulator.errors import PluginError
 from simulator.hardware.demand import StageDemand
 from simulator.hardware.fold import Folds
 from simulator.hardware.lanes import as_graphs, in_one_process
@@ -142,11 +142,14 @@ def _unfed(
 def _program(system: System) -> Program:
     """The program of `system`; errors of another package's code say where they are raised."""
 
+    name = type(system).__name__
+
     def stages(facts: BatchFacts) -> tuple[Stage, ...]:
-        with explained(type(system).__name__, f"gives no stages for mini-batch {facts.index}"):
+        with explained(name, f"gives no stages for mini-batch {facts.index}", type(system)):
             program = system.stages(facts)
         if not isinstance(program, tuple) or not all(isinstance(s, Stage) for s in program):
-            raise InvariantError(f"{type(system).__name__}.stages gave {program!r:.80}, no stages")
+            where = place_of(type(system).stages)
+            raise PluginError(f"{name}.stages gave {program!r:.80}, no stages ({where})")
         return program
 
     return stages

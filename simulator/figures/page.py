@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from simulator._extras import require
 from simulator.figures import runs
 from simulator.figures.files import csv_text, svg_text
 from simulator.figures.style import title
@@ -96,7 +97,10 @@ class Grid:
 
 
 def render_report(run: StoredRun) -> str:
-    """The page as HTML; the same bytes for the same run directory."""
+    """The page as HTML; the same bytes for the same run directory.
+
+    Raises `UsageError` where the extra `figures` is not installed."""
+    require("figures", "a report has figures")
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import cast
 
+from simulator._plugins import explained
 from simulator.config.machine import HostConfig, MachineConfig, Part, Socket
 from simulator.config.operators import OperatorProfile
 from simulator.errors import ConfigError
@@ -115,7 +116,8 @@ class Topology:
             raise ConfigError(f"{name}: a part of kind {part.kind!r} cannot stand in a socket")
         if name in self.devices:
             raise ConfigError(f"{self.name} has two devices called {name!r}: rename a socket")
-        self.devices[name] = build(name, self._setup, tuple(members))
+        with explained(name, "cannot be built from its part", type(part)):
+            self.devices[name] = build(name, self._setup, tuple(members))
         self._sockets[name] = socket
 
     def _links_by_device(self) -> dict[str, list[Link]]:
@@ -276,8 +278,11 @@ class Topology:
     # prices
 
     def price_stage(self, stage: Stage, software: OperatorProfile) -> StageDemand:
-        """All operations of a stage, priced."""
-        lanes = tuple(tuple(self.price(op, software) for op in lane) for lane in stage.lanes)
+        """All operations of a stage, priced.
+
+        Raises `PluginError` where code of a part from outside fails."""
+        with explained(f"stage {stage.name}", "cannot be timed"):
+            lanes = tuple(tuple(self.price(op, software) for op in lane) for lane in stage.lanes)
         return StageDemand(stage.name, lanes, waits_of(stage))
 
     def price(self, operation: Operation, software: OperatorProfile) -> Demand:

@@ -6,6 +6,6 @@ finds what the words of the program hand to each other, `workspace` holds the me
 each word to it, `runner` keeps the schedule. `run.observe` times training;
 `microbench.measure_machine` times single operators.
 
-PyTorch is an extra (`pip install -e '.[hardware]'`) and is imported only when something
+PyTorch is an extra (`lab`) and is imported only when something
 is measured.
 """

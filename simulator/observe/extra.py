@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from simulator._extras import extra_module, install
 from simulator.errors import UsageError
 
 __all__ = ["choose_device", "require_torch", "require_triton"]
@@ -12,12 +13,7 @@ __all__ = ["choose_device", "require_torch", "require_triton"]
 
 def require_torch() -> Any:
     """The module `torch`. Raises `UsageError` where it is not installed."""
-    try:
-        return importlib.import_module("torch")
-    except ImportError as error:
-        raise UsageError(
-            "measuring needs PyTorch, which is not installed: pip install -e '.[hardware]'"
-        ) from error
+    return extra_module("torch", "measuring needs PyTorch")
 
 
 def require_triton() -> Any:
@@ -27,7 +23,7 @@ def require_triton() -> Any:
     except ImportError as error:
         raise UsageError(
             "training on a GPU needs Triton, which PyTorch's CUDA packages for Linux bring along: "
-            "pip install -e '.[hardware]', or ask for --device cpu"
+            f"{install('lab')}, or ask for --device cpu"
         ) from error
 
 

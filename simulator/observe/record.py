@@ -90,7 +90,7 @@ def summary(observation: Observation) -> dict[str, Any]:
 def _point(observed: ObservedPoint) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "label": observed.point.system.label,
-        "system": observed.point.system.name,
+        "system": observed.point.system.title,
         "sweep": observed.point.sweep_text(),
         "locality": observed.point.locality,
         "batches": observed.last - observed.first + 1,

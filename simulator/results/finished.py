@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from simulator._machine import lock_at_once
 from simulator.errors import InvariantError, OutputError
 from simulator.files import explained, replace_file
 from simulator.results.record import PointResult, StageSpan
@@ -127,19 +128,15 @@ class FinishedPoints:
 
         Raises `OutputError` where another run is at work there.
         """
-        import fcntl
-
         with explained(self.folder.parent):
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = (self.folder / _LOCK).open("w")
         with lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock_at_once(lock)
             except BlockingIOError:
                 message = f"another run is writing to {self.folder.parent}: choose another --out"
                 raise OutputError(message) from None
-            except OSError:
-                pass  # a file system without locks
             for left in self.folder.glob(".*.part"):
                 left.unlink(missing_ok=True)
             yield

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from simulator.config.experiment import PointConfig
 from simulator.config.trace import FileTraceConfig
@@ -19,7 +18,7 @@ from simulator.errors import ConfigError
 from simulator.traces.survey import mean_lookups
 from simulator.units import format_bytes
 
-__all__ = ["Estimate", "estimate", "lookups_of_batch", "physical_memory", "seconds_of"]
+__all__ = ["Estimate", "estimate", "lookups_of_batch", "seconds_of"]
 __all__ += ["require_memory", "task_bytes"]
 
 DRAWN_PER_S = 50e6
@@ -148,14 +147,3 @@ def lookups_of_batch(point: PointConfig) -> float:
     means = known or (None,) * model.tables
     pairs = zip(means, model.table_lookups, strict=True)
     return model.batch_size * sum(count if mean is None else mean for mean, count in pairs)
-
-
-def physical_memory() -> int:
-    """Bytes of memory of this machine; 8 GiB where it does not say."""
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemTotal:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        pass
-    return 8 * 2**30

@@ -7,7 +7,6 @@ All the runner asks for is `submit(fn, *args)`, which gives back a future with `
 from __future__ import annotations
 
 import contextlib
-import importlib
 import logging
 import multiprocessing
 import os
@@ -20,6 +19,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
+from simulator._extras import extra_module
 from simulator.errors import UsageError
 from simulator.sweep import work
 from simulator.sweep.work import Event
@@ -146,11 +146,7 @@ def dask_client(address: str) -> Iterator[Any]:
 
     Raises `UsageError` where Dask Distributed is not installed or nobody answers.
     """
-    try:
-        distributed: Any = importlib.import_module("distributed")
-    except ImportError:
-        message = "--executor dask needs Dask: pip install -e '.[distributed]'"
-        raise UsageError(message) from None
+    distributed = extra_module("distributed", "--executor dask needs Dask")
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong, we tell
     try:
         client = distributed.Client(address, timeout="10s", set_as_default=False)

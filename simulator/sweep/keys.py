@@ -1,20 +1,25 @@
 """The key of a finished point: equal keys, equal outcomes.
 
 A key is the hash of the resolved configuration, of the contents of the files that the trace is read
-from (their paths do not count as contents), and of the version of the code.
+from (their paths do not count as contents), of the files of systems, policies and parts that are
+referred to, and of the version of the code.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import simulator
+from simulator._plugin_files import from_file, module_file, own_sources
 from simulator.config.experiment import PointConfig, canonical_json
+from simulator.config.machine import Part
 from simulator.errors import TraceError
 from simulator.source import text_hash
 from simulator.traces.curves import shipped
@@ -40,8 +45,29 @@ def point_key(point: PointConfig) -> str:
 
     Raises `TraceError` where a file of the trace cannot be read.
     """
-    facts = [point.key(), _trace_contents(point), code_version()]
+    facts: list[Any] = [point.key(), _trace_contents(point), code_version()]
+    facts += _own_code(point)
     return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
+
+
+def _own_code(point: PointConfig) -> list[str]:
+    """Hashes of the files that hold its system, its policy and kinds of parts of its machine."""
+    named = map(from_file, (point.system.name, point.cache.policy))
+    files = [Path(reference.file) for reference in named if reference is not None]
+    sockets = [socket for host in point.platform.hosts for socket in host.sockets.values()]
+    parts = [socket.part for socket in (*sockets, point.platform.network) if socket is not None]
+    for part in parts:
+        files += filter(None, (module_file(type(p).__module__) for p in _with_inner(part)))
+    return [own_sources(file) for file in sorted(set(files))]
+
+
+def _with_inner(part: Part) -> Iterator[Part]:
+    """A part and those within it."""
+    yield part
+    for name in type(part).model_fields:
+        inner = getattr(part, name)
+        if isinstance(inner, Part):
+            yield from _with_inner(inner)
 
 
 def _trace_contents(point: PointConfig) -> list[str]:

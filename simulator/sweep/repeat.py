@@ -5,8 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+from simulator._plugin_files import anchored
 from simulator.config.experiment import Experiment, PointConfig, SystemEntry, canonical_json
 
 __all__ = ["Source", "overrides_of", "repeat_command"]
@@ -32,12 +35,20 @@ def overrides_of(
     experiment: Experiment, point: PointConfig, given: Sequence[str] = ()
 ) -> list[str]:
     """`given`, then each swept key at its value for `point`, then its system alone."""
-    entry = next(e for e in experiment.systems if (e.label or e.name) == point.system.label)
-    swept = [f"{path}={canonical_json(value)}" for path, value in point.swept.items()]
-    return [*given, *swept, f"systems={canonical_json([_written(entry)])}"]
+    entry = next(e for e in experiment.systems if e.called == point.system.label)
+    files = partial(_anchored, folder=experiment.origin.folder)
+    swept = [f"{path}={canonical_json(files(value))}" for path, value in point.swept.items()]
+    return [*given, *swept, f"systems={canonical_json([files(_written(entry))])}"]
 
 
 def _written(entry: SystemEntry) -> str | dict[str, Any]:
     """An entry as one writes it: what it does not change left out."""
     changes = entry.model_dump(mode="json", exclude_defaults=True)
     return entry.name if list(changes) == ["name"] else changes
+
+
+def _anchored(value: Any, folder: Path) -> Any:
+    """A value with its references to files of Python as seen from the shell."""
+    if isinstance(value, dict):
+        return {key: _anchored(inner, folder) for key, inner in value.items()}
+    return anchored(value, folder) if isinstance(value, str) else value

@@ -14,13 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from simulator._machine import physical_memory
 from simulator._threads import cores
 from simulator.config.experiment import PointConfig
 from simulator.errors import OutputError, ScratchPipeError
 from simulator.results.finished import FinishedPoints, decode, relabelled
 from simulator.results.record import PointResult, Result
 from simulator.results.speedup import with_speedups
-from simulator.sweep.estimate import physical_memory, require_memory
+from simulator.sweep.estimate import require_memory
 from simulator.sweep.executors import Executor, Inline, LocalPool
 from simulator.sweep.keys import point_key
 from simulator.sweep.tasks import divide

@@ -6,7 +6,7 @@ comes out can be pickled, and outcomes travel as the bytes that are stored.
 
 from __future__ import annotations
 
-import os
+import platform
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -153,7 +153,7 @@ def _mismatched(task: Task) -> dict[str, Failure]:
             continue
         if not same:
             message = (
-                f"the worker on {os.uname().nodename} has another version of scratchpipe or of the "
+                f"the worker on {platform.node()} has another version of scratchpipe or of the "
                 "trace file: install the same on all machines"
             )
             failed[key] = Failure("OutputError", message)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from simulator._plugins import explained, load_plugin, named, plugins
+from simulator._plugin_files import from_file
+from simulator._plugins import Contract, explained, load_plugin, named, place_of, plugins
 from simulator.config.parameters import Given, Parameters, SystemKeys
-from simulator.errors import UsageError
+from simulator.errors import PluginError, UsageError
 from simulator.hardware.topology import Topology
 from simulator.systems.bagpipe import Bagpipe
 from simulator.systems.base import (
@@ -116,6 +117,7 @@ __all__ = [
 ]
 
 ENTRY_POINTS = "scratchpipe.systems"
+_CONTRACT = Contract(System, "systems.System")
 
 _SYSTEMS: dict[str, type[System]] = {
     "hybrid": Hybrid,
@@ -154,16 +156,14 @@ def names() -> tuple[str, ...]:
 
 
 def system_class(name: str) -> type[System]:
-    """The class of the system called `name`; `UsageError` where there is none."""
+    """The class of the system called `name`, or of a file (`./mine.py:Mine`); `UsageError` where
+    there is none."""
     if name in _SYSTEMS:
         return _SYSTEMS[name]
-    entry = plugins(ENTRY_POINTS).get(name)
-    if entry is None:
+    source = from_file(name) or plugins(ENTRY_POINTS).get(name)
+    if source is None:
         raise UsageError(f"there is no system {name!r}: {', '.join(names())}")
-    system = load_plugin(entry)
-    if not (isinstance(system, type) and issubclass(system, System)):
-        raise UsageError(f"{named(entry)} is no subclass of simulator.systems.System: {system!r}")
-    return system
+    return load_plugin(source, _CONTRACT)
 
 
 def create(name: str, job: Job, machine: Topology) -> System:
@@ -177,8 +177,12 @@ def create(name: str, job: Job, machine: Topology) -> System:
         raise UsageError(
             f"{named(entry)} has the name of a system that is built in: rename it or uninstall it"
         )
-    with explained(name, "cannot be built"):
-        return system(job, machine)
+    with explained(name, "cannot be built", system):
+        built = system(job, machine)
+    for attribute in ("replay", "schedule"):
+        if not hasattr(built, attribute):
+            raise PluginError(f"{place_of(system)}: {system.__name__} sets no `{attribute}`")
+    return built
 
 
 class UsedKeys(Mapping[str, SystemKeys]):
@@ -189,7 +193,7 @@ class UsedKeys(Mapping[str, SystemKeys]):
         return used_keys(name)
 
     def __contains__(self, name: object) -> bool:
-        return name in names()
+        return name in names() or (isinstance(name, str) and from_file(name) is not None)
 
     def __iter__(self) -> Iterator[str]:
         return iter(names())

@@ -123,3 +123,14 @@ def test_equal_parts_are_listed_once() -> None:
 )
 def test_quantities_as_people_write_them(kept: str, shown: str) -> None:
     assert format_quantity(kept) == shown
+
+
+def test_a_platform_that_is_listed_by_name_shows_its_data_sheet(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, sheet, _ = run(capsys, "show", "h200")
+    assert ran(capsys, "list", "platforms", "h200") == (0, sheet, "")
+    assert "GB/s" in sheet
+    code, _, error = ran(capsys, "list", "systems", "hybrid")
+    assert code == 2
+    assert "a platform alone has a data sheet; `scratchpipe explain hybrid`" in error

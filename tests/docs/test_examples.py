@@ -329,7 +329,7 @@ def test_a_mini_batch_that_no_hashed_cache_can_hold_is_refused(examples: Path) -
 @pytest.mark.parametrize("name", ["five_stages", "own_replay"])
 def test_the_trainer_trains_what_hybrid_trains(examples: Path, name: str) -> None:
     """The same program, third reader: real tables on CPU tensors, equal to the last bit."""
-    pytest.importorskip("torch", reason="PyTorch is the extra `hardware`")
+    pytest.importorskip("torch", reason="PyTorch is the extra `lab`")
     from simulator.config.expand import expand
     from simulator.observe.inputs import draw, prepare
     from simulator.observe.rows import aligned, fill_rows, use_threads

@@ -16,9 +16,9 @@ EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 @pytest.fixture(scope="session")
 def torch_there() -> None:
-    """Skip where PyTorch is not installed (it is the extra `hardware`, some gigabytes large)."""
+    """Skip where PyTorch is not installed (it is the extra `lab`, some gigabytes large)."""
     if importlib.util.find_spec("torch") is None:
-        pytest.skip("PyTorch is not installed: pip install -e .[hardware]")
+        pytest.skip("PyTorch is not installed: pip install -e .[lab]")
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ run: {batches: 6, warmup_batches: 2, cpu_threads: 1}
 
 def test_without_pytorch_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(UsageError, match=r"pip install -e .\.\[hardware\]"):
+    with pytest.raises(UsageError, match=r"pip install 'scratchpipe-sim\[lab\]'"):
         require_torch()
 
 

@@ -11,6 +11,7 @@ the batch enters the look-ahead, `plan` once all of its future batches are loade
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +29,15 @@ from simulator.caches.plan.words import (
     place_rows,
     resolve,
 )
-from simulator.caches.policies.base import BUILT_IN, BatchUse, PolicySetup, Pool, policy_class
-from simulator.caches.policies.contract import checked_victims
+from simulator.caches.policies.base import (
+    BUILT_IN,
+    BatchUse,
+    Policy,
+    PolicySetup,
+    Pool,
+    policy_class,
+)
+from simulator.caches.policies.contract import CheckedPolicy
 from simulator.errors import CapacityError, InvariantError, TraceError, UsageError
 
 __all__ = ["PoolPlanner"]
@@ -82,9 +90,9 @@ class PoolPlanner:
         profile = None
         if chosen.needs_profile and hottest is not None:
             profile = self._tracker.hit_map.pin(np.ascontiguousarray(hottest[:capacity]))
-        self._policy_name = policy
-        self._check_victims = check or policy not in BUILT_IN
-        self._policy = chosen(PolicySetup(capacity, seed, profile, rows))
+        checked = check or policy not in BUILT_IN
+        build = partial(CheckedPolicy, name=policy, kind=chosen) if checked else chosen
+        self._policy: Policy = build(PolicySetup(capacity, seed, profile, rows))
         self._pool = Pool(self._tracker.hit_map.words, np.zeros(capacity, dtype=np.int32))
         self._pool.rows_of = self._tracker.hit_map.rows_of
         self._all_trained = preload_trained
@@ -190,12 +198,7 @@ class PoolPlanner:
         """The slots of `count` victims, as the policy names them."""
         if count == 0:
             return np.empty(0, dtype=np.int64)
-        victims = self._policy.victims(self._pool, count)
-        if not self._check_victims:
-            return victims
-        return checked_victims(
-            victims, self._pool, count, policy=self._policy_name, batch=self._planned
-        )
+        return self._policy.victims(self._pool, count)
 
     def _place(self, batch: LoadedBatch, victims: Int64s) -> PoolPlan:
         pool, hit_map = self._pool, self._tracker.hit_map

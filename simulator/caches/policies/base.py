@@ -1,7 +1,8 @@
 """What a replacement policy is to a pool, and where policies are found by name.
 
-A policy from outside of this package is a class with the hooks of `Policy`, announced as an entry
-point of the group `scratchpipe.policies` (name = name of the policy, value = `module:Class`):
+A policy from outside of this package is a class with the hooks of `Policy`, in a file that is
+referred to (`./mine.py:MostRecent`) or announced as an entry point of the group
+`scratchpipe.policies` (name = name of the policy, value = `module:Class`):
 
     class MostRecent(Policy):
         name = "mru"
@@ -18,7 +19,7 @@ kernels in their hooks; plain Python is as correct, only slower.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -28,7 +29,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from simulator._plugins import load_plugin, plugins
+from simulator._plugin_files import from_file
+from simulator._plugins import Contract, load_plugin, plugins
 from simulator.caches.plan.words import FIRST_STAMP
 from simulator.caches.policies.hold import Hold
 from simulator.errors import InvariantError, UsageError
@@ -38,6 +40,7 @@ __all__ = [
     "LOOKUP_ONLY",
     "BatchUse",
     "CompiledPolicy",
+    "Policies",
     "Policy",
     "PolicySetup",
     "Pool",
@@ -186,6 +189,9 @@ class CompiledPolicy(Policy):
         """Fill `chosen` with victims as `victims` does; return how many there were."""
 
 
+_CONTRACT = Contract(Policy, "caches.Policy")
+
+
 @cache
 def _outside() -> dict[str, EntryPoint]:
     return plugins(GROUP)
@@ -197,16 +203,34 @@ def policy_names() -> tuple[str, ...]:
 
 
 def policy_class(name: str) -> type[Policy]:
-    """The policy called `name`; `UsageError` names the known ones where there is none."""
+    """The policy called `name`, or of a file (`./mine.py:Mine`); `UsageError` names the known ones
+    where there is none."""
+    source = from_file(name)
     if name in BUILT_IN:
         module, attribute = BUILT_IN[name].split(":")
-        policy = getattr(import_module(f"simulator.caches.policies.{module}"), attribute)
-    elif name in _outside():
-        policy = load_plugin(_outside()[name])
-    elif name in LOOKUP_ONLY:
+        built_in: type[Policy] = getattr(
+            import_module(f"simulator.caches.policies.{module}"), attribute
+        )
+        return built_in
+    if source is not None or name in _outside():
+        return load_plugin(source or _outside()[name], _CONTRACT)
+    if name in LOOKUP_ONLY:
         raise UsageError(f"policy {name} replays per lookup only, not per batch")
-    else:
-        raise UsageError(f"no policy {name!r}; known: {', '.join(policy_names())}")
-    if not (isinstance(policy, type) and issubclass(policy, Policy)):
-        raise UsageError(f"policy {name!r}: {policy!r} is not a subclass of Policy")
-    return policy
+    raise UsageError(f"no policy {name!r}; known: {', '.join(policy_names())}")
+
+
+class Policies(Mapping[str, type[Policy]]):
+    """All policies by name; one from outside is loaded when it is asked for. Has those of files
+    by reference."""
+
+    def __getitem__(self, name: str) -> type[Policy]:
+        return policy_class(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in policy_names() or (isinstance(name, str) and from_file(name) is not None)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(policy_names())
+
+    def __len__(self) -> int:
+        return len(policy_names())

@@ -1,7 +1,8 @@
 """What a policy must keep when it names victims, checked before compiled code relies on it.
 
 Kernels write to the slots of victims without bounds checks: a victim too few would make them write
-past the slots, a doubled or held one would give a wrong plan without a word.
+past the slots, a doubled or held one would give a wrong plan without a word. Errors of a policy
+from outside name its file and line.
 """
 
 from __future__ import annotations
@@ -9,12 +10,45 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from simulator.caches.policies.base import Pool
+from simulator._plugin_files import short_name
+from simulator._plugins import explained, place_of
+from simulator.caches.plan.words import FIRST_STAMP
+from simulator.caches.policies.base import BatchUse, Policy, PolicySetup, Pool
 from simulator.errors import PolicyError
 
-__all__ = ["checked_victims"]
+__all__ = ["CheckedPolicy", "checked_victims"]
 
 Int64s = npt.NDArray[np.int64]
+
+
+class CheckedPolicy(Policy):
+    """A policy whose every answer is held to the contract of `Policy`.
+
+    `name`: as the experiment names it. Raises `PolicyError` where an answer breaks the contract,
+    `PluginError` where code from outside fails, with the mini-batch in the pool, file and line.
+    """
+
+    def __init__(self, setup: PolicySetup, *, name: str, kind: type[Policy]) -> None:
+        self._title, self._kind = f"policy {short_name(name)}", kind
+        with explained(self._title, "cannot be built", kind):
+            self._policy = kind(setup)
+
+    def preload(self, pool: Pool, keys: Int64s) -> None:
+        with explained(self._title, "fails in preload", self._kind):
+            self._policy.preload(pool, keys)
+
+    def used(self, pool: Pool, use: BatchUse) -> None:
+        with explained(self._title, f"fails in used, mini-batch {use.number}", self._kind):
+            self._policy.used(pool, use)
+
+    def victims(self, pool: Pool, count: int) -> Int64s:
+        batch = pool.stamp - FIRST_STAMP
+        with explained(self._title, f"fails in victims, mini-batch {batch}", self._kind):
+            victims = self._policy.victims(pool, count)
+        try:
+            return checked_victims(victims, pool, count, policy=self._title, batch=batch)
+        except PolicyError as error:
+            raise PolicyError(f"{error} ({place_of(self._kind.victims)})") from None
 
 
 def checked_victims(victims: object, pool: Pool, count: int, *, policy: str, batch: int) -> Int64s:
@@ -26,7 +60,7 @@ def checked_victims(victims: object, pool: Pool, count: int, *, policy: str, bat
     """
     broken = _broken_rule(victims, pool, count)
     if broken is not None:
-        raise PolicyError(f"policy {policy}, mini-batch {batch}: {broken}")
+        raise PolicyError(f"{policy}, mini-batch {batch}: {broken}")
     return np.array(victims, dtype=np.int64)
 
 

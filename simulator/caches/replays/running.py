@@ -12,11 +12,11 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from simulator._plugins import explained
+from simulator._plugins import explained, place_of
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays.base import Replay, copies
 from simulator.caches.replays.twins import Single
-from simulator.errors import InvariantError
+from simulator.errors import PluginError
 from simulator.traces.base import MiniBatch, Trace
 from simulator.traces.cuts import parted, split
 
@@ -108,18 +108,17 @@ def _with_most(facts: BatchFacts, replay: Replay, stream: Stream, number: int) -
 def _next(run: Iterator[BatchFacts], replay: Replay, number: int, batches: int) -> BatchFacts:
     """The facts of the next mini-batch.
 
-    Raises `InvariantError` where the replay has none, `PluginError` where code of another package
-    fails.
+    Raises `PluginError` where the replay has none, or code from outside fails.
     """
-    with explained(type(replay).__name__, f"fails at mini-batch {number} of {batches}"):
+    name = type(replay).__name__
+    with explained(name, f"fails at mini-batch {number} of {batches}", type(replay)):
         facts = next(run, None)
+    if isinstance(facts, BatchFacts):
+        return facts
+    where = place_of(type(replay).run)
     if facts is None:
-        raise InvariantError(
-            f"{type(replay).__name__} ended after {number - 1} of {batches} mini-batches"
-        )
-    if not isinstance(facts, BatchFacts):
-        raise InvariantError(f"{type(replay).__name__} gave {facts!r} in place of BatchFacts")
-    return facts
+        raise PluginError(f"{name} ended after {number - 1} of {batches} mini-batches ({where})")
+    raise PluginError(f"{name} gave {facts!r:.80} in place of BatchFacts ({where})")
 
 
 def _feeds(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 from simulator._plugins import load_plugin, plugins
-from simulator.config.machine import Part
+from simulator.config.machine import PART_CONTRACT, Part
 from simulator.hardware.devices.accelerator import Accelerator
 from simulator.hardware.devices.cpu import Cpu
 from simulator.hardware.devices.cxl import Cxl, CxlMemory
@@ -47,5 +47,7 @@ _KINDS: dict[str, type[Part]] = {
 @cache
 def part_kinds() -> dict[str, type[Part]]:
     """The model of every kind of part, those of other packages included."""
-    outside = {name: load_plugin(entry) for name, entry in plugins(ENTRY_POINTS).items()}
+    outside = {
+        name: load_plugin(entry, PART_CONTRACT) for name, entry in plugins(ENTRY_POINTS).items()
+    }
     return {**outside, **_KINDS}

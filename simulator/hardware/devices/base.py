@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
+from simulator._plugins import place_of
 from simulator.config.machine import Part
 from simulator.config.operators import OperatorProfile
-from simulator.errors import ConfigError
+from simulator.errors import ConfigError, PluginError
 from simulator.hardware.access import Access
 from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
 from simulator.hardware.memory import Memory, StreamTiming
@@ -280,7 +281,8 @@ class Processor(Device):
     def price(self, operation: Operation, software: OperatorProfile, reach: Reach) -> Demand:
         """Time on resources that `operation` needs here.
 
-        Raises `ConfigError` for an operation without a rule.
+        Raises `ConfigError` for an operation without a rule, `PluginError` where a rule gives
+        anything else.
         """
         rule = self.rules.get(type(operation))
         if rule is None:
@@ -288,7 +290,10 @@ class Processor(Device):
                 f"{self.name} ({self.part.name}) cannot do {type(operation).__name__} "
                 f"({operation.name!r}): it has no rule for it"
             )
-        demand: Demand = getattr(self, rule)(operation, software, reach)
+        demand: object = getattr(self, rule)(operation, software, reach)
+        if not isinstance(demand, Demand):
+            where = place_of(getattr(type(self), rule))
+            raise PluginError(f"{self.name}: {rule} gave {demand!r:.80}, no Demand ({where})")
         return demand
 
     def left_changed(self, operation: Operation, software: OperatorProfile) -> int | None:

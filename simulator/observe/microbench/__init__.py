@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from simulator._extras import install
 from simulator.errors import MeasurementError, OutputError, UsageError
 from simulator.files import check_folder, explained, replace_file
 from simulator.observe.microbench.session import Session
@@ -142,7 +143,7 @@ def _gpu_there() -> bool:
         import triton  # noqa: F401
     except ImportError:
         raise UsageError(
-            "there is a GPU but no Triton to compile its kernels: pip install "
-            "-e '.[hardware]', or hide the GPU with CUDA_VISIBLE_DEVICES="
+            f"there is a GPU but no Triton to compile its kernels: {install('lab')}, or hide the "
+            "GPU with CUDA_VISIBLE_DEVICES="
         ) from None
     return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from simulator._machine import physical_memory
 from simulator._threads import cores
 from simulator.files import replace_file
 
@@ -139,8 +139,7 @@ class Budget:
     def table_floats(self) -> int:
         """fp32 elements of the CPU's table: a third of the memory at most, quick or not (address
         translation of a small table is cheaper)."""
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return max(1 << 22, min(TABLE_BYTES, memory // 3)) // 4
+        return max(1 << 22, min(TABLE_BYTES, physical_memory() // 3)) // 4
 
 
 PAUSE_S = 1e-3
