@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from simulator.caches.nodes import Spread, together
 from simulator.errors import InvariantError
 
 __all__ = [
@@ -79,7 +80,8 @@ class Flow:
     (samples + 1,), where the lookups of each sample begin. None where a replay does not keep them.
     `longest`: most lookups of one sample; None where it is not told. `tiers`: of tables that are
     spread over tiers, how many of the rows (lookups, in flows of those) each serves; empty
-    elsewhere. `homes`: uint8, the tier of each of `ids`.
+    elsewhere. `homes`: uint8, the tier of each of `ids`. `nodes`: of tables in a near-memory pool,
+    what of the mini-batch is done at which of its nodes; None elsewhere.
     """
 
     lookups: int = 0
@@ -90,6 +92,7 @@ class Flow:
     longest: int | None = None
     tiers: tuple[int, ...] = ()
     homes: npt.NDArray[np.uint8] | None = None
+    nodes: Spread | None = None
 
 
 def total(flows: Iterable[Flow]) -> Flow:
@@ -105,6 +108,7 @@ def total(flows: Iterable[Flow]) -> Flow:
         longest=max((f.longest for f in parts if f.longest is not None), default=None),
         tiers=tuple(map(sum, zip(*(f.tiers for f in parts if f.tiers), strict=True))),
         homes=_joined([flow.homes for flow in parts]),
+        nodes=together([flow.nodes for flow in parts]),
     )
 
 
@@ -207,7 +211,8 @@ class BatchFacts:
             self,
             flows={
                 name: tuple(
-                    Flow(f.lookups, f.rows, longest=f.longest, tiers=f.tiers) for f in flows
+                    Flow(f.lookups, f.rows, longest=f.longest, tiers=f.tiers, nodes=f.nodes)
+                    for f in flows
                 )
                 for name, flows in self.flows.items()
             },
