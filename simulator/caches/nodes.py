@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Counts", "Homes", "Spread", "together"]
+__all__ = ["Counts", "Homes", "NodeCache", "Spread", "together"]
 
 Counts = tuple[int, ...]
 """One number a home."""
@@ -30,15 +30,26 @@ class Homes:
     table: int | None = None
 
 
+@dataclass(frozen=True)
+class NodeCache:
+    """Rows that each node keeps beside its memory: the last ones that it was asked for."""
+
+    rows: int
+    hot: int = 1
+    """A row is kept that a mini-batch looks up so often; others pass by the cache."""
+    stays: bool = True
+    """Updates are written through, and what is kept stays right; else every mini-batch starts with
+    empty caches."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spread:
     """What a mini-batch does at each home, exact.
 
     `lookups`, `rows`: lookups and distinct rows; `asked`: rows that nodes are asked for (a lookup
     each, or what is distinct in a part of the mini-batch); `read`: those that they read from their
-    memory, for a cache of the node holds the others. Of `vectors` (samples that look up at least
-    one row, of every table), `homes`, `modules` and `channels` are how often one has a row in a
-    home, module or channel.
+    memory, for a cache of the node holds the others. `homes`, `modules` and `channels` are how
+    often one of its pooled `vectors` has a row in a home, module or channel.
     """
 
     lookups: Counts

@@ -123,9 +123,8 @@ class NearMemoryDevice(Processor):
 
     @property
     def resources(self) -> tuple[Resource, ...]:
-        names = (self._told, self._channels, self._adders)
-        others = tuple(Resource(name, self.name, "other") for name in names)
-        return (self.dram.resource, self.buffers.resource, *others)
+        names = (self.buffers.place, self._told, self._channels, self._adders)
+        return (self.dram.resource, *(Resource(name, self.name, "other") for name in names))
 
     def energy(self, use: Mapping[str, ResourceUse], elapsed_ps: int) -> dict[str, float]:
         """Joules of all nodes' memory and of their logic."""
