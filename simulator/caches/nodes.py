@@ -78,6 +78,23 @@ class Spread:
             self.channels + other.channels,
         )
 
+    def without(self, some: Spread) -> Spread:
+        """The rest, where `some` of it is done before: vectors are then where that had rows."""
+
+        def left(mine: Counts, theirs: Counts) -> Counts:
+            return tuple(a - b for a, b in zip(mine, theirs, strict=True))
+
+        return Spread(
+            left(self.lookups, some.lookups),
+            left(self.rows, some.rows),
+            left(self.asked, some.asked),
+            left(self.read, some.read),
+            self.vectors,
+            self.homes - some.homes,
+            self.modules - some.modules,
+            self.channels - some.channels,
+        )
+
 
 def together(spreads: list[Spread | None]) -> Spread | None:
     """All of them in the same homes; None where one is not told or has other homes."""

@@ -52,6 +52,7 @@ from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.recnmp import RecNmp
 from simulator.systems.recshard import RecShard
+from simulator.systems.recxl import ReCxl
 from simulator.systems.schedule import (
     After,
     Ahead,
@@ -151,6 +152,7 @@ _SYSTEMS: dict[str, type[System]] = {
     "tensordimm": TensorDimm,
     "recnmp": RecNmp,
     "fafnir": Fafnir,
+    "recxl": ReCxl,
 }
 
 

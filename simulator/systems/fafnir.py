@@ -20,7 +20,7 @@ from pydantic import Field
 
 from simulator.caches.nodes import NodeCache
 from simulator.caches.replays.nodes import NodesReplay
-from simulator.config.parameters import Given
+from simulator.config.parameters import Given, Parameters
 from simulator.errors import ConfigError
 from simulator.systems.near_memory import OURS, NearMemorySystem, PoolParameters
 
@@ -46,7 +46,7 @@ class Fafnir(NearMemorySystem):
         "Samples of a hardware batch, and how fast elements compare headers of many.",
         "Wires between modules of the tree; here they are channels of DDR4.",
     )
-    parameters: ClassVar[type[PoolParameters]] = FafnirParameters
+    parameters: ClassVar[type[Parameters]] = FafnirParameters
     shown_on: ClassVar[str] = "fafnir_v100"
     keys: ClassVar[dict[str, str]] = {"cut": "horizontal", "sums_meet": "pool"}
 

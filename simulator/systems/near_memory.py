@@ -123,7 +123,7 @@ class NearMemorySystem(System):
         "equal",
         "One copy of every row, in the pool; a mini-batch is done before the next one starts.",
     )
-    parameters: ClassVar[type[PoolParameters]] = PoolParameters
+    parameters: ClassVar[type[Parameters]] = PoolParameters
     uses: ClassVar[frozenset[str]] = frozenset()
     name: ClassVar[str]
     """What messages call it."""
@@ -144,7 +144,8 @@ class NearMemorySystem(System):
             for g in groups_of(job)
         )
         self.replay = self._rows()
-        self.fused = job.parameters_as(self.parameters).update == "fused"
+        own = job.parameters_as(self.parameters)
+        self.fused = not isinstance(own, PoolParameters) or own.update == "fused"
         self.schedule = self._schedule()
 
     def _rows(self) -> NodesReplay:
@@ -182,7 +183,7 @@ class NearMemorySystem(System):
         return (
             *self._forward(facts),
             Stage("mlp", ((mlp_step(self._job.model, self.gpu),),)),
-            Stage("gradients_to_pool", ((*self._gradients(facts), synchronize(self.gpu)),)),
+            self._gradients(facts),
             *self._trained(facts),
         )
 
@@ -192,9 +193,7 @@ class NearMemorySystem(System):
         """From ids to pooled vectors on the GPU."""
         if self.told_by == "gpu":
             yield Stage("ids", ((self._ids(facts),),))
-        pooled = tuple(
-            self._pool(tables, tables.group.of(facts)[LOOKUP]) for tables in self._tables
-        )
+        pooled = self._pooled(facts, LOOKUP, "gather_reduce")
         lanes = (pooled, (self._sent(pooled),), self._instructions(facts), self._cast(facts))
         yield Stage("gather_reduce", tuple(filter(None, lanes)))
         if self._by_host:
@@ -214,7 +213,11 @@ class NearMemorySystem(System):
         source = self._hbm if self.told_by == "gpu" else self._dram
         return (move("instructions", source, self.near.buffers, -(-asked * bus.bits // 8)),)
 
-    def _pool(self, tables: PoolTables, rows: Flow) -> Pool:
+    def _pooled(self, facts: BatchFacts, flow: str, name: str) -> tuple[Pool, ...]:
+        """Sums of the lookups of a flow, an operation for tables of each dim."""
+        return tuple(self._pool(own, own.group.of(facts)[flow], name) for own in self._tables)
+
+    def _pool(self, tables: PoolTables, rows: Flow, name: str) -> Pool:
         model, size = tables.group.job.model, tables.pooled
         if self._by_host and rows.nodes is not None and rows.nodes.vectors:
             size = round(size * rows.nodes.modules / rows.nodes.vectors)
@@ -257,22 +260,35 @@ class NearMemorySystem(System):
 
     # backward
 
-    def _brought(self, tables: PoolTables, rows: Flow) -> int:
-        """Bytes of gradients that are brought to the pool: once, or to every channel by a host."""
-        if not self._by_host or rows.nodes is None or not rows.nodes.vectors:
-            return tables.pooled
-        return round(tables.pooled * rows.nodes.channels / rows.nodes.vectors)
-
-    def _gradients(self, facts: BatchFacts) -> Iterator[Operation]:
-        """Gradients of pooled vectors on their way into the pool."""
-        size = sum(self._brought(t, t.group.of(facts)[LOOKUP]) for t in self._tables)
-        source = self._hbm
+    def _gradients(self, facts: BatchFacts) -> Stage:
+        """Gradients of pooled vectors on their way into the pool, once or to every channel by a
+        host, and into the memory of every node that has a row of their vector."""
+        once = pooled_bytes(self._job.model)
+        moves: list[Operation] = []
+        source, size = self._hbm, once
         if self._by_host:
-            once = pooled_bytes(self._job.model)
-            yield move("gradients_to_cpu", self._hbm, self._dram, once)
-            yield synchronize(self.gpu)
-            source = self._dram
-        yield move("gradients_to_pool", source, self.near.dram, size)
+            moves += (
+                move("gradients_to_cpu", self._hbm, self._dram, once),
+                synchronize(self.gpu),
+            )
+            source, size = self._dram, self._copied(facts, "channels")
+        moves.append(move("gradients_to_pool", source, self.near.buffers, size))
+        if not self._by_host:
+            moves.append(synchronize(self.gpu))
+        kept = move(
+            "gradients_to_nodes", self.near.buffers, self.near.dram, self._copied(facts, "homes")
+        )
+        return Stage("gradients_to_pool", (tuple(moves), (kept,)))
+
+    def _copied(self, facts: BatchFacts, places: Literal["homes", "channels"]) -> int:
+        """Bytes of pooled vectors, each as often as there are `places` with a row of it."""
+        size = 0.0
+        for own in self._tables:
+            spread = own.group.of(facts)[LOOKUP].nodes
+            told = spread is not None and spread.vectors
+            share = getattr(spread, places) / spread.vectors if spread is not None and told else 1
+            size += own.pooled * share
+        return round(size)
 
     def _trained(self, facts: BatchFacts) -> Iterator[Stage]:
         """Rows, trained: a stage a pass, tables of unlike dim one after the other."""
@@ -281,18 +297,24 @@ class NearMemorySystem(System):
             yield Stage(name, (words,))
 
     def _passes(self, tables: PoolTables, rows: Flow) -> Iterator[Operation]:
-        model, near = tables.group.job.model, self.near
+        model, named = tables.group.job.model, tables.group.named
         size = model.width * GRADIENT_BYTES
-        named, source = (
-            tables.group.named,
-            Buffer("gradients", near.dram, self._brought(tables, rows)),
-        )
         if not self.fused:
             yield Accumulate(
-                named("accumulate"), near.name, rows=rows, source=source, gradient_bytes=size,
-                expanded=False, tables=model.tables,
+                named("accumulate"), self.near.name, rows=rows, source=self._vectors(tables),
+                gradient_bytes=size, expanded=False, tables=model.tables,
             )  # fmt: skip
-        yield Update(
-            named("update" if self.fused else "scatter"), near.name, tables.store, rows, source,
-            size, coalesce=self.fused, expanded=False, optimizer=model.optimizer,
+        yield self._update(tables, rows, self._last[-1])
+
+    def _update(self, tables: PoolTables, rows: Flow, name: str) -> Update:
+        """`rows`, updated."""
+        model, named = tables.group.job.model, tables.group.named
+        return Update(
+            named(name), self.near.name, tables.store, rows, self._vectors(tables),
+            model.width * GRADIENT_BYTES, coalesce=self.fused, expanded=False,
+            optimizer=model.optimizer,
         )  # fmt: skip
+
+    def _vectors(self, tables: PoolTables) -> Buffer:
+        """Gradients of its pooled vectors, each once."""
+        return Buffer("gradients", self.near.dram, tables.pooled)

@@ -20,7 +20,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from simulator.caches.nodes import NodeCache
-from simulator.config.parameters import Given
+from simulator.config.parameters import Given, Parameters
 from simulator.systems.near_memory import OURS, NearMemorySystem, PoolParameters
 
 __all__ = ["RecNmp", "RecNmpParameters"]
@@ -49,7 +49,7 @@ class RecNmp(NearMemorySystem):
         "Buffers of partial sums; here they are large enough.",
         "How tables are coloured over channels; here rows go round all ranks.",
     )
-    parameters: ClassVar[type[PoolParameters]] = RecNmpParameters
+    parameters: ClassVar[type[Parameters]] = RecNmpParameters
     shown_on: ClassVar[str] = "recnmp_v100"
     keys: ClassVar[dict[str, str]] = {"cut": "horizontal"}
 

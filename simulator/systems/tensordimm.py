@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from simulator.config.parameters import Given
+from simulator.config.parameters import Given, Parameters
 from simulator.systems.near_memory import OURS, NearMemorySystem, PoolParameters, UpdatePasses
 
 __all__ = ["TensorDimm", "TensorDimmParameters"]
@@ -44,7 +44,7 @@ class TensorDimm(NearMemorySystem):
         "Latencies of its instructions, and tables a node.",
         "Whether rows are copied to a dense area before they are reduced; here they are not.",
     )
-    parameters: ClassVar[type[PoolParameters]] = TensorDimmParameters
+    parameters: ClassVar[type[Parameters]] = TensorDimmParameters
     shown_on: ClassVar[str] = "tensordimm_v100"
     keys: ClassVar[dict[str, str]] = {"cut": "vertical"}
     told_by: ClassVar[Literal["cpu", "gpu"]] = "gpu"

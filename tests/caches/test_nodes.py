@@ -121,7 +121,7 @@ def test_parts_of_mini_batches_may_be_counted_for_ever(samples: int, monkeypatch
     """Numbers of parts start anew before they do not fit any more."""
     from simulator.caches.replays import nodes
 
-    monkeypatch.setattr(nodes, "_LAST", 12)
+    monkeypatch.setattr(nodes, "_LAST", 14)
     rng = np.random.default_rng(1)
     looked_up = [
         tuple([rng.integers(0, rows, 3).tolist() for _ in range(SAMPLES)] for rows in ROWS)

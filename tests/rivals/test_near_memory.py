@@ -159,7 +159,7 @@ def test_bytes_in_the_pool_are_those_of_its_operations(
     state = {"sgd": 0, "adagrad": ROW, "rowwise_adagrad": 4}[optimizer]
     wanted = sum(spread.read) * ROW + rows.lookups * ROW + 2 * unique.rows * (ROW + state)
     wanted += 2 * unique.rows * ROW * (update == "in_two_passes")
-    wanted += max(spread.homes, {"recnmp": spread.channels}.get(name, spread.vectors)) * ROW
+    wanted += spread.homes * ROW
     assert device(result, "near_memory.dram")["bytes"] == pytest.approx(wanted, rel=1e-9)
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
-from simulator.caches.nodes import Homes, NodeCache, Spread
+from simulator.caches.nodes import Counts, Homes, NodeCache, Spread
 from simulator.caches.per_lookup.base import HITS
 from simulator.caches.per_lookup.lru import LookupLRU
 from simulator.caches.policies.base import PolicySetup
@@ -18,7 +18,7 @@ from simulator.caches.replays.base import bases, copies
 from simulator.caches.replays.unique import UniqueReplay
 from simulator.traces.base import MiniBatch, Trace
 
-__all__ = ["NodesReplay"]
+__all__ = ["NodeCounter", "NodesReplay"]
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
@@ -38,11 +38,17 @@ class NodesReplay(UniqueReplay):
     samples: int = 0
 
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
-        counter = _Counter(self, trace)
+        counter = NodeCounter(self, trace)
         own, others = copies(batches, 2)
         unique = UniqueReplay(keep=range(2**62))
         for batch, facts in zip(own, unique.run(trace, others, threads), strict=True):
-            spreads = counter.of_batch(batch, facts)
+            counter.begin(batch.samples)
+            spreads = []
+            for table, rows in enumerate(facts.flows[UNIQUE]):
+                assert rows.ids is not None, "rows of all mini-batches are kept"
+                ids = batch.ids[table] + counter.starts[table]
+                spreads.append(counter.spread(table, ids, batch.pooled[table], rows.ids))
+            counter.end()
             yield self._told(facts, spreads)
 
     def _told(self, facts: BatchFacts, spreads: list[Spread]) -> BatchFacts:
@@ -58,8 +64,8 @@ class NodesReplay(UniqueReplay):
 
 
 @dataclass
-class _Counter:
-    """What mini-batches do at nodes; keeps what their caches hold."""
+class NodeCounter:
+    """What mini-batches do at nodes, one after the other; keeps what their caches hold."""
 
     replay: NodesReplay
     trace: Trace
@@ -71,48 +77,53 @@ class _Counter:
     """Of each home."""
     parts: int = 0
     """Parts of mini-batches so far."""
+    samples: int = 0
+    """Of this mini-batch."""
 
     def __post_init__(self) -> None:
         self.starts = bases(self.trace.rows)
         self.stamps = np.zeros(sum(self.trace.rows) if self.replay.samples else 0, np.int32)
 
-    def of_batch(self, batch: MiniBatch, facts: BatchFacts) -> list[Spread]:
-        """The spread of every table."""
-        cache, samples = self.replay.cache, self.replay.samples
+    def begin(self, samples: int) -> None:
+        """A mini-batch of so many samples."""
+        self.samples, cache = samples, self.replay.cache
         if cache is not None and not cache.stays:
             for held in self.caches.values():
                 held.clear()
-        if samples:
-            parts = -(-batch.samples // samples)
-            if self.parts + parts >= _LAST:
-                self.stamps[:] = 0
-                self.parts = 0
-        spreads = [self._of_table(t, batch, facts) for t in range(len(batch.ids))]
-        if samples:
-            self.parts += parts
-        return spreads
+        if self.parts + samples >= _LAST:
+            self.stamps[:] = 0
+            self.parts = 0
 
-    def _of_table(self, table: int, batch: MiniBatch, facts: BatchFacts) -> Spread:
-        homes, unique = self.replay.homes[table], facts.flows[UNIQUE][table].ids
-        assert unique is not None, "rows of all mini-batches are kept"
+    def end(self) -> None:
+        """The mini-batch is done."""
+        if self.replay.samples:
+            self.parts += -(-self.samples // self.replay.samples)
+
+    def spread(
+        self, table: int, ids: Int64s, edges: Int64s, unique: Int64s, *, read: bool = True
+    ) -> Spread:
+        """Of lookups `ids` in a table, whose bags have these `edges`, and of their distinct rows;
+        rows are numbered over all tables. `read`: whether caches are asked for them."""
+        homes, samples = self.replay.homes[table], self.replay.samples
         fixed = -1 if homes.table is None else homes.table
         counts = np.zeros((2, homes.count), np.int64)
         places = np.zeros(3, np.int64)
-        edges, ids = batch.pooled[table], batch.ids[table] + self.starts[table]
-        bags = max(1, len(edges) - 1) // max(1, batch.samples)
+        bags = samples * max(1, (len(edges) - 1) // max(1, self.samples))
         count_nodes(
-            ids, edges, fixed, homes.modules, homes.channels,
-            self.replay.samples * max(1, bags), self.stamps, self.parts, counts, places,
+            ids, edges, fixed, homes.modules, homes.channels, bags, self.stamps, self.parts,
+            counts, places,
         )  # fmt: skip
         where = np.full(len(unique), fixed) if fixed >= 0 else unique % homes.count
         rows = np.bincount(where, minlength=homes.count)
         lookups, asked = (tuple(each.tolist()) for each in counts)
-        if not self.replay.samples:
-            asked = lookups
-        read = asked if self.replay.cache is None else self._read(homes, ids, lookups)
-        return Spread(lookups, tuple(rows.tolist()), asked, read, len(edges) - 1, *places.tolist())
+        asked = asked if samples else lookups
+        cached = read and self.replay.cache is not None
+        missed = self._read(homes, ids, lookups) if cached else asked
+        return Spread(
+            lookups, tuple(rows.tolist()), asked, missed, len(edges) - 1, *places.tolist()
+        )
 
-    def _read(self, homes: Homes, ids: Int64s, lookups: tuple[int, ...]) -> tuple[int, ...]:
+    def _read(self, homes: Homes, ids: Int64s, lookups: Counts) -> Counts:
         """Lookups of each home that its cache does not hold."""
         cache = self.replay.cache
         assert cache is not None, "there are caches"

@@ -3,9 +3,8 @@ processing): what pooling, coalescing and updating in such a pool cost.
 
 Modelled. Memory: the fullest node's rows at what the DRAM model sustains of one rank alone, pieces
 or whole rows as the pool cuts them; rows that a node's cache holds are not read. Instructions of
-the fullest channel; sums on their way out of the modules, and gradients on their way in, on the
-channels; gradients are written in every node that has a row of their vector; additions of the
-fullest node. An operation takes the slowest of these.
+the fullest channel; sums on their way out of the modules, and gradients on their way in (when they
+are used), on the channels; additions of the fullest node. An operation takes the slowest of these.
 
 Approximated: sums and gradients load all channels alike; sums wait in buffers that are large
 enough. Where row numbers are replayed one by one (`run.memory_fidelity`), those of the fullest node
@@ -151,9 +150,10 @@ class NearMemoryDevice(Processor):
         """Gradients of lookups out of those of their vectors, summed by row into a region."""
         del software, reach
         work, size = NodeWork(self.part, word.rows, word.gradient_bytes), word.gradient_bytes
-        gradients, crossing = self._gradients(work, size, word.source.bytes)
+        gradients = self._rows(work, work.spread.lookups, size)
         sums = self._in_order(word.rows.rows * size, write=True)
-        return self._demand(word.name, work, [*gradients, sums], work.spread.lookups, crossing)
+        crossing = word.source.bytes * work.copies(work.spread.channels)
+        return self._demand(word.name, work, [gradients, sums], work.spread.lookups, crossing)
 
     def _update(self, word: Update, software: OperatorProfile, reach: Reach) -> Demand:
         del software, reach
@@ -161,7 +161,8 @@ class NearMemoryDevice(Processor):
         work = NodeWork(self.part, word.rows, store.row_bytes)
         asked, crossing = work.spread.rows, 0.0
         if word.coalesce:
-            streams, crossing = self._gradients(work, size, word.source.bytes)
+            streams = [self._rows(work, work.spread.lookups, size)]
+            crossing = word.source.bytes * work.copies(work.spread.channels)
             asked = work.spread.lookups
         else:
             streams = [self._in_order(word.rows.rows * size, write=False)]
@@ -201,17 +202,6 @@ class NearMemoryDevice(Processor):
     def _in_order(self, size: float, *, write: bool) -> Service:
         """Bytes in order, the same in every node."""
         return self.dram.service([Access(self.dram.place, 1, round(size), write, random=False)])
-
-    def _gradients(self, work: NodeWork, size: int, brought: int) -> tuple[list[Service], float]:
-        """Reads of a gradient for every lookup, out of those of the vectors, which are `brought` to
-        all nodes that need one; and bytes of those on the channels."""
-        once = float(brought)
-        if self.part.sums_meet == "host":
-            once /= work.copies(work.spread.channels)
-        copied = max(0.0, once * work.copies(work.spread.homes) - brought)
-        reads = self._rows(work, work.spread.lookups, size)
-        crossing = once * work.copies(work.spread.channels)
-        return [reads, self._in_order(copied, write=True)], crossing
 
     def _demand(
         self, name: str, work: NodeWork, streams: Iterable[Service], asked: Counts, crossing: float
