@@ -93,6 +93,7 @@ _LOOKS: dict[str, Look] = {
     "recnmp": Look("#BB5566", "//", "^", "--"),
     "fafnir": Look("#DDAA33", "xx", "v", "-."),
     "recxl": Look("#009988", "..", "o", "-"),
+    "trim": Look("#555555", "++", "p", "--"),
     # stages of cached training
     "load": Look(_LIGHT),
     "plan": Look(_PINK, "..."),
@@ -185,6 +186,7 @@ _TITLES = {
     "recnmp": "RecNMP",
     "fafnir": "FAFNIR",
     "recxl": "ReCXL",
+    "trim": "TRiM",
     "gather_reduce": "Gather-reduce",
     "pooled_to_gpu": "Pooled to GPU",
     "gradients_to_cpu": "Gradients to CPU",

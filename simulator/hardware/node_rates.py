@@ -30,9 +30,9 @@ class NodeRates:
     nodes: int
     """Of one channel."""
     efficiency: float
-    """Share of the pin rate of its own rank that a node reaches."""
+    """What a rank reads over the rate of its pins: more than 1 where bank groups add up."""
     activate_bound: float
-    """Share that the activates of one rank allow, an activate a piece (tRRD, tFAW)."""
+    """What activates (tRRD, tFAW; one a piece) and columns of one rank allow."""
     buses: float
     """All nodes of a channel by their memory alone."""
     shared_ranks: int
@@ -44,7 +44,7 @@ class NodeRates:
     """As many nodes over those ranks on one bus."""
     limits: Mapping[str, float]
     """Buses that instructions (`instructions`, or `commands` where the host sends every one) and
-    sums on their way out (`sums`) allow."""
+    sums on their way out allow: of modules (`sums`), of bank groups (`rank_sums`)."""
     limited_by: str
     """The smallest of `memory` and `limits`."""
 
@@ -53,11 +53,12 @@ class NodeRates:
         return asdict(self)
 
 
-def activate_bound(memory: Dram, piece_bytes: int) -> float:
-    """Share of the slots of a rank's bus that carry data where each piece needs an activate."""
-    timing, bursts = memory.timing, -(-piece_bytes // memory.burst_bytes)
-    apart = max(timing.rrd_s, timing.faw / 4)
-    return min(1.0, bursts * memory.burst_clocks / apart)
+def activate_bound(pool: NodePool, piece_bytes: int) -> float:
+    """What a rank reads at most over the rate of its pins, where each piece needs an activate."""
+    memory, timing = pool.memory, pool.memory.timing
+    bursts, apart = -(-piece_bytes // memory.burst_bytes), max(timing.rrd_s, timing.faw / 4)
+    columns = pool.groups * memory.burst_clocks / timing.ccd_l if pool.groups > 1 else 1.0
+    return min(columns, bursts * memory.burst_clocks / apart)
 
 
 def places_touched(places: int, lookups: int) -> float:
@@ -80,10 +81,12 @@ def measure_nodes(
     Raises `UsageError` for arguments that do not fit.
     """
     memory, piece = pool.memory, pool.piece_bytes(row_bytes)
-    alone = measure(memory, pattern, piece, requests, **choices)
+    alone = measure(pool.columns, pattern, piece, requests, **choices)
+    useful = piece / (-(-piece // memory.burst_bytes) * memory.burst_bytes)
+    efficiency = useful * alone.bytes_per_s / memory.peak_bytes_per_s
     ranks = _shared_ranks(pool)
     shared = measure(_on_one_bus(memory, ranks), pattern, piece, requests, **choices)
-    buses = pool.channel_nodes * alone.efficiency
+    buses = pool.channel_nodes * efficiency
     limits = _limits(pool, row_bytes, lookups)
     name, least = min(limits.items(), key=lambda item: item[1])
     return NodeRates(
@@ -92,12 +95,12 @@ def measure_nodes(
         row_bytes=row_bytes,
         piece_bytes=piece,
         nodes=pool.channel_nodes,
-        efficiency=alone.efficiency,
-        activate_bound=activate_bound(memory, piece),
+        efficiency=efficiency,
+        activate_bound=activate_bound(pool, piece),
         buses=buses,
         shared_ranks=ranks,
-        shared_efficiency=shared.efficiency,
-        speedup=ranks * alone.efficiency / shared.efficiency,
+        shared_efficiency=useful * shared.efficiency,
+        speedup=ranks * efficiency / (useful * shared.efficiency),
         limits=limits,
         limited_by="memory" if buses <= least else name,
     )
@@ -125,4 +128,10 @@ def _limits(pool: NodePool, row_bytes: int, lookups: int) -> dict[str, float]:
     modules = pool.channels * pool.modules
     touched = 1.0 if pool.cut == "vertical" else places_touched(modules, lookups)
     limits["sums"] = lookups / touched * pin_ps / out_ps
+    if pool.groups > 1:
+        within = places_touched(pool.nodes * pool.groups, lookups)
+        limits["rank_sums"] = pool.channel_nodes * lookups / within
+    if pool.rank_instruction_ps():
+        into_ranks = pool.channel_nodes * row_bytes * pin_ps / pool.rank_instruction_ps()
+        limits[told] = min(limits[told], into_ranks)
     return limits

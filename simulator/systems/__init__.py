@@ -71,6 +71,7 @@ from simulator.systems.tensor_casting import TensorCasting
 from simulator.systems.tensordimm import TensorDimm
 from simulator.systems.torchrec_prefetch import TorchRecPrefetch
 from simulator.systems.torchrec_semi_sync import TorchRecSemiSync
+from simulator.systems.trim import Trim
 
 __all__ = [
     "After",
@@ -153,6 +154,7 @@ _SYSTEMS: dict[str, type[System]] = {
     "recnmp": RecNmp,
     "fafnir": Fafnir,
     "recxl": ReCxl,
+    "trim": Trim,
 }
 
 

@@ -4,7 +4,8 @@ processing): what pooling, coalescing and updating in such a pool cost.
 Modelled. Memory: the fullest node's rows at what the DRAM model sustains of one rank alone, pieces
 or whole rows as the pool cuts them; rows that a node's cache holds are not read. Instructions of
 the fullest channel; sums on their way out of the modules, and gradients on their way in (when they
-are used), on the channels; additions of the fullest node. An operation takes the slowest of these.
+are used), on the channels, and of bank groups on the pins of their ranks; additions of the fullest
+node. An operation takes the slowest of these.
 
 Approximated: sums and gradients load all channels alike; sums wait in buffers that are large
 enough. Where row numbers are replayed one by one (`run.memory_fidelity`), those of the fullest node
@@ -97,7 +98,8 @@ class NearMemory(NodePool):
 
 
 class NearMemoryDevice(Processor):
-    """The pool: `dram` of all nodes, `buffers`, `instructions`, `channels`, `adders`."""
+    """The pool: `dram` of all nodes, `buffers`, `instructions`, `channels`, `pins` of ranks (sums
+    of bank groups), `adders`."""
 
     part: NearMemory
     rules: ClassVar[Mapping[type[Operation], str]] = {
@@ -109,12 +111,12 @@ class NearMemoryDevice(Processor):
     def prepare(self, setup: Setup) -> None:
         part = self.part
         whole = part.whole(setup.row_bytes)
-        self._timing = _Pooled(setup.timing(whole), setup.timing(part.memory))
+        self._timing = _Pooled(setup.timing(whole), setup.timing(part.columns))
         self.dram = Memory(f"{self.name}.dram", self.name, "dram", whole.usable, self._timing)
-        buffers = _Buffers(whole.peak_bytes_per_s)
+        buffers = _Buffers(part.nodes * part.memory.peak_bytes_per_s)
         self.buffers = Memory(f"{self.name}.buffers", self.name, "other", 0, buffers)
         self._told, self._adders = f"{self.name}.instructions", f"{self.name}.adders"
-        self._channels = f"{self.name}.channels"
+        self._channels, self._pins = f"{self.name}.channels", f"{self.name}.pins"
 
     @property
     def memories(self) -> tuple[Memory, ...]:
@@ -122,7 +124,7 @@ class NearMemoryDevice(Processor):
 
     @property
     def resources(self) -> tuple[Resource, ...]:
-        names = (self.buffers.place, self._told, self._channels, self._adders)
+        names = (self.buffers.place, self._told, self._channels, self._pins, self._adders)
         return (self.dram.resource, *(Resource(name, self.name, "other") for name in names))
 
     def energy(self, use: Mapping[str, ResourceUse], elapsed_ps: int) -> dict[str, float]:
@@ -141,10 +143,11 @@ class NearMemoryDevice(Processor):
         size = word.reads.row_bytes
         work = NodeWork(self.part, word.rows, size)
         rows = self._rows(work, work.spread.read, size, ids=word.reads.pieces(word.rows))
-        sums = float(word.into.bytes)
-        if self.part.sums_meet == "pool":
-            sums *= work.copies(work.spread.modules)
-        return self._demand(word.name, work, [rows], work.spread.asked, sums)
+        once = float(word.into.bytes)
+        if self.part.sums_meet == "host":
+            once /= work.copies(work.spread.modules) or 1.0
+        sums = once * work.copies(work.spread.modules)
+        return self._demand(word.name, work, [rows], work.spread.asked, (once, sums))
 
     def _accumulate(self, word: Accumulate, software: OperatorProfile, reach: Reach) -> Demand:
         """Gradients of lookups out of those of their vectors, summed by row into a region."""
@@ -152,17 +155,17 @@ class NearMemoryDevice(Processor):
         work, size = NodeWork(self.part, word.rows, word.gradient_bytes), word.gradient_bytes
         gradients = self._rows(work, work.spread.lookups, size)
         sums = self._in_order(word.rows.rows * size, write=True)
-        crossing = word.source.bytes * work.copies(work.spread.channels)
+        crossing = self._handed_out(work, word.source.bytes)
         return self._demand(word.name, work, [gradients, sums], work.spread.lookups, crossing)
 
     def _update(self, word: Update, software: OperatorProfile, reach: Reach) -> Demand:
         del software, reach
         store, size = word.writes, word.gradient_bytes
         work = NodeWork(self.part, word.rows, store.row_bytes)
-        asked, crossing = work.spread.rows, 0.0
+        asked, crossing = work.spread.rows, (0.0, 0.0)
         if word.coalesce:
             streams = [self._rows(work, work.spread.lookups, size)]
-            crossing = word.source.bytes * work.copies(work.spread.channels)
+            crossing = self._handed_out(work, word.source.bytes)
             asked = work.spread.lookups
         else:
             streams = [self._in_order(word.rows.rows * size, write=False)]
@@ -190,11 +193,12 @@ class NearMemoryDevice(Processor):
         time, everybody's bytes and energy."""
         node, place = self._timing.node, self.dram.place
         used = min(work.pieces, -(-size // PIECE_BYTES))
-        count = -(-max(by_home, default=0) * used // work.pieces)
+        count = -(-max(work.by_rank(by_home), default=0) * used // work.pieces)
         own = work.of_fullest(by_home, ids)
         fullest = Access(place, count, -(-size // used), write, pieces=own, buffer=own is None)
         whole = Access(place, sum(by_home), size, write)
         ps = node.stream_ps(fullest) if count else 0.0
+        ps = max(ps, max(by_home, default=0) * self.part.group_ps(size))
         energy_pj = node.stream_pj(fullest) / fullest.bytes * whole.bytes if count else 0.0
         read_ps, write_ps = (0.0, ps) if write else (ps, 0.0)
         return Service(read_ps, write_ps, whole.bytes, energy_pj, whole.bytes if write else 0)
@@ -203,19 +207,38 @@ class NearMemoryDevice(Processor):
         """Bytes in order, the same in every node."""
         return self.dram.service([Access(self.dram.place, 1, round(size), write, random=False)])
 
+    def _handed_out(self, work: NodeWork, size: int) -> tuple[float, float]:
+        """Gradients of vectors of `size` bytes: each once, and once a channel that it goes to."""
+        return float(size), size * work.copies(work.spread.channels)
+
     def _demand(
-        self, name: str, work: NodeWork, streams: Iterable[Service], asked: Counts, crossing: float
+        self,
+        name: str,
+        work: NodeWork,
+        streams: Iterable[Service],
+        asked: Counts,
+        vectors: tuple[float, float],
     ) -> Demand:
-        """`streams` of memory; rows that nodes are `asked` for; bytes `crossing` the channels."""
+        """`streams` of memory; rows that nodes are `asked` for; bytes of `vectors` that go in or
+        out, each once, and as often as they cross a channel."""
         part, spread = self.part, work.spread
         memory = sum(streams, Service(0.0))
         elements = max(spread.lookups, default=0) * work.row_bytes / GRADIENT_BYTES / work.pieces
         added_ps = elements * PS_PER_S / part.additions if part.additions else 0.0
+        once, crossing = vectors
         channels = part.channels * part.channel_bandwidth
+        pins, within = part.nodes * part.memory.peak_bytes_per_s, 0.0
+        if part.level == "bank_group":
+            within = once * work.copies(spread.homes)
+        told_ps = max(
+            work.fullest_channel(asked) * part.instruction_ps(work.row_bytes),
+            max(work.by_rank(asked), default=0) * part.rank_instruction_ps(),
+        )
         services = {
             self.dram.place: memory,
-            self._told: Service(work.fullest_channel(asked) * part.instruction_ps(work.row_bytes)),
+            self._told: Service(told_ps),
             self._channels: Service(crossing * PS_PER_S / channels, bytes=round(crossing)),
+            self._pins: Service(within * PS_PER_S / pins, bytes=round(within)),
             self._adders: Service(added_ps),
         }
         return Demand(name, services, latency_ps=part.latency)

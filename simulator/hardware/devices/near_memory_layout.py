@@ -50,6 +50,8 @@ class InstructionBus(Frozen):
     """Of the instruction for one row."""
     bits_per_clock: Annotated[float, Field(gt=0, le=1e9)]
     """Bits that one channel carries a clock of the memory."""
+    rank_bits_per_clock: Annotated[float, Field(gt=0, le=1e9)] | None = None
+    """The same of what leads from the buffer chip into one rank; null: never the limit."""
 
 
 class NodePool(Part):
@@ -61,7 +63,11 @@ class NodePool(Part):
     modules: Positive
     """Of a channel."""
     ranks: Positive
-    """Of a module, a node each."""
+    """Of a module."""
+    level: Literal["rank", "bank_group"] = "rank"
+    """What has an adder of its own. A bank group's reads pass its own columns, at tCCD_L and all
+    groups of a rank at once; its sums go to the buffer chip over the pins of the rank. Activates
+    and refresh are those of the rank."""
     cut: Literal["vertical", "horizontal"]
     """How a row lies: pieces of 64 B over neighbouring nodes, or whole in one node."""
     sums_meet: Literal["pool", "host"]
@@ -93,6 +99,8 @@ class NodePool(Part):
                 "memory.organization.ranks",
                 "must be 1, and memory.capacity no more than a rank has: a node is one rank",
             )
+        if self.level == "bank_group" and self.cut == "vertical":
+            raise MisfitError("cut", "must be horizontal where bank groups have adders")
         if self.nodes > MOST_NODES:
             raise MisfitError("channels", f"x modules x ranks are {self.nodes}: at most 4,096")
         return self
@@ -101,6 +109,33 @@ class NodePool(Part):
     def nodes(self) -> int:
         """Ranks of all channels."""
         return self.channels * self.modules * self.ranks
+
+    @property
+    def groups(self) -> int:
+        """Adders of a rank: one, or one a bank group."""
+        return self.memory.organization.bank_groups if self.level == "bank_group" else 1
+
+    @property
+    def columns(self) -> Dram:
+        """One rank as its adders see it: its pins, or the columns of all its bank groups, which
+        share nothing but activates and refresh (commands are made in the rank) and have a queue
+        each."""
+        memory = self.memory
+        if self.level == "rank":
+            return memory
+        short = {"activate": 2, "precharge": 2, "column": 2}
+        queues = {
+            name: self.groups * getattr(memory.controller, name)
+            for name in ("read_queue", "write_queue")
+        }
+        return memory.model_copy(
+            update={
+                "controller": memory.controller.model_copy(update=queues),
+                "burst_clocks": 1,
+                "command_length": memory.command_length.model_copy(update=short),
+                "timing": memory.timing.model_copy(update={"ccd_s": 1, "ccd_s_wr": 1}),
+            }
+        )
 
     @property
     def channel_nodes(self) -> int:
@@ -117,8 +152,9 @@ class NodePool(Part):
         return -(-row_bytes // self.pieces(row_bytes))
 
     def homes(self, row_bytes: int) -> int:
-        """Groups of nodes that hold whole rows; where they do not divide, nodes are left over."""
-        return self.nodes // self.pieces(row_bytes)
+        """Nodes (bank groups), or groups of nodes, that hold whole rows; where they do not divide,
+        nodes are left over."""
+        return self.nodes // self.pieces(row_bytes) * self.groups
 
     def homes_of(self, table: int, row_bytes: int) -> Homes:
         """Where the rows of a table lie, by its number."""
@@ -132,7 +168,7 @@ class NodePool(Part):
 
     def whole(self, row_bytes: int) -> Dram:
         """All nodes as one memory: a channel each, rows of `row_bytes` laid as `cut` says."""
-        memory = self.memory
+        memory = self.columns
         burst = memory.burst_bytes
         stripe = -(-self.piece_bytes(row_bytes) // burst) * burst
         return memory.model_copy(
@@ -154,10 +190,25 @@ class NodePool(Part):
         halves = lengths.activate + bursts * lengths.column + lengths.precharge
         return tick * halves / 2
 
+    def rank_instruction_ps(self) -> float:
+        """Time of what leads into one rank for the instruction of one row."""
+        bus = self.instructions
+        if bus is None or bus.rank_bits_per_clock is None:
+            return 0.0
+        return 1e12 / self.memory.clock * bus.bits / bus.rank_bits_per_clock
+
+    def group_ps(self, size: int) -> float:
+        """Time of the columns of one bank group for a row of `size` bytes; of a rank none beside
+        what its memory takes."""
+        if self.level == "rank":
+            return 0.0
+        bursts = -(-size // self.memory.burst_bytes)
+        return bursts * self.memory.timing.ccd_l * 1e12 / self.memory.clock
+
     def derived(self) -> Mapping[str, str]:
         """Nodes, what they sustain at most, and bytes that tables can use."""
         return {
-            "nodes": str(self.nodes),
+            "nodes": str(self.nodes * self.groups),
             "peak bandwidth": f"{self.nodes * self.memory.peak_bytes_per_s} B/s",
             "usable": f"{self.nodes * self.memory.usable} B",
         }
@@ -189,6 +240,13 @@ class NodeWork:
         """Of a vector, where so many places hold rows of all vectors together."""
         return places / self.spread.vectors if self.spread.vectors else 1.0
 
+    def by_rank(self, by_home: Counts) -> Counts:
+        """Of each rank, where homes are its bank groups."""
+        if self.part.level == "rank":
+            return by_home
+        nodes = self.part.nodes
+        return tuple(sum(by_home[rank::nodes]) for rank in range(nodes))
+
     def fullest_channel(self, by_home: Counts) -> int:
         """Rows that the fullest channel is asked for; a home of several channels asks each."""
         channels, homes = self.part.channels, len(by_home)
@@ -200,12 +258,12 @@ class NodeWork:
         return int(np.bincount(channel, weights=np.array(by_home, np.float64)).max())
 
     def of_fullest(self, by_home: Counts, ids: Int64s | None) -> Int64s | None:
-        """Those of `ids` that lie in the fullest home, numbered within it; rows that are cut all
+        """Those of `ids` that lie in the fullest rank, numbered within it; rows that are cut all
         stand for those of one home."""
         if ids is None or self.part.cut == "vertical":
             return ids
-        homes = len(by_home)
-        own: Int64s = ids[ids % homes == int(np.argmax(by_home))] // homes
+        ranks = self.by_rank(by_home)
+        own: Int64s = ids[ids % len(ranks) == int(np.argmax(ranks))] // len(ranks)
         return own
 
 
