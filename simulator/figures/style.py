@@ -91,9 +91,9 @@ _LOOKS: dict[str, Look] = {
     "flexshard": Look("#222255", "\\\\", "D", "--"),
     "tensordimm": Look("#004488", "--", "s", ":"),
     "recnmp": Look("#BB5566", "//", "^", "--"),
-    "fafnir": Look("#DDAA33", "xx", "v", "-."),
-    "recxl": Look("#009988", "..", "o", "-"),
-    "trim": Look("#555555", "++", "p", "--"),
+    "fafnir": Look("#DDAA33", "/|", "v", "-."),
+    "recxl": Look("#009988", "..", "o", "-."),
+    "trim": Look("#555555", "+.", "X", "-"),
     # stages of cached training
     "load": Look(_LIGHT),
     "plan": Look(_PINK, "..."),

@@ -86,7 +86,7 @@ def pool_of(machine: Topology, system: str, shown_on: str, **keys: str) -> PoolP
         raise ConfigError(
             f"{system} needs a near-memory pool, but {machine.name} has none: name a platform with "
             f"one, as in {{name: {system}, platform: {shown_on}}}, or give yours the sockets "
-            "`near_memory: recnmp_ddr4` and `near_link: {part: ddr4_2400_x4, "
+            "`near_memory: recnmp_ddr4` and `near_link: {part: ddr_bus_x4, "
             "join: [cpu, near_memory]}`"
         )
     name = machine.only("near_memory", system)
