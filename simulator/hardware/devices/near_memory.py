@@ -114,7 +114,8 @@ class NearMemoryDevice(Processor):
         self._timing = _Pooled(setup.timing(whole), setup.timing(part.columns))
         self.dram = Memory(f"{self.name}.dram", self.name, "dram", whole.usable, self._timing)
         buffers = _Buffers(part.nodes * part.memory.peak_bytes_per_s)
-        self.buffers = Memory(f"{self.name}.buffers", self.name, "other", 0, buffers)
+        size = part.nodes * max(part.cache, PIECE_BYTES)
+        self.buffers = Memory(f"{self.name}.buffers", self.name, "other", size, buffers)
         self._told, self._adders = f"{self.name}.instructions", f"{self.name}.adders"
         self._channels, self._pins = f"{self.name}.channels", f"{self.name}.pins"
 
