@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from simulator.caches.nodes import Spread, together
 from simulator.errors import InvariantError
 
 __all__ = [
@@ -80,7 +81,8 @@ class Flow:
     `longest`: most lookups of one sample; None where it is not told. `hottest`: at most how many
     lookups are of one row, added up over tables; None where nobody asked. `tiers`: of tables that
     are spread over tiers, how many of the rows (lookups, in flows of those) each serves; empty
-    elsewhere. `homes`: uint8, the tier of each of `ids`.
+    elsewhere. `homes`: uint8, the tier of each of `ids`. `nodes`: of tables in a near-memory pool,
+    what of the mini-batch is done at which of its nodes; None elsewhere.
     """
 
     lookups: int = 0
@@ -92,6 +94,7 @@ class Flow:
     hottest: int | None = None
     tiers: tuple[int, ...] = ()
     homes: npt.NDArray[np.uint8] | None = None
+    nodes: Spread | None = None
 
 
 def total(flows: Iterable[Flow]) -> Flow:
@@ -108,6 +111,7 @@ def total(flows: Iterable[Flow]) -> Flow:
         hottest=_sum_of_told(f.hottest for f in parts),
         tiers=tuple(map(sum, zip(*(f.tiers for f in parts if f.tiers), strict=True))),
         homes=_joined([flow.homes for flow in parts]),
+        nodes=together([flow.nodes for flow in parts]),
     )
 
 
@@ -215,8 +219,7 @@ class BatchFacts:
             self,
             flows={
                 name: tuple(
-                    Flow(f.lookups, f.rows, None, None, None, f.longest, f.hottest, f.tiers)
-                    for f in flows
+                    replace(f, ids=None, slots=None, offsets=None, homes=None) for f in flows
                 )
                 for name, flows in self.flows.items()
             },

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulator.cli.numbers import MOST_BYTES, MOST_PARTS, MOST_QUEUED, MOST_REQUESTS, MOST_SEED
+from simulator.cli.memory_nodes import ROW_SIZES, show_nodes
+from simulator.cli.numbers import (
+    MOST_BYTES,
+    MOST_LOOKUPS,
+    MOST_PARTS,
+    MOST_QUEUED,
+    MOST_REQUESTS,
+    MOST_SEED,
+)
 
 if TYPE_CHECKING:
+    from simulator.hardware.devices.dram import Dram
+    from simulator.hardware.devices.near_memory import NearMemory
     from simulator.hardware.dram import Measurement
 
 __all__ = ["app"]
@@ -70,11 +80,26 @@ def _scheduler(chosen: str | None) -> str | None:
 
 @app.command()
 def measure(
-    memory: Annotated[str, typer.Option("--memory", help="Name of a memory, or a YAML file.")],
     pattern: Annotated[Pattern, typer.Option("--pattern", help="Kind of stream.")],
+    memory: Annotated[
+        str | None, typer.Option("--memory", help="Name of a memory, or a YAML file.")
+    ] = None,
+    near_memory: Annotated[
+        str | None,
+        typer.Option(
+            "--near-memory",
+            help="Name of a near-memory pool, or a YAML file: one of its nodes, by row bytes.",
+        ),
+    ] = None,
     row_bytes: Annotated[
-        int, typer.Option("--row-bytes", min=1, max=MOST_BYTES, help="Bytes of an embedding row.")
-    ] = 64,
+        int | None,
+        typer.Option(
+            "--row-bytes",
+            min=1,
+            max=MOST_BYTES,
+            help="Bytes of an embedding row [64; of nodes 64, 128, 256 and 512].",
+        ),
+    ] = None,
     requests: Annotated[
         int,
         typer.Option(
@@ -108,31 +133,76 @@ def measure(
     seed: Annotated[
         int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of the random rows.")
     ] = 0,
+    lookups: Annotated[
+        int | None,
+        typer.Option(
+            "--lookups",
+            min=1,
+            max=MOST_LOOKUPS,
+            help="Of nodes: rows of one pooled vector, whose sums go out [20].",
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="Override key=value, such as timing.rp=20; repeatable."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Run a stream through a memory; say how fast it went and what held it back."""
-    from simulator.hardware import dram
+    """Run a stream through a memory, or through the nodes of a near-memory pool; say how fast it
+    went and what held it back."""
+    from simulator.errors import UsageError
+
+    choices: dict[str, Any] = {
+        "mapping": order,
+        "queue": queue,
+        "scheduler": _scheduler(scheduler),
+        "alpha": alpha,
+        "seed": seed,
+    }
+    if (memory is None) == (near_memory is None):
+        raise UsageError("name one: --memory ddr4_2400, or --near-memory recnmp_ddr4")
+    if near_memory is not None:
+        if channels is not None or load != "max":
+            raise UsageError(
+                "--channels and --load go with --memory: a node has one channel, offered all it "
+                "takes; leave them out"
+            )
+        sizes = ROW_SIZES if row_bytes is None else (row_bytes,)
+        pool = _pool(near_memory, settings or [])
+        show_nodes(pool, pattern.value, sizes, requests, lookups or 20, choices, as_json)
+        return
+    if lookups is not None:
+        raise UsageError("--lookups goes with --near-memory: leave it out")
+    choices |= {"channels": channels, "load": _load(load)}
+    config = _memory(str(memory), settings or [])
+    _measure(config, pattern.value, row_bytes or 64, requests, choices, as_json)
+
+
+def _pool(name: str, settings: list[str]) -> NearMemory:
+    from simulator.hardware.catalogue import load_part
+    from simulator.hardware.devices.near_memory import NearMemory
+
+    return load_part(name, _settings(settings), NearMemory)
+
+
+def _memory(name: str, settings: list[str]) -> Dram:
     from simulator.hardware.catalogue import load_part
     from simulator.hardware.devices.dram import Dram
 
-    config = load_part(memory, _settings(settings or []), Dram)
-    result = dram.measure(
-        config,
-        pattern.value,
-        row_bytes,
-        requests,
-        channels=channels,
-        mapping=order,
-        queue=queue,
-        scheduler=_scheduler(scheduler),
-        load=_load(load),
-        alpha=alpha,
-        seed=seed,
-    )
+    return load_part(name, _settings(settings), Dram)
+
+
+def _measure(
+    config: Dram,
+    pattern: str,
+    row_bytes: int,
+    requests: int,
+    choices: dict[str, Any],
+    as_json: bool,
+) -> None:
+    from simulator.hardware import dram
+
+    result = dram.measure(config, pattern, row_bytes, requests, **choices)
     if as_json:
         import json
 

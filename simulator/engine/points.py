@@ -215,7 +215,7 @@ def _time_point(problem: _Prepared, replayed: Replayed, stream: Stream) -> Point
     metrics["memory_sampling_error"] = max(m.timing.sampling_error for m in machine.memories)
     metrics |= _wall(timed, replayed, stream)
     names = system.schedule.names
-    kinds = {name: resource.kind for name, resource in machine.resources.items()}
+    kinds = {name: r.kind for name, r in machine.resources.items() if r.moves_bytes}
     stages = stage_rows(
         system.schedule.stages, timed.spans, timed.demands, timed.meter, kinds, timed.fold.copies
     )

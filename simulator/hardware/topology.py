@@ -58,7 +58,7 @@ def build_topology(
     nothing.
     """
     kind = _FIDELITY[fidelity]
-    setup = Setup(lambda part: kind(cast(Dram, part), row_bytes), cpu_threads, pools)
+    setup = Setup(lambda part: kind(cast(Dram, part), row_bytes), cpu_threads, pools, row_bytes)
     return Topology(config, setup, beside or {})
 
 

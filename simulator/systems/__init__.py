@@ -36,6 +36,7 @@ from simulator.systems.dp_sgd_r import DpSgdR
 from simulator.systems.eana import Eana
 from simulator.systems.el_rec_pipeline import ElRecPipeline
 from simulator.systems.fae import Fae
+from simulator.systems.fafnir import Fafnir
 from simulator.systems.fbgemm_cached import FbgemmCached
 from simulator.systems.fbgemm_uvm import FbgemmUvm
 from simulator.systems.flexshard import FlexShard
@@ -50,7 +51,9 @@ from simulator.systems.hybrid import Hybrid
 from simulator.systems.lazydp import LazyDp
 from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
+from simulator.systems.recnmp import RecNmp
 from simulator.systems.recshard import RecShard
+from simulator.systems.recxl import ReCxl
 from simulator.systems.schedule import (
     After,
     Ahead,
@@ -66,8 +69,10 @@ from simulator.systems.scratchpipe import ScratchPipe
 from simulator.systems.static_cache import StaticCache
 from simulator.systems.straw_man import StrawMan
 from simulator.systems.tensor_casting import TensorCasting
+from simulator.systems.tensordimm import TensorDimm
 from simulator.systems.torchrec_prefetch import TorchRecPrefetch
 from simulator.systems.torchrec_semi_sync import TorchRecSemiSync
+from simulator.systems.trim import Trim
 
 __all__ = [
     "After",
@@ -147,6 +152,11 @@ _SYSTEMS: dict[str, type[System]] = {
     "het": Het,
     "herald": Herald,
     "flexshard": FlexShard,
+    "tensordimm": TensorDimm,
+    "recnmp": RecNmp,
+    "fafnir": Fafnir,
+    "recxl": ReCxl,
+    "trim": Trim,
 }
 
 

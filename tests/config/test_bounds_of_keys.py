@@ -73,7 +73,8 @@ def _parts() -> dict[str, dict[str, Any]]:
     sockets = [s.part for m in machines for h in m.hosts for s in h.sockets.values()]
     network = point().platform.network
     assert network is not None
-    below = [load_part(name) for name in ("cxl_a", "cxl2_x8", "optane_100_x6", "micron_9400")]
+    names = ("cxl_a", "cxl2_x8", "optane_100_x6", "micron_9400", "trim_ddr5")
+    below = [load_part(name) for name in names]
     found = {part.kind: part.model_dump(mode="json") for part in (*sockets, network.part, *below)}
     return {**found, "dram": found["cpu"]["memory"]}
 

@@ -25,6 +25,7 @@ FOLDERS = {
     "drives": {"nvme_drive"},
     "links": {"cxl", "pcie", "nvlink", "mesh", "network"},
     "memories": {"dram"},
+    "near_memory": {"near_memory"},
     "nics": {"nic"},
     "pmem": {"pmem"},
 }

@@ -119,6 +119,11 @@ class LookupLRU(LookupCache):
         self._ring = np.zeros(1 << (4 * slots + 2 * BLOCK).bit_length(), dtype=np.int32)
         self._where = np.array([FIRST, FIRST], dtype=np.int64)
 
+    def clear(self) -> None:
+        """Forget all rows: what was used before is evicted."""
+        self._where[0] = self._where[1]
+        self.counts[RESIDENT] = 0
+
     def run(self, ids: Int64s, next_use: Int64s | None) -> None:
         start = 0
         while start < len(ids):

@@ -16,6 +16,7 @@ from simulator.hardware.devices.cxl import Cxl, CxlMemory
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.devices.gpu import Gpu
 from simulator.hardware.devices.mesh import Mesh
+from simulator.hardware.devices.near_memory import NearMemory
 from simulator.hardware.devices.network import Network
 from simulator.hardware.devices.nic import Nic
 from simulator.hardware.devices.nvme import NvmeDrive
@@ -35,6 +36,7 @@ _KINDS: dict[str, type[Part]] = {
     "dram": Dram,
     "gpu": Gpu,
     "mesh": Mesh,
+    "near_memory": NearMemory,
     "network": Network,
     "nic": Nic,
     "nvlink": NvLink,

@@ -36,6 +36,8 @@ class Setup:
     """Threads that operators on a CPU may use; None: one a core."""
     pools: int = 1
     """Equal pools that the threads are divided into; an operator runs on one of them."""
+    row_bytes: int = 64
+    """Bytes of the longest embedding rows."""
 
 
 class Device:

@@ -17,6 +17,7 @@ from simulator.hardware.program import (
     POSITION_BYTES,
     RADIX_BITS,
     Accumulate,
+    Add,
     Buffer,
     Expand,
     Flow,
@@ -200,6 +201,15 @@ def _probe(word: Probe, software: OperatorProfile, at: Package) -> CpuPass:
     return CpuPass(word.name, at.name, software.gather, accesses, rows, rows)
 
 
+def _add(word: Add, software: OperatorProfile, at: Package) -> CpuPass:
+    """Sources in order, a line after the other; what a copy has brought is in the cache."""
+    accesses = (*(_staged(s, 1, s.bytes, at) for s in word.sources), _written(word.into))
+    lines = sum(lines_of(source.bytes) for source in word.sources)
+    work = CpuPass(word.name, at.name, software.gather_reduce, accesses, 0, lines)
+    each = software.gather_reduce.line_time
+    return replace(work, step_ps=float(lines * each))
+
+
 def _staged(buffer: Buffer, count: int, size: int, at: Package) -> Access:
     """The first read of a buffer: of one that a copy has filled, devices leave in the cache
     what they may fill."""
@@ -281,5 +291,6 @@ PASSES: Mapping[type[Operation], Callable[[Any, OperatorProfile, Package], CpuPa
     Gather: _gather,
     Scatter: _scatter,
     Probe: _probe,
+    Add: _add,
 }
 """How each word becomes a pass."""

@@ -1,0 +1,135 @@
+"""What mini-batches do at nodes of a pool, counted as plain dictionaries count it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulator.caches.facts import LOOKUP, UNIQUE
+from simulator.caches.nodes import Homes, NodeCache
+from simulator.caches.reference.nodes import PlainNodes
+from simulator.caches.replays import Stream, run_replays
+from simulator.caches.replays.nodes import NodesReplay
+from simulator.traces import MiniBatch
+
+ROWS = (23, 11)
+SAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Given:
+    """A trace of given mini-batches: of each table, the rows of every sample."""
+
+    looked_up: list[tuple[list[list[int]], ...]]
+    rows: tuple[int, ...] = ROWS
+    past = 0
+    has_time_order = False
+
+    @property
+    def batches(self) -> int:
+        return len(self.looked_up)
+
+    def minibatch(self, index: int) -> MiniBatch:
+        bags = self.looked_up[index]
+        ids = tuple(np.array([row for bag in own for row in bag], np.int64) for own in bags)
+        edges = tuple(np.cumsum([0, *map(len, own)], dtype=np.int64) for own in bags)
+        return MiniBatch(index, ids, edges)
+
+    def hottest(self, table: int, count: int, share: float = 1.0) -> np.ndarray:
+        raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        return ""
+
+
+batches = st.lists(
+    st.tuples(
+        *(
+            st.lists(
+                st.lists(st.integers(0, rows - 1), max_size=6),
+                min_size=SAMPLES,
+                max_size=SAMPLES,
+            )
+            for rows in ROWS
+        )
+    ),
+    min_size=1,
+    max_size=6,
+)
+caches = st.none() | st.builds(
+    NodeCache, rows=st.integers(1, 5), hot=st.integers(1, 3), stays=st.booleans()
+)
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> tuple[Homes, ...]:
+    """Rows that go round the nodes of modules and channels, or tables that lie in one home each."""
+    channels = draw(st.integers(1, 3))
+    modules = channels * draw(st.integers(1, 3))
+    if draw(st.booleans()):
+        count = modules * draw(st.integers(1, 2))
+        return (Homes(count, modules, channels),) * len(ROWS)
+    count = draw(st.integers(1, 3))
+    return tuple(Homes(count, modules, channels, t % count) for t in range(len(ROWS)))
+
+
+@settings(max_examples=120, deadline=None)
+@given(looked_up=batches, homes=pools(), cache=caches, samples=st.integers(0, 6))
+def test_counts_are_those_of_plain_dictionaries(
+    looked_up: list[tuple[list[list[int]], ...]],
+    homes: tuple[Homes, ...],
+    cache: NodeCache | None,
+    samples: int,
+) -> None:
+    samples = 0 if cache is not None else samples
+    keep = range(0, len(looked_up), 2)
+    replay = NodesReplay(keep, homes=homes, cache=cache, samples=samples)
+    replayed = run_replays(Stream(Given(looked_up), len(looked_up)), [replay], threads=1)
+    plain = PlainNodes(ROWS, homes, cache, samples)
+    for facts, bags in zip(replayed[replay].facts, looked_up, strict=True):
+        wanted = plain.of_batch(bags)
+        for name in (LOOKUP, UNIQUE):
+            for flow, spread in zip(facts.flows[name], wanted, strict=True):
+                assert flow.nodes == spread
+                assert (flow.ids is not None) == (facts.index in keep)
+                assert sum(spread.lookups) == flow.lookups
+                assert sum(spread.rows) == flow.rows
+        facts.check()
+        whole = facts[LOOKUP].nodes
+        assert whole is not None
+        assert sum(whole.lookups) == facts[LOOKUP].lookups
+        assert whole.channels <= whole.modules <= whole.homes <= facts[LOOKUP].lookups
+
+
+def test_tables_in_unlike_homes_have_none_together() -> None:
+    """Rows of unlike length lie in unlike numbers of nodes: they are asked for on their own."""
+    homes = (Homes(4, 2, 2), Homes(8, 2, 2))
+    replay = NodesReplay(homes=homes)
+    trace = Given([([[1], [2], [], [], []], [[0], [], [], [], []])])
+    (facts,) = run_replays(Stream(trace, 1), [replay], threads=1)[replay].facts
+    assert facts[LOOKUP].nodes is None
+    assert facts.of_tables([0])[LOOKUP].nodes is not None
+    assert facts.without_rows().of_tables([1])[UNIQUE].nodes is not None
+
+
+@pytest.mark.parametrize("samples", [1, 4])
+def test_parts_of_mini_batches_may_be_counted_for_ever(samples: int, monkeypatch) -> None:
+    """Numbers of parts start anew before they do not fit any more."""
+    from simulator.caches.replays import nodes
+
+    monkeypatch.setattr(nodes, "_LAST", 14)
+    rng = np.random.default_rng(1)
+    looked_up = [
+        tuple([rng.integers(0, rows, 3).tolist() for _ in range(SAMPLES)] for rows in ROWS)
+        for _ in range(9)
+    ]
+    homes = (Homes(4, 2, 2),) * 2
+    replay = NodesReplay(homes=homes, samples=samples)
+    plain = PlainNodes(ROWS, homes, None, samples)
+    facts = run_replays(Stream(Given(looked_up), 9), [replay], threads=1)[replay].facts
+    for own, bags in zip(facts, looked_up, strict=True):
+        assert [flow.nodes for flow in own.flows[LOOKUP]] == plain.of_batch(bags)

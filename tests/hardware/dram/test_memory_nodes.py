@@ -1,0 +1,154 @@
+"""Nodes of a near-memory pool, each a channel with one rank: published tables and closed limits.
+
+DDR5 here has tFAW of 32 clocks at every rate (JESD79-5), as the tables have; their DDR5-4800 has a
+read-modify-write of every burst that is written (tCCD_L_WR of 48 clocks), which the part has not.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+
+from simulator.errors import ConfigError
+from simulator.hardware.catalogue import load_part
+from simulator.hardware.devices.near_memory import NearMemory
+from simulator.hardware.node_rates import NodeRates, activate_bound, measure_nodes, places_touched
+
+SIZES = (64, 128, 256, 512)
+REQUESTS = 40_000
+ALONE = {
+    "ddr4_2400": (0.578, 0.924, 0.943, 0.947),
+    "ddr4_3200": (0.435, 0.872, 0.938, 0.941),
+    "ddr5_4800": (0.913, 0.914, 0.911, 0.913),
+    "ddr5_6400": (0.901, 0.908, 0.902, 0.903),
+}
+"""Share of its pins that one rank alone reaches, gathers of 64 B to 512 B."""
+ON_ONE_BUS = {"ddr4_2400": (0.926, 0.92, 0.925, 0.924), "ddr5_4800": (0.916,) * 4}
+SPEEDUP = {
+    ("ddr4_2400", "gather"): (2.50, 4.02, 4.08, 4.10),
+    ("ddr4_2400", "scatter"): (2.43, 3.94, 3.97, 3.97),
+    ("ddr4_2400", "half"): (2.52, 3.53, 3.64, 3.67),
+    ("ddr4_3200", "gather"): (1.91, 3.85, 4.09, 4.08),
+    ("ddr4_3200", "scatter"): (1.88, 3.62, 3.95, 3.96),
+    ("ddr4_3200", "half"): (1.96, 3.09, 3.42, 3.45),
+    ("ddr5_4800", "gather"): (1.99, 2.00, 2.00, 2.00),
+    ("ddr5_4800", "scatter"): (1.96, 1.97, 1.92, 1.74),
+    ("ddr5_4800", "half"): (1.81, 1.77, 1.71, 1.68),
+}
+"""Nodes over as many ranks on one bus: 4 of DDR4, 2 of DDR5."""
+
+
+@cache
+def pool(memory: str, **changes: Any) -> NearMemory:
+    """Ranks of `memory` behind one channel, rows whole in each; `changes`: keys of the part."""
+    ranks = 2 if memory.startswith("ddr5") else 4
+    node: dict[str, Any] = {"part": memory, "mapping": {"order": "row"}, "controller": "server"}
+    if memory == "ddr5_4800":
+        node["timing"] = {"ccd_l_wr": 48}
+    keys = {"memory": node, "modules": 1, "ranks": ranks, **changes}
+    return load_part("recnmp_ddr4", keys, NearMemory)
+
+
+@cache
+def rates(memory: str, pattern: str, size: int) -> NodeRates:
+    half = {"write_fraction": 0.5} if pattern == "half" else {}
+    name = "gather" if pattern == "half" else pattern
+    return measure_nodes(pool(memory), name, size, REQUESTS * (size // 64), **half)
+
+
+@pytest.mark.parametrize("memory", ALONE)
+@pytest.mark.parametrize("number", range(4))
+def test_a_rank_alone_reaches_what_is_known_of_it(memory: str, number: int) -> None:
+    known = ALONE[memory][number]
+    assert rates(memory, "gather", SIZES[number]).efficiency == pytest.approx(known, rel=0.03)
+
+
+@pytest.mark.parametrize("memory", ON_ONE_BUS)
+@pytest.mark.parametrize("number", range(4))
+def test_so_do_ranks_on_one_bus(memory: str, number: int) -> None:
+    known = ON_ONE_BUS[memory][number]
+    found = rates(memory, "gather", SIZES[number])
+    assert found.shared_efficiency == pytest.approx(known, rel=0.03)
+    assert found.shared_ranks == (2 if memory.startswith("ddr5") else 4)
+
+
+@pytest.mark.parametrize(("memory", "pattern"), SPEEDUP)
+@pytest.mark.parametrize("number", range(4))
+def test_nodes_beat_ranks_on_one_bus_by_what_is_known(
+    memory: str, pattern: str, number: int
+) -> None:
+    known = SPEEDUP[memory, pattern][number]
+    assert rates(memory, pattern, SIZES[number]).speedup == pytest.approx(known, rel=0.03)
+
+
+def test_axdimm_gains_a_little_less_than_two_ranks_allow() -> None:
+    """Measured: up to 1.89 of two ranks, with all that is around them. Not tuned to."""
+    part = load_part("axdimm", None, NearMemory)
+    found = measure_nodes(part, "gather", 256, REQUESTS).speedup
+    assert 1.89 <= found <= 2.1
+
+
+@pytest.mark.parametrize("memory", ALONE)
+@pytest.mark.parametrize("size", SIZES)
+def test_no_node_passes_its_activates(memory: str, size: int) -> None:
+    found = rates(memory, "gather", size)
+    timing = pool(memory).memory.timing
+    apart = max(timing.rrd_s, timing.faw / 4)
+    bound = min(1.0, size // 64 * pool(memory).memory.burst_clocks / apart)
+    assert found.activate_bound == bound
+    assert found.efficiency <= bound
+    if bound < 1.0:  # then refresh is all that is lost beside
+        refresh = 1.0 - timing.rfc / timing.refi
+        assert found.efficiency == pytest.approx(bound * refresh, rel=0.04)
+
+
+def test_a_longer_tfaw_binds_a_lone_rank() -> None:
+    """20 ns at DDR5-6400, as one simulator has it, against 32 clocks: 64-B gathers lose half."""
+    long = load_part("ddr5_6400", {"timing.faw": 64}, type(pool("ddr5_6400").memory))
+    slow = pool("ddr5_6400").model_copy(update={"memory": long})
+    assert activate_bound(slow, 64) == 0.5
+    found = measure_nodes(slow, "gather", 64, REQUESTS)
+    assert found.efficiency == pytest.approx(0.457, rel=0.06)
+
+
+@pytest.mark.parametrize("bursts", [1, 2, 4, 8])
+def test_commands_of_a_host_allow_few_buses(bursts: int) -> None:
+    """ACT, RD x b, PRE a row: 4 b / (b + 2) buses of DDR4, 8 b / (2 b + 3) of DDR5."""
+    ddr4, ddr5 = (
+        pool(memory, instructions=None, channel_bandwidth=width)
+        for memory, width in (("ddr4_2400", "19.2 GB/s"), ("ddr5_4800", "19.2 GB/s"))
+    )
+    size = 64 * bursts
+    for part, known in ((ddr4, 4 * bursts / (bursts + 2)), (ddr5, 8 * bursts / (2 * bursts + 3))):
+        found = measure_nodes(part, "gather", size, 2_000)
+        assert found.limits["commands"] == pytest.approx(known, rel=1e-9)
+        assert found.limited_by in ("commands", "sums", "memory")
+    assert measure_nodes(ddr4, "gather", 64, 20_000).limited_by == "commands"
+
+
+def test_sums_on_their_way_out_bind_by_the_modules_that_a_vector_touches() -> None:
+    """16 of 16 modules hold rows of a vector of 80, 11.6 one of 20: 1.7 and 5.0 buses."""
+    assert places_touched(16, 20) == pytest.approx(11.6, rel=0.003)
+    assert places_touched(8, 20) == pytest.approx(7.45, rel=0.003)
+    part = load_part("recnmp_ddr4", None, NearMemory)
+    for lookups, known in ((20, 1.72), (80, 5.03)):
+        found = measure_nodes(part, "gather", 512, 2_000, lookups=lookups)
+        assert found.limits["sums"] == pytest.approx(known, rel=0.01)
+    whole = part.model_copy(update={"cut": "vertical"})
+    assert measure_nodes(whole, "gather", 512, 2_000).limits["sums"] == 20.0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("memory.organization.channels", 2, "a node is one rank on a bus of its own"),
+        ("memory.organization.ranks", 2, "a node is one rank"),
+        ("memory.capacity", "64 GB", "a node is one rank"),
+        ("channels", 4096, "at most 4,096"),
+    ],
+)
+def test_a_node_is_one_rank(key: str, value: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_part("recnmp_ddr4", {key: value}, NearMemory)
