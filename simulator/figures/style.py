@@ -89,6 +89,7 @@ _LOOKS: dict[str, Look] = {
     "het": Look("#0077BB", "++", "*", "--"),
     "herald": Look("#33BBEE", "--", "h", ":"),
     "flexshard": Look("#222255", "\\\\", "D", "--"),
+    "fbgemm_ssd": Look("#44AA77", "oo", "<", ":"),
     # stages of cached training
     "load": Look(_LIGHT),
     "plan": Look(_PINK, "..."),
@@ -177,6 +178,7 @@ _TITLES = {
     "het": "HET",
     "herald": "Herald",
     "flexshard": "FlexShard",
+    "fbgemm_ssd": "FBGEMM SSD",
     "gather_reduce": "Gather-reduce",
     "pooled_to_gpu": "Pooled to GPU",
     "gradients_to_cpu": "Gradients to CPU",

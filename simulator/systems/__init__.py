@@ -36,6 +36,7 @@ from simulator.systems.eana import Eana
 from simulator.systems.el_rec_pipeline import ElRecPipeline
 from simulator.systems.fae import Fae
 from simulator.systems.fbgemm_cached import FbgemmCached
+from simulator.systems.fbgemm_ssd import FbgemmSsd
 from simulator.systems.fbgemm_uvm import FbgemmUvm
 from simulator.systems.flexshard import FlexShard
 from simulator.systems.gpu_only import GpuOnly
@@ -145,6 +146,7 @@ _SYSTEMS: dict[str, type[System]] = {
     "het": Het,
     "herald": Herald,
     "flexshard": FlexShard,
+    "fbgemm_ssd": FbgemmSsd,
 }
 
 

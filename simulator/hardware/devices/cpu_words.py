@@ -21,6 +21,7 @@ from simulator.hardware.program import (
     Expand,
     Flow,
     Gather,
+    KeyValue,
     Operation,
     Pool,
     Probe,
@@ -38,6 +39,8 @@ LINE_BYTES = 64
 
 TAG_BYTES = 8
 """A tag of a cache: a row number."""
+LOG_BYTES = 4096
+"""What a log is appended in: a page of most drives."""
 SORT_REGIONS = 2
 """Parallel regions of a sort by ranges: counting, then moving."""
 
@@ -173,11 +176,22 @@ def _gather(word: Gather, software: OperatorProfile, at: Package) -> CpuPass:
         emptied = (replace(access, write=True, in_place=True) for access in held)
         accesses = (*emptied, *accesses)
     work = CpuPass(word.name, at.name, software.gather, accesses, rows, store.tables)
+    if store.keyed is not None:
+        work = _through(work, store.keyed, store.keyed.get_ps)
     return replace(work, lines=lines_of(size))
+
+
+def _through(work: CpuPass, keyed: KeyValue, ps: int) -> CpuPass:
+    """A pass whose rows each take `ps` of a shard's thread more."""
+    operator = work.operator
+    each = operator.model_copy(update={"threads": "tables", "row_time": operator.row_time + ps})
+    return replace(work, operator=each, tables=keyed.shards)
 
 
 def _scatter(word: Scatter, software: OperatorProfile, at: Package) -> CpuPass:
     rows, store, size = word.rows.rows, word.writes, word.writes.entry_bytes
+    if store.keyed is not None:
+        return _put(word, software, at, store.keyed)
     written = _each(store, word.rows, rows, size, write=True)
     accesses: tuple[Access, ...] = (_staged(word.source, rows, size, at), *written)
     if word.how != "replace":
@@ -185,6 +199,19 @@ def _scatter(word: Scatter, software: OperatorProfile, at: Package) -> CpuPass:
         accesses = (accesses[0], *read, *(replace(access, in_place=True) for access in written))
     work = CpuPass(word.name, at.name, software.row_scatter, accesses, rows, store.tables)
     return replace(work, lines=lines_of(size))
+
+
+def _put(word: Scatter, software: OperatorProfile, at: Package, keyed: KeyValue) -> CpuPass:
+    """Rows into the table in memory, and in the end into the log."""
+    rows, size = word.rows.rows, word.writes.entry_bytes
+    logged = math.ceil(rows * size * keyed.appended / LOG_BYTES)
+    accesses = (
+        _staged(word.source, rows, size, at),
+        Access(at.dram, rows, size, write=True, buffer=True),
+        Access(word.writes.memory, logged, LOG_BYTES, write=True, random=False),
+    )
+    work = CpuPass(word.name, at.name, software.row_scatter, accesses, rows, keyed.shards)
+    return replace(_through(work, keyed, keyed.put_ps), lines=lines_of(size))
 
 
 def _probe(word: Probe, software: OperatorProfile, at: Package) -> CpuPass:
