@@ -29,6 +29,7 @@ from simulator.hardware.program import (
     Sort,
     Store,
     Update,
+    ZeroCopy,
     key_bits,
 )
 
@@ -214,6 +215,17 @@ def _put(word: Scatter, software: OperatorProfile, at: Package, keyed: KeyValue)
     return replace(_through(work, keyed, keyed.put_ps), lines=lines_of(size))
 
 
+def _copied(word: ZeroCopy, software: OperatorProfile, at: Package) -> CpuPass:
+    """Rows as in a gather, each written where it lies in the other store."""
+    rows, size = word.rows.rows, word.reads.entry_bytes
+    accesses = (
+        *_each(word.reads, word.rows, rows, size),
+        *_each(word.writes, word.rows, rows, size, write=True),
+    )
+    work = CpuPass(word.name, at.name, software.gather, accesses, rows, word.reads.tables)
+    return replace(work, lines=lines_of(size))
+
+
 def _probe(word: Probe, software: OperatorProfile, at: Package) -> CpuPass:
     """Ids in order, tags of 8 B of a set for each, its own written where it was missed."""
     rows, size = word.rows, word.ways * TAG_BYTES
@@ -306,5 +318,6 @@ PASSES: Mapping[type[Operation], Callable[[Any, OperatorProfile, Package], CpuPa
     Gather: _gather,
     Scatter: _scatter,
     Probe: _probe,
+    ZeroCopy: _copied,
 }
 """How each word becomes a pass."""
