@@ -76,6 +76,8 @@ class HazardCase:
     """Memory below the processor's own that has the tables."""
     host_slots: int | None = None
     """Rows of each table that the processor's own memory keeps before that; None: none."""
+    fetch_ahead: int = 1
+    """Stages that the fetch of those takes where stages overlap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +294,8 @@ def run_case(case: HazardCase) -> HazardOutcome:
 def _tables(case: HazardCase) -> TablesConfig:
     """Where the tables of a case lie."""
     kept = 0.0 if case.host_slots is None else min(1.0, case.host_slots / case.rows)
-    return TablesConfig(tier={} if case.tier is None else {case.tier: 1.0}, cache=kept)
+    tier = {} if case.tier is None else {case.tier: 1.0}
+    return TablesConfig(tier=tier, cache=kept, fetch_ahead=case.fetch_ahead)
 
 
 def _need(trace: _Drawn, window: Window, scope: str, _depth: int, parts: Parts) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from simulator.hardware.program import Buffer, Move, Operation, Stage
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Consistency, Job, System, SystemGroup, move, synchronize
 from simulator.systems.groups import groups_of, table_groups
-from simulator.systems.host_cache import Fetching, fetch_stage
+from simulator.systems.host_cache import Fetching, fetch_stages
 from simulator.systems.mlp import mlp_step
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.schedule import Serial
@@ -55,7 +55,7 @@ class Hybrid(System):
         self._groups = groups_of(job)
         stores = table_groups(self._groups, job, machine, self.cpu)
         self._tables = tuple(zip(self._groups, stores, strict=True))
-        self._fetching = Fetching.of(job, machine, self.cpu, self._groups, stores)
+        self._fetching = Fetching.of(job, machine, self.cpu, self._tables)
         own = Touched(UNIQUE, UNIQUE)
         self.replay = tiered(UniqueReplay(job.keep), job, machine, self.cpu, own)
         self._backward = tuple(
@@ -66,7 +66,7 @@ class Hybrid(System):
         )
         passes = self._backward[0].names
         self.schedule = Serial.of(
-            *fetch_stage(job),
+            *fetch_stages(job),
             *("gather_reduce", "pooled_to_gpu", "mlp", "gradients_to_cpu"),
             *passes,
         )

@@ -35,7 +35,7 @@ from simulator.hardware.program import (
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Consistency, Job, System, SystemGroup, move, synchronize
 from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
-from simulator.systems.host_cache import Fetching, fetch_stage
+from simulator.systems.host_cache import Fetching, fetch_stages
 from simulator.systems.mlp import mlp_step
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.schedule import Serial
@@ -91,7 +91,7 @@ class StaticCache(System):
         ]
         mlp = ("mlp",) if self.gpus == 1 else ("all_to_all", "mlp", "all_to_all_back")
         self.schedule = Serial.of(
-            *("split", *fetch_stage(job), "forward", "combine", *mlp, "gradients", "backward")
+            *("split", *fetch_stages(job), "forward", "combine", *mlp, "gradients", "backward")
         )
 
     @property
@@ -122,7 +122,7 @@ class _Cold:
         self._job = job
         groups = groups_of(job)
         tables = table_groups(groups, job, machine, cpu)
-        self._fetching = Fetching.of(job, machine, cpu, groups, tables)
+        self._fetching = Fetching.of(job, machine, cpu, list(zip(groups, tables, strict=True)))
         self._rows = tuple(
             _Rows(g, Backward(g.job.model, machine, job.software, cpu, store, _longest(g)))
             for g, store in zip(groups, tables, strict=True)

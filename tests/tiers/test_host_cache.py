@@ -210,6 +210,33 @@ def test_the_hold_window_is_that_of_the_pipeline() -> None:
         assert replay.tiers.held == held
 
 
+def test_more_fetches_at_once_hide_latency_and_hold_rows_longer() -> None:
+    """A drive of 2 ms that serves many requests at once, and rows for 2.2 ms of it: each of
+    n stages waits for the latency and for its part of the rows, and holds rows a cycle longer."""
+    slow = {"part": "micron_9400", "read_latency": "2 ms", "queue_depth": 4096}
+    times = {}
+    for ahead in (1, 2, 4):
+        tables = {"tier": "ssd", "cache": "60 %", "fetch_ahead": ahead}
+        model = {"batch_size": 64}
+        change = {"host": {"ssd": slow}, "tables": tables, "model": model}
+        (point,) = points("scratchpipe", **change)
+        tiers = build(point)[0].replay.tiers
+        assert isinstance(tiers, HostCache)
+        assert tiers.held == 2 + ahead
+        result = simulated("scratchpipe", **change)["scratchpipe"]
+        times[ahead] = result.metrics["iteration_time_us"]
+        busy = device(result, "ssd.flash")["busy_us"]
+        assert times[ahead] == pytest.approx(2000 + busy / ahead, rel=0.02)
+    assert times[1] > times[2] > times[4]
+
+
+@pytest.mark.parametrize("ahead", [2, 5])
+def test_more_fetches_at_once_train_like_one_batch_at_a_time(ahead: int) -> None:
+    for mode in ("async", "lockstep"):
+        outcome = executed("scratchpipe", mode=mode, host_slots=56, fetch_ahead=ahead)
+        assert outcome.tables_equal
+
+
 @pytest.mark.parametrize(
     ("tables", "words"),
     [
@@ -217,6 +244,8 @@ def test_the_hold_window_is_that_of_the_pipeline() -> None:
         ({"cache": 0.1, "tier": "dram"}, ("tier names dram",)),
         ({"cache": 0.1, "tier": {"dram": 0.5, "ssd": 0.5}}, ("tier names dram, ssd",)),
         ({"cache": 1.1, "tier": "ssd"}, ("tables.cache: is 1.1: must be at most 1",)),
+        ({"fetch_ahead": 2}, ("tables.fetch_ahead: is 2", "set tables.cache")),
+        ({"fetch_ahead": 0, "cache": 0.1, "tier": "ssd"}, ("must be at least 1",)),
         ({"cache": "much", "tier": "ssd"}, ("'much' is no share",)),
     ],
 )
