@@ -79,7 +79,8 @@ class Flow:
     (samples + 1,), where the lookups of each sample begin. None where a replay does not keep them.
     `longest`: most lookups of one sample; None where it is not told. `tiers`: of tables that are
     spread over tiers, how many of the rows (lookups, in flows of those) each serves; empty
-    elsewhere. `homes`: uint8, the tier of each of `ids`.
+    elsewhere. `homes`: uint8, the tier of each of `ids`. `chunks`: of rows that lie packed in
+    chunks, in how many of those; None elsewhere.
     """
 
     lookups: int = 0
@@ -90,6 +91,7 @@ class Flow:
     longest: int | None = None
     tiers: tuple[int, ...] = ()
     homes: npt.NDArray[np.uint8] | None = None
+    chunks: int | None = None
 
 
 def total(flows: Iterable[Flow]) -> Flow:
@@ -105,7 +107,13 @@ def total(flows: Iterable[Flow]) -> Flow:
         longest=max((f.longest for f in parts if f.longest is not None), default=None),
         tiers=tuple(map(sum, zip(*(f.tiers for f in parts if f.tiers), strict=True))),
         homes=_joined([flow.homes for flow in parts]),
+        chunks=_sum([flow.chunks for flow in parts]),
     )
+
+
+def _sum(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 def _joined(arrays: Sequence[npt.NDArray[Number] | None]) -> npt.NDArray[Number] | None:
@@ -207,7 +215,8 @@ class BatchFacts:
             self,
             flows={
                 name: tuple(
-                    Flow(f.lookups, f.rows, longest=f.longest, tiers=f.tiers) for f in flows
+                    Flow(f.lookups, f.rows, longest=f.longest, tiers=f.tiers, chunks=f.chunks)
+                    for f in flows
                 )
                 for name, flows in self.flows.items()
             },

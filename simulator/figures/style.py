@@ -90,6 +90,7 @@ _LOOKS: dict[str, Look] = {
     "herald": Look("#33BBEE", "--", "h", ":"),
     "flexshard": Look("#222255", "\\\\", "D", "--"),
     "fbgemm_ssd": Look("#44AA77", "oo", "<", ":"),
+    "rects": Look("#AA7744", "++", "s", "-."),
     # stages of cached training
     "load": Look(_LIGHT),
     "plan": Look(_PINK, "..."),
@@ -179,6 +180,7 @@ _TITLES = {
     "herald": "Herald",
     "flexshard": "FlexShard",
     "fbgemm_ssd": "FBGEMM SSD",
+    "rects": "RecTS",
     "gather_reduce": "Gather-reduce",
     "pooled_to_gpu": "Pooled to GPU",
     "gradients_to_cpu": "Gradients to CPU",

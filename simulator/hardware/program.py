@@ -109,6 +109,9 @@ class Store:
     """The place whose memory holds the optimizer state; empty: it lies beside the rows."""
     tiers: tuple[str, ...] = ()
     """Memories that its rows are spread over, in the order of `Flow.tiers`; empty: `memory`."""
+    chunk_bytes: int = 0
+    """Rows lie packed in chunks of that size, which are read and written whole (`Flow.chunks`); 0:
+    each lies by itself."""
     keyed: KeyValue | None = None
     """What a CPU gets and puts rows through; None: it reads and writes them where they lie."""
 

@@ -51,6 +51,7 @@ from simulator.systems.lazydp import LazyDp
 from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.recshard import RecShard
+from simulator.systems.rects import RecTs
 from simulator.systems.schedule import (
     After,
     Ahead,
@@ -147,6 +148,7 @@ _SYSTEMS: dict[str, type[System]] = {
     "herald": Herald,
     "flexshard": FlexShard,
     "fbgemm_ssd": FbgemmSsd,
+    "rects": RecTs,
 }
 
 

@@ -43,6 +43,8 @@ class Fetching:
     """The memory of the tier below; empty where there is none."""
     names: tuple[str, ...]
     """Of the stages, each of which fetches an equal part of the rows."""
+    chunk_bytes: int = 0
+    """See `Store.chunk_bytes`: of the tier below."""
 
     @classmethod
     def of(
@@ -68,7 +70,7 @@ class Fetching:
         up, down = [], []
         for group, host in zip(self.groups, self.above, strict=True):
             own, name = group.of(facts), group.named
-            tier = replace(host, memory=self.below, bytes=0)
+            tier = replace(host, memory=self.below, bytes=0, chunk_bytes=self.chunk_bytes)
             filled, spilled = (self._part(own[flow], part) for flow in (FILLED, SPILLED))
             if filled.rows:
                 up.append(ZeroCopy(name("rows_up"), self.cpu, tier, host, filled))
@@ -79,5 +81,7 @@ class Fetching:
     def _part(self, rows: Flow, part: int) -> Flow:
         """Every n-th row of a flow, of n stages."""
         count = len(self.names)
+        if count == 1:
+            return rows
         ids = None if rows.ids is None else rows.ids[part::count]
         return Flow(0, len(range(part, rows.rows, count)), ids)

@@ -290,6 +290,8 @@ def _each(
     Raises `InvariantError` where the tiers do not serve as many.
     """
     whole = Access(store.memory, count, size, write, True, hit_share, in_place, store.pieces(rows))
+    if store.chunk_bytes and rows.chunks is not None:
+        return (replace(whole, count=rows.chunks, size=store.chunk_bytes, pieces=None),)
     if not store.tiers:
         return (whole,)
     served = rows.tiers or (0,) * len(store.tiers)
