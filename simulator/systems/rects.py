@@ -9,7 +9,8 @@ time go into one chunk of I/O, so that a later read brings several wanted rows; 
 Reconstructed: a pool of rows a table; all rows of a chunk that lie nowhere else come up with it,
 and what is used last leaves, which may be those; a changed row leaves in a new chunk, one that
 nobody changed stays where it lay. Ours: `hybrid` training above the pool, the fetch before each
-mini-batch; a full view of the run ahead. Left out: space of rows that have moved (chunks are never
+mini-batch; a full view of the run ahead, whose
+pool starts with the hottest rows. Left out: space of rows that have moved (chunks are never
 cleaned up), the overlap of the fetch with training.
 """
 
@@ -44,8 +45,11 @@ class RecTsParameters(Parameters):
     """What is read and written at once."""
     drive: Annotated[str, Given("assumed", "a host with one drive")] = ""
     """Socket of the drive that has the tables; empty: the only one of the host."""
-    past: Annotated[int, Field(ge=0, le=10_000), Given("assumed", "fills the pool")] = 64
+    past: Annotated[int, Field(ge=0, le=10_000), Given("assumed", "fills the pool")] = 16
     """Mini-batches before the run that fill the pool and pack the first victims, at most."""
+    ahead: Annotated[int, Field(ge=0, le=10_000), Given("assumed", "unknown")] = 16
+    """Mini-batches after the run that are known too: with none its end knows what will never be
+    used again."""
 
 
 class RecTs(Hybrid):
@@ -81,5 +85,7 @@ class RecTs(Hybrid):
             )
         slots = tuple(max(1, round(own.kept * count)) for count in model.rows_per_table)
         packed = tuple(own.chunk // size for size in model.entry_bytes)
-        self.replay = PackedReplay(slots, packed, own.past, job.keep)
+        self.replay = PackedReplay(
+            slots, packed, own.past, own.ahead, job.keep, job.cache.profile_share
+        )
         self._fetching = replace(self._fetching, chunk_bytes=own.chunk)

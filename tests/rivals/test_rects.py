@@ -41,7 +41,9 @@ def test_moves_are_those_of_the_plain_reference(data: st.DataObject) -> None:
     pool = PackedPool(rows, capacity, packed)
     arrays = [np.array(ids, np.int64) for ids in uses]
     pool.expect(arrays, next_uses(arrays, rows))
-    for number, expected in enumerate(reference_packed(uses, rows, capacity, packed)):
+    resident = data.draw(st.lists(st.integers(0, rows - 1), max_size=capacity, unique=True))
+    pool.fill(np.array(resident, np.int64))
+    for number, expected in enumerate(reference_packed(uses, rows, capacity, packed, resident)):
         own = pool.serve(number)
         told = (
             own.missed.tolist(),
@@ -55,7 +57,7 @@ def test_moves_are_those_of_the_plain_reference(data: st.DataObject) -> None:
 
 def test_chunks_of_one_row_miss_what_belady_does() -> None:
     cache = {"fraction": KEPT, "prefill": "empty", "policy": "belady"}
-    rival = rects(chunk="512 B", past=0)
+    rival = rects(chunk="512 B", past=0, ahead=0)
     belady = {"name": "straw_man", "cache": cache}
     results = simulated(rival, belady, **MACHINE)
     mine, other = (results[n].metrics for n in ("rects", "straw_man"))

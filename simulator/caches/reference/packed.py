@@ -11,14 +11,18 @@ Moves = tuple[list[int], set[int], list[int], int, int]
 
 
 def reference_packed(
-    uses: Sequence[Sequence[int]], rows: int, capacity: int, packed: int
+    uses: Sequence[Sequence[int]],
+    rows: int,
+    capacity: int,
+    packed: int,
+    resident: Sequence[int] = (),
 ) -> list[Moves]:
-    """What each mini-batch moves in a pool of `capacity` rows before chunks of `packed` rows."""
+    """What each mini-batch moves in a pool of `capacity` rows before chunks of `packed` rows;
+    `resident`: rows that it has before the first, changed ones."""
     chunks = [list(range(k, min(k + packed, rows))) for k in range(0, rows, packed)]
     lies_in = [row // packed for row in range(rows)]
     buckets: list[list[int]] = [[] for _ in range(len(uses) + 1)]
-    there: set[int] = set()
-    changed: set[int] = set()
+    there, changed = set(resident), set(resident)
 
     def following(row: int, number: int) -> int:
         return next((n for n in range(number + 1, len(uses)) if row in uses[n]), len(uses))
@@ -27,6 +31,7 @@ def reference_packed(
         for row in new:
             buckets[following(row, number)].append(row)
 
+    put(resident, -1)
     moved: list[Moves] = []
     for number, wanted in enumerate(uses):
         missed = [row for row in wanted if row not in there]

@@ -38,22 +38,34 @@ class PackedReplay(Replay):
     packed: tuple[int, ...]
     """Rows of a chunk of each table."""
     past: int = 0
+    known: int = 0
+    """Mini-batches after the run whose rows are known."""
     keep: Kept = ()
+    profile: float = 1.0
+    """Share of a file whose lookups say which rows are the hottest: those fill the pool first."""
 
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
         shapes, starts = pool_shapes(trace.rows, "table"), bases(trace.rows)
         before = self.past if trace.past is None else min(self.past, trace.past)
         numbers = range(-before, 0)
         coming = list(distinct_batches(batches, shapes, threads))
-        known = list(distinct_batches(map(trace.minibatch, numbers), shapes, threads)) + coming
+        end = coming[-1].index + 1 if coming else 0
+        last = end + self.known if trace.batches is None else min(end + self.known, trace.batches)
+        past, later = (
+            list(distinct_batches(map(trace.minibatch, those), shapes, threads))
+            for those in (numbers, range(end, last))
+        )
+        known = [*past, *coming, *later]
         pools = []
         for table, rows in enumerate(trace.rows):
             uses = [batch.pools[table].ids for batch in known]
             pool = PackedPool(rows, self.capacities[table], self.packed[table])
             pool.expect(uses, next_uses(uses, rows))
+            if before:
+                pool.fill(trace.hottest(table, self.capacities[table], self.profile))
             pools.append(pool)
         start = Start("planned", before) if before else Start("empty")
-        for number, batch in enumerate(known):
+        for number, batch in enumerate(known[: before + len(coming)]):
             moved = [pool.serve(number) for pool in pools]
             if number >= before:
                 yield self._facts(batch, moved, starts, start)
@@ -67,8 +79,7 @@ class PackedReplay(Replay):
         }
         for table, (own, base) in enumerate(zip(moved, starts.tolist(), strict=True)):
             pool, ids = batch.pools[table], batch.ids[table]
-            missed = np.isin(pool.ids, own.missed)
-            late, count = int(pool.times[missed].sum()), len(pool.ids)
+            late, count = int(pool.times[own.late].sum()), len(pool.ids)
             whole = Flow(len(ids), count, ids + base if kept else None)
             flows[LOOKUP].append(whole)
             flows[UNIQUE].append(Flow(len(ids), count, pool.ids + base if kept else None))
@@ -86,9 +97,10 @@ class PackedReplay(Replay):
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What a mini-batch moves: rows that it needed and were not there, all that came up, changed
-    ones that went down, and chunks read and written."""
+    """What a mini-batch moves: rows that it needed and were not there (`late`: which of its rows
+    those are), all that came up, changed ones that went down, and chunks read and written."""
 
+    late: npt.NDArray[np.bool_]
     missed: Int64s
     filled: Int64s
     spilled: Int64s
@@ -111,20 +123,27 @@ class PackedPool:
     _buckets: list[list[Int64s]] = field(default_factory=list)
     """Rows of the pool by the mini-batch that uses them next; the last: none does."""
     _held: int = 0
-    _chunks: list[Int64s] = field(default_factory=list)
-    """Rows of the chunks that were written."""
 
     def expect(self, uses: Sequence[Int64s], later: Sequence[Int64s]) -> None:
         """Distinct rows of all mini-batches, and the number of the one that uses each next."""
         self._uses, self._later = uses, later
         self._buckets = [[] for _ in range(len(uses) + 1)]
         self._there = np.zeros(self.rows, np.bool_)
-        self._changed = np.zeros(self.rows, np.bool_)
+        self._changed, self._wanted = np.zeros((2, self.rows), np.bool_)
         self._chunk = np.arange(self.rows, dtype=np.int64) // self.packed
-        self._old = -(-self.rows // self.packed)
-        self._upcoming = np.full(self.rows, len(uses), np.int64)
+        self._old = self._chunks = -(-self.rows // self.packed)
+        self._written = np.full((1024, self.packed), -1, np.int64)
+        # sorted in the fewest passes, for as many mini-batches as most runs have
+        number_type = np.int16 if len(uses) < 2**15 else np.int64
+        self._upcoming = np.full(self.rows, len(uses), number_type)
         for number in range(len(uses) - 1, -1, -1):
             self._upcoming[uses[number]] = number
+
+    def fill(self, rows: Int64s) -> None:
+        """Rows that the pool has before the first mini-batch, changed ones."""
+        self._there[rows] = self._changed[rows] = True
+        self._held = len(rows)
+        self._put(rows)
 
     def serve(self, number: int) -> Moved:
         """The next mini-batch; `CapacityError` where its rows do not fit."""
@@ -134,12 +153,15 @@ class PackedPool:
                 f"mini-batch {number} uses {len(wanted):,} distinct rows of a table, but its pool "
                 f"has room for {self.capacity:,} of {self.rows:,}: raise kept"
             )
-        missed = wanted[~self._there[wanted]]
+        late = ~self._there[wanted]
+        missed = wanted[late]
         read = np.unique(self._chunk[missed])
         alive = self._alive(read)
         self._upcoming[wanted] = np.minimum(self._later[number], never)
         self._buckets[number] = []  # all of them are wanted now
-        beside = alive[~np.isin(alive, wanted)]
+        self._wanted[wanted] = True
+        beside = alive[~self._wanted[alive]]
+        self._wanted[wanted] = False
         self._there[alive] = True
         self._put(beside)
         self._held += len(alive)
@@ -147,30 +169,26 @@ class PackedPool:
         written = self._write(spilled)
         self._changed[wanted] = True
         self._put(wanted)
-        return Moved(missed, alive, spilled, len(read), written)
+        return Moved(late, missed, alive, spilled, len(read), written)
 
     def _alive(self, chunks: Int64s) -> Int64s:
         """Rows of chunks that lie nowhere else and are not in the pool."""
-        found = [np.empty(0, np.int64)]
-        for chunk in chunks.tolist():
-            if chunk < self._old:
-                first = chunk * self.packed
-                found.append(np.arange(first, min(first + self.packed, self.rows)))
-            else:
-                found.append(self._chunks[chunk - self._old])
-        rows = np.concatenate(found)
-        owner = np.repeat(chunks, [len(each) for each in found[1:]])
-        alive: Int64s = rows[(self._chunk[rows] == owner) & ~self._there[rows]]
+        old = chunks[chunks < self._old]
+        first = old[:, None] * self.packed + np.arange(self.packed)
+        first[first >= self.rows] = -1
+        rows = np.concatenate([first, self._written[chunks[len(old) :] - self._old]])
+        owner = np.broadcast_to(chunks[:, None], rows.shape)
+        alive: Int64s = rows[(rows >= 0) & (self._chunk[rows] == owner) & ~self._there[rows]]
         return alive
 
     def _put(self, rows: Int64s) -> None:
         """Rows into the buckets of their next use, in their order."""
         uses = self._upcoming[rows]
-        order = np.argsort(uses, kind="stable")
-        numbers, first = np.unique(uses[order], return_index=True)
-        pieces = np.split(rows[order], first[1:]) if len(rows) else []
-        for use, piece in zip(numbers.tolist(), pieces, strict=True):
-            self._buckets[use].append(piece)
+        ordered = rows[np.argsort(uses, kind="stable")]
+        counts = np.bincount(uses, minlength=len(self._buckets))
+        ends = np.cumsum(counts)
+        for use in np.flatnonzero(counts).tolist():
+            self._buckets[use].append(ordered[ends[use] - counts[use] : ends[use]])
 
     def _evicted(self, number: int) -> Int64s:
         """Makes room: rows that leave, changed ones in the order of their next use. Chunks are
@@ -205,9 +223,12 @@ class PackedPool:
 
     def _write(self, spilled: Int64s) -> int:
         """Packs rows into new chunks; how many."""
-        pieces = range(0, len(spilled), self.packed)
-        for first in pieces:
-            rows = spilled[first : first + self.packed]
-            self._chunk[rows] = self._old + len(self._chunks)
-            self._chunks.append(rows)
-        return len(pieces)
+        count = -(-len(spilled) // self.packed)
+        begin = self._chunks - self._old
+        if begin + count > len(self._written):
+            more = np.full((len(self._written) + count, self.packed), -1, np.int64)
+            self._written = np.concatenate([self._written, more])
+        self._written[begin : begin + count].reshape(-1)[: len(spilled)] = spilled
+        self._chunk[spilled] = self._chunks + np.arange(len(spilled)) // self.packed
+        self._chunks += count
+        return count
