@@ -66,6 +66,8 @@ class RecTs(Hybrid):
         "Size of its chunks, how far it looks ahead, and its drive.",
         "Whether all rows of a chunk come up, and who cleans chunks up whose rows have moved.",
         "What overlaps with training; here nothing does.",
+        "Its look-ahead may be shorter than a run: here the last mini-batches of a run know as "
+        "much as `ahead` says, the first ones more, so that misses fall towards its end.",
     )
     parameters: ClassVar[type[Parameters]] = RecTsParameters
     uses: ClassVar[frozenset[str]] = frozenset()
