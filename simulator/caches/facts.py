@@ -82,7 +82,8 @@ class Flow:
     lookups are of one row, added up over tables; None where nobody asked. `tiers`: of tables that
     are spread over tiers, how many of the rows (lookups, in flows of those) each serves; empty
     elsewhere. `homes`: uint8, the tier of each of `ids`. `nodes`: of tables in a near-memory pool,
-    what of the mini-batch is done at which of its nodes; None elsewhere.
+    what of the mini-batch is done at which of its nodes; None elsewhere. `chunks`: of rows that lie
+    packed in chunks, in how many of those; None elsewhere.
     """
 
     lookups: int = 0
@@ -95,6 +96,7 @@ class Flow:
     tiers: tuple[int, ...] = ()
     homes: npt.NDArray[np.uint8] | None = None
     nodes: Spread | None = None
+    chunks: int | None = None
 
 
 def total(flows: Iterable[Flow]) -> Flow:
@@ -112,6 +114,7 @@ def total(flows: Iterable[Flow]) -> Flow:
         tiers=tuple(map(sum, zip(*(f.tiers for f in parts if f.tiers), strict=True))),
         homes=_joined([flow.homes for flow in parts]),
         nodes=together([flow.nodes for flow in parts]),
+        chunks=_sum_of_told(flow.chunks for flow in parts),
     )
 
 

@@ -10,9 +10,9 @@ rows). A table that lies in one tier as a whole has all its rows there.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +20,33 @@ import numpy.typing as npt
 from simulator.caches.facts import BatchFacts, Flow
 from simulator.traces.base import Trace
 
-__all__ = ["Homes", "Tiering", "hashed"]
+__all__ = ["Counter", "Homes", "Resident", "Tiering", "Tiers", "hashed"]
 
+Resident = Callable[[], npt.NDArray[np.int64]]
 TierNumbers = npt.NDArray[np.uint8]
 _GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 _MOST = 2**62
 """What a product of a row number and the multiplier stays below."""
+
+
+class Counter(Protocol):
+    """Counts the rows of mini-batches, one after the other, by tier."""
+
+    def counted(self, facts: BatchFacts) -> BatchFacts:
+        """`facts` with what each tier serves."""
+        ...
+
+
+class Tiers(Protocol):
+    """How tables lie over tiers of host memory: a frozen, hashable value."""
+
+    by_replay: ClassVar[bool]
+    """Each replay needs a counter of its own: it goes by what was moved before."""
+
+    def counter(self, trace: Trace, above: Sequence[int], resident: Resident) -> Counter:
+        """What counts the rows of `trace`; `above`: slots of each pool of the cache above,
+        `resident`: gives the rows in those before the first mini-batch (-1: none)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -40,6 +61,13 @@ class Tiering:
     order: Literal["hottest", "hash"]
     profile: float
     keep: tuple[int, ...] | range = ()
+
+    by_replay: ClassVar[bool] = False
+
+    def counter(self, trace: Trace, above: Sequence[int], resident: Resident) -> Homes:
+        """See `Tiers`: what lies above does not matter."""
+        del above, resident
+        return self.homes(trace)
 
     def homes(self, trace: Trace) -> Homes:
         """The tier of every row of `trace`."""

@@ -73,6 +73,17 @@ def hazards(
     seed: Annotated[
         int, typer.Option(min=0, max=MOST_SEED, help="Seed of ids, random victims and random order")
     ] = 0,
+    tier: Annotated[
+        str | None, typer.Option(help="Memory below the CPU's own that has the tables, such as ssd")
+    ] = None,
+    host_slots: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MOST_ROWS,
+            help="Rows of each table that the CPU's own memory keeps before that [default: none]",
+        ),
+    ] = None,
     parameters: Annotated[
         list[str] | None,
         typer.Option(
@@ -108,6 +119,8 @@ def hazards(
         order=order,
         seed=seed,
         parameters=tuple(parameters or ()),
+        tier=tier,
+        host_slots=host_slots,
     )
     outcome = run_case(case)
     if as_json:

@@ -55,6 +55,14 @@ class TablesConfig(Frozen):
     """Memory -> its share of the tables, such as `{dram: 60 %, cxl0: 40 %}`; the first gets what
     comes first in `order`. `dram` is the processor's own memory, others are named by their socket.
     A name alone takes all tables. Empty: all lie in the processor's own memory."""
+    cache: Share = 0.0
+    """Share of the tables that the processor's own memory keeps, row by row, before the one memory
+    that `tier` names: what a mini-batch touches there comes up first, and rows that were used
+    longest ago go back if they were changed (LRU). 0: rows stay where they lie."""
+    fetch_ahead: Annotated[int, Field(ge=1, le=64)] = 1
+    """Mini-batches that rows for `cache` come up for at once, where stages overlap: the fetch takes
+    as many stages, an equal part of the rows in each, and hides as much more of the latency below.
+    """
     by: Literal["row", "table"] = "row"
     """`row`: every table is spread over all tiers, each has its share of the rows; `table`: tables
     stay whole, and each tier has tables of its share of the bytes, as near as whole tables come."""
@@ -83,4 +91,16 @@ class TablesConfig(Frozen):
         if self.tier and abs(total - 1.0) > _ROUNDING:
             parts = " + ".join(f"{100 * share:g} %" for share in self.tier.values())
             raise MisfitError("tier", f"shares {parts} = {100 * total:g} %: must add up to 100 %")
+        if self.fetch_ahead > 1 and not self.cache:
+            raise MisfitError(
+                "fetch_ahead",
+                f"is {self.fetch_ahead}, but host memory keeps no rows: set tables.cache",
+            )
+        if self.cache and (len(self.shares) != 1 or OWN_MEMORY in self.shares):
+            raise MisfitError(
+                "cache",
+                f"is {100 * self.cache:g} %: it keeps rows of one memory below the processor's "
+                f"own, but tier names {', '.join(self.shares) or 'none'}: set tables.tier to that "
+                "memory alone, such as ssd",
+            )
         return self

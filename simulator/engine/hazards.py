@@ -23,6 +23,7 @@ from simulator.config.model import Sharding
 from simulator.config.parameters import adapter_of
 from simulator.config.problems import did_you_mean, validate
 from simulator.config.reader import Marks, dotted
+from simulator.config.tables import TablesConfig
 from simulator.engine.checker import HazardReport, StaleRead, execute
 from simulator.engine.orders import random_order
 from simulator.engine.pipeline import Mode
@@ -71,6 +72,12 @@ class HazardCase:
     """How tables are cut over several GPUs."""
     parameters: tuple[str, ...] = ()
     """Those of the system that differ, `key=value`."""
+    tier: str | None = None
+    """Memory below the processor's own that has the tables."""
+    host_slots: int | None = None
+    """Rows of each table that the processor's own memory keeps before that; None: none."""
+    fetch_ahead: int = 1
+    """Stages that the fetch of those takes where stages overlap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +261,7 @@ def run_case(case: HazardCase) -> HazardOutcome:
         check=True,
         keep=range(case.batches),
         trace=trace,
+        tables=_tables(case),
         window_need=None if case.sharding == "table" else partial(_need, trace),
     )
     system = create(case.system, job, machine)
@@ -281,6 +289,13 @@ def run_case(case: HazardCase) -> HazardOutcome:
     }
     window = getattr(system.replay, "window", Window(0, 0))
     return HazardOutcome(case, window, system.replay.policy, shown, reports)
+
+
+def _tables(case: HazardCase) -> TablesConfig:
+    """Where the tables of a case lie."""
+    kept = 0.0 if case.host_slots is None else min(1.0, case.host_slots / case.rows)
+    tier = {} if case.tier is None else {case.tier: 1.0}
+    return TablesConfig(tier=tier, cache=kept, fetch_ahead=case.fetch_ahead)
 
 
 def _need(trace: _Drawn, window: Window, scope: str, _depth: int, parts: Parts) -> tuple[int, ...]:
@@ -315,6 +330,8 @@ def _check(case: HazardCase) -> None:
         raise UsageError(f"{case.batch_rows} distinct rows a mini-batch of {case.rows} rows")
     if case.slots is not None and case.slots > case.rows:
         raise UsageError(f"{case.slots} slots for {case.rows} rows: the table fits")
+    if case.host_slots is not None and case.tier is None:
+        raise UsageError(f"--host-slots {case.host_slots} needs a --tier that has the tables")
     _refuse_unused(case)
 
 
@@ -331,6 +348,8 @@ def _refuse_unused(case: HazardCase) -> None:
         "--window-past": (case.window_past, "pipeline"),
         "--window-future": (case.window_future, "pipeline"),
         "--gpus": (case.gpus, "gpus"),
+        "--tier": (case.tier, "tables"),
+        "--host-slots": (case.host_slots, "tables"),
     }
     for option, (value, key) in options.items():
         if value is None or key in used or (option == "--slots" and "cache.fraction" in used):

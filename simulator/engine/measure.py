@@ -20,6 +20,7 @@ from simulator.caches.facts import (
     WRITE_BACK,
     BatchFacts,
 )
+from simulator.caches.host_cache import FILLED, SPILLED
 from simulator.engine.invariants import check_stage_times
 from simulator.engine.pipeline import Span, stage_times
 from simulator.errors import ConfigError
@@ -207,6 +208,9 @@ def count_metrics(batches: Sequence[BatchFacts]) -> dict[str, Any]:
     }
     if known.popular is not None:
         metrics["popular_samples_per_batch"] = float(np.mean([f.popular for f in batches]))
+    if FILLED in known:
+        metrics["filled_rows_per_batch"] = mean(FILLED)
+        metrics["spilled_rows_per_batch"] = mean(SPILLED)
     if HIT not in known:
         return metrics
     misses = mean(MISS)

@@ -94,6 +94,8 @@ _LOOKS: dict[str, Look] = {
     "fafnir": Look("#DDAA33", "/|", "v", "-."),
     "recxl": Look("#009988", "..", "o", "-."),
     "trim": Look("#555555", "+.", "X", "-"),
+    "fbgemm_ssd": Look("#44AA77", "oo", "<", ":"),
+    "rects": Look("#AA7744", "++", "s", "-."),
     # stages of cached training
     "preprocess": Look(_GREY, "+++"),
     "load": Look(_LIGHT),
@@ -188,6 +190,8 @@ _TITLES = {
     "fafnir": "FAFNIR",
     "recxl": "ReCXL",
     "trim": "TRiM",
+    "fbgemm_ssd": "FBGEMM SSD",
+    "rects": "RecTS",
     "gather_reduce": "Gather-reduce",
     "pooled_to_gpu": "Pooled to GPU",
     "gradients_to_cpu": "Gradients to CPU",

@@ -38,6 +38,7 @@ __all__ = [
     "Flow",
     "Gather",
     "Interaction",
+    "KeyValue",
     "Move",
     "Operation",
     "Pattern",
@@ -70,6 +71,24 @@ def key_bits(rows: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyValue:
+    """A log-structured key-value store: the software that rows are read and written through.
+
+    What is put waits in a table in the processor's own memory and is appended to the log in whole
+    pages, so that no page is read before it is written.
+    """
+
+    shards: int
+    """Each with a thread of its own."""
+    get_ps: int
+    """Time of a shard's thread for a row that it gets, beside its request and its copy."""
+    put_ps: int
+    """The same for a row that it puts."""
+    appended: float = 1.0
+    """Times that each byte is written in the end."""
+
+
+@dataclass(frozen=True, slots=True)
 class Store:
     """Embedding rows in a memory: tables, or the slots of a cache."""
 
@@ -90,6 +109,11 @@ class Store:
     """The place whose memory holds the optimizer state; empty: it lies beside the rows."""
     tiers: tuple[str, ...] = ()
     """Memories that its rows are spread over, in the order of `Flow.tiers`; empty: `memory`."""
+    chunk_bytes: int = 0
+    """Rows lie packed in chunks of that size, which are read and written whole (`Flow.chunks`); 0:
+    each lies by itself."""
+    keyed: KeyValue | None = None
+    """What a CPU gets and puts rows through; None: it reads and writes them where they lie."""
 
     @property
     def entry_bytes(self) -> int:

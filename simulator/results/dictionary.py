@@ -118,6 +118,18 @@ _CACHE = (
         "lookups",
         "Lookups of those rows, each over the link, mean; null where every row gets a slot.",
     ),
+    Column(
+        "filled_rows_per_batch",
+        "float",
+        "rows",
+        "Rows that came up to host memory from the tier below, mean; null where it keeps none.",
+    ),
+    Column(
+        "spilled_rows_per_batch",
+        "float",
+        "rows",
+        "Changed rows that left host memory for the tier below, mean; null where it keeps none.",
+    ),
     Column("victims_per_batch", "float", "rows", "Rows evicted to make room, mean."),
     Column(
         "dirty_victims_per_batch", "float", "rows", "Victims that had to be written back, mean."

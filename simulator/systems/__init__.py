@@ -38,6 +38,7 @@ from simulator.systems.el_rec_pipeline import ElRecPipeline
 from simulator.systems.fae import Fae
 from simulator.systems.fafnir import Fafnir
 from simulator.systems.fbgemm_cached import FbgemmCached
+from simulator.systems.fbgemm_ssd import FbgemmSsd
 from simulator.systems.fbgemm_uvm import FbgemmUvm
 from simulator.systems.flexshard import FlexShard
 from simulator.systems.gpu_only import GpuOnly
@@ -53,6 +54,7 @@ from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.recnmp import RecNmp
 from simulator.systems.recshard import RecShard
+from simulator.systems.rects import RecTs
 from simulator.systems.recxl import ReCxl
 from simulator.systems.schedule import (
     After,
@@ -157,6 +159,8 @@ _SYSTEMS: dict[str, type[System]] = {
     "fafnir": Fafnir,
     "recxl": ReCxl,
     "trim": Trim,
+    "fbgemm_ssd": FbgemmSsd,
+    "rects": RecTs,
 }
 
 

@@ -43,11 +43,12 @@ from simulator.systems.base import (
     synchronize,
 )
 from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
+from simulator.systems.host_cache import FETCH, Fetching, fetch_stages
 from simulator.systems.mlp import mlp_step
 from simulator.systems.operators import Backward, pooled_vectors
 from simulator.systems.schedule import Role, Schedule
 from simulator.systems.shards import Shard, Shards, side_by_side
-from simulator.systems.tiers import tiered
+from simulator.systems.tiers import Touched, tiered
 
 __all__ = ["STAGES", "CachedTraining"]
 
@@ -78,12 +79,17 @@ class CachedTraining(System):
                 f"{self.name} has a scratchpad on each of {len(self.shards)} GPUs, for tables "
                 "of its own: cache.scope must be 'table'"
             )
-        self.schedule = self.kind.of(*STAGES)
+        load, plan, *others = STAGES
+        overlap = self.kind(()).overlaps
+        self.schedule = self.kind.of(load, plan, *fetch_stages(job, overlap=overlap), *others)
         if not job.tables.tier:
             require_tables(job.model, machine, self.cpu)
-        self.replay = tiered(self.cache_replay(), self._job, machine, self.cpu)
+        held = self.schedule.distance(FETCH, "write") if job.tables.cache else 0
+        own = Touched(MISS, WRITE_BACK, held)
+        self.replay = tiered(self.cache_replay(), self._job, machine, self.cpu, own)
         self._scratchpads = [
-            _Scratchpad(machine, self.cpu, shard, self._slots(shard)) for shard in self.shards
+            _Scratchpad(machine, self.cpu, shard, self._slots(shard), overlap=overlap)
+            for shard in self.shards
         ]
 
     def cache_replay(self) -> Replay:
@@ -130,13 +136,18 @@ class _Held:
 class _Scratchpad:
     """The scratchpad of one GPU, and the stages that serve it and train out of it."""
 
-    def __init__(self, machine: Topology, cpu: str, shard: Shard, slots: tuple[int, ...]) -> None:
+    def __init__(
+        self, machine: Topology, cpu: str, shard: Shard, slots: tuple[int, ...], *, overlap: bool
+    ) -> None:
         job = shard.job
         self._machine, self._shard, self._software = machine, shard, job.software
         self.cpu, self.gpu, self.slots = cpu, shard.gpu, sum(slots)
         self._dram, self._hbm = (machine.memory(p).place for p in (cpu, self.gpu))
         groups = groups_of(job)
         tables = table_groups(groups, job, machine, cpu)
+        self._fetching = Fetching.of(
+            job, machine, cpu, list(zip(groups, tables, strict=True)), overlap=overlap
+        )
         counts = [self.slots if g.alone else sum(slots[t] for t in g.tables) for g in groups]
         caches = cache_groups(groups, machine, self.gpu, counts, shard.whose)
         self._held = tuple(
@@ -162,6 +173,7 @@ class _Scratchpad:
         return (
             Stage("load", ((move("ids_to_gpu", self._dram, self._hbm, ids),),)),
             Stage("plan", (plan,)),
+            *self._fetching.stages(facts),
             Stage("collect", (down[0], (*up[0], done))),
             Stage("exchange", ((*down[1], done), (*up[1], done))),
             Stage("insert", ((*down[2], done), up[2])),

@@ -56,9 +56,12 @@ def table_groups(
 ) -> tuple[Store, ...]:
     """A store of the tables of each group in the memory of `place`.
 
-    Spread over tiers where the job says so: `tiered` sees to it that they fit. Raises
-    `CapacityError` where all together do not fit.
+    Spread over tiers where the job says so, or the rows that `place` keeps of a tier below:
+    `tiered` sees to it that they fit. Raises `CapacityError` where all together do not fit.
     """
+    if job.tables.cache:
+        stores = (table_store(g.job.model, machine, place, g.named("tables")) for g in groups)
+        return tuple(replace(s, bytes=round(s.bytes * job.tables.cache)) for s in stores)
     if job.tables.tier:
         places = tier_places(job, machine, place)
         stores = (table_store(g.job.model, machine, place, g.named("tables")) for g in groups)

@@ -21,11 +21,12 @@ from simulator.hardware.program import Buffer, Move, Operation, Stage
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Consistency, Job, System, SystemGroup, move, synchronize
 from simulator.systems.groups import groups_of, table_groups
+from simulator.systems.host_cache import Fetching, fetch_stages
 from simulator.systems.mlp import mlp_step
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.schedule import Serial
 from simulator.systems.shards import Shard, Shards, side_by_side
-from simulator.systems.tiers import tiered
+from simulator.systems.tiers import Touched, tiered
 
 __all__ = ["Hybrid"]
 
@@ -54,7 +55,9 @@ class Hybrid(System):
         self._groups = groups_of(job)
         stores = table_groups(self._groups, job, machine, self.cpu)
         self._tables = tuple(zip(self._groups, stores, strict=True))
-        self.replay = tiered(UniqueReplay(job.keep), job, machine, self.cpu)
+        self._fetching = Fetching.of(job, machine, self.cpu, self._tables)
+        own = Touched(UNIQUE, UNIQUE)
+        self.replay = tiered(UniqueReplay(job.keep), job, machine, self.cpu, own)
         self._backward = tuple(
             Backward(
                 g.job.model, machine, job.software, self.cpu, s, max(g.job.model.rows_per_table)
@@ -63,7 +66,9 @@ class Hybrid(System):
         )
         passes = self._backward[0].names
         self.schedule = Serial.of(
-            "gather_reduce", "pooled_to_gpu", "mlp", "gradients_to_cpu", *passes
+            *fetch_stages(job),
+            *("gather_reduce", "pooled_to_gpu", "mlp", "gradients_to_cpu"),
+            *passes,
         )
 
     @property
@@ -92,6 +97,7 @@ class Hybrid(System):
             for g, passes in zip(self._groups, self._backward, strict=True)
         )
         return (
+            *self._fetching.stages(facts),
             Stage("gather_reduce", (forward,)),
             *side_by_side(self._mlps(shard) for shard in shards),
             *(Stage(words[0].name, (words,)) for words in zip(*backward, strict=True)),

@@ -91,6 +91,12 @@ class Schedule:
         """Mini-batches whose rows may not be victims: none where nothing overlaps."""
         return Window(0, 0)
 
+    def distance(self, stage: str, role: Role) -> int:
+        """Mini-batches that are between the last stage with `role` and one that is in `stage`: none
+        where nothing overlaps."""
+        del stage, role
+        return 0
+
     @classmethod
     def of(
         cls, *stages: str | tuple[str, Role], after: tuple[After, ...] = (), in_flight: int = 1
@@ -132,6 +138,10 @@ class Pipeline(Schedule):
     @property
     def depth(self) -> int:
         return len(self.stages)
+
+    def distance(self, stage: str, role: Role) -> int:
+        first = self.names.index(stage)
+        return max(0, _last([s.role for s in self.stages], role, first) - first)
 
     @property
     def window(self) -> Window:

@@ -1,4 +1,4 @@
-"""Tables in host memory whose rows the CPU stages for a cache in HBM, in steps that a system puts
+"""Tables below the GPU whose rows the CPU stages for a cache in HBM, in steps that a system puts
 into stages of its own: gather, put in, take out, write back, and rows on demand.
 
 One GPU. Rows that have no slot lie in bypass rows in HBM while their mini-batch trains.
@@ -17,6 +17,7 @@ from simulator.hardware.program import (
     Buffer,
     Elsewhere,
     Gather,
+    KeyValue,
     Move,
     Operation,
     Pool,
@@ -31,7 +32,11 @@ from simulator.systems.groups import Group, cache_groups, groups_of, table_group
 from simulator.systems.mlp import dense_bytes, mlp_step
 from simulator.systems.operators import Backward, pooled_vectors, update_by_sums
 
-__all__ = ["StagedTables"]
+__all__ = ["Below", "StagedTables"]
+
+
+_LEAVING = {False: ("victim_rows", "gather_victims"), True: ("bypass_rows", "gather_bypass")}
+"""Of rows that leave the cache, and of bypass rows: the buffer, and the word that gathers them."""
 
 
 @dataclass(frozen=True)
@@ -49,22 +54,39 @@ class _Stored:
         return Buffer(self.group.named(name), memory, rows * self.group.job.entry_bytes)
 
 
+@dataclass(frozen=True)
+class Below:
+    """Where tables lie: the memory of a place, and what the CPU reaches rows there through."""
+
+    place: str
+    keyed: KeyValue | None = None
+
+
 class StagedTables:
-    """The tables of a job in DRAM, and a cache of `slots` rows of them in HBM: of each table, or a
-    number for all, of which groups of tables have a share.
+    """The tables of a job in DRAM, or where they lie `below`, and a cache of `slots` rows of them
+    in HBM: of each table, or a number for all, of which groups of tables have a share.
 
     Raises `CapacityError` where they do not fit.
     """
 
     def __init__(
-        self, job: Job, machine: Topology, system: str, slots: int | Sequence[int]
+        self,
+        job: Job,
+        machine: Topology,
+        system: str,
+        slots: int | Sequence[int],
+        *,
+        below: Below | None = None,
     ) -> None:
         self._job, self._machine = job, machine
         self.gpu = machine.first("gpu", system)
         self.cpu = machine.only("cpu", system, near=self.gpu)
         self._dram, self._hbm = (machine.memory(place).place for place in (self.cpu, self.gpu))
         groups = groups_of(job)
-        tables = table_groups(groups, job, machine, self.cpu)
+        where = below or Below(self.cpu)
+        tables = table_groups(groups, job, machine, where.place)
+        if where.keyed is not None:
+            tables = tuple(replace(table, keyed=where.keyed, bytes=0) for table in tables)
         if isinstance(slots, int):
             counts = [slots * len(g.tables) // job.model.tables for g in groups]
         else:
@@ -73,12 +95,12 @@ class StagedTables:
         self._stored = tuple(
             _Stored(
                 group,
-                below,
+                table,
                 cache,
-                replace(below, name=group.named("bypass"), memory=self._hbm, bytes=0),
+                replace(table, name=group.named("bypass"), memory=self._hbm, bytes=0, keyed=None),
                 Backward(group.job.model, machine, job.software, self.gpu, cache, max(1, count)),
             )
-            for group, below, cache, count in zip(groups, tables, caches, counts, strict=True)
+            for group, table, cache, count in zip(groups, tables, caches, counts, strict=True)
         )
 
     def ids(self, facts: BatchFacts) -> tuple[Operation, ...]:
@@ -93,28 +115,36 @@ class StagedTables:
             into = kept.buffer(buffer, self._dram, rows.rows)
             yield Gather(f"gather_{buffer}", self.cpu, kept.tables, rows, into)
 
-    def put_in(self, facts: BatchFacts, name: str, buffer: str) -> Iterator[Operation]:
-        """Gathered rows cross the link and go into their slots."""
+    def put_in(
+        self, facts: BatchFacts, name: str, buffer: str, *, bypass: bool = False
+    ) -> Iterator[Operation]:
+        """Gathered rows cross the link and go into their slots, or into the bypass rows."""
         for kept in self._stored:
             rows = kept.group.of(facts)[name]
             below, above = (kept.buffer(buffer, m, rows.rows) for m in (self._dram, self._hbm))
             yield Move(buffer, self._dram, below, self._hbm)
-            yield Scatter(f"scatter_{buffer}", self.gpu, above, kept.cache, rows)
+            into = kept.bypass if bypass else kept.cache
+            yield Scatter(f"scatter_{buffer}", self.gpu, above, into, rows)
 
-    def taken_out(self, facts: BatchFacts, name: str) -> Iterator[Operation]:
-        """Rows leave their slots and cross the link."""
+    def taken_out(
+        self, facts: BatchFacts, name: str, *, bypass: bool = False
+    ) -> Iterator[Operation]:
+        """Rows leave their slots, or the bypass rows, and cross the link."""
         for kept in self._stored:
             rows = kept.group.of(facts)[name]
-            above = kept.buffer("victim_rows", self._hbm, rows.rows)
-            yield Gather("gather_victims", self.gpu, kept.cache, rows, above)
-            yield Move("victim_rows", self._hbm, above, self._dram)
+            buffer, word = _LEAVING[bypass]
+            above = kept.buffer(buffer, self._hbm, rows.rows)
+            yield Gather(word, self.gpu, kept.bypass if bypass else kept.cache, rows, above)
+            yield Move(buffer, self._hbm, above, self._dram)
 
-    def written_back(self, facts: BatchFacts, name: str) -> tuple[Operation, ...]:
+    def written_back(
+        self, facts: BatchFacts, name: str, *, bypass: bool = False
+    ) -> tuple[Operation, ...]:
         """The CPU writes rows that were taken out into their tables; nothing where none were."""
         words = []
         for kept in self._stored:
             rows = kept.group.of(facts)[name]
-            below = kept.buffer("victim_rows", self._dram, rows.rows)
+            below = kept.buffer(_LEAVING[bypass][0], self._dram, rows.rows)
             if facts[name].rows:
                 words.append(Scatter("row_scatter", self.cpu, below, kept.tables, rows))
         return tuple(words)

@@ -35,11 +35,12 @@ from simulator.hardware.program import (
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Consistency, Job, System, SystemGroup, move, synchronize
 from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
+from simulator.systems.host_cache import Fetching, fetch_stages
 from simulator.systems.mlp import mlp_step
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.schedule import Serial
 from simulator.systems.shards import Shard, Shards, side_by_side
-from simulator.systems.tiers import tiered
+from simulator.systems.tiers import Touched, tiered
 
 __all__ = ["StaticCache"]
 
@@ -82,14 +83,16 @@ class StaticCache(System):
             )
         pinned = job.cache_size.slots(job.model.rows_per_table, least=0)
         replay = StaticReplay(pinned, job.keep, job.cache.profile_share, job.parts)
-        self.replay = tiered(replay, job, machine, self.cpu)
+        self.replay = tiered(replay, job, machine, self.cpu, Touched(MISS, MISS))
         self._cold = _Cold(job, machine, self.cpu)
         self._pinned = [
             _Pinned(machine, self.cpu, shard, [pinned[table] for table in shard.tables])
             for shard in self.shards
         ]
         mlp = ("mlp",) if self.gpus == 1 else ("all_to_all", "mlp", "all_to_all_back")
-        self.schedule = Serial.of("split", "forward", "combine", *mlp, "gradients", "backward")
+        self.schedule = Serial.of(
+            *("split", *fetch_stages(job), "forward", "combine", *mlp, "gradients", "backward")
+        )
 
     @property
     def gpus(self) -> int:
@@ -119,14 +122,15 @@ class _Cold:
         self._job = job
         groups = groups_of(job)
         tables = table_groups(groups, job, machine, cpu)
+        self._fetching = Fetching.of(job, machine, cpu, list(zip(groups, tables, strict=True)))
         self._rows = tuple(
             _Rows(g, Backward(g.job.model, machine, job.software, cpu, store, _longest(g)))
             for g, store in zip(groups, tables, strict=True)
         )
 
     def beside(self, hot: Sequence[Stage], facts: BatchFacts) -> tuple[Stage, ...]:
-        """The stages of hot rows with a lane for cold ones in forward and backward; `facts`: of the
-        tables of its job."""
+        """The stages of hot rows with a lane for cold ones in forward and backward, which are
+        fetched after the split; `facts`: of the tables of its job."""
         pool: list[Operation] = []
         train: list[Operation] = []
         for rows in self._rows:
@@ -135,9 +139,10 @@ class _Cold:
             pool.append(rows.pooled(own[MISS_LOOKUP], holes))
             train += passes.operations(own[MISS], skipped=holes)
         lanes = {"forward": tuple(pool), "backward": tuple(train)}
-        return tuple(
+        split, *others = (
             Stage(s.name, (*s.lanes, lanes[s.name])) if s.name in lanes else s for s in hot
         )
+        return (split, *self._fetching.stages(facts), *others)
 
 
 def _longest(group: Group) -> int:

@@ -7,19 +7,21 @@ of its gathers, scatters and updates go where each row lies. Rows stay where the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from itertools import accumulate
 from typing import TypeVar
 
+from simulator.caches.host_cache import HostCache
+from simulator.caches.plan.planning import pool_rows
 from simulator.caches.replays import Replay
-from simulator.caches.tiers import Tiering, hashed
+from simulator.caches.tiers import Tiering, Tiers, hashed
 from simulator.config.tables import OWN_MEMORY
 from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.topology import Topology
-from simulator.systems.base import Job
+from simulator.systems.base import Job, require_room
 from simulator.units import format_bytes
 
-__all__ = ["rows_of_tiers", "tier_places", "tiered"]
+__all__ = ["Touched", "rows_of_tiers", "tier_places", "tiered"]
 
 R = TypeVar("R", bound=Replay)
 _ALL = range(2**62)
@@ -46,8 +48,20 @@ def _place(name: str, machine: Topology, cpu: str) -> str:
     return memory.place
 
 
-def tiered(replay: R, job: Job, machine: Topology, cpu: str) -> R:
-    """`replay` with counts by tier where the tables of `job` are spread over some.
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """What a system does with rows in its tables: the flows that it reads and writes there, and
+    for how many mini-batches a write may still be under way when the rows of the next are fetched.
+    """
+
+    reads: str
+    writes: str
+    held: int = 0
+
+
+def tiered(replay: R, job: Job, machine: Topology, cpu: str, touched: Touched) -> R:
+    """`replay` with counts by tier where the tables of `job` are spread over some, or where host
+    memory keeps rows of one.
 
     Raises `CapacityError` where a tier cannot hold its share, `ConfigError` where `job` cuts tables
     or names what is no tier.
@@ -66,8 +80,39 @@ def tiered(replay: R, job: Job, machine: Topology, cpu: str) -> R:
     rows = rows_of_tiers(job)
     for number, place in enumerate(places):
         _require_room(job, machine, place, number, [own[number] for own in rows])
-    tiers = Tiering(rows, job.tables.order, job.cache.profile_share, job.keep)
+    tiers: Tiers = Tiering(rows, job.tables.order, job.cache.profile_share, job.keep)
+    if job.tables.cache:
+        tiers = _host_cache(replay, job, machine, cpu, touched)
     return replace(replay, tiers=tiers, keep=_ALL)  # type: ignore[type-var]
+
+
+def _host_cache(
+    replay: Replay, job: Job, machine: Topology, cpu: str, touched: Touched
+) -> HostCache:
+    """The rows that the memory of `cpu` keeps of the tier below."""
+    model, cache, share = job.model, job.cache, job.tables.cache
+    scope = getattr(replay, "scope", "table")
+    sizes = pool_rows(model.rows_per_table, scope)
+    slots = tuple(max(1, round(share * count)) for count in sizes)
+    entries = model.entry_bytes if scope == "table" else [max(model.entry_bytes)]
+    memory = machine.memory(cpu)
+    require_room(
+        f"tables.cache: {100 * share:g} % of the tables, {sum(slots):,} rows,",
+        sum(count * size for count, size in zip(slots, entries, strict=True)),
+        f"{memory.place} of {machine.name}",
+        memory.capacity,
+        "lower tables.cache",
+    )
+    return HostCache(
+        slots,
+        touched.reads,
+        touched.writes,
+        scope,
+        touched.held,
+        cache.prefill,
+        cache.profile_share,
+        job.keep,
+    )
 
 
 def _require_room(job: Job, machine: Topology, place: str, tier: int, rows: Sequence[int]) -> None:

@@ -38,7 +38,7 @@ from simulator.systems.groups import Group, groups_of
 from simulator.systems.mlp import dense_bytes, mlp_step
 from simulator.systems.operators import Backward, pooled_vectors
 
-__all__ = ["MappedTables", "SlotCost", "sets_for"]
+__all__ = ["MappedTables", "SlotCost", "probed", "sets_for"]
 
 
 @dataclass(frozen=True)
@@ -121,16 +121,7 @@ class MappedTables:
 
     def find(self, facts: BatchFacts, ways: int) -> tuple[Operation, ...]:
         """Unique ids, and where they are in a set-associative cache."""
-        model = self.job.model
-        unique = Sort(
-            "unique",
-            self.gpu,
-            facts[LOOKUP],
-            model.tables,
-            max(model.rows_per_table),
-            model.rows,
-        )
-        return unique, Probe("probe", self.gpu, facts[UNIQUE].rows, facts[MISS].rows, ways)
+        return probed(self.job, self.gpu, facts, ways)
 
     def swap(self, facts: BatchFacts, share: float) -> tuple[tuple[Operation, ...], ...]:
         """Victims out and missed rows in, side by side, by one kernel on `share` of the GPU."""
@@ -192,6 +183,13 @@ class MappedTables:
 def _one(model: ModelConfig, table: int) -> ModelConfig:
     """The model of one table."""
     return model.of_tables((table,))
+
+
+def probed(job: Job, gpu: str, facts: BatchFacts, ways: int) -> tuple[Operation, ...]:
+    """Unique ids of a mini-batch, and where they are in a set-associative cache of `gpu`."""
+    model, largest = job.model, max(job.model.rows_per_table)
+    unique = Sort("unique", gpu, facts[LOOKUP], model.tables, largest, model.rows)
+    return unique, Probe("probe", gpu, facts[UNIQUE].rows, facts[MISS].rows, ways)
 
 
 def sets_for(slots: Sequence[int], ways: int) -> int:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from simulator.caches.facts import BatchFacts
 from simulator.caches.plan.renumber import Numbering
-from simulator.caches.tiers import Tiering
+from simulator.caches.tiers import Tiers
 from simulator.traces.base import MiniBatch, Trace
 from simulator.traces.cuts import Parts, whole_rows
 
@@ -33,7 +33,7 @@ class Replay(ABC):
     keep: Kept
     parts: Parts = ()
     """Parts of tables that it replays as tables of their own; none: tables as they are."""
-    tiers: Tiering | None = None
+    tiers: Tiers | None = None
     """How tables lie over tiers of host memory, for facts that count rows by tier; None: in one.
     Asks for `keep` of all mini-batches."""
 

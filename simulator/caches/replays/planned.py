@@ -46,7 +46,7 @@ from simulator.caches.replays.base import (
 from simulator.caches.replays.steady import NO_WINDOW, Past, Started, restart, sampled_rows
 from simulator.caches.replays.twins import twins
 from simulator.caches.size import CacheSize
-from simulator.caches.tiers import Tiering
+from simulator.caches.tiers import Tiers
 from simulator.config.trace import HALF
 from simulator.errors import CapacityError, UsageError
 from simulator.traces.base import MiniBatch, Trace
@@ -83,7 +83,7 @@ class PlannedReplay(Replay):
     profile: float = HALF
     """Share of a file whose lookups say which rows are the hottest."""
     parts: Parts = ()
-    tiers: Tiering | None = None
+    tiers: Tiers | None = None
 
     @property
     def twins(self) -> tuple[int, ...]:

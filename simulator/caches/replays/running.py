@@ -16,6 +16,7 @@ from simulator._plugins import explained, place_of
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays.base import Replay, copies
 from simulator.caches.replays.twins import Single
+from simulator.caches.tiers import Counter
 from simulator.errors import PluginError
 from simulator.traces.base import MiniBatch, Trace
 from simulator.traces.cuts import parted, split
@@ -77,7 +78,7 @@ def run_replays(
     own = list(dict.fromkeys(single.replay for single in singles.values()))
     feeds = _feeds(stream, own, threads)
     runs = {r: r.run(parted(stream.trace, r.parts), feeds[r], threads) for r in own}
-    homes = {t: t.homes(stream.trace) for t in dict.fromkeys(r.tiers for r in own) if t}
+    counters = _counters(own, stream.trace)
     for done in range(1, stream.batches + 1):
         facts: dict[Replay, BatchFacts] = {}
         for replay, outcome in outcomes.items():
@@ -85,14 +86,28 @@ def run_replays(
             single = singles[replay]
             if single.replay not in facts:
                 told = _next(runs[single.replay], single.replay, done, stream.batches)
-                if single.replay.tiers is not None:
-                    told = homes[single.replay.tiers].counted(told)
+                if single.replay in counters:
+                    told = counters[single.replay].counted(told)
                 facts[single.replay] = _with_most(told, single.replay, stream, done)
             outcome.facts.append(single.spread(facts[single.replay]))
             outcome.wall_s += time.perf_counter() - begin - (stream.wall_s - drawn)
         if progress is not None:
             progress(done)
     return outcomes
+
+
+def _counters(replays: Sequence[Replay], trace: Trace) -> dict[Replay, Counter]:
+    """What counts the rows of each replay by tier, where its tables lie in some."""
+    made: dict[object, Counter] = {}
+    counters = {}
+    for replay in replays:
+        tiers = replay.tiers
+        if tiers is not None:
+            key: object = replay if tiers.by_replay else tiers
+            if key not in made:
+                made[key] = tiers.counter(trace, replay.slots, partial(replay.resident, trace))
+            counters[replay] = made[key]
+    return counters
 
 
 def _with_most(facts: BatchFacts, replay: Replay, stream: Stream, number: int) -> BatchFacts:

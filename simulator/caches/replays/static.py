@@ -19,7 +19,7 @@ from simulator.caches.replays.base import (
     slots_of_lookups,
 )
 from simulator.caches.replays.twins import twins
-from simulator.caches.tiers import Tiering
+from simulator.caches.tiers import Tiers
 from simulator.config.trace import HALF
 from simulator.traces.base import MiniBatch, Trace
 from simulator.traces.cuts import Parts
@@ -42,7 +42,7 @@ class StaticReplay(Replay):
     profile: float = HALF
     """Share of a file whose lookups say which rows are the hottest."""
     parts: Parts = ()
-    tiers: Tiering | None = None
+    tiers: Tiers | None = None
 
     @property
     def twins(self) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
 from simulator.caches.plan.static_split import static_splits
 from simulator.caches.replays.base import Kept, Replay, bases, edges_of
 from simulator.caches.replays.twins import twins
-from simulator.caches.tiers import Tiering
+from simulator.caches.tiers import Tiers
 from simulator.traces.base import MiniBatch, Trace
 from simulator.traces.cuts import Parts
 
@@ -24,7 +24,7 @@ class UniqueReplay(Replay):
 
     keep: Kept = ()
     parts: Parts = ()
-    tiers: Tiering | None = None
+    tiers: Tiers | None = None
 
     @property
     def twins(self) -> tuple[int, ...]:

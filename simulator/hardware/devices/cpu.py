@@ -15,7 +15,8 @@ thread traps and clears its own pages, a share of that behind one lock of the ad
 threads are taken all the while, whether they compute or wait: operators at once share them. A
 memory behind a link costs the link's loads, and its latency adds to each wait; one that cannot be
 loaded from (a drive) costs a thread's time for each request of pages, and no wait, for many are
-under way. Rows out of large tables read the page table beside themselves (`_walks`).
+under way: nobody's thread is held while it is the drive that is waited for. Rows out of large
+tables read the page table beside themselves (`_walks`).
 
 Approximated: threads share rows evenly; last-level hits are given by share, not by set; the
 streams of one operation are spread evenly over its duration; power is proportional to busy cores.
@@ -275,20 +276,26 @@ class CpuDevice(Processor):
         loaded = {place: 1.0 for place, path in paths.items() if path.memory.pages is None}
         passing = [stream for place in loaded for stream in streams[place]]
         services = {self._path: Service(read_ps=self._path_ps(passing, work))} if loaded else {}
-        memory_ps = max((service.ps for service in services.values()), default=0.0)
+        loads_ps = max((service.ps for service in services.values()), default=0.0)
+        pages_ps = 0.0
         for place, path in paths.items():
             served = path.services(streams[place])
             services |= served
-            memory_ps = max(memory_ps, path.alone_ps(served))
+            if path.memory.pages is None:
+                loads_ps = max(loads_ps, path.alone_ps(served))
+            else:
+                pages_ps = max(pages_ps, path.alone_ps(served))
         thread_ps = work.busy_ps + sum(
             self._waiting_ps(access, operator, paths[access.memory]) for access in accesses
         )
         fault_ps = self._page_faults_ps(work)
         faults_ps = fault_ps * (cpu.page_fault_lock + (1.0 - cpu.page_fault_lock) / threads)
-        corner_ps = self._rounded_corner(thread_ps / threads, memory_ps)
-        alone_ps = round(corner_ps + faults_ps + _first_answer_ps(paths, streams))
+        each_ps, first_ps = thread_ps / threads, _first_answer_ps(paths, streams)
+        held_ps = round(self._rounded_corner(each_ps, loads_ps) + faults_ps)
+        corner_ps = self._rounded_corner(each_ps, max(loads_ps, pages_ps))
+        alone_ps = round(corner_ps + faults_ps + first_ps)
         services[self._cores] = Service(read_ps=(thread_ps + fault_ps) / cpu.cores)
-        services[self._pool_name] = Service(read_ps=alone_ps * threads / self._all_threads)
+        services[self._pool_name] = Service(read_ps=held_ps * threads / self._all_threads)
         return Demand(
             name=work.name,
             services=services,

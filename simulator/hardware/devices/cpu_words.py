@@ -22,6 +22,7 @@ from simulator.hardware.program import (
     Expand,
     Flow,
     Gather,
+    KeyValue,
     Operation,
     Pool,
     Probe,
@@ -29,6 +30,7 @@ from simulator.hardware.program import (
     Sort,
     Store,
     Update,
+    ZeroCopy,
     key_bits,
 )
 
@@ -39,6 +41,8 @@ LINE_BYTES = 64
 
 TAG_BYTES = 8
 """A tag of a cache: a row number."""
+LOG_BYTES = 4096
+"""What a log is appended in: a page of most drives."""
 SORT_REGIONS = 2
 """Parallel regions of a sort by ranges: counting, then moving."""
 
@@ -176,17 +180,52 @@ def _gather(word: Gather, software: OperatorProfile, at: Package) -> CpuPass:
         emptied = (replace(access, write=True, in_place=True) for access in held)
         accesses = (*emptied, *accesses)
     work = CpuPass(word.name, at.name, software.gather, accesses, rows, store.tables)
+    if store.keyed is not None:
+        work = _through(work, store.keyed, store.keyed.get_ps)
     return replace(work, lines=lines_of(size))
+
+
+def _through(work: CpuPass, keyed: KeyValue, ps: int) -> CpuPass:
+    """A pass whose rows each take `ps` of a shard's thread more."""
+    operator = work.operator
+    each = operator.model_copy(update={"threads": "tables", "row_time": operator.row_time + ps})
+    return replace(work, operator=each, tables=keyed.shards)
 
 
 def _scatter(word: Scatter, software: OperatorProfile, at: Package) -> CpuPass:
     rows, store, size = word.rows.rows, word.writes, word.writes.entry_bytes
+    if store.keyed is not None:
+        return _put(word, software, at, store.keyed)
     written = _each(store, word.rows, rows, size, write=True)
     accesses: tuple[Access, ...] = (_staged(word.source, rows, size, at), *written)
     if word.how != "replace":
         read = (replace(access, write=False) for access in written)
         accesses = (accesses[0], *read, *(replace(access, in_place=True) for access in written))
     work = CpuPass(word.name, at.name, software.row_scatter, accesses, rows, store.tables)
+    return replace(work, lines=lines_of(size))
+
+
+def _put(word: Scatter, software: OperatorProfile, at: Package, keyed: KeyValue) -> CpuPass:
+    """Rows into the table in memory, and in the end into the log."""
+    rows, size = word.rows.rows, word.writes.entry_bytes
+    logged = math.ceil(rows * size * keyed.appended / LOG_BYTES)
+    accesses = (
+        _staged(word.source, rows, size, at),
+        Access(at.dram, rows, size, write=True, buffer=True),
+        Access(word.writes.memory, logged, LOG_BYTES, write=True, random=False),
+    )
+    work = CpuPass(word.name, at.name, software.row_scatter, accesses, rows, keyed.shards)
+    return replace(_through(work, keyed, keyed.put_ps), lines=lines_of(size))
+
+
+def _copied(word: ZeroCopy, software: OperatorProfile, at: Package) -> CpuPass:
+    """Rows as in a gather, each written where it lies in the other store."""
+    rows, size = word.rows.rows, word.reads.entry_bytes
+    accesses = (
+        *_each(word.reads, word.rows, rows, size),
+        *_each(word.writes, word.rows, rows, size, write=True),
+    )
+    work = CpuPass(word.name, at.name, software.gather, accesses, rows, word.reads.tables)
     return replace(work, lines=lines_of(size))
 
 
@@ -263,6 +302,8 @@ def _each(
     Raises `InvariantError` where the tiers do not serve as many.
     """
     whole = Access(store.memory, count, size, write, True, hit_share, in_place, store.pieces(rows))
+    if store.chunk_bytes and rows.chunks is not None:
+        return (replace(whole, count=rows.chunks, size=store.chunk_bytes, pieces=None),)
     if not store.tiers:
         return (whole,)
     served = rows.tiers or (0,) * len(store.tiers)
@@ -292,5 +333,6 @@ PASSES: Mapping[type[Operation], Callable[[Any, OperatorProfile, Package], CpuPa
     Scatter: _scatter,
     Probe: _probe,
     Add: _add,
+    ZeroCopy: _copied,
 }
 """How each word becomes a pass."""

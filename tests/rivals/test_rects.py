@@ -1,0 +1,162 @@
+"""RecTS: packed victims against plain code, Belady's misses, bytes of chunks, hazards, refusals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rivalry import executed, points, replayed, simulated, stage_times
+
+from simulator.caches.facts import MISS, UNIQUE
+from simulator.caches.host_cache import FILLED, SPILLED
+from simulator.caches.plan.future import next_uses
+from simulator.caches.reference.packed import reference_packed
+from simulator.caches.replays.packed import PackedPool
+from simulator.engine.sharing import build
+from simulator.errors import CapacityError, ConfigError
+from simulator.results.record import PointResult
+
+MACHINE: dict[str, Any] = {"platform": "ssd_v100"}
+KEPT = 0.2
+
+
+def rects(**keys: Any) -> dict[str, Any]:
+    return {"name": "rects", "kept": KEPT, **keys}
+
+
+def flash(result: PointResult) -> dict[str, Any]:
+    return next(row for row in result.devices if row["resource"] == "ssd.flash")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_moves_are_those_of_the_plain_reference(data: st.DataObject) -> None:
+    rows, packed = data.draw(st.integers(4, 30)), data.draw(st.integers(1, 5))
+    capacity = data.draw(st.integers(3, rows))
+    batch = st.lists(st.integers(0, rows - 1), min_size=1, max_size=3, unique=True)
+    uses = data.draw(st.lists(batch, min_size=1, max_size=14))
+    pool = PackedPool(rows, capacity, packed)
+    arrays = [np.array(ids, np.int64) for ids in uses]
+    pool.expect(arrays, next_uses(arrays, rows))
+    resident = data.draw(st.lists(st.integers(0, rows - 1), max_size=capacity, unique=True))
+    pool.fill(np.array(resident, np.int64))
+    for number, expected in enumerate(reference_packed(uses, rows, capacity, packed, resident)):
+        own = pool.serve(number)
+        told = (
+            own.missed.tolist(),
+            set(own.filled.tolist()),
+            own.spilled.tolist(),
+            own.read,
+            own.written,
+        )
+        assert told == expected
+
+
+def test_chunks_of_one_row_miss_what_belady_does() -> None:
+    cache = {"fraction": KEPT, "prefill": "empty", "policy": "belady"}
+    rival = rects(chunk="512 B", past=0, ahead=0)
+    belady = {"name": "straw_man", "cache": cache}
+    results = simulated(rival, belady, **MACHINE)
+    mine, other = (results[n].metrics for n in ("rects", "straw_man"))
+    assert mine["misses_per_batch"] == other["misses_per_batch"] > 0
+    assert mine["filled_rows_per_batch"] == mine["misses_per_batch"]
+
+
+def test_chunks_are_read_and_written_whole() -> None:
+    """Bytes of the drive are chunks, and victims fill theirs."""
+    result = simulated(rects(past=6), **MACHINE)["rects"]
+    _, facts = replayed(rects(past=6), 12, **MACHINE)
+    read = float(np.mean([f[FILLED].chunks for f in facts[6:]]))
+    written = result.metrics["spilled_rows_per_batch"] / 32  # rows of 512 B in 16 KiB
+    assert flash(result)["bytes"] == pytest.approx((read + written) * 16_384)
+    assert sum(f[SPILLED].rows for f in facts) == 32 * sum(f[SPILLED].chunks or 0 for f in facts)
+    a_day = written * 16_384 / result.metrics["iteration_time_us"] * 1e6 * 86_400 / 1e9
+    assert flash(result)["written_gb_per_day"] == pytest.approx(a_day)
+
+
+def test_packing_brings_several_wanted_rows_with_a_read() -> None:
+    """Rows that are needed together lie together: fewer reads, and more hits, than rows alone."""
+    long = {"run": {"batches": 20, "warmup_batches": 0, "check": True}}
+    results = simulated(
+        {**rects(), "label": "packed"},
+        {**rects(chunk="512 B"), "label": "alone"},
+        **long,
+        **MACHINE,
+    )
+    packed, alone = (results[n].metrics for n in ("packed", "alone"))
+    assert packed["unique_hit_rate"] > alone["unique_hit_rate"]
+    assert packed["iteration_time_us"] < alone["iteration_time_us"]
+    _, facts = replayed(rects(), 20, **MACHINE)
+    assert sum(f[MISS].rows for f in facts) > 1.5 * sum(f[FILLED].chunks or 0 for f in facts)
+
+
+def test_all_rows_in_dram_is_hybrid() -> None:
+    """Once every row that is used came up, nothing moves."""
+    small = {"model": {"rows_per_table": 100, "batch_size": 64}}
+    results = simulated({"name": "rects", "kept": 1.0}, "hybrid", **small, **MACHINE)
+    mine, other = (results[n] for n in ("rects", "hybrid"))
+    assert mine.metrics["filled_rows_per_batch"] == mine.metrics["spilled_rows_per_batch"] == 0
+    times = [r.metrics["iteration_time_us"] for r in (mine, other)]
+    assert times[0] == pytest.approx(times[1], rel=0.02)
+    assert stage_times(mine)["fetch"] == 0
+
+
+def test_a_larger_pool_reads_no_more() -> None:
+    misses = [
+        simulated(rects(kept=kept, chunk="512 B"), **MACHINE)["rects"].metrics["misses_per_batch"]
+        for kept in (0.15, 0.3, 0.6)
+    ]
+    assert misses == sorted(misses, reverse=True)
+
+
+def test_rows_are_conserved() -> None:
+    """What came up and did not go down unchanged is in the pool or went down: never beyond room."""
+    system, facts = replayed(rects(), 8, **MACHINE)
+    assert system.replay.capacities == (4000,) * 4  # type: ignore[attr-defined]
+    for batch in facts:
+        assert batch[MISS].rows <= batch[FILLED].rows
+        assert batch[MISS].rows <= batch[UNIQUE].rows
+        assert batch[SPILLED].rows <= batch[FILLED].rows + 4 * 31
+
+
+@pytest.mark.parametrize("chunk", ["512 B", "2 KiB", "16 KiB"])
+@pytest.mark.parametrize("seed", range(2))
+def test_it_trains_like_one_batch_at_a_time(chunk: str, seed: int) -> None:
+    outcome = executed("rects", "kept=0.2", f"chunk={chunk}", seed=seed, tables=2)
+    assert outcome.tables_equal
+    assert outcome.stale == outcome.lost == 0
+
+
+def built(*entries: Any, **changes: Any) -> None:
+    for point in points(*entries, **changes):
+        build(point)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"chunk": "256 B"}, "chunk is 256 B, but a row has 512 B: set chunk to at least that"),
+        ({"kept": 0}, "kept: is 0: must be greater than 0"),
+        ({"kept": 1.5}, "kept: is 1.5: must be at most 1"),
+        ({"drive": "nvme9"}, "has no drive 'nvme9': ssd"),
+        ({"cache": {"fraction": 0.1}}, "is not used by rects"),
+        ({"gpus": 2}, "gpus"),
+    ],
+)
+def test_bad_input_is_named(entry: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        built({"name": "rects", **entry}, **MACHINE)
+    assert words in str(caught.value)
+
+
+def test_no_drive_and_no_room_are_refused_with_the_remedy() -> None:
+    with pytest.raises(ConfigError, match="v100_p3 has none: join one to the cpu"):
+        built("rects")
+    small = {"ssd": {"part": "micron_9200", "capacity": "10 MB"}}
+    with pytest.raises(CapacityError, match=r"ssd\.flash of .* holds 10 MB"):
+        built("rects", platform={"base": "ssd_v100", "host": small})
+    with pytest.raises(CapacityError, match=r"distinct rows of a table, but .*: raise kept"):
+        simulated(rects(kept=0.01), **MACHINE)
