@@ -1,4 +1,4 @@
-"""The timer: prices the program of every mini-batch on a machine and runs it in SimPy."""
+"""The timer: prices the program of every mini-batch on a machine and runs it."""
 
 from __future__ import annotations
 
@@ -7,26 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import simpy
-
 from simulator._plugins import explained
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import Kept
 from simulator.config.operators import OperatorProfile
-from simulator.engine.invariants import (
-    check_bytes,
-    check_order,
-    check_stage_names,
-    check_utilization,
-)
-from simulator.engine.measure import Meter
-from simulator.engine.pipeline import Mode, Span, run_pipeline
+from simulator.engine.invariants import check_bytes, check_stage_names
+from simulator.engine.measure import Metered
+from simulator.engine.pipeline import Mode, Span
 from simulator.engine.processor_caches import ProcessorCaches, Program
+from simulator.engine.running import run_stages
 from simulator.errors import InvariantError
 from simulator.hardware.demand import StageDemand
 from simulator.hardware.fold import Folds
 from simulator.hardware.lanes import as_graphs, in_one_process
-from simulator.hardware.machine import Machine
 from simulator.hardware.program import Stage
 from simulator.hardware.topology import Topology
 from simulator.systems import System
@@ -57,7 +50,7 @@ class Timed:
     programs: list[tuple[Stage, ...]]
     demands: list[tuple[StageDemand, ...]]
     spans: tuple[Span, ...]
-    meter: Meter
+    meter: Metered
     pricing_s: float
     """Wall-clock seconds of prices, the memories' model included."""
     events_s: float
@@ -105,14 +98,11 @@ def time_system(
     if one_process:
         demands = [in_one_process(stages) for stages in demands]
     priced = time.perf_counter()
-    clock = Machine(simpy.Environment(), machine.resources, check=timing.check)
-    meter = Meter(clock, timing.first, timing.last)
     schedule = system.schedule
     mode = schedule.order(timing.mode)
-    spans = run_pipeline(clock, demands, mode, waits=schedule.waits, watch=meter.watch)
-    if timing.check:
-        check_order(spans, mode, schedule.waits)
-        check_utilization(clock.use, int(clock.env.now))
+    window = (timing.first, timing.last)
+    resources = machine.resources
+    spans, meter = run_stages(resources, demands, mode, schedule.waits, window, check=timing.check)
     return Timed(
         machine,
         programs,
