@@ -16,6 +16,7 @@ from simulator.engine.measure import Metered
 from simulator.engine.pipeline import Mode, Span
 from simulator.engine.processor_caches import ProcessorCaches, Program
 from simulator.engine.running import run_stages
+from simulator.engine.shared_facts import SharedFacts
 from simulator.errors import InvariantError
 from simulator.hardware.demand import StageDemand
 from simulator.hardware.fold import Folds
@@ -73,18 +74,24 @@ class Timed:
 
 
 def time_system(
-    system: System, machine: Topology, batches: Sequence[BatchFacts], timing: Timing
+    system: System,
+    machine: Topology,
+    batches: Sequence[BatchFacts],
+    timing: Timing,
+    shared: SharedFacts | None = None,
 ) -> Timed:
-    """The stages of every mini-batch on `machine`, from the facts of all `batches`.
+    """The stages of every mini-batch on `machine`, from the facts of all `batches`; `shared`: those
+    of the same replay.
 
     Raises `InvariantError` where facts do not add up or a mini-batch never retires, `ConfigError`
     for an operation that its device cannot do.
     """
     begin = time.perf_counter()
+    shared = shared or SharedFacts()
     for facts in batches:
-        facts.check()
+        shared.check(facts)
     caches = ProcessorCaches(
-        _program(system), machine, timing.samples, timing.keep_rows, timing.software
+        _program(system), machine, timing.samples, timing.keep_rows, timing.software, shared
     )
     programs = caches.programs(batches)
     for stages in programs:
