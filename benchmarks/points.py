@@ -15,10 +15,9 @@ import time
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from simulator import parse_experiment
 from simulator.config.expand import expand
 from simulator.config.experiment import PointConfig
-from simulator.engine import timer
+from simulator.engine import parse_experiment, timer
 from simulator.engine.points import simulate_each
 from simulator.engine.running import run_compiled, run_in_simpy
 from simulator.results.record import PointResult
