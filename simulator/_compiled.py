@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 
 from simulator._kernel_cache import KernelCache
 
-__all__ = ["PLAIN", "compiled", "prefetch"]
+__all__ = ["PLAIN", "compiled", "inner_kernel", "is_kept", "prefetch"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,19 +26,33 @@ PLAIN = bool(cast(Any, numba.config).DISABLE_JIT)
 """Whether nothing is compiled, as `NUMBA_DISABLE_JIT=1` asks."""
 
 
-def compiled(function: F, *, parallel: bool = False) -> F:
+def compiled(function: F, *, parallel: bool = False, inner: bool = False) -> F:
     """Compile `function` in nopython mode; same signature, same results.
 
-    `parallel`: loops over `numba.prange` run on numba's pool of threads. A function within a
-    function, or without a file, is compiled anew in each process.
+    `parallel`: loops over `numba.prange` run on numba's pool of threads. `inner`: other kernels
+    alone call it, so that no entry for Python is made, which takes as long to compile as a short
+    function itself. A function within a function, or without a file, is compiled anew in each
+    process.
     """
     if PLAIN:  # hashes wrap around; numpy's scalars would warn of it
         return np.errstate(over="ignore")(function)
-    dispatcher: Any = numba.njit(nogil=True, parallel=parallel)(function)
+    entries: dict[str, Any] = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": inner}
+    dispatcher: Any = numba.njit(nogil=True, parallel=parallel, **entries)(function)
     code: Any = function.__code__
     if not code.co_freevars and Path(code.co_filename).is_file():
-        dispatcher._cache = KernelCache(cast(Any, function), f"parallel={parallel}")
+        dispatcher._cache = KernelCache(cast(Any, function), f"parallel={parallel} inner={inner}")
     return cast(F, dispatcher)
+
+
+def inner_kernel(function: F) -> F:
+    """`compiled` for a function that other kernels alone call."""
+    return compiled(function, inner=True)
+
+
+def is_kept(kernel: Callable[..., Any]) -> bool:
+    """Whether a compiled `kernel` is in memory or on disk."""
+    dispatcher: Any = kernel
+    return bool(dispatcher.signatures) or dispatcher._cache.is_kept
 
 
 def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:

@@ -57,6 +57,11 @@ class KernelCache(NullCache):
         """The folder that is tried first."""
         return str(self._folders[0])
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether some folder has the kernel, for whatever arguments and processor."""
+        return any(any(f.glob(f"{self._name}-*.kernel")) for f in self._folders if f.is_dir())
+
     def load_overload(self, signature: Any, target: Any) -> Any:
         """The kernel compiled for `signature`, or `None`."""
         target.refresh()

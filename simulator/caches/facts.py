@@ -198,6 +198,16 @@ class BatchFacts:
         return any(f.ids is not None or f.slots is not None for f in self.flows.get(LOOKUP, ()))
 
     @property
+    def _says_which(self) -> bool:
+        """Whether any flow tells more than counts."""
+        return any(
+            array is not None
+            for flows in self.flows.values()
+            for flow in flows
+            for array in (flow.ids, flow.slots, flow.offsets, flow.homes)
+        )
+
+    @property
     def shards(self) -> int:
         """Shards that the replay looked up on their own."""
         return len(self.flows.get(LOOKUP, ()))
@@ -216,7 +226,7 @@ class BatchFacts:
 
     def without_rows(self) -> BatchFacts:
         """The same counts without row numbers."""
-        if isinstance(self.flows, _Nothing):
+        if isinstance(self.flows, _Nothing) or not self._says_which:
             return self
         return replace(
             self,

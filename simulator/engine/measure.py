@@ -32,6 +32,7 @@ from simulator.units import PS_PER_S, PS_PER_US
 
 __all__ = [
     "Meter",
+    "Metered",
     "Timed",
     "count_metrics",
     "device_rows",
@@ -48,26 +49,14 @@ BOTTLENECK_UTILIZATION = 0.5
 
 
 @dataclass(slots=True)
-class Meter:
-    """Reads a machine's devices when the timed window opens and when it closes."""
+class Metered:
+    """What had gone through each resource when the timed window opened and when it closed."""
 
-    machine: Machine
     first: int
     """First timed mini-batch."""
     last: int
     opened: dict[str, ResourceUse] = field(default_factory=dict)
     closed: dict[str, ResourceUse] = field(default_factory=dict)
-
-    def watch(self, batch: int) -> None:
-        """Called when `batch` retires."""
-        if batch == self.first - 1:
-            self.opened = self._read()
-        if batch == self.last:
-            self.closed = self._read()
-
-    def _read(self) -> dict[str, ResourceUse]:
-        self.machine.settle()
-        return {name: replace(use) for name, use in self.machine.use.items()}
 
     @property
     def devices(self) -> dict[str, ResourceUse]:
@@ -85,6 +74,24 @@ class Meter:
             after.held_ps - before.held_ps,
             after.written - before.written,
         )
+
+
+@dataclass(slots=True)
+class Meter(Metered):
+    """Reads a machine's devices when the timed window opens and when it closes."""
+
+    machine: Machine = field(kw_only=True)
+
+    def watch(self, batch: int) -> None:
+        """Called when `batch` retires."""
+        if batch == self.first - 1:
+            self.opened = self._read()
+        if batch == self.last:
+            self.closed = self._read()
+
+    def _read(self) -> dict[str, ResourceUse]:
+        self.machine.settle()
+        return {name: replace(use) for name, use in self.machine.use.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +246,7 @@ def stage_rows(
     specs: Sequence[StageSpec],
     spans: Sequence[Span],
     works: Sequence[Sequence[StageDemand]],
-    meter: Meter,
+    meter: Metered,
     kinds: Mapping[str, Kind],
     copies: Callable[[str], int],
 ) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ Operations start no earlier than the host thread has submitted them (`simulator.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,8 @@ from simulator.hardware.demand import StageDemand
 from simulator.hardware.machine import Machine
 from simulator.systems.schedule import Order as Mode
 
-__all__ = ["Mode", "Span", "StageTime", "Waits", "conditions", "run_pipeline", "stage_times"]
+__all__ = ["ONE_PROGRAM", "Mode", "Span", "StageTime", "Waits", "conditions", "run_pipeline"]
+__all__ += ["require_retired", "stage_times", "submitted"]
 
 AHEAD = 2
 """Mini-batches that are made and not taken, or in the making, where a schedule is fed (the default
@@ -198,11 +199,15 @@ def run_pipeline(
     for number in range(run.stages):
         machine.env.process(one_stage(number))
     machine.env.run()
-    last = run.stages - 1
-    waiting = [batch for batch in range(len(works)) if (batch, last) not in run.ends]
-    if waiting:
-        raise InvariantError(f"mini-batches never retired: {waiting[:5]} of {len(works)}")
+    require_retired(run.ends, len(works), run.stages)
     return tuple(run.spans)
+
+
+def require_retired(done: Container[tuple[int, int]], batches: int, stages: int) -> None:
+    """Raise `InvariantError` where the last stage of a mini-batch is not `done` in the end."""
+    waiting = [batch for batch in range(batches) if (batch, stages - 1) not in done]
+    if waiting:
+        raise InvariantError(f"mini-batches never retired: {waiting[:5]} of {batches}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from simulator.engine.measure import (
     use_metrics,
 )
 from simulator.engine.prepare import batches_of, drained_batches, open_for, prepare, window_slots
+from simulator.engine.shared_facts import SharedFacts
 from simulator.engine.sharing import (
     machine_of,
     placed,
@@ -144,9 +145,11 @@ def _simulate_group(
         repeats = any(p.point.operators.gpu.run_vector_time for p in chosen.values())
         stream = Stream(trace, batches_of(members[0], trace, tail), repeats)
         replays = _replays(stream, chosen.values(), tracker, threads)
+        shared = {replay: SharedFacts() for replay in replays}
         for member, problem in chosen.items():
             tracker.timed(member, f"{problem.point.system.label}, {problem.point.locality}")
-            yield member, _outcome(problem, replays[problem.system.replay], stream)
+            replay = problem.system.replay
+            yield member, _outcome(problem, replays[replay], stream, shared[replay])
 
 
 def _replays(
@@ -171,18 +174,22 @@ def _replays(
     return replays
 
 
-def _outcome(problem: _Prepared, replayed: Replayed | Exception, stream: Stream) -> Outcome:
+def _outcome(
+    problem: _Prepared, replayed: Replayed | Exception, stream: Stream, shared: SharedFacts
+) -> Outcome:
     if isinstance(replayed, Exception):
         return replayed
     try:
-        return _time_point(problem, replayed, stream)
+        return _time_point(problem, replayed, stream, shared)
     except ConfigError as error:
         return placed(problem.point, error)
     except Exception as error:
         return error
 
 
-def _time_point(problem: _Prepared, replayed: Replayed, stream: Stream) -> PointResult:
+def _time_point(
+    problem: _Prepared, replayed: Replayed, stream: Stream, shared: SharedFacts
+) -> PointResult:
     point, system = problem.point, problem.system
     first = point.run.warmup_batches
     last = first + point.run.batches - 1
@@ -196,7 +203,7 @@ def _time_point(problem: _Prepared, replayed: Replayed, stream: Stream) -> Point
         check=point.run.check,
     )
     machine = _with_pools(problem, replayed)
-    timed = time_system(system, machine, replayed.facts, timing)
+    timed = time_system(system, machine, replayed.facts, timing, shared)
     metrics = _identity(problem)
     window = timed_window(timed.spans, first, last)
     metrics |= time_metrics(window, point.model.batch_size)
@@ -219,15 +226,15 @@ def _time_point(problem: _Prepared, replayed: Replayed, stream: Stream) -> Point
     stages = stage_rows(
         system.schedule.stages, timed.spans, timed.demands, timed.meter, kinds, timed.fold.copies
     )
-    shared = {key: metrics[key] for key in IDENTITY}
+    identity = {key: metrics[key] for key in IDENTITY}
     load = None if point.load is None else load_row(point.load, timed, window, first, last)
     return PointResult(
         point=point,
         metrics=metrics,
-        stages=[shared | row for row in stages],
-        devices=[shared | row for row in devices],
+        stages=[identity | row for row in stages],
+        devices=[identity | row for row in devices],
         timeline=[StageSpan(names[s.stage], s.batch, s.start_ps, s.end_ps) for s in timed.spans],
-        load=None if load is None else shared | load,
+        load=None if load is None else identity | load,
         trace_fingerprint=stream.trace.fingerprint(),
     )
 

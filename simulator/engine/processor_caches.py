@@ -15,15 +15,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator.caches.facts import BatchFacts, Flow
 from simulator.caches.replays import Kept
-from simulator.caches.row_filter import row_hits
 from simulator.config.operators import OperatorProfile
+from simulator.engine.shared_facts import SharedFacts
 from simulator.hardware.devices.base import Processor
 from simulator.hardware.program import Elsewhere, Operation, Pool, Stage
 from simulator.hardware.topology import Topology
@@ -45,6 +45,7 @@ class ProcessorCaches:
 
     `samples`: mini-batches whose facts keep rows and that are counted. `keep_rows`: leave the rows
     of the samples in, lookups without those that hit; else no rows are left.
+    `shared`: what other points with the same replay have made of its facts.
     """
 
     program: Program
@@ -52,6 +53,7 @@ class ProcessorCaches:
     samples: Kept
     keep_rows: bool
     software: OperatorProfile
+    shared: SharedFacts = field(default_factory=SharedFacts)
 
     def programs(self, batches: Sequence[BatchFacts]) -> list[tuple[Stage, ...]]:
         """The stages of every mini-batch."""
@@ -60,7 +62,7 @@ class ProcessorCaches:
         programs = []
         for facts in batches:
             rows = self.keep_rows and facts.index in self.samples
-            stages = self.program(self._ordered(facts) if rows else facts.without_rows())
+            stages = self.program(self._ordered(facts) if rows else self._bare(facts))
             hits = counted.get(facts.index, {})
             shares = means | {key: each.shares for key, each in hits.items()}
             masks = {key: each.hits for key, each in hits.items()} if rows else {}
@@ -102,7 +104,7 @@ class ProcessorCaches:
         lacking = {}
         for facts in batches if counted else ():
             if facts.keeps_rows and facts.index not in counted:
-                keys = frozenset(_lookups(self.program(facts.without_rows())))
+                keys = frozenset(_lookups(self.program(self._bare(facts))))
                 lacking[keys] = facts.index
         others = tuple(index for keys, index in lacking.items() if not keys <= known)
         return counted | self._hits_of(batches, others)
@@ -127,7 +129,12 @@ class ProcessorCaches:
 
     def _ordered(self, facts: BatchFacts) -> BatchFacts:
         """Lookups in the order of the kernels."""
-        return facts if self.software.gpu.kernels_per_table else facts.in_sample_order()
+        if self.software.gpu.kernels_per_table:
+            return facts
+        return self.shared.in_sample_order(facts)
+
+    def _bare(self, facts: BatchFacts) -> BatchFacts:
+        return self.shared.without_rows(facts)
 
     def _hits(self, before: Pool | None, word: Pool) -> Hits:
         rows = word.reads.pieces(word.rows)
@@ -141,7 +148,7 @@ class ProcessorCaches:
         passing = (len(rows) + beside) * (row_bytes + self.software.id_bytes) + word.into.bytes
         own = len(rows) * row_bytes / passing
         capacity = int(own * processor.cached_rows(row_bytes))
-        return row_hits(_NOTHING if warm is None else warm, rows, capacity)
+        return self.shared.row_hits(_NOTHING if warm is None else warm, rows, capacity)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ import simpy
 from simulator.hardware.demand import Demand, Spot, StageDemand
 from simulator.hardware.machine import Machine
 
-__all__ = ["StageSubmission"]
+__all__ = ["StageSubmission", "heads_of"]
 
 Steps = Generator[simpy.Event, Any, None]
 Lane = Sequence[Demand]
@@ -56,35 +56,17 @@ class StageSubmission:
         env = machine.env
         stage = cls(machine, work, env.event(), env.event())
         stage._blocked = sum(any(d.blocks for d in lane) for lane in work.lanes)
-        for key in stage._heads():
+        for key in heads_of(work):
             stage._may_start[key] = env.event()
             stage._complete[key] = env.event()
         for spots in work.waits.values():
             stage._done |= {spot: env.event() for spot in spots if spot not in stage._done}
         return stage
 
-    def _heads(self) -> list[Spot]:
-        """Lane and place of every operation before the first that blocks the host."""
-        keys = []
-        for number, lane in enumerate(self.work.lanes):
-            for place, demand in enumerate(lane):
-                if demand.blocks:
-                    break
-                keys.append((number, place))
-        if self.work.in_turn:
-            keys.sort(key=lambda key: (self._turn(key), key[0]))
-        return keys
-
-    def _turn(self, spot: Spot) -> int:
-        """When one host thread for several processors gets to an operation: by its place, in a lane
-        that waits for another one counted from there."""
-        waits = self.work.waits.get((spot[0], 0), ())
-        return spot[1] + max((place + 1 for _, place in waits), default=0)
-
     def submit(self) -> Steps:
         """Each host thread works through what the lanes begin with."""
         by_host: dict[str, list[Spot]] = {}
-        for number, place in self._heads():
+        for number, place in heads_of(self.work):
             by_host.setdefault(self.work.lanes[number][place].host, []).append((number, place))
         env = self.machine.env
         if len(by_host) > 1:
@@ -158,6 +140,27 @@ class StageSubmission:
         """Until what an operation waits for in other lanes is done."""
         for spot in self.work.waits.get(key, ()):
             yield from _passed(self._done[spot])
+
+
+def heads_of(work: StageDemand) -> list[Spot]:
+    """Lane and place of every operation before the first that blocks the host, in the order in
+    which a host thread submits them."""
+    keys = []
+    for number, lane in enumerate(work.lanes):
+        for place, demand in enumerate(lane):
+            if demand.blocks:
+                break
+            keys.append((number, place))
+    if work.in_turn:
+        keys.sort(key=lambda key: (_turn(work, key), key[0]))
+    return keys
+
+
+def _turn(work: StageDemand, spot: Spot) -> int:
+    """When one host thread for several processors gets to an operation: by its place, in a lane
+    that waits for another one counted from there."""
+    waits = work.waits.get((spot[0], 0), ())
+    return spot[1] + max((place + 1 for _, place in waits), default=0)
 
 
 def _passed(event: simpy.Event) -> Steps:

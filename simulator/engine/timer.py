@@ -1,4 +1,4 @@
-"""The timer: prices the program of every mini-batch on a machine and runs it in SimPy."""
+"""The timer: prices the program of every mini-batch on a machine and runs it."""
 
 from __future__ import annotations
 
@@ -7,26 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import simpy
-
 from simulator._plugins import explained, place_of
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import Kept
 from simulator.config.operators import OperatorProfile
-from simulator.engine.invariants import (
-    check_bytes,
-    check_order,
-    check_stage_names,
-    check_utilization,
-)
-from simulator.engine.measure import Meter
-from simulator.engine.pipeline import Mode, Span, run_pipeline
+from simulator.engine.invariants import check_bytes, check_stage_names
+from simulator.engine.measure import Metered
+from simulator.engine.pipeline import Mode, Span
 from simulator.engine.processor_caches import ProcessorCaches, Program
+from simulator.engine.running import run_stages
+from simulator.engine.shared_facts import SharedFacts
 from simulator.errors import PluginError
 from simulator.hardware.demand import StageDemand
 from simulator.hardware.fold import Folds
 from simulator.hardware.lanes import as_graphs, in_one_process
-from simulator.hardware.machine import Machine
 from simulator.hardware.program import Stage
 from simulator.hardware.topology import Topology
 from simulator.systems import Schedule, System
@@ -57,7 +51,7 @@ class Timed:
     programs: list[tuple[Stage, ...]]
     demands: list[tuple[StageDemand, ...]]
     spans: tuple[Span, ...]
-    meter: Meter
+    meter: Metered
     pricing_s: float
     """Wall-clock seconds of prices, the memories' model included."""
     events_s: float
@@ -82,18 +76,24 @@ class Timed:
 
 
 def time_system(
-    system: System, machine: Topology, batches: Sequence[BatchFacts], timing: Timing
+    system: System,
+    machine: Topology,
+    batches: Sequence[BatchFacts],
+    timing: Timing,
+    shared: SharedFacts | None = None,
 ) -> Timed:
-    """The stages of every mini-batch on `machine`, from the facts of all `batches`.
+    """The stages of every mini-batch on `machine`, from the facts of all `batches`; `shared`: those
+    of the same replay.
 
     Raises `InvariantError` where facts do not add up or a mini-batch never retires, `ConfigError`
     for an operation that its device cannot do.
     """
     begin = time.perf_counter()
+    shared = shared or SharedFacts()
     for facts in batches:
-        facts.check()
+        shared.check(facts)
     caches = ProcessorCaches(
-        _program(system), machine, timing.samples, timing.keep_rows, timing.software
+        _program(system), machine, timing.samples, timing.keep_rows, timing.software, shared
     )
     programs = caches.programs(batches)
     for stages in programs:
@@ -107,16 +107,13 @@ def time_system(
     if one_process:
         demands = [in_one_process(stages) for stages in demands]
     priced = time.perf_counter()
-    clock = Machine(simpy.Environment(), machine.resources, check=timing.check)
-    meter = Meter(clock, timing.first, timing.last)
     schedule = system.schedule
     mode = schedule.order(timing.mode)
-    spans = run_pipeline(
-        clock, demands, mode, waits=schedule.waits, fed=schedule.fed, watch=meter.watch
+    window = (timing.first, timing.last)
+    waits = schedule.waits
+    spans, meter = run_stages(
+        machine.resources, demands, mode, waits, window, fed=schedule.fed, check=timing.check
     )
-    if timing.check:
-        check_order(spans, mode, schedule.waits, fed=schedule.fed)
-        check_utilization(clock.use, int(clock.env.now))
     return Timed(
         machine,
         programs,
@@ -134,9 +131,9 @@ def _unfed(
     machine: Topology, demands: Sequence[tuple[StageDemand, ...]], mode: Mode, schedule: Schedule
 ) -> tuple[Span, ...]:
     """The stages that are fed by the first one, as they run where they never wait for it."""
-    clock = Machine(simpy.Environment(), machine.resources)
-    waits = [(own - 1, other - 1, ahead) for own, other, ahead in schedule.waits]
-    return run_pipeline(clock, [stages[1:] for stages in demands], mode, waits=waits)
+    waits = tuple((own - 1, other - 1, ahead) for own, other, ahead in schedule.waits)
+    rest = [stages[1:] for stages in demands]
+    return run_stages(machine.resources, rest, mode, waits, (0, len(rest) - 1))[0]
 
 
 def _program(system: System) -> Program:

@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import simpy
 
-from simulator._compiled import compiled
+from simulator._compiled import compiled, inner_kernel
 from simulator.hardware.demand import Service, loaded_latency
 
-__all__ = ["Running", "divide"]
+__all__ = ["Running", "divide", "settle"]
 
 _ROUNDS = 8
 """Times that loads and latencies are set against each other, at most."""
@@ -104,7 +104,7 @@ def divide(operations: Sequence[Running], slowdown: Mapping[str, float]) -> dict
     )
     limit, speed = np.ones(len(operations)), np.zeros(len(operations))
     room = np.ones(len(slow))
-    _settle((start, resource, need, asked, owner), (weight, pool), bounds, slow, limit, speed, room)
+    settle((start, resource, need, asked, owner), (weight, pool), bounds, slow, limit, speed, room)
     for operation, allowed, reached in zip(operations, limit.tolist(), speed.tolist(), strict=True):
         operation.limit, operation.speed = allowed, reached
     return dict(zip(number, room.tolist(), strict=True))
@@ -115,7 +115,7 @@ def _starts(counts: Sequence[int]) -> Int64s:
 
 
 @compiled
-def _settle(
+def settle(
     uses: tuple[Int64s, Int64s, Floats, Floats, Int64s],
     requesters: tuple[Floats, Int64s],
     bounds: tuple[Int64s, Int64s, Floats, Floats, Floats],
@@ -137,8 +137,7 @@ def _settle(
     _fill(start, resource, need, weight, limit, speed, room)
     if not len(bounds[1]):
         return
-    users = np.argsort(resource, kind="mergesort")
-    first = np.searchsorted(resource[users], np.arange(len(slow) + 1))
+    users, first = _by_resource(resource, len(slow))
     move = np.empty(len(limit))
     for number in range(_ROUNDS):
         most = 0.0
@@ -152,7 +151,22 @@ def _settle(
         _fill(start, resource, need, weight, limit, speed, room)
 
 
-@compiled
+@inner_kernel
+def _by_resource(resource: Int64s, count: int) -> tuple[Int64s, Int64s]:
+    """Entries in the order of their resources, and for each of these its first one."""
+    first = np.zeros(count + 1, np.int64)
+    for entry in range(len(resource)):
+        first[resource[entry] + 1] += 1
+    for at in range(count):
+        first[at + 1] += first[at]
+    users, free = np.empty(len(resource), np.int64), first.copy()
+    for entry in range(len(resource)):
+        users[free[resource[entry]]] = entry
+        free[resource[entry]] += 1
+    return users, first
+
+
+@inner_kernel
 def _allowed(
     job: int,
     users: Int64s,
@@ -186,7 +200,7 @@ def _allowed(
     return fastest / max(1.0, total)  # it has its share of the requests of the pool
 
 
-@compiled
+@inner_kernel
 def _fill(
     start: Int64s,
     resource: Int64s,

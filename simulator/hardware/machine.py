@@ -38,9 +38,9 @@ from simulator.hardware.demand import (
 )
 from simulator.hardware.division import Running, divide
 
-__all__ = ["Machine"]
+__all__ = ["DONE_PS", "Machine"]
 
-_DONE_PS = 1e-3
+DONE_PS = 1e-3
 """Work left below which an operation is done: rounding, far below one picosecond."""
 
 
@@ -184,14 +184,14 @@ class Machine:
     def _plan_wakeup(self) -> None:
         first = min(job.left_ps / job.speed for job in self._jobs)
         wakeup = self._wakeup
-        timeout = self.env.timeout(max(0, math.ceil(first - _DONE_PS)))
+        timeout = self.env.timeout(max(0, math.ceil(first - DONE_PS)))
         timeout.callbacks.append(lambda _: self._wake(wakeup))
 
     def _wake(self, wakeup: int) -> None:
         if wakeup != self._wakeup:
             return  # divided again since: a later wake-up is planned
         self._advance()
-        done = [job for job in self._jobs if job.left_ps <= _DONE_PS * max(1.0, job.speed)]
+        done = [job for job in self._jobs if job.left_ps <= DONE_PS * max(1.0, job.speed)]
         self._jobs = [job for job in self._jobs if job not in done]
         for job in done:
             job.done.succeed()

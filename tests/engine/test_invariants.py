@@ -24,7 +24,7 @@ from simulator.engine.timer import Timing, time_system
 from simulator.errors import ConfigError, InvariantError
 from simulator.hardware.catalogue import load_machine
 from simulator.hardware.demand import Demand, ResourceUse, Service, StageDemand
-from simulator.hardware.program import Add, Buffer, Move, Operation, Stage
+from simulator.hardware.program import Add, Buffer, Move, Operation, Split, Stage
 from simulator.hardware.topology import Topology, build_topology
 from simulator.systems import Job, Serial, System, create
 
@@ -243,17 +243,16 @@ def test_every_mini_batch_has_all_stages() -> None:
 
 
 class Misplaced(Renamed):
-    """Adds vectors at the CPU, which cannot."""
+    """Splits ids at the CPU, which cannot."""
 
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
-        sums = Buffer("sums", "cpu.dram", 8)
-        return (Stage("announced", ((Add("add", "cpu", (sums,), sums),),)),)
+        return (Stage("announced", ((Split("split", "cpu", 8),),)),)
 
 
 def test_an_operation_that_its_device_cannot_do_is_refused_before_anything_runs() -> None:
     machine = topology()
     misplaced = Misplaced(Job(load_named("models", "default"), SOFTWARE), machine)
-    with pytest.raises(ConfigError, match=r"cpu \(Intel Xeon E5-2698 v4\) cannot do Add"):
+    with pytest.raises(ConfigError, match=r"cpu \(Intel Xeon E5-2698 v4\) cannot do Split"):
         time_system(misplaced, machine, FACTS, CHECKED)
 
 

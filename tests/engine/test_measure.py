@@ -143,7 +143,7 @@ def test_stages_have_their_busy_time_and_the_bytes_of_all_that_they_stand_for() 
         StageDemand("b", ((Demand("y", {"gpu0.hbm": Service(2 * US, bytes=70)}),),)),
     )
     machine = Machine(simpy.Environment(), resources)
-    meter = Meter(machine, 1, 2)
+    meter = Meter(1, 2, machine=machine)
     spans = run_pipeline(machine, [work] * 4, "serial", watch=meter.watch)
     kinds = {name: resource.kind for name, resource in resources.items()}
     first, second = stage_rows(

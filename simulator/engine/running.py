@@ -1,0 +1,141 @@
+"""Priced stages run on their machine: in compiled code where it takes them, else in SimPy.
+
+Both give the same to the last bit (`simulator.engine.clockwork`). A run that is checked is SimPy's,
+which looks at every division of resources, and so is one that is fed (`Schedule.fed`). Where nobody
+has compiled that code yet, SimPy goes on until it has taken as long as compiling does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import simpy
+
+from simulator._compiled import PLAIN, is_kept
+from simulator.engine import memory
+from simulator.engine.clockwork import run_clockwork
+from simulator.engine.invariants import check_order, check_utilization
+from simulator.engine.measure import Meter, Metered
+from simulator.engine.memory import Floats, Int64s
+from simulator.engine.pipeline import Mode, Span, Waits, require_retired, run_pipeline
+from simulator.engine.worklist import UncompiledError, words_of
+from simulator.hardware.demand import Resource, ResourceUse, StageDemand
+from simulator.hardware.machine import Machine
+
+__all__ = ["run_compiled", "run_in_simpy", "run_stages"]
+
+Batches = Sequence[tuple[StageDemand, ...]]
+Ran = tuple[tuple[Span, ...], Metered]
+_COMPILING_S = 15.0
+"""About what compiling `run_clockwork` takes."""
+_in_simpy: list[float] = []
+"""Seconds of this process in SimPy, run by run."""
+
+
+def run_stages(
+    resources: Mapping[str, Resource],
+    batches: Batches,
+    mode: Mode,
+    waits: Waits,
+    window: tuple[int, int],
+    *,
+    fed: bool = False,
+    check: bool = False,
+) -> Ran:
+    """Spans by end time, and what went through the resources; `window`: first and last timed
+    mini-batch.
+
+    Raises `InvariantError` where a mini-batch never retires, and with `check` where the order of
+    stages or the use of resources is not what it must be.
+    """
+    if batches and not (check or fed or PLAIN) and _pays():
+        try:
+            return run_compiled(resources, batches, mode, waits, window)
+        except UncompiledError:
+            pass
+    begin = time.perf_counter()
+    ran = run_in_simpy(resources, batches, mode, waits, window, fed=fed, check=check)
+    _in_simpy.append(time.perf_counter() - begin)
+    return ran
+
+
+def _pays() -> bool:
+    """Whether compiled code is there, or worth the wait."""
+    return sum(_in_simpy) > _COMPILING_S or is_kept(run_clockwork)
+
+
+def run_in_simpy(
+    resources: Mapping[str, Resource],
+    batches: Batches,
+    mode: Mode,
+    waits: Waits,
+    window: tuple[int, int],
+    *,
+    fed: bool = False,
+    check: bool = False,
+) -> Ran:
+    """`run_stages`, in any case in SimPy."""
+    clock = Machine(simpy.Environment(), resources, check=check)
+    meter = Meter(*window, machine=clock)
+    spans = run_pipeline(clock, batches, mode, waits=waits, fed=fed, watch=meter.watch)
+    if check:
+        check_order(spans, mode, waits, fed=fed)
+        check_utilization(clock.use, int(clock.env.now))
+    return spans, meter
+
+
+def run_compiled(
+    resources: Mapping[str, Resource],
+    batches: Batches,
+    mode: Mode,
+    waits: Waits,
+    window: tuple[int, int],
+) -> Ran:
+    """`run_stages`, in compiled code.
+
+    Raises `UncompiledError` for what only SimPy does.
+    """
+    m, x = words_of(batches, mode, waits, resources)
+    stages, count, first_span = int(m[memory.STAGES]), len(batches[0]), int(m[memory.SPAN])
+    ends = (window[0] * count - 1, (window[1] + 1) * count - 1)
+    m[memory.BEFORE_FIRST], m[memory.LAST] = (stages + end * memory.STAGE_SIZE for end in ends)
+    try:
+        run_clockwork(m, x)
+    except ZeroDivisionError as error:
+        raise UncompiledError from error
+    if m[memory.OVERFLOW]:
+        raise UncompiledError
+    words = m[first_span : m[memory.SPAN]].reshape(-1, memory.SPAN_SIZE)
+    numbers = np.where(words > 0, (words - stages) // memory.STAGE_SIZE, -1)
+    spans = tuple(
+        Span(stage // count, stage % count, start, end, None if after < 0 else divmod(after, count))
+        for stage, start, end, after in zip(
+            numbers[:, memory.SPAN_STAGE].tolist(),
+            words[:, memory.SPAN_START].tolist(),
+            words[:, memory.SPAN_END].tolist(),
+            numbers[:, memory.SPAN_AFTER].tolist(),
+            strict=True,
+        )
+    )
+    require_retired({(s.batch, s.stage) for s in spans}, len(batches), count)
+    opened, closed = (_reading(m, x, resources, number) for number in (0, 1))
+    return spans, Metered(*window, opened, closed)
+
+
+def _reading(
+    m: Int64s, x: Floats, resources: Mapping[str, Resource], number: int
+) -> dict[str, ResourceUse]:
+    """Use of the resources that were used at all, when the window opened (0) or closed (1)."""
+    size = len(resources) * memory.RESOURCE_SIZE
+    begin = int(m[memory.READINGS]) + number * size
+    shape = (len(resources), memory.RESOURCE_SIZE)
+    used = m[begin : begin + size].reshape(shape)[:, memory.USED]
+    fields = slice(memory.BUSY, memory.WRITE_USE + 1)
+    rows = x[begin : begin + size].reshape(shape)[:, fields].tolist()
+    return {
+        name: ResourceUse(*row)
+        for name, row, any_use in zip(resources, rows, used.tolist(), strict=True)
+        if any_use
+    }

@@ -1,0 +1,64 @@
+"""What points that share a replay need of its facts alike, made once for all of them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.caches.facts import BatchFacts
+from simulator.caches.row_filter import row_hits
+
+__all__ = ["SharedFacts"]
+
+T = TypeVar("T")
+Int64s = npt.NDArray[np.int64]
+_MOST = 32
+"""Results with row numbers that are kept at a time: a few MB each."""
+
+
+@dataclass(frozen=True)
+class SharedFacts:
+    """Facts of one replay in other forms. Arguments count as equal where they are the same object;
+    they are kept beside what was made of them."""
+
+    _checked: dict[int, BatchFacts] = field(default_factory=dict)
+    _bare: dict[int, tuple[BatchFacts, BatchFacts]] = field(default_factory=dict)
+    _kept: OrderedDict[Hashable, tuple[tuple[object, ...], Any]] = field(
+        default_factory=OrderedDict
+    )
+
+    def check(self, facts: BatchFacts) -> None:
+        """See `BatchFacts.check`."""
+        if id(facts) not in self._checked:
+            facts.check()
+            self._checked[id(facts)] = facts
+
+    def without_rows(self, facts: BatchFacts) -> BatchFacts:
+        """See `BatchFacts.without_rows`."""
+        if id(facts) not in self._bare:
+            self._bare[id(facts)] = (facts, facts.without_rows())
+        return self._bare[id(facts)][1]
+
+    def in_sample_order(self, facts: BatchFacts) -> BatchFacts:
+        """See `BatchFacts.in_sample_order`."""
+        return self._once(("order", id(facts)), (facts,), facts.in_sample_order)
+
+    def row_hits(self, before: Int64s, lookups: Int64s, capacity: int) -> npt.NDArray[np.bool_]:
+        """See `simulator.caches.row_filter.row_hits`."""
+        key = ("hits", id(before), id(lookups), capacity)
+        return self._once(key, (before, lookups), lambda: row_hits(before, lookups, capacity))
+
+    def _once(self, key: Hashable, made_of: tuple[object, ...], make: Callable[[], T]) -> T:
+        """What `make` gives, kept until `_MOST` others were asked for since."""
+        if key not in self._kept:
+            self._kept[key] = (made_of, make())
+            if len(self._kept) > _MOST:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        made: T = self._kept[key][1]
+        return made
