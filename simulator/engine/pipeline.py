@@ -70,10 +70,6 @@ def conditions(
     return [(b, s) for b, s in before if b >= 0 and 0 <= s <= last]
 
 
-ONE_PROGRAM: tuple[Mode, ...] = ("serial", "ahead")
-"""Modes in which a host thread submits all stages as one program."""
-
-
 def submitted(mode: Mode, batches: int, stages: int) -> Iterator[tuple[int, int]]:
     """(mini-batch, stage) in the order in which that program submits them; `ahead`: the first stage
     of the next mini-batch before the others of this one."""
@@ -85,8 +81,14 @@ def submitted(mode: Mode, batches: int, stages: int) -> Iterator[tuple[int, int]
 class _Run:
     """State of one run: events of (mini-batch, stage), spans in order of their end."""
 
-    def __init__(self, machine: Machine, mode: Mode, stages: int, waits: Waits) -> None:
+    def __init__(
+        self, machine: Machine, mode: Mode, stages: int, waits: Waits, arrivals: Sequence[int]
+    ) -> None:
         self.machine, self.mode, self.stages, self.waits = machine, mode, stages, waits
+        self.arrivals = arrivals
+        self.one_program = mode == "serial" or (mode == "ahead" and not arrivals)
+        """Whether a host thread submits all stages as one program; one that has to wait for the
+        next mini-batch to come does not submit its first stage ahead."""
         self.env = machine.env
         self.done: dict[tuple[int, int], simpy.Event] = {}
         self.ends: dict[tuple[int, int], int] = {}
@@ -100,6 +102,11 @@ class _Run:
             self.done[key] = self.env.event()
         return self.done[key]
 
+    def come(self, batch: int) -> Generator[simpy.Event, Any, None]:
+        """Wait until a mini-batch is there."""
+        if self.arrivals and self.arrivals[batch] > self.env.now:
+            yield self.env.timeout(self.arrivals[batch] - self.env.now)
+
     def submission(self, batch: int, number: int, work: StageDemand) -> StageSubmission:
         """The submissions of a stage, made when first asked for."""
         key = (batch, number)
@@ -112,6 +119,8 @@ class _Run:
     ) -> Generator[simpy.Event, Any, None]:
         """One host thread submits stage after stage, ahead of them where it can."""
         for batch, number in submitted(self.mode, len(works), self.stages):
+            if number == 0:
+                yield from self.come(batch)
             submission = self.submission(batch, number, works[batch][number])
             yield from submission.submit()
             if not submission.free.processed:
@@ -124,10 +133,12 @@ class _Run:
         wanted = [key for key in before if key[0] < batches]
         if wanted:
             yield self.env.all_of([self.event(*key) for key in wanted])
+        if number == 0:
+            yield from self.come(batch)
         start = int(self.env.now)
         after = max(wanted, key=lambda key: (self.ends[key], key)) if wanted else None
         submission = self.submission(batch, number, work)
-        if self.mode not in ONE_PROGRAM:
+        if not self.one_program:
             self.env.process(submission.submit())
         lanes = range(len(work.lanes))
         if len(lanes) == 1:
@@ -148,17 +159,19 @@ def run_pipeline(
     *,
     waits: Waits = (),
     watch: Callable[[int], None] | None = None,
+    arrivals: Sequence[int] = (),
 ) -> tuple[Span, ...]:
     """Run all mini-batches to their end; spans by end time.
 
+    `arrivals`: picoseconds at which each mini-batch is there, rising; empty: all are at once.
     `watch(batch)` is called at the simulated moment when the last stage of `batch` ends. Raises
     `InvariantError` where a mini-batch never retires (a deadlock).
     """
     works = list(batches)
     if not works:
         return ()
-    run = _Run(machine, mode, len(works[0]), waits)
-    if mode in ONE_PROGRAM:
+    run = _Run(machine, mode, len(works[0]), waits, arrivals)
+    if run.one_program:
         machine.env.process(run.host_program(works))
 
     def one_stage(number: int) -> Generator[simpy.Event, Any, None]:

@@ -20,6 +20,7 @@ from simulator.engine.measure import (
     use_metrics,
 )
 from simulator.engine.prepare import batches_of, drained_batches, open_for, prepare, window_slots
+from simulator.engine.queries import Server, query_metrics
 from simulator.engine.sharing import (
     machine_of,
     placed,
@@ -35,6 +36,7 @@ from simulator.hardware.topology import Topology
 from simulator.results.dictionary import IDENTITY
 from simulator.results.record import PointResult, Progress, StageSpan
 from simulator.systems import System
+from simulator.systems.inference import unchanged
 from simulator.units import PS_PER_S
 
 __all__ = ["simulate_each", "simulate_points"]
@@ -192,12 +194,16 @@ def _time_point(problem: _Prepared, replayed: Replayed, stream: Stream) -> Point
         keep_rows=point.run.memory_fidelity != "table",
         check=point.run.check,
     )
+    serves = point.run.mode == "inference"
+    facts = list(map(unchanged, replayed.facts)) if serves else replayed.facts
     machine = _with_pools(problem, replayed)
-    timed = time_system(system, machine, replayed.facts, timing)
+    timed = time_system(system, machine, facts, timing)
     metrics = _identity(problem)
     window = timed_window(timed.spans, first, last)
     metrics |= time_metrics(window, point.model.batch_size)
-    metrics |= count_metrics([system.replay.counted(f) for f in replayed.facts[first : last + 1]])
+    if serves:
+        metrics |= _of_queries(problem, timed, metrics["iteration_time_us"])
+    metrics |= count_metrics([system.replay.counted(f) for f in facts[first : last + 1]])
     metrics |= start_metrics(system.replay, stream.trace, replayed.facts, range(first, last + 1))
     metrics["drained_batches"] = drained_batches(point, system, stream.trace)
     joules = _joules(timed, window.elapsed_ps)
@@ -225,6 +231,17 @@ def _time_point(problem: _Prepared, replayed: Replayed, stream: Stream) -> Point
         timeline=[StageSpan(names[s.stage], s.batch, s.start_ps, s.end_ps) for s in timed.spans],
         trace_fingerprint=stream.trace.fingerprint(),
     )
+
+
+def _of_queries(problem: _Prepared, timed: Timed, iteration_us: float) -> dict[str, Any]:
+    """Latencies of the timed mini-batches as queries."""
+    run, schedule = problem.point.run, problem.system.schedule
+    first, last = timed.meter.first, timed.meter.last
+    order = schedule.order(problem.point.pipeline.mode)
+    works = timed.demands[first : last + 1]
+    server = Server(timed.machine.resources, works, order, schedule.waits)
+    closed = server.closed_ps(timed.spans, first, last)
+    return query_metrics(server, closed, iteration_us, run.arrivals, run.seed)
 
 
 def _with_pools(problem: _Prepared, replayed: Replayed) -> Topology:

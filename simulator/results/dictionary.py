@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from simulator.config.machine import LEVELS
 from simulator.results.column import Column
+from simulator.results.query_columns import QUERIES
 from simulator.results.resources import KINDS
 from simulator.results.start_columns import START
 
@@ -201,6 +202,7 @@ _WALL = tuple(
 METRICS: tuple[Column, ...] = (
     *_POINT,
     *_TIME,
+    *QUERIES,
     *_CACHE,
     *START,
     *_USE,
