@@ -61,6 +61,7 @@ def tables(run: Tabular, width: int) -> Iterator[Table | str]:
     if len(shown) < len(rows):
         yield _summary(list(groups_of(metrics, swept)))
         yield f"All {len(rows):,} points are in metrics.csv and devices.csv.\n"
+    yield from queries(metrics, shown)
     yield "".join(f"{line}\n" for line in trust_lines(metrics))
     few_metrics = [metrics[number] for number in shown]
     points = [fold(devices) for devices in by_point(few_metrics, run.devices())]

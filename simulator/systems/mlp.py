@@ -295,12 +295,14 @@ def forward_of(step: Dense, model: ModelConfig) -> Dense | None:
     """
     if step.name == BOTTOM_BACK:
         return None
+    size, bottom = 2 if _half(model) else GRADIENT_BYTES, sum(model.bottom_widths[1:])
     if step.name == BOTTOM:
-        return step
+        passed = step.samples * bottom * size
+        return replace(step, bytes_read=passed, bytes_written=passed)
     outputs = _activations(model)
     if step.kernels < _layer_kernels(model):  # the bottom MLP is a step of its own
-        outputs -= sum(model.bottom_widths[1:])
-    activations = step.samples * outputs * (2 if _half(model) else GRADIENT_BYTES)
+        outputs -= bottom
+    activations = step.samples * outputs * size
     meet = step.interaction
     return replace(
         step,
