@@ -22,7 +22,7 @@ SHOWN = 24
 
 def serve_plan(
     experiment: ExperimentFile,
-    qps: Annotated[float, typer.Option(max=1e9, help="Queries (mini-batches) a second.")],
+    qps: Annotated[float, typer.Option(min=0, max=1e9, help="Queries (mini-batches) a second.")],
     overrides: Overrides = None,
     shards: Annotated[
         int, typer.Option(min=1, max=16, help="Parts that a table may be cut into.")
