@@ -9,9 +9,10 @@ from pydantic import Field, model_validator
 
 from simulator.config.types import Frozen, MisfitError
 
-__all__ = ["ArrivalsConfig"]
+__all__ = ["RATE_KEYS", "ArrivalsConfig"]
 
-_RATES = ("load", "rate_per_s")
+RATE_KEYS = ("load", "rate_per_s")
+"""Keys of which one says how many queries come."""
 _DEFAULT_LOAD = 0.5
 
 
@@ -36,7 +37,7 @@ class ArrivalsConfig(Frozen):
         """Exactly one of `load` and `rate_per_s`: the default where none is given."""
         if not isinstance(value, Mapping):
             return value
-        given = [key for key in _RATES if value.get(key) is not None]
+        given = [key for key in RATE_KEYS if value.get(key) is not None]
         if len(given) > 1:
             raise MisfitError(given[1], f"and {given[0]} are both given: give one of them")
         return value if given else {**value, "load": _DEFAULT_LOAD}

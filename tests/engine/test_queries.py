@@ -176,6 +176,16 @@ def test_systems_without_inference_are_refused_by_name(name: str) -> None:
         points(name, **SERVING)
 
 
+def test_a_rate_that_is_set_takes_the_place_of_the_other() -> None:
+    run = {"mode": "inference", "arrivals": {"load": 0.3}}
+    swept = points("hybrid", run=run, sweep={"run.arrivals.rate_per_s": [10, 20]})
+    arrivals = [point.run.arrivals for point in swept]
+    assert [(a.load, a.rate_per_s) for a in arrivals if a] == [(None, 10), (None, 20)]
+    (plain,) = points("hybrid", run={"mode": "inference", "arrivals": {"queries": 50}})
+    assert plain.run.arrivals is not None
+    assert plain.run.arrivals.load == 0.5
+
+
 def test_a_point_that_trains_keeps_its_key() -> None:
     (trained,), (asked,) = points("hybrid"), points("hybrid", **SERVING)
     assert trained.key() == points("hybrid", run={"mode": "training"})[0].key()

@@ -1,9 +1,9 @@
 """Counts of unique rows of published traces that are not at hand.
 
 The artefact of "Pushing the Performance Envelope of DNN-based Recommendation Systems Inference on
-GPUs" (MICRO 2024) draws from tables of 500,000 rows: 429,951 lookups touch 102,524 of them at medium
-reuse, 379,910 lookups 231,073 at low. How they are drawn is not known; a Zipf exponent is fitted to
-each count, so that this shows that generated traces can stand for them, not that they are equal.
+GPUs" (MICRO 2024) has tables of 500,000 rows: 429,951 lookups touch 102,524 of them at medium
+reuse, 379,910 lookups 231,073 at low. How they were drawn is not known; a Zipf exponent is fitted
+to each count: generated traces can stand for them, and are not shown to equal them.
 """
 
 from __future__ import annotations
