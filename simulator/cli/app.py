@@ -45,6 +45,11 @@ GROUPS: dict[str, dict[str, Verb]] = {
             "optimize",
             "Find the cheapest machine that holds a throughput.",
         ),
+        "serve-plan": Verb(
+            "simulator.cli.serve_plan",
+            "serve_plan",
+            "Plan containers, memory and price of a rate of queries.",
+        ),
         "replay": Verb(
             "simulator.cli.replay", "replay", "Replay one trace through one cache policy."
         ),

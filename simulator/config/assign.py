@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from simulator.config.arrivals import RATE_KEYS
 from simulator.config.assign_machine import machine_path, with_change
 from simulator.config.experiment import SIZE_KEYS
 from simulator.config.loading import LoadKeys
@@ -78,19 +79,18 @@ def apply(data: Any, marks: Marks, changes: Iterable[Assignment]) -> tuple[Any, 
     """`data` and `marks` with every assignment, outer ones first; the arguments stay as they are.
 
     Raises `ValueError` where a path leads through a value that cannot hold keys, and where two of
-    them give the size of one cache.
+    them give what one key alone may give (the size of a cache).
     """
     ordered = sorted(changes, key=lambda a: a.rank)
     if ordered:
         data = _copied(data)
     sizes: dict[KeyPath, str | int] = {}
     for change in ordered:
-        if (
-            _gives_a_size(change.path)
-            and sizes.setdefault(change.path[:-1], change.path[-1]) != (change.path[-1])
-        ):
-            first = sizes[change.path[:-1]]
-            raise ValueError(f"cache.{first} and cache.{change.path[-1]} are both set: set one")
+        *section, last = change.path or ("",)
+        first = sizes.setdefault(tuple(section), last) if _alternatives(change.path) else last
+        if first != last:
+            name = section[-1]
+            raise ValueError(f"{name}.{first} and {name}.{last} are both set: set one")
         data, marks = assign(data, marks, change)
     return data, marks
 
@@ -102,8 +102,14 @@ def _copied(data: Any) -> Any:
     return [_copied(item) for item in data] if isinstance(data, list) else data
 
 
-def _gives_a_size(path: KeyPath) -> bool:
-    return path[-2:-1] == ("cache",) and path[-1] in SIZE_KEYS
+_ALTERNATIVES: dict[str | int, tuple[str, ...]] = {"cache": SIZE_KEYS, "arrivals": RATE_KEYS}
+"""Keys of a section of which one takes the place of the one that was given."""
+
+
+def _alternatives(path: KeyPath) -> tuple[str, ...]:
+    """The keys whose place the last of `path` takes, itself among them; none for most keys."""
+    keys = _ALTERNATIVES.get(path[-2], ()) if len(path) > 1 else ()
+    return keys if path[-1] in keys else ()
 
 
 def assign(data: Any, marks: Marks, change: Assignment) -> tuple[Any, Marks]:
@@ -127,9 +133,8 @@ def assign(data: Any, marks: Marks, change: Assignment) -> tuple[Any, Marks]:
         here[machine[-1]], below = with_change(old, below, rest, change.value, change.marks)
         return data, marks.grafted(machine, below)
     _check(here, path[-1], path)
-    if _gives_a_size(path):
-        for other in SIZE_KEYS:  # a size takes the place of the one that was given
-            here.pop(other, None)
+    for other in _alternatives(path):
+        here.pop(other, None)
     last = str(path[-1]) if isinstance(here, dict) else path[-1]
     here[last] = _copied(change.value)
     return data, marks.grafted(path, change.marks)

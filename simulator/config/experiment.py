@@ -27,6 +27,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from simulator._plugin_files import from_file, short_name
+from simulator.config.arrivals import ArrivalsConfig
 from simulator.config.bounds import AtMost
 from simulator.config.catalogue import portable
 from simulator.config.loading import LoadConfig, LoadKeys
@@ -168,6 +169,16 @@ class RunConfig(Frozen):
     cache without a window beside it (twice the replay time)."""
     check: bool = False
     """Run the dear invariants too."""
+    mode: Literal["training", "inference"] = "training"
+    """`inference`: mini-batches are queries, up to the answer of the top MLP; nothing changes."""
+    arrivals: ArrivalsConfig | None = None
+    """In inference, how queries come; null: the next one is always waiting."""
+
+    @model_validator(mode="after")
+    def _arrivals_of_queries(self) -> RunConfig:
+        if self.arrivals is not None and self.mode == "training":
+            raise MisfitError("arrivals", "are those of queries: set run.mode: inference")
+        return self
 
 
 class SystemEntry(Frozen, extra="allow"):
@@ -350,6 +361,8 @@ class PointConfig(Frozen):
         return ", ".join(f"{path}={short(value)}" for path, value in self.swept.items())
 
 
+_OF_QUERIES = {"mode", "arrivals"}
+"""Keys of `run` that say nothing in training."""
 _REMARKS = ("description", "source", "sources")
 
 
@@ -382,6 +395,8 @@ def _point_key(point: PointConfig) -> str:
     }
     for name in ("platform", "model", "cache", "operators", "pipeline", "run"):
         texts[name] = _section_text(getattr(point, name))
+    if point.run.mode == "training":
+        texts["run"] = canonical_json(point.run.model_dump(mode="json", exclude=_OF_QUERIES))
     if point.tables.tier:
         shares = list(point.tables.tier.items())  # their order counts
         texts["tables"] = canonical_json([shares, point.tables.by, point.tables.order])

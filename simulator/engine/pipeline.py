@@ -107,10 +107,20 @@ class _Run:
     """State of one run: events of (mini-batch, stage), spans in order of their end."""
 
     def __init__(
-        self, machine: Machine, mode: Mode, stages: int, waits: Waits, *, fed: bool
+        self,
+        machine: Machine,
+        mode: Mode,
+        stages: int,
+        waits: Waits,
+        *,
+        fed: bool,
+        arrivals: Sequence[int],
     ) -> None:
         self.machine, self.mode, self.stages, self.waits = machine, mode, stages, waits
-        self.fed = fed
+        self.fed, self.arrivals = fed, arrivals
+        self.one_program = mode in ONE_PROGRAM and not (mode == "ahead" and arrivals)
+        """Whether a host thread submits all stages as one program; one that has to wait for the
+        next mini-batch to come does not submit its first stage ahead."""
         self.env = machine.env
         self.done: dict[tuple[int, int], simpy.Event] = {}
         self.ends: dict[tuple[int, int], int] = {}
@@ -123,6 +133,11 @@ class _Run:
         if key not in self.done:
             self.done[key] = self.env.event()
         return self.done[key]
+
+    def come(self, batch: int) -> Generator[simpy.Event, Any, None]:
+        """Wait until a mini-batch is there."""
+        if self.arrivals and self.arrivals[batch] > self.env.now:
+            yield self.env.timeout(self.arrivals[batch] - self.env.now)
 
     def submission(self, batch: int, number: int, work: StageDemand) -> StageSubmission:
         """The submissions of a stage, made when first asked for."""
@@ -140,6 +155,8 @@ class _Run:
             made = self.event(batch, 0)
             if self.fed and number == 1 and not made.processed:
                 yield made
+            if number == 0:
+                yield from self.come(batch)
             submission = self.submission(batch, number, works[batch][number])
             yield from submission.submit()
             if not submission.free.processed:
@@ -152,10 +169,12 @@ class _Run:
         wanted = [key for key in before if key[0] < batches]
         if wanted:
             yield self.env.all_of([self.event(*key) for key in wanted])
+        if number == 0:
+            yield from self.come(batch)
         start = int(self.env.now)
         after = max(wanted, key=lambda key: (self.ends[key], key)) if wanted else None
         submission = self.submission(batch, number, work)
-        if self.mode not in ONE_PROGRAM or (self.fed and number == 0):
+        if not self.one_program or (self.fed and number == 0):
             self.env.process(submission.submit())
         lanes = range(len(work.lanes))
         if len(lanes) == 1:
@@ -177,17 +196,19 @@ def run_pipeline(
     waits: Waits = (),
     fed: bool = False,
     watch: Callable[[int], None] | None = None,
+    arrivals: Sequence[int] = (),
 ) -> tuple[Span, ...]:
     """Run all mini-batches to their end; spans by end time. `fed`: see `conditions`.
 
+    `arrivals`: picoseconds at which each mini-batch is there, rising; empty: all are at once.
     `watch(batch)` is called at the simulated moment when the last stage of `batch` ends. Raises
     `InvariantError` where a mini-batch never retires (a deadlock).
     """
     works = list(batches)
     if not works:
         return ()
-    run = _Run(machine, mode, len(works[0]), waits, fed=fed)
-    if mode in ONE_PROGRAM:
+    run = _Run(machine, mode, len(works[0]), waits, fed=fed, arrivals=arrivals)
+    if run.one_program:
         machine.env.process(run.host_program(works))
 
     def one_stage(number: int) -> Generator[simpy.Event, Any, None]:

@@ -22,6 +22,7 @@ from simulator.engine.measure import (
     use_metrics,
 )
 from simulator.engine.prepare import batches_of, drained_batches, open_for, prepare, window_slots
+from simulator.engine.queries import Server, query_metrics
 from simulator.engine.shared_facts import SharedFacts
 from simulator.engine.sharing import (
     machine_of,
@@ -38,6 +39,7 @@ from simulator.hardware.topology import Topology
 from simulator.results.dictionary import IDENTITY
 from simulator.results.record import PointResult, Progress, StageSpan
 from simulator.systems import System
+from simulator.systems.inference import unchanged
 from simulator.units import PS_PER_S
 
 __all__ = ["simulate_each", "simulate_points"]
@@ -202,12 +204,16 @@ def _time_point(
         keep_rows=point.run.memory_fidelity != "table",
         check=point.run.check,
     )
+    serves = point.run.mode == "inference"
+    facts = list(map(unchanged, replayed.facts)) if serves else replayed.facts
     machine = _with_pools(problem, replayed)
-    timed = time_system(system, machine, replayed.facts, timing, shared)
+    timed = time_system(system, machine, facts, timing, shared)
     metrics = _identity(problem)
     window = timed_window(timed.spans, first, last)
     metrics |= time_metrics(window, point.model.batch_size)
-    metrics |= count_metrics([system.replay.counted(f) for f in replayed.facts[first : last + 1]])
+    if serves:
+        metrics |= _of_queries(problem, timed, metrics["iteration_time_us"])
+    metrics |= count_metrics([system.replay.counted(f) for f in facts[first : last + 1]])
     metrics |= start_metrics(system.replay, stream.trace, replayed.facts, range(first, last + 1))
     metrics["drained_batches"] = drained_batches(point, system, stream.trace)
     joules = _joules(timed, window.elapsed_ps)
@@ -237,6 +243,17 @@ def _time_point(
         load=None if load is None else identity | load,
         trace_fingerprint=stream.trace.fingerprint(),
     )
+
+
+def _of_queries(problem: _Prepared, timed: Timed, iteration_us: float) -> dict[str, Any]:
+    """Latencies of the timed mini-batches as queries."""
+    run, schedule = problem.point.run, problem.system.schedule
+    first, last = timed.meter.first, timed.meter.last
+    order = schedule.order(problem.point.pipeline.mode)
+    works = timed.demands[first : last + 1]
+    server = Server(timed.machine.resources, works, order, schedule.waits)
+    closed = server.closed_ps(timed.spans, first, last)
+    return query_metrics(server, closed, iteration_us, run.arrivals, run.seed)
 
 
 def _with_pools(problem: _Prepared, replayed: Replayed) -> Topology:

@@ -14,8 +14,9 @@ from simulator.errors import ConfigError, Problem, ScratchPipeError
 from simulator.hardware.devices.loader import Loader
 from simulator.hardware.loading import LOADER
 from simulator.hardware.topology import Topology, build_topology
-from simulator.systems import Job, System, create, names, used_keys
+from simulator.systems import Job, System, create, names, system_class, used_keys
 from simulator.systems.base import WindowNeed
+from simulator.systems.inference import ForwardOnly
 from simulator.systems.loaded import Loaded
 from simulator.traces import Trace, bags_of
 from simulator.traces.replay import Place
@@ -109,6 +110,8 @@ def build(
     machine = machine_of(point, pools)
     try:
         system = create(point.system.name, job_of(point, need, trace), machine)
+        if point.run.mode == "inference":
+            system = ForwardOnly(system, point.model, machine)
         if point.load is not None:
             system = Loaded(system, point.load, point.model)
         if point.tables.tier and system.replay.tiers is None:
@@ -133,7 +136,7 @@ def placed(point: PointConfig, error: ConfigError) -> ConfigError:
 def misfits(point: PointConfig) -> list[Problem]:
     """What the point asks for that the parts of its machine do not have: problems without a place,
     found without building anything."""
-    problems = [*_unknown_tiers(point), *_misloaded(point)]
+    problems = [*_unknown_tiers(point), *_misloaded(point), *_unanswered(point)]
     gpus = 0
     for host in point.platform.hosts:
         for socket in host.sockets.values():
@@ -175,6 +178,22 @@ def _unknown_tiers(point: PointConfig) -> Iterator[Problem]:
             message = f"is no memory of the host of {point.platform.name}"
             hint = f"{did_you_mean(name, known)} it has: {', '.join(known)}".strip()
             yield Problem("", f"tables.tier.{name}", message, hint)
+
+
+def _unanswered(point: PointConfig) -> Iterator[Problem]:
+    """What of a point makes no sense where mini-batches are queries."""
+    if point.run.mode == "training":
+        return
+    why = system_class(point.system.name).no_inference
+    if why:
+        message = f"is inference, which {point.system.name} has none of: {why}"
+        yield Problem("", "run.mode", message, "leave that system out, or set run.mode: training")
+    elif point.load is not None:
+        message = "is a load stage, which queries do not have: they come with their values"
+        yield Problem("", "load", message, "leave load out, or set run.mode: training")
+    elif point.run.arrivals is not None and point.pipeline.mode == "lockstep":
+        message = "is lockstep: a query would wait for those after it to move on"
+        yield Problem("", "pipeline.mode", message, "set pipeline.mode: async with run.arrivals")
 
 
 def machine_of(point: PointConfig, pools: int = 1) -> Topology:

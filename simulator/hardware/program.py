@@ -344,6 +344,8 @@ class Interaction:
     """Products that are picked for the top MLP, and whose gradients are put back."""
     vector_bytes: int = 0
     """The vectors, once."""
+    backward: bool = True
+    """False: forward alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,6 +361,8 @@ class Dense(Operation):
     bytes_written: int
     """What kernels beside the products read and write: activations, weights, their gradients."""
     interaction: Interaction
+    samples: int = 0
+    """Samples that it is for; 0: nobody asks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,6 +190,8 @@ def _check(point: PointConfig, device: str) -> None:
             f"run.cpu_threads is {point.run.cpu_threads}, but this process may use "
             f"{most_threads()} cores: --set run.cpu_threads={most_threads()}"
         )
+    if point.run.mode != "training":
+        raise UsageError("observe trains: --set run.mode=training")
     if point.pipeline.cpu_pool != "shared":
         raise UsageError(
             "observe moves rows with one shared pool of threads: --set pipeline.cpu_pool=shared"

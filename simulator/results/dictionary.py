@@ -9,6 +9,7 @@ from __future__ import annotations
 from simulator.config.machine import LEVELS
 from simulator.results.column import Column
 from simulator.results.load_columns import LOADED
+from simulator.results.query_columns import QUERIES
 from simulator.results.resources import KINDS
 from simulator.results.start_columns import START
 
@@ -215,6 +216,7 @@ _WALL = tuple(
 METRICS: tuple[Column, ...] = (
     *_POINT,
     *_TIME,
+    *QUERIES,
     *_CACHE,
     *START,
     *_USE,

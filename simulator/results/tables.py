@@ -65,6 +65,8 @@ def tables(run: Tabular, width: int) -> Iterator[Table | str]:
     if len(shown) < len(rows):
         yield _summary(list(groups_of(metrics, swept)))
         yield f"All {len(rows):,} points are in metrics.csv and devices.csv.\n"
+    if any(row.get("latency_alone_us") is not None for row in metrics):
+        yield _queries(rows, shown, narrow)
     yield "".join(f"{line}\n" for line in trust_lines(metrics))
     if run.loads():
         yield _loads([rows[number] for number in shown], run.loads(), narrow)
@@ -144,6 +146,26 @@ def _loads(rows: Sequence[Row], loads: Sequence[Row], narrow: bool) -> Table:
                 f"{load['workers_needed']:,}",
                 _number(load["source_needed_gbps"], 1),
             )
+    return table
+
+
+def _queries(rows: Sequence[Row], shown: Sequence[int], narrow: bool) -> Table:
+    """What becomes of mini-batches that are queries."""
+    table = _table("Queries: offered, answered, and their latency in ms")
+    point = _PointCells(rows, narrow)
+    for title in point.titles:
+        table.add_column(_plain(title), no_wrap=True)
+    for title in ("load", "answered/s", "alone", "mean", "p50", "p99"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in (rows[number] for number in shown):
+        columns = ("alone", "mean", "p50", "p99")
+        times = (_number(row[f"latency_{name}_us"], 1e-3) for name in columns)
+        answered = _count(row["answered_per_s"])
+        table.add_row(*point.cells(row), _percent(row["offered_load"]), answered, *times)
+    if any(row["overloaded"] for row in rows):
+        table.caption = (
+            "no latency: queries come as fast as they are answered, and wait without end"
+        )
     return table
 
 

@@ -94,6 +94,9 @@ class Bagpipe(System):
     source: ClassVar[str] = (
         "Agarwal et al., Bagpipe, SOSP 2023; code uw-mad-dash/bagpipe at 2b50967"
     )
+    no_inference: ClassVar[str] = (
+        "it reads mini-batches ahead, and queries that come later are not known"
+    )
     consistency: ClassVar[Consistency] = Consistency(
         "equal",
         "A row leaves when its time to live is over; all write-backs reach the server before the "

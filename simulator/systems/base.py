@@ -135,6 +135,8 @@ class System(ABC):
     """What its source leaves open, a sentence each."""
     parameters: ClassVar[type[Parameters]] = Parameters
     """Keys of its entry in `systems` that it declares itself."""
+    no_inference: ClassVar[str] = ""
+    """Why it answers no queries (`run.mode: inference`); empty: it does."""
     uses: ClassVar[frozenset[str] | None] = None
     """Keys of an entry of `systems` that it uses (`gpus`, `cache`, `cache.fraction`, `pipeline`,
     `tables`); others are refused. None: not said, everything is allowed."""

@@ -68,6 +68,9 @@ class Cdlrm(System):
     source: ClassVar[str] = (
         "Balasubramanian et al., cDLRM, RecSys 2021; code lkp411/cDLRM at f424adc"
     )
+    no_inference: ClassVar[str] = (
+        "it collects windows of coming mini-batches, and queries that come later are not known"
+    )
     consistency: ClassVar[Consistency] = Consistency(
         "stale",
         "Rows are gathered up to queue + collectors windows before they are put in, whatever was "

@@ -60,6 +60,9 @@ class Fae(System):
     source: ClassVar[str] = (
         "Adnan et al., FAE, VLDB 2022; code STAR-Laboratory/Accelerating-RecSys-Training at 396409a"
     )
+    no_inference: ClassVar[str] = (
+        "it packs samples of many mini-batches anew, and a query would wait for all of them"
+    )
     consistency: ClassVar[Consistency] = Consistency(
         "reordered",
         "Samples train in another order; hot rows are copied between DRAM and HBM at each switch, "

@@ -51,6 +51,9 @@ class Herald(System):
 
     group: ClassVar[SystemGroup] = "rival"
     source: ClassVar[str] = "Zeng et al., Herald, NSDI 2024; code HKUST-SING/herald at a91b65d"
+    no_inference: ClassVar[str] = (
+        "it plans which rows workers push to each other, and queries push none"
+    )
     consistency: ClassVar[Consistency] = Consistency(
         "equal",
         "Changes of a row are pushed before the mini-batch in which another worker needs it; rows "

@@ -52,6 +52,9 @@ class Het(System):
 
     group: ClassVar[SystemGroup] = "rival"
     source: ClassVar[str] = "Miao et al., HET, VLDB 2022; code HKUST-SING/herald at a91b65d"
+    no_inference: ClassVar[str] = (
+        "its caches follow the updates of other workers, and queries have none"
+    )
     consistency: ClassVar[Consistency] = Consistency(
         "stale",
         "A read lacks at most bound updates that the server has and bound of each other worker; "

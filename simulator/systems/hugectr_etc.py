@@ -41,6 +41,9 @@ class HugeCtrEtc(System):
 
     group: ClassVar[SystemGroup] = "rival"
     source: ClassVar[str] = "NVIDIA HugeCTR v3.7, embedding training cache (documentation)"
+    no_inference: ClassVar[str] = (
+        "it loads the rows of a pass before it, and queries that come later are not known"
+    )
     consistency: ClassVar[Consistency] = Consistency(
         "equal", "All rows of a pass are in HBM while it trains; passes do not overlap."
     )

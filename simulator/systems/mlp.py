@@ -30,8 +30,10 @@ from simulator.hardware.program import GRADIENT_BYTES, Dense, Interaction
 
 __all__ = [
     "TILE",
+    "answers",
     "bottom_beside",
     "dense_bytes",
+    "forward_of",
     "interaction_flops",
     "layer_vectors",
     "layer_weights",
@@ -39,7 +41,7 @@ __all__ = [
     "mlp_kernels",
     "mlp_step",
 ]
-__all__ += ["mlp_weight_bytes", "second_backward", "side_by_side", "top_inputs"]
+__all__ += ["mlp_forward", "mlp_weight_bytes", "second_backward", "side_by_side", "top_inputs"]
 
 _INTERACTION_KERNELS = {"dot": 6, "cat": 2, "cross": 2}
 """Concatenate; `dot`: product and selection as well; forward and backward. A cross layer has 14:
@@ -47,6 +49,8 @@ two products as a layer has (see `mlp_kernels`), its activation being the produc
 sum, forward and backward. The short kernels by which PyTorch sorts the indices of a selection are
 left out."""
 
+BOTTOM, BOTTOM_BACK = "bottom_mlp", "bottom_mlp_back"
+"""Steps of `bottom_beside`."""
 TILE = 32
 """Vectors of a tile of a batched product (kernels of cuBLAS for it are named by it)."""
 
@@ -206,7 +210,7 @@ def bottom_beside(step: Dense, model: ModelConfig, samples: int) -> tuple[Dense,
     alone = replace(step, interaction=Interaction(0, bytes_read=0, bytes_written=0))
     forward = replace(
         alone,
-        name="bottom_mlp",
+        name=BOTTOM,
         flops=flops,
         kernels=len(layers),
         bytes_read=2 * activations + read * weights // 5,
@@ -214,7 +218,7 @@ def bottom_beside(step: Dense, model: ModelConfig, samples: int) -> tuple[Dense,
     )
     backward = replace(
         alone,
-        name="bottom_mlp_back",
+        name=BOTTOM_BACK,
         flops=2 * flops,
         kernels=6 * len(layers),
         bytes_read=4 * activations + read * weights - forward.bytes_read,
@@ -272,4 +276,54 @@ def mlp_step(model: ModelConfig, at: str, samples: int | None = None) -> Dense:
         bytes_read=4 * activations + read * weights,
         bytes_written=2 * activations + written * weights,
         interaction=_interaction(model, count),
+        samples=count,
     )
+
+
+def answers(step: Dense) -> bool:
+    """Whether `step` ends in the output of the top MLP."""
+    return step.name not in (BOTTOM, BOTTOM_BACK)
+
+
+def forward_of(step: Dense, model: ModelConfig) -> Dense | None:
+    """The forward alone of a step of `mlp_step`, or of a part of one by `bottom_beside`; None of a
+    part that is backward alone.
+
+    A third of the FLOPs, one kernel of seven a layer and the last activation, half of the
+    interaction. Activations are read and written once more (ReLU); weights stay as they are, so
+    that nothing updates or casts them.
+    """
+    if step.name == BOTTOM_BACK:
+        return None
+    size, bottom = 2 if _half(model) else GRADIENT_BYTES, sum(model.bottom_widths[1:])
+    if step.name == BOTTOM:
+        passed = step.samples * bottom * size
+        return replace(step, bytes_read=passed, bytes_written=passed)
+    outputs = _activations(model)
+    if step.kernels < _layer_kernels(model):  # the bottom MLP is a step of its own
+        outputs -= bottom
+    activations = step.samples * outputs * size
+    meet = step.interaction
+    return replace(
+        step,
+        flops=step.flops // 3,
+        kernels=(step.kernels - 2) // 7 + 1,
+        bytes_read=activations,
+        bytes_written=activations,
+        interaction=replace(
+            meet,
+            kernels=meet.kernels // 2,
+            bytes_read=meet.bytes_read // 2,
+            bytes_written=meet.bytes_written // 2,
+            tile_flops=meet.tile_flops // 3,
+            pairs=meet.pairs // 2,
+            backward=False,
+        ),
+    )
+
+
+def mlp_forward(model: ModelConfig, at: str, samples: int | None = None) -> Dense:
+    """Forward of the MLPs and the interaction for `samples` samples."""
+    step = forward_of(mlp_step(model, at, samples), model)
+    assert step is not None
+    return step

@@ -147,6 +147,7 @@ class PrivateTraining(System):
         "measured draws into fresh memory.",
     )
 
+    no_inference: ClassVar[str] = "noise goes into updates, and queries have none"
     keeps_samples: ClassVar[bool] = False
     """Whether gradients of single samples stay in memory, so that one backward is enough and those
     of tables are clipped where they lie."""

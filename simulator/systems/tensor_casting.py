@@ -32,6 +32,9 @@ class TensorCasting(Hybrid):
 
     group: ClassVar[SystemGroup] = "rival"
     source: ClassVar[str] = "Kwon, Lee and Rhu, Tensor Casting, HPCA 2021 (slides)"
+    no_inference: ClassVar[str] = (
+        "what it casts is the backward; hybrid answers queries as it would"
+    )
     consistency: ClassVar[Consistency] = Consistency(
         "equal", "One copy of every row, in DRAM; a mini-batch is done before the next one starts."
     )

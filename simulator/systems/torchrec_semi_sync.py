@@ -32,6 +32,9 @@ class TorchRecSemiSync(System):
 
     group: ClassVar[SystemGroup] = "rival"
     source: ClassVar[str] = "TorchRec at 376cac6, TrainPipelineSemiSync; FBGEMM at 71d6f8b"
+    no_inference: ClassVar[str] = (
+        "it hides lookups behind updates that come later, and queries have no updates"
+    )
     consistency: ClassVar[Consistency] = Consistency(
         "stale",
         "Mini-batch i reads rows as updated up to i - 2: at most one mini-batch behind; gradients "

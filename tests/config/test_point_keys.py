@@ -24,8 +24,9 @@ DATA = {
 
 
 def plain(point):
-    """Of a point whose system has no parameters and whose tables lie in no tiers."""
+    """Of a point that trains, whose system has no parameters and whose tables lie in no tiers."""
     left_out = {"swept": True, "tables": True, "system": {"label", "where", "parameters"}}
+    left_out["run"] = {"mode", "arrivals"}
     data = point.model_dump(mode="json", exclude=left_out)
     return hashlib.sha256(canonical_json(module._bare(data)).encode()).hexdigest()
 

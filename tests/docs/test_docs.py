@@ -18,7 +18,15 @@ from outside import ROOT, announce, install
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 FILE = re.compile(r"# file: (\S+)")
-RUN = ("tutorial.md", "extending.md", "loading.md", "memory.md", "models.md", "traces.md")
+RUN = (
+    "tutorial.md",
+    "extending.md",
+    "loading.md",
+    "memory.md",
+    "models.md",
+    "serving.md",
+    "traces.md",
+)
 """Pages that are run from top to bottom."""
 _COMMANDS = """
 import json, sys

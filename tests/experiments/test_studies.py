@@ -46,7 +46,7 @@ def _small(name: str, **settings: object) -> Study:
     return dataclasses.replace(study, experiments=experiments, expected=expected)
 
 
-def test_there_are_fourteen_in_order() -> None:
+def test_there_are_fifteen_in_order() -> None:
     assert study_names() == (
         "locality",
         "breakdown",
@@ -62,6 +62,7 @@ def test_there_are_fourteen_in_order() -> None:
         "rivals",
         "load",
         "private",
+        "inference",
     )
 
 

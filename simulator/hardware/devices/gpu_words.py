@@ -362,8 +362,11 @@ def _dense(word: Dense, software: OperatorProfile, at: Board) -> GpuKernels:
     eager, meet = software.gpu.mlp == "eager", word.interaction
     batched = meet.tile_flops
     if batched and software.gpu.interaction == "fused":
-        size = meet.vector_bytes
-        meet = Interaction(2, bytes_read=2 * size, bytes_written=size, tile_flops=batched)
+        passes, size = 1 + meet.backward, meet.vector_bytes
+        written = size if meet.backward else 0
+        meet = Interaction(
+            passes, bytes_read=passes * size, bytes_written=written, tile_flops=batched
+        )
         batched = 0
     kernels = word.kernels + meet.kernels
     return GpuKernels(
