@@ -13,7 +13,7 @@ settings.load_profile("project")
 
 MAY_BE_SKIPPED = (
     "Triton is not installed",  # comes with PyTorch for GPUs alone
-    "needs the Debian package chromium",
+    "NO BROWSER",
     "root may write everywhere",
     "needs root to mount a small file system",
     "cannot mount here",

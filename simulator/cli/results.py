@@ -137,6 +137,8 @@ def _against(first: Path, second: Path, match: str, as_json: bool) -> None:
             typer.echo(f"{on_one_line(point)}: bottleneck {ours} in A, {theirs} in B")
     if found.differ_in:
         typer.echo(f"A and B differ in {', '.join(found.differ_in)}")
+    for line in found.warnings:
+        typer.echo(line)
     for which, count in zip("AB", found.unpaired, strict=True):
         if count:
             typer.echo(f"{count} points of {which} have no partner")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.figures.style import Entry, look, title
+from simulator.figures.style import Entry, distinct_looks, look, title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,7 +130,7 @@ def _entries(names: Sequence[str] | Mapping[str, Entry]) -> Mapping[str, Entry]:
     """What the legend says of each name."""
     if isinstance(names, Mapping):
         return names
-    return {name: Entry(title(name), look(name, number)) for number, name in enumerate(names)}
+    return {name: Entry(title(name), style) for name, style in distinct_looks(names).items()}
 
 
 def lines(

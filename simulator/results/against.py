@@ -9,6 +9,7 @@ from typing import Any
 
 from simulator.errors import UsageError
 from simulator.results.rows import Row
+from simulator.results.software import software_note
 from simulator.results.trust import median_error
 
 __all__ = ["MATCHED", "METRICS", "Against", "Pair", "against", "shared_columns"]
@@ -64,6 +65,8 @@ class Against:
     """Point, and the bottleneck in each run."""
     unpaired: tuple[int, int]
     """Points of each run without a partner."""
+    warnings: tuple[str, ...] = ()
+    """What else differs where the machines do."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -111,6 +114,7 @@ def against(first: Sequence[Row], second: Sequence[Row], columns: Sequence[str])
             for one, other in both
         ),
         (len(first) - len(both), len(second) - len(both)),
+        tuple(filter(None, (software_note(row for pair in both for row in pair),))),
     )
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from simulator.results.rows import Row
+from simulator.results.software import software_note
 from simulator.text import few
 
 __all__ = ["MOST_INTO_FREE", "PAST", "SAMPLE", "marks_of", "notes_of"]
@@ -47,6 +48,8 @@ def notes_of(rows: Sequence[Row]) -> str:
 
 
 def _warnings(rows: Sequence[Row]) -> Iterator[str]:
+    if note := software_note(rows):
+        yield note
     if any(row["cache_grown"] for row in rows):
         yield f"{GROWN} the cache asked for could not hold its window and was enlarged"
     moving = [row for row in rows if row["stationary"] is False]

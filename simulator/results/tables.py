@@ -10,6 +10,7 @@ from simulator.config.experiment import short
 from simulator.results.notes import marks_of, notes_of
 from simulator.results.resources import Fold, fold, headings, spread, title_of
 from simulator.results.rows import Row, by_point
+from simulator.results.software import DIFFERS, software_note
 from simulator.results.summary import Group, ends_of, groups_of, title_of_ends
 from simulator.results.trust import trust_lines
 from simulator.text import few, on_one_line
@@ -87,7 +88,8 @@ def _summary(groups: Sequence[Group]) -> Table:
 def _metrics(name: str, rows: Sequence[Row], shown: Sequence[int], narrow: bool) -> Table:
     """The rows with the numbers `shown`; title and notes are about all."""
     ends = title_of_ends(len(rows))
-    table = _table(f"{name}: {_same(rows)}" + (f"; {ends}" if ends else ""))
+    software = DIFFERS if software_note(rows) else ""
+    table = _table("; ".join(filter(None, (f"{name}: {_same(rows)}", software, ends))))
     point = _PointCells(rows, narrow)
     for title in point.titles:
         table.add_column(_plain(title), no_wrap=True)
