@@ -60,6 +60,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
             "simulator.cli.results", "app", "Show the results of a run again; compare two runs."
         ),
         "report": Verb("simulator.cli.report", "report", "Write a run as one HTML page."),
+        "plot": Verb("simulator.cli.plot", "plot", "Draw a column of a run against another."),
         "timeline": Verb(
             "simulator.cli.timeline", "timeline", "Write the timeline of a run for Perfetto."
         ),

@@ -52,13 +52,16 @@ def whatif(
     from simulator.engine import load_experiment
     from simulator.engine.whatif import what_if
     from simulator.files import check_folder
+    from simulator.results.seeds import require_one_seed
 
     loaded = load_experiment(experiment, tuple(overrides or ()))
     if out is not None:
         check_folder(out)
     announce(loaded)
     found = []
-    for answer in what_if(expand(loaded), factor, single=keys, pair=pair):
+    points = expand(loaded)
+    require_one_seed(points, "whatif")
+    for answer in what_if(points, factor, single=keys, pair=pair):
         found.append(answer)
         if not as_json:
             _show(answer, factor)

@@ -19,8 +19,9 @@ from simulator.engine.check import check_points
 from simulator.engine.points import simulate_each, simulate_points
 from simulator.engine.sharing import misfits, replay_key, trace_key
 from simulator.hardware.devices import part_kinds
+from simulator.results.finishing import finished_points
 from simulator.results.record import Progress, Result
-from simulator.results.speedup import with_speedups
+from simulator.results.seeds import each_seed
 from simulator.systems import UsedKeys
 
 __all__ = [
@@ -66,4 +67,6 @@ def simulate(
     trace that cannot be read, `InvariantError` where a check of the simulation itself fails.
     """
     points: tuple[PointConfig, ...] = expand(experiment, known_names())
-    return Result(experiment.name, with_speedups(simulate_points(points, progress=progress)))
+    every = tuple(one for point in points for one in each_seed(point))
+    results = simulate_points(every, progress=progress)
+    return Result(experiment.name, finished_points(points, results))

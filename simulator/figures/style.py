@@ -199,18 +199,21 @@ def look(name: str, position: int = 0) -> Look:
     return _LOOKS.get(name) or _SPARE[position % len(_SPARE)]
 
 
-def distinct_looks(names: Iterable[str]) -> dict[str, Look]:
+def distinct_looks(names: Iterable[str], kin: Mapping[str, str] | None = None) -> dict[str, Look]:
     """The look of each of the series of one chart: no two have the same colour and hatch.
 
-    A look that an earlier name has gives way to a spare one, then to a spare colour with the hatch
+    `kin`: names whose colour others would have, with a hatch of their own. A look that an earlier
+    name has gives way to a spare one, then to a spare colour with the hatch
     of another.
     """
     chosen: dict[str, Look] = {}
     taken: set[tuple[str, str]] = set()
     for position, name in enumerate(dict.fromkeys(names)):
-        wanted = look(name, position)
+        wanted = look((kin or {}).get(name, name), position)
         mixed = (Look(a.color, b.hatch, b.marker, b.dash) for b in _SPARE for a in _SPARE)
-        free = (x for x in (wanted, *_SPARE, *mixed) if (x.color, x.hatch) not in taken)
+        others = _SPARE if name in (kin or {}) else ()
+        near = (Look(wanted.color, x.hatch, x.marker, x.dash) for x in others)
+        free = (x for x in (wanted, *near, *_SPARE, *mixed) if (x.color, x.hatch) not in taken)
         chosen[name] = next(free, wanted)
         taken.add((chosen[name].color, chosen[name].hatch))
     return chosen

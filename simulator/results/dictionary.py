@@ -9,7 +9,9 @@ from __future__ import annotations
 from simulator.config.machine import LEVELS
 from simulator.results.column import Column
 from simulator.results.resources import KINDS
+from simulator.results.spread_columns import SPREAD
 from simulator.results.start_columns import START
+from simulator.results.trust import ERROR
 
 __all__ = [
     "DEVICES",
@@ -201,6 +203,8 @@ _WALL = tuple(
 METRICS: tuple[Column, ...] = (
     *_POINT,
     *_TIME,
+    *SPREAD,
+    ERROR,
     *_CACHE,
     *START,
     *_USE,

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "check_manifest", "manifest_of", "versions"]
 
-FORMAT = 3
-"""Of the run directory; 1 had no `devices.parquet`, 2 no column `calibrated`."""
+FORMAT = 4
+"""Of the run directory; 1 had no `devices.parquet`, 2 no column `calibrated`, 3 no `seeds`."""
 
 _KEYS: dict[str, type] = {
     "format": int,

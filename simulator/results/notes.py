@@ -43,7 +43,7 @@ def _overlap(row: Row) -> float:
 
 def notes_of(rows: Sequence[Row]) -> str:
     """A line a note, those of the marks first; empty where nothing has to be said."""
-    lines = [*_warnings(rows), *_starts(rows), *_profiles(rows), *_shares(rows)]
+    lines = [*_warnings(rows), *_seeds(rows), *_starts(rows), *_profiles(rows), *_shares(rows)]
     return "\n".join(lines)
 
 
@@ -75,6 +75,13 @@ def _warnings(rows: Sequence[Row]) -> Iterator[str]:
             "timed mini-batches, which come out too fast: lower run.batches by as many, or the "
             "batch size"
         )
+
+
+def _seeds(rows: Sequence[Row]) -> Iterator[str]:
+    """What the numbers in brackets are."""
+    seeds = sorted({row["seeds"] for row in rows if row.get("seeds")})
+    if seeds:
+        yield f"(a to b): the least and the most of {_range(seeds)} seeds; all else is of the first"
 
 
 def _how(rows: Sequence[Row]) -> Iterator[str]:

@@ -101,7 +101,7 @@ def _metrics(name: str, rows: Sequence[Row], shown: Sequence[int], narrow: bool)
         _add_row(
             table,
             *point.cells(row, marks_of(row)),
-            _number(row["iteration_time_us"], 1e-3),
+            _time(row, narrow),
             _count(row["throughput_samples_per_s"]),
             _number(row["speedup_over_hybrid"], 1, "x"),
             _percent(row["lookup_hit_rate"]),
@@ -109,6 +109,14 @@ def _metrics(name: str, rows: Sequence[Row], shown: Sequence[int], narrow: bool)
         )
     table.caption = _plain(notes_of(rows)) or None
     return table
+
+
+def _time(row: Row, narrow: bool) -> str:
+    """Milliseconds, and the least and the most of several seeds."""
+    time, low, high = (
+        _number(row[f"iteration_time{end}_us"], 1e-3) for end in ("", "_low", "_high")
+    )
+    return time if low == "-" else f"{time}{chr(10) if narrow else ' '}({low} to {high})"
 
 
 def _resources(

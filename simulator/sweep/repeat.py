@@ -42,6 +42,8 @@ def overrides_of(
     entry = next(e for e in experiment.systems if (e.label or e.name) == point.system.label)
     swept = [f"{path}={canonical_json(value)}" for path, value in point.swept.items()]
     kept = [text for text in given if text.partition("=")[0].strip() != "systems"]
+    if experiment.run.seeds > 1:
+        swept += ["run.seeds=1", f"run.seed={point.run.seed}"]
     return [*kept, *swept, f"systems={canonical_json([_written(entry)])}"]
 
 

@@ -18,8 +18,9 @@ from simulator._threads import cores
 from simulator.config.experiment import PointConfig
 from simulator.errors import OutputError, ScratchPipeError
 from simulator.results.finished import FinishedPoints, decode, relabelled
+from simulator.results.finishing import finished_points
 from simulator.results.record import PointResult, Result
-from simulator.results.speedup import with_speedups
+from simulator.results.seeds import each_seed
 from simulator.sweep.estimate import physical_memory, require_memory
 from simulator.sweep.executors import Executor, Inline, LocalPool
 from simulator.sweep.keys import point_key
@@ -71,7 +72,7 @@ class Sweep:
     reused: int = 0
     """Points that were finished before."""
     keys: tuple[str, ...] = ()
-    """The key of each point that was asked for, in order."""
+    """The key of each point that was asked for, once a seed, in order."""
 
 
 def run_sweep(
@@ -92,6 +93,7 @@ def run_sweep(
     `stop_if_misconfigured` is false. Raises `OutputError` where finished points cannot be kept.
     """
     team = workers or Workers()
+    asked, points = points, tuple(one for point in points for one in each_seed(point))
     planned = plan(points, team, store if resume else None)
     keys, known = planned.keys, planned.known
     outcomes = _Outcomes(points if stop_if_misconfigured else (), keys)
@@ -106,13 +108,13 @@ def run_sweep(
         _Run(team, store, outcomes, watch).run(planned.tasks)
     results = {**known, **outcomes.results(planned.tasks)}
     return Sweep(
-        result=Result(name, with_speedups(_in_order(points, keys, results))),
+        result=Result(name, finished_points(asked, _in_order(points, keys, results))),
         failed=tuple(
             FailedPoint(point, outcomes.failed[key])
             for key, point in zip(keys, points, strict=True)
             if key in outcomes.failed
         ),
-        reused=sum(key in known for key in keys),
+        reused=sum(all(point_key(one) in known for one in each_seed(point)) for point in asked),
         keys=keys,
     )
 

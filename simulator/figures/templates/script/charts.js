@@ -159,9 +159,29 @@ function drawCurve(name, groups, looks, xOf, numeric, title) {
     xAxis: { type: numeric ? (wide ? "log" : "value") : "category", ...axis, name: title,
       ...(numeric ? { scale: true } : {}), ...(wide ? fit : {}) },
     yAxis: { type: "value", ...axis, name: "", min: 0 },
-    series,
+    series: [...series, ...bounds(name, series)],
   }, Math.min(420, 280 + 6 * rows));
   walkable(id, chart, series);
+}
+
+// The spread over seeds as an upright line through each point of a curve.
+function bounds(name, series) {
+  const data = series.flatMap(one => one.data.flatMap(item => {
+    const ends = spreadOf(name, item.point);
+    return ends ? [[item.value[0], ...ends]] : [];
+  }));
+  if (!data.length) return [];
+  return [{
+    type: "custom", silent: true, data, encode: { x: 0, y: [1, 2] }, z: 5,
+    renderItem: (_, api) => {
+      const [x, low] = api.coord([api.value(0), api.value(1)]);
+      const [, high] = api.coord([api.value(0), api.value(2)]);
+      const style = { stroke: css("--text"), lineWidth: 1.2 };
+      const line = (x1, y1, x2, y2) => ({ type: "line", shape: { x1, y1, x2, y2 }, style });
+      return { type: "group", children: [line(x, low, x, high), line(x - 4, low, x + 4, low),
+        line(x - 4, high, x + 4, high)] };
+    },
+  }];
 }
 
 function drawStages(points) {

@@ -64,7 +64,7 @@ function unitOf(name) {
   const unit = DATA.columns[name] ? DATA.columns[name].unit : "";
   return unit === "1" ? "" : unit;
 }
-const SHARES = /(_rate|_utilization|_fraction|_error|_overlap|_trend|share_of_peak)$|^utilization$/;
+const SHARES = /(_rate|_rate_low|_rate_high|_utilization|_fraction|_error|_overlap|_trend|share_of_peak)$|^utilization$/;
 const isShare = name => SHARES.test(name);
 function scaled(name, value) {
   if (typeof value !== "number") return null;
@@ -105,7 +105,10 @@ function toldOf(i, first) {
   });
   return `<b>${escapeHtml(nameOf(i))}</b><br>${lines.join("<br>")}`;
 }
-const INTERVALS = { iteration_time_us: ["iteration_time_low_us", "iteration_time_high_us"] };
+// Columns with the least and the most over seeds.
+const INTERVALS = { iteration_time_us: ["iteration_time_low_us", "iteration_time_high_us"],
+  lookup_hit_rate: ["lookup_hit_rate_low", "lookup_hit_rate_high"],
+  energy_mj: ["energy_low_mj", "energy_high_mj"] };
 function spreadOf(name, i) {
   const pair = INTERVALS[name];
   const ends = pair && pair.map(column => scaled(column, metric(column, i)));

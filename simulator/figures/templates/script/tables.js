@@ -1,6 +1,6 @@
 // Tables: the points, sorted; how busy resources are.
 const MOST_ROWS = 400;
-const SHOWN = ["iteration_time_us", "iteration_time_spread", "speedup_over_hybrid",
+const SHOWN = ["iteration_time_us", "seeds", "iteration_time_low_us", "iteration_time_high_us", "speedup_over_hybrid",
   "throughput_samples_per_s", "cache_fraction", "lookup_hit_rate", "unique_hit_rate",
   "misses_per_batch", "energy_mj", "bottleneck", "bottleneck_utilization", "stationary",
   "published_error"];
