@@ -18,6 +18,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from simulator.cli.beat import beating
 from simulator.cli.interrupts import ending_in_order, word_and_code
 from simulator.cli.numbers import with_numbers
 from simulator.errors import ScratchPipeError
@@ -174,7 +175,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _show_anything()
     try:
         try:
-            with ending_in_order():
+            asked = sys.argv[1:] if arguments is None else arguments
+            with ending_in_order(), beating(_verb_of(asked)):
                 typer.main.get_command(_app())(args=arguments, prog_name="scratchpipe")
         finally:
             sys.stdout.flush()
@@ -193,6 +195,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         _drop_output()
         _fail(f"{error.filename or 'standard output'}: {error.strerror or error}", 1)
+
+
+def _verb_of(arguments: Sequence[str]) -> str:
+    """The verb that is asked for, for signs of life."""
+    return next((word for word in arguments if word in VERBS), "scratchpipe")
 
 
 def _show_anything() -> None:

@@ -46,6 +46,7 @@ def optimize(
     """
     import json
 
+    from simulator.cli.beat import at_point
     from simulator.cli.progress import announce
     from simulator.config.expand import expand
     from simulator.engine import load_experiment
@@ -65,7 +66,7 @@ def optimize(
     announce(loaded)
     points = expand(loaded)
     require_one_seed(points, "optimize")
-    found = best_of(points, Wanted(throughput, budget))
+    found = best_of(points, Wanted(throughput, budget), at_point)
     if as_json:
         typer.echo(json.dumps(_document(found), allow_nan=False, indent=1))
     else:

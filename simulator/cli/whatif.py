@@ -47,6 +47,7 @@ def whatif(
     """
     import json
 
+    from simulator.cli.beat import at_point
     from simulator.cli.progress import announce
     from simulator.config.expand import expand
     from simulator.engine import load_experiment
@@ -61,7 +62,7 @@ def whatif(
     found = []
     points = expand(loaded)
     require_one_seed(points, "whatif")
-    for answer in what_if(points, factor, single=keys, pair=pair):
+    for answer in what_if(points, factor, single=keys, pair=pair, progress=at_point):
         found.append(answer)
         if not as_json:
             _show(answer, factor)

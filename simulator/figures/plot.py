@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from simulator.config.experiment import short
+from simulator.config.problems import did_you_mean
 from simulator.errors import UsageError
 from simulator.figures.charts import figure_grid, grouped_bars, legend_above
 from simulator.figures.style import Look, distinct_looks, styled, title
@@ -48,7 +50,8 @@ def plot(
     spread over seeds it is drawn. Raises `UsageError` for a column that does not exist, says
     nothing, or cannot be drawn.
     """
-    data = pd.DataFrame([{**row, **values} for row, values in zip(metrics, swept, strict=True)])
+    named = [{path: _plain(value) for path, value in values.items()} for values in swept]
+    data = pd.DataFrame([{**row, **values} for row, values in zip(metrics, named, strict=True)])
     for name in (x, y):
         _require(name, data)
     if not _is_number(data[y]):
@@ -58,12 +61,15 @@ def plot(
     return chart.figure(data.assign(series=_series(data, swept, x)), metrics)
 
 
+def _plain(value: Any) -> Any:
+    """A swept value as a number or a word."""
+    return value if isinstance(value, int | float) else short(value)
+
+
 def _require(name: str, data: pd.DataFrame) -> None:
     known = [column for column in data.columns if data[column].notna().any()]
     if name in known:
         return
-    from simulator.config.problems import did_you_mean
-
     why = "says nothing of these points" if name in data.columns else "does not exist"
     hint = did_you_mean(name, known)
     raise UsageError(f"column {name} {why}: {hint + ' ' if hint else ''}there is {few(known, 200)}")

@@ -16,10 +16,11 @@ from typing import Any
 
 from simulator._threads import cores
 from simulator.config.experiment import PointConfig
+from simulator.engine.drawn import DrawnResult
 from simulator.errors import OutputError, ScratchPipeError
 from simulator.results.finished import FinishedPoints, decode, relabelled
 from simulator.results.finishing import finished_points
-from simulator.results.record import PointResult, Result
+from simulator.results.record import PointResult
 from simulator.results.seeds import each_seed
 from simulator.sweep.estimate import physical_memory, require_memory
 from simulator.sweep.executors import Executor, Inline, LocalPool
@@ -66,7 +67,7 @@ class FailedPoint:
 class Sweep:
     """What became of the points of a sweep."""
 
-    result: Result
+    result: DrawnResult
     """Those that have a result, in order."""
     failed: tuple[FailedPoint, ...] = ()
     reused: int = 0
@@ -108,7 +109,7 @@ def run_sweep(
         _Run(team, store, outcomes, watch).run(planned.tasks)
     results = {**known, **outcomes.results(planned.tasks)}
     return Sweep(
-        result=Result(name, finished_points(asked, _in_order(points, keys, results))),
+        result=DrawnResult(name, finished_points(asked, _in_order(points, keys, results))),
         failed=tuple(
             FailedPoint(point, outcomes.failed[key])
             for key, point in zip(keys, points, strict=True)

@@ -94,20 +94,24 @@ function sortBy(key) {
 // Help that hovering or the keyboard brings up, beside what it is about.
 function helpful() {
   const tip = document.getElementById("tip");
-  const show = event => {
-    const about = event.target.closest && event.target.closest("[data-help]");
-    if (!about) { tip.hidden = true; return; }
+  let about = null;
+  const put = () => {
+    tip.hidden = !about || !about.isConnected;
+    if (tip.hidden) return;
     tip.textContent = about.dataset.help;
-    tip.hidden = false;
     const place = about.getBoundingClientRect(), own = tip.getBoundingClientRect();
     tip.style.left = `${Math.max(8, Math.min(place.left, document.documentElement.clientWidth - own.width - 8))}px`;
     const under = place.bottom + 6;
     tip.style.top = `${under + own.height > innerHeight ? Math.max(8, place.top - own.height - 6) : under}px`;
   };
+  const show = event => {
+    about = event.target.closest ? event.target.closest("[data-help]") : null;
+    put();
+  };
   document.addEventListener("mouseover", show);
   document.addEventListener("focusin", show);
-  document.addEventListener("keydown", event => { if (event.key === "Escape") tip.hidden = true; });
-  document.addEventListener("scroll", () => { tip.hidden = true; }, true);
+  document.addEventListener("keydown", event => { if (event.key === "Escape") { about = null; put(); } });
+  document.addEventListener("scroll", put, true);
 }
 
 function start() {
