@@ -158,7 +158,10 @@ def _root(
 
 
 def _app() -> typer.Typer:
-    app = typer.Typer(cls=_Verbs, add_completion=False, no_args_is_help=True)
+    help_too = {"help_option_names": ["--help", "-h"]}
+    app = typer.Typer(
+        cls=_Verbs, add_completion=False, no_args_is_help=True, context_settings=help_too
+    )
     app.callback()(_root)
     for title, group in GROUPS.items():
         for name, verb in group.items():

@@ -2,10 +2,12 @@
 
 A line on standard error after two seconds, then ever more rarely, whether a terminal or a file
 takes it. A verb says how far it is with `at`; without it the line has the time so far alone.
+`SCRATCHPIPE_PROGRESS=off` leaves standard error to messages.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -18,10 +20,11 @@ import typer
 if TYPE_CHECKING:
     from simulator.results.record import Progress
 
-__all__ = ["Beat", "at", "at_point", "beating", "clock", "quiet"]
+__all__ = ["SWITCH", "Beat", "at", "at_point", "beating", "clock", "quiet"]
 
 FIRST_S = 2.0
 """Seconds until the first line."""
+SWITCH = "SCRATCHPIPE_PROGRESS"
 _SLOWER = 1.6
 """Each pause over the one before."""
 _LONGEST_S = 60.0
@@ -78,7 +81,10 @@ _beats: list[Beat] = []
 
 @contextmanager
 def beating(verb: str) -> Iterator[None]:
-    """Signs of life of `verb` meanwhile."""
+    """Signs of life of `verb` meanwhile, unless they are switched off."""
+    if os.environ.get(SWITCH, "").lower() in ("off", "no", "0"):
+        yield
+        return
     stream = sys.stderr
     beat = Beat(verb, lambda text: typer.echo(text, file=stream))
     _beats.append(beat)

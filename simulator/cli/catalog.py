@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +11,9 @@ from typing import Annotated
 import typer
 
 from simulator.errors import UsageError
+
+_FIRST_SENTENCE = re.compile(r".*?[.](?= [A-Z]|$)|.*")
+"""Of a comment."""
 
 
 class Kind(StrEnum):
@@ -28,12 +33,17 @@ class Kind(StrEnum):
 
 
 def list_names(
-    kind: Annotated[Kind, typer.Argument(help="What to list.", show_default=False)],
+    kind: Annotated[
+        Kind | None, typer.Argument(help="What to list; all names without it.", show_default=False)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of names.")] = False,
 ) -> None:
     """List what can be named in an experiment."""
     import json
 
+    if kind is None:
+        _list_all(as_json)
+        return
     if kind is Kind.SYSTEMS and not as_json:
         _list_systems()
         return
@@ -44,6 +54,18 @@ def list_names(
     width = max(map(len, about), default=0)
     for name, sentence in about.items():
         typer.echo(f"{name:<{width}}  {sentence}".rstrip())
+
+
+def _list_all(as_json: bool) -> None:
+    """The names of every kind."""
+    import json
+
+    known = {kind.value: list(_about(kind)) for kind in Kind}
+    if as_json:
+        typer.echo(json.dumps(known))
+        return
+    for kind, names in known.items():
+        typer.echo(f"{kind}: {', '.join(names)}")
 
 
 _GROUPS = {
@@ -108,8 +130,11 @@ def _sentence(file: Path) -> str:
     data = read_yaml(file).data
     if isinstance(data, dict) and isinstance(data.get("description"), str):
         return " ".join(data["description"].split())
-    first = file.read_text(encoding="utf-8").partition("\n")[0]
-    return first.lstrip("# ").strip() if first.startswith("#") else ""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    comment = itertools.takewhile(lambda line: line.startswith("# "), lines)
+    text = " ".join(line.removeprefix("# ").strip() for line in comment)
+    found = _FIRST_SENTENCE.match(text)
+    return found.group() if found else ""
 
 
 def explain(

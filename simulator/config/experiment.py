@@ -169,7 +169,7 @@ class RunConfig(Frozen):
     """Tell misses that only the hold window caused from capacity misses, by replaying the same
     cache without a window beside it (twice the replay time)."""
     check: bool = False
-    """Run the dear invariants too."""
+    """Run the invariants that take long too."""
 
     @model_serializer(mode="wrap")
     def _as_it_was(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:

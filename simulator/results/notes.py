@@ -43,8 +43,8 @@ def _overlap(row: Row) -> float:
 
 def notes_of(rows: Sequence[Row]) -> str:
     """A line a note, those of the marks first; empty where nothing has to be said."""
-    lines = [*_warnings(rows), *_seeds(rows), *_starts(rows), *_profiles(rows), *_shares(rows)]
-    return "\n".join(lines)
+    notes = (_warnings, _seeds, _idle, _starts, _profiles, _shares)
+    return "\n".join(line for note in notes for line in note(rows))
 
 
 def _warnings(rows: Sequence[Row]) -> Iterator[str]:
@@ -74,6 +74,20 @@ def _warnings(rows: Sequence[Row]) -> Iterator[str]:
             f"{DRAINS} the trace ends before the pipeline is full behind the last {drained:,} "
             "timed mini-batches, which come out too fast: lower run.batches by as many, or the "
             "batch size"
+        )
+
+
+def _idle(rows: Sequence[Row]) -> Iterator[str]:
+    """Policies that evicted nothing: another one would give the same."""
+    idle = {
+        str(row["policy"])
+        for row in rows
+        if row["policy"] is not None and row["victims_per_batch"] == 0
+    }
+    if idle:
+        yield (
+            f"no row was evicted at some points: there {few(sorted(idle))} had nothing to choose, "
+            "and any policy gives the same (a smaller cache or more mini-batches tells them apart)"
         )
 
 

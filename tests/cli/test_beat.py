@@ -11,6 +11,11 @@ from simulator.cli.beat import Beat, at, at_point, beating, clock, quiet
 from simulator.results.record import Progress
 
 
+@pytest.fixture(autouse=True)
+def switched_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(beat.SWITCH, raising=False)
+
+
 def test_a_line_says_what_how_far_and_how_long() -> None:
     lines: list[str] = []
     beat = Beat("replay", lines.append)
@@ -44,6 +49,16 @@ def test_a_short_verb_says_nothing_nor_one_that_shows_more(
         pass
     monkeypatch.setattr(beat, "FIRST_S", 0.02)
     with beating("run"), quiet():
+        time.sleep(0.2)
+    assert capsys.readouterr().err == ""
+
+
+def test_lines_can_be_switched_off(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(beat, "FIRST_S", 0.02)
+    monkeypatch.setenv(beat.SWITCH, "off")
+    with beating("run"):
         time.sleep(0.2)
     assert capsys.readouterr().err == ""
 
