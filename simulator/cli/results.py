@@ -155,8 +155,7 @@ def _side_by_side(found: Against) -> Table:
         error = "" if pair.metric != "iteration_time_us" else "not known"
         if pair.error is not None:
             error = f"{pair.error:.1%}: {'larger' if pair.beyond_error else 'within it'}"
-        values = (f"{pair.first:,.5g}", f"{pair.second:,.5g}")
-        table.add_row(on_one_line(pair.point), pair.metric, *values, change, error)
+        table.add_row(on_one_line(pair.point), pair.metric, *pair.texts, change, error)
     return table
 
 

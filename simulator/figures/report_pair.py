@@ -66,5 +66,7 @@ def _row(pair: Pair) -> list[str]:
     error = "not known" if pair.metric == "iteration_time_us" else ""
     if pair.error is not None:
         error = f"{pair.error:.1%}: {'larger' if pair.beyond_error else 'within it'}"
-    values = [f"{value:,.5g}" for value in (pair.first, pair.second)]
-    return [pair.point, pair.metric.replace("_", " ") + unit, *values, change, error]
+    words = pair.metric
+    for suffix in ("_us", "_mj", "_samples_per_s", "_per_batch"):
+        words = words.removesuffix(suffix)
+    return [pair.point, words.replace("_", " ") + unit, *pair.texts, change, error]

@@ -46,6 +46,11 @@ class Pair:
         return None if self.first == 0 else self.second / self.first - 1
 
     @property
+    def texts(self) -> tuple[str, str]:
+        """Both values for people."""
+        return _text(self.first), _text(self.second)
+
+    @property
     def beyond_error(self) -> bool | None:
         """Whether the change is larger than the error; None where that is not known."""
         if self.error is None or self.change is None:
@@ -116,6 +121,10 @@ def against(first: Sequence[Row], second: Sequence[Row], columns: Sequence[str])
         (len(first) - len(both), len(second) - len(both)),
         tuple(filter(None, (software_note(row for pair in both for row in pair),))),
     )
+
+
+def _text(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:,.5g}"
 
 
 def _key(row: Row, columns: Sequence[str]) -> tuple[Any, ...]:

@@ -26,4 +26,4 @@ def software_note(rows: Iterable[Row]) -> str:
         f"{on_one_line(platform)} with {'/'.join(names)} operators"
         for platform, names in profiles.items()
     )
-    return f"{DIFFERS}: {told}: `operators: PROFILE` in the experiment gives all the same"
+    return f"{DIFFERS}: {told}: name one profile (operators: NAME) to compare machines alone"

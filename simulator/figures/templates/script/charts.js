@@ -45,7 +45,8 @@ function shorten(text, most) {
 }
 
 // Names of points beside their bars, broken where they are long.
-const named = (axis, width) => ({ ...axis.axisLabel, hideOverlap: false, interval: 0, width,
+const named = (axis, most, names) => ({ ...axis.axisLabel, hideOverlap: false, interval: 0,
+  width: Math.min(most, 8 + 7 * Math.max(0, ...names.map(name => name.length))),
   overflow: "break", lineHeight: 13, fontSize: 11 });
 
 function drawBars(points) {
@@ -74,7 +75,7 @@ function drawBars(points) {
     grid: { ...option.grid, right: 54 },
     xAxis: { type: "value", ...axis, name: withUnit(state.metric) },
     yAxis: { type: "category", ...axis, name: "", inverse: true, data: cells,
-      axisLabel: named(axis, narrow ? 96 : 240) },
+      axisLabel: named(axis, narrow ? 96 : 240, cells) },
     series: [...series, ...whiskers(series, cells)],
   }, 90 + cells.length * (12 + names.length * 15));
   note("bars-note", all.length > kept.length
@@ -211,7 +212,7 @@ function drawStages(points) {
     tooltip: { ...option.tooltip, formatter: told },
     xAxis: { type: "value", ...axis, name: narrow ? "time (ms)" : `${state.times} time of stages, one after the other (ms)` },
     yAxis: { type: "category", ...axis, name: "", inverse: true, data: kept.map(nameOf),
-      axisLabel: named(axis, narrow ? 110 : 300) },
+      axisLabel: named(axis, narrow ? 110 : 300, kept.map(nameOf)) },
     series,
   }, 90 + (narrow ? 38 : 24) * Math.max(2, kept.length));
   const missing = points.length - kept.length;
