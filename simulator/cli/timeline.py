@@ -92,6 +92,7 @@ def _names(metrics: Row, swept: Row) -> dict[str, None]:
 
 
 def _matches(name: str, key: str, words: Container[str]) -> bool:
-    """Whether all that `name` has between commas is said of a point."""
+    """Whether a point is called `name`, or all that `name` has between commas."""
     parts = [part.strip() for part in name.split(",")]
-    return all(part in words or (len(part) >= 4 and key.startswith(part)) for part in parts)
+    said = (part in words or (len(part) >= 4 and key.startswith(part)) for part in parts)
+    return name in words or all(said)
