@@ -18,6 +18,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from simulator.cli.beat import beating
 from simulator.cli.interrupts import ending_in_order, word_and_code
 from simulator.cli.numbers import with_numbers
 from simulator.errors import ScratchPipeError
@@ -65,6 +66,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
             "simulator.cli.results", "app", "Show the results of a run again; compare two runs."
         ),
         "report": Verb("simulator.cli.report", "report", "Write a run as one HTML page."),
+        "plot": Verb("simulator.cli.plot", "plot", "Draw a column of a run against another."),
         "timeline": Verb(
             "simulator.cli.timeline", "timeline", "Write the timeline of a run for Perfetto."
         ),
@@ -161,7 +163,8 @@ def _root(
 
 
 def _app() -> typer.Typer:
-    app = typer.Typer(cls=_Verbs, no_args_is_help=True)
+    help_too = {"help_option_names": ["--help", "-h"]}
+    app = typer.Typer(cls=_Verbs, no_args_is_help=True, context_settings=help_too)
     app.callback()(_root)
     for title, group in GROUPS.items():
         for name, verb in group.items():
@@ -178,7 +181,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _show_anything()
     try:
         try:
-            with ending_in_order():
+            asked = sys.argv[1:] if arguments is None else arguments
+            with ending_in_order(), beating(_verb_of(asked)):
                 typer.main.get_command(_app())(args=arguments, prog_name="scratchpipe")
         finally:
             sys.stdout.flush()
@@ -197,6 +201,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         _drop_output()
         _fail(f"{error.filename or 'standard output'}: {error.strerror or error}", 1)
+
+
+def _verb_of(arguments: Sequence[str]) -> str:
+    """The verb that is asked for, for signs of life."""
+    return next((word for word in arguments if word in VERBS), "scratchpipe")
 
 
 def _show_anything() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +11,9 @@ from typing import Annotated
 import typer
 
 from simulator.errors import UsageError
+
+_FIRST_SENTENCE = re.compile(r".*?[.](?= [A-Z]|$)|.*")
+"""Of a comment."""
 
 
 class Kind(StrEnum):
@@ -29,7 +34,9 @@ class Kind(StrEnum):
 
 
 def list_names(
-    kind: Annotated[Kind, typer.Argument(help="What to list.", show_default=False)],
+    kind: Annotated[
+        Kind | None, typer.Argument(help="What to list; all names without it.", show_default=False)
+    ] = None,
     name: Annotated[
         str, typer.Argument(help="A platform: print its data sheet.", show_default=False)
     ] = "",
@@ -38,6 +45,9 @@ def list_names(
     """List what can be named in an experiment; with the name of a platform, its data sheet."""
     import json
 
+    if kind is None:
+        _list_all(as_json)
+        return
     if name:
         _show(kind, name, as_json)
         return
@@ -63,6 +73,18 @@ def _show(kind: Kind, name: str, as_json: bool) -> None:
             f"`scratchpipe explain {name}` tells of a column or a system"
         )
     show(name, as_json=as_json)
+
+
+def _list_all(as_json: bool) -> None:
+    """The names of every kind."""
+    import json
+
+    known = {kind.value: list(_about(kind)) for kind in Kind}
+    if as_json:
+        typer.echo(json.dumps(known))
+        return
+    for kind, names in known.items():
+        typer.echo(f"{kind}: {', '.join(names)}")
 
 
 _GROUPS = {
@@ -127,8 +149,11 @@ def _sentence(file: Path) -> str:
     data = read_yaml(file).data
     if isinstance(data, dict) and isinstance(data.get("description"), str):
         return " ".join(data["description"].split())
-    first = file.read_text(encoding="utf-8").partition("\n")[0]
-    return first.lstrip("# ").strip() if first.startswith("#") else ""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    comment = itertools.takewhile(lambda line: line.startswith("# "), lines)
+    text = " ".join(line.removeprefix("# ").strip() for line in comment)
+    found = _FIRST_SENTENCE.match(text)
+    return found.group() if found else ""
 
 
 def explain(

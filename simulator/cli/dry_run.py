@@ -23,12 +23,13 @@ def show_dry_run(
     from simulator.config.expand import expand
     from simulator.engine import check_points
     from simulator.results.finished import FinishedPoints
+    from simulator.results.seeds import each_seed
     from simulator.results.store import POINTS
     from simulator.sweep.estimate import estimate
     from simulator.sweep.runner import plan
 
     store = FinishedPoints(folder / POINTS) if folder is not None else None
-    points = expand(experiment)
+    points = tuple(one for point in expand(experiment) for one in each_seed(point))
     unchecked = check_points(points)
     planned = plan(points, workers, store)
     cost = estimate(

@@ -109,11 +109,15 @@ def measure(
     channels: Annotated[
         int | None,
         typer.Option(
-            "--channels", min=1, max=MOST_PARTS, help="Channels simulated [all of the memory]."
+            "--channels",
+            min=1,
+            max=MOST_PARTS,
+            help="Channels simulated; by default all of the memory.",
         ),
     ] = None,
     order: Annotated[
-        str | None, typer.Option("--map", help="Address order: row, bgi, bank.")
+        str | None,
+        typer.Option("--map", help="Address order: row, bgi, bank; by default that of the memory."),
     ] = None,
     queue: Annotated[
         int | None,

@@ -46,12 +46,14 @@ def optimize(
     """
     import json
 
+    from simulator.cli.beat import at_point
     from simulator.cli.progress import announce
     from simulator.config.expand import expand
     from simulator.engine import load_experiment
     from simulator.engine.optimize import Wanted
     from simulator.engine.optimize import optimize as best_of
     from simulator.errors import UsageError
+    from simulator.results.seeds import require_one_seed
 
     sweeps = []
     for choice in over or ():
@@ -62,7 +64,9 @@ def optimize(
         sweeps.append(f"sweep.{path.strip()}={listed}")
     loaded = load_experiment(experiment, (*(overrides or ()), *sweeps))
     announce(loaded)
-    found = best_of(expand(loaded), Wanted(throughput, budget))
+    points = expand(loaded)
+    require_one_seed(points, "optimize")
+    found = best_of(points, Wanted(throughput, budget), at_point)
     if as_json:
         typer.echo(json.dumps(_document(found), allow_nan=False, indent=1))
     else:

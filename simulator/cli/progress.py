@@ -1,4 +1,4 @@
-"""Progress on standard error: a live table with the time left, silent where nobody watches."""
+"""Progress on standard error: a live table with the time left, lines where no terminal shows it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from simulator.cli.beat import at, clock, quiet
 from simulator.cli.terminal import console
 from simulator.text import with_rest
 
@@ -54,20 +55,25 @@ def announce_guesses(experiment: Experiment) -> None:
 
 
 @contextmanager
-def sweep_progress() -> Iterator[Callable[[SweepProgress], None] | None]:
-    """What to call with each `SweepProgress`; None where standard error is not a terminal."""
+def sweep_progress() -> Iterator[Callable[[SweepProgress], None]]:
+    """What to call with each `SweepProgress`."""
     screen = console(stderr=True)
     if not screen.is_terminal:
-        yield None
+        yield _beat
         return
     from rich.live import Live
 
-    with Live(console=screen, transient=True, refresh_per_second=8) as live:
+    with quiet(), Live(console=screen, transient=True, refresh_per_second=8) as live:
 
         def report(now: SweepProgress) -> None:
             live.update(_picture(now))
 
         yield report
+
+
+def _beat(now: SweepProgress) -> None:
+    failed = f", {now.failed} failed" if now.failed else ""
+    at(f"point {min(now.done + 1, now.points)}/{now.points}{failed}", now.share)
 
 
 def _picture(now: SweepProgress) -> Table:
@@ -78,9 +84,9 @@ def _picture(now: SweepProgress) -> Table:
     table = Table.grid(padding=(0, 1))
     failed = f", {now.failed} failed" if now.failed else ""
     count = f"point {min(now.done + 1, now.points)}/{now.points}{failed}"
-    left = "-" if now.left_s is None else _clock(now.left_s)
+    left = "-" if now.left_s is None else clock(now.left_s)
     speed = (
-        f"{_clock(now.elapsed_s)} elapsed, {left} left, {now.lookups_per_s / 1e6:.1f} M lookups/s"
+        f"{clock(now.elapsed_s)} elapsed, {left} left, {now.lookups_per_s / 1e6:.1f} M lookups/s"
     )
     table.add_row(count, ProgressBar(1.0, now.share, width=_BAR), speed)
     for task in now.running:
@@ -88,9 +94,3 @@ def _picture(now: SweepProgress) -> Table:
         points = f"{task.points} point" + ("s" if task.points != 1 else "")
         table.add_row(f"  {points}", ProgressBar(1.0, task.share, width=_BAR), label)
     return table
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"

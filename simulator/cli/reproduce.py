@@ -30,7 +30,7 @@ def reproduce(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME...]|all", help="Studies, by name or folder; without one they are listed."
+            metavar="NAME|all", help="Studies, by name or folder; without one they are listed."
         ),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where figures and data go.")] = Path(
@@ -157,6 +157,13 @@ def _document(studies: Sequence[Study], outcomes: Mapping[str, Outcome]) -> list
     ]
 
 
+_SOURCES = (
+    "[V] read in the source, [V-lab] in another work of the lab, [S] said by others, "
+    "[R p%] recalled and right with that probability, [D] derived"
+)
+"""Of published numbers."""
+
+
 def _show(
     studies: Sequence[Study], outcomes: Mapping[str, Outcome], out: Path, wall_s: float
 ) -> None:
@@ -172,7 +179,14 @@ def _show(
             mark = "ok  " if shape.holds else "FAIL"
             line = f"  {mark} {shape.what}: {shape.observed}"
             screen.print(line, soft_wrap=True)
-    table = Table(title="Published and simulated", title_justify="left")
+    compared = [c for study in studies for c in outcomes[study.name].comparisons]
+    within = sum(comparison.inside for comparison in compared)
+    table = Table(
+        title=f"Published and simulated: {within} of {len(compared)} inside their tolerance",
+        title_justify="left",
+        caption=_SOURCES,
+        caption_justify="left",
+    )
     for heading in ("figure", "what", "published", "simulated", "ratio", "tolerance", "inside"):
         right = heading in ("published", "simulated", "ratio", "tolerance")
         table.add_column(heading, justify="right" if right else "left")

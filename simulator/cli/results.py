@@ -139,6 +139,8 @@ def _against(first: Path, second: Path, match: str, as_json: bool) -> None:
             typer.echo(f"{on_one_line(point)}: bottleneck {ours} in A, {theirs} in B")
     if found.differ_in:
         typer.echo(f"A and B differ in {', '.join(found.differ_in)}")
+    for line in found.warnings:
+        typer.echo(line)
     for which, count in zip("AB", found.unpaired, strict=True):
         if count:
             typer.echo(f"{count} points of {which} have no partner")
@@ -155,8 +157,7 @@ def _side_by_side(found: Against) -> Table:
         error = "" if pair.metric != "iteration_time_us" else "not known"
         if pair.error is not None:
             error = f"{pair.error:.1%}: {'larger' if pair.beyond_error else 'within it'}"
-        values = (f"{pair.first:,.5g}", f"{pair.second:,.5g}")
-        table.add_row(on_one_line(pair.point), pair.metric, *values, change, error)
+        table.add_row(on_one_line(pair.point), pair.metric, *pair.texts, change, error)
     return table
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +14,7 @@ from simulator.text import few
 
 if TYPE_CHECKING:
     from simulator.results.reading import StoredRun
+    from simulator.results.rows import Row
 
 __all__ = ["timeline"]
 
@@ -26,7 +27,10 @@ def timeline(
     points: Annotated[
         list[str] | None,
         typer.Option(
-            "--point", metavar="POINT", help="Label of a system or start of a key; repeatable."
+            "--point",
+            metavar="POINT",
+            help="Label, locality, swept value (fraction=0.1), or several (label,fraction=0.1);"
+            " or the start of a key; repeatable.",
         ),
     ] = None,
 ) -> None:
@@ -61,11 +65,14 @@ def _chosen(run: StoredRun, names: Sequence[str]) -> list[int]:
 
     if not run.has_timeline:
         raise UsageError(f"{run.folder} holds no timeline")
-    points = [(row["point"], row["label"]) for row in run.metrics()]
+    points = [
+        (row["point"], _names(row, swept))
+        for row, swept in zip(run.metrics(), run.swept(), strict=True)
+    ]
     for name in names:
         if not any(_matches(name, *point) for point in points):
-            known = few(dict.fromkeys(label for _, label in points))
-            raise UsageError(f"--point {name}: no such point; labels: {known}")
+            known = few(dict.fromkeys(known for _, words in points for known in words), 20)
+            raise UsageError(f"--point {name}: no such point; there is {known}")
     return [
         number
         for number, point in enumerate(points)
@@ -73,5 +80,19 @@ def _chosen(run: StoredRun, names: Sequence[str]) -> list[int]:
     ]
 
 
-def _matches(name: str, key: str, label: str) -> bool:
-    return name == label or (len(name) >= 4 and key.startswith(name))
+def _names(metrics: Row, swept: Row) -> dict[str, None]:
+    """What a point may be called: its label, its locality, its swept values by path or last key."""
+    from simulator.config.experiment import short
+
+    words = [str(metrics["label"]), str(metrics["locality"])]
+    for path, value in swept.items():
+        text = short(value)
+        words += [f"{path.rpartition('.')[2]}={text}", f"{path}={text}"]
+    return dict.fromkeys(words)
+
+
+def _matches(name: str, key: str, words: Container[str]) -> bool:
+    """Whether a point is called `name`, or all that `name` has between commas."""
+    parts = [part.strip() for part in name.split(",")]
+    said = (part in words or (len(part) >= 4 and key.startswith(part)) for part in parts)
+    return name in words or all(said)

@@ -65,7 +65,12 @@ Seed = Annotated[
 @app.command()
 def generate(
     target: Target,
-    kind: Annotated[str, typer.Option(help="Kind of trace, as in an experiment.")] = "",
+    kind: Annotated[
+        str,
+        typer.Option(
+            help="uniform, zipf, power_law, locality, histogram, curve, drift, session or stack."
+        ),
+    ] = "",
     alpha: Annotated[float | None, typer.Option(min=0.0, max=10.0, help="Zipf exponent.")] = None,
     locality: Annotated[str, typer.Option(help="random, low, medium or high.")] = "",
     settings: Annotated[

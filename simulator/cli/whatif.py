@@ -48,11 +48,13 @@ def whatif(
     import json
 
     from simulator._extras import require
+    from simulator.cli.beat import at_point
     from simulator.cli.progress import announce
     from simulator.config.expand import expand
     from simulator.engine import load_experiment
     from simulator.engine.whatif import what_if
     from simulator.files import check_folder
+    from simulator.results.seeds import require_one_seed
 
     loaded = load_experiment(experiment, tuple(overrides or ()))
     if out is not None:
@@ -60,7 +62,9 @@ def whatif(
         check_folder(out)
     announce(loaded)
     found = []
-    for answer in what_if(expand(loaded), factor, single=keys, pair=pair):
+    points = expand(loaded)
+    require_one_seed(points, "whatif")
+    for answer in what_if(points, factor, single=keys, pair=pair, progress=at_point):
         found.append(answer)
         if not as_json:
             _show(answer, factor)

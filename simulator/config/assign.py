@@ -51,6 +51,7 @@ def keys_of(text: str) -> KeyPath:
 def assignments(texts: Iterable[str], within: str = "") -> tuple[list[Assignment], list[Problem]]:
     """What lines such as `model.dim=64` assign, and the problems of lines that assign nothing.
 
+    Values with commas between them are a sweep (`cache.fraction=0.1,0.2`), of `systems` its list.
     `within`: a key that all paths start with, whether they say so or not.
     """
     changes: list[Assignment] = []
@@ -66,13 +67,24 @@ def assignments(texts: Iterable[str], within: str = "") -> tuple[list[Assignment
             message = f"is a path of {key.count('.') + 1:,} keys: {MOST_LEVELS} at most"
             problems.append(Problem(f"--set {shown(key)}", "", message))
             continue
+        path = keys_of(key)
+        path = path if not within or path[0] == within else (within, *path)
+        changes = [change for change in changes if change.path != ("sweep", key)]
+        if not within and _lists_values(path, value):
+            value = f"[{value}]"
+            path = path if path == ("systems",) else ("sweep", key)
         document = read_text(value, f"--set {key}", fixed=True)
         problems += document.problems
         if not document.problems:
-            path = keys_of(key)
-            path = path if not within or path[0] == within else (within, *path)
             changes.append(Assignment(path, document.data, document.marks))
     return changes, problems
+
+
+def _lists_values(path: KeyPath, text: str) -> bool:
+    """Whether a value is several, as `0.1,0.2` is; texts and files may have commas of their own."""
+    plain = not text.lstrip().startswith(("[", "{", '"', "'"))
+    free = path[0] in ("name", "description", "sweep") or str(path[-1]).endswith("path")
+    return "," in text and plain and not free
 
 
 def apply(data: Any, marks: Marks, changes: Iterable[Assignment]) -> tuple[Any, Marks]:

@@ -83,9 +83,17 @@ def _require_few(data: Any, choices: list[list[Assignment]], marks: Marks) -> No
 
 def _without_sweep(data: Any, origin: Origin) -> tuple[Any, Resolver]:
     """What every point begins with: a point that carried all values of a long sweep would take
-    time that grows with their number."""
+    time that grows with their number.
+
+    A sweep over platforms keeps one operator profile, that of the experiment's own platform, unless
+    the experiment names some: its points then differ in their machine alone.
+    """
+    swept = data.get("sweep")
     data = {key: value for key, value in data.items() if key != "sweep"}
-    return data, Resolver(replace(origin, marks=origin.marks.grafted(("sweep",), Marks())))
+    resolver = Resolver(replace(origin, marks=origin.marks.grafted(("sweep",), Marks())))
+    if isinstance(swept, dict) and "platform" in swept and "operators" not in swept:
+        data = resolver.with_profile_of_platform(data)
+    return data, resolver
 
 
 def _choices(data: Any, marks: Marks) -> Iterator[list[Assignment]]:

@@ -43,6 +43,7 @@ from simulator.config.types import Bytes, Frozen, MisfitError, Positive
 from simulator.errors import Problem
 
 __all__ = [
+    "MOST_SEED",
     "SIZE_KEYS",
     "CacheConfig",
     "Experiment",
@@ -70,6 +71,7 @@ class Prefix(Frozen):
     """Share of the mini-batches of the file, from its first one on."""
 
 
+MOST_SEED = 2**63 - 1
 SIZE_KEYS = ("fraction", "rows", "bytes")
 """Keys of `cache` of which one gives its size."""
 _DEFAULT_FRACTION = 0.1
@@ -155,8 +157,11 @@ class RunConfig(Frozen):
     """Mini-batches that are timed."""
     warmup_batches: int = Field(default=10, ge=0, le=10**9)
     """Mini-batches before them that warm caches and fill the pipeline."""
-    seed: int = Field(default=0, ge=0, lt=2**63)
+    seed: int = Field(default=0, ge=0, le=MOST_SEED)
     """Seed of everything that is drawn."""
+    seeds: int = Field(default=1, ge=1, le=1000)
+    """Seeds that each point is simulated with, from `seed` on: results have the least and the most
+    of them beside the numbers of the first. So many times the work."""
     cpu_threads: Positive | None = None
     """Threads of the CPU operators; null: all cores of the platform."""
     memory_fidelity: Literal["exact", "sampled", "table"] = "table"
@@ -168,7 +173,7 @@ class RunConfig(Frozen):
     """Tell misses that only the hold window caused from capacity misses, by replaying the same
     cache without a window beside it (twice the replay time)."""
     check: bool = False
-    """Run the dear invariants too."""
+    """Run the invariants that take long too."""
     mode: Literal["training", "inference"] = "training"
     """`inference`: mini-batches are queries, up to the answer of the top MLP; nothing changes."""
     arrivals: ArrivalsConfig | None = None
@@ -179,6 +184,14 @@ class RunConfig(Frozen):
         if self.arrivals is not None and self.mode == "training":
             raise MisfitError("arrivals", "are those of queries: set run.mode: inference")
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_it_was(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `seeds` where there is one: such a point is what it always was."""
+        data: dict[str, Any] = dump(self)
+        if data.get("seeds") == 1:
+            del data["seeds"]
+        return data
 
 
 class SystemEntry(Frozen, extra="allow"):

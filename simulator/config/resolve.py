@@ -110,6 +110,13 @@ class Resolver:
         problems = self._misfits(point, marks, at)
         return (None if problems else point), problems
 
+    def with_profile_of_platform(self, data: Any) -> Any:
+        """`data` that names the operator profile of its platform, unless it names one."""
+        if data.get("operators") is not None:
+            return data
+        platform = self._reference("platform", data, self.marks, [])
+        return data if platform is None else {**data, "operators": platform.operators}
+
     def _misfits(self, point: PointConfig, marks: Marks, at: KeyPath) -> list[Problem]:
         """Keys that are right on their own and wrong together, as the rooms above see them."""
         if self._origin.names.misfits is None:

@@ -6,7 +6,7 @@ notebook all call it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,17 @@ from simulator.config.experiment import Experiment, Names, PointConfig
 from simulator.config.load import load_experiment as _load
 from simulator.config.load import parse_experiment as _parse
 from simulator.engine.check import check_points
+from simulator.engine.drawn import DrawnResult
 from simulator.engine.points import simulate_each, simulate_points
 from simulator.engine.sharing import misfits, replay_key, trace_key
 from simulator.hardware.devices import part_kinds
-from simulator.results.record import Progress, Result
-from simulator.results.speedup import with_speedups
+from simulator.results.finishing import finished_points
+from simulator.results.record import Progress
+from simulator.results.seeds import each_seed
 from simulator.systems import UsedKeys
 
 __all__ = [
+    "DrawnResult",
     "check_points",
     "known_names",
     "load_experiment",
@@ -41,11 +44,16 @@ def known_names() -> Names:
     return Names(systems=UsedKeys(), policies=Policies(), parts=part_kinds(), misfits=misfits)
 
 
-def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
-    """The experiment in the YAML file `path`, after `overrides` ("model.dim=64").
+def load_experiment(
+    path: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()
+) -> Experiment:
+    """The experiment in the YAML file `path`, or in a mapping that says what such a file does,
+    after `overrides` ("model.dim=64").
 
     Raises `ConfigError` with every problem found, each with file:line:column.
     """
+    if isinstance(path, Mapping):
+        return parse_experiment(dict(path), overrides)
     return _load(path, overrides, known_names())
 
 
@@ -58,7 +66,7 @@ def parse_experiment(
 
 def simulate(
     experiment: Experiment, *, progress: Callable[[Progress], None] | None = None
-) -> Result:
+) -> DrawnResult:
     """Simulate every point of `experiment`.
 
     Deterministic: equal experiments give equal results, wall-clock columns apart. Raises
@@ -66,4 +74,6 @@ def simulate(
     trace that cannot be read, `InvariantError` where a check of the simulation itself fails.
     """
     points: tuple[PointConfig, ...] = expand(experiment, known_names())
-    return Result(experiment.name, with_speedups(simulate_points(points, progress=progress)))
+    every = tuple(one for point in points for one in each_seed(point))
+    results = simulate_points(every, progress=progress)
+    return DrawnResult(experiment.name, finished_points(points, results))

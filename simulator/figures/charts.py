@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.figures.style import Entry, look, title
+from simulator.figures.style import Entry, Look, distinct_looks, look, title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,10 +45,13 @@ def grouped_bars(
     show: Callable[[Any], str] = str,
     digits: int | None = None,
     marks: str | None = None,
+    looks: Mapping[str, Look] | None = None,
+    spread: tuple[str, str] | None = None,
 ) -> None:
     """A cluster of bars for each `group`, one bar a `hue`; a missing one leaves its place free.
 
     `digits`: write the values above the bars. `marks`: a boolean column; true puts a `*` there.
+    `looks`: of each hue, in place of its own. `spread`: columns of the least and the most.
     """
     groups = list(dict.fromkeys(data[group])) if groups is None else list(groups)
     hues = list(dict.fromkeys(data[hue])) if hues is None else list(hues)
@@ -57,7 +60,7 @@ def grouped_bars(
         rows = data[data[hue] == name].drop_duplicates(group).set_index(group).reindex(groups)
         heights = rows[value].to_numpy(dtype=float)
         positions = np.arange(len(groups)) + (number - (len(hues) - 1) / 2) * width
-        style = look(str(name), number)
+        style = (looks or {}).get(str(name)) or look(str(name), number)
         axes.bar(
             positions,
             np.nan_to_num(heights),
@@ -67,6 +70,9 @@ def grouped_bars(
             edgecolor=_EDGE,
             label=title(str(name)),
         )
+        for position, ends in zip(positions, rows[[*(spread or ())]].to_numpy(float), strict=True):
+            if len(ends) and np.isfinite(ends).all():
+                axes.plot([position] * 2, ends, "_-", color=_EDGE, markersize=5, linewidth=0.9)
         starred = _flags(rows, marks, len(groups))
         for position, height, star in zip(positions, heights, starred, strict=True):
             text = ("" if digits is None else f"{height:.{digits}f}") + ("*" if star else "")
@@ -130,7 +136,7 @@ def _entries(names: Sequence[str] | Mapping[str, Entry]) -> Mapping[str, Entry]:
     """What the legend says of each name."""
     if isinstance(names, Mapping):
         return names
-    return {name: Entry(title(name), look(name, number)) for number, name in enumerate(names)}
+    return {name: Entry(title(name), style) for name, style in distinct_looks(names).items()}
 
 
 def lines(

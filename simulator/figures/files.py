@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-__all__ = ["csv_text", "svg_text", "write_figure"]
+__all__ = ["FORMATS", "csv_text", "figure_bytes", "svg_text", "write_figure"]
 
-_FORMATS: dict[str, dict[str, Any]] = {
+FORMATS: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
     "svg": {"Date": None, "Creator": "scratchpipe"},
     "png": {"Software": None},
@@ -26,22 +26,27 @@ _FORMATS: dict[str, dict[str, Any]] = {
 def write_figure(name: str, figure: Figure, data: pd.DataFrame, folder: Path) -> list[Path]:
     """Write `name`.pdf, .svg, .png and .csv into `folder` (made if need be); the files."""
     files = []
-    with styled():
-        for suffix, metadata in _FORMATS.items():
-            drawn = io.BytesIO()
-            figure.savefig(drawn, format=suffix, metadata=metadata)
-            files.append(folder / f"{name}.{suffix}")
-            write_file(files[-1], drawn.getvalue())
+    for suffix in FORMATS:
+        files.append(folder / f"{name}.{suffix}")
+        write_file(files[-1], figure_bytes(figure, suffix))
     files.append(folder / f"{name}.csv")
     write_file(files[-1], csv_text(data))
     return files
+
+
+def figure_bytes(figure: Figure, suffix: str) -> bytes:
+    """The figure as a file of one of `FORMATS`."""
+    drawn = io.BytesIO()
+    with styled():
+        figure.savefig(drawn, format=suffix, metadata=FORMATS[suffix])
+    return drawn.getvalue()
 
 
 def svg_text(figure: Figure) -> str:
     """The figure as an SVG element, without the XML prologue."""
     buffer = io.StringIO()
     with styled():
-        figure.savefig(buffer, format="svg", metadata=_FORMATS["svg"])
+        figure.savefig(buffer, format="svg", metadata=FORMATS["svg"])
     text = buffer.getvalue()
     return text[text.index("<svg") :]
 

@@ -20,6 +20,7 @@ from simulator.results.resources import Fold, headings, spread
 from simulator.text import some_of
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = [
@@ -85,6 +86,7 @@ def iteration_times(metrics: pd.DataFrame) -> Figure:
                 edgecolor=_EDGE,
                 label=title(str(label)),
             )
+        _whiskers(axes, data, positions)
         for position, time in zip(positions, times, strict=True):
             axes.annotate(
                 f"{time:.3g}",
@@ -102,6 +104,14 @@ def iteration_times(metrics: pd.DataFrame) -> Figure:
         axes.set_xlabel("iteration time (ms)")
         legend_above(figure, [axes], 5, operators_of(data))
     return figure
+
+
+def _whiskers(axes: Axes, data: pd.DataFrame, positions: Sequence[float]) -> None:
+    """The spread over seeds at the end of each bar that has one."""
+    for position, row in zip(positions, rows_of(data), strict=True):
+        if pd.notna(row.iteration_time_low_us):
+            ends = [row.iteration_time_low_us / 1e3, row.iteration_time_high_us / 1e3]
+            axes.plot(ends, [position] * 2, "|-", color=_EDGE, markersize=5, linewidth=0.9)
 
 
 def _positions(names: Sequence[str]) -> tuple[list[float], dict[str, float]]:

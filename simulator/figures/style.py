@@ -7,7 +7,7 @@ tell them apart in grey.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ __all__ = [
     "OPERATORS",
     "Entry",
     "Look",
+    "distinct_looks",
     "look",
     "resource_entries",
     "styled",
@@ -211,6 +212,26 @@ _TITLES = {
 def look(name: str, position: int = 0) -> Look:
     """The look of a system, stage or locality; of anything else by its `position`."""
     return _LOOKS.get(name) or _SPARE[position % len(_SPARE)]
+
+
+def distinct_looks(names: Iterable[str], kin: Mapping[str, str] | None = None) -> dict[str, Look]:
+    """The look of each of the series of one chart: no two have the same colour and hatch.
+
+    `kin`: names whose colour others would have, with a hatch of their own. A look that an earlier
+    name has gives way to a spare one, then to a spare colour with the hatch
+    of another.
+    """
+    chosen: dict[str, Look] = {}
+    taken: set[tuple[str, str]] = set()
+    for position, name in enumerate(dict.fromkeys(names)):
+        wanted = look((kin or {}).get(name, name), position)
+        mixed = (Look(a.color, b.hatch, b.marker, b.dash) for b in _SPARE for a in _SPARE)
+        others = _SPARE if name in (kin or {}) else ()
+        near = (Look(wanted.color, x.hatch, x.marker, x.dash) for x in others)
+        free = (x for x in (wanted, *near, *_SPARE, *mixed) if (x.color, x.hatch) not in taken)
+        chosen[name] = next(free, wanted)
+        taken.add((chosen[name].color, chosen[name].hatch))
+    return chosen
 
 
 def title(name: str) -> str:

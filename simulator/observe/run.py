@@ -30,6 +30,7 @@ from simulator.observe.software import require_software
 from simulator.observe.trainer import Floats, Trainer, kinds_of
 from simulator.observe.workspace import Place
 from simulator.results.record import Progress
+from simulator.results.seeds import require_one_seed
 
 __all__ = ["Observation", "ObservedPoint", "observe", "train_point"]
 
@@ -83,6 +84,7 @@ def observe(
     """
     chosen = choose_device(device)
     points = expand(experiment)
+    require_one_seed(points, "observe")
     for point in points:
         _check(point, chosen)
     threads = _threads_of(points[0])

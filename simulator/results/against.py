@@ -9,6 +9,7 @@ from typing import Any
 
 from simulator.errors import UsageError
 from simulator.results.rows import Row
+from simulator.results.software import software_note
 from simulator.results.trust import median_error
 
 __all__ = ["MATCHED", "METRICS", "Against", "Pair", "against", "shared_columns"]
@@ -45,6 +46,11 @@ class Pair:
         return None if self.first == 0 else self.second / self.first - 1
 
     @property
+    def texts(self) -> tuple[str, str]:
+        """Both values for people."""
+        return _text(self.first), _text(self.second)
+
+    @property
     def beyond_error(self) -> bool | None:
         """Whether the change is larger than the error; None where that is not known."""
         if self.error is None or self.change is None:
@@ -64,6 +70,8 @@ class Against:
     """Point, and the bottleneck in each run."""
     unpaired: tuple[int, int]
     """Points of each run without a partner."""
+    warnings: tuple[str, ...] = ()
+    """What else differs where the machines do."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -111,7 +119,12 @@ def against(first: Sequence[Row], second: Sequence[Row], columns: Sequence[str])
             for one, other in both
         ),
         (len(first) - len(both), len(second) - len(both)),
+        tuple(filter(None, (software_note(row for pair in both for row in pair),))),
     )
+
+
+def _text(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:,.5g}"
 
 
 def _key(row: Row, columns: Sequence[str]) -> tuple[Any, ...]:

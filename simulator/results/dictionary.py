@@ -11,7 +11,9 @@ from simulator.results.column import Column
 from simulator.results.load_columns import LOADED
 from simulator.results.query_columns import QUERIES
 from simulator.results.resources import KINDS
+from simulator.results.spread_columns import SPREAD
 from simulator.results.start_columns import START
+from simulator.results.trust import ERROR
 
 __all__ = [
     "DEVICES",
@@ -217,6 +219,8 @@ METRICS: tuple[Column, ...] = (
     *_POINT,
     *_TIME,
     *QUERIES,
+    *SPREAD,
+    ERROR,
     *_CACHE,
     *START,
     *_USE,

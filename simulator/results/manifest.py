@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "check_manifest", "manifest_of", "versions"]
 
-FORMAT = 3
-"""Of the run directory; 1 had no `devices.parquet`, 2 no column `calibrated`."""
+FORMAT = 4
+"""Of the run directory; 1 had no `devices.parquet`, 2 no column `calibrated`, 3 no `seeds`."""
 
 _KEYS: dict[str, type] = {
     "format": int,
@@ -35,7 +36,12 @@ _KEYS: dict[str, type] = {
     "versions": dict,
     "durations": dict,
 }
-_MORE_KEYS: dict[str, type] = {"code_version": str, "failed": int, "notes": list}
+_MORE_KEYS: dict[str, type] = {
+    "code_version": str,
+    "command": str,
+    "failed": int,
+    "notes": list,
+}
 """What a sweep adds."""
 _PACKAGES = ("scratchpipe-sim", "numpy", "simpy", "numba", "pyarrow", "pydantic", "ruamel.yaml")
 _SECTIONS = ("platform", "model", "trace", "cache", "operators", "pipeline", "run")
@@ -57,7 +63,11 @@ def manifest_of(
         "points": [_point(outcome, sections) for outcome in result],
         "sections": dict(sorted(sections.items())),
         "versions": versions(),
-        "durations": {"wall_s": wall_s, "points": [_durations(outcome) for outcome in result]},
+        "durations": {
+            "wall_s": wall_s,
+            "finished": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "points": [_durations(outcome) for outcome in result],
+        },
     }
 
 

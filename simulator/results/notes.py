@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from simulator.results.rows import Row
+from simulator.results.software import software_note
 from simulator.text import few
 
 __all__ = ["MOST_INTO_FREE", "PAST", "SAMPLE", "marks_of", "notes_of"]
@@ -42,11 +43,13 @@ def _overlap(row: Row) -> float:
 
 def notes_of(rows: Sequence[Row]) -> str:
     """A line a note, those of the marks first; empty where nothing has to be said."""
-    lines = [*_warnings(rows), *_starts(rows), *_profiles(rows), *_shares(rows)]
-    return "\n".join(lines)
+    notes = (_warnings, _seeds, _idle, _starts, _profiles, _shares)
+    return "\n".join(line for note in notes for line in note(rows))
 
 
 def _warnings(rows: Sequence[Row]) -> Iterator[str]:
+    if note := software_note(rows):
+        yield note
     if any(row["cache_grown"] for row in rows):
         yield f"{GROWN} the cache asked for could not hold its window and was enlarged"
     moving = [row for row in rows if row["stationary"] is False]
@@ -72,6 +75,27 @@ def _warnings(rows: Sequence[Row]) -> Iterator[str]:
             "timed mini-batches, which come out too fast: lower run.batches by as many, or the "
             "batch size"
         )
+
+
+def _idle(rows: Sequence[Row]) -> Iterator[str]:
+    """Policies that evicted nothing: another one would give the same."""
+    idle = {
+        str(row["policy"])
+        for row in rows
+        if row["policy"] is not None and row["victims_per_batch"] == 0
+    }
+    if idle:
+        yield (
+            f"no row was evicted at some points: there {few(sorted(idle))} had nothing to choose, "
+            "and any policy gives the same (a smaller cache or more mini-batches tells them apart)"
+        )
+
+
+def _seeds(rows: Sequence[Row]) -> Iterator[str]:
+    """What the numbers in brackets are."""
+    seeds = sorted({row["seeds"] for row in rows if row.get("seeds")})
+    if seeds:
+        yield f"(a to b): the least and the most of {_range(seeds)} seeds; all else is of the first"
 
 
 def _how(rows: Sequence[Row]) -> Iterator[str]:

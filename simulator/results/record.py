@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PointResult", "Progress", "Result", "StageSpan"]
 
+_HTML = '<pre style="line-height: 1.25; overflow-x: auto">{code}</pre>'
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -139,6 +141,23 @@ class Result:
         )
         plain.print(self)
         return text.getvalue().rstrip()
+
+    def _repr_html_(self) -> str:
+        """The same tables for notebooks."""
+        from io import StringIO
+
+        from rich.console import Console
+
+        wide = Console(
+            file=StringIO(),
+            width=140,
+            record=True,
+            force_jupyter=False,
+            markup=False,
+            emoji=False,
+        )
+        wide.print(self)
+        return wide.export_html(inline_styles=True, code_format=_HTML)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text

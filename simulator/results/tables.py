@@ -10,6 +10,7 @@ from simulator.config.experiment import short
 from simulator.results.notes import marks_of, notes_of
 from simulator.results.resources import Fold, fold, headings, spread, title_of
 from simulator.results.rows import Row, by_point
+from simulator.results.software import DIFFERS, software_note
 from simulator.results.summary import Group, ends_of, groups_of, title_of_ends
 from simulator.results.trust import trust_lines
 from simulator.text import few, on_one_line
@@ -95,7 +96,8 @@ def _summary(groups: Sequence[Group]) -> Table:
 def _metrics(name: str, rows: Sequence[Row], shown: Sequence[int], narrow: bool) -> Table:
     """The rows with the numbers `shown`; title and notes are about all."""
     ends = title_of_ends(len(rows))
-    table = _table(f"{name}: {_same(rows)}" + (f"; {ends}" if ends else ""))
+    software = DIFFERS if software_note(rows) else ""
+    table = _table("; ".join(filter(None, (f"{name}: {_same(rows)}", software, ends))))
     point = _PointCells(rows, narrow)
     for title in point.titles:
         table.add_column(_plain(title), no_wrap=True)
@@ -107,7 +109,7 @@ def _metrics(name: str, rows: Sequence[Row], shown: Sequence[int], narrow: bool)
         _add_row(
             table,
             *point.cells(row, marks_of(row)),
-            _number(row["iteration_time_us"], 1e-3),
+            _time(row, narrow),
             _count(row["throughput_samples_per_s"]),
             _number(row["speedup_over_hybrid"], 1, "x"),
             _percent(row["lookup_hit_rate"]),
@@ -167,6 +169,14 @@ def _queries(rows: Sequence[Row], shown: Sequence[int], narrow: bool) -> Table:
             "no latency: queries come as fast as they are answered, and wait without end"
         )
     return table
+
+
+def _time(row: Row, narrow: bool) -> str:
+    """Milliseconds, and the least and the most of several seeds."""
+    time, low, high = (
+        _number(row[f"iteration_time{end}_us"], 1e-3) for end in ("", "_low", "_high")
+    )
+    return time if low == "-" else f"{time}{chr(10) if narrow else ' '}({low} to {high})"
 
 
 def _resources(

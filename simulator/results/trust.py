@@ -7,19 +7,29 @@ Errors come from the summary that `scratchpipe validate --summary` wrote
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
+from typing import Any
 
 from simulator.data import path as data_path
-from simulator.results.rows import Row
+from simulator.results.column import Column
 from simulator.text import few
 
-__all__ = ["PAGE", "SUMMARY", "iteration_errors", "median_error", "trust_lines"]
+__all__ = ["ERROR", "PAGE", "SUMMARY", "iteration_errors", "median_error", "trust_lines"]
+
+Row = Mapping[str, Any]
 
 PAGE = "docs/validation.md"
 SUMMARY = "validation/trust.csv"
 """Below the folder of the experiments."""
 _ITERATIONS = "whole iterations"
+ERROR = Column(
+    "published_error",
+    "float",
+    "1",
+    "Median error of whole iterations, simulated against measured, on this platform with these "
+    "operators (docs/validation.md); null where the platform is not calibrated or not compared.",
+)
 _MEANING = {
     "no": "not calibrated: numbers are data-sheet or assumed",
     "partly": "calibrated in part, the rest is data-sheet or assumed: its errors are not known",

@@ -22,23 +22,36 @@ class Source:
     path: str
     overrides: tuple[str, ...] = ()
 
+    @property
+    def command(self) -> str:
+        """`scratchpipe run ...`, to be pasted into a shell."""
+        return _command(self.path, self.overrides)
+
 
 def repeat_command(experiment: Experiment, point: PointConfig, source: Source) -> str:
     """`scratchpipe run ...` for `point` alone, to be pasted into a shell."""
-    words = ["scratchpipe", "run", source.path]
-    for text in overrides_of(experiment, point, source.overrides):
-        words += ["--set", text]
-    return shlex.join(words)
+    return _command(source.path, overrides_of(experiment, point, source.overrides))
+
+
+def _command(path: str, overrides: Sequence[str]) -> str:
+    return shlex.join(["scratchpipe", "run", path, *(w for o in overrides for w in ("--set", o))])
 
 
 def overrides_of(
     experiment: Experiment, point: PointConfig, given: Sequence[str] = ()
 ) -> list[str]:
-    """`given`, then each swept key at its value for `point`, then its system alone."""
+    """`given`, then each swept key at its value for `point`, then its system alone: in place of
+    `systems` among those given."""
     entry = next(e for e in experiment.systems if e.called == point.system.label)
     files = partial(_anchored, folder=experiment.origin.folder)
     swept = [f"{path}={canonical_json(files(value))}" for path, value in point.swept.items()]
-    return [*given, *swept, f"systems={canonical_json([files(_written(entry))])}"]
+    named = experiment.operators or entry.operators or point.swept.get("operators")
+    if "platform" in point.swept and not named:
+        swept.append(f"operators={point.operators.name}")  # of the platform of all
+    kept = [text for text in given if text.partition("=")[0].strip() != "systems"]
+    if experiment.run.seeds > 1:
+        swept += ["run.seeds=1", f"run.seed={point.run.seed}"]
+    return [*kept, *swept, f"systems={canonical_json([files(_written(entry))])}"]
 
 
 def _written(entry: SystemEntry) -> str | dict[str, Any]:

@@ -98,6 +98,7 @@ def run_experiment(
         manifest |= {
             "config_hash": config_hash(points),
             "code_version": code_version(),
+            **({} if source is None else {"command": source.command}),
             "failed": len(failures),
             "notes": notes_on(points),
         }

@@ -17,10 +17,12 @@ from typing import Any
 from simulator._machine import physical_memory
 from simulator._threads import cores
 from simulator.config.experiment import PointConfig
+from simulator.engine.drawn import DrawnResult
 from simulator.errors import OutputError, ScratchPipeError
 from simulator.results.finished import FinishedPoints, decode, relabelled
-from simulator.results.record import PointResult, Result
-from simulator.results.speedup import with_speedups
+from simulator.results.finishing import finished_points
+from simulator.results.record import PointResult
+from simulator.results.seeds import each_seed
 from simulator.sweep.estimate import require_memory
 from simulator.sweep.executors import Executor, Inline, LocalPool
 from simulator.sweep.keys import point_key
@@ -66,13 +68,13 @@ class FailedPoint:
 class Sweep:
     """What became of the points of a sweep."""
 
-    result: Result
+    result: DrawnResult
     """Those that have a result, in order."""
     failed: tuple[FailedPoint, ...] = ()
     reused: int = 0
     """Points that were finished before."""
     keys: tuple[str, ...] = ()
-    """The key of each point that was asked for, in order."""
+    """The key of each point that was asked for, once a seed, in order."""
 
 
 def run_sweep(
@@ -93,6 +95,7 @@ def run_sweep(
     `stop_if_misconfigured` is false. Raises `OutputError` where finished points cannot be kept.
     """
     team = workers or Workers()
+    asked, points = points, tuple(one for point in points for one in each_seed(point))
     planned = plan(points, team, store if resume else None)
     keys, known = planned.keys, planned.known
     outcomes = _Outcomes(points if stop_if_misconfigured else (), keys)
@@ -107,13 +110,13 @@ def run_sweep(
         _Run(team, store, outcomes, watch).run(planned.tasks)
     results = {**known, **outcomes.results(planned.tasks)}
     return Sweep(
-        result=Result(name, with_speedups(_in_order(points, keys, results))),
+        result=DrawnResult(name, finished_points(asked, _in_order(points, keys, results))),
         failed=tuple(
             FailedPoint(point, outcomes.failed[key])
             for key, point in zip(keys, points, strict=True)
             if key in outcomes.failed
         ),
-        reused=sum(key in known for key in keys),
+        reused=sum(all(point_key(one) in known for one in each_seed(point)) for point in asked),
         keys=keys,
     )
 

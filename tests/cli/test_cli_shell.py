@@ -166,6 +166,21 @@ def test_list(scratchpipe, kind, name):
     assert name in json.loads(scratchpipe("list", kind, "--json").stdout)
 
 
+def test_list_without_a_kind_is_everything(scratchpipe):
+    assert "systems: hybrid, static_cache" in scratchpipe("list").stdout
+    assert "h200" in json.loads(scratchpipe("list", "--json").stdout)["platforms"]
+
+
+def test_sentences_are_whole(scratchpipe):
+    for line in scratchpipe("list", "traces").stdout.splitlines():
+        assert line.endswith("."), line
+
+
+@pytest.mark.parametrize("verb", [["-h"], ["run", "-h"], ["results", "show", "-h"]])
+def test_help_has_a_short_name(scratchpipe, verb):
+    assert "Usage" in scratchpipe(*verb).stdout
+
+
 def test_explain(scratchpipe):
     done = scratchpipe("explain", "lookup_hit_rate")
     assert "lookup_hit_rate (metrics; float, 1)" in done.stdout

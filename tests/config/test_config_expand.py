@@ -246,3 +246,17 @@ def test_a_sweep_of_more_points_than_can_be_looked_at_is_refused_at_its_place(tm
     (tmp_path / "x.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"x\.yaml:6:1: sweep: makes 200,000 points .*100,000 at"):
         expand(engine.load_experiment(tmp_path / "x.yaml"))
+
+
+def test_a_sweep_over_platforms_keeps_one_operator_profile_unless_told():
+    sweep = {"platform": ["v100_p3", "h200"]}
+    assert {p.operators.name for p in points(sweep=sweep)} == {"paper"}
+    own = points(platform="h200", sweep=sweep)
+    assert {p.operators.name for p in own} == {"tuned"}
+    both = points(sweep=sweep | {"operators": ["paper", "tuned"]})
+    assert {(p.platform.name, p.operators.name) for p in both} == {
+        (platform, profile) for platform in ("v100_p3", "h200") for profile in ("paper", "tuned")
+    }
+    told = points(systems=[{"name": "hybrid", "operators": "stock"}], sweep=sweep)
+    assert {p.operators.name for p in told} == {"stock"}
+    assert points(platform="h200")[0].operators.name == "tuned"

@@ -151,3 +151,27 @@ def test_the_argument_is_left_alone():
     before = str(BASE)
     points("model.dim=64", "trace.locality=low", "systems.1.cache.policy=lru")
     assert str(BASE) == before
+
+
+def test_values_with_commas_between_them_are_a_sweep():
+    found = points("cache.fraction=0.1,0.2", "platform=v100_p3,h200", systems="hybrid")
+    assert [(p.cache.fraction, p.platform.name) for p in found] == [
+        (0.1, "v100_p3"),
+        (0.1, "h200"),
+        (0.2, "v100_p3"),
+        (0.2, "h200"),
+    ]
+
+
+def test_the_last_of_two_wins_where_one_is_a_sweep():
+    assert len(points("platform=v100_p3,h200", "platform=a100", systems="hybrid")) == 1
+    assert len(points("run.seed=1", "run.seed=2,3", systems="hybrid")) == 2
+
+
+def test_systems_with_commas_are_their_list():
+    assert [p.system.name for p in points("systems=hybrid,straw_man")] == ["hybrid", "straw_man"]
+
+
+def test_texts_keep_their_commas():
+    experiment = parse_experiment(BASE, ["description=slow, but right"], NAMES)
+    assert experiment.description == "slow, but right"

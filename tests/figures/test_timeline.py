@@ -139,7 +139,7 @@ def test_point_chooses_by_label(small_run: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["--point", "nobody"], "labels: hybrid"), (None, "is no run directory")],
+    [(["--point", "nobody"], "there is hybrid, random"), (None, "is no run directory")],
 )
 def test_mistakes_are_told(
     small_run: Path,
@@ -152,3 +152,17 @@ def test_mistakes_are_told(
         main(["timeline", str(target), *(arguments or [])])
     assert ended.value.code == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("point", "count"),
+    [("locality=high", 4), ("trace.locality=high", 4), ("random", 4), ("hybrid, high", 1)],
+)
+def test_point_chooses_by_what_was_swept(small_run: Path, point: str, count: int) -> None:
+    out = small_run.parent / "chosen.json"
+    with pytest.raises(SystemExit) as ended:
+        main(["timeline", str(small_run), "--point", point, "--out", str(out)])
+    assert not ended.value.code
+    events = json.loads(out.read_text())["traceEvents"]
+    names = [e["args"]["name"] for e in events if e["name"] == "process_name"]
+    assert sum(name.endswith(": stages") for name in names) == count

@@ -79,3 +79,13 @@ def test_shared_columns_are_those_with_the_same_values() -> None:
     first, second = [row(), row(locality="high")], [row(locality="high"), row(policy="fifo")]
     assert "policy" not in shared_columns(first, second)
     assert {"system", "locality"} <= set(shared_columns(first, second))
+
+
+def test_software_that_differs_with_the_machine_is_told() -> None:
+    ours = row(platform="v100_p3", operators="paper")
+    theirs = row(platform="h200", operators="tuned")
+    (line,) = against([ours], [theirs], ("system",)).warnings
+    assert line.startswith("software differs as well as machines: v100_p3 with paper operators")
+    assert "h200 with tuned operators" in line
+    assert against([ours], [row(platform="h200", operators="paper")], ("system",)).warnings == ()
+    assert against([ours], [ours | {"operators": "tuned"}], ("system",)).warnings == ()

@@ -277,3 +277,10 @@ def test_samples_that_gpus_do_not_divide_are_said_once(gpus: int, said: str) -> 
     text = " ".join(rendered(120, batch_size=2048, gpus=gpus).split())
     assert text.count("uneven shares of a mini-batch:") == bool(said)
     assert said in text
+
+
+def test_a_policy_that_had_nothing_to_choose_is_told():
+    row = dict.fromkeys(NAMES) | {"policy": "lfu", "misses_per_batch": 3.0}
+    assert "there lfu had nothing to choose" in notes_of([row | {"victims_per_batch": 0.0}])
+    for victims in (None, 2.0):
+        assert "nothing to choose" not in notes_of([row | {"victims_per_batch": victims}])

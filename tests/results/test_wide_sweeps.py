@@ -10,6 +10,7 @@ from rich.console import Console
 from simulator.cli import main
 from simulator.cli.curve import curves
 from simulator.engine import parse_experiment, simulate
+from simulator.figures import report_data
 from simulator.figures.page import render_report
 from simulator.results import timeline
 from simulator.results.manifest import manifest_of
@@ -114,14 +115,16 @@ def test_rates_of_many_sizes_stay_apart(wide):
     assert "(11 of 700 sizes; all are in metrics.csv)" in lines
 
 
-def test_the_page_is_bounded_and_says_what_it_leaves_out(folder):
+def test_the_page_is_bounded_and_says_what_it_leaves_out(folder, monkeypatch):
     page = render_report(read_run(folder))
     assert len(page) < 5_000_000
     told = " ".join(page.split())
-    assert "1000 more rows" in told
-    assert "all rows are in devices.csv in the run directory" in told
+    assert "stages and resources of 1,000 more points are in stages.parquet and devices.csv" in told
+    assert "devices.csv: too long for a page, see the run directory" in told
     assert (folder / "devices.csv").is_file()
-    assert "The first 48 points." in told
+    monkeypatch.setattr(report_data, "MOST_POINTS", 1_000)
+    told = " ".join(render_report(read_run(folder)).split())
+    assert "400 more points are not on this page: they are in metrics.csv" in told
 
 
 def test_a_timeline_is_bounded_and_says_so(folder, tmp_path, monkeypatch, capsys):
