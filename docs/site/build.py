@@ -23,8 +23,8 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
-GUIDES = ("tutorial", "extending", "models", "traces", "output", "hardware", "scaling")
-GUIDES += ("troubleshooting",)
+FIRST = ("tutorial", "extending", "models", "traces", "output", "hardware", "scaling")
+LAST = ("troubleshooting",)
 MODEL = ("design", "memory", "validation", "invariants", "speed", "columns")
 
 
@@ -77,8 +77,10 @@ def index(target: Path) -> str:
     def below(folder: str) -> list[str]:
         return sorted(f"{folder}/{p.stem}" for p in (target / folder).glob("*.md"))
 
+    docs = {file.stem for file in (ROOT / "docs").glob("*.md")}
+    others = sorted(docs.difference(FIRST, LAST, MODEL))
     parts = (
-        ("Use", ["readme", *GUIDES, "examples"]),
+        ("Use", ["readme", *FIRST, *others, *LAST, "examples"]),
         ("Model and trust", [*MODEL, *below("validation")]),
         ("Reference", below("reference")),
         ("Systems", below("systems")),

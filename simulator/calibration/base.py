@@ -67,7 +67,8 @@ def require_same(base: Base, described: Described | None) -> None:
 
 
 def _recognised(described: Described, gpu: str) -> Base:
-    """The machine with that GPU, as many of them, and the number of cores that is nearest."""
+    """The machine with that GPU, as many of them, the number of cores that is nearest, and the
+    fewest parts beside what every server has."""
     same = _with_gpu(gpu)
     if not same:
         raise UsageError(
@@ -81,7 +82,7 @@ def _recognised(described: Described, gpu: str) -> Base:
             f"{described.origin}: no machine of the catalogue has {described.gpus} x {gpu}: take "
             f"one with another number of them, --base {_listed([one.name for one in same])}"
         )
-    fitting.sort(key=lambda machine: (_apart(machine, described.cores), machine.name))
+    fitting.sort(key=lambda m: (_apart(m, described.cores), _sockets(m), m.name))
     others = [machine.name for machine in fitting[1:]]
     remark = f"chosen by its cores; {_listed(others)} has that GPU too" if others else ""
     return Base(fitting[0].name, fitting[0], remark)
@@ -129,6 +130,10 @@ def _apart(machine: MachineConfig, cores: int | None) -> float:
     """How much more or fewer cores a machine has, as a ratio of at least 1."""
     own = sum(part.cores for _, part in machine.parts("cpu"))
     return max(own / cores, cores / own) if cores and own else 1.0
+
+
+def _sockets(machine: MachineConfig) -> int:
+    return sum(len(host.sockets) for host in machine.hosts)
 
 
 def _listed(names: Sequence[str]) -> str:

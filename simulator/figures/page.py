@@ -66,7 +66,7 @@ def render_report(*runs: StoredRun, match: Sequence[str] = ()) -> str:
     columns `match` (those in which the runs are alike, unless given). Raises `UsageError` where
     `match` pairs nothing, and where the extra `figures` is not installed.
     """
-    require("figures", "a report is a page of charts")
+    require("figures", "a report has figures")
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -155,7 +155,7 @@ class _Page:
             Origin(
                 letter=chr(ord("A") + number),
                 name=run.name,
-                command=str(run.manifest.get("command", "")),
+                command=on_one_line(str(run.manifest.get("command", ""))),
                 finished=str(run.manifest["durations"].get("finished", "")),
                 hash=str(run.manifest["config_hash"]),
                 version=run.manifest["versions"].get("scratchpipe-sim", "of unknown version"),

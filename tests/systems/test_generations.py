@@ -126,9 +126,9 @@ def test_ids_ahead_wait_until_those_before_were_taken_over() -> None:
     assert conditions("ahead", 3, 2, 0) == [(1, 0), (0, 2)]
     assert conditions("ahead", 3, 2, 1) == [(2, 0), (1, 2)]
     assert conditions("ahead", 3, 2, 2) == [(2, 1), (1, 2)]
-    order = list(submitted("ahead", 2, 3))
+    order = list(submitted("ahead", 2, range(3)))
     assert order == [(0, 0), (1, 0), (0, 1), (0, 2), (1, 1), (1, 2)]
-    assert list(submitted("serial", 2, 2)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert list(submitted("serial", 2, range(2))) == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
 def test_a_schedule_with_ids_ahead_is_what_the_profile_asks_for() -> None:
