@@ -59,7 +59,7 @@ def check_order(
     for (batch, stage), span in by_key.items():
         before = [by_key.get((batch - 1, stage))]
         if stage > beside.count or (stage == beside.count and beside.fed):
-            before.append(by_key.get((batch, stage - 1)))
+            before.insert(0, by_key.get((batch, stage - 1)))
         if mode == "serial" and stage == beside.count:
             before.append(by_key.get((batch - 1, last)))
         before += [by_key.get((batch + n, other)) for own, other, n in waits if own == stage]
