@@ -79,7 +79,7 @@ class Flow:
     else one a row. `slots`: int64 slots over all pools, in the order of `ids`. `offsets`: int64
     (samples + 1,), where the lookups of each sample begin. None where a replay does not keep them.
     `longest`: most lookups of one sample; None where it is not told. `hottest`: at most how many
-    lookups are of one row, added up over tables; None where nobody asked. `tiers`: of tables that
+    lookups are of one row, for each table; empty where nobody asked. `tiers`: of tables that
     are spread over tiers, how many of the rows (lookups, in flows of those) each serves; empty
     elsewhere. `homes`: uint8, the tier of each of `ids`. `nodes`: of tables in a near-memory pool,
     what of the mini-batch is done at which of its nodes; None elsewhere. `chunks`: of rows that lie
@@ -92,7 +92,7 @@ class Flow:
     slots: Int64s | None = None
     offsets: Int64s | None = None
     longest: int | None = None
-    hottest: int | None = None
+    hottest: tuple[int, ...] = ()
     tiers: tuple[int, ...] = ()
     homes: npt.NDArray[np.uint8] | None = None
     nodes: Spread | None = None
@@ -110,7 +110,7 @@ def total(flows: Iterable[Flow]) -> Flow:
         _joined([flow.ids for flow in parts]),
         _joined([flow.slots for flow in parts]),
         longest=max((f.longest for f in parts if f.longest is not None), default=None),
-        hottest=_sum_of_told(f.hottest for f in parts),
+        hottest=tuple(most for f in parts for most in f.hottest),
         tiers=tuple(map(sum, zip(*(f.tiers for f in parts if f.tiers), strict=True))),
         homes=_joined([flow.homes for flow in parts]),
         nodes=together([flow.nodes for flow in parts]),
@@ -259,11 +259,12 @@ class BatchFacts:
 
         `hottest`: of each table. A shard that is no table gets those of all tables.
         """
-        most = list(hottest) if self.shards == len(hottest) else [sum(hottest)] * self.shards
+        alone = self.shards == len(hottest)
+        most = [(count,) for count in hottest] if alone else [tuple(hottest)] * self.shards
         flows = {
             name: tuple(
-                replace(flow, hottest=min(count, flow.lookups))
-                for flow, count in zip(shards, most, strict=True)
+                replace(flow, hottest=tuple(min(count, flow.lookups) for count in counts))
+                for flow, counts in zip(shards, most, strict=True)
             )
             for name, shards in self.flows.items()
         }

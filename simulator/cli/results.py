@@ -49,7 +49,11 @@ def show(
     run = read_run(run_dir)
     if as_json:
         typer.echo(
-            json.dumps(nested(run.metrics(), run.devices(), run.loads()), allow_nan=False, indent=1)
+            json.dumps(
+                nested(run.metrics(), run.devices(), run.loads(), run.checkpoints()),
+                allow_nan=False,
+                indent=1,
+            )
         )
         return
     screen = console()

@@ -107,7 +107,7 @@ def run(
             )
     if as_json:
         result = finished.sweep.result
-        rows = nested(result.metrics(), result.devices(), result.loads())
+        rows = nested(result.metrics(), result.devices(), result.loads(), result.checkpoints())
         typer.echo(json.dumps(rows, allow_nan=False, indent=1))
     else:
         _show(loaded, finished, experiment)

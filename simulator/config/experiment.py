@@ -30,6 +30,7 @@ from simulator._plugin_files import from_file, short_name
 from simulator.config.arrivals import ArrivalsConfig
 from simulator.config.bounds import AtMost
 from simulator.config.catalogue import portable
+from simulator.config.checkpoint import CheckpointConfig
 from simulator.config.loading import LoadConfig, LoadKeys
 from simulator.config.machine import MachineConfig, Part
 from simulator.config.memo import by_identity
@@ -274,9 +275,13 @@ def _no_boolean(value: object) -> object:
     return "true" if value is True else value
 
 
-def _without_null_load(data: dict[str, Any]) -> dict[str, Any]:
-    """What is written of an experiment or a point without a load stage: no key of that name."""
-    return {key: value for key, value in data.items() if key != "load" or value is not None}
+_OPTIONAL = ("load", "checkpoint")
+"""Sections that are left out where there is none."""
+
+
+def _without_null_sections(data: dict[str, Any]) -> dict[str, Any]:
+    """What is written of an experiment or a point: no key of a section that it does not have."""
+    return {k: value for k, value in data.items() if k not in _OPTIONAL or value is not None}
 
 
 class Experiment(Frozen):
@@ -303,6 +308,8 @@ class Experiment(Frozen):
     """The operator profile; null: the one that the platform names."""
     load: LoadKeys | None = None
     """What makes mini-batches of what storage holds; null: they are there."""
+    checkpoint: CheckpointConfig | None = None
+    """What is written to survive a failure; null: nothing."""
     pipeline: PipelineConfig = PipelineConfig()
     run: RunConfig = RunConfig()
     sweep: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
@@ -312,7 +319,7 @@ class Experiment(Frozen):
 
     @model_serializer(mode="wrap")
     def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_null_load(handler(self))
+        return _without_null_sections(handler(self))
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -352,6 +359,7 @@ class PointConfig(Frozen):
     run: RunConfig
     tables: TablesConfig = TablesConfig()
     load: LoadConfig | None = None
+    checkpoint: CheckpointConfig | None = None
     locality: str
     """What results call the trace: its locality class, else its kind and main number."""
     swept: dict[str, Any] = Field(default_factory=dict)
@@ -359,7 +367,7 @@ class PointConfig(Frozen):
 
     @model_serializer(mode="wrap")
     def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_null_load(handler(self))
+        return _without_null_sections(handler(self))
 
     def key(self) -> str:
         """SHA-256 (hex) over the canonical JSON of all that determines the outcome.
@@ -415,6 +423,8 @@ def _point_key(point: PointConfig) -> str:
         texts["tables"] = canonical_json([shares, point.tables.by, point.tables.order])
     if point.load is not None:
         texts["load"] = _section_text(point.load)
+    if point.checkpoint is not None:
+        texts["checkpoint"] = _section_text(point.checkpoint)
     members = ",".join(f'"{name}":{text}' for name, text in sorted(texts.items()))
     return hashlib.sha256(f"{{{members}}}".encode()).hexdigest()
 

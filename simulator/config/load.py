@@ -20,7 +20,10 @@ from simulator.text import shown
 
 __all__ = ["load_experiment", "parse_experiment"]
 
-SWEEPABLE = ("platform", "model", "trace", "cache", "operators", "load", "pipeline", "run")
+SWEEPABLE = (
+    *("platform", "model", "trace", "cache", "operators"),
+    *("load", "checkpoint", "pipeline", "run"),
+)
 """Keys under which a sweep may choose values."""
 
 _ADAPTER: TypeAdapter[Experiment] = TypeAdapter(Experiment)

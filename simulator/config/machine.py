@@ -66,6 +66,8 @@ class Part(Frozen):
     """Keys whose value may be the name of a preset: key -> folder below `configs/parts/`."""
     links: ClassVar[bool | None] = None
     """Whether it is a link, which must say what it joins; None: either is taken."""
+    durable: ClassVar[bool] = False
+    """Whether what is written to it is still there after a failure of power."""
 
     kind: str
     """What it is: chooses the model that reads the rest."""

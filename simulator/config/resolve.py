@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from simulator._plugin_files import anchored, from_file
 from simulator.config import catalogue
 from simulator.config.assign import Assignment, apply
+from simulator.config.checkpoint import CheckpointConfig
 from simulator.config.experiment import (
     CacheConfig,
     Origin,
@@ -45,6 +46,7 @@ _SECTIONS: dict[str, TypeAdapter[Any]] = {
     "tables": TypeAdapter(TablesConfig),
 }
 _LOAD: TypeAdapter[LoadConfig] = TypeAdapter(LoadConfig)
+_CHECKPOINT: TypeAdapter[CheckpointConfig] = TypeAdapter(CheckpointConfig)
 _CHANGED = ("cache", "pipeline", "tables")
 """Sections that an entry of `systems` may change keys of."""
 _ENTRY_KEYS = ("gpus",)
@@ -93,6 +95,7 @@ class Resolver:
         for key in _SECTIONS:
             sections[key] = self._section(key, data, marks, problems)
         load = self._load(data, marks, problems)
+        checkpoint = self._checkpoint(data, marks, problems)
         sections["cache"] = self._with_policy(sections["cache"], marks)
         problems += self._names(entry, sections, marks, at)
         parameters = self._parameters(entry, marks, at, problems)
@@ -106,7 +109,8 @@ class Resolver:
             where=marks.value(at),
         )
         locality = locality_of(sections["trace"])
-        point = PointConfig(system=system, locality=locality, load=load, swept=swept, **sections)
+        sections |= {"load": load, "checkpoint": checkpoint}
+        point = PointConfig(system=system, locality=locality, swept=swept, **sections)
         problems = self._misfits(point, marks, at)
         return (None if problems else point), problems
 
@@ -183,6 +187,18 @@ class Resolver:
         problems += mistakes
         loaded: LoadConfig | None = value
         return loaded
+
+    def _checkpoint(
+        self, data: Any, marks: Marks, problems: list[Problem]
+    ) -> CheckpointConfig | None:
+        """The section `checkpoint`; None where there is none, or a mistake in it."""
+        if data.get("checkpoint") is None:
+            return None
+        at: KeyPath = ("checkpoint",)
+        value, mistakes = validate(_CHECKPOINT, data["checkpoint"], marks.below(at), at)
+        problems += mistakes
+        checkpoint: CheckpointConfig | None = value
+        return checkpoint
 
     def _anchored(self, name: str, marks: Marks, path: KeyPath) -> str:
         """A name; a reference to a file as seen from where the simulator runs."""

@@ -30,7 +30,8 @@ def load_row(
     words = [
         word
         for stages in timed.programs[first : last + 1]
-        for word in stages[0].operations
+        for stage in stages
+        for word in stage.operations
         if isinstance(word, Preprocess)
     ]
     works = [device.worker_time(word) for word in words]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from simulator.engine.pipeline import Mode, Span, StageTime, Waits
+from simulator.engine.pipeline import ALONE, Beside, Mode, Span, StageTime, Waits
 from simulator.errors import InvariantError
 from simulator.hardware.demand import ResourceUse, StageDemand
 from simulator.hardware.program import Move, Stage
@@ -48,15 +48,19 @@ def check_bytes(stages: Sequence[Stage], demands: Sequence[StageDemand]) -> None
                     )
 
 
-def check_order(spans: Sequence[Span], mode: Mode, waits: Waits = (), *, fed: bool = False) -> None:
+def check_order(
+    spans: Sequence[Span], mode: Mode, waits: Waits = (), *, beside: Beside = ALONE
+) -> None:
     """Stages of a mini-batch follow each other, and so do the mini-batches of a stage; serial
-    mini-batches do not overlap (but for the stage that feeds them, where they are `fed`); what a
-    schedule waits for (`waits`) is done."""
+    mini-batches do not overlap (but for stages `beside` them); what a schedule waits for (`waits`)
+    is done."""
     by_key = {(span.batch, span.stage): span for span in spans}
     last = max((span.stage for span in spans), default=0)
     for (batch, stage), span in by_key.items():
-        before = [by_key.get((batch, stage - 1)), by_key.get((batch - 1, stage))]
-        if mode == "serial" and stage == int(fed):
+        before = [by_key.get((batch - 1, stage))]
+        if stage > beside.count or (stage == beside.count and beside.fed):
+            before.insert(0, by_key.get((batch, stage - 1)))
+        if mode == "serial" and stage == beside.count:
             before.append(by_key.get((batch - 1, last)))
         before += [by_key.get((batch + n, other)) for own, other, n in waits if own == stage]
         for earlier in before:

@@ -57,6 +57,8 @@ class Metered:
     last: int
     opened: dict[str, ResourceUse] = field(default_factory=dict)
     closed: dict[str, ResourceUse] = field(default_factory=dict)
+    waited_ps: dict[int, int] = field(default_factory=dict)
+    """By mini-batch: that its updates waited for what must be durable before them."""
 
     @property
     def devices(self) -> dict[str, ResourceUse]:

@@ -11,7 +11,9 @@ has taken over what its first stage brought. `streams`: after its previous stage
 of *i* - 1, a stage waits for what its schedule names alone.
 
 A schedule that is *fed* has a stage before those of its mode, which makes mini-batches a few ahead
-of them (`AHEAD`); the others follow each other as without it, and wait for what it makes.
+of them (`AHEAD`); the others follow each other as without it, and wait for what it makes. One that
+is *logged* has a stage before all that writes what must be durable before rows are updated: it
+begins when those of the mini-batch before are, and no stage but only updates wait for it.
 
 Operations start no earlier than the host thread has submitted them (`simulator.engine.submission`).
 """
@@ -28,11 +30,24 @@ from simulator.engine.submission import StageSubmission
 from simulator.errors import InvariantError
 from simulator.hardware.demand import StageDemand
 from simulator.hardware.machine import Machine
+from simulator.systems.schedule import Beside
 from simulator.systems.schedule import Order as Mode
 
-__all__ = ["ONE_PROGRAM", "Mode", "Span", "StageTime", "Waits", "conditions", "run_pipeline"]
+__all__ = [
+    "ALONE",
+    "ONE_PROGRAM",
+    "Beside",
+    "Mode",
+    "Span",
+    "StageTime",
+    "Waits",
+    "conditions",
+    "run_pipeline",
+]
 __all__ += ["require_retired", "stage_times", "submitted"]
 
+ALONE = Beside()
+"""No stage runs beside those of the order."""
 AHEAD = 2
 """Mini-batches that are made and not taken, or in the making, where a schedule is fed (the default
 of PyTorch's data loader)."""
@@ -55,12 +70,18 @@ class Span:
 
 
 def conditions(
-    mode: Mode, stages: int, batch: int, stage: int, waits: Waits = (), *, fed: bool = False
+    mode: Mode,
+    stages: int,
+    batch: int,
+    stage: int,
+    waits: Waits = (),
+    *,
+    beside: Beside = ALONE,
 ) -> list[tuple[int, int]]:
     """The (mini-batch, stage) that must be done before `stage` of `batch`, of `stages`, starts;
-    `waits`: what the schedule adds to `streams`. `fed`: the first stage feeds the others."""
-    if fed:
-        return _fed_conditions(mode, stages, batch, stage, waits)
+    `waits`: what the schedule adds to `streams`; `beside`: stages before those of the order."""
+    if beside.count:
+        return _conditions_beside(mode, stages, batch, stage, waits, beside)
     last = stages - 1
     if mode == "serial":
         before = [(batch, stage - 1)] if stage else [(batch - 1, last)]
@@ -79,15 +100,17 @@ def conditions(
     return [(b, s) for b, s in before if b >= 0 and 0 <= s <= last]
 
 
-def _fed_conditions(
-    mode: Mode, stages: int, batch: int, stage: int, waits: Waits
+def _conditions_beside(
+    mode: Mode, stages: int, batch: int, stage: int, waits: Waits, beside: Beside
 ) -> list[tuple[int, int]]:
-    if stage == 0:
-        before = [(batch - 1, 0), (batch - AHEAD, 1)]
-        return [key for key in before if key[0] >= 0]
-    own = [(mine - 1, other - 1, ahead) for mine, other, ahead in waits]
-    before = [(b, s + 1) for b, s in conditions(mode, stages - 1, batch, stage - 1, own)]
-    return [*before, (batch, 0)] if stage == 1 else before
+    count, feeder = beside.count, beside.feeder
+    if stage < count:
+        released = (batch - AHEAD, count) if stage == feeder else (batch - 1, beside.logged)
+        return [key for key in ((batch - 1, stage), released) if key[0] >= 0]
+    own = [(mine - count, other - count, ahead) for mine, other, ahead in waits]
+    after = conditions(mode, stages - count, batch, stage - count, own)
+    before = [(b, s + count) for b, s in after]
+    return [*before, (batch, feeder)] if stage == count and feeder >= 0 else before
 
 
 ONE_PROGRAM: tuple[Mode, ...] = ("serial", "ahead")
@@ -113,11 +136,11 @@ class _Run:
         stages: int,
         waits: Waits,
         *,
-        fed: bool,
+        beside: Beside,
         arrivals: Sequence[int],
     ) -> None:
         self.machine, self.mode, self.stages, self.waits = machine, mode, stages, waits
-        self.fed, self.arrivals = fed, arrivals
+        self.beside, self.arrivals = beside, arrivals
         self.one_program = mode in ONE_PROGRAM and not (mode == "ahead" and arrivals)
         """Whether a host thread submits all stages as one program; one that has to wait for the
         next mini-batch to come does not submit its first stage ahead."""
@@ -127,6 +150,8 @@ class _Run:
         self.submissions: dict[tuple[int, int], StageSubmission] = {}
         """Of the stages that run or were submitted ahead."""
         self.spans: list[Span] = []
+        self.waited: dict[int, int] = {}
+        """Picoseconds that updates of a mini-batch waited for what must be durable."""
 
     def event(self, batch: int, stage: int) -> simpy.Event:
         key = (batch, stage)
@@ -144,17 +169,20 @@ class _Run:
         key = (batch, number)
         if key not in self.submissions:
             self.submissions[key] = StageSubmission.of(self.machine, work)
+            if self.beside.logged:
+                self.submissions[key].durable = self.event(batch, 0)
         return self.submissions[key]
 
     def host_program(
         self, works: Sequence[tuple[StageDemand, ...]]
     ) -> Generator[simpy.Event, Any, None]:
         """One host thread submits stage after stage, ahead of them where it can."""
-        stages = range(int(self.fed), self.stages)
+        feeder, stages = self.beside.feeder, range(self.beside.count, self.stages)
         for batch, number in submitted(self.mode, len(works), stages):
-            made = self.event(batch, 0)
-            if self.fed and number == 1 and not made.processed:
-                yield made
+            if feeder >= 0 and number == stages.start:
+                made = self.event(batch, feeder)
+                if not made.processed:
+                    yield made
             if number == 0:
                 yield from self.come(batch)
             submission = self.submission(batch, number, works[batch][number])
@@ -165,7 +193,8 @@ class _Run:
     def stage(
         self, batch: int, number: int, work: StageDemand, batches: int
     ) -> Generator[simpy.Event, Any, None]:
-        before = conditions(self.mode, self.stages, batch, number, self.waits, fed=self.fed)
+        beside = self.beside
+        before = conditions(self.mode, self.stages, batch, number, self.waits, beside=beside)
         wanted = [key for key in before if key[0] < batches]
         if wanted:
             yield self.env.all_of([self.event(*key) for key in wanted])
@@ -174,14 +203,15 @@ class _Run:
         start = int(self.env.now)
         after = max(wanted, key=lambda key: (self.ends[key], key)) if wanted else None
         submission = self.submission(batch, number, work)
-        if not self.one_program or (self.fed and number == 0):
+        if not self.one_program or number < self.beside.count:
             self.env.process(submission.submit())
         lanes = range(len(work.lanes))
         if len(lanes) == 1:
             yield from submission.run_lane(0)
         else:
             yield self.env.all_of([self.env.process(submission.run_lane(k)) for k in lanes])
-        del self.submissions[batch, number]
+        waited = self.submissions.pop((batch, number)).waited_ps
+        self.waited[batch] = max(self.waited.get(batch, 0), waited)
         end = int(self.env.now)
         self.ends[batch, number] = end
         self.spans.append(Span(batch, number, start, end, after))
@@ -194,11 +224,13 @@ def run_pipeline(
     mode: Mode,
     *,
     waits: Waits = (),
-    fed: bool = False,
+    beside: Beside = ALONE,
     watch: Callable[[int], None] | None = None,
     arrivals: Sequence[int] = (),
+    waited: dict[int, int] | None = None,
 ) -> tuple[Span, ...]:
-    """Run all mini-batches to their end; spans by end time. `fed`: see `conditions`.
+    """Run all mini-batches to their end; spans by end time. `beside`: see `conditions`; `waited`:
+    gets picoseconds that updates of each mini-batch waited for what must be durable.
 
     `arrivals`: picoseconds at which each mini-batch is there, rising; empty: all are at once.
     `watch(batch)` is called at the simulated moment when the last stage of `batch` ends. Raises
@@ -207,7 +239,7 @@ def run_pipeline(
     works = list(batches)
     if not works:
         return ()
-    run = _Run(machine, mode, len(works[0]), waits, fed=fed, arrivals=arrivals)
+    run = _Run(machine, mode, len(works[0]), waits, beside=beside, arrivals=arrivals)
     if run.one_program:
         machine.env.process(run.host_program(works))
 
@@ -221,6 +253,8 @@ def run_pipeline(
         machine.env.process(one_stage(number))
     machine.env.run()
     require_retired(run.ends, len(works), run.stages)
+    if waited is not None:
+        waited.update(run.waited)
     return tuple(run.spans)
 
 

@@ -11,6 +11,7 @@ from simulator._plugin_files import short_name
 from simulator._threads import cores
 from simulator.caches.replays import Replay, Replayed, Stream, run_replays
 from simulator.config.experiment import PointConfig
+from simulator.engine.durability import checkpoint_row
 from simulator.engine.feeding import load_row
 from simulator.engine.invariants import check_energy
 from simulator.engine.measure import (
@@ -234,6 +235,8 @@ def _time_point(
     )
     identity = {key: metrics[key] for key in IDENTITY}
     load = None if point.load is None else load_row(point.load, timed, window, first, last)
+    asked = point.checkpoint
+    written = None if asked is None else checkpoint_row(asked, timed, window, first, last)
     return PointResult(
         point=point,
         metrics=metrics,
@@ -241,6 +244,7 @@ def _time_point(
         devices=[identity | row for row in devices],
         timeline=[StageSpan(names[s.stage], s.batch, s.start_ps, s.end_ps) for s in timed.spans],
         load=None if load is None else identity | load,
+        checkpoint=None if written is None else identity | written,
         trace_fingerprint=stream.trace.fingerprint(),
     )
 

@@ -1,8 +1,9 @@
 """Priced stages run on their machine: in compiled code where it takes them, else in SimPy.
 
 Both give the same to the last bit (`simulator.engine.clockwork`). A run that is checked is SimPy's,
-which looks at every division of resources, and so is one that is fed (`Schedule.fed`). Where nobody
-has compiled that code yet, SimPy goes on until it has taken as long as compiling does.
+which looks at every division of resources, and so is one with stages beside the others
+(`Schedule.beside`). Where nobody has compiled that code yet, SimPy goes on until it has taken as
+long as compiling does.
 """
 
 from __future__ import annotations
@@ -19,7 +20,15 @@ from simulator.engine.clockwork import run_clockwork
 from simulator.engine.invariants import check_order, check_utilization
 from simulator.engine.measure import Meter, Metered
 from simulator.engine.memory import Floats, Int64s
-from simulator.engine.pipeline import Mode, Span, Waits, require_retired, run_pipeline
+from simulator.engine.pipeline import (
+    ALONE,
+    Beside,
+    Mode,
+    Span,
+    Waits,
+    require_retired,
+    run_pipeline,
+)
 from simulator.engine.worklist import UncompiledError, words_of
 from simulator.hardware.demand import Resource, ResourceUse, StageDemand
 from simulator.hardware.machine import Machine
@@ -41,7 +50,7 @@ def run_stages(
     waits: Waits,
     window: tuple[int, int],
     *,
-    fed: bool = False,
+    beside: Beside = ALONE,
     check: bool = False,
 ) -> Ran:
     """Spans by end time, and what went through the resources; `window`: first and last timed
@@ -50,13 +59,13 @@ def run_stages(
     Raises `InvariantError` where a mini-batch never retires, and with `check` where the order of
     stages or the use of resources is not what it must be.
     """
-    if batches and not (check or fed or PLAIN) and _pays():
+    if batches and not (check or beside.count or PLAIN) and _pays():
         try:
             return run_compiled(resources, batches, mode, waits, window)
         except UncompiledError:
             pass
     begin = time.perf_counter()
-    ran = run_in_simpy(resources, batches, mode, waits, window, fed=fed, check=check)
+    ran = run_in_simpy(resources, batches, mode, waits, window, beside=beside, check=check)
     _in_simpy.append(time.perf_counter() - begin)
     return ran
 
@@ -73,15 +82,18 @@ def run_in_simpy(
     waits: Waits,
     window: tuple[int, int],
     *,
-    fed: bool = False,
+    beside: Beside = ALONE,
     check: bool = False,
 ) -> Ran:
     """`run_stages`, in any case in SimPy."""
     clock = Machine(simpy.Environment(), resources, check=check)
     meter = Meter(*window, machine=clock)
-    spans = run_pipeline(clock, batches, mode, waits=waits, fed=fed, watch=meter.watch)
+    waited = meter.waited_ps
+    spans = run_pipeline(
+        clock, batches, mode, waits=waits, beside=beside, watch=meter.watch, waited=waited
+    )
     if check:
-        check_order(spans, mode, waits, fed=fed)
+        check_order(spans, mode, waits, beside=beside)
         check_utilization(clock.use, int(clock.env.now))
     return spans, meter
 

@@ -16,6 +16,7 @@ from simulator.hardware.loading import LOADER
 from simulator.hardware.topology import Topology, build_topology
 from simulator.systems import Job, System, create, names, system_class, used_keys
 from simulator.systems.base import WindowNeed
+from simulator.systems.checkpointed import Checkpointed
 from simulator.systems.inference import ForwardOnly
 from simulator.systems.loaded import Loaded
 from simulator.traces import Trace, bags_of
@@ -107,13 +108,15 @@ def build(
     `pools`: that the threads of a CPU are divided into. Raises `CapacityError` and `ConfigError`
     where model, machine and system do not fit together.
     """
-    machine = machine_of(point, pools)
+    machine, job = machine_of(point, pools), job_of(point, need, trace)
     try:
-        system = create(point.system.name, job_of(point, need, trace), machine)
+        system = create(point.system.name, job, machine)
         if point.run.mode == "inference":
             system = ForwardOnly(system, point.model, machine)
         if point.load is not None:
             system = Loaded(system, point.load, point.model)
+        if point.checkpoint is not None:
+            system = Checkpointed(system, point.checkpoint, job, machine)
         if point.tables.tier and system.replay.tiers is None:
             able = [name for name in names() if "tables" in (used_keys(name).uses or ())]
             raise ConfigError(
@@ -137,6 +140,7 @@ def misfits(point: PointConfig) -> list[Problem]:
     """What the point asks for that the parts of its machine do not have: problems without a place,
     found without building anything."""
     problems = [*_unknown_tiers(point), *_misloaded(point), *_unanswered(point)]
+    problems += _unwritten(point)
     gpus = 0
     for host in point.platform.hosts:
         for socket in host.sockets.values():
@@ -180,6 +184,33 @@ def _unknown_tiers(point: PointConfig) -> Iterator[Problem]:
             yield Problem("", f"tables.tier.{name}", message, hint)
 
 
+def _unwritten(point: PointConfig) -> Iterator[Problem]:
+    """Check-points that nothing of the host keeps, and snapshots whose first period of changes is
+    not over when the timed mini-batches begin."""
+    asked, warmup = point.checkpoint, point.run.warmup_batches
+    if asked is None:
+        return
+    known = [
+        name if socket.count == 1 else f"{name}{k}"
+        for host in point.platform.hosts
+        for name, socket in host.sockets.items()
+        for k in range(socket.count)
+        if socket.part.durable
+    ]
+    if not known:
+        message = f"is {asked.to}, but {point.platform.name} has no drive or persistent memory"
+        hint = "give its host one, as in `ssd: {part: micron_9400}` and a link to it"
+        yield Problem("", "checkpoint.to", message, hint)
+    elif asked.to not in known and asked.to.rpartition(".")[2] not in known:
+        message = f"is {asked.to}, no drive or persistent memory of {point.platform.name}"
+        hint = f"{did_you_mean(asked.to, known)} it has: {', '.join(known)}".strip()
+        yield Problem("", "checkpoint.to", message, hint)
+    if asked.kind == "snapshot" and not asked.whole and warmup < asked.every:
+        message = f"is {asked.every}, but only {warmup} mini-batches come before the timed ones"
+        hint = f"set run.warmup_batches to {asked.every} or more, or checkpoint.rows: all"
+        yield Problem("", "checkpoint.every", message, hint)
+
+
 def _unanswered(point: PointConfig) -> Iterator[Problem]:
     """What of a point makes no sense where mini-batches are queries."""
     if point.run.mode == "training":
@@ -191,6 +222,9 @@ def _unanswered(point: PointConfig) -> Iterator[Problem]:
     elif point.load is not None:
         message = "is a load stage, which queries do not have: they come with their values"
         yield Problem("", "load", message, "leave load out, or set run.mode: training")
+    elif point.checkpoint is not None:
+        message = "is given, but queries change nothing that could be written"
+        yield Problem("", "checkpoint", message, "leave it out, or set run.mode: training")
     elif point.run.arrivals is not None and point.pipeline.mode == "lockstep":
         message = "is lockstep: a query would wait for those after it to move on"
         yield Problem("", "pipeline.mode", message, "set pipeline.mode: async with run.arrivals")

@@ -41,6 +41,10 @@ class StageSubmission:
     """All operations that lanes begin with were submitted."""
     free: simpy.Event
     """The host thread is done with the stage and may submit the next one."""
+    durable: simpy.Event | None = None
+    """What its mini-batch writes for a check-point is durable; None: it writes nothing."""
+    waited_ps: int = 0
+    """That operations waited for that, those that wait at once counted once."""
     _may_start: dict[Spot, simpy.Event] = field(default_factory=dict)
     """By lane and place in it: the first kernel of the operation was submitted."""
     _complete: dict[Spot, simpy.Event] = field(default_factory=dict)
@@ -137,9 +141,14 @@ class StageSubmission:
         yield from machine.on_host(demand.host, demand.host_ps)
 
     def _others(self, key: Spot) -> Steps:
-        """Until what an operation waits for in other lanes is done."""
+        """Until what an operation waits for in other lanes is done, and what must be durable is."""
         for spot in self.work.waits.get(key, ()):
             yield from _passed(self._done[spot])
+        demand = self.work.lanes[key[0]][key[1]]
+        if demand.durable and self.durable is not None and not self.durable.processed:
+            since = int(self.machine.env.now)
+            yield self.durable
+            self.waited_ps = max(self.waited_ps, int(self.machine.env.now) - since)
 
 
 def heads_of(work: StageDemand) -> list[Spot]:

@@ -60,6 +60,8 @@ class Timed:
     """Groups of ranks of which the first was timed."""
     unfed: tuple[Span, ...] = ()
     """Where a stage feeds the others: their spans with mini-batches always there."""
+    unlogged: tuple[Span, ...] = ()
+    """Where a stage writes what must be durable: the spans of the others with nothing to write."""
 
     @cached_property
     def touched(self) -> frozenset[str]:
@@ -111,9 +113,14 @@ def time_system(
     mode = schedule.order(timing.mode)
     window = (timing.first, timing.last)
     waits = schedule.waits
+    beside = schedule.beside
     spans, meter = run_stages(
-        machine.resources, demands, mode, waits, window, fed=schedule.fed, check=timing.check
+        machine.resources, demands, mode, waits, window, beside=beside, check=timing.check
     )
+
+    def without(stage: int) -> tuple[Span, ...]:
+        return _without(stage, machine, demands, mode, schedule)
+
     return Timed(
         machine,
         programs,
@@ -123,17 +130,24 @@ def time_system(
         pricing_s=priced - begin,
         events_s=time.perf_counter() - priced,
         fold=fold,
-        unfed=_unfed(machine, demands, mode, schedule) if schedule.fed else (),
+        unfed=without(beside.feeder) if beside.fed else (),
+        unlogged=without(0) if beside.logged else (),
     )
 
 
-def _unfed(
-    machine: Topology, demands: Sequence[tuple[StageDemand, ...]], mode: Mode, schedule: Schedule
+def _without(
+    stage: int,
+    machine: Topology,
+    demands: Sequence[tuple[StageDemand, ...]],
+    mode: Mode,
+    schedule: Schedule,
 ) -> tuple[Span, ...]:
-    """The stages that are fed by the first one, as they run where they never wait for it."""
+    """All but one of the stages beside the others, as they run where none waits for it."""
     waits = tuple((own - 1, other - 1, ahead) for own, other, ahead in schedule.waits)
-    rest = [stages[1:] for stages in demands]
-    return run_stages(machine.resources, rest, mode, waits, (0, len(rest) - 1))[0]
+    rest = [(*stages[:stage], *stages[stage + 1 :]) for stages in demands]
+    beside = schedule.beside.without(stage)
+    window = (0, len(rest) - 1)
+    return run_stages(machine.resources, rest, mode, waits, window, beside=beside)[0]
 
 
 def _program(system: System) -> Program:

@@ -51,6 +51,15 @@ _LOADS = {
     "source_needed_gbps": ("storage needed (GB/s)", 1.0, 2),
 }
 """Columns of load stages: heading, scale, decimals."""
+_CHECKPOINTS = {
+    "written_bytes": ("written (MB)", 1e-6, 2),
+    "write_us": ("writing (ms)", 1e-3, 3),
+    "rest_us": ("iteration without (ms)", 1e-3, 3),
+    "waited_us": ("waited (ms)", 1e-3, 3),
+    "waited_share": ("waited (%)", 100.0, 1),
+    "checkpoint_gb_per_day": ("written a day (TB)", 1e-3, 2),
+}
+"""Columns of check-points: heading, scale, decimals."""
 _CURVES = {
     "iteration_time_us": "Iteration time (ms)",
     "speedup_over_hybrid": "Speed-up over hybrid",
@@ -189,18 +198,13 @@ class _Page:
     @cached_property
     def loads(self) -> list[list[str]]:
         """A row a point that has a load stage, headings first; empty where none has."""
-        found = [row for run in self._runs for row in run.loads()]
-        names = [f"{title(str(row['label']))} {row['sweep'] or ''}".strip() for row in found]
-        rows = [
-            [
-                name,
-                str(row["loader"]),
-                *(f"{row[key] * scale:,.{d}f}" for key, (_, scale, d) in _LOADS.items()),
-            ]
-            for name, row in zip(names, found, strict=True)
-        ]
-        headings = ["point", "loader", *(heading for heading, _, _ in _LOADS.values())]
-        return [headings, *rows] if rows else []
+        return _listed([row for run in self._runs for row in run.loads()], "loader", _LOADS)
+
+    @cached_property
+    def checkpoints(self) -> list[list[str]]:
+        """A row a point that is check-pointed, headings first; empty where none is."""
+        found = [row for run in self._runs for row in run.checkpoints()]
+        return _listed(found, "checkpoint", _CHECKPOINTS)
 
     @property
     def parts(self) -> list[tuple[str, str, str, Mapping[str, str]]]:
@@ -239,8 +243,26 @@ class _Page:
             "stages.csv": _csv_link([run.stages_to_pandas() for run in self._runs]),
             "devices.csv": _csv_link([run.devices_to_pandas() for run in self._runs]),
             "load.csv": _csv_link([run.loads_to_pandas() for run in self._runs]),
+            "checkpoint.csv": _csv_link([run.checkpoints_to_pandas() for run in self._runs]),
             "manifest.json": _data_url(text, "application/json") if fits else "",
         }
+
+
+def _listed(
+    found: Sequence[Mapping[str, Any]], text: str, columns: Mapping[str, tuple[str, float, int]]
+) -> list[list[str]]:
+    """Name, a column of text and `columns` of each row, headings first; empty without rows."""
+    rows = [
+        [
+            f"{title(str(row['label']))} {row['sweep'] or ''}".strip(),
+            str(row[text]),
+            *(f"{row[key] * scale:,.{d}f}" for key, (_, scale, d) in columns.items()),
+        ]
+        for row in found
+    ]
+    return (
+        [["point", text, *(heading for heading, _, _ in columns.values())], *rows] if rows else []
+    )
 
 
 def _csv_link(tables: Sequence[pd.DataFrame]) -> str:

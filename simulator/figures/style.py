@@ -99,6 +99,7 @@ _LOOKS: dict[str, Look] = {
     "rects": Look("#AA7744", "++", "s", "-."),
     # stages of cached training
     "preprocess": Look(_GREY, "+++"),
+    "checkpoint": Look(_PINK, "xx"),
     "load": Look(_LIGHT),
     "plan": Look(_PINK, "..."),
     "collect": Look(_ORANGE, "///"),

@@ -154,7 +154,9 @@ class Demand:
     where they keep that resource busy all the time. `loaded`: resource -> how many times as fast as
     it runs alone its outstanding requests would let it go; it is held up where the load of others
     makes their latency longer than that. `alike`: resource -> how many equal operations it stands
-    for there, which load it for each other; one where it is not told.
+    for there, which load it for each other; one where it is not told. `background`: it has what
+    all others leave of its resources. `durable`: it begins only when what its mini-batch writes for
+    a check-point is durable.
     """
 
     name: str
@@ -170,6 +172,8 @@ class Demand:
     fetched: Mapping[str, int] = field(default_factory=dict)
     loaded: Mapping[str, float] = field(default_factory=dict)
     alike: Mapping[str, int] = field(default_factory=dict)
+    background: bool = False
+    durable: bool = False
 
     def alone_ps(self, resources: Mapping[str, Resource]) -> float:
         """Duration on the idle machine, without its latency."""

@@ -23,7 +23,7 @@ import simpy
 from simulator._compiled import compiled, inner_kernel
 from simulator.hardware.demand import Service, loaded_latency
 
-__all__ = ["Running", "divide", "settle"]
+__all__ = ["Running", "divide", "fill_behind", "settle"]
 
 _ROUNDS = 8
 """Times that loads and latencies are set against each other, at most."""
@@ -51,6 +51,8 @@ class Running:
     """See `Demand.loaded`."""
     alike: Mapping[str, int] = field(default_factory=dict)
     """See `Demand.alike`."""
+    background: bool = False
+    """It has what others leave."""
     limit: float = 1.0
     """Speed that its outstanding requests allow beside the others."""
     speed: float = 1.0
@@ -108,6 +110,25 @@ def divide(operations: Sequence[Running], slowdown: Mapping[str, float]) -> dict
     for operation, allowed, reached in zip(operations, limit.tolist(), speed.tolist(), strict=True):
         operation.limit, operation.speed = allowed, reached
     return dict(zip(number, room.tolist(), strict=True))
+
+
+def fill_behind(
+    operations: Sequence[Running], slowdown: Mapping[str, float], room: dict[str, float]
+) -> None:
+    """Give each of `operations` the speed that the `room` of its resources leaves to it, in order,
+    and take that off the room.
+
+    `slowdown`: as in `divide`.
+    """
+    for operation in operations:
+        need = {name: share * slowdown[name] for name, share in operation.asked.items()}
+        free = (room[name] / share for name, share in need.items() if share)
+        operation.limit = 1.0
+        operation.speed = min(1.0, *free) if need else 1.0
+        if operation.speed < _FULL:
+            operation.speed = 0.0
+        for name, share in need.items():
+            room[name] = max(0.0, room[name] - operation.speed * share)
 
 
 def _starts(counts: Sequence[int]) -> Int64s:

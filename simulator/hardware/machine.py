@@ -17,14 +17,17 @@ allow; copies that are posted writes do not wait for an answer and are not held 
 
 A host thread is no such resource: it does one thing after the other, first come, first served.
 
+What runs in the background (`Demand.background`) has what all others leave, first come, first
+served, and holds none of them up.
+
 Approximated: within one operation all resources are used evenly from its start to its end.
-Ignored: priorities among requesters, and anything shorter than an operation.
+Ignored: priorities among other requesters, and anything shorter than an operation.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,7 +39,7 @@ from simulator.hardware.demand import (
     Resource,
     ResourceUse,
 )
-from simulator.hardware.division import Running, divide
+from simulator.hardware.division import Running, divide, fill_behind
 
 __all__ = ["DONE_PS", "Machine"]
 
@@ -71,6 +74,7 @@ class Machine:
         done = self.env.event()
         job = Running(demand.services, alone_ps, alone_ps, done, pool)
         job.loaded, job.alike = demand.loaded, demand.alike
+        job.background = demand.background
         for name in demand.services:
             self.use.setdefault(name, ResourceUse())
         self._advance()
@@ -98,12 +102,12 @@ class Machine:
 
     def _left_ps(self, resource: str) -> float:
         """Until the last of its operations ends, as fast as they go now."""
-        users = [job for job in self._jobs if job.share(resource)]
+        users = [job for job in self._jobs if job.share(resource) and not job.background]
         return max((job.left_ps / job.speed for job in users), default=0.0)
 
     def _load(self, resource: str) -> float:
         """Share of a resource that is in use now."""
-        in_use = sum(job.share(resource) for job in self._jobs)
+        in_use = sum(job.share(resource) for job in self._jobs if not job.background)
         return in_use * self._slowdown.get(resource, 1.0)
 
     def alone_ps(self, demand: Demand) -> float:
@@ -114,11 +118,11 @@ class Machine:
         """Bring the use of the resources up to the present, for a reading."""
         self._advance()
 
-    def _factors(self) -> dict[str, float]:
-        """Turnaround factor of each resource in use under the present mix of operations."""
+    def _factors(self, jobs: Sequence[Running]) -> dict[str, float]:
+        """Turnaround factor of each resource in use under the mix of `jobs`."""
         reads: dict[str, float] = {}
         writes: dict[str, float] = {}
-        for job in self._jobs:
+        for job in jobs:
             for resource, read, written in job.mixes:
                 reads[resource] = reads.get(resource, 0.0) + read
                 writes[resource] = writes.get(resource, 0.0) + written
@@ -157,8 +161,14 @@ class Machine:
         self._wakeup += 1
         if not self._jobs:
             return
-        self._slowdown = self._factors()
-        room = divide(self._jobs, self._slowdown)
+        behind = [job for job in self._jobs if job.background]
+        jobs = [job for job in self._jobs if not job.background] if behind else self._jobs
+        self._slowdown = self._factors(jobs)
+        room = divide(jobs, self._slowdown) if jobs else {}
+        if behind:
+            self._slowdown = self._factors(behind) | self._slowdown
+            room = dict.fromkeys(self._slowdown, 1.0) | room
+            fill_behind(behind, self._slowdown, room)
         if self.check:
             self._check_division(room)
         self._plan_wakeup()
@@ -182,7 +192,7 @@ class Machine:
                 raise InvariantError(f"{resource} is asked for {share:.6f} of what it can do")
 
     def _plan_wakeup(self) -> None:
-        first = min(job.left_ps / job.speed for job in self._jobs)
+        first = min(job.left_ps / job.speed for job in self._jobs if job.speed)
         wakeup = self._wakeup
         timeout = self.env.timeout(max(0, math.ceil(first - DONE_PS)))
         timeout.callbacks.append(lambda _: self._wake(wakeup))

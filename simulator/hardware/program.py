@@ -45,6 +45,7 @@ __all__ = [
     "Plan",
     "Pool",
     "Probe",
+    "Record",
     "Scatter",
     "Sort",
     "Split",
@@ -142,7 +143,8 @@ class Operation:
     """One operation; `at`: the processor that does it.
 
     `after`: an operation of the same processor in another lane of its stage that ends before this
-    one may begin (an event that another stream waits for); empty: none. `leaves`, `evicts`: bytes
+    one may begin (an event that another stream waits for); empty: none. `durable`: it begins only
+    when what its mini-batch writes for a check-point is durable. `leaves`, `evicts`: bytes
     that it leaves changed in the processor's last cache, and bytes that the operation before it
     left there and that it drives out; the timer fills both in.
     """
@@ -150,6 +152,7 @@ class Operation:
     name: str
     at: str
     after: str = field(default="", kw_only=True)
+    durable: bool = field(default=False, kw_only=True)
     leaves: int = field(default=0, kw_only=True)
     evicts: int = field(default=0, kw_only=True)
 
@@ -381,6 +384,16 @@ class Move(Operation):
     @property
     def bytes(self) -> int:
         return self.what.bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Record(Move):
+    """Write bytes to a durable memory whenever nothing else asks for what is on the way.
+
+    `pieces`: embedding rows that they are made of, each read where it lies; 0: read in order.
+    """
+
+    pieces: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from simulator.hardware.devices.base import Carried, Device, Hop, Link, Path, Pr
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.lanes import waits_of
 from simulator.hardware.memory import Memory
-from simulator.hardware.program import Exchange, Move, Operation, Stage
+from simulator.hardware.program import Exchange, Move, Operation, Record, Stage
 from simulator.hardware.timing import ExactTiming, SampledTiming, TableTiming
 from simulator.hardware.transport import transported
 
@@ -290,12 +290,16 @@ class Topology:
 
         Raises `ConfigError` where a device has no rule for it, or no link leads where it must.
         """
+        if isinstance(operation, Record):
+            return self._price_record(operation, software)
         if isinstance(operation, Move):
             return self._price_move(operation, software)
         if isinstance(operation, Exchange):
             return self._price_exchange(operation, software)
         processor = self.processor(operation.at)
         demand = processor.price(operation, software, partial(self.reach, operation.at))
+        if operation.durable:
+            demand = replace(demand, durable=True)
         wait = self._fetch_waits.get(operation.at)
         return replace(demand, fetched=wait) if wait and demand.submit_ps else demand
 
@@ -306,6 +310,20 @@ class Topology:
             demand = price_exchange(self.groups, exchange, software)
             self._exchanges[key] = (software, demand)
         return self._exchanges[key][1]
+
+    def _price_record(self, record: Record, software: OperatorProfile) -> Demand:
+        """As a copy that no thread of training submits, its rows read where they lie."""
+        demand = self._price_move(record, software)
+        services = dict(demand.services)
+        source, target = self.memory(record.what.memory), self.memory(record.into)
+        if record.pieces:
+            size = record.bytes // record.pieces
+            streams = [Access(source.place, record.pieces, size)]
+            if source is target:
+                streams.append(Access(target.place, 1, record.bytes, random=False, write=True))
+            services[source.place] = source.service(streams)
+        own = replace(demand, services=services, host="", submit_ps=0, loaded={})
+        return replace(own, background=True)
 
     def _price_move(self, move: Move, software: OperatorProfile) -> Demand:
         source, target = self.memory(move.what.memory), self.memory(move.into)

@@ -200,6 +200,8 @@ def _check(point: PointConfig, device: str) -> None:
         )
     if point.load is not None:
         raise UsageError("observe trains mini-batches that lie in memory: leave out load")
+    if point.checkpoint is not None:
+        raise UsageError("observe writes no check-points: leave out checkpoint")
     if point.tables.tier:
         raise UsageError(
             "observe trains tables in one memory of the host: leave out tables.tier, or bind the "

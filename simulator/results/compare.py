@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from simulator.results.dictionary import DEVICES, LOAD, METRICS, STAGES, Column
+from simulator.results.dictionary import CHECKPOINT, DEVICES, LOAD, METRICS, STAGES, Column
 from simulator.results.reading import StoredRun
 from simulator.results.rows import Row, by_point
 
@@ -59,7 +59,7 @@ class _Point:
 
     metrics: Row
     rows: dict[str, dict[str, Row]]
-    """`stage`, `resource` and `loader` -> its name -> its row."""
+    """`stage`, `resource`, `loader` and `checkpoint` -> its name -> its row."""
 
     @property
     def title(self) -> str:
@@ -89,6 +89,7 @@ def _points(run: StoredRun) -> list[_Point]:
         "stage": by_point(metrics, run.stages()),
         "resource": by_point(metrics, run.devices()),
         "loader": by_point(metrics, run.loads()),
+        "checkpoint": by_point(metrics, run.checkpoints()),
     }
     return [
         _Point(
@@ -119,9 +120,13 @@ def _matched(
     return sorted(pairs), unmatched, partnerless
 
 
+_KEYED = (("stage", STAGES), ("resource", DEVICES), ("loader", LOAD), ("checkpoint", CHECKPOINT))
+"""Of each table below that of the points, the column that names a row of a point."""
+
+
 def _of_points(first: _Point, second: _Point, tolerance: float) -> Iterator[Difference]:
     yield from _of_rows(METRICS, (first.metrics, second.metrics), (first.title, "", ""), tolerance)
-    for key, columns in (("stage", STAGES), ("resource", DEVICES), ("loader", LOAD)):
+    for key, columns in _KEYED:
         ours, theirs = first.rows[key], second.rows[key]
         for name in dict.fromkeys([*ours, *theirs]):
             of_stage, of_resource = (name if key == kind else "" for kind in ("stage", "resource"))

@@ -7,6 +7,7 @@ files. A column that is not here cannot be written.
 from __future__ import annotations
 
 from simulator.config.machine import LEVELS
+from simulator.results.checkpoint_columns import WRITTEN
 from simulator.results.column import Column
 from simulator.results.load_columns import LOADED
 from simulator.results.query_columns import QUERIES
@@ -16,6 +17,7 @@ from simulator.results.start_columns import START
 from simulator.results.trust import ERROR
 
 __all__ = [
+    "CHECKPOINT",
     "DEVICES",
     "IDENTITY",
     "LOAD",
@@ -364,6 +366,10 @@ LOAD: tuple[Column, ...] = (*_SHARED, *LOADED)
 """Columns of `load.parquet` and `load.csv`: one row a point with a load stage, where there are
 some."""
 
+CHECKPOINT: tuple[Column, ...] = (*_SHARED, *WRITTEN)
+"""Columns of `checkpoint.parquet` and `checkpoint.csv`: one row a point that is check-pointed,
+where there are some."""
+
 TIMELINE: tuple[Column, ...] = (
     *(c for c in _POINT if c.name in ("point", "label")),
     Column("stage", "text", "", "Stage or operator of the iteration."),
@@ -378,6 +384,11 @@ _FILES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
     ("stages", "`stages.parquet`: one row a point and stage", STAGES),
     ("devices", "`devices.parquet`, `devices.csv`: one row a point and resource", DEVICES),
     ("load", "`load.parquet`, `load.csv`: one row a point with a load stage", LOAD),
+    (
+        "checkpoint",
+        "`checkpoint.parquet`, `checkpoint.csv`: one row a point that is check-pointed",
+        CHECKPOINT,
+    ),
     ("timeline", "`timeline.parquet`: one row a stage of a mini-batch", TIMELINE),
 )
 

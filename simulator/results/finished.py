@@ -42,6 +42,8 @@ def encode(key: str, result: PointResult) -> bytes:
     }
     if result.load is not None:
         outcome["load"] = result.load
+    if result.checkpoint is not None:
+        outcome["checkpoint"] = result.checkpoint
     body = json.dumps(outcome, allow_nan=False, separators=(",", ":")).encode()
     marker = {"format": _FORMAT, "key": key, "sha256": hashlib.sha256(body).hexdigest()}
     return json.dumps(marker).encode() + b"\n" + body + b"\n"
@@ -64,6 +66,7 @@ def decode(key: str, point: PointConfig, data: bytes) -> PointResult | None:
             devices=outcome["devices"],
             timeline=[StageSpan(*span) for span in outcome["timeline"]],
             load=outcome.get("load"),
+            checkpoint=outcome.get("checkpoint"),
             trace_fingerprint=outcome["trace_fingerprint"],
         )
     except (ValueError, KeyError, TypeError, InvariantError):
@@ -81,6 +84,7 @@ def relabelled(result: PointResult, point: PointConfig) -> PointResult:
         stages=[_renamed(row, names) for row in result.stages],
         devices=[_renamed(row, names) for row in result.devices],
         load=None if result.load is None else _renamed(result.load, names),
+        checkpoint=result.checkpoint and _renamed(result.checkpoint, names),
     )
 
 

@@ -109,7 +109,11 @@ def _point(outcome: PointResult, sections: dict[str, Any]) -> dict[str, Any]:
         "swept": point.swept,
         "trace_hash": outcome.trace_fingerprint,
         **{name: _filed(name, getattr(point, name), sections) for name in _SECTIONS},
-        **({} if point.load is None else {"load": _filed("load", point.load, sections)}),
+        **{
+            name: _filed(name, getattr(point, name), sections)
+            for name in ("load", "checkpoint")
+            if getattr(point, name) is not None
+        },
     }
 
 

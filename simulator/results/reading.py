@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.errors import UsageError
 from simulator.files import read_json
-from simulator.results.dictionary import DEVICES, LOAD, METRICS, STAGES, TIMELINE, Column
+from simulator.results.dictionary import (
+    CHECKPOINT,
+    DEVICES,
+    LOAD,
+    METRICS,
+    STAGES,
+    TIMELINE,
+    Column,
+)
 from simulator.results.finished import FinishedPoints
 from simulator.results.manifest import FORMAT, check_manifest
 from simulator.results.rows import Row, frame_of, mismatch
@@ -28,6 +36,7 @@ _NEVER_NULL = {
     "devices": ("point", "label", "resource", "device", "kind"),
     "timeline": tuple(column.name for column in TIMELINE),
     "load": ("point", "label", "workers", "worker_us", "rest_us"),
+    "checkpoint": ("point", "label", "written_bytes", "waited_us", "rest_us"),
 }
 """Columns without which a row of a table says nothing."""
 
@@ -77,6 +86,10 @@ class StoredRun:
         """The rows of load stages, one a point that has one."""
         return self._rows("load", LOAD)
 
+    def checkpoints(self) -> list[Row]:
+        """The rows of check-points, one a point that has some."""
+        return self._rows("checkpoint", CHECKPOINT)
+
     def to_pandas(self) -> pd.DataFrame:
         """The metrics as a table; columns as in the data dictionary."""
         return frame_of(METRICS, self.metrics())
@@ -92,6 +105,10 @@ class StoredRun:
     def loads_to_pandas(self) -> pd.DataFrame:
         """The load stages as a table; empty where no point has one."""
         return frame_of(LOAD, self.loads())
+
+    def checkpoints_to_pandas(self) -> pd.DataFrame:
+        """The check-points as a table; empty where no point has any."""
+        return frame_of(CHECKPOINT, self.checkpoints())
 
     def timeline_to_pandas(self) -> pd.DataFrame:
         """The timeline as a table; empty where none was kept."""
@@ -125,6 +142,7 @@ def read_run(folder: Path) -> StoredRun:
             "devices": _table(folder, "devices", DEVICES),
             "timeline": _table(folder, "timeline", TIMELINE, needed=False),
             "load": _table(folder, "load", LOAD, needed=False),
+            "checkpoint": _table(folder, "checkpoint", CHECKPOINT, needed=False),
         }
         _check_points(manifest["points"], tables)
         _check_spans(tables["timeline"])
@@ -209,6 +227,7 @@ def _check_points(points: Sequence[Row], tables: Mapping[str, pa.Table]) -> None
         ("devices", "metrics", ("point", "label")),
         ("timeline", "stages", ("point", "label", "stage")),
         ("load", "metrics", ("point", "label")),
+        ("checkpoint", "metrics", ("point", "label")),
     ):
         if not _distinct(tables[name], columns) <= _distinct(tables[other], columns):
             raise ValueError(

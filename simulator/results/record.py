@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from simulator.results.dictionary import DEVICES, LOAD, METRICS, STAGES
+from simulator.results.dictionary import CHECKPOINT, DEVICES, LOAD, METRICS, STAGES
 from simulator.results.rows import Row, frame_of, row_of
 from simulator.results.tables import tables
 
@@ -48,9 +48,9 @@ class StageSpan:
 class PointResult:
     """The outcome of one point.
 
-    `metrics`, `load` and each entry of `stages` and `devices` hold the columns of the data
-    dictionary; a column that is left out is null. Raises `InvariantError` for a column that the
-    dictionary does not have, a value of another type, NaN and infinity.
+    `metrics`, `load`, `checkpoint` and each entry of `stages` and `devices` hold the columns of the
+    data dictionary; a column that is left out is null. Raises `InvariantError` for a column that
+    the dictionary does not have, a value of another type, NaN and infinity.
     """
 
     point: PointConfig
@@ -64,6 +64,8 @@ class PointResult:
     """SHA-256 (hex) of the trace that was replayed."""
     load: Row | None = None
     """Of its load stage; None where it has none."""
+    checkpoint: Row | None = None
+    """Of what it writes to survive a failure; None where it writes nothing."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metrics", row_of(METRICS, self.metrics))
@@ -72,6 +74,8 @@ class PointResult:
         object.__setattr__(self, "timeline", tuple(self.timeline))
         if self.load is not None:
             object.__setattr__(self, "load", row_of(LOAD, self.load))
+        if self.checkpoint is not None:
+            object.__setattr__(self, "checkpoint", row_of(CHECKPOINT, self.checkpoint))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -103,6 +107,10 @@ class Result:
         """The rows of load stages, one a point that has one."""
         return [point.load for point in self.points if point.load is not None]
 
+    def checkpoints(self) -> list[Row]:
+        """The rows of check-points, one a point that has some."""
+        return [point.checkpoint for point in self.points if point.checkpoint is not None]
+
     def swept(self) -> list[Row]:
         """The swept values of each point, by path."""
         return [point.point.swept for point in self.points]
@@ -122,6 +130,10 @@ class Result:
     def loads_to_pandas(self) -> pd.DataFrame:
         """The load stages as a table; columns as in the data dictionary."""
         return frame_of(LOAD, self.loads())
+
+    def checkpoints_to_pandas(self) -> pd.DataFrame:
+        """The check-points as a table; columns as in the data dictionary."""
+        return frame_of(CHECKPOINT, self.checkpoints())
 
     def __repr__(self) -> str:
         """The tables that the command line prints, as text."""

@@ -86,18 +86,26 @@ def by_point(metrics: Sequence[Row], rows: Iterable[Row]) -> list[list[Row]]:
 
 
 def nested(
-    metrics: Sequence[Row], devices: Iterable[Row], loads: Iterable[Row] = ()
+    metrics: Sequence[Row],
+    devices: Iterable[Row],
+    loads: Iterable[Row] = (),
+    checkpoints: Iterable[Row] = (),
 ) -> list[dict[str, Any]]:
-    """The metrics, each with its rows of `devices` under that name, and its `load` where it has a
-    load stage: JSON-ready."""
+    """The metrics, each with its rows of `devices` under that name, its `load` where it has a load
+    stage and its `checkpoint` where it has one: JSON-ready."""
     return [
         {
             **point,
             "devices": [_own(row) for row in rows],
             **({"load": _own(load[0])} if load else {}),
+            **({"checkpoint": _own(written[0])} if written else {}),
         }
-        for point, rows, load in zip(
-            metrics, by_point(metrics, devices), by_point(metrics, loads), strict=True
+        for point, rows, load, written in zip(
+            metrics,
+            by_point(metrics, devices),
+            by_point(metrics, loads),
+            by_point(metrics, checkpoints),
+            strict=True,
         )
     ]
 

@@ -27,7 +27,15 @@ from simulator.files import (
     umask,
     write_synced,
 )
-from simulator.results.dictionary import DEVICES, LOAD, METRICS, STAGES, TIMELINE, Column
+from simulator.results.dictionary import (
+    CHECKPOINT,
+    DEVICES,
+    LOAD,
+    METRICS,
+    STAGES,
+    TIMELINE,
+    Column,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,6 +73,8 @@ _REPLACED = (
     "timeline.parquet",
     "load.parquet",
     "load.csv",
+    "checkpoint.parquet",
+    "checkpoint.csv",
 )
 """Files of an older run that the next one replaces or, where it has none, removes."""
 
@@ -177,9 +187,15 @@ def _contents(result: Result, manifest: Mapping[str, Any]) -> dict[str, bytes]:
         for p in result
         for s in p.timeline
     ]
-    loads = result.loads()
-    if loads:
-        files |= {"load.parquet": _parquet(LOAD, loads), "load.csv": _csv(LOAD, loads)}
+    for name, columns, rows in (
+        ("load", LOAD, result.loads()),
+        ("checkpoint", CHECKPOINT, result.checkpoints()),
+    ):
+        if rows:
+            files |= {
+                f"{name}.parquet": _parquet(columns, rows),
+                f"{name}.csv": _csv(columns, rows),
+            }
     return files | ({"timeline.parquet": _parquet(TIMELINE, spans)} if spans else {})
 
 

@@ -50,6 +50,10 @@ class Tabular(Protocol):
         """A row a point with a load stage."""
         ...
 
+    def checkpoints(self) -> Sequence[Row]:
+        """A row a point that is check-pointed."""
+        ...
+
     def swept(self) -> Sequence[Row]:
         """The swept values of each point, by path."""
         ...
@@ -71,6 +75,8 @@ def tables(run: Tabular, width: int) -> Iterator[Table | str]:
     yield "".join(f"{line}\n" for line in trust_lines(metrics))
     if run.loads():
         yield _loads([rows[number] for number in shown], run.loads(), narrow)
+    if run.checkpoints():
+        yield _checkpoints([rows[number] for number in shown], run.checkpoints(), narrow)
     few_metrics = [metrics[number] for number in shown]
     points = [fold(devices) for devices in by_point(few_metrics, run.devices())]
     yield from _resources([rows[number] for number in shown], points, width)
@@ -147,6 +153,34 @@ def _loads(rows: Sequence[Row], loads: Sequence[Row], narrow: bool) -> Table:
                 f"{load['workers']:,}",
                 f"{load['workers_needed']:,}",
                 _number(load["source_needed_gbps"], 1),
+            )
+    return table
+
+
+def _checkpoints(rows: Sequence[Row], written: Sequence[Row], narrow: bool) -> Table:
+    """What the points in `rows` write to survive a failure, and what they wait for it."""
+    by_point = {(row["point"], row["label"]): row for row in written}
+    table = _table("Check-points: bytes written beside training, and time that updates wait")
+    point = _PointCells(rows, narrow)
+    for title in point.titles:
+        table.add_column(_plain(title), no_wrap=True)
+    for title in ("kind", "to"):
+        table.add_column(title, no_wrap=True)
+    for title in ("MB/batch", "without,\nms", "waited,\nms", "waited", "TB/day"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        own = by_point.get((row["point"], row["label"]))
+        if own is not None:
+            _add_row(
+                table,
+                *point.cells(row),
+                own["checkpoint"],
+                on_one_line(own["to"]),
+                _number(own["written_bytes"], 1e-6),
+                _number(own["rest_us"], 1e-3),
+                _number(own["waited_us"], 1e-3),
+                _percent(own["waited_share"]),
+                _number(own["checkpoint_gb_per_day"], 1e-3),
             )
     return table
 

@@ -15,6 +15,7 @@ from simulator.caches import Window
 __all__ = [
     "After",
     "Ahead",
+    "Beside",
     "Order",
     "Pipeline",
     "Role",
@@ -49,6 +50,34 @@ class After:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """Stages before those of the schedule's order, which run beside all of them.
+
+    `fed`: one makes mini-batches for the others. `logged`: the number of the last stage that
+    updates rows, where the first stage writes what must be durable before they are; 0: none does.
+    """
+
+    fed: bool = False
+    logged: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many there are; the next stage is the first of the order."""
+        return int(self.fed) + bool(self.logged)
+
+    @property
+    def feeder(self) -> int:
+        """The number of the stage that makes mini-batches; -1: none does."""
+        return int(bool(self.logged)) if self.fed else -1
+
+    def without(self, stage: int) -> Beside:
+        """What is left without one of them."""
+        if stage == self.feeder:
+            return Beside(logged=max(0, self.logged - 1))
+        return Beside(fed=self.fed)
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
     """The stages of a mini-batch in order."""
 
@@ -61,6 +90,10 @@ class Schedule:
     fed: bool = False
     """The first stage makes mini-batches for the others, and runs beside all of them: it waits for
     room alone, they wait for what it makes."""
+    logged: str = ""
+    """The last stage that updates rows, where the first one writes what must be durable before they
+    are: that begins when this stage of the mini-batch before is done, and updates alone wait for
+    it. A stage that feeds the others comes second then."""
 
     def order(self, asked: Order) -> Order:
         """How its stages wait for each other where a pipeline is `asked` to be of a kind."""
@@ -71,6 +104,11 @@ class Schedule:
         """`after` as numbers: (stage, other stage, mini-batches ahead)."""
         number = {name: k for k, name in enumerate(self.names)}
         return tuple((number[a.stage], number[a.other], a.ahead) for a in self.after)
+
+    @property
+    def beside(self) -> Beside:
+        """The stages that run beside all others."""
+        return Beside(self.fed, self.names.index(self.logged) if self.logged else 0)
 
     @property
     def names(self) -> tuple[str, ...]:

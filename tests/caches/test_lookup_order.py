@@ -45,17 +45,17 @@ def test_the_hottest_row_is_that_of_each_table_as_far_as_a_flow_has_it(name: str
     for facts in counted[REPLAYS[name]].facts:
         ids = TRACE.minibatch(facts.index).ids
         most = [max(np.bincount(each)) for each in ids]
-        assert facts[LOOKUP].hottest == sum(most)
+        assert facts[LOOKUP].hottest == tuple(most)
         for flows in facts.flows.values():
             for flow, hottest in zip(flows, most, strict=False):
-                limit = hottest if len(flows) == len(most) else sum(most)
-                assert flow.hottest == min(flow.lookups, limit)
-        assert facts.without_rows()[LOOKUP].hottest == sum(most)
+                limits = [hottest] if len(flows) == len(most) else most
+                assert flow.hottest == tuple(min(flow.lookups, limit) for limit in limits)
+        assert facts.without_rows()[LOOKUP].hottest == tuple(most)
 
 
 def test_nobody_counts_repeats_unasked() -> None:
     facts = run_replays(Stream(TRACE, 1), [UniqueReplay()], threads=1)[UniqueReplay()].facts[0]
-    assert facts[LOOKUP].hottest is None
+    assert facts[LOOKUP].hottest == ()
 
 
 # the order of kernels that are fused over tables

@@ -19,6 +19,7 @@ DOCS = ROOT / "docs"
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 FILE = re.compile(r"# file: (\S+)")
 RUN = (
+    "checkpoints.md",
     "tutorial.md",
     "extending.md",
     "loading.md",

@@ -9,7 +9,7 @@ import pytest
 from small import ALL, base, devices, points, simulated, stages, time_us
 
 from simulator.engine import simulate_points
-from simulator.engine.pipeline import AHEAD, conditions
+from simulator.engine.pipeline import AHEAD, Beside, conditions
 
 DENSE, LOOKUPS, SAMPLES = 13, 4 * 20, 512
 """Of the small model."""
@@ -194,15 +194,15 @@ def test_stages_wait_as_without_it_and_for_what_it_makes(mode: Any) -> None:
     for batch in range(6):
         for stage in range(4):
             alone = conditions(mode, 4, batch, stage, own)
-            fed = conditions(mode, 5, batch, stage + 1, behind, fed=True)
+            fed = conditions(mode, 5, batch, stage + 1, behind, beside=Beside(fed=True))
             made = [(batch, 0)] if stage == 0 else []
             assert fed == [*((b, s + 1) for b, s in alone), *made]
 
 
 def test_it_waits_for_room_alone() -> None:
-    assert conditions("serial", 5, 0, 0, fed=True) == []
-    assert conditions("lockstep", 5, 1, 0, fed=True) == [(0, 0)]
-    assert conditions("async", 5, 7, 0, fed=True) == [(6, 0), (7 - AHEAD, 1)]
+    assert conditions("serial", 5, 0, 0, beside=Beside(fed=True)) == []
+    assert conditions("lockstep", 5, 1, 0, beside=Beside(fed=True)) == [(0, 0)]
+    assert conditions("async", 5, 7, 0, beside=Beside(fed=True)) == [(6, 0), (7 - AHEAD, 1)]
 
 
 def test_more_cores_and_more_bandwidth_are_never_slower() -> None:

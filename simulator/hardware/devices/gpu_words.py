@@ -225,9 +225,11 @@ def _accumulate(word: Accumulate, software: OperatorProfile, at: Board) -> GpuKe
 
 
 def _run_ps(rows: Flow, gradient_bytes: int, software: OperatorProfile) -> int:
-    """How long the warps of the hottest rows take, table after table."""
+    """How long the warps of the hottest rows take: table after table, or side by side where one
+    kernel has all tables."""
     turns = min(RUN_TURNS, -(-gradient_bytes // RUN_BYTES))
-    return (rows.hottest or 0) * turns * software.gpu.run_vector_time
+    runs = sum(rows.hottest) if software.gpu.kernels_per_table else max(rows.hottest, default=0)
+    return runs * turns * software.gpu.run_vector_time
 
 
 def _gradients(word: Accumulate | Update, lookups: int, at: Board) -> Access:

@@ -36,6 +36,7 @@ class NvmeDrive(Part):
     """A solid-state drive behind PCIe: pages by requests, many at once."""
 
     links: ClassVar[bool | None] = False
+    durable: ClassVar[bool] = True
     kind: Literal["nvme_drive"]
     read_latency: Latency
     """From a request to its answer, nothing else to do."""

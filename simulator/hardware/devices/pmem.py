@@ -40,6 +40,7 @@ class Pmem(Part):
     """Persistent memory modules: byte-addressable, slower to write than to read."""
 
     links: ClassVar[bool | None] = False
+    durable: ClassVar[bool] = True
     kind: Literal["pmem"]
     modules: Positive
     """Modules that share the rows."""
