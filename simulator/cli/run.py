@@ -199,6 +199,6 @@ def _tell_failures(finished: Finished) -> None:
     left = len(finished.failures) - MOST_FAILURES
     if left > 0:
         typer.echo(f"... and {left:,} more: failures.json lists all", err=True)
-    failed, all_points = len(finished.failures), len(finished.failures) + len(finished.sweep.result)
+    failed, all_points = len(finished.failures), len(finished.sweep.keys)
     kept = "the others are kept" if finished.sweep.result.points else "none is left"
     raise PointsFailedError(f"{failed} of {all_points} points failed, {kept}: see failures.json")

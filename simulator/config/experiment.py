@@ -420,7 +420,10 @@ def _point_key(point: PointConfig) -> str:
         texts["run"] = canonical_json(point.run.model_dump(mode="json", exclude=_OF_QUERIES))
     if point.tables.tier:
         shares = list(point.tables.tier.items())  # their order counts
-        texts["tables"] = canonical_json([shares, point.tables.by, point.tables.order])
+        ways = [shares, point.tables.by, point.tables.order]
+        # Keys that came later, where they say something: other points are what they were.
+        more = point.tables.model_dump(exclude={"tier", "by", "order"}, exclude_defaults=True)
+        texts["tables"] = canonical_json([*ways, more] if more else ways)
     if point.load is not None:
         texts["load"] = _section_text(point.load)
     if point.checkpoint is not None:

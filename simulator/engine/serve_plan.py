@@ -132,7 +132,8 @@ def serve_plans(points: Sequence[PointConfig], target: Target) -> Iterator[Serve
         run = each.run.model_copy(update={"arrivals": None})  # queues follow from the target
         point = each.model_copy(update={"run": run})
         whole, refused = _whole(point, target)
-        key = f"{trace_key(point)} {point.platform!r} {point.operators!r} {point.model!r}"
+        key = f"{trace_key(point)} {point.platform!r} {point.operators!r} {point.model!r} "
+        key += f"{point.cache.profile_share}"
         if key not in sharded:
             sharded[key] = _Sharding(point, target).deployed()
         yield ServePlan(point, target, whole, sharded[key], refused)

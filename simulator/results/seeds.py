@@ -66,4 +66,5 @@ def _spread(point: PointConfig, seeds: Sequence[PointResult]) -> PointResult:
         metrics=metrics,
         stages=[{**row, **key} for row in first.stages],
         devices=[{**row, **key} for row in first.devices],
+        load=None if first.load is None else {**first.load, **key},
     )

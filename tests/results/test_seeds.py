@@ -103,3 +103,13 @@ def test_calibrated_platforms_have_the_published_error_of_their_operators() -> N
     own = DATA | {"platform": "h200", "systems": ["hybrid"]}
     (row,) = simulate(parse_experiment(own)).metrics()
     assert row["published_error"] == median_error(row)
+
+
+def test_a_load_stage_belongs_to_the_point_of_all_seeds(tmp_path: Path) -> None:
+    load = {"cores": 2, "source_bandwidth": "1 GB/s"}
+    run_experiment(parse_experiment(SEVERAL | {"load": load}), tmp_path / "run")
+    run = read_run(tmp_path / "run")
+    points = [(row["point"], row["label"]) for row in run.metrics()]
+    assert [(row["point"], row["label"]) for row in run.loads()] == points
+    first = simulate(parse_experiment(DATA | {"load": load})).loads()
+    assert [row["rest_us"] for row in run.loads()] == [row["rest_us"] for row in first]

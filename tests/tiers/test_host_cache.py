@@ -18,6 +18,7 @@ from simulator.config.tables import TablesConfig
 from simulator.engine.hazards import HazardCase, HazardOutcome, run_case
 from simulator.engine.sharing import build
 from simulator.errors import CapacityError, ConfigError, UsageError
+from simulator.sweep.runner import run_sweep
 from simulator.systems.schedule import Pipeline
 
 PAGE = 4096
@@ -286,3 +287,24 @@ def test_rows_of_running_mini_batches_that_do_not_fit_are_refused() -> None:
 
 def test_shares_in_per_cent_are_shares_of_one() -> None:
     assert TablesConfig(tier="ssd", cache="25 %").cache == 0.25  # type: ignore[arg-type]
+
+
+def test_entries_that_differ_in_what_host_memory_keeps_are_points_of_their_own() -> None:
+    ways: tuple[dict[str, Any], ...] = (
+        {},
+        {"cache": 0.2},
+        {"cache": 0.6},
+        {"cache": 0.6, "fetch_ahead": 2},
+    )
+    entries = [
+        {"name": "scratchpipe", "label": f"way {number}", "tables": {"tier": "ssd", **way}}
+        for number, way in enumerate(ways)
+    ]
+    asked = points(*entries)
+    assert len({point.key() for point in asked}) == len(ways)
+    together = [result.metrics for result in run_sweep(asked).result]
+    for entry, metrics in zip(entries, together, strict=True):
+        (alone,) = simulated(entry).values()
+        assert metrics["filled_rows_per_batch"] == alone.metrics["filled_rows_per_batch"]
+        assert metrics["iteration_time_us"] == alone.metrics["iteration_time_us"]
+    assert together[1]["filled_rows_per_batch"] > together[2]["filled_rows_per_batch"]
