@@ -60,7 +60,7 @@ def _plans(points: Sequence[PointConfig]) -> Iterator[tuple[str, Plan]]:
 
     seen: list[tuple[ModelConfig, MachineConfig, int | None]] = []
     for point in points:
-        key = (point.model, point.platform, point.system.gpus)
+        key = (point.stored, point.platform, point.system.gpus)
         if key in seen:
             continue
         seen.append(key)
@@ -69,7 +69,7 @@ def _plans(points: Sequence[PointConfig]) -> Iterator[tuple[str, Plan]]:
         ranks = machine.all("gpu")[: point.system.gpus]
         where = " ... ".join(dict.fromkeys((ranks[0], ranks[-1])))
         name = f"{point.model.name} on {where} of {point.platform.name}"
-        yield name, place_on(point.model, machine, ranks)
+        yield name, place_on(point.stored, machine, ranks)
 
 
 def _show(name: str, plan: Plan, everything: bool) -> None:

@@ -30,6 +30,7 @@ from simulator.cli.trace_files import (
     numbers,
     opened,
 )
+from simulator.cli.trace_sums import Transforms, keys_of, print_effects
 from simulator.errors import TraceError, UsageError
 from simulator.files import is_standard_output
 from simulator.text import few, on_one_line
@@ -150,20 +151,30 @@ def describe(
     sizes: Sizes = "",
     unchecked: Unchecked = False,
     plot: Annotated[Path | None, typer.Option(help="Draw a picture: .png, .svg, .pdf.")] = None,
+    transform: Transforms = "",
+    rows: Rows = "",
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Say what locality a trace has; warn where it has no order in time."""
+    """Say what locality a trace has; warn where it has no order in time.
+
+    With --transform also what sums of rows do to it: lookups of a sample before and after. --rows
+    are those of the tables, of which sums may take a share; left out, up to the highest id.
+    """
     from simulator._extras import require
     from simulator.traces.analysis import describe_ids
     from simulator.traces.picture import plot_reports
     from simulator.traces.pieces import checked, load
+    from simulator.traces.transform.effect import effects
 
     if plot is not None:
         require("figures", "--plot draws a picture")
+    if rows and not transform:
+        raise UsageError("--rows: of use with --transform alone")
     asked = Asked(format, column, table, header, sizes, unchecked)
     source = opened(files, asked)
     feeds = feeds_of(source, asked)
+    limits = numbers(rows, len(feeds.names), "--rows")
     columns = load(source)
     if source.columns() is not None:
         for _ in checked(source):  # mapped files have not been looked at yet
@@ -175,18 +186,28 @@ def describe(
         if len(t.ids)
     ]
     empty = [t.name for t in tables if not len(t.ids)]
+    changes = []
+    if transform:
+        sums = _config({"path": str(source.path)}, [keys_of(transform)]).transform
+        features = list(map(len, feeds.columns))
+        changes = effects(source.path, tables, features, limits, sums)
     if plot is not None:
         plot_reports(reports, plot, source.path.name)
     _warn_of_order(source.path, reports)
     if as_json:
         without = [{"table": name, "lookups": 0} for name in empty]
         described = [*(r.as_dict() for r in reports), *without]
-        _print_json({"file": str(source.path), "tables": described, "notes": list(source.notes)})
+        facts = {"file": str(source.path), "tables": described, "notes": list(source.notes)}
+        if transform:
+            facts["transform"] = [each.as_dict() for each in changes]
+        _print_json(facts)
     else:
         if reports:
             _print_reports(reports)
         if empty:
             typer.echo(f"no lookups, and so no shares: {few(empty)}")
+        if changes:
+            print_effects(changes)
 
 
 @app.command()

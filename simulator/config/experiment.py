@@ -40,6 +40,7 @@ from simulator.config.parameters import SystemKeys
 from simulator.config.reader import Marks
 from simulator.config.tables import TablesConfig
 from simulator.config.trace import HALF, TraceConfig
+from simulator.config.transform import extra_rows
 from simulator.config.types import Bytes, Frozen, MisfitError, Positive
 from simulator.errors import Problem
 
@@ -369,6 +370,11 @@ class PointConfig(Frozen):
     def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return _without_null_sections(handler(self))
 
+    @property
+    def stored(self) -> ModelConfig:
+        """The model with its tables as they lie in memory: with rows for sums (trace.transform)."""
+        return _stored(self)
+
     def key(self) -> str:
         """SHA-256 (hex) over the canonical JSON of all that determines the outcome.
 
@@ -380,6 +386,16 @@ class PointConfig(Frozen):
     def sweep_text(self) -> str:
         """The swept values as `path=value, path=value`; empty without a sweep."""
         return ", ".join(f"{path}={short(value)}" for path, value in self.swept.items())
+
+
+@by_identity
+def _stored(point: PointConfig) -> ModelConfig:
+    transform, model = getattr(point.trace, "transform", None), point.model
+    if transform is None:
+        return model
+    extra = extra_rows(model.rows_per_table, model.lookups_per_table, transform)
+    rows = tuple(map(sum, zip(model.rows_per_table, extra, strict=True)))
+    return model.model_copy(update={"rows_per_table": rows})
 
 
 _OF_QUERIES = {"mode", "arrivals"}

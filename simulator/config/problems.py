@@ -122,6 +122,8 @@ class _Translation:
             return Problem(self._marks.key(path), key, "unknown key", hint)
         if kind == "trace_kind":
             return self._trace_kind(given, path)
+        if kind in ("union_tag_invalid", "union_tag_not_found"):
+            return self._tag(context, path)
         if isinstance(context.get("error"), MisfitError):
             return self._misfit(context["error"], path)
         is_number = isinstance(given, int | float) and not isinstance(given, bool)
@@ -135,6 +137,17 @@ class _Translation:
         """Values that do not fit each other, at the key that the model names."""
         path = (*path, *error.key.split("."))
         return Problem(self._marks.value(path), dotted(self._prefix + path), error.message)
+
+    def _tag(self, context: Mapping[str, Any], path: KeyPath) -> Problem:
+        """A mapping whose key that tells the others is missing or unknown."""
+        path = (*path, context["discriminator"].strip("'"))
+        where, key = self._marks.value(path), dotted(self._prefix + path)
+        if "tag" not in context:
+            return Problem(where, key, "is missing")
+        words = [word.strip().strip("'") for word in context["expected_tags"].split(",")]
+        given = context["tag"]
+        message = f"is {shown(given)}: expected one of {_choices(words)}"
+        return Problem(where, key, message, did_you_mean(given, words))
 
     def _trace_kind(self, given: object, path: KeyPath) -> Problem:
         """A trace whose kind is missing or unknown."""

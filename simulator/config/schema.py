@@ -83,9 +83,10 @@ def _resolved(root: Schema, node: Schema) -> Schema:
 
 
 def _members(root: Schema, node: Schema) -> list[Schema]:
-    """The members of a union, without null."""
+    """The members of a union and of the unions in it, without null."""
     members = [_resolved(root, m) for m in (*node.get("anyOf", ()), *node.get("oneOf", ()))]
-    return [member for member in members if member.get("type") != "null"]
+    flat = [inner for member in members for inner in _members(root, member) or [member]]
+    return [member for member in flat if member.get("type") != "null"]
 
 
 def _constants(member: Schema) -> list[object]:

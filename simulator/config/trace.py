@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 
 from simulator.config.bounds import AtMost
+from simulator.config.transform import TransformConfig
 from simulator.config.types import Frozen
 
 __all__ = [
@@ -205,6 +206,10 @@ class FileTraceConfig(Frozen):
     """Ids as row numbers. `error`: they must be some already; `modulo`: id mod rows; `hash`: a hash
     of the id, mod rows; `renumber`: by first appearance in the file, which takes a row for every
     distinct id. Negative ids are errors in any case."""
+    transform: Annotated[TransformConfig | None, Field(exclude_if=_nothing)] = None
+    """Sums of rows that a sample looks up together, stored as further rows of their table and
+    looked up in place of them; null: none. `{algorithm: grace}`, `merci` or `space`, and its keys.
+    """
     at_end: Literal["stop", "wrap"] = "stop"
     """After the last whole mini-batch: no more batches, or start again from the first."""
 

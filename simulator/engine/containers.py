@@ -76,7 +76,7 @@ class Containers:
     def __init__(self, point: PointConfig, setting: Setting, lookups: Sequence[float]) -> None:
         self._point, self._setting = point, setting
         self._lookups = tuple(lookups)
-        self._tables = [point.model.of_tables((table,)) for table in range(point.model.tables)]
+        self._tables = [point.stored.of_tables((table,)) for table in range(point.stored.tables)]
         self._sparse = self._machine(setting.shard_cores)
         self.cpu = self._sparse.only("cpu", "serve-plan")
         self.gpu = self._sparse.first("gpu", "serve-plan")

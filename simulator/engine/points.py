@@ -319,7 +319,7 @@ def _identity(problem: _Prepared) -> dict[str, Any]:
         "locality": point.locality,
         "operators": point.operators.name,
         "sweep": point.sweep_text(),
-        "cache_fraction": slots / point.model.rows if replay.slots else None,
+        "cache_fraction": slots / point.stored.rows if replay.slots else None,
         "cache_rows": slots if replay.slots else None,
         "cache_grown": replay.grown,
         "window_past": None if window is None else window.past,

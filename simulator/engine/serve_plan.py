@@ -171,7 +171,7 @@ def _whole(point: PointConfig, target: Target) -> tuple[Deployment | None, str]:
     answers, alone_us = metrics["answered_per_s"], metrics["latency_alone_us"]
     busy = most_busy(alone_us * PS_PER_US, target)
     replicas = _replicas(target.qps, PS_PER_S / answers, busy)
-    size = replicas * (model_bytes(point.model) + target.setting.overhead)
+    size = replicas * (model_bytes(point.stored) + target.setting.overhead)
     price = _price(point, replicas)
     return Deployment(replicas, size, replicas, alone_us, answers, busy, price), ""
 
@@ -186,7 +186,7 @@ class _Sharding:
 
     def __init__(self, point: PointConfig, target: Target) -> None:
         self._point, self._target = point, target
-        rows, trace = point.model.rows_per_table, open_for(point, 1)
+        rows, trace = point.stored.rows_per_table, open_for(point, 1)
         bags = bags_of(trace)
         each = point.model.table_lookups if bags is None else bags.mean
         lookups = tuple(point.model.batch_size * count for count in each)

@@ -10,6 +10,7 @@ from simulator.config.memo import by_identity
 from simulator.config.problems import did_you_mean
 from simulator.config.tables import OWN_MEMORY
 from simulator.config.trace import FileTraceConfig
+from simulator.config.transform import summed
 from simulator.errors import ConfigError, Problem, ScratchPipeError
 from simulator.hardware.devices.loader import Loader
 from simulator.hardware.loading import LOADER
@@ -66,9 +67,12 @@ def trace_key(point: PointConfig) -> str:
 
 
 def place_of(point: PointConfig) -> Place:
-    """Where the run of a point lies in a file."""
+    """Where the run of a point lies in a file: its timed mini-batches come after those that a
+    profile counts, and after those that `trace.transform` chooses sums by."""
     run = point.run
-    return Place(point.cache.past_share, run.warmup_batches, run.batches, SHARED_TAIL)
+    transform = getattr(point.trace, "transform", None)
+    trained = 0.0 if transform is None else transform.train_share
+    return Place(max(point.cache.past_share, trained), run.warmup_batches, run.batches, SHARED_TAIL)
 
 
 @by_identity
@@ -141,6 +145,7 @@ def misfits(point: PointConfig) -> list[Problem]:
     found without building anything."""
     problems = [*_unknown_tiers(point), *_misloaded(point), *_unanswered(point)]
     problems += _unwritten(point)
+    problems += _unsummed(point)
     gpus = 0
     for host in point.platform.hosts:
         for socket in host.sockets.values():
@@ -230,6 +235,19 @@ def _unanswered(point: PointConfig) -> Iterator[Problem]:
         yield Problem("", "pipeline.mode", message, "set pipeline.mode: async with run.arrivals")
 
 
+def _unsummed(point: PointConfig) -> Iterator[Problem]:
+    """Why a point can have no sums of rows (`trace.transform`), where it asks for some."""
+    if getattr(point.trace, "transform", None) is None:
+        return
+    if point.run.mode == "training":
+        message = "stores sums of rows, of which training would update all that hold a row"
+        yield Problem("", "trace.transform", message, "set run.mode: inference, or leave it out")
+    elif not any(map(summed, point.model.lookups_per_table)):
+        message = "has nothing to sum: every feature of the model makes one lookup a sample"
+        hint = "give model.lookups_per_table more where samples look up several rows"
+        yield Problem("", "trace.transform", message, hint)
+
+
 def machine_of(point: PointConfig, pools: int = 1) -> Topology:
     """The machine of a point, its load stage beside it."""
     load = point.load
@@ -246,7 +264,7 @@ def machine_of(point: PointConfig, pools: int = 1) -> Topology:
 def job_of(point: PointConfig, need: WindowNeed | None = None, trace: Trace | None = None) -> Job:
     """What the system of a point is built from."""
     return Job(
-        model=point.model,
+        model=point.stored,
         software=point.operators,
         cache=point.cache,
         pipeline=point.pipeline,

@@ -18,7 +18,7 @@ def overruled(points: Iterable[PointResult]) -> list[str]:
     lines: dict[str, None] = {}
     for result in points:
         model, trace = result.point.model, result.point.trace
-        if not isinstance(trace, FileTraceConfig):
+        if not isinstance(trace, FileTraceConfig) or trace.transform is not None:
             continue
         said = sum(model.table_lookups)
         made = result.metrics["lookups_per_batch"] / model.batch_size

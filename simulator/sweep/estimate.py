@@ -90,7 +90,7 @@ def _replay_bytes(point: PointConfig) -> int:
     """A word a row, in the pages that lookups touch; ids of the window and of kept mini-batches."""
     lookups = _lookups(point)
     batch = round(lookups_of_batch(point))
-    words = 8 * min(point.model.rows, lookups * 512)
+    words = 8 * min(point.stored.rows, lookups * 512)
     exact = point.run.memory_fidelity == "exact"
     kept = _batches(point) if exact else 2 * min(point.run.sample_batches, point.run.batches)
     return words + 8 * batch * (_LOOKAHEAD + _KEPT_ARRAYS * kept) + _facts_bytes(point)

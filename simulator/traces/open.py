@@ -22,6 +22,7 @@ from simulator.config.trace import (
     UniformTraceConfig,
     ZipfTraceConfig,
 )
+from simulator.config.transform import extra_rows
 from simulator.config.types import Frozen
 from simulator.errors import TraceError
 from simulator.traces.base import Trace
@@ -35,6 +36,13 @@ from simulator.traces.replay import FileTrace, Place
 from simulator.traces.stack import StackTrace
 from simulator.traces.survey import feeds_of, source_of
 from simulator.traces.synthetic import Drift, Session, Shape, SyntheticTrace
+from simulator.traces.transform.apply import (
+    File,
+    fitted,
+    require_samples,
+    require_untrained,
+    transformed,
+)
 
 __all__ = ["open_trace"]
 
@@ -53,6 +61,7 @@ def open_trace(
 ) -> Trace:
     """The trace that `config` describes, for tables of `rows` rows.
 
+    With `transform` its tables have more: those for sums (`simulator.config.transform.extra_rows`).
     `lookups`: mean lookups of a sample in each table, or a tuple with those of each feature that
     looks it up; `threads`: tables drawn at a time (the ids
     do not depend on it); `place`: where a run lies in a file (default: at its beginning). Raises
@@ -163,16 +172,42 @@ def _open_file(config: FileTraceConfig, shape: Shape, place: Place | None) -> Fi
     if config.multi_hot:
         read = tuple((1,) * len(each) for each in shape.features)
     kind = MultiHotTrace if config.multi_hot else FileTrace
-    return kind(
+    tables = feeds.merged(path, columns, read, None if folds else shape.rows, unsigned=folds)
+    as_read = config.transform is None
+    trace = kind(
         path,
-        feeds.merged(path, columns, read, None if folds else shape.rows, unsigned=folds),
+        tables,
         rows=shape.rows,
         lookups=shape.features,
         batch_size=shape.batch_size,
-        wrap=config.at_end == "wrap",
+        wrap=config.at_end == "wrap" and as_read,
         maps=id_maps(config.ids, shape.rows, feeds, columns, path),
+        place=place if as_read else None,
+    )
+    if as_read:
+        return trace
+    if not config.multi_hot:
+        require_samples(path, tables, shape.features)
+    return _with_sums(config, shape, File(path, trace, feeds.names, shape.features), place)
+
+
+def _with_sums(config: FileTraceConfig, shape: Shape, file: File, place: Place | None) -> FileTrace:
+    """The file with sums in place of rows that are looked up together."""
+    transform = config.transform
+    assert transform is not None
+    extra = extra_rows(shape.rows, shape.features, transform)
+    trace = FileTrace(
+        file.path,
+        transformed(file, fitted(file, transform)),
+        rows=tuple(map(sum, zip(shape.rows, extra, strict=True))),
+        lookups=shape.features,
+        batch_size=shape.batch_size,
+        wrap=config.at_end == "wrap",
         place=place,
     )
+    if place is not None:
+        require_untrained(file, trace, place, transform.train_share)
+    return trace
 
 
 def _identity(config: Frozen, shape: Shape, *data: bytes) -> str:

@@ -114,6 +114,7 @@ _VERBS: tuple[tuple[tuple[str, ...], dict[str, tuple[str, ...]]], ...] = (
                              "--seed": _NUMBER,
                              "--batches": ("0", "1", "-1", "nan"), "--to": _NAME,
                              "--threads": ("0", "1", "2", "-1", "x"), "--row-bytes": _NUMBER}),
+    (("trace", "describe", "ids.csv"), {"--transform": _NAME, "--rows": ABSURD}),
     (("trace", "describe"), {"@": _PATH, "--column": _NAME, "--format": _NAME, "--sizes": ABSURD,
                              "--plot": _PATH, "--seed": _NUMBER, "--unchecked": ()}),
     (("trace", "convert"), {"@": _PATH, "@2": _PATH, "--to": _NAME, "--ids": _NAME,
