@@ -91,7 +91,8 @@ def _dealt(
     points: Mapping[str, PointConfig], chunk: list[Bundle], count: int
 ) -> list[list[Bundle]]:
     """Bundles in at most `count` chunks, the dearest first, each to the cheapest chunk."""
-    costs, parts = [0.0] * min(count, len(chunk)), [[] for _ in chunk[:count]]
+    costs = [0.0] * min(count, len(chunk))
+    parts: list[list[Bundle]] = [[] for _ in costs]
     for bundle in sorted(chunk, key=lambda candidate: -_cost(points, [candidate])):
         number = costs.index(min(costs))
         parts[number].append(bundle)
