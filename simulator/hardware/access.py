@@ -38,3 +38,23 @@ class Access:
     @property
     def bytes(self) -> int:
         return self.count * self.size
+
+    def of(self, count: int, size: int) -> Access:
+        """The same stream in `count` pieces of `size` bytes.
+
+        Every price of every mini-batch asks for some, so that `dataclasses.replace` takes too long.
+        """
+        if count == self.count and size == self.size:
+            return self
+        return Access(
+            self.memory,
+            count,
+            size,
+            self.write,
+            self.random,
+            self.hit_share,
+            self.in_place,
+            self.pieces,
+            self.buffer,
+            self.request,
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from simulator.results.resources import Kind
@@ -124,7 +124,13 @@ class Service:
 
     def scaled(self, factor: float) -> Service:
         """With its time (not its bytes or energy) multiplied."""
-        return replace(self, read_ps=self.read_ps * factor, write_ps=self.write_ps * factor)
+        return Service(
+            self.read_ps * factor,
+            self.write_ps * factor,
+            self.bytes,
+            self.energy_pj,
+            self.written,
+        )
 
     def __add__(self, other: Service) -> Service:
         return Service(

@@ -88,15 +88,19 @@ class Memory:
 
     def service(self, streams: Sequence[Access]) -> Service:
         """Time, bytes and energy of all `streams` of one operation."""
-        read_ps = sum(self.timing.stream_ps(s) for s in streams if s.bytes and not s.write)
-        write_ps = sum(self.timing.stream_ps(s) for s in streams if s.bytes and s.write)
-        return Service(
-            read_ps=read_ps,
-            write_ps=write_ps,
-            bytes=sum(s.bytes for s in streams),
-            energy_pj=sum(self.timing.stream_pj(s) for s in streams if s.bytes),
-            written=sum(s.bytes for s in streams if s.write),
-        )
+        read_ps = write_ps = energy_pj = 0.0
+        size = written = 0
+        for stream in streams:
+            if not (passed := stream.bytes):
+                continue
+            size += passed
+            if stream.write:
+                written += passed
+                write_ps += self.timing.stream_ps(stream)
+            else:
+                read_ps += self.timing.stream_ps(stream)
+            energy_pj += self.timing.stream_pj(stream)
+        return Service(read_ps, write_ps, size, energy_pj, written)
 
     def alone_ps(self, service: Service) -> float:
         """Time of `service` by itself, reads and writes mixed."""

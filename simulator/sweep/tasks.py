@@ -1,14 +1,16 @@
 """Divides points among workers: which are simulated together, and in what order.
 
 Points of one trace share its draws, and among them those with the same policy, capacity and window
-share a replay. A task holds points of one trace; points that share a replay never part. More tasks
-than traces are made where a trace has more replays than fit into memory at a time or than one wants
-to lose at a kill, and where workers would stand idle; only the draws are repeated for that.
+share a replay. A task holds points of one trace. More tasks than traces are made where a trace has
+more replays than fit into memory at a time or than one wants to lose at a kill, and where workers
+would stand idle: only the draws are repeated for that, and where the points of a trace take longer
+than its replays, so are the replays whose points part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby, pairwise
 
 from simulator.config.experiment import PointConfig
 from simulator.engine import replay_key, trace_key
@@ -32,12 +34,10 @@ def divide(points: Mapping[str, PointConfig], *, workers: int, memory: int) -> t
     chunks: list[list[Bundle]] = []
     for bundles in _bundles(points):
         chunks += _chunks(points, bundles, memory)
-    while len(chunks) < workers:
-        chunk = max(chunks, key=lambda c: _cost(points, c) if len(c) > 1 else 0.0, default=[])
-        if len(chunk) < 2:
-            break
-        number = chunks.index(chunk)
-        chunks[number : number + 1] = _halves(points, chunk)
+    if len(chunks) < workers:
+        counts = _workers_of([_cost(points, chunk) for chunk in chunks], workers)
+        pairs = zip(chunks, counts, strict=True)
+        chunks = [part for chunk, count in pairs for part in _parts(points, chunk, count)]
     if workers > 1:
         chunks.sort(key=lambda chunk: -_cost(points, chunk))
     return tuple(_task(points, number, chunk) for number, chunk in enumerate(chunks))
@@ -67,12 +67,48 @@ def _chunks(
     return chunks
 
 
-def _halves(points: Mapping[str, PointConfig], chunk: list[Bundle]) -> list[list[Bundle]]:
-    """Two chunks that take about equally long."""
-    halves: list[list[Bundle]] = [[], []]
+def _workers_of(costs: Sequence[float], workers: int) -> list[int]:
+    """How many of `workers` work at each of fewer chunks, the dearest first to get more."""
+    counts = [1] * len(costs)
+    for _ in range(workers - len(costs) if costs else 0):
+        longest = max(range(len(costs)), key=lambda number: costs[number] / counts[number])
+        counts[longest] += 1
+    return counts
+
+
+def _parts(
+    points: Mapping[str, PointConfig], chunk: list[Bundle], count: int
+) -> list[list[Bundle]]:
+    """At most `count` chunks that take about equally long, of whole bundles where that is best."""
+    whole = _dealt(points, chunk, count)
+    if _timing_s(points, chunk) <= _replays_s(points, chunk):
+        return whole
+    cut = _cut(chunk, count)
+    return min(whole, cut, key=lambda parts: max(_cost(points, part) for part in parts))
+
+
+def _dealt(
+    points: Mapping[str, PointConfig], chunk: list[Bundle], count: int
+) -> list[list[Bundle]]:
+    """Bundles in at most `count` chunks, the dearest first, each to the cheapest chunk."""
+    costs = [0.0] * min(count, len(chunk))
+    parts: list[list[Bundle]] = [[] for _ in costs]
     for bundle in sorted(chunk, key=lambda candidate: -_cost(points, [candidate])):
-        halves[_cost(points, halves[1]) < _cost(points, halves[0])].append(bundle)
-    return [sorted(half, key=chunk.index) for half in halves]
+        number = costs.index(min(costs))
+        parts[number].append(bundle)
+        costs[number] = _cost(points, parts[number])
+    return [sorted(part, key=chunk.index) for part in parts]
+
+
+def _cut(chunk: Sequence[Bundle], count: int) -> list[list[Bundle]]:
+    """At most `count` chunks of equally many points, in their order: few bundles are cut."""
+    keys = [(number, key) for number, bundle in enumerate(chunk) for key in bundle]
+    bounds = [len(keys) * part // count for part in range(count + 1)]
+    parts = []
+    for first, last in pairwise(bounds):
+        bundles = groupby(keys[first:last], key=lambda numbered: numbered[0])
+        parts.append([tuple(key for _, key in bundle) for _, bundle in bundles])
+    return [part for part in parts if part]
 
 
 def _first(points: Mapping[str, PointConfig], chunk: Sequence[Bundle]) -> list[PointConfig]:
@@ -81,8 +117,15 @@ def _first(points: Mapping[str, PointConfig], chunk: Sequence[Bundle]) -> list[P
 
 
 def _cost(points: Mapping[str, PointConfig], chunk: Sequence[Bundle]) -> float:
-    members = [points[key] for bundle in chunk for key in bundle]
-    return seconds_of(_first(points, chunk), members) if members else 0.0
+    return _replays_s(points, chunk) + _timing_s(points, chunk)
+
+
+def _replays_s(points: Mapping[str, PointConfig], chunk: Sequence[Bundle]) -> float:
+    return seconds_of(_first(points, chunk), ())
+
+
+def _timing_s(points: Mapping[str, PointConfig], chunk: Sequence[Bundle]) -> float:
+    return seconds_of((), [points[key] for bundle in chunk for key in bundle])
 
 
 def _task(points: Mapping[str, PointConfig], number: int, chunk: Sequence[Bundle]) -> Task:

@@ -38,6 +38,20 @@ def test_two_processes_give_the_same_bytes(shell, undisturbed):
     assert len(shell.points("two")) == POINTS
 
 
+def test_workers_that_part_a_replay_give_the_same_bytes(shell):
+    text = (shell.folder / "sweep.yaml").read_text(encoding="utf-8")
+    text = text[: text.index("sweep:")].replace("[hybrid, scratchpipe]", "[scratchpipe]")
+    latencies = ", ".join(f"{60 + n} ns" for n in range(5))
+    text += f"sweep:\n  platform.host.cpu.memory_latency: [{latencies}]\n"
+    (shell.folder / "machines.yaml").write_text(text, encoding="utf-8")
+    for jobs in (1, 2, 3):
+        code, _, err = shell.run(
+            "run", "machines.yaml", "--out", f"jobs{jobs}", "--jobs", jobs, "--json"
+        )
+        assert code == 0, err
+        assert shell.results(f"jobs{jobs}") == shell.results("jobs1")
+
+
 def test_a_sweep_that_is_killed_again_and_again_ends_with_the_same_bytes(shell, undisturbed):
     kills = 0
     while True:

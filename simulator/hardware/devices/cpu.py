@@ -379,7 +379,7 @@ def _without_last(streams: Sequence[Access], size: int) -> tuple[list[Access], i
         if stream.write and stream.size:
             stays = min(stream.count, size // stream.size)
             size -= stays * stream.size
-            stream = replace(stream, count=stream.count - stays)
+            stream = stream.of(stream.count - stays, stream.size)
         kept.append(stream)
     return kept[::-1], size
 
@@ -387,8 +387,8 @@ def _without_last(streams: Sequence[Access], size: int) -> tuple[list[Access], i
 def _in_lines(access: Access) -> Access:
     """A CPU access in whole cache lines: each random piece, or the whole of an in-order stream."""
     if access.random:
-        return replace(access, size=lines_of(access.size) * LINE_BYTES)
-    return replace(access, count=lines_of(access.bytes), size=LINE_BYTES)
+        return access.of(access.count, lines_of(access.size) * LINE_BYTES)
+    return access.of(lines_of(access.bytes), LINE_BYTES)
 
 
 def _first_answer_ps(paths: Mapping[str, Path], streams: Mapping[str, Sequence[Access]]) -> int:
@@ -405,7 +405,7 @@ def _first_answer_ps(paths: Mapping[str, Path], streams: Mapping[str, Sequence[A
 
 def _in_pages(access: Access, page: int) -> Access:
     """An access to rows in whole pages, each row in pages of its own."""
-    return replace(access, size=-(-access.size // page) * page)
+    return access.of(access.count, -(-access.size // page) * page)
 
 
 def _to_memory(access: Access, operator: CpuOperator, path: Path) -> list[Access]:
@@ -413,7 +413,7 @@ def _to_memory(access: Access, operator: CpuOperator, path: Path) -> list[Access
     drive whole pages, which are read before a part of them is written."""
     pages = path.memory.pages
     whole = _in_lines(access) if pages is None else _in_pages(access, pages.size)
-    stream = replace(whole, count=round(whole.count * (1.0 - access.hit_share)))
+    stream = whole.of(round(whole.count * (1.0 - access.hit_share)), whole.size)
     owned = operator.nontemporal if pages is None else access.size % pages.size == 0
     if not access.write or access.in_place or owned:
         return [stream]
