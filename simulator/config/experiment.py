@@ -412,7 +412,8 @@ def _point_key(point: PointConfig) -> str:
         texts["run"] = canonical_json(point.run.model_dump(mode="json", exclude=_OF_QUERIES))
     if point.tables.tier:
         shares = list(point.tables.tier.items())  # their order counts
-        texts["tables"] = canonical_json([shares, point.tables.by, point.tables.order])
+        rest = point.tables.model_dump(mode="json", exclude={"tier"})
+        texts["tables"] = canonical_json([shares, rest])
     if point.load is not None:
         texts["load"] = _section_text(point.load)
     members = ",".join(f'"{name}":{text}' for name, text in sorted(texts.items()))
