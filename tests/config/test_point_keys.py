@@ -11,6 +11,7 @@ from simulator.config import experiment as module
 from simulator.config.expand import expand
 from simulator.config.experiment import canonical_json
 from simulator.config.memo import by_identity
+from simulator.config.tables import TablesConfig
 from simulator.engine import parse_experiment
 
 DATA = {
@@ -71,3 +72,26 @@ def test_a_longer_sweep_costs_no_more_a_point(values, monkeypatch):
     monkeypatch.setattr(assign, "_copied", lambda data: sizes.append(len(str(data))) or real(data))
     assert len(expand(experiment)) == values
     assert max(sizes) < 5000
+
+
+TIERED = {"tier": {"dram": 0.5, "cxl": 0.5}}
+OTHER_TABLES = {
+    "tier": {"cxl": 0.5, "dram": 0.5},  # their order counts
+    "cache": 0.6,
+    "fetch_ahead": 4,
+    "by": "table",
+    "order": "hash",
+}
+
+
+def test_every_setting_of_tables_in_tiers_changes_the_key():
+    point = expand(parse_experiment(DATA))[0]
+    tiered = point.model_copy(update={"tables": TablesConfig.model_construct(**TIERED)})
+    assert set(OTHER_TABLES) == set(TablesConfig.model_fields)
+    keys = {
+        tiered.model_copy(
+            update={"tables": TablesConfig.model_construct(**TIERED | {name: value})}
+        ).key()
+        for name, value in OTHER_TABLES.items()
+    }
+    assert len(keys | {tiered.key(), point.key()}) == len(OTHER_TABLES) + 2
