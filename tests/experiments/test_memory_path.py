@@ -19,11 +19,12 @@ CHANGES = {
     "tiers": (ALPHAS,),
     "ahead": ("run.warmup_batches=3",),
     "drives": (),
+    "logs": (),
     "overlap": (ALPHAS,),
     "nodes": (SIZES,),
 }
 """What makes each experiment small beside `TINY`; a study has no more files than these."""
-KEPT = {"skew": 2, "tiers": 5, "ahead": 2}
+KEPT = {"skew": 2, "tiers": 5, "ahead": 2, "logs": 4}
 """Variants that are run, where there are several."""
 
 
@@ -56,7 +57,7 @@ def tables(study: Study, results: dict[str, Result]) -> Tables:
 def test_every_question_has_its_tables_and_figures(study: Study, tables: Tables) -> None:
     assert all(len(table) for table in tables.values())
     figures = study.module.figures(tables)
-    assert set(figures) == {"skew", "slow", "overlap", "rates", "tiers"}
+    assert set(figures) == {"skew", "slow", "overlap", "rates", "logs", "tiers"}
     assert set(figures) <= set(tables)
     text = (study.folder / "README.md").read_text(encoding="utf-8")
     for name, table in study.module.readme(tables).items():
@@ -112,3 +113,14 @@ def test_a_crossing_is_where_a_ratio_falls_below_one_for_good(
 ) -> None:
     found = study.module.skew.crossing([0.0, 1.0, 2.0], ratio)
     assert found == pytest.approx(where, nan_ok=True)
+
+
+def test_logs_and_snapshots_of_one_write_every_changed_row(tables: Tables) -> None:
+    """The rows of a mini-batch before it, or after it, and the MLPs: whole, or a part of 32."""
+    logs = tables["logs"].set_index(["label", "kept"])
+    for system in ("hybrid", "scratchpipe"):
+        written = logs.loc[system]["written_mb"]
+        assert written["nothing"] == 0.0
+        assert written["undo log, PMEM"] == written["undo log, drive"] > 0.0
+        assert written["snapshot of 1, drive"] > written["undo log, drive"]
+        assert logs.loc[system]["lost"].to_dict()["undo log, drive"] == 1.0
