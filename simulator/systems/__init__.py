@@ -59,6 +59,7 @@ from simulator.systems.recxl import ReCxl
 from simulator.systems.schedule import (
     After,
     Ahead,
+    Beside,
     Order,
     Pipeline,
     Role,
@@ -80,6 +81,7 @@ __all__ = [
     "After",
     "Ahead",
     "Backward",
+    "Beside",
     "Consistency",
     "Given",
     "GpuOnly",
