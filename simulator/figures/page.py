@@ -119,7 +119,7 @@ class _Page:
         return (_TEMPLATES / "report.css").read_text(encoding="utf-8")
 
     @property
-    def library(self) -> str:
+    def echarts(self) -> str:
         return _LIBRARY.read_text(encoding="utf-8")
 
     @property

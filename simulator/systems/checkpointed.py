@@ -27,6 +27,7 @@ from simulator.hardware.topology import Topology
 from simulator.systems.base import Job, System, require_room
 from simulator.systems.mlp import mlp_weight_bytes
 from simulator.systems.schedule import StageSpec
+from simulator.systems.wrapped import Wrapped
 from simulator.traces.changed import ChangedRows
 
 __all__ = ["CHECKPOINT", "Checkpointed"]
@@ -44,7 +45,7 @@ class _Updated:
     rows: int
 
 
-class Checkpointed(System):
+class Checkpointed(Wrapped):
     """A system that is check-pointed as `checkpoint` says.
 
     Raises `ConfigError` where it updates no rows, has a stage of that name, or has its tables where
@@ -54,16 +55,11 @@ class Checkpointed(System):
     def __init__(
         self, system: System, checkpoint: CheckpointConfig, job: Job, machine: Topology
     ) -> None:
-        self.system, self.replay = system, system.replay
+        super().__init__(system, CHECKPOINT, "checkpoint")
         self._asked, self._model, self._machine = checkpoint, job.model, machine
         trace = job.trace
         self._changed = None if trace is None else ChangedRows(trace, checkpoint.every)
         schedule = system.schedule
-        if CHECKPOINT.name in schedule.names:
-            raise ConfigError(
-                f"a stage is called {CHECKPOINT.name}, as that of `checkpoint`: rename it, or "
-                "leave out checkpoint"
-            )
         self._program = self._shown()
         updates = [stage.name for stage in self._program if any(map(_updates, stage.operations))]
         if not updates:
@@ -81,21 +77,6 @@ class Checkpointed(System):
             for stage in program
         )
         return (Stage(CHECKPOINT.name, lanes), *held)
-
-    @property
-    def placed(self) -> tuple[tuple[int, ...], ...]:
-        return self.system.placed
-
-    def rank_stages(self, facts: BatchFacts, rank: int) -> tuple[Stage, ...]:
-        return self.system.rank_stages(facts, rank)
-
-    @property
-    def equal_ranks(self) -> tuple[tuple[str, ...], ...]:
-        return self.system.equal_ranks
-
-    @property
-    def gpus(self) -> int:
-        return self.system.gpus
 
     # what is refused
 

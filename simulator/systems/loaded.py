@@ -12,32 +12,26 @@ from dataclasses import replace
 from simulator.caches.facts import LOOKUP, BatchFacts
 from simulator.config.loading import LoadConfig
 from simulator.config.model import ModelConfig
-from simulator.errors import ConfigError
 from simulator.hardware.loading import LOADER, Preprocess
 from simulator.hardware.program import Stage
 from simulator.systems.base import System
 from simulator.systems.schedule import StageSpec
+from simulator.systems.wrapped import Wrapped
 
 __all__ = ["PREPROCESS", "Loaded"]
 
 PREPROCESS = StageSpec("preprocess", "load")
 
 
-class Loaded(System):
+class Loaded(Wrapped):
     """A system whose mini-batches are loaded as `load` says.
 
     Raises `ConfigError` where it has a stage of that name already.
     """
 
     def __init__(self, system: System, load: LoadConfig, model: ModelConfig) -> None:
-        schedule = system.schedule
-        if PREPROCESS.name in schedule.names:
-            raise ConfigError(
-                f"a stage is called {PREPROCESS.name}, as that of `load`: rename it, or leave out "
-                "load"
-            )
-        self.system, self._load, self._model = system, load, model
-        self.replay = system.replay
+        super().__init__(system, PREPROCESS, "load")
+        self._load, self._model, schedule = load, model, system.schedule
         self.schedule = replace(schedule, stages=(PREPROCESS, *schedule.stages), fed=True)
 
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
@@ -56,18 +50,3 @@ class Loaded(System):
             samples * bucketized,
             1 + model.dense_features + model.features - bucketized,
         )
-
-    @property
-    def placed(self) -> tuple[tuple[int, ...], ...]:
-        return self.system.placed
-
-    def rank_stages(self, facts: BatchFacts, rank: int) -> tuple[Stage, ...]:
-        return self.system.rank_stages(facts, rank)
-
-    @property
-    def equal_ranks(self) -> tuple[tuple[str, ...], ...]:
-        return self.system.equal_ranks
-
-    @property
-    def gpus(self) -> int:
-        return self.system.gpus
