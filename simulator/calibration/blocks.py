@@ -105,8 +105,8 @@ BLOCKS: tuple[Block, ...] = (
         (_time("operators.row_scatter.line_time", 1.0, 0.05),),
     ),
     Block(
-        "CPU partition",
-        ("cpu partition",),
+        "CPU sort",
+        ("cpu sort",),
         (_time("operators.sort.row_time", 3),),
     ),
     Block(
@@ -158,6 +158,8 @@ BLOCKS: tuple[Block, ...] = (
             _time(f"{GPU}.kernel_latency", 4700, 100),
             _cost("operators.gpu.pool_line_time", 5),
             _cost("operators.gpu.update_line_time", 5),
+            _cost("operators.gpu.update_pair_time", 18),
+            _cost("operators.gpu.update_repeat_time", 30),
         ),
         when=_not_hidden,
     ),
@@ -218,8 +220,17 @@ BLOCKS: tuple[Block, ...] = (
     ),
     Block(
         "copies beside the CPU",
-        ("copies h2d beside cpu", "copies h2d beside hbm"),
-        (_time(f"{LINK}.read_latency", 1000, 10),),
+        (
+            "copies h2d beside cpu",
+            "copies h2d beside hbm",
+            "slowdown of cpu",
+            "copies of several GPUs",
+        ),
+        (
+            _time(f"{LINK}.read_latency", 1000, 10),
+            _bandwidth(f"{CPU}.device_path.read", 190),
+            _bandwidth(f"{CPU}.device_path.write", 160),
+        ),
         beside=("copies",),
     ),
 )

@@ -108,8 +108,8 @@ def cpu_points(folder: Path, hits: HitShares) -> list[Point]:
     points = [_stream(pooled) for pooled in pool(FILE, rows, _stream_key, "ms").values()]
     points += [_rows(pooled, hits) for pooled in pool(FILE, rows, _row_key, "ms").values()]
     cores = max((int(row["threads"]) for row in rows), default=0)
-    partitions = [{**row, "ms": _partition_ms(row)} for row in rows if _partition_ms(row)]
-    points += [_partition(p) for p in pool(FILE, partitions, _row_key, "ms").values()]
+    sorts = [{**row, "ms": _sort_ms(row)} for row in rows if _sort_ms(row)]
+    points += [_sort(p) for p in pool(FILE, sorts, _row_key, "ms").values()]
     both = pool(FILE, rows, partial(_both_key, cores=cores), "ms")
     points += [_both(pooled) for pooled in both.values()]
     return [_weighted(point, cores) for point in points]
@@ -186,14 +186,15 @@ def _rows(pooled: Pooled, hits: HitShares) -> Point:
     )
 
 
-def _partition_ms(row: Row) -> str:
-    """The part of a fused update that orders ids, as its note says; empty where it does not."""
-    match = re.search(r"partition ([0-9.]+) ms", row["note"])
+def _sort_ms(row: Row) -> str:
+    """The part of a fused update that orders ids, partition and radix passes, as its note says;
+    empty where it does not."""
+    parts = re.findall(r"(?:partition|radix) ([0-9.]+) ms", row["note"])
     known = (row["op"], row["impl"]) in _OPERATORS
-    return match.group(1) if match and known else ""
+    return str(sum(map(float, parts))) if parts and known else ""
 
 
-def _partition(pooled: Pooled) -> Point:
+def _sort(pooled: Pooled) -> Point:
     row = pooled.row
     dim, threads, rows = int(row["dim"]), int(row["threads"]), int(row["n_rows"])
 
@@ -202,7 +203,7 @@ def _partition(pooled: Pooled) -> Point:
         return rig.alone_ms((bench.backward(rows, rows)[0],), 4 * dim, threads)
 
     return Point(
-        operator="cpu partition",
+        operator="cpu sort",
         file=FILE,
         condition=f"{rows} ids, {threads} threads, {row['dist'].split(' ')[0]}",
         measured=pooled.value,

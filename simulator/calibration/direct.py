@@ -23,6 +23,7 @@ _GRAPH, _KERNELS = "cuda graph of 100 tiny kernels (per replay)", 100
 _PS_PER_US = 1_000_000
 _KERNEL, _STREAM = "Triton kernel, back to back (per launch)", "enter and leave a stream"
 _COLLECTIVES = "micro_nccl.csv"
+_HANDED = "work handed to a thread of its own (per call)"
 _SMALL = 1 << 16
 """Bytes of collectives whose calls count: larger ones wait for room in the queue."""
 
@@ -47,7 +48,7 @@ def direct_values(folder: Path) -> Direct:
     The launch of a kernel, as it was measured. The wait: that of launching one and waiting for it,
     less the launch and what a kernel takes within a captured graph; only where the launch was
     measured with the same software. A submission: a kernel on a stream that is entered for it, less
-    the launch; a collective: its call, less both.
+    the launch; a collective: its call, less both. Work handed to another thread, as measured.
 
     Raises `UsageError` for files that cannot be read.
     """
@@ -63,6 +64,9 @@ def direct_values(folder: Path) -> Direct:
         wait = max(0.0, us[_WAIT] - us[launched] - us[_GRAPH] / _KERNELS)
         source = f"measured: {_FILE}, {_WAIT!r} less the launch and a kernel of a graph"
         values[f"{GPU}.synchronize"] = DirectValue(wait * _PS_PER_US, source, _FILE)
+    if _HANDED in us:
+        source = f"measured: {_FILE}, {_HANDED!r}"
+        values[f"{SOFTWARE}.worker_call"] = DirectValue(us[_HANDED] * _PS_PER_US, source, _FILE)
     return values | _submissions(folder, us, us[launched])
 
 

@@ -38,13 +38,20 @@ def _pooled(bench: Bench, rows: int, dist: str, hits: HitShares, _: int) -> Oper
     return bench.pool(rows, hits.gpu(dist, rows, bench.model.row_bytes), tables=1)
 
 
+_ALONE = "cuda k_segupd mode1 (sorted input)"
+"""Every lookup with a gradient of its own."""
+_TRAINING = "Triton (sorted input, pooled gradients)"
 _KERNELS: dict[str, tuple[str, Make]] = {
     "cuda k_gather": ("gpu gather", lambda bench, n, *_: bench.gather(n)),
     "cuda k_scatter": ("gpu scatter", lambda bench, n, *_: bench.scatter(n)),
     "cuda k_pool": ("gpu pooled gather", _pooled),
-    "cuda k_segupd mode1 (sorted input)": (
+    _ALONE: (
         "gpu update",
         lambda bench, n, _d, _h, unique: bench.unexpanded_update(n, unique),
+    ),
+    _TRAINING: (
+        "gpu update",
+        lambda bench, n, _d, _h, unique: bench.pooled_update(n, unique, -(-n // POOLED_ROWS)),
     ),
     "Triton (sorted input)": (
         "gpu update with state",
@@ -55,12 +62,13 @@ _KERNELS: dict[str, tuple[str, Make]] = {
 
 def gpu_points(folder: Path, hits: HitShares) -> list[Point]:
     """Points of the kernels, sorts, Plans and MLP steps measured in `folder`."""
-    kernels = pool(HBM, read_rows(folder, HBM), _kernel_key, "ms").values()
+    kernels = [*pool(HBM, read_rows(folder, HBM), _kernel_key, "ms").values()]
     sorts = pool(SORT, read_rows(folder, SORT), _sort_key, "ms").values()
     plans = pool(PLAN, read_rows(folder, PLAN), lambda r: (r["slots"], r["misses"]), "ms").values()
     steps = pool(MLP, read_rows(folder, MLP), _step_key, "ms").values()
+    trained = any(pooled.row["impl"] == _TRAINING for pooled in kernels)
     return [
-        *(_kernel(pooled, hits) for pooled in kernels),
+        *(_kernel(p, hits, superseded=p.row["impl"] == _ALONE and trained) for p in kernels),
         *map(_sort, sorts),
         *map(_plan, plans),
         *_steps(list(steps)),
@@ -77,7 +85,8 @@ def _kernel_key(row: Row) -> tuple[str, ...] | None:
     return (row["op"], row["impl"], row["dim"], row["n_rows"], row["dist"])
 
 
-def _kernel(pooled: Pooled, hits: HitShares) -> Point:
+def _kernel(pooled: Pooled, hits: HitShares, *, superseded: bool) -> Point:
+    """`superseded`: shown, not fitted, for the update that trains was measured as well."""
     row = pooled.row
     name, make = _KERNELS[row["impl"]]
     dim, rows, dist = int(row["dim"]), int(row["n_rows"]), row["dist"]
@@ -94,7 +103,7 @@ def _kernel(pooled: Pooled, hits: HitShares) -> Point:
         work = make(rig.bench("gpu", sized), rows, dist, hits, unique)
         return rig.alone_ms((work,), 4 * dim)
 
-    few = rows < _FEW
+    few, usual = rows < _FEW, 0.5 if rows < _FEW else 1.0
     return Point(
         operator=f"{name}, few rows" if few else name,
         file=HBM,
@@ -103,7 +112,7 @@ def _kernel(pooled: Pooled, hits: HitShares) -> Point:
         unit="ms",
         spread=pooled.spread,
         model=model,
-        weight=0.5 if few else 1.0,
+        weight=0.0 if superseded else usual,
     )
 
 

@@ -1,4 +1,5 @@
-"""Points of the link: copies of one direction, of both at once, and beside busy memories.
+"""Points of the link: copies of one direction, of both at once, of all GPUs, and beside busy
+memories.
 
 Contention: what a victim loses while copies run all the time, and what the copies keep. All three
 backgrounds (to the GPU, from it, both) are points of their own; rates of copies that had a tail
@@ -7,6 +8,7 @@ alone at their end are shown, not fitted, where that tail is not known to be sho
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,11 +21,14 @@ from simulator.hardware.program import Operation
 
 __all__ = ["link_points"]
 
-LINK, CONTENTION = "micro_pcie.csv", "contention.csv"
+LINK, CONTENTION, LINKS = "micro_pcie.csv", "contention.csv", "micro_links.csv"
 _ENDLESS = 1 << 34
 """Bytes of a background copy that outlasts every victim."""
 _OVERLAPPING = 1 << 20
 """Bytes below which two copies started in turn are not long beside each other."""
+_UNCACHED = 4 << 20
+"""Bytes from which on the copies of several GPUs do not stay in the last-level cache."""
+_AT_ONCE = re.compile(r"pinned (h2d|d2h|h2d\+d2h) gpu\d+(?:\+gpu\d+)+")
 _UNSTEADY = 1.8
 """90th over 10th percentile of a victim's times from which on its median is chance."""
 _BACKGROUNDS: dict[str, tuple[bool, ...]] = {
@@ -40,12 +45,15 @@ _STREAM_ROWS = 2_097_152
 
 
 def link_points(folder: Path, cores: int) -> list[Point]:
-    """Points of `micro_pcie.csv` and `contention.csv`; of the latter with `cores` threads."""
+    """Points of `micro_pcie.csv`, `micro_links.csv` and `contention.csv`; those of the last with
+    `cores` threads."""
     copies = pool(LINK, read_rows(folder, LINK), _copy_key, "ms_event").values()
     rows = [_of_one_gpu(r) for r in read_rows(folder, CONTENTION)]
     rows = [r for r in rows if _victim(r, cores) is not None]
     rows = _without_unsteady(rows)
     points = [_copy(pooled) for pooled in copies]
+    at_once = pool(LINKS, read_rows(folder, LINKS), _at_once_key, "GBps_sum").values()
+    points += [_at_once(pooled) for pooled in at_once]
     points += [
         _slowdown(pooled, cores)
         for pooled in pool(CONTENTION, rows, _contention_key, "slowdown").values()
@@ -105,6 +113,35 @@ def _copy(pooled: Pooled) -> Point:
         spread=pooled.spread,
         model=model,
         weight=0.0 if both and size < _OVERLAPPING else 1.0,
+    )
+
+
+def _at_once_key(row: Row) -> tuple[str, ...] | None:
+    """Each of several GPUs copies over a link of its own, out of memory that no cache holds."""
+    if not _AT_ONCE.fullmatch(row["op"]) or int(row["bytes"]) < _UNCACHED:
+        return None
+    return (row["op"], row["bytes"])
+
+
+def _at_once(pooled: Pooled) -> Point:
+    row = pooled.row
+    match = _AT_ONCE.fullmatch(row["op"])
+    assert match is not None
+    ways, gpus, size = _BACKGROUNDS[match.group(1)], row["gpus"].split(","), int(row["bytes"])
+
+    def model(rig: Rig) -> float:
+        copies = [rig.copy(way, size, gpu=int(gpu)) for gpu in gpus for way in ways]
+        ms, _ = rig.beside_ms(copies, (), 512)
+        return len(copies) * size / ms / 1e6
+
+    return Point(
+        operator="copies of several GPUs",
+        file=LINKS,
+        condition=f"{match.group(1)} of {len(gpus)} GPUs, {size} B each",
+        measured=pooled.value,
+        unit="GB/s",
+        spread=pooled.spread,
+        model=model,
     )
 
 

@@ -13,7 +13,17 @@ _UNITS: dict[str, tuple[tuple[float, str], ...]] = {
     "arithmetic": ((1e12, "TFLOP/s"), (1e9, "GFLOP/s"), (1.0, "FLOP/s")),
     "number": ((1.0, ""),),
 }
-_TIMES = {"latency", "access", "time", "start", "synchronize", "piece", "launch", "submission"}
+_TIMES = {
+    "latency",
+    "access",
+    "time",
+    "start",
+    "synchronize",
+    "piece",
+    "launch",
+    "submission",
+    "call",
+}
 _TIMES |= {"collective"}
 _SIZES = {"cache", "capacity", "queue"}
 _BANDWIDTHS = {"bandwidth", "read", "write", "back"}

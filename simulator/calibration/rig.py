@@ -116,10 +116,11 @@ class Rig:
         machine = self.machine(model.row_bytes)
         return Bench(machine, self.profile, model, machine.first(kind, "calibration"))
 
-    def copy(self, to_gpu: bool, size: int, name: str = "copy") -> Move:
-        """A copy over the link between CPU and GPU."""
+    def copy(self, to_gpu: bool, size: int, name: str = "copy", gpu: int = 0) -> Move:
+        """A copy over the link between CPU and GPU number `gpu`."""
         machine = self.machine(512)
-        dram, hbm = (machine.memory(machine.first(kind, name)).place for kind in ("cpu", "gpu"))
+        cpu, board = machine.first("cpu", name), machine.all("gpu")[gpu]
+        dram, hbm = machine.memory(cpu).place, machine.memory(board).place
         return move(name, dram, hbm, size) if to_gpu else move(name, hbm, dram, size)
 
     def link(self, to_gpu: bool) -> str:
@@ -218,6 +219,13 @@ class Bench:
         in memory (in training the pooled gradients of a mini-batch stay in L2)."""
         size = self.model.width * GRADIENT_BYTES
         source = Buffer("gradients", self.place, lookups * size)
+        rows = Flow(lookups, unique)
+        return Update("update", self.at, self.store(), rows, source, size, True, True)
+
+    def pooled_update(self, lookups: int, unique: int, bags: int) -> Update:
+        """The update of training: the gradient of a bag serves all of its lookups."""
+        size = self.model.width * GRADIENT_BYTES
+        source = Buffer("gradients", self.place, bags * size)
         rows = Flow(lookups, unique)
         return Update("update", self.at, self.store(), rows, source, size, True, True)
 

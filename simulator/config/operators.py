@@ -81,6 +81,10 @@ class GpuOperators(Frozen):
     submission: Picoseconds
     """Host time that the software adds to the driver's own for each kernel of the embedding
     operators, each copy and each captured graph that it submits."""
+    worker_call: Picoseconds = "0 ps"  # type: ignore[assignment]
+    """In a pipeline, where a thread of its own runs the CPU's operators of a stage beside the one
+    that submits work to the GPU: from handing them over to their start, and from their end until
+    the other thread knows it. 0: such threads spin."""
     collective: Picoseconds
     """Host time that the library of collectives adds to the launch of one call."""
     pool_line_time: Picoseconds
@@ -88,6 +92,12 @@ class GpuOperators(Frozen):
     gather reads or writes; 0: hidden behind them."""
     update_line_time: Picoseconds
     """The same of the update of rows."""
+    update_pair_time: Picoseconds = "0 ps"  # type: ignore[assignment]
+    """Time of a streaming multiprocessor for each lookup whose row is updated, however wide: its
+    programs wait for ids, positions and gradients one after the other."""
+    update_repeat_time: Picoseconds = "0 ps"  # type: ignore[assignment]
+    """The same for each gradient of a row beyond its first: a program adds those of one row in
+    turn, and its lanes for other rows wait for the longest."""
     run_vector_time: Picoseconds = "0 ps"  # type: ignore[assignment]
     """Time in which a warp that sums all gradients of one row adds one more, for each 64 of at most
     128 elements that it has; 0: warps share the gradients of a row."""

@@ -20,7 +20,7 @@ from simulator.engine.shared_facts import SharedFacts
 from simulator.errors import PluginError
 from simulator.hardware.demand import StageDemand
 from simulator.hardware.fold import Folds
-from simulator.hardware.lanes import as_graphs, in_one_process
+from simulator.hardware.lanes import as_graphs, by_workers, in_one_process
 from simulator.hardware.program import Stage
 from simulator.hardware.topology import Topology
 from simulator.systems import Schedule, System
@@ -106,6 +106,8 @@ def time_system(
     demands = [tuple(map(fold.scaled, stages)) for stages in demands]
     if timing.software.gpu.iteration == "graph" and not system.schedule.overlaps:
         demands = [as_graphs(stages) for stages in demands]
+    if timing.software.gpu.worker_call and system.schedule.overlaps:
+        demands = [by_workers(stages, timing.software.gpu.worker_call) for stages in demands]
     if one_process:
         demands = [in_one_process(stages) for stages in demands]
     priced = time.perf_counter()

@@ -1,4 +1,5 @@
-"""What lanes of a stage wait for in each other: collectives, and events of other streams.
+"""What lanes of a stage wait for in each other (collectives, events of other streams) and for the
+threads that run them.
 
 Lanes run side by side. A collective begins when all of its group are there: each of those with one
 name in a stage waits for what stands before every other one in its lane. So the rank with the most
@@ -14,7 +15,7 @@ from simulator.errors import InvariantError
 from simulator.hardware.demand import Demand, Spot, StageDemand
 from simulator.hardware.program import Exchange, Operation, Stage
 
-__all__ = ["as_graphs", "in_one_process", "waits_of"]
+__all__ = ["as_graphs", "by_workers", "in_one_process", "waits_of"]
 
 
 def waits_of(stage: Stage) -> Mapping[Spot, tuple[Spot, ...]]:
@@ -55,6 +56,25 @@ def _named(stage: Stage, lane: int, word: Operation) -> Spot:
         f"stage {stage.name}: {word.name} comes after {word.after!r}, which no other lane of "
         f"{word.at} has"
     )
+
+
+def by_workers(stages: Iterable[StageDemand], call_ps: int) -> tuple[StageDemand, ...]:
+    """Stages of a pipeline whose operators on the CPU are handed to a thread of their own, once a
+    lane: its first one begins `call_ps` later."""
+
+    def called(lane: tuple[Demand, ...]) -> tuple[Demand, ...]:
+        first = next((k for k, demand in enumerate(lane) if _on_cores(demand)), None)
+        if first is None:
+            return lane
+        later = replace(lane[first], latency_ps=lane[first].latency_ps + call_ps)
+        return (*lane[:first], later, *lane[first + 1 :])
+
+    return tuple(replace(stage, lanes=tuple(map(called, stage.lanes))) for stage in stages)
+
+
+def _on_cores(demand: Demand) -> bool:
+    """Whether it runs on threads of a CPU: it blocks the one that calls it, and no GPU waits."""
+    return demand.blocks and bool(demand.services) and not demand.host
 
 
 def in_one_process(stages: Iterable[StageDemand]) -> tuple[StageDemand, ...]:

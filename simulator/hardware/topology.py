@@ -272,7 +272,9 @@ class Topology:
         """A memory as `processor` loads and stores to it."""
         key = (processor, memory)
         if key not in self._reaches:
-            self._reaches[key] = Path(self.memory(memory), self.route(processor, memory))
+            there, hops = self.memory(memory), self.route(processor, memory)
+            home = self.devices[there.device] if hops else None
+            self._reaches[key] = Path(there, hops, home)
         return self._reaches[key]
 
     # prices
@@ -339,6 +341,9 @@ class Topology:
         latency_ps = move.call + sum(carried.latency_ps for carried in passed)
         services[source.place] = read
         services[target.place] = write + read if source is target else write
+        if hops:
+            for memory, stored in ((source, False), (target, True)):
+                services |= self.devices[memory.device].entered(memory, size, write=stored)
         busiest = 0.0
         for carried in transported(self, hops, size):
             busiest = max(busiest, carried.slowest_ps)

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from simulator.validation.reasons import read_notes
+
 __all__ = ["by_machine", "machine_name", "with_stage_repeats"]
 
 Run = tuple[Path, dict[str, Any]]
@@ -19,16 +21,17 @@ def by_machine(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """The runs of each machine under its name, in their order.
 
     A machine is a kind of machine: GPU, number of GPUs, CPU and its cores; hosts of a kind are
-    sessions of one. Two that would have one name get a number each.
+    sessions of one, unless their notes name them. Two that would have one name get a number each.
     """
     machines: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
-        facts = run[1]["machine"]
-        key = (facts.get("gpu"), facts.get("gpus") or 1, facts["cpu"], facts.get("cores"))
+        facts, host = run[1]["machine"], read_notes([run[0]]).host
+        key = (facts.get("gpu"), facts.get("gpus") or 1, facts["cpu"], facts.get("cores"), host)
         machines.setdefault(key, []).append(run)
     named: dict[str, list[Run]] = {}
-    for members in machines.values():
-        name = first = machine_name(members[0][1]["machine"])
+    for key, members in machines.items():
+        host = f"_{key[-1]}" if key[-1] else ""
+        name = first = machine_name(members[0][1]["machine"]) + host
         number = 2
         while name in named:
             name, number = f"{first}_{number}", number + 1

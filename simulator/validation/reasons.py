@@ -1,5 +1,5 @@
 """What a person writes beside observed data: why numbers lie outside of the goal, what was not run,
-and a goal of the machine's own.
+a goal of the machine's own, and the name of its host where that has a page of its own.
 
     goal: {iteration_median: 0.035, iteration_worst: 0.12}
     reasons:
@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from simulator.config.problems import validate
 from simulator.config.reader import read_yaml
@@ -70,6 +70,8 @@ class Notes(Frozen):
     """The file."""
 
     goal: Goal = Goal()
+    host: Annotated[str, Field(pattern="^[a-z0-9_]*$")] = ""
+    """Of a host that has a page of its own beside that of others of its kind: its name there."""
     reasons: tuple[Reason, ...] = ()
     not_run: tuple[str, ...] = ()
     """What was not observed, for the page."""
@@ -92,6 +94,7 @@ def read_notes(folders: Iterable[Path]) -> Notes:
         return Notes()
     return Notes(
         goal=notes[0].goal,
+        host=notes[0].host,
         reasons=tuple(reason for note in notes for reason in note.reasons),
         not_run=tuple(line for note in notes for line in note.not_run),
     )

@@ -78,21 +78,26 @@ def update(ms: float, note: str) -> tuple[object, ...]:
     return ("coalesce_update", impl, 128, 16, 40_000, "uniform", ms, note)
 
 
-def test_the_partition_of_an_update_is_a_point_of_its_own(tmp_path: Path, rig: Rig) -> None:
-    """Its time is in the note: that of the sort alone."""
-    found = points(tmp_path, update(5.0, "unique=3000, partition 1.25 ms"))
-    part = found["cpu partition: 40000 ids, 16 threads, uniform"]
+@pytest.mark.parametrize(
+    ("note", "ms"), [("partition 1.25 ms", 1.25), ("partition 1.25 ms; radix 0.5 ms", 1.75)]
+)
+def test_the_sort_of_an_update_is_a_point_of_its_own(
+    note: str, ms: float, tmp_path: Path, rig: Rig
+) -> None:
+    """Its time is in the note: partition, and radix passes where they were measured apart."""
+    found = points(tmp_path, update(5.0, f"unique=3000; {note}"))
+    part = found["cpu sort: 40000 ids, 16 threads, uniform"]
     (whole,) = [p for p in found.values() if p.operator == "cpu update"]
-    assert (part.measured, whole.measured) == pytest.approx((1.25, 5.0))
+    assert (part.measured, whole.measured) == pytest.approx((ms, 5.0))
     assert 0.0 < part.model(rig) < whole.model(rig)
 
 
 @pytest.mark.parametrize("note", ["", "unique=3000", "partition of ids"])
-def test_an_update_whose_note_tells_no_partition_has_none(tmp_path: Path, note: str) -> None:
+def test_an_update_whose_note_tells_no_sort_has_none(tmp_path: Path, note: str) -> None:
     assert {p.operator for p in points(tmp_path, update(5.0, note)).values()} == {"cpu update"}
 
 
-def test_a_partition_of_other_software_is_no_point(tmp_path: Path) -> None:
+def test_a_sort_of_other_software_is_no_point(tmp_path: Path) -> None:
     other = ("coalesce_update", "torch", 128, 16, 4000, "uniform", 5.0, "partition 1 ms")
     assert points(tmp_path, other) == {}
 

@@ -55,6 +55,15 @@ def test_a_kernel_counts_before_a_copy(tmp_path: Path) -> None:
     assert direct(tmp_path, (COPY, 6.0), (CTYPES, 4.0)) == {LAUNCH: pytest.approx(4e6)}
 
 
+def test_work_of_another_thread_costs_what_was_measured(tmp_path: Path) -> None:
+    handed = ("work handed to a thread of its own (per call)", 100.5)
+    found = direct(tmp_path, (COPY, 6.0), handed)
+    assert found == {
+        LAUNCH: pytest.approx(6e6),
+        "operators.gpu.worker_call": pytest.approx(100.5e6),
+    }
+
+
 def test_hosts_are_pooled(tmp_path: Path) -> None:
     """By the geometric mean: 2 us and 8 us are 4 us."""
     assert direct(tmp_path, (CTYPES, 2.0), (CTYPES, 8.0)) == {LAUNCH: pytest.approx(4e6)}

@@ -30,6 +30,9 @@ class Fitted:
 FITTED = {
     "microbenchmarks": Fitted("h200", "tuned"),
     "h200_micro": Fitted(f"{TRUTH}/h200_own.yaml", f"{TRUTH}/h200_own_operators.yaml"),
+    "h200_second_micro": Fitted(
+        f"{TRUTH}/h200_second_own.yaml", f"{TRUTH}/h200_second_own_operators.yaml"
+    ),
     "h100_micro": Fitted(f"{TRUTH}/h100_own.yaml", f"{TRUTH}/h100_own_operators.yaml"),
     "h200_x2_micro": Fitted(f"{TRUTH}/h200_x2_own.yaml", f"{TRUTH}/h200_x2_own_operators.yaml"),
     "h200_x4_micro": Fitted(f"{TRUTH}/h200_x4_own.yaml", f"{TRUTH}/h200_x4_own_operators.yaml"),

@@ -312,7 +312,8 @@ def _submitted(part: Part, device: Device, what: str, price: _Price) -> None:
     times = (demand.submit_ps, demand.submit_more_ps, demand.host_ps)
     _require(part, min(times) >= 0, f"{what} takes {min(times)} ps of its host")
     _require(part, demand.host or not max(times), f"{what} takes time of no host")
-    _require(part, set(demand.loaded) <= set(price.services), f"{what} waits for what it uses not")
+    there = {*price.services, *own}
+    _require(part, set(demand.loaded) <= there, f"{what} waits for what is not its own nor used")
     slack = 1.0 if price.slack is None else price.slack
     _require(part, slack >= 1.0, f"{what}: outstanding reads allow {slack} of its speed alone")
 

@@ -134,7 +134,11 @@ def test_a_core_waits_for_lines_by_littles_law() -> None:
     assert demand.minimum_ps == pytest.approx(1_000_000 * 55_000 / 16)
     assert demand.services["cpu.cores"].ps == pytest.approx(1_000_000 * 55_000 / 16)
     assert demand.services["cpu.threads"].ps == pytest.approx(demand.minimum_ps), "all of them"
-    assert (demand.loaded, demand.blocks, demand.host) == ({DRAM: 1.0}, True, "")
+    assert (demand.loaded, demand.blocks, demand.host) == (
+        {DRAM: 1.0, "cpu.device_path": 1.0},
+        True,
+        "",
+    )
 
 
 @pytest.mark.parametrize("overlap", [0.25, 0.5, 1.0])
@@ -280,4 +284,5 @@ def test_a_memory_behind_a_link_costs_its_loads_and_makes_waits_longer() -> None
     assert set(near.services) == {DRAM, "cpu.path", "cpu.cores", "cpu.threads"}
     assert DRAM not in demand.services
     assert demand.services["cpu.path"] == near.services["cpu.path"], "loads pass it all the same"
-    assert (demand.loaded, near.loaded) == ({"far.dram": 1.0}, {DRAM: 1.0})
+    assert demand.loaded == {"far.dram": 1.0}
+    assert near.loaded == {DRAM: 1.0, "cpu.device_path": 1.0}

@@ -80,15 +80,16 @@ def test_small_kernels_share_hbm_and_l2() -> None:
 
 
 def server(rate: int, **link: int | float) -> Topology:
-    """The H200 server, its DRAM at `rate`; the path between cores and DRAM out of the way; a link
+    """The H200 server, its DRAM at `rate`; the paths to DRAM out of the way; a link
     of 4 % flow control and 136 reads of 512 B outstanding for 1.1 us each."""
     keys = {"flow_control": 0.04, "outstanding_reads": 136, "read_latency": 1_100_000} | link
     cpu = changed("h200_vm_xeon")
     wide = dict.fromkeys(("random_read", "sequential_read", "write", "write_back"), 10**6 * GB)
     path = cpu.memory_path.model_copy(update={**wide, "random_piece": 0, "sharpness": 1e6})
+    copies = cpu.device_path.model_copy(update={"read": 10**6 * GB, "write": 10**6 * GB})
     return topology(
         host(
-            cpu=cpu.model_copy(update={"memory_path": path}),
+            cpu=cpu.model_copy(update={"memory_path": path, "device_path": copies}),
             gpu=changed("h200_sxm5_141gb"),
             pcie=socket(changed("h200_vm_pcie5_x16", **keys), join=("cpu", "gpu")),
         ),

@@ -123,6 +123,14 @@ def test_instructions_of_the_software_are_beside_its_streams() -> None:
     assert at_gpu(update("gpu", HBM), slow).minimum_ps == pytest.approx(lines * 80_000 / 80)
 
 
+def test_lookups_and_repeats_of_an_update_take_time_of_a_multiprocessor() -> None:
+    """However wide the rows are: 1 us a lookup, 3 us a gradient beyond the first of its row."""
+    times = {"update_pair_time": 10**6, "update_repeat_time": 3 * 10**6}
+    slow = TUNED.model_copy(update={"gpu": TUNED.gpu.model_copy(update=times)})
+    expected = (LOOKUPS + 3 * (LOOKUPS - UNIQUE)) * 10**6 / 80
+    assert at_gpu(update("gpu", HBM), slow).minimum_ps == pytest.approx(expected)
+
+
 def test_the_longest_sample_bounds_a_pooled_gather() -> None:
     """Offsets, ids, then 20 rows four at a time; an update: segment, positions, gradients, row."""
     machine = bench(gpu={"dependent_access": 10**12})
@@ -311,7 +319,7 @@ def test_a_gpu_that_loads_over_its_link_uses_both_memories() -> None:
     """A read of 128 B asks for itself with 16 B the other way; data comes with 16 B a packet of
     450 GB/s, longer than both memories take."""
     link = changed("nvlink_c2c", load_latency=500_000)
-    machine = topology(host(cpu=CPU, gpu=GPU, c2c=socket(link, join=("cpu", "gpu"))))
+    machine = topology(host(cpu="grace_72", gpu=GPU, c2c=socket(link, join=("cpu", "gpu"))))
     demand = price(machine, pool("gpu", DRAM))
     rows = LOOKUPS * 512
     assert demand.services[DRAM].bytes == demand.services["c2c.down"].bytes == rows

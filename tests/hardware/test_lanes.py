@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from simulator.errors import InvariantError
-from simulator.hardware.demand import Demand, StageDemand
-from simulator.hardware.lanes import in_one_process, waits_of
+from simulator.hardware.demand import Demand, Service, StageDemand
+from simulator.hardware.lanes import by_workers, in_one_process, waits_of
 from simulator.hardware.program import Exchange, Operation, Stage, Wait
 
 GROUP = ("gpu0", "gpu1")
@@ -80,3 +80,13 @@ def test_each_host_has_a_process_of_its_own() -> None:
 def test_one_processor_is_submitted_for_as_ever() -> None:
     stage = submitted("gpu0.launch", "gpu0.launch", "")
     assert in_one_process([stage]) == (stage,)
+
+
+def test_work_of_the_cpu_is_handed_over_once_a_lane() -> None:
+    """Kernels and waits of the host are not; what follows at once is handed over with it."""
+    rows = Demand("rows", {"cpu.dram": Service(5.0)}, blocks=True, latency_ps=3)
+    kernel = Demand("kernel", {"gpu.hbm": Service(5.0)}, host="gpu.launch")
+    wait = Demand("wait", host="gpu.launch", blocks=True)
+    (stage,) = by_workers([StageDemand("x", ((kernel, wait, rows, rows), (kernel,)))], 100)
+    assert [[d.latency_ps for d in lane] for lane in stage.lanes] == [[0, 0, 103, 3], [0]]
+    assert stage.name == "x"

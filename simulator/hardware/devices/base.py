@@ -68,6 +68,12 @@ class Device:
         del arriving, leaving, size
         return Carried()
 
+    def entered(self, memory: Memory, size: int, *, write: bool) -> dict[str, Service]:
+        """What other devices use of it that read `size` bytes of its `memory`, or write them there,
+        over a link; by default nothing beside the memory itself."""
+        del memory, size, write
+        return {}
+
     def occupied(self, parts: int, ps: float) -> dict[str, Service]:
         """Use of its cores by `parts` of them (threads of a CPU, thread blocks of a GPU) for `ps`
         each; by default none."""
@@ -217,6 +223,8 @@ class Path:
 
     memory: Memory
     hops: tuple[Hop, ...] = ()
+    home: Device | None = None
+    """The device of the memory, where links lead to it."""
 
     @property
     def load_latency_ps(self) -> int:
@@ -236,6 +244,9 @@ class Path:
         for stream in streams:
             key = (stream.write, stream.request)
             sizes[key] = sizes.get(key, 0) + stream.bytes
+        for (write, _), size in sizes.items():
+            if self.home is not None:
+                _add(services, self.home.entered(self.memory, size, write=write))
         for hop in self.hops:
             for (write, request), size in sizes.items():
                 loaded = not (write or copied) and size
@@ -251,8 +262,7 @@ class Path:
                     if request
                     else hop.link.carry(*ends, size, by=None if copied else hop.source)
                 )
-                for name, service in (carried.services or {}).items():
-                    services[name] = services[name] + service if name in services else service
+                _add(services, carried.services or {})
         return services
 
     def alone_ps(self, services: Mapping[str, Service]) -> float:
@@ -260,6 +270,11 @@ class Path:
         memory_ps = self.memory.alone_ps(services[self.memory.place])
         others = (s.ps for name, s in services.items() if name != self.memory.place)
         return max([memory_ps, *others])
+
+
+def _add(services: dict[str, Service], more: Mapping[str, Service]) -> None:
+    for name, service in more.items():
+        services[name] = services[name] + service if name in services else service
 
 
 class Reach(Protocol):

@@ -58,7 +58,7 @@ from simulator.hardware.memory import Memory
 from simulator.hardware.program import Operation
 from simulator.units import PS_PER_S
 
-__all__ = ["Cpu", "CpuDevice", "CpuPass", "MemoryPath"]
+__all__ = ["Cpu", "CpuDevice", "CpuPass", "DevicePath", "MemoryPath"]
 
 PASSES = {**TRAINING_PASSES, **NOISE_PASSES}
 """How each word becomes a pass."""
@@ -93,6 +93,20 @@ class MemoryPath(Frozen):
     corner between both limits. Infinite would be the longer of the two, 1 their sum."""
 
 
+class DevicePath(Frozen):
+    """What carries the copies of devices (GPUs, interfaces, drives) between the socket's ports and
+    its memory: on-chip network, directory of the caches, last-level cache.
+
+    All devices of the socket share it, and misses of the cores queue behind what passes it
+    (`simulator.hardware.demand.loaded_latency`). Reads and writes take turns.
+    """
+
+    read: BytesPerSecond
+    """Bytes per second that devices together read from this socket's memory."""
+    write: BytesPerSecond
+    """Bytes per second that devices together write to it."""
+
+
 class Cpu(Part):
     """The host processor: what bounds its share of a memory-bound operator."""
 
@@ -110,6 +124,8 @@ class Cpu(Part):
     """Bytes per second that one core reads in order, by hardware prefetch."""
     memory_path: MemoryPath
     """Limits between cores and DRAM."""
+    device_path: DevicePath
+    """Limits between devices and DRAM."""
     core_cache: Bytes
     """Bytes of the cache of its own that a core has (L2): lines that it changed wait there."""
     last_level_cache: Bytes
@@ -168,7 +184,7 @@ class CpuDevice(Processor):
         self.threads = max(1, self._all_threads // setup.pools)
         self._one_pool = setup.pools == 1
         self._cores, self._pool_name = f"{self.name}.cores", f"{self.name}.threads"
-        self._path = f"{self.name}.path"
+        self._path, self._device_path = f"{self.name}.path", f"{self.name}.device_path"
 
     @property
     def memories(self) -> tuple[Memory, ...]:
@@ -177,8 +193,18 @@ class CpuDevice(Processor):
     @property
     def resources(self) -> tuple[Resource, ...]:
         pool = Resource(self._pool_name, self.name, "pool", one_requester=self._one_pool)
-        path = Resource(self._path, self.name, "path")
-        return (self.dram.resource, Resource(self._cores, self.name, "cpu"), path, pool)
+        path, devices = (
+            Resource(name, self.name, "path") for name in (self._path, self._device_path)
+        )
+        cores = Resource(self._cores, self.name, "cpu")
+        return (self.dram.resource, cores, path, devices, pool)
+
+    def entered(self, memory: Memory, size: int, *, write: bool) -> dict[str, Service]:
+        if memory is not self.dram:
+            return {}
+        limits = self.part.device_path
+        ps = size * PS_PER_S / (limits.write if write else limits.read)
+        return {self._device_path: Service(read_ps=ps)}
 
     def cached_rows(self, row_bytes: int) -> int:
         return self.part.last_level_cache // row_bytes
@@ -223,7 +249,7 @@ class CpuDevice(Processor):
     def _as_pass(self, word: Operation, software: OperatorProfile) -> CpuPass:
         cpu = self.part
         at = Package(self.name, self.dram.place, cpu.last_level_cache, cpu.device_cache)
-        work = PASSES[type(word)](word, software, at)
+        work = _as_stored(PASSES[type(word)](word, software, at))
         accesses = (*work.accesses, *self._walks(word, work))
         return replace(work, accesses=accesses, leaves=word.leaves, evicts=word.evicts)
 
@@ -274,6 +300,7 @@ class CpuDevice(Processor):
         if self.dram.place in paths:
             streams[self.dram.place] = _with_deferred(streams[self.dram.place], work)
         loaded = {place: 1.0 for place, path in paths.items() if path.memory.pages is None}
+        waits = loaded | ({self._device_path: 1.0} if self.dram.place in paths else {})
         passing = [stream for place in loaded for stream in streams[place]]
         services = {self._path: Service(read_ps=self._path_ps(passing, work))} if loaded else {}
         loads_ps = max((service.ps for service in services.values()), default=0.0)
@@ -302,7 +329,7 @@ class CpuDevice(Processor):
             latency_ps=work.regions * cpu.thread_start if threads > 1 else 0,
             minimum_ps=alone_ps,
             blocks=True,
-            loaded=loaded,
+            loaded=waits,
         )
 
     def _path_ps(self, streams: Sequence[Access], work: CpuPass) -> float:
@@ -359,6 +386,15 @@ class CpuDevice(Processor):
         cpu = self.part
         fresh = sum(access.bytes for access in work.accesses if access.write)
         return fresh / cpu.page * cpu.page_fault
+
+
+def _as_stored(work: CpuPass) -> CpuPass:
+    """`work` with ordinary stores where what it writes is not whole lines: a streaming store of a
+    part of a line goes to memory by itself, so that no program streams those."""
+    operator = work.operator
+    if not operator.nontemporal or not any(a.write and a.size % LINE_BYTES for a in work.accesses):
+        return work
+    return replace(work, operator=operator.model_copy(update={"nontemporal": False}))
 
 
 def _with_deferred(streams: list[Access], work: CpuPass) -> list[Access]:

@@ -244,7 +244,7 @@ class GpuDevice(Processor):
         passes_ps = work.choosing_ps + work.probes * PS_PER_S / gpu.random_access_rate
         passes_ps += work.sort_pairs * work.sort_passes * PS_PER_S / gpu.sort_rate
         chain_ps = work.chain * gpu.dependent_access + self._away_ps(work, reach)
-        shared_ps = max(memory_ps, l2_ps, issue_ps, chain_ps)
+        shared_ps = max(memory_ps, l2_ps, issue_ps, chain_ps, work.waiting_ps / gpu.sms)
         busy_ps = gaps_ps + arithmetic_ps + shared_ps + passes_ps
         alone_ps = busy_ps + max(0.0, chain_ps + work.run_ps - shared_ps)
         services[self._l2] = Service(read_ps=l2_ps)

@@ -91,6 +91,8 @@ class GpuKernels(Operation):
     """Picoseconds that a multiprocessor spends on instructions for each line of L2."""
     instructions_ps: int = 0
     """Picoseconds of one multiprocessor for all instructions beside those."""
+    waiting_ps: int = 0
+    """Picoseconds in which all that one multiprocessor holds waits for one access after another."""
     submissions: int | None = None
     """What the host submits: each kernel (None), or fewer where they are captured."""
     submission_ps: int | None = None
@@ -200,6 +202,7 @@ def _update(word: Update, software: OperatorProfile, at: Board) -> GpuKernels:
         away_chain=1,
         threads=rows * WARP,
         line_time=software.gpu.update_line_time,
+        waiting_ps=_adding_ps(lookups, rows, software),
         run_ps=sum(_run_ps(p.rows, word.gradient_bytes, software) for p in places),
     )
 
@@ -220,8 +223,15 @@ def _accumulate(word: Accumulate, software: OperatorProfile, at: Board) -> GpuKe
         chain=UPDATE_CHAIN - 1,
         threads=rows * WARP,
         line_time=software.gpu.update_line_time,
+        waiting_ps=_adding_ps(lookups, rows, software),
         run_ps=_run_ps(word.rows, word.gradient_bytes, software),
     )
+
+
+def _adding_ps(lookups: int, rows: int, software: OperatorProfile) -> int:
+    """Time of one multiprocessor to look at all lookups and to add the gradients of equal rows."""
+    repeats = max(0, lookups - rows)
+    return lookups * software.gpu.update_pair_time + repeats * software.gpu.update_repeat_time
 
 
 def _run_ps(rows: Flow, gradient_bytes: int, software: OperatorProfile) -> int:

@@ -30,6 +30,7 @@ _TABLES = 8
 _PLANS = 14
 """Mini-batches that are planned one after the other."""
 _SOFTWARE = "Triton"
+_POOLED_UPDATE = "Triton (sorted input, pooled gradients)"
 
 Int64s = npt.NDArray[np.int64]
 
@@ -69,6 +70,7 @@ def _row_operators(gpu: GpuBench, table: Any, count: int, dist: str) -> Iterator
     sums = ops.empty((len(offsets), dim))
     pairs = [ops.sort(ids, len(table)) for ids in rows]
     own = ops.upload(np.arange(count, dtype=np.int32))
+    bag_of = ops.upload(np.arange(count, dtype=np.int32) // POOLED)
     pooled = {
         "gather": (lambda k: ops.gather(table, rows[k % 2], buffer), "cuda k_gather"),
         "scatter": (lambda k: ops.scatter(table, rows[k % 2], buffer), "cuda k_scatter"),
@@ -77,6 +79,10 @@ def _row_operators(gpu: GpuBench, table: Any, count: int, dist: str) -> Iterator
             lambda k: ops.update(table, pairs[k % 2], own, buffer, 1e-3),
             "cuda k_segupd mode1 (sorted input)",
         ),
+        "coalesced_update_pooled": (
+            lambda k: ops.update(table, pairs[k % 2], bag_of, sums, 1e-3),
+            _POOLED_UPDATE,
+        ),
     }
     size = count * dim * 4
     traffic = {
@@ -84,10 +90,11 @@ def _row_operators(gpu: GpuBench, table: Any, count: int, dist: str) -> Iterator
         "scatter": 2 * size + 8 * count,
         "pooled_gather": size + size / POOLED + 8 * count,
         "coalesced_update_red": size + 2 * unique * dim * 4 + 12 * count,
+        "coalesced_update_pooled": size // POOLED + 2 * unique * dim * 4 + 12 * count,
     }
     for op, (work, impl) in pooled.items():
         times = gpu.time(work)
-        note = f"unique={unique}; {_SOFTWARE}" if op.endswith("red") else _SOFTWARE
+        note = f"unique={unique}; {_SOFTWARE}" if "update" in op else _SOFTWARE
         yield {
             "op": op, "impl": impl, "dim": dim, "n_rows": count, "dist": dist, **times,
             "payload_GBps": size / times["ms"] / 1e6,

@@ -1,4 +1,5 @@
-"""What the host thread pays: launches by kind, events, and waits for a device that is idle.
+"""What the host thread pays: launches by kind, events, waits for a device that is idle, and work
+that it hands to another thread.
 
 All values are microseconds of host time for one call, but for graphs and the event span, whose
 device time is given too. A wait of an idle device is the least that a wait costs: the device has
@@ -7,13 +8,15 @@ long been done. As training calls them: from Python, through PyTorch and Triton.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 from simulator.config.catalogue import load_named
 from simulator.observe.microbench.device import GpuBench
-from simulator.observe.microbench.tables import Row, Subject, milliseconds
+from simulator.observe.microbench.tables import Row, Subject, milliseconds, spread
 from simulator.observe.mlp import DenseStep
 
 __all__ = ["launch_subjects"]
@@ -24,6 +27,7 @@ _KERNELS = (1, 10, 30, 100, 300)
 """Kernels of a captured graph."""
 _SMALL_COPY = 4096
 _SORTED = 327_680
+_WORK_S, _CALLS = 0.002, 200
 
 
 def launch_subjects(gpu: GpuBench) -> list[Subject]:
@@ -34,6 +38,7 @@ def launch_subjects(gpu: GpuBench) -> list[Subject]:
         "graph replays": _graphs,
         "steps of the MLPs, submitted": _steps,
         "waits of an idle device": _waits,
+        "work of another thread": _handed_over,
     }
     return [Subject(name, _FILE, partial(rows, gpu)) for name, rows in parts.items()]
 
@@ -130,6 +135,27 @@ def _waits(gpu: GpuBench) -> Iterator[Row]:
         gpu.torch.cuda.synchronize()
         for what, work in several.calls().items():
             yield {"what": what} | gpu.submitted(work)
+
+
+def _handed_over(gpu: GpuBench) -> Iterator[Row]:
+    """What it takes beside the work itself, during which both threads sleep: about as long as the
+    CPU's operators of a cycle take."""
+    del gpu
+    with ThreadPoolExecutor(1) as worker:
+        spent = [_call_us(worker) for _ in range(_CALLS)]
+    yield {"what": "work handed to a thread of its own (per call)"} | spread("us", spent)
+
+
+def _call_us(worker: ThreadPoolExecutor) -> float:
+    begin = time.perf_counter()
+    inside = worker.submit(_asleep).result()
+    return (time.perf_counter() - begin - inside) * 1e6
+
+
+def _asleep() -> float:
+    begin = time.perf_counter()
+    time.sleep(_WORK_S)
+    return time.perf_counter() - begin
 
 
 class _Several:
