@@ -56,9 +56,9 @@ def events(point: PointConfig) -> tuple[float, float]:
     calls: list[tuple[object, ...]] = []
     run_stages = timer.run_stages
 
-    def noted(*arguments: object, check: bool = False) -> object:
+    def noted(*arguments: object, **options: object) -> object:
         calls.append(arguments)
-        return run_stages(*arguments, check=check)  # type: ignore[arg-type]
+        return run_stages(*arguments, **options)  # type: ignore[arg-type]
 
     timer.run_stages = noted  # type: ignore[assignment]
     results([point])

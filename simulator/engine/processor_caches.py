@@ -16,14 +16,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator.caches.facts import BatchFacts, Flow
 from simulator.caches.replays import Kept
+from simulator.columns import Column, column_of
 from simulator.config.operators import OperatorProfile
 from simulator.engine.shared_facts import SharedFacts
+from simulator.engine.together import Group, Groups, each_group, one_by_one
 from simulator.hardware.devices.base import Processor
 from simulator.hardware.program import Elsewhere, Operation, Pool, Stage
 from simulator.hardware.topology import Topology
@@ -57,25 +60,45 @@ class ProcessorCaches:
 
     def programs(self, batches: Sequence[BatchFacts]) -> list[tuple[Stage, ...]]:
         """The stages of every mini-batch."""
+        return self.grouped(batches, one_by_one(range(len(batches))))
+
+    def grouped(self, batches: Sequence[BatchFacts], groups: Groups) -> list[tuple[Stage, ...]]:
+        """The stages of each group of mini-batches, in columns where it has several (see
+        `divided`)."""
         counted = self._counted(batches)
         means = _means(counted.values())
-        programs = []
-        for facts in batches:
-            rows = self.keep_rows and facts.index in self.samples
-            stages = self.program(self._ordered(facts) if rows else self._bare(facts))
-            hits = counted.get(facts.index, {})
-            shares = means | {key: each.shares for key, each in hits.items()}
-            masks = {key: each.hits for key, each in hits.items()} if rows else {}
-            programs.append(_with_hits(stages, shares, masks))
-        return self._with_changed_lines(programs)
 
-    def _with_changed_lines(self, programs: list[tuple[Stage, ...]]) -> list[tuple[Stage, ...]]:
+        def stages_of(_: int, group: Group) -> tuple[Stage, ...]:
+            members = [batches[place] for place in group]
+            rows = self.keep_rows and any(facts.index in self.samples for facts in members)
+            facts = self._ordered(members[0]) if rows else self._together(members)
+            hits = [counted.get(facts.index, {}) for facts in members]
+            masks = {key: each.hits for key, each in hits[0].items()} if rows else {}
+            return _with_hits(self.program(facts), _shares(means, hits), masks)
+
+        return self._with_changed_lines(each_group(groups, stages_of), groups)
+
+    def _together(self, members: Sequence[BatchFacts]) -> BatchFacts:
+        if len(members) > 1 and self.keep_rows:
+            raise TypeError("rows are replayed mini-batch by mini-batch")
+        return self.shared.together([self._bare(facts) for facts in members])
+
+    def _with_changed_lines(
+        self, programs: Sequence[tuple[Stage, ...]], groups: Groups
+    ) -> list[tuple[Stage, ...]]:
         """Programs whose operations know what they leave changed in a cache, and what they drive
         out of it."""
+        left = each_group(groups, lambda number, _: self._left(programs[number]))
+        before = _left_before(left, groups)
+        return each_group(
+            groups, lambda number, _: self._passed_on(programs[number], before[number])
+        )
+
+    def _left(self, stages: tuple[Stage, ...]) -> dict[str, int]:
+        """Bytes that a mini-batch leaves changed in the cache of each processor that it uses."""
         waiting: dict[str, int] = {}
-        if programs:
-            self._passed_on(programs[-1], waiting)  # of a mini-batch before the first
-        return [self._passed_on(stages, waiting) for stages in programs]
+        self._passed_on(stages, waiting)
+        return waiting
 
     def _passed_on(self, stages: tuple[Stage, ...], waiting: dict[str, int]) -> tuple[Stage, ...]:
         """`waiting`: bytes that wait in the cache of each processor; brought up to date."""
@@ -214,6 +237,41 @@ def _means(counted: Iterable[Mapping[_Key, _Counted]]) -> dict[_Key, Shares]:
         key: tuple(float(np.mean(of_one)) for of_one in zip(*each, strict=True))
         for key, each in shares.items()
     }
+
+
+def _shares(
+    means: Mapping[_Key, Shares], hits: Sequence[Mapping[_Key, _Counted]]
+) -> Mapping[_Key, Shares]:
+    """Of each lookup of a program: what was counted in its mini-batch, else the mean."""
+    keys = dict.fromkeys((*means, *(key for own in hits for key in own)))
+    each = {
+        key: [own[key].shares if key in own else means[key] for own in hits] for key in keys
+    }
+    return {
+        key: tuple(column_of(of_one) for of_one in zip(*shares, strict=True))
+        for key, shares in each.items()
+    }
+
+
+def _left_before(left: Sequence[Mapping[str, int]], groups: Groups) -> list[dict[str, int]]:
+    """For each group what waits in the cache of each processor when its mini-batches begin: what
+    the one before left there, before the first what the last one left. `left`: by each group."""
+    count = sum(map(len, groups))
+    before: list[dict[str, int]] = [{} for _ in groups]
+    for at in dict.fromkeys(name for own in left for name in own):
+        ends: list[Any] = [None] * count
+        for own, group in zip(left, groups, strict=True):
+            if at in own:
+                numbers = own[at].tolist() if isinstance(own[at], Column) else [own[at]] * len(group)
+                for place, number in zip(group, numbers, strict=True):
+                    ends[place] = number
+        waiting, begins = ends[-1] or 0, []
+        for end in ends:
+            begins.append(waiting)
+            waiting = waiting if end is None else end
+        for own, group in zip(before, groups, strict=True):
+            own[at] = column_of([begins[place] for place in group])
+    return before
 
 
 def _with_hits(

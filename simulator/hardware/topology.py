@@ -18,6 +18,7 @@ from functools import cached_property, partial
 from typing import cast
 
 from simulator._plugins import explained
+from simulator.columns import most
 from simulator.config.machine import HostConfig, MachineConfig, Part, Socket
 from simulator.config.operators import OperatorProfile
 from simulator.errors import ConfigError
@@ -341,7 +342,7 @@ class Topology:
         services[target.place] = write + read if source is target else write
         busiest = 0.0
         for carried in transported(self, hops, size):
-            busiest = max(busiest, carried.slowest_ps)
+            busiest = most(busiest, carried.slowest_ps)
             for name, service in (carried.services or {}).items():
                 services[name] = services[name] + service if name in services else service
         host, submit_ps = self.submission((source.device, target.device), software)
