@@ -71,8 +71,7 @@ class Timed:
         """Devices that operations of the first mini-batch used."""
         names = {
             resource
-            for stages in self.demands[:1]
-            for stage in stages
+            for stage in (self.demands.kept(0) if self.demands else ())
             for lane in stage.lanes
             for demand in lane
             for resource in (*demand.services, *filter(None, (demand.host,)))

@@ -8,7 +8,7 @@ are divided, and what does not work with columns at all is done one by one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar, overload
 
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from simulator.caches.facts import BatchFacts, Flow
 from simulator.columns import Column, UndecidedError, column_of
+from simulator.hardware.demand import Service
 
 __all__ = ["ByGroup", "Group", "Groups", "by_group", "divided", "each_group"]
 __all__ += ["facts_of", "one_by_one", "taken"]
@@ -151,6 +152,15 @@ class ByGroup(Sequence[tuple[T, ...]]):
         return stages if len(self.groups[number]) == 1 else taken(stages, within)
 
 
+    def kept(self, place: int) -> tuple[T, ...]:
+        """The stages of the group of a mini-batch, with columns."""
+        return self.stages[self._at[place][0]]
+
+    def of_group(self) -> Iterator[tuple[Group, tuple[T, ...]]]:
+        """Each group, and its stages."""
+        return zip(self.groups, self.stages, strict=True)
+
+
 def by_group(batches: Sequence[tuple[T, ...]]) -> ByGroup[T]:
     """`batches` as they are, where each is for itself."""
     if isinstance(batches, ByGroup):
@@ -158,15 +168,31 @@ def by_group(batches: Sequence[tuple[T, ...]]) -> ByGroup[T]:
     return ByGroup(one_by_one(range(len(batches))), batches)
 
 
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+_NAMES: dict[type, tuple[str, ...]] = {}
+
+
+def _names(kind: Any) -> tuple[str, ...]:
+    """Fields that objects of a data class are made with."""
+    if kind not in _NAMES:
+        _NAMES[kind] = tuple(each.name for each in fields(kind) if each.init)
+    return _NAMES[kind]
+
+
 def taken(value: Any, within: int) -> Any:
     """`value`, whose numbers are columns, as that of one mini-batch."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Column):
         return value.at(within)
+    if isinstance(value, Service):
+        parts = (value.read_ps, value.write_ps, value.bytes, value.energy_pj, value.written)
+        return Service(*(taken(part, within) for part in parts))
     if isinstance(value, tuple):
         return tuple(taken(part, within) for part in value)
     if isinstance(value, Mapping):
         return {key: taken(part, within) for key, part in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        names = [each.name for each in fields(value) if each.init]
-        return type(value)(**{name: taken(getattr(value, name), within) for name in names})
+        kind = type(value)
+        return kind(**{name: taken(getattr(value, name), within) for name in _names(kind)})
     return value
