@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -117,14 +117,15 @@ class Column:
     def __rpow__(self, other: Any) -> Any:
         return _mapped(operator.pow, other, self)
 
-    def __neg__(self) -> Column:
-        return Column(-_numbers(self.values), self.bound)
+    def __neg__(self) -> Any:
+        values, kind, bound = _operand(self)
+        return Column(-values, bound) if kind in (_WHOLE, _FLOAT) else _mapped(operator.neg, self)
 
     def __pos__(self) -> Column:
         return self
 
     def __abs__(self) -> Column:
-        return Column(abs(_numbers(self.values)), self.bound)
+        return _mapped(abs, self)
 
     def __round__(self, digits: int | None = None) -> Any:
         if digits is not None or self.values.dtype != np.float64:
@@ -199,78 +200,129 @@ def column_of(numbers: Sequence[Any]) -> Any:
 
 
 def _column(numbers: Sequence[Any]) -> Column:
-    if any(isinstance(n, float) for n in numbers):
-        return Column(np.array([float(n) for n in numbers], np.float64))
-    bound = float(max(abs(int(n)) for n in numbers))
-    return Column(np.array(numbers, np.int64 if bound < _EXACT else object), bound)
+    values = np.array(numbers)
+    if values.dtype == np.int64:
+        bound = float(np.abs(values).max())
+        if bound < _EXACT:
+            return Column(values, bound)
+    elif values.dtype == np.float64:
+        return Column(values)
+    elif values.dtype == np.bool_:
+        return Column(values, 1.0)
+    return Column(np.array(numbers, object), math.inf)
 
 
-# -- operators --------------------------------------------------------------------------------------
+class _Product(Column):
+    """The product of whole numbers and a whole number, too large for int64: most are divided by a
+    rate next, which needs it rounded to a float once."""
+
+    __slots__ = ("factors",)
+
+    def __init__(self, values: Array, other: int) -> None:
+        self.factors = values, other
+
+    @property
+    def values(self) -> Array:  # type: ignore[override]
+        """The exact product, as Python's integers."""
+        return np.array(self.values_of(lambda product: product), object)
+
+    @property
+    def bound(self) -> float:  # type: ignore[override]
+        """None is known."""
+        return math.inf
+
+    def __len__(self) -> int:
+        return len(self.factors[0])
+
+    @property
+    def rounded(self) -> Array:
+        """The product in floats: its factors fit them."""
+        return cast(Array, self.factors[0] * float(self.factors[1]))
+
+    def values_of(self, act: Callable[[int], Any]) -> list[Any]:
+        """`act` of each exact product."""
+        values, other = self.factors
+        return [act(value * other) for value in values.tolist()]
 
 
-def _numbers(values: Array) -> Array:
-    return values.astype(np.int64) if values.dtype == np.bool_ else values
+# -- operators
 
 
-def _operand(number: Any) -> tuple[Any, float]:
-    """Values of a column or a number, and the bound of integers (inf of floats, of others too)."""
-    if isinstance(number, Column):
-        values = _numbers(number.values)
-        return values, 1.0 if values is not number.values else number.bound
-    if isinstance(number, np.generic):
-        number = number.item()
-    if isinstance(number, float):
-        return number, math.inf
-    return number, float(abs(number))
+_WHOLE, _FLOAT, _LARGE, _PRODUCT = "i", "f", "O", "P"
+"""Kinds of operands: whole numbers that floats hold, floats, larger whole numbers of Python, and
+products that are not there yet."""
 
 
-def _is_whole(values: Any) -> bool:
-    """Integers that fit; else floats, or integers of Python."""
-    return values.dtype == np.int64 if isinstance(values, np.ndarray) else isinstance(values, int)
+def _operand(number: Any) -> tuple[Any, str, float]:
+    """Values of a column or a number, their kind, and the bound of whole ones; an empty kind for
+    what is no number."""
+    kind = type(number)
+    if kind is Column:
+        values = number.values
+        if values.dtype == np.bool_:
+            return values.astype(np.int64), _WHOLE, 1.0
+        return values, values.dtype.kind, number.bound
+    if kind is float:
+        return number, _FLOAT, math.inf
+    if kind is int or kind is bool:
+        bound = float(abs(number))
+        return int(number), _WHOLE if bound < _EXACT else _LARGE, bound
+    if kind is _Product:
+        return number, _PRODUCT, math.inf
+    return _operand(number.item()) if isinstance(number, np.generic) else (None, "", math.inf)
 
 
-def _is_large(values: Any, bound: float) -> bool:
-    if isinstance(values, np.ndarray):
-        return bool(values.dtype == np.dtype(object))
-    return isinstance(values, int) and not bound < _EXACT
+def _rounded(values: Any, kind: str, other: str) -> tuple[Any, str]:
+    """A product as floats, where it meets such."""
+    return (values.rounded, _FLOAT) if kind == _PRODUCT and other == _FLOAT else (values, kind)
 
 
 def _computed(act: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
     """A sum, difference or product."""
-    if not (isinstance(left, (Column, *_NUMBERS)) and isinstance(right, (Column, *_NUMBERS))):
+    a, kind, most_a = _operand(left)
+    b, other, most_b = _operand(right)
+    if not (kind and other):
         return NotImplemented
-    a, most_a = _operand(left)
-    b, most_b = _operand(right)
-    if _is_large(a, most_a) or _is_large(b, most_b):
+    if kind == _WHOLE == other:
+        bound = most_a * most_b if act is operator.mul else most_a + most_b
+        if bound < _EXACT:
+            return Column(act(a, b), bound)
+        if act is operator.mul and isinstance(a, np.ndarray) and isinstance(b, int):
+            return _Product(a, b)
         return _mapped(act, left, right)
-    if not (_is_whole(a) and _is_whole(b)):
+    a, kind = _rounded(a, kind, other)
+    b, other = _rounded(b, other, kind)
+    if _FLOAT in (kind, other) and {kind, other} <= {_FLOAT, _WHOLE}:
         return Column(act(a, b))
-    bound = most_a * most_b if act is operator.mul else most_a + most_b
-    if bound < _EXACT:
-        return Column(act(a, b), bound)
     return _mapped(act, left, right)
 
 
 def _divided(left: Any, right: Any) -> Any:
-    if not (isinstance(left, (Column, *_NUMBERS)) and isinstance(right, (Column, *_NUMBERS))):
+    a, kind, _ = _operand(left)
+    b, other, _ = _operand(right)
+    if not (kind and other):
         return NotImplemented
-    a, most_a = _operand(left)
-    b, most_b = _operand(right)
-    if _is_large(a, most_a) or _is_large(b, most_b) or not np.all(b):
-        return _mapped(operator.truediv, left, right)
-    return Column(a / b)
+    if kind == _PRODUCT and isinstance(b, int) and b:
+        return Column(np.array(a.values_of(lambda product: product / b), np.float64))
+    a, kind = _rounded(a, kind, other)
+    if {kind, other} <= {_FLOAT, _WHOLE} and _none_is_zero(b):
+        return Column(a / b)
+    return _mapped(operator.truediv, left, right)
 
 
 def _whole(act: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
     """A whole quotient, or its remainder."""
-    if not (isinstance(left, (Column, *_NUMBERS)) and isinstance(right, (Column, *_NUMBERS))):
+    a, kind, most_a = _operand(left)
+    b, other, most_b = _operand(right)
+    if not (kind and other):
         return NotImplemented
-    a, most_a = _operand(left)
-    b, most_b = _operand(right)
-    large = _is_large(a, most_a) or _is_large(b, most_b)
-    if large or not (_is_whole(a) and _is_whole(b)) or not np.all(b):
-        return _mapped(act, left, right)
-    return Column(act(a, b), most_a + 1.0 if act is operator.floordiv else most_b)
+    if kind == _WHOLE == other and _none_is_zero(b):
+        return Column(act(a, b), most_a + 1.0 if act is operator.floordiv else most_b)
+    return _mapped(act, left, right)
+
+
+def _none_is_zero(divisor: Any) -> bool:
+    return bool(divisor.all()) if isinstance(divisor, np.ndarray) else bool(divisor)
 
 
 def _compared(act: Callable[[Any, Any], Any], left: Column, right: Any) -> Any:
@@ -287,7 +339,7 @@ def _mapped(act: Callable[..., Any], *arguments: Any) -> Column:
     return _column([act(*numbers) for numbers in zip(*lists, strict=True)])
 
 
-# -- questions that need no agreement ---------------------------------------------------------------
+# -- questions that need no agreement
 
 
 def by_element(function: F) -> F:
@@ -325,11 +377,11 @@ def _smaller(one: Any, other: Any) -> Any:
 
 
 def _chosen(act: Any, plain: Callable[..., Any], one: Any, other: Any) -> Column:
-    a, most_a = _operand(one)
-    b, most_b = _operand(other)
-    if _is_large(a, most_a) or _is_large(b, most_b):
-        return _mapped(plain, one, other)
-    return Column(act(a, b), max(most_a, most_b))
+    a, kind, most_a = _operand(one)
+    b, other_kind, most_b = _operand(other)
+    if {kind, other_kind} <= {_FLOAT, _WHOLE}:
+        return Column(act(a, b), max(most_a, most_b))
+    return _mapped(plain, one, other)
 
 
 def same(one: Any, other: Any) -> bool:
@@ -340,5 +392,3 @@ def same(one: Any, other: Any) -> bool:
         alike: Any = one == other
         return bool(alike.values.all())
     return bool(one == other)
-
-

@@ -110,9 +110,10 @@ def _choices(data: Any, marks: Marks) -> Iterator[list[Assignment]]:
             continue
         swept = marks.below(("sweep", key))
         below = [Marks({(): swept.mark((i,))}) for i in range(len(values))]
-        inner = {path[0] for path in swept.by_path if len(path) > 1}
-        for i in inner & set(range(len(values))):
-            below[i] = swept.below((i,))
+        for path in swept.by_path:
+            i = path[0] if len(path) > 1 else None
+            if isinstance(i, int) and i < len(below) and len(below[i].by_path) == 1:
+                below[i] = swept.below((i,))
         yield [Assignment(keys_of(key), v, m) for v, m in zip(values, below, strict=True)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -306,4 +306,4 @@ def _summed(size: Any, timed: npt.NDArray[np.bool_]) -> int:
     """The sum of a number of every mini-batch over those that are timed."""
     if isinstance(size, Column):
         return sum(size.at(timed).tolist())
-    return size * int(timed.sum())
+    return int(size) * int(timed.sum())

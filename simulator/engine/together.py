@@ -87,7 +87,10 @@ def facts_of(batches: Sequence[BatchFacts]) -> BatchFacts:
         return first
     if any(list(facts.flows) != list(first.flows) for facts in batches):
         raise TypeError("mini-batches with different flows")
-    if any((f.samples, f.pooled, f.by_sample) != (first.samples, first.pooled, first.by_sample) for f in batches):
+    if any(
+        (f.samples, f.pooled, f.by_sample) != (first.samples, first.pooled, first.by_sample)
+        for f in batches
+    ):
         raise TypeError("mini-batches of different kinds")
     flows = {
         name: tuple(
@@ -105,16 +108,15 @@ def _flow_of(flows: Sequence[Flow]) -> Flow:
         told = (flow.ids, flow.slots, flow.offsets, flow.homes, flow.nodes)
         if any(array is not None for array in told):
             raise TypeError("a flow that tells more than counts")
-    return Flow(
-        **{
-            name: _joined([getattr(flow, name) for flow in flows])
-            for name in ("lookups", "rows", "longest", "chunks")
-        },
-        **{
-            name: tuple(map(_joined, zip(*(getattr(f, name) for f in flows), strict=True)))
-            for name in ("hottest", "tiers")
-        },
-    )
+    counts: dict[str, Any] = {
+        name: _joined([getattr(flow, name) for flow in flows])
+        for name in ("lookups", "rows", "longest", "chunks")
+    }
+    lists: dict[str, Any] = {
+        name: tuple(map(_joined, zip(*(getattr(f, name) for f in flows), strict=True)))
+        for name in ("hottest", "tiers")
+    }
+    return Flow(**counts, **lists)
 
 
 def _joined(values: Sequence[Any]) -> Any:
@@ -150,7 +152,6 @@ class ByGroup(Sequence[tuple[T, ...]]):
         number, within = self._at[range(len(self))[place]]
         stages = self.stages[number]
         return stages if len(self.groups[number]) == 1 else taken(stages, within)
-
 
     def kept(self, place: int) -> tuple[T, ...]:
         """The stages of the group of a mini-batch, with columns."""

@@ -201,7 +201,7 @@ def _of_batches(groups: Groups, lists: Sequence[_Lists]) -> dict[str, Int64s]:
 
 def _expanded(rows: Sequence[tuple[Any, ...]], record: np.dtype[Any], count: int) -> Int64s:
     """Rows of each of `count` mini-batches as words: int64, shape (count, rows, words)."""
-    kinds = [record[k] for k in range(len(record))]
+    kinds = [kind for kind, *_ in (record.fields or {}).values()]
     spare = (0,) * (len(kinds) - len(rows[0]))
     plain = [
         (*(0 if isinstance(value, Column) else value for value in row), *spare) for row in rows

@@ -321,7 +321,8 @@ class CpuDevice(Processor):
         writes = written / (limits.write if work.operator.nontemporal else limits.write_back)
         writes += work.evicts / limits.write_back
         longer, shorter = most(reads, writes), least(reads, writes)
-        return (longer + (1.0 - limits.duplex) * shorter) * PS_PER_S
+        path_ps: float = (longer + (1.0 - limits.duplex) * shorter) * PS_PER_S
+        return path_ps
 
     def _rounded_corner(self, thread_ps: float, memory_ps: float) -> float:
         """Time of an operator that threads and memory bound (see `MemoryPath.sharpness`)."""
