@@ -202,10 +202,10 @@ def column_of(numbers: Sequence[Any]) -> Any:
 def _column(numbers: Sequence[Any]) -> Column:
     values = np.array(numbers)
     if values.dtype == np.int64:
-        bound = float(np.abs(values).max())
+        bound = max(float(values.max()), -float(values.min()))
         if bound < _EXACT:
             return Column(values, bound)
-    elif values.dtype == np.float64:
+    elif values.dtype == np.float64 and all(type(n) is float or abs(n) < _EXACT for n in numbers):
         return Column(values)
     elif values.dtype == np.bool_:
         return Column(values, 1.0)
