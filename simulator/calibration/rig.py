@@ -45,7 +45,7 @@ MEASURED_TABLE_BYTES = 40_960_000_000
 
 @dataclass
 class _KeptTiming(TableTiming):
-    """`TableTiming` that asks the memory model once a kind of stream: a fit prices the same
+    """`TableTiming` that asks the memory model once for its turnaround: a fit prices the same
     streams thousands of times."""
 
     kept: dict[Any, Any] = field(default_factory=dict)

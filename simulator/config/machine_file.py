@@ -100,8 +100,18 @@ class Alike:
     sockets that were built."""
 
     entries: dict[tuple[Any, ...], Node] = field(default_factory=dict)
-    sockets: dict[tuple[int, KeyPath], tuple[Node, Socket]] = field(default_factory=dict)
-    """By the number of their node, which is kept with them."""
+    sockets: dict[tuple[int, KeyPath], Socket] = field(default_factory=dict)
+    """Of `entries`, by the number of their node."""
+    known: set[int] = field(default_factory=set)
+    """Numbers of the nodes of sockets in `entries`."""
+
+    def keep(self, name: tuple[Any, ...], entry: Node) -> None:
+        """Have `entry` for the machines that start from it."""
+        self.entries[name] = entry
+        host, hosts = entry.get("host"), entry.get("hosts")
+        listed = hosts.value if hosts is not None and isinstance(hosts.value, tuple) else ()
+        for node in (host, *listed):
+            self.known |= set() if node is None else {id(s) for s in _sockets(node).values()}
 
 
 def read_machine(
@@ -140,7 +150,7 @@ class _Machines:
                 entry = self._entry(node, trail)
                 if entry is None or len(self.parts.problems) > before:
                     return entry
-                self._alike.entries[known] = entry
+                self._alike.keep(known, entry)
             return self._alike.entries[known]
         if not node.is_mapping:
             message = f"is {shown(node.plain())}: expected a name, or a mapping with its keys"
@@ -365,11 +375,12 @@ class _Machines:
         """`_socket`, once for machines that have the same one."""
         known = self._alike.sockets.get((id(node), path))
         if known is not None:
-            return known[1]
+            return known
         before = len(self.parts.problems)
         socket = self._socket(node, path)
-        if socket is not None and len(self.parts.problems) == before:
-            self._alike.sockets[id(node), path] = (node, socket)
+        without_problem = len(self.parts.problems) == before
+        if socket is not None and without_problem and id(node) in self._alike.known:
+            self._alike.sockets[id(node), path] = socket
         return socket
 
     def _socket(self, node: Node, path: KeyPath) -> Socket | None:

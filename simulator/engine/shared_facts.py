@@ -13,6 +13,7 @@ import numpy.typing as npt
 from simulator.caches.facts import BatchFacts
 from simulator.caches.row_filter import row_hits
 from simulator.engine.together import Groups, facts_of
+from simulator.systems.inference import unchanged
 
 __all__ = ["SharedFacts"]
 
@@ -29,6 +30,7 @@ class SharedFacts:
 
     _checked: dict[int, BatchFacts] = field(default_factory=dict)
     _bare: dict[int, tuple[BatchFacts, BatchFacts]] = field(default_factory=dict)
+    _served: dict[int, tuple[BatchFacts, BatchFacts]] = field(default_factory=dict)
     groups: dict[str, Groups] = field(default_factory=dict)
     """How the mini-batches of a system were divided, by its name: a first try for others."""
     _kept: OrderedDict[Hashable, tuple[tuple[object, ...], Any]] = field(
@@ -46,6 +48,12 @@ class SharedFacts:
         if id(facts) not in self._bare:
             self._bare[id(facts)] = (facts, facts.without_rows())
         return self._bare[id(facts)][1]
+
+    def unchanged(self, facts: BatchFacts) -> BatchFacts:
+        """See `simulator.systems.inference.unchanged`."""
+        if id(facts) not in self._served:
+            self._served[id(facts)] = (facts, unchanged(facts))
+        return self._served[id(facts)][1]
 
     def in_sample_order(self, facts: BatchFacts) -> BatchFacts:
         """See `BatchFacts.in_sample_order`."""
