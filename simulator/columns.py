@@ -2,7 +2,7 @@
 
 A `Column` holds a number of each and computes as Python does, to the last bit: integers are exact
 whatever their size, quotients of integers and powers are rounded once, halves are rounded to even.
-Where code asks whether a number is so (`if rows`, `a < b`, a key of a dictionary) all must agree;
+Where code asks whether a number is so (`if rows`, `a < b`, `int(a)`) all must agree;
 else `UndecidedError` says who are on which side, and whoever wanted them together takes both
 sides one by one. `most`, `least` and `same` need no agreement.
 
@@ -46,6 +46,8 @@ class Column:
     __slots__ = ("bound", "values")
     __array_ufunc__ = None
     """Scalars of NumPy leave arithmetic to it."""
+    __hash__ = None  # type: ignore[assignment]
+    """What is kept by a number must not be found by the numbers of other mini-batches."""
 
     def __init__(self, values: Array, bound: float = math.inf) -> None:
         self.values, self.bound = values, bound
@@ -167,9 +169,6 @@ class Column:
 
     def __float__(self) -> float:
         return float(self._only())
-
-    def __hash__(self) -> int:
-        return hash(self._only())
 
     def __eq__(self, other: object) -> Any:
         return _compared(operator.eq, self, other)

@@ -18,7 +18,7 @@ from functools import cached_property, partial
 from typing import cast
 
 from simulator._plugins import explained
-from simulator.columns import most
+from simulator.columns import Column, most
 from simulator.config.machine import HostConfig, MachineConfig, Part, Socket
 from simulator.config.operators import OperatorProfile
 from simulator.errors import ConfigError
@@ -306,6 +306,8 @@ class Topology:
 
     def _price_exchange(self, exchange: Exchange, software: OperatorProfile) -> Demand:
         """As `price_exchange`, once for those of all mini-batches."""
+        if any(isinstance(size, Column) for size in (exchange.bytes, *exchange.held)):
+            return price_exchange(self.groups, exchange, software)
         key = (exchange, id(software))
         if key not in self._exchanges:
             demand = price_exchange(self.groups, exchange, software)
