@@ -20,6 +20,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from simulator._plugin_files import FileReference, load_file
+from simulator.columns import UndecidedError
 from simulator.errors import PluginError, ScratchPipeError, UsageError
 
 __all__ = ["Contract", "explained", "load_plugin", "named", "place_of", "plugins"]
@@ -153,7 +154,7 @@ def explained(name: str, what: str, by: type | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except ScratchPipeError:
+    except (ScratchPipeError, UndecidedError):
         raise
     except Exception as error:
         where = [frame for frame in extract_tb(error.__traceback__) if not _ours(frame.filename)]

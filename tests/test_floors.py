@@ -29,6 +29,7 @@ GROUND = (
     "_plugin_files",
     "_plugins",
     "_threads",
+    "columns",
     "source",
     "data",
     "files",

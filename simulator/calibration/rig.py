@@ -13,7 +13,6 @@ from simulator.calibration.sockets import with_key, with_value
 from simulator.config.machine import MachineConfig, Part
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
-from simulator.hardware.access import Access
 from simulator.hardware.demand import Demand, Turnaround
 from simulator.hardware.devices.base import Setup
 from simulator.hardware.devices.dram import Dram
@@ -46,7 +45,7 @@ MEASURED_TABLE_BYTES = 40_960_000_000
 
 @dataclass
 class _KeptTiming(TableTiming):
-    """`TableTiming` that asks the memory model once a kind of stream: a fit prices the same
+    """`TableTiming` that asks the memory model once for its turnaround: a fit prices the same
     streams thousands of times."""
 
     kept: dict[Any, Any] = field(default_factory=dict)
@@ -56,12 +55,6 @@ class _KeptTiming(TableTiming):
         if "turnaround" not in self.kept:
             self.kept["turnaround"] = super().turnaround
         return cast(Turnaround, self.kept["turnaround"])
-
-    def _sustained(self, access: Access) -> Any:
-        key = (access.size if access.random else None, access.write)
-        if key not in self.kept:
-            self.kept[key] = super()._sustained(access)
-        return self.kept[key]
 
 
 @dataclass(frozen=True)

@@ -90,10 +90,16 @@ def _without_sweep(data: Any, origin: Origin) -> tuple[Any, Resolver]:
     """
     swept = data.get("sweep")
     data = {key: value for key, value in data.items() if key != "sweep"}
-    resolver = Resolver(replace(origin, marks=origin.marks.grafted(("sweep",), Marks())))
+    resolver = _resolver(origin)
     if isinstance(swept, dict) and "platform" in swept and "operators" not in swept:
         data = resolver.with_profile_of_platform(data)
     return data, resolver
+
+
+@by_identity
+def _resolver(origin: Origin) -> Resolver:
+    """One for all that is asked of an experiment: its points are looked at twice."""
+    return Resolver(replace(origin, marks=origin.marks.grafted(("sweep",), Marks())))
 
 
 def _choices(data: Any, marks: Marks) -> Iterator[list[Assignment]]:
@@ -102,7 +108,12 @@ def _choices(data: Any, marks: Marks) -> Iterator[list[Assignment]]:
     for key, values in sweep.items() if isinstance(sweep, dict) else ():
         if not isinstance(values, list) or not values:
             continue
-        below = [marks.below(("sweep", key, i)) for i in range(len(values))]
+        swept = marks.below(("sweep", key))
+        below = [Marks({(): swept.mark((i,))}) for i in range(len(values))]
+        for path in swept.by_path:
+            i = path[0] if len(path) > 1 else None
+            if isinstance(i, int) and i < len(below) and len(below[i].by_path) == 1:
+                below[i] = swept.below((i,))
         yield [Assignment(keys_of(key), v, m) for v, m in zip(values, below, strict=True)]
 
 

@@ -262,7 +262,7 @@ class Names:
     """What a point asks for that its machine does not have; `key` without the entry's."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Origin:
     """Where an experiment comes from: for messages and for paths relative to its file."""
 

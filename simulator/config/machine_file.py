@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,7 +36,7 @@ from simulator.config.types import Frozen, Source
 from simulator.errors import Problem
 from simulator.text import shown
 
-__all__ = ["MachineFile", "read_machine"]
+__all__ = ["Alike", "MachineFile", "read_machine"]
 
 _HOST_KEYS = ("name", "count")
 _SOCKET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -94,15 +94,40 @@ _HOST: TypeAdapter[HostConfig] = TypeAdapter(HostConfig)
 _NOTHING = Part(kind="", name="")
 
 
+@dataclass
+class Alike:
+    """What machines that are read one after the other have in common: entries that were followed,
+    sockets that were built."""
+
+    entries: dict[tuple[Any, ...], Node] = field(default_factory=dict)
+    sockets: dict[tuple[int, KeyPath], Socket] = field(default_factory=dict)
+    """Of `entries`, by the number of their node."""
+    known: set[int] = field(default_factory=set)
+    """Numbers of the nodes of sockets in `entries`."""
+
+    def keep(self, name: tuple[Any, ...], entry: Node) -> None:
+        """Have `entry` for the machines that start from it."""
+        self.entries[name] = entry
+        host, hosts = entry.get("host"), entry.get("hosts")
+        listed = hosts.value if hosts is not None and isinstance(hosts.value, tuple) else ()
+        for node in (host, *listed):
+            self.known |= set() if node is None else {id(s) for s in _sockets(node).values()}
+
+
 def read_machine(
-    reference: Document, folder: Path, kinds: Kinds, key: str = "platform"
+    reference: Document,
+    folder: Path,
+    kinds: Kinds,
+    key: str = "platform",
+    *,
+    alike: Alike | None = None,
 ) -> tuple[MachineConfig | None, list[Problem]]:
     """The machine that `reference` stands for, or None and every problem.
 
     `kinds` are the models of the kinds of parts; relative paths start from `folder`; `key` is the
-    path that messages name.
+    path that messages name; `alike`: of the machines that were read before.
     """
-    machines = _Machines(kinds, key)
+    machines = _Machines(kinds, key, alike or Alike())
     node = machines.follow(Node.of(reference.data, reference.marks, folder), ())
     value = None if node is None else machines.build(node)
     problems = list(dict.fromkeys((*reference.problems, *machines.parts.problems)))
@@ -112,14 +137,21 @@ def read_machine(
 class _Machines:
     """Follows references to machines and lays machines over each other."""
 
-    def __init__(self, kinds: Kinds, key: str) -> None:
+    def __init__(self, kinds: Kinds, key: str, alike: Alike) -> None:
         self.parts = PartReader(kinds)
-        self._key = key
+        self._key, self._alike = key, alike
 
     def follow(self, node: Node, trail: tuple[Path, ...]) -> Node | None:
         """The machine with every part of it expanded; None after a problem."""
         if isinstance(node.value, str):
-            return self._entry(node, trail)
+            known = (node.value, node.folder, node.mark, trail)
+            if known not in self._alike.entries:
+                before = len(self.parts.problems)
+                entry = self._entry(node, trail)
+                if entry is None or len(self.parts.problems) > before:
+                    return entry
+                self._alike.keep(known, entry)
+            return self._alike.entries[known]
         if not node.is_mapping:
             message = f"is {shown(node.plain())}: expected a name, or a mapping with its keys"
             self._problem(node.mark.value, (), message)
@@ -277,7 +309,7 @@ class _Machines:
         prefix = (self._key,)
         self.parts.problems += moved(machine, prefix)
         known = machine.without(OLD_KEYS)
-        file, problems = validate(_FILE, known.plain(), known.marks(), prefix)
+        file, problems = validate(_FILE, known.plain(), known.marks, prefix)
         self.parts.problems += problems
         nodes = self._hosts(machine)
         network = machine.get("network")
@@ -333,11 +365,23 @@ class _Machines:
             self._problem(node.mark.value, path, "has no parts", hint)
         links = {str(name): self.parts.is_link(socket) for name, socket in sockets.items()}
         self.parts.problems += host_problems(sockets, outside, links, prefix)
-        built = {str(name): self._socket(s, (*path, name)) for name, s in sockets.items()}
+        built = {str(name): self._built(s, (*path, name)) for name, s in sockets.items()}
         data = {**node.only(_HOST_KEYS).plain(), "sockets": {n: s for n, s in built.items() if s}}
-        host, problems = validate(_HOST, data, node.marks(), prefix)
+        host, problems = validate(_HOST, data, node.marks, prefix)
         self.parts.problems += problems
         return host if isinstance(host, HostConfig) else None
+
+    def _built(self, node: Node, path: KeyPath) -> Socket | None:
+        """`_socket`, once for machines that have the same one."""
+        known = self._alike.sockets.get((id(node), path))
+        if known is not None:
+            return known
+        before = len(self.parts.problems)
+        socket = self._socket(node, path)
+        without_problem = len(self.parts.problems) == before
+        if socket is not None and without_problem and id(node) in self._alike.known:
+            self._alike.sockets[id(node), path] = socket
+        return socket
 
     def _socket(self, node: Node, path: KeyPath) -> Socket | None:
         """A socket and its part, validated."""
@@ -351,7 +395,7 @@ class _Machines:
             keys["join"] = [keys["join"]]
         if keys.get("join", ()) is None:
             del keys["join"]
-        socket, problems = validate(_SOCKET, keys, node.marks(), prefix)
+        socket, problems = validate(_SOCKET, keys, node.marks, prefix)
         self.parts.problems += problems
         return socket if isinstance(socket, Socket) else None
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, get_args
 
@@ -118,6 +118,10 @@ class PartReader:
         self.kinds = kinds
         self.problems: list[Problem] = []
 
+    @cached_property
+    def _files(self) -> dict[str, Path]:
+        return part_files()
+
     def part(
         self,
         node: Node,
@@ -131,7 +135,7 @@ class PartReader:
         stand beside those of the part.
         """
         if isinstance(node.value, str):
-            return self._entry(node, key, trail, part_files(), "parts")
+            return self._entry(node, key, trail, self._files, "parts")
         if not node.is_mapping:
             message = f"is {shown(node.plain())}: expected the name of a part, or its keys"
             self._refused(node.mark.value, key, message)
@@ -164,7 +168,7 @@ class PartReader:
         if chosen is None:
             return changes if "kind" in changes else None
         if isinstance(chosen.value, str) and base.entry:
-            file, _, _ = find(chosen.value, chosen.folder, part_files(), "parts")
+            file, _, _ = find(chosen.value, chosen.folder, self._files, "parts")
             if file is not None and str(file.resolve()) == base.entry:
                 return None
         return changes
@@ -198,7 +202,7 @@ class PartReader:
         if self._misplaced(node, key, model):
             return None
         node = _of_its_word(self._hoisted(node), model)
-        value, problems = validate(_adapter(model), node.plain(), node.marks(), key)
+        value, problems = validate(_adapter(model), node.plain(), node.marks, key)
         self.problems += problems
         return value if isinstance(value, Part) else None
 

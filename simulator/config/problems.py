@@ -19,16 +19,18 @@ __all__ = ["did_you_mean", "validate"]
 
 
 def validate(
-    adapter: TypeAdapter[Any], data: Any, marks: Marks, prefix: KeyPath
+    adapter: TypeAdapter[Any], data: Any, marks: Marks | Callable[[], Marks], prefix: KeyPath
 ) -> tuple[Any, list[Problem]]:
     """Validate plain `data`; the value, or None and every problem.
 
-    `marks` are the places of `data` itself; `prefix` is where it stands in the experiment.
+    `marks` are the places of `data` itself (or what finds them where they are needed); `prefix` is
+    where it stands in the experiment.
     """
     try:
         return adapter.validate_python(data), []
     except ValidationError as error:
-        return None, _Translation(marks, prefix, _schema(adapter)).problems(error)
+        places = marks if isinstance(marks, Marks) else marks()
+        return None, _Translation(places, prefix, _schema(adapter)).problems(error)
 
 
 @cache

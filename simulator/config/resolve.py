@@ -24,7 +24,7 @@ from simulator.config.experiment import (
 )
 from simulator.config.loading import LoadConfig, LoadKeys
 from simulator.config.machine import MachineConfig
-from simulator.config.machine_file import read_machine
+from simulator.config.machine_file import Alike, read_machine
 from simulator.config.parameters import adapter_of
 from simulator.config.problems import did_you_mean, validate
 from simulator.config.reader import Document, KeyPath, Marks, dotted
@@ -60,6 +60,7 @@ class Resolver:
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
         self._known: dict[tuple[str, str], tuple[Any, list[Problem]]] = {}
+        self._machines = Alike()
 
     @property
     def marks(self) -> Marks:
@@ -161,7 +162,7 @@ class Resolver:
             message = "cannot be read: the kinds of parts are not known"
             hint = "read experiments with `simulator.engine`, which knows them"
             return None, [Problem(reference.marks.value(()), "platform", message, hint)]
-        return read_machine(reference, self._origin.folder, kinds)
+        return read_machine(reference, self._origin.folder, kinds, alike=self._machines)
 
     def _section(self, key: str, data: Any, marks: Marks, problems: list[Problem]) -> Any:
         below = marks.below((key,))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from simulator.caches.facts import (
     BYPASS,
@@ -21,8 +22,10 @@ from simulator.caches.facts import (
     BatchFacts,
 )
 from simulator.caches.host_cache import FILLED, SPILLED
+from simulator.columns import Column
 from simulator.engine.invariants import check_stage_times
 from simulator.engine.pipeline import Span, stage_times
+from simulator.engine.together import ByGroup
 from simulator.errors import ConfigError
 from simulator.hardware.demand import Resource, ResourceUse, StageDemand
 from simulator.hardware.machine import Machine
@@ -247,7 +250,7 @@ def count_metrics(batches: Sequence[BatchFacts]) -> dict[str, Any]:
 def stage_rows(
     specs: Sequence[StageSpec],
     spans: Sequence[Span],
-    works: Sequence[Sequence[StageDemand]],
+    works: ByGroup[StageDemand],
     meter: Metered,
     kinds: Mapping[str, Kind],
     copies: Callable[[str], int],
@@ -274,20 +277,33 @@ def stage_rows(
             "exposed_us": time.exposed_ps / batches / PS_PER_US,
             "hidden_us": time.hidden_ps / batches / PS_PER_US,
         }
-        moved = _moved_bytes((work[stage] for work in works[first : last + 1]), kinds, copies)
+        moved = _moved_bytes(works, stage, (first, last), kinds, copies)
         rows.append(row | {f"{kind}_bytes": size / batches for kind, size in moved.items()})
     return rows
 
 
 def _moved_bytes(
-    stages: Iterable[StageDemand], kinds: Mapping[str, Kind], copies: Callable[[str], int]
+    works: ByGroup[StageDemand],
+    stage: int,
+    window: tuple[int, int],
+    kinds: Mapping[str, Kind],
+    copies: Callable[[str], int],
 ) -> dict[str, int]:
-    """Bytes through the resources of each kind, summed; kinds that move none are left out."""
+    """Bytes through the resources of each kind in a stage of the mini-batches of `window` (first
+    and last), summed; kinds that move none are left out."""
     moved: dict[str, int] = {}
-    for stage in stages:
-        for demand in (demand for lane in stage.lanes for demand in lane):
+    for group, stages in works.of_group():
+        timed = (group >= window[0]) & (group <= window[1])
+        for demand in (demand for lane in stages[stage].lanes for demand in lane):
             for resource, service in demand.services.items():
-                if service.bytes and resource in kinds:
+                if resource in kinds and (size := _summed(service.bytes, timed)):
                     kind = kinds[resource]
-                    moved[kind] = moved.get(kind, 0) + service.bytes * copies(resource)
+                    moved[kind] = moved.get(kind, 0) + size * copies(resource)
     return moved
+
+
+def _summed(size: Any, timed: npt.NDArray[np.bool_]) -> int:
+    """The sum of a number of every mini-batch over those that are timed."""
+    if isinstance(size, Column):
+        return sum(size.at(timed).tolist())
+    return int(size) * int(timed.sum())

@@ -40,7 +40,6 @@ from simulator.hardware.topology import Topology
 from simulator.results.dictionary import IDENTITY
 from simulator.results.record import PointResult, Progress, StageSpan
 from simulator.systems import System
-from simulator.systems.inference import unchanged
 from simulator.units import PS_PER_S
 
 __all__ = ["simulate_each", "simulate_points"]
@@ -206,7 +205,7 @@ def _time_point(
         check=point.run.check,
     )
     serves = point.run.mode == "inference"
-    facts = list(map(unchanged, replayed.facts)) if serves else replayed.facts
+    facts = list(map(shared.unchanged, replayed.facts)) if serves else replayed.facts
     machine = _with_pools(problem, replayed)
     timed = time_system(system, machine, facts, timing, shared)
     metrics = _identity(problem)

@@ -16,14 +16,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator.caches.facts import BatchFacts, Flow
 from simulator.caches.replays import Kept
+from simulator.columns import Column, column_of
 from simulator.config.operators import OperatorProfile
 from simulator.engine.shared_facts import SharedFacts
+from simulator.engine.together import Group, Groups, each_group, one_by_one
 from simulator.hardware.devices.base import Processor
 from simulator.hardware.program import Elsewhere, Operation, Pool, Stage
 from simulator.hardware.topology import Topology
@@ -57,25 +61,46 @@ class ProcessorCaches:
 
     def programs(self, batches: Sequence[BatchFacts]) -> list[tuple[Stage, ...]]:
         """The stages of every mini-batch."""
-        counted = self._counted(batches)
-        means = _means(counted.values())
-        programs = []
-        for facts in batches:
-            rows = self.keep_rows and facts.index in self.samples
-            stages = self.program(self._ordered(facts) if rows else self._bare(facts))
-            hits = counted.get(facts.index, {})
-            shares = means | {key: each.shares for key, each in hits.items()}
-            masks = {key: each.hits for key, each in hits.items()} if rows else {}
-            programs.append(_with_hits(stages, shares, masks))
-        return self._with_changed_lines(programs)
+        return self.grouped(batches, one_by_one(range(len(batches))))
 
-    def _with_changed_lines(self, programs: list[tuple[Stage, ...]]) -> list[tuple[Stage, ...]]:
+    def grouped(self, batches: Sequence[BatchFacts], groups: Groups) -> list[tuple[Stage, ...]]:
+        """The stages of each group of mini-batches, in columns where it has several (see
+        `divided`)."""
+        members = [[batches[place] for place in group] for group in groups]
+        bare = each_group(groups, lambda number, _: self._together(members[number]))
+        counted = self._counted(batches, groups, bare)
+        means = _means(counted.values())
+
+        def stages_of(number: int, _: Group) -> tuple[Stage, ...]:
+            own = members[number]
+            rows = self.keep_rows and any(facts.index in self.samples for facts in own)
+            stages = self.program(self._ordered(own[0])) if rows else bare[number]
+            hits = [counted.get(facts.index, {}) for facts in own]
+            masks = {key: each.hits for key, each in hits[0].items()} if rows else {}
+            return _with_hits(stages, _shares(means, hits), masks)
+
+        return self._with_changed_lines(each_group(groups, stages_of), groups)
+
+    def _together(self, members: Sequence[BatchFacts]) -> tuple[Stage, ...]:
+        """The program of a group, without rows."""
+        return self.program(self.shared.together([self._bare(facts) for facts in members]))
+
+    def _with_changed_lines(
+        self, programs: Sequence[tuple[Stage, ...]], groups: Groups
+    ) -> list[tuple[Stage, ...]]:
         """Programs whose operations know what they leave changed in a cache, and what they drive
         out of it."""
+        left = each_group(groups, lambda number, _: self._left(programs[number]))
+        before = _left_before(left, groups)
+        return each_group(
+            groups, lambda number, _: self._passed_on(programs[number], before[number])
+        )
+
+    def _left(self, stages: tuple[Stage, ...]) -> dict[str, int]:
+        """Bytes that a mini-batch leaves changed in the cache of each processor that it uses."""
         waiting: dict[str, int] = {}
-        if programs:
-            self._passed_on(programs[-1], waiting)  # of a mini-batch before the first
-        return [self._passed_on(stages, waiting) for stages in programs]
+        self._passed_on(stages, waiting)
+        return waiting
 
     def _passed_on(self, stages: tuple[Stage, ...], waiting: dict[str, int]) -> tuple[Stage, ...]:
         """`waiting`: bytes that wait in the cache of each processor; brought up to date."""
@@ -95,17 +120,23 @@ class ProcessorCaches:
             for stage in stages
         )
 
-    def _counted(self, batches: Sequence[BatchFacts]) -> dict[int, dict[_Key, _Counted]]:
+    def _counted(
+        self, batches: Sequence[BatchFacts], groups: Groups, bare: Sequence[tuple[Stage, ...]]
+    ) -> dict[int, dict[_Key, _Counted]]:
         """For each mini-batch that is counted which of its lookups hit: the samples, and where
         these lack a kind of mini-batch (a system may have several) the last of it that kept rows.
+
+        `bare`: the programs of `groups`.
         """
         counted = self._hits_of(batches, self.samples)
         known = {key for hits in counted.values() for key in hits}
-        lacking = {}
-        for facts in batches if counted else ():
-            if facts.keeps_rows and facts.index not in counted:
-                keys = frozenset(_lookups(self.program(self._bare(facts))))
-                lacking[keys] = facts.index
+        lacking: dict[frozenset[_Key], int] = {}
+        for group, stages in zip(groups, bare, strict=True) if counted else ():
+            keys = frozenset(_lookups(stages))
+            own = (batches[place] for place in group)
+            left = [f.index for f in own if f.keeps_rows and f.index not in counted]
+            if left:
+                lacking[keys] = max(lacking.get(keys, left[-1]), left[-1])
         others = tuple(index for keys, index in lacking.items() if not keys <= known)
         return counted | self._hits_of(batches, others)
 
@@ -114,18 +145,20 @@ class ProcessorCaches:
     ) -> dict[int, dict[_Key, _Counted]]:
         """For each `wanted` mini-batch its lookups, and which of them hit."""
         counted = {}
-        before: Mapping[_Key, Pool] = {}
-        for facts in batches:
-            lookups: Mapping[_Key, Pool] = {}
-            if facts.keeps_rows and (facts.index in wanted or facts.index + 1 in wanted):
-                lookups = _lookups(self.program(self._ordered(facts)))
+        for place, facts in enumerate(batches):
             if facts.index in wanted:
+                before = cache(partial(self._looked_up, batches[place - 1] if place else None))
                 counted[facts.index] = {
-                    key: _Counted(word, self._hits(before.get(key), word))
-                    for key, word in lookups.items()
+                    key: _Counted(word, self._hits(key, word, before))
+                    for key, word in self._looked_up(facts).items()
                 }
-            before = lookups
         return counted
+
+    def _looked_up(self, facts: BatchFacts | None) -> Mapping[_Key, Pool]:
+        """The lookups of a mini-batch; none where it kept no rows."""
+        if facts is None or not facts.keeps_rows:
+            return {}
+        return _lookups(self.program(self._ordered(facts)))
 
     def _ordered(self, facts: BatchFacts) -> BatchFacts:
         """Lookups in the order of the kernels."""
@@ -136,14 +169,15 @@ class ProcessorCaches:
     def _bare(self, facts: BatchFacts) -> BatchFacts:
         return self.shared.without_rows(facts)
 
-    def _hits(self, before: Pool | None, word: Pool) -> Hits:
+    def _hits(self, key: _Key, word: Pool, before: Callable[[], Mapping[_Key, Pool]]) -> Hits:
+        """`before`: the lookups of the mini-batch before."""
         rows = word.reads.pieces(word.rows)
         if rows is None or not len(rows):
             return np.empty(0, np.bool_)
         beside = 0 if word.elsewhere is None else word.elsewhere.rows.lookups
         processor, warm = self.machine.processor(word.at), None
-        if before is not None and processor.keeps_rows:
-            warm = before.reads.pieces(before.rows)
+        if processor.keeps_rows and (last := before().get(key)) is not None:
+            warm = last.reads.pieces(last.rows)
         row_bytes = word.reads.row_bytes
         passing = (len(rows) + beside) * (row_bytes + self.software.id_bytes) + word.into.bytes
         own = len(rows) * row_bytes / passing
@@ -214,6 +248,41 @@ def _means(counted: Iterable[Mapping[_Key, _Counted]]) -> dict[_Key, Shares]:
         key: tuple(float(np.mean(of_one)) for of_one in zip(*each, strict=True))
         for key, each in shares.items()
     }
+
+
+def _shares(
+    means: Mapping[_Key, Shares], hits: Sequence[Mapping[_Key, _Counted]]
+) -> Mapping[_Key, Shares]:
+    """Of each lookup of a program: what was counted in its mini-batch, else the mean."""
+    keys = dict.fromkeys((*means, *(key for own in hits for key in own)))
+    each = {key: [own[key].shares if key in own else means[key] for own in hits] for key in keys}
+    return {
+        key: tuple(column_of(of_one) for of_one in zip(*shares, strict=True))
+        for key, shares in each.items()
+    }
+
+
+def _left_before(left: Sequence[Mapping[str, Any]], groups: Groups) -> list[dict[str, int]]:
+    """For each group what waits in the cache of each processor when its mini-batches begin: what
+    the one before left there, before the first what the last one left. `left`: by each group."""
+    count = sum(map(len, groups))
+    before: list[dict[str, int]] = [{} for _ in groups]
+    for at in dict.fromkeys(name for own in left for name in own):
+        ends: list[Any] = [None] * count
+        for own, group in zip(left, groups, strict=True):
+            if at in own:
+                numbers = (
+                    own[at].tolist() if isinstance(own[at], Column) else [own[at]] * len(group)
+                )
+                for place, number in zip(group, numbers, strict=True):
+                    ends[place] = number
+        waiting, begins = ends[-1] or 0, []
+        for end in ends:
+            begins.append(waiting)
+            waiting = waiting if end is None else end
+        for own, group in zip(before, groups, strict=True):
+            own[at] = column_of([begins[place] for place in group])
+    return before
 
 
 def _with_hits(

@@ -29,6 +29,7 @@ from simulator.engine.pipeline import (
     require_retired,
     run_pipeline,
 )
+from simulator.engine.together import by_group
 from simulator.engine.worklist import UncompiledError, words_of
 from simulator.hardware.demand import Resource, ResourceUse, StageDemand
 from simulator.hardware.machine import Machine
@@ -109,8 +110,9 @@ def run_compiled(
 
     Raises `UncompiledError` for what only SimPy does.
     """
-    m, x = words_of(batches, mode, waits, resources)
-    stages, count, first_span = int(m[memory.STAGES]), len(batches[0]), int(m[memory.SPAN])
+    known = by_group(batches)
+    m, x = words_of(known, mode, waits, resources)
+    stages, count, first_span = int(m[memory.STAGES]), len(known.kept(0)), int(m[memory.SPAN])
     ends = (window[0] * count - 1, (window[1] + 1) * count - 1)
     m[memory.BEFORE_FIRST], m[memory.LAST] = (stages + end * memory.STAGE_SIZE for end in ends)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from simulator.caches.facts import BatchFacts
 from simulator.caches.row_filter import row_hits
+from simulator.engine.together import Groups, facts_of
+from simulator.systems.inference import unchanged
 
 __all__ = ["SharedFacts"]
 
@@ -28,6 +30,9 @@ class SharedFacts:
 
     _checked: dict[int, BatchFacts] = field(default_factory=dict)
     _bare: dict[int, tuple[BatchFacts, BatchFacts]] = field(default_factory=dict)
+    _served: dict[int, tuple[BatchFacts, BatchFacts]] = field(default_factory=dict)
+    groups: dict[str, Groups] = field(default_factory=dict)
+    """How the mini-batches of a system were divided, by its name: a first try for others."""
     _kept: OrderedDict[Hashable, tuple[tuple[object, ...], Any]] = field(
         default_factory=OrderedDict
     )
@@ -44,9 +49,22 @@ class SharedFacts:
             self._bare[id(facts)] = (facts, facts.without_rows())
         return self._bare[id(facts)][1]
 
+    def unchanged(self, facts: BatchFacts) -> BatchFacts:
+        """See `simulator.systems.inference.unchanged`."""
+        if id(facts) not in self._served:
+            self._served[id(facts)] = (facts, unchanged(facts))
+        return self._served[id(facts)][1]
+
     def in_sample_order(self, facts: BatchFacts) -> BatchFacts:
         """See `BatchFacts.in_sample_order`."""
         return self._once(("order", id(facts)), (facts,), facts.in_sample_order)
+
+    def together(self, batches: Sequence[BatchFacts]) -> BatchFacts:
+        """See `simulator.engine.together.facts_of`."""
+        if len(batches) == 1:
+            return batches[0]
+        key = ("together", *map(id, batches))
+        return self._once(key, tuple(batches), lambda: facts_of(batches))
 
     def row_hits(self, before: Int64s, lookups: Int64s, capacity: int) -> npt.NDArray[np.bool_]:
         """See `simulator.caches.row_filter.row_hits`."""

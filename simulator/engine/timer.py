@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from simulator._plugins import explained, place_of
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import Kept
@@ -17,6 +19,7 @@ from simulator.engine.pipeline import Mode, Span
 from simulator.engine.processor_caches import ProcessorCaches, Program
 from simulator.engine.running import run_stages
 from simulator.engine.shared_facts import SharedFacts
+from simulator.engine.together import ByGroup, Group, Groups, divided, each_group, one_by_one
 from simulator.errors import PluginError
 from simulator.hardware.demand import StageDemand
 from simulator.hardware.fold import Folds
@@ -48,8 +51,8 @@ class Timed:
     """A run that was timed."""
 
     machine: Topology
-    programs: list[tuple[Stage, ...]]
-    demands: list[tuple[StageDemand, ...]]
+    programs: ByGroup[Stage]
+    demands: ByGroup[StageDemand]
     spans: tuple[Span, ...]
     meter: Metered
     pricing_s: float
@@ -68,8 +71,7 @@ class Timed:
         """Devices that operations of the first mini-batch used."""
         names = {
             resource
-            for stages in self.demands[:1]
-            for stage in stages
+            for stage in (self.demands.kept(0) if self.demands else ())
             for lane in stage.lanes
             for demand in lane
             for resource in (*demand.services, *filter(None, (demand.host,)))
@@ -97,19 +99,16 @@ def time_system(
     caches = ProcessorCaches(
         _program(system), machine, timing.samples, timing.keep_rows, timing.software, shared
     )
-    programs = caches.programs(batches)
-    for stages in programs:
-        check_stage_names(system.schedule.names, stages)
-    one_process = timing.software.gpu.host_processes == "one"
-    fold = Folds(machine, system.equal_ranks, one_process=one_process)
-    demands = _priced(machine, timing, batches, programs)
-    demands = [tuple(map(fold.scaled, stages)) for stages in demands]
-    if timing.software.gpu.iteration == "graph" and not system.schedule.overlaps:
-        demands = [as_graphs(stages) for stages in demands]
-    if timing.software.gpu.worker_call and system.schedule.overlaps:
-        demands = [by_workers(stages, timing.software.gpu.worker_call) for stages in demands]
-    if one_process:
-        demands = [in_one_process(stages) for stages in demands]
+    fold = Folds(machine, system.equal_ranks, one_process=_one_process(timing))
+
+    def price(groups: Groups) -> tuple[list[tuple[Stage, ...]], ByGroup[StageDemand]]:
+        programs = caches.grouped(batches, groups)
+        for stages in programs:
+            check_stage_names(system.schedule.names, stages)
+        return programs, _priced(system, machine, timing, fold, programs, groups)
+
+    groups, (programs, demands) = divided(_groups(system, batches, timing, shared), price)
+    shared.groups[_named(system)] = groups
     priced = time.perf_counter()
     schedule = system.schedule
     mode = schedule.order(timing.mode)
@@ -125,7 +124,7 @@ def time_system(
 
     return Timed(
         machine,
-        programs,
+        ByGroup(groups, programs),
         demands,
         spans,
         meter,
@@ -168,21 +167,48 @@ def _program(system: System) -> Program:
     return stages
 
 
+def _groups(
+    system: System, batches: Sequence[BatchFacts], timing: Timing, shared: SharedFacts
+) -> Groups:
+    """Mini-batches that are tried together: all, or as they were divided before; each for itself
+    where a run is checked, or rows are replayed."""
+    if timing.check or timing.keep_rows or len(batches) < 2:
+        # those with rows first: under `sampled` their times stand for the others'
+        return one_by_one(
+            sorted(range(len(batches)), key=lambda place: not batches[place].keeps_rows)
+        )
+    known = shared.groups.get(_named(system), ())
+    whole = (np.arange(len(batches)),)
+    return known if sum(map(len, known)) == len(batches) else whole
+
+
+def _named(system: System) -> str:
+    return f"{type(system).__module__}.{type(system).__qualname__}"
+
+
+def _one_process(timing: Timing) -> bool:
+    return timing.software.gpu.host_processes == "one"
+
+
 def _priced(
+    system: System,
     machine: Topology,
     timing: Timing,
-    batches: Sequence[BatchFacts],
+    fold: Folds,
     programs: Sequence[tuple[Stage, ...]],
-) -> list[tuple[StageDemand, ...]]:
-    """Every stage of every mini-batch in time on resources.
+    groups: Groups,
+) -> ByGroup[StageDemand]:
+    """Every stage of every mini-batch in time on resources."""
+    graphs = timing.software.gpu.iteration == "graph" and not system.schedule.overlaps
+    call_ps = timing.software.gpu.worker_call if system.schedule.overlaps else 0
 
-    Mini-batches with row numbers first: under `sampled` their times stand for the others'.
-    """
-    demands: list[tuple[StageDemand, ...]] = [()] * len(programs)
-    order = sorted(range(len(batches)), key=lambda number: not batches[number].keeps_rows)
-    for number in order:
+    def price(number: int, _: Group) -> tuple[StageDemand, ...]:
         stages = tuple(machine.price_stage(s, timing.software) for s in programs[number])
         if timing.check:
             check_bytes(programs[number], stages)
-        demands[number] = stages
-    return demands
+        stages = tuple(map(fold.scaled, stages))
+        stages = as_graphs(stages) if graphs else stages
+        stages = by_workers(stages, call_ps) if call_ps else stages
+        return in_one_process(stages) if _one_process(timing) else stages
+
+    return ByGroup(groups, each_group(groups, price))

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from simulator.columns import Column, by_element
 from simulator.engine import memory
 from simulator.engine.memory import Floats, Int64s
 from simulator.engine.pipeline import ONE_PROGRAM, Mode, Waits, conditions, submitted
 from simulator.engine.submission import heads_of
+from simulator.engine.together import Groups, by_group
 from simulator.hardware.demand import Demand, Resource, StageDemand
 
 __all__ = ["UncompiledError", "words_of"]
@@ -30,7 +32,19 @@ def _record(integers: int, floats: int, events: int = 0) -> np.dtype[Any]:
 _STAGE, _LANE, _OP = _record(7, 0, 3), _record(2, 0), _record(12, 1, 3)
 _SERVICE, _FETCHED, _LOADED = _record(1, 5), _record(1, 1), _record(1, 3)
 _RESOURCE, _LOSS = _record(5, 8), _record(0, 2)
-_NO_EVENT = (0, 0, 0)
+_NUMBER = _record(1, 0)
+_BY_BATCH = {
+    "STAGES": _STAGE,
+    "LANES": _LANE,
+    "OPS": _OP,
+    "SERVICES": _SERVICE,
+    "FETCHED": _FETCHED,
+    "LOADED": _LOADED,
+    "WAITS": _NUMBER,
+    "GROUPS": _NUMBER,
+    "TURNS": _NUMBER,
+}
+"""Tables of records that mini-batches have of their own."""
 
 
 class UncompiledError(Exception):
@@ -48,135 +62,181 @@ def words_of(
     Raises `UncompiledError` for times that are no whole picoseconds, and for resources that are not
     those of the machine.
     """
-    lists = _Lists(resources)
+    known = by_group(batches)
     try:
-        for stages in batches:
-            for stage in stages:
-                lists.add(stage)
+        lists = [_Lists(resources, stages) for stages in known.stages]
     except KeyError as error:
         raise UncompiledError from error
-    return lists.words(len(batches), len(batches[0]), mode, tuple(waits))
+    count = len(known.stages[0])
+    return _words(known.groups, lists, (len(known), count), mode, tuple(waits))
 
 
 class _Lists:
-    """Records as they come. Those that they name are counted from 0; `words` makes addresses."""
+    """Records of a mini-batch, or with columns of a group of them, table by table. Those that they
+    name are counted from 0 within it; `_words` makes addresses."""
 
-    def __init__(self, resources: Mapping[str, Resource]) -> None:
-        self._resources = resources
+    def __init__(self, resources: Mapping[str, Resource], stages: Iterable[StageDemand]) -> None:
+        self.resources = resources
         self._number = {name: k for k, name in enumerate(resources)}
-        self._stages: list[tuple[int, ...]] = []
-        self._lanes: list[tuple[int, int]] = []
-        self._ops: list[tuple[Any, ...]] = []
-        self._services: list[tuple[Any, ...]] = []
-        self._fetched: list[tuple[Any, ...]] = []
-        self._loaded: list[tuple[Any, ...]] = []
-        self._waits: list[int] = []
-        self._groups: list[int] = []
-        self._turns: list[int] = []
+        self.rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _BY_BATCH}
+        for stage in stages:
+            self._add(stage)
 
-    def add(self, stage: StageDemand) -> None:
+    def _add(self, stage: StageDemand) -> None:
         """Put a stage behind the others."""
-        first = [len(self._ops)]
+        rows = self.rows
+        first = [len(rows["OPS"])]
         for lane in stage.lanes:
             first.append(first[-1] + len(lane))
         heads = heads_of(stage)
         ahead = set(heads)
         awaited = {spot for spots in stage.waits.values() for spot in spots}
         blocked = sum(any(demand.blocks for demand in lane) for lane in stage.lanes)
-        self._stages.append((len(self._lanes), len(self._groups), blocked))
+        rows["STAGES"].append((len(rows["LANES"]), len(rows["GROUPS"]), 0, blocked, 0, 0, 0))
         by_host: dict[str, list[int]] = {}
         for lane_number, place in heads:
             host = stage.lanes[lane_number][place].host
             by_host.setdefault(host, []).append(first[lane_number] + place)
         for turns in by_host.values():
-            self._groups.append(len(self._turns))
-            self._turns += turns
+            rows["GROUPS"].append((len(rows["TURNS"]),))
+            rows["TURNS"] += [(turn,) for turn in turns]
         for number, lane in enumerate(stage.lanes):
             blocks = [place for place, demand in enumerate(lane) if demand.blocks]
-            self._lanes.append((first[number], first[number] + blocks[-1] if blocks else -1))
+            rows["LANES"].append((first[number], first[number] + blocks[-1] if blocks else -1))
             for place, demand in enumerate(lane):
                 spot = (number, place)
                 self._add_operation(demand, spot in ahead, spot in awaited)
-                self._waits += [first[k] + p for k, p in stage.waits.get(spot, ())]
+                rows["WAITS"] += [(first[k] + p,) for k, p in stage.waits.get(spot, ())]
 
     def _add_operation(self, demand: Demand, head: bool, awaited: bool) -> None:
-        number, services = self._number, demand.services
+        number, services, rows = self._number, demand.services, self.rows
         times = (demand.latency_ps, demand.submit_ps, demand.submit_more_ps, demand.host_ps)
-        if not all(isinstance(ps, int) for ps in times):
+        if not all(map(_is_whole, times)):
             raise UncompiledError
-        pools = (number[name] for name in services if self._resources[name].one_requester)
-        alone_ps = demand.alone_ps(self._resources)
+        pools = (number[name] for name in services if self.resources[name].one_requester)
+        alone_ps = demand.alone_ps(self.resources)
         host = number[demand.host] if demand.host else -1
-        self._ops.append((host, head, awaited, *times, next(pools, -1), *self._firsts(), alone_ps))
-        self._services += [
+        firsts = [len(rows[name]) for name in ("SERVICES", "FETCHED", "LOADED", "WAITS")]
+        rows["OPS"].append((host, head, awaited, *times, next(pools, -1), *firsts, alone_ps))
+        rows["SERVICES"] += [
             (number[name], s.read_ps, s.write_ps, s.bytes, s.energy_pj, s.written)
             for name, s in services.items()
         ]
-        self._fetched += [(number[name], ps) for name, ps in demand.fetched.items()]
+        rows["FETCHED"] += [(number[name], ps) for name, ps in demand.fetched.items()]
         for name, slack in demand.loaded.items():
-            own = services[name].ps / alone_ps if name in services and alone_ps > 0 else 0.0
-            self._loaded.append((number[name], slack, own, 1.0 - 1.0 / demand.alike.get(name, 1)))
+            own = _share(services[name].ps, alone_ps) if name in services else 0.0
+            rows["LOADED"].append((number[name], slack, own, 1.0 - 1.0 / demand.alike.get(name, 1)))
 
-    def words(self, batches: int, count: int, mode: Mode, waits: Waits) -> tuple[Int64s, Floats]:
-        """All that was added, and room for a run of it."""
-        first, before = _conditions(mode, batches, count, waits)
-        order = [b * count + s for b, s in submitted(mode, batches, range(count))]
-        tables = {
-            "STAGES": self._stage_records(first, len(before)),
-            "LANES": _records([*self._lanes, (len(self._ops), -1)], _LANE),
-            "OPS": self._op_records(),
-            "SERVICES": _records(self._services, _SERVICE),
-            "FETCHED": _records(self._fetched, _FETCHED),
-            "LOADED": _records(self._loaded, _LOADED),
-            "WAITS": _numbers(self._waits),
-            "GROUPS": _numbers([*self._groups, len(self._turns)]),
-            "TURNS": _numbers(self._turns),
-            "BEFORES": before.reshape(-1, 1).copy(),
-            "ORDER": _numbers(order if mode in ONE_PROGRAM else ()),
-            "RESOURCES": self._resource_records(),
-            "LOSSES": _records(
-                [point for r in self._resources.values() for point in r.turnaround.points], _LOSS
-            ),
-        }
-        stages, ops, resources = batches * count, len(self._ops), len(self._resources)
-        events = 3 * (stages + ops)
-        processes = 2 * (stages + ops) + len(self._lanes) + len(self._groups) + 8
-        waiters = processes + len(before)
-        jobs = len(self._lanes) + 1
-        room = {
-            "QUEUE": (events + processes) * memory.QUEUE_SIZE,
-            "JOB": jobs * memory.JOB_SIZE,
-            "NAMED": resources,
-            "ENDED": jobs,
-            "SPANS": stages * memory.SPAN_SIZE,
-            "READINGS": 2 * resources * memory.RESOURCE_SIZE,
-            "FRESH": processes * memory.PROCESS_SIZE,
-            "SPARE": waiters * memory.WAITER_SIZE,
-        }
-        return _laid_out(tables, room, count, mode in ONE_PROGRAM)
 
-    def _stage_records(self, first: Sequence[int], conditions: int) -> Int64s:
-        stages = [
-            (lane, group, start, blocked, 0, 0, 0, *_NO_EVENT * 3)
-            for (lane, group, blocked), start in zip(self._stages, first, strict=True)
-        ]
-        end = (len(self._lanes), len(self._groups), conditions, 0, 0, 0, 0, *_NO_EVENT * 3)
-        return _records([*stages, end], _STAGE)
+def _is_whole(ps: Any) -> bool:
+    return ps.values.dtype == np.int64 if isinstance(ps, Column) else isinstance(ps, int)
 
-    def _firsts(self) -> tuple[int, int, int, int]:
-        """Where the records of the next operation begin."""
-        return len(self._services), len(self._fetched), len(self._loaded), len(self._waits)
 
-    def _op_records(self) -> Int64s:
-        ops = [*self._ops, (-1, 0, 0, 0, 0, 0, 0, -1, *self._firsts(), 0.0)]
-        return _records([(*op, *_NO_EVENT * 3) for op in ops], _OP)
+@by_element
+def _share(ps: float, alone_ps: float) -> float:
+    return ps / alone_ps if alone_ps > 0 else 0.0
 
-    def _resource_records(self) -> Int64s:
-        points, records = 0, []
-        for resource in self._resources.values():
-            records.append((0, resource.kind == "pool", points, -1, 0, *[0.0] * 5, 1.0, 0.0, 0.0))
-            points += len(resource.turnaround.points)
-        return _records([*records, (0, 0, points, -1, 0, *[0.0] * 8)], _RESOURCE)
+
+def _words(
+    groups: Groups, lists: Sequence[_Lists], size: tuple[int, int], mode: Mode, waits: Waits
+) -> tuple[Int64s, Floats]:
+    """All records, and room for a run; `size`: mini-batches, and stages of each."""
+    batches, count = size
+    resources = lists[0].resources
+    first, before = _conditions(mode, batches, count, waits)
+    order = [b * count + s for b, s in submitted(mode, batches, range(count))]
+    tables = _of_batches(groups, lists)
+    stages, ops, lanes, turns = (len(tables[n]) for n in ("STAGES", "OPS", "LANES", "GROUPS"))
+    tables["STAGES"][:, memory.BEFORE] = first
+    tables = _with_ends(tables) | {
+        "BEFORES": before.reshape(-1, 1).copy(),
+        "ORDER": _numbers(order if mode in ONE_PROGRAM else ()),
+        "RESOURCES": _resource_records(resources),
+        "LOSSES": _records([p for r in resources.values() for p in r.turnaround.points], _LOSS),
+    }
+    tables["STAGES"][-1, memory.BEFORE] = len(before)
+    events = 3 * (stages + ops)
+    processes = 2 * (stages + ops) + lanes + turns + 8
+    waiters = processes + len(before)
+    jobs = lanes + 1
+    room = {
+        "QUEUE": (events + processes) * memory.QUEUE_SIZE,
+        "JOB": jobs * memory.JOB_SIZE,
+        "NAMED": len(resources),
+        "ENDED": jobs,
+        "SPANS": stages * memory.SPAN_SIZE,
+        "READINGS": 2 * len(resources) * memory.RESOURCE_SIZE,
+        "FRESH": processes * memory.PROCESS_SIZE,
+        "SPARE": waiters * memory.WAITER_SIZE,
+    }
+    return _laid_out(tables, room, count, mode in ONE_PROGRAM)
+
+
+def _of_batches(groups: Groups, lists: Sequence[_Lists]) -> dict[str, Int64s]:
+    """The records of all mini-batches, one after the other; those that they name counted over all
+    of them."""
+    batches = sum(map(len, groups))
+    starts: dict[str, Int64s] = {}
+    for name in _BY_BATCH:
+        sizes = np.zeros(batches + 1, np.int64)
+        for group, own in zip(groups, lists, strict=True):
+            sizes[group + 1] = len(own.rows[name])
+        starts[name] = np.cumsum(sizes)
+    tables = {}
+    for name, record in _BY_BATCH.items():
+        table = np.zeros((int(starts[name][-1]), record.itemsize // 8), np.int64)
+        for group, own in zip(groups, lists, strict=True):
+            rows = own.rows[name]
+            if not rows:
+                continue
+            records = _expanded(rows, record, len(group))
+            for word, other in _ADDRESSES.get(name, {}).items():
+                if other in _BY_BATCH:
+                    named = records[:, :, word]
+                    named += np.where(named < 0, 0, starts[other][group][:, None])
+            table[starts[name][group][:, None] + np.arange(len(rows))] = records
+        tables[name] = table
+    return tables
+
+
+def _expanded(rows: Sequence[tuple[Any, ...]], record: np.dtype[Any], count: int) -> Int64s:
+    """Rows of each of `count` mini-batches as words: int64, shape (count, rows, words)."""
+    kinds = [kind for kind, *_ in (record.fields or {}).values()]
+    spare = (0,) * (len(kinds) - len(rows[0]))
+    plain = [
+        (*(0 if isinstance(value, Column) else value for value in row), *spare) for row in rows
+    ]
+    words = np.tile(_records(plain, record), (count, 1, 1))
+    for number, row in enumerate(rows):
+        for word, value in enumerate(row):
+            if isinstance(value, Column):
+                values = np.ascontiguousarray(value.values, kinds[word])
+                words[:, number, word] = values.view(np.int64)
+    return words
+
+
+def _with_ends(tables: Mapping[str, Int64s]) -> dict[str, Int64s]:
+    """Tables with a record behind the last: where what comes after it would begin."""
+    ends = {
+        name: [len(tables[other]) if other in tables else -1 for other in words.values()]
+        for name, words in _ADDRESSES.items()
+        if name in ("STAGES", "LANES", "OPS", "GROUPS")
+    }
+    ends["LANES"][1] = -1
+    made = dict(tables)
+    for name, numbers in ends.items():
+        end = np.zeros((1, tables[name].shape[1]), np.int64)
+        end[0, list(_ADDRESSES[name])] = numbers
+        made[name] = np.concatenate((tables[name], end))
+    return made
+
+
+def _resource_records(resources: Mapping[str, Resource]) -> Int64s:
+    points, records = 0, []
+    for resource in resources.values():
+        records.append((0, resource.kind == "pool", points, -1, 0, *[0.0] * 5, 1.0, 0.0, 0.0))
+        points += len(resource.turnaround.points)
+    return _records([*records, (0, 0, points, -1, 0, *[0.0] * 8)], _RESOURCE)
 
 
 _ADDRESSES = {

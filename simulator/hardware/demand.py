@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from simulator.columns import by_element, most
 from simulator.results.resources import Kind
 
 __all__ = [
@@ -40,18 +41,7 @@ class Turnaround:
 
     def factor(self, read_ps: float, write_ps: float) -> float:
         """Time of a mix of reads and writes relative to the sum of their times alone."""
-        if not self.points or read_ps <= 0.0 or write_ps <= 0.0:
-            return 1.0
-        writes = write_ps / (read_ps + write_ps)
-        left, low = 0.0, 0.0
-        for right, high in self.points:
-            if writes <= right:
-                break
-            left, low = right, high
-        else:
-            right, high = 1.0, 0.0
-        way = (writes - left) / (right - left)
-        return 1.0 + low * (1.0 - way) + high * way
+        return _factor(self.points, read_ps, write_ps) if self.points else 1.0
 
     @classmethod
     def between(cls, read: float, write: float, mixed: Iterable[tuple[float, float]]) -> Turnaround:
@@ -62,6 +52,22 @@ class Turnaround:
             alone = (1.0 - share) * read + share * write
             points.append((share * write / alone, max(0.0, time / alone - 1.0)))
         return cls(tuple(points))
+
+
+@by_element
+def _factor(points: tuple[tuple[float, float], ...], read_ps: float, write_ps: float) -> float:
+    if read_ps <= 0.0 or write_ps <= 0.0:
+        return 1.0
+    writes = write_ps / (read_ps + write_ps)
+    left, low = 0.0, 0.0
+    for right, high in points:
+        if writes <= right:
+            break
+        left, low = right, high
+    else:
+        right, high = 1.0, 0.0
+    way = (writes - left) / (right - left)
+    return 1.0 + low * (1.0 - way) + high * way
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +195,8 @@ class Demand:
             service.ps * resources[name].turnaround.factor(service.read_ps, service.write_ps)
             for name, service in self.services.items()
         )
-        return max(max(times, default=0.0), float(self.minimum_ps))
+        alone_ps: float = most(0.0, *times, 1.0 * self.minimum_ps)
+        return alone_ps
 
 
 Spot = tuple[int, int]

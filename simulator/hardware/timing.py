@@ -17,7 +17,9 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import Any
 
+from simulator.columns import by_element
 from simulator.errors import UsageError
 from simulator.hardware.access import Access
 from simulator.hardware.demand import Turnaround
@@ -61,19 +63,23 @@ class TableTiming:
         return 0.0
 
     def stream_ps(self, access: Access) -> float:
-        return access.bytes * PS_PER_S / self._sustained(access).bytes_per_s
+        ps: float = access.bytes * PS_PER_S / self._of(access, "bytes_per_s")
+        return ps
 
     def stream_pj(self, access: Access) -> float:
-        return access.bytes * self._sustained(access).pj_per_byte
+        pj: float = access.bytes * self._of(access, "pj_per_byte")
+        return pj
 
     @property
     def standing_w(self) -> float:
         """Power of background and refresh, whatever is accessed."""
         return self._look_up("gather", self.row_bytes).standing_w
 
-    def _sustained(self, access: Access) -> Sustained:
+    def _of(self, access: Access, what: str) -> Any:
+        """A field of `Sustained` for a stream; pieces of mini-batches may differ in size."""
         size = access.size if access.random else SEQUENTIAL_BYTES
-        return self._look_up("scatter" if access.write else "gather", size)
+        pattern = "scatter" if access.write else "gather"
+        return _looked_up(self, pattern, size, what)
 
     def _look_up(self, pattern: str, size: int, writes: float = 0.0) -> Sustained:
         """`sustained`, without comparing whole configurations each time."""
@@ -81,6 +87,11 @@ class TableTiming:
         if key not in self._known:
             self._known[key] = sustained(self.config, *key)
         return self._known[key]
+
+
+@by_element
+def _looked_up(timing: TableTiming, pattern: str, size: int, what: str) -> Any:
+    return getattr(timing._look_up(pattern, size), what)
 
 
 @dataclass

@@ -18,6 +18,7 @@ from functools import cached_property, partial
 from typing import cast
 
 from simulator._plugins import explained
+from simulator.columns import Column, most
 from simulator.config.machine import HostConfig, MachineConfig, Part, Socket
 from simulator.config.operators import OperatorProfile
 from simulator.errors import ConfigError
@@ -307,6 +308,8 @@ class Topology:
 
     def _price_exchange(self, exchange: Exchange, software: OperatorProfile) -> Demand:
         """As `price_exchange`, once for those of all mini-batches."""
+        if any(isinstance(size, Column) for size in (exchange.bytes, *exchange.held)):
+            return price_exchange(self.groups, exchange, software)
         key = (exchange, id(software))
         if key not in self._exchanges:
             demand = price_exchange(self.groups, exchange, software)
@@ -346,7 +349,7 @@ class Topology:
                 services |= self.devices[memory.device].entered(memory, size, write=stored)
         busiest = 0.0
         for carried in transported(self, hops, size):
-            busiest = max(busiest, carried.slowest_ps)
+            busiest = most(busiest, carried.slowest_ps)
             for name, service in (carried.services or {}).items():
                 services[name] = services[name] + service if name in services else service
         host, submit_ps = self.submission((source.device, target.device), software)

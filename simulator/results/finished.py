@@ -77,6 +77,8 @@ def decode(key: str, point: PointConfig, data: bytes) -> PointResult | None:
 def relabelled(result: PointResult, point: PointConfig) -> PointResult:
     """`result` as that of `point`, which is the same but for what the experiment calls it."""
     names = {"label": point.system.label, "sweep": point.sweep_text()}
+    if result.point is point and all(result.metrics[key] == names[key] for key in names):
+        return result
     return dataclasses.replace(
         result,
         point=point,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -22,8 +21,6 @@ def finished_points(
 ) -> tuple[PointResult, ...]:
     """The outcomes of `points` out of the `results` of all their seeds, related to each other."""
     return tuple(
-        dataclasses.replace(
-            outcome, metrics={**outcome.metrics, ERROR.name: median_error(outcome.metrics)}
-        )
+        outcome.with_metrics({**outcome.metrics, ERROR.name: median_error(outcome.metrics)})
         for outcome in with_speedups(tuple(with_spread(points, results)))
     )

@@ -52,7 +52,7 @@ def manifest_of(
 ) -> dict[str, Any]:
     """What `manifest.json` holds; deterministic but for `durations`."""
     points = [outcome.point for outcome in result]
-    sections: dict[str, Any] = {}
+    sections = _Sections()
     return {
         "format": FORMAT,
         "name": experiment.name,
@@ -61,7 +61,7 @@ def manifest_of(
         "overrides": list(overrides),
         "seeds": sorted({point.run.seed for point in points}),
         "points": [_point(outcome, sections) for outcome in result],
-        "sections": dict(sorted(sections.items())),
+        "sections": dict(sorted(sections.by_key.items())),
         "versions": versions(),
         "durations": {
             "wall_s": wall_s,
@@ -98,7 +98,7 @@ def versions() -> dict[str, str]:
     return numbers
 
 
-def _point(outcome: PointResult, sections: dict[str, Any]) -> dict[str, Any]:
+def _point(outcome: PointResult, sections: _Sections) -> dict[str, Any]:
     """One point; its sections stand once in `sections`, by hash, however many points share them."""
     point = outcome.point
     return {
@@ -108,20 +108,32 @@ def _point(outcome: PointResult, sections: dict[str, Any]) -> dict[str, Any]:
         "calibrated": point.platform.calibrated,
         "swept": point.swept,
         "trace_hash": outcome.trace_fingerprint,
-        **{name: _filed(name, getattr(point, name), sections) for name in _SECTIONS},
+        **{name: sections.key(name, getattr(point, name)) for name in _SECTIONS},
         **{
-            name: _filed(name, getattr(point, name), sections)
+            name: sections.key(name, getattr(point, name))
             for name in ("load", "checkpoint")
             if getattr(point, name) is not None
         },
     }
 
 
-def _filed(name: str, section: BaseModel, sections: dict[str, Any]) -> str:
-    data = section.model_dump(mode="json")
-    key = f"{name}-{hashlib.sha256(canonical_json(data).encode()).hexdigest()[:12]}"
-    sections[key] = data
-    return key
+class _Sections:
+    """Sections of points by their key: a name and a hash."""
+
+    def __init__(self) -> None:
+        self.by_key: dict[str, Any] = {}
+        self._known: dict[tuple[str, int], str] = {}
+        """Points share most sections, which live as long as the points."""
+
+    def key(self, name: str, section: BaseModel) -> str:
+        """The key of a section, which is there from now on."""
+        known = (name, id(section))
+        if known not in self._known:
+            data = section.model_dump(mode="json")
+            digest = hashlib.sha256(canonical_json(data).encode()).hexdigest()[:12]
+            self._known[known] = key = f"{name}-{digest}"
+            self.by_key[key] = data
+        return self._known[known]
 
 
 def _durations(outcome: PointResult) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,12 @@ class PointResult:
             object.__setattr__(self, "load", row_of(LOAD, self.load))
         if self.checkpoint is not None:
             object.__setattr__(self, "checkpoint", row_of(CHECKPOINT, self.checkpoint))
+
+    def with_metrics(self, metrics: Row) -> PointResult:
+        """The same outcome with other metrics; its other rows were checked before."""
+        changed = copy(self)
+        object.__setattr__(changed, "metrics", row_of(METRICS, metrics))
+        return changed
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -22,6 +22,8 @@ _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "float": (int, float),
     "bool": (bool,),
 }
+_PLAIN = {"text": str, "int": int, "bool": bool}
+"""Types whose values need no second look."""
 _PANDAS_TYPES = {"text": "string", "int": "Int64", "float": "float64", "bool": "boolean"}
 
 
@@ -31,16 +33,19 @@ def row_of(columns: Sequence[Column], values: Row) -> dict[str, Any]:
     Raises `InvariantError` for a column that is not there, a value of another type, NaN and
     infinity.
     """
-    known = {column.name for column in columns}
-    unknown = [name for name in values if name not in known]
-    if unknown:
+    row = {column.name: _value(column, values.get(column.name)) for column in columns}
+    if not row.keys() >= values.keys():
+        unknown = [name for name in values if name not in row]
         raise InvariantError(f"columns that the data dictionary does not have: {unknown}")
-    return {column.name: _value(column, values.get(column.name)) for column in columns}
+    return row
 
 
 def _value(column: Column, value: Any) -> Any:
-    if value is None:
-        return None
+    kind = type(value)
+    if value is None or (kind is _PLAIN.get(column.dtype) and not column.choices):
+        return value
+    if kind is float and column.dtype == "float" and math.isfinite(value):
+        return value
     if hasattr(value, "item"):  # a numpy scalar
         value = value.item()
     wanted = _PYTHON_TYPES[column.dtype]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -32,9 +31,7 @@ def with_speedups(points: Sequence[PointResult]) -> tuple[PointResult, ...]:
         if candidates:
             hybrid = max(candidates, key=lambda candidate: _likeness(outcome, candidate))
             speedup = hybrid.metrics["iteration_time_us"] / outcome.metrics["iteration_time_us"]
-            outcome = dataclasses.replace(
-                outcome, metrics={**outcome.metrics, "speedup_over_hybrid": speedup}
-            )
+            outcome = outcome.with_metrics({**outcome.metrics, "speedup_over_hybrid": speedup})
         related.append(outcome)
     return tuple(related)
 

@@ -11,8 +11,9 @@ import glob
 import io
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -181,12 +182,6 @@ def _contents(result: Result, manifest: Mapping[str, Any]) -> dict[str, bytes]:
         "devices.parquet": _parquet(DEVICES, result.devices()),
         "devices.csv": _csv(DEVICES, result.devices()),
     }
-    spans = [
-        {"point": p.metrics["point"], "label": p.metrics["label"], "stage": s.stage}
-        | {"batch": s.batch, "start_ps": s.start_ps, "end_ps": s.end_ps}
-        for p in result
-        for s in p.timeline
-    ]
     for name, columns, rows in (
         ("load", LOAD, result.loads()),
         ("checkpoint", CHECKPOINT, result.checkpoints()),
@@ -196,15 +191,30 @@ def _contents(result: Result, manifest: Mapping[str, Any]) -> dict[str, bytes]:
                 f"{name}.parquet": _parquet(columns, rows),
                 f"{name}.csv": _csv(columns, rows),
             }
-    return files | ({"timeline.parquet": _parquet(TIMELINE, spans)} if spans else {})
+    spans = any(point.timeline for point in result)
+    return files | (
+        {"timeline.parquet": _encoded(TIMELINE, partial(_spans, result))} if spans else {}
+    )
+
+
+def _spans(result: Result, column: str) -> list[Any]:
+    """A column of `timeline.parquet`; no row of it is made."""
+    if column in ("point", "label"):
+        return [p.metrics[column] for p in result for _ in p.timeline]
+    return [getattr(span, column) for p in result for span in p.timeline]
 
 
 def _parquet(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> bytes:
+    return _encoded(columns, lambda name: [row[name] for row in rows])
+
+
+def _encoded(columns: Sequence[Column], values: Callable[[str], list[Any]]) -> bytes:
+    """A Parquet file of `columns` from the values of each."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema = schema_of(columns)
-    arrays = [pa.array([row[field.name] for row in rows], type=field.type) for field in schema]
+    arrays = [pa.array(values(field.name), type=field.type) for field in schema]
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), buffer)
     return buffer.getvalue()

@@ -108,7 +108,7 @@ def run_sweep(
     )
     if planned.tasks:
         _Run(team, store, outcomes, watch).run(planned.tasks)
-    results = {**known, **outcomes.results(planned.tasks)}
+    results = {**known, **outcomes.results(planned.tasks, store)}
     return Sweep(
         result=DrawnResult(name, finished_points(asked, _in_order(points, keys, results))),
         failed=tuple(
@@ -167,7 +167,7 @@ class _Outcomes:
     """What is known of the points so far."""
 
     def __init__(self, points: Sequence[PointConfig], keys: Sequence[str]) -> None:
-        self.finished: dict[str, bytes] = {}
+        self.finished: dict[str, bytes | None] = {}
         self.failed: dict[str, Failure] = {}
         self._labels: dict[str, list[str]] = {}
         for key, point in zip(keys, points, strict=False):
@@ -194,11 +194,16 @@ class _Outcomes:
     def _misconfigured(self, key: str) -> bool:
         return key in self.failed and self.failed[key].misconfigured
 
-    def results(self, tasks: Sequence[Task]) -> dict[str, PointResult]:
+    def results(
+        self, tasks: Sequence[Task], store: FinishedPoints | None
+    ) -> dict[str, PointResult]:
+        """Of all points that are finished; encoded ones are let go."""
         results = {}
         for key, point in ((k, p) for t in tasks for k, p in zip(t.keys, t.points, strict=True)):
             if key in self.finished:
-                result = decode(key, point, self.finished[key])
+                data = self.finished.pop(key)
+                kept = store.get(key, point) if store is not None and data is None else None
+                result = kept if data is None else decode(key, point, data)
                 if result is None:
                     raise OutputError("a worker's result was damaged on its way: run again")
                 results[key] = result
@@ -256,7 +261,9 @@ class _Run:
             return
         if self._store is not None and not self._team.here:
             for key, data in outcome.finished.items():
-                self._store.put(key, data)
+                if data is not None:
+                    self._store.put(key, data)
+                    outcome.finished[key] = None
         self._watch.ended(task, failed=len(outcome.failed))
         self._outcomes.add(outcome)
 

@@ -73,9 +73,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class TaskOutcome:
-    """Encoded outcomes and failures of a task, by key."""
+    """Outcomes and failures of a task, by key."""
 
-    finished: dict[str, bytes]
+    finished: dict[str, bytes | None]
+    """Encoded; None: the store has it, and nobody holds it beside that."""
     failed: dict[str, Failure]
 
 
@@ -123,7 +124,7 @@ def run_task(
     fail do not stop the others, unless all keys of one set in `last_chances` turn out to be wrongly
     configured. Raises `OutputError` where the store cannot be written.
     """
-    finished: dict[str, bytes] = {}
+    finished: dict[str, bytes | None] = {}
     failed = _mismatched(task)
     numbers = [n for n, key in enumerate(task.keys) if key not in failed]
     points = [task.points[n] for n in numbers]
@@ -136,9 +137,10 @@ def run_task(
             if any(keys <= misconfigured for keys in last_chances):
                 break
             continue
-        finished[key] = encode(key, outcome)
+        data = encode(key, outcome)
         if store is not None:
-            store.put(key, finished[key])
+            store.put(key, data)
+        finished[key] = data if store is None else None
     return TaskOutcome(finished, failed)
 
 

@@ -35,6 +35,7 @@ from simulator.engine.sharing import (
     sampled_batches,
     tail_of,
 )
+from simulator.engine.together import by_group
 from simulator.hardware.demand import Demand, Resource, Service, StageDemand
 from simulator.hardware.machine import Machine
 from simulator.systems import Serial
@@ -149,7 +150,7 @@ def test_stages_have_their_busy_time_and_the_bytes_of_all_that_they_stand_for() 
     first, second = stage_rows(
         Serial.of(("a", "read"), "b").stages,
         spans,
-        [work] * 4,
+        by_group([work] * 4),
         meter,
         kinds,
         lambda name: 8 if name == "gpu0.hbm" else 1,

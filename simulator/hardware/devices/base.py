@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
 from simulator._plugins import place_of
+from simulator.columns import most
 from simulator.config.machine import Part
 from simulator.config.operators import OperatorProfile
 from simulator.errors import ConfigError, PluginError
@@ -269,7 +270,8 @@ class Path:
         """Time of `services` by themselves: the slowest of the memory and the links."""
         memory_ps = self.memory.alone_ps(services[self.memory.place])
         others = (s.ps for name, s in services.items() if name != self.memory.place)
-        return max([memory_ps, *others])
+        alone_ps: float = most(memory_ps, *others)
+        return alone_ps
 
 
 def _add(services: dict[str, Service], more: Mapping[str, Service]) -> None:

@@ -32,6 +32,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from simulator.columns import by_element, least, most
 from simulator.config.experiment import RunConfig
 from simulator.config.machine import Part
 from simulator.config.model import ModelConfig
@@ -266,11 +267,12 @@ class CpuDevice(Processor):
         if store is None or not store.bytes:
             return ()
         cpu = self.part
-        most: dict[str, float] = {}
+        missing: dict[str, float] = {}
         for a in work.accesses:
             if a.random and not a.in_place and not a.buffer:
-                most[a.memory] = max(most.get(a.memory, 0.0), a.count * (1.0 - a.hit_share))
-        rows = sum(most.values())
+                own = a.count * (1.0 - a.hit_share)
+                missing[a.memory] = most(missing.get(a.memory, 0.0), own)
+        rows = sum(missing.values())
         lines = max(1.0, store.bytes / (PAGE_ENTRIES * cpu.page))
         touches = cpu.last_level_cache / (LINE_BYTES * (lines_of(store.row_bytes) + 1))
         missed = math.exp(-touches / lines)
@@ -303,15 +305,15 @@ class CpuDevice(Processor):
         waits = loaded | ({self._device_path: 1.0} if self.dram.place in paths else {})
         passing = [stream for place in loaded for stream in streams[place]]
         services = {self._path: Service(read_ps=self._path_ps(passing, work))} if loaded else {}
-        loads_ps = max((service.ps for service in services.values()), default=0.0)
+        loads_ps = most(0.0, *(service.ps for service in services.values()))
         pages_ps = 0.0
         for place, path in paths.items():
             served = path.services(streams[place])
             services |= served
             if path.memory.pages is None:
-                loads_ps = max(loads_ps, path.alone_ps(served))
+                loads_ps = most(loads_ps, path.alone_ps(served))
             else:
-                pages_ps = max(pages_ps, path.alone_ps(served))
+                pages_ps = most(pages_ps, path.alone_ps(served))
         thread_ps = work.busy_ps + sum(
             self._waiting_ps(access, operator, paths[access.memory]) for access in accesses
         )
@@ -319,7 +321,7 @@ class CpuDevice(Processor):
         faults_ps = fault_ps * (cpu.page_fault_lock + (1.0 - cpu.page_fault_lock) / threads)
         each_ps, first_ps = thread_ps / threads, _first_answer_ps(paths, streams)
         held_ps = round(self._rounded_corner(each_ps, loads_ps) + faults_ps)
-        corner_ps = self._rounded_corner(each_ps, max(loads_ps, pages_ps))
+        corner_ps = self._rounded_corner(each_ps, most(loads_ps, pages_ps))
         alone_ps = round(corner_ps + faults_ps + first_ps)
         services[self._cores] = Service(read_ps=(thread_ps + fault_ps) / cpu.cores)
         services[self._pool_name] = Service(read_ps=held_ps * threads / self._all_threads)
@@ -345,17 +347,13 @@ class CpuDevice(Processor):
         written = sum(s.bytes for s in streams if s.write) - work.evicts
         writes = written / (limits.write if work.operator.nontemporal else limits.write_back)
         writes += work.evicts / limits.write_back
-        longer, shorter = max(reads, writes), min(reads, writes)
-        return (longer + (1.0 - limits.duplex) * shorter) * PS_PER_S
+        longer, shorter = most(reads, writes), least(reads, writes)
+        path_ps: float = (longer + (1.0 - limits.duplex) * shorter) * PS_PER_S
+        return path_ps
 
     def _rounded_corner(self, thread_ps: float, memory_ps: float) -> float:
         """Time of an operator that threads and memory bound (see `MemoryPath.sharpness`)."""
-        longest = max(thread_ps, memory_ps)
-        if not longest:
-            return 0.0
-        n = self.part.memory_path.sharpness
-        shares = (thread_ps / longest) ** n + (memory_ps / longest) ** n
-        return float(longest * shares ** (1.0 / n))
+        return _rounded_corner(thread_ps, memory_ps, self.part.memory_path.sharpness)
 
     def _waiting_ps(self, access: Access, operator: CpuOperator, path: Path) -> float:
         """Time that one thread alone would wait for the lines of `access`, or spend on the requests
@@ -363,7 +361,7 @@ class CpuDevice(Processor):
         cpu, pages = self.part, path.memory.pages
         if pages is not None:
             requests = sum(s.count for s in _to_memory(access, operator, path))
-            return float(requests * pages.request_ps)
+            return 1.0 * (requests * pages.request_ps)
         if access.write and access.in_place:
             return 0.0  # in the core's cache since it was read
         if access.write and operator.nontemporal:
@@ -397,10 +395,19 @@ def _as_stored(work: CpuPass) -> CpuPass:
     return replace(work, operator=operator.model_copy(update={"nontemporal": False}))
 
 
+@by_element
+def _rounded_corner(thread_ps: float, memory_ps: float, n: float) -> float:
+    longest = max(thread_ps, memory_ps)
+    if not longest:
+        return 0.0
+    shares = (thread_ps / longest) ** n + (memory_ps / longest) ** n
+    return float(longest * shares ** (1.0 / n))
+
+
 def _with_deferred(streams: list[Access], work: CpuPass) -> list[Access]:
     """Streams to DRAM less what stays in the cores' caches, and with what is driven out of them:
     as rows of a table, of which nobody keeps where they lie."""
-    memory, size = streams[0].memory, max(LINE_BYTES, *(a.size for a in streams))
+    memory, size = streams[0].memory, most(LINE_BYTES, *(a.size for a in streams))
     rows, rest = divmod(work.evicts, size)
     pieces = ((rows, size), (1, rest))
     out = [Access(memory, count, each, write=True, buffer=True) for count, each in pieces]
@@ -413,7 +420,7 @@ def _without_last(streams: Sequence[Access], size: int) -> tuple[list[Access], i
     kept = []
     for stream in reversed(streams):
         if stream.write and stream.size:
-            stays = min(stream.count, size // stream.size)
+            stays = least(stream.count, size // stream.size)
             size -= stays * stream.size
             stream = stream.of(stream.count - stays, stream.size)
         kept.append(stream)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from simulator.columns import by_element, least
 from simulator.config.operators import CpuOperator, OperatorProfile
 from simulator.errors import InvariantError
 from simulator.hardware.access import Access
@@ -120,7 +121,7 @@ def _sort(word: Sort, software: OperatorProfile, at: Package) -> CpuPass:
     if software.sort_kind == "radix":
         passes = math.ceil(key_bits(word.table_rows) / RADIX_BITS)
     else:
-        passes = max(1, math.ceil(math.log2(max(2.0, lookups / word.tables))))
+        passes = _merges(lookups / word.tables)
     accesses = (
         _listed(lookups + word.skipped, software, at),
         Access(at.dram, lookups, pair, random=False),
@@ -128,6 +129,12 @@ def _sort(word: Sort, software: OperatorProfile, at: Package) -> CpuPass:
     )
     work = CpuPass(word.name, at.name, software.sort, accesses, lookups * passes, word.tables)
     return replace(work, skip_ps=word.skipped * software.skip_time, regions=SORT_REGIONS)
+
+
+@by_element
+def _merges(pairs: float) -> int:
+    """Passes of a sort of `pairs` that merges."""
+    return max(1, math.ceil(math.log2(max(2.0, pairs))))
 
 
 def _accumulate(word: Accumulate, software: OperatorProfile, at: Package) -> CpuPass:
@@ -164,7 +171,7 @@ def _gradients(word: Accumulate | Update, at: Package) -> tuple[Access, ...]:
     if word.expanded:
         return (Access(at.dram, lookups, size, buffer=True),)
     vectors = word.source.bytes
-    held = min(1.0, at.last_level_cache / vectors) if vectors else 1.0
+    held = least(1.0, at.last_level_cache / vectors) if vectors else 1.0
     first = _staged(word.source, 1, vectors, at)
     return (Access(at.dram, lookups, size, hit_share=held, buffer=True), first)
 
@@ -254,7 +261,7 @@ def _staged(buffer: Buffer, count: int, size: int, at: Package) -> Access:
     what they may fill."""
     held = buffer.held
     if held is None:
-        held = min(1.0, at.device_cache / buffer.bytes) if buffer.bytes else 0.0
+        held = least(1.0, at.device_cache / buffer.bytes) if buffer.bytes else 0.0
     return Access(buffer.memory, count, size, random=False, hit_share=held)
 
 

@@ -27,6 +27,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal
 
+from simulator.columns import by_element, least, most
 from simulator.config.experiment import RunConfig
 from simulator.config.machine import Part
 from simulator.config.model import ModelConfig
@@ -240,13 +241,13 @@ class GpuDevice(Processor):
         gaps_ps += work.sorts * work.sort_passes * gpu.sort_pass_latency
         arithmetic_ps = self._arithmetic_ps(work, products)
         away_ps = [s.ps for name, s in services.items() if name != self.hbm.place]
-        memory_ps = max([self.hbm.alone_ps(services[self.hbm.place]), *away_ps])
+        memory_ps = most(self.hbm.alone_ps(services[self.hbm.place]), *away_ps)
         passes_ps = work.choosing_ps + work.probes * PS_PER_S / gpu.random_access_rate
         passes_ps += work.sort_pairs * work.sort_passes * PS_PER_S / gpu.sort_rate
         chain_ps = work.chain * gpu.dependent_access + self._away_ps(work, reach)
-        shared_ps = max(memory_ps, l2_ps, issue_ps, chain_ps, work.waiting_ps / gpu.sms)
+        shared_ps = most(memory_ps, l2_ps, issue_ps, chain_ps, work.waiting_ps / gpu.sms)
         busy_ps = gaps_ps + arithmetic_ps + shared_ps + passes_ps
-        alone_ps = busy_ps + max(0.0, chain_ps + work.run_ps - shared_ps)
+        alone_ps = busy_ps + most(0.0, chain_ps + work.run_ps - shared_ps)
         services[self._l2] = Service(read_ps=l2_ps)
         services[self._sms] = Service(read_ps=self._occupancy(work) * busy_ps)
         host, each = self.submission(software)
@@ -265,8 +266,9 @@ class GpuDevice(Processor):
     def _occupancy(self, work: GpuKernels) -> float:
         """Share of the SMs that its threads fill."""
         resident = self.part.sms * self.part.threads_per_sm
-        filled = 1.0 if work.threads is None else min(1.0, work.threads / resident)
-        return min(filled, work.share)
+        filled = 1.0 if work.threads is None else least(1.0, work.threads / resident)
+        share: float = least(filled, work.share)
+        return share
 
     def _through_l2(self, work: GpuKernels) -> int:
         """Bytes of the lines that pass L2, hits included."""
@@ -298,8 +300,9 @@ class GpuDevice(Processor):
 
     def _away_ps(self, work: GpuKernels, reach: Reach) -> int:
         """Time of the loads from other memories that one thread makes one after the other."""
-        places = {a.memory for a in work.accesses if a.random and a.bytes and not a.write}
-        away = [reach(place).load_latency_ps for place in places - {self.hbm.place}]
+        rows = (a for a in work.accesses if a.random and not a.write)
+        places = {a.memory for a in rows if a.memory != self.hbm.place and a.bytes}
+        away = [reach(place).load_latency_ps for place in places]
         return work.away_chain * max(away, default=0)
 
     def _unevenness(self, rows: int) -> float:
@@ -312,11 +315,8 @@ class GpuDevice(Processor):
         """
         organization = self.part.memory.organization
         channels = organization.channels * organization.pseudo_channels
-        if not rows or channels < 2:
-            return 1.0
         warps = self.part.sms * self.part.threads_per_sm // WARP
-        waiting = 1.0 + (channels - 1) / warps
-        return waiting * (1.0 + math.sqrt(2.0 * math.log(channels) * channels / rows))
+        return 1.0 if channels < 2 else _unevenness(rows, channels, warps)
 
     def _products(self, work: GpuKernels) -> ProductRates | None:
         """Rates for the products of `work`, where it has any."""
@@ -331,6 +331,14 @@ class GpuDevice(Processor):
         layers_s = (work.flops - work.batched_flops) / (peak * products.efficiency)
         interaction_s = work.batched_flops / products.batched + work.pairs / products.selection
         return float((layers_s + interaction_s) * PS_PER_S)
+
+
+@by_element
+def _unevenness(rows: int, channels: int, warps: int) -> float:
+    if not rows:
+        return 1.0
+    waiting = 1.0 + (channels - 1) / warps
+    return waiting * (1.0 + math.sqrt(2.0 * math.log(channels) * channels / rows))
 
 
 def _in_pieces(access: Access, piece: int, *, hits: bool = False) -> Access:

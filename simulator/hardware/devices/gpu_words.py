@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from simulator.columns import least, most
 from simulator.config.operators import OperatorProfile
 from simulator.hardware.access import Access
 from simulator.hardware.program import (
@@ -230,7 +231,7 @@ def _accumulate(word: Accumulate, software: OperatorProfile, at: Board) -> GpuKe
 
 def _adding_ps(lookups: int, rows: int, software: OperatorProfile) -> int:
     """Time of one multiprocessor to look at all lookups and to add the gradients of equal rows."""
-    repeats = max(0, lookups - rows)
+    repeats: int = most(0, lookups - rows)
     return lookups * software.gpu.update_pair_time + repeats * software.gpu.update_repeat_time
 
 
@@ -238,7 +239,8 @@ def _run_ps(rows: Flow, gradient_bytes: int, software: OperatorProfile) -> int:
     """How long the warps of the hottest rows take: table after table, or side by side where one
     kernel has all tables."""
     turns = min(RUN_TURNS, -(-gradient_bytes // RUN_BYTES))
-    runs = sum(rows.hottest) if software.gpu.kernels_per_table else max(rows.hottest, default=0)
+    hottest = rows.hottest
+    runs: int = sum(hottest) if software.gpu.kernels_per_table else most(0, *hottest)
     return runs * turns * software.gpu.run_vector_time
 
 
@@ -246,8 +248,8 @@ def _gradients(word: Accumulate | Update, lookups: int, at: Board) -> Access:
     """Reads of the gradients of `lookups` lookups: each expanded one once, or pooled ones, which
     are in L2 after the first read as far as it holds them."""
     vectors, size = word.source.bytes, word.gradient_bytes
-    again = max(0.0, 1.0 - vectors / size / max(1, lookups))
-    held = min(1.0, at.l2_cache / vectors) if vectors else 0.0
+    again = most(0.0, 1.0 - vectors / size / most(1, lookups))
+    held = least(1.0, at.l2_cache / vectors) if vectors else 0.0
     hits = 0.0 if word.expanded else again * held
     return Access(at.hbm, lookups, size, hit_share=hits, buffer=True)
 
@@ -329,7 +331,7 @@ def _plan(word: Plan, software: OperatorProfile, at: Board) -> GpuKernels:
         accesses,
         probes=probes,
         choosing_ps=word.slots * software.gpu.plan_slot_time,
-        threads=max(word.lookups, word.slots),
+        threads=most(word.lookups, word.slots),
     )
 
 

@@ -1,0 +1,199 @@
+"""Mini-batches that are priced together: their facts, programs and demands with a `Column` in place
+of each number, and one mini-batch of them taken out again.
+
+Columns compute as plain numbers do, so that a system's `stages` and the prices of devices, written
+for one mini-batch, give those of all. Where mini-batches go different ways (`UndecidedError`) they
+are divided, and what does not work with columns at all is done one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.caches.facts import BatchFacts, Flow
+from simulator.columns import Column, UndecidedError, column_of
+from simulator.hardware.demand import Service
+
+__all__ = ["ByGroup", "Group", "Groups", "by_group", "divided", "each_group"]
+__all__ += ["facts_of", "one_by_one", "taken"]
+
+Group = npt.NDArray[np.int64]
+"""Places of mini-batches in a run, rising."""
+Groups = tuple[Group, ...]
+T = TypeVar("T")
+MOST_GROUPS = 8
+"""Into which mini-batches are divided before they are priced one by one."""
+
+
+def one_by_one(places: Sequence[int]) -> Groups:
+    """Each mini-batch for itself."""
+    return tuple(np.array([place], np.int64) for place in places)
+
+
+def divided(groups: Groups, compute: Callable[[Groups], T]) -> tuple[Groups, T]:
+    """What `compute` gives for `groups`, divided as often as mini-batches of one are undecided.
+
+    Raises what `compute` raises for mini-batches one by one.
+    """
+    while True:
+        try:
+            with np.errstate(all="ignore"):
+                return groups, compute(groups)
+        except _SplitError as split:
+            groups = split.groups if len(split.groups) <= MOST_GROUPS else _singles(groups)
+        except Exception:
+            if all(len(group) == 1 for group in groups):
+                raise
+            groups = _singles(groups)
+
+
+def _singles(groups: Groups) -> Groups:
+    return one_by_one(sorted(int(place) for group in groups for place in group))
+
+
+class _SplitError(Exception):
+    """`groups` are to be tried in place of those before."""
+
+    def __init__(self, groups: Groups) -> None:
+        super().__init__("mini-batches are to be divided")
+        self.groups = groups
+
+
+def each_group(groups: Groups, compute: Callable[[int, Group], T]) -> list[T]:
+    """`compute` of the number and the places of each group; within `divided`, which divides one
+    that is undecided."""
+    results = []
+    for number, group in enumerate(groups):
+        try:
+            results.append(compute(number, group))
+        except UndecidedError as error:
+            parts = (group[error.side], group[~error.side])
+            raise _SplitError((*groups[:number], *parts, *groups[number + 1 :])) from error
+    return results
+
+
+def facts_of(batches: Sequence[BatchFacts]) -> BatchFacts:
+    """The facts of several mini-batches in columns; those of one as they are.
+
+    Raises `TypeError` where they are not alike or tell more than counts.
+    """
+    first = batches[0]
+    if len(batches) == 1:
+        return first
+    if any(list(facts.flows) != list(first.flows) for facts in batches):
+        raise TypeError("mini-batches with different flows")
+    if any(
+        (f.samples, f.pooled, f.by_sample) != (first.samples, first.pooled, first.by_sample)
+        for f in batches
+    ):
+        raise TypeError("mini-batches of different kinds")
+    flows = {
+        name: tuple(
+            _flow_of([facts.flows[name][shard] for facts in batches])
+            for shard in range(len(first.flows[name]))
+        )
+        for name in first.flows
+    }
+    index, popular = (_joined([getattr(f, name) for f in batches]) for name in ("index", "popular"))
+    return replace(first, index=index, popular=popular, flows=flows)
+
+
+def _flow_of(flows: Sequence[Flow]) -> Flow:
+    for flow in flows:
+        told = (flow.ids, flow.slots, flow.offsets, flow.homes, flow.nodes)
+        if any(array is not None for array in told):
+            raise TypeError("a flow that tells more than counts")
+    counts: dict[str, Any] = {
+        name: _joined([getattr(flow, name) for flow in flows])
+        for name in ("lookups", "rows", "longest", "chunks")
+    }
+    lists: dict[str, Any] = {
+        name: tuple(map(_joined, zip(*(getattr(f, name) for f in flows), strict=True)))
+        for name in ("hottest", "tiers")
+    }
+    return Flow(**counts, **lists)
+
+
+def _joined(values: Sequence[Any]) -> Any:
+    """A value of each mini-batch as one."""
+    if all(value is None for value in values):
+        return None
+    if any(not isinstance(value, int | float) for value in values):
+        raise TypeError("a number that some mini-batches lack")
+    return column_of(values)
+
+
+class ByGroup(Sequence[tuple[T, ...]]):
+    """The stages of every mini-batch, kept group by group: `stages` of each, with columns."""
+
+    def __init__(self, groups: Groups, stages: Sequence[tuple[T, ...]]) -> None:
+        self.groups, self.stages = groups, stages
+        self._at = {
+            int(place): (number, within)
+            for number, group in enumerate(groups)
+            for within, place in enumerate(group)
+        }
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    @overload
+    def __getitem__(self, place: int) -> tuple[T, ...]: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[tuple[T, ...]]: ...
+    def __getitem__(self, place: int | slice) -> tuple[T, ...] | list[tuple[T, ...]]:
+        if isinstance(place, slice):
+            return [self[k] for k in range(*place.indices(len(self)))]
+        number, within = self._at[range(len(self))[place]]
+        stages = self.stages[number]
+        return stages if len(self.groups[number]) == 1 else taken(stages, within)
+
+    def kept(self, place: int) -> tuple[T, ...]:
+        """The stages of the group of a mini-batch, with columns."""
+        return self.stages[self._at[place][0]]
+
+    def of_group(self) -> Iterator[tuple[Group, tuple[T, ...]]]:
+        """Each group, and its stages."""
+        return zip(self.groups, self.stages, strict=True)
+
+
+def by_group(batches: Sequence[tuple[T, ...]]) -> ByGroup[T]:
+    """`batches` as they are, where each is for itself."""
+    if isinstance(batches, ByGroup):
+        return batches
+    return ByGroup(one_by_one(range(len(batches))), batches)
+
+
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+_NAMES: dict[type, tuple[str, ...]] = {}
+
+
+def _names(kind: Any) -> tuple[str, ...]:
+    """Fields that objects of a data class are made with."""
+    if kind not in _NAMES:
+        _NAMES[kind] = tuple(each.name for each in fields(kind) if each.init)
+    return _NAMES[kind]
+
+
+def taken(value: Any, within: int) -> Any:
+    """`value`, whose numbers are columns, as that of one mini-batch."""
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, Column):
+        return value.at(within)
+    if isinstance(value, Service):
+        parts = (value.read_ps, value.write_ps, value.bytes, value.energy_pj, value.written)
+        return Service(*(taken(part, within) for part in parts))
+    if isinstance(value, tuple):
+        return tuple(taken(part, within) for part in value)
+    if isinstance(value, Mapping):
+        return {key: taken(part, within) for key, part in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        kind = type(value)
+        return kind(**{name: taken(getattr(value, name), within) for name in _names(kind)})
+    return value
