@@ -75,6 +75,7 @@ from simulator.systems.tensor_casting import TensorCasting
 from simulator.systems.tensordimm import TensorDimm
 from simulator.systems.torchrec_prefetch import TorchRecPrefetch
 from simulator.systems.torchrec_semi_sync import TorchRecSemiSync
+from simulator.systems.training_cxl import TrainingCxl
 from simulator.systems.trim import Trim
 
 __all__ = [
@@ -161,6 +162,7 @@ _SYSTEMS: dict[str, type[System]] = {
     "fafnir": Fafnir,
     "recxl": ReCxl,
     "trim": Trim,
+    "training_cxl": TrainingCxl,
     "fbgemm_ssd": FbgemmSsd,
     "rects": RecTs,
 }

@@ -26,6 +26,7 @@ FOLDERS = {
     "links": {"cxl", "pcie", "nvlink", "mesh", "network"},
     "memories": {"dram"},
     "near_memory": {"near_memory"},
+    "near_pmem": {"near_pmem"},
     "nics": {"nic"},
     "pmem": {"pmem"},
 }

@@ -17,6 +17,7 @@ from simulator.hardware.devices.dram import Dram
 from simulator.hardware.devices.gpu import Gpu
 from simulator.hardware.devices.mesh import Mesh
 from simulator.hardware.devices.near_memory import NearMemory
+from simulator.hardware.devices.near_pmem import NearPmem
 from simulator.hardware.devices.network import Network
 from simulator.hardware.devices.nic import Nic
 from simulator.hardware.devices.nvme import NvmeDrive
@@ -37,6 +38,7 @@ _KINDS: dict[str, type[Part]] = {
     "gpu": Gpu,
     "mesh": Mesh,
     "near_memory": NearMemory,
+    "near_pmem": NearPmem,
     "network": Network,
     "nic": Nic,
     "nvlink": NvLink,
