@@ -95,7 +95,8 @@ _LOOKS: dict[str, Look] = {
     "fafnir": Look("#DDAA33", "/|", "v", "-."),
     "recxl": Look("#009988", "..", "o", "-."),
     "trim": Look("#555555", "+.", "X", "-"),
-    "training_cxl": Look("#AA3377", "x.", "D", "--"),
+    "training_cxl": Look("#AA3377", "x.", "8", ":"),
+    "ndrec": Look("#6F4C9B", "-o", "8", "-"),
     "fbgemm_ssd": Look("#44AA77", "oo", "<", ":"),
     "rects": Look("#AA7744", "++", "s", "-."),
     # stages of cached training
@@ -194,6 +195,7 @@ _TITLES = {
     "recxl": "ReCXL",
     "trim": "TRiM",
     "training_cxl": "TrainingCXL",
+    "ndrec": "NDRec",
     "fbgemm_ssd": "FBGEMM SSD",
     "rects": "RecTS",
     "gather_reduce": "Gather-reduce",

@@ -51,6 +51,7 @@ from simulator.systems.hugectr_hybrid import HugeCtrHybrid
 from simulator.systems.hybrid import Hybrid
 from simulator.systems.lazydp import LazyDp
 from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
+from simulator.systems.ndrec import NdRec
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.recnmp import RecNmp
 from simulator.systems.recshard import RecShard
@@ -163,6 +164,7 @@ _SYSTEMS: dict[str, type[System]] = {
     "recxl": ReCxl,
     "trim": Trim,
     "training_cxl": TrainingCxl,
+    "ndrec": NdRec,
     "fbgemm_ssd": FbgemmSsd,
     "rects": RecTs,
 }

@@ -141,7 +141,9 @@ def test_looking_up_early_costs_nothing_where_neighbours_share_nothing() -> None
 def test_each_form_is_faster_than_the_one_before() -> None:
     """CXL-D, CXL-B, CXL: with MLPs that leave time for log and lookups."""
     change: dict[str, Any] = {"model": {"rows_per_table": 2_000, **LARGE_MLP}}
-    times = [time_us(ran(FORMS[name], operators="tuned", **change)) for name in ("CXL-D", "CXL-B", "CXL")]
+    times = [
+        time_us(ran(FORMS[name], operators="tuned", **change)) for name in ("CXL-D", "CXL-B", "CXL")
+    ]
     assert times[0] > times[1] > times[2]
 
 
