@@ -228,8 +228,13 @@ def _unwritten(point: PointConfig) -> Iterator[Problem]:
 
 
 def _unanswered(point: PointConfig) -> Iterator[Problem]:
-    """What of a point makes no sense where mini-batches are queries."""
+    """What of a point makes no sense where mini-batches are queries, or where they train."""
     if point.run.mode == "training":
+        why = system_class(point.system.name).no_training
+        if why:
+            message = f"is training, which {point.system.name} has none of: {why}"
+            hint = "leave that system out, or set run.mode: inference"
+            yield Problem("", "run.mode", message, hint)
         return
     why = system_class(point.system.name).no_inference
     if why:

@@ -97,6 +97,8 @@ _LOOKS: dict[str, Look] = {
     "trim": Look("#555555", "+.", "X", "-"),
     "training_cxl": Look("#AA3377", "x.", "8", ":"),
     "ndrec": Look("#6F4C9B", "-o", "8", "-"),
+    "recssd": Look("#B8221E", "+o", "H", "-."),
+    "rm_ssd": Look("#4E96BC", "*.", "H", "--"),
     "fbgemm_ssd": Look("#44AA77", "oo", "<", ":"),
     "rects": Look("#AA7744", "++", "s", "-."),
     # stages of cached training
@@ -196,6 +198,8 @@ _TITLES = {
     "trim": "TRiM",
     "training_cxl": "TrainingCXL",
     "ndrec": "NDRec",
+    "recssd": "RecSSD",
+    "rm_ssd": "RM-SSD",
     "fbgemm_ssd": "FBGEMM SSD",
     "rects": "RecTS",
     "gather_reduce": "Gather-reduce",

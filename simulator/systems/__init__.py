@@ -55,8 +55,10 @@ from simulator.systems.ndrec import NdRec
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.recnmp import RecNmp
 from simulator.systems.recshard import RecShard
+from simulator.systems.recssd import RecSsd
 from simulator.systems.rects import RecTs
 from simulator.systems.recxl import ReCxl
+from simulator.systems.rm_ssd import RmSsd
 from simulator.systems.schedule import (
     After,
     Ahead,
@@ -165,6 +167,8 @@ _SYSTEMS: dict[str, type[System]] = {
     "trim": Trim,
     "training_cxl": TrainingCxl,
     "ndrec": NdRec,
+    "recssd": RecSsd,
+    "rm_ssd": RmSsd,
     "fbgemm_ssd": FbgemmSsd,
     "rects": RecTs,
 }

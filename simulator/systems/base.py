@@ -138,6 +138,8 @@ class System(ABC):
     """Keys of its entry in `systems` that it declares itself."""
     no_inference: ClassVar[str] = ""
     """Why it answers no queries (`run.mode: inference`); empty: it does."""
+    no_training: ClassVar[str] = ""
+    """Why it trains nothing (`run.mode: training`); empty: it does."""
     uses: ClassVar[frozenset[str] | None] = None
     """Keys of an entry of `systems` that it uses (`gpus`, `cache`, `cache.fraction`, `pipeline`,
     `tables`); others are refused. None: not said, everything is allowed."""

@@ -20,6 +20,7 @@ from simulator.systems.ndrec import NdRec
 PLATFORM = "ndrec_v100"
 BASE = {"name": "ndrec", "platform": PLATFORM}
 ROW, BATCHES = 512, 6
+BLOCK, PAGE = 4096, 16_384
 US = 1e6
 
 
@@ -57,13 +58,14 @@ def test_every_row_comes_from_one_place_and_goes_back_once() -> None:
     assert min(parts) > 0
 
 
-def test_flash_reads_and_writes_are_those_of_the_sets() -> None:
-    """Read: rows of neither of the two mini-batches before; written: every row of the retired one,
-    though it was copied on. The counts are of whole mini-batches, at their steady pace."""
-    result = ran(FREE_FLASH)
+@pytest.mark.parametrize("packs", [True, False])
+def test_flash_reads_and_writes_are_those_of_the_sets(packs: bool) -> None:
+    """Read: rows of neither of the two mini-batches before, a block each; written: every row of the
+    retired one, though it was copied on, by its bytes or by a page each."""
+    result = ran(FREE_FLASH | {"packs_writes": packs})
     facts = replayed(BASE, 12)[1]
-    written = mean(facts[BATCHES:], UNIQUE) * ROW
-    fetched = mean(facts[BATCHES:], FETCHED_ROWS) * ROW
+    written = mean(facts[BATCHES:], UNIQUE) * (ROW if packs else PAGE)
+    fetched = mean(facts[BATCHES:], FETCHED_ROWS) * BLOCK
     flash = used(result, "ssd.flash")
     assert flash["bytes"] == pytest.approx(written + fetched, rel=0.02)
     per_day = written / time_us(result) * US * 86_400 / 1e9

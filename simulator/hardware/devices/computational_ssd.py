@@ -2,7 +2,7 @@
 rows of either, copies rows between them, updates rows in DRAM, and amends sums and copies.
 
 Modelled. The array as `flash` has it, its DRAM at bank level; additions of the logic, and the time
-that its controller takes for a row that it reads or writes in the array (firmware on a core). An
+that its controller takes for every row that it reads or writes (firmware on a core). An
 operation starts after `latency`, waits for the first page where it reads some, then takes the
 slowest of these.
 
@@ -55,7 +55,7 @@ class ComputationalSsd(Part):
     additions: AccessRate | None
     """fp32 additions a second; null: never the limit."""
     row_time: Picoseconds
-    """Of the controller for a row that it reads or writes in the array."""
+    """Of the controller for a row that it reads or writes, in either memory."""
     latency: Picoseconds
     """From the start of an operation to its first access."""
     logic_power: Watts
@@ -171,6 +171,8 @@ class ComputationalSsdDevice(Processor):
                 f"{self.name} ({self.part.name}) has no rows of {store.memory}: its logic reads "
                 f"and writes {self.flash.place} and {self.dram.place}"
             )
+        if store.memory == self.flash.place:
+            size = self.part.flash.asked(size, write=write)
         return Access(store.memory, count, size, write, in_place=write)
 
     def _demand(self, name: str, streams: Sequence[Access], added_bytes: int = 0) -> Demand:
@@ -178,7 +180,7 @@ class ComputationalSsdDevice(Processor):
         part, flash = self.part, self.flash.place
         of_flash = [access for access in streams if access.memory == flash and access.count]
         of_dram = [access for access in streams if access.memory == self.dram.place]
-        handled = sum(access.count for access in of_flash)
+        handled = sum(access.count for access in streams)
         elements = added_bytes / GRADIENT_BYTES
         services = {
             flash: self.flash.service(of_flash),

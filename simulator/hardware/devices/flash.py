@@ -80,6 +80,13 @@ class FlashArray(Part):
         """Of all channels."""
         return self.channels * self.dies
 
+    def asked(self, size: int, *, write: bool = False) -> int:
+        """Bytes that a row of `size` bytes makes pass a channel: whole transfers to read, whole
+        pages to write where rows do not share them."""
+        if write:
+            return size if self.packs_writes else -(-size // self.page) * self.page
+        return -(-size // self.transfer) * self.transfer
+
     def device(self, name: str, setup: Setup, members: tuple[str, ...]) -> FlashDevice:
         """The array as a drive in a socket of its own."""
         return FlashDevice(name, self, setup, members)
@@ -135,8 +142,7 @@ class FlashTiming:
 
     def latency_ps(self, size: int) -> float:
         """Of one piece of `size` bytes of a page: read into the register, then out of it."""
-        moved = -(-size // self.part.transfer) * self.part.transfer
-        return self.part.read_time + moved * PS_PER_S / self.part.channel_bandwidth
+        return self.part.read_time + self.part.asked(size) * PS_PER_S / self.part.channel_bandwidth
 
     def _pages(self, access: Access) -> float:
         """Pages that are read or programmed."""
@@ -147,12 +153,9 @@ class FlashTiming:
 
     def _moved(self, access: Access) -> float:
         """Bytes that pass the channels."""
-        part = self.part
         if not access.random:
             return access.bytes
-        if access.write:
-            return access.bytes if part.packs_writes else self._pages(access) * part.page
-        return access.count * -(-access.size // part.transfer) * part.transfer
+        return access.count * self.part.asked(access.size, write=access.write)
 
 
 class FlashDevice(Device):
