@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from simulator.studies.base import Inputs, Tables
 
-from . import ahead, logs, nodes, overlap, skew, tiers
+from . import ahead, logs, near_data, nodes, overlap, skew, tiers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["figures", "readme", "tables"]
 
-QUESTIONS = (skew, ahead, overlap, nodes, logs, tiers)
+QUESTIONS = (skew, ahead, overlap, nodes, logs, near_data, tiers)
 
 
 def tables(inputs: Inputs) -> Tables:

@@ -14,8 +14,10 @@ of the servers with all changes that copies still hold added up (`copies`).
 
 A *stale read* is a row that is pooled without the update of the mini-batch that trained it last
 (or another row's data). It is counted once: the next reader of the row is compared with the
-mini-batch that read stale data. An update is *lost* where the copy that a mini-batch updates lacks
-one of an earlier mini-batch. Noise is ones (`noise_values`), which every copy of a row counts.
+mini-batch that read stale data. Rows that were read early (`EarlyPool`) are compared when the
+mini-batch trains them, with the changes that were added to them since (`Amend`). An update is
+*lost* where the copy that a mini-batch updates lacks one of an earlier mini-batch. Noise is ones
+(`noise_values`), which every copy of a row counts.
 
 Rules: one for each word that touches rows. Words without a rule here (sorts, MLPs, plans) change
 no row; a word that reads or writes a store and has no rule is an error before anything runs.
@@ -37,9 +39,11 @@ from simulator.engine.copies import (
     stores_of,
     trained_rows,
 )
+from simulator.engine.early_values import EarlyReads
 from simulator.engine.noise_values import NoiseKind, lacking, noise_of, wanted_ones
 from simulator.engine.pipeline import Span
 from simulator.errors import InvariantError
+from simulator.hardware.early import Amend, EarlyPool
 from simulator.hardware.noise import Noise
 from simulator.hardware.program import (
     Flow,
@@ -123,6 +127,7 @@ class _State:
     pooled: dict[tuple[int, str], dict[int, np.uint64]] = field(default_factory=dict)
     """Mini-batch and, where copies are trained in parts, store -> rows that were read for
     training, and their values."""
+    early: EarlyReads = field(default_factory=EarlyReads)
     stale: list[StaleRead] = field(default_factory=list)
     lost: int = 0
     trained_rows: int = 0
@@ -168,6 +173,8 @@ def execute(
     noise, lagging = noise_of(programs)
     held = np.empty(0, np.int64) if resident is None else resident
     state = _State(rows, slots, held, Trained.of(programs), shares, noise)
+    first = programs[0] if programs else ()
+    state.early.wanted = any(isinstance(w, Amend) for stage in first for w in stage.operations)
     started: dict[tuple[int, int], list[Commit]] = {}
     for span, ends in _in_order(programs, spans):
         key = (span.batch, span.stage)
@@ -235,23 +242,60 @@ def _start(state: _State, batch: int, stage: Stage) -> list[Commit]:
 
 def _pool(state: _State, batch: int, word: Pool) -> Commit:
     """Reads rows for training; each must carry the last update before this mini-batch."""
-    kept = [_read(state, batch, *stored) for stored in stores_of(word, word.reads)]
+    kept = [_read(state, *stored) for stored in stores_of(word, word.reads)]
+    for ids, read in kept:
+        _note_stale(state, batch, ids, read)
     key = (batch, word.reads.name if state.in_parts else "")
 
     def keep() -> None:
         pooled = state.pooled.setdefault(key, {})
-        for ids, values in kept:
-            pooled |= zip(ids.tolist(), values, strict=True)
+        for ids, read in kept:
+            pooled |= zip(ids.tolist(), read.value, strict=True)
 
     return keep
 
 
-def _read(state: _State, batch: int, store: Store, rows: Flow) -> tuple[Int64s, Values]:
-    """The distinct rows that are read in one store, and their values; stale ones are noted."""
+def _early_pool(state: _State, batch: int, word: EarlyPool) -> Commit:
+    """Reads rows as they are: they are compared when the mini-batch trains them."""
+    kept = [_read(state, *stored) for stored in stores_of(word, word.reads)]
+
+    def keep() -> None:
+        for ids, read in kept:
+            state.early.read(batch, ids, read)
+
+    return keep
+
+
+def _amend(state: _State, batch: int, word: Amend) -> Commit:
+    """Adds changes to what was read early, and to copies of rows, when the stage ends."""
+
+    def add() -> None:
+        if word.rows.ids is None:
+            raise InvariantError(f"the replay kept no rows for {word.name}")
+        state.early.amend(batch, word.rows.ids)
+        if word.copies is not None and word.copied is not None:
+            where, ids = _rows_of(word.copies, word.copied)
+            state.early.add(batch, ids, state.store(word.copies), where)
+
+    return add
+
+
+def _use_early(state: _State, batch: int) -> None:
+    """What was read early is used now."""
+    for ids, read in state.early.used(batch):
+        _note_stale(state, batch, ids, read)
+        state.pooled.setdefault((batch, ""), {}).update(zip(ids.tolist(), read.value, strict=True))
+
+
+def _read(state: _State, store: Store, rows: Flow) -> tuple[Int64s, Copies]:
+    """The distinct rows that are read in one store."""
     where, all_ids = _rows_of(store, rows)
     distinct, first = np.unique(where, return_index=True)
-    ids = all_ids[first]
-    read = state.store(store).take(distinct)
+    return all_ids[first], state.store(store).take(distinct)
+
+
+def _note_stale(state: _State, batch: int, ids: Int64s, read: Copies) -> None:
+    """Notes those of the rows `ids`, as they were read for `batch`, that lack an update."""
     wanted, updates = state.trained.before(batch, ids)
     lacks = updates - read.updates
     old = lacks != 0 if state.in_parts else read.trainer != wanted
@@ -268,13 +312,13 @@ def _read(state: _State, batch: int, store: Store, rows: Flow) -> tuple[Int64s, 
         ones = int(read.ones[k])
         state.stale.append(StaleRead(batch, int(ids[k]), ones, batch - ones))
     state.trained_rows += len(ids)
-    return ids, read.value
 
 
 def _update(state: _State, batch: int, word: Update) -> Commit:
     """Trains rows where they are, with the gradients of what was pooled."""
 
     def train() -> None:
+        _use_early(state, batch)
         for store, rows in stores_of(word, word.writes):
             _train(state, batch, word, store, rows)
 
@@ -297,6 +341,7 @@ def _train(state: _State, batch: int, word: Update, store: Store, rows: Flow) ->
         updated = held.value[where] + share * (updated - held.value[where])
     else:
         state.lost += int((held.trainer[where] != state.trained.before(batch, ids)[0]).sum())
+    state.early.changed(store.name, batch, ids, updated - held.value[where])
     held.value[where] = updated
     held.updates[where] += 1
     held.trainer[where] = batch
@@ -382,6 +427,8 @@ def _rows_of(store: Store, rows: Flow) -> tuple[Int64s, Int64s]:
 
 _RULES: dict[type[Operation], Callable[..., Commit]] = {
     Pool: _pool,
+    EarlyPool: _early_pool,
+    Amend: _amend,
     Update: _update,
     Gather: _gather,
     Move: _move,

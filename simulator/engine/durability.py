@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from simulator.config.checkpoint import CheckpointConfig
 from simulator.engine.measure import SECONDS_PER_DAY, timed_window
 from simulator.engine.measure import Timed as Window
+from simulator.engine.pipeline import Span
 from simulator.engine.timer import Timed
 from simulator.hardware.demand import Service
 from simulator.units import PS_PER_S, PS_PER_US
 
-__all__ = ["checkpoint_row"]
+__all__ = ["checkpoint_row", "mlps_behind"]
 
 _PJ_PER_MJ = 1e9
 
@@ -40,6 +41,21 @@ def checkpoint_row(
         "checkpoint_gb_per_day": written * PS_PER_S / elapsed_ps * SECONDS_PER_DAY / 1e9,
         "checkpoint_mj": energy_pj / _PJ_PER_MJ / batches,
     }
+
+
+def mlps_behind(spans: Sequence[Span], every: int, logged: int) -> int:
+    """Most mini-batches by which the MLPs that a log gives back after a failure are older than its
+    rows; `every`: mini-batches that a copy of them is spread over; `logged`: the stage that updates
+    rows. Stage 0 writes the log. Before the first copy is whole there are the MLPs of the start.
+    """
+    most = whole = written = 0
+    for span in sorted(spans, key=lambda span: (span.end_ps, span.batch, span.stage)):
+        if span.stage == 0:
+            written = span.batch + 1
+            whole = max(0, written // every - 1) * every
+        elif span.stage == logged:
+            most = max(most, span.batch + 1 - whole)
+    return most
 
 
 def _summed(timed: Timed, first: int, last: int, value: Callable[[Service], float]) -> float:

@@ -92,6 +92,9 @@ class Explanation:
         yield from _wrapped(f"{type(replay).__name__}: {' '.join(first.split())}", "  ")
 
     def _consistency(self) -> Iterator[str]:
+        if self.kind.no_training:
+            yield from _wrapped(f"answers queries alone: {self.kind.no_training}", "  ")
+            return
         claim = self.kind.consistency
         text = "not said" if claim is None else f"{claim.result}: {claim.rule}"
         yield from _wrapped(text, "  ")

@@ -25,6 +25,7 @@ from simulator.config.problems import did_you_mean, validate
 from simulator.config.reader import Marks, dotted
 from simulator.config.tables import TablesConfig
 from simulator.engine.checker import HazardReport, StaleRead, execute
+from simulator.engine.durability import mlps_behind
 from simulator.engine.orders import random_order
 from simulator.engine.pipeline import Mode
 from simulator.engine.timer import Timing, time_system
@@ -32,6 +33,7 @@ from simulator.errors import ConfigError, Problem, UsageError
 from simulator.hardware.catalogue import load_machine
 from simulator.hardware.topology import build_topology
 from simulator.systems import Job, UsedKeys, create, names, system_class, used_keys
+from simulator.systems.checkpointed import Checkpointed
 from simulator.traces import MiniBatch
 from simulator.traces.cuts import Parts, parted
 
@@ -90,6 +92,9 @@ class HazardOutcome:
     mode: str
     reports: Mapping[Order, HazardReport]
     """What each order showed."""
+    mlps_behind: int | None = None
+    """Of a system with a log of its own: mini-batches by which the MLPs in it are older than its
+    rows, at most, at the machine's times; None: it has none, or nobody timed it."""
 
     @property
     def report(self) -> HazardReport:
@@ -137,6 +142,7 @@ class HazardOutcome:
             "stale_by_at_most_updates": self.lacking,
             "lost_updates": self.lost,
             "tables_equal": self.tables_equal,
+            "logged_mlps_behind": self.mlps_behind,
             "first_stale_reads": [asdict(read) for read in self._first()],
         }
 
@@ -151,6 +157,20 @@ class HazardOutcome:
             return f"each lacks at most {_counted(self.lacking, 'update', 'updates')} of its row"
         behind = _counted(self.behind, "mini-batch", "mini-batches")
         return f"at most {behind} behind, {_counted(self.lost, 'update', 'updates')} lost"
+
+    def _exactly(self) -> str:
+        """How equal tables are, for people: values of the check are whole numbers."""
+        claim = system_class(self.case.system).consistency
+        if claim is not None and claim.result == "reordered":
+            return "in exact arithmetic (floating-point sums are in another order)"
+        return "bit for bit"
+
+    def _logged(self) -> str:
+        """How old the MLPs of a log are."""
+        if self.mlps_behind is None:
+            return ""
+        behind = _counted(self.mlps_behind, "mini-batch", "mini-batches")
+        return f"; the MLPs in its log are at most {behind} older than the rows"
 
     def sentence(self) -> str:
         """The outcome for people."""
@@ -168,7 +188,7 @@ class HazardOutcome:
             f"mini-batches {orders}"
         )
         if not self.stale and self.tables_equal:
-            return f"{head}; the tables equal sequential training bit for bit"
+            return f"{head}; the tables equal sequential training {self._exactly()}{self._logged()}"
         head += f" ({self._amount()})" if self.stale or self.lost else ""
         lines = [
             f"  mini-batch {read.batch} trained row {read.row} without {_missing(read)}"
@@ -265,30 +285,36 @@ def run_case(case: HazardCase) -> HazardOutcome:
         window_need=None if case.sharding == "table" else partial(_need, trace),
     )
     system = create(case.system, job, machine)
+    log = system.checkpoint
+    if log is not None:
+        system = Checkpointed(system, log, job, machine)
     stream = Stream(trace, case.batches)
     tables = parted(trace, system.replay.parts)
     facts = run_replays(stream, [system.replay], threads=1)[system.replay].facts
     mode = cast(Mode, case.mode or "lockstep")
     timing = Timing(job.software, mode, 0, case.batches - 1, check=True)
     schedule = system.schedule
-    shown, waits = schedule.order(mode), schedule.waits
+    shown, waits, beside = schedule.order(mode), schedule.waits, schedule.beside
+    drawn = partial(random_order, len(facts), len(schedule.names), shown, case.seed, waits)
     orders = {
         "timed": lambda: time_system(system, machine, facts, timing).spans,
-        "random": lambda: random_order(len(facts), len(schedule.names), shown, case.seed, waits),
+        "random": lambda: drawn(beside=beside),
     }
+    spans = {order: orders[order]() for order in ORDERS if case.order in (order, "both")}
     reports = {
         order: execute(
             [system.stages(batch) for batch in facts],
-            orders[order](),
+            own,
             rows=sum(tables.rows),
             slots=sum(system.replay.slots),
             resident=system.replay.resident(tables),
         )
-        for order in ORDERS
-        if case.order in (order, "both")
+        for order, own in spans.items()
     }
     window = getattr(system.replay, "window", Window(0, 0))
-    return HazardOutcome(case, window, system.replay.policy, shown, reports)
+    timed = spans.get("timed")
+    behind = None if log is None or timed is None else mlps_behind(timed, log.every, beside.logged)
+    return HazardOutcome(case, window, system.replay.policy, shown, reports, behind)
 
 
 def _tables(case: HazardCase) -> TablesConfig:
@@ -307,6 +333,9 @@ def _need(trace: _Drawn, window: Window, scope: str, _depth: int, parts: Parts) 
 def _check(case: HazardCase) -> None:
     if case.system not in UsedKeys():
         raise UsageError(f"no system {case.system!r}; known: {', '.join(names())}")
+    untrained = system_class(case.system).no_training
+    if untrained:
+        raise UsageError(f"{case.system} trains nothing that could be checked: {untrained}")
     if case.mode not in (None, "lockstep", "async"):
         raise UsageError(f"no pipeline mode {case.mode!r}: lockstep or async")
     if case.policy is not None:

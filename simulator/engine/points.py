@@ -234,7 +234,7 @@ def _time_point(
     )
     identity = {key: metrics[key] for key in IDENTITY}
     load = None if point.load is None else load_row(point.load, timed, window, first, last)
-    asked = point.checkpoint
+    asked = system.checkpoint
     written = None if asked is None else checkpoint_row(asked, timed, window, first, last)
     return PointResult(
         point=point,

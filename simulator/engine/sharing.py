@@ -119,8 +119,7 @@ def build(
             system = ForwardOnly(system, point.model, machine)
         if point.load is not None:
             system = Loaded(system, point.load, point.model)
-        if point.checkpoint is not None:
-            system = Checkpointed(system, point.checkpoint, job, machine)
+        system = _checkpointed(system, point, job, machine)
         if point.tables.tier and system.replay.tiers is None:
             able = [name for name in names() if "tables" in (used_keys(name).uses or ())]
             raise ConfigError(
@@ -130,6 +129,18 @@ def build(
     except ConfigError as error:
         raise placed(point, error) from error
     return system, machine
+
+
+def _checkpointed(system: System, point: PointConfig, job: Job, machine: Topology) -> System:
+    """`system` with what is written beside it: as the point asks, else as the system has it."""
+    asked, own = point.checkpoint, system.checkpoint
+    if asked is not None and own is not None:
+        raise ConfigError(
+            f"{point.system.title} writes an {own.kind.replace('_', ' ')} of its own: leave "
+            "checkpoint out, or give its entry log: none"
+        )
+    wanted = asked or own
+    return system if wanted is None else Checkpointed(system, wanted, job, machine)
 
 
 def placed(point: PointConfig, error: ConfigError) -> ConfigError:
@@ -217,8 +228,13 @@ def _unwritten(point: PointConfig) -> Iterator[Problem]:
 
 
 def _unanswered(point: PointConfig) -> Iterator[Problem]:
-    """What of a point makes no sense where mini-batches are queries."""
+    """What of a point makes no sense where mini-batches are queries, or where they train."""
     if point.run.mode == "training":
+        why = system_class(point.system.name).no_training
+        if why:
+            message = f"is training, which {point.system.name} has none of: {why}"
+            hint = "leave that system out, or set run.mode: inference"
+            yield Problem("", "run.mode", message, hint)
         return
     why = system_class(point.system.name).no_inference
     if why:

@@ -51,11 +51,14 @@ from simulator.systems.hugectr_hybrid import HugeCtrHybrid
 from simulator.systems.hybrid import Hybrid
 from simulator.systems.lazydp import LazyDp
 from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
+from simulator.systems.ndrec import NdRec
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.recnmp import RecNmp
 from simulator.systems.recshard import RecShard
+from simulator.systems.recssd import RecSsd
 from simulator.systems.rects import RecTs
 from simulator.systems.recxl import ReCxl
+from simulator.systems.rm_ssd import RmSsd
 from simulator.systems.schedule import (
     After,
     Ahead,
@@ -75,6 +78,7 @@ from simulator.systems.tensor_casting import TensorCasting
 from simulator.systems.tensordimm import TensorDimm
 from simulator.systems.torchrec_prefetch import TorchRecPrefetch
 from simulator.systems.torchrec_semi_sync import TorchRecSemiSync
+from simulator.systems.training_cxl import TrainingCxl
 from simulator.systems.trim import Trim
 
 __all__ = [
@@ -161,6 +165,10 @@ _SYSTEMS: dict[str, type[System]] = {
     "fafnir": Fafnir,
     "recxl": ReCxl,
     "trim": Trim,
+    "training_cxl": TrainingCxl,
+    "ndrec": NdRec,
+    "recssd": RecSsd,
+    "rm_ssd": RmSsd,
     "fbgemm_ssd": FbgemmSsd,
     "rects": RecTs,
 }

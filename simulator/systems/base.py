@@ -17,6 +17,7 @@ from simulator.caches import Window
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import Kept, PlannedReplay, Replay, slots_for
 from simulator.caches.size import CacheSize
+from simulator.config.checkpoint import CheckpointConfig
 from simulator.config.experiment import CacheConfig, PipelineConfig
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
@@ -137,6 +138,8 @@ class System(ABC):
     """Keys of its entry in `systems` that it declares itself."""
     no_inference: ClassVar[str] = ""
     """Why it answers no queries (`run.mode: inference`); empty: it does."""
+    no_training: ClassVar[str] = ""
+    """Why it trains nothing (`run.mode: training`); empty: it does."""
     uses: ClassVar[frozenset[str] | None] = None
     """Keys of an entry of `systems` that it uses (`gpus`, `cache`, `cache.fraction`, `pipeline`,
     `tables`); others are refused. None: not said, everything is allowed."""
@@ -158,6 +161,12 @@ class System(ABC):
     @abstractmethod
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
         """The stages of one mini-batch in order, named as in `schedule`."""
+
+    @property
+    def checkpoint(self) -> CheckpointConfig | None:
+        """What it writes beside training that survives a failure, where nobody asks for anything
+        (`checkpointed`); None: nothing."""
+        return None
 
     @property
     def placed(self) -> tuple[tuple[int, ...], ...]:

@@ -69,14 +69,22 @@ class Checkpointed(Wrapped):
         stages = (CHECKPOINT, *schedule.stages)
         self.schedule = replace(schedule, stages=stages, logged=updates[-1])
 
+    @property
+    def checkpoint(self) -> CheckpointConfig:
+        return self._asked
+
+    def records(self, facts: BatchFacts, program: Sequence[Stage]) -> Stage:
+        """What is written for a mini-batch whose own stages are `program`."""
+        lanes = tuple((record,) for record in self._records(facts, program) if record.bytes)
+        return Stage(CHECKPOINT.name, lanes)
+
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
         program = self.system.stages(facts)
-        lanes = tuple((record,) for record in self._records(facts, program) if record.bytes)
         held = (
             replace(stage, lanes=tuple(tuple(map(_held, lane)) for lane in stage.lanes))
             for stage in program
         )
-        return (Stage(CHECKPOINT.name, lanes), *held)
+        return (self.records(facts, program), *held)
 
     # what is refused
 

@@ -43,7 +43,7 @@ from simulator.systems.uvm import probed, sets_for
 
 __all__ = ["FbgemmSsd", "FbgemmSsdParameters", "drive_of"]
 
-DRIVE = "nvme_drive"
+DRIVES = ("nvme_drive", "flash_array")
 Shards = Annotated[int, Field(ge=1, le=1024)]
 
 
@@ -155,7 +155,7 @@ def drive_of(machine: Topology, system: str, name: str = "") -> str:
 
     Raises `ConfigError` with the remedy where the machine has none, or several and no name.
     """
-    drives = machine.all(DRIVE)
+    drives = tuple(name for kind in DRIVES for name in machine.all(kind))
     if name in drives:
         return name
     if not drives:

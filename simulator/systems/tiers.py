@@ -38,6 +38,11 @@ def tier_places(job: Job, machine: Topology, cpu: str) -> tuple[str, ...]:
 def _place(name: str, machine: Topology, cpu: str) -> str:
     key = f"tables.tier.{name}"
     memory = machine.memory(cpu if name == OWN_MEMORY else name)
+    if memory.kind == "other":
+        raise ConfigError(
+            f"{key}: {memory.place} holds vectors and gradients on their way, no tables: name "
+            "another memory"
+        )
     hops = machine.route(cpu, memory.device)
     for hop in hops if memory.pages is None else ():
         if hop.link.load_latency_at(hop.source) is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from simulator.caches.facts import BatchFacts
+from simulator.config.checkpoint import CheckpointConfig
 from simulator.errors import ConfigError
 from simulator.hardware.program import Stage
 from simulator.systems.base import System
@@ -25,6 +26,10 @@ class Wrapped(System):
                 f"{section}"
             )
         self.system, self.replay = system, system.replay
+
+    @property
+    def checkpoint(self) -> CheckpointConfig | None:
+        return self.system.checkpoint
 
     @property
     def placed(self) -> tuple[tuple[int, ...], ...]:

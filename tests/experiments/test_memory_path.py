@@ -22,6 +22,8 @@ CHANGES = {
     "logs": (),
     "overlap": (ALPHAS,),
     "nodes": (SIZES,),
+    "near_data": (ALPHAS,),
+    "queries": (ALPHAS, "run.warmup_batches=3"),
 }
 """What makes each experiment small beside `TINY`; a study has no more files than these."""
 KEPT = {"skew": 2, "tiers": 5, "ahead": 2, "logs": 4}
@@ -57,7 +59,7 @@ def tables(study: Study, results: dict[str, Result]) -> Tables:
 def test_every_question_has_its_tables_and_figures(study: Study, tables: Tables) -> None:
     assert all(len(table) for table in tables.values())
     figures = study.module.figures(tables)
-    assert set(figures) == {"skew", "slow", "overlap", "rates", "logs", "tiers"}
+    assert set(figures) == {"skew", "slow", "overlap", "rates", "logs", "near_data", "tiers"}
     assert set(figures) <= set(tables)
     text = (study.folder / "README.md").read_text(encoding="utf-8")
     for name, table in study.module.readme(tables).items():

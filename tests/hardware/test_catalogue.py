@@ -21,11 +21,13 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = {
     "cpus": {"cpu"},
     "gpus": {"gpu"},
+    "computational_ssds": {"computational_ssd"},
     "cxl": {"cxl_memory"},
-    "drives": {"nvme_drive"},
+    "drives": {"nvme_drive", "flash_array"},
     "links": {"cxl", "pcie", "nvlink", "mesh", "network"},
     "memories": {"dram"},
     "near_memory": {"near_memory"},
+    "near_pmem": {"near_pmem"},
     "nics": {"nic"},
     "pmem": {"pmem"},
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from simulator.hardware.early import Amend, EarlyPool
 from simulator.hardware.program import (
     Accumulate,
     Add,
@@ -64,6 +65,11 @@ def _plan(place: str, count: int) -> Plan:
 WORDS: Words = {
     "pool": (Pool, _pool),
     "pool with holes": (Pool, lambda p, n: replace(_pool(p, n), skipped=3 * n)),
+    "early pool": (
+        EarlyPool,
+        lambda p, n: EarlyPool("x", NAME, _store(p), _rows(n), _vectors(p, n), POOLING),
+    ),
+    "amend": (Amend, lambda p, n: Amend("x", NAME, _rows(n), _vectors(p, n), ROW)),
     "gather": (Gather, lambda p, n: Gather("x", NAME, _store(p), _rows(n), _staged(p, n))),
     "scatter": (Scatter, _scatter),
     "scatter of what is held": (

@@ -26,6 +26,7 @@ from simulator.systems.schedule import After, Streams
 
 SILENT = ("torchrec_semi_sync", "het", "herald", "bagpipe", "cdlrm", "hugectr_etc", "fae")
 SILENT += ("tensor_casting", "dp_sgd_b", "dp_sgd_r", "dp_sgd_f", "eana", "lazydp")
+SILENT += ("training_cxl", "ndrec")
 """Systems that answer no queries."""
 ANSWERING = tuple(name for name in names() if name not in SILENT)
 SMALL = {"tables": 4, "rows_per_table": 100_000}

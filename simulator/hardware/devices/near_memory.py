@@ -29,6 +29,7 @@ from simulator.hardware.devices.base import Processor, Reach, Setup, dynamic_j
 from simulator.hardware.devices.near_memory_layout import PIECE_BYTES, NodePool, NodeWork
 from simulator.hardware.memory import Memory, StreamTiming
 from simulator.hardware.program import GRADIENT_BYTES, Accumulate, Operation, Pool, Update
+from simulator.hardware.static_memory import StaticMemory
 from simulator.units import PS_PER_S
 
 __all__ = ["NearMemory", "NearMemoryDevice"]
@@ -66,26 +67,6 @@ class _Pooled:
         return self.whole.stream_pj(access)
 
 
-@dataclass(frozen=True)
-class _Buffers:
-    """Static memory in the buffer chips: as fast as the pins of the nodes beside it."""
-
-    peak_bandwidth: int
-    standing_w: float = 0.0
-    sampling_error: float = 0.0
-
-    @property
-    def turnaround(self) -> Turnaround:
-        return Turnaround()
-
-    def stream_ps(self, access: Access) -> float:
-        return access.bytes * PS_PER_S / self.peak_bandwidth
-
-    def stream_pj(self, access: Access) -> float:
-        del access
-        return 0.0
-
-
 class NearMemory(NodePool):
     """A pool of memory ranks with adders beside them."""
 
@@ -113,7 +94,7 @@ class NearMemoryDevice(Processor):
         whole = part.whole(setup.row_bytes)
         self._timing = _Pooled(setup.timing(whole), setup.timing(part.columns))
         self.dram = Memory(f"{self.name}.dram", self.name, "dram", whole.usable, self._timing)
-        buffers = _Buffers(part.nodes * part.memory.peak_bytes_per_s)
+        buffers = StaticMemory(part.nodes * part.memory.peak_bytes_per_s)
         size = part.nodes * max(part.cache, PIECE_BYTES)
         self.buffers = Memory(f"{self.name}.buffers", self.name, "other", size, buffers)
         self._told, self._adders = f"{self.name}.instructions", f"{self.name}.adders"
