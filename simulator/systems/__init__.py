@@ -221,7 +221,7 @@ class UsedKeys(Mapping[str, SystemKeys]):
 def used_keys(name: str) -> SystemKeys:
     """Keys of an entry of `systems` that the system called `name` uses."""
     system = system_class(name)
-    return SystemKeys(system.uses, system.parameters)
+    return SystemKeys(system.uses, system.parameters, system.refused)
 
 
 def summary(name: str) -> str:

@@ -140,6 +140,8 @@ class System(ABC):
     uses: ClassVar[frozenset[str] | None] = None
     """Keys of an entry of `systems` that it uses (`gpus`, `cache`, `cache.fraction`, `pipeline`,
     `tables`); others are refused. None: not said, everything is allowed."""
+    refused: ClassVar[Mapping[str, str]] = {}
+    """Why it does not use some of the others, by key; a message says so."""
     shown_on: ClassVar[str] = "v100_p3"
     """Machine of the catalogue that `explain` and `hazards` take where none is named: one with all
     that it needs."""

@@ -8,7 +8,7 @@ out of memory, sums out. Most such pools were published for inference: how they 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Literal
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
@@ -73,6 +73,10 @@ class NearMemorySystem(System):
     )
     parameters: ClassVar[type[Parameters]] = PoolParameters
     uses: ClassVar[frozenset[str]] = frozenset()
+    refused: ClassVar[Mapping[str, str]] = {
+        "gpus": "its pool answers one GPU; who splits instructions and gradients of several among "
+        "them, and in which order their updates reach a row, no source of such pools says"
+    }
     name: ClassVar[str]
     """What messages call it."""
     keys: ClassVar[dict[str, str]] = {}
