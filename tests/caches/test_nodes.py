@@ -40,7 +40,8 @@ class Given:
         return MiniBatch(index, ids, edges)
 
     def hottest(self, table: int, count: int, share: float = 1.0) -> np.ndarray:
-        raise NotImplementedError
+        """Every third row, the first ones first."""
+        return np.arange(0, 3 * count, 3)
 
     def fingerprint(self) -> str:
         return ""
@@ -103,6 +104,38 @@ def test_counts_are_those_of_plain_dictionaries(
         assert whole is not None
         assert sum(whole.lookups) == facts[LOOKUP].lookups
         assert whole.channels <= whole.modules <= whole.homes <= facts[LOOKUP].lookups
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    looked_up=batches,
+    channels=st.integers(1, 3),
+    modules=st.integers(1, 3),
+    ranks=st.integers(1, 3),
+    counts=st.tuples(st.integers(0, 8), st.integers(0, 4)),
+)
+def test_lookups_of_copied_rows_go_where_plain_code_sends_them(
+    looked_up: list[tuple[list[list[int]], ...]],
+    channels: int,
+    modules: int,
+    ranks: int,
+    counts: tuple[int, int],
+) -> None:
+    homes = (Homes(channels * modules * ranks, channels * modules, channels),) * len(ROWS)
+    replay = NodesReplay(homes=homes, copied=counts)
+    facts = run_replays(Stream(Given(looked_up), len(looked_up)), [replay], threads=1)[replay]
+    first, second = (
+        {3 * k + start for k in range(n)} for n, start in zip(counts, (0, 23), strict=True)
+    )
+    plain = PlainNodes(ROWS, homes, None, 0, frozenset(first | second))
+    for own, bags in zip(facts.facts, looked_up, strict=True):
+        assert [flow.nodes for flow in own.flows[LOOKUP]] == plain.of_batch(bags)
+        for flow in own.flows[UNIQUE]:
+            spread = flow.nodes
+            assert spread is not None
+            assert sum(spread.lookups) == flow.lookups
+            assert sum(spread.rows) == flow.rows + (homes[0].count - 1) * spread.copied.rows
+            assert spread.copied.rows <= spread.copied.modules <= spread.copied.homes
 
 
 def test_tables_in_unlike_homes_have_none_together() -> None:

@@ -86,6 +86,14 @@ class _Buffers:
         return 0.0
 
 
+@dataclass(frozen=True)
+class _Crossing:
+    """Bytes of sums and gradients: on the pins of ranks (of bank groups), and on channels."""
+
+    pins: float = 0.0
+    channels: float = 0.0
+
+
 class NearMemory(NodePool):
     """A pool of memory ranks with adders beside them."""
 
@@ -147,15 +155,17 @@ class NearMemoryDevice(Processor):
         once = float(word.into.bytes)
         if self.part.sums_meet == "host":
             once /= work.copies(work.spread.modules) or 1.0
-        sums = once * work.copies(work.spread.modules)
-        return self._demand(word.name, work, [rows], work.spread.asked, (once, sums))
+        sums = _Crossing(
+            once * work.copies(work.spread.homes), once * work.copies(work.spread.modules)
+        )
+        return self._demand(word.name, work, [rows], work.spread.asked, sums)
 
     def _accumulate(self, word: Accumulate, software: OperatorProfile, reach: Reach) -> Demand:
         """Gradients of lookups out of those of their vectors, summed by row into a region."""
         del software, reach
         work, size = NodeWork(self.part, word.rows, word.gradient_bytes), word.gradient_bytes
         gradients = self._rows(work, work.spread.lookups, size)
-        sums = self._in_order(word.rows.rows * size, write=True)
+        sums = self._in_order(sum(work.spread.rows) * size, write=True)
         crossing = self._handed_out(work, word.source.bytes)
         return self._demand(word.name, work, [gradients, sums], work.spread.lookups, crossing)
 
@@ -163,13 +173,13 @@ class NearMemoryDevice(Processor):
         del software, reach
         store, size = word.writes, word.gradient_bytes
         work = NodeWork(self.part, word.rows, store.row_bytes)
-        asked, crossing = work.spread.rows, (0.0, 0.0)
+        asked, crossing = work.spread.rows, _Crossing()
         if word.coalesce:
             streams = [self._rows(work, work.spread.lookups, size)]
             crossing = self._handed_out(work, word.source.bytes)
             asked = work.spread.lookups
         else:
-            streams = [self._in_order(word.rows.rows * size, write=False)]
+            streams = [self._in_order(sum(work.spread.rows) * size, write=False)]
         ids = store.pieces(word.rows)
         streams += [
             self._rows(work, work.spread.rows, each, write=write, ids=ids)
@@ -208,9 +218,15 @@ class NearMemoryDevice(Processor):
         """Bytes in order, the same in every node."""
         return self.dram.service([Access(self.dram.place, 1, round(size), write, random=False)])
 
-    def _handed_out(self, work: NodeWork, size: int) -> tuple[float, float]:
-        """Gradients of vectors of `size` bytes: each once, and once a channel that it goes to."""
-        return float(size), size * work.copies(work.spread.channels)
+    def _handed_out(self, work: NodeWork, size: int) -> _Crossing:
+        """Gradients of vectors of `size` bytes to all homes that have rows of them; then sums of
+        those of copied rows, out of every home that has one, and their total in to all homes."""
+        spread, sums, row = work.spread, work.spread.copied, work.row_bytes
+        return _Crossing(
+            size * work.copies(spread.homes) + (sums.homes + sums.rows * len(spread.rows)) * row,
+            size * work.copies(spread.channels)
+            + (sums.modules + sums.rows * self.part.channels) * row,
+        )
 
     def _demand(
         self,
@@ -218,19 +234,16 @@ class NearMemoryDevice(Processor):
         work: NodeWork,
         streams: Iterable[Service],
         asked: Counts,
-        vectors: tuple[float, float],
+        crossing: _Crossing,
     ) -> Demand:
-        """`streams` of memory; rows that nodes are `asked` for; bytes of `vectors` that go in or
-        out, each once, and as often as they cross a channel."""
+        """`streams` of memory; rows that nodes are `asked` for; what goes in or out."""
         part, spread = self.part, work.spread
         memory = sum(streams, Service(0.0))
         elements = max(spread.lookups, default=0) * work.row_bytes / GRADIENT_BYTES / work.pieces
         added_ps = elements * PS_PER_S / part.additions if part.additions else 0.0
-        once, crossing = vectors
         channels = part.channels * part.channel_bandwidth
-        pins, within = part.nodes * part.memory.peak_bytes_per_s, 0.0
-        if part.level == "bank_group":
-            within = once * work.copies(spread.homes)
+        pins = part.nodes * part.memory.peak_bytes_per_s
+        within = crossing.pins if part.level == "bank_group" else 0.0
         told_ps = max(
             work.fullest_channel(asked) * part.instruction_ps(work.row_bytes),
             max(work.by_rank(asked), default=0) * part.rank_instruction_ps(),
@@ -238,7 +251,9 @@ class NearMemoryDevice(Processor):
         services = {
             self.dram.place: memory,
             self._told: Service(told_ps),
-            self._channels: Service(crossing * PS_PER_S / channels, bytes=round(crossing)),
+            self._channels: Service(
+                crossing.channels * PS_PER_S / channels, bytes=round(crossing.channels)
+            ),
             self._pins: Service(within * PS_PER_S / pins, bytes=round(within)),
             self._adders: Service(added_ps),
         }

@@ -259,9 +259,11 @@ class NodeWork:
 
     def of_fullest(self, by_home: Counts, ids: Int64s | None) -> Int64s | None:
         """Those of `ids` that lie in the fullest rank, numbered within it; rows that are cut all
-        stand for those of one home."""
+        stand for those of one home. None where some are copied: who reads which is not kept."""
         if ids is None or self.part.cut == "vertical":
             return ids
+        if self.spread.copied.rows:
+            return None
         ranks = self.by_rank(by_home)
         own: Int64s = ids[ids % len(ranks) == int(np.argmax(ranks))] // len(ranks)
         return own
