@@ -21,6 +21,7 @@ from simulator.hardware.catalogue import load_machine
 from simulator.hardware.program import Exchange, Operation, Stage
 from simulator.hardware.topology import build_topology
 from simulator.systems import Job, System, create, group_of, system_class
+from simulator.systems.inference import ForwardOnly
 
 __all__ = ["Explanation", "explain_system"]
 
@@ -92,6 +93,9 @@ class Explanation:
         yield from _wrapped(f"{type(replay).__name__}: {' '.join(first.split())}", "  ")
 
     def _consistency(self) -> Iterator[str]:
+        if self.kind.no_training:
+            yield from _wrapped(f"answers queries alone: {self.kind.no_training}", "  ")
+            return
         claim = self.kind.consistency
         text = "not said" if claim is None else f"{claim.result}: {claim.rule}"
         yield from _wrapped(text, "  ")
@@ -123,6 +127,8 @@ def explain_system(name: str) -> Explanation:
     job = Job(model, load_named("operators", config.operators))
     try:
         system = create(name, job, machine)
+        if kind.no_training:
+            system = ForwardOnly(system, model, machine)
         stages = tuple(map(_merged, zip(*_programs(system, model.batch_size), strict=True)))
     except ScratchPipeError as error:
         return Explanation(name, kind, None, reason=str(error))

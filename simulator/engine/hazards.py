@@ -307,6 +307,11 @@ def _need(trace: _Drawn, window: Window, scope: str, _depth: int, parts: Parts) 
 def _check(case: HazardCase) -> None:
     if case.system not in UsedKeys():
         raise UsageError(f"no system {case.system!r}; known: {', '.join(names())}")
+    if system_class(case.system).no_training:
+        raise UsageError(
+            f"{case.system} trains nothing that could be checked: "
+            f"{system_class(case.system).no_training}"
+        )
     if case.mode not in (None, "lockstep", "async"):
         raise UsageError(f"no pipeline mode {case.mode!r}: lockstep or async")
     if case.policy is not None:

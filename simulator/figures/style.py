@@ -95,6 +95,7 @@ _LOOKS: dict[str, Look] = {
     "fafnir": Look("#DDAA33", "/|", "v", "-."),
     "recxl": Look("#009988", "..", "o", "-."),
     "trim": Look("#555555", "+.", "X", "-"),
+    "space": Look("#7B3294", "o.", (4, 1, 0), "--"),
     "fbgemm_ssd": Look("#44AA77", "oo", "<", ":"),
     "rects": Look("#AA7744", "++", "s", "-."),
     # stages of cached training
@@ -192,6 +193,7 @@ _TITLES = {
     "fafnir": "FAFNIR",
     "recxl": "ReCXL",
     "trim": "TRiM",
+    "space": "SPACE",
     "fbgemm_ssd": "FBGEMM SSD",
     "rects": "RecTS",
     "gather_reduce": "Gather-reduce",

@@ -69,6 +69,7 @@ from simulator.systems.schedule import (
     Streams,
 )
 from simulator.systems.scratchpipe import ScratchPipe
+from simulator.systems.space import Space
 from simulator.systems.static_cache import StaticCache
 from simulator.systems.straw_man import StrawMan
 from simulator.systems.tensor_casting import TensorCasting
@@ -161,6 +162,7 @@ _SYSTEMS: dict[str, type[System]] = {
     "fafnir": Fafnir,
     "recxl": ReCxl,
     "trim": Trim,
+    "space": Space,
     "fbgemm_ssd": FbgemmSsd,
     "rects": RecTs,
 }

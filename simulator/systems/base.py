@@ -137,6 +137,8 @@ class System(ABC):
     """Keys of its entry in `systems` that it declares itself."""
     no_inference: ClassVar[str] = ""
     """Why it answers no queries (`run.mode: inference`); empty: it does."""
+    no_training: ClassVar[str] = ""
+    """Why it trains nothing and answers queries alone; empty: it trains."""
     uses: ClassVar[frozenset[str] | None] = None
     """Keys of an entry of `systems` that it uses (`gpus`, `cache`, `cache.fraction`, `pipeline`,
     `tables`); others are refused. None: not said, everything is allowed."""

@@ -15,7 +15,7 @@ are. Ignored: coherence with caches of processors.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -28,7 +28,14 @@ from simulator.hardware.demand import Demand, Resource, ResourceUse, Service, Tu
 from simulator.hardware.devices.base import Processor, Reach, Setup, dynamic_j
 from simulator.hardware.devices.near_memory_layout import PIECE_BYTES, NodePool, NodeWork
 from simulator.hardware.memory import Memory, StreamTiming
-from simulator.hardware.program import GRADIENT_BYTES, Accumulate, Operation, Pool, Update
+from simulator.hardware.program import (
+    GRADIENT_BYTES,
+    Accumulate,
+    Elsewhere,
+    Operation,
+    Pool,
+    Update,
+)
 from simulator.units import PS_PER_S
 
 __all__ = ["NearMemory", "NearMemoryDevice"]
@@ -94,6 +101,13 @@ class _Crossing:
     channels: float = 0.0
 
 
+def _from_afar(more: Elsewhere, reach: Reach) -> dict[str, Service]:
+    """Rows of another memory that come to the adders, a lookup each, past the nodes' own."""
+    store, count = more.store, more.rows.lookups
+    read = Access(store.memory, count, store.row_bytes, pieces=store.pieces(more.rows))
+    return reach(store.memory).services([read])
+
+
 class NearMemory(NodePool):
     """A pool of memory ranks with adders beside them."""
 
@@ -148,7 +162,7 @@ class NearMemoryDevice(Processor):
     # words
 
     def _pool(self, word: Pool, software: OperatorProfile, reach: Reach) -> Demand:
-        del software, reach
+        del software
         size = word.reads.row_bytes
         work = NodeWork(self.part, word.rows, size)
         rows = self._rows(work, work.spread.read, size, ids=word.reads.pieces(word.rows))
@@ -158,7 +172,11 @@ class NearMemoryDevice(Processor):
         sums = _Crossing(
             once * work.copies(work.spread.homes), once * work.copies(work.spread.modules)
         )
-        return self._demand(word.name, work, [rows], work.spread.asked, sums)
+        demand = self._demand(word.name, work, [rows], work.spread.asked, sums)
+        if word.elsewhere is None:
+            return demand
+        afar = _from_afar(word.elsewhere, reach)
+        return replace(demand, services={**demand.services, **afar})
 
     def _accumulate(self, word: Accumulate, software: OperatorProfile, reach: Reach) -> Demand:
         """Gradients of lookups out of those of their vectors, summed by row into a region."""
