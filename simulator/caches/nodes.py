@@ -21,6 +21,8 @@ class Homes:
 
     `count`: homes; `table`: the home of all its rows, where those are cut over nodes; None: rows go
     round by their number over all tables. Homes go round over channels first, then over modules.
+    `widths`: homes of each region, where rows go round those of their own region alone; none: all
+    homes are one region. The first one's are adders of whole ranks.
     """
 
     count: int
@@ -28,6 +30,12 @@ class Homes:
     """Of all channels."""
     channels: int
     table: int | None = None
+    widths: tuple[int, ...] = ()
+
+    @property
+    def outer(self) -> int:
+        """Homes, the first ones, whose sums are made outside of a rank."""
+        return self.widths[0] if self.widths else 0
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,8 @@ class Spread:
     `lookups`, `rows`: lookups and distinct rows; `asked`: rows that nodes are asked for (a lookup
     each, or what is distinct in a part of the mini-batch); `read`: those that they read from their
     memory, for a cache of the node holds the others. `homes`, `modules` and `channels` are how
-    often one of its pooled `vectors` has a row in a home, module or channel. Of `copied` rows each
+    often one of its pooled `vectors` has a row in a home, module or channel; `inner`: of homes,
+    those within a rank. Of `copied` rows each
     home has its own: `rows` has them in all.
     """
 
@@ -76,6 +85,7 @@ class Spread:
     homes: int
     modules: int
     channels: int
+    inner: int
     copied: CopiedSums = CopiedSums()
 
     def __add__(self, other: Spread) -> Spread:
@@ -93,6 +103,7 @@ class Spread:
             self.homes + other.homes,
             self.modules + other.modules,
             self.channels + other.channels,
+            self.inner + other.inner,
             self.copied + other.copied,
         )
 
@@ -111,6 +122,7 @@ class Spread:
             self.homes - some.homes,
             self.modules - some.modules,
             self.channels - some.channels,
+            self.inner - some.inner,
         )
 
 

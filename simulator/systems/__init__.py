@@ -53,6 +53,7 @@ from simulator.systems.lazydp import LazyDp
 from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.recnmp import RecNmp
+from simulator.systems.recross import ReCross
 from simulator.systems.recshard import RecShard
 from simulator.systems.rects import RecTs
 from simulator.systems.recxl import ReCxl
@@ -162,6 +163,7 @@ _SYSTEMS: dict[str, type[System]] = {
     "fafnir": Fafnir,
     "recxl": ReCxl,
     "trim": Trim,
+    "recross": ReCross,
     "space": Space,
     "fbgemm_ssd": FbgemmSsd,
     "rects": RecTs,

@@ -138,6 +138,34 @@ def test_lookups_of_copied_rows_go_where_plain_code_sends_them(
             assert spread.copied.rows <= spread.copied.modules <= spread.copied.homes
 
 
+@settings(max_examples=120, deadline=None)
+@given(
+    looked_up=batches,
+    nodes=st.integers(1, 3),
+    adders=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    counts=st.tuples(*(st.tuples(st.integers(0, n), st.integers(0, n)) for n in (3, 1))),
+)
+def test_rows_go_round_the_homes_of_their_region(
+    looked_up: list[tuple[list[list[int]], ...]],
+    nodes: int,
+    adders: tuple[int, int],
+    counts: tuple[tuple[int, int], ...],
+) -> None:
+    """The hottest of a table in the last region, the next ones in the one before."""
+    widths = (nodes, nodes * adders[0], nodes * adders[1])
+    homes = (Homes(sum(widths), nodes, 1, None, widths),) * len(ROWS)
+    placed = tuple((rows - sum(own), *own) for rows, own in zip(ROWS, counts, strict=True))
+    replay = NodesReplay(homes=homes, placed=placed)
+    facts = run_replays(Stream(Given(looked_up), len(looked_up)), [replay], threads=1)[replay]
+    regions = dict.fromkeys(range(sum(ROWS)), 0)
+    for first, (groups, banks) in zip((0, ROWS[0]), counts, strict=True):
+        hottest = [first + 3 * k for k in range(groups + banks)]
+        regions |= dict.fromkeys(hottest, 1) | dict.fromkeys(hottest[:banks], 2)
+    plain = PlainNodes(ROWS, homes, None, 0, regions=regions)
+    for own, bags in zip(facts.facts, looked_up, strict=True):
+        assert [flow.nodes for flow in own.flows[LOOKUP]] == plain.of_batch(bags)
+
+
 def test_tables_in_unlike_homes_have_none_together() -> None:
     """Rows of unlike length lie in unlike numbers of nodes: they are asked for on their own."""
     homes = (Homes(4, 2, 2), Homes(8, 2, 2))

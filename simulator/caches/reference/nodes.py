@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 from simulator.caches.nodes import CopiedSums, Homes, NodeCache, Spread
@@ -21,6 +21,7 @@ class PlainNodes:
         cache: NodeCache | None,
         samples: int,
         copied: frozenset[int] = frozenset(),
+        regions: Mapping[int, int] | None = None,
     ) -> None:
         self.starts = [sum(rows[:table]) for table in range(len(rows))]
         self.homes, self.cache, self.samples = homes, cache, samples
@@ -28,6 +29,8 @@ class PlainNodes:
         self.copied = copied
         """Rows that every home has, numbered over all tables."""
         self.loads = Counter[int]()
+        self.regions = regions
+        """The region of each row, numbered over all tables; None: there is one."""
 
     def of_batch(self, tables: Sequence[Sequence[Sequence[int]]]) -> list[Spread]:
         """`tables`: of each the rows that every sample looks up."""
@@ -41,6 +44,9 @@ class PlainNodes:
         numbered = [[row + self.starts[table] for row in bag] for bag in bags]
 
         def home(row: int) -> int:
+            if self.regions is not None:
+                own = self.regions[row]
+                return sum(at.widths[:own]) + row % at.widths[own]
             return row % at.count if at.table is None else at.table
 
         looked_up = [row for bag in numbered for row in bag]
@@ -57,10 +63,11 @@ class PlainNodes:
             hits[home(row)] += self._hit(home(row), row, times[row])
         ends = [sum(map(len, numbered[:k])) for k in range(len(numbered) + 1)]
         bags_at = [places[a:b] for a, b in pairwise(ends)]
-        pairs = [
+        homes, modules, channels = (
             sum(len({place % count for place in bag}) for bag in bags_at)
             for count in (at.count, at.modules, at.channels)
-        ]
+        )
+        inner = sum(len({place for place in bag if place >= at.outer}) for bag in bags_at)
         sums = {(r, at_) for r, at_ in zip(looked_up, places, strict=True) if r in self.copied}
         copied = {row for row, _ in sums}
 
@@ -75,7 +82,7 @@ class PlainNodes:
         )
         return Spread(
             told(lookups), told(rows), told(asked), told(read), len(bags),
-            pairs[0], pairs[1], pairs[2], told_sums,
+            homes, modules, channels, inner, told_sums,
         )  # fmt: skip
 
     def _dealt(self, rows: Sequence[int], home: Callable[[int], int], homes: int) -> list[int]:

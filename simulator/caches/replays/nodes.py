@@ -16,6 +16,7 @@ from simulator.caches.per_lookup.lru import LookupLRU
 from simulator.caches.policies.base import PolicySetup
 from simulator.caches.replays.base import bases, copies
 from simulator.caches.replays.copied import CopiedRows
+from simulator.caches.replays.placed import PlacedRows
 from simulator.caches.replays.unique import UniqueReplay
 from simulator.config.trace import HALF
 from simulator.traces.base import MiniBatch, Trace
@@ -33,13 +34,15 @@ class NodesReplay(UniqueReplay):
 
     `homes`: of each table. `cache`: of every node. `samples`: nodes are asked for a row once in so
     many samples of a mini-batch; 0: once a lookup. `copied`: rows of each table, its hottest by
-    `profile` of a file, that every home has a copy of; none: no table has such rows.
+    `profile` of a file, that every home has a copy of; none: no table has such rows. `placed`:
+    rows of each table in each region of homes, the hottest in the last; none: there is one region.
     """
 
     homes: tuple[Homes, ...] = ()
     cache: NodeCache | None = None
     samples: int = 0
     copied: tuple[int, ...] = ()
+    placed: tuple[tuple[int, ...], ...] = ()
     profile: float = HALF
 
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
@@ -82,6 +85,8 @@ class NodeCounter:
     """Of each home."""
     copied: CopiedRows | None = field(init=False, default=None, repr=False)
     """None: there are none."""
+    placed: PlacedRows | None = field(init=False, default=None, repr=False)
+    """None: all homes are one region."""
     parts: int = 0
     """Parts of mini-batches so far."""
     samples: int = 0
@@ -93,6 +98,10 @@ class NodeCounter:
         if any(self.replay.copied):
             own = self.replay
             self.copied = CopiedRows.of(self.trace, self.starts, own.copied, own.profile)
+        if self.replay.placed:
+            own = self.replay
+            widths = own.homes[0].widths
+            self.placed = PlacedRows.of(self.trace, self.starts, own.placed, widths, own.profile)
 
     def begin(self, samples: int) -> None:
         """A mini-batch of so many samples."""
@@ -119,20 +128,19 @@ class NodeCounter:
         homes, samples = self.replay.homes[table], self.replay.samples
         where, kept, sums = self._places(homes, ids, unique)
         counts = np.zeros((2, homes.count), np.int64)
-        places = np.zeros(3, np.int64)
+        places = np.zeros(4, np.int64)
         bags = samples * max(1, (len(edges) - 1) // max(1, self.samples))
         count_nodes(
-            ids, where, edges, homes.modules, homes.channels, bags, self.stamps, self.parts,
-            counts, places,
+            ids, where, edges, homes.modules, homes.channels, homes.outer, bags, self.stamps,
+            self.parts, counts, places,
         )  # fmt: skip
         lookups, asked = (tuple(each.tolist()) for each in counts)
         asked = asked if samples else lookups
         cached = read and self.replay.cache is not None
         missed = self._read(homes, ids, lookups) if cached else asked
-        bags, pairs = len(edges) - 1, places.tolist()
-        return Spread(
-            lookups, tuple(kept.tolist()), asked, missed, bags, pairs[0], pairs[1], pairs[2], sums
-        )
+        vectors, rows = len(edges) - 1, tuple(kept.tolist())
+        at, modules, channels, inner = places.tolist()
+        return Spread(lookups, rows, asked, missed, vectors, at, modules, channels, inner, sums)
 
     def _places(
         self, homes: Homes, ids: Int64s, unique: Int64s
@@ -143,6 +151,9 @@ class NodeCounter:
             rows = np.zeros(count, np.int64)
             rows[homes.table] = len(unique)
             return np.full(len(ids), homes.table), rows, CopiedSums()
+        if self.placed is not None:
+            where, rows = self.placed.homes(ids), self.placed.homes(unique)
+            return where, np.bincount(rows, minlength=count), CopiedSums()
         where = ids % count
         if self.copied is None:
             return where, np.bincount(unique % count, minlength=count), CopiedSums()
@@ -188,6 +199,7 @@ def count_nodes(
     edges: Int64s,
     modules: int,
     channels: int,
+    outer: int,
     bags: int,
     stamps: Int32s,
     first: int,
@@ -196,7 +208,7 @@ def count_nodes(
 ) -> None:
     """Lookups of one table, and rows asked for once in every `bags` bags (0: not counted), into
     `counts` int64 (2, homes); pairs of bags with the homes, modules and channels that they have
-    rows in into `places` int64 (3,).
+    rows in, and with homes from `outer` on, into `places` int64 (4,).
 
     `ids`: row numbers over all tables; `where`: the home of each; `edges`: of the bags; `stamps`:
     of every row, where `first` is the last that others gave.
@@ -211,6 +223,8 @@ def count_nodes(
                 if seen[level, place] <= bag:
                     seen[level, place] = bag + 1
                     places[level] += 1
+                    if level == 0 and home >= outer:
+                        places[3] += 1
             if bags > 0:
                 part = first + bag // bags + 1
                 if stamps[row] != part:
