@@ -30,6 +30,7 @@ from simulator.systems.base import (
 )
 from simulator.systems.cached_embedding import CachedEmbedding
 from simulator.systems.cdlrm import Cdlrm
+from simulator.systems.clay import Clay
 from simulator.systems.dp_sgd_b import DpSgdB
 from simulator.systems.dp_sgd_f import DpSgdF
 from simulator.systems.dp_sgd_r import DpSgdR
@@ -165,6 +166,7 @@ _SYSTEMS: dict[str, type[System]] = {
     "trim": Trim,
     "recross": ReCross,
     "space": Space,
+    "clay": Clay,
     "fbgemm_ssd": FbgemmSsd,
     "rects": RecTs,
 }

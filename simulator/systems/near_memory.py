@@ -163,7 +163,7 @@ class NearMemorySystem(System):
             return ()
         asked = rows.lookups if rows.nodes is None else sum(rows.nodes.asked)
         source = self._hbm if self.told_by == "gpu" else self._dram
-        return (move("instructions", source, self.near.buffers, -(-asked * bus.bits // 8)),)
+        return (move("instructions", source, self.near.buffers, bus.bytes_for(asked)),)
 
     def _pooled(self, facts: BatchFacts, flow: str, name: str) -> tuple[Pool, ...]:
         """Sums of the lookups of a flow, an operation for tables of each dim."""

@@ -192,7 +192,7 @@ class Space(System):
         bus = self.near.part.instructions
         if bus is None:
             return ()
-        size = -(-facts[HIT].lookups * bus.bits // 8)
+        size = bus.bytes_for(facts[HIT].lookups)
         return (move("instructions", self._dram, self.near.buffers, size),)
 
     def _sent(self) -> Operation:

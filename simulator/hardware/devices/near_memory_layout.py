@@ -182,7 +182,8 @@ class NodePool(Part):
         """Time of one channel's buses for the instruction, or the commands, of one row."""
         tick = 1e12 / self.memory.clock
         if self.instructions is not None:
-            return tick * self.instructions.bits / self.instructions.bits_per_clock
+            bus = self.instructions
+            return tick * bus.bits / bus.bits_per_clock / bus.duplication
         bursts = -(-self.piece_bytes(row_bytes) // self.memory.burst_bytes)
         lengths = self.memory.command_length
         halves = lengths.activate + bursts * lengths.column + lengths.precharge

@@ -24,6 +24,12 @@ class InstructionBus(Frozen):
     """Bits that one channel carries a clock of the memory."""
     rank_bits_per_clock: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """The same of what leads from the buffer chip into one rank; null: never the limit."""
+    duplication: Annotated[int, Field(ge=1, le=4096)] = 1
+    """Rows that one instruction asks for: nodes copy it to each other."""
+
+    def bytes_for(self, rows: int) -> int:
+        """What asks for so many rows."""
+        return -(-rows * self.bits // (8 * self.duplication))
 
 
 class Regions(Frozen):
