@@ -139,6 +139,9 @@ class System(ABC):
     """Why it answers no queries (`run.mode: inference`); empty: it does."""
     no_training: ClassVar[str] = ""
     """Why it trains nothing and answers queries alone; empty: it trains."""
+    for_gradients: ClassVar[tuple[str, ...]] = ()
+    """Operations by name that stand before the MLPs but serve the backward alone: queries have none
+    of them."""
     uses: ClassVar[frozenset[str] | None] = None
     """Keys of an entry of `systems` that it uses (`gpus`, `cache`, `cache.fraction`, `pipeline`,
     `tables`); others are refused. None: not said, everything is allowed."""

@@ -73,6 +73,7 @@ class NearMemorySystem(System):
     )
     parameters: ClassVar[type[Parameters]] = PoolParameters
     uses: ClassVar[frozenset[str]] = frozenset()
+    for_gradients: ClassVar[tuple[str, ...]] = ("sort", "list_to_pool")
     refused: ClassVar[Mapping[str, str]] = {
         "gpus": "its pool answers one GPU; who splits instructions and gradients of several among "
         "them, and in which order their updates reach a row, no source of such pools says"
