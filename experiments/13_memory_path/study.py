@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from simulator.studies.base import Inputs, Tables
 
-from . import ahead, logs, nodes, overlap, skew, tiers
+from . import ahead, copies, levels, logs, nodes, overlap, skew, tiers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["figures", "readme", "tables"]
 
-QUESTIONS = (skew, ahead, overlap, nodes, logs, tiers)
+QUESTIONS = (skew, levels, ahead, overlap, nodes, copies, logs, tiers)
 
 
 def tables(inputs: Inputs) -> Tables:

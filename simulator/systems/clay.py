@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import ClassVar, NamedTuple
 
 from simulator.caches.facts import BatchFacts
+from simulator.config.parameters import Parameters
 from simulator.hardware.devices.near_memory_layout import NodePool
 from simulator.hardware.program import Operation, Stage
 from simulator.systems.base import Consistency, move
@@ -70,6 +71,7 @@ class Clay(NearMemorySystem):
         "How it would train.",
     )
     no_training: ClassVar[str] = "its source is about inference, and says nothing of gradients"
+    parameters: ClassVar[type[Parameters]] = Parameters
     shown_on: ClassVar[str] = "clay_v100"
     keys: ClassVar[dict[str, str]] = {"cut": "horizontal", "sums_meet": "pool"}
 

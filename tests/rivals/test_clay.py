@@ -106,5 +106,7 @@ def test_training_and_other_machines_are_refused() -> None:
         simulate_points(points(entry(sums_meet="host"), **RUN))
     with pytest.raises(ConfigError, match="gpus: is not used by clay: its pool answers one GPU"):
         points({**entry(), "gpus": 2}, **RUN)
+    with pytest.raises(ConfigError, match="update: unknown key"):
+        points({**entry(), "update": "fused"}, **RUN)
     with pytest.raises(ConfigError, match="duplication"):
         load_part("clay_cxl", {"instructions.duplication": 0}, NearMemory)
