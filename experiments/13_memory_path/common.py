@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from simulator.config.experiment import PointConfig
     from simulator.results.record import Result
 
-__all__ = ["KEY", "by_skew", "devices", "exponent", "of_points", "stages", "times"]
+__all__ = ["KEY", "by_skew", "dense_ms", "devices", "exponent", "of_points", "stages", "times"]
 
 KEY = ["mode", "platform", "label", "alpha", "kept", "ahead"]
 """What tells the points of one experiment apart. `kept`: share of the rows that DRAM keeps before a
@@ -66,6 +66,11 @@ def of_points(data: pd.DataFrame, values: pd.Series) -> list[Any]:
     index = pd.MultiIndex.from_frame(data[KEY])
     found: list[Any] = values.reindex(index).tolist()
     return found
+
+
+def dense_ms(data: pd.DataFrame, parts: pd.DataFrame) -> pd.Series:
+    """What of each point's time the MLPs take for themselves; `parts`: its `stages`."""
+    return pd.Series(of_points(data, parts[parts["stage"] == "mlp"].set_index(KEY)["exposed_ms"]))
 
 
 def _keyed(result: Result, repeat: Sequence[int]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import with_baseline
 from simulator.studies.readme import columns_of, side_by_side
 
-from .common import KEY, by_skew, devices, of_points, stages, times
+from .common import KEY, by_skew, dense_ms, devices, of_points, stages, times
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,16 +31,11 @@ _HOST = ("dram", "path", "cpu", "pool")
 def tables(inputs: Inputs) -> Tables:
     result = inputs.results["skew"]
     data = times(result)
-    data["embedding_ms"] = data["time_ms"] - _dense_ms(data, stages(result))
+    data["embedding_ms"] = data["time_ms"] - dense_ms(data, stages(result))
     data["without_host_ms"] = _floor_ms(data, devices(result))
     for column, into in (("time_ms", "over_hybrid"), ("embedding_ms", "embedding_over_hybrid")):
         data = with_baseline(data, "hybrid", _CELLS, column, into)
     return {"skew": data, "crossings": _crossings(data)}
-
-
-def _dense_ms(data: pd.DataFrame, parts: pd.DataFrame) -> pd.Series:
-    """What of each point's time the MLPs take for themselves."""
-    return pd.Series(of_points(data, parts[parts["stage"] == "mlp"].set_index(KEY)["exposed_ms"]))
 
 
 def _floor_ms(data: pd.DataFrame, used: pd.DataFrame) -> list[float]:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from simulator.studies.base import Inputs, Tables
 
-from . import ahead, logs, near_data, nodes, overlap, skew, tiers
+from . import ahead, copies, levels, logs, near_data, nodes, overlap, skew, tiers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["figures", "readme", "tables"]
 
-QUESTIONS = (skew, ahead, overlap, nodes, logs, near_data, tiers)
+QUESTIONS = (skew, levels, ahead, overlap, nodes, copies, logs, near_data, tiers)
 
 
 def tables(inputs: Inputs) -> Tables:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Counts", "Homes", "NodeCache", "Spread", "together"]
+__all__ = ["CopiedSums", "Counts", "Homes", "NodeCache", "Spread", "together"]
 
 Counts = tuple[int, ...]
 """One number a home."""
@@ -21,6 +21,8 @@ class Homes:
 
     `count`: homes; `table`: the home of all its rows, where those are cut over nodes; None: rows go
     round by their number over all tables. Homes go round over channels first, then over modules.
+    `widths`: homes of each region, where rows go round those of their own region alone; none: all
+    homes are one region. The first one's are adders of whole ranks.
     """
 
     count: int
@@ -28,6 +30,12 @@ class Homes:
     """Of all channels."""
     channels: int
     table: int | None = None
+    widths: tuple[int, ...] = ()
+
+    @property
+    def outer(self) -> int:
+        """Homes, the first ones, whose sums are made outside of a rank."""
+        return self.widths[0] if self.widths else 0
 
 
 @dataclass(frozen=True)
@@ -43,13 +51,30 @@ class NodeCache:
 
 
 @dataclass(frozen=True, slots=True)
+class CopiedSums:
+    """What nodes tell each other of rows that each has a copy of: distinct ones that a mini-batch
+    looks up, and how often one of them was summed in a home (`homes`) or a module (`modules`)."""
+
+    rows: int = 0
+    homes: int = 0
+    modules: int = 0
+
+    def __add__(self, other: CopiedSums) -> CopiedSums:
+        return CopiedSums(
+            self.rows + other.rows, self.homes + other.homes, self.modules + other.modules
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Spread:
     """What a mini-batch does at each home, exact.
 
     `lookups`, `rows`: lookups and distinct rows; `asked`: rows that nodes are asked for (a lookup
     each, or what is distinct in a part of the mini-batch); `read`: those that they read from their
     memory, for a cache of the node holds the others. `homes`, `modules` and `channels` are how
-    often one of its pooled `vectors` has a row in a home, module or channel.
+    often one of its pooled `vectors` has a row in a home, module or channel; `inner`: of homes,
+    those within a rank. Of `copied` rows each
+    home has its own: `rows` has them in all.
     """
 
     lookups: Counts
@@ -60,6 +85,8 @@ class Spread:
     homes: int
     modules: int
     channels: int
+    inner: int
+    copied: CopiedSums = CopiedSums()
 
     def __add__(self, other: Spread) -> Spread:
         """Both in the same homes."""
@@ -76,6 +103,8 @@ class Spread:
             self.homes + other.homes,
             self.modules + other.modules,
             self.channels + other.channels,
+            self.inner + other.inner,
+            self.copied + other.copied,
         )
 
     def without(self, some: Spread) -> Spread:
@@ -93,6 +122,7 @@ class Spread:
             self.homes - some.homes,
             self.modules - some.modules,
             self.channels - some.channels,
+            self.inner - some.inner,
         )
 
 

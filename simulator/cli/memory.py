@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from simulator.cli.memory_nodes import ROW_SIZES, show_nodes
+from simulator.cli.named_parts import require_part
 from simulator.cli.numbers import (
     MOST_BYTES,
     MOST_LOOKUPS,
@@ -80,7 +81,9 @@ def _scheduler(chosen: str | None) -> str | None:
 
 @app.command()
 def measure(
-    pattern: Annotated[Pattern, typer.Option("--pattern", help="Kind of stream.")],
+    pattern: Annotated[
+        Pattern | None, typer.Option("--pattern", help="Kind of stream; must be given.")
+    ] = None,
     memory: Annotated[
         str | None, typer.Option("--memory", help="Name of a memory, or a YAML file.")
     ] = None,
@@ -173,19 +176,29 @@ def measure(
             )
         sizes = ROW_SIZES if row_bytes is None else (row_bytes,)
         pool = _pool(near_memory, settings or [])
-        show_nodes(pool, pattern.value, sizes, requests, lookups or 20, choices, as_json)
+        show_nodes(pool, _named(pattern), sizes, requests, lookups or 20, choices, as_json)
         return
     if lookups is not None:
         raise UsageError("--lookups goes with --near-memory: leave it out")
     choices |= {"channels": channels, "load": _load(load)}
     config = _memory(str(memory), settings or [])
-    _measure(config, pattern.value, row_bytes or 64, requests, choices, as_json)
+    _measure(config, _named(pattern), row_bytes or 64, requests, choices, as_json)
+
+
+def _named(pattern: Pattern | None) -> str:
+    """The pattern that was asked for."""
+    from simulator.errors import UsageError
+
+    if pattern is None:
+        raise UsageError(f"say which stream: --pattern and one of {', '.join(Pattern)}")
+    return pattern.value
 
 
 def _pool(name: str, settings: list[str]) -> NearMemory:
     from simulator.hardware.catalogue import load_part
     from simulator.hardware.devices.near_memory import NearMemory
 
+    require_part(f"--near-memory {name}", name, "near_memory")
     return load_part(name, _settings(settings), NearMemory)
 
 
@@ -193,6 +206,7 @@ def _memory(name: str, settings: list[str]) -> Dram:
     from simulator.hardware.catalogue import load_part
     from simulator.hardware.devices.dram import Dram
 
+    require_part(f"--memory {name}", name, "memories")
     return load_part(name, _settings(settings), Dram)
 
 

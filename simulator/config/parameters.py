@@ -48,11 +48,12 @@ class SystemKeys(NamedTuple):
     """The keys of an entry of `systems` that a system uses.
 
     `uses`: those that all systems share (`gpus`, `cache`, `cache.fraction`, `pipeline`); None:
-    not said, all are allowed. `parameters`: its own.
+    not said, all are allowed. `parameters`: its own. `refused`: why it does not use others, by key.
     """
 
     uses: frozenset[str] | None = None
     parameters: type[Parameters] = Parameters
+    refused: Mapping[str, str] = {}
 
     @property
     def own(self) -> tuple[str, ...]:

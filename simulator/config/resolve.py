@@ -25,7 +25,7 @@ from simulator.config.experiment import (
 from simulator.config.loading import LoadConfig, LoadKeys
 from simulator.config.machine import MachineConfig
 from simulator.config.machine_file import Alike, read_machine
-from simulator.config.parameters import adapter_of
+from simulator.config.parameters import SystemKeys, adapter_of
 from simulator.config.problems import did_you_mean, validate
 from simulator.config.reader import Document, KeyPath, Marks, dotted
 from simulator.config.tables import TablesConfig
@@ -258,7 +258,7 @@ class Resolver:
         problems += mistakes
         if keys.uses is not None:
             idle = frozenset() if own is None else own.without_use()
-            problems += _unused(entry, keys.uses - idle, marks, at)
+            problems += _unused(entry, keys._replace(uses=keys.uses - idle), marks, at)
         return {} if own is None else dict(own.model_dump(mode="json"))
 
 
@@ -289,15 +289,22 @@ def _misspelt(raw: Any, marks: Marks, at: KeyPath) -> list[Problem]:
     ]
 
 
-def _unused(entry: SystemEntry, uses: frozenset[str], marks: Marks, at: KeyPath) -> list[Problem]:
-    """Keys of an entry that its system does not use."""
+def _unused(entry: SystemEntry, keys: SystemKeys, marks: Marks, at: KeyPath) -> list[Problem]:
+    """Keys of an entry that its system does not use, with the reason where it has one."""
+    uses = keys.uses or frozenset()
     given: list[KeyPath] = [] if entry.gpus is None else [("gpus",)]
     given += [(section, key) for section in _CHANGED for key in getattr(entry, section)]
     always = ("label", "operators", "platform")
     hint = f"{entry.name} uses {', '.join(sorted({*uses, *always}))}"
     message = f"is not used by {entry.name}"
+    why = keys.refused
     return [
-        Problem(marks.key((*at, *path)), dotted((*at, *path)), message, hint)
+        Problem(
+            marks.key((*at, *path)),
+            dotted((*at, *path)),
+            f"{message}: {why[dotted(path)]}" if dotted(path) in why else message,
+            hint,
+        )
         for path in given
         if path[0] not in uses and dotted(path) not in uses
     ]

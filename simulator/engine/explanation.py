@@ -21,6 +21,7 @@ from simulator.hardware.catalogue import load_machine
 from simulator.hardware.program import Exchange, Operation, Stage
 from simulator.hardware.topology import build_topology
 from simulator.systems import Job, System, create, group_of, system_class
+from simulator.systems.inference import ForwardOnly
 
 __all__ = ["Explanation", "explain_system"]
 
@@ -126,6 +127,8 @@ def explain_system(name: str) -> Explanation:
     job = Job(model, load_named("operators", config.operators))
     try:
         system = create(name, job, machine)
+        if kind.no_training:
+            system = ForwardOnly(system, model, machine)
         stages = tuple(map(_merged, zip(*_programs(system, model.batch_size), strict=True)))
     except ScratchPipeError as error:
         return Explanation(name, kind, None, reason=str(error))

@@ -383,7 +383,8 @@ def _refuse_unused(case: HazardCase) -> None:
     for option, (value, key) in options.items():
         if value is None or key in used or (option == "--slots" and "cache.fraction" in used):
             continue
-        raise UsageError(f"{case.system} has no use for {option} {value}: leave it out")
+        why = f" ({keys.refused[key]})" if key in keys.refused else ""
+        raise UsageError(f"{case.system} has no use for {option} {value}{why}: leave it out")
 
 
 def _parameters(case: HazardCase) -> Mapping[str, Any]:

@@ -228,15 +228,15 @@ def _unwritten(point: PointConfig) -> Iterator[Problem]:
 
 
 def _unanswered(point: PointConfig) -> Iterator[Problem]:
-    """What of a point makes no sense where mini-batches are queries, or where they train."""
+    """What of a point makes no sense where mini-batches are queries, or where they are not."""
+    kind = system_class(point.system.name)
     if point.run.mode == "training":
-        why = system_class(point.system.name).no_training
-        if why:
-            message = f"is training, which {point.system.name} has none of: {why}"
+        if kind.no_training:
+            message = f"is training, which {point.system.name} has none of: {kind.no_training}"
             hint = "leave that system out, or set run.mode: inference"
             yield Problem("", "run.mode", message, hint)
         return
-    why = system_class(point.system.name).no_inference
+    why = kind.no_inference
     if why:
         message = f"is inference, which {point.system.name} has none of: {why}"
         yield Problem("", "run.mode", message, "leave that system out, or set run.mode: training")

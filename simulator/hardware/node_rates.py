@@ -57,7 +57,7 @@ def activate_bound(pool: NodePool, piece_bytes: int) -> float:
     """What a rank reads at most over the rate of its pins, where each piece needs an activate."""
     memory, timing = pool.memory, pool.memory.timing
     bursts, apart = -(-piece_bytes // memory.burst_bytes), max(timing.rrd_s, timing.faw / 4)
-    columns = pool.groups * memory.burst_clocks / timing.ccd_l if pool.groups > 1 else 1.0
+    columns = pool.columns_over_pins(piece_bytes)
     return min(columns, bursts * memory.burst_clocks / apart)
 
 
@@ -83,7 +83,8 @@ def measure_nodes(
     memory, piece = pool.memory, pool.piece_bytes(row_bytes)
     alone = measure(pool.columns, pattern, piece, requests, **choices)
     useful = piece / (-(-piece // memory.burst_bytes) * memory.burst_bytes)
-    efficiency = useful * alone.bytes_per_s / memory.peak_bytes_per_s
+    reached = min(alone.bytes_per_s / memory.peak_bytes_per_s, pool.columns_over_pins(piece))
+    efficiency = useful * reached
     ranks = _shared_ranks(pool)
     shared = measure(_on_one_bus(memory, ranks), pattern, piece, requests, **choices)
     buses = pool.channel_nodes * efficiency

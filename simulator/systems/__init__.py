@@ -30,6 +30,7 @@ from simulator.systems.base import (
 )
 from simulator.systems.cached_embedding import CachedEmbedding
 from simulator.systems.cdlrm import Cdlrm
+from simulator.systems.clay import Clay
 from simulator.systems.dp_sgd_b import DpSgdB
 from simulator.systems.dp_sgd_f import DpSgdF
 from simulator.systems.dp_sgd_r import DpSgdR
@@ -54,6 +55,7 @@ from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
 from simulator.systems.ndrec import NdRec
 from simulator.systems.operators import Backward, pooled_bytes, pooled_vectors
 from simulator.systems.recnmp import RecNmp
+from simulator.systems.recross import ReCross
 from simulator.systems.recshard import RecShard
 from simulator.systems.recssd import RecSsd
 from simulator.systems.rects import RecTs
@@ -72,6 +74,7 @@ from simulator.systems.schedule import (
     Streams,
 )
 from simulator.systems.scratchpipe import ScratchPipe
+from simulator.systems.space import Space
 from simulator.systems.static_cache import StaticCache
 from simulator.systems.straw_man import StrawMan
 from simulator.systems.tensor_casting import TensorCasting
@@ -169,6 +172,9 @@ _SYSTEMS: dict[str, type[System]] = {
     "ndrec": NdRec,
     "recssd": RecSsd,
     "rm_ssd": RmSsd,
+    "recross": ReCross,
+    "space": Space,
+    "clay": Clay,
     "fbgemm_ssd": FbgemmSsd,
     "rects": RecTs,
 }
@@ -229,7 +235,7 @@ class UsedKeys(Mapping[str, SystemKeys]):
 def used_keys(name: str) -> SystemKeys:
     """Keys of an entry of `systems` that the system called `name` uses."""
     system = system_class(name)
-    return SystemKeys(system.uses, system.parameters)
+    return SystemKeys(system.uses, system.parameters, system.refused)
 
 
 def summary(name: str) -> str:

@@ -139,10 +139,15 @@ class System(ABC):
     no_inference: ClassVar[str] = ""
     """Why it answers no queries (`run.mode: inference`); empty: it does."""
     no_training: ClassVar[str] = ""
-    """Why it trains nothing (`run.mode: training`); empty: it does."""
+    """Why it trains nothing and answers queries alone; empty: it trains."""
+    for_gradients: ClassVar[tuple[str, ...]] = ()
+    """Operations by name that stand before the MLPs but serve the backward alone: queries have none
+    of them."""
     uses: ClassVar[frozenset[str] | None] = None
     """Keys of an entry of `systems` that it uses (`gpus`, `cache`, `cache.fraction`, `pipeline`,
     `tables`); others are refused. None: not said, everything is allowed."""
+    refused: ClassVar[Mapping[str, str]] = {}
+    """Why it does not use some of the others, by key; a message says so."""
     shown_on: ClassVar[str] = "v100_p3"
     """Machine of the catalogue that `explain` and `hazards` take where none is named: one with all
     that it needs."""

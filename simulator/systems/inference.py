@@ -99,8 +99,12 @@ class ForwardOnly(System):
                 forward = forward_of(word, self._model)
                 yield from () if forward is None else (forward,)
                 yield from self._answer(word) if answers(word) else ()
-            elif not (isinstance(word, _BACKWARD) or _leaves(word, dropped)):
+            elif not (self._serves_gradients(word) or _leaves(word, dropped)):
                 yield word
+
+    def _serves_gradients(self, word: Operation) -> bool:
+        names = self._system.for_gradients
+        return isinstance(word, _BACKWARD) or word.name.partition("_dim")[0] in names
 
     def _answer(self, step: Dense) -> Lane:
         """The output of `step` to the host's memory."""

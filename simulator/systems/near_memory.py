@@ -8,16 +8,13 @@ out of memory, sums out. Most such pools were published for inference: how they 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Literal
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
 from simulator.caches.nodes import NodeCache
 from simulator.caches.replays.nodes import NodesReplay
 from simulator.config.parameters import Given, Parameters
-from simulator.errors import ConfigError
-from simulator.hardware.devices.near_memory import NearMemory
 from simulator.hardware.program import (
     GRADIENT_BYTES,
     POSITION_BYTES,
@@ -30,7 +27,6 @@ from simulator.hardware.program import (
     Pool,
     Sort,
     Stage,
-    Store,
     Update,
 )
 from simulator.hardware.topology import Topology
@@ -44,12 +40,13 @@ from simulator.systems.base import (
     synchronize,
     tables_in,
 )
-from simulator.systems.groups import Group, groups_of
+from simulator.systems.groups import groups_of
 from simulator.systems.mlp import dense_bytes, mlp_step
 from simulator.systems.operators import pooled_bytes
+from simulator.systems.pools import PoolTables, pool_of
 from simulator.systems.schedule import Schedule, Serial
 
-__all__ = ["OURS", "NearMemorySystem", "PoolParameters", "UpdatePasses", "pool_of"]
+__all__ = ["OURS", "NearMemorySystem", "PoolParameters", "UpdatePasses"]
 
 UpdatePasses = Literal["fused", "in_two_passes"]
 OURS = "Training is our extension: the paper is about inference."
@@ -66,55 +63,6 @@ class PoolParameters(Parameters):
     through a region of the pool's memory (`in_two_passes`)."""
 
 
-@dataclass(frozen=True)
-class PoolPlaces:
-    """A pool on its machine."""
-
-    name: str
-    part: NearMemory
-    dram: str
-    buffers: str
-
-
-def pool_of(machine: Topology, system: str, shown_on: str, **keys: str) -> PoolPlaces:
-    """The pool of `machine`, whose part has the values `keys`.
-
-    Raises `ConfigError` that says what to type where there is none, or another one.
-    """
-    names = machine.all("near_memory")
-    if not names:
-        raise ConfigError(
-            f"{system} needs a near-memory pool, but {machine.name} has none: name a platform with "
-            f"one, as in {{name: {system}, platform: {shown_on}}}, or give yours the sockets "
-            "`near_memory: recnmp_ddr4` and `near_link: {part: ddr_bus_x4, "
-            "join: [cpu, near_memory]}`"
-        )
-    name = machine.only("near_memory", system)
-    part = machine.devices[name].part
-    assert isinstance(part, NearMemory), "its kind says so"
-    for key, wanted in keys.items():
-        have = getattr(part, key)
-        if str(have) != wanted:
-            raise ConfigError(
-                f"{system} needs a near-memory pool with {key}: {wanted}, but that of "
-                f"{machine.name} has {have}: set platform.host.{name}.{key}={wanted}"
-            )
-    return PoolPlaces(name, part, f"{name}.dram", f"{name}.buffers")
-
-
-@dataclass(frozen=True)
-class PoolTables:
-    """Tables of one dim in the pool."""
-
-    group: Group
-    store: Store
-
-    @property
-    def pooled(self) -> int:
-        """Bytes of its pooled vectors."""
-        return pooled_bytes(self.group.job.model)
-
-
 class NearMemorySystem(System):
     """All tables in a near-memory pool; a mini-batch is done before the next one starts."""
 
@@ -125,6 +73,11 @@ class NearMemorySystem(System):
     )
     parameters: ClassVar[type[Parameters]] = PoolParameters
     uses: ClassVar[frozenset[str]] = frozenset()
+    for_gradients: ClassVar[tuple[str, ...]] = ("sort", "list_to_pool")
+    refused: ClassVar[Mapping[str, str]] = {
+        "gpus": "its pool answers one GPU; who splits instructions and gradients of several among "
+        "them, and in which order their updates reach a row, no source of such pools says"
+    }
     name: ClassVar[str]
     """What messages call it."""
     keys: ClassVar[dict[str, str]] = {}
@@ -211,7 +164,7 @@ class NearMemorySystem(System):
             return ()
         asked = rows.lookups if rows.nodes is None else sum(rows.nodes.asked)
         source = self._hbm if self.told_by == "gpu" else self._dram
-        return (move("instructions", source, self.near.buffers, -(-asked * bus.bits // 8)),)
+        return (move("instructions", source, self.near.buffers, bus.bytes_for(asked)),)
 
     def _pooled(self, facts: BatchFacts, flow: str, name: str) -> tuple[Pool, ...]:
         """Sums of the lookups of a flow, an operation for tables of each dim."""

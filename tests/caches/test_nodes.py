@@ -40,7 +40,8 @@ class Given:
         return MiniBatch(index, ids, edges)
 
     def hottest(self, table: int, count: int, share: float = 1.0) -> np.ndarray:
-        raise NotImplementedError
+        """Every third row, the first ones first."""
+        return np.arange(0, 3 * count, 3)
 
     def fingerprint(self) -> str:
         return ""
@@ -103,6 +104,66 @@ def test_counts_are_those_of_plain_dictionaries(
         assert whole is not None
         assert sum(whole.lookups) == facts[LOOKUP].lookups
         assert whole.channels <= whole.modules <= whole.homes <= facts[LOOKUP].lookups
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    looked_up=batches,
+    channels=st.integers(1, 3),
+    modules=st.integers(1, 3),
+    ranks=st.integers(1, 3),
+    counts=st.tuples(st.integers(0, 8), st.integers(0, 4)),
+)
+def test_lookups_of_copied_rows_go_where_plain_code_sends_them(
+    looked_up: list[tuple[list[list[int]], ...]],
+    channels: int,
+    modules: int,
+    ranks: int,
+    counts: tuple[int, int],
+) -> None:
+    homes = (Homes(channels * modules * ranks, channels * modules, channels),) * len(ROWS)
+    replay = NodesReplay(homes=homes, copied=counts)
+    facts = run_replays(Stream(Given(looked_up), len(looked_up)), [replay], threads=1)[replay]
+    first, second = (
+        {3 * k + start for k in range(n)} for n, start in zip(counts, (0, 23), strict=True)
+    )
+    plain = PlainNodes(ROWS, homes, None, 0, frozenset(first | second))
+    for own, bags in zip(facts.facts, looked_up, strict=True):
+        assert [flow.nodes for flow in own.flows[LOOKUP]] == plain.of_batch(bags)
+        for flow in own.flows[UNIQUE]:
+            spread = flow.nodes
+            assert spread is not None
+            assert sum(spread.lookups) == flow.lookups
+            assert sum(spread.rows) == flow.rows + (homes[0].count - 1) * spread.copied.rows
+            assert spread.copied.rows <= spread.copied.modules <= spread.copied.homes
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    looked_up=batches,
+    nodes=st.integers(1, 3),
+    adders=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    counts=st.tuples(*(st.tuples(st.integers(0, n), st.integers(0, n)) for n in (3, 1))),
+)
+def test_rows_go_round_the_homes_of_their_region(
+    looked_up: list[tuple[list[list[int]], ...]],
+    nodes: int,
+    adders: tuple[int, int],
+    counts: tuple[tuple[int, int], ...],
+) -> None:
+    """The hottest of a table in the last region, the next ones in the one before."""
+    widths = (nodes, nodes * adders[0], nodes * adders[1])
+    homes = (Homes(sum(widths), nodes, 1, None, widths),) * len(ROWS)
+    placed = tuple((rows - sum(own), *own) for rows, own in zip(ROWS, counts, strict=True))
+    replay = NodesReplay(homes=homes, placed=placed)
+    facts = run_replays(Stream(Given(looked_up), len(looked_up)), [replay], threads=1)[replay]
+    regions = dict.fromkeys(range(sum(ROWS)), 0)
+    for first, (groups, banks) in zip((0, ROWS[0]), counts, strict=True):
+        hottest = [first + 3 * k for k in range(groups + banks)]
+        regions |= dict.fromkeys(hottest, 1) | dict.fromkeys(hottest[:banks], 2)
+    plain = PlainNodes(ROWS, homes, None, 0, regions=regions)
+    for own, bags in zip(facts.facts, looked_up, strict=True):
+        assert [flow.nodes for flow in own.flows[LOOKUP]] == plain.of_batch(bags)
 
 
 def test_tables_in_unlike_homes_have_none_together() -> None:

@@ -47,3 +47,21 @@ def test_what_does_not_go_together_is_refused(
     code, _, error = ran(capsys, "memory", *WORDS, *words)
     assert code == 2
     assert message in error
+
+
+@pytest.mark.parametrize(
+    ("words", "listed"),
+    [
+        (("--near-memory", "nope"), ("--near-memory nope", "recnmp_ddr4", "trim_ddr5")),
+        (("--near-memory", "recnmp_ddr"), ("did you mean", "recnmp_ddr4")),
+        (("--memory", "nope"), ("--memory nope", "ddr4_2400", "hbm2_v100")),
+        (("--memory", "ddr4_2400"), ("--pattern", "gather, scatter")),
+        (("--near-memory", "recnmp_ddr4"), ("--pattern", "gather, scatter")),
+    ],
+)
+def test_an_unknown_part_is_named_before_a_missing_pattern(
+    words: tuple[str, ...], listed: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, error = ran(capsys, "memory", "measure", *words)
+    assert code == 2
+    assert all(text in error for text in listed)

@@ -24,9 +24,14 @@ CHANGES = {
     "nodes": (SIZES,),
     "near_data": (ALPHAS,),
     "queries": (ALPHAS, "run.warmup_batches=3"),
+    "levels": (ALPHAS,),
+    "copies": (
+        "systems=[{name: trim, label: '0'}, {name: trim, label: '4', copies: 1.0e-4}]",
+        ALPHAS,
+    ),
 }
 """What makes each experiment small beside `TINY`; a study has no more files than these."""
-KEPT = {"skew": 2, "tiers": 5, "ahead": 2, "logs": 4}
+KEPT = {"skew": 2, "tiers": 5, "ahead": 2, "logs": 4, "copies": 2}
 """Variants that are run, where there are several."""
 
 
@@ -59,7 +64,9 @@ def tables(study: Study, results: dict[str, Result]) -> Tables:
 def test_every_question_has_its_tables_and_figures(study: Study, tables: Tables) -> None:
     assert all(len(table) for table in tables.values())
     figures = study.module.figures(tables)
-    assert set(figures) == {"skew", "slow", "overlap", "rates", "logs", "near_data", "tiers"}
+    assert set(figures) == {
+        *("skew", "levels", "slow", "overlap", "rates", "copies", "logs", "near_data", "tiers")
+    }
     assert set(figures) <= set(tables)
     text = (study.folder / "README.md").read_text(encoding="utf-8")
     for name, table in study.module.readme(tables).items():
@@ -71,6 +78,17 @@ def test_the_bound_without_host_is_no_longer_than_the_iteration(tables: Tables) 
     data = tables["skew"]
     assert (data["without_host_ms"] > 0).all()
     assert (data["without_host_ms"] <= data["time_ms"] * (1 + 1e-9)).all()
+
+
+def test_copies_are_compared_with_none_of_the_same_skew(tables: Tables) -> None:
+    data = tables["copies"].set_index(["mode", "rows"])
+    for mode in ("training", "inference"):
+        none, four = (data.loc[mode, rows] for rows in (0, 4))
+        assert none["memory_over_none"] == none["time_over_none"] == 1.0
+        assert four["memory_over_none"] == pytest.approx(four["memory_ms"] / none["memory_ms"])
+        assert four["time_over_none"] == pytest.approx(four["time_ms"] / none["time_ms"])
+    best = tables["copies_best"].set_index(["mode", "what"])["over_none"]
+    assert (best <= 1.0).all()
 
 
 def test_money_is_rent_and_the_tier_for_the_time_of_a_billion_samples(

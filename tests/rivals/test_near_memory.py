@@ -376,7 +376,7 @@ def test_tables_that_do_not_fit_and_other_keys_are_refused() -> None:
     one = entry("recnmp", {"channels": 1, "modules": 1, "ranks": 1})
     with pytest.raises(ScratchPipeError, match=r"near_memory\.dram of pool holds"):
         simulate_points(points(one, model={"rows_per_table": 10**7}))
-    with pytest.raises(ConfigError, match="gpus: is not used by recnmp"):
+    with pytest.raises(ConfigError, match="gpus: is not used by recnmp: its pool answers one GPU"):
         points({**entry("recnmp"), "gpus": 2})
     with pytest.raises(ConfigError, match="is not used by fafnir"):
         points({**entry("fafnir"), "cache": {"fraction": 0.1}})

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from rivalry import executed, replayed, simulated
 
-from simulator.caches.facts import LOOKUP
-from simulator.errors import ConfigError
+from simulator.caches.facts import LOOKUP, UNIQUE
+from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.catalogue import load_part
 from simulator.hardware.devices.near_memory import NearMemory
 from simulator.hardware.node_rates import measure_nodes, places_touched
@@ -109,3 +109,109 @@ def test_it_trains_like_one_batch_at_a_time(tables: int) -> None:
 def test_rows_that_are_cut_have_no_adders_in_bank_groups() -> None:
     with pytest.raises(ConfigError, match="must be horizontal where bank groups have adders"):
         load_part("trim_ddr5", {"cut": "vertical"}, NearMemory)
+
+
+# copies of hot rows
+
+SKEWED: dict[str, Any] = {**UNIFORM, "trace": {"kind": "zipf", "alpha": 1.2}}
+ONCE: dict[str, Any] = {"run": {"batches": 1, "warmup_batches": 0}}
+
+
+def copied(copies: float, changes: dict[str, Any] = SKEWED, **pool: Any) -> PointResult:
+    return simulated({**entry("trim", **pool), "copies": copies}, **changes)["trim"]
+
+
+def bytes_of(result: PointResult, resource: str) -> float:
+    rows = {row["resource"]: row for row in result.devices}
+    return float(rows[f"near_memory.{resource}"]["bytes"])
+
+
+def test_copies_even_out_what_nodes_look_up() -> None:
+    """The fullest of 64 bank groups has four times the mean of Zipf 1.2 (four tables), and as good
+    as the mean once every hundredth row is copied."""
+    fullest = {}
+    for copies in (0.0, 0.01):
+        _, (facts,) = replayed({**entry("trim"), "copies": copies}, 1, **SKEWED)
+        spread = facts[LOOKUP].nodes
+        assert spread is not None
+        assert sum(spread.lookups) == facts[LOOKUP].lookups
+        fullest[copies] = max(spread.lookups) * 64 / sum(spread.lookups)
+    assert fullest[0.0] > 3.5
+    assert fullest[0.01] < 1.05
+
+
+def test_every_copy_is_read_and_written_in_an_update() -> None:
+    """Bytes of the pool's memory rise by (64 - 1) copies of each distinct copied row, read and
+    written, and by gradients of vectors in more nodes: what `n x U_hot E` comes to."""
+    _, (plain,) = replayed(entry("trim"), 1, **SKEWED)
+    _, (facts,) = replayed({**entry("trim"), "copies": 0.01}, 1, **SKEWED)
+    mine, other = facts[UNIQUE].nodes, plain[UNIQUE].nodes
+    assert mine is not None
+    assert other is not None
+    assert sum(mine.rows) - sum(other.rows) == 63 * mine.copied.rows
+    more = 63 * mine.copied.rows * 512 * 2 + (mine.homes - other.homes) * 512
+    changes = {**SKEWED, **ONCE}
+    found = bytes_of(copied(0.01, changes), "dram") - bytes_of(ran("trim", changes), "dram")
+    assert found == pytest.approx(more, rel=1e-9)
+
+
+def test_sums_of_copies_go_to_the_host_and_back() -> None:
+    """Out of every module that has one, in to every channel; within ranks out of every bank group
+    that has one, in to all 64."""
+    _, (facts,) = replayed({**entry("trim"), "copies": 0.01}, 1, **SKEWED)
+    spread = facts[UNIQUE].nodes
+    assert spread is not None
+    changes, sums, vectors = {**SKEWED, **ONCE}, spread.copied, 256 * 4
+    result = copied(0.01, changes)
+    asked = spread.modules + spread.channels + sums.modules + 4 * sums.rows
+    assert spread.vectors == vectors
+    assert busy(result, "channels") == pytest.approx(asked * 512 / (4 * 19.2e3), rel=1e-4)
+    inside = 2 * spread.homes + sums.homes + 64 * sums.rows
+    assert busy(result, "pins") == pytest.approx(inside * 512 / (8 * 19.2e3), rel=1e-4)
+
+
+def test_copies_pay_in_inference_at_high_skew() -> None:
+    """Queries only read: evenly loaded groups are faster, the more the skew. Of uniform rows there
+    is nothing to gain."""
+    gain = {}
+    for alpha in (0.0, 1.2):
+        changes = {**UNIFORM, "trace": {"kind": "zipf", "alpha": alpha}}
+        changes["run"] = {"mode": "inference", "batches": 4, "warmup_batches": 0}
+        gain[alpha] = busy(ran("trim", changes), "dram") / busy(copied(0.01, changes), "dram")
+    assert gain[0.0] == pytest.approx(1.0, abs=0.06)
+    assert gain[1.2] > 2.3
+
+
+def test_in_training_copies_beyond_the_hottest_cost_more_than_they_bring() -> None:
+    """Four rows a table even out the load; of a hundred and more the updates of 64 copies take more
+    than they bring."""
+    few, hundred, many, none = (busy(copied(c), "dram") for c in (2e-5, 5e-4, 0.01, 0.0))
+    assert few < 0.75 * none
+    assert hundred > none
+    assert many > 3 * none
+
+
+def test_copies_of_no_row_are_none() -> None:
+    assert (
+        copied(1e-9).metrics["iteration_time_us"]
+        == ran("trim", SKEWED).metrics["iteration_time_us"]
+    )
+
+
+@pytest.mark.parametrize("update", ["fused", "in_two_passes"])
+def test_copies_train_like_one_batch_at_a_time(update: str) -> None:
+    outcome = executed("trim", "copies=0.2", f"update={update}")
+    assert outcome.tables_equal
+    assert outcome.stale == outcome.lost == 0
+
+
+def test_copies_are_exact_or_refused() -> None:
+    large = {**SKEWED, "model": {"rows_per_table": 8_000_000}}
+    with pytest.raises(CapacityError, match=r"32,000,000 of their rows in each of 64.*lower cop"):
+        copied(1.0, large)
+    with pytest.raises(ConfigError, match="copies"):
+        copied(1.5)
+    with pytest.raises(ConfigError, match="has no caches beside them"):
+        copied(0.1, cache="1 KiB")
+    sampled = {**SKEWED, "run": {"batches": 2, "warmup_batches": 1, "memory_fidelity": "exact"}}
+    assert busy(copied(0.01, sampled), "dram") > 0

@@ -67,6 +67,15 @@ def test_a_query_ends_with_its_answer_and_changes_nothing(name: str) -> None:
     assert [stage.name for stage in own] == list(answering(name).schedule.names)
 
 
+@pytest.mark.parametrize("name", ["tensordimm", "recnmp", "fafnir", "trim", "recross"])
+@pytest.mark.parametrize("dim", [128, [128, 64, 128, 64]])
+def test_a_query_of_a_pool_sorts_nothing_for_gradients(name: str, dim: object) -> None:
+    own = program(name, dim=dim, interaction="cat")
+    assert not {type(word).__name__ for word in words(own)} & {"Sort"}
+    assert not [word for word in words(own) if word.name.startswith("list_to_pool")]
+    assert [stage.name for stage in own][-1] == "mlp"
+
+
 @pytest.mark.parametrize(
     ("name", "stages"),
     [

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
-from simulator.caches.nodes import Homes, NodeCache, Spread
+from simulator.caches.nodes import CopiedSums, Homes, NodeCache, Spread
 
 __all__ = ["PlainNodes"]
 
@@ -14,16 +15,28 @@ class PlainNodes:
     """Counts mini-batches one after the other; a cache is an ordered dictionary a home."""
 
     def __init__(
-        self, rows: Sequence[int], homes: Sequence[Homes], cache: NodeCache | None, samples: int
+        self,
+        rows: Sequence[int],
+        homes: Sequence[Homes],
+        cache: NodeCache | None,
+        samples: int,
+        copied: frozenset[int] = frozenset(),
+        regions: Mapping[int, int] | None = None,
     ) -> None:
         self.starts = [sum(rows[:table]) for table in range(len(rows))]
         self.homes, self.cache, self.samples = homes, cache, samples
         self.held: dict[int, OrderedDict[int, None]] = {}
+        self.copied = copied
+        """Rows that every home has, numbered over all tables."""
+        self.loads = Counter[int]()
+        self.regions = regions
+        """The region of each row, numbered over all tables; None: there is one."""
 
     def of_batch(self, tables: Sequence[Sequence[Sequence[int]]]) -> list[Spread]:
         """`tables`: of each the rows that every sample looks up."""
         if self.cache is not None and not self.cache.stays:
             self.held.clear()
+        self.loads.clear()
         return [self._of_table(table, bags) for table, bags in enumerate(tables)]
 
     def _of_table(self, table: int, bags: Sequence[Sequence[int]]) -> Spread:
@@ -31,10 +44,14 @@ class PlainNodes:
         numbered = [[row + self.starts[table] for row in bag] for bag in bags]
 
         def home(row: int) -> int:
+            if self.regions is not None:
+                own = self.regions[row]
+                return sum(at.widths[:own]) + row % at.widths[own]
             return row % at.count if at.table is None else at.table
 
         looked_up = [row for bag in numbered for row in bag]
-        lookups = Counter(map(home, looked_up))
+        places = self._dealt(looked_up, home, at.count)
+        lookups = Counter(places)
         parts = [
             {row for bag in numbered[k : k + self.samples] for row in bag}
             for k in range(0, len(bags), self.samples or len(bags) + 1)
@@ -44,17 +61,42 @@ class PlainNodes:
         times = Counter(looked_up)
         for row in looked_up if self.cache is not None else ():
             hits[home(row)] += self._hit(home(row), row, times[row])
-        pairs = [
-            sum(len({home(row) % places for row in bag}) for bag in numbered)
-            for places in (at.count, at.modules, at.channels)
-        ]
+        ends = [sum(map(len, numbered[:k])) for k in range(len(numbered) + 1)]
+        bags_at = [places[a:b] for a, b in pairwise(ends)]
+        homes, modules, channels = (
+            sum(len({place % count for place in bag}) for bag in bags_at)
+            for count in (at.count, at.modules, at.channels)
+        )
+        inner = sum(len({place for place in bag if place >= at.outer}) for bag in bags_at)
+        sums = {(r, at_) for r, at_ in zip(looked_up, places, strict=True) if r in self.copied}
+        copied = {row for row, _ in sums}
 
         def told(counts: Counter[int]) -> tuple[int, ...]:
             return tuple(counts[k] for k in range(at.count))
 
-        rows = Counter(map(home, set(looked_up)))
+        rows = Counter(map(home, set(looked_up) - copied))
+        rows.update({k: len(copied) for k in range(at.count)})
         read = Counter({k: asked[k] - hits[k] for k in range(at.count)})
-        return Spread(told(lookups), told(rows), told(asked), told(read), len(bags), *pairs)
+        told_sums = CopiedSums(
+            len(copied), len(sums), len({(row, place % at.modules) for row, place in sums})
+        )
+        return Spread(
+            told(lookups), told(rows), told(asked), told(read), len(bags),
+            homes, modules, channels, inner, told_sums,
+        )  # fmt: skip
+
+    def _dealt(self, rows: Sequence[int], home: Callable[[int], int], homes: int) -> list[int]:
+        """The home of each lookup: its row's, or of a copied row that with the least load."""
+        self.loads.update(home(row) for row in rows if row not in self.copied)
+        rank = sorted(range(homes), key=lambda k: (self.loads[k], k))
+        places = []
+        for row in rows:
+            place = home(row)
+            if row in self.copied:
+                place = min(rank, key=lambda k: self.loads[k])
+                self.loads[place] += 1
+            places.append(place)
+        return places
 
     def _hit(self, home: int, row: int, times: int) -> bool:
         """Whether the cache of a home holds a row that its mini-batch looks up so often."""

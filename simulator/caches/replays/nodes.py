@@ -10,12 +10,15 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
-from simulator.caches.nodes import Counts, Homes, NodeCache, Spread
+from simulator.caches.nodes import CopiedSums, Counts, Homes, NodeCache, Spread
 from simulator.caches.per_lookup.base import HITS
 from simulator.caches.per_lookup.lru import LookupLRU
 from simulator.caches.policies.base import PolicySetup
 from simulator.caches.replays.base import bases, copies
+from simulator.caches.replays.copied import CopiedRows
+from simulator.caches.replays.placed import PlacedRows
 from simulator.caches.replays.unique import UniqueReplay
+from simulator.config.trace import HALF
 from simulator.traces.base import MiniBatch, Trace
 
 __all__ = ["NodeCounter", "NodesReplay"]
@@ -30,12 +33,17 @@ class NodesReplay(UniqueReplay):
     """Lookups and unique rows, a shard a table, with what is done where (`Flow.nodes`).
 
     `homes`: of each table. `cache`: of every node. `samples`: nodes are asked for a row once in so
-    many samples of a mini-batch; 0: once a lookup.
+    many samples of a mini-batch; 0: once a lookup. `copied`: rows of each table, its hottest by
+    `profile` of a file, that every home has a copy of; none: no table has such rows. `placed`:
+    rows of each table in each region of homes, the hottest in the last; none: there is one region.
     """
 
     homes: tuple[Homes, ...] = ()
     cache: NodeCache | None = None
     samples: int = 0
+    copied: tuple[int, ...] = ()
+    placed: tuple[tuple[int, ...], ...] = ()
+    profile: float = HALF
 
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
         counter = NodeCounter(self, trace)
@@ -75,6 +83,10 @@ class NodeCounter:
     """Of every row, the last part of a mini-batch that asked for it."""
     caches: dict[int, LookupLRU] = field(default_factory=dict, repr=False)
     """Of each home."""
+    copied: CopiedRows | None = field(init=False, default=None, repr=False)
+    """None: there are none."""
+    placed: PlacedRows | None = field(init=False, default=None, repr=False)
+    """None: all homes are one region."""
     parts: int = 0
     """Parts of mini-batches so far."""
     samples: int = 0
@@ -83,10 +95,19 @@ class NodeCounter:
     def __post_init__(self) -> None:
         self.starts = bases(self.trace.rows)
         self.stamps = np.zeros(sum(self.trace.rows) if self.replay.samples else 0, np.int32)
+        if any(self.replay.copied):
+            own = self.replay
+            self.copied = CopiedRows.of(self.trace, self.starts, own.copied, own.profile)
+        if self.replay.placed:
+            own = self.replay
+            widths = own.homes[0].widths
+            self.placed = PlacedRows.of(self.trace, self.starts, own.placed, widths, own.profile)
 
     def begin(self, samples: int) -> None:
         """A mini-batch of so many samples."""
         self.samples, cache = samples, self.replay.cache
+        if self.copied is not None:
+            self.copied.begin()
         if cache is not None and not cache.stays:
             for held in self.caches.values():
                 held.clear()
@@ -105,23 +126,40 @@ class NodeCounter:
         """Of lookups `ids` in a table, whose bags have these `edges`, and of their distinct rows;
         rows are numbered over all tables. `read`: whether caches are asked for them."""
         homes, samples = self.replay.homes[table], self.replay.samples
-        fixed = -1 if homes.table is None else homes.table
+        where, kept, sums = self._places(homes, ids, unique)
         counts = np.zeros((2, homes.count), np.int64)
-        places = np.zeros(3, np.int64)
+        places = np.zeros(4, np.int64)
         bags = samples * max(1, (len(edges) - 1) // max(1, self.samples))
         count_nodes(
-            ids, edges, fixed, homes.modules, homes.channels, bags, self.stamps, self.parts,
-            counts, places,
+            ids, where, edges, homes.modules, homes.channels, homes.outer, bags, self.stamps,
+            self.parts, counts, places,
         )  # fmt: skip
-        where = np.full(len(unique), fixed) if fixed >= 0 else unique % homes.count
-        rows = np.bincount(where, minlength=homes.count)
         lookups, asked = (tuple(each.tolist()) for each in counts)
         asked = asked if samples else lookups
         cached = read and self.replay.cache is not None
         missed = self._read(homes, ids, lookups) if cached else asked
-        return Spread(
-            lookups, tuple(rows.tolist()), asked, missed, len(edges) - 1, *places.tolist()
-        )
+        vectors, rows = len(edges) - 1, tuple(kept.tolist())
+        at, modules, channels, inner = places.tolist()
+        return Spread(lookups, rows, asked, missed, vectors, at, modules, channels, inner, sums)
+
+    def _places(
+        self, homes: Homes, ids: Int64s, unique: Int64s
+    ) -> tuple[Int64s, Int64s, CopiedSums]:
+        """The home of each lookup, distinct rows of each home, and what of them is copied."""
+        count = homes.count
+        if homes.table is not None:
+            rows = np.zeros(count, np.int64)
+            rows[homes.table] = len(unique)
+            return np.full(len(ids), homes.table), rows, CopiedSums()
+        if self.placed is not None:
+            where, rows = self.placed.homes(ids), self.placed.homes(unique)
+            return where, np.bincount(rows, minlength=count), CopiedSums()
+        where = ids % count
+        if self.copied is None:
+            return where, np.bincount(unique % count, minlength=count), CopiedSums()
+        self.copied.dealt(ids, where, count)
+        sums = self.copied.sums(ids, where, count, homes.modules)
+        return where, self.copied.rows(unique, count), sums
 
     def _read(self, homes: Homes, ids: Int64s, lookups: Counts) -> Counts:
         """Lookups of each home that its cache does not hold."""
@@ -157,10 +195,11 @@ class NodeCounter:
 @compiled
 def count_nodes(
     ids: Int64s,
+    where: Int64s,
     edges: Int64s,
-    fixed: int,
     modules: int,
     channels: int,
+    outer: int,
     bags: int,
     stamps: Int32s,
     first: int,
@@ -169,22 +208,23 @@ def count_nodes(
 ) -> None:
     """Lookups of one table, and rows asked for once in every `bags` bags (0: not counted), into
     `counts` int64 (2, homes); pairs of bags with the homes, modules and channels that they have
-    rows in into `places` int64 (3,).
+    rows in, and with homes from `outer` on, into `places` int64 (4,).
 
-    `ids`: row numbers over all tables; `edges`: of the bags; `fixed`: the home of all rows, below
-    0: they go round; `stamps`: of every row, where `first` is the last that others gave.
+    `ids`: row numbers over all tables; `where`: the home of each; `edges`: of the bags; `stamps`:
+    of every row, where `first` is the last that others gave.
     """
     homes = counts.shape[1]
     seen = np.zeros((3, max(homes, modules, channels)), np.int64)
     for bag in range(len(edges) - 1):
         for k in range(edges[bag], edges[bag + 1]):
-            row = ids[k]
-            home = fixed if fixed >= 0 else row % homes
+            row, home = ids[k], where[k]
             counts[0, home] += 1
             for level, place in ((0, home), (1, home % modules), (2, home % channels)):
                 if seen[level, place] <= bag:
                     seen[level, place] = bag + 1
                     places[level] += 1
+                    if level == 0 and home >= outer:
+                        places[3] += 1
             if bags > 0:
                 part = first + bag // bags + 1
                 if stamps[row] != part:

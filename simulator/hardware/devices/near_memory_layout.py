@@ -11,47 +11,29 @@ nodes by their number, so that the fullest node is that of the rows which are lo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-import numpy as np
-import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from simulator.caches.facts import Flow
-from simulator.caches.nodes import Counts, Homes, Spread
+from simulator.caches.nodes import Counts, Homes
 from simulator.config.machine import Part
 from simulator.config.types import (
     AccessRate,
     BytesOrNone,
     BytesPerSecond,
-    Frozen,
     MisfitError,
     Picoseconds,
     Positive,
     Watts,
 )
 from simulator.hardware.devices.dram import Dram
+from simulator.hardware.devices.near_memory_levels import InstructionBus, Regions
 
-__all__ = ["PIECE_BYTES", "InstructionBus", "NodePool", "NodeWork"]
-
-Int64s = npt.NDArray[np.int64]
+__all__ = ["PIECE_BYTES", "NodePool"]
 
 PIECE_BYTES = 64
 """What a vertical cut cuts rows into."""
 MOST_NODES = 4_096
-
-
-class InstructionBus(Frozen):
-    """How nodes are told which rows to read: instructions that they turn into DRAM commands."""
-
-    bits: Positive
-    """Of the instruction for one row."""
-    bits_per_clock: Annotated[float, Field(gt=0, le=1e9)]
-    """Bits that one channel carries a clock of the memory."""
-    rank_bits_per_clock: Annotated[float, Field(gt=0, le=1e9)] | None = None
-    """The same of what leads from the buffer chip into one rank; null: never the limit."""
 
 
 class NodePool(Part):
@@ -64,10 +46,13 @@ class NodePool(Part):
     """Of a channel."""
     ranks: Positive
     """Of a module."""
-    level: Literal["rank", "bank_group"] = "rank"
+    level: Literal["rank", "bank_group", "regions"] = "rank"
     """What has an adder of its own. A bank group's reads pass its own columns, at tCCD_L and all
     groups of a rank at once; its sums go to the buffer chip over the pins of the rank. Activates
-    and refresh are those of the rank."""
+    and refresh are those of the rank. In `regions` some banks have adders at the rank, others at
+    their group, others of their own."""
+    regions: Regions | None = None
+    """The banks of a rank where `level` is `regions`; else null."""
     cut: Literal["vertical", "horizontal"]
     """How a row lies: pieces of 64 B over neighbouring nodes, or whole in one node."""
     sums_meet: Literal["pool", "host"]
@@ -99,8 +84,12 @@ class NodePool(Part):
                 "memory.organization.ranks",
                 "must be 1, and memory.capacity no more than a rank has: a node is one rank",
             )
-        if self.level == "bank_group" and self.cut == "vertical":
+        if self.level != "rank" and self.cut == "vertical":
             raise MisfitError("cut", "must be horizontal where bank groups have adders")
+        if (self.level == "regions") != (self.regions is not None):
+            raise MisfitError("regions", "must be given where level is regions, and only there")
+        if self.regions is not None and sum(self.regions.banks) != self._banks:
+            raise MisfitError("regions", f"must have all {self._banks} banks of a rank")
         if self.nodes > MOST_NODES:
             raise MisfitError("channels", f"x modules x ranks are {self.nodes}: at most 4,096")
         return self
@@ -111,8 +100,16 @@ class NodePool(Part):
         return self.channels * self.modules * self.ranks
 
     @property
+    def _banks(self) -> int:
+        """Of a rank."""
+        organization = self.memory.organization
+        return organization.bank_groups * organization.banks_per_group
+
+    @property
     def groups(self) -> int:
-        """Adders of a rank: one, or one a bank group."""
+        """Adders of a rank: one, one a bank group, or those of its regions."""
+        if self.regions is not None:
+            return self.regions.adders
         return self.memory.organization.bank_groups if self.level == "bank_group" else 1
 
     @property
@@ -125,7 +122,7 @@ class NodePool(Part):
             return memory
         short = {"activate": 2, "precharge": 2, "column": 2}
         queues = {
-            name: self.groups * getattr(memory.controller, name)
+            name: memory.organization.bank_groups * getattr(memory.controller, name)
             for name in ("read_queue", "write_queue")
         }
         return memory.model_copy(
@@ -152,15 +149,16 @@ class NodePool(Part):
         return -(-row_bytes // self.pieces(row_bytes))
 
     def homes(self, row_bytes: int) -> int:
-        """Nodes (bank groups), or groups of nodes, that hold whole rows; where they do not divide,
-        nodes are left over."""
+        """Nodes (what has adders in them), or groups of nodes, that hold whole rows; where they do
+        not divide, nodes are left over."""
         return self.nodes // self.pieces(row_bytes) * self.groups
 
     def homes_of(self, table: int, row_bytes: int) -> Homes:
         """Where the rows of a table lie, by its number."""
         homes = self.homes(row_bytes)
         fixed = table % homes if self.cut == "vertical" else None
-        return Homes(homes, self.channels * self.modules, self.channels, fixed)
+        widths = () if self.regions is None else self.regions.widths(self.nodes)
+        return Homes(homes, self.channels * self.modules, self.channels, fixed, widths)
 
     def cached_rows(self, row_bytes: int) -> int:
         """Rows (pieces of rows) of that size that the cache of a node holds."""
@@ -184,7 +182,8 @@ class NodePool(Part):
         """Time of one channel's buses for the instruction, or the commands, of one row."""
         tick = 1e12 / self.memory.clock
         if self.instructions is not None:
-            return tick * self.instructions.bits / self.instructions.bits_per_clock
+            bus = self.instructions
+            return tick * bus.bits / bus.bits_per_clock / bus.duplication
         bursts = -(-self.piece_bytes(row_bytes) // self.memory.burst_bytes)
         lengths = self.memory.command_length
         halves = lengths.activate + bursts * lengths.column + lengths.precharge
@@ -197,13 +196,30 @@ class NodePool(Part):
             return 0.0
         return 1e12 / self.memory.clock * bus.bits / bus.rank_bits_per_clock
 
-    def group_ps(self, size: int) -> float:
-        """Time of the columns of one bank group for a row of `size` bytes; of a rank none beside
-        what its memory takes."""
+    def columns_over_pins(self, size: int) -> float:
+        """What the columns of a rank carry at most of rows of `size` bytes, over its pins."""
+        memory, bursts = self.memory, -(-size // self.memory.burst_bytes)
+        if self.regions is not None:
+            return sum(self.regions.rates(memory, size)) * bursts * memory.burst_clocks
+        return self.groups * memory.burst_clocks / memory.timing.ccd_l if self.groups > 1 else 1.0
+
+    def columns_ps(self, by_home: Counts, size: int) -> float:
+        """Time of the fullest columns for rows of `size` bytes: of a bank group, or of a bank; of
+        a rank none beside what its memory takes."""
         if self.level == "rank":
             return 0.0
-        bursts = -(-size // self.memory.burst_bytes)
-        return bursts * self.memory.timing.ccd_l * 1e12 / self.memory.clock
+        tick = 1e12 / self.memory.clock
+        group = -(-size // self.memory.burst_bytes) * self.memory.timing.ccd_l * tick
+        if self.regions is None:
+            return max(by_home, default=0) * group
+        outer, inner, _ = self.regions.widths(self.nodes)
+        bank = self.regions.bank_clocks(self.memory, size) * tick
+        groups, banks = by_home[outer : outer + inner], by_home[outer + inner :]
+        return max(max(groups, default=0) * group, max(banks, default=0) * bank)
+
+    def over_pins(self, by_home: Counts) -> Counts:
+        """Rows of each rank that leave over its pins, where others do not."""
+        return () if self.regions is None else by_home[: self.nodes]
 
     def derived(self) -> Mapping[str, str]:
         """Nodes, what they sustain at most, and bytes that tables can use."""
@@ -212,61 +228,3 @@ class NodePool(Part):
             "peak bandwidth": f"{self.nodes * self.memory.peak_bytes_per_s} B/s",
             "usable": f"{self.nodes * self.memory.usable} B",
         }
-
-
-@dataclass(frozen=True)
-class NodeWork:
-    """Rows of one size that an operation touches, by home."""
-
-    part: NodePool
-    rows: Flow
-    row_bytes: int
-
-    @cached_property
-    def pieces(self) -> int:
-        """Nodes of a home that a row lies in."""
-        return self.part.pieces(self.row_bytes)
-
-    @cached_property
-    def spread(self) -> Spread:
-        """That of the rows; where it is not told all homes do the same, for vectors of one home."""
-        if self.rows.nodes is not None:
-            return self.rows.nodes
-        homes = self.part.homes(self.row_bytes)
-        lookups, rows = (_evenly(count, homes) for count in (self.rows.lookups, self.rows.rows))
-        return Spread(lookups, rows, lookups, lookups, 1, 1, 1, 1)
-
-    def copies(self, places: int) -> float:
-        """Of a vector, where so many places hold rows of all vectors together."""
-        return places / self.spread.vectors if self.spread.vectors else 1.0
-
-    def by_rank(self, by_home: Counts) -> Counts:
-        """Of each rank, where homes are its bank groups."""
-        if self.part.level == "rank":
-            return by_home
-        nodes = self.part.nodes
-        return tuple(sum(by_home[rank::nodes]) for rank in range(nodes))
-
-    def fullest_channel(self, by_home: Counts) -> int:
-        """Rows that the fullest channel is asked for; a home of several channels asks each."""
-        channels, homes = self.part.channels, len(by_home)
-        if homes < channels:
-            return max(by_home, default=0)
-        numbers = np.arange(homes)
-        cut = self.part.cut == "vertical"
-        channel = numbers * channels // homes if cut else numbers % channels
-        return int(np.bincount(channel, weights=np.array(by_home, np.float64)).max())
-
-    def of_fullest(self, by_home: Counts, ids: Int64s | None) -> Int64s | None:
-        """Those of `ids` that lie in the fullest rank, numbered within it; rows that are cut all
-        stand for those of one home."""
-        if ids is None or self.part.cut == "vertical":
-            return ids
-        ranks = self.by_rank(by_home)
-        own: Int64s = ids[ids % len(ranks) == int(np.argmax(ranks))] // len(ranks)
-        return own
-
-
-def _evenly(count: int, homes: int) -> Counts:
-    """`count` over all homes, as even as can be."""
-    return tuple((count + k) // homes for k in range(homes))

@@ -25,7 +25,14 @@ ALONE = {
     "ddr5_6400": (0.901, 0.908, 0.902, 0.903),
 }
 """Share of its pins that one rank alone reaches, gathers of 64 B to 512 B."""
-ON_ONE_BUS = {"ddr4_2400": (0.926, 0.92, 0.925, 0.924), "ddr5_4800": (0.916,) * 4}
+ON_ONE_BUS = {
+    "ddr4_2400": (0.926, 0.92, 0.925, 0.924),
+    "ddr4_3200": (0.9135,) * 4,
+    "ddr5_4800": (0.916,) * 4,
+    "ddr5_6400": (0.9065,) * 4,
+}
+"""The same of ranks that share the channel's bus: 4 of DDR4, 2 of DDR5 (a range of DDR4-3200,
+.905 to .922, and of DDR5, .913 to .919 and .902 to .911)."""
 SPEEDUP = {
     ("ddr4_2400", "gather"): (2.50, 4.02, 4.08, 4.10),
     ("ddr4_2400", "scatter"): (2.43, 3.94, 3.97, 3.97),
@@ -72,6 +79,44 @@ def test_so_do_ranks_on_one_bus(memory: str, number: int) -> None:
     found = rates(memory, "gather", SIZES[number])
     assert found.shared_efficiency == pytest.approx(known, rel=0.03)
     assert found.shared_ranks == (2 if memory.startswith("ddr5") else 4)
+
+
+@pytest.mark.parametrize("memory", ON_ONE_BUS)
+@pytest.mark.parametrize("size", SIZES)
+def test_ranks_on_one_bus_hide_each_others_activates_but_share_its_slots(
+    memory: str, size: int
+) -> None:
+    """Closed limits of a bus that all ranks share: the activates of all of them, and its own slots,
+    of which refresh takes a share unless other ranks fill them. At most as many as there are."""
+    found, timing = rates(memory, "gather", size), pool(memory).memory.timing
+    ranks, refresh = found.shared_ranks, 1.0 - timing.rfc / timing.refi
+    activates = min(1.0, ranks * found.activate_bound)
+    assert activates == 1.0  # of these parts already two ranks have enough
+    assert refresh - 0.06 < found.shared_efficiency < 1.0
+    assert found.speedup == pytest.approx(ranks * found.efficiency / found.shared_efficiency)
+    assert found.speedup <= ranks * found.activate_bound / found.shared_efficiency
+
+
+@pytest.mark.parametrize("memory", ON_ONE_BUS)
+def test_one_rank_on_a_shared_bus_is_that_rank_alone(memory: str) -> None:
+    part = pool(memory, ranks=1)
+    found = measure_nodes(part, "gather", 128, REQUESTS)
+    assert found.shared_ranks == 1
+    assert found.speedup == pytest.approx(1.0, rel=1e-6)
+
+
+@pytest.mark.parametrize(("memory", "faw"), [("ddr4_3200", 400), ("ddr5_6400", 512)])
+def test_a_shared_bus_binds_once_its_ranks_activate_enough(memory: str, faw: int) -> None:
+    """With a tFAW so long that all ranks together do not fill the bus, they reach as much on it as
+    alone: activates bind, not the bus."""
+    node = pool(memory).memory
+    slow = node.model_copy(update={"timing": node.timing.model_copy(update={"faw": faw})})
+    part = pool(memory).model_copy(update={"memory": slow})
+    found = measure_nodes(part, "gather", 64, REQUESTS)
+    ranks = found.shared_ranks
+    assert ranks * found.activate_bound < 0.5
+    assert found.shared_efficiency == pytest.approx(ranks * found.activate_bound, rel=0.1)
+    assert found.speedup == pytest.approx(1.0, rel=0.1)
 
 
 @pytest.mark.parametrize(("memory", "pattern"), SPEEDUP)

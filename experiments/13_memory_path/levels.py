@@ -1,0 +1,47 @@
+"""Adders at ranks, bank groups and banks of the same memory, in HBM beside DIMMs and in joined
+clusters behind CXL: queries alone, as their papers have them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from simulator.figures.charts import figure_grid, legend_above
+from simulator.figures.style import styled
+from simulator.studies.base import Inputs, Tables
+from simulator.studies.frames import with_baseline
+from simulator.studies.readme import side_by_side
+
+from .common import by_skew, dense_ms, stages, times
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["figures", "readme", "tables"]
+
+
+def tables(inputs: Inputs) -> Tables:
+    """A row a system and skew: its time, that of all but the MLPs, and both over hybrid's."""
+    result = inputs.results["levels"]
+    data = times(result)
+    data["embedding_ms"] = data["time_ms"] - dense_ms(data, stages(result))
+    for column, into in (("time_ms", "over_hybrid"), ("embedding_ms", "embedding_over_hybrid")):
+        data = with_baseline(data, "hybrid", ["alpha"], column, into)
+    return {"levels": data}
+
+
+def readme(tables: Tables) -> Tables:
+    speed = ("embedding_over_hybrid", ".2f")
+    return {"levels": side_by_side(tables["levels"], ["label"], "alpha", speed, "{:g}".format)}
+
+
+def figures(tables: Tables) -> dict[str, Figure]:
+    data = tables["levels"]
+    systems = [name for name in dict.fromkeys(data["label"]) if name != "hybrid"]
+    with styled():
+        figure, axes = figure_grid(1, 1, 5.2, 3.2)
+        by_skew(axes[0], data, "embedding_over_hybrid", systems)
+        axes[0].axhline(1.0, color="#444444", linewidth=0.8)
+        axes[0].set_ylim(bottom=0)
+        axes[0].set_ylabel("embeddings: speed-up over hybrid")
+        legend_above(figure, axes, 3, "Queries of 80 lookups a vector, rows of 256 B")
+    return {"levels": figure}
