@@ -3,8 +3,8 @@
 Modelled. Memory: an operator's bytes at what DRAM sustains for such a stream, and at what the path
 between cores and DRAM carries (`memory_path`, a resource of its own that copies do not pass).
 Threads: each spends `row_time` on a row and `line_time` on a line of it, and waits for lines of
-64 B; with `miss_buffers` x `overlap` lines outstanding at `memory_latency` each a core moves 64 B x
-outstanding / latency (Little's law). In-order reads come by hardware prefetch. Stores read the line
+64 B; with `miss_buffers` x `overlap` lines outstanding (or those of `prefetch_rows` rows) at
+`memory_latency` each a core moves 64 B x outstanding / latency (Little's law). In-order reads come by hardware prefetch. Stores read the line
 first (read for ownership) unless they are non-temporal; lines that they change stay in the cores'
 own caches as far as those hold them, and the operation that drives them out pays for their way to
 DRAM.
@@ -346,11 +346,17 @@ class CpuDevice(Processor):
             missed_ps = access.bytes * PS_PER_S / cpu.sequential_bandwidth
             found_ps = lines * cpu.last_level_latency / cpu.miss_buffers
             return access.hit_share * found_ps + (1.0 - access.hit_share) * missed_ps
-        outstanding = cpu.miss_buffers * operator.overlap
         latency = access.hit_share * cpu.last_level_latency + (1.0 - access.hit_share) * (
             cpu.memory_latency + path.load_latency_ps
         )
-        return lines * latency / outstanding
+        return lines * latency / self._outstanding(access, operator)
+
+    def _outstanding(self, access: Access, operator: CpuOperator) -> float:
+        """Lines that a core has asked for at a time: what the code keeps of the miss buffers busy,
+        or all lines of the rows that it prefetches."""
+        most = self.part.miss_buffers
+        ahead = 0 if access.write else operator.prefetch_rows * lines_of(access.size)
+        return max(most * operator.overlap, min(most, ahead))
 
     def _page_faults_ps(self, work: CpuPass) -> float:
         """First touch of every fresh page, all of it in one thread."""
