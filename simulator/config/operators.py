@@ -15,10 +15,11 @@ from simulator.config.bounds import AtMost
 from simulator.config.collectives import Collectives
 from simulator.config.types import Frozen, Picoseconds, Positive, Reached, Source
 
-__all__ = ["CpuOperator", "GpuOperators", "NoiseOperators", "OperatorProfile"]
+__all__ = ["CpuMlp", "CpuOperator", "GpuOperators", "NoiseOperators", "OperatorProfile"]
 __all__ += ["OptimizerSteps", "PoolKernel", "Threads"]
 
 Ahead = Annotated[int, Field(ge=0), AtMost(1_000, "no cache of a core holds so many rows")]
+Slowdown = Annotated[float, Field(ge=1, le=2)]
 InFlight = Annotated[int, Field(gt=0), AtMost(64, "each takes registers or shared memory")]
 Pinned = Annotated[int, Field(ge=0), AtMost(10**9, "no cache holds so many rows")]
 
@@ -68,6 +69,21 @@ class OptimizerSteps(Frozen):
             "rowwise_adagrad": self.rowwise_adagrad_line_time,
         }
         return times.get(optimizer, 0)
+
+
+class CpuMlp(Frozen):
+    """The MLPs where a CPU computes them."""
+
+    efficiency: Reached = 0.6
+    """Share of the cores' peak that the products of layers reach."""
+    siblings: Literal["none", "bottom_mlp"] = "none"
+    """What runs on the second hardware thread of each core while embeddings are gathered on the
+    first."""
+    sibling_slowdown: Slowdown = 1.15
+    """How many times as long each takes on a core that it shares."""
+    source: Source = (
+        "assumed: MKL on small products; two threads that wait and compute in turn on one core"
+    )
 
 
 class NoiseOperators(Frozen):
@@ -205,6 +221,8 @@ class OperatorProfile(Frozen):
     gpu: GpuOperators
     gpu_pool: PoolKernel = PoolKernel()
     """The pooled gather on a GPU."""
+    cpu_mlp: CpuMlp = CpuMlp()
+    """The MLPs of systems without a GPU."""
     noise: NoiseOperators = NoiseOperators()
     """Numbers drawn in private training."""
     collectives: Collectives

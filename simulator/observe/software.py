@@ -19,6 +19,7 @@ def require_software(software: OperatorProfile, ranks: int) -> None:
         (gpu.next_ids == "in_turn", "ids that are sent in turn"),
         (gpu.iteration == "launches", "an iteration launched piece by piece"),
         (software.gpu_pool == PoolKernel(), "a pooled gather of four rows in flight, none pinned"),
+        (software.cpu_mlp.siblings == "none", "one hardware thread of each core"),
         (not software.gather_reduce.prefetch_rows, "a CPU's gather without prefetch"),
         *(_of_several(gpu) if ranks > 1 else ()),
     )

@@ -127,7 +127,7 @@ class Gpu(Part):
     """Start and drain of one kernel: its duration when it has nothing to do."""
     dependent_access: Picoseconds
     """An access of one thread to HBM that waits for the one before it (index, then row)."""
-    l2_access: Picoseconds
+    l2_access: Picoseconds = "225 ns"  # type: ignore[assignment]
     """The same where L2 has it."""
     l2_cache: Bytes
     l2_bandwidth: BytesPerSecond
