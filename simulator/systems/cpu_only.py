@@ -14,11 +14,12 @@ from typing import ClassVar
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
 from simulator.caches.replays import UniqueReplay
 from simulator.errors import ConfigError
-from simulator.hardware.program import Dense, Operation, Stage
+from simulator.hardware.program import Operation, Stage
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Consistency, Job, System, SystemGroup, require_tables
+from simulator.systems.cpu_mlp import cpu_step
 from simulator.systems.groups import groups_of, table_groups
-from simulator.systems.mlp import bottom_beside, interaction_flops, mlp_step
+from simulator.systems.mlp import bottom_beside
 from simulator.systems.operators import Backward, pooled_vectors
 from simulator.systems.schedule import Serial
 
@@ -85,18 +86,11 @@ class CpuOnly(System):
     def _dense(self) -> tuple[Lane, Lane]:
         """What of the MLPs runs beside the embeddings, and what after them."""
         model = self._job.model
-        step = _in_products(mlp_step(model, self.cpu), interaction_flops(model, model.batch_size))
+        step = cpu_step(model, self.cpu)
         if self._job.software.cpu_mlp.siblings == "none" or not model.bottom_widths:
             return (), (step,)
         first, rest, last = bottom_beside(step, model, model.batch_size)
         return (first,), (rest, last)
-
-
-def _in_products(step: Dense, flops: int) -> Dense:
-    """`step` with the products of its interaction among those of layers: a core multiplies small
-    matrices as they are, not in tiles."""
-    meet = replace(step.interaction, tile_flops=0, pairs=0)
-    return replace(step, flops=step.flops + flops, interaction=meet)
 
 
 def _on_thread(number: int, lane: Lane) -> Lane:
