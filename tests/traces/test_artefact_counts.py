@@ -3,7 +3,7 @@
 The artefact of "Pushing the Performance Envelope of DNN-based Recommendation Systems Inference on
 GPUs" (MICRO 2024) has tables of 500,000 rows: 429,951 lookups touch 102,524 of them at medium
 reuse, 379,910 lookups 231,073 at low. Known: rows, lookups, distinct rows, and that they are files
-of ids (the scripts read them with `--data-generation=prod,FILE`), not the output of a generator; the
+of ids (scripts read them with `--data-generation=prod,FILE`), not the output of a generator; the
 first thousands of the medium one repeat ids in bursts. Unknown: where the ids come from, and so any
 parameter. A Zipf exponent is fitted to each count: generated traces can stand for them, and are not
 shown to equal them. The generators that published works do tell, at their own parameters, give
