@@ -1,4 +1,5 @@
-"""Inference: what the systems of the study answer, and how long a query waits."""
+"""Inference: what the systems of the study answer, how long a query waits, and what kernels are
+worth to it."""
 
 from __future__ import annotations
 
@@ -12,6 +13,8 @@ from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import metrics_frame, with_baseline
 from simulator.studies.readme import columns_of
 
+from . import kernels
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -24,6 +27,7 @@ def tables(inputs: Inputs) -> Tables:
     return {
         "inference": _inference(metrics_frame(inputs.results["inference"])),
         "load": _load(metrics_frame(inputs.results["load"])),
+        **kernels.tables(inputs),
     }
 
 
@@ -51,6 +55,7 @@ def readme(tables: Tables) -> Tables:
     return {
         "inference": columns_of(tables["inference"], formats),
         "load": columns_of(tables["load"], loads),
+        **kernels.readme(tables),
     }
 
 
@@ -62,4 +67,4 @@ def figures(tables: Tables) -> dict[str, Figure]:
         grouped_bars(axes[0], data, group="locality", hue="label", value="over_hybrid", hues=labels)
         axes[0].set_ylabel("queries / queries of hybrid")
         legend_above(figure, axes[:1], 5, f"{data['operators'].iloc[0]} operators")
-    return {"inference": figure}
+    return {"inference": figure, **kernels.figures(tables)}

@@ -12,6 +12,7 @@ from simulator.cli.options import ExperimentFile, Overrides
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from simulator.config.experiment import Experiment
     from simulator.engine.serve_plan import Deployment, ServePlan
 
 __all__ = ["serve_plan"]
@@ -42,6 +43,10 @@ def serve_plan(
     network: Annotated[
         str, typer.Option(metavar="RATE", help="Of a node, each way.")
     ] = "12.5 GB/s",
+    shard_platform: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Nodes of the shards: a platform or its file, no GPU."),
+    ] = "",
     sla: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="That a query may take, its mean wait included."),
@@ -60,6 +65,7 @@ def serve_plan(
     from simulator.engine import load_experiment
     from simulator.engine.containers import Setting
     from simulator.engine.serve_plan import Target, serve_plans
+    from simulator.hardware.catalogue import load_machine
 
     setting = Setting(
         shard_cores,
@@ -67,8 +73,10 @@ def serve_plan(
         _quantity("--overhead", overhead, "bytes"),
         _quantity("--call", call, "time"),
         _quantity("--network", network, "bytes/s", least=1),
+        load_machine(shard_platform) if shard_platform else None,
     )
     latency = None if sla is None else _quantity("--sla", sla, "time", least=1)
+    _note_of_training(load_experiment(experiment, overrides or ()))
     loaded = load_experiment(experiment, (*(overrides or ()), "run.mode=inference"))
     announce(loaded)
     plans = []
@@ -78,6 +86,16 @@ def serve_plan(
             _show(plan)
     if as_json:
         typer.echo(json.dumps([_document(plan) for plan in plans], allow_nan=False, indent=1))
+
+
+def _note_of_training(experiment: Experiment) -> None:
+    """That an experiment which trains is planned as one that answers, on standard error."""
+    if experiment.run.mode == "training":
+        typer.echo(
+            f"note: {experiment.name} trains (run.mode: training): a plan serves, so its systems "
+            "answer queries here (run.mode: inference)",
+            err=True,
+        )
 
 
 def _quantity(option: str, text: str, dimension: str, least: int = 0) -> int:
@@ -102,7 +120,7 @@ def _show(plan: ServePlan) -> None:
     names = (point.system.label, point.model.name, point.locality, point.sweep_text())
     title = on_one_line(", ".join(filter(None, names)))
     typer.echo(
-        f"\n{title} on nodes of {point.platform.name}: {target.qps:,.6g} queries/s of "
+        f"\nServing {title} on nodes of {_nodes(plan)}: {target.qps:,.6g} queries/s of "
         f"{point.model.batch_size:,} samples"
     )
     console().print(_deployments(plan))
@@ -121,6 +139,12 @@ def _deployments(plan: ServePlan) -> Table:
     table.add_row("sharded", *_cells(plan.sharded))
     table.caption = "queries/s: of one replica (sharded: of the dense part); latency: idle nodes"
     return table
+
+
+def _nodes(plan: ServePlan) -> str:
+    """The platforms of its nodes."""
+    shards = plan.target.setting.shard_platform
+    return plan.point.platform.name + (f", shards on those of {shards.name}" if shards else "")
 
 
 def _cells(each: Deployment) -> tuple[str, ...]:
@@ -182,7 +206,9 @@ def _document(plan: ServePlan) -> dict[str, Any]:
     return {
         "system": point.system.name,
         "label": point.system.label,
+        "mode": point.run.mode,
         "platform": point.platform.name,
+        "shard_platform": (plan.target.setting.shard_platform or point.platform).name,
         "locality": point.locality,
         "sweep": point.sweep_text(),
         "qps": plan.target.qps,

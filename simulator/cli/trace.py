@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -11,7 +11,6 @@ from simulator.cli.numbers import (
     MOST_BATCHES,
     MOST_BYTES,
     MOST_JOBS,
-    MOST_LOOKUPS,
     MOST_ROWS,
     MOST_SAMPLES,
     MOST_SEED,
@@ -30,23 +29,20 @@ from simulator.cli.trace_files import (
     numbers,
     opened,
 )
+from simulator.cli.trace_pieces import (
+    as_rows,
+    features_of,
+    generated,
+    require_disk,
+    trace_config,
+    written_format,
+)
+from simulator.cli.trace_says import print_json, print_reports, say, warn_of_order
 from simulator.cli.trace_sums import Transforms, keys_of, print_effects
-from simulator.errors import TraceError, UsageError
-from simulator.files import is_standard_output
-from simulator.text import few, on_one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from simulator.traces.analysis import TableReport
-    from simulator.traces.base import Trace
-    from simulator.traces.features import Feeds
-    from simulator.traces.pieces import Piece, Source
+from simulator.errors import UsageError
+from simulator.text import few
 
 __all__ = ["app"]
-
-_MOST_TABLES = 60
-"""Tables of a trace that are printed."""
 
 app = typer.Typer(no_args_is_help=True, help="Generate, describe, convert and validate traces.")
 
@@ -112,8 +108,8 @@ def generate(
         given = with_key(given, "alpha", alpha)
     if locality:
         given = with_key(given, "locality", locality)
-    config = _config(given, settings or [])
-    features = _features(lookups, tables)
+    config = trace_config(given, settings or [])
+    features = features_of(lookups, tables)
     trace = open_trace(
         config,
         rows=(rows,) * tables,
@@ -123,17 +119,17 @@ def generate(
         threads=threads,
     )
     count = min(batches, trace.batches or batches)
-    _require_disk(target, count * batch_size * sum(features) * tables)
+    require_disk(target, count * batch_size * sum(features) * tables)
     marks = [""] if len(features) == 1 else [f"_{number}" for number in range(len(features))]
     names = [f"t{t}{mark}" for t in range(tables) for mark in marks]
     jagged = getattr(config, "pooling", "fixed") != "fixed"
-    with spooled(_generated(trace, count, len(marks), jagged), names, target) as columns:
+    with spooled(generated(trace, count, len(marks), jagged), names, target) as columns:
         write_columns(
-            target, _written_format(target, to), columns, row_bytes=row_bytes, flatten=flatten
+            target, written_format(target, to), columns, row_bytes=row_bytes, flatten=flatten
         )
         total = sum(len(c.ids) for c in columns)
     facts = {"file": str(target), "tables": tables, "mini_batches": count, "lookups": total}
-    _say(
+    say(
         {**facts, "fingerprint": trace.fingerprint()},
         f"wrote {total:,} lookups of {tables} table(s), {count} mini-batches, to {target}",
         as_json,
@@ -188,22 +184,22 @@ def describe(
     empty = [t.name for t in tables if not len(t.ids)]
     changes = []
     if transform:
-        sums = _config({"path": str(source.path)}, [keys_of(transform)]).transform
+        sums = trace_config({"path": str(source.path)}, [keys_of(transform)]).transform
         features = list(map(len, feeds.columns))
         changes = effects(source.path, tables, features, limits, sums)
     if plot is not None:
         plot_reports(reports, plot, source.path.name)
-    _warn_of_order(source.path, reports)
+    warn_of_order(source.path, reports)
     if as_json:
         without = [{"table": name, "lookups": 0} for name in empty]
         described = [*(r.as_dict() for r in reports), *without]
         facts = {"file": str(source.path), "tables": described, "notes": list(source.notes)}
         if transform:
             facts["transform"] = [each.as_dict() for each in changes]
-        _print_json(facts)
+        print_json(facts)
     else:
         if reports:
-            _print_reports(reports)
+            print_reports(reports)
         if empty:
             typer.echo(f"no lookups, and so no shares: {few(empty)}")
         if changes:
@@ -237,17 +233,17 @@ def convert(
     """
     from simulator.traces.writing import spooled, write_columns
 
-    written = _written_format(target, to)
+    written = written_format(target, to)
     asked = Asked(format, column, table, header, sizes, unchecked)
     source = opened(files, asked)
     feeds = feeds_of(source, asked)
-    pieces = _as_rows(source, ids, numbers(rows, len(feeds.names), "--rows"), feeds)
+    pieces = as_rows(source, ids, numbers(rows, len(feeds.names), "--rows"), feeds)
     with spooled(pieces, source.tables, target) as columns:
         write_columns(target, written, columns, row_bytes=row_bytes, flatten=flatten)
         total = sum(len(c.ids) for c in columns)
     count = len(feeds.names)
     facts = {"file": str(target), "format": written, "tables": count, "lookups": total}
-    _say(facts, f"wrote {total:,} lookups of {count} table(s) to {target}", as_json, target)
+    say(facts, f"wrote {total:,} lookups of {count} table(s) to {target}", as_json, target)
 
 
 @app.command()
@@ -281,7 +277,7 @@ def validate(
         for name, count, high in zip(feeds.names, counts, highest, strict=True)
     ]
     empty = [name for name, count in zip(feeds.names, counts, strict=True) if not count]
-    _say(
+    say(
         {
             "file": str(source.path),
             "valid": True,
@@ -292,174 +288,3 @@ def validate(
         + (f"; no lookups in {few(empty)}" if empty else ""),
         as_json,
     )
-
-
-def _features(lookups: str, tables: int) -> tuple[int, ...]:
-    """Mean lookups of each feature of a table, as `--lookups` says; bounded as in a model."""
-    features = numbers(lookups, lookups.count(",") + 1, "--lookups", MOST_LOOKUPS)
-    if features is None:
-        raise UsageError("--lookups: expected N or N,N,...")
-    if sum(features) > MOST_LOOKUPS:
-        raise UsageError(
-            f"--lookups: the features of a table make {sum(features):,} lookups a sample, "
-            f"{MOST_LOOKUPS:,} at most"
-        )
-    if tables * len(features) > MOST_TABLES:
-        raise UsageError(
-            f"--lookups: {tables * len(features):,} features look up {tables:,} tables, "
-            f"{MOST_TABLES:,} at most: lower --tables, or give fewer numbers"
-        )
-    return features
-
-
-def _require_disk(target: Path, lookups: int) -> None:
-    """Raise `UsageError` where the ids, which are spooled beside the target, fill the disk."""
-    import shutil
-
-    from simulator.units import format_bytes
-
-    folder = target.resolve().parent
-    free = shutil.disk_usage(folder).free if folder.is_dir() else 2**63
-    if 8 * lookups > free:
-        raise UsageError(
-            f"{lookups:,} lookups take about {format_bytes(8 * lookups)}, but {folder} has "
-            f"{format_bytes(free)} free: lower --batches, --batch-size, --lookups or --tables"
-        )
-
-
-def _as_rows(
-    source: Source, ids: str, rows: tuple[int, ...] | None, feeds: Feeds
-) -> Iterator[Piece]:
-    """The pieces of `source`, checked, with row numbers as `--ids` says."""
-    from simulator.traces.id_map import RULES, folded
-    from simulator.traces.pieces import checked
-
-    rule = next((rule for rule in RULES if rule == ids), None)
-    if rule is None:
-        raise UsageError(f"--ids {ids}: expected one of {', '.join(RULES)}")
-    if rule == "error":
-        return checked(source, rows and [rows[table] for table in feeds.table_of])
-    if rows is None and rule != "renumber":
-        raise UsageError(f"--ids {ids} folds ids into tables: give their rows with --rows")
-    return folded(source, rule, rows or (None,) * len(feeds.names), feeds)
-
-
-def _generated(trace: Trace, batches: int, features: int, jagged: bool) -> Iterator[Piece]:
-    """Mini-batches, a column a feature; every table has as many."""
-    from simulator.traces.features import by_feature
-    from simulator.traces.pieces import Piece
-
-    for index in range(batches):
-        batch = trace.minibatch(index)
-        for table, (ids, bags) in enumerate(zip(batch.ids, batch.pooled, strict=True)):
-            for feature, (own, lengths) in enumerate(by_feature(ids, bags, features)):
-                yield Piece(table * features + feature, own, lengths if jagged else None)
-
-
-def _config(given: dict[str, Any], settings: list[str]) -> Any:
-    """The trace of the options `given` and of `--set`. Raises `ConfigError`."""
-    from simulator.config.assign import apply, assignments
-    from simulator.config.catalogue import adapter
-    from simulator.config.problems import validate
-    from simulator.config.reader import Mark, Marks
-    from simulator.errors import ConfigError
-
-    changes, problems = assignments(settings, "trace")
-    if problems:
-        raise ConfigError(*problems)
-    options = Marks({(): Mark("command line", "command line")})
-    try:
-        data, marks = apply({"trace": given}, options, changes)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    trace = data["trace"]
-    if isinstance(trace, dict) and "alpha" in trace and "kind" not in trace:
-        trace["kind"] = "zipf"
-    config, problems = validate(adapter("traces"), trace, marks.below(("trace",)), ("trace",))
-    if problems:
-        raise ConfigError(*problems)
-    return config
-
-
-def _written_format(target: Path, to: str) -> str:
-    from simulator.traces.files import detect_format
-    from simulator.traces.writing import WRITABLE
-
-    try:
-        name = detect_format(target) if to == "auto" else to
-    except TraceError as error:
-        raise UsageError(str(error)) from None
-    if name not in WRITABLE:
-        raise UsageError(f"{target}: {name} files are not written; use {', '.join(WRITABLE)}")
-    return name
-
-
-def _warn_of_order(file: Path, reports: list[TableReport]) -> None:
-    without = [r.table for r in reports if not r.has_time_order]
-    if without:
-        typer.secho(
-            f"WARNING: {file}: NO ORDER IN TIME in {few(without)}: an LRU cache does as well "
-            "on a shuffle of these ids. Hit rates of policies that live on recency mean nothing "
-            "here; popularity still does.",
-            err=True,
-            bold=True,
-        )
-
-
-def _print_reports(reports: list[TableReport]) -> None:
-    from rich.table import Table
-
-    from simulator.cli.terminal import console
-
-    terminal = console()
-    facts = Table(title="Tables")
-    for name in (
-        "table", "lookups", "distinct ids", "distinct / lookups", "Zipf alpha (fit)",
-        "fit error (KS)", "median reuse distance", "order in time",
-    ):  # fmt: skip
-        is_name = name == "table"
-        facts.add_column(name, justify="left" if is_name else "right", no_wrap=is_name)
-    shown = reports[:_MOST_TABLES]
-    for r in shown:
-        facts.add_row(
-            on_one_line(r.table),
-            f"{r.lookups:,}",
-            f"{r.unique_ids:,}",
-            f"{100 * r.unique_share:.2f} %",
-            f"{r.zipf_alpha:.2f}",
-            f"{r.zipf_ks_distance:.3f}",
-            f"{r.median_stack_distance:,}",
-            "yes" if r.has_time_order else "NO",
-        )
-    terminal.print(facts)
-    for title, rates in (
-        ("Share of lookups on the hottest x % of distinct ids", "hot_share"),
-        ("LRU hits / lookups, cache of x % of distinct ids", "lru_hit_rate"),
-        ("The same for a shuffle of the ids", "shuffled_lru_hit_rate"),
-    ):
-        table = Table(title=title)
-        table.add_column("table", no_wrap=True)
-        for fraction in getattr(reports[0], rates):
-            table.add_column(f"{100 * float(fraction):g} %", justify="right")
-        for r in shown:
-            table.add_row(
-                on_one_line(r.table), *(f"{100 * v:.1f} %" for v in getattr(r, rates).values())
-            )
-        terminal.print(table)
-    if len(shown) < len(reports):
-        typer.echo(f"{len(reports) - len(shown):,} more tables: --json lists all")
-
-
-def _say(facts: dict[str, Any], sentence: str, as_json: bool, target: Path | None = None) -> None:
-    """What was done: on standard error where a trace was written to standard output."""
-    apart = target is not None and is_standard_output(target)
-    if as_json:
-        _print_json(facts, apart)
-    else:
-        typer.echo(sentence, err=apart)
-
-
-def _print_json(value: Any, apart: bool = False) -> None:
-    import json
-
-    typer.echo(json.dumps(value, indent=2), err=apart)

@@ -88,6 +88,9 @@ class LoadKeys(Frozen):
     """Cores that run it, each on a mini-batch of its own; they are not those of the host."""
     source_bandwidth: BytesPerSecond | None = None
     """Bytes per second that storage delivers to all cores together."""
+    host_bandwidth: BytesPerSecond | None = None
+    """Bytes per second of the way from workers to the host, which tensors come over; null: of no
+    account."""
     bucketized: Annotated[int, Field(ge=0), _MANY] = 0
     """Features whose ids are not stored but made of dense values: one lookup a sample each."""
     borders: Annotated[int, Field(ge=2), AtMost(10**9, "no feature has so many")] | None = None

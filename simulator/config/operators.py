@@ -7,13 +7,21 @@ duration of an operator: durations follow from the counts, the profile and the p
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from simulator.config.bounds import AtMost
 from simulator.config.collectives import Collectives
-from simulator.config.types import Frozen, Picoseconds, Reached, Source
+from simulator.config.types import Frozen, Picoseconds, Positive, Reached, Source
 
-__all__ = ["CpuOperator", "GpuOperators", "NoiseOperators", "OperatorProfile"]
-__all__ += ["OptimizerSteps", "Threads"]
+__all__ = ["CpuMlp", "CpuOperator", "GpuOperators", "NoiseOperators", "OperatorProfile"]
+__all__ += ["OptimizerSteps", "PoolKernel", "Threads"]
+
+Ahead = Annotated[int, Field(ge=0), AtMost(1_000, "no cache of a core holds so many rows")]
+Slowdown = Annotated[float, Field(ge=1, le=2)]
+InFlight = Annotated[int, Field(gt=0), AtMost(64, "each takes registers or shared memory")]
+Pinned = Annotated[int, Field(ge=0), AtMost(10**9, "no cache holds so many rows")]
 
 Threads = Literal["all", "tables", "one"]
 """Threads of an operator: every core, one a table (as many as there are cores), or a single one."""
@@ -33,6 +41,10 @@ class CpuOperator(Frozen):
     gradients are summed."""
     overlap: Reached
     """Share of the core's miss buffers that the code keeps busy (prefetching: near 1)."""
+    prefetch_rows: Ahead = 0
+    """Rows that the code asks for ahead of the one that it works on, by software prefetch of all
+    their lines; 0: none. The lines of so many rows keep miss buffers busy, where that is more than
+    `overlap`."""
     nontemporal: bool = False
     """Writes its output with streaming stores: no read for ownership."""
     fresh_output: bool = False
@@ -57,6 +69,21 @@ class OptimizerSteps(Frozen):
             "rowwise_adagrad": self.rowwise_adagrad_line_time,
         }
         return times.get(optimizer, 0)
+
+
+class CpuMlp(Frozen):
+    """The MLPs where a CPU computes them."""
+
+    efficiency: Reached = 0.6
+    """Share of the cores' peak that the products of layers reach."""
+    siblings: Literal["none", "bottom_mlp"] = "none"
+    """What runs on the second hardware thread of each core while embeddings are gathered on the
+    first."""
+    sibling_slowdown: Slowdown = 1.15
+    """How many times as long each takes on a core that it shares."""
+    source: Source = (
+        "assumed: MKL on small products; two threads that wait and compute in turn on one core"
+    )
 
 
 class NoiseOperators(Frozen):
@@ -141,6 +168,33 @@ class GpuOperators(Frozen):
     source: Source
 
 
+class PoolKernel(Frozen):
+    """How the kernels of the GPU's pooled gather are written."""
+
+    kernels: Positive = 1
+    """Kernels of a set (one a table, or one for all: `gpu.kernels_per_table`). Frameworks that have
+    no operator for a column chain many small ones: ids of borders or hashes, distinct, gather, sum.
+    """
+    rows_in_flight: InFlight = 4
+    """Rows that a thread asks for before it adds them up: unrolled loads, or prefetch into
+    registers or shared memory."""
+    thread_bytes: Literal[4, 8, 16] | None = None
+    """Bytes of a row that a thread loads at once, so that rows wider than 32 of them take several
+    warps; null: a warp a row, however wide."""
+    resident_warps: Positive | None = None
+    """Warps that a multiprocessor holds at once, as registers and shared memory allow: no more of
+    them wait for rows at a time. Null: enough for their waits to hide behind each other."""
+    pinned_rows: Pinned = 0
+    """Rows that each of its kernels finds in L2, those that the mini-batch before looked up most:
+    fetched with a policy that evicts them last. The other rows have what L2 is left."""
+    pinning: Literal["paid", "beforehand"] = "paid"
+    """Who fetches those: a kernel before each of the pooled gather, or one that nobody times."""
+    source: Source = (
+        "rows_in_flight: read in the code of observe's kernel; resident_warps, thread_bytes: "
+        "assumed: waits of loads are hidden, a warp reads a row of 512 B at once"
+    )
+
+
 class OperatorProfile(Frozen):
     """The software of one implementation of training, operator by operator."""
 
@@ -175,6 +229,10 @@ class OperatorProfile(Frozen):
     row_scatter: CpuOperator
     """Copy victims from the staging buffer into the tables (Insert)."""
     gpu: GpuOperators
+    gpu_pool: PoolKernel = PoolKernel()
+    """The pooled gather on a GPU."""
+    cpu_mlp: CpuMlp = CpuMlp()
+    """The MLPs of systems without a GPU."""
     noise: NoiseOperators = NoiseOperators()
     """Numbers drawn in private training."""
     collectives: Collectives

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from simulator.config.experiment import PointConfig
+from simulator.config.machine import MachineConfig
 from simulator.config.model import ModelConfig
 from simulator.engine.first_fit import Room
 from simulator.errors import ConfigError
@@ -45,6 +46,8 @@ class Setting:
     """Of a core, at each end of a remote call."""
     network: int
     """Bytes a second of a node, each way."""
+    shard_platform: MachineConfig | None = None
+    """Nodes of sparse shards; None: the same as those of the dense part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,8 @@ def model_bytes(model: ModelConfig) -> int:
 
 
 class Containers:
-    """Containers of the model of a point on its machine; `lookups`: of a query in each table.
+    """Containers of the model of a point: dense shards on nodes of its platform, sparse ones on
+    those of `Setting.shard_platform`, where that is given. `lookups`: of a query in each table.
 
     Raises `ConfigError` where a container would have more cores than the node.
     """
@@ -77,40 +81,48 @@ class Containers:
         self._point, self._setting = point, setting
         self._lookups = tuple(lookups)
         self._tables = [point.stored.of_tables((table,)) for table in range(point.stored.tables)]
-        self._sparse = self._machine(setting.shard_cores)
-        self.cpu = self._sparse.only("cpu", "serve-plan")
-        self.gpu = self._sparse.first("gpu", "serve-plan")
-        self.cores: int = self._sparse.devices[self.cpu].part.cores  # type: ignore[attr-defined]
-        for option, asked in (("shard", setting.shard_cores), ("dense", setting.dense_cores)):
-            if asked > self.cores:
-                raise ConfigError(
-                    f"--{option}-cores {asked}: a node of {point.platform.name} has {self.cores}: "
-                    "give fewer, or another platform"
-                )
+        shards = setting.shard_platform or point.platform
+        self._sparse = self._machine(shards, "shard", setting.shard_cores)
+        self._rest = self._machine(point.platform, "dense", setting.dense_cores)
 
-    def _machine(self, cores: int) -> Topology:
-        point = self._point
-        return build_topology(point.platform, point.model.common_row_bytes, cpu_threads=cores)
+    def _machine(self, platform: MachineConfig, option: str, cores: int) -> Topology:
+        size = self._point.model.common_row_bytes
+        machine = build_topology(platform, size, cpu_threads=cores)
+        there = _cores(machine)
+        if cores > there:
+            raise ConfigError(
+                f"--{option}-cores {cores}: a node of {platform.name} has {there}: give fewer, or "
+                "another platform"
+            )
+        return machine
 
     @cached_property
     def _dense(self) -> DenseShard:
-        machine = self._machine(self._setting.dense_cores)
-        return DenseShard(self._point.model, machine, self.cpu, self.gpu)
+        machine = self._rest
+        gpus = machine.all("gpu")
+        return DenseShard(self._point.model, machine, _cpu(machine), gpus[0] if gpus else None)
 
     @property
     def node(self) -> Room:
-        """What a node has."""
-        machine = self._sparse
-        gpus, memory = len(machine.all("gpu")), machine.memory(self.cpu).capacity
-        return Room(gpus, self.cores, memory, _ALL, self._setting.network)
+        """What a node of the dense part has."""
+        return self._room(self._rest)
+
+    @property
+    def shard_node(self) -> Room:
+        """What a node of sparse shards has."""
+        return self._room(self._sparse)
+
+    def _room(self, machine: Topology) -> Room:
+        gpus, memory = len(machine.all("gpu")), machine.memory(_cpu(machine)).capacity
+        return Room(gpus, _cores(machine), memory, _ALL, self._setting.network)
 
     def sparse(self, table: int, rows: int, share: float) -> Container:
         """Of `rows` rows of a table that take a share of its lookups."""
         model, setting, machine = self._tables[table], self._setting, self._sparse
-        cores = setting.shard_cores
+        cores, cpu = setting.shard_cores, _cpu(machine)
         lookups = round(self._lookups[table] * share)
-        cached = machine.processor(self.cpu).cached_rows(model.row_bytes) * cores / self.cores
-        word = sparse_shard(model, machine, self.cpu, rows, lookups, min(1.0, cached / rows))
+        cached = machine.processor(cpu).cached_rows(model.row_bytes) * cores / _cores(machine)
+        word = sparse_shard(model, machine, cpu, rows, lookups, min(1.0, cached / rows))
         moved = max(lookups * self._point.operators.id_bytes, pooled_bytes(model))
         size = rows * model.row_bytes + setting.overhead
         return self._container(machine, (word,), 1, (0, cores, size, moved))
@@ -122,7 +134,7 @@ class Containers:
         moved = max(round(ids) * self._point.operators.id_bytes, own.partial_bytes(tuple(shards)))
         words = (own.sorted_ids(round(ids)), *own.answered(tuple(shards)))
         size = mlp_weight_bytes(self._point.model) + setting.overhead
-        needs = (1, setting.dense_cores, size, moved)
+        needs = (0 if own.gpu is None else 1, setting.dense_cores, size, moved)
         return self._container(own.machine, words, sum(shards), needs)
 
     def _container(
@@ -136,7 +148,7 @@ class Containers:
         memory, bytes over the network for a query."""
         gpus, cores, size, moved = needs
         priced = [machine.price(word, self._point.operators) for word in words]
-        place = machine.memory(self.cpu).place
+        place = machine.memory(_cpu(machine)).place
         dram_ps = sum(demand.services[place].ps for demand in priced if place in demand.services)
         service_ps = (
             calls * self._setting.call_ps / cores
@@ -146,6 +158,15 @@ class Containers:
         bandwidth = min(_ALL, math.ceil(_ALL * dram_ps / service_ps))
         network = math.ceil(moved * PS_PER_S / service_ps)
         return Container(service_ps, Room(gpus, cores, size, bandwidth, network))
+
+
+def _cpu(machine: Topology) -> str:
+    return machine.only("cpu", "serve-plan")
+
+
+def _cores(machine: Topology) -> int:
+    cores: int = machine.devices[_cpu(machine)].part.cores  # type: ignore[attr-defined]
+    return cores
 
 
 def _alone_ps(demand: Demand, machine: Topology) -> float:

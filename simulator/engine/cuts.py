@@ -5,7 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-__all__ = ["cheapest_cuts"]
+import numpy as np
+
+from simulator.traces.coverage import Coverage
+
+__all__ = ["cheapest_cuts", "cutting_places"]
+
+STEPS, TAIL_STEPS = 24, 8
+"""Steps between places where a table may be cut: of its hottest rows, and of all others."""
 
 
 def cheapest_cuts(last: int, most: int, cost: Callable[[int, int], float]) -> tuple[int, ...]:
@@ -38,3 +45,13 @@ def _borders(came: list[list[int]], pieces: int, last: int) -> tuple[int, ...]:
     for sources in reversed(came[:pieces]):
         borders.append(sources[borders[-1]])
     return tuple(reversed(borders))
+
+
+def cutting_places(covered: Coverage) -> Coverage:
+    """Where a table may be cut: `STEPS` steps of its distribution and `TAIL_STEPS` equal ones of
+    the rows that were not told apart; its ends are among them."""
+    known = covered.rows[:-1]
+    chosen = np.linspace(0, len(known) - 1, min(STEPS, len(known))).round().astype(np.int64)
+    tail = np.linspace(known[-1], covered.rows[-1], TAIL_STEPS + 1).round().astype(np.int64)
+    rows = np.unique(np.r_[known[chosen], tail])
+    return Coverage(rows, np.interp(rows, covered.rows, covered.share))

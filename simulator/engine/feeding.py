@@ -39,7 +39,10 @@ def load_row(
     worker_ps = _mean([work.total for work in works])
     rest = timed_window(timed.unfed, first, last)
     rest_ps = rest.elapsed_ps / rest.batches
+    sent = _mean([device.tensor_bytes(word) for word in words])
     own_ps = max(worker_ps / load.workers, source * PS_PER_S / device.bandwidth)
+    if load.host_bandwidth is not None:
+        own_ps = max(own_ps, sent * PS_PER_S / load.host_bandwidth)
     return {
         "loader": load.profile.name,
         "accelerator": load.accelerator,
@@ -50,11 +53,13 @@ def load_row(
             for part in fields(WorkerTime)
         },
         "source_bytes": source,
+        "tensor_bytes": sent,
         "load_us": own_ps / PS_PER_US,
         "rest_us": rest_ps / PS_PER_US,
         "training_busy": rest_ps / (window.elapsed_ps / window.batches),
         "workers_needed": math.ceil(worker_ps / rest_ps * (1.0 - _ROUNDING)),
         "source_needed_gbps": source / rest_ps * PS_PER_S / 1e9,
+        "host_needed_gbps": sent / rest_ps * PS_PER_S / 1e9,
         "workers_usd_per_hour": load.usd_per_hour,
     }
 

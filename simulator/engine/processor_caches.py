@@ -5,7 +5,8 @@ table, or sample by sample where they are fused; a CPU's cache warmed with the m
 the others get their mean share. Ids and pooled vectors that pass beside the rows take their part of
 the cache; where one operation looks rows up in two stores, those of each get a part of it by their
 lookups. Only operations that look rows up repeat rows within a mini-batch; streams of unique rows
-are taken to miss.
+are taken to miss. Rows that a kernel finds pinned are those with the most lookups in the mini-batch
+before, of all its kernels together; the first mini-batch finds none.
 
 Lines that an operation of a CPU changes stay in its cache as far as that holds them; the next
 operation there that drives them out pays for their way to memory.
@@ -175,14 +176,32 @@ class ProcessorCaches:
         if rows is None or not len(rows):
             return np.empty(0, np.bool_)
         beside = 0 if word.elsewhere is None else word.elsewhere.rows.lookups
-        processor, warm = self.machine.processor(word.at), None
-        if processor.keeps_rows and (last := before().get(key)) is not None:
-            warm = last.reads.pieces(last.rows)
+        processor, earlier = self.machine.processor(word.at), None
+        pinned = processor.pinned_rows(self.software)
+        if (processor.keeps_rows or pinned) and (last := before().get(key)) is not None:
+            earlier = last.reads.pieces(last.rows)
+        warm = _NOTHING if earlier is None or not processor.keeps_rows else earlier
         row_bytes = word.reads.row_bytes
         passing = (len(rows) + beside) * (row_bytes + self.software.id_bytes) + word.into.bytes
         own = len(rows) * row_bytes / passing
         capacity = int(own * processor.cached_rows(row_bytes))
-        return self.shared.row_hits(_NOTHING if warm is None else warm, rows, capacity)
+        if not pinned or earlier is None:
+            return self.shared.row_hits(warm, rows, capacity)
+        pinned = pinned * len(rows) // (len(rows) + beside)
+        found = np.isin(rows, _hottest(earlier, pinned * self._kernels(word)))
+        left = self.shared.row_hits(warm, rows[~found], max(0, capacity - pinned))
+        found[~found] = left
+        return found
+
+    def _kernels(self, word: Pool) -> int:
+        """Kernels that look up rows of tables of their own, one after the other."""
+        return word.reads.tables if self.software.gpu.kernels_per_table else 1
+
+
+def _hottest(lookups: Int64s, most: int) -> Int64s:
+    """The rows with the most `lookups`, at most so many; of equal ones those with low numbers."""
+    rows, counts = np.unique(lookups, return_counts=True)
+    return rows[np.argsort(-counts, kind="stable")[:most]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ four million count as alike.
 
 Replicas are ceil(rate / what one answers). With a latency to keep no container is busier than lets
 its queue: a service time S at utilization u is S (1 + u / (2 (1 - u))) with its wait (M/D/1).
-Nodes are filled first fit, the largest containers first. Ignored: queries that need not call every
+Nodes are filled first fit, the largest containers first; sparse shards may have nodes of their own,
+such as need no GPU. Ignored: queries that need not call every
 shard, autoscaling in time, failures.
 """
 
@@ -22,29 +23,30 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from simulator.config.experiment import PointConfig
+from simulator.config.machine import MachineConfig
 from simulator.engine.containers import Container, Containers, Setting, model_bytes
-from simulator.engine.cuts import cheapest_cuts
-from simulator.engine.first_fit import nodes_for
+from simulator.engine.cuts import cheapest_cuts, cutting_places
+from simulator.engine.first_fit import Room, nodes_for
 from simulator.engine.points import simulate_points
 from simulator.engine.prepare import open_for
 from simulator.engine.sharing import trace_key
 from simulator.errors import CapacityError, UsageError
 from simulator.traces import bags_of
 from simulator.traces.coverage import Coverage, coverages
-from simulator.units import PS_PER_S, PS_PER_US, format_bytes
+from simulator.units import PS_PER_S, PS_PER_US, format_bytes, format_quantity
 
 __all__ = ["Deployment", "ServePlan", "TableShard", "Target", "most_busy", "serve_plans"]
 
-STEPS, TAIL_STEPS = 24, 8
-"""Steps between places where a table may be cut: of its hottest rows, and of all others."""
 RANKED = 1 << 22
 """Hottest rows of a table that are told apart."""
 MOST_CONTAINERS = 1_000_000
 _ROUNDING = 9
 """Digits of a number of replicas that count before it is rounded up."""
+_Kind = tuple[Container, int, str]
+"""A container, how many of it, and what it is called."""
+_Nodes = tuple[tuple[MachineConfig, int], ...]
+"""Nodes of each platform."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ def most_busy(alone_ps: float, target: Target) -> float:
     if alone_ps >= target.latency_ps:
         raise CapacityError(
             f"a query takes {alone_ps / PS_PER_US:,.1f} us on idle nodes, which leaves nothing of "
-            f"--sla {target.latency_ps / PS_PER_US:,.1f} us: give more time, a smaller "
+            f"--sla {format_quantity(f'{target.latency_ps} ps')}: give more time, a smaller "
             "model.batch_size, or a faster platform"
         )
     waits = target.latency_ps / alone_ps - 1
@@ -172,13 +174,15 @@ def _whole(point: PointConfig, target: Target) -> tuple[Deployment | None, str]:
     busy = most_busy(alone_us * PS_PER_US, target)
     replicas = _replicas(target.qps, PS_PER_S / answers, busy)
     size = replicas * (model_bytes(point.stored) + target.setting.overhead)
-    price = _price(point, replicas)
+    price = _price((point.platform, replicas))
     return Deployment(replicas, size, replicas, alone_us, answers, busy, price), ""
 
 
-def _price(point: PointConfig, nodes: int) -> float | None:
-    price = point.platform.price_usd_per_hour
-    return None if price is None else nodes * price
+def _price(*nodes: tuple[MachineConfig, int]) -> float | None:
+    """Of so many nodes of each platform; None where nobody says what one costs."""
+    prices = [(platform.price_usd_per_hour, count) for platform, count in nodes if count]
+    told = [price * count for price, count in prices if price is not None]
+    return sum(told) if len(told) == len(prices) else None
 
 
 class _Sharding:
@@ -208,36 +212,45 @@ class _Sharding:
             counts[shard.table] += 1
         dense = self._containers.dense(counts)
         copies = self._replicas_of(dense)
-        kinds = [(dense, copies, "the dense part"), *map(_kind, shards)]
+        rest, parts = (dense, copies, "the dense part"), [*map(_kind, shards)]
+        kinds = [rest, *parts]
         self._require_room(kinds)
         latency = dense.service_ps + 2 * self._target.setting.call_ps
         latency += max(shard.container.service_ps for shard in shards)
-        node = self._containers.node
-        nodes = nodes_for(node, [(kind.needs, count) for kind, count, _ in kinds])
+        nodes = self._nodes(rest, parts)
         return Deployment(
             sum(count for _, count, _ in kinds),
             sum(count * kind.bytes for kind, count, _ in kinds),
-            nodes,
+            sum(count for _, count in nodes),
             latency / PS_PER_US,
             PS_PER_S / dense.service_ps,
             self._busy,
-            _price(self._point, nodes),
+            _price(*nodes),
             copies,
             shards,
         )
+
+    def _nodes(self, dense: _Kind, shards: Sequence[_Kind]) -> _Nodes:
+        """Nodes of each platform; where it is one, containers of both kinds share them."""
+        own, other = self._point.platform, self._target.setting.shard_platform
+        node, shard_node = self._containers.node, self._containers.shard_node
+        if other is None:
+            return ((own, nodes_for(node, _needs([dense, *shards]))),)
+        below = nodes_for(shard_node, _needs(shards))
+        return (own, nodes_for(node, _needs([dense]))), (other, below)
 
     def _replicas_of(self, container: Container) -> int:
         return _replicas(self._target.qps, container.service_ps, self._busy)
 
     def _cut(self, table: int) -> list[TableShard]:
         """The shards of a table."""
-        covered = _steps(self._covered[table])
+        covered = cutting_places(self._covered[table])
         last = len(covered.rows) - 1
         made: dict[tuple[int, int], TableShard] = {}
 
         def cost(first: int, end: int) -> float:
             made[first, end] = shard = self._shard(table, covered, first, end)
-            fits = shard.container.bytes <= self._containers.node.bytes
+            fits = shard.container.bytes <= self._containers.shard_node.bytes
             return shard.bytes if fits else math.inf
 
         borders = cheapest_cuts(last, self._target.shards, cost)
@@ -250,11 +263,16 @@ class _Sharding:
         start = int(covered.rows[first])
         return TableShard(table, start, rows, share, container, self._replicas_of(container))
 
-    def _require_room(self, kinds: Sequence[tuple[Container, int, str]]) -> None:
-        memory, name = self._containers.node.bytes, self._point.platform.name
-        for container, _, what in kinds:
+    def _require_room(self, kinds: Sequence[_Kind]) -> None:
+        """Of `kinds` the dense part comes first."""
+        own = self._point.platform
+        other = self._target.setting.shard_platform or own
+        for number, (container, _, what) in enumerate(kinds):
+            dense = not number
+            memory = (self._containers.node if dense else self._containers.shard_node).bytes
+            name = (own if dense else other).name
             if container.bytes > memory:
-                more = "" if container.needs.gpus else "more --shards, "
+                more = "" if dense else "more --shards, "
                 raise CapacityError(
                     f"a container of {what} takes {format_bytes(container.bytes)}, but a node of "
                     f"{name} holds {format_bytes(memory)}: give {more}a smaller --overhead, or a "
@@ -268,15 +286,9 @@ class _Sharding:
             )
 
 
-def _kind(shard: TableShard) -> tuple[Container, int, str]:
+def _needs(kinds: Sequence[_Kind]) -> list[tuple[Room, int]]:
+    return [(container.needs, count) for container, count, _ in kinds]
+
+
+def _kind(shard: TableShard) -> _Kind:
     return shard.container, shard.replicas, f"{shard.rows:,} rows of table {shard.table}"
-
-
-def _steps(covered: Coverage) -> Coverage:
-    """Where a table may be cut: `STEPS` steps of its distribution and `TAIL_STEPS` equal ones of
-    the rows that were not told apart; its ends are among them."""
-    known = covered.rows[:-1]
-    chosen = np.linspace(0, len(known) - 1, min(STEPS, len(known))).round().astype(np.int64)
-    tail = np.linspace(known[-1], covered.rows[-1], TAIL_STEPS + 1).round().astype(np.int64)
-    rows = np.unique(np.r_[known[chosen], tail])
-    return Coverage(rows, np.interp(rows, covered.rows, covered.share))

@@ -67,6 +67,7 @@ _LOOKS: dict[str, Look] = {
     "straw_man": Look(_SKY, "...", "^", "-."),
     "scratchpipe": Look(_BLUE, "", "D", "-"),
     "gpu_only": Look(_GREEN, "xxx", "v", ":"),
+    "cpu_only": Look("#777711", "-o", "v", "-"),
     # rivals: other colours (Paul Tol's muted ones), so that none is taken for one of the study
     "cached_embedding": Look("#AA4499", "+++", "P", "--"),
     "fbgemm_uvm": Look("#DDCC77", "---", "X", ":"),
@@ -172,6 +173,7 @@ _TITLES = {
     "straw_man": "Straw-man",
     "scratchpipe": "ScratchPipe",
     "gpu_only": "GPU only",
+    "cpu_only": "CPU only",
     "cached_embedding": "CachedEmbedding",
     "fbgemm_uvm": "FBGEMM UVM",
     "fbgemm_cached": "FBGEMM cached",

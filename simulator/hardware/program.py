@@ -144,15 +144,17 @@ class Operation:
 
     `after`: an operation of the same processor in another lane of its stage that ends before this
     one may begin (an event that another stream waits for); empty: none. `durable`: it begins only
-    when what its mini-batch writes for a check-point is durable. `leaves`, `evicts`: bytes
-    that it leaves changed in the processor's last cache, and bytes that the operation before it
-    left there and that it drives out; the timer fills both in.
+    when what its mini-batch writes for a check-point is durable. `sibling`: which of the two
+    hardware threads of each core it runs on, beside an operation on the other; None: cores are its
+    own. `leaves`, `evicts`: bytes that it leaves changed in the processor's last cache, and bytes
+    that the operation before it left there and that it drives out; the timer fills both in.
     """
 
     name: str
     at: str
     after: str = field(default="", kw_only=True)
     durable: bool = field(default=False, kw_only=True)
+    sibling: int | None = field(default=None, kw_only=True)
     leaves: int = field(default=0, kw_only=True)
     evicts: int = field(default=0, kw_only=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.config.operators import GpuOperators, OperatorProfile
+from simulator.config.operators import GpuOperators, OperatorProfile, PoolKernel
 from simulator.errors import UsageError
 
 __all__ = ["require_software"]
@@ -18,6 +18,9 @@ def require_software(software: OperatorProfile, ranks: int) -> None:
         (software.cold_list == "compacted", "a compacted list of cold ids"),
         (gpu.next_ids == "in_turn", "ids that are sent in turn"),
         (gpu.iteration == "launches", "an iteration launched piece by piece"),
+        (software.gpu_pool == PoolKernel(), "a pooled gather of four rows in flight, none pinned"),
+        (software.cpu_mlp.siblings == "none", "one hardware thread of each core"),
+        (not software.gather_reduce.prefetch_rows, "a CPU's gather without prefetch"),
         *(_of_several(gpu) if ranks > 1 else ()),
     )
     wrong = [what for holds, what in needed if not holds]

@@ -29,12 +29,13 @@ LOADED: tuple[Column, ...] = (
         )
     ),
     Column("source_bytes", "float", "bytes/batch", "Bytes read from storage, mean."),
+    Column("tensor_bytes", "float", "bytes/batch", "Bytes of tensors sent to the host, mean."),
     Column(
         "load_us",
         "float",
         "us",
-        "Time between mini-batches that the load stage alone would make: workers or storage, "
-        "whichever is slower.",
+        "Time between mini-batches that the load stage alone would make: workers, storage or the "
+        "way to the host, whichever is slowest.",
     ),
     Column(
         "rest_us",
@@ -60,6 +61,12 @@ LOADED: tuple[Column, ...] = (
         "float",
         "1e9 bytes/s",
         "Bandwidth from storage that keeps them busy: `source_bytes` over `rest_us`.",
+    ),
+    Column(
+        "host_needed_gbps",
+        "float",
+        "1e9 bytes/s",
+        "Bandwidth of the way to the host that keeps them busy: `tensor_bytes` over `rest_us`.",
     ),
     Column(
         "workers_usd_per_hour",

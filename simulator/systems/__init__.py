@@ -31,6 +31,7 @@ from simulator.systems.base import (
 from simulator.systems.cached_embedding import CachedEmbedding
 from simulator.systems.cdlrm import Cdlrm
 from simulator.systems.clay import Clay
+from simulator.systems.cpu_only import CpuOnly
 from simulator.systems.dp_sgd_b import DpSgdB
 from simulator.systems.dp_sgd_f import DpSgdF
 from simulator.systems.dp_sgd_r import DpSgdR
@@ -141,6 +142,7 @@ _SYSTEMS: dict[str, type[System]] = {
     "straw_man": StrawMan,
     "scratchpipe": ScratchPipe,
     "gpu_only": GpuOnly,
+    "cpu_only": CpuOnly,
     "cached_embedding": CachedEmbedding,
     "fbgemm_uvm": FbgemmUvm,
     "fbgemm_cached": FbgemmCached,

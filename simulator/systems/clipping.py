@@ -1,7 +1,7 @@
 """Norms of the gradients of single samples in the MLPs, and their clipping (no time, no machine).
 
 DP-SGD scales the gradient of each sample to a norm of at most C before it sums them. Three ways to
-the norms, of P weights and B samples:
+the norms, of P weights and the B samples of a GPU:
 
 - `materialised` (Abadi et al., CCS 2016): the gradient of every sample in memory, B P 4 bytes,
   written, read for norms, scaled where it lies, and read for the sum;
@@ -33,31 +33,37 @@ Clipped = tuple[Operation, ...]
 
 def materialised(step: Dense, model: ModelConfig, memory: str) -> Clipped:
     """Forward, backward and clipping with the gradients of all samples in `memory`."""
-    whole = _gradients(model, memory, layer_weights(model))
-    pooled = Buffer("gradients", memory, pooled_bytes(model))
+    whole = _gradients(step, memory, layer_weights(model))
+    pooled = _pooled(step, model, memory)
     clip = Sweep("clip", step.at, (whole, pooled, whole, whole), (whole, whole))
     return (step, clip)
 
 
 def by_layer(step: Dense, model: ModelConfig, memory: str) -> Clipped:
     """The same with the gradients of one layer at a time, and a second backward."""
-    layers = tuple(_gradients(model, memory, [weights]) for weights in layer_weights(model))
-    pooled = Buffer("gradients", memory, pooled_bytes(model))
+    layers = tuple(_gradients(step, memory, [weights]) for weights in layer_weights(model))
+    pooled = _pooled(step, model, memory)
     norms = Sweep("clip", step.at, (*layers, pooled), layers)
-    return (step, norms, second_backward(step, model, model.batch_size))
+    return (step, norms, second_backward(step, model, step.samples))
 
 
 def ghost(step: Dense, model: ModelConfig, memory: str) -> Clipped:
     """The same with norms from activations and their gradients, and a second backward."""
-    vectors = model.batch_size * layer_vectors(model) * GRADIENT_BYTES
-    pooled = Buffer("gradients", memory, pooled_bytes(model))
+    vectors = step.samples * layer_vectors(model) * GRADIENT_BYTES
+    pooled = _pooled(step, model, memory)
     norms = Sweep("clip", step.at, (Buffer("activations", memory, vectors), pooled))
-    return (step, norms, second_backward(step, model, model.batch_size))
+    return (step, norms, second_backward(step, model, step.samples))
 
 
-def _gradients(model: ModelConfig, memory: str, weights: Sequence[int]) -> Buffer:
-    """Gradients of all samples for `weights` of some layers."""
-    size = model.batch_size * sum(weights) * GRADIENT_BYTES
+def _pooled(step: Dense, model: ModelConfig, memory: str) -> Buffer:
+    """Gradients of the pooled vectors of its samples."""
+    size = pooled_bytes(model) * step.samples // model.batch_size
+    return Buffer("gradients", memory, size)
+
+
+def _gradients(step: Dense, memory: str, weights: Sequence[int]) -> Buffer:
+    """Gradients of all its samples for `weights` of some layers."""
+    size = step.samples * sum(weights) * GRADIENT_BYTES
     return Buffer("sample_gradients", memory, size)
 
 

@@ -34,5 +34,5 @@ class DpSgdB(DpSgd):
     def extra_bytes(self) -> Iterator[tuple[str, str, int]]:
         yield from super().extra_bytes()
         model = self._job.model
-        size = model.batch_size * mlp_weight_bytes(model)
-        yield f"gradients of {model.batch_size:,} samples, one by one", self.gpu, size
+        size = self.samples * mlp_weight_bytes(model)
+        yield f"gradients of {self.samples:,} samples, one by one", self.gpu, size

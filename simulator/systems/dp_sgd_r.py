@@ -31,5 +31,5 @@ class DpSgdR(DpSgd):
     def extra_bytes(self) -> Iterator[tuple[str, str, int]]:
         yield from super().extra_bytes()
         model = self._job.model
-        size = model.batch_size * max(layer_weights(model)) * GRADIENT_BYTES
-        yield f"gradients of {model.batch_size:,} samples for a layer", self.gpu, size
+        size = self.samples * max(layer_weights(model)) * GRADIENT_BYTES
+        yield f"gradients of {self.samples:,} samples for a layer", self.gpu, size

@@ -3,10 +3,11 @@
 A *sparse shard* holds a range of the rows of one table, sorted by how often they are looked up. It
 gets the ids of a query that lie in it, and gives back a partial sum a sample. The *dense shard*
 takes a query, looks up to which shard each id goes, calls the shards, sums what they give back,
-interaction and MLPs on its GPU, and answers. A query is a mini-batch.
+interaction and MLPs on its GPU (where its node has none, on its cores), and answers. A query is a
+mini-batch.
 
 Reconstructed from the abstract. Ours: the host's cores look up a row's rank in a list of all rows;
-partial sums are added on the GPU.
+partial sums are added where the MLPs are.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from simulator.config.model import ModelConfig
 from simulator.hardware.program import Add, Buffer, Operation, Pool, Probe, Store
 from simulator.hardware.topology import Topology
 from simulator.systems.base import move, synchronize
+from simulator.systems.cpu_mlp import cpu_forward
 from simulator.systems.inference import ANSWER_BYTES
 from simulator.systems.mlp import dense_bytes, mlp_forward
 from simulator.systems.operators import pooled_bytes, pooled_vectors
@@ -43,7 +45,8 @@ class DenseShard:
     model: ModelConfig
     machine: Topology
     cpu: str
-    gpu: str
+    gpu: str | None
+    """None: the node has none."""
 
     def sorted_ids(self, lookups: int) -> Probe:
         """The shard of each id."""
@@ -51,18 +54,20 @@ class DenseShard:
 
     def answered(self, shards: tuple[int, ...]) -> tuple[Operation, ...]:
         """From partial sums in the host's memory to the answer there; `shards`: of each table."""
-        model, machine = self.model, self.machine
-        dram, hbm = (machine.memory(place).place for place in (self.cpu, self.gpu))
-        size = self.partial_bytes(shards)
-        sums = Buffer("partial_sums", hbm, size)
-        pooled = Buffer("pooled", hbm, pooled_bytes(model))
-        add = (Add("add_partial_sums", self.gpu, (sums,), pooled),) if max(shards) > 1 else ()
+        model, machine, size = self.model, self.machine, self.partial_bytes(shards)
+        dram, at = machine.memory(self.cpu).place, self.gpu or self.cpu
+        place = machine.memory(at).place
+        sums = Buffer("partial_sums", place, size)
+        pooled = Buffer("pooled", place, pooled_bytes(model))
+        add = (Add("add_partial_sums", at, (sums,), pooled),) if max(shards) > 1 else ()
+        if self.gpu is None:
+            return (*add, cpu_forward(model, at))
         return (
-            move("partial_sums", dram, hbm, size + dense_bytes(model)),
+            move("partial_sums", dram, place, size + dense_bytes(model)),
             *add,
-            mlp_forward(model, self.gpu),
-            move("answers_to_cpu", hbm, dram, model.batch_size * ANSWER_BYTES),
-            synchronize(self.gpu),
+            mlp_forward(model, at),
+            move("answers_to_cpu", place, dram, model.batch_size * ANSWER_BYTES),
+            synchronize(at),
         )
 
     def partial_bytes(self, shards: tuple[int, ...]) -> int:

@@ -39,6 +39,7 @@ from simulator.hardware.topology import Topology
 from simulator.systems.base import System, synchronize
 from simulator.systems.mlp import answers, forward_of
 from simulator.systems.schedule import Schedule
+from simulator.systems.wrapped import Derived
 
 __all__ = ["ForwardOnly", "unchanged"]
 
@@ -58,30 +59,26 @@ def unchanged(facts: BatchFacts) -> BatchFacts:
     return replace(facts, flows={**facts.flows, WRITE_BACK: none})
 
 
-class ForwardOnly(System):
+class ForwardOnly(Derived):
     """A system of training that answers queries instead."""
 
     def __init__(self, system: System, model: ModelConfig, machine: Topology) -> None:
-        self._system, self._model, self._machine = system, model, machine
-        self.replay = system.replay
+        super().__init__(system)
+        self._model, self._machine = model, machine
         program = system.stages(BatchFacts.of_nothing(model.batch_size))
         last = max(k for k, stage in enumerate(program) if any(map(_answers, stage.operations)))
         self._count = last + 1
         self.schedule = _cut(system.schedule, self._count)
 
-    @property
-    def equal_ranks(self) -> tuple[tuple[str, ...], ...]:
-        return self._system.equal_ranks
-
-    @property
-    def gpus(self) -> int:
-        return self._system.gpus
-
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
+        return self._sliced(self.system.stages(facts))
+
+    def rank_stages(self, facts: BatchFacts, rank: int) -> tuple[Stage, ...]:
+        return self._sliced(self.system.rank_stages(facts, rank))
+
+    def _sliced(self, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
         dropped: set[str] = set()
-        return tuple(
-            self._stage(stage, dropped) for stage in self._system.stages(facts)[: self._count]
-        )
+        return tuple(self._stage(stage, dropped) for stage in stages[: self._count])
 
     def _stage(self, stage: Stage, dropped: set[str]) -> Stage:
         """What is left of `stage`; `dropped`: buffers of rows that stay where they are, by name."""
@@ -103,13 +100,15 @@ class ForwardOnly(System):
                 yield word
 
     def _serves_gradients(self, word: Operation) -> bool:
-        names = self._system.for_gradients
+        names = self.system.for_gradients
         return isinstance(word, _BACKWARD) or word.name.partition("_dim")[0] in names
 
     def _answer(self, step: Dense) -> Lane:
-        """The output of `step` to the host's memory."""
+        """The output of `step` to the host's memory, unless it is there."""
         machine = self._machine
         cpu = machine.only("cpu", "inference", near=step.at)
+        if step.at == cpu:
+            return ()
         above, below = (machine.memory(place).place for place in (step.at, cpu))
         answer = Buffer("answers", above, step.samples * ANSWER_BYTES)
         return Move("answers_to_cpu", above, answer, below), synchronize(step.at)

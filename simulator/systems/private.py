@@ -9,14 +9,16 @@ on tables is the variant's own (`in_tables`, `in_scratchpad`).
 
 - base `hybrid`, as LazyDP's code has it: noise is drawn and added by the CPU, behind the other
   passes. The first backward sends the gradients of pooled vectors to the CPU too, for it goes
-  through the tables.
+  through the tables. On several GPUs each clips its samples; before the MLPs' gradients are
+  all-reduced each draws noise of its share, so that the sum has that of one.
 - base `scratchpipe`, ours: rows train on the GPU, and so noise on rows of the scratchpad is drawn
   there, without a way to memory of its own. Rows on their way between DRAM and scratchpad miss the
   noise of the mini-batches meanwhile: dense noise keeps a history, as LazyDP does, so that they get
   it when they have arrived.
 
 Approximated: the accountant of privacy takes no time; the order in which a table's passes follow
-each other (the code takes tables one after the other) costs nothing. Left out: several GPUs.
+each other (the code takes tables one after the other) costs nothing. Left out: several GPUs on base
+scratchpipe.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from pydantic import Field, model_validator
 from simulator.caches.facts import BatchFacts, Flow
 from simulator.config.parameters import Given, Parameters
 from simulator.config.types import MisfitError
+from simulator.errors import ConfigError
 from simulator.hardware.noise import Draw, Sweep
 from simulator.hardware.program import (
     Add,
@@ -46,7 +49,7 @@ from simulator.hardware.program import (
     Update,
 )
 from simulator.hardware.topology import Topology
-from simulator.systems.base import Job, System, SystemGroup, require_room
+from simulator.systems.base import Job, SystemGroup, require_room
 from simulator.systems.clipping import Clipped, ghost, require_sgd
 from simulator.systems.groups import Group, groups_of
 from simulator.systems.hybrid import Hybrid
@@ -54,6 +57,7 @@ from simulator.systems.mlp import mlp_weight_bytes
 from simulator.systems.operators import pooled_bytes
 from simulator.systems.schedule import Serial
 from simulator.systems.scratchpipe import ScratchPipe
+from simulator.systems.wrapped import Derived
 
 __all__ = ["Around", "PrivateParameters", "PrivateTraining", "Trained"]
 
@@ -134,14 +138,14 @@ class Around(NamedTuple):
     """By the CPU, in a lane of its own."""
 
 
-class PrivateTraining(System):
+class PrivateTraining(Derived):
     """Base: the program of another system with clipped gradients and noise."""
 
     group: ClassVar[SystemGroup] = "rival"
     name: ClassVar[str]
     """What messages call it."""
     parameters: ClassVar[type[Parameters]] = PrivateParameters
-    uses: ClassVar[frozenset[str]] = frozenset({"cache", "pipeline"})
+    uses: ClassVar[frozenset[str]] = frozenset({"cache", "pipeline", "gpus"})
     unknown: ClassVar[tuple[str, ...]] = (
         "What a Gaussian number takes a core (operators.noise), and whether the build that was "
         "measured draws into fresh memory.",
@@ -159,11 +163,19 @@ class PrivateTraining(System):
         self._own, self._job = job.parameters_as(PrivateParameters), job
         self._in_scratchpad = self._own.base == "scratchpipe"
         kind = ScratchPipe if self._in_scratchpad else Hybrid
-        self._base = kind(replace(job, parameters={}), machine)
+        if self._in_scratchpad and (job.gpus or 1) > 1:
+            raise ConfigError(
+                f"{self.name} on base scratchpipe trains on one GPU, and gpus is {job.gpus}: noise "
+                "on a row's copies in several scratchpads is not modelled; set base: hybrid, or "
+                "gpus: 1"
+            )
+        super().__init__(kind(replace(job, parameters={}), machine))
         self.gpu = machine.first("gpu", self.name)
         self.cpu = machine.only("cpu", self.name)
+        self.samples = -(-job.model.batch_size // self.gpus)
+        """Of a mini-batch, on a GPU, at most."""
         self._machine, self._groups = machine, groups_of(job)
-        self.replay, self.schedule = self._base.replay, self._base.schedule
+        self.schedule = self.system.schedule
         if not self._in_scratchpad:
             self.schedule = Serial.of(*self._names())
         for what, place, size in self.extra_bytes() if self._own.clip else ():
@@ -186,14 +198,14 @@ class PrivateTraining(System):
         return iter(())
 
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
-        base = self._base.stages(facts)
+        base = self.system.stages(facts)
         return self._trained_in_gpu(base, facts) if self._in_scratchpad else self._on(base, facts)
 
     # on hybrid
 
     def _names(self) -> Iterator[str]:
         """Stages on hybrid: its own, with clipping ahead of the sort, then noise."""
-        for name in self._base.schedule.names:
+        for name in self.system.schedule.names:
             if name == "sort" and self.keeps_samples and self._own.clip:
                 yield "clip"
             yield name
@@ -201,20 +213,20 @@ class PrivateTraining(System):
             yield from self.table_stages
 
     def _on(self, base: tuple[Stage, ...], facts: BatchFacts) -> tuple[Stage, ...]:
-        stages = {stage.name: stage.operations for stage in base}
-        stages["mlp"] = tuple(chain.from_iterable(map(self._dense, stages["mlp"])))
+        stages = {stage.name: stage.lanes for stage in base}
+        stages["mlp"] = tuple(
+            tuple(chain.from_iterable(map(self._dense, lane))) for lane in stages["mlp"]
+        )
         if self._own.clip and not self.keeps_samples:
-            sent = (w for w in stages["gradients_to_cpu"] if isinstance(w, Move))
-            first = (replace(word, name="norm_gradients_to_cpu") for word in sent)
-            stages["gradients_to_cpu"] = (*first, *stages["gradients_to_cpu"])
+            stages["gradients_to_cpu"] = tuple(map(_sent_for_norms, stages["gradients_to_cpu"]))
         trained = self._trained(base, facts)
-        stages["clip"] = tuple(self._clip(each, self.cpu) for each in trained)
+        stages["clip"] = (tuple(self._clip(each, self.cpu) for each in trained),)
+        noise: dict[str, tuple[Operation, ...]] = {}
         for words in map(self.in_tables, trained) if self._own.sigma else ():
             for name, own in words.items():
-                stages[name] = (*stages.get(name, ()), *own)
-        return tuple(
-            Stage(name, (stages[name],) if stages[name] else ()) for name in self.schedule.names
-        )
+                noise[name] = (*noise.get(name, ()), *own)
+        stages |= {name: (words,) if words else () for name, words in noise.items()}
+        return tuple(Stage(name, stages[name]) for name in self.schedule.names)
 
     # on scratchpipe
 
@@ -260,7 +272,7 @@ class PrivateTraining(System):
         """The MLPs' step with clipping and noise; other words as they are."""
         if not isinstance(word, Dense) or not self._own.clip:
             return (word,)
-        hbm = self._machine.memory(self.gpu).place
+        hbm = self._machine.memory(word.at).place
         words = self.clipped(word, hbm)
         if not self._own.sigma:
             return words
@@ -282,3 +294,9 @@ class PrivateTraining(System):
             memory.capacity - taken,
             "use a smaller model or a platform with more memory",
         )
+
+
+def _sent_for_norms(lane: tuple[Operation, ...]) -> tuple[Operation, ...]:
+    """A lane whose gradients are sent once before, for the backward that finds norms."""
+    sent = (word for word in lane if isinstance(word, Move))
+    return (*(replace(word, name="norm_gradients_to_cpu") for word in sent), *lane)

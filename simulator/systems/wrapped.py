@@ -1,4 +1,4 @@
-"""A system with a stage before its own, whatever its schedule."""
+"""Systems made of another one: GPUs, ranks and replay are its own."""
 
 from __future__ import annotations
 
@@ -9,12 +9,31 @@ from simulator.hardware.program import Stage
 from simulator.systems.base import System
 from simulator.systems.schedule import StageSpec
 
-__all__ = ["Wrapped"]
+__all__ = ["Derived", "Wrapped"]
 
 
-class Wrapped(System):
-    """`system` behind the stage `first`, which the section `section` of an experiment asks for:
-    GPUs, ranks and replay are its own.
+class Derived(System):
+    """A system whose program is made of that of `system`."""
+
+    def __init__(self, system: System) -> None:
+        self.system, self.replay = system, system.replay
+
+    @property
+    def placed(self) -> tuple[tuple[int, ...], ...]:
+        return self.system.placed
+
+    @property
+    def equal_ranks(self) -> tuple[tuple[str, ...], ...]:
+        return self.system.equal_ranks
+
+    @property
+    def gpus(self) -> int:
+        return self.system.gpus
+
+
+class Wrapped(Derived):
+    """`system` behind the stage `first`, which the section `section` of an experiment asks for,
+    whatever its schedule.
 
     Raises `ConfigError` where it has a stage of that name already.
     """
@@ -25,23 +44,11 @@ class Wrapped(System):
                 f"a stage is called {first.name}, as that of `{section}`: rename it, or leave out "
                 f"{section}"
             )
-        self.system, self.replay = system, system.replay
+        super().__init__(system)
 
     @property
     def checkpoint(self) -> CheckpointConfig | None:
         return self.system.checkpoint
 
-    @property
-    def placed(self) -> tuple[tuple[int, ...], ...]:
-        return self.system.placed
-
     def rank_stages(self, facts: BatchFacts, rank: int) -> tuple[Stage, ...]:
         return self.system.rank_stages(facts, rank)
-
-    @property
-    def equal_ranks(self) -> tuple[tuple[str, ...], ...]:
-        return self.system.equal_ranks
-
-    @property
-    def gpus(self) -> int:
-        return self.system.gpus

@@ -128,6 +128,35 @@ def test_storage_that_delivers_less_sets_the_pace() -> None:
     assert devices(loaded, "bandwidth_gbps")["loader.source"] == pytest.approx(0.01, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    "means",
+    [{}, {"accelerator": "in_storage", "devices": 1, "cores": None}],
+    ids=["cores", "drive"],
+)
+def test_the_way_of_tensors_to_the_host_sets_the_pace_where_it_is_the_narrowest(
+    means: dict[str, Any],
+) -> None:
+    """4 bytes a label and dense value, 8 an id, over 10 MB/s."""
+    keys = {k: v for k, v in ({"cores": 64, "source_bandwidth": "10 GB/s"} | means).items() if v}
+    if means:
+        del keys["source_bandwidth"]
+    (loaded,) = simulated("hybrid", load=keys | {"host_bandwidth": "10 MB/s"}).values()
+    (free,) = simulated("hybrid", load=keys).values()
+    assert loaded.load is not None
+    assert free.load is not None
+    size = SAMPLES * ((1 + DENSE) * 4 + LOOKUPS * 8)
+    assert loaded.load["tensor_bytes"] == free.load["tensor_bytes"] == size
+    assert loaded.load["load_us"] == pytest.approx(size / 10e6 * 1e6)
+    assert time_us(loaded) == pytest.approx(size / 10e6 * 1e6, rel=1e-3)
+    assert loaded.metrics["bottleneck"] == "loader.host"
+    assert devices(loaded, "bandwidth_gbps")["loader.host"] == pytest.approx(0.01, rel=1e-3)
+    assert loaded.load["rest_us"] == free.load["rest_us"] == pytest.approx(time_us(free), rel=1e-6)
+    needed = loaded.load["host_needed_gbps"]
+    assert needed == pytest.approx(size / loaded.load["rest_us"] / 1e3)
+    wide = simulated("hybrid", load=keys | {"host_bandwidth": "1000 PB/s"})["hybrid"]
+    assert time_us(wide) == pytest.approx(time_us(free), rel=1e-9)
+
+
 def test_a_device_in_storage_does_the_work_of_its_cores() -> None:
     keys = {"accelerator": "in_storage", "devices": 3, "bucketized": 0}
     drives = simulated("hybrid", load=keys)["hybrid"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -114,6 +115,47 @@ def test_rows_of_a_slotted_store_are_its_slots() -> None:
 
     facts = [batch(0, (1, 2, 3), slots=(7, 7, 8))]
     assert shares(caches(program).programs(facts)) == [[pytest.approx(1 / 3)]]
+
+
+def pinning(rows: int, *, in_turn: bool = False) -> OperatorProfile:
+    """A pooled gather that pins so many rows of 2 MB: L2 has room for three of them, 6 MB."""
+    base = UNFUSED if in_turn else FUSED
+    return base.model_copy(
+        update={"gpu_pool": base.gpu_pool.model_copy(update={"pinned_rows": rows})}
+    )
+
+
+def on_gpu(software: OperatorProfile, *batches: BatchFacts, tables: int = 1) -> list[list[float]]:
+    def program(facts: BatchFacts) -> tuple[Stage, ...]:
+        word = pool(facts, "gpu", 2_000_000)
+        word = replace(word, reads=replace(word.reads, tables=tables))
+        return (Stage("pool", ((word,),)),)
+
+    return shares(caches(program, (0, 1), software=software).programs(batches))
+
+
+def test_rows_that_are_pinned_hit_however_far_apart_they_are_looked_up() -> None:
+    """Rows 1 and 2, the most looked up before, are pinned; others have no room: 5 of 8 hit."""
+    first = batch(0, (1, 2, 1, 2, 3, 4, 5, 6))
+    second = batch(1, (1, 3, 4, 2, 5, 1, 2, 1))
+    plain, pinned = (on_gpu(pinning(rows), first, second) for rows in (0, 2))
+    assert pinned[1] == [5 / 8]
+    assert plain[1] < pinned[1]
+    assert pinned[0] == plain[0], "nothing is known before the first mini-batch"
+
+
+def test_a_cpu_pins_nothing() -> None:
+    facts = [batch(0, (1, 2, 3)), batch(1, (2, 3, 4, 2))]
+    assert shares(caches(samples=(0, 1), software=pinning(2)).programs(facts)) == shares(
+        caches(samples=(0, 1)).programs(facts)
+    )
+
+
+def test_kernels_one_a_table_pin_as_many_rows_each() -> None:
+    """Two tables one after the other: a row of each is pinned."""
+    first, second = (batch(k, (1, 2, 1, 3, 101, 102, 101, 103)) for k in (0, 1))
+    software = pinning(1, in_turn=True)
+    assert on_gpu(software, first, second, tables=2)[1] == [4 / 8]
 
 
 def test_each_processor_has_its_own_cache() -> None:

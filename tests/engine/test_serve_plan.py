@@ -17,6 +17,7 @@ from simulator.cli import main
 from simulator.engine.containers import Setting, model_bytes
 from simulator.engine.serve_plan import ServePlan, Target, most_busy, serve_plans
 from simulator.errors import CapacityError, ConfigError, UsageError
+from simulator.hardware.catalogue import load_machine
 
 MIB = 1 << 20
 SETTING = Setting(shard_cores=1, dense_cores=1, overhead=8 * MIB, call_ps=10**7, network=10**10)
@@ -95,6 +96,41 @@ def test_even_rows_are_not_cut_where_one_replica_is_enough() -> None:
     assert [shard.rows for shard in plan.sharded.shards] == [50_000] * 4
 
 
+def test_even_rows_are_cut_once_there_are_many_replicas() -> None:
+    """A part with half of the lookups needs about half of the replicas: all rows together lie as
+    often as a part is replicated, not as often as the whole."""
+    sections: dict[str, Any] = {"trace": {"kind": "uniform"}, "overhead": 0}
+    one, four = (plan_of(BUSY * 4, shards, **sections).sharded.shards for shards in (1, 4))
+    assert len(four) > len(one) == 4
+    assert {shard.replicas for shard in four} < set(range(min(s.replicas for s in one)))
+    assert sum(s.bytes for s in four) < sum(s.bytes for s in one)
+
+
+CPUS = {"name": "cpus", "operators": "tuned", "host": {"cpu": "xeon_e5_2698v4"}}
+"""Nodes without a GPU."""
+
+
+def test_nodes_without_a_gpu_serve_both_ways() -> None:
+    section = {"trace": {"kind": "zipf", "alpha": 1.05}, "run": {"mode": "inference"}}
+    resolved = points("cpu_only", platform=CPUS, **section)
+    (plan,) = serve_plans(resolved, Target(BUSY, 4, SETTING))
+    assert plan.whole is not None
+    assert plan.whole.nodes == plan.whole.containers > 1
+    assert plan.sharded.dense > busy().sharded.dense, "MLPs take longer on a core than on a GPU"
+    assert [s.replicas for s in plan.sharded.shards] == [s.replicas for s in busy().sharded.shards]
+
+
+def test_shards_on_nodes_of_their_own_leave_gpus_to_the_dense_part() -> None:
+    own = load_machine("p3_2xlarge").model_copy(update={"price_usd_per_hour": 0.5})
+    mixed = plan_of(BUSY, shard_platform=own)
+    assert mixed.sharded.dense == busy().sharded.dense
+    assert mixed.sharded.nodes > mixed.sharded.dense, "a GPU a node, and nodes of shards"
+    assert mixed.sharded.usd_per_hour is None, "nobody says what v100_p3 costs"
+    named = plan_of(BUSY, shard_platform=own, platform="p3_2xlarge")
+    below = named.sharded.nodes - named.sharded.dense
+    assert named.sharded.usd_per_hour == pytest.approx(3.06 * named.sharded.dense + 0.5 * below)
+
+
 @pytest.mark.parametrize(("alone", "asked"), [(100, 150), (100, 101), (7, 700)])
 def test_a_query_with_its_wait_just_keeps_its_latency(alone: int, asked: int) -> None:
     busy = most_busy(alone, Target(1.0, 1, SETTING, asked))
@@ -136,7 +172,9 @@ def test_no_part_is_larger_than_a_node() -> None:
         (0.0, {}, UsageError, "--qps 0: without queries there is nothing to plan for"),
         (1.0, {"overhead": 10**12}, CapacityError, "the dense part takes 1 TB.* smaller --over"),
         (1.0, {"shard_cores": 21}, ConfigError, "--shard-cores 21: .* has 20: give fewer"),
-        (1.0, {"latency_ps": 10**6}, CapacityError, "leaves nothing of --sla 1.0 us: give more"),
+        (1.0, {"latency_ps": 10**6}, CapacityError, "leaves nothing of --sla 1 us: give more"),
+        (1.0, {"latency_ps": 1000}, CapacityError, "leaves nothing of --sla 1 ns: give more"),
+        (1.0, {"latency_ps": 2500}, CapacityError, "leaves nothing of --sla 2.5 ns: give more"),
         (1e9, {}, UsageError, "more than the 1,000,000 that are laid on nodes: give less"),
     ],
 )
@@ -168,7 +206,9 @@ def test_the_command_prints_both_and_says_where_nothing_is_to_gain(
 ) -> None:
     with pytest.raises(SystemExit):
         main(["serve-plan", str(experiment), "--qps", "1"])
-    text = capsys.readouterr().out
+    text, notes = capsys.readouterr()
+    assert "serve trains (run.mode: training): a plan serves, so its systems answer" in notes
+    assert text.count("Serving ") == 2
     assert text.count("model-wise") == text.count("sharded ") == 2
     assert "there is nothing to replicate; raise --qps" in text
 
@@ -178,6 +218,8 @@ def test_the_command_prints_json(experiment: Path, capsys: pytest.CaptureFixture
         main(["serve-plan", str(experiment), "--qps", "2e4", "--json", "--sla", "20 ms"])
     plans = json.loads(capsys.readouterr().out)
     assert [plan["label"] for plan in plans] == ["hybrid", "scratchpipe"]
+    assert {plan["mode"] for plan in plans} == {"inference"}
+    assert {plan["shard_platform"] for plan in plans} == {"p3_2xlarge"}
     first, second = plans
     assert first["sharded"] == second["sharded"]
     assert first["model_wise"]["usd_per_hour"] == first["model_wise"]["nodes"] * 3.06
@@ -191,6 +233,7 @@ def test_the_command_prints_json(experiment: Path, capsys: pytest.CaptureFixture
         ("--sla", "0 us", "--sla 0 us: must be more than 0"),
         ("--overhead", "-1 GB", "--overhead -1 GB: must be at least 0"),
         ("--network", "0 B/s", "--network 0 B/s: must be more than 0"),
+        ("--shard-platform", "p3_3xlarge", "did you mean 'p3_2xlarge'"),
         ("--set", "systems=[lazydp]", "inference, which lazydp has none of: noise goes into"),
     ],
 )

@@ -37,7 +37,7 @@ from machines import (
 from simulator.config.catalogue import load_named
 from simulator.config.operators import OperatorProfile
 from simulator.hardware.demand import Demand
-from simulator.hardware.devices.gpu_words import POOL_UNROLL, UPDATE_CHAIN
+from simulator.hardware.devices.gpu_words import UPDATE_CHAIN
 from simulator.hardware.program import (
     Accumulate,
     Add,
@@ -134,7 +134,10 @@ def test_lookups_and_repeats_of_an_update_take_time_of_a_multiprocessor() -> Non
 def test_the_longest_sample_bounds_a_pooled_gather() -> None:
     """Offsets, ids, then 20 rows four at a time; an update: segment, positions, gradients, row."""
     machine = bench(gpu={"dependent_access": 10**12})
-    assert price(machine, pool("gpu", HBM)).minimum_ps == (2 + 20 // POOL_UNROLL) * 10**12
+    assert (
+        price(machine, pool("gpu", HBM)).minimum_ps
+        == (2 + 20 // TUNED.gpu_pool.rows_in_flight) * 10**12
+    )
     assert price(machine, update("gpu", HBM)).minimum_ps == UPDATE_CHAIN * 10**12
 
 

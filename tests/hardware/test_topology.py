@@ -27,7 +27,7 @@ from simulator.config.machine import Part
 from simulator.errors import ConfigError
 from simulator.hardware.demand import Resource
 from simulator.hardware.devices.base import Device, Setup
-from simulator.hardware.program import Buffer, Dense, Interaction, Plan, Split, Stage, Wait
+from simulator.hardware.program import Buffer, Plan, Split, Stage, Wait
 from simulator.hardware.topology import Topology, build_topology, member_groups
 
 MB = 10**6
@@ -295,7 +295,6 @@ SUMS = Buffer("sums", "cpu.dram", MB)
         (Plan("plan", "cpu", 1, 1, 1, 1), "cannot do Plan ('plan'): it has no rule for it"),
         (Split("split", "cpu", 1, SUMS), "cannot do Split ('split')"),
         (Wait("synchronize", "cpu"), "cannot do Wait ('synchronize')"),
-        (Dense("mlp", "cpu", 1, "fp32", 1, 1, 1, Interaction(1, 1, 1)), "cannot do Dense ('mlp')"),
     ],
 )
 def test_a_word_without_a_rule_names_device_part_and_word(word: Any, message: str) -> None:

@@ -231,6 +231,51 @@ def test_noise_that_a_mini_batch_leaves_out_is_noticed(name: str, lost: int | No
     assert bool(report.stale) == (lost is not None and name != "eana")  # no noise is read there
 
 
+BOX = {"platform": "p3_16xlarge"}
+"""Eight GPUs."""
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_gpus_clip_their_samples_and_the_cpu_adds_the_noise_of_all(name: str) -> None:
+    """Work of the CPU and bytes on links are those of one GPU, products of each GPU its share."""
+    one, four = (words(*_first({"name": name, "gpus": gpus}, **BOX)) for gpus in (1, 4))
+    steps = {
+        at: [w for w in four if isinstance(w, Dense) and w.at == at] for at in ("gpu0", "gpu3")
+    }
+    alone = [w for w in one if isinstance(w, Dense)]
+    for at, own in steps.items():
+        assert [w.flops for w in own] == [w.flops // 4 for w in alone], at
+        assert {w.samples for w in own} == {64}
+    assert numbers(four, "cpu") == numbers(one, "cpu")
+    assert moved(four) == moved(one)
+    sent = [[w.bytes for w in own if isinstance(w, Move)] for own in (one, four)]
+    assert sum(sent[0]) == sum(sent[1])
+    made = [
+        sum(b.bytes for w in own if isinstance(w, Sweep) and w.at != "cpu" for b in w.results)
+        for own in (one, four)
+    ]
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_on_gpus_too_it_is_its_base_without_clipping_and_noise(name: str) -> None:
+    plain = {"name": name, "sigma": 0, "clip": None, "gpus": 2}
+    noisy = {"name": name, "gpus": 2, "label": "noisy"}
+    results = simulated(plain, noisy, {"name": "hybrid", "gpus": 2}, **BOX)
+    for column in ("iteration_time_us", "energy_mj", "link_utilization"):
+        assert results[name].metrics[column] == results["hybrid"].metrics[column]
+    assert (
+        results["noisy"].metrics["iteration_time_us"] > results[name].metrics["iteration_time_us"]
+    )
+
+
+def test_more_gpus_leave_the_noise_of_tables_as_long_as_it_is() -> None:
+    entries = [{"name": "dp_sgd_f", "gpus": n, "label": f"on {n}"} for n in (1, 2, 4)]
+    spent = {k: stage_times(r) for k, r in simulated(*entries, **PAPER, **BOX).items()}
+    times = [spent[f"on {n}"]["noise"] + spent[f"on {n}"]["noise_update"] for n in (1, 2, 4)]
+    assert times[0] == pytest.approx(times[1], rel=1e-6) == pytest.approx(times[2], rel=1e-6)
+
+
 def test_a_scratchpad_draws_on_the_gpu_for_its_rows_and_on_the_cpu_for_all() -> None:
     for name in ALL:
         system, facts = _first(on(name, "scratchpipe"), **HALF)
@@ -281,7 +326,7 @@ def test_rows_of_unlike_dim_get_noise_of_their_own() -> None:
             {"name": "lazydp", "base": "scratchpipe", "gpus": 2},
             {"platform": "p3_16xlarge"},
             ConfigError,
-            "gpus: is not used by lazydp",
+            "lazydp on base scratchpipe trains on one GPU, and gpus is 2: .* set base: hybrid",
         ),
         ({"name": "eana", "base": "straw_man"}, {}, ConfigError, "hybrid"),
         (

@@ -55,9 +55,13 @@ def test_every_system_answers_or_says_why_not() -> None:
 def test_a_query_ends_with_its_answer_and_changes_nothing(name: str) -> None:
     own = program(name)
     *_, last = own[-1].lanes[0]
-    assert isinstance(last, Wait)
     sent = [word for word in words(own) if isinstance(word, Move) and word.name == "answers_to_cpu"]
-    assert sum(move.bytes for move in sent) == 2048 * 4
+    if name == "cpu_only":
+        assert isinstance(last, Dense), "its answers are in the host's memory"
+        assert not sent
+    else:
+        assert isinstance(last, Wait)
+        assert sum(move.bytes for move in sent) == 2048 * 4
     for word in words(own):
         assert not isinstance(word, Update | Expand | Accumulate)
         if isinstance(word, Gather | ZeroCopy):

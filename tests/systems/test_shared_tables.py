@@ -14,7 +14,8 @@ from simulator.engine.checker import execute
 from simulator.engine.orders import random_order
 from simulator.engine.pipeline import Mode
 from simulator.errors import ConfigError
-from simulator.hardware.devices.gpu_words import KERNELS, Board
+from simulator.hardware.devices.gpu import KERNELS
+from simulator.hardware.devices.gpu_words import Board
 from simulator.hardware.program import (
     Accumulate,
     Dense,

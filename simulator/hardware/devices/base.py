@@ -341,3 +341,8 @@ class Processor(Device):
         """Rows of that size that its last cache holds beside its memory; 0: none."""
         del row_bytes
         return 0
+
+    def pinned_rows(self, software: OperatorProfile) -> int:
+        """Rows that a kernel which looks rows up finds pinned in that cache; by default none."""
+        del software
+        return 0

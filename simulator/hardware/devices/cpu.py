@@ -3,11 +3,13 @@
 Modelled. Memory: an operator's bytes at what DRAM sustains for such a stream, and at what the path
 between cores and DRAM carries (`memory_path`, a resource of its own that copies do not pass).
 Threads: each spends `row_time` on a row and `line_time` on a line of it, and waits for lines of
-64 B; with `miss_buffers` x `overlap` lines outstanding at `memory_latency` each a core moves 64 B x
-outstanding / latency (Little's law). In-order reads come by hardware prefetch. Stores read the line
-first (read for ownership) unless they are non-temporal; lines that they change stay in the cores'
-own caches as far as those hold them, and the operation that drives them out pays for their way to
-DRAM.
+64 B; with `miss_buffers` x `overlap` lines outstanding (or those of `prefetch_rows` rows) at
+`memory_latency` each a core moves 64 B x outstanding / latency (Little's law). In-order reads come
+by hardware prefetch. Stores read the line first (read for ownership) unless they are non-temporal;
+lines that they change stay in the cores' own caches as far as those hold them, and the operation
+that drives them out pays for their way to DRAM. Products of MLPs take a share of the cores' peak.
+Operations on both hardware threads of the cores each have half of them, and take
+`sibling_slowdown` times as long.
 What a device has copied in is found in the last-level cache as far as devices may fill it
 (`device_cache`). The operator takes the longer of threads and memory, the corner rounded by
 `sharpness` (asymptotic bounds of a closed queueing network), and after that its page faults: each
@@ -41,6 +43,7 @@ from simulator.config.types import (
     Bytes,
     BytesOrNone,
     BytesPerSecond,
+    FlopPerSecond,
     Fraction,
     Frozen,
     Picoseconds,
@@ -115,6 +118,8 @@ class Cpu(Part):
     kind: Literal["cpu"]
     cores: Positive
     """Cores that run operator threads."""
+    core_flops: FlopPerSecond | None = None
+    """Peak of one core in fp32 matrix products; null: it is asked for none."""
     miss_buffers: Positive
     """Cache-line misses that one core keeps outstanding (line-fill buffers)."""
     memory_latency: Picoseconds
@@ -249,10 +254,13 @@ class CpuDevice(Processor):
 
     def _as_pass(self, word: Operation, software: OperatorProfile) -> CpuPass:
         cpu = self.part
-        at = Package(self.name, self.dram.place, cpu.last_level_cache, cpu.device_cache)
+        at = Package(
+            self.name, self.dram.place, cpu.last_level_cache, cpu.device_cache, cpu.core_flops
+        )
         work = _as_stored(PASSES[type(word)](word, software, at))
         accesses = (*work.accesses, *self._walks(word, work))
-        return replace(work, accesses=accesses, leaves=word.leaves, evicts=word.evicts)
+        work = replace(work, accesses=accesses, sibling=word.sibling)
+        return replace(work, leaves=word.leaves, evicts=word.evicts)
 
     def _walks(self, word: Operation, work: CpuPass) -> tuple[Access, ...]:
         """Lines of the page table that translating the rows of a table reads from memory.
@@ -286,8 +294,7 @@ class CpuDevice(Processor):
 
     # what a pass costs
 
-    def _priced(self, work: CpuPass, software: object, reach: Reach) -> Demand:
-        del software
+    def _priced(self, work: CpuPass, software: OperatorProfile, reach: Reach) -> Demand:
         cpu, operator = self.part, work.operator
         available = self.threads
         threads = {"all": available, "tables": min(available, work.tables), "one": 1}[
@@ -323,15 +330,20 @@ class CpuDevice(Processor):
         held_ps = round(self._rounded_corner(each_ps, loads_ps) + faults_ps)
         corner_ps = self._rounded_corner(each_ps, most(loads_ps, pages_ps))
         alone_ps = round(corner_ps + faults_ps + first_ps)
-        services[self._cores] = Service(read_ps=(thread_ps + fault_ps) / cpu.cores)
-        services[self._pool_name] = Service(read_ps=held_ps * threads / self._all_threads)
+        cores = 1.0
+        if work.sibling is not None:
+            slower, cores = software.cpu_mlp.sibling_slowdown, 0.5
+            held_ps, alone_ps = round(held_ps * slower), round(alone_ps * slower)
+        services[self._cores] = Service(read_ps=cores * (thread_ps + fault_ps) / cpu.cores)
+        if not work.sibling:
+            services[self._pool_name] = Service(read_ps=held_ps * threads / self._all_threads)
         return Demand(
             name=work.name,
             services=services,
             latency_ps=work.regions * cpu.thread_start if threads > 1 else 0,
             minimum_ps=alone_ps,
             blocks=True,
-            loaded=waits,
+            loaded=waits if work.waits else {},
         )
 
     def _path_ps(self, streams: Sequence[Access], work: CpuPass) -> float:
@@ -371,11 +383,17 @@ class CpuDevice(Processor):
             missed_ps = access.bytes * PS_PER_S / cpu.sequential_bandwidth
             found_ps = lines * cpu.last_level_latency / cpu.miss_buffers
             return access.hit_share * found_ps + (1.0 - access.hit_share) * missed_ps
-        outstanding = cpu.miss_buffers * operator.overlap
         latency = access.hit_share * cpu.last_level_latency + (1.0 - access.hit_share) * (
             cpu.memory_latency + path.load_latency_ps
         )
-        return lines * latency / outstanding
+        return lines * latency / self._outstanding(access, operator)
+
+    def _outstanding(self, access: Access, operator: CpuOperator) -> float:
+        """Lines that a core has asked for at a time: what the code keeps of the miss buffers busy,
+        or all lines of the rows that it prefetches."""
+        most = self.part.miss_buffers
+        ahead = 0 if access.write else operator.prefetch_rows * lines_of(access.size)
+        return max(most * operator.overlap, min(most, ahead))
 
     def _page_faults_ps(self, work: CpuPass) -> float:
         """First touch of every fresh page, all of it in one thread."""

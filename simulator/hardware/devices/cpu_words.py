@@ -12,7 +12,7 @@ from typing import Any
 
 from simulator.columns import by_element, least
 from simulator.config.operators import CpuOperator, OperatorProfile
-from simulator.errors import InvariantError
+from simulator.errors import ConfigError, InvariantError
 from simulator.hardware.access import Access
 from simulator.hardware.program import (
     POSITION_BYTES,
@@ -20,6 +20,7 @@ from simulator.hardware.program import (
     Accumulate,
     Add,
     Buffer,
+    Dense,
     Expand,
     Flow,
     Gather,
@@ -34,6 +35,7 @@ from simulator.hardware.program import (
     ZeroCopy,
     key_bits,
 )
+from simulator.units import PS_PER_S
 
 __all__ = ["LINE_BYTES", "PASSES", "CpuPass", "Package", "lines_of"]
 
@@ -66,6 +68,9 @@ class CpuPass(Operation):
     """Time of one thread for the steps of an optimizer, beside SGD's."""
     regions: int = 1
     """Parallel regions one after the other, each with a start of all threads."""
+    waits: bool = True
+    """Its threads wait for memory, the longer the more others load it; products are computed on
+    what was asked for long before."""
 
     @property
     def busy_ps(self) -> int:
@@ -84,6 +89,8 @@ class Package:
     """Place of its own memory."""
     last_level_cache: int
     device_cache: int
+    core_flops: int | None = None
+    """Products that a core computes, FLOP a second; None: nobody says."""
 
 
 def _pool(word: Pool, software: OperatorProfile, at: Package) -> CpuPass:
@@ -256,6 +263,26 @@ def _add(word: Add, software: OperatorProfile, at: Package) -> CpuPass:
     return replace(work, step_ps=float(lines * each))
 
 
+def _dense(word: Dense, software: OperatorProfile, at: Package) -> CpuPass:
+    """Products on all cores, a parallel region each; what passes beside them stays in the cache as
+    far as that holds it."""
+    if at.core_flops is None:
+        raise ConfigError(f"{at.name} has no core_flops: give its part that key, or another part")
+    meet, own = word.interaction, software.cpu_mlp
+    read, written = word.bytes_read + meet.bytes_read, word.bytes_written + meet.bytes_written
+    held = min(1.0, at.last_level_cache / max(1, read + written))
+    accesses = (
+        Access(at.dram, 1, read, random=False, hit_share=held),
+        Access(at.dram, 1, written, write=True, random=False, hit_share=held),
+    )
+    operator = CpuOperator(threads="all", row_time="0 ps", overlap=1.0, source=own.source)  # type: ignore[arg-type]
+    kernels = word.kernels + meet.kernels
+    work = CpuPass(word.name, at.name, operator, accesses, 0, kernels)
+    flops = word.flops + meet.tile_flops
+    products_ps = flops * PS_PER_S / (at.core_flops * own.efficiency)
+    return replace(work, step_ps=products_ps, regions=kernels, waits=False)
+
+
 def _staged(buffer: Buffer, count: int, size: int, at: Package) -> Access:
     """The first read of a buffer: of one that a copy has filled, devices leave in the cache
     what they may fill."""
@@ -340,6 +367,7 @@ PASSES: Mapping[type[Operation], Callable[[Any, OperatorProfile, Package], CpuPa
     Scatter: _scatter,
     Probe: _probe,
     Add: _add,
+    Dense: _dense,
     ZeroCopy: _copied,
 }
 """How each word becomes a pass."""

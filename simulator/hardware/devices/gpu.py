@@ -3,11 +3,12 @@
 Modelled. A kernel: `kernel_latency`, then the longest of: HBM at what it sustains for the stream
 (rows in whole sectors, hits in L2 left out) or another memory with the links to it (zero-copy: a
 request for each line of a row or what the row has of it), L2 bandwidth for all lines, instructions
-of the software for each line, and the chain of dependent accesses of one thread, to which the run
-of a hot row's gradients belongs where one warp sums it (few SMs are held meanwhile); radix passes,
-Hit-Map probes, matrix products and the pairs that a dot interaction picks come after the streams of
-their operation, for they are kernels of their own. Matrix products run at the rates of `products`.
-A kernel holds as many of the SMs as its threads fill, for as long as it would run alone: kernels of
+of the software for each line, waits of as many warps as registers let it hold (where the software
+says so), and the chain of dependent accesses of one thread, to which the run of a hot row's
+gradients belongs where one warp sums it (few SMs are held meanwhile); radix passes, Hit-Map probes,
+matrix products and the pairs that a dot interaction picks come after the streams of their
+operation, for they are kernels of their own. Matrix products run at the rates of `products`. A
+kernel holds as many of the SMs as its threads fill, for as long as it would run alone: kernels of
 several streams that each fill the GPU take turns. The host submits a kernel in `launch` and what
 the software adds to it.
 
@@ -16,16 +17,17 @@ Random rows come out unevenly spread over the channels of HBM (`_unevenness`).
 Approximated: L2 hits are given by share, not by set; power is proportional to the greater of
 arithmetic and memory activity, and the board's power includes its HBM; a kernel's blocks are taken
 to be spread evenly. Ignored: activations that L2 still holds, products whose rows are no multiples
-of 16 B (their loads are slower), registers and shared memory as limits of occupancy, clock changes
-under load, copy engines (copies of one direction share the link as they would share an engine).
+of 16 B (their loads are slower), registers and shared memory as limits of occupancy but for
+`gpu_pool.resident_warps`, clock changes under load, copy engines (copies of one direction share the
+link as they would share an engine).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from simulator.columns import by_element, least, most
 from simulator.config.experiment import RunConfig
@@ -52,13 +54,18 @@ from simulator.hardware.devices.dram import Dram
 from simulator.hardware.devices.gpu_words import KERNELS as TRAINING_KERNELS
 from simulator.hardware.devices.gpu_words import WARP, Board, GpuKernels
 from simulator.hardware.devices.noise_words import NOISE_KERNELS
+from simulator.hardware.devices.pool_words import pooled
 from simulator.hardware.memory import Memory
-from simulator.hardware.program import Operation, Wait
+from simulator.hardware.program import Operation, Pool, Wait
 from simulator.units import PS_PER_S
 
 __all__ = ["Gpu", "GpuDevice", "GpuKernels", "Precisions", "ProductRates", "Products"]
 
-KERNELS = {**TRAINING_KERNELS, **NOISE_KERNELS}
+KERNELS: Mapping[type[Operation], Callable[[Any, OperatorProfile, Board], GpuKernels]] = {
+    **TRAINING_KERNELS,
+    **NOISE_KERNELS,
+    Pool: pooled,
+}
 """How each word becomes kernels."""
 SORT_PAIR_BYTES = 8
 """Key and position, 4 bytes each."""
@@ -121,6 +128,8 @@ class Gpu(Part):
     """Start and drain of one kernel: its duration when it has nothing to do."""
     dependent_access: Picoseconds
     """An access of one thread to HBM that waits for the one before it (index, then row)."""
+    l2_access: Picoseconds = "225 ns"  # type: ignore[assignment]
+    """The same where L2 has it."""
     l2_cache: Bytes
     l2_bandwidth: BytesPerSecond
     """Bytes per second that pass L2, in whole lines."""
@@ -197,6 +206,9 @@ class GpuDevice(Processor):
     def cached_rows(self, row_bytes: int) -> int:
         return self.part.l2_cache // row_bytes
 
+    def pinned_rows(self, software: OperatorProfile) -> int:
+        return software.gpu_pool.pinned_rows
+
     def training_passes(self, software: OperatorProfile) -> tuple[tuple[str, str], ...]:
         names = ("expand", "sort", "update") if software.gpu.expand else ("sort", "update")
         return tuple((name, name) for name in names)
@@ -245,7 +257,8 @@ class GpuDevice(Processor):
         passes_ps = work.choosing_ps + work.probes * PS_PER_S / gpu.random_access_rate
         passes_ps += work.sort_pairs * work.sort_passes * PS_PER_S / gpu.sort_rate
         chain_ps = work.chain * gpu.dependent_access + self._away_ps(work, reach)
-        shared_ps = most(memory_ps, l2_ps, issue_ps, chain_ps, work.waiting_ps / gpu.sms)
+        waiting_ps = most(work.waiting_ps / gpu.sms, self._waiting_ps(work, reach))
+        shared_ps = most(memory_ps, l2_ps, issue_ps, chain_ps, waiting_ps)
         busy_ps = gaps_ps + arithmetic_ps + shared_ps + passes_ps
         alone_ps = busy_ps + most(0.0, chain_ps + work.run_ps - shared_ps)
         services[self._l2] = Service(read_ps=l2_ps)
@@ -265,7 +278,7 @@ class GpuDevice(Processor):
 
     def _occupancy(self, work: GpuKernels) -> float:
         """Share of the SMs that its threads fill."""
-        resident = self.part.sms * self.part.threads_per_sm
+        resident = self.part.sms * self._warps(work) * WARP
         filled = 1.0 if work.threads is None else least(1.0, work.threads / resident)
         share: float = least(filled, work.share)
         return share
@@ -304,6 +317,27 @@ class GpuDevice(Processor):
         places = {a.memory for a in rows if a.memory != self.hbm.place and a.bytes}
         away = [reach(place).load_latency_ps for place in places]
         return work.away_chain * max(away, default=0)
+
+    def _warps(self, work: GpuKernels) -> int:
+        """Warps of it that a multiprocessor holds at once."""
+        room = self.part.threads_per_sm // WARP
+        return room if work.resident_warps is None else min(room, work.resident_warps)
+
+    def _waiting_ps(self, work: GpuKernels, reach: Reach) -> float:
+        """Waits of all warps for rows, so many at a time as the multiprocessors hold."""
+        if work.resident_warps is None:
+            return 0.0
+        rows = [a for a in work.accesses if a.random and not (a.write or a.buffer)]
+        each = sum(a.count * self._load_ps(a, reach) for a in rows) * work.waits_per_row
+        return each / (self.part.sms * self._warps(work))
+
+    def _load_ps(self, access: Access, reach: Reach) -> float:
+        """Mean wait for a row."""
+        missed: float = self.part.dependent_access
+        if access.memory != self.hbm.place:
+            missed += reach(access.memory).load_latency_ps
+        hits = access.hit_share
+        return hits * self.part.l2_access + (1.0 - hits) * missed
 
     def _unevenness(self, rows: int) -> float:
         """Time of random rows over N pseudo-channels relative to rows that are spread evenly.

@@ -27,7 +27,6 @@ from simulator.hardware.program import (
     Interaction,
     Operation,
     Plan,
-    Pool,
     Probe,
     Scatter,
     Sort,
@@ -37,10 +36,8 @@ from simulator.hardware.program import (
     key_bits,
 )
 
-__all__ = ["KERNELS", "POOL_UNROLL", "UPDATE_CHAIN", "WARP", "Board", "GpuKernels"]
+__all__ = ["KERNELS", "UPDATE_CHAIN", "WARP", "Board", "GpuKernels", "sets_of"]
 
-POOL_UNROLL = 4
-"""Rows that a thread of the pooled gather asks for before it adds them up."""
 UPDATE_CHAIN = 4
 """Where a segment starts, which positions it has, their gradients, the row."""
 
@@ -80,6 +77,11 @@ class GpuKernels(Operation):
     """Accesses to memory that one thread makes one after the other, each waiting for the last."""
     away_chain: int = 0
     """Of those, loads of rows that may lie in another memory."""
+    resident_warps: int | None = None
+    """Warps of it that a multiprocessor holds at once; None: as many as it has threads for, and
+    waits for rows hide behind each other."""
+    waits_per_row: float = 0.0
+    """Waits of a warp for each row that the kernel reads."""
     threads: int | None = None
     """Threads of its largest kernel; None: as many as the GPU holds."""
     share: float = 1.0
@@ -114,64 +116,19 @@ class Board:
         return Access(self.hbm, 1, size, write=write, random=False)
 
 
-def _pool(word: Pool, software: OperatorProfile, at: Board) -> GpuKernels:
-    rows, store = word.rows, word.reads
-    accesses: tuple[Access, ...] = (
-        at.stream(rows.lookups * software.id_bytes),
-        Access(
-            store.memory,
-            rows.lookups,
-            store.row_bytes,
-            hit_share=word.hit_share,
-            pieces=store.pieces(rows),
-        ),
-        at.stream(word.into.bytes, write=True),
-    )
-    if word.elsewhere is not None:
-        accesses = (*accesses, *_pooled_elsewhere(word.elsewhere, software, at))
-    kernels = _sets(software, word.features or store.tables)
-    turns = -(-word.pooling // POOL_UNROLL)
-    chain = 2 + turns
-    bags = word.into.bytes // store.row_bytes
-    return GpuKernels(
-        word.name,
-        at.name,
-        kernels,
-        accesses,
-        chain=chain,
-        away_chain=turns,
-        threads=bags * WARP,
-        line_time=software.gpu.pool_line_time,
-    )
-
-
-def _pooled_elsewhere(
-    more: Elsewhere, software: OperatorProfile, at: Board
-) -> tuple[Access, Access]:
-    """Ids and rows of the lookups that the same kernel reads in another store."""
-    store, rows = more.store, more.rows
-    pieces = store.pieces(rows)
-    return (
-        at.stream(rows.lookups * software.id_bytes),
-        Access(
-            store.memory, rows.lookups, store.row_bytes, hit_share=more.hit_share, pieces=pieces
-        ),
-    )
-
-
 def _expand(word: Expand, software: OperatorProfile, at: Board) -> GpuKernels:
     accesses = (
         at.stream(word.source.bytes),
         at.stream(word.rows.lookups * word.gradient_bytes, write=True),
     )
     threads = word.rows.lookups * WARP
-    kernels = _sets(software, word.features)
+    kernels = sets_of(software, word.features)
     return GpuKernels(word.name, at.name, kernels, accesses, threads=threads)
 
 
 def _sort(word: Sort, software: OperatorProfile, at: Board) -> GpuKernels:
     """A histogram of all digits and their prefix sums, then a kernel a radix pass."""
-    sets, pairs = _sets(software, word.tables), word.rows.lookups
+    sets, pairs = sets_of(software, word.tables), word.rows.lookups
     passes = math.ceil(key_bits(word.key_rows // sets) / RADIX_BITS)
     return GpuKernels(
         word.name,
@@ -193,7 +150,7 @@ def _update(word: Update, software: OperatorProfile, at: Board) -> GpuKernels:
     lookups, rows = (sum(getattr(p.rows, n) for p in places) for n in ("lookups", "rows"))
     gradients = _gradients(word, lookups, at)
     lists = at.stream(lookups * (software.id_bytes + POSITION_BYTES))
-    kernels = _sets(software, word.writes.tables)
+    kernels = sets_of(software, word.writes.tables)
     return GpuKernels(
         word.name,
         at.name,
@@ -219,7 +176,7 @@ def _accumulate(word: Accumulate, software: OperatorProfile, at: Board) -> GpuKe
     return GpuKernels(
         word.name,
         at.name,
-        _sets(software, word.tables),
+        sets_of(software, word.tables),
         accesses,
         chain=UPDATE_CHAIN - 1,
         threads=rows * WARP,
@@ -400,7 +357,7 @@ def _dense(word: Dense, software: OperatorProfile, at: Board) -> GpuKernels:
     )
 
 
-def _sets(software: OperatorProfile, tables: int) -> int:
+def sets_of(software: OperatorProfile, tables: int) -> int:
     """Kernels of each kind: one set for all tables (or features), or one for each."""
     return tables if software.gpu.kernels_per_table else 1
 
@@ -413,7 +370,6 @@ def _lists(buffer: Buffer | None) -> tuple[Access, ...]:
 
 
 KERNELS: Mapping[type[Operation], Callable[[Any, OperatorProfile, Board], GpuKernels]] = {
-    Pool: _pool,
     Expand: _expand,
     Accumulate: _accumulate,
     Sort: _sort,

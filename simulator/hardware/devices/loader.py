@@ -4,13 +4,14 @@ Source: PreSto (ISCA 2024, arXiv 2406.14571): a worker a core, each on a mini-ba
 extract (read, decode), bucketize, hash (SigridHash), log.
 
 Modelled: storage delivers bytes at its bandwidth; a core spends the time of its software on each
-value; W of them finish a mini-batch every W-th of the time that one takes. An accelerator in a
-drive is worth a number of cores and reads its own flash. Power is proportional to the share of busy
+value; W of them finish a mini-batch every W-th of the time that one takes; tensors come to the host
+at the bandwidth of that way, where it is told. An accelerator in a drive is worth a number of cores
+and reads its own flash. Power is proportional to the share of busy
 workers, and all of them stand ready all the time.
 
 Approximated: a mini-batch comes out when the next one goes in, however long one worker is at it.
-Ignored: the way of tensors from the workers to the host (RPC), what reading costs a core, workers
-that wait for each other, memory bandwidth (below 15 % in PreSto).
+Ignored: what remote calls cost cores at both ends of the way to the host, what reading costs a
+core, workers that wait for each other, memory bandwidth (below 15 % in PreSto).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ __all__ = ["Loader", "LoaderDevice", "WorkerTime"]
 _VALUE_BYTES = 4
 """Of a value in raw records; of a decoded dense value."""
 _ID_BYTES = 8
-"""Of a decoded id."""
+"""Of a decoded id, and of one in a tensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +78,18 @@ class LoaderDevice(Processor):
         """Resource that does the work."""
         self.source = f"{self.name}.source"
         """Resource that the bytes come over."""
+        self.host = f"{self.name}.host"
+        """Resource that tensors come to the host over, where it is told."""
 
     @property
     def resources(self) -> tuple[Resource, ...]:
-        kind: Kind = "network" if self.part.load.device is None else "drive"
+        load = self.part.load
+        kind: Kind = "network" if load.device is None else "drive"
+        way = load.host_bandwidth
         return (
             Resource(self.workers, self.name, "other"),
             Resource(self.source, self.name, kind, self.bandwidth),
+            *(() if way is None else (Resource(self.host, self.name, "network", way),)),
         )
 
     @property
@@ -97,6 +103,10 @@ class LoaderDevice(Processor):
     def stored_bytes(self, word: Preprocess) -> int:
         """Bytes of a mini-batch in storage."""
         return math.ceil(word.stored * _VALUE_BYTES / (self.part.load.compression or 1.0))
+
+    def tensor_bytes(self, word: Preprocess) -> int:
+        """Bytes of the tensors of a mini-batch: dense values and labels, ids."""
+        return (word.samples + word.dense) * _VALUE_BYTES + word.ids * _ID_BYTES
 
     def worker_time(self, word: Preprocess) -> WorkerTime:
         """What one worker spends on a mini-batch."""
@@ -131,4 +141,9 @@ class LoaderDevice(Processor):
         size = self.stored_bytes(word)
         done = Service(self.worker_time(word).total / self.part.load.workers)
         read = Service(size * PS_PER_S / self.bandwidth, bytes=size)
-        return Demand(word.name, {self.workers: done, self.source: read})
+        services = {self.workers: done, self.source: read}
+        way = self.part.load.host_bandwidth
+        if way is not None:
+            sent = self.tensor_bytes(word)
+            services[self.host] = Service(sent * PS_PER_S / way, bytes=sent)
+        return Demand(word.name, services)

@@ -1,8 +1,9 @@
 """MERCI's clusters (ASPLOS 2021): merged within parts by benefit over memory, as its code does it.
 
-Its parts are those of a hypergraph partitioner (PaToH), which is no library here: they are grown
-one row at a time instead, by how often a row is looked up together with those of the part. Ties go
-to what comes first.
+Its parts are those of a hypergraph partitioner (PaToH). Here they are grown one row at a time, by
+how often a row is looked up together with those of the part; ties go to what comes first. Parts of
+Mt-KaHyPar instead leave 0.1 % fewer lookups of the flights of `docs/traces.md`, and take a hundred
+times as long.
 """
 
 from __future__ import annotations
