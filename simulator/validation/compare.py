@@ -11,6 +11,7 @@ import numpy as np
 
 from simulator.config.listing import parts_of, sourced_numbers
 from simulator.results.record import PointResult
+from simulator.results.resources import family_of
 from simulator.validation.goal import Goal
 from simulator.validation.numbers import Count, Errors, Order, Time
 from simulator.validation.predict import predict
@@ -224,7 +225,10 @@ def _times(
         reason = notes.why((name, label, sweep, stage), simulated / measured - 1.0)
         repeats = point["repeats_us"] if stage is None else of_stages.get(stage, [])
         own = _spread(repeats)
-        return Time(name, label, sweep, stage, measured, simulated, own, reason, fewer)
+        return Time(
+            name, label, sweep, stage, measured, simulated, own, reason, fewer,
+            bound_by=family_of(result.metrics["bottleneck"]), gpus=result.metrics["gpus"],
+        )  # fmt: skip
 
     times = [time(None, point["iteration_us"], result.metrics["iteration_time_us"])]
     for stage in result.stages:
