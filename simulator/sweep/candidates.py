@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from simulator.config.experiment import PointConfig
+from simulator.results.published import ERROR
 from simulator.results.record import PointResult
-from simulator.results.trust import ERROR
 
 __all__ = ["Candidate", "Found", "Refused", "Searched", "Wanted", "candidate", "ranked"]
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from simulator.config.listing import parts_of, sourced_numbers
 from simulator.results.record import PointResult
-from simulator.results.resources import family_of
 from simulator.validation.goal import Goal
 from simulator.validation.numbers import Count, Errors, Order, Time
 from simulator.validation.predict import predict
@@ -227,7 +226,7 @@ def _times(
         own = _spread(repeats)
         return Time(
             name, label, sweep, stage, measured, simulated, own, reason, fewer,
-            bound_by=family_of(result.metrics["bottleneck"]), gpus=result.metrics["gpus"],
+            gpus=result.metrics["gpus"],
         )  # fmt: skip
 
     times = [time(None, point["iteration_us"], result.metrics["iteration_time_us"])]

@@ -26,7 +26,6 @@ def table(times: Sequence[Time]) -> pd.DataFrame:
             "sweep": [t.sweep for t in times],
             "system": [t.system for t in times],
             "stage": [t.stage or "" for t in times],
-            "bound_by": [t.bound_by for t in times],
             "gpus": [t.gpus for t in times],
             "measured_us": [t.measured_us for t in times],
             "simulated_us": [t.simulated_us for t in times],

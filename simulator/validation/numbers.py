@@ -35,8 +35,6 @@ class Time:
     """Number of the run directory that it comes from."""
     session_spread: float | None = None
     """Of several sessions that measured the same, as `spread`; None where there was one."""
-    bound_by: str = ""
-    """The bottleneck of the simulated point, numbers of devices left out: `gpu.hbm`."""
     gpus: int = 1
     """That the system used."""
 
