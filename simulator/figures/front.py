@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from simulator._drawing import logarithmic
 from simulator.figures.charts import figure_grid
 from simulator.figures.style import styled
 
@@ -61,12 +62,16 @@ def front(data: pd.DataFrame, throughput: float | None, budget: float | None, ti
             zorder=5,
         )
         if throughput is not None:
-            axes.axhline(throughput, color=_LIMIT, linestyle="--", linewidth=0.9)
+            axes.axhline(throughput, color=_LIMIT, linestyle="--", linewidth=0.9, label="asked for")
         if budget is not None:
-            axes.axvline(budget, color=_LIMIT, linestyle="--", linewidth=0.9)
-        for axis, column in (("x", "usd_per_hour"), ("y", "throughput_samples_per_s")):
+            axes.axvline(budget, color=_LIMIT, linestyle=":", linewidth=0.9, label="budget")
+        columns: dict[Literal["x", "y"], str] = {
+            "x": "usd_per_hour",
+            "y": "throughput_samples_per_s",
+        }
+        for axis, column in columns.items():
             if data[column].max() > 10 * data[column].min() > 0:
-                axes.set(**{f"{axis}scale": "log"})
+                logarithmic(axes, axis)
         axes.set_xlabel("dollars an hour")
         axes.set_ylabel("samples a second")
         axes.set_title(title, fontsize=8, loc="left")
