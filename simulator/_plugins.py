@@ -19,11 +19,11 @@ from traceback import extract_tb
 from types import FunctionType, ModuleType
 from typing import Any
 
-from simulator._plugin_files import FileReference, load_file
+from simulator._plugin_files import FileReference, from_file, load_file
 from simulator.columns import UndecidedError
 from simulator.errors import PluginError, ScratchPipeError, UsageError
 
-__all__ = ["Contract", "explained", "load_plugin", "named", "place_of", "plugins"]
+__all__ = ["Contract", "class_in_file", "explained", "load_plugin", "named", "place_of", "plugins"]
 
 
 def plugins(group: str) -> dict[str, EntryPoint]:
@@ -68,6 +68,14 @@ def load_plugin(source: EntryPoint | FileReference, contract: Contract) -> type[
             f"{type(error).__name__}: {error}"
         ) from error
     return _kept(found, contract, f"{named(source)} ")
+
+
+def class_in_file(text: str) -> type[Any] | None:
+    """The class that `text` refers to (`./mine.py:Mine`), whatever it is; None where it refers to
+    no file or to no class. Raises `UsageError` where the file cannot be loaded."""
+    source = from_file(text)
+    found = None if source is None else getattr(load_file(source), source.name or " ", None)
+    return found if isinstance(found, type) else None
 
 
 def named(entry: EntryPoint) -> str:

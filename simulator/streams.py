@@ -20,6 +20,7 @@ import lzma
 import shutil
 import sys
 import tempfile
+import weakref
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ __all__ = [
     "open_text",
     "packing",
     "packing_of",
+    "read_share",
     "read_text",
     "refusing",
     "spooled_input",
@@ -153,7 +155,7 @@ def open_bytes(path: Path) -> IO[bytes]:
     if name in _CLOSED:
         raise TraceError(f"{path}: this is {name}: unpack it first")
     if name == "gzip":
-        return cast(IO[bytes], gzip.open(path))
+        return _noted(cast(IO[bytes], gzip.open(path)), path)
     if name == "bzip2":
         return cast(IO[bytes], bz2.open(path))
     if name == "xz":
@@ -162,7 +164,26 @@ def open_bytes(path: Path) -> IO[bytes]:
         return _only_member(path)
     if name:
         return io.BufferedReader(_Arrow(path, {"Zstandard": "zstd", "LZ4": "lz4"}[name]), HEAD)
-    return path.open("rb")
+    return _noted(path.open("rb"), path)
+
+
+_reading: list[tuple[weakref.ref[Any], int]] = []
+"""The file that was opened last, and its bytes as they lie on disk."""
+
+
+def _noted(file: IO[bytes], path: Path) -> IO[bytes]:
+    _reading[:] = [(weakref.ref(file), path.stat().st_size)]
+    return file
+
+
+def read_share() -> float:
+    """The share of the file that was opened last which is read; 0 where that is not known."""
+    for reference, size in _reading:
+        file = reference()
+        raw = getattr(file, "fileobj", file)
+        if raw is not None and not raw.closed and size:
+            return float(min(1.0, raw.tell() / size))
+    return 0.0
 
 
 def _only_member(path: Path) -> IO[bytes]:

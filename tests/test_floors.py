@@ -28,6 +28,7 @@ GROUND = (
     "_mix",
     "_plugin_files",
     "_plugins",
+    "_progress",
     "_threads",
     "columns",
     "source",

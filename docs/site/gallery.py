@@ -1,15 +1,33 @@
-"""The gallery: every study with its command, what it shows, and its picture where one ships."""
+"""The gallery: every study with its command, what it shows, and its picture where one ships.
+
+`python docs/site/gallery.py FIGURES [STUDY ...]` reproduces the studies into FIGURES (points that
+are there are taken) and makes of each the picture that ships: one of its own figures, as wide as a
+page.
+"""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from simulator.studies import find_studies
+from simulator.studies import Study, find_studies
 
 DOCS = Path(__file__).parents[1]
+GALLERY = DOCS / "gallery"
+WIDTH = 1100
+"""Pixels of a picture."""
 _SHOWS = re.compile(r"## What it shows\n\n(.*?)\n\n", re.DOTALL)
+_FIGURES = {
+    "headline": "speedup_over_hybrid",
+    "stages": "pipeline",
+    "window": "stale_reads",
+    "scratchpad": "speed",
+    "rivals": "servers",
+    "memory_path": "tiers",
+}
+"""Which figure stands for a study; of others that of their name."""
 
 
 def pages() -> Iterator[tuple[str, str]]:
@@ -31,4 +49,45 @@ def pages() -> Iterator[tuple[str, str]]:
 
 def pictures() -> tuple[Path, ...]:
     """Pictures of studies that ship, each called as its study."""
-    return (DOCS / "breakdown.png", *sorted((DOCS / "gallery").glob("*.png")))
+    return (DOCS / "breakdown.png", *sorted(GALLERY.glob("*.png")))
+
+
+def figure_of(study: Study, figures: Path) -> Path:
+    """The figure that stands for a study, in a folder that `reproduce` wrote.
+
+    Raises `FileNotFoundError` where it has none of that name.
+    """
+    file = figures / study.folder.name / f"{_FIGURES.get(study.name, study.name)}.png"
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: the study {study.name} drew no such figure")
+    return file
+
+
+def draw(study: Study, figures: Path, folder: Path = GALLERY) -> Path:
+    """Make the picture of a study out of its figure."""
+    from PIL import Image
+
+    with Image.open(figure_of(study, figures)) as figure:
+        height = round(figure.height * WIDTH / figure.width)
+        picture = figure.convert("RGB").resize((WIDTH, height), Image.Resampling.LANCZOS)
+    target = folder / f"{study.name}.png"
+    picture.quantize(256).save(target, optimize=True)
+    return target
+
+
+def main(figures: str, *names: str) -> None:
+    """Reproduce the studies called `names` (all without any) and draw their pictures."""
+    from simulator.cli import main as scratchpipe
+
+    studies = find_studies(names or ["all"])
+    try:
+        scratchpipe(["reproduce", *(study.name for study in studies), "--out", figures])
+    except SystemExit as ended:
+        if ended.code:
+            raise
+    for study in studies:  # that of `breakdown` is the README's, too
+        print(draw(study, Path(figures), DOCS if study.name == "breakdown" else GALLERY))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -104,7 +104,7 @@ def _stage_times(data: pd.DataFrame, steady: pd.DataFrame) -> Figure:
             panel.set_title(locality.capitalize())
         axes[0].set_ylabel("stage times, one on the other (ms)")
         heading = (
-            f"Stages by themselves; the pipeline hides what is above the line "
+            f"Stages in the pipeline, slowed by each other; it hides what is above the line "
             f"({data['operators'].iloc[0]} operators)"
         )
         legend_above(figure, axes[:1], 7, heading)

@@ -43,7 +43,7 @@ def readme(tables: Tables) -> Tables:
 
 
 def figures(tables: Tables) -> dict[str, Figure]:
-    data = tables["energy"]
+    data = tables["energy"].assign(energy_j=lambda rows: rows["energy_mj"] / 1e3)
     systems = list(dict.fromkeys(data["label"]))
     resources = resource_entries(dict(zip(data["family"], data["kind"], strict=True)))
     with styled():
@@ -55,15 +55,18 @@ def figures(tables: Tables) -> dict[str, Figure]:
                 rows,
                 group="label",
                 stack="family",
-                value="energy_mj",
+                value="energy_j",
                 groups=systems,
                 stacks=resources,
                 show=title,
             )
             panel.set_title(locality.capitalize())
-            panel.tick_params(axis="x", labelrotation=60)
-        axes[0].set_ylabel("energy of an iteration (mJ)")
-        names = "GPU only: eight GPUs; cores and SMs: the package without its memory"
-        heading = f"{data['operators'].iloc[0]} operators, cache of 10 %; {names}"
+            for name in panel.get_xticklabels():
+                name.set(rotation=40, ha="right", rotation_mode="anchor")
+        axes[0].set_ylabel("energy of an iteration (J)")
+        heading = (
+            f"{data['operators'].iloc[0]} operators, cache of 10 %; GPU only: eight GPUs\n"
+            "cores and SMs: the package without its memory"
+        )
         legend_above(figure, axes[:1], 4, heading)
     return {"energy": figure}

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from simulator._progress import watched
+
 if TYPE_CHECKING:
     from simulator.results.record import Progress
 
@@ -36,6 +38,7 @@ class Beat:
     def __init__(self, verb: str, write: Callable[[str], None]) -> None:
         self._verb, self._write = verb, write
         self._what, self._share = "", 0.0
+        self._first: tuple[float, float] | None = None
         self._quiet = False
         self._began = time.monotonic()
         self._over = threading.Event()
@@ -53,6 +56,8 @@ class Beat:
     def at(self, what: str, share: float = 0.0) -> None:
         """What is being done, and the share of all that is done, 0 where that is not known."""
         self._what, self._share = what, share
+        if share > 0.0 and self._first is None:
+            self._first = (time.monotonic() - self._began, share)
 
     def silence(self, quiet: bool) -> None:
         """Whether something else shows how far it is."""
@@ -62,10 +67,18 @@ class Beat:
         """What stands on standard error after `elapsed_s` seconds."""
         texts = [self._what, f"{clock(elapsed_s)} so far"]
         if 0.0 < self._share < 1.0:
-            left = elapsed_s * (1.0 - self._share) / self._share
+            left = self._left_s(elapsed_s)
             texts[1:1] = [f"{self._share:.0%}"]
             texts.append(f"{clock(left)} left")
         return f"{self._verb}: {', '.join(filter(None, texts))}"
+
+    def _left_s(self, elapsed_s: float) -> float:
+        """Seconds left at the speed since the first share was told: what came before compiled and
+        opened."""
+        began, before = self._first or (0.0, 0.0)
+        if self._share <= before:
+            began = before = 0.0
+        return (elapsed_s - began) * (1.0 - self._share) / (self._share - before)
 
     def _run(self) -> None:
         pause = FIRST_S
@@ -90,7 +103,8 @@ def beating(verb: str) -> Iterator[None]:
     _beats.append(beat)
     beat.begin()
     try:
-        yield
+        with watched(beat.at):
+            yield
     finally:
         _beats.remove(beat)
         beat.end()

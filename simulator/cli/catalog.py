@@ -159,14 +159,17 @@ def _sentence(file: Path) -> str:
 def explain(
     name: Annotated[
         str,
-        typer.Argument(help="A column of any file of a run, or a system.", show_default=False),
+        typer.Argument(
+            help="A column of any file of a run, a system or a policy.", show_default=False
+        ),
     ] = "",
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the page of all columns (docs/columns.md).")
     ] = False,
 ) -> None:
-    """Explain a column of the results, or a system."""
+    """Explain a column of the results, a system, or a policy."""
     from simulator import systems
+    from simulator.caches import policy_names
     from simulator.config.problems import did_you_mean
     from simulator.results import dictionary
 
@@ -177,18 +180,38 @@ def explain(
         typer.echo("\n".join(dictionary.names()))
         return
     columns = dictionary.describe(name)
+    if not columns and (policy := _about_policy(name)):
+        typer.echo(policy)
+        return
     if not columns and name in systems.UsedKeys():
         from simulator.engine.explanation import explain_system
 
         typer.echo("\n".join(explain_system(name).lines()))
         return
     if not columns:
-        hint = did_you_mean(name, (*dictionary.names(), *systems.names()))
+        hint = did_you_mean(name, (*dictionary.names(), *systems.names(), *policy_names()))
         all_names = "`scratchpipe explain` without a name lists all"
-        raise UsageError(f"there is no column and no system {name!r}: {hint or all_names}")
+        raise UsageError(f"there is no column, system or policy {name!r}: {hint or all_names}")
     for file, about in columns:
         unit = f", {about.unit}" if about.unit else ""
         typer.echo(f"{name} ({file}; {about.dtype}{unit})")
         typer.echo(f"  {about.meaning}")
         if not about.deterministic:
             typer.echo("  Wall-clock: differs from run to run.")
+
+
+def _about_policy(name: str) -> str:
+    """What the policy called `name`, or that of a file, says of itself and of its module; empty
+    where it is none."""
+    import inspect
+
+    from simulator._plugins import class_in_file
+    from simulator.caches import Policy, policy_class, policy_names
+
+    held = class_in_file(name)
+    if name not in policy_names() and not (held and issubclass(held, Policy)):
+        return ""
+    policy = policy_class(name)
+    module = inspect.getmodule(policy)
+    texts = [inspect.cleandoc(each.__doc__ or "") for each in (policy, module) if each]
+    return "\n\n".join([f"{name}: a replacement policy", *filter(None, texts)])

@@ -120,7 +120,11 @@ def measure(
     ] = None,
     order: Annotated[
         str | None,
-        typer.Option("--map", help="Address order: row, bgi, bank; by default that of the memory."),
+        typer.Option(
+            "--map",
+            help="Address order: row, bgi, bank; by default that of the memory (--set "
+            "mapping=server: as platforms have it).",
+        ),
     ] = None,
     queue: Annotated[
         int | None,
@@ -226,10 +230,10 @@ def _measure(
 
         typer.echo(json.dumps(result.as_dict(), indent=2))
         return
-    _show(result)
+    _show(result, str(choices["mapping"] or config.mapping.order))
 
 
-def _show(result: Measurement) -> None:
+def _show(result: Measurement, order: str) -> None:
     from rich.table import Table
 
     from simulator.cli.terminal import console
@@ -238,6 +242,7 @@ def _show(result: Measurement) -> None:
     table.add_column()
     table.add_column(justify="right")
     for name, value in (
+        ("address order", order),
         ("efficiency", f"{result.efficiency:.2%} of peak"),
         ("bandwidth", f"{result.bandwidth_gbps:.2f} GB/s"),
         ("mean read latency", f"{result.mean_latency_ns:.1f} ns"),

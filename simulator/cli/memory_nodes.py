@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from simulator._progress import part
+
 if TYPE_CHECKING:
     from simulator.hardware.devices.near_memory import NearMemory
     from simulator.hardware.node_rates import NodeRates
@@ -29,9 +31,10 @@ def show_nodes(
     """Measure rows of all `sizes` and print a table, or a JSON document."""
     from simulator.hardware.node_rates import measure_nodes
 
-    rates = [
-        measure_nodes(pool, pattern, size, requests, lookups=lookups, **choices) for size in sizes
-    ]
+    rates = []
+    for number, size in enumerate(sizes):
+        with part(number / len(sizes), (number + 1) / len(sizes)):
+            rates.append(measure_nodes(pool, pattern, size, requests, lookups=lookups, **choices))
     if as_json:
         import json
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulator.cli.numbers import MOST_JOBS
 from simulator.cli.options import ExperimentFile, Overrides
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from simulator.engine.optimize import Candidate, Found
+    from simulator.sweep.candidates import Candidate, Found
 
 __all__ = ["optimize"]
 
 SHOWN = 20
 """Rows of a table."""
+MOST_TRIALS = 100_000
+FRONT = "front"
+"""The picture in a run directory, and the table behind it."""
 
 
 def optimize(
@@ -37,65 +42,108 @@ def optimize(
         float | None,
         typer.Option("--budget-usd-per-hour", min=0, max=1e9, help="What it may cost an hour."),
     ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MOST_TRIALS,
+            help="Points to simulate of a large space  [default: all up to 1,000, else 200]",
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**31, help="Of the search, where not all are simulated.")
+    ] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Run directory; by default runs/NAME-optimize-HASH."),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=0, max=MOST_JOBS, help="Local processes; 0: one for each core.")
+    ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:
     """Find the cheapest point of an experiment that holds a throughput, or the fastest in a budget.
 
-    Every point that the experiment spans is simulated: systems, platforms, swept values, and those
-    of --over. Told are the best, and those that nothing beats in cost, speed and energy at once.
+    The space is what the experiment spans: systems, platforms, swept values, and those of --over.
+    A small one is simulated whole, a large one searched. Told are the best, and those that nothing
+    beats in cost, speed and energy at once. Stopped, it goes on from the points in DIR.
     """
     import json
 
-    from simulator.cli.beat import at_point
-    from simulator.cli.progress import announce
-    from simulator.config.expand import expand
+    from simulator.cli.interrupts import hint_at_interrupt
+    from simulator.cli.progress import sweep_progress
     from simulator.engine import load_experiment
-    from simulator.engine.optimize import Wanted
-    from simulator.engine.optimize import optimize as best_of
-    from simulator.errors import UsageError
-    from simulator.results.seeds import require_one_seed
+    from simulator.results.store import POINTS
+    from simulator.sweep.candidates import Wanted
+    from simulator.sweep.optimize import Search, search_folder
+    from simulator.sweep.optimize import optimize as best_of
+    from simulator.sweep.ownership import require_owned
+    from simulator.sweep.runner import local_workers
 
-    sweeps = []
-    for choice in over or ():
-        path, sign, values = choice.partition("=")
-        if not sign or not path.strip() or not values.strip():
-            raise UsageError(f"--over {choice}: write PATH=A,B, as cache.fraction=0.02,0.1")
-        listed = values if values.strip().startswith("[") else f"[{values}]"
-        sweeps.append(f"sweep.{path.strip()}={listed}")
-    loaded = load_experiment(experiment, (*(overrides or ()), *sweeps))
-    announce(loaded)
-    points = expand(loaded)
-    require_one_seed(points, "optimize")
-    found = best_of(points, Wanted(throughput, budget), at_point)
+    loaded = load_experiment(experiment, (*(overrides or ()), *_sweeps(over or ())))
+    wanted = Wanted(throughput, budget)
+    folder = out or search_folder(loaded)
+    require_owned(folder, loaded)
+    with (
+        local_workers(jobs) as workers,
+        hint_at_interrupt(folder / POINTS),
+        sweep_progress() as report,
+    ):
+        found = best_of(loaded, wanted, Search(trials, seed, folder, workers, report))
     if as_json:
         typer.echo(json.dumps(_document(found), allow_nan=False, indent=1))
     else:
         _show(found)
+    if found.candidates:
+        _write(found, loaded.name, folder, as_json)
+
+
+def _sweeps(over: Sequence[str]) -> Iterator[str]:
+    """What `--over` puts into the sweep."""
+    from simulator.errors import UsageError
+
+    for choice in over:
+        path, sign, values = choice.partition("=")
+        if not sign or not path.strip() or not values.strip():
+            raise UsageError(f"--over {choice}: write PATH=A,B, as cache.fraction=0.02,0.1")
+        listed = values if values.strip().startswith("[") else f"[{values}]"
+        yield f"sweep.{path.strip()}={listed}"
 
 
 def _show(found: Found) -> None:
     from simulator.cli.terminal import console
     from simulator.text import with_rest
 
+    looked = found.searched
     typer.echo(_verdict(found))
+    if not looked.whole:
+        typer.echo(
+            f"{looked.points:,} points of {looked.size:,} combinations were looked at: --trials N "
+            "for more"
+        )
     if found.candidates:
         typer.echo("\nNothing is better in cost, speed and energy at once than these:")
-        console().print(_table(found.front[:SHOWN], found))
-    if len(found.front) > SHOWN:
-        typer.echo(f"and {len(found.front) - SHOWN} more: --json lists all")
+        alike = _alike(found.front)
+        console().print(_table(alike[:SHOWN], found))
+        if len(alike) > SHOWN:
+            typer.echo(f"and {len(alike) - SHOWN} more: --json lists all")
     refused = [f"does not fit: {point.system.label}: {why}" for point, why in found.refused]
     for line in with_rest(refused, SHOWN, "--json lists all"):
         typer.echo(line)
 
 
-def _verdict(found: Found) -> str:
+def _asked(found: Found) -> str:
     wanted = found.wanted
     texts = []
     if wanted.throughput is not None:
         texts.append(f"{wanted.throughput:,.0f} samples/s")
     if wanted.budget is not None:
         texts.append(f"at most ${wanted.budget:,.2f} an hour")
-    asked = " for ".join(texts)
+    return " for ".join(texts)
+
+
+def _verdict(found: Found) -> str:
+    asked = _asked(found)
     if found.best is not None:
         return f"{asked}: {_line(found.best)}"
     if found.nearest is None:
@@ -104,28 +152,46 @@ def _verdict(found: Found) -> str:
 
 
 def _line(each: Candidate) -> str:
-    error = "error not known" if each.error is None else f"+-{each.error:.1%}"
     return (
-        f"{each.name} - {each.throughput:,.0f} samples/s ({error}), ${each.usd_per_hour:,.2f} an "
-        f"hour, ${each.usd_per_billion:,.2f} for 10^9 samples"
+        f"{each.name} - {each.throughput:,.0f} samples/s ({_range(each)}), "
+        f"${each.usd_per_hour:,.2f} an hour, ${each.usd_per_billion:,.2f} for 10^9 samples"
     )
 
 
-def _table(candidates: Sequence[Candidate], found: Found) -> Table:
+def _range(each: Candidate) -> str:
+    """Throughput from where to where."""
+    if each.range is None:
+        return "error not known"
+    low, high = each.range
+    return f"{low:,.0f} to {high:,.0f}"
+
+
+def _alike(front: Sequence[Candidate]) -> list[tuple[str, Candidate]]:
+    """Candidates with their names; those that are as good in all as another share its line."""
+    groups: dict[tuple[float, ...], list[Candidate]] = {}
+    for each in front:
+        groups.setdefault(each.goods, []).append(each)
+    return [
+        (first.name + (f" (and {len(rest)} as good)" if rest else ""), first)
+        for first, *rest in groups.values()
+    ]
+
+
+def _table(candidates: Sequence[tuple[str, Candidate]], found: Found) -> Table:
     from rich.table import Table
 
     from simulator.text import on_one_line
 
     table = Table(
-        "point", "samples/s", "error", "$/hour", "$/10^9 samples", "mJ/sample", "meets it"
+        "point", "samples/s", "from - to", "$/hour", "$/10^9 samples", "mJ/sample", "meets it"
     )
     for column in table.columns[1:6]:
         column.justify = "right"
-    for each in candidates:
+    for name, each in candidates:
         table.add_row(
-            on_one_line(each.name),
+            on_one_line(name),
             f"{each.throughput:,.0f}",
-            "not known" if each.error is None else f"{each.error:.1%}",
+            _range(each),
             f"{each.usd_per_hour:,.2f}",
             f"{each.usd_per_billion:,.2f}",
             f"{each.energy_mj:,.3g}",
@@ -139,6 +205,8 @@ def _document(found: Found) -> dict[str, Any]:
         "throughput": found.wanted.throughput,
         "budget_usd_per_hour": found.wanted.budget,
         "best": None if found.best is None else _told(found.best, found),
+        "points_looked_at": found.searched.points,
+        "combinations_of_the_space": found.searched.size,
         "nearest": None if found.nearest is None else _told(found.nearest, found),
         "candidates": [_told(each, found) for each in found.candidates],
         "refused": [
@@ -158,6 +226,8 @@ def _told(each: Candidate, found: Found) -> dict[str, Any]:
         "sweep": point.sweep_text(),
         "throughput_samples_per_s": each.throughput,
         "error": each.error,
+        "throughput_from": each.range and each.range[0],
+        "throughput_to": each.range and each.range[1],
         "usd_per_hour": each.usd_per_hour,
         "usd_per_billion_samples": each.usd_per_billion,
         "energy_mj_per_sample": each.energy_mj,
@@ -165,3 +235,32 @@ def _told(each: Candidate, found: Found) -> dict[str, Any]:
         "meets": each.meets(found.wanted),
         "on_front": any(each is other for other in found.front),
     }
+
+
+def _write(found: Found, name: str, folder: Path, quiet: bool) -> None:
+    """The front as a table, and as a picture where figures can be drawn."""
+    import pandas as pd
+
+    from simulator._extras import install, missing
+    from simulator.figures.files import csv_text, write_figure
+    from simulator.figures.front import front
+    from simulator.files import write_file
+
+    best = found.best or found.nearest
+    rows = [{**_told(each, found), "best": each is best} for each in found.candidates]
+    columns = {"throughput_from": "low", "throughput_to": "high"}
+    data = pd.DataFrame(rows).rename(columns=columns)
+    data = data.astype({"low": float, "high": float})
+    wanted = found.wanted
+    if lacking := missing("figures"):
+        files = [folder / f"{FRONT}.csv"]
+        write_file(files[0], csv_text(data))
+        note = f"note: no picture: {' and '.join(lacking)} missing: {install('figures')}"
+        typer.echo(note, err=True)
+    else:
+        picture = front(data, wanted.throughput, wanted.budget, f"{name}: {_asked(found)}")
+        files = write_figure(FRONT, picture, data, folder)
+    if not quiet:
+        typer.echo("Files:")
+        for file in files:
+            typer.echo(f"  {file}")

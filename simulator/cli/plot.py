@@ -33,18 +33,21 @@ def plot(
 ) -> None:
     """Draw one column of the results against another: a panel a locality, a line a system.
 
-    `scratchpipe explain` lists the columns; swept keys (model.dim) are columns too.
+    `scratchpipe explain` lists the columns, also those of load.csv and checkpoint.csv; swept keys
+    (model.dim) are columns too.
     """
     from simulator.errors import UsageError
     from simulator.figures.files import FORMATS, figure_bytes
     from simulator.figures.plot import plot as drawn
     from simulator.results.reading import read_run
+    from simulator.results.rows import joined
 
     target = out or run_dir / f"{y}.svg"
     suffix = target.suffix.lower().removeprefix(".")
     if suffix not in FORMATS:
         raise UsageError(f"--out {target}: its name ends in one of .{', .'.join(FORMATS)}")
     run = read_run(run_dir)
-    figure = drawn(run.metrics(), run.swept(), x, y, width)
+    rows = joined(run.metrics(), run.loads(), run.checkpoints())
+    figure = drawn(rows, run.swept(), x, y, width)
     write_file(target, figure_bytes(figure, suffix))
     typer.echo(f"{target}: {y} against {x}", err=is_standard_output(target))

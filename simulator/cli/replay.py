@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulator.cli.beat import at
 from simulator.cli.numbers import MOST_HELD, MOST_ROWS, MOST_SAMPLES, MOST_SEED
 from simulator.cli.trace_files import (
     Asked,
@@ -137,7 +136,6 @@ def _ids(source: Source) -> Iterator[Ids]:
     lookups = 0
     for piece in checked(source):
         lookups += len(piece.ids)
-        at(f"{lookups:,} lookups")
         if len(piece.ids):
             yield piece.ids
     if not lookups:

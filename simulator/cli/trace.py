@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from simulator._progress import part, tell
 from simulator.cli.numbers import (
     MOST_BATCHES,
     MOST_BYTES,
@@ -171,16 +172,17 @@ def describe(
     source = opened(files, asked)
     feeds = feeds_of(source, asked)
     limits = numbers(rows, len(feeds.names), "--rows")
-    columns = load(source)
-    if source.columns() is not None:
-        for _ in checked(source):  # mapped files have not been looked at yet
-            pass
+    with part(0.0, 0.5):
+        columns = load(source)
+        if source.columns() is not None:
+            for _ in checked(source):  # mapped files have not been looked at yet
+                pass
     tables = feeds.merged(source.path, columns)
-    reports = [
-        describe_ids(t.ids.astype("int64", copy=False), t.name, seed=seed)
-        for t in tables
-        if len(t.ids)
-    ]
+    reports = []
+    filled = [t for t in tables if len(t.ids)]
+    for number, t in enumerate(filled):
+        tell(f"table {t.name}, {number + 1} of {len(filled)}", 0.5 + 0.5 * number / len(filled))
+        reports.append(describe_ids(t.ids.astype("int64", copy=False), t.name, seed=seed))
     empty = [t.name for t in tables if not len(t.ids)]
     changes = []
     if transform:

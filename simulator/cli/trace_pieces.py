@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from simulator._progress import tell
 from simulator.cli.numbers import MOST_LOOKUPS, MOST_TABLES
 from simulator.cli.trace_files import numbers
 from simulator.errors import TraceError, UsageError
@@ -75,6 +76,7 @@ def generated(trace: Trace, batches: int, features: int, jagged: bool) -> Iterat
     from simulator.traces.pieces import Piece
 
     for index in range(batches):
+        tell(f"mini-batch {index + 1:,} of {batches:,}", index / batches)
         batch = trace.minibatch(index)
         for table, (ids, bags) in enumerate(zip(batch.ids, batch.pooled, strict=True)):
             for feature, (own, lengths) in enumerate(by_feature(ids, bags, features)):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from simulator.config.assign import Assignment, apply, keys_of
@@ -18,7 +18,7 @@ from simulator.config.reader import Marks
 from simulator.config.resolve import Resolver
 from simulator.errors import ConfigError, Problem
 
-__all__ = ["MOST_POINTS", "check", "expand"]
+__all__ = ["MOST_POINTS", "Axis", "Space", "check", "expand"]
 
 MOST_POINTS = 100_000
 """Of an experiment: a minute to look at, a day to simulate."""
@@ -56,6 +56,65 @@ def _expanded(experiment: Experiment, origin: Origin) -> tuple[PointConfig, ...]
     if problems:
         raise ConfigError(*problems)
     return tuple(points.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A swept key with its values, or the systems with their numbers."""
+
+    key: str
+    values: tuple[Any, ...]
+
+
+class Space:
+    """The points that an experiment spans, each made when it is asked for: there may be more of
+    them than can be expanded."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        data = experiment.model_dump(mode="json")
+        self._choices = list(_choices(data, experiment.origin.marks))
+        self._data, self._resolver = _without_sweep(data, experiment.origin)
+        self._systems = list(self._resolver.systems(self._data))
+        swept = (Axis(".".join(map(str, c[0].path)), _values(c)) for c in self._choices)
+        self.axes = (*swept, Axis("systems", tuple(self._systems)))
+        """Swept keys as in the file, then the systems."""
+
+    @property
+    def size(self) -> int:
+        """Combinations; some may be the same point."""
+        return math.prod(len(axis.values) for axis in self.axes)
+
+    def point(self, picks: Sequence[int]) -> PointConfig:
+        """The point with value number `picks[i]` of axis *i*.
+
+        Raises `ConfigError` for values that do not go together.
+        """
+        *numbers, system = picks
+        pairs = zip(self._choices, numbers, strict=True)
+        combination = tuple(values[number] for values, number in pairs)
+        points, problems = _points(self._data, combination, self._resolver, [self._systems[system]])
+        if problems:
+            raise ConfigError(*problems)
+        return points[0]
+
+    def every(self) -> Iterator[tuple[int, ...]]:
+        """The picks of all points, the first axis changing slowest."""
+        return itertools.product(*(range(len(axis.values)) for axis in self.axes))
+
+    def one_at_a_time(self) -> Iterator[PointConfig]:
+        """The first point, and those that differ from it in one value.
+
+        Raises `ConfigError` as `point` does.
+        """
+        first = [0] * len(self.axes)
+        yield self.point(first)
+        for number, axis in enumerate(self.axes):
+            for pick in range(1, len(axis.values)):
+                yield self.point([*first[:number], pick, *first[number + 1 :]])
+
+
+def _values(choice: Sequence[Assignment]) -> tuple[Any, ...]:
+    return tuple(assignment.value for assignment in choice)
 
 
 def check(data: Any, origin: Origin) -> list[Problem]:
@@ -126,9 +185,12 @@ def _one_at_a_time(choices: list[list[Assignment]]) -> Iterator[tuple[Assignment
 
 
 def _points(
-    data: Any, combination: Iterable[Assignment], resolver: Resolver
+    data: Any,
+    combination: Iterable[Assignment],
+    resolver: Resolver,
+    systems: Iterable[int] | None = None,
 ) -> tuple[list[PointConfig], list[Problem]]:
-    """The points of one combination of swept values: one for each system."""
+    """The points of one combination of swept values: one for each system, or each of `systems`."""
     combination = tuple(combination)
     try:
         data, marks = apply(data, resolver.marks, combination)
@@ -137,7 +199,7 @@ def _points(
     swept = {".".join(map(str, assigned.path)): assigned.value for assigned in combination}
     points: list[PointConfig] = []
     problems: list[Problem] = []
-    for index in resolver.systems(data):
+    for index in resolver.systems(data) if systems is None else systems:
         point, mistakes = resolver.point(data, marks, index, swept)
         problems += mistakes
         if point is not None:

@@ -38,6 +38,7 @@ from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
 from simulator.config.parameters import SystemKeys
 from simulator.config.reader import Marks
+from simulator.config.shares import PositiveShare
 from simulator.config.tables import TablesConfig
 from simulator.config.trace import HALF, TraceConfig
 from simulator.config.transform import extra_rows
@@ -85,9 +86,9 @@ class CacheConfig(Frozen):
     policy: str = "lru"
     """Replacement policy (`scratchpipe list policies`), or one of a file of yours:
     `./mine.py:CLASS`."""
-    fraction: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Share of all embedding rows that the cache holds; 2 to 10 % in the paper's sweep. Where
-    neither `rows` nor `bytes` is given, 0.1."""
+    fraction: PositiveShare | None = None
+    """Share of all embedding rows that the cache holds, `5 %` or 0.05; 2 to 10 % in the paper's
+    sweep. Where neither `rows` nor `bytes` is given, 0.1."""
     rows: Annotated[int, Field(gt=0), AtMost(10**15, "no machine holds so many")] | None = None
     """Rows that the cache holds, in place of `fraction`; pools get theirs by size."""
     bytes: Bytes | None = None

@@ -21,7 +21,7 @@ from simulator.text import shown
 __all__ = ["load_experiment", "parse_experiment"]
 
 SWEEPABLE = (
-    *("platform", "model", "trace", "cache", "operators"),
+    *("platform", "model", "trace", "cache", "tables", "operators"),
     *("load", "checkpoint", "pipeline", "run"),
 )
 """Keys under which a sweep may choose values."""

@@ -134,6 +134,17 @@ def read_machine(
     return (None if problems else value), problems
 
 
+_PARTS = {"host", "hosts", "network"}
+"""Keys of a machine that its description speaks of."""
+_CHANGED = ", changed"
+
+
+def _as_changed(description: Node) -> Node:
+    """A description that no longer says what a machine is made of."""
+    text = str(description.value).removesuffix(_CHANGED)
+    return replace(description, value=f"{text}{_CHANGED}" if text else "")
+
+
 class _Machines:
     """Follows references to machines and lays machines over each other."""
 
@@ -170,6 +181,9 @@ class _Machines:
         name = start.get("name")
         if changes.keys() and name is not None and "name" not in changes:
             machine = machine.with_keys({"name": starred(name)})
+        told = start.get("description")
+        if told is not None and "description" not in changes and _PARTS & set(changes.keys()):
+            machine = machine.with_keys({"description": _as_changed(told)})
         return machine
 
     def _entry(self, name: Node, trail: tuple[Path, ...]) -> Node | None:

@@ -73,18 +73,26 @@ def _carried_over(part: Node, file: Node) -> Node:
     return part.with_keys({"sources": sources.with_keys(taken)}) if taken else part
 
 
+UNSOURCED = "changed, without a source"
+"""The source of a changed key where the old one was that of its whole section."""
+
+
 def starred(name: Node) -> Node:
     """A name marked as that of something changed."""
     return replace(name, value=f"{str(name.value).rstrip('*')}*")
 
 
 def surviving(sources: Node | None, changed: Iterable[str], added: Node | None) -> Node | None:
-    """`sources` without those of changed keys and of keys below them, and with those `added`."""
+    """`sources` without those of changed keys and of keys below them, and with those `added`.
+
+    A changed key within a section that has a source of its own is said to have none."""
     if sources is None or not sources.is_mapping:
         return sources if added is None else added
     changed = tuple(changed)
     gone = {s for s in sources.value for c in changed if f"{s}.".startswith(f"{c}.")}
-    rest = sources.without(gone)
+    within = {c: s for c in changed for s in sources.value if c.startswith(f"{s}.")}
+    unsourced = {c: replace(sources, value=UNSOURCED) for c in within}
+    rest = sources.without(gone).with_keys(unsourced)
     if added is None or not added.is_mapping:
         return rest if added is None else added
     return rest.with_keys(dict(added.items()))

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from simulator.config.shares import Share, Written
 from simulator.config.types import Frozen, MisfitError
-from simulator.text import quoted
 
 __all__ = ["OWN_MEMORY", "TablesConfig"]
 
 OWN_MEMORY = "dram"
 """What the memory of the processor itself is called among tiers."""
-_PERCENT = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?)\s*%\s*")
 _ROUNDING = 1e-6
 _MOST_TIERS = 16
-
-
-def _share(value: object) -> object:
-    """`60 %` as 0.6."""
-    if not isinstance(value, str):
-        return value
-    match = _PERCENT.fullmatch(value)
-    if match is None:
-        raise ValueError(f"{quoted(value)} is no share: write 60 % or 0.6")
-    return float(match.group(1)) / 100.0
 
 
 def _one_tier(value: object) -> object:
@@ -35,22 +23,12 @@ def _one_tier(value: object) -> object:
     return {value: 1.0} if isinstance(value, str) else value
 
 
-_Written = (
-    Annotated[float, Field(ge=0, le=1)]
-    | Annotated[str, Field(pattern=rf"^{_PERCENT.pattern}$", examples=["60 %"])]
-)
-Share = Annotated[
-    float, BeforeValidator(_share, json_schema_input_type=_Written), Field(ge=0, le=1)
-]
-"""A share, in per cent or of 1."""
-
-
 class TablesConfig(Frozen):
     """The tiers that tables on the host lie in."""
 
     tier: Annotated[
         dict[str, Share],
-        BeforeValidator(_one_tier, json_schema_input_type=dict[str, _Written] | str),
+        BeforeValidator(_one_tier, json_schema_input_type=dict[str, Written] | str),
     ] = Field(default_factory=dict)
     """Memory -> its share of the tables, such as `{dram: 60 %, cxl0: 40 %}`; the first gets what
     comes first in `order`. `dram` is the processor's own memory, others are named by their socket.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from simulator.results.record import Result
+from simulator.results.rows import joined
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,4 +33,5 @@ class DrawnResult(Result):
         keys = dict.fromkeys(path for values in swept for path in values)
         names = {"trace.locality": "locality", "cache.policy": "policy"}
         first = next((names.get(key, key) for key in keys), "label")
-        return plot(self.metrics(), swept, x or first, y, width)
+        rows = joined(self.metrics(), self.loads(), self.checkpoints())
+        return plot(rows, swept, x or first, y, width)

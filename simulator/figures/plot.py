@@ -14,7 +14,7 @@ from simulator.config.problems import did_you_mean
 from simulator.errors import UsageError
 from simulator.figures.charts import figure_grid, grouped_bars, legend_above
 from simulator.figures.style import Look, distinct_looks, styled, title
-from simulator.results.dictionary import METRICS
+from simulator.results.dictionary import CHECKPOINT, LOAD, METRICS
 from simulator.results.software import DIFFERS, software_note
 from simulator.results.spread_columns import SPREAD_OF
 from simulator.text import few
@@ -45,10 +45,10 @@ def plot(
 ) -> Figure:
     """`y` against `x`: lines where `x` is a number, else bars; a panel a locality, a line a system.
 
-    `metrics`: rows of columns of the data dictionary; `swept`: the swept values of each, whose
-    paths are columns too (`model.dim`). `width`: `column`, `page`, or inches. Where points have a
-    spread over seeds it is drawn. Raises `UsageError` for a column that does not exist, says
-    nothing, or cannot be drawn.
+    `metrics`: rows of columns of the data dictionary, also of loads and check-points (`joined`);
+    `swept`: the swept values of each, whose paths are columns too (`model.dim`). `width`: `column`,
+    `page`, or inches. Where points have a spread over seeds it is drawn. Raises `UsageError` for a
+    column that does not exist, says nothing, or cannot be drawn.
     """
     named = [{path: _plain(value) for path, value in values.items()} for values in swept]
     data = pd.DataFrame([{**row, **values} for row, values in zip(metrics, named, strict=True)])
@@ -215,8 +215,8 @@ def _scaled(name: str, values: pd.Series[Any]) -> np.ndarray[Any, Any]:
 
 def _factor(name: str) -> tuple[float, str]:
     """What a column is multiplied by to be drawn, and its unit then."""
-    units = {column.name: column.unit for column in METRICS}
-    unit = units.get(name, "")
+    units = {column.name: column.unit for column in (*CHECKPOINT, *LOAD, *METRICS)}
+    unit = units.get(name.removeprefix("checkpoint."), "")
     if unit == "us":
         return 1e-3, "ms"
     if unit == "mJ/batch":

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from simulator.errors import UsageError
+from simulator.results.published import ERROR
 from simulator.results.rows import Row
 from simulator.results.software import software_note
-from simulator.results.trust import median_error
 
 __all__ = ["MATCHED", "METRICS", "Against", "Pair", "against", "shared_columns"]
 
@@ -145,7 +145,7 @@ def _name(row: Row, columns: Sequence[str]) -> str:
 
 
 def _pairs(first: Row, second: Row, columns: Sequence[str]) -> list[Pair]:
-    errors = [median_error(row) for row in (first, second)]
+    errors = [row[ERROR.name] for row in (first, second)]
     known = [error for error in errors if error is not None]
     error = sum(known) if len(known) == len(errors) else None
     return [

@@ -10,11 +10,11 @@ from simulator.config.machine import LEVELS
 from simulator.results.checkpoint_columns import WRITTEN
 from simulator.results.column import Column
 from simulator.results.load_columns import LOADED
+from simulator.results.published import BASIS, ERROR
 from simulator.results.query_columns import QUERIES
 from simulator.results.resources import KINDS
 from simulator.results.spread_columns import SPREAD
 from simulator.results.start_columns import START
-from simulator.results.trust import ERROR
 
 __all__ = [
     "CHECKPOINT",
@@ -223,6 +223,7 @@ METRICS: tuple[Column, ...] = (
     *QUERIES,
     *SPREAD,
     ERROR,
+    BASIS,
     *_CACHE,
     *START,
     *_USE,

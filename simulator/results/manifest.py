@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "check_manifest", "manifest_of", "versions"]
 
-FORMAT = 4
-"""Of the run directory; 1 had no `devices.parquet`, 2 no column `calibrated`, 3 no `seeds`."""
+FORMAT = 5
+"""Of the run directory; 1 had no `devices.parquet`, 2 no column `calibrated`, 3 no `seeds`, 4
+no `published_error_of`."""
 
 _KEYS: dict[str, type] = {
     "format": int,

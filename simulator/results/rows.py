@@ -12,7 +12,7 @@ from simulator.results.dictionary import IDENTITY, Column
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Row", "by_point", "frame_of", "mismatch", "nested", "row_of"]
+__all__ = ["Row", "by_point", "frame_of", "joined", "mismatch", "nested", "row_of"]
 
 Row = Mapping[str, Any]
 
@@ -113,6 +113,24 @@ def nested(
             strict=True,
         )
     ]
+
+
+def joined(
+    metrics: Sequence[Row], loads: Iterable[Row] = (), checkpoints: Iterable[Row] = ()
+) -> list[Row]:
+    """The metrics, each with the columns of its load stage and of its check-points; one that both
+    have is `checkpoint.COLUMN` of the latter."""
+    wide: list[Row] = list(metrics)
+    for name, table in (("load", loads), ("checkpoint", checkpoints)):
+        rows = [_own(found[0]) if found else {} for found in by_point(metrics, table)]
+        own = dict.fromkeys(column for row in rows for column in row)
+        taken = {column for row in wide for column in row}
+        names = {c: f"{name}.{c}" if c in taken else c for c in own}
+        wide = [
+            {**row, **{known: more.get(column) for column, known in names.items()}}
+            for row, more in zip(wide, rows, strict=True)
+        ]
+    return wide
 
 
 def _own(row: Row) -> dict[str, Any]:

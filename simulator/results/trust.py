@@ -12,10 +12,11 @@ from functools import cache
 from typing import Any
 
 from simulator.data import path as data_path
-from simulator.results.column import Column
+from simulator.results.published import Published, published
 from simulator.text import few
 
-__all__ = ["ERROR", "PAGE", "SUMMARY", "iteration_errors", "median_error", "trust_lines"]
+__all__ = ["PAGE", "SUMMARY", "iteration_errors", "published_of"]
+__all__ += ["trust_lines"]
 
 Row = Mapping[str, Any]
 
@@ -23,13 +24,6 @@ PAGE = "docs/validation.md"
 SUMMARY = "validation/trust.csv"
 """Below the folder of the experiments."""
 _ITERATIONS = "whole iterations"
-ERROR = Column(
-    "published_error",
-    "float",
-    "1",
-    "Median error of whole iterations, simulated against measured, on this platform with these "
-    "operators (docs/validation.md); null where the platform is not calibrated or not compared.",
-)
 _MEANING = {
     "no": "not calibrated: numbers are data-sheet or assumed",
     "partly": "calibrated in part, the rest is data-sheet or assumed: its errors are not known",
@@ -58,13 +52,12 @@ def iteration_errors(machine: str) -> tuple[float, float] | None:
     return None if errors is None else (errors[0], abs(errors[1]))
 
 
-def median_error(row: Row) -> float | None:
-    """The published median error of whole iterations of a point (a row of metrics); None where its
-    platform is not calibrated, or was not compared with its operator profile."""
-    if row["calibrated"] != "yes":
-        return None
-    errors = _errors("platform").get(f"{row['platform']}, {row['operators']}")
-    return None if errors is None else errors[0]
+def published_of(row: Row, stage: str = "") -> Published | None:
+    """The published error of iterations of the kind of a point (a row of metrics) whose longest
+    stage is `stage`; None where its platform is not calibrated."""
+    software = f"{row['platform']}, {row['operators']}"
+    own = {each["platform"]: each["machine"] for each in _compared()}
+    return published(row, stage, own.get(software))
 
 
 def trust_lines(rows: Iterable[Row]) -> list[str]:
@@ -92,7 +85,10 @@ def _meaning(level: str, platform: str, operators: str) -> str:
         return _MEANING[level]
     errors = _errors("platform").get(f"{platform}, {operators}")
     if errors is None:
-        return f"calibrated; whole iterations with {operators} operators were not compared"
+        return (
+            f"calibrated; whole iterations with {operators} operators were not compared: errors "
+            "are those of their kind, with other software"
+        )
     median, worst = errors
     return (
         f"calibrated; whole iterations with {operators} operators {median:.1%} off in the median, "

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from simulator.config.expand import expand
-from simulator.config.experiment import Experiment, PointConfig, config_hash
+from simulator.config.experiment import Experiment, config_hash
 from simulator.errors import InvariantError, ScratchPipeError
 from simulator.files import json_bytes
 from simulator.results.finished import FinishedPoints
@@ -32,7 +32,7 @@ from simulator.sweep.runner import FailedPoint, Sweep, Workers, run_sweep
 from simulator.sweep.watch import SweepProgress
 from simulator.traces.survey import notes_on
 
-__all__ = ["Finished", "default_folder", "failure_rows", "run_experiment"]
+__all__ = ["Finished", "default_folder", "failure_rows", "run_experiment", "under_way"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,13 @@ def run_experiment(
         require_owned(out_dir, experiment)
     store = FinishedPoints(out_dir / POINTS)
     started = time.perf_counter()
-    with _under_way(experiment, points, out_dir, store):
+    facts = {
+        "name": experiment.name,
+        "config_hash": config_hash(points),
+        "points": len(points),
+        "experiment": experiment.model_dump(mode="json"),
+    }
+    with under_way(facts, out_dir, store):
         if replace:
             discard_results(out_dir)
             store.clear()
@@ -109,16 +115,12 @@ def run_experiment(
 
 
 @contextmanager
-def _under_way(
-    experiment: Experiment, points: Sequence[PointConfig], out_dir: Path, store: FinishedPoints
-) -> Iterator[None]:
-    """The run directory while points are simulated; gone again if none is kept."""
-    facts = {
-        "name": experiment.name,
-        "config_hash": config_hash(points),
-        "points": len(points),
-        "experiment": experiment.model_dump(mode="json"),
-    }
+def under_way(facts: Mapping[str, Any], out_dir: Path, store: FinishedPoints) -> Iterator[None]:
+    """The run directory while points are simulated; gone again if none is kept.
+
+    `facts`: what the directory says of the run until it is finished; `experiment` in it is whose
+    it is.
+    """
     begin_run(out_dir, facts)
     with store.owned():
         tidy(out_dir)

@@ -15,7 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from simulator._progress import tell
 from simulator.errors import TraceError
+from simulator.streams import read_share
 from simulator.traces.base import Ids
 
 __all__ = [
@@ -160,6 +162,7 @@ def checked(
     bagged = False
     counts = [0] * len(source.tables)
     totals: list[int | None] = [None] * len(source.tables)
+    whole = sum(len(column.ids) for column in source.columns() or ())
     for piece in source.pieces():
         table = piece.table
         where = f"{source.path}: table {source.tables[table]!r}"
@@ -170,6 +173,8 @@ def checked(
             bagged = bagged or len(piece.lengths) > 0
             totals[table] = (totals[table] or 0) + int(piece.lengths.sum())
         counts[table] += len(piece.ids)
+        read = sum(counts)
+        tell(f"{read:,} lookups read", read / whole if whole else read_share())
         yield piece
     if not bagged and not any(counts):
         raise TraceError(f"{source.path}: holds no ids")

@@ -224,7 +224,10 @@ def _times(
         reason = notes.why((name, label, sweep, stage), simulated / measured - 1.0)
         repeats = point["repeats_us"] if stage is None else of_stages.get(stage, [])
         own = _spread(repeats)
-        return Time(name, label, sweep, stage, measured, simulated, own, reason, fewer)
+        return Time(
+            name, label, sweep, stage, measured, simulated, own, reason, fewer,
+            gpus=result.metrics["gpus"],
+        )  # fmt: skip
 
     times = [time(None, point["iteration_us"], result.metrics["iteration_time_us"])]
     for stage in result.stages:

@@ -26,6 +26,7 @@ def table(times: Sequence[Time]) -> pd.DataFrame:
             "sweep": [t.sweep for t in times],
             "system": [t.system for t in times],
             "stage": [t.stage or "" for t in times],
+            "gpus": [t.gpus for t in times],
             "measured_us": [t.measured_us for t in times],
             "simulated_us": [t.simulated_us for t in times],
             "error": [t.error for t in times],
@@ -44,9 +45,9 @@ def scatter(times: Sequence[Time], what: str) -> Figure:
         high = max(max(t.measured_us, t.simulated_us) for t in times) * 1.5e-3
         ends = [low, high]
         axes.plot(ends, ends, color="black", linewidth=0.8)
-        for factor in (0.8, 1.2):
+        for factor, label in ((0.8, "20 % off"), (1.2, None)):
             scaled = [end * factor for end in ends]
-            axes.plot(ends, scaled, color="black", linewidth=0.5, linestyle=":")
+            axes.plot(ends, scaled, color="black", linewidth=0.5, linestyle=":", label=label)
         systems = list(dict.fromkeys(t.system for t in times))
         for number, system in enumerate(systems):
             mine = [t for t in times if t.system == system]

@@ -35,6 +35,8 @@ class Time:
     """Number of the run directory that it comes from."""
     session_spread: float | None = None
     """Of several sessions that measured the same, as `spread`; None where there was one."""
+    gpus: int = 1
+    """That the system used."""
 
     @property
     def error(self) -> float:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from simulator.cli import beat
+from simulator._progress import part, tell, watched
+from simulator.cli import beat, main
 from simulator.cli.beat import Beat, at, at_point, beating, clock, quiet
 from simulator.results.record import Progress
 
@@ -22,6 +25,8 @@ def test_a_line_says_what_how_far_and_how_long() -> None:
     assert beat.line(75) == "replay: 0:01:15 so far"
     beat.at("point 2/4", 0.25)
     assert beat.line(30) == "replay: point 2/4, 25%, 0:00:30 so far, 0:01:30 left"
+    beat.at("point 3/4", 0.5)
+    assert "50%" in beat.line(60)
     beat.at("1,000 lookups")
     assert beat.line(3) == "replay: 1,000 lookups, 0:00:03 so far"
     assert clock(3_725) == "1:02:05"
@@ -76,3 +81,57 @@ def test_a_run_into_a_file_says_how_far_it_is(
     assert not ended.value.code
     lines = capsys.readouterr().err.splitlines()
     assert any(line.startswith("run: point 1/") and line.endswith(" left") for line in lines)
+
+
+def test_time_left_is_told_by_the_speed_since_the_first_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """10 s of compiling, 20 % at once, then 1 % a second."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    beat = Beat("replay", print)
+    now[0] = 10.0
+    beat.at("lookups", 0.2)
+    beat.at("lookups", 0.4)
+    assert beat.line(30.0) == "replay: lookups, 40%, 0:00:30 so far, 0:01:00 left"
+
+
+def test_shares_of_parts_add_up_to_those_of_the_whole() -> None:
+    heard: list[tuple[str, float]] = []
+    tell("nobody hears", 1.0)
+    with watched(lambda what, share: heard.append((what, share))):
+        with part(0.0, 0.2):
+            tell("read", 0.5)
+        with part(0.2, 1.0):
+            tell("replayed", 0.5)
+            with part(0.5, 1.0):
+                tell("replayed", 1.5)
+    assert [what for what, _ in heard] == ["read", "replayed", "replayed"]
+    assert [share for _, share in heard] == pytest.approx([0.1, 0.6, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["replay", "--trace", "{ids}", "--policy", "lru", "--capacity", "9"], "lookups replayed"),
+        (["trace", "validate", "{ids}"], "lookups read"),
+        (["trace", "describe", "{ids}"], "lookups read"),
+        (["trace", "generate", "{new}", "--kind", "uniform", "--rows", "50"], "mini-batch"),
+        (["memory", "measure", "--memory", "ddr4_2400", "--pattern", "seq"], "requests"),
+    ],
+)
+def test_verbs_over_files_and_streams_tell_their_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], told: str
+) -> None:
+    ids = np.arange(90_000) % 1_000
+    np.save(tmp_path / "ids.npy", ids)
+    names = {"ids": "ids.npy", "new": "new.npy"}
+    paths = {key: str(tmp_path / name) for key, name in names.items()}
+    heard: list[tuple[str, float]] = []
+    monkeypatch.setattr(Beat, "at", lambda self, what, share=0.0: heard.append((what, share)))
+    with pytest.raises(SystemExit) as ended:
+        main([word.format(**paths) for word in words])
+    assert not ended.value.code
+    shares = [share for what, share in heard if told in what]
+    assert shares == sorted(shares)
+    assert shares[-1] >= 0.5

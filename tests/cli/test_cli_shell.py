@@ -72,7 +72,7 @@ def test_version(scratchpipe):
         (["run", "no.yaml"], "error: no.yaml: there is no such file"),
         (
             ["explain", "wal_s"],
-            "error: there is no column and no system 'wal_s': did you mean 'wall_s'?",
+            "error: there is no column, system or policy 'wal_s': did you mean 'wall_s'?",
         ),
         (["explain", "xyzzy"], "lists all"),
     ],

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from simulator import systems
+from simulator.cli import main
 from simulator.engine.explanation import explain_system
 
 
@@ -40,3 +43,46 @@ def test_a_system_is_explained_on_the_command_line(scratchpipe) -> None:
     assert "ISCA 2022" in told
     assert "plan [Plan at gpu]" in told
     assert "scratchpipe hazards --system straw_man" in told
+
+
+POLICY = '''
+"""How it goes about it."""
+
+from simulator.caches import Policy
+
+
+class MostRecent(Policy):
+    """Evicts what was used last."""
+
+    name = "mru"
+
+    def __init__(self, setup):
+        pass
+
+    def used(self, pool, use):
+        pass
+
+    def victims(self, pool, count):
+        return pool.slot_key[:count]
+'''
+
+
+def test_a_policy_is_explained_by_name_and_out_of_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(POLICY)
+    for name, told in (
+        ("sieve", "SIEVE."),
+        (f"{file}:MostRecent", "Evicts what was used last.\n\nHow it goes about it."),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(["explain", name])
+        assert not ended.value.code
+        out = capsys.readouterr().out
+        assert out.startswith(f"{name}: a replacement policy\n")
+        assert told in out
+    with pytest.raises(SystemExit) as ended:
+        main(["explain", f"{file}:Nothing"])
+    assert ended.value.code == 2
+    assert "has no Nothing: it has MostRecent" in capsys.readouterr().err

@@ -164,7 +164,8 @@ def test_all_mistakes_at_once(tmp_path):
         ("check: false", "check: no", 'x.yaml:8:54: run.check: is "no": expected true or false'),
         ("fraction: 0.1", "fraction: 1.5", "cache.fraction: is 1.5: must be at most 1"),
         ("fraction: 0.1", "fraction: .inf", "cache.fraction: is .inf: must be"),
-        ("fraction: 0.1", "fraction: 10%", 'cache.fraction: is "10%": expected a number'),
+        ("fraction: 0.1", "fraction: 110%", "cache.fraction: '110%' is no share of anything"),
+        ("fraction: 0.1", "fraction: 0%", 'cache.fraction: is "0%": must be greater than 0'),
         (
             "[hybrid, {",
             "[hybrid, {name: scratchpipe}, {",

@@ -175,3 +175,8 @@ def test_systems_with_commas_are_their_list():
 def test_texts_keep_their_commas():
     experiment = parse_experiment(BASE, ["description=slow, but right"], NAMES)
     assert experiment.description == "slow, but right"
+
+
+@pytest.mark.parametrize("text", ["5%", "5 %", "0.05", "5.0%"])
+def test_a_fraction_may_be_in_per_cent(text):
+    assert first(f"cache.fraction={text}").cache.fraction == pytest.approx(0.05)

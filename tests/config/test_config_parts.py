@@ -121,9 +121,10 @@ def test_a_changed_key_loses_the_sources_below_it():
     assert set(engine("{part: v8, limits: null}").sources) == {"speed"}
 
 
-def test_a_key_below_leaves_the_source_above_it():
+def test_a_key_below_leaves_the_source_above_it_to_the_others():
     sources = engine("{part: v8, limits: {read: 3 B/s}}").sources
-    assert set(sources) == {"speed", "limits.write", "limits"}
+    assert set(sources) == {"speed", "limits.write", "limits", "limits.read"}
+    assert sources["limits.read"] == "changed, without a source"
 
 
 def test_an_equal_value_keeps_its_source_and_name():

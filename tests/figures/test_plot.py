@@ -14,6 +14,7 @@ from simulator.errors import UsageError
 from simulator.figures.plot import plot
 from simulator.figures.style import distinct_looks
 from simulator.results.record import Result
+from simulator.results.rows import joined
 
 DATA = {
     "config_version": 1,
@@ -116,3 +117,26 @@ def test_no_two_of_very_many_series_look_the_same() -> None:
     assert looks[names[0]].color == looks[names[1]].color
     usual = distinct_looks(["gather_reduce", "forward", "collect", "plan", "sort"])
     assert len({(look.color, look.hatch) for look in usual.values()}) == 5
+
+
+def test_columns_of_the_load_stage_and_of_check_points_are_drawn() -> None:
+    fed = {
+        **DATA,
+        "load": {"profile": "plain", "cores": 1, "source_bandwidth": "1 GB/s"},
+        "checkpoint": {"kind": "snapshot", "to": "ssd", "every": 1},
+        "platform": "ssd_v100",
+        "sweep": {"load.cores": [1, 2]},
+    }
+    result = simulate(parse_experiment({**fed, "run": {"batches": 2, "warmup_batches": 1}}))
+    figure = result.plot("load.cores", "training_busy")
+    (axes,) = figure.axes
+    (line, *_) = axes.get_lines()
+    busy = [row["training_busy"] for row in result.loads() if row["label"] == "hybrid"]
+    assert list(line.get_ydata()) == pytest.approx([100 * share for share in busy])
+    assert axes.get_ylabel() == "Training busy (%)"
+    rows = joined(result.metrics(), result.loads(), result.checkpoints())
+    assert [row["checkpoint.rest_us"] for row in rows] == [
+        row["rest_us"] for row in result.checkpoints()
+    ]
+    assert [row["rest_us"] for row in rows] == [row["rest_us"] for row in result.loads()]
+    assert joined(result.metrics()) == list(result.metrics())

@@ -137,7 +137,7 @@ def test_a_memory_alone_loses_time_to_turnaround() -> None:
 SERVER: dict[str, object] = {"mapping": "server", "controller": "server"}
 MEMORIES: dict[str, dict[str, object]] = {
     "ddr4_2400": SERVER | {"organization.channels": 4, "capacity": "256 GB"},
-    "ddr5_5600": SERVER | {"organization.channels": 16},
+    "ddr5_5600": SERVER | {"organization.dimm_channels": 8},
     "hbm3_h100": {"mapping": "gpu", "controller": "gpu"},
 }
 

@@ -8,7 +8,6 @@ import pytest
 
 from simulator.errors import UsageError
 from simulator.results.against import METRICS, against, shared_columns
-from simulator.results.trust import median_error
 
 
 def row(**changes: Any) -> dict[str, Any]:
@@ -23,15 +22,14 @@ def row(**changes: Any) -> dict[str, Any]:
         "operators": "h200_own_operators",
         "calibrated": "yes",
         "bottleneck": "cpu.dram",
+        "published_error": 0.05,
         **dict.fromkeys(METRICS, 100.0),
     }
     return base | changes
 
 
 def test_pairs_are_signed_and_beside_the_error_of_both() -> None:
-    error = median_error(row())
-    assert error is not None
-    assert 0 < error < 0.2
+    error = 0.05
     for factor, beyond in ((1 - 3 * error, True), (1 + error, False)):
         other = row(policy="fifo", iteration_time_us=100.0 * factor, bottleneck="pcie.up")
         found = against([row()], [other], ("system", "locality"))
@@ -45,7 +43,7 @@ def test_pairs_are_signed_and_beside_the_error_of_both() -> None:
 
 
 def test_of_a_machine_that_nobody_measured_no_error_is_told() -> None:
-    found = against([row()], [row(platform="dgx_a100", calibrated="no")], ("system",))
+    found = against([row()], [row(platform="dgx_a100", published_error=None)], ("system",))
     assert {pair.error for pair in found.pairs} == {None}
     assert {pair.beyond_error for pair in found.pairs} == {None}
 

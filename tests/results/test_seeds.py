@@ -96,13 +96,13 @@ def test_a_point_that_failed_is_repeated_with_its_own_seed() -> None:
 
 
 def test_calibrated_platforms_have_the_published_error_of_their_operators() -> None:
-    from simulator.results.trust import median_error
-
     (row, _) = simulate(parse_experiment(DATA)).metrics()
-    assert row["published_error"] is None
+    assert (row["published_error"], row["published_error_of"]) == (None, None)
     own = DATA | {"platform": "h200", "systems": ["hybrid"]}
     (row,) = simulate(parse_experiment(own)).metrics()
-    assert row["published_error"] == median_error(row)
+    assert 0.01 < row["published_error"] < 0.2
+    assert "iterations" in row["published_error_of"]
+    assert row["published_error_of"].endswith(" on h100, h200")
 
 
 def test_a_load_stage_belongs_to_the_point_of_all_seeds(tmp_path: Path) -> None:

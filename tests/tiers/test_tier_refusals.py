@@ -27,7 +27,9 @@ def refused(*entries: Any, **changes: Any) -> str:
     [
         ({"tier": {"dram": "60 %", "cxl": "30 %"}}, ("60 % + 30 % = 90 %", "add up to 100 %")),
         ({"tier": {"dram": "sixty"}}, ("'sixty' is no share", "60 % or 0.6")),
-        ({"tier": {"dram": "-1 %", "cxl": "101 %"}}, ("is no share",)),
+        ({"tier": {"dram": "-1 %", "cxl": "101 %"}}, ("'-1 %' is no share", "0 to 100 %")),
+        ({"tier": "cxl", "cache": "-1%"}, ("'-1%' is no share of anything: 0 to 100 %",)),
+        ({"tier": "cxl", "cache": "150 %"}, ("'150 %' is no share of anything: 0 to 100 %",)),
         ({"tier": {"dram": 1.5}}, ("is 1.5: must be at most 1",)),
         ({"tier": {"cxk": 1.0}}, ("tables.tier.cxk", "is no memory of the host", "'cxl'")),
         ({"tier": "nothing"}, ("tables.tier.nothing", "it has: dram, cpu, cxl, pmem, ssd")),
@@ -110,3 +112,15 @@ def test_the_order_of_tiers_tells_points_apart() -> None:
     (one,) = points("hybrid", tables={"tier": shares})
     (other,) = points("hybrid", tables={"tier": dict(reversed(shares.items()))})
     assert one.key() != other.key()
+
+
+def test_tiers_are_swept() -> None:
+    tiers = ["cxl", {"dram": "60 %", "cxl": "40 %"}]
+    swept = points("hybrid", sweep={"tables.tier": tiers, "tables.order": ["hottest", "hash"]})
+    assert [(p.tables.shares, p.tables.order) for p in swept] == [
+        ({"cxl": 1.0}, "hottest"),
+        ({"cxl": 1.0}, "hash"),
+        ({"dram": 0.6, "cxl": 0.4}, "hottest"),
+        ({"dram": 0.6, "cxl": 0.4}, "hash"),
+    ]
+    assert len({p.key() for p in swept}) == 4

@@ -16,6 +16,7 @@ from time import perf_counter
 import numpy as np
 import numpy.typing as npt
 
+from simulator._progress import part, tell, watched
 from simulator.caches.per_lookup.base import lookup_cache, next_positions
 from simulator.caches.plan.base import PoolPlan, Window
 from simulator.caches.plan.distinct import Deduper
@@ -36,6 +37,12 @@ Chunks = Callable[[], Iterable[Int64s]]
 ONE_PASS_SIZES = 7
 """From so many cache sizes on, one pass of stack distances is cheaper than a replay each: it does
 about 4 M lookups a second where an LRU replay does 30 M."""
+
+
+_SURVEYED = 0.2
+"""Share of a replay that the first look at the trace takes, about."""
+_PIECE = 1 << 15
+"""Lookups that are replayed between two signs of life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +94,10 @@ class _Survey:
 def replay_trace(chunks: Chunks, replay: Replay) -> ReplayCounts:
     """Replay the ids that `chunks()` gives (int64, not negative), each time from the beginning."""
     _warm_up(replay)
-    return _replay(chunks, replay)
+    with part(0.0, _SURVEYED):
+        survey = _survey(chunks)
+    with part(_SURVEYED, 1.0):
+        return _replay(chunks, replay, survey)
 
 
 def replay_sizes(chunks: Chunks, replay: Replay, capacities: Sequence[int]) -> list[ReplayCounts]:
@@ -98,11 +108,16 @@ def replay_sizes(chunks: Chunks, replay: Replay, capacities: Sequence[int]) -> l
     """
     replays = [dataclasses.replace(replay, capacity=capacity) for capacity in capacities]
     _warm_up(replay)
-    survey = _survey(chunks)
+    with part(0.0, _SURVEYED):
+        survey = _survey(chunks)
     one_pass = replay.policy == "lru" and replay.granularity == "lookup"
     if one_pass and len(replays) >= ONE_PASS_SIZES:
         return _by_stack_distance(chunks, survey, capacities)
-    return [_replay(chunks, replay, survey) for replay in replays]
+    counts, each = [], (1.0 - _SURVEYED) / len(replays)
+    for number, one in enumerate(replays):
+        with part(_SURVEYED + number * each, _SURVEYED + (number + 1) * each):
+            counts.append(_replay(chunks, one, survey))
+    return counts
 
 
 def _by_stack_distance(
@@ -138,10 +153,20 @@ def _replay(chunks: Chunks, replay: Replay, survey: _Survey | None = None) -> Re
     hottest = _profile(chunks, survey, replay.capacity) if _by_profile(replay.policy) else None
     setup = PolicySetup(replay.capacity, replay.seed, hottest)
     run = _per_lookup if replay.granularity == "lookup" else _per_batch
-    counts = run(_numbered(chunks, survey), replay, setup, survey.rows)
+    counts = run(_told(_numbered(chunks, survey), survey.lookups), replay, setup, survey.rows)
     if counts.lookups != survey.lookups:
         raise TraceError("the trace changed while it was read")
     return counts
+
+
+def _told(chunks: Iterator[Int64s], lookups: int) -> Iterator[Int64s]:
+    """`chunks` in pieces that even a policy in plain Python is through in seconds, each told."""
+    done = 0
+    for chunk in chunks:
+        for start in range(0, len(chunk), _PIECE):
+            tell(f"{done:,} of {lookups:,} lookups replayed", done / lookups)
+            yield chunk[start : start + _PIECE]
+            done += len(chunk[start : start + _PIECE])
 
 
 def _by_profile(policy: str) -> bool:
@@ -273,4 +298,5 @@ def _warm_up(replay: Replay) -> None:
     """Compile what the replay will call, on a few thousand ids."""
     ids = np.random.default_rng(0).integers(0, 64, 4096)
     small = Replay(replay.policy, 48, replay.granularity, 4, Window(1, 1), 0)
-    _replay(lambda: [ids], small)
+    with watched(lambda what, share: None):
+        _replay(lambda: [ids], small)

@@ -7,7 +7,7 @@ command clock.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -52,10 +52,17 @@ RANKED = ("DDR4", "DDR5", "LPDDR5X")
 """Standards whose capacity grows by ranks on the same buses."""
 
 
-class Organization(Frozen):
-    """What the memory is made of. Every count is a power of two except `channels`."""
+SUBCHANNELS = {"DDR5": 2}
+"""Channels with a bus of their own in one that people count: a DDR5 channel has two of 32 bit."""
 
-    channels: Channels
+
+class Organization(Frozen):
+    """What the memory is made of. Every count is a power of two except those of channels."""
+
+    channels: Channels = 1
+    """Channels with a bus of their own. Of DDR5 those are sub-channels: give `dimm_channels`."""
+    dimm_channels: Channels | None = None
+    """Channels of DDR5 as data sheets count them, each of two sub-channels of 32 bit."""
     pseudo_channels: PowerOfTwo = 1
     """Pseudo-channels of a channel: own banks and data bus, shared command buses."""
     ranks: Ranks | None = None
@@ -198,6 +205,14 @@ class Energy(Frozen):
     """Standby power of one rank of one pseudo-channel."""
 
 
+def _count_dimms(each: int) -> str:
+    """Why channels of DDR5 are not given as others are, and what to write."""
+    return (
+        f"counts buses of 32 bit, of which a DDR5 channel has {each}: write "
+        "organization.dimm_channels, as data sheets count (12 for a socket of 12 channels)"
+    )
+
+
 class Dram(Part):
     """One memory: devices, address map, controller, energy."""
 
@@ -228,6 +243,34 @@ class Dram(Part):
     capacity: Bytes | None = None
     """Bytes that tables and caches can use; null: all. Says how many ranks a channel has where
     `organization.ranks` does not."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_subchannels(cls, data: Any) -> Any:
+        """`dimm_channels` as the channels that are simulated."""
+        organization = data.get("organization") if isinstance(data, dict) else None
+        if not isinstance(organization, dict):
+            return data
+        each = SUBCHANNELS.get(str(data.get("standard")))
+        counted, buses = organization.get("dimm_channels"), organization.get("channels")
+        if each is None or not isinstance(counted, int) or isinstance(counted, bool):
+            return data
+        if buses not in (None, each * counted):
+            raise MisfitError("organization.channels", _count_dimms(each))
+        return {**data, "organization": {**organization, "channels": each * counted}}
+
+    @model_validator(mode="after")
+    def _counts_channels(self) -> Self:
+        organization, each = self.organization, SUBCHANNELS.get(self.standard)
+        if each is None and organization.dimm_channels is not None:
+            raise MisfitError(
+                "organization.dimm_channels",
+                f"is for DDR5, whose channels have two buses: write organization.channels of "
+                f"{self.standard}",
+            )
+        if each is not None and organization.dimm_channels is None and organization.channels > 1:
+            raise MisfitError("organization.channels", _count_dimms(each))
+        return self
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -352,8 +395,10 @@ class Dram(Part):
     def derived(self) -> Mapping[str, str]:
         """Peak bandwidth, channels, ranks, and bytes that can be used."""
         simulated = f" ({self.simulated_ranks} simulated)" * (self.simulated_ranks < self.ranks)
+        counted = self.organization.dimm_channels
+        dimms = "" if counted is None else f" ({counted} of DDR5, two sub-channels each)"
         return {
-            "channels": str(self.channels),
+            "channels": f"{self.channels}{dimms}",
             "ranks": f"{self.ranks} a channel{simulated}",
             "peak bandwidth": f"{self.peak_bytes_per_s} B/s",
             "usable": f"{self.usable} B",

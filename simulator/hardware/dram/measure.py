@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter
 
+from simulator._progress import tell
 from simulator.config.problems import validate
 from simulator.config.reader import Marks
 from simulator.errors import UsageError
@@ -282,6 +283,7 @@ def measure(
         n = min(chunk, requests - first)
         source.fill(first, n, out)
         run.feed(out, n, first + n == requests)
+        tell(f"{first + n:,} of {requests:,} requests", (first + n) / requests)
     return _measurement(run)
 
 

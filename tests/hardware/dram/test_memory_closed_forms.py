@@ -190,6 +190,11 @@ def test_one_channel_is_the_same_either_way() -> None:
     assert len(ticks) == 1
 
 
+def _counted(name: str) -> str:
+    """The key that says how many channels a memory has."""
+    return f"organization.{'dimm_channels' if name.startswith('ddr5') else 'channels'}"
+
+
 def server(name: str, channels: int, capacity: str, **changes: object) -> Dram:
     """A memory as servers have it."""
     return load_part(
@@ -197,7 +202,7 @@ def server(name: str, channels: int, capacity: str, **changes: object) -> Dram:
         {
             "mapping": "server",
             "controller": "server",
-            "organization.channels": channels,
+            _counted(name): channels,
             "capacity": capacity,
             **changes,
         },
@@ -211,8 +216,8 @@ def server(name: str, channels: int, capacity: str, **changes: object) -> Dram:
         ("ddr4_2400", 4, "256 GB", 8, 4),  # 64 GB of ranks of 8 GiB
         ("ddr4_2400", 4, "96 GiB", 3, 2),
         ("ddr4_2400", 8, "8 GiB", 1, 1),
-        ("ddr5_5600", 16, "128 GiB", 1, 1),
-        ("ddr5_4800", 16, "1 TB", 8, 2),
+        ("ddr5_5600", 8, "128 GiB", 1, 1),
+        ("ddr5_4800", 8, "1 TB", 8, 2),
         ("lpddr5x_grace", 32, "480 GB", 7, 4),  # 15 GB of ranks of 2 GiB
         ("hbm3e_h200", 96, "500 GB", 1, 1),  # stacks have no ranks
     ],

@@ -245,3 +245,32 @@ def test_mistakes_are_errors_with_a_sentence(arguments: list[str]) -> None:
     result = CliRunner().invoke(app, ["measure", *arguments])
     assert isinstance(result.exception, ConfigError | UsageError)
     assert str(result.exception)
+
+
+@pytest.mark.parametrize(("dimms", "buses", "peak"), [(1, 2, 38.4), (12, 24, 460.8)])
+def test_a_ddr5_channel_has_two_buses(dimms: int, buses: int, peak: float) -> None:
+    """12 x 4800 MT/s x 8 B = 460.8 GB/s."""
+    memory = load_part("ddr5_4800", {"organization.dimm_channels": dimms}, Dram)
+    assert memory.channels == buses
+    assert memory.peak_bytes_per_s == pytest.approx(peak * 1e9)
+    assert memory.derived()["channels"] == f"{buses} ({dimms} of DDR5, two sub-channels each)"
+    assert Dram.model_validate(memory.model_dump(mode="json")) == memory
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "message"),
+    [
+        ("ddr5_4800", {"channels": 16}, "write organization.dimm_channels"),
+        ("ddr5_4800", {"channels": 8, "dimm_channels": 8}, "write organization.dimm_channels"),
+        ("ddr4_2400", {"dimm_channels": 4}, "write organization.channels of DDR4"),
+        ("ddr5_4800", {"dimm_channels": 0}, "dimm_channels"),
+        ("ddr5_4800", {"dimm_channels": "many"}, "dimm_channels"),
+        ("ddr5_4800", {"dimm_channels": 10**9}, "at most 4,096"),
+    ],
+)
+def test_channels_are_counted_as_data_sheets_count_them(
+    part: str, changes: dict[str, object], message: str
+) -> None:
+    keys = {f"organization.{key}": value for key, value in changes.items()}
+    with pytest.raises(ConfigError, match=message):
+        load_part(part, keys, Dram)
