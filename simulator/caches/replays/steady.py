@@ -38,13 +38,14 @@ from simulator.caches.trend import trend_of
 from simulator.traces.base import MiniBatch, Trace
 from simulator.traces.draws import Ages, draws_of
 
-__all__ = ["MOST", "MOST_LOOKUPS", "NO_WINDOW", "Past", "Started"]
+__all__ = ["MOST", "MOST_LOOKUPS", "MOST_PLAYED", "NO_WINDOW", "Past", "Started"]
 __all__ += [
     "attempts",
     "fitting",
     "is_settled",
     "last_place",
     "last_uses",
+    "most_played",
     "outcomes",
     "restart",
     "sampled_rows",
@@ -55,6 +56,10 @@ Floats = npt.NDArray[np.float64]
 
 MOST = 512
 """Mini-batches of the past that are planned at most."""
+MOST_PLAYED = 84_000_000
+"""Lookups of the past that are planned at most (and `_FEWEST` mini-batches whatever those look up).
+256 mini-batches of the default model; more of them matter to LFU alone, whose counts grow for ever:
+twice as many take another 2.5 % off its misses in a cache of 2 %, at twice the time."""
 MOST_LOOKUPS = 40_000_000
 """Lookups of the past that are kept at most for a policy that looks ahead: 8 B each, and 24 B a
 distinct id (about 1.2 GB)."""
@@ -164,7 +169,7 @@ class Past:
     def planned(self, build: Callable[[], tuple[PoolPlanner, ...]], needs_future: bool) -> Started:
         """Planners of `build` (without a window) after as many mini-batches of the past as it
         takes."""
-        most = self._most_ahead() if needs_future else MOST
+        most = self._most_ahead() if needs_future else most_played(self.trace)
         draws = draws_of(self.trace)
         stays = not needs_future and draws is not None and draws.independent
         capacity, planners, coming = sum(self.capacities), build(), self.coming
@@ -221,6 +226,12 @@ def restart(planners: Sequence[PoolPlanner], window: Window, *, all_known: bool 
     """`PoolPlanner.restart` of all pools."""
     for planner in planners:
         planner.restart(window, all_known=all_known)
+
+
+def most_played(trace: Trace) -> int:
+    """Mini-batches of the past that are planned at most, for policies that do not look ahead."""
+    lookups = 1 if trace.past == 0 else max(1, trace.minibatch(-1).lookups)
+    return max(_FEWEST, min(MOST, MOST_PLAYED // lookups))
 
 
 def attempts(
