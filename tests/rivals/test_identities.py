@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -186,3 +188,11 @@ def test_a_cache_below_the_rows_of_a_mini_batch_is_refused_with_both_numbers() -
     (point,) = points("cached_embedding", cache={"fraction": 0.05}, trace={"kind": "uniform"})
     with pytest.raises(CapacityError, match=r"gives 1,000 slots .* holds up to [\d,]+ distinct"):
         simulate_points([point], threads=1)
+
+
+def test_the_page_of_invariants_names_tests_that_there_are() -> None:
+    root = Path(__file__).parents[2]
+    named = re.findall(r"`(tests/\S+\.py)::(\w+)`", (root / "docs/invariants.md").read_text())
+    assert len(named) > 40
+    for file, name in named:
+        assert f"def {name}(" in (root / file).read_text(), f"{file}::{name}"
