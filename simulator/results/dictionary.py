@@ -109,7 +109,13 @@ _CACHE = (
     Column(
         "unique_rows_per_batch", "float", "rows", "Unique rows of a mini-batch, all tables, mean."
     ),
-    Column("misses_per_batch", "float", "rows", "Unique rows that were not in the cache, mean."),
+    Column(
+        "misses_per_batch",
+        "float",
+        "rows",
+        "Unique rows that were not in the cache when their mini-batch trained, mean; what a window "
+        "or a pass loaded before is none (cdlrm, hugectr_etc), though the link carries it.",
+    ),
     Column(
         "bypass_rows_per_batch",
         "float",

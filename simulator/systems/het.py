@@ -9,9 +9,10 @@ pushed; ids and versions of all rows of a mini-batch go to the server; workers w
 exact.
 
 Ours: changes of rows that left a cache are pushed with the others at the end of the mini-batch; a
-copy that is pulled anew keeps its worker's changes on top; LRU over all tables in one cache. Left
-out: LFU; the pull of the next mini-batch begins when all have pushed, and nothing of this one is
-left then.
+copy that is pulled anew keeps its worker's changes on top; all tables in one cache, LRU or LFU (a
+mini-batch counts once, ties to the oldest, counts forgotten with the row). Left out: its third
+policy (`lfuopt`); the pull of the next mini-batch begins when all have pushed, and nothing of this
+one is left then.
 
 What a read may lack: `bound` updates that the server has, and `bound` of each other worker that did
 not push them yet, so `bound` x workers at most; with 0 nothing.
@@ -19,11 +20,13 @@ not push them yet, so `bound` x workers at most; with 0 nothing.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from simulator.caches.facts import BatchFacts
+from simulator.caches.plan.associative import Algorithm
 from simulator.config.parameters import Given, Parameters
 from simulator.config.types import Picoseconds
 from simulator.hardware.program import Stage
@@ -41,6 +44,10 @@ class HetParameters(Parameters):
 
     bound: Annotated[int, Field(ge=0, le=2**30), Given("verified", "default 100")] = 100
     """Updates of a row that a copy may lack, and that a worker may keep to itself."""
+    algorithm: Annotated[
+        Algorithm, Given("verified", "policies of hetu_cache; which is the default: assumed")
+    ] = "lru"
+    """`lru`: least recently used; `lfu`: fewest mini-batches since the row came in."""
     rpc_latency: Annotated[
         Picoseconds, Given("assumed", "a request of ps-lite over ZeroMQ: tens of us")
     ] = "50 us"  # type: ignore[assignment]
@@ -63,6 +70,7 @@ class Het(System):
     unknown: ClassVar[tuple[str, ...]] = (
         "Types of hosts and GPUs, and so what its iterations take.",
         "What becomes of a worker's own changes when it pulls the row anew.",
+        "What its third policy, `lfuopt`, does; how its LFU breaks ties.",
     )
     parameters: ClassVar[type[Parameters]] = HetParameters
     uses: ClassVar[frozenset[str]] = WORKER_KEYS
@@ -72,7 +80,8 @@ class Het(System):
     def __init__(self, job: Job, machine: Topology) -> None:
         own = job.parameters_as(HetParameters)
         cluster = Cluster.of(job, machine, "het", own.rpc_latency)
-        self.replay = worker_replay(job, "het", cluster, own.bound, allocates=False)
+        plain = worker_replay(job, "het", cluster)
+        self.replay = replace(plain, bound=own.bound, algorithm=own.algorithm)
         self._tables = WorkerTables.of(job, machine, cluster, self.replay.capacity)
         self.schedule = Serial.of("find", "pull", "lookup", "train", "gradients", "push")
 

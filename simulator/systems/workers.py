@@ -54,10 +54,9 @@ ID_BYTES = 8
 Lane = tuple[Operation, ...]
 
 
-def worker_replay(
-    job: Job, system: str, cluster: Cluster, bound: int, *, allocates: bool
-) -> WorkerReplay:
-    """The caches of the workers of `cluster`, each as large as `cache` asks for.
+def worker_replay(job: Job, system: str, cluster: Cluster) -> WorkerReplay:
+    """The caches of the workers of `cluster`, each as large as `cache` asks for: LRU, exact, each
+    worker with its samples in order.
 
     Raises `ConfigError` where they are to start with the hottest rows, or the optimizer is not SGD.
     """
@@ -73,7 +72,7 @@ def worker_replay(
         )
     (slots,) = job.cache_size.slots([job.model.rows])
     samples = tuple(trainer.samples for trainer in cluster.trainers)
-    return WorkerReplay(slots, samples, bound, allocates, job.cache.prefill, job.keep)
+    return WorkerReplay(slots, samples, prefill=job.cache.prefill, keep=job.keep)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, BatchFacts
+from simulator.caches.plan.associative import Algorithm
 from simulator.caches.plan.worker_caches import (
     HIT_COPY,
     MISSING,
@@ -25,6 +26,7 @@ from simulator.errors import CapacityError
 from simulator.traces import Trace, open_trace
 
 ROWS, SAMPLES = 14, 6
+ALGORITHMS: tuple[Algorithm, ...] = ("lru", "lfu")
 batches_of_samples = st.lists(
     st.lists(
         st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=2, unique=True),
@@ -55,15 +57,22 @@ def pairs(moved: Moved) -> set[tuple[int, int]]:
     st.sampled_from([(6,), (3, 3), (2, 2, 2), (4, 1, 1)]),
     st.integers(0, 2),
     st.sampled_from([0, 1, 3, None]),
+    st.booleans(),
 )
 def test_kernels_do_what_the_plain_reference_does(
-    batches: list[list[list[int]]], samples: tuple[int, ...], spare: int, bound: int | None
+    batches: list[list[list[int]]],
+    samples: tuple[int, ...],
+    spare: int,
+    bound: int | None,
+    counts: bool,
 ) -> None:
     """`spare`: slots beyond the rows of a worker's mini-batch. `bound` None: samples are
-    allocated."""
+    allocated. `counts`: LFU."""
     slots = 2 * max(samples) + spare
-    caches, allocates = WorkerCaches(ROWS, len(samples), slots), bound is None
-    wanted = reference_workers(batches, samples, slots, bound=bound or 0, allocates=allocates)
+    caches, allocates = WorkerCaches(ROWS, len(samples), slots, counts=counts), bound is None
+    wanted = reference_workers(
+        batches, samples, slots, bound=bound or 0, allocates=allocates, counts=counts
+    )
     seen: list[set[tuple[int, int]]] = []
     for number, (batch, told_of) in enumerate(zip(batches, wanted, strict=True)):
         rows = np.array([row for sample in batch for row in sample], np.int64)
@@ -137,6 +146,36 @@ def test_the_allocator_and_the_bound_save_transfers() -> None:
     bounds = [transfers(WorkerReplay(900, parts, bound)) for bound in (1, 4, 100)]
     assert 0.5 * exact < herald < 0.7 * exact
     assert exact > bounds[0] > bounds[1] > bounds[2]
+
+
+def test_counts_outlive_their_first_lists() -> None:
+    """A row that is used in more mini-batches than there were lists at first stays."""
+    caches, owners = WorkerCaches(2_000, 1, 2, counts=True), np.zeros(1, np.int16)
+    for number in range(1_500):
+        rows = np.array([0, 1 + number], np.int64)
+        touched = caches.touch(Lookups(rows, np.zeros(2, np.int32)), owners, 0)
+        assert touched.kind.tolist() == [HIT_COPY if number else MISSING, MISSING]
+
+
+def test_few_tables_may_say_where_samples_go() -> None:
+    """Scored by all tables it is what it was; by one it saves less, and adds up all the same."""
+    parts = (16, 16, 16, 16)
+    every, named, one, none = (
+        transfers(WorkerReplay(900, parts, 0, True, scored=scored))
+        for scored in (None, (0, 1), (1,), ())
+    )
+    assert every == named < one < none
+    assert none < transfers(WorkerReplay(900, parts, 0))  # the plan alone
+
+
+@pytest.mark.parametrize("allocates", [False, True])
+def test_a_cache_by_counts_follows_skewed_rows(allocates: bool) -> None:
+    lru, lfu = (
+        transfers(WorkerReplay(900, (32, 32), 100 * (not allocates), allocates, algorithm=name))
+        for name in ALGORITHMS
+    )
+    assert lfu != lru
+    assert lfu == pytest.approx(lru, rel=0.3)
 
 
 def test_a_cache_below_the_rows_of_a_mini_batch_is_refused() -> None:

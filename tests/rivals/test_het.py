@@ -26,6 +26,28 @@ def test_exact_ones_train_like_one_batch_at_a_time(system: str, gpus: int, slots
     assert outcome.stale == outcome.lost == outcome.lacking == 0
 
 
+@pytest.mark.parametrize("gpus", [1, 3])
+def test_caches_by_counts_train_like_one_batch_at_a_time(gpus: int) -> None:
+    outcome = executed("het", "bound=0", "algorithm=lfu", tables=2, gpus=gpus, slots=20)
+    assert outcome.tables_equal
+    assert outcome.policy == "lfu"
+
+
+def test_samples_by_some_tables_train_like_one_batch_at_a_time() -> None:
+    outcome = executed("herald", "scored_tables=1", tables=2, gpus=3, slots=20)
+    assert outcome.tables_equal
+    assert outcome.stale == outcome.lost == outcome.lacking == 0
+
+
+def test_the_second_scheduler_scores_the_largest_tables_alone() -> None:
+    model = {"rows_per_table": [5_000, 20_000, 1_000, 20_000]}
+    entry = {"name": "herald", "gpus": 4, "scored_tables": 2}
+    system, (facts, *_) = replayed(entry, 2, model=model, **HERE)
+    score = next(w for w in words(system, facts) if isinstance(w, Probe) and w.name == "score")
+    assert score.rows == 4 * 256 * 2 * 20
+    assert system.replay.scored == (1, 3)  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("bound", [1, 4])
 def test_a_bound_makes_rows_stale_by_so_many_updates(bound: int) -> None:
     """`bound` that the server has, and as many of each other worker."""
@@ -96,6 +118,8 @@ def test_a_larger_bound_is_faster() -> None:
         ("het", {"platform": "v100_p3"}, "v100_p3 is a single host: name a platform"),
         ("herald", {"cache": {"prefill": "hot"}}, "cache.prefill hot would do nothing"),
         ("het", {"model": {"optimizer": "adagrad"}}, "adagrad does not allow: set model.optimizer"),
+        ({"name": "herald", "scored_tables": 5}, {}, r"is 5, but the model has 4 tables: lower"),
+        ({"name": "het", "algorithm": "fifo"}, {}, r"algorithm: is .fifo."),
         ({"name": "herald", "buffered": 50}, {}, r"buffered of herald is 50, but the run has 12"),
         (
             "herald",

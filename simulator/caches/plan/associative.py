@@ -212,7 +212,7 @@ class AssociativeCache:
     ) -> None:
         self.ways, self.algorithm, self._locked = ways, algorithm, locked
         self.tags = np.full(sets * ways, -1, np.int64)
-        self._stamps = np.full(sets * ways, NEVER, np.int64)
+        self._stamps = np.full(sets * ways, NEVER, np.int64)  # under LFU counts of their rows
         self._heads = np.full(sets, -1, np.int64)
         self._counts = zeros(rows if algorithm == "lfu" else 0)
         self._known = np.zeros(rows, np.uint8)
@@ -229,6 +229,7 @@ class AssociativeCache:
         held = self.tags[self.tags >= 0]
         if self.algorithm == "lfu":
             self._counts[held] = 1
+            self._stamps[self.tags >= 0] = 1
         self._known[held] = 1
 
     def know_all(self) -> None:
@@ -252,16 +253,17 @@ class AssociativeCache:
             limit = self._now - 1 - self._locked
         else:
             self._counts[rows] += times
-            ranks, limit = -self._counts[rows], -1
-            marks = np.where(self.tags < 0, NEVER, self._counts[self.tags])
+            ranks, marks, limit = -self._counts[rows], self._stamps, -1
+            marks[slots[hit]] = -ranks[hit]
         fetched = np.zeros(len(rows), np.bool_)
         out = Outcome(slots, fetched, *(np.empty(len(rows), np.int64) for _ in range(2)))
         chains = Chains(self._heads, *(np.empty(len(rows), np.int64) for _ in range(2)))
         sets = chain_missing(rows, slots, self.ways, chains)
         left = insert(rows, ranks, self.tags, marks, limit, chains, sets, out)
         if self.algorithm == "lru":
-            self._stamps[slots[fetched]] = self._now
+            marks[slots[fetched]] = self._now
         else:
+            marks[slots[fetched]] = -ranks[fetched]
             slots = self.slots_of(rows)  # rows of this mini-batch may be victims, too
         new = fetched & (self._known[rows] == 0)
         self._known[rows[fetched]] = 1

@@ -47,6 +47,10 @@ class PoolShape(NamedTuple):
         pairs = zip(self.tables, self.bases, strict=True)
         return np.concatenate([batch.ids[table] + base for table, base in pairs])
 
+    def lookups(self, batch: MiniBatch) -> int:
+        """How many there are."""
+        return sum(len(batch.ids[table]) for table in self.tables)
+
 
 def pool_shapes(rows: Sequence[int], scope: str) -> tuple[PoolShape, ...]:
     """One pool a table (`table`), or all tables of `rows` rows in one (`global`)."""

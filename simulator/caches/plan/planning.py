@@ -14,6 +14,7 @@ from simulator._threads import cores, map_threads
 from simulator.caches.plan.base import BatchPlan, PoolPlan, Window
 from simulator.caches.plan.distinct import (
     DistinctBatch,
+    PoolShape,
     distinct_batches,
     pool_shapes,
     with_next_uses,
@@ -25,7 +26,7 @@ from simulator.caches.plan.sizes import HIT_MAP_BYTES, fits
 from simulator.errors import UsageError
 from simulator.traces.base import MiniBatch
 
-__all__ = ["build_planners", "plan_batches", "pool_rows", "window_need"]
+__all__ = ["build_planners", "looked_up", "plan_batches", "pool_rows", "window_need"]
 
 Int64s = npt.NDArray[np.int64]
 
@@ -158,6 +159,17 @@ class _Lanes:
         return tuple(plan for plan in plans if plan is not None)
 
 
+def looked_up(
+    batch: MiniBatch, pool: int, shape: PoolShape
+) -> tuple[Int64s, Int64s | None, Int64s | None]:
+    """What a pool of that shape loads of a mini-batch: distinct ids, their next uses and how often
+    each is looked up, or all ids and no more where it was not deduped."""
+    if isinstance(batch, DistinctBatch):
+        distinct = batch.pools[pool]
+        return distinct.ids, distinct.next_use, distinct.times
+    return shape.ids(batch), None, None
+
+
 class _Lane:
     """One pool on its way through the batches: its planner and, where asked for, the shadow."""
 
@@ -169,11 +181,7 @@ class _Lane:
 
     def step(self, batch: MiniBatch, plan: bool) -> PoolPlan | None:
         """Load `batch`, then plan the oldest waiting one where the look-ahead is complete."""
-        if isinstance(batch, DistinctBatch):
-            distinct = batch.pools[self._pool]
-            ids, later, times = distinct.ids, distinct.next_use, distinct.times
-        else:
-            ids, later, times = self._planner.shape.ids(batch), None, None
+        ids, later, times = looked_up(batch, self._pool, self._planner.shape)
         self._planner.load(ids, later, times)
         if self._shadow is not None:
             self._shadow.load(ids, later, times)

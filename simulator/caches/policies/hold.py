@@ -7,10 +7,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from simulator._compiled import compiled
-from simulator.caches.plan.buckets import AFTER, FIRST, unlink
+from simulator._compiled import compiled, inner_kernel, prefetch
+from simulator.caches.plan.buckets import AFTER, BEFORE, BUCKET, FIRST, LAST
 
 __all__ = ["Hold", "take_from"]
+
+_AHEAD = 16
+"""Slots of a list that a scout is ahead of its use: their words are far apart in memory."""
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
@@ -37,12 +40,36 @@ def take_from(
     They leave the list. Returns the number chosen in all.
     """
     words, slot_key, horizon = hold
-    slot = ends[bucket, FIRST]
+    slot = scout = ends[bucket, FIRST]
+    kept = -1  # the last slot before `slot` that stays
+    ahead = 0
     while slot >= 0 and got < len(chosen):
+        while scout >= 0 and ahead < _AHEAD:
+            prefetch(words, slot_key[scout])
+            scout = links[scout, AFTER]
+            ahead += 1
+        ahead -= 1
         after = links[slot, AFTER]
         if words[slot_key[slot]] >> 32 < horizon:
-            unlink(links, ends, slot)
+            links[slot, BUCKET] = -1
             chosen[got] = slot
             got += 1
+        else:
+            _join(links, ends, bucket, kept, slot)
+            kept = slot
         slot = after
+    _join(links, ends, bucket, kept, slot)
     return got
+
+
+@inner_kernel
+def _join(links: Int32s, ends: Int32s, bucket: int, before: int, after: int) -> None:
+    """Make two slots of a list neighbours; -1: its beginning, its end."""
+    if before < 0:
+        ends[bucket, FIRST] = after
+    else:
+        links[before, AFTER] = after
+    if after < 0:
+        ends[bucket, LAST] = before
+    else:
+        links[after, BEFORE] = before

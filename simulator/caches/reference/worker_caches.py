@@ -13,6 +13,8 @@ __all__ = ["WorkersTold", "reference_workers"]
 class _Copy:
     version: int
     updates: int = 0
+    uses: int = 1
+    """Mini-batches since it came in."""
 
 
 @dataclass
@@ -37,8 +39,12 @@ def reference_workers(
     *,
     bound: int = 0,
     allocates: bool = False,
+    counts: bool = False,
+    scored: int | None = None,
 ) -> list[WorkersTold]:
-    """`batches`: rows of each sample, as they are looked up. `samples`: of each worker."""
+    """`batches`: rows of each sample, as they are looked up. `samples`: of each worker. `counts`:
+    the victim is the row of the fewest uses; `scored`: the first rows of a sample alone say where
+    it goes."""
     caches: list[OrderedDict[int, _Copy]] = [OrderedDict() for _ in samples]
     versions: dict[int, int] = {}
     told: list[WorkersTold] = []
@@ -50,7 +56,8 @@ def reference_workers(
     for number, batch in enumerate(batches):
         owners = _in_order(samples)
         if allocates:
-            scores = [[sum(fresh(w, r) for r in s) for w in range(len(samples))] for s in batch]
+            parts = [sample[:scored] for sample in batch]
+            scores = [[sum(fresh(w, r) for r in s) for w in range(len(samples))] for s in parts]
             owners = _allocated(scores, samples, number)
             for sample, owner in zip(batch, owners, strict=True):
                 for row in sample:
@@ -76,12 +83,14 @@ def reference_workers(
                         cache[row].version = versions[row]
                     else:
                         now.lacking = max(now.lacking, lacks)
+                    cache[row].uses += 1
                     cache.move_to_end(row)
             for row in rows:
                 if row not in cache:
                     now.new.add((worker, row))
                     if len(cache) == slots:
-                        victim, copy = cache.popitem(last=False)
+                        victim = _victim(cache, rows, counts=counts)
+                        copy = cache.pop(victim)
                         if copy.updates:
                             now.left.add((worker, victim))
                             gone.append((victim, copy.updates))
@@ -92,6 +101,12 @@ def reference_workers(
             versions[row] = versions.get(row, 0) + updates
         _push(now, uses, caches, versions, None if allocates else bound)
     return told
+
+
+def _victim(cache: OrderedDict[int, _Copy], rows: Sequence[int], *, counts: bool) -> int:
+    """The oldest row that is none of `rows`; where uses count, of those with the fewest."""
+    others = [row for row in cache if row not in rows]
+    return min(others, key=lambda row: cache[row].uses) if counts else others[0]
 
 
 def _push(

@@ -24,9 +24,10 @@ from simulator.caches.facts import (
 from simulator.caches.plan.associative import Algorithm, AssociativeCache, Loaded
 from simulator.caches.plan.distinct import DistinctBatch, distinct_batches, pool_shapes
 from simulator.caches.replays.base import Kept, Replay, bases, slots_of_lookups
-from simulator.caches.replays.steady import attempts, is_settled, sampled_rows
+from simulator.caches.replays.steady import attempts, is_settled, most_played, sampled_rows
 from simulator.config.trace import HALF
 from simulator.traces.base import MiniBatch, Trace
+from simulator.traces.draws import draws_of
 
 __all__ = [
     "BYPASS_LOOKUP",
@@ -124,16 +125,20 @@ class AssociativeReplay(Replay):
         return np.concatenate(ranked)[order]
 
     def _after_a_past(self, trace: Trace, threads: int) -> tuple[AssociativeCache, Start]:
-        """After as many mini-batches of the past as it takes until misses do not trend."""
+        """After as many mini-batches of the past as it takes until misses do not trend; where it
+        does not matter which they are, more of them follow those that were too few."""
         shapes, starts = pool_shapes(trace.rows, "table"), bases(trace.rows)
-        cache, count = self._empty(trace), 0
-        for count in attempts(trace, self.slots, "global"):
-            cache = self._empty(trace)
-            past = (trace.minibatch(number) for number in range(-count, 0))
-            seen = [
-                _Batch.of(batch, starts, cache).outcome(cache)
-                for batch in distinct_batches(past, shapes, threads)
-            ]
+        draws, most = draws_of(trace), most_played(trace)
+        stays = draws is not None and draws.independent
+        cache, seen, count = self._empty(trace), list[tuple[int, int]](), 0
+        for wanted in attempts(trace, self.slots, "global", most):
+            if not stays:
+                cache, seen, count = self._empty(trace), [], 0
+            first = -most if stays else -wanted
+            past = map(trace.minibatch, range(first + count, first + wanted))
+            for batch in distinct_batches(past, shapes, threads):
+                seen.append(_Batch.of(batch, starts, cache).outcome(cache))
+            count = wanted
             if is_settled(seen, min(self.slots[0], max((r for r, _ in seen), default=0))):
                 break
         return cache, Start("planned", count)

@@ -26,6 +26,7 @@ from simulator.caches.facts import (
     Flow,
     Start,
 )
+from simulator.caches.plan.associative import Algorithm
 from simulator.caches.plan.worker_caches import (
     MISSING,
     OUTDATED,
@@ -63,7 +64,8 @@ class WorkerReplay(Replay):
     """Caches of `capacity` rows for each worker, which trains so many of the `samples`.
 
     A shard a table, all rows of a worker in one pool of slots. `bound`: updates that a copy may
-    lack, and that a worker may keep to itself. `allocates`: samples go where their rows are.
+    lack, and that a worker may keep to itself. `allocates`: samples go where their rows are, those
+    of the tables `scored` (default: all).
     """
 
     capacity: int
@@ -72,6 +74,8 @@ class WorkerReplay(Replay):
     allocates: bool = False
     prefill: str = "empty"
     keep: Kept = ()
+    algorithm: Algorithm = "lru"
+    scored: tuple[int, ...] | None = None
 
     @property
     def slots(self) -> tuple[int, ...]:
@@ -79,13 +83,14 @@ class WorkerReplay(Replay):
 
     @property
     def policy(self) -> str:
-        return "lru"
+        return self.algorithm
 
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
         del threads
         past = PAST if trace.past is None else min(PAST, trace.past)
         past = 0 if self.prefill == "empty" else past
-        caches = WorkerCaches(sum(trace.rows), len(self.samples), self.capacity)
+        counts = self.algorithm == "lfu"
+        caches = WorkerCaches(sum(trace.rows), len(self.samples), self.capacity, counts=counts)
         turns = _Turns(self, bases(trace.rows), caches, Start("planned", past) if past else EMPTY)
         before = (trace.minibatch(number) for number in range(-past, 0))
         here: _Turn | None = None
@@ -132,9 +137,19 @@ class _Turns:
         if not self.replay.allocates:
             owners = np.repeat(np.arange(len(samples), dtype=np.int16), samples)
             return _Turn(batch, lookups, owners)
-        owners = self.caches.assigned(lookups, samples, batch.index)
+        owners = self.caches.assigned(self._scored(batch, lookups), samples, batch.index)
         planned = self.caches.push_planned(lookups, owners)
         return _Turn(batch, lookups, owners, pushed=[planned])
+
+    def _scored(self, batch: MiniBatch, lookups: Lookups) -> Lookups:
+        """Those lookups by which samples are allocated."""
+        chosen = self.replay.scored
+        if chosen is None:
+            return lookups
+        part = np.repeat(
+            np.isin(np.arange(len(batch.ids)), chosen), [len(ids) for ids in batch.ids]
+        )
+        return Lookups(lookups.rows[part], lookups.samples[part])
 
     def take(self, turn: _Turn) -> None:
         """Workers look a mini-batch up and train it."""
