@@ -59,12 +59,12 @@ AXES: dict[str, dict[int, Changes]] = {
         round(share * 10_000_000): {"cache.fraction": share} for share in (0.05, 0.1, 0.2)
     },
     "tables": {
-        count: {"model.tables": count, "model.rows_per_table": 2_500_000} for count in (8, 16, 32)
+        count: {"model.tables": count, "model.rows_per_table": 2_500_000} for count in (8, 32)
     },
-    "GPUs": {count: _gpus(count) for count in (2, 4, 8)},
+    "GPUs": {count: _gpus(count) for count in (2, 8)},
     "points of one replay": {count: _points(count) for count in (10, 20, 40)},
     "mini-batches, small model": {
-        count: SMALL | {"run.batches": count} for count in (2500, 5000, 10_000)
+        count: SMALL | {"run.batches": count} for count in (250, 500, 1000)
     },
     "mini-batches, 1 TB": {count: TERABYTE | {"run.batches": count} for count in (40, 1536)},
 }
