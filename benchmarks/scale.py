@@ -1,69 +1,117 @@
-"""How memory and time of a replay grow with rows, lookups, slots and tables.
+"""How time and memory grow with lookups, rows, slots, tables, GPUs and points.
 
-    python benchmarks/scale.py
+    python benchmarks/scale.py [AXIS ...]
 
-Each line is a ScratchPipe run in a process of its own: peak memory and wall-clock time of the
-whole process, compilation cached. State grows with slots and with rows while Hit-Maps are dense
-(2 GiB of words), with slots alone beyond; never with lookups.
+Every line is a run in a process of its own with compiled kernels at hand: seconds of the processor
+and peak memory of the whole process, and both as multiples of the first line of its axis, beside
+the multiple of what was varied. The table is Markdown, as it stands in `docs/speed.md`.
 """
 
 from __future__ import annotations
 
+import json
 import resource
 import subprocess
 import sys
 import time
+from typing import Any
 
-CASES = (
-    ("base: 8 x 10 M rows, 10 % slots, 40 batches", {}),
-    ("4 x the batches (lookups)", {"run.batches": 160}),
-    ("a tenth of the rows", {"model.rows_per_table": 1_000_000, "cache.if_too_small": "grow"}),
-    ("a fifth of the slots", {"cache.fraction": 0.02, "cache.if_too_small": "grow"}),
-    ("4 x the tables, same rows in all", {"model.tables": 32, "model.rows_per_table": 2_500_000}),
-    (
-        "1 TB: 64 x 31.25 M rows, 1 % slots",
-        {
-            "model.tables": 64,
-            "model.rows_per_table": 31_250_000,
-            "model.lookups_per_table": 5,
-            "cache.fraction": 0.01,
-            "platform.host.cpu.memory.capacity": "2 TB",
-        },
-    ),
-)
+Changes = dict[str, Any]
+
+BASE: Changes = {
+    "config_version": 1,
+    "platform": "v100_p3",
+    "model": "default",
+    "trace": {"kind": "zipf", "alpha": 0.9},
+    "systems": "scratchpipe",
+    "cache": {"fraction": 0.1, "if_too_small": "grow"},
+    "run": {"batches": 40, "warmup_batches": 0},
+}
+SMALL: Changes = {"model.rows_per_table": 20_000, "model.batch_size": 64}
+TERABYTE: Changes = {
+    "model.tables": 64,
+    "model.rows_per_table": 31_250_000,
+    "model.lookups_per_table": 5,
+    "cache.fraction": 0.01,
+    "platform.host.cpu.memory.capacity": "2 TB",
+}
+SLOTS = 500_000
+"""Of each table where its rows are varied."""
 
 
-def run(changes: dict[str, object]) -> None:
-    """One case, in this process."""
-    from simulator.engine import parse_experiment, simulate
+def _gpus(count: int) -> Changes:
+    system = {"name": "scratchpipe", "gpus": count}
+    return {"platform": "p3_16xlarge", "systems": json.dumps([system])}
 
-    experiment = {
-        "config_version": 1,
-        "platform": "v100_p3",
-        "model": "default",
-        "trace": {"kind": "zipf", "alpha": 0.9},
-        "systems": "scratchpipe",
-        "cache": {"fraction": 0.1},
-        "run": {"batches": 40, "warmup_batches": 0},
-    }
-    begin = time.perf_counter()
-    row = simulate(parse_experiment(experiment, [f"{k}={v}" for k, v in changes.items()]))
-    wall_s = time.perf_counter() - begin
+
+def _points(count: int) -> Changes:
+    values = [f"{60_000 + 50 * number} ps" for number in range(count)]
+    return SMALL | {"sweep": json.dumps({"platform.host.cpu.memory_latency": values})}
+
+
+AXES: dict[str, dict[int, Changes]] = {
+    "mini-batches": {count: {"run.batches": count} for count in (40, 80, 160)},
+    "rows a table": {
+        rows: {"model.rows_per_table": rows, "cache.fraction": SLOTS / rows}
+        for rows in (2_500_000, 5_000_000, 10_000_000)
+    },
+    "slots a table": {
+        round(share * 10_000_000): {"cache.fraction": share} for share in (0.05, 0.1, 0.2)
+    },
+    "tables": {
+        count: {"model.tables": count, "model.rows_per_table": 2_500_000} for count in (8, 32)
+    },
+    "GPUs": {count: _gpus(count) for count in (2, 8)},
+    "points of one replay": {count: _points(count) for count in (10, 20, 40)},
+    "mini-batches, small model": {
+        count: SMALL | {"run.batches": count} for count in (250, 500, 1000)
+    },
+    "mini-batches, 1 TB": {count: TERABYTE | {"run.batches": count} for count in (40, 1536)},
+}
+
+
+def run(changes: Changes) -> None:
+    """One case in this process; prints its lookups, seconds and GiB as JSON."""
+    from simulator.config.expand import expand
+    from simulator.engine import parse_experiment
+    from simulator.engine.points import simulate_each
+
+    base = BASE | {"sweep": json.loads(changes.pop("sweep"))} if "sweep" in changes else BASE
+    begin = time.process_time()
+    experiment = parse_experiment(base, [f"{key}={value}" for key, value in changes.items()])
+    lookups = 0.0
+    for _, outcome in simulate_each(expand(experiment)):
+        if isinstance(outcome, Exception):
+            raise outcome
+        row = outcome.metrics
+        lookups = row["lookups_per_batch"] * row["batches"]
+    seconds = time.process_time() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    rows = row.metrics()[0]
-    batches = rows["batches"] + 6
-    print(f"{rows['lookups_per_batch'] * batches / 1e6:8.1f} {peak:9.2f} {wall_s:7.1f}")
+    print(json.dumps([lookups / 1e6, seconds, peak]))
 
 
 def main() -> None:
-    print(f"{'case':46} {'M lookups':>8} {'peak, GiB':>9} {'wall, s':>7}")
-    for title, _ in CASES:
-        print(f"{title:46} ", end="", flush=True)
-        subprocess.run([sys.executable, __file__, title], check=True)
+    """Print the table of the axes asked for, all by default."""
+    wanted = sys.argv[1:] or list(AXES)
+    print("| axis | value | M lookups | processor, s | peak, GiB | size x | time x | memory x |")
+    print("|---|---|---|---|---|---|---|---|")
+    for axis in wanted:
+        first: list[float] = []
+        for value in AXES[axis]:
+            command = [sys.executable, __file__, "--run", axis, str(value)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            lookups, seconds, peak = json.loads(done.stdout.splitlines()[-1])
+            first = first or [value, seconds, peak]
+            size, slower, larger = value / first[0], seconds / first[1], peak / first[2]
+            print(
+                f"| {axis} | {value:,} | {lookups:.1f} | {seconds:.1f} | {peak:.2f} | "
+                f"{size:.3g} | {slower:.2f} | {larger:.2f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        run(dict(CASES)[sys.argv[1]])
+    if sys.argv[1:2] == ["--run"]:
+        run(dict(AXES[sys.argv[2]][int(sys.argv[3])]))
     else:
         main()

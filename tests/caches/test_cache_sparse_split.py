@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulator.caches.plan.distinct import Deduper
 from simulator.caches.plan.static_split import SparseStaticSplit, StaticSplit
 from simulator.errors import TraceError
 
@@ -25,6 +26,9 @@ def test_sparse_equals_dense(hot: set[int], batches: list[list[int]], random: ob
         assert (one.lookups, one.lookup_hits) == (other.lookups, other.lookup_hits)
         for name in ("hot", "hot_rows", "hot_slots", "cold_rows"):
             assert getattr(one, name).tolist() == getattr(other, name).tolist(), name
+        distinct = Deduper(ROWS)(np.array(batch, np.int64))
+        assert dense.count(distinct) == (one.lookup_hits, one.unique_hits)
+        assert sparse.count(distinct) == (one.lookup_hits, one.unique_hits)
 
 
 @pytest.mark.parametrize("bad", [-1, ROWS])

@@ -37,7 +37,7 @@ from simulator.caches.replays import (
     run_replays,
     slots_for,
 )
-from simulator.caches.replays import planned as planned_module
+from simulator.caches.replays import deduped as deduped_module
 from simulator.caches.replays.base import bases, joined, slots_of_lookups
 from simulator.caches.replays.static import HIT_LOOKUP, MISS_LOOKUP
 from simulator.caches.size import CacheSize
@@ -186,14 +186,14 @@ def test_distinct_rows_are_found_once_for_replays_of_one_scope(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls: list[object] = []
-    real = planned_module.distinct_batches
+    real = deduped_module.distinct_batches
 
     def count(*arguments: object) -> object:
         calls.append(arguments)
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(planned_module, "distinct_batches", count)
-    run(*(planned("table", seed=seed) for seed in range(4)))
+    monkeypatch.setattr(deduped_module, "distinct_batches", count)
+    run(UniqueReplay(), StaticReplay((10, 10)), *(planned("table", seed=seed) for seed in range(4)))
     assert len(calls) == 1
 
 
@@ -425,7 +425,7 @@ def test_a_replay_without_a_cache_holds_nothing() -> None:
 
 def test_what_a_replay_says_of_its_cache() -> None:
     none, static, cache = UniqueReplay(), StaticReplay((100, 50)), planned("table", enlarged=True)
-    assert (none.slots, none.policy, none.grown, none.feed) == ((), None, None, None)
+    assert (none.slots, none.policy, none.grown, none.feed) == ((), None, None, "table")
     assert (static.slots, static.policy, static.grown) == ((100, 50), "static_hot", None)
     assert (cache.slots, cache.policy, cache.grown, cache.feed) == (
         (450, 250),

@@ -22,7 +22,13 @@ from simulator.caches.facts import (
 )
 from simulator.caches.replays import PlannedReplay, Stream, run_replays
 from simulator.caches.replays import steady as module
-from simulator.caches.replays.steady import attempts, is_settled, last_place, sampled_rows
+from simulator.caches.replays.steady import (
+    ascending,
+    attempts,
+    is_settled,
+    last_place,
+    sampled_rows,
+)
 from simulator.config.trace import (
     DriftTraceConfig,
     FileTraceConfig,
@@ -145,6 +151,22 @@ def test_nothing_is_cold_in_a_cache_that_has_run_for_ever():
     assert all(batch[COLD].rows == 0 for batch in facts)
     assert all(batch[WRITE_BACK].rows == batch[VICTIM].rows == batch[MISS].rows for batch in facts)
     assert AS_FILLED not in facts[0]
+
+
+def test_caches_of_one_trace_that_are_alike_are_sampled_once():
+    trace = zipf()
+    first = sampled_rows(trace, SLOTS, "table")
+    assert sampled_rows(trace, list(SLOTS), "table") is first
+    halves = sampled_rows(trace, [slots // 2 for slots in SLOTS], "table")
+    assert [len(rows) for rows in halves] == [slots // 2 for slots in SLOTS]
+    again = sampled_rows(trace, SLOTS, "table")
+    assert all(np.array_equal(*pair) for pair in zip(again, first, strict=True))
+
+
+@pytest.mark.parametrize("distinct", [3, 10**6])
+def test_equal_places_keep_their_order(distinct):
+    numbers = np.random.default_rng(0).integers(0, distinct, 5000) / 7.0
+    assert ascending(numbers).tolist() == np.argsort(numbers, kind="stable").tolist()
 
 
 def test_two_samples_are_the_same_and_other_seeds_are_not():

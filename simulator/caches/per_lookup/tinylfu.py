@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled
 from simulator.caches.per_lookup.base import COLD, EVICTIONS, HITS, RESIDENT, LookupCache
-from simulator.caches.per_lookup.ghost_lists import FORGOTTEN, UNSEEN
+from simulator.caches.per_lookup.queues import FORGOTTEN, UNSEEN
 from simulator.caches.plan.buckets import BUCKET, FIRST, CountedLists, empty_counted_lists, move
 from simulator.caches.policies.base import PolicySetup
 

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from simulator._compiled import compiled
+from simulator._compiled import compiled, prefetch
 from simulator.caches.plan.arrays import zeros
+from simulator.caches.plan.distinct import Deduper, DistinctIds
 from simulator.caches.plan.sizes import HIT_MAP_BYTES, fits
+from simulator.caches.plan.words import AHEAD
 from simulator.errors import TraceError, UsageError
 
 __all__ = ["SparseStaticSplit", "SplitBatch", "StaticSplit", "static_splits"]
 
 Int64s = npt.NDArray[np.int64]
+Int32s = npt.NDArray[np.int32]
 
 _NOT_DISTINCT = "the hottest rows must be a 1-D array of distinct rows"
 
@@ -48,56 +51,29 @@ class SplitBatch:
 
 
 @compiled
-def split_lookups(
-    state: Int64s,
-    ids: Int64s,
-    stamp: int,
-    hot: npt.NDArray[np.bool_],
-    hot_rows: Int64s,
-    hot_slots: Int64s,
-    cold_rows: Int64s,
-    counts: Int64s,
-) -> int:
-    """`state[row]`: rank + 1 (0: cold) in the low, last stamp in the high 32 bits.
-
-    `counts`: [lookup hits, unique hot, unique cold]. Returns the position of a bad id, or -1.
-    """
-    rows = len(state)
-    hits = 0
-    h = 0
-    c = 0
-    for k in range(len(ids)):
-        row = ids[k]
-        if row < 0 or row >= rows:
-            return k
-        word = state[row]
-        rank = word & 0xFFFFFFFF
-        fresh = word >> 32 != stamp
-        hot[k] = rank != 0
-        hits += rank != 0
-        if fresh:
-            if rank != 0:
-                hot_rows[h] = row
-                hot_slots[h] = rank - 1
-                h += 1
-            else:
-                cold_rows[c] = row
-                c += 1
-            state[row] = rank | (stamp << 32)
-    counts[0] = hits
-    counts[1] = h
-    counts[2] = c
-    return -1
+def rank_rows(ranks: Int32s, hottest: Int64s) -> bool:
+    """Write the rank + 1 of each of the `hottest` to `ranks`; False where one occurs twice."""
+    for rank in range(len(hottest)):
+        if rank + AHEAD < len(hottest):
+            prefetch(ranks, hottest[rank + AHEAD])
+        if ranks[hottest[rank]] != 0:
+            return False
+        ranks[hottest[rank]] = rank + 1
+    return True
 
 
 @compiled
-def rank_rows(state: Int64s, hottest: Int64s) -> bool:
-    """Write the rank of each of the `hottest` to `state`; False where one occurs twice."""
-    for rank in range(len(hottest)):
-        if state[hottest[rank]] != 0:
-            return False
-        state[hottest[rank]] = rank + 1
-    return True
+def count_hot(ranks: Int32s, ids: Int64s, times: Int64s) -> tuple[int, int]:
+    """Lookups of hot rows, and how many of the distinct `ids`, looked up `times` each, are hot."""
+    lookups = 0
+    rows = 0
+    for k in range(len(ids)):
+        if k + AHEAD < len(ids):
+            prefetch(ranks, ids[k + AHEAD])
+        hot = int(ranks[np.uint64(ids[k])] != 0)
+        lookups += hot * times[k]
+        rows += hot
+    return lookups, rows
 
 
 def _checked(hottest_rows: Int64s, rows: int) -> Int64s:
@@ -111,31 +87,36 @@ def _checked(hottest_rows: Int64s, rows: int) -> Int64s:
 
 
 class StaticSplit:
-    """Splits the batches of one table by `hottest_rows` (hottest first: rank = slot), of `rows`."""
+    """Splits the batches of one table by `hottest_rows` (hottest first: rank = slot), of `rows`.
+
+    State: 4 bytes a row.
+    """
 
     def __init__(self, hottest_rows: Int64s, rows: int) -> None:
         hottest = _checked(hottest_rows, rows)
         self.capacity = len(hottest)
-        self._state = zeros(rows)
-        if not rank_rows(self._state, hottest):
+        self._ranks: Int32s = zeros(rows, np.int32)
+        if not rank_rows(self._ranks, hottest):
             raise UsageError(_NOT_DISTINCT)
-        self._stamp = 0
+        self._dedupe = Deduper(rows)
 
     def split(self, ids: Int64s) -> SplitBatch:
         """Split one batch; ids int64, shape (lookups,). `TraceError` for an id outside."""
-        ids = np.ascontiguousarray(ids, dtype=np.int64)
-        self._stamp += 1
-        n = len(ids)
-        hot = np.empty(n, dtype=np.bool_)
-        hot_rows, hot_slots, cold_rows = (np.empty(n, dtype=np.int64) for _ in range(3))
-        counts = np.zeros(3, dtype=np.int64)
-        bad = split_lookups(
-            self._state, ids, self._stamp, hot, hot_rows, hot_slots, cold_rows, counts
+        distinct = self._dedupe(ids)
+        ranks = self._ranks[distinct.ids]
+        hot = ranks != 0
+        return SplitBatch(
+            len(ids),
+            int(distinct.times[hot].sum()),
+            self._ranks[ids] != 0,
+            distinct.ids[hot],
+            ranks[hot].astype(np.int64) - 1,
+            distinct.ids[~hot],
         )
-        if bad >= 0:
-            raise TraceError(f"lookup {bad}: id {ids[bad]} outside of 0..{len(self._state) - 1}")
-        hits, h, c = (int(count) for count in counts)
-        return SplitBatch(n, hits, hot, hot_rows[:h], hot_slots[:h], cold_rows[:c])
+
+    def count(self, distinct: DistinctIds) -> tuple[int, int]:
+        """Lookups of hot rows and distinct hot rows of one batch, whose ids are of the table."""
+        return count_hot(self._ranks, distinct.ids, distinct.times)
 
 
 class SparseStaticSplit:
@@ -162,9 +143,7 @@ class SparseStaticSplit:
         unique, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
         ranks = np.searchsorted(self._sorted, unique)
         inside = np.minimum(ranks, max(0, self.capacity - 1))
-        is_hot = np.zeros(len(unique), np.bool_)
-        if self.capacity:
-            is_hot = self._sorted[inside] == unique
+        is_hot = self._is_hot(unique, inside)
         order = np.argsort(first, kind="stable")
         hot_order, cold_order = order[is_hot[order]], order[~is_hot[order]]
         hot = is_hot[inverse]
@@ -172,6 +151,18 @@ class SparseStaticSplit:
         return SplitBatch(
             len(ids), int(hot.sum()), hot, unique[hot_order], slots, unique[cold_order]
         )
+
+    def count(self, distinct: DistinctIds) -> tuple[int, int]:
+        """Lookups of hot rows and distinct hot rows of one batch, whose ids are of the table."""
+        ranks = np.searchsorted(self._sorted, distinct.ids)
+        hot = self._is_hot(distinct.ids, np.minimum(ranks, max(0, self.capacity - 1)))
+        return int(distinct.times[hot].sum()), int(hot.sum())
+
+    def _is_hot(self, ids: Int64s, ranks: Int64s) -> npt.NDArray[np.bool_]:
+        """Which of `ids` are pinned; `ranks`: where they would lie among the pinned rows."""
+        if not self.capacity:
+            return np.zeros(len(ids), np.bool_)
+        return np.asarray(self._sorted[ranks] == ids)
 
 
 def static_splits(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -29,20 +29,19 @@ from simulator.caches.plan.distinct import (
     DistinctBatch,
     distinct_batches,
     pool_shapes,
-    with_next_uses,
 )
 from simulator.caches.plan.planning import build_planners, plan_batches, pool_rows
 from simulator.caches.plan.scratchpad import PoolPlanner
 from simulator.caches.policies.base import policy_class
 from simulator.caches.replays.base import (
     Kept,
-    Replay,
     bases,
     copies,
     edges_of,
     joined,
     slots_of_lookups,
 )
+from simulator.caches.replays.deduped import DedupedReplay
 from simulator.caches.replays.steady import NO_WINDOW, Past, Started, restart, sampled_rows
 from simulator.caches.replays.twins import twins
 from simulator.caches.size import CacheSize
@@ -60,7 +59,7 @@ PoolRows = tuple[int, int, Int64s, Int64s | None]
 
 
 @dataclass(frozen=True)
-class PlannedReplay(Replay):
+class PlannedReplay(DedupedReplay):
     """A cache with look-ahead, Hold mask and a replacement policy; a shard a pool.
 
     `capacities`: slots of each pool. `lookup` flows keep the slot of every lookup, the others
@@ -119,22 +118,8 @@ class PlannedReplay(Replay):
         return policy_class(self.replacement).needs_profile or self.prefill == "hot"
 
     @property
-    def feed(self) -> Hashable:
-        """Replays of one scope share deduped mini-batches and the index of next uses."""
-        return self.scope
-
-    def shared(
-        self, trace: Trace, group: Sequence[Replay], batches: Iterator[MiniBatch], threads: int
-    ) -> Iterator[MiniBatch]:
-        """`batches` deduped once for all of `group`, with next uses where a policy asks for
-        them."""
-        shapes = pool_shapes(trace.rows, self.scope)
-        distinct: Iterable[DistinctBatch]
-        distinct = distinct_batches(batches, shapes, threads or cores())
-        planned = [replay for replay in group if isinstance(replay, PlannedReplay)]
-        if any(replay.needs_future and replay.prefill != "steady" for replay in planned):
-            distinct = with_next_uses(list(distinct), shapes)
-        yield from distinct
+    def wants_next_uses(self) -> bool:
+        return self.needs_future and self.prefill != "steady"
 
     def planners(self, trace: Trace, window: Window | None = None) -> tuple[PoolPlanner, ...]:
         """Planners of all pools as they are before the first mini-batch; `window`: instead of

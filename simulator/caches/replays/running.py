@@ -142,7 +142,9 @@ def _feeds(
     """The mini-batches of each replay: drawn once, prepared once for those that share that."""
     groups: dict[Hashable, list[Replay]] = {}
     for replay in replays:
-        key = replay if replay.feed is None else (type(replay), replay.feed, replay.parts)
+        key: Hashable = replay
+        if replay.feed is not None:
+            key = (type(replay).shared, replay.feed, replay.parts)
         groups.setdefault(key, []).append(replay)
     feeds: dict[Replay, Iterator[MiniBatch]] = {}
     for copy, group in zip(copies(stream, len(groups)), groups.values(), strict=True):

@@ -9,15 +9,21 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, BatchFacts, Flow
-from simulator.caches.plan.static_split import SplitBatch, static_splits
+from simulator.caches.plan.distinct import DistinctBatch, pool_shapes
+from simulator.caches.plan.static_split import (
+    SparseStaticSplit,
+    SplitBatch,
+    StaticSplit,
+    static_splits,
+)
 from simulator.caches.replays.base import (
     Kept,
-    Replay,
     bases,
     edges_of,
     joined,
     slots_of_lookups,
 )
+from simulator.caches.replays.deduped import DedupedReplay, deduped
 from simulator.caches.replays.twins import twins
 from simulator.caches.tiers import Tiers
 from simulator.config.trace import HALF
@@ -30,7 +36,7 @@ Int64s = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class StaticReplay(Replay):
+class StaticReplay(DedupedReplay):
     """Lookups and unique rows of pinned rows (`hit`) and of all others (`miss`), a shard a table.
 
     `pinned`: rows of each table that the upper tier holds, its hottest. Kept `hit` rows are the
@@ -71,12 +77,13 @@ class StaticReplay(Replay):
         return [trace.hottest(table, count, self.profile) for table, count in counts]
 
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
-        del threads
         splits = static_splits(self._hottest(trace), trace.rows)
-        for batch in batches:
-            parts = [split.split(ids) for split, ids in zip(splits, batch.ids, strict=True)]
-            keeps = batch.index in self.keep
-            flows = self._with_rows(trace, batch, parts) if keeps else _counts(parts)
+        for batch in deduped(batches, pool_shapes(trace.rows, self.scope), threads):
+            if batch.index in self.keep:
+                parts = [split.split(ids) for split, ids in zip(splits, batch.ids, strict=True)]
+                flows = self._with_rows(trace, batch, parts)
+            else:
+                flows = _counts(batch, splits)
             yield BatchFacts(batch.index, batch.samples, flows)
 
     def _with_rows(
@@ -118,14 +125,17 @@ MISS_LOOKUP = "miss_lookup"
 _NAMES = (LOOKUP, UNIQUE, HIT, MISS)
 
 
-def _counts(parts: Sequence[SplitBatch]) -> dict[str, tuple[Flow, ...]]:
-    lookups = [len(split.hot) for split in parts]
-    unique = [split.unique_hits + split.unique_misses for split in parts]
-    everything = tuple(Flow(n, k) for n, k in zip(lookups, unique, strict=True))
-    hit = tuple(Flow(split.lookup_hits, split.unique_hits) for split in parts)
+def _counts(
+    batch: DistinctBatch, splits: Sequence[StaticSplit | SparseStaticSplit]
+) -> dict[str, tuple[Flow, ...]]:
+    pools = batch.pools
+    everything = tuple(
+        Flow(len(ids), len(pool.ids)) for ids, pool in zip(batch.ids, pools, strict=True)
+    )
+    hit = tuple(Flow(*split.count(pool)) for split, pool in zip(splits, pools, strict=True))
     miss = tuple(
-        Flow(n - split.lookup_hits, split.unique_misses)
-        for n, split in zip(lookups, parts, strict=True)
+        Flow(every.lookups - hot.lookups, every.rows - hot.rows)
+        for every, hot in zip(everything, hit, strict=True)
     )
     return {
         LOOKUP: everything,

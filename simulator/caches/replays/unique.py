@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
-from simulator.caches.plan.static_split import static_splits
-from simulator.caches.replays.base import Kept, Replay, bases, edges_of
+from simulator.caches.plan.distinct import pool_shapes
+from simulator.caches.replays.base import Kept, bases, edges_of
+from simulator.caches.replays.deduped import DedupedReplay, deduped
 from simulator.caches.replays.twins import twins
 from simulator.caches.tiers import Tiers
 from simulator.traces.base import MiniBatch, Trace
@@ -19,7 +18,7 @@ __all__ = ["UniqueReplay"]
 
 
 @dataclass(frozen=True)
-class UniqueReplay(Replay):
+class UniqueReplay(DedupedReplay):
     """Lookups and unique rows, a shard a table."""
 
     keep: Kept = ()
@@ -34,14 +33,9 @@ class UniqueReplay(Replay):
         return replace(self, parts=tuple(self.parts[k] for k in numbers))
 
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
-        del threads
-        nothing = np.empty(0, np.int64)
-        splits = static_splits([nothing] * len(trace.rows), trace.rows)
         starts = bases(trace.rows)
-        for batch in batches:
-            unique = [
-                split.split(ids).cold_rows for split, ids in zip(splits, batch.ids, strict=True)
-            ]
+        for batch in deduped(batches, pool_shapes(trace.rows, self.scope), threads):
+            unique = [pool.ids for pool in batch.pools]
             sizes = [(len(ids), len(rows)) for ids, rows in zip(batch.ids, unique, strict=True)]
             lookup = rows = tuple(Flow(n, k) for n, k in sizes)
             if batch.index in self.keep:

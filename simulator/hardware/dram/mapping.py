@@ -73,12 +73,15 @@ def _bits(m: AddressMap, local: int, field: int) -> int:
 @inlined
 def decode(m: AddressMap, burst: int) -> tuple[int, int, int, int]:
     """Channel, bank within the channel, DRAM row and column of a burst's index."""
-    block = burst // m.interleave
-    inside = burst - block * m.interleave
-    channel = block % m.channels
-    block = block // m.channels
-    pseudo = block % m.pseudo_channels
-    local = block // m.pseudo_channels * m.interleave + inside
+    channel = pseudo = 0
+    local = burst
+    if m.channels * m.pseudo_channels > 1:  # else nothing is interleaved: no divisions
+        block = burst // m.interleave
+        inside = burst - block * m.interleave
+        channel = block % m.channels
+        block = block // m.channels
+        pseudo = block % m.pseudo_channels
+        local = block // m.pseudo_channels * m.interleave + inside
     row, group, bank = _bits(m, local, ROW), _bits(m, local, GROUP), _bits(m, local, BANK)
     if m.bank_hash != 0:
         group ^= row & m.mask[GROUP]

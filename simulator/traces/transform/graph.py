@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
 from simulator.errors import TraceError
 from simulator.traces.base import Ids
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 __all__ = ["MOST_PAIRS", "Together"]
 
@@ -32,6 +35,8 @@ class Together:
     def of(cls, bags: Iterable[tuple[Ids, Ids]], where: str) -> Together:
         """From (ids, edges of bags) of mini-batches. Raises `TraceError` where there are more than
         `MOST_PAIRS` pairs; `where` names the table."""
+        from scipy import sparse  # slow to import, and only sums of rows need it
+
         owners, looked, first = [], [], 0
         for ids, edges in bags:
             owner = first + np.repeat(np.arange(len(edges) - 1), np.diff(edges))
@@ -65,6 +70,8 @@ class Together:
     def pairs(self) -> tuple[Ids, Ids, Ids]:
         """(one, another, bags that look both up) of all pairs of items with any, one < another, in
         order: numbers of items, int64."""
+        from scipy import sparse
+
         both = sparse.triu(self.touched.T @ self.touched, k=1).tocsr()
         both.sort_indices()
         both = both.tocoo()

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from simulator.config.transform import MerciTransform
 from simulator.traces.base import Ids
 from simulator.traces.transform.graph import Together
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 __all__ = ["merci_clusters"]
 
