@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from simulator.errors import ConfigError
 from simulator.hardware.collectives.groups import host_of
-from simulator.hardware.demand import Demand, Service, StageDemand
+from simulator.hardware.demand import Demand, StageDemand
 from simulator.hardware.devices.base import Link
 from simulator.hardware.topology import Topology
 
@@ -108,7 +108,7 @@ class Fold:
             return demand  # of no rank, or of others: as it is
         count = len(self.ranks)
         alike = {name: count // self.copies(name) for name in demand.services}
-        services = {name: _times(s, alike[name]) for name, s in demand.services.items()}
+        services = {name: s.times(alike[name]) for name, s in demand.services.items()}
         alone_ps = demand.alone_ps(self._machine.resources)
         turns = self._in_turn
         return replace(
@@ -120,16 +120,6 @@ class Fold:
             host_ps=demand.host_ps * turns,
             alike=alike,
         )
-
-
-def _times(service: Service, factor: int) -> Service:
-    return Service(
-        service.read_ps * factor,
-        service.write_ps * factor,
-        service.bytes * factor,
-        service.energy_pj * factor,
-        service.written * factor,
-    )
 
 
 def _shared_alike(column: Sequence[str]) -> bool:

@@ -24,7 +24,7 @@ from simulator.errors import ConfigError
 from simulator.hardware.access import Access
 from simulator.hardware.collectives import Groups, host_of, price_exchange
 from simulator.hardware.demand import Demand, Resource, Service, StageDemand
-from simulator.hardware.devices.base import Carried, Device, Hop, Link, Path, Processor, Sent, Setup
+from simulator.hardware.devices.base import Carried, Device, Hop, Link, Path, Processor, Setup
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.lanes import waits_of
 from simulator.hardware.memory import Memory
@@ -371,18 +371,6 @@ class Topology:
             if number:
                 yield self.devices[hop.source].passing(hops[number - 1].link, hop.link, size)
             yield hop.link.carry(hop.source, hop.target, size)
-
-    def joining(self, group: Sequence[str]) -> Link:
-        """The link that joins all of `group` directly, for an exchange among them.
-
-        Raises `ConfigError` where there is none.
-        """
-        for device in self.devices.values():
-            if not isinstance(device, Link) or not set(group) <= set(device.members):
-                continue
-            if device.exchange(group[0], group, "pairwise", Sent(0, 0, 0)) is not None:
-                return device
-        raise ConfigError(f"{self.name}: no link joins {', '.join(group)} with each other")
 
 
 def _hosts(config: MachineConfig) -> Iterator[tuple[HostConfig, str]]:
