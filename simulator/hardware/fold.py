@@ -18,6 +18,7 @@ from simulator.errors import ConfigError
 from simulator.hardware.collectives.groups import host_of
 from simulator.hardware.demand import Demand, StageDemand
 from simulator.hardware.devices.base import Link
+from simulator.hardware.devices.switch import SwitchDevice
 from simulator.hardware.topology import Topology
 
 __all__ = ["Fold", "Folds"]
@@ -128,13 +129,20 @@ def _shared_alike(column: Sequence[str]) -> bool:
 
 
 def _resources_by_device(machine: Topology) -> dict[str, list[str]]:
-    """Resources of each device, and of the links that end at it: of each its own ports, or all."""
+    """Resources of each device, and of the links that end at it: of each its own ports, or all;
+    those of the switches at the other ends, too."""
     own = {name: [r.name for r in device.resources] for name, device in machine.devices.items()}
+    above: dict[str, list[str]] = {}
     for device in machine.devices.values():
         if isinstance(device, Link):
             whole = [resource.name for resource in device.resources]
             for member in device.members:
                 own[member] += device.ports(member) or whole
+            root, *below = device.members
+            for leaf in below if isinstance(machine.devices[root], SwitchDevice) else ():
+                above.setdefault(leaf, []).append(root)
+    for member, roots in above.items():
+        own[member] += [name for root in roots for name in own[root] if name not in own[member]]
     return own
 
 

@@ -26,6 +26,7 @@ from simulator.hardware.collectives import Groups, host_of, price_exchange
 from simulator.hardware.demand import Demand, Resource, Service, StageDemand
 from simulator.hardware.devices.base import Carried, Device, Hop, Link, Path, Processor, Setup
 from simulator.hardware.devices.dram import Dram
+from simulator.hardware.devices.switch import SwitchDevice
 from simulator.hardware.lanes import waits_of
 from simulator.hardware.memory import Memory
 from simulator.hardware.program import Exchange, Move, Operation, Record, Stage
@@ -368,9 +369,13 @@ class Topology:
     def _carried(self, hops: Sequence[Hop], size: int) -> Iterator[Carried]:
         """What each link of a way asks for, and each device between two of them."""
         for number, hop in enumerate(hops):
+            carried = hop.link.carry(hop.source, hop.target, size)
             if number:
-                yield self.devices[hop.source].passing(hops[number - 1].link, hop.link, size)
-            yield hop.link.carry(hop.source, hop.target, size)
+                between = self.devices[hop.source]
+                yield between.passing(hops[number - 1].link, hop.link, size)
+                if isinstance(between, SwitchDevice):
+                    carried = replace(carried, latency_ps=0)
+            yield carried
 
 
 def _hosts(config: MachineConfig) -> Iterator[tuple[HostConfig, str]]:

@@ -28,6 +28,7 @@ FOLDERS = {
     "near_memory": {"near_memory"},
     "nics": {"nic"},
     "pmem": {"pmem"},
+    "switches": {"switch"},
 }
 SHAPE = ("kind", "name", "sources", "standard", "simulated_channels", "calibrated", "reported_as")
 """Keys that are no measured or published number."""

@@ -164,6 +164,84 @@ def test_some_gpus_of_a_mesh_use_the_links_of_others() -> None:
     assert "pcie0.up" not in demand.services
 
 
+def test_gpus_of_a_star_exchange_by_way_of_the_first() -> None:
+    """Three GPUs around one: the bytes of two others each pass its links too."""
+    star = bridges((0, 1, 2), (0, 2, 2), (0, 3, 2))
+    where = machine(4, nvlink=socket(star, join=("gpu",)))
+    spoke = 2 * star.rate
+    spread = price(where, "all_to_all", 4 * 3 * MB)
+    assert busy_ps(where, spread) == pytest.approx(3 * 3 * MB / spoke * 1e12, rel=1e-6)
+    summed = price(where, "all_reduce", GB, algorithm="ring")
+    assert busy_ps(where, summed) == pytest.approx(GB / spoke * 1e12, rel=1e-6)
+
+
+def below_switches(switches: int = 2, gpus: int = 4) -> Topology:
+    """GPUs below PCIe switches with names, each with an uplink."""
+    return topology(
+        host(
+            cpu=CPU,
+            gpu=socket(GPU, count=gpus),
+            plx=socket("pcie_switch", count=switches),
+            pcie=socket(PCIE, join=("plx", "gpu"), per=1),
+            uplink=socket(PCIE, join=("cpu", "plx"), per=1),
+        )
+    )
+
+
+@pytest.mark.parametrize("pattern", ["all_to_all", "all_reduce"])
+def test_a_switch_with_a_name_is_an_uplink_that_gpus_share(pattern: str) -> None:
+    """As `per: 2`: the same bytes over the uplinks, in the same time."""
+    named, shared = below_switches(), machine(4, per=2)
+    up = [carried(where, pattern, 4 * 3 * MB) for where in (named, shared)]
+    for link in range(2):
+        assert up[0][f"uplink{link}.up"] == pytest.approx(up[1][f"pcie{link}.up"], abs=8)
+    assert up[0]["pcie0.up"] > 0, "lanes of a GPU"
+    folded = [
+        end_ps(where, Fold(where, where.all("gpu")).scaled(lanes(where, ("gpu0",), pattern, GB)))
+        for where in (named, shared)
+    ]
+    assert folded[0] == pytest.approx(folded[1], rel=1e-6)
+
+
+def test_a_copy_through_a_switch_is_set_up_once() -> None:
+    copies = [
+        where.price(Move("rows", "gpu0", Buffer("b", "gpu0.hbm", GB), "cpu.dram"), SOFTWARE)
+        for where in (below_switches(), machine(4, per=2))
+    ]
+    assert copies[0].latency_ps == copies[1].latency_ps + 150_000
+    assert {"pcie0.up", "uplink0.up"} <= set(copies[0].services)
+
+
+def test_a_star_around_a_switch_gives_its_gpus_their_ports() -> None:
+    """As NVLink behind switches, at the port of each: (n - 1) / n of a buffer."""
+    where = topology(
+        host(
+            gpu=socket(GPU, count=4),
+            nvswitch="nvswitch",
+            nvlink=socket("nvlink3_a100", join=("nvswitch", "gpu"), per=1),
+        )
+    )
+    demand = price(where, "all_to_all", 4 * MB)
+    port = catalogue_part("nvlink3_a100").rate()
+    assert busy_ps(where, demand) == pytest.approx(3 * MB / port * 1e12, rel=1e-6)
+    assert demand.services["nvlink0.gpu0.out"].bytes == 3 * MB
+    assert demand.services["nvlink0.gpu0.in"].bytes == 3 * MB
+
+
+def test_boards_that_a_trunk_joins_share_it() -> None:
+    """Two switches of two GPUs: of three peers two are across."""
+    where = topology(
+        host(
+            gpu=socket(GPU, count=4),
+            board=socket("nvswitch", count=2),
+            nvlink=socket("nvlink3_a100", join=("board", "gpu"), per=1),
+            trunk=socket("nvlink3_a100", join=("board",)),
+        )
+    )
+    total = carried(where, "all_to_all", 4 * 3 * MB)
+    assert total["trunk.board0.out"] == total["trunk.board1.in"] == 2 * 2 * 3 * MB
+
+
 # properties
 
 
