@@ -14,7 +14,8 @@ vectors of infrequent rows come from their owners by all-to-all, and their gradi
 
 Recalled: what crosses is not deduplicated. Reconstructed: every stage follows the one before on one
 stream. Ours: `gpu_only` otherwise, with its placement and sharding for infrequent rows; tables of
-several lookups a sample, whose partial sums cross where a bag has an infrequent row; which rows are
+several lookups a sample, whose partial sums cross where a bag has an infrequent row; a part of a
+table by rows sends a vector for each of its lookups, at most one for each such bag; which rows are
 frequent is the hottest of the trace, as many as pass the threshold in mini-batches before the run.
 Left out: vectors read in the peers' memory in place of an all-to-all, half precision.
 """
@@ -36,7 +37,7 @@ from simulator.hardware.program import Add, Operation
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Consistency, SystemGroup
 from simulator.systems.gpu_only import Whole
-from simulator.systems.layout import Crossing
+from simulator.systems.layout import Bags, Crossing
 from simulator.systems.shards import Shard
 from simulator.systems.tiered_rows import Copies, Pieces, TieredGpus, TieredRank
 from simulator.traces.coverage import rows_counted
@@ -128,11 +129,12 @@ class HugeCtrHybrid(TieredGpus):
 
     def _crossing(self, facts: BatchFacts) -> Crossing:
         by_gpu = [facts.of_shards(self._pieces.of(0, gpu)) for gpu in range(self.gpus)]
-        vectors = [
+        bags = [
             sum(own.of_shards((table,))[CROSSING].lookups for own in by_gpu)
             for table in range(self._job.model.tables)
         ]
-        return self._layout.crossing(vectors)
+        parts = [facts.of_shards((k,))[MISS_LOOKUP].lookups for k in range(len(self._layout.cuts))]
+        return self._layout.crossing(Bags(bags, parts))
 
 
 class _HybridRank(TieredRank):
