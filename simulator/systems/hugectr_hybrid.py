@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -33,11 +34,12 @@ from simulator.caches.replays.static import MISS_LOOKUP
 from simulator.caches.replays.tiered_rows import CROSSING, Tier
 from simulator.config.parameters import Given, Parameters
 from simulator.hardware.collectives import host_of
-from simulator.hardware.program import Add, Operation
+from simulator.hardware.program import Add, Operation, Pool
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Consistency, SystemGroup
-from simulator.systems.gpu_only import Whole
+from simulator.systems.gpu_only import Held, Whole
 from simulator.systems.layout import Bags, Crossing
+from simulator.systems.operators import pooled_vectors
 from simulator.systems.shards import Shard
 from simulator.systems.tiered_rows import Copies, Pieces, TieredGpus, TieredRank
 from simulator.traces.coverage import rows_counted
@@ -160,9 +162,20 @@ class _HybridRank(TieredRank):
             update += self._trained_copies(facts, copies, words)
         return tuple(pool), tuple(update)
 
+    def _pooled(self, held: Held, rows: BatchFacts) -> Operation:
+        model, store = held.group.job.model, held.backward.store
+        word = pooled_vectors(model, self._machine, self.gpu, store, rows[self.flows[0]])
+        return _written(word)
+
     def _pooled_frequent(self, facts: BatchFacts, copies: Copies) -> Iterator[Operation]:
         """Frequent rows of its samples; added to infrequent ones where bags have both."""
         into = self._own_vectors(copies.group, "pooled_frequent")
-        yield self._pooled_copies(facts, copies, into)
+        yield _written(self._pooled_copies(facts, copies, into))
         if self._lower and max(map(max, copies.group.job.model.lookups_per_table)) > 1:
             yield Add("add_frequent", self.gpu, (into, into), into)
+
+
+def _written(word: Pool) -> Pool:
+    """Writes a vector for each lookup, at most one for each bag: not those of bags without one."""
+    size = min(word.into.bytes, word.rows.lookups * word.reads.row_bytes)
+    return replace(word, into=replace(word.into, bytes=size))
