@@ -163,9 +163,10 @@ class Topology:
         name = names[0] if names else self.first(kind, why)
         count = len(names)
         if count > 1:
-            raise ConfigError(
-                f"{why} uses one {kind}, but {self.name} has {count}: name a machine with one"
-            )
+            hosts = len({host_of(name) for name in names})
+            alike = hosts == count and len(self.config.hosts) == 1
+            remedy = "set platform.hosts=1" if alike else "name a machine with one"
+            raise ConfigError(f"{why} uses one {kind}, but {self.name} has {count}: {remedy}")
         return name
 
     def memory(self, place: str) -> Memory:

@@ -17,7 +17,9 @@ stream. Ours: `gpu_only` otherwise, with its placement and sharding for infreque
 several lookups a sample, whose partial sums cross where a bag has an infrequent row; a part of a
 table by rows sends a vector for each of its lookups, at most one for each such bag; which rows are
 frequent is the hottest of the trace, as many as pass the threshold in mini-batches before the run.
-Left out: vectors read in the peers' memory in place of an all-to-all, half precision.
+What crosses, sums of frequent rows included (`AllReduceComm<emtype>`), has elements of
+`gpu.exchange_bytes`. Left out: one host's kernels that read vectors and gradients in the peers'
+memory in place of an all-to-all and an all-reduce.
 """
 
 from __future__ import annotations

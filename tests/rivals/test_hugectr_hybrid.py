@@ -72,7 +72,7 @@ def test_what_crosses_is_the_share_of_infrequent_lookups(sharding: str) -> None:
     program = [w for w in words(system, facts) if isinstance(w, Exchange)]
     sent = sum(w.bytes for w in program if w.name == "all_to_all")
     assert sent == infrequent * 256, "in half precision, whichever part a row is in"
-    assert {w.bytes for w in program if w.name == "all_reduce_frequent"} == {frequent * 512}
+    assert {w.bytes for w in program if w.name == "all_reduce_frequent"} == {frequent * 256}
 
 
 def test_a_part_sends_a_partial_sum_for_a_bag_and_no_more_than_it_looks_up() -> None:
