@@ -29,10 +29,14 @@ class Protocol(Frozen):
     """Of a call: kernel start, set-up, end."""
     step: Picoseconds
     """A step of a ring, or a batch of peers, within a host."""
+    pcie_step: Picoseconds
+    """The same over PCIe."""
     network_step: Picoseconds
     """The same between hosts, beside the interfaces and the wire (which are parts)."""
     tree_step: Picoseconds
     """A step of a tree within a host."""
+    pcie_tree_step: Picoseconds
+    """The same over PCIe."""
     tree_network_step: Picoseconds
     """The same between hosts."""
     share: Fraction

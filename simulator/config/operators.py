@@ -163,8 +163,9 @@ class GpuOperators(Frozen):
     """All that the host submits from one wait for the GPU to the next, where stages follow each
     other: one captured graph, or each of it."""
     exchange_bytes: Literal[2, 4] = 4
-    """Bytes of an element of pooled vectors and their gradients on the links between GPUs: fp16,
-    converted by the kernels beside the exchange, or fp32."""
+    """Bytes of an element of pooled vectors, their gradients, and sums of gradients of rows with
+    copies on the links between GPUs: fp16, converted by the kernels beside the exchange, or
+    fp32."""
     source: Source
 
 

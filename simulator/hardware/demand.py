@@ -138,6 +138,16 @@ class Service:
             self.written,
         )
 
+    def times(self, factor: float) -> Service:
+        """Of `factor` times the work."""
+        return Service(
+            self.read_ps * factor,
+            self.write_ps * factor,
+            round(self.bytes * factor),
+            self.energy_pj * factor,
+            round(self.written * factor),
+        )
+
     def __add__(self, other: Service) -> Service:
         return Service(
             self.read_ps + other.read_ps,

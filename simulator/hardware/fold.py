@@ -16,8 +16,9 @@ from dataclasses import replace
 
 from simulator.errors import ConfigError
 from simulator.hardware.collectives.groups import host_of
-from simulator.hardware.demand import Demand, Service, StageDemand
+from simulator.hardware.demand import Demand, StageDemand
 from simulator.hardware.devices.base import Link
+from simulator.hardware.devices.switch import SwitchDevice
 from simulator.hardware.topology import Topology
 
 __all__ = ["Fold", "Folds"]
@@ -108,7 +109,7 @@ class Fold:
             return demand  # of no rank, or of others: as it is
         count = len(self.ranks)
         alike = {name: count // self.copies(name) for name in demand.services}
-        services = {name: _times(s, alike[name]) for name, s in demand.services.items()}
+        services = {name: s.times(alike[name]) for name, s in demand.services.items()}
         alone_ps = demand.alone_ps(self._machine.resources)
         turns = self._in_turn
         return replace(
@@ -122,29 +123,26 @@ class Fold:
         )
 
 
-def _times(service: Service, factor: int) -> Service:
-    return Service(
-        service.read_ps * factor,
-        service.write_ps * factor,
-        service.bytes * factor,
-        service.energy_pj * factor,
-        service.written * factor,
-    )
-
-
 def _shared_alike(column: Sequence[str]) -> bool:
     """Whether each of the resources that play one part does so for as many ranks."""
     return len(set(Counter(column).values())) == 1
 
 
 def _resources_by_device(machine: Topology) -> dict[str, list[str]]:
-    """Resources of each device, and of the links that end at it: of each its own ports, or all."""
+    """Resources of each device, and of the links that end at it: of each its own ports, or all;
+    those of the switches at the other ends, too."""
     own = {name: [r.name for r in device.resources] for name, device in machine.devices.items()}
+    above: dict[str, list[str]] = {}
     for device in machine.devices.values():
         if isinstance(device, Link):
             whole = [resource.name for resource in device.resources]
             for member in device.members:
                 own[member] += device.ports(member) or whole
+            root, *below = device.members
+            for leaf in below if isinstance(machine.devices[root], SwitchDevice) else ():
+                above.setdefault(leaf, []).append(root)
+    for member, roots in above.items():
+        own[member] += [name for root in roots for name in own[root] if name not in own[member]]
     return own
 
 

@@ -25,8 +25,9 @@ from simulator.errors import ConfigError
 from simulator.hardware.access import Access
 from simulator.hardware.collectives import Groups, host_of, price_exchange
 from simulator.hardware.demand import Demand, Resource, Service, StageDemand
-from simulator.hardware.devices.base import Carried, Device, Hop, Link, Path, Processor, Sent, Setup
+from simulator.hardware.devices.base import Carried, Device, Hop, Link, Path, Processor, Setup
 from simulator.hardware.devices.dram import Dram
+from simulator.hardware.devices.switch import SwitchDevice
 from simulator.hardware.lanes import waits_of
 from simulator.hardware.memory import Memory
 from simulator.hardware.program import Exchange, Move, Operation, Record, Stage
@@ -163,9 +164,10 @@ class Topology:
         name = names[0] if names else self.first(kind, why)
         count = len(names)
         if count > 1:
-            raise ConfigError(
-                f"{why} uses one {kind}, but {self.name} has {count}: name a machine with one"
-            )
+            hosts = len({host_of(name) for name in names})
+            alike = hosts == count and len(self.config.hosts) == 1
+            remedy = "set platform.hosts=1" if alike else "name a machine with one"
+            raise ConfigError(f"{why} uses one {kind}, but {self.name} has {count}: {remedy}")
         return name
 
     def memory(self, place: str) -> Memory:
@@ -376,21 +378,13 @@ class Topology:
     def _carried(self, hops: Sequence[Hop], size: int) -> Iterator[Carried]:
         """What each link of a way asks for, and each device between two of them."""
         for number, hop in enumerate(hops):
+            carried = hop.link.carry(hop.source, hop.target, size)
             if number:
-                yield self.devices[hop.source].passing(hops[number - 1].link, hop.link, size)
-            yield hop.link.carry(hop.source, hop.target, size)
-
-    def joining(self, group: Sequence[str]) -> Link:
-        """The link that joins all of `group` directly, for an exchange among them.
-
-        Raises `ConfigError` where there is none.
-        """
-        for device in self.devices.values():
-            if not isinstance(device, Link) or not set(group) <= set(device.members):
-                continue
-            if device.exchange(group[0], group, "pairwise", Sent(0, 0, 0)) is not None:
-                return device
-        raise ConfigError(f"{self.name}: no link joins {', '.join(group)} with each other")
+                between = self.devices[hop.source]
+                yield between.passing(hops[number - 1].link, hop.link, size)
+                if isinstance(between, SwitchDevice):
+                    carried = replace(carried, latency_ps=0)
+            yield carried
 
 
 def _hosts(config: MachineConfig) -> Iterator[tuple[HostConfig, str]]:

@@ -154,15 +154,20 @@ class GpuOnly(System):
         need = tables + copies + 2 * mlp_weight_bytes(model) + 2 * pooled
         if need <= memory.capacity:
             return
-        fewest = math.ceil(sum(sizes) / memory.capacity)
+        fewest, there = math.ceil(sum(sizes) / memory.capacity), len(machine.all("gpu"))
+        remedy = (
+            f"ask for at least {fewest} of the {there} GPUs of {machine.name} (gpus: {fewest})"
+            if self.gpus < fewest <= there
+            else f"name a platform with at least {fewest} such GPUs for this system, as in "
+            f"{{name: {self.name}, platform: p3_16xlarge}}"
+        )
         raise CapacityError(
             f"{self.name}: {model.rows:,} rows x {entry_sizes(model)} = "
             f"{format_bytes(sum(sizes))} of tables on {self.gpus} x {name}: the fullest GPU "
             f"needs {format_bytes(need)} ({len(heaviest)} tables {format_bytes(tables)} + "
             f"{f'copies of rows {format_bytes(copies)} + ' if copies else ''}MLPs "
             f"and pooled vectors {format_bytes(need - tables - copies)}) but holds "
-            f"{format_bytes(memory.capacity)}: name a platform with at least {fewest} such "
-            f"GPUs for this system, as in {{name: {self.name}, platform: p3_16xlarge}}"
+            f"{format_bytes(memory.capacity)}: {remedy}"
         )
 
     def _sizes(self, layout: Layout) -> tuple[tuple[int, ...], int]:

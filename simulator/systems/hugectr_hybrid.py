@@ -14,15 +14,19 @@ vectors of infrequent rows come from their owners by all-to-all, and their gradi
 
 Recalled: what crosses is not deduplicated. Reconstructed: every stage follows the one before on one
 stream. Ours: `gpu_only` otherwise, with its placement and sharding for infrequent rows; tables of
-several lookups a sample, whose partial sums cross where a bag has an infrequent row; which rows are
+several lookups a sample, whose partial sums cross where a bag has an infrequent row; a part of a
+table by rows sends a vector for each of its lookups, at most one for each such bag; which rows are
 frequent is the hottest of the trace, as many as pass the threshold in mini-batches before the run.
-Left out: vectors read in the peers' memory in place of an all-to-all, half precision.
+What crosses, sums of frequent rows included (`AllReduceComm<emtype>`), has elements of
+`gpu.exchange_bytes`. Left out: one host's kernels that read vectors and gradients in the peers'
+memory in place of an all-to-all and an all-reduce.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -32,11 +36,12 @@ from simulator.caches.replays.static import MISS_LOOKUP
 from simulator.caches.replays.tiered_rows import CROSSING, Tier
 from simulator.config.parameters import Given, Parameters
 from simulator.hardware.collectives import host_of
-from simulator.hardware.program import Add, Operation
+from simulator.hardware.program import Add, Operation, Pool
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Consistency, SystemGroup
-from simulator.systems.gpu_only import Whole
-from simulator.systems.layout import Crossing
+from simulator.systems.gpu_only import Held, Whole
+from simulator.systems.layout import Bags, Crossing
+from simulator.systems.operators import pooled_vectors
 from simulator.systems.shards import Shard
 from simulator.systems.tiered_rows import Copies, Pieces, TieredGpus, TieredRank
 from simulator.traces.coverage import rows_counted
@@ -128,11 +133,12 @@ class HugeCtrHybrid(TieredGpus):
 
     def _crossing(self, facts: BatchFacts) -> Crossing:
         by_gpu = [facts.of_shards(self._pieces.of(0, gpu)) for gpu in range(self.gpus)]
-        vectors = [
+        bags = [
             sum(own.of_shards((table,))[CROSSING].lookups for own in by_gpu)
             for table in range(self._job.model.tables)
         ]
-        return self._layout.crossing(vectors)
+        parts = [facts.of_shards((k,))[MISS_LOOKUP].lookups for k in range(len(self._layout.cuts))]
+        return self._layout.crossing(Bags(bags, parts))
 
 
 class _HybridRank(TieredRank):
@@ -158,9 +164,20 @@ class _HybridRank(TieredRank):
             update += self._trained_copies(facts, copies, words)
         return tuple(pool), tuple(update)
 
+    def _pooled(self, held: Held, rows: BatchFacts) -> Operation:
+        model, store = held.group.job.model, held.backward.store
+        word = pooled_vectors(model, self._machine, self.gpu, store, rows[self.flows[0]])
+        return _written(word)
+
     def _pooled_frequent(self, facts: BatchFacts, copies: Copies) -> Iterator[Operation]:
         """Frequent rows of its samples; added to infrequent ones where bags have both."""
         into = self._own_vectors(copies.group, "pooled_frequent")
-        yield self._pooled_copies(facts, copies, into)
+        yield _written(self._pooled_copies(facts, copies, into))
         if self._lower and max(map(max, copies.group.job.model.lookups_per_table)) > 1:
             yield Add("add_frequent", self.gpu, (into, into), into)
+
+
+def _written(word: Pool) -> Pool:
+    """Writes a vector for each lookup, at most one for each bag: not those of bags without one."""
+    size = min(word.into.bytes, word.rows.lookups * word.reads.row_bytes)
+    return replace(word, into=replace(word.into, bytes=size))

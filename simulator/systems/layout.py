@@ -18,6 +18,7 @@ the features that look it up:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -26,7 +27,17 @@ from simulator.systems.base import Job
 from simulator.systems.placement import Plan
 from simulator.traces.cuts import TablePart, parted_bags
 
-__all__ = ["Crossing", "Layout"]
+__all__ = ["Bags", "Crossing", "Layout"]
+
+
+@dataclass(frozen=True)
+class Bags:
+    """Bags of a mini-batch whose vectors cross links, where not all do."""
+
+    of_tables: Sequence[int]
+    """Of each whole table."""
+    of_parts: Sequence[int]
+    """Of each part of a table by rows, those that have a row there (at most one a lookup)."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +89,9 @@ class Layout:
                 "GPU are for gpu_only; set model.placement: size, or model.sharding: row"
             )
 
-    def crossing(self, vectors: Sequence[int] | None = None) -> Crossing:
-        """What its GPUs exchange; `vectors`: pooled vectors of a mini-batch that each of the whole
-        tables gives, by default one for each sample and feature."""
+    def crossing(self, bags: Bags | None = None) -> Crossing:
+        """What its GPUs exchange: pooled vectors of `bags`, by default one of each part for each
+        sample and feature."""
         gpus, model = len(self.placed), self.job.model
         software = self.whole.software.gpu
         scattered = software.row_exchange == "reduce_scatter"
@@ -90,22 +101,26 @@ class Layout:
 
         cuts = self.cuts
         element, samples = software.exchange_bytes, model.batch_size
-        if vectors is None:
-            each = [samples * features for features in model.features_per_table]
+        if bags is None:
+            summed = each = [samples * features for features in model.features_per_table]
         else:
-            each = [vectors[part.table] for part in cuts]
-        pooled = [dim * count for dim, count in zip(model.dim, each, strict=True)]
+            summed = [bags.of_tables[part.table] for part in cuts]
+            each = [min(pair) for pair in zip(summed, bags.of_parts, strict=True)]
+        pooled, sums = (
+            [dim * count for dim, count in zip(model.dim, counts, strict=True)]
+            for counts in (each, summed)
+        )
         sent = [
             sum(pooled[t] for t in own if cuts[t].cut != "replica" and not by_scatter(cuts[t]))
             for own in self.placed
         ]
         first = [t for t, part in enumerate(cuts) if part.index == 0]
-        added = [t for t in first if cuts[t].cut == "row" and not by_scatter(cuts[t])]
+        adds = [cuts[t].cut == "row" and not by_scatter(cuts[t]) for t in range(len(cuts))]
         return Crossing(
             pairwise=tuple(elements * element for elements in sent),
-            scattered=element * sum(pooled[t] for t in first if by_scatter(cuts[t])),
-            partial=sum(pooled[t] * cuts[t].parts for t in added) // samples,
-            added=sum(pooled[t] for t in added) // samples,
+            scattered=element * sum(sums[t] for t in first if by_scatter(cuts[t])),
+            partial=sum(itertools.compress(pooled, adds)) // samples,
+            added=sum(sums[t] for t in first if adds[t]) // samples,
             copied=sum(
                 model.dim[t] * model.rows_per_table[t] for t in first if cuts[t].cut == "replica"
             ),

@@ -152,8 +152,8 @@ class Shards:
     def of(cls, job: Job, machine: Topology, system: str, *, tables: bool = True) -> Shards:
         """As many GPUs as the job asks for, one by default; `tables`: placed on them.
 
-        Raises `ConfigError` where the machine has fewer, or no link among them, where some would
-        have no table or no sample, and where the plan copies tables.
+        Raises `ConfigError` where the machine has fewer, or no links lead between them, where some
+        would have no table or no sample, and where the plan copies tables.
         """
         group = _first(job, machine, system, tables=tables)
         if len(group) > 1:

@@ -16,6 +16,7 @@ from simulator.caches.replays.static import HIT_LOOKUP
 from simulator.caches.replays.tiered_rows import TRAINED, Tier, TieredReplay
 from simulator.errors import ConfigError, UsageError
 from simulator.hardware.program import (
+    GRADIENT_BYTES,
     Accumulate,
     Buffer,
     Exchange,
@@ -239,13 +240,14 @@ class TieredRank(Rank):
                 words.append(word)
                 continue
             size, tables = word.gradient_bytes, copies.backward.store.tables
+            sent = copies.rows * size * self._job.software.gpu.exchange_bytes // GRADIENT_BYTES
             sums = Buffer(f"{name}_gradients", self._hbm, copies.rows * size)
             reduce = f"all_reduce_{name}" + (f"_{copies.first}" if copies.first else "")
             rows = copies.flow(facts, HIT)
             told = copies.group.of(facts.of_shards(copies.told))[TRAINED]
             words += [
                 Accumulate(f"sum_{name}", self.gpu, word.source, rows, size, word.expanded, tables),
-                Exchange(reduce, self.gpu, copies.peers, "all_reduce", sums.bytes),
+                Exchange(reduce, self.gpu, copies.peers, "all_reduce", sent),
                 update_by_sums(word, told, sums),
             ]
         return words

@@ -46,7 +46,7 @@ def _small(name: str, **settings: object) -> Study:
     return dataclasses.replace(study, experiments=experiments, expected=expected)
 
 
-def test_there_are_sixteen_in_order() -> None:
+def test_there_are_seventeen_in_order() -> None:
     assert study_names() == (
         "locality",
         "breakdown",
@@ -64,6 +64,7 @@ def test_there_are_sixteen_in_order() -> None:
         "load",
         "private",
         "inference",
+        "mlperf",
     )
 
 

@@ -30,6 +30,7 @@ FOLDERS = {
     "near_pmem": {"near_pmem"},
     "nics": {"nic"},
     "pmem": {"pmem"},
+    "switches": {"switch"},
 }
 SHAPE = ("kind", "name", "sources", "standard", "simulated_channels", "calibrated", "reported_as")
 """Keys that are no measured or published number."""

@@ -59,9 +59,11 @@ def test_one_gpu_synchronizes_nothing(threshold: int | None) -> None:
     assert exchanged(hybrid(1, threshold)) == {}
 
 
-def test_what_crosses_is_the_share_of_infrequent_lookups() -> None:
+@pytest.mark.parametrize("sharding", ["table", "row"])
+def test_what_crosses_is_the_share_of_infrequent_lookups(sharding: str) -> None:
     """One lookup a sample and table: B T (1 - q) D over all GPUs, 2 F D for the frequent rows."""
-    system, (facts,) = replayed(hybrid(4, 4), 1, model=ONE_HOT, **BOX)
+    model = ONE_HOT | {"sharding": sharding}
+    system, (facts,) = replayed(hybrid(4, 4), 1, model=model, operators="hugectr_2021", **BOX)
     frequent = sum(system.replay.slots)
     assert frequent % 4 == 0 < frequent < 80_000
     infrequent = facts[MISS].lookups
@@ -69,8 +71,18 @@ def test_what_crosses_is_the_share_of_infrequent_lookups() -> None:
     assert facts[CROSSING].lookups == infrequent
     program = [w for w in words(system, facts) if isinstance(w, Exchange)]
     sent = sum(w.bytes for w in program if w.name == "all_to_all")
-    assert sent == infrequent * 512
-    assert {w.bytes for w in program if w.name == "all_reduce_frequent"} == {frequent * 512}
+    assert sent == infrequent * 256, "in half precision, whichever part a row is in"
+    assert {w.bytes for w in program if w.name == "all_reduce_frequent"} == {frequent * 256}
+
+
+def test_a_part_sends_a_partial_sum_for_a_bag_and_no_more_than_it_looks_up() -> None:
+    """Several lookups a sample: no more than every part for every bag, no less than every bag."""
+    model = {"sharding": "row", "lookups_per_table": 3}
+    system, (facts,) = replayed(hybrid(4, 4), 1, model=model, operators="hugectr_2021", **BOX)
+    program = [w for w in words(system, facts) if isinstance(w, Exchange)]
+    vectors = sum(w.bytes for w in program if w.name == "all_to_all") / 256
+    assert facts[CROSSING].lookups < vectors <= facts[MISS].lookups
+    assert vectors < 4 * facts[CROSSING].lookups
 
 
 def test_lookups_are_split_by_row_and_by_sample() -> None:

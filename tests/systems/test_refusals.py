@@ -119,11 +119,33 @@ def test_a_part_that_the_machine_lacks_is_an_error_at_the_entry(tmp_path: Path, 
     assert "needs a gpu, but v100_p3* has none (it has cpu)" in problem.message
 
 
-def test_two_processors_are_too_many_for_systems_of_one(tmp_path: Path) -> None:
-    platform = "{base: v100_p3, host: {cpu: {count: 2}}}"
-    file = experiment(tmp_path, "[hybrid]", platform)
-    with pytest.raises(ConfigError, match=r":5:11.*hybrid uses one cpu, but v100_p3\* has 2"):
+@pytest.mark.parametrize(
+    ("host", "remedy"),
+    [("cpu: {count: 2}", "name a machine with one"), ("count: 2", r"set platform\.hosts=1")],
+)
+def test_two_processors_are_too_many_for_systems_of_one(
+    host: str, remedy: str, tmp_path: Path
+) -> None:
+    file = experiment(tmp_path, "[hybrid]", f"{{base: v100_p3, host: {{{host}}}}}")
+    message = rf":5:11.*hybrid uses one cpu, but v100_p3\* has 2: {remedy}"
+    with pytest.raises(ConfigError, match=message):
         simulate(load_experiment(file))
+
+
+@pytest.mark.parametrize(
+    ("platform", "remedy"),
+    [
+        ("p3_16xlarge", r"at least 3 of the 8 GPUs of p3_16xlarge \(gpus: 3\)"),
+        ("p3_2xlarge", "name a platform with at least 3 such GPUs"),
+    ],
+)
+def test_tables_beyond_a_gpu_ask_for_gpus_that_are_there(
+    platform: str, remedy: str, tmp_path: Path
+) -> None:
+    file = experiment(tmp_path, "[{name: gpu_only, gpus: 1}]", platform)
+    changes = ["model.tables=8", "model.rows_per_table=10_000_000"]
+    with pytest.raises(ConfigError, match=remedy):
+        simulate(load_experiment(file, changes))
 
 
 def test_a_model_that_does_not_fit_is_an_error_at_the_entry(tmp_path: Path) -> None:

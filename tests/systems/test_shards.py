@@ -23,14 +23,14 @@ from simulator.hardware.program import (
     Stage,
     Update,
 )
-from simulator.hardware.topology import build_topology
+from simulator.hardware.topology import Topology, build_topology
 from simulator.systems import create, placement
 from simulator.systems.mlp import interaction_flops, mlp_flops
 from simulator.systems.placement import base
 from simulator.systems.shards import Shards
 
 BOX = "p3_16xlarge"
-LINKS = ("nvlink", "mesh")
+NVLINKS = ("nvlink", "mesh")
 SHARDED = ("hybrid", "static_cache", "straw_man", "scratchpipe")
 SMALL = {"rows_per_table": (1_000_000,) * 8}
 sharded = pytest.mark.parametrize("name", SHARDED)
@@ -189,13 +189,23 @@ def test_a_scratchpad_beyond_a_gpu_is_refused_with_the_arithmetic_of_that_gpu() 
     assert system("scratchpipe", BOX, gpus=3, cache={"fraction": 1.0}, **large).gpus == 3
 
 
-def test_gpus_that_no_link_joins_cannot_exchange() -> None:
+def without(*kinds: str) -> Topology:
+    """The machine less its links of these kinds."""
     config = load_machine(BOX)
     (host,) = config.hosts
-    sockets = {name: s for name, s in host.sockets.items() if s.part.kind not in LINKS}
+    sockets = {name: s for name, s in host.sockets.items() if s.part.kind not in kinds}
     apart = config.model_copy(update={"hosts": (host.model_copy(update={"sockets": sockets}),)})
-    with pytest.raises(ConfigError, match="no link joins gpu0, gpu1 with each other"):
-        Shards.of(job(gpus=2, **SMALL), build_topology(apart, 512), "scratchpipe")
+    return build_topology(apart, 512)
+
+
+def test_gpus_without_nvlink_exchange_over_pcie() -> None:
+    shards = Shards.of(job(gpus=2, **SMALL), without(*NVLINKS), "scratchpipe")
+    assert [shard.gpu for shard in shards] == ["gpu0", "gpu1"]
+
+
+def test_gpus_that_no_links_lead_between_cannot_exchange() -> None:
+    with pytest.raises(ConfigError, match="no links lead from gpu0 to gpu1; gpu0 is joined to no"):
+        Shards.of(job(gpus=2, **SMALL), without(*NVLINKS, "pcie"), "scratchpipe")
 
 
 def test_every_table_has_one_gpu() -> None:

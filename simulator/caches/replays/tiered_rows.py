@@ -128,7 +128,7 @@ class TieredReplay(Replay):
         self, batch: MiniBatch, splits: Sequence[Split], starts: Int64s, keeps: bool
     ) -> list[dict[str, Flow]]:
         """Flows of all pieces of upper tiers."""
-        slots, tables = bases(self.slots), len(self.upper[0].rows)
+        slots, tables, samples = bases(self.slots), len(self.upper[0].rows), batch.samples
         shards: list[dict[str, Flow]] = []
         for pool, (first, split) in enumerate(zip(self.pools, splits, strict=True)):
             tier = self.upper[pool // tables]
@@ -136,7 +136,8 @@ class TieredReplay(Replay):
             pieces = _Pieces(tier.gpus, split, self.slots[pool], where)
             for gpu in tier.runs(self.gpus):
                 own = range(first + gpu, first + gpu + tier.gpus)
-                edges = [_own_bags(batch, self.parts[k], k) for k in own] if tier.gpus == 1 else []
+                whole = [(batch.pooled[k], self.parts[k]) for k in own if tier.gpus == 1]
+                edges = [_own_bags(edges, part, samples) for edges, part in whole]
                 pieces.add([batch.ids[k] for k in own], edges)
             shards += pieces.told()
         for k in range(tables * self.gpus):
@@ -221,11 +222,10 @@ def _below(ids: Int64s, split: SplitBatch, start: int, keeps: bool) -> dict[str,
     return {LOOKUP: each, UNIQUE: flow, MISS: flow, MISS_LOOKUP: each}
 
 
-def _own_bags(batch: MiniBatch, part: TablePart, number: int) -> Int64s:
-    """The edges of the bags of the samples that `part` serves."""
-    edges = batch.pooled[number]
-    first, last = part.samples(batch.samples)
-    each = (len(edges) - 1) // batch.samples
+def _own_bags(edges: Int64s, part: TablePart, samples: int) -> Int64s:
+    """Of the edges of bags of all `samples`, those of the samples that `part` serves."""
+    first, last = part.samples(samples)
+    each = (len(edges) - 1) // samples
     own: Int64s = edges[first * each : last * each + 1]
     return own
 

@@ -12,18 +12,14 @@ from dataclasses import dataclass
 
 from simulator.errors import ConfigError
 from simulator.hardware.access import Access
-from simulator.hardware.collectives.places import Places
+from simulator.hardware.collectives.places import Places, host_of
+from simulator.hardware.collectives.routed import Routed
 from simulator.hardware.collectives.ways import Shape
 from simulator.hardware.devices.base import Carried, Link, Sent
 from simulator.hardware.devices.network import NetworkDevice
 from simulator.hardware.devices.nic import NicDevice
 
 __all__ = ["Group", "Groups", "host_of"]
-
-
-def host_of(device: str) -> str:
-    """What the names of the devices of its host begin with; empty on a machine of one host."""
-    return device.rpartition(".")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +29,8 @@ class Group:
     ranks: tuple[str, ...]
     hosts: Mapping[str, tuple[str, ...]]
     """Host -> its ranks."""
-    link: Link | None
-    """What joins the ranks of the host; None where it has one."""
+    link: Link | Routed | None
+    """What joins the ranks of the host: one link, or routes; None where it has one rank."""
     interfaces: tuple[str, ...] = ()
     """That of each rank, where there are several hosts."""
     network: NetworkDevice | None = None
@@ -80,11 +76,19 @@ class Groups:
                 f"({', '.join(map(str, sorted(counts)))} of one host): use a multiple of "
                 f"{max(counts)}"
             )
-        link = machine.joining(by_host[at]) if len(by_host[at]) > 1 else None
+        link = self._joined(by_host[at]) if len(by_host[at]) > 1 else None
         if len(by_host) == 1:
             return Group(ranks, by_host, link)
         interfaces = tuple(self.interface(rank).name for rank in ranks)
         return Group(ranks, by_host, link, interfaces, self._network())
+
+    def _joined(self, ranks: Sequence[str]) -> Link | Routed:
+        """The link that joins all of `ranks` directly, or else the routes between them."""
+        for link in self.machine.links_of(ranks[:1]):
+            joins = set(ranks) <= set(link.members)
+            if joins and link.exchange(ranks[0], ranks, "pairwise", Sent(0, 0, 0)) is not None:
+                return link
+        return Routed(self.machine, ranks)
 
     def _network(self) -> NetworkDevice:
         devices = self.machine.devices.values()

@@ -9,7 +9,12 @@ from simulator.config.operators import OperatorProfile
 from simulator.hardware.devices.base import Device, Hop, Link
 from simulator.hardware.memory import Memory
 
-__all__ = ["Places"]
+__all__ = ["Places", "host_of"]
+
+
+def host_of(device: str) -> str:
+    """What the names of the devices of its host begin with; empty on a machine of one host."""
+    return device.rpartition(".")[0]
 
 
 class Places(Protocol):
@@ -27,9 +32,6 @@ class Places(Protocol):
 
     def route(self, source: str, target: str) -> tuple[Hop, ...]:
         """The links between two devices."""
-
-    def joining(self, group: Sequence[str]) -> Link:
-        """The link that joins all of `group` directly; `ConfigError` where there is none."""
 
     def links_of(self, devices: Iterable[str]) -> tuple[Link, ...]:
         """The links that end at any of `devices`."""

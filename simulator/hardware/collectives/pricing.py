@@ -25,9 +25,10 @@ from simulator.config.operators import OperatorProfile
 from simulator.errors import ConfigError
 from simulator.hardware.access import Access
 from simulator.hardware.collectives.groups import Groups, host_of
+from simulator.hardware.collectives.routed import Routed
 from simulator.hardware.collectives.ways import Way, ways
 from simulator.hardware.demand import Demand, Service
-from simulator.hardware.devices.base import Carried, Sent
+from simulator.hardware.devices.base import Carried, Link, Sent
 from simulator.hardware.program import Exchange
 
 __all__ = ["price_exchange"]
@@ -102,7 +103,8 @@ class _Costs:
             return costs
         what = f"{exchange.pattern} by {named}" if named else exchange.pattern
         link = self._group.link
-        joined = "" if link is None else f" over {link.part.name}"
+        name = "" if link is None else link.part.name if isinstance(link, Link) else link.label
+        joined = f" over {name}" if name else ""
         raise ConfigError(
             f"{self._groups.machine.name}: no {what} among {len(exchange.group)} ranks{joined}: "
             "choose another algorithm (operators.collectives.algorithms) or number of GPUs"
@@ -176,6 +178,8 @@ class _Costs:
             return library.switch_latency + steps.across * (library.switch_network_step + wire)
         tree = way.algorithm == "tree"
         near = protocol.tree_step if tree else protocol.step
+        if isinstance(self._group.link, Routed) and self._group.link.packets:
+            near = protocol.pcie_tree_step if tree else protocol.pcie_step
         far = (protocol.tree_network_step if tree else protocol.network_step) + wire
         batches = math.ceil(steps.peers / library.peers_at_once)
         far_batches = math.ceil(steps.network_peers / library.peers_at_once)

@@ -26,6 +26,7 @@ from simulator.hardware.devices.nvme import NvmeDrive
 from simulator.hardware.devices.pcie import Pcie
 from simulator.hardware.devices.pmem import Pmem
 from simulator.hardware.devices.ports import NvLink
+from simulator.hardware.devices.switch import Switch
 
 __all__ = ["part_kinds"]
 
@@ -49,6 +50,7 @@ _KINDS: dict[str, type[Part]] = {
     "nvme_drive": NvmeDrive,
     "pcie": Pcie,
     "pmem": Pmem,
+    "switch": Switch,
 }
 
 

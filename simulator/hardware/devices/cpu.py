@@ -35,6 +35,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from simulator.columns import by_element, least, most
+from simulator.config.bounds import AtMost
 from simulator.config.experiment import RunConfig
 from simulator.config.machine import Part
 from simulator.config.model import ModelConfig
@@ -151,6 +152,9 @@ class Cpu(Part):
     """Page size of fresh allocations."""
     thread_start: Picoseconds
     """Fork and join of a parallel region over all cores."""
+    forwards: Annotated[int, Field(ge=0), AtMost(4096, "so many GPUs are simulated")] = 0
+    """GPUs of a host, at most, that write to each other's memory through its root ports; what more
+    of them exchange over PCIe passes its memory."""
     memory: Dram
     idle_power: Watts
     active_power: Watts

@@ -3,12 +3,12 @@
 Modelled: each pair's links as a resource a direction. What has no link of its own is relayed by
 other members. A collective uses the routes that leave the busiest link least to carry: for an
 all-to-all the best division of every pair's bytes over all ways (a linear program, then the fewest
-bytes in all), for rings the best set of rings through all members (another one), or of paths where
-there is no ring. What a link's end relays for others counts as its own. Approximated: relays cost
-no time of their own; a copy takes one way, the widest of the shortest; ranks that do the same are
-reported with the loads of the first one's links, the widest first, though what another one relays
-may lie on another link. Ignored: libraries that divide less well (NCCL relays each pair over one
-way).
+bytes in all), for rings the best set of rings through all members (another one), or of trees that
+reach all where there is no ring, such as a star around one of them. What a link's end relays for
+others counts as its own. Approximated: relays cost no time of their own; a copy takes one way, the
+widest of the shortest; ranks that do the same are reported with the loads of the first one's links,
+the widest first, though what another one relays may lie on another link. Ignored: libraries that
+divide less well (NCCL relays each pair over one way).
 """
 
 from __future__ import annotations
@@ -198,47 +198,59 @@ def _conservation(members: Sequence[int], edges: Sequence[Edge]) -> tuple[np.nda
 
 def _rounded(loads: np.ndarray) -> list[float]:
     """Without the last digits, which differ from solver to solver."""
-    return [round(float(load), 8) for load in loads]
+    return [round(float(load), 8) + 0.0 for load in loads]
 
 
 @cache
 def ring_loads(members: tuple[int, ...], widths: Widths) -> Mapping[Edge, float] | None:
     """Bytes over each link where every member sends one byte in all along rings through all, or,
-    where there is none, along paths through all.
+    where there is none, along trees that reach all.
 
-    A path carries sums to its ends and results back: of n bytes in all as many over each of its
-    n - 1 pairs, half of them each way. None where no path leads through all members either.
+    None where links do not reach all members.
     """
     from scipy.optimize import linprog  # slow to import, and only meshes need it
 
-    width = dict(widths)
-    ways = list(_rings((members[0],), frozenset(members), width))
-    each = 1.0
+    ways = list(_rings((members[0],), frozenset(members), dict(widths)))
     if not ways:
-        starts = ((member,) for member in members)
-        ways = [path for start in starts for path in _paths(start, frozenset(members), width)]
-        each = len(members) / (2.0 * (len(members) - 1))
-    if not ways:
-        return None
+        return _tree_loads(members, widths)
     uses = np.array([[edge in way for way in ways] for edge, _ in widths], float)
     best = linprog(-np.ones(len(ways)), A_ub=uses, b_ub=[links for _, links in widths])
-    loads = uses @ best.x / best.x.sum() * each
+    loads = uses @ best.x / best.x.sum()
     return dict(zip((edge for edge, _ in widths), _rounded(loads), strict=True))
 
 
-def _paths(
-    way: tuple[int, ...], members: frozenset[int], width: Mapping[Edge, int]
-) -> Iterator[frozenset[Edge]]:
-    """Every path through all members that goes on from `way`, as its links in both directions; of
-    the two ways to walk one, that from the lower end."""
-    if len(way) == len(members):
-        if way[0] <= way[-1]:
-            pairs = list(itertools.pairwise(way))
-            yield frozenset((*pairs, *((b, a) for a, b in pairs)))
-        return
-    for other in sorted(members.difference(way)):
-        if (way[-1], other) in width:
-            yield from _paths((*way, other), members, width)
+def _tree_loads(members: tuple[int, ...], widths: Widths) -> Mapping[Edge, float] | None:
+    """Bytes over each link along the trees that load the busiest least.
+
+    A tree carries sums to its root and results back: of n bytes in all as many over each of its
+    n - 1 pairs, half of them each way. Shares of trees are the points of the spanning-tree polytope
+    (Edmonds): n - 1 pairs in all, of those among any k members at most k - 1.
+    """
+    from scipy.optimize import linprog  # slow to import, and only meshes need it
+
+    pairs = [(edge, links) for edge, links in widths if edge[0] < edge[1]]
+    count = len(pairs)
+    groups = [g for size in range(2, len(members)) for g in itertools.combinations(members, size)]
+    within = np.array([[set(edge) <= set(g) for edge, _ in pairs] for g in groups], float)
+    least = linprog(
+        np.append(np.zeros(count), 1.0),
+        A_ub=np.vstack(
+            [
+                np.hstack([within.reshape(-1, count), np.zeros((len(groups), 1))]),
+                np.hstack([np.eye(count), -np.array([[links] for _, links in pairs], float)]),
+            ]
+        ),
+        b_ub=[*(len(group) - 1 for group in groups), *[0] * count],
+        A_eq=[[*[1.0] * count, 0.0]],
+        b_eq=[len(members) - 1],
+    )
+    if not least.success:
+        return None
+    each = len(members) / (2.0 * (len(members) - 1))
+    loads = {
+        edge: load for (edge, _), load in zip(pairs, _rounded(least.x[:-1] * each), strict=True)
+    }
+    return {edge: loads[min(edge), max(edge)] for edge, _ in widths}
 
 
 def _rings(
