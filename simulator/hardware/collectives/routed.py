@@ -135,7 +135,8 @@ class Routed:
         """`UNIT` bytes that one end writes to the memory of the root, or the other reads there."""
         memory = self._machine.memory(root)
         streams = [Access(memory.place, 1, UNIT, random=False, write=not read)]
-        return {memory.place: memory.service(streams)}
+        passed = self._machine.devices[root].entered(memory, UNIT, write=not read)
+        return {memory.place: memory.service(streams)} | passed
 
     def _staged(self, root: str) -> bool:
         """Whether bytes between links below `root` pass its memory."""
