@@ -82,7 +82,9 @@ def _in_place(machine: dict[Any, Any], marks: Marks, path: KeyPath, value: Any) 
     here: Any = machine
     for depth, key in enumerate(path[:-1]):
         if isinstance(here, list):
-            inner = here[key] if isinstance(key, int) and key < len(here) else ""
+            if not isinstance(key, int) or key >= len(here):
+                return False
+            inner = here[key]
         else:
             inner = "" if any(name in here for name in _WRITTEN_OUT) else here.get(key)
         if isinstance(inner, str) and _is_socket(path[: depth + 1]):

@@ -97,7 +97,7 @@ _LOOKS: dict[str, Look] = {
     "recxl": Look("#009988", "..", "o", "-."),
     "trim": Look("#555555", "+.", "X", "-"),
     "training_cxl": Look("#AA3377", "x.", "8", ":"),
-    "ndrec": Look("#6F4C9B", "-o", "8", "-"),
+    "ndrec": Look("#6F4C9B", "-O", "8", "-"),
     "recssd": Look("#B8221E", "+o", "H", "-."),
     "rm_ssd": Look("#4E96BC", "*.", "H", "--"),
     "recross": Look("#B07AA1", "*-", (3, 1, 0), ":"),

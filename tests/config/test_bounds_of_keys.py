@@ -74,7 +74,7 @@ def _parts() -> dict[str, dict[str, Any]]:
     network = point().platform.network
     assert network is not None
     names = ("cxl_a", "cxl2_x8", "optane_100_x6", "micron_9400", "trim_ddr5")
-    names += ("training_cxl_pmem", "simplessd_sample", "ndrec_ssd")
+    names += ("training_cxl_pmem", "simplessd_sample", "ndrec_ssd", "nvswitch")
     below = [load_part(name) for name in names]
     found = {part.kind: part.model_dump(mode="json") for part in (*sockets, network.part, *below)}
     return {**found, "dram": found["cpu"]["memory"]}

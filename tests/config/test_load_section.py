@@ -139,17 +139,16 @@ def test_a_faster_one_is_a_lever() -> None:
 
 
 def test_its_price_counts_where_that_of_the_machine_does() -> None:
-    from simulator.engine.optimize import Wanted, optimize
+    from simulator.sweep.optimize import Wanted, optimize
 
     run = {"run": {"batches": 2, "warmup_batches": 2}}
-    (priced,) = expand(parse_experiment(experiment(CORES) | run))
-    found = optimize((priced,), Wanted(throughput=1.0, budget=None))
+    found = optimize(parse_experiment(experiment(CORES) | run), Wanted(throughput=1.0, budget=None))
     assert found.best is not None
     assert found.best.usd_per_hour == pytest.approx(3.06 + 4 * 0.085)
     free = {**CORES, "profile": {"base": "plain", "price_usd_per_hour": None}}
-    (unpriced,) = expand(parse_experiment(experiment(free) | run))
+    unpriced = parse_experiment(experiment(free) | run)
     with pytest.raises(UsageError, match=r"load\.profile\.price_usd_per_hour"):
-        optimize((unpriced,), Wanted(throughput=1.0, budget=None))
+        optimize(unpriced, Wanted(throughput=1.0, budget=None))
 
 
 def test_observe_refuses_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -320,7 +320,7 @@ class GpuDevice(Processor):
 
     def _warps(self, work: GpuKernels) -> int:
         """Warps of it that a multiprocessor holds at once."""
-        room = self.part.threads_per_sm // WARP
+        room = max(1, self.part.threads_per_sm // WARP)
         return room if work.resident_warps is None else min(room, work.resident_warps)
 
     def _waiting_ps(self, work: GpuKernels, reach: Reach) -> float:
