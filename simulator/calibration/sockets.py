@@ -63,5 +63,5 @@ def with_value(model: Any, path: str, value: float | int | str) -> Any:
     if rest:
         return model.model_copy(update={name: with_value(old, rest, value)})
     if not isinstance(value, str):
-        value = round(value) if isinstance(old, int) else float(value)
+        value = round(value) if old is None or isinstance(old, int) else float(value)
     return model.model_copy(update={name: value})

@@ -83,4 +83,5 @@ def test_every_system_of_one_server_stands_beside_the_others(study: Study) -> No
     grouped = {name for name in names() if system_class(name).group != "other"}
     own_study = {name for name in grouped if issubclass(system_class(name), PrivateTraining)}
     on_one_server = {name for name in grouped if system_class(name).shown_on in servers}
-    assert listed == on_one_server - own_study
+    without_gpu = {"cpu_only"}  # in the study of inference
+    assert listed == on_one_server - own_study - without_gpu

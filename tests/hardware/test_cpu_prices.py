@@ -285,4 +285,4 @@ def test_a_memory_behind_a_link_costs_its_loads_and_makes_waits_longer() -> None
     assert DRAM not in demand.services
     assert demand.services["cpu.path"] == near.services["cpu.path"], "loads pass it all the same"
     assert demand.loaded == {"far.dram": 1.0}
-    assert near.loaded == {DRAM: 1.0, "cpu.device_path": 1.0}
+    assert near.loaded == {DRAM: 1.0}

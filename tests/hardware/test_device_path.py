@@ -77,6 +77,15 @@ def test_misses_of_the_cores_queue_behind_what_passes_it(source: str, target: st
     assert 0.2 < busy < 0.5
 
 
+def test_where_nobody_measured_it_there_is_none() -> None:
+    """A null in the part: DRAM alone is shared and waited for."""
+    machine = bench(cpu={"device_path": DevicePath(read=None, write=None)})
+    assert PATH not in machine.resources
+    assert PATH not in copy(machine, HBM, DRAM).services
+    rows = price(machine, CpuPass("x", "cpu", operator(), (Access(DRAM, MB, 512),), 0, 1))
+    assert rows.loaded == {DRAM: 1.0}
+
+
 def test_a_wider_path_is_never_slower() -> None:
     def end(factor: int) -> int:
         wide = DevicePath(read=f"{factor * 200} GB/s", write=f"{factor * 160} GB/s")

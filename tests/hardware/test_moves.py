@@ -43,7 +43,6 @@ def test_a_copy_takes_the_latency_and_the_direction_of_its_link() -> None:
     assert demand.services["pcie.down"].ps == pytest.approx(8 * MB / rate * 1e12)
     assert {n: s.bytes for n, s in demand.services.items()} == {
         "cpu.dram": 8 * MB,
-        "cpu.device_path": 0,
         "gpu.hbm": 8 * MB,
         "pcie.down": 8 * MB,
         "pcie.up": 0,

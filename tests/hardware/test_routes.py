@@ -153,7 +153,6 @@ def test_copies_reach_a_memory_that_loads_do_not() -> None:
     machine = far(None)
     assert set(machine.price(copy("cpu.dram", "far.dram", MB), SOFTWARE).services) == {
         "cpu.dram",
-        "cpu.device_path",
         "bridge.down",
         "bridge.up",
         "far.dram",

@@ -85,7 +85,7 @@ def test_blocks_of_hosts_have_names_of_their_own() -> None:
 def test_resources_say_what_they_are_of_their_device() -> None:
     resources = topology(server(gpus=2, per=2, nvlink=True)).resources
     assert list(resources) == [
-        *("cpu.dram", "cpu.cores", "cpu.path", "cpu.device_path", "cpu.threads"),
+        *("cpu.dram", "cpu.cores", "cpu.path", "cpu.threads"),
         *("gpu0.hbm", "gpu0.sm", "gpu0.cache", "gpu0.launch"),
         *("gpu1.hbm", "gpu1.sm", "gpu1.cache", "gpu1.launch"),
         *("pcie.down", "pcie.up"),
@@ -109,7 +109,6 @@ def test_a_port_on_a_host_is_named_host_link_member_way() -> None:
         ("host0.cpu.cores", "cpu"),
         ("host0.cpu.threads", "pool"),
         ("host0.cpu.path", "path"),
-        ("host0.cpu.device_path", "path"),
         ("host0.gpu.hbm", "hbm"),
         ("host0.gpu.sm", "gpu"),
         ("host0.gpu.cache", "l2"),
@@ -130,7 +129,6 @@ def test_memories_move_bytes_at_the_peak_of_their_bus() -> None:
     still = (
         "cpu.cores",
         "cpu.path",
-        "cpu.device_path",
         "cpu.threads",
         "gpu.sm",
         "gpu.cache",

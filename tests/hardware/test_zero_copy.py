@@ -70,7 +70,7 @@ def test_rows_go_out_as_posted_writes(size: int) -> None:
 def test_it_takes_both_memories_one_link_and_its_share_of_the_gpu_but_no_thread() -> None:
     whole, eighth = copied(128, DRAM, HBM), copied(128, DRAM, HBM, share=0.125)
     used = {name for name, service in whole.services.items() if service.ps}
-    assert used == {DRAM, "cpu.device_path", HBM, "pcie.down", "pcie.up", "gpu.sm", "gpu.cache"}
+    assert used == {DRAM, HBM, "pcie.down", "pcie.up", "gpu.sm", "gpu.cache"}
     assert whole.services[DRAM].bytes == whole.services[HBM].bytes == COUNT * 128, "no staging"
     assert eighth.minimum_ps == whole.minimum_ps
     assert eighth.services["gpu.sm"].ps == pytest.approx(whole.services["gpu.sm"].ps / 8)

@@ -106,10 +106,16 @@ class DevicePath(Frozen):
     (`simulator.hardware.demand.loaded_latency`). Reads and writes take turns.
     """
 
-    read: BytesPerSecond
-    """Bytes per second that devices together read from this socket's memory."""
-    write: BytesPerSecond
-    """Bytes per second that devices together write to it."""
+    read: BytesPerSecond | None
+    """Bytes per second that devices together read from this socket's memory; null: nobody
+    measured it, and it is no narrower than DRAM itself."""
+    write: BytesPerSecond | None
+    """Bytes per second that devices together write to it; null: as above."""
+
+    @property
+    def bounds(self) -> bool:
+        """Whether it is narrower than DRAM in any direction."""
+        return self.read is not None or self.write is not None
 
 
 class Cpu(Part):
@@ -207,13 +213,15 @@ class CpuDevice(Processor):
             Resource(name, self.name, "path") for name in (self._path, self._device_path)
         )
         cores = Resource(self._cores, self.name, "cpu")
-        return (self.dram.resource, cores, path, devices, pool)
+        own = (self.dram.resource, cores, path)
+        return (*own, devices, pool) if self.part.device_path.bounds else (*own, pool)
 
     def entered(self, memory: Memory, size: int, *, write: bool) -> dict[str, Service]:
-        if memory is not self.dram:
+        path = self.part.device_path
+        limit = path.write if write else path.read
+        if limit is None or memory is not self.dram:
             return {}
-        limits = self.part.device_path
-        ps = size * PS_PER_S / (limits.write if write else limits.read)
+        ps = size * PS_PER_S / limit
         return {self._device_path: Service(read_ps=ps)}
 
     def cached_rows(self, row_bytes: int) -> int:
@@ -313,7 +321,8 @@ class CpuDevice(Processor):
         if self.dram.place in paths:
             streams[self.dram.place] = _with_deferred(streams[self.dram.place], work)
         loaded = {place: 1.0 for place, path in paths.items() if path.memory.pages is None}
-        waits = loaded | ({self._device_path: 1.0} if self.dram.place in paths else {})
+        queued = cpu.device_path.bounds and self.dram.place in paths
+        waits = loaded | ({self._device_path: 1.0} if queued else {})
         passing = [stream for place in loaded for stream in streams[place]]
         services = {self._path: Service(read_ps=self._path_ps(passing, work))} if loaded else {}
         loads_ps = most(0.0, *(service.ps for service in services.values()))
