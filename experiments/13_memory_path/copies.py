@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 __all__ = ["figures", "readme", "tables"]
 
 _CELLS = ["mode", "alpha"]
-_LINES = (("#56B4E9", ":", "o"), ("#009E73", "-.", "s"), ("#E69F00", "--", "^"))
-_LINES += (("#D55E00", "-", "D"),)
+_LINES = (
+    ("#56B4E9", ":", "o"),
+    ("#009E73", "-.", "s"),
+    ("#E69F00", "--", "^"),
+    ("#D55E00", "-", "D"),
+)
 """Of each skew: colour, dash, marker."""
 
 
@@ -47,7 +51,7 @@ def _best(data: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (mode, alpha), own in data.groupby(_CELLS, sort=True):
         for column, what in (("memory_over_none", "memory"), ("time_over_none", "iteration")):
-            least = own.loc[own[column].idxmin()]
+            least = own.iloc[int(own[column].to_numpy().argmin())]
             cell = {"mode": mode, "what": what, "alpha": alpha}
             rows.append({**cell, "rows": int(least["rows"]), "over_none": least[column]})
     return pd.DataFrame(rows)

@@ -102,10 +102,14 @@ def _sweeps(over: Sequence[str]) -> Iterator[str]:
     """What `--over` puts into the sweep."""
     from simulator.errors import UsageError
 
+    seen = set()
     for choice in over:
         path, sign, values = choice.partition("=")
         if not sign or not path.strip() or not values.strip():
             raise UsageError(f"--over {choice}: write PATH=A,B, as cache.fraction=0.02,0.1")
+        if path.strip() in seen:
+            raise UsageError(f"--over {path.strip()} is given twice: list all of its values once")
+        seen.add(path.strip())
         listed = values if values.strip().startswith("[") else f"[{values}]"
         yield f"sweep.{path.strip()}={listed}"
 

@@ -90,7 +90,7 @@ class Resolver:
         sections: dict[str, Any] = {}
         for key in ("platform", "model", "trace"):
             sections[key] = self._reference(key, data, marks, problems)
-        if data.get("operators") is None:
+        if data.get("operators") is None or _unbased(data["operators"]):
             data, marks = _with_default_profile(data, marks, sections["platform"])
         sections["operators"] = self._reference("operators", data, marks, problems)
         for key in _SECTIONS:
@@ -324,10 +324,19 @@ def _changes(entry: SystemEntry, marks: Marks, at: KeyPath) -> list[Assignment]:
     return changes
 
 
+def _unbased(operators: Any) -> bool:
+    """Whether it is some keys of a profile, and no profile is named that they change."""
+    return isinstance(operators, dict) and not {"base", "name"} & operators.keys()
+
+
 def _with_default_profile(data: Any, marks: Marks, platform: Any) -> tuple[Any, Marks]:
-    """The operator profile that the platform names, where the experiment names none."""
+    """The operator profile that the platform names, where the experiment names none, with the keys
+    that it changes."""
     if platform is None:
         return data, marks
+    if data.get("operators") is not None:
+        changed = {"base": platform.operators, **data["operators"]}
+        return {**data, "operators": changed}, marks
     return {**data, "operators": platform.operators}, marks.grafted(
         ("operators",), Marks({(): marks.mark(("platform",))})
     )

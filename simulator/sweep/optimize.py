@@ -83,7 +83,9 @@ def optimize(experiment: Experiment, wanted: Wanted, search: Search | None = Non
     """
     search = search or Search()
     if wanted.throughput is None and wanted.budget is None:
-        raise UsageError("say what is wanted: --throughput SAMPLES_PER_S, --budget USD_PER_HOUR")
+        raise UsageError(
+            "say what is wanted: --throughput SAMPLES_PER_S or --budget-usd-per-hour USD"
+        )
     space = Space(experiment)
     _require_prices(space)
     began = time.perf_counter()

@@ -268,3 +268,20 @@ def test_the_command_says_how_much_of_a_large_space_it_saw(
     told = capsys.readouterr().out
     assert "8 points of 36 combinations were looked at" in told
     assert "none of 8 points; nearest: " in told
+
+
+def test_values_of_one_key_are_listed_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_text(yaml.safe_dump(SPACE))
+    over = ["--over", "cache.fraction=0.2", "--over", "cache.fraction=0.5"]
+    with pytest.raises(SystemExit) as ended:
+        main(["optimize", str(file), "--throughput", "1", *over])
+    assert ended.value.code == 2
+    assert "--over cache.fraction is given twice" in capsys.readouterr().err
+
+
+def test_what_is_missing_is_said_with_the_options_that_there_are() -> None:
+    with pytest.raises(UsageError, match="--throughput .* or --budget-usd-per-hour"):
+        optimize(load_experiment(SPACE), Wanted())
