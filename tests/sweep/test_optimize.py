@@ -283,5 +283,5 @@ def test_values_of_one_key_are_listed_once(
 
 
 def test_what_is_missing_is_said_with_the_options_that_there_are() -> None:
-    with pytest.raises(UsageError, match="--throughput .* or --budget-usd-per-hour"):
+    with pytest.raises(UsageError, match=r"--throughput .* or --budget-usd-per-hour"):
         optimize(load_experiment(SPACE), Wanted())
