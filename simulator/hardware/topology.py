@@ -25,7 +25,16 @@ from simulator.errors import ConfigError
 from simulator.hardware.access import Access
 from simulator.hardware.collectives import Groups, host_of, price_exchange
 from simulator.hardware.demand import Demand, Resource, Service, StageDemand
-from simulator.hardware.devices.base import Carried, Device, Hop, Link, Path, Processor, Setup
+from simulator.hardware.devices.base import (
+    Carried,
+    Device,
+    Hop,
+    Link,
+    Path,
+    Processor,
+    Setup,
+    add_services,
+)
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.devices.switch import SwitchDevice
 from simulator.hardware.lanes import waits_of
@@ -338,8 +347,7 @@ class Topology:
         passed = list(self._carried(hops, size))
         services: dict[str, Service] = {}
         for carried in passed:
-            for name, service in (carried.services or {}).items():
-                services[name] = services[name] + service if name in services else service
+            add_services(services, carried.services or {})
         read = source.service([Access(source.place, 1, size, random=False)])
         write = target.service([Access(target.place, 1, size, random=False, write=True)])
         slack = passed[0].read_slack if passed else None
@@ -352,8 +360,7 @@ class Topology:
         busiest = 0.0
         for carried in transported(self, hops, size):
             busiest = most(busiest, carried.slowest_ps)
-            for name, service in (carried.services or {}).items():
-                services[name] = services[name] + service if name in services else service
+            add_services(services, carried.services or {})
         host, submit_ps = self.submission((source.device, target.device), software)
         return Demand(
             name=move.name,

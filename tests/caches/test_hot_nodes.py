@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
+from given_bags import GivenBags
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,36 +11,12 @@ from simulator.caches.nodes import Homes
 from simulator.caches.replays import Stream, run_replays
 from simulator.caches.replays.hot_nodes import HotNodesReplay
 from simulator.caches.replays.static import HIT_LOOKUP, MISS_LOOKUP
-from simulator.traces import MiniBatch
 
 ROWS, SAMPLES = (17, 9), 4
 
 
-@dataclass(frozen=True)
-class Given:
-    """A trace of given mini-batches: of each table, the rows of every sample; every second row is
-    hot, the first ones most."""
-
-    looked_up: list[tuple[list[list[int]], ...]]
-    rows: tuple[int, ...] = ROWS
-    past = 0
-    has_time_order = False
-
-    @property
-    def batches(self) -> int:
-        return len(self.looked_up)
-
-    def minibatch(self, index: int) -> MiniBatch:
-        bags = self.looked_up[index]
-        ids = tuple(np.array([row for bag in own for row in bag], np.int64) for own in bags)
-        edges = tuple(np.cumsum([0, *map(len, own)], dtype=np.int64) for own in bags)
-        return MiniBatch(index, ids, edges)
-
-    def hottest(self, table: int, count: int, share: float = 1.0) -> np.ndarray:
-        return np.arange(0, 2 * count, 2)
-
-    def fingerprint(self) -> str:
-        return ""
+def given_bags(looked_up: list[tuple[list[list[int]], ...]]) -> GivenBags:
+    return GivenBags(looked_up, ROWS, 2)
 
 
 bags = st.tuples(
@@ -63,7 +37,9 @@ def test_pinned_rows_are_counted_by_their_slots(
     looked_up: list[tuple[list[list[int]], ...]], homes: int, pinned: tuple[int, int]
 ) -> None:
     replay = HotNodesReplay(pinned, range(0, 9, 2), homes=(Homes(homes, homes, 1),) * 2)
-    facts = run_replays(Stream(Given(looked_up), len(looked_up)), [replay], threads=1)[replay].facts
+    facts = run_replays(Stream(given_bags(looked_up), len(looked_up)), [replay], threads=1)[
+        replay
+    ].facts
     for own, tables in zip(facts, looked_up, strict=True):
         own.check()
         for table, bags in enumerate(tables):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
+from given_bags import GivenBags
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,37 +13,13 @@ from simulator.caches.nodes import Homes, NodeCache
 from simulator.caches.reference.nodes import PlainNodes
 from simulator.caches.replays import Stream, run_replays
 from simulator.caches.replays.nodes import NodesReplay
-from simulator.traces import MiniBatch
 
 ROWS = (23, 11)
 SAMPLES = 5
 
 
-@dataclass(frozen=True)
-class Given:
-    """A trace of given mini-batches: of each table, the rows of every sample."""
-
-    looked_up: list[tuple[list[list[int]], ...]]
-    rows: tuple[int, ...] = ROWS
-    past = 0
-    has_time_order = False
-
-    @property
-    def batches(self) -> int:
-        return len(self.looked_up)
-
-    def minibatch(self, index: int) -> MiniBatch:
-        bags = self.looked_up[index]
-        ids = tuple(np.array([row for bag in own for row in bag], np.int64) for own in bags)
-        edges = tuple(np.cumsum([0, *map(len, own)], dtype=np.int64) for own in bags)
-        return MiniBatch(index, ids, edges)
-
-    def hottest(self, table: int, count: int, share: float = 1.0) -> np.ndarray:
-        """Every third row, the first ones first."""
-        return np.arange(0, 3 * count, 3)
-
-    def fingerprint(self) -> str:
-        return ""
+def given_bags(looked_up: list[tuple[list[list[int]], ...]]) -> GivenBags:
+    return GivenBags(looked_up, ROWS, 3)
 
 
 batches = st.lists(
@@ -89,7 +64,7 @@ def test_counts_are_those_of_plain_dictionaries(
     samples = 0 if cache is not None else samples
     keep = range(0, len(looked_up), 2)
     replay = NodesReplay(keep, homes=homes, cache=cache, samples=samples)
-    replayed = run_replays(Stream(Given(looked_up), len(looked_up)), [replay], threads=1)
+    replayed = run_replays(Stream(given_bags(looked_up), len(looked_up)), [replay], threads=1)
     plain = PlainNodes(ROWS, homes, cache, samples)
     for facts, bags in zip(replayed[replay].facts, looked_up, strict=True):
         wanted = plain.of_batch(bags)
@@ -123,7 +98,7 @@ def test_lookups_of_copied_rows_go_where_plain_code_sends_them(
 ) -> None:
     homes = (Homes(channels * modules * ranks, channels * modules, channels),) * len(ROWS)
     replay = NodesReplay(homes=homes, copied=counts)
-    facts = run_replays(Stream(Given(looked_up), len(looked_up)), [replay], threads=1)[replay]
+    facts = run_replays(Stream(given_bags(looked_up), len(looked_up)), [replay], threads=1)[replay]
     first, second = (
         {3 * k + start for k in range(n)} for n, start in zip(counts, (0, 23), strict=True)
     )
@@ -156,7 +131,7 @@ def test_rows_go_round_the_homes_of_their_region(
     homes = (Homes(sum(widths), nodes, 1, None, widths),) * len(ROWS)
     placed = tuple((rows - sum(own), *own) for rows, own in zip(ROWS, counts, strict=True))
     replay = NodesReplay(homes=homes, placed=placed)
-    facts = run_replays(Stream(Given(looked_up), len(looked_up)), [replay], threads=1)[replay]
+    facts = run_replays(Stream(given_bags(looked_up), len(looked_up)), [replay], threads=1)[replay]
     regions = dict.fromkeys(range(sum(ROWS)), 0)
     for first, (groups, banks) in zip((0, ROWS[0]), counts, strict=True):
         hottest = [first + 3 * k for k in range(groups + banks)]
@@ -170,7 +145,7 @@ def test_tables_in_unlike_homes_have_none_together() -> None:
     """Rows of unlike length lie in unlike numbers of nodes: they are asked for on their own."""
     homes = (Homes(4, 2, 2), Homes(8, 2, 2))
     replay = NodesReplay(homes=homes)
-    trace = Given([([[1], [2], [], [], []], [[0], [], [], [], []])])
+    trace = given_bags([([[1], [2], [], [], []], [[0], [], [], [], []])])
     (facts,) = run_replays(Stream(trace, 1), [replay], threads=1)[replay].facts
     assert facts[LOOKUP].nodes is None
     assert facts.of_tables([0])[LOOKUP].nodes is not None
@@ -191,6 +166,6 @@ def test_parts_of_mini_batches_may_be_counted_for_ever(samples: int, monkeypatch
     homes = (Homes(4, 2, 2),) * 2
     replay = NodesReplay(homes=homes, samples=samples)
     plain = PlainNodes(ROWS, homes, None, samples)
-    facts = run_replays(Stream(Given(looked_up), 9), [replay], threads=1)[replay].facts
+    facts = run_replays(Stream(given_bags(looked_up), 9), [replay], threads=1)[replay].facts
     for own, bags in zip(facts, looked_up, strict=True):
         assert [flow.nodes for flow in own.flows[LOOKUP]] == plain.of_batch(bags)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -88,3 +89,16 @@ def executed(name: str, *parameters: str, **case: Any) -> HazardOutcome:
     """A rival executed on values."""
     sizes = {"batches": 120, **case}
     return run_case(HazardCase(system=name, parameters=parameters, **sizes))
+
+
+def leave_out(monkeypatch: pytest.MonkeyPatch, system: type[System], left_out: str) -> None:
+    """Have stages of `system` called `left_out` do nothing."""
+    stages = system.stages
+    monkeypatch.setattr(
+        system,
+        "stages",
+        lambda self, facts: tuple(
+            replace(stage, lanes=()) if stage.name == left_out else stage
+            for stage in stages(self, facts)
+        ),
+    )

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from rivalry import executed, points, replayed, simulated, stage_times, without_wait, words
+from rivalry import (
+    executed,
+    leave_out,
+    points,
+    replayed,
+    simulated,
+    stage_times,
+    without_wait,
+    words,
+)
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
 from simulator.caches.replays.ring import FETCHED_ROWS, OF_OLD, OF_PREVIOUS
@@ -140,15 +148,7 @@ def test_it_trains_like_one_batch_at_a_time(tables: int, rows: int) -> None:
 
 
 def test_without_its_corrections_reads_are_stale(monkeypatch: pytest.MonkeyPatch) -> None:
-    stages = NdRec.stages
-    monkeypatch.setattr(
-        NdRec,
-        "stages",
-        lambda self, facts: tuple(
-            replace(stage, lanes=()) if stage.name == "amend" else stage
-            for stage in stages(self, facts)
-        ),
-    )
+    leave_out(monkeypatch, NdRec, "amend")
     outcome = run_case(HazardCase(system="ndrec", batches=120, rows=24))
     assert outcome.stale > 0
     assert not outcome.tables_equal

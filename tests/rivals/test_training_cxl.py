@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from rivalry import MODEL, executed, points, replayed, simulated, stage_times, without_wait, words
+from rivalry import (
+    MODEL,
+    executed,
+    leave_out,
+    points,
+    replayed,
+    simulated,
+    stage_times,
+    without_wait,
+    words,
+)
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
 from simulator.caches.replays.overlap import AGAIN_LOOKUP
@@ -199,15 +208,7 @@ def test_it_trains_like_one_batch_at_a_time(own: dict[str, str], tables: int) ->
 
 
 def test_without_its_amendments_reads_are_stale(monkeypatch: pytest.MonkeyPatch) -> None:
-    stages = TrainingCxl.stages
-    monkeypatch.setattr(
-        TrainingCxl,
-        "stages",
-        lambda self, facts: tuple(
-            replace(stage, lanes=()) if stage.name == "amend" else stage
-            for stage in stages(self, facts)
-        ),
-    )
+    leave_out(monkeypatch, TrainingCxl, "amend")
     outcome = run_case(HazardCase(system="training_cxl", batches=120, rows=24))
     assert outcome.stale > 0
     assert outcome.behind >= 1

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from simulator._compiled import compiled
+from simulator._compiled import compiled, inner_kernel
 
 __all__ = ["AFTER", "BEFORE", "BUCKET", "FIRST", "LAST", "MARK"]
-__all__ += ["CountedLists", "Lists", "append", "empty_counted_lists", "empty_lists", "move"]
+__all__ += ["CountedLists", "Lists", "append", "empty_counted_lists", "empty_lists", "join", "move"]
 __all__ += ["unlink", "with_buckets"]
 
 Int32s = npt.NDArray[np.int32]
@@ -63,12 +63,9 @@ def with_buckets(lists: Lists, buckets: int) -> Lists:
     return Lists(lists.links, np.concatenate([lists.ends, more]))
 
 
-@compiled
-def unlink(links: Int32s, ends: Int32s, slot: int) -> None:
-    """Take `slot` out of its list."""
-    before = links[slot, BEFORE]
-    after = links[slot, AFTER]
-    bucket = links[slot, BUCKET]
+@inner_kernel
+def join(links: Int32s, ends: Int32s, bucket: int, before: int, after: int) -> None:
+    """Make two slots of a list neighbours; -1: its beginning, its end."""
     if before < 0:
         ends[bucket, FIRST] = after
     else:
@@ -77,6 +74,15 @@ def unlink(links: Int32s, ends: Int32s, slot: int) -> None:
         ends[bucket, LAST] = before
     else:
         links[after, BEFORE] = before
+
+
+@compiled
+def unlink(links: Int32s, ends: Int32s, slot: int) -> None:
+    """Take `slot` out of its list."""
+    before = links[slot, BEFORE]
+    after = links[slot, AFTER]
+    bucket = links[slot, BUCKET]
+    join(links, ends, bucket, before, after)
     links[slot, BUCKET] = -1
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from simulator._compiled import compiled, inner_kernel, prefetch
-from simulator.caches.plan.buckets import AFTER, BEFORE, BUCKET, FIRST, LAST
+from simulator._compiled import compiled, prefetch
+from simulator.caches.plan.buckets import AFTER, BUCKET, FIRST, join
 
 __all__ = ["Hold", "take_from"]
 
@@ -55,21 +55,8 @@ def take_from(
             chosen[got] = slot
             got += 1
         else:
-            _join(links, ends, bucket, kept, slot)
+            join(links, ends, bucket, kept, slot)
             kept = slot
         slot = after
-    _join(links, ends, bucket, kept, slot)
+    join(links, ends, bucket, kept, slot)
     return got
-
-
-@inner_kernel
-def _join(links: Int32s, ends: Int32s, bucket: int, before: int, after: int) -> None:
-    """Make two slots of a list neighbours; -1: its beginning, its end."""
-    if before < 0:
-        ends[bucket, FIRST] = after
-    else:
-        links[before, AFTER] = after
-    if after < 0:
-        ends[bucket, LAST] = before
-    else:
-        links[after, BEFORE] = before

@@ -25,7 +25,7 @@ from functools import cached_property
 from simulator.hardware.access import Access
 from simulator.hardware.collectives.places import Places, host_of
 from simulator.hardware.demand import Service
-from simulator.hardware.devices.base import Carried, Hop, RootedLink, Sent, Traffic
+from simulator.hardware.devices.base import Carried, Hop, RootedLink, Sent, Traffic, add_services
 from simulator.hardware.devices.cpu import CpuDevice
 
 __all__ = ["Routed"]
@@ -48,9 +48,7 @@ class _Flow:
     """Of the receiver's."""
 
     def ask(self, services: Mapping[str, Service], *, into: bool) -> None:
-        asked = self.into if into else self.out
-        for name, service in services.items():
-            asked[name] = asked[name] + service if name in asked else service
+        add_services(self.into if into else self.out, services)
 
 
 @dataclass(frozen=True, slots=True)

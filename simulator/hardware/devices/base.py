@@ -22,7 +22,7 @@ from simulator.hardware.program import Operation
 from simulator.units import PS_PER_S
 
 __all__ = ["PJ_PER_J", "Carried", "Device", "Hop", "Link", "Path", "Processor"]
-__all__ += ["Reach", "RootedLink", "Sent", "Setup", "Traffic", "dynamic_j"]
+__all__ += ["Reach", "RootedLink", "Sent", "Setup", "Traffic", "add_services", "dynamic_j"]
 
 PJ_PER_J = 1e12
 
@@ -247,7 +247,7 @@ class Path:
             sizes[key] = sizes.get(key, 0) + stream.bytes
         for (write, _), size in sizes.items():
             if self.home is not None:
-                _add(services, self.home.entered(self.memory, size, write=write))
+                add_services(services, self.home.entered(self.memory, size, write=write))
         for hop in self.hops:
             for (write, request), size in sizes.items():
                 loaded = not (write or copied) and size
@@ -263,7 +263,7 @@ class Path:
                     if request
                     else hop.link.carry(*ends, size, by=None if copied else hop.source)
                 )
-                _add(services, carried.services or {})
+                add_services(services, carried.services or {})
         return services
 
     def alone_ps(self, services: Mapping[str, Service]) -> float:
@@ -274,7 +274,8 @@ class Path:
         return alone_ps
 
 
-def _add(services: dict[str, Service], more: Mapping[str, Service]) -> None:
+def add_services(services: dict[str, Service], more: Mapping[str, Service]) -> None:
+    """Add `more` to `services`, by resource."""
     for name, service in more.items():
         services[name] = services[name] + service if name in services else service
 

@@ -28,8 +28,8 @@ from simulator.config.types import (
     Watts,
 )
 from simulator.hardware.access import Access
-from simulator.hardware.demand import Turnaround
 from simulator.hardware.devices.base import PJ_PER_J, Device, Setup
+from simulator.hardware.devices.nvme import DriveForms
 from simulator.hardware.memory import Memory, Pages
 from simulator.units import PS_PER_S
 
@@ -100,7 +100,7 @@ class FlashArray(Part):
 
 
 @dataclass(frozen=True)
-class FlashTiming:
+class FlashTiming(DriveForms):
     """Closed forms of an array; see the module's docstring."""
 
     part: FlashArray
@@ -110,18 +110,6 @@ class FlashTiming:
         part = self.part
         rate = part.channels * part.channel_bandwidth
         return rate if part.interface is None else min(rate, part.interface)
-
-    @property
-    def turnaround(self) -> Turnaround:
-        return Turnaround()
-
-    @property
-    def standing_w(self) -> float:
-        return self.part.idle_power
-
-    @property
-    def sampling_error(self) -> float:
-        return 0.0
 
     def stream_ps(self, access: Access) -> float:
         part, pages = self.part, self._pages(access)

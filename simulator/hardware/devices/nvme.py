@@ -13,7 +13,7 @@ file system, how reads and writes hold each other up beyond their sum.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -26,7 +26,7 @@ from simulator.hardware.devices.base import PJ_PER_J, Device, Setup
 from simulator.hardware.memory import Memory, Pages
 from simulator.units import PS_PER_S
 
-__all__ = ["DriveTiming", "NvmeDevice", "NvmeDrive"]
+__all__ = ["DriveForms", "DriveTiming", "NvmeDevice", "NvmeDrive"]
 
 Iops = Annotated[int, Field(ge=1), AtMost(10**9, "drives serve some millions a second")]
 Depth = Annotated[int, Field(ge=1), AtMost(65_535 * 65_535, "NVMe has no more queues and entries")]
@@ -61,15 +61,11 @@ class NvmeDrive(Part):
         return NvmeDevice(name, self, setup, members)
 
 
-@dataclass(frozen=True)
-class DriveTiming:
-    """Closed forms of a drive; see the module's docstring."""
+class DriveForms:
+    """What closed forms of drives have in common: mixes of reads and writes lose nothing, and all
+    is computed."""
 
-    part: NvmeDrive
-
-    @property
-    def peak_bandwidth(self) -> int:
-        return max(self.part.read_bandwidth, self.part.write_bandwidth)
+    part: Any
 
     @property
     def turnaround(self) -> Turnaround:
@@ -77,11 +73,23 @@ class DriveTiming:
 
     @property
     def standing_w(self) -> float:
-        return self.part.idle_power
+        idle: float = self.part.idle_power
+        return idle
 
     @property
     def sampling_error(self) -> float:
         return 0.0
+
+
+@dataclass(frozen=True)
+class DriveTiming(DriveForms):
+    """Closed forms of a drive; see the module's docstring."""
+
+    part: NvmeDrive
+
+    @property
+    def peak_bandwidth(self) -> int:
+        return max(self.part.read_bandwidth, self.part.write_bandwidth)
 
     def stream_ps(self, access: Access) -> float:
         part, size = self.part, access.size
