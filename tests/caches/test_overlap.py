@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_nodes import ROWS, SAMPLES, Given, batches, pools
+from test_nodes import ROWS, SAMPLES, batches, given_bags, pools
 
 from simulator.caches.facts import LOOKUP, UNIQUE
 from simulator.caches.nodes import Homes, NodeCache
@@ -33,7 +33,9 @@ def flat(bags):
 def test_rows_are_those_of_plain_sets(looked_up, homes: tuple[Homes, ...]) -> None:
     keep = range(0, len(looked_up), 2)
     replay = OverlapReplay(keep, homes=homes)
-    facts = run_replays(Stream(Given(looked_up), len(looked_up)), [replay], threads=1)[replay].facts
+    facts = run_replays(Stream(given_bags(looked_up), len(looked_up)), [replay], threads=1)[
+        replay
+    ].facts
     for own, wanted in zip(facts, overlaps([flat(bags) for bags in looked_up]), strict=True):
         own.check()
         for table, plain in enumerate(wanted):
@@ -61,7 +63,7 @@ def test_rows_are_those_of_plain_sets(looked_up, homes: tuple[Homes, ...]) -> No
 @given(looked_up=batches, homes=pools())
 def test_nodes_do_together_what_they_do_of_the_whole(looked_up, homes: tuple[Homes, ...]) -> None:
     mine, plain = OverlapReplay(homes=homes), NodesReplay(homes=homes)
-    replayed = run_replays(Stream(Given(looked_up), len(looked_up)), [mine, plain], threads=1)
+    replayed = run_replays(Stream(given_bags(looked_up), len(looked_up)), [mine, plain], threads=1)
     for own, other in zip(replayed[mine].facts, replayed[plain].facts, strict=True):
         for table, whole in enumerate(flow.nodes for flow in other.flows[LOOKUP]):
             assert own.flows[LOOKUP][table].nodes == own.flows[UNIQUE][table].nodes == whole
@@ -88,7 +90,7 @@ def test_caches_are_asked_once() -> None:
     ]
     homes = (Homes(2, 2, 2),) * 2
     replay = OverlapReplay(homes=homes, cache=NodeCache(100))
-    facts = run_replays(Stream(Given(looked_up), 12), [replay], threads=1)[replay].facts
+    facts = run_replays(Stream(given_bags(looked_up), 12), [replay], threads=1)[replay].facts
     seen: set[int] = set()
     for own, bags in zip(facts, looked_up, strict=True):
         start = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import given, settings
-from test_nodes import ROWS, Given, batches
+from test_nodes import ROWS, batches, given_bags
 from test_overlap import flat
 
 from simulator.caches.facts import LOOKUP, UNIQUE
@@ -25,7 +25,9 @@ from simulator.caches.replays.ring import (
 @given(looked_up=batches)
 def test_rows_come_from_where_plain_sets_have_them(looked_up) -> None:
     replay = RingReplay(range(len(looked_up)), ROWS)
-    facts = run_replays(Stream(Given(looked_up), len(looked_up)), [replay], threads=1)[replay].facts
+    facts = run_replays(Stream(given_bags(looked_up), len(looked_up)), [replay], threads=1)[
+        replay
+    ].facts
     held: dict[int, int] = {}
     """What lies in which slot."""
     for table, size in enumerate(ROWS):
@@ -55,6 +57,6 @@ def test_rows_come_from_where_plain_sets_have_them(looked_up) -> None:
 def test_row_numbers_are_kept_of_the_mini_batches_that_are_asked_for_alone() -> None:
     looked_up = [tuple([[0], [0]] for _ in ROWS)] * 4
     replay = RingReplay((1,), ROWS)
-    facts = run_replays(Stream(Given(looked_up), 4), [replay], threads=1)[replay].facts
+    facts = run_replays(Stream(given_bags(looked_up), 4), [replay], threads=1)[replay].facts
     kept = [flow.ids is not None for own in facts for flow in own.flows[UNIQUE]]
     assert kept == [own.index == 1 for own in facts for _ in ROWS]
