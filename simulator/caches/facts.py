@@ -255,7 +255,7 @@ class BatchFacts:
 
     def with_hottest(self, hottest: Sequence[int]) -> BatchFacts:
         """The same, every flow with the lookups of the row that is looked up most, as far as it has
-        as many.
+        as many; but those that a cache does not serve, for it keeps the hottest rows.
 
         `hottest`: of each table. A shard that is no table gets those of all tables.
         """
@@ -266,6 +266,8 @@ class BatchFacts:
                 replace(flow, hottest=tuple(min(count, flow.lookups) for count in counts))
                 for flow, counts in zip(shards, most, strict=True)
             )
+            if not name.endswith((MISS, COLD, BYPASS))
+            else shards
             for name, shards in self.flows.items()
         }
         return replace(self, flows=flows)

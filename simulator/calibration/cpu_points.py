@@ -75,11 +75,10 @@ def _pooled(bench: Bench, rows: int, dist: str, hits: HitShares, _: Row) -> tupl
     return (bench.pool(rows, hits.cpu(dist, rows, bench.model.row_bytes)),)
 
 
-def _update(
-    bench: Bench, rows: int, _dist: str, _hits: HitShares, row: Row
-) -> tuple[Operation, ...]:
+def _update(bench: Bench, rows: int, dist: str, hits: HitShares, row: Row) -> tuple[Operation, ...]:
     unique = re.search(r"unique=(\d+)", row["note"])
-    return bench.backward(rows, int(unique.group(1)) if unique else rows)
+    hottest = hits.hottest(dist, rows)
+    return bench.backward(rows, int(unique.group(1)) if unique else rows, hottest)
 
 
 _OPERATORS: dict[tuple[str, str], tuple[str, Make]] = {

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from simulator.caches import row_hits
 from simulator.config.trace import ZipfTraceConfig
-from simulator.traces import open_trace
+from simulator.traces import Trace, open_trace
 
 __all__ = ["HitShares"]
 
@@ -31,6 +31,7 @@ class HitShares:
     tables: int
     rows_per_table: int
     kept: dict[tuple[object, ...], float] = field(default_factory=dict)
+    most: dict[tuple[str, int], tuple[int, ...]] = field(default_factory=dict)
 
     def cpu(self, dist: str, lookups: int, row_bytes: int) -> float:
         """Share of `lookups` over all tables that the CPU's last-level cache holds."""
@@ -40,6 +41,15 @@ class HitShares:
         """Share of `lookups` in one table that the GPU's L2 holds (cold: it is flushed)."""
         return self._share(dist, 1, lookups, self.gpu_bytes // row_bytes, warm=False)
 
+    def hottest(self, dist: str, lookups: int) -> tuple[int, ...]:
+        """Of `lookups` over all tables, those of the hottest row of each; none: no row is hot."""
+        if not dist.startswith("zipf"):
+            return ()
+        key = (dist, lookups)
+        if key not in self.most:
+            self.most[key] = self._trace(dist, self.tables, lookups).minibatch(0).hottest
+        return self.most[key]
+
     def _share(
         self, dist: str, tables: int, lookups: int, capacity: int, *, warm: bool = True
     ) -> float:
@@ -47,17 +57,20 @@ class HitShares:
             return 0.0
         key = (dist, tables, lookups, capacity, warm)
         if key not in self.kept:
-            trace = open_trace(
-                ZipfTraceConfig(alpha=float(dist.removeprefix("zipf"))),
-                rows=(self.rows_per_table,) * tables,
-                lookups=(1,) * tables,
-                batch_size=max(1, lookups // tables),
-                seed=_SEED,
-            )
+            trace = self._trace(dist, tables, lookups)
             before, after = (self._rows(trace.minibatch(index).ids) for index in (0, 1))
             hits = row_hits(before if warm else before[:0], after, capacity)
             self.kept[key] = float(hits.mean())
         return self.kept[key]
+
+    def _trace(self, dist: str, tables: int, lookups: int) -> Trace:
+        return open_trace(
+            ZipfTraceConfig(alpha=float(dist.removeprefix("zipf"))),
+            rows=(self.rows_per_table,) * tables,
+            lookups=(1,) * tables,
+            batch_size=max(1, lookups // tables),
+            seed=_SEED,
+        )
 
     def _rows(self, ids: tuple[Rows, ...]) -> Rows:
         """Rows numbered over all tables, sample by sample."""

@@ -199,10 +199,12 @@ class Bench:
         pooled = Pool("pool", self.at, store, Flow(lookups), into, pooling)
         return replace(pooled, hit_share=hit_share)
 
-    def backward(self, lookups: int, unique: int) -> tuple[Operation, ...]:
+    def backward(
+        self, lookups: int, unique: int, hottest: tuple[int, ...] = ()
+    ) -> tuple[Operation, ...]:
         key_rows = max(self.model.rows_per_table)
         words = Backward(self.model, self.machine, self.software, self.at, self.store(), key_rows)
-        return words.operations(Flow(lookups, unique))
+        return words.operations(Flow(lookups, unique, hottest=hottest))
 
     def sort(self, pairs: int, key_rows: int) -> Sort:
         return Sort("sort", self.at, Flow(pairs), self.model.tables, key_rows, key_rows)

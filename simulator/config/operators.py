@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from simulator.config.bounds import AtMost
 from simulator.config.collectives import Collectives
@@ -19,6 +19,7 @@ __all__ = ["CpuMlp", "CpuOperator", "GpuOperators", "NoiseOperators", "OperatorP
 __all__ += ["OptimizerSteps", "PoolKernel", "Threads"]
 
 Ahead = Annotated[int, Field(ge=0), AtMost(1_000, "no cache of a core holds so many rows")]
+Leading = Annotated[int, Field(ge=0), AtMost(16, "65,536 ranges are more than threads need")]
 Slowdown = Annotated[float, Field(ge=1, le=2)]
 InFlight = Annotated[int, Field(gt=0), AtMost(64, "each takes registers or shared memory")]
 Pinned = Annotated[int, Field(ge=0), AtMost(10**9, "no cache holds so many rows")]
@@ -45,6 +46,10 @@ class CpuOperator(Frozen):
     """Rows that the code asks for ahead of the one that it works on, by software prefetch of all
     their lines; 0: none. The lines of so many rows keep miss buffers busy, where that is more than
     `overlap`."""
+    range_bits: Leading = 0
+    """Where gradients are summed: threads take ranges of row numbers one after the other, those
+    with the same leading bits, so many; all lookups of a row are one thread's. 0: threads share
+    the lookups evenly."""
     nontemporal: bool = False
     """Writes its output with streaming stores: no read for ownership."""
     fresh_output: bool = False
@@ -238,3 +243,18 @@ class OperatorProfile(Frozen):
     """Numbers drawn in private training."""
     collectives: Collectives
     """The library of collectives between GPUs: a name of `configs/collectives/`, or its keys."""
+
+    @property
+    def follows_hottest(self) -> bool:
+        """Whether anything in it lasts as long as the lookups of one row take."""
+        return bool(self.gpu.run_vector_time or self.accumulate.range_bits)
+
+    @field_validator("gather_reduce", "expand", "sort", "scatter", "gather", "row_scatter")
+    @classmethod
+    def _sums_nothing(cls, operator: CpuOperator | None) -> CpuOperator | None:
+        for key in ("distinct_time", "range_bits"):
+            if operator is not None and getattr(operator, key):
+                raise ValueError(
+                    f"{key} is a key of accumulate, which sums gradients: leave it out"
+                )
+        return operator

@@ -144,7 +144,7 @@ def _simulate_group(
             yield member, error
     for tail in dict.fromkeys(problem.tail for problem in prepared.values()):
         chosen = {member: p for member, p in prepared.items() if p.tail == tail}
-        repeats = any(p.point.operators.gpu.run_vector_time for p in chosen.values())
+        repeats = any(p.point.operators.follows_hottest for p in chosen.values())
         stream = Stream(trace, batches_of(members[0], trace, tail), repeats)
         replays = _replays(stream, chosen.values(), tracker, threads)
         shared = {replay: SharedFacts() for replay in replays}

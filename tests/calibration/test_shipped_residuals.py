@@ -34,6 +34,12 @@ FITTED = {
         f"{TRUTH}/h200_second_own.yaml", f"{TRUTH}/h200_second_own_operators.yaml"
     ),
     "h100_micro": Fitted(f"{TRUTH}/h100_own.yaml", f"{TRUTH}/h100_own_operators.yaml"),
+    "h100_second_micro": Fitted(
+        f"{TRUTH}/h100_second_own.yaml", f"{TRUTH}/h100_second_own_operators.yaml"
+    ),
+    "h200_x2_second_micro": Fitted(
+        f"{TRUTH}/h200_x2_second_own.yaml", f"{TRUTH}/h200_x2_second_own_operators.yaml"
+    ),
     "h200_x2_micro": Fitted(f"{TRUTH}/h200_x2_own.yaml", f"{TRUTH}/h200_x2_own_operators.yaml"),
     "h200_x4_micro": Fitted(f"{TRUTH}/h200_x4_own.yaml", f"{TRUTH}/h200_x4_own_operators.yaml"),
 }

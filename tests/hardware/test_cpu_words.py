@@ -130,6 +130,28 @@ def test_distinct_rows_have_instructions_where_gradients_are_summed(coalesce: bo
     assert busy[0] - busy[1] == pytest.approx(UNIQUE * 100_000 / 20, rel=1e-6)
 
 
+@pytest.mark.parametrize("coalesce", [False, True])
+def test_lookups_of_the_hottest_row_are_one_thread_s(coalesce: bool) -> None:
+    """16 leading bits: as even shares, but for a row with half of the lookups, which one of 20
+    threads sums alone; cores are no busier. 2^20 rows in 4 ranges keep 16 threads idle."""
+    hot = dataclasses.replace(ROWS, hottest=(LOOKUPS // 2,))
+    rows_of = dataclasses.replace(store(DRAM), bytes=512 << 20)
+
+    def priced(bits: int, rows: Flow) -> Demand:
+        word = Accumulate("a", "cpu", STAGED, rows, DIM, True, 8)
+        summed = update("cpu", DRAM, 512, coalesce=True, rows=rows, writes=rows_of)
+        its = TUNED.accumulate.model_copy(update={"range_bits": bits, "row_time": 10**6})
+        software = TUNED.model_copy(update={"accumulate": its})
+        return at_cpu(summed if coalesce else word, software)
+
+    even, dealt, alone, few = priced(0, hot), priced(16, ROWS), priced(16, hot), priced(2, ROWS)
+    assert dealt.minimum_ps == pytest.approx(even.minimum_ps, rel=1e-3)
+    assert alone.minimum_ps > LOOKUPS / 2 * 10**6 > 5 * even.minimum_ps
+    assert few.minimum_ps == pytest.approx(5 * even.minimum_ps, rel=0.1)
+    busy = {d.services["cpu.cores"].ps for d in (even, dealt, alone, few)}
+    assert len(busy) == 1
+
+
 def test_expand_writes_a_gradient_for_each_lookup() -> None:
     demand = at_cpu(Expand("expand", "cpu", buffer(DRAM, POOLED), ROWS, DIM, 8))
     assert demand.services[DRAM].bytes == POOLED + 2 * LOOKUPS * 512

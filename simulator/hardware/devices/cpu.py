@@ -20,7 +20,9 @@ loaded from (a drive) costs a thread's time for each request of pages, and no wa
 under way: nobody's thread is held while it is the drive that is waited for. Rows out of large
 tables read the page table beside themselves (`_walks`).
 
-Approximated: threads share rows evenly; last-level hits are given by share, not by set; the
+Threads share rows evenly, or take ranges of them one after the other (`dealing`).
+
+Approximated: last-level hits are given by share, not by set; the
 streams of one operation are spread evenly over its duration; power is proportional to busy cores.
 Ignored: NUMA, upper levels of the page table, clock changes under load.
 """
@@ -57,6 +59,7 @@ from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
 from simulator.hardware.devices.base import Path, Processor, Reach, Setup, dynamic_j
 from simulator.hardware.devices.cpu_words import LINE_BYTES, CpuPass, Package, lines_of
 from simulator.hardware.devices.cpu_words import PASSES as TRAINING_PASSES
+from simulator.hardware.devices.dealing import slowest_ps
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.devices.noise_words import NOISE_PASSES
 from simulator.hardware.memory import Memory
@@ -334,12 +337,13 @@ class CpuDevice(Processor):
                 loads_ps = most(loads_ps, path.alone_ps(served))
             else:
                 pages_ps = most(pages_ps, path.alone_ps(served))
-        thread_ps = work.busy_ps + sum(
-            self._waiting_ps(access, operator, paths[access.memory]) for access in accesses
-        )
+        waits_ps = [self._waiting_ps(a, operator, paths[a.memory]) for a in accesses]
+        thread_ps = work.busy_ps + sum(waits_ps)
         fault_ps = self._page_faults_ps(work)
         faults_ps = fault_ps * (cpu.page_fault_lock + (1.0 - cpu.page_fault_lock) / threads)
         each_ps, first_ps = thread_ps / threads, _first_answer_ps(paths, streams)
+        if work.ranges:
+            each_ps = _slowest_ps(work, threads, thread_ps, waits_ps[0])
         held_ps = round(self._rounded_corner(each_ps, loads_ps) + faults_ps)
         corner_ps = self._rounded_corner(each_ps, most(loads_ps, pages_ps))
         alone_ps = round(corner_ps + faults_ps + first_ps)
@@ -415,6 +419,15 @@ class CpuDevice(Processor):
         cpu = self.part
         fresh = sum(access.bytes for access in work.accesses if access.write)
         return fresh / cpu.page * cpu.page_fault
+
+
+def _slowest_ps(work: CpuPass, threads: int, thread_ps: float, gradients_ps: float) -> float:
+    """Time of the thread that ends last, of a pass whose lookups wait `gradients_ps` together for
+    what is summed: the lookups of one row are one thread's."""
+    operator, lookups = work.operator, most(1, work.count)
+    lookup_ps = operator.row_time + work.lines * operator.line_time + gradients_ps / lookups
+    hottest_ps = (count * lookup_ps for count in work.hottest)
+    return slowest_ps(threads, work.ranges, thread_ps, *hottest_ps)
 
 
 def _as_stored(work: CpuPass) -> CpuPass:

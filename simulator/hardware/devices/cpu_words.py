@@ -14,6 +14,7 @@ from simulator.columns import by_element, least
 from simulator.config.operators import CpuOperator, OperatorProfile
 from simulator.errors import ConfigError, InvariantError
 from simulator.hardware.access import Access
+from simulator.hardware.devices.dealing import ranges_of
 from simulator.hardware.program import (
     POSITION_BYTES,
     RADIX_BITS,
@@ -66,6 +67,10 @@ class CpuPass(Operation):
     """Time of one thread for ids that are marked as skipped."""
     step_ps: float = 0.0
     """Time of one thread for the steps of an optimizer, beside SGD's."""
+    ranges: int = 0
+    """Ranges of rows that threads take one after the other; 0: they share rows evenly."""
+    hottest: tuple[int, ...] = ()
+    """Of ranges: how often the hottest row of each table is among `count`."""
     regions: int = 1
     """Parallel regions one after the other, each with a start of all threads."""
     waits: bool = True
@@ -152,7 +157,7 @@ def _accumulate(word: Accumulate, software: OperatorProfile, at: Package) -> Cpu
         word.name, at.name, software.accumulate, accesses, word.rows.lookups, word.tables
     )
     begun_ps = word.rows.rows * software.accumulate.distinct_time
-    return replace(work, lines=lines_of(size), step_ps=begun_ps)
+    return _dealt(replace(work, lines=lines_of(size), step_ps=begun_ps), word.rows, 0)
 
 
 def _update(word: Update, software: OperatorProfile, at: Package) -> CpuPass:
@@ -164,11 +169,18 @@ def _update(word: Update, software: OperatorProfile, at: Package) -> CpuPass:
         lookups = word.rows.lookups
         step_ps += unique * software.accumulate.distinct_time
         work = CpuPass(word.name, at.name, software.accumulate, accesses, lookups, tables)
-        return replace(work, lines=lines, step_ps=step_ps)
+        store_rows = word.writes.bytes // word.writes.entry_bytes
+        return _dealt(replace(work, lines=lines, step_ps=step_ps), word.rows, store_rows)
     assert software.scatter is not None, "a pass that the software does not have"
     summed = Access(at.dram, unique, word.gradient_bytes, random=False)
     work = CpuPass(word.name, at.name, software.scatter, (summed, *update), unique, tables)
     return replace(work, lines=lines, step_ps=step_ps)
+
+
+def _dealt(work: CpuPass, rows: Flow, among: int) -> CpuPass:
+    """A pass whose threads take ranges of `among` rows (0: nobody says how many), where they do."""
+    bits = work.operator.range_bits
+    return replace(work, ranges=ranges_of(among, bits), hottest=rows.hottest) if bits else work
 
 
 def _gradients(word: Accumulate | Update, at: Package) -> tuple[Access, ...]:
