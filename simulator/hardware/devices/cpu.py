@@ -48,7 +48,6 @@ from simulator.config.types import (
     BytesPerSecond,
     FlopPerSecond,
     Fraction,
-    Frozen,
     Picoseconds,
     Positive,
     Watts,
@@ -57,6 +56,14 @@ from simulator.errors import ConfigError, Problem
 from simulator.hardware.access import Access
 from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
 from simulator.hardware.devices.base import Path, Processor, Reach, Setup, dynamic_j
+from simulator.hardware.devices.cpu_paths import DevicePath, MemoryPath
+from simulator.hardware.devices.cpu_streams import (
+    first_answer_ps,
+    in_lines,
+    to_memory,
+    with_deferred,
+    without_last,
+)
 from simulator.hardware.devices.cpu_words import LINE_BYTES, CpuPass, Package, lines_of
 from simulator.hardware.devices.cpu_words import PASSES as TRAINING_PASSES
 from simulator.hardware.devices.dealing import slowest_ps
@@ -72,53 +79,6 @@ PASSES = {**TRAINING_PASSES, **NOISE_PASSES}
 """How each word becomes a pass."""
 PAGE_ENTRIES = 8
 """Entries of a page table in a cache line."""
-
-
-class MemoryPath(Frozen):
-    """What lies between the cores and DRAM (queues, on-chip network, address translation).
-
-    A bound of its own: on large servers the cores of one machine reach it long before DRAM is
-    busy, and copies by the GPU do not pass it. Loads from memories behind links do.
-    """
-
-    random_read: BytesPerSecond
-    """Bytes per second of random rows that all cores together read."""
-    random_piece: Picoseconds
-    """Time of the path for each random piece that all cores together read, beside its bytes:
-    address translation, the first line of a row."""
-    sequential_read: BytesPerSecond
-    """Bytes per second that all cores together read in order."""
-    write: BytesPerSecond
-    """Bytes per second that all cores together write with streaming stores."""
-    write_back: BytesPerSecond
-    """Bytes per second that all cores together write by evicting lines that they changed."""
-    duplex: Fraction
-    """Share of the shorter of reads and writes that passes while the longer goes on: 1 where
-    each has a way of its own, 0 where they take turns."""
-    sharpness: Annotated[float, Field(ge=1, le=1000)]
-    """Exponent *n* in (threads^n + memory^n)^(1/n), the time of an operator that threads alone
-    and memory alone would take those times for: requests that queue behind each other round the
-    corner between both limits. Infinite would be the longer of the two, 1 their sum."""
-
-
-class DevicePath(Frozen):
-    """What carries the copies of devices (GPUs, interfaces, drives) between the socket's ports and
-    its memory: on-chip network, directory of the caches, last-level cache.
-
-    All devices of the socket share it, and misses of the cores queue behind what passes it
-    (`simulator.hardware.demand.loaded_latency`). Reads and writes take turns.
-    """
-
-    read: BytesPerSecond | None
-    """Bytes per second that devices together read from this socket's memory; null: nobody
-    measured it, and it is no narrower than DRAM itself."""
-    write: BytesPerSecond | None
-    """Bytes per second that devices together write to it; null: as above."""
-
-    @property
-    def bounds(self) -> bool:
-        """Whether it is narrower than DRAM in any direction."""
-        return self.read is not None or self.write is not None
 
 
 class Cpu(Part):
@@ -263,9 +223,9 @@ class CpuDevice(Processor):
         work = self._as_pass(word, software)
         if work.operator.nontemporal:
             return 0
-        written = [_in_lines(a) for a in work.accesses if a.write and a.memory == self.dram.place]
+        written = [in_lines(a) for a in work.accesses if a.write and a.memory == self.dram.place]
         room = self._all_threads * self.part.core_cache
-        return room - _without_last(written, room)[1]
+        return room - without_last(written, room)[1]
 
     def _as_pass(self, word: Operation, software: OperatorProfile) -> CpuPass:
         cpu = self.part
@@ -318,11 +278,11 @@ class CpuDevice(Processor):
         accesses = work.accesses
         paths = {place: reach(place) for place in dict.fromkeys(a.memory for a in accesses)}
         streams = {
-            place: [s for a in accesses if a.memory == place for s in _to_memory(a, operator, path)]
+            place: [s for a in accesses if a.memory == place for s in to_memory(a, operator, path)]
             for place, path in paths.items()
         }
         if self.dram.place in paths:
-            streams[self.dram.place] = _with_deferred(streams[self.dram.place], work)
+            streams[self.dram.place] = with_deferred(streams[self.dram.place], work)
         loaded = {place: 1.0 for place, path in paths.items() if path.memory.pages is None}
         queued = cpu.device_path.bounds and self.dram.place in paths
         waits = loaded | ({self._device_path: 1.0} if queued else {})
@@ -341,7 +301,7 @@ class CpuDevice(Processor):
         thread_ps = work.busy_ps + sum(waits_ps)
         fault_ps = self._page_faults_ps(work)
         faults_ps = fault_ps * (cpu.page_fault_lock + (1.0 - cpu.page_fault_lock) / threads)
-        each_ps, first_ps = thread_ps / threads, _first_answer_ps(paths, streams)
+        each_ps, first_ps = thread_ps / threads, first_answer_ps(paths, streams)
         if work.ranges:
             each_ps = _slowest_ps(work, threads, thread_ps, waits_ps[0])
         held_ps = round(self._rounded_corner(each_ps, loads_ps) + faults_ps)
@@ -389,13 +349,13 @@ class CpuDevice(Processor):
         for its pages."""
         cpu, pages = self.part, path.memory.pages
         if pages is not None:
-            requests = sum(s.count for s in _to_memory(access, operator, path))
+            requests = sum(s.count for s in to_memory(access, operator, path))
             return 1.0 * (requests * pages.request_ps)
         if access.write and access.in_place:
             return 0.0  # in the core's cache since it was read
         if access.write and operator.nontemporal:
             return access.bytes * PS_PER_S / cpu.nontemporal_bandwidth
-        lines = _in_lines(access).bytes // LINE_BYTES
+        lines = in_lines(access).bytes // LINE_BYTES
         if not (access.random or access.write):
             missed_ps = access.bytes * PS_PER_S / cpu.sequential_bandwidth
             found_ps = lines * cpu.last_level_latency / cpu.miss_buffers
@@ -446,62 +406,3 @@ def _rounded_corner(thread_ps: float, memory_ps: float, n: float) -> float:
         return 0.0
     shares = (thread_ps / longest) ** n + (memory_ps / longest) ** n
     return float(longest * shares ** (1.0 / n))
-
-
-def _with_deferred(streams: list[Access], work: CpuPass) -> list[Access]:
-    """Streams to DRAM less what stays in the cores' caches, and with what is driven out of them:
-    as rows of a table, of which nobody keeps where they lie."""
-    memory, size = streams[0].memory, most(LINE_BYTES, *(a.size for a in streams))
-    rows, rest = divmod(work.evicts, size)
-    pieces = ((rows, size), (1, rest))
-    out = [Access(memory, count, each, write=True, buffer=True) for count, each in pieces]
-    return _without_last(streams, work.leaves)[0] + [access for access in out if access.bytes]
-
-
-def _without_last(streams: Sequence[Access], size: int) -> tuple[list[Access], int]:
-    """`streams` without the last of their writes, in whole pieces of at most `size` bytes
-    together; bytes of `size` that are left."""
-    kept = []
-    for stream in reversed(streams):
-        if stream.write and stream.size:
-            stays = least(stream.count, size // stream.size)
-            size -= stays * stream.size
-            stream = stream.of(stream.count - stays, stream.size)
-        kept.append(stream)
-    return kept[::-1], size
-
-
-def _in_lines(access: Access) -> Access:
-    """A CPU access in whole cache lines: each random piece, or the whole of an in-order stream."""
-    if access.random:
-        return access.of(access.count, lines_of(access.size) * LINE_BYTES)
-    return access.of(lines_of(access.bytes), LINE_BYTES)
-
-
-def _first_answer_ps(paths: Mapping[str, Path], streams: Mapping[str, Sequence[Access]]) -> int:
-    """Until the first pages that an operation asks for are there."""
-    return max(
-        (
-            path.memory.pages.latency_ps
-            for place, path in paths.items()
-            if path.memory.pages is not None and any(s.count for s in streams[place])
-        ),
-        default=0,
-    )
-
-
-def _in_pages(access: Access, page: int) -> Access:
-    """An access to rows in whole pages, each row in pages of its own."""
-    return access.of(access.count, -(-access.size // page) * page)
-
-
-def _to_memory(access: Access, operator: CpuOperator, path: Path) -> list[Access]:
-    """What reaches a memory of a CPU access: misses only, in whole lines, reads for ownership; of a
-    drive whole pages, which are read before a part of them is written."""
-    pages = path.memory.pages
-    whole = _in_lines(access) if pages is None else _in_pages(access, pages.size)
-    stream = whole.of(round(whole.count * (1.0 - access.hit_share)), whole.size)
-    owned = operator.nontemporal if pages is None else access.size % pages.size == 0
-    if not access.write or access.in_place or owned:
-        return [stream]
-    return [replace(stream, write=False), stream]
