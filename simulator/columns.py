@@ -341,14 +341,20 @@ def _mapped(act: Callable[..., Any], *arguments: Any) -> Column:
 # -- questions that need no agreement
 
 
-def by_element(function: F) -> F:
-    """`function` of numbers (arguments in their order), for columns of them too."""
+def by_element(function: F, of_floats: Callable[..., Any] | None = None) -> F:
+    """`function` of numbers (arguments in their order), for columns of them too; `of_floats`: the
+    same for arrays of floats (float64, to the last bit), and so at once for columns of such."""
 
     @functools.wraps(function)
     def applied(*arguments: Any) -> Any:
-        if any(isinstance(argument, Column) for argument in arguments):
+        columns = [argument for argument in arguments if isinstance(argument, Column)]
+        if not columns:
+            return function(*arguments)
+        whole = any(type(argument) is int for argument in arguments)
+        if of_floats is None or whole or any(c.values.dtype != np.float64 for c in columns):
             return _mapped(function, *arguments)
-        return function(*arguments)
+        arrays = (a.values if isinstance(a, Column) else a for a in arguments)
+        return Column(of_floats(*arrays))
 
     return cast(F, applied)
 

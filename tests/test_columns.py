@@ -13,6 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from simulator.columns import Column, UndecidedError, by_element, column_of, least, most, same
+from simulator.hardware.demand import Turnaround
 
 INTS = st.integers(-(10**22), 10**22) | st.integers(-100, 100)
 FLOATS = st.floats(-1e15, 1e15, allow_subnormal=False)
@@ -110,6 +111,21 @@ def test_powers_and_functions_are_computed_element_by_element() -> None:
     assert act(column_of(numbers), 0.37).tolist() == [n**0.37 for n in numbers]
     assert (column_of(numbers) ** 0.37).tolist() == [n**0.37 for n in numbers]
     assert act(2.0, 3.0) == 8.0
+
+
+TIMES = st.lists(st.floats(0.0, 1e15) | st.just(0.0), min_size=4, max_size=4)
+
+
+@given(TIMES, st.floats(0.0, 1e9) | TIMES, st.lists(st.integers(1, 99), unique=True, max_size=4))
+def test_turnarounds_of_columns_are_those_of_each(
+    reads: list[float], writes: float | list[float], shares: list[int]
+) -> None:
+    points = tuple((share / 100, 0.013 * share) for share in sorted(shares))
+    turnaround = Turnaround(points)
+    written = column_of(writes) if isinstance(writes, list) else writes
+    each = writes if isinstance(writes, list) else [writes] * len(reads)
+    wanted = [turnaround.factor(read, write) for read, write in zip(reads, each, strict=True)]
+    assert listed(turnaround.factor(column_of(reads), written), len(reads)) == wanted  # type: ignore[arg-type]
 
 
 def test_a_decision_that_all_agree_in_is_one() -> None:

@@ -10,11 +10,13 @@ import numpy as np
 from simulator._compiled import inner_kernel
 from simulator.engine.memory import (
     ALONE,
+    ASKED,
     BEHIND,
     BEHIND_PS,
     BUSY,
     BYTES,
     BYTES_USE,
+    DIVISION,
     ENDED,
     ENERGY,
     ENERGY_USE,
@@ -39,12 +41,13 @@ from simulator.engine.memory import (
     LOSS_SIZE,
     NAMED,
     NOW,
-    NUMBER,
     OP_SIZE,
     OWN,
+    PLACE,
     POOL,
     READ,
     READS,
+    REQUESTERS,
     RESOURCE,
     RESOURCE_SIZE,
     SERVICE_SIZE,
@@ -52,6 +55,7 @@ from simulator.engine.memory import (
     SINCE,
     SLACK,
     SLOWDOWN,
+    TIME,
     USED,
     WRITE,
     WRITE_USE,
@@ -60,7 +64,8 @@ from simulator.engine.memory import (
     Floats,
     Int64s,
 )
-from simulator.hardware.division import settle
+from simulator.hardware import filling
+from simulator.hardware.filling import settle
 from simulator.hardware.machine import DONE_PS
 
 __all__ = ["advance", "divide_again", "end_jobs", "start_job", "wait_behind"]
@@ -71,6 +76,8 @@ def start_job(m: Int64s, x: Floats, op: int, process: int) -> None:
     """An operation runs from now on, for `process`; speeds are those of before."""
     for service in range(m[op + FIRST_SERVICE], m[op + OP_SIZE + FIRST_SERVICE], SERVICE_SIZE):
         m[m[service + RESOURCE] + USED] = 1
+        x[service + TIME] = x[service + READ] + x[service + WRITE]
+        x[service + ASKED] = x[service + TIME] / x[op + ALONE]
     advance(m, x)
     job = m[JOB] + m[JOBS] * JOB_SIZE
     m[JOBS] += 1
@@ -92,8 +99,8 @@ def advance(m: Int64s, x: Floats) -> None:
         x[job + JOB_LEFT] -= done_ps
         share = done_ps / x[op + ALONE]
         for service in range(m[op + FIRST_SERVICE], m[op + OP_SIZE + FIRST_SERVICE], SERVICE_SIZE):
-            resource, ps = m[service + RESOURCE], x[service + READ] + x[service + WRITE]
-            x[resource + BUSY] += share * ps * x[resource + SLOWDOWN]
+            resource = m[service + RESOURCE]
+            x[resource + BUSY] += share * x[service + TIME] * x[resource + SLOWDOWN]
             x[resource + BYTES_USE] += share * x[service + BYTES]
             x[resource + ENERGY_USE] += share * x[service + ENERGY]
             x[resource + WRITE_USE] += share * x[service + WRITTEN]
@@ -109,11 +116,11 @@ def _hold(m: Int64s, x: Floats, elapsed: int) -> None:
             op = m[job + JOB_OP]
             first, behind = m[op + FIRST_SERVICE], m[op + OP_SIZE + FIRST_SERVICE]
             for service in range(first, behind, SERVICE_SIZE):
-                resource, ps = m[service + RESOURCE], x[service + READ] + x[service + WRITE]
-                if not ps or not m[resource + IS_POOL]:
+                resource = m[service + RESOURCE]
+                if not x[service + TIME] or not m[resource + IS_POOL]:
                     continue
                 if not last:
-                    x[resource + READS] += ps / x[op + ALONE]
+                    x[resource + READS] += x[service + ASKED]
                 elif x[resource + READS]:
                     x[resource + HELD_USE] += elapsed * min(1.0, x[resource + READS])
                     x[resource + READS] = 0.0
@@ -146,9 +153,8 @@ def wait_behind(m: Int64s, x: Floats, op: int) -> int:
             own = m[job + JOB_OP]
             first, behind = m[own + FIRST_SERVICE], m[own + OP_SIZE + FIRST_SERVICE]
             for service in range(first, behind, SERVICE_SIZE):
-                ps = x[service + READ] + x[service + WRITE]
-                if m[service + RESOURCE] == m[entry + BEHIND] and ps:
-                    share = x[job + JOB_SPEED] * (ps / x[own + ALONE])
+                if m[service + RESOURCE] == m[entry + BEHIND] and x[service + TIME]:
+                    share = x[job + JOB_SPEED] * x[service + ASKED]
                     load += share
                     if share:
                         left_ps = max(left_ps, x[job + JOB_LEFT] / x[job + JOB_SPEED])
@@ -159,84 +165,88 @@ def wait_behind(m: Int64s, x: Floats, op: int) -> int:
 @inner_kernel
 def divide_again(m: Int64s, x: Floats) -> float:
     """Give every operation its speed; picoseconds until the first one ends."""
-    count, uses, bound = m[JOBS], 0, 0
-    for job in range(count):
-        op = m[m[JOB] + job * JOB_SIZE + JOB_OP]
-        uses += m[op + OP_SIZE + FIRST_SERVICE] - m[op + FIRST_SERVICE]
-        bound += m[op + OP_SIZE + FIRST_LOADED] - m[op + FIRST_LOADED]
-    slow = _slowdowns(m, x)
-    pool, weight = np.full(count, -1, np.int64), np.ones(count)
-    requesters = np.zeros(len(slow), np.int64)
-    for job in range(count):
-        shared = m[m[m[JOB] + job * JOB_SIZE + JOB_OP] + POOL]
-        if shared:
-            pool[job] = m[shared + NUMBER]
-            requesters[pool[job]] += 1
-    start, bounds = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
-    resource, owner = np.empty(uses, np.int64), np.empty(uses, np.int64)
-    need, asked = np.empty(uses), np.empty(uses)
-    place, slack = np.empty(bound, np.int64), np.empty(bound)
-    own, itself = np.empty(bound), np.empty(bound)
-    uses = bound = 0
-    for job in range(count):
-        op = m[m[JOB] + job * JOB_SIZE + JOB_OP]
-        alone_ps = x[op + ALONE]
-        if pool[job] >= 0:
-            weight[job] = 1.0 / requesters[pool[job]]
-        for service in range(m[op + FIRST_SERVICE], m[op + OP_SIZE + FIRST_SERVICE], SERVICE_SIZE):
-            ps = x[service + READ] + x[service + WRITE]
-            if ps:
-                number = m[m[service + RESOURCE] + NUMBER]
-                resource[uses], owner[uses] = number, job
-                asked[uses] = ps / alone_ps
-                need[uses] = weight[job] * ps * slow[number] / alone_ps
-                uses += 1
-        for entry in range(m[op + FIRST_LOADED], m[op + OP_SIZE + FIRST_LOADED], LOADED_SIZE):
-            place[bound] = m[m[entry + LOADS] + NUMBER]
-            slack[bound], own[bound] = x[entry + SLACK], x[entry + OWN]
-            itself[bound] = x[entry + ITSELF]
-            bound += 1
-        start[job + 1], bounds[job + 1] = uses, bound
-    limit, speed, room = np.ones(count), np.zeros(count), np.ones(len(slow))
-    settle(
-        (start, resource[:uses], need[:uses], asked[:uses], owner[:uses]),
-        (weight, pool),
-        (bounds, place[:bound], slack[:bound], own[:bound], itself[:bound]),
-        slow,
-        limit,
-        speed,
-        room,
+    division = m[DIVISION]
+    _name_resources(m, x, division)
+    job, use, bound = (
+        m[division + filling.JOB],
+        m[division + filling.USE],
+        m[division + filling.BOUND],
     )
-    first = np.inf
-    for job in range(count):
-        where = m[JOB] + job * JOB_SIZE
-        x[where + JOB_SPEED] = speed[job]
-        first = min(first, x[where + JOB_LEFT] / speed[job])
-    for number in range(len(slow)):
-        m[m[m[NAMED] + number] + NUMBER] = -1
+    m[division + filling.JOBS] = m[JOBS]
+    end = m[JOB] + m[JOBS] * JOB_SIZE
+    for running in range(m[JOB], end, JOB_SIZE):
+        op = m[running + JOB_OP]
+        pool = m[op + POOL]
+        m[job + filling.POOL], x[job + filling.WEIGHT] = 0, 1.0
+        if pool:
+            m[job + filling.POOL] = m[pool + PLACE]
+            x[job + filling.WEIGHT] = 1.0 / x[pool + REQUESTERS]
+        m[job + filling.FIRST_USE], m[job + filling.FIRST_BOUND] = use, bound
+        use, bound = _uses(m, x, op, x[job + filling.WEIGHT], use), _bounds(m, x, op, bound)
+        m[job + filling.END_OF_USES], m[job + filling.END_OF_BOUNDS] = use, bound
+        job += filling.JOB_SIZE
+    settle(m, x, division)
+    first, job = np.inf, m[division + filling.JOB]
+    for running in range(m[JOB], end, JOB_SIZE):
+        x[running + JOB_SPEED] = x[job + filling.SPEED]
+        first = min(first, x[running + JOB_LEFT] / x[running + JOB_SPEED])
+        job += filling.JOB_SIZE
+    for number in range(m[division + filling.RESOURCES]):
+        m[m[m[NAMED] + number] + PLACE] = 0
     return float(np.ceil(first - DONE_PS))
 
 
 @inner_kernel
-def _slowdowns(m: Int64s, x: Floats) -> Floats:
-    """Number the resources in use; the turnaround factor of each under the present mix."""
-    known = 0
+def _uses(m: Int64s, x: Floats, op: int, weight: float, use: int) -> int:
+    """Put what an operation uses at `use`; the end of it."""
+    for service in range(m[op + FIRST_SERVICE], m[op + OP_SIZE + FIRST_SERVICE], SERVICE_SIZE):
+        if x[service + TIME]:
+            resource = m[service + RESOURCE]
+            slow, need = x[resource + SLOWDOWN], x[service + ASKED]
+            if weight != 1.0 or slow != 1.0:
+                need = weight * x[service + TIME] * slow / x[op + ALONE]
+            m[use + filling.USED] = m[resource + PLACE]
+            x[use + filling.NEED], x[use + filling.ASKED] = need, x[service + ASKED]
+            use += filling.USE_SIZE
+    return use
+
+
+@inner_kernel
+def _bounds(m: Int64s, x: Floats, op: int, bound: int) -> int:
+    """Put the memories whose load holds an operation up at `bound`; the end of it."""
+    for entry in range(m[op + FIRST_LOADED], m[op + OP_SIZE + FIRST_LOADED], LOADED_SIZE):
+        m[bound + filling.LOADED] = m[m[entry + LOADS] + PLACE]
+        x[bound + filling.SLACK], x[bound + filling.OWN] = x[entry + SLACK], x[entry + OWN]
+        x[bound + filling.ITSELF] = x[entry + ITSELF]
+        bound += filling.BOUND_SIZE
+    return bound
+
+
+@inner_kernel
+def _name_resources(m: Int64s, x: Floats, division: int) -> None:
+    """Give the resources in use their places, and the turnaround factor of each under the present
+    mix."""
+    first, known = m[division + filling.RESOURCE], 0
     for job in range(m[JOB], m[JOB] + m[JOBS] * JOB_SIZE, JOB_SIZE):
         op = m[job + JOB_OP]
         alone_ps = x[op + ALONE]
         for service in range(m[op + FIRST_SERVICE], m[op + OP_SIZE + FIRST_SERVICE], SERVICE_SIZE):
             resource = m[service + RESOURCE]
-            if m[resource + NUMBER] < 0:
-                m[resource + NUMBER], m[m[NAMED] + known] = known, resource
+            if not m[resource + PLACE]:
+                m[resource + PLACE] = first + known * filling.RESOURCE_SIZE
+                m[m[NAMED] + known] = resource
+                x[resource + REQUESTERS] = 0.0
                 known += 1
-            x[resource + READS] += x[service + READ] / alone_ps
-            x[resource + WRITES] += x[service + WRITE] / alone_ps
-    slow = np.empty(known)
+            if m[resource + FIRST_LOSS] < m[resource + RESOURCE_SIZE + FIRST_LOSS]:
+                x[resource + READS] += x[service + READ] / alone_ps
+                x[resource + WRITES] += x[service + WRITE] / alone_ps
+        if m[op + POOL]:
+            x[m[op + POOL] + REQUESTERS] += 1.0
+    m[division + filling.RESOURCES] = known
     for number in range(known):
         resource = m[m[NAMED] + number]
-        slow[number] = x[resource + SLOWDOWN] = _factor(m, x, resource)
+        x[resource + SLOWDOWN] = x[m[resource + PLACE] + filling.SLOW] = _factor(m, x, resource)
         x[resource + READS] = x[resource + WRITES] = 0.0
-    return slow
 
 
 @inner_kernel

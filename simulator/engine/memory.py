@@ -46,13 +46,14 @@ Floats = npt.NDArray[np.float64]
     LOSSES,
     QUEUE,
     JOB,
+    DIVISION,
     NAMED,
     ENDED,
     SPANS,
     READINGS,
     END_OF_ORDER,
     HEAD_SIZE,
-) = range(37)
+) = range(38)
 
 # An event: whether it has occurred, and the first and the last of those that wait for it.
 OCCURRED, FIRST_WAITER, LAST_WAITER, EVENT_SIZE = range(4)
@@ -84,17 +85,19 @@ OP, BLOCK_OP, LANE_SIZE = range(3)
 ) = range(13)
 MAY_START, COMPLETE, DONE = (13 + EVENT_SIZE * k for k in range(3))
 OP_SIZE = 13 + 3 * EVENT_SIZE
-# A service of an operation; a resource that its submission waits behind; one that others load.
-RESOURCE, READ, WRITE, BYTES, ENERGY, WRITTEN, SERVICE_SIZE = range(7)
+# A service of an operation; once that runs, TIME: of reads and writes, ASKED: the share of the
+# resource that it takes alone. A resource that a submission waits behind; one that others load.
+RESOURCE, READ, WRITE, BYTES, ENERGY, WRITTEN, TIME, ASKED, SERVICE_SIZE = range(9)
 BEHIND, BEHIND_PS, FETCHED_SIZE = range(3)
 LOADS, SLACK, OWN, ITSELF, LOADED_SIZE = range(5)
-# A resource. NUMBER: among those in use, in the order in which they are first named; -1: in none.
+# A resource. PLACE: its record in the present division, 0 where it is not in use.
 # FREE_PS: when a host thread has done what it was given. BUSY to WRITE_USE: `ResourceUse`.
+# REQUESTERS: of a pool, operations under way that share it.
 (
     USED,
     IS_POOL,
     FIRST_LOSS,
-    NUMBER,
+    PLACE,
     FREE_PS,
     BUSY,
     BYTES_USE,
@@ -104,8 +107,9 @@ LOADS, SLACK, OWN, ITSELF, LOADED_SIZE = range(5)
     SLOWDOWN,
     READS,
     WRITES,
+    REQUESTERS,
     RESOURCE_SIZE,
-) = range(14)
+) = range(15)
 # A point of a turnaround. An event in the queue. An operation under way. A span.
 SHARE, LOSS, LOSS_SIZE = range(3)
 PS, RANK, WHAT, WHOM, QUEUE_SIZE = range(5)

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import simpy
 
@@ -55,8 +55,7 @@ Waits = Sequence[tuple[int, int, int]]
 """(stage, other stage, mini-batches ahead): see `Schedule.waits`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """One stage of one mini-batch: picoseconds from the start of the simulation.
 
     `after`: the (mini-batch, stage) whose end let it start, or None for the first.

@@ -123,17 +123,11 @@ def run_compiled(
         raise UncompiledError
     words = m[first_span : m[memory.SPAN]].reshape(-1, memory.SPAN_SIZE)
     numbers = np.where(words > 0, (words - stages) // memory.STAGE_SIZE, -1)
-    spans = tuple(
-        Span(stage // count, stage % count, start, end, None if after < 0 else divmod(after, count))
-        for stage, start, end, after in zip(
-            numbers[:, memory.SPAN_STAGE].tolist(),
-            words[:, memory.SPAN_START].tolist(),
-            words[:, memory.SPAN_END].tolist(),
-            numbers[:, memory.SPAN_AFTER].tolist(),
-            strict=True,
-        )
-    )
-    require_retired({(s.batch, s.stage) for s in spans}, len(batches), count)
+    after = [None if at < 0 else divmod(at, count) for at in numbers[:, memory.SPAN_AFTER].tolist()]
+    batch, stage = (each.tolist() for each in np.divmod(numbers[:, memory.SPAN_STAGE], count))
+    begin, end = (words[:, word].tolist() for word in (memory.SPAN_START, memory.SPAN_END))
+    spans = tuple(map(Span._make, zip(batch, stage, begin, end, after, strict=True)))
+    require_retired(set(zip(batch, stage, strict=True)), len(batches), count)
     opened, closed = (_reading(m, x, resources, number) for number in (0, 1))
     return spans, Metered(*window, opened, closed)
 

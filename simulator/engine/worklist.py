@@ -16,6 +16,7 @@ from simulator.engine.memory import Floats, Int64s
 from simulator.engine.pipeline import ONE_PROGRAM, Mode, Waits, conditions, submitted
 from simulator.engine.submission import heads_of
 from simulator.engine.together import Groups, by_group
+from simulator.hardware import filling
 from simulator.hardware.demand import Demand, Resource, StageDemand
 
 __all__ = ["UncompiledError", "words_of"]
@@ -30,8 +31,8 @@ def _record(integers: int, floats: int, events: int = 0) -> np.dtype[Any]:
 
 
 _STAGE, _LANE, _OP = _record(7, 0, 3), _record(2, 0), _record(12, 1, 3)
-_SERVICE, _FETCHED, _LOADED = _record(1, 5), _record(1, 1), _record(1, 3)
-_RESOURCE, _LOSS = _record(5, 8), _record(0, 2)
+_SERVICE, _FETCHED, _LOADED = _record(1, 7), _record(1, 1), _record(1, 3)
+_RESOURCE, _LOSS = _record(5, 9), _record(0, 2)
 _NUMBER = _record(1, 0)
 _BY_BATCH = {
     "STAGES": _STAGE,
@@ -159,9 +160,11 @@ def _words(
     processes = 2 * (stages + ops) + lanes + turns + 8
     waiters = processes + len(before)
     jobs = lanes + 1
+    starts, size_of_division = _division_of(jobs, tables["OPS"], len(resources))
     room = {
         "QUEUE": (events + processes) * memory.QUEUE_SIZE,
         "JOB": jobs * memory.JOB_SIZE,
+        "DIVISION": size_of_division,
         "NAMED": len(resources),
         "ENDED": jobs,
         "SPANS": stages * memory.SPAN_SIZE,
@@ -169,7 +172,20 @@ def _words(
         "FRESH": processes * memory.PROCESS_SIZE,
         "SPARE": waiters * memory.WAITER_SIZE,
     }
-    return _laid_out(tables, room, count, mode in ONE_PROGRAM)
+    m, x = _laid_out(tables, room, count, mode in ONE_PROGRAM)
+    division = int(m[memory.DIVISION])
+    m[division + filling.WHOLE] = 0
+    for word, start in starts.items():
+        m[division + word] = division + start
+    return m, x
+
+
+def _division_of(jobs: int, ops: Int64s, resources: int) -> tuple[dict[int, int], int]:
+    """Where the parts of a division of resources begin, and its words, for up to `jobs` operations
+    at once."""
+    firsts = ops[:, [memory.FIRST_SERVICE, memory.FIRST_LOADED]]
+    services, loaded = (jobs * int(most) for most in np.diff(firsts, axis=0).max(0, initial=0))
+    return filling.room_for(jobs, services, loaded, resources)
 
 
 def _of_batches(groups: Groups, lists: Sequence[_Lists]) -> dict[str, Int64s]:
@@ -234,9 +250,9 @@ def _with_ends(tables: Mapping[str, Int64s]) -> dict[str, Int64s]:
 def _resource_records(resources: Mapping[str, Resource]) -> Int64s:
     points, records = 0, []
     for resource in resources.values():
-        records.append((0, resource.kind == "pool", points, -1, 0, *[0.0] * 5, 1.0, 0.0, 0.0))
+        records.append((0, resource.kind == "pool", points, 0, 0, *[0.0] * 5, 1.0, 0.0, 0.0, 0.0))
         points += len(resource.turnaround.points)
-    return _records([*records, (0, 0, points, -1, 0, *[0.0] * 8)], _RESOURCE)
+    return _records([*records, (0, 0, points, 0, 0, *[0.0] * 9)], _RESOURCE)
 
 
 _ADDRESSES = {

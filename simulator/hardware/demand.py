@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
+
+import numpy as np
 
 from simulator.columns import by_element, most
 from simulator.results.resources import Kind
@@ -54,8 +57,7 @@ class Turnaround:
         return cls(tuple(points))
 
 
-@by_element
-def _factor(points: tuple[tuple[float, float], ...], read_ps: float, write_ps: float) -> float:
+def _factor_of(points: tuple[tuple[float, float], ...], read_ps: float, write_ps: float) -> float:
     if read_ps <= 0.0 or write_ps <= 0.0:
         return 1.0
     writes = write_ps / (read_ps + write_ps)
@@ -68,6 +70,20 @@ def _factor(points: tuple[tuple[float, float], ...], read_ps: float, write_ps: f
         right, high = 1.0, 0.0
     way = (writes - left) / (right - left)
     return 1.0 + low * (1.0 - way) + high * way
+
+
+def _factors_of(points: tuple[tuple[float, float], ...], read_ps: Any, write_ps: Any) -> Any:
+    """`_factor_of` for arrays of times."""
+    ends, losses = np.array(((0.0, 0.0), *points, (1.0, 0.0))).T
+    with np.errstate(all="ignore"):
+        writes = write_ps / (read_ps + write_ps)
+        right = 1 + np.searchsorted(ends[1:-1], writes)
+        way = (writes - ends[right - 1]) / (ends[right] - ends[right - 1])
+        factors = 1.0 + losses[right - 1] * (1.0 - way) + losses[right] * way
+    return np.where((read_ps <= 0.0) | (write_ps <= 0.0), 1.0, factors)
+
+
+_factor = by_element(_factor_of, of_floats=_factors_of)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def encode(key: str, result: PointResult) -> bytes:
         "metrics": result.metrics,
         "stages": list(result.stages),
         "devices": list(result.devices),
-        "timeline": [[s.stage, s.batch, s.start_ps, s.end_ps] for s in result.timeline],
+        "timeline": list(result.timeline),
         "trace_fingerprint": result.trace_fingerprint,
     }
     if result.load is not None:
@@ -64,7 +64,7 @@ def decode(key: str, point: PointConfig, data: bytes) -> PointResult | None:
             metrics=outcome["metrics"],
             stages=outcome["stages"],
             devices=outcome["devices"],
-            timeline=[StageSpan(*span) for span in outcome["timeline"]],
+            timeline=list(map(StageSpan._make, outcome["timeline"])),
             load=outcome.get("load"),
             checkpoint=outcome.get("checkpoint"),
             trace_fingerprint=outcome["trace_fingerprint"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from simulator.results.dictionary import CHECKPOINT, DEVICES, LOAD, METRICS, STAGES
 from simulator.results.rows import Row, frame_of, row_of
@@ -35,8 +35,7 @@ class Progress:
     """What is being simulated."""
 
 
-@dataclass(frozen=True, slots=True)
-class StageSpan:
+class StageSpan(NamedTuple):
     """One stage of one mini-batch on the clock of the simulation."""
 
     stage: str

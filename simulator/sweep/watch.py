@@ -56,6 +56,7 @@ class Watch:
         self._report, self._points, self._before = report, points, done
         self._workers = workers
         self._tasks = {task.number: task for task in tasks}
+        self._lookups = {task.number: _lookups(task) for task in tasks} if report else {}
         self._cost = sum(task.cost for task in tasks)
         self._events: dict[int, Event] = {}
         self._ended: set[int] = set()
@@ -95,7 +96,7 @@ class Watch:
         share = spent / self._cost if self._cost else 1.0
         here = sum(len(self._tasks[number].keys) for number in self._ended)
         here += sum(event.done for event in self._events.values())
-        lookups = sum(part * sum(_lookups(self._tasks[number])) for number, part in shares.items())
+        lookups = sum(part * self._lookups[number] for number, part in shares.items())
         return SweepProgress(
             done=self._before + here,
             points=self._points,
@@ -112,9 +113,9 @@ class Watch:
         )
 
 
-def _lookups(task: Task) -> list[float]:
-    """Lookups of each point of `task`, timed and warm-up mini-batches."""
-    return [
+def _lookups(task: Task) -> float:
+    """Lookups of the points of `task`, timed and warm-up mini-batches."""
+    return sum(
         (point.run.warmup_batches + point.run.batches) * lookups_of_batch(point)
         for point in task.points
-    ]
+    )
