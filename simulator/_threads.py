@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -21,11 +22,39 @@ def cores() -> int:
 
 
 def map_threads(work: Callable[[int], T], count: int, threads: int) -> list[T]:
-    """`[work(0), ... work(count - 1)]`, on `threads` threads."""
+    """`[work(0), ... work(count - 1)]`, on `threads` threads: this one and others.
+
+    Each takes the next number when it is done with one. Raises what the lowest number that fails
+    raises, whichever of them fails first.
+    """
     workers = min(threads, count)
     if workers <= 1:
         return [work(number) for number in range(count)]
-    return list(_pool(workers, os.getpid()).map(work, range(count)))
+    numbers = iter(range(count))
+    results: dict[int, T] = {}
+    failures: dict[int, Exception] = {}
+
+    def share() -> None:
+        for number in numbers:
+            try:
+                results[number] = work(number)
+            except Exception as error:
+                failures[number] = error
+            if failures:  # all lower numbers are taken
+                return
+
+    pool = _pool(workers - 1, os.getpid())
+    others = [pool.submit(share) for _ in range(workers - 1)]
+    try:
+        share()
+    finally:
+        deque(numbers, maxlen=0)  # where this thread is interrupted, nobody takes more
+        for other in others:
+            if not other.cancel():  # one that has not begun would find nothing left
+                other.result()
+    if failures:
+        raise failures[min(failures)]
+    return [results[number] for number in range(count)]
 
 
 @lru_cache(maxsize=4)

@@ -9,11 +9,18 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from simulator.config.memo import by_identity
 from simulator.config.trace import HALF
 
 __all__ = ["Bags", "Ids", "MiniBatch", "Trace", "bags_of"]
 
 Ids = npt.NDArray[np.int64]
+
+
+@by_identity
+def _longest(edges: Ids) -> int:
+    """Most lookups between two of the `edges`, which many mini-batches may share."""
+    return int(np.diff(edges).max(initial=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,7 @@ class MiniBatch:
     @property
     def longest(self) -> tuple[int, ...]:
         """Most lookups of one sample in each table that are pooled together."""
-        return tuple(int(np.diff(each).max(initial=0)) for each in self.pooled)
+        return tuple(map(_longest, self.pooled))
 
     @property
     def hottest(self) -> tuple[int, ...]:

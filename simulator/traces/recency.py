@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ from simulator._compiled import compiled
 from simulator._mix import GOLDEN, Word, mix64
 from simulator.traces.base import Ids
 from simulator.traces.cells import Cells, zipf_sums
-from simulator.traces.kernels import Words
+from simulator.traces.kernels import BLOCK, Words
 
 __all__ = ["Recency", "bag_rates", "fixed_rates"]
 
@@ -32,6 +33,29 @@ Floats = npt.NDArray[np.float64]
 _TO_UNIT = 2.0**-64
 _SLACK = 1.0 - 1e-9
 """The bound that spares rows their logarithm lies this much below the exact one."""
+_NARROW = 2.0**-7
+"""Cells whose ranks differ by less than this share of themselves."""
+_TERMS = 8
+"""Of the series within those: the first that is left out is below 2**-56."""
+
+
+@compiled
+def series_of(power: float) -> Floats:
+    """Coefficients of (1 + x)**`power` as a series in x: float64, shape (`_TERMS`,)."""
+    terms = np.ones(_TERMS, np.float64)
+    for k in range(1, _TERMS):
+        terms[k] = terms[k - 1] * (power - (k - 1)) / k
+    return terms
+
+
+@compiled
+def summed_series(terms: Floats, x: float) -> float:
+    """The sum of the series at `x`. Exact in float64 for 0 <= x <= `_NARROW` and the powers of
+    popularities, in a tenth of the time that a power takes."""
+    value = float(terms[_TERMS - 1])
+    for k in range(_TERMS - 2, -1, -1):
+        value = value * x + terms[k]
+    return value
 
 
 @compiled
@@ -46,22 +70,37 @@ def draw_ages(
 
     `cells`: first rank, size, rate at the first rank (above 0), and a bound below which a random
     word means an older row; the exponent of the popularity within a cell. What does not fit into
-    `ranks` is counted alone.
+    `ranks` is counted alone. Random words are drawn a block at a time, and those that count listed:
+    nothing is guessed.
     """
     first, size, rate, bound, alpha = cells
+    words, young = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.int64)
+    terms = series_of(alpha)
     n = 0
     for c in range(len(first)):
-        for rank in range(first[c], first[c] + size[c]):
-            word = mix64(key + np.uint64(rank) * GOLDEN)
-            if word < bound[c]:
-                continue
-            age = -np.log((np.float64(word) + 0.5) * _TO_UNIT) / rate[c]
-            if alpha != 0.0:
-                age *= ((np.float64(rank) + 1.0) / (np.float64(first[c]) + 1.0)) ** alpha
-            if age <= horizon:
-                if n < len(ranks):
-                    ranks[n], ages[n] = rank, max(age, 0.0)
-                n += 1
+        begin: Any = np.int64(first[c])
+        whole = begin + 1.0
+        narrow = size[c] <= _NARROW * whole
+        stop = begin + np.int64(size[c])
+        for start in range(begin, stop, BLOCK):
+            count = min(BLOCK, stop - start)
+            for k in range(count):
+                words[k] = mix64(key + np.uint64(start + k) * GOLDEN)
+            listed = 0
+            for k in range(count):
+                young[listed] = k
+                listed += int(words[k] >= bound[c])
+            for j in range(listed):
+                rank = start + young[j]
+                age = -np.log((np.float64(words[young[j]]) + 0.5) * _TO_UNIT) / rate[c]
+                if alpha != 0.0 and narrow:
+                    age *= summed_series(terms, (rank + 1.0 - whole) / whole)
+                elif alpha != 0.0:
+                    age *= ((rank + 1.0) / whole) ** alpha
+                if age <= horizon:
+                    if n < len(ranks):
+                        ranks[n], ages[n] = rank, max(age, 0.0)
+                    n += 1
     return n
 
 

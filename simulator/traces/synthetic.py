@@ -43,6 +43,9 @@ __all__ = [
     "pooling_cumulative",
 ]
 
+Edges = tuple[tuple[Ids, ...], tuple[Ids, ...]]
+"""Of bags and of samples, for each table."""
+
 _MAX_ROWS = 2**32 - 1
 _MAX_BAG = 2**kernels.SAMPLE_SHIFT - 1
 _SHARED = 2**31  # spawn key of what all tables have in common; table numbers are far below
@@ -266,8 +269,7 @@ class SyntheticTrace:
         """Mini-batch number `index`; below 0: of the past."""
         shape = self._shape
         sample0, tables = self._first_sample(index), range(len(shape.rows))
-        bags = tuple(self._edges(table, sample0) for table in tables)
-        offsets = tuple(map(sample_edges, bags, shape.features))
+        bags, offsets = self._even_edges or self._edges_at(sample0)
         ids = one_buffer([int(o[-1]) for o in offsets])
         map_threads(lambda t: self._fill(t, index, ids[t], offsets[t]), len(tables), shape.threads)
         return MiniBatch(index, tuple(ids), offsets, bags=bags if shape.shared else None)
@@ -335,6 +337,18 @@ class SyntheticTrace:
                 np.cumsum([0, *map(len, bag)], dtype=np.int64),
             ),
         )
+
+    @cached_property
+    def _even_edges(self) -> Edges | None:
+        """Edges of bags and samples of every mini-batch, where none is drawn: arrays that all
+        mini-batches share."""
+        return self._edges_at(0) if self.bags is None else None
+
+    def _edges_at(self, sample0: int) -> Edges:
+        """Edges of bags and samples of all tables."""
+        features = self._shape.features
+        bags = tuple(self._edges(table, sample0) for table in range(len(features)))
+        return bags, tuple(map(sample_edges, bags, features))
 
     def _edges(self, table: int, sample0: int) -> Ids:
         """Edges of the bags of all features, sample by sample."""

@@ -18,8 +18,10 @@ from simulator.caches import (
     policy_names,
     window_need,
 )
+from simulator.caches.plan import planning
 from simulator.caches.plan.hitmap import DenseHitMap
 from simulator.caches.plan.look_ahead import WindowTracker
+from simulator.caches.plan.planning import together
 from simulator.caches.policies.base import GROUP
 from simulator.errors import CapacityError, TraceError, UsageError
 from simulator.traces.base import MiniBatch
@@ -119,16 +121,27 @@ def test_misses_split_into_cold_capacity_and_held(policy):
     assert held > 0 or policy in ("lru", "belady")  # what LRU keeps, the past window keeps too
 
 
-def test_planning_reads_no_further_ahead_than_the_window():
+def test_planning_reads_less_than_a_group_further_ahead_than_the_window():
+    group = len(next(together(minibatches(30))))
     read = []
 
     def watched():
-        for batch in minibatches(10):
+        for batch in minibatches(30):
             read.append(batch.index)
             yield batch
 
     for plan in plan_batches(watched(), planners(), WINDOW):
-        assert max(read) == min(9, plan.index + WINDOW.future)
+        needed = plan.index + WINDOW.future
+        assert min(29, needed) <= max(read) < needed + group
+
+
+def test_groups_are_bounded_by_their_lookups(monkeypatch):
+    batches = list(minibatches(10))
+    monkeypatch.setattr(planning, "_LOOKUPS_TOGETHER", 2 * batches[0].lookups)
+    groups = list(together(iter(batches)))
+    assert [batch for group in groups for batch in group] == batches
+    assert len(groups) > 2
+    assert all(sum(b.lookups for b in group[:-1]) < 2 * batches[0].lookups for group in groups)
 
 
 def test_a_second_call_goes_on_where_the_first_stopped():

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from simulator.caches import Window
 from simulator.caches.facts import (
@@ -166,6 +168,17 @@ def test_caches_of_one_trace_that_are_alike_are_sampled_once():
 @pytest.mark.parametrize("distinct", [3, 10**6])
 def test_equal_places_keep_their_order(distinct):
     numbers = np.random.default_rng(0).integers(0, distinct, 5000) / 7.0
+    assert ascending(numbers).tolist() == np.argsort(numbers, kind="stable").tolist()
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 1e300) | st.just(1.5), st.integers(0, 3)), max_size=300))
+@settings(deadline=None)
+def test_the_order_is_that_of_comparing_numbers(pairs):
+    """Of any size, and of some that only their last bits tell apart."""
+    numbers = np.array([number for number, _ in pairs], np.float64)
+    for k, (_, steps) in enumerate(pairs):
+        for _ in range(steps):
+            numbers[k] = np.nextafter(numbers[k], np.inf)
     assert ascending(numbers).tolist() == np.argsort(numbers, kind="stable").tolist()
 
 

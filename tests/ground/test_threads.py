@@ -26,3 +26,28 @@ def test_two_threads_work_at_once():
 def test_an_error_of_one_is_raised():
     with pytest.raises(ZeroDivisionError):
         map_threads(lambda number: 1 // number, 3, 2)
+
+
+def test_the_error_of_the_lowest_number_is_raised_though_another_fails_first():
+    barrier = threading.Barrier(2, timeout=20)
+    failed = threading.Event()
+
+    def work(number):
+        barrier.wait()
+        if number == 0:
+            failed.wait(20)
+        failed.set()
+        raise ValueError(number)
+
+    with pytest.raises(ValueError, match=r"^0$"):
+        map_threads(work, 2, 2)
+
+
+def test_work_may_use_threads_itself():
+    assert map_threads(lambda n: sum(map_threads(lambda k: n * k, 4, 2)), 5, 2) == [
+        0,
+        6,
+        12,
+        18,
+        24,
+    ]

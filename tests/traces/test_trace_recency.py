@@ -13,7 +13,7 @@ from simulator.traces import open_trace
 from simulator.traces.cells import counts_cells, zipf_cells
 from simulator.traces.cuts import TablePart, parted
 from simulator.traces.draws import draws_of
-from simulator.traces.recency import Recency, bag_rates, fixed_rates
+from simulator.traces.recency import Recency, bag_rates, fixed_rates, series_of, summed_series
 from simulator.traces.synthetic import pooling_cumulative
 
 
@@ -46,6 +46,12 @@ def test_ages_equal_the_plain_reference(alpha, rows, age, key):
     assert sorted(ranks.tolist()) == sorted(expected)
     wanted = [expected[rank] for rank in ranks.tolist()]
     assert np.allclose(ages, wanted, rtol=1e-5, atol=1e-12)
+
+
+@given(st.floats(0.0, 4.0), st.floats(0.0, 2.0**-7))
+def test_the_series_of_a_power_near_one_is_that_power(power, excess):
+    series = summed_series(series_of(power), excess)
+    assert series == pytest.approx((1.0 + excess) ** power, rel=1e-15)
 
 
 def test_rows_that_nobody_looks_up_have_no_age():

@@ -26,9 +26,15 @@ from simulator.caches.plan.sizes import HIT_MAP_BYTES, fits
 from simulator.errors import UsageError
 from simulator.traces.base import MiniBatch
 
-__all__ = ["build_planners", "looked_up", "plan_batches", "pool_rows", "window_need"]
+__all__ = ["build_planners", "looked_up", "plan_batches", "pool_rows", "together", "window_need"]
 
 Int64s = npt.NDArray[np.int64]
+
+_TOGETHER = 8
+"""Mini-batches that a pool plans one after the other, before another pool's state pushes its own
+out of the processor's caches."""
+_LOOKUPS_TOGETHER = 4_000_000
+"""Lookups of those mini-batches, about: planning takes some 40 bytes for each."""
 
 
 def pool_rows(rows: Sequence[int], scope: str) -> tuple[int, ...]:
@@ -91,7 +97,8 @@ def plan_batches(
     threads: int | None = None,
     shadows: Sequence[PoolPlanner] | None = None,
 ) -> Iterator[BatchPlan]:
-    """Plan mini-batches in order; reads `window.future` of them ahead and no more.
+    """Plan mini-batches in order; reads them in groups (`together`), so that beyond
+    `window.future` less than a group is read ahead.
 
     Pools are planned side by side on `threads` (default: the cores there are); the plans do not
     depend on how many. Planners that share a trace may be given `distinct_batches` of it. Policies
@@ -105,15 +112,29 @@ def plan_batches(
     lanes = _Lanes(planners, window, shadows, threads or cores())
     if any(planner.needs_future for planner in planners):
         minibatches = _with_future(list(minibatches), planners, lanes.workers)
-    waiting: deque[int] = deque()
+    indices: deque[int] = deque()
+    for group in together(minibatches):
+        indices.extend(batch.index for batch in group)
+        planned = lanes.run(partial(_Lane.steps, batches=group))
+        group.clear()  # nobody needs them any more
+        for plans in planned:
+            yield BatchPlan(indices.popleft(), plans)
+    for plans in lanes.run(_Lane.rest):
+        yield BatchPlan(indices.popleft(), plans)
+
+
+def together(minibatches: Iterable[MiniBatch]) -> Iterator[list[MiniBatch]]:
+    """`minibatches` in groups that a pool plans at a time: few enough to be held in memory."""
+    group: list[MiniBatch] = []
+    lookups = 0
     for batch in minibatches:
-        full = len(waiting) == window.future
-        waiting.append(batch.index)
-        plans = lanes.run(partial(_Lane.step, batch=batch, plan=full))
-        if full:
-            yield BatchPlan(waiting.popleft(), plans)
-    for index in waiting:
-        yield BatchPlan(index, lanes.run(_Lane.plan))
+        group.append(batch)
+        lookups += batch.lookups
+        if len(group) == _TOGETHER or lookups >= _LOOKUPS_TOGETHER:
+            yield group
+            group, lookups = [], 0
+    if group:
+        yield group
 
 
 def _with_future(
@@ -128,7 +149,7 @@ def _with_future(
 
 
 class _Lanes:
-    """All pools side by side, each thread with a share of them."""
+    """All pools side by side."""
 
     def __init__(
         self,
@@ -145,18 +166,14 @@ class _Lanes:
         pairs = zip(planners, beside, strict=True)
         lanes = [_Lane(pool, *pair) for pool, pair in enumerate(pairs)]
         self.workers = min(threads, len(lanes))
-        self._shares = [lanes[worker :: self.workers] for worker in range(self.workers)]
-        self._pools = range(len(lanes))
+        self._lanes = lanes
 
-    def run(self, work: Callable[[_Lane], PoolPlan | None]) -> tuple[PoolPlan, ...]:
-        """`work` for every lane; the plans that come of it, in the order of the pools."""
-
-        def share(worker: int) -> list[PoolPlan | None]:
-            return [work(lane) for lane in self._shares[worker]]
-
-        done = map_threads(share, self.workers, self.workers)
-        plans = (done[pool % self.workers][pool // self.workers] for pool in self._pools)
-        return tuple(plan for plan in plans if plan is not None)
+    def run(self, work: Callable[[_Lane], list[PoolPlan]]) -> Iterator[tuple[PoolPlan, ...]]:
+        """`work` for every lane; the plans that come of it, mini-batch by mini-batch, in the order
+        of the pools."""
+        lanes = self._lanes
+        plans = map_threads(lambda pool: work(lanes[pool]), len(lanes), self.workers)
+        return zip(*plans, strict=True)
 
 
 def looked_up(
@@ -179,16 +196,27 @@ class _Lane:
         self._shadow = shadow
         self._shadow_missed: deque[Int64s] = deque()
 
-    def step(self, batch: MiniBatch, plan: bool) -> PoolPlan | None:
-        """Load `batch`, then plan the oldest waiting one where the look-ahead is complete."""
+    def steps(self, batches: Sequence[MiniBatch]) -> list[PoolPlan]:
+        """Load `batches` one by one; plans of those whose look-ahead is complete by then."""
+        plans = []
+        for batch in batches:
+            self._load(batch)
+            if self._planner.waiting > self._planner.window.future:
+                plans.append(self._plan())
+        return plans
+
+    def rest(self) -> list[PoolPlan]:
+        """Plans of those that wait, once the trace has ended."""
+        return [self._plan() for _ in range(self._planner.waiting)]
+
+    def _load(self, batch: MiniBatch) -> None:
         ids, later, times = looked_up(batch, self._pool, self._planner.shape)
         self._planner.load(ids, later, times)
         if self._shadow is not None:
             self._shadow.load(ids, later, times)
             self._shadow_missed.append(self._shadow.plan().missed_rows)
-        return self.plan() if plan else None
 
-    def plan(self) -> PoolPlan:
+    def _plan(self) -> PoolPlan:
         plan = self._planner.plan()
         if self._shadow is None:
             return plan

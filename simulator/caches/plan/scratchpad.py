@@ -145,6 +145,11 @@ class PoolPlanner:
         """Batches loaded so far; the number of the next one in this pool."""
         return self._tracker.loaded
 
+    @property
+    def waiting(self) -> int:
+        """Batches that are loaded and not yet planned."""
+        return len(self._waiting)
+
     def resident(self) -> Int64s:
         """The resident rows by slot; shape (resident,)."""
         taken = self._pool.slot_key[: self._pool.used].astype(np.int64)

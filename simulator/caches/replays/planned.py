@@ -266,13 +266,14 @@ def facts_of(
 
 def _counted(pool: PoolPlan) -> dict[str, Flow]:
     unique, missed = len(pool.rows), len(pool.missed_rows)
+    looked_up = Flow(pool.lookups, unique)
     return {
-        LOOKUP: Flow(pool.lookups, unique),
-        UNIQUE: Flow(pool.lookups, unique),
+        LOOKUP: looked_up,
+        UNIQUE: looked_up,
         HIT: Flow(pool.lookup_hits, pool.unique_hits),
         MISS: Flow(pool.lookups - pool.lookup_hits, missed),
         VICTIM: Flow(0, len(pool.victim_rows)),
-        WRITE_BACK: Flow(0, int(pool.victim_dirty.sum())),
+        WRITE_BACK: Flow(0, int(np.count_nonzero(pool.victim_dirty))),
         COLD: Flow(0, pool.cold_misses),
         HELD: Flow(0, pool.held_misses or 0),
         AS_FILLED: Flow(0, pool.as_filled or 0),

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from math import ceil, inf, isinf, sqrt
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ from simulator.caches.plan.distinct import (
     pool_shapes,
     with_next_uses,
 )
-from simulator.caches.plan.planning import looked_up
+from simulator.caches.plan.planning import looked_up, together
 from simulator.caches.plan.scratchpad import PoolPlanner
 from simulator.caches.trend import trend_of
 from simulator.config.memo import by_identity
@@ -55,6 +55,7 @@ __all__ += [
 
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Number = TypeVar("Number", np.int64, np.float64)
 
 MOST = 512
 """Mini-batches of the past that are planned at most."""
@@ -69,8 +70,8 @@ NO_WINDOW = Window(0, 0)
 _FEWEST = 32
 _TURNS = 2.0
 """Times over that the first attempt fills the cache."""
-_TOGETHER = 8
-"""Mini-batches of the past that a pool plans one after the other."""
+_ROUNDS, _MOST_LATE = 3, 64
+"""Numbers that change places with a neighbour one by one, and how often; more are sorted anew."""
 
 
 def sampled_rows(trace: Trace, capacities: Sequence[int], scope: str) -> list[Int64s] | None:
@@ -124,21 +125,51 @@ def _youngest(tables: Sequence[Ages], shape: PoolShape, capacity: int) -> Int64s
         if isinf(horizon) or sum(len(rows) for rows, _ in found) >= capacity:
             break
         horizon *= 1.5
-    rows = np.concatenate([rows + base for (rows, _), base in zip(found, shape.bases, strict=True)])
+    rows = [
+        rows + base if base else rows for (rows, _), base in zip(found, shape.bases, strict=True)
+    ]
     places = [last_place(age, number, len(tables)) for number, (_, age) in enumerate(found)]
-    return rows[ascending(np.concatenate(places))[:capacity]]
+    return _joined(rows)[ascending(_joined(places))[:capacity]]
+
+
+def _joined(arrays: Sequence[npt.NDArray[Number]]) -> npt.NDArray[Number]:
+    """`arrays` one after the other; one alone as it is."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def ascending(numbers: Floats) -> Int64s:
-    """The stable order of `numbers`, which are not NaN.
+    """The stable order of `numbers`, which are neither NaN nor negative.
 
-    Distinct numbers have one order, which a sort that is not stable finds several times faster.
+    Sorting integers is several times faster than finding the order of floats, whose bits order as
+    they do: the highest ones are sorted, with the place of each number in the lowest. That leaves
+    open how few neighbours lie.
     """
-    order = np.argsort(numbers)
-    ordered = numbers[order]
-    if np.any(ordered[1:] == ordered[:-1]):
-        order = np.argsort(numbers, kind="stable")
-    return order
+    order = _by_highest_bits(numbers)
+    for _ in range(_ROUNDS):
+        ordered = numbers[order]
+        late = np.flatnonzero(ordered[1:] < ordered[:-1])
+        if len(late) == 0:
+            return order
+        if len(late) > _MOST_LATE:
+            break
+        for k in late:
+            order[k], order[k + 1] = order[k + 1], order[k]
+    return np.argsort(numbers, kind="stable")
+
+
+def _by_highest_bits(numbers: Floats) -> Int64s:
+    """The stable order of `numbers` by as many of their bits as a number of a place leaves."""
+    if len(numbers) == 0:
+        return np.empty(0, np.int64)
+    place_bits = len(numbers).bit_length()
+    keys = np.abs(numbers).view(np.int64)  # one zero
+    keys -= keys.min()
+    keys >>= max(0, int(keys.max()).bit_length() - (63 - place_bits))
+    keys <<= place_bits
+    keys |= np.arange(len(keys))
+    keys.sort()
+    keys &= (1 << place_bits) - 1
+    return keys
 
 
 def last_place(ages: Floats, table: int, tables: int) -> Floats:
@@ -147,7 +178,12 @@ def last_place(ages: Floats, table: int, tables: int) -> Floats:
     LRU orders the rows of a mini-batch by their first lookup, table after table.
     """
     whole = np.floor(ages)
-    return 1.0 + whole - (table + (ages - whole)) / tables
+    within = ages - whole
+    within += table
+    within /= tables
+    whole += 1.0
+    whole -= within
+    return whole
 
 
 def _horizon(tables: Sequence[Ages], capacity: int) -> float:
@@ -318,10 +354,9 @@ def outcomes(
     batches: Iterator[MiniBatch], planners: Sequence[PoolPlanner], threads: int
 ) -> list[tuple[int, int]]:
     """Resident rows and misses of all pools after each of `batches`, which `planners` (without a
-    window) plan: several in one pool before the next one, whose state would push it out of the
-    processor's caches."""
+    window) plan."""
     told: list[tuple[int, int]] = []
-    while group := list(islice(batches, _TOGETHER)):
+    for group in together(batches):
 
         def plan(pool: int, group: Sequence[MiniBatch] = group) -> list[tuple[int, int]]:
             return [_outcome(planners[pool], pool, batch) for batch in group]
