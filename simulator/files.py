@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from simulator.errors import OutputError
 
@@ -30,6 +30,7 @@ __all__ += [
     "scratch_beside",
     "staged",
     "sync_folder",
+    "synced",
     "umask",
     "unwritable",
 ]
@@ -184,8 +185,15 @@ def _descriptor(target: Path) -> int | None:
 
 def write_synced(file: Path, data: bytes) -> None:
     """Write `data` and wait until the disk has it."""
-    with file.open("wb") as stream:
+    with synced(file) as stream:
         stream.write(data)
+
+
+@contextmanager
+def synced(file: Path) -> Iterator[BinaryIO]:
+    """A file to write; the context ends when the disk has it."""
+    with file.open("wb") as stream:
+        yield stream
         stream.flush()
         os.fsync(stream.fileno())
 

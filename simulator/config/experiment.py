@@ -328,7 +328,7 @@ class Experiment(Frozen):
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         """`systems` as people write it: a name, a mapping, or a list of them."""
-        schema = handler(core_schema)
+        schema = super().__get_pydantic_json_schema__(core_schema, handler)
         systems = handler.resolve_ref_schema(schema)["properties"]["systems"]
         entry = [{"type": "string"}, systems.pop("items")]
         many = {"type": systems.pop("type"), "items": {"anyOf": entry}, "minItems": 1}

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import TypeAdapter
 
+from simulator.config.meanings import meaning_of
 from simulator.config.types import Frozen
 
 __all__ = ["Given", "Parameter", "Parameters", "SystemKeys", "adapter_of", "parameters_of"]
@@ -76,7 +77,7 @@ def parameters_of(model: type[Parameters]) -> Iterator[Parameter]:
     schema = model.model_json_schema()
     for name, field in model.model_fields.items():
         given = next((item for item in field.metadata if isinstance(item, Given)), None)
-        meaning = " ".join((field.description or "").split())
+        meaning = " ".join((meaning_of(model, name) or "").split())
         allowed = _allowed(schema["properties"][name])
         yield Parameter(name, field.default, allowed, meaning, given)
 

@@ -14,11 +14,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     PlainSerializer,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from simulator.config.bounds import AtMost, Within
+from simulator.config.meanings import meaning_of
 from simulator.text import quoted
 from simulator.units import UNITS, parse_quantity
 
@@ -57,7 +61,6 @@ class Frozen(BaseModel):
         strict=True,
         allow_inf_nan=False,
         validate_default=True,
-        use_attribute_docstrings=True,
     )
 
     @model_validator(mode="before")
@@ -68,6 +71,17 @@ class Frozen(BaseModel):
             return data
         whole = _whole_keys(cls)
         return {key: _frozen(value, key in whole) for key, value in data.items()}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Keys are described by their docstrings."""
+        schema = handler(core_schema)
+        for key, entry in handler.resolve_ref_schema(schema).get("properties", {}).items():
+            if (meaning := meaning_of(cls, key)) is not None:
+                entry["description"] = meaning
+        return schema
 
 
 @cache

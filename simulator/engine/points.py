@@ -38,7 +38,8 @@ from simulator.errors import ConfigError
 from simulator.hardware.fold import Folds
 from simulator.hardware.topology import Topology
 from simulator.results.dictionary import IDENTITY
-from simulator.results.record import PointResult, Progress, StageSpan
+from simulator.results.record import PointResult, Progress
+from simulator.results.spans import Spans, StageSpan
 from simulator.systems import System
 from simulator.units import PS_PER_S
 
@@ -241,7 +242,9 @@ def _time_point(
         metrics=metrics,
         stages=[identity | row for row in stages],
         devices=[identity | row for row in devices],
-        timeline=[StageSpan(names[s.stage], s.batch, s.start_ps, s.end_ps) for s in timed.spans],
+        timeline=Spans(
+            StageSpan(names[s.stage], s.batch, s.start_ps, s.end_ps) for s in timed.spans
+        ),
         load=None if load is None else identity | load,
         checkpoint=None if written is None else identity | written,
         trace_fingerprint=stream.trace.fingerprint(),

@@ -17,12 +17,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from simulator._threads import cores, map_threads
 from simulator.caches.facts import BatchFacts, Flow
 from simulator.caches.replays import Kept
 from simulator.columns import Column, column_of
@@ -145,15 +145,24 @@ class ProcessorCaches:
         self, batches: Sequence[BatchFacts], wanted: Kept
     ) -> dict[int, dict[_Key, _Counted]]:
         """For each `wanted` mini-batch its lookups, and which of them hit."""
-        counted = {}
-        for place, facts in enumerate(batches):
-            if facts.index in wanted:
-                before = cache(partial(self._looked_up, batches[place - 1] if place else None))
-                counted[facts.index] = {
-                    key: _Counted(word, self._hits(key, word, before))
-                    for key, word in self._looked_up(facts).items()
-                }
-        return counted
+        return {
+            facts.index: self._hits_in(facts, batches[place - 1] if place else None)
+            for place, facts in enumerate(batches)
+            if facts.index in wanted
+        }
+
+    def _hits_in(self, facts: BatchFacts, before: BatchFacts | None) -> dict[_Key, _Counted]:
+        """The lookups of a mini-batch, and which of them hit, each on a thread."""
+        words = list(self._looked_up(facts).items())
+        recalls = any(self._recalls(word) for _, word in words)
+        last = self._looked_up(before if recalls else None)
+
+        def counted(number: int) -> _Counted:
+            key, word = words[number]
+            return _Counted(word, self._hits(word, last.get(key)))
+
+        found = map_threads(counted, len(words), cores())
+        return {key: hits for (key, _), hits in zip(words, found, strict=True)}
 
     def _looked_up(self, facts: BatchFacts | None) -> Mapping[_Key, Pool]:
         """The lookups of a mini-batch; none where it kept no rows."""
@@ -170,15 +179,20 @@ class ProcessorCaches:
     def _bare(self, facts: BatchFacts) -> BatchFacts:
         return self.shared.without_rows(facts)
 
-    def _hits(self, key: _Key, word: Pool, before: Callable[[], Mapping[_Key, Pool]]) -> Hits:
-        """`before`: the lookups of the mini-batch before."""
+    def _recalls(self, word: Pool) -> bool:
+        """Whether the mini-batch before says what its processor holds."""
+        processor = self.machine.processor(word.at)
+        return processor.keeps_rows or processor.pinned_rows(self.software) > 0
+
+    def _hits(self, word: Pool, last: Pool | None) -> Hits:
+        """`last`: the same lookups of the mini-batch before."""
         rows = word.reads.pieces(word.rows)
         if rows is None or not len(rows):
             return np.empty(0, np.bool_)
         beside = 0 if word.elsewhere is None else word.elsewhere.rows.lookups
         processor, earlier = self.machine.processor(word.at), None
         pinned = processor.pinned_rows(self.software)
-        if (processor.keeps_rows or pinned) and (last := before().get(key)) is not None:
+        if last is not None and (processor.keeps_rows or pinned):
             earlier = last.reads.pieces(last.rows)
         warm = _NOTHING if earlier is None or not processor.keeps_rows else earlier
         row_bytes = word.reads.row_bytes

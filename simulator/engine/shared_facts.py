@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
@@ -36,6 +37,8 @@ class SharedFacts:
     _kept: OrderedDict[Hashable, tuple[tuple[object, ...], Any]] = field(
         default_factory=OrderedDict
     )
+    _turn: Lock = field(default_factory=Lock)
+    """Of threads that look at `_kept`."""
 
     def check(self, facts: BatchFacts) -> None:
         """See `BatchFacts.check`."""
@@ -72,11 +75,17 @@ class SharedFacts:
         return self._once(key, (before, lookups), lambda: row_hits(before, lookups, capacity))
 
     def _once(self, key: Hashable, made_of: tuple[object, ...], make: Callable[[], T]) -> T:
-        """What `make` gives, kept until `_MOST` others were asked for since."""
-        if key not in self._kept:
-            self._kept[key] = (made_of, make())
-            if len(self._kept) > _MOST:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        made: T = self._kept[key][1]
+        """What `make` gives, kept until `_MOST` others were asked for since; several threads may
+        ask at a time."""
+        with self._turn:
+            known = self._kept.get(key)
+            if known is not None:
+                self._kept.move_to_end(key)
+        if known is None:
+            known = (made_of, make())
+            with self._turn:
+                self._kept[key] = known
+                if len(self._kept) > _MOST:
+                    self._kept.popitem(last=False)
+        made: T = known[1]
         return made

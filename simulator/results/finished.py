@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING, Any
 from simulator._machine import lock_at_once
 from simulator.errors import InvariantError, OutputError
 from simulator.files import explained, replace_file
-from simulator.results.record import PointResult, StageSpan
+from simulator.results.record import PointResult
+from simulator.results.spans import Spans
 
 if TYPE_CHECKING:
     from simulator.config.experiment import PointConfig
 
 __all__ = ["FinishedPoints", "decode", "encode", "relabelled"]
 
-_FORMAT = 3
+_FORMAT = 4
 _LOCK = ".lock"
 
 
@@ -37,7 +38,7 @@ def encode(key: str, result: PointResult) -> bytes:
         "metrics": result.metrics,
         "stages": list(result.stages),
         "devices": list(result.devices),
-        "timeline": list(result.timeline),
+        "timeline": result.timeline.packed(),
         "trace_fingerprint": result.trace_fingerprint,
     }
     if result.load is not None:
@@ -64,7 +65,7 @@ def decode(key: str, point: PointConfig, data: bytes) -> PointResult | None:
             metrics=outcome["metrics"],
             stages=outcome["stages"],
             devices=outcome["devices"],
-            timeline=list(map(StageSpan._make, outcome["timeline"])),
+            timeline=Spans.unpacked(outcome["timeline"]),
             load=outcome.get("load"),
             checkpoint=outcome.get("checkpoint"),
             trace_fingerprint=outcome["trace_fingerprint"],

@@ -20,8 +20,9 @@ from simulator.results.dictionary import (
 )
 from simulator.results.finished import FinishedPoints
 from simulator.results.manifest import FORMAT, check_manifest
+from simulator.results.parquet import schema_of
 from simulator.results.rows import Row, frame_of, mismatch
-from simulator.results.store import FAILURES, MANIFEST, POINTS, UNFINISHED, schema_of
+from simulator.results.store import FAILURES, MANIFEST, POINTS, UNFINISHED
 from simulator.streams import arrow_file
 
 if TYPE_CHECKING:

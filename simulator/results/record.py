@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from simulator.results.dictionary import CHECKPOINT, DEVICES, LOAD, METRICS, STAGES
 from simulator.results.rows import Row, frame_of, row_of
+from simulator.results.spans import Spans, StageSpan
 from simulator.results.tables import tables
 
 if TYPE_CHECKING:
@@ -35,15 +36,6 @@ class Progress:
     """What is being simulated."""
 
 
-class StageSpan(NamedTuple):
-    """One stage of one mini-batch on the clock of the simulation."""
-
-    stage: str
-    batch: int
-    start_ps: int
-    end_ps: int
-
-
 @dataclass(frozen=True, slots=True)
 class PointResult:
     """The outcome of one point.
@@ -59,7 +51,7 @@ class PointResult:
     """A row a stage."""
     devices: Sequence[Row] = ()
     """A row a resource of the machine."""
-    timeline: Sequence[StageSpan] = ()
+    timeline: Spans = field(default_factory=Spans)
     trace_fingerprint: str = ""
     """SHA-256 (hex) of the trace that was replayed."""
     load: Row | None = None
@@ -71,7 +63,6 @@ class PointResult:
         object.__setattr__(self, "metrics", row_of(METRICS, self.metrics))
         object.__setattr__(self, "stages", tuple(row_of(STAGES, row) for row in self.stages))
         object.__setattr__(self, "devices", tuple(row_of(DEVICES, row) for row in self.devices))
-        object.__setattr__(self, "timeline", tuple(self.timeline))
         if self.load is not None:
             object.__setattr__(self, "load", row_of(LOAD, self.load))
         if self.checkpoint is not None:

@@ -11,9 +11,8 @@ import glob
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from simulator.files import (
     json_bytes,
     replace_file,
     sync_folder,
+    synced,
     umask,
     write_synced,
 )
@@ -34,13 +34,11 @@ from simulator.results.dictionary import (
     LOAD,
     METRICS,
     STAGES,
-    TIMELINE,
     Column,
 )
+from simulator.results.parquet import parquet_bytes, write_timeline
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from simulator.results.record import Result
 
 __all__ = [
@@ -52,7 +50,6 @@ __all__ = [
     "begin_run",
     "check_target",
     "discard_results",
-    "schema_of",
     "tidy",
     "write_run",
 ]
@@ -65,13 +62,14 @@ UNFINISHED = "unfinished.json"
 """Stands in a run directory from its first point until its manifest is there."""
 POINTS = "points"
 """The folder of finished points in a run directory."""
+_TIMELINE = "timeline.parquet"
 _REPLACED = (
     "metrics.parquet",
     "metrics.csv",
     "stages.parquet",
     "devices.parquet",
     "devices.csv",
-    "timeline.parquet",
+    _TIMELINE,
     "load.parquet",
     "load.csv",
     "checkpoint.parquet",
@@ -140,22 +138,27 @@ def write_run(
     """
     with explained(out_dir):
         _refuse_foreign(out_dir)
-        contents = _contents(result, manifest) | dict(extra or {})
+        contents = _contents(result, manifest)
+        spans = [_TIMELINE] if any(point.timeline for point in result) else []
+        names = [*contents, *spans, *(extra or {})]
         out_dir.parent.mkdir(parents=True, exist_ok=True)
         aside = folder_aside(out_dir)
         try:
-            for name, data in contents.items():
+            for name, data in (contents | dict(extra or {})).items():
                 write_synced(aside / name, data)
+            for name in spans:
+                with synced(aside / name) as stream:
+                    write_timeline(stream, result)
             aside.chmod(0o777 & ~umask())
             sync_folder(aside)
             if out_dir.is_dir() and any(out_dir.iterdir()):
-                _fill(out_dir, aside, contents)
+                _fill(out_dir, aside, names)
             else:
                 aside.rename(os.path.realpath(out_dir))
             sync_folder(aside.parent)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-        return [out_dir / name for name in contents]
+        return [out_dir / name for name in names]
 
 
 def _fill(out_dir: Path, aside: Path, names: Iterable[str]) -> None:
@@ -172,14 +175,14 @@ def _fill(out_dir: Path, aside: Path, names: Iterable[str]) -> None:
 
 
 def _contents(result: Result, manifest: Mapping[str, Any]) -> dict[str, bytes]:
-    """The files of a run directory: name and bytes."""
+    """The files of a run directory but the timeline: name and bytes."""
     kept = [column for column in METRICS if column.deterministic]
     files = {
         MANIFEST: json_bytes(manifest),
-        "metrics.parquet": _parquet(kept, result.metrics()),
+        "metrics.parquet": parquet_bytes(kept, result.metrics()),
         "metrics.csv": _csv(kept, result.metrics()),
-        "stages.parquet": _parquet(STAGES, result.stages()),
-        "devices.parquet": _parquet(DEVICES, result.devices()),
+        "stages.parquet": parquet_bytes(STAGES, result.stages()),
+        "devices.parquet": parquet_bytes(DEVICES, result.devices()),
         "devices.csv": _csv(DEVICES, result.devices()),
     }
     for name, columns, rows in (
@@ -188,51 +191,10 @@ def _contents(result: Result, manifest: Mapping[str, Any]) -> dict[str, bytes]:
     ):
         if rows:
             files |= {
-                f"{name}.parquet": _parquet(columns, rows),
+                f"{name}.parquet": parquet_bytes(columns, rows),
                 f"{name}.csv": _csv(columns, rows),
             }
-    spans = any(point.timeline for point in result)
-    return files | (
-        {"timeline.parquet": _encoded(TIMELINE, partial(_spans, result))} if spans else {}
-    )
-
-
-def _spans(result: Result, column: str) -> list[Any]:
-    """A column of `timeline.parquet`; no row of it is made."""
-    if column in ("point", "label"):
-        return [p.metrics[column] for p in result for _ in p.timeline]
-    return [getattr(span, column) for p in result for span in p.timeline]
-
-
-def _parquet(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> bytes:
-    return _encoded(columns, lambda name: [row[name] for row in rows])
-
-
-def _encoded(columns: Sequence[Column], values: Callable[[str], list[Any]]) -> bytes:
-    """A Parquet file of `columns` from the values of each."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = schema_of(columns)
-    arrays = [pa.array(values(field.name), type=field.type) for field in schema]
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), buffer)
-    return buffer.getvalue()
-
-
-def schema_of(columns: Sequence[Column]) -> pa.Schema:
-    """Names and types of the columns of a Parquet file, with their units and meanings."""
-    import pyarrow as pa
-
-    return pa.schema([_field(column) for column in columns])
-
-
-def _field(column: Column) -> pa.Field:
-    import pyarrow as pa
-
-    types = {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
-    about = {"unit": column.unit, "meaning": column.meaning}
-    return pa.field(column.name, types[column.dtype], metadata=about)
+    return files
 
 
 def _csv(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> bytes:

@@ -17,7 +17,8 @@ from simulator.errors import OutputError
 from simulator.results import store
 from simulator.results.dictionary import DEVICES, METRICS, STAGES
 from simulator.results.manifest import manifest_of
-from simulator.results.record import PointResult, Result, StageSpan
+from simulator.results.record import PointResult, Result
+from simulator.results.spans import Spans, StageSpan
 from simulator.results.store import check_target, write_run
 
 EXPERIMENT = parse_experiment(
@@ -33,7 +34,7 @@ EXPERIMENT = parse_experiment(
 )
 
 
-def result(time_us=0.1 + 0.2, wall_s=1.0, timeline=()):
+def result(time_us=0.1 + 0.2, wall_s=1.0, timeline=None):
     outcomes = []
     for point in expand(EXPERIMENT):
         metrics = {
@@ -46,7 +47,7 @@ def result(time_us=0.1 + 0.2, wall_s=1.0, timeline=()):
         }
         stages = [{"stage": "train", "order": 0, "busy_us": 2.5}]
         devices = [{"resource": "cpu.dram", "kind": "dram", "bytes": 0.1 + 0.2}]
-        outcomes.append(PointResult(point, metrics, stages, devices, timeline, "abc"))
+        outcomes.append(PointResult(point, metrics, stages, devices, timeline or Spans(), "abc"))
     return Result("tiny", tuple(outcomes))
 
 
@@ -84,7 +85,7 @@ def test_what_a_run_directory_holds(tmp_path):
 
 
 def test_a_timeline_is_written_where_there_is_one(tmp_path):
-    write_run(result(timeline=[StageSpan("plan", 3, 10, 20)]), manifest(), tmp_path / "run")
+    write_run(result(timeline=Spans([StageSpan("plan", 3, 10, 20)])), manifest(), tmp_path / "run")
     table = pq.read_table(tmp_path / "run" / "timeline.parquet")
     assert table.num_rows == 2
     assert table.to_pylist()[0]["end_ps"] == 20
@@ -115,7 +116,7 @@ def test_equal_results_give_equal_bytes_whatever_they_took(tmp_path):
 
 
 def test_a_run_directory_is_replaced_as_a_whole(tmp_path):
-    write_run(result(timeline=[StageSpan("plan", 0, 0, 1)]), manifest(), tmp_path / "run")
+    write_run(result(timeline=Spans([StageSpan("plan", 0, 0, 1)])), manifest(), tmp_path / "run")
     write_run(result(time_us=7.0), manifest(), tmp_path / "run")
     assert not (tmp_path / "run" / "timeline.parquet").exists()
     assert "7.0" in (tmp_path / "run" / "metrics.csv").read_text()

@@ -114,6 +114,31 @@ def dedupe(
     return bad if bad < 0 else n
 
 
+@compiled
+def write_slots(
+    rows: Int64s, slots: Int64s, ids: Int64s, table: npt.NDArray[np.int32], found: Int64s
+) -> bool:
+    """Write the slot of each of `ids` to `found`, where `slots[k]` is that of the distinct
+    `rows[k]`; False where an id is none of the rows.
+
+    `table`: a power of two of zeros, at least twice as many as the rows.
+    """
+    mask = len(table) - 1
+    for k in range(len(rows)):
+        at = hashed(rows[k]) & mask
+        while table[at] != 0:
+            at = (at + 1) & mask
+        table[at] = k + 1
+    for k in range(len(ids)):
+        at = hashed(ids[k]) & mask
+        while table[at] != 0 and rows[table[at] - 1] != ids[k]:
+            at = (at + 1) & mask
+        if table[at] == 0:
+            return False
+        found[k] = slots[table[at] - 1]
+    return True
+
+
 class Deduper:
     """Dedupes the batches of one pool; keeps a hash table of the largest batch."""
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled, prefetch
+from simulator._threads import cores, map_threads
 from simulator.caches.plan.arrays import zeros
 from simulator.caches.plan.distinct import Deduper, DistinctIds
 from simulator.caches.plan.sizes import HIT_MAP_BYTES, fits
@@ -170,4 +171,8 @@ def static_splits(
 ) -> list[StaticSplit | SparseStaticSplit]:
     """One split a table: a word a row while those of all tables fit `HIT_MAP_BYTES`."""
     kind = StaticSplit if fits(sum(rows), HIT_MAP_BYTES) else SparseStaticSplit
-    return [kind(hot, size) for hot, size in zip(hottest, rows, strict=True)]
+
+    def split(table: int) -> StaticSplit | SparseStaticSplit:
+        return kind(hottest[table], rows[table])
+
+    return map_threads(split, len(rows), cores())  # most of it is memory touched first

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.caches.facts import BatchFacts
-from simulator.caches.plan.renumber import Numbering
+from simulator.caches.plan.distinct import write_slots
 from simulator.caches.tiers import Tiers
+from simulator.errors import InvariantError
 from simulator.traces.base import MiniBatch, Trace
 from simulator.traces.cuts import Parts, whole_rows
 
@@ -144,6 +145,13 @@ def joined(starts: Int64s, arrays: Sequence[Int64s]) -> Int64s:
 
 
 def slots_of_lookups(rows: Int64s, slots: Int64s, ids: Int64s) -> Int64s:
-    """The slot of each of `ids`, where `slots[k]` is the slot of `rows[k]`: the distinct `ids` in
-    order of first occurrence."""
-    return slots[Numbering(len(rows)).of(ids)]
+    """The slot of each of `ids`, where `slots[k]` is the slot of the distinct `rows[k]`; int64,
+    shape (ids,).
+
+    Raises `InvariantError` for an id that is none of the rows.
+    """
+    table = np.zeros(1 << max(1, (2 * len(rows) - 1).bit_length()), np.int32)
+    found = np.empty(len(ids), np.int64)
+    if not write_slots(rows, slots, ids, table, found):
+        raise InvariantError("a row that is looked up has no slot")
+    return found
