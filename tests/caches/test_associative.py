@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.caches.facts import BYPASS, LOOKUP, MISS, UNIQUE, VICTIM
-from simulator.caches.plan.associative import AssociativeCache, set_of
+from simulator.caches.plan.associative import AssociativeCache
+from simulator.caches.plan.hashed_sets import set_of
 from simulator.caches.reference.associative import ReferenceAssociative, reference_set
 from simulator.caches.replays import PlannedReplay, Stream, run_replays
 from simulator.caches.replays.associative import (
@@ -139,3 +140,45 @@ def test_lfu_is_settled_by_a_past() -> None:
     assert facts[0].start is not None
     assert facts[0].start.kind == "planned"
     assert facts[0].start.batches >= 32
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 4),
+    st.integers(1, 40),
+    st.sampled_from(["lru", "lfu"]),
+    st.lists(st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=12), max_size=12),
+)
+def test_a_past_that_is_played_leaves_what_loads_leave(
+    sets: int, ways: int, algorithm: str, batches: list[list[int]]
+) -> None:
+    played, loaded = (AssociativeCache(ROWS, sets, ways, algorithm) for _ in range(2))  # type: ignore[arg-type]
+    for ids in batches:
+        rows, times = np.unique(np.array(ids, np.int64), return_counts=True)
+        outcome = loaded.load(rows, times)
+        assert played.play(rows, times) == int((~outcome.hit).sum())
+        assert played.resident == loaded.resident == int((loaded.tags >= 0).sum())
+        np.testing.assert_array_equal(played.tags, loaded.tags)
+    rows = np.arange(ROWS)
+    again, twin = (cache.load(rows, np.ones(ROWS, np.int64)) for cache in (played, loaded))
+    np.testing.assert_array_equal(again.new, twin.new)
+    np.testing.assert_array_equal(again.victims, twin.victims)
+
+
+def test_counts_stay_at_the_highest_that_32_bits_hold() -> None:
+    """A row that was looked up that often outlives one that comes close to it."""
+    cache = AssociativeCache(4, 1, 1, "lfu")
+    most = np.array([2**31 - 1], np.int64)
+    cache.load(np.array([0]), most)
+    cache.load(np.array([0]), most)
+    cache.load(np.array([1]), most - 1)
+    assert cache.tags.tolist() == [0]
+
+
+def test_rows_beyond_32_bits_keep_their_numbers() -> None:
+    last = 2**31 + 9
+    cache = AssociativeCache(last + 1, 1, 2)
+    for row in (9, last, 9):
+        cache.load(np.array([row]), np.ones(1, np.int64))
+    assert sorted(cache.tags.tolist()) == [9, last]
+    assert cache.slots_of(np.array([last, 8])).tolist() == [cache.tags.tolist().index(last), -1]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from simulator.caches.plan.associative import NEVER
+from simulator.caches.plan.associative_kernels import NEVER
 
 __all__ = ["ReferenceAssociative", "reference_set"]
 

@@ -137,11 +137,19 @@ class AssociativeReplay(Replay):
             first = -most if stays else -wanted
             past = map(trace.minibatch, range(first + count, first + wanted))
             for batch in distinct_batches(past, shapes, threads):
-                seen.append(_Batch.of(batch, starts, cache).outcome(cache))
+                missed = cache.play(*_looked_up(batch, starts))
+                seen.append((cache.resident, missed))
             count = wanted
             if is_settled(seen, min(self.slots[0], max((r for r, _ in seen), default=0))):
                 break
         return cache, Start("planned", count)
+
+
+def _looked_up(batch: DistinctBatch, starts: Int64s) -> tuple[Int64s, Int64s]:
+    """The distinct rows of all tables, and their lookups; `starts`: the first row of each table."""
+    pairs = zip(batch.pools, starts, strict=True)
+    rows = np.concatenate([pool.ids + start for pool, start in pairs])
+    return rows, np.concatenate([pool.times for pool in batch.pools])
 
 
 @dataclass(frozen=True)
@@ -157,10 +165,7 @@ class _Batch:
 
     @classmethod
     def of(cls, batch: DistinctBatch, starts: Int64s, cache: AssociativeCache) -> _Batch:
-        rows = np.concatenate(
-            [pool.ids + start for pool, start in zip(batch.pools, starts, strict=True)]
-        )
-        times = np.concatenate([pool.times for pool in batch.pools])
+        rows, times = _looked_up(batch, starts)
         return cls(batch, starts, rows, times, cache.load(rows, times))
 
     @property
@@ -170,10 +175,6 @@ class _Batch:
     @property
     def slots(self) -> Int64s:
         return self.loaded.slots
-
-    def outcome(self, cache: AssociativeCache) -> tuple[int, int]:
-        """Resident rows and misses."""
-        return cache.resident, int((~self.loaded.hit).sum())
 
     def facts(self, start: Start, trained_in: Int64s, keeps: bool) -> BatchFacts:
         """Its flows; `trained_in`: the slot in which each row is updated, -1: none."""
@@ -201,10 +202,10 @@ class _Batch:
         trained = trained[part]
 
         def flow(chosen: npt.NDArray[np.bool_], where: Int64s) -> Flow:
-            looked_up = int(times[chosen].sum())
+            lookups = int(times[chosen].sum())
             if not keeps:
-                return Flow(looked_up, int(chosen.sum()))
-            return Flow(looked_up, int(chosen.sum()), rows[chosen], where[chosen])
+                return Flow(lookups, int(chosen.sum()))
+            return Flow(lookups, int(chosen.sum()), rows[chosen], where[chosen])
 
         everything = np.ones(len(rows), np.bool_)
         flows = {
