@@ -47,6 +47,11 @@ class Replay(ABC):
         """Mini-batches after a timed one that it must see to tell what that one does."""
         return 0
 
+    def require_batches(self, count: int) -> None:
+        """Raise `ConfigError` where a run of `count` mini-batches, those after the timed ones
+        included, is too short for it."""
+        del count
+
     def counted(self, facts: BatchFacts) -> BatchFacts:
         """`facts` where rows are meant and not their pieces: parts by columns count once."""
         shards = whole_rows(self.parts, facts.shards)
