@@ -60,6 +60,8 @@ def check_points(points: Iterable[PointConfig]) -> tuple[str, ...]:
                 else:
                     system, machine = prepare(point, trace, need)
                 _require_priced(point, system, machine)
+                if system.replay.unforeseen:
+                    unchecked[f"{point.system.label}: {system.replay.unforeseen}"] = None
             except (TraceError, ConfigError) as error:
                 problems |= dict.fromkeys(error.args)
             except PluginError as error:

@@ -29,7 +29,7 @@ from simulator.engine.durability import mlps_behind
 from simulator.engine.orders import random_order
 from simulator.engine.pipeline import Mode
 from simulator.engine.timer import Timing, time_system
-from simulator.errors import ConfigError, Problem, UsageError
+from simulator.errors import CapacityError, ConfigError, Problem, UsageError
 from simulator.hardware.catalogue import load_machine
 from simulator.hardware.topology import build_topology
 from simulator.systems import Job, UsedKeys, create, names, system_class, used_keys
@@ -43,6 +43,8 @@ Order = Literal["timed", "random"]
 ORDERS: tuple[Order, ...] = ("timed", "random")
 MOST_READS, MOST_BATCHES, MOST_ROWS = 20_000_000, 200_000, 50_000_000
 """What a check takes on: values of all rows, and every read, are in memory."""
+SLOTS = 36
+"""Of each table, where nothing else is said."""
 SHOWN = 5
 """Stale reads listed one by one."""
 
@@ -51,7 +53,8 @@ SHOWN = 5
 class HazardCase:
     """Tables of `rows` rows; every mini-batch looks `batch_rows` distinct ones up in each.
 
-    None: what the system needs, or its default. `slots`: of each table.
+    None: what the system needs, or its default. `slots`: of each table; None: `SLOTS`, or as many
+    as rows where those do not hold what the system keeps.
     """
 
     policy: str | None = None
@@ -249,11 +252,21 @@ def run_case(case: HazardCase) -> HazardOutcome:
     """Replay, time and execute one case.
 
     Raises `UsageError` for unknown names, options that the system does not use and impossible
-    sizes, `CapacityError` where the slots cannot hold the window.
+    sizes, `CapacityError` where the slots that were given cannot hold what the system needs; where
+    none were given, and `SLOTS` cannot, there are as many as rows.
     """
     _check(case)
     platform = case.platform or system_class(case.system).shown_on
     case = replace(case, platform=platform)
+    if case.slots is not None:
+        return _run(case, case.slots)
+    try:
+        return _run(case, SLOTS)
+    except CapacityError:
+        return _run(case, case.rows)
+
+
+def _run(case: HazardCase, slots: int) -> HazardOutcome:
     trace = _drawn(case)
     model = load_named("models", "default").changed(
         tables=case.tables,
@@ -262,9 +275,8 @@ def run_case(case: HazardCase) -> HazardOutcome:
         batch_size=case.batch_rows,
         sharding=case.sharding,
     )
-    config = load_machine(platform)
+    config = load_machine(case.platform or "")
     machine = build_topology(config, model.row_bytes)
-    slots = 36 if case.slots is None else case.slots
     job = Job(
         model,
         load_named("operators", config.operators),

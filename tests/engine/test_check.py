@@ -104,6 +104,8 @@ def test_what_the_machine_cannot_do_is_found_without_a_replay(
 
 def test_what_was_not_checked_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_points(points("scratchpipe")) == ()
+    (line,) = check_points(points("hugectr_etc"))
+    assert line == "hugectr_etc: whether the cache holds the rows of each pass"
     (line,) = check_points(of_file(ids(tmp_path, 15)))
     assert line.endswith("that every id is a row of its table")
     monkeypatch.setattr(check, "WHOLE_FILE", 10)

@@ -47,6 +47,12 @@ class Replay(ABC):
         """Mini-batches after a timed one that it must see to tell what that one does."""
         return 0
 
+    @property
+    def unforeseen(self) -> str:
+        """What of the rows that a trace looks up may be too much for it, found by replaying alone;
+        empty where nothing is."""
+        return ""
+
     def require_batches(self, count: int) -> None:
         """Raise `ConfigError` where a run of `count` mini-batches, those after the timed ones
         included, is too short for it."""

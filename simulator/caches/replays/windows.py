@@ -202,6 +202,10 @@ class PassReplay(_Grouped):
         return "pass_batches of hugectr_etc"
 
     @property
+    def unforeseen(self) -> str:
+        return "whether the cache holds the rows of each pass"
+
+    @property
     def slots(self) -> tuple[int, ...]:
         return (self.capacity,)
 
