@@ -11,6 +11,7 @@
     ├── PluginError             1   code of another package that raised an error
     ├── OutputError             1   a result that could not be written
     ├── PointsFailedError       1   some points of a sweep failed; the others are done
+    ├── InfeasibleError         3   no point holds what was asked for
     ├── ToleranceError          3   a comparison out of tolerance
     └── UndecidedError          3   measurements that do not decide a number of a fit
 
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 __all__ = [
     "CapacityError",
     "ConfigError",
+    "InfeasibleError",
     "InvariantError",
     "MeasurementError",
     "OutputError",
@@ -120,6 +122,12 @@ class OutputError(ScratchPipeError):
 
 class PointsFailedError(ScratchPipeError):
     """Some points of an experiment failed; the results of the others were kept."""
+
+
+class InfeasibleError(ScratchPipeError):
+    """No point of a space that was looked at holds what was asked for."""
+
+    exit_code = 3
 
 
 class ToleranceError(ScratchPipeError):

@@ -64,7 +64,11 @@ def hazards(
     ] = 6,
     slots: Annotated[
         int | None,
-        typer.Option(min=1, max=MOST_ROWS, help="Slots of the cache for each table [default: 36]"),
+        typer.Option(
+            min=1,
+            max=MOST_ROWS,
+            help="Slots of the cache for each table  [default: 36, or as many as rows]",
+        ),
     ] = None,
     batches: Annotated[int, typer.Option(min=1, max=MOST_BATCHES, help="Mini-batches")] = 400,
     order: Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,6 +57,9 @@ def optimize(
         Path | None,
         typer.Option(metavar="DIR", help="Run directory; by default runs/NAME-optimize-HASH."),
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Remove what DIR holds, of this or another space.")
+    ] = False,
     jobs: Annotated[
         int, typer.Option(min=0, max=MOST_JOBS, help="Local processes; 0: one for each core.")
     ] = 1,
@@ -66,52 +69,38 @@ def optimize(
 
     The space is what the experiment spans: systems, platforms, swept values, and those of --over.
     A small one is simulated whole, a large one searched. Told are the best, and those that nothing
-    beats in cost, speed and energy at once. Stopped, it goes on from the points in DIR.
+    beats in cost, speed and energy at once. Stopped, it goes on from the points in DIR. Exit code 3
+    where no point is what was asked for; then the nearest is told.
     """
     import json
 
     from simulator.cli.interrupts import hint_at_interrupt
     from simulator.cli.progress import sweep_progress
     from simulator.engine import load_experiment
+    from simulator.errors import InfeasibleError
     from simulator.results.store import POINTS
     from simulator.sweep.candidates import Wanted
     from simulator.sweep.optimize import Search, search_folder
     from simulator.sweep.optimize import optimize as best_of
-    from simulator.sweep.ownership import require_owned
     from simulator.sweep.runner import local_workers
 
-    loaded = load_experiment(experiment, (*(overrides or ()), *_sweeps(over or ())))
+    loaded = load_experiment(experiment, overrides or (), over=over or ())
     wanted = Wanted(throughput, budget)
     folder = out or search_folder(loaded)
-    require_owned(folder, loaded)
     with (
         local_workers(jobs) as workers,
         hint_at_interrupt(folder / POINTS),
         sweep_progress() as report,
     ):
-        found = best_of(loaded, wanted, Search(trials, seed, folder, workers, report))
+        found = best_of(loaded, wanted, Search(trials, seed, folder, workers, report, replace))
     if as_json:
         typer.echo(json.dumps(_document(found), allow_nan=False, indent=1))
     else:
         _show(found)
     if found.candidates:
         _write(found, loaded.name, folder, as_json)
-
-
-def _sweeps(over: Sequence[str]) -> Iterator[str]:
-    """What `--over` puts into the sweep."""
-    from simulator.errors import UsageError
-
-    seen = set()
-    for choice in over:
-        path, sign, values = choice.partition("=")
-        if not sign or not path.strip() or not values.strip():
-            raise UsageError(f"--over {choice}: write PATH=A,B, as cache.fraction=0.02,0.1")
-        if path.strip() in seen:
-            raise UsageError(f"--over {path.strip()} is given twice: list all of its values once")
-        seen.add(path.strip())
-        listed = values if values.strip().startswith("[") else f"[{values}]"
-        yield f"sweep.{path.strip()}={listed}"
+    if found.best is None:
+        raise InfeasibleError(_infeasible(found))
 
 
 def _show(found: Found) -> None:
@@ -147,12 +136,16 @@ def _asked(found: Found) -> str:
 
 
 def _verdict(found: Found) -> str:
-    asked = _asked(found)
     if found.best is not None:
-        return f"{asked}: {_line(found.best)}"
+        return f"{_asked(found)}: {_line(found.best)}"
+    nearest = "" if found.nearest is None else f"; nearest: {_line(found.nearest)}"
+    return _infeasible(found) + nearest
+
+
+def _infeasible(found: Found) -> str:
     if found.nearest is None:
-        return f"{asked}: nothing fits its machine"
-    return f"{asked}: none of {len(found.candidates)} points; nearest: {_line(found.nearest)}"
+        return f"{_asked(found)}: nothing fits its machine"
+    return f"{_asked(found)}: none of {len(found.candidates)} points"
 
 
 def _line(each: Candidate) -> str:

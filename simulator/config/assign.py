@@ -16,7 +16,7 @@ from simulator.config.trace import with_key
 from simulator.errors import Problem
 from simulator.text import shown
 
-__all__ = ["REFERENCES", "Assignment", "apply", "assign", "assignments", "keys_of"]
+__all__ = ["REFERENCES", "Assignment", "apply", "assign", "assignments", "keys_of", "swept_values"]
 
 REFERENCES = ("platform", "model", "trace", "operators")
 """Keys whose value may be the name of a catalogue entry."""
@@ -57,15 +57,9 @@ def assignments(texts: Iterable[str], within: str = "") -> tuple[list[Assignment
     changes: list[Assignment] = []
     problems: list[Problem] = []
     for text in texts:
-        key, equals, value = text.partition("=")
-        key = key.strip()
-        if not equals or not all(key.split(".")):
-            message = "is not path=value, such as model.dim=64"
-            problems.append(Problem(f"--set {text}", "", message))
-            continue
-        if key.count(".") >= MOST_LEVELS:
-            message = f"is a path of {key.count('.') + 1:,} keys: {MOST_LEVELS} at most"
-            problems.append(Problem(f"--set {shown(key)}", "", message))
+        key, value, mistakes = _key_and_value(text, "--set", "path=value, such as model.dim=64")
+        if mistakes:
+            problems += mistakes
             continue
         path = keys_of(key)
         path = path if not within or path[0] == within else (within, *path)
@@ -78,6 +72,41 @@ def assignments(texts: Iterable[str], within: str = "") -> tuple[list[Assignment
         if not document.problems:
             changes.append(Assignment(path, document.data, document.marks))
     return changes, problems
+
+
+def swept_values(texts: Iterable[str]) -> tuple[list[Assignment], list[Problem]]:
+    """What lines of `--over` such as `cache.fraction=0.1,0.2` put into the sweep (of `systems`:
+    into its list), and the problems of lines that put nothing there."""
+    changes: list[Assignment] = []
+    problems: list[Problem] = []
+    for text in texts:
+        key, value, mistakes = _key_and_value(
+            text, "--over", "PATH=A,B, such as cache.fraction=0.02,0.1"
+        )
+        place = f"--over {key}"
+        path: KeyPath = ("systems",) if key == "systems" else ("sweep", key)
+        if not mistakes and any(change.path == path for change in changes):
+            mistakes = [Problem(place, "", "is given twice: list all of its values once")]
+        if not mistakes:
+            listed = value if value.strip().startswith("[") else f"[{value}]"
+            document = read_text(listed, place, fixed=True)
+            mistakes = list(document.problems)
+        if not mistakes:
+            changes.append(Assignment(path, document.data, document.marks))
+        problems += mistakes
+    return changes, problems
+
+
+def _key_and_value(text: str, option: str, form: str) -> tuple[str, str, list[Problem]]:
+    """Key and value of `KEY=VALUE`, and the problem of a text that is none."""
+    key, equals, value = text.partition("=")
+    key, problems = key.strip(), []
+    if not equals or not all(key.split(".")) or (option == "--over" and not value.strip()):
+        problems = [Problem(f"{option} {text}", "", f"is not {form}")]
+    elif key.count(".") >= MOST_LEVELS:
+        message = f"is a path of {key.count('.') + 1:,} keys: {MOST_LEVELS} at most"
+        problems = [Problem(f"{option} {shown(key)}", "", message)]
+    return key, value, problems
 
 
 def _lists_values(path: KeyPath, text: str) -> bool:

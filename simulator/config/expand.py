@@ -162,7 +162,7 @@ def _resolver(origin: Origin) -> Resolver:
 
 
 def _choices(data: Any, marks: Marks) -> Iterator[list[Assignment]]:
-    """For each swept key the assignments of its values."""
+    """For each swept key the assignments of its values, a value that is repeated once."""
     sweep = data.get("sweep")
     for key, values in sweep.items() if isinstance(sweep, dict) else ():
         if not isinstance(values, list) or not values:
@@ -173,7 +173,10 @@ def _choices(data: Any, marks: Marks) -> Iterator[list[Assignment]]:
             i = path[0] if len(path) > 1 else None
             if isinstance(i, int) and i < len(below) and len(below[i].by_path) == 1:
                 below[i] = swept.below((i,))
-        yield [Assignment(keys_of(key), v, m) for v, m in zip(values, below, strict=True)]
+        first: dict[str, Assignment] = {}
+        for value, where in zip(values, below, strict=True):
+            first.setdefault(repr(value), Assignment(keys_of(key), value, where))
+        yield list(first.values())
 
 
 def _one_at_a_time(choices: list[list[Assignment]]) -> Iterator[tuple[Assignment, ...]]:

@@ -9,7 +9,14 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from simulator.config.assign import REFERENCES, Assignment, apply, assignments, keys_of
+from simulator.config.assign import (
+    REFERENCES,
+    Assignment,
+    apply,
+    assignments,
+    keys_of,
+    swept_values,
+)
 from simulator.config.catalogue import files
 from simulator.config.expand import check
 from simulator.config.experiment import Experiment, Names, Origin
@@ -31,18 +38,23 @@ _CHOOSES_KIND = frozenset({"trace", "trace.kind", "trace.locality"})
 
 
 def load_experiment(
-    path: str | Path, overrides: Iterable[str] = (), names: Names | None = None
+    path: str | Path,
+    overrides: Iterable[str] = (),
+    names: Names | None = None,
+    over: Iterable[str] = (),
 ) -> Experiment:
     """The experiment in the YAML file `path`, after `overrides` ("path=value"); a name alone
     (`quickstart`) is that of one that ships, unless a file here is called so.
 
     `names` are the systems and policies that exist; without it their names are not checked.
+    `over`: values to sweep, as the option of that name gives them ("path=a,b").
     Raises `ConfigError` with every problem found.
     """
     file = _file_of(path)
     document = read_yaml(file)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-._") or "experiment"
-    return _build(document, overrides, Origin(folder=file.parent, names=names or Names()), stem)
+    given = _given(overrides, over)
+    return _build(document, given, Origin(folder=file.parent, names=names or Names()), stem)
 
 
 def _file_of(path: str | Path) -> Path:
@@ -61,6 +73,7 @@ def parse_experiment(
     overrides: Iterable[str] = (),
     names: Names | None = None,
     place: str = "experiment",
+    over: Iterable[str] = (),
 ) -> Experiment:
     """The experiment that plain `data` says: what `load_experiment` does without a file.
 
@@ -68,7 +81,7 @@ def parse_experiment(
     """
     here = Marks(dict.fromkeys(_paths(data), Mark(place, place)))
     origin = Origin(names=names or Names())
-    return _build(Document(data, here), overrides, origin, "experiment")
+    return _build(Document(data, here), _given(overrides, over), origin, "experiment")
 
 
 def _paths(data: Any, prefix: KeyPath = ()) -> Iterator[KeyPath]:
@@ -79,13 +92,23 @@ def _paths(data: Any, prefix: KeyPath = ()) -> Iterator[KeyPath]:
         yield from _paths(value, (*prefix, key))
 
 
-def _build(document: Document, overrides: Iterable[str], origin: Origin, stem: str) -> Experiment:
+_Given = tuple[list[Assignment], list[Problem]]
+"""What the command line changes, and what of it cannot be read."""
+
+
+def _given(overrides: Iterable[str], over: Iterable[str]) -> _Given:
+    changes, problems = assignments(overrides)
+    swept, mistakes = swept_values(over)
+    return [*changes, *swept], [*problems, *mistakes]
+
+
+def _build(document: Document, given: _Given, origin: Origin, stem: str) -> Experiment:
     data, marks = document.data, document.marks
     problems = list(document.problems)
     if not isinstance(data, dict):
         message = f"is {shown(data)}: an experiment is a mapping (key: value)"
         raise ConfigError(*(problems or [Problem(marks.value(()), "", message)]))
-    changes, mistakes = assignments(overrides)
+    changes, mistakes = given
     problems += mistakes
     data, marks, mistakes = _with_overrides(data, marks, changes)
     problems += mistakes

@@ -183,13 +183,15 @@ class PoolKernel(Frozen):
     """
     rows_in_flight: InFlight = 4
     """Rows that a thread asks for before it adds them up: unrolled loads, or prefetch into
-    registers or shared memory."""
+    registers or shared memory. A thread waits once for each so many rows of its bag: that chain
+    bounds a kernel from below, whatever `resident_warps` says."""
     thread_bytes: Literal[4, 8, 16] | None = None
     """Bytes of a row that a thread loads at once, so that rows wider than 32 of them take several
     warps; null: a warp a row, however wide."""
     resident_warps: Positive | None = None
     """Warps that a multiprocessor holds at once, as registers and shared memory allow: no more of
-    them wait for rows at a time. Null: enough for their waits to hide behind each other."""
+    them wait for rows at a time. Null: enough for the waits of many warps to hide behind each
+    other; what stays is the chain of one thread (`rows_in_flight`)."""
     pinned_rows: Pinned = 0
     """Rows that each of its kernels finds in L2, those that the mini-batch before looked up most:
     fetched with a policy that evicts them last. The other rows have what L2 is left."""

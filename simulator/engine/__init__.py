@@ -45,16 +45,16 @@ def known_names() -> Names:
 
 
 def load_experiment(
-    path: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()
+    path: str | Path | Mapping[str, Any], overrides: Iterable[str] = (), *, over: Iterable[str] = ()
 ) -> Experiment:
     """The experiment in the YAML file `path`, or in a mapping that says what such a file does,
-    after `overrides` ("model.dim=64").
+    after `overrides` ("model.dim=64"). `over`: values to sweep, too ("cache.fraction=0.1,0.2").
 
     Raises `ConfigError` with every problem found, each with file:line:column.
     """
     if isinstance(path, Mapping):
-        return parse_experiment(dict(path), overrides)
-    return _load(path, overrides, known_names())
+        return _parse(dict(path), overrides, known_names(), over=over)
+    return _load(path, overrides, known_names(), over)
 
 
 def parse_experiment(

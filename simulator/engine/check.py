@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from simulator.caches import Window, pool_rows
+from simulator._plugins import explained
+from simulator.caches import BatchFacts, Window, pool_rows
 from simulator.config.experiment import PointConfig
 from simulator.config.trace import FileTraceConfig
 from simulator.engine.prepare import batches_of, open_for, prepare, window_slots
-from simulator.engine.sharing import build, tail_of, trace_key
-from simulator.errors import ConfigError, TraceError
+from simulator.engine.sharing import build, placed, tail_of, trace_key
+from simulator.errors import ConfigError, PluginError, TraceError
+from simulator.hardware.fold import Folds
+from simulator.hardware.program import Stage
+from simulator.hardware.topology import Topology
+from simulator.systems import System
 from simulator.systems.base import WindowNeed
 from simulator.traces import Trace
 from simulator.traces.cuts import Parts, parted
 from simulator.traces.survey import feeds_of, source_of
 from simulator.units import format_bytes
 
-__all__ = ["check_points"]
+__all__ = ["check_points", "programs_of"]
 
 WHOLE_FILE = 64 << 20
 """Bytes up to which a file that cannot be mapped is read."""
@@ -33,8 +38,8 @@ def check_points(points: Iterable[PointConfig]) -> tuple[str, ...]:
     """Build every point on its trace; what was not checked, a sentence each.
 
     Raises `ConfigError` with every problem: models that do not fit a memory, parts that a machine
-    lacks, traces that cannot be read or have other tables or too few mini-batches, caches below
-    their window.
+    lacks, operations that its devices cannot do and places that no link leads to, traces that
+    cannot be read or have other tables or too few mini-batches, caches below their window.
     """
     problems: dict[object, None] = {}
     unchecked: dict[str, None] = {}
@@ -51,14 +56,41 @@ def check_points(points: Iterable[PointConfig]) -> tuple[str, ...]:
         for point in members:
             try:
                 if trace is None or need is None:
-                    build(point)
+                    system, machine = build(point)
                 else:
-                    prepare(point, trace, need)
+                    system, machine = prepare(point, trace, need)
+                _require_priced(point, system, machine)
+                if system.replay.unforeseen:
+                    unchecked[f"{point.system.label}: {system.replay.unforeseen}"] = None
             except (TraceError, ConfigError) as error:
                 problems |= dict.fromkeys(error.args)
+            except PluginError as error:
+                unchecked[f"{point.system.label}: what its machine can do: {error}"] = None
     if problems:
         raise ConfigError(*problems)
     return tuple(unchecked)
+
+
+def programs_of(system: System, samples: int) -> Iterator[tuple[Stage, ...]]:
+    """The program of each kind of mini-batch of so many samples, with nothing in it."""
+    for flows in system.kinds:
+        yield system.stages(BatchFacts.of_nothing(samples, *flows))
+
+
+def _require_priced(point: PointConfig, system: System, machine: Topology) -> None:
+    """Raise `ConfigError` for what `time_system` refuses whatever a mini-batch holds: operations
+    that a device cannot do as the software asks, places that no link leads to, ranks that are not
+    joined alike."""
+    software = point.operators
+    try:
+        with explained(point.system.title, "gives no stages", type(system)):
+            programs = list(programs_of(system, point.model.batch_size))
+        for stages in programs:
+            for stage in stages:
+                machine.price_stage(stage, software)
+        Folds(machine, system.equal_ranks, one_process=software.gpu.host_processes == "one")
+    except ConfigError as error:
+        raise placed(point, error) from error
 
 
 def _opened(point: PointConfig, unchecked: dict[str, None]) -> Trace | None:

@@ -12,10 +12,10 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from simulator.caches.facts import BatchFacts
 from simulator.config.catalogue import load_named
 from simulator.config.experiment import SystemEntry
 from simulator.config.parameters import Parameter, parameters_of
+from simulator.engine.check import programs_of
 from simulator.errors import ScratchPipeError
 from simulator.hardware.catalogue import load_machine
 from simulator.hardware.program import Exchange, Operation, Stage
@@ -129,16 +129,10 @@ def explain_system(name: str) -> Explanation:
         system = create(name, job, machine)
         if kind.no_training:
             system = ForwardOnly(system, model, machine)
-        stages = tuple(map(_merged, zip(*_programs(system, model.batch_size), strict=True)))
+        stages = tuple(map(_merged, zip(*programs_of(system, model.batch_size), strict=True)))
     except ScratchPipeError as error:
         return Explanation(name, kind, None, reason=str(error))
     return Explanation(name, kind, system, stages)
-
-
-def _programs(system: System, samples: int) -> Iterator[tuple[Stage, ...]]:
-    """The program of each kind of mini-batch."""
-    for flows in system.kinds:
-        yield system.stages(BatchFacts.of_nothing(samples, *flows))
 
 
 def _merged(stages: tuple[Stage, ...]) -> Stage:

@@ -21,13 +21,16 @@ Order = Literal["timed", "random"]
 ORDERS: tuple[Order, ...] = ("timed", "random")
 MOST_READS, MOST_BATCHES, MOST_ROWS = 20_000_000, 200_000, 50_000_000
 """What a check takes on: values of all rows, and every read, are in memory."""
+SLOTS = 36
+"""Of each table, where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
 class HazardCase:
     """Tables of `rows` rows; every mini-batch looks `batch_rows` distinct ones up in each.
 
-    None: what the system needs, or its default. `slots`: of each table.
+    None: what the system needs, or its default. `slots`: of each table; None: `SLOTS`, or as many
+    as rows where those do not hold what the system keeps.
     """
 
     policy: str | None = None

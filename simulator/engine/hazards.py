@@ -21,11 +21,12 @@ from simulator.config.experiment import CacheConfig, PipelineConfig
 from simulator.config.tables import TablesConfig
 from simulator.engine.checker import execute
 from simulator.engine.durability import mlps_behind
-from simulator.engine.hazard_case import ORDERS, HazardCase, check, parameters_of
+from simulator.engine.hazard_case import ORDERS, SLOTS, HazardCase, check, parameters_of
 from simulator.engine.hazard_outcome import HazardOutcome
 from simulator.engine.orders import random_order
 from simulator.engine.pipeline import Mode
 from simulator.engine.timer import Timing, time_system
+from simulator.errors import CapacityError
 from simulator.hardware.catalogue import load_machine
 from simulator.hardware.topology import build_topology
 from simulator.systems import Job, create, system_class
@@ -40,11 +41,21 @@ def run_case(case: HazardCase) -> HazardOutcome:
     """Replay, time and execute one case.
 
     Raises `UsageError` for unknown names, options that the system does not use and impossible
-    sizes, `CapacityError` where the slots cannot hold the window.
+    sizes, `CapacityError` where the slots that were given cannot hold what the system needs; where
+    none were given, and `SLOTS` cannot, there are as many as rows.
     """
     check(case)
     platform = case.platform or system_class(case.system).shown_on
     case = replace(case, platform=platform)
+    if case.slots is not None:
+        return _run(case, case.slots)
+    try:
+        return _run(case, SLOTS)
+    except CapacityError:
+        return _run(case, case.rows)
+
+
+def _run(case: HazardCase, slots: int) -> HazardOutcome:
     trace = _drawn(case)
     model = load_named("models", "default").changed(
         tables=case.tables,
@@ -53,9 +64,8 @@ def run_case(case: HazardCase) -> HazardOutcome:
         batch_size=case.batch_rows,
         sharding=case.sharding,
     )
-    config = load_machine(platform)
+    config = load_machine(case.platform or "")
     machine = build_topology(config, model.row_bytes)
-    slots = 36 if case.slots is None else case.slots
     job = Job(
         model,
         load_named("operators", config.operators),

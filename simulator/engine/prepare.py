@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from simulator.caches import Window, window_need
 from simulator.caches.replays import Stream
 from simulator.config.experiment import PointConfig
-from simulator.engine.sharing import build, place_of, tail_of
+from simulator.engine.sharing import build, place_of, placed, tail_of
 from simulator.errors import ConfigError
 from simulator.hardware.topology import Topology
 from simulator.systems import System
@@ -41,6 +41,10 @@ def prepare(point: PointConfig, trace: Trace, need: WindowNeed) -> tuple[System,
     batches_of(point, trace, 0)
     system, machine = build(point, need, trace)
     _require_next(point, trace, system.replay.ahead)
+    try:
+        system.replay.require_batches(batches_of(point, trace, tail_of(system.schedule.depth)))
+    except ConfigError as error:
+        raise placed(point, error) from error
     return system, machine
 
 

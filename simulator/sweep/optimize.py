@@ -20,7 +20,7 @@ from simulator.errors import CapacityError, ConfigError, UsageError
 from simulator.results.finished import FinishedPoints
 from simulator.results.manifest import manifest_of
 from simulator.results.record import PointResult
-from simulator.results.store import POINTS, write_run
+from simulator.results.store import POINTS, abandon_run, discard_results, write_run
 from simulator.source import text_hash
 from simulator.sweep.candidates import (
     Candidate,
@@ -30,6 +30,7 @@ from simulator.sweep.candidates import (
     candidate,
     ranked,
 )
+from simulator.sweep.ownership import require_owned
 from simulator.sweep.proposals import Picks, Proposals
 from simulator.sweep.run_directory import under_way
 from simulator.sweep.runner import Sweep, Workers, run_sweep
@@ -58,6 +59,8 @@ class Search:
     """The run directory; None keeps nothing."""
     workers: Workers = field(default_factory=Workers)
     progress: Report | None = None
+    replace: bool = False
+    """Remove what the run directory holds first, whosever it is."""
 
     def count(self, size: int) -> int:
         """Points to simulate of a space of `size`."""
@@ -78,8 +81,8 @@ def optimize(experiment: Experiment, wanted: Wanted, search: Search | None = Non
     """Simulate the points that `experiment` spans, or as many as are asked for, and rank them.
 
     Raises `UsageError` where nothing is asked for, for machines without a price, and where a large
-    space is to be searched and the package for that is missing; `ConfigError` for mistakes in the
-    experiment; whatever but a misfit ends a simulation.
+    space is to be searched and the package for that is missing, and for a run directory of another
+    space; `ConfigError` for mistakes in the experiment; whatever but a misfit ends a simulation.
     """
     search = search or Search()
     if wanted.throughput is None and wanted.budget is None:
@@ -98,13 +101,21 @@ def optimize(experiment: Experiment, wanted: Wanted, search: Search | None = Non
             "points": search.count(space.size),
             "experiment": experiment.model_dump(mode="json"),
         }
+        if not search.replace:
+            require_owned(search.out_dir, experiment, space=True)
         store = FinishedPoints(search.out_dir / POINTS)
         with under_way(facts, search.out_dir, store):
+            if search.replace:
+                discard_results(search.out_dir)
+                store.clear()
             looked = _Searching(space, wanted, search, store).looked()
             if looked.results:
                 result = DrawnResult(experiment.name, tuple(looked.results.values()))
                 manifest = manifest_of(experiment, result, time.perf_counter() - began)
                 write_run(result, manifest, search.out_dir)
+            else:
+                store.remove_if_empty()
+                abandon_run(search.out_dir)
     whole = search.count(space.size) >= space.size
     candidates = [candidate(result) for result in looked.results.values()]
     return ranked(candidates, list(looked.refused.values()), wanted, (space.size, whole))

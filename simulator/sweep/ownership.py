@@ -2,13 +2,14 @@
 
 What only picks points (the sweep, the list of systems) and what a sweep sets does not count: a
 narrower, wider or other sweep of the same experiment goes into the same directory, and takes the
-finished points that it shares.
+finished points that it shares. The answer of a search is of one space: there the sweep and the
+systems count, too.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,21 @@ from simulator.results.store import MANIFEST, POINTS, UNFINISHED
 
 __all__ = ["require_owned"]
 
-_PICKING = ("sweep", "systems", "description")
+_SPACE = ("sweep", "systems")
+_PICKING = (*_SPACE, "description")
 _MOST_TOLD = 5
 """Keys that an error names."""
 
 
-def require_owned(out_dir: Path, experiment: Experiment) -> None:
-    """Raise `UsageError` where `out_dir` holds results or finished points of another experiment."""
-    held = _held(out_dir)
+def require_owned(out_dir: Path, experiment: Experiment, *, space: bool = False) -> None:
+    """Raise `UsageError` where `out_dir` holds results or finished points of another experiment;
+    `space`: or of another sweep or other systems."""
+    held, asked = _held(out_dir), experiment.model_dump(mode="json")
     if held is None:
         return
-    differences = list(_differences(held, experiment.model_dump(mode="json")))
+    differences = list(_differences(held, asked))
+    if space:
+        differences += _of_space(held, asked)
     if not differences:
         return
     told = differences[:_MOST_TOLD]
@@ -66,9 +71,29 @@ def _differences(held: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[
     for key in dict.fromkeys([*old, *new]):
         picked = key.partition(".")[0] in _PICKING
         set_by_sweep = any(key == path or key.startswith(f"{path}.") for path in swept)
-        if not picked and not set_by_sweep and old.get(key) != new.get(key):
-            there, here = (short(values.get(key)) for values in (old, new))
-            yield f"{key} is {there} there, {here} here"
+        if not picked and not set_by_sweep:
+            yield from _told([(key, old.get(key), new.get(key))])
+
+
+def _of_space(held: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[str]:
+    """Swept keys with other values there than here, then the systems where they are others."""
+    old, new = (dict(experiment.get("sweep") or {}) for experiment in (held, asked))
+    yield from _told((f"sweep.{k}", old.get(k), new.get(k)) for k in dict.fromkeys([*old, *new]))
+    there, here = (list(map(_entry, data.get("systems") or ())) for data in (held, asked))
+    yield from _told([("systems", there, here)])
+
+
+def _entry(system: Mapping[str, Any]) -> Any:
+    """An entry of `systems` without the keys that say nothing; its name alone where that is all."""
+    said = {key: value for key, value in system.items() if value}
+    return said["name"] if set(said) == {"name"} else said
+
+
+def _told(values: Iterable[tuple[str, Any, Any]]) -> Iterator[str]:
+    """Keys with other values there than here."""
+    for key, there, here in values:
+        if there != here:
+            yield f"{key} is {short(there)} there, {short(here)} here"
 
 
 def _flat(data: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:

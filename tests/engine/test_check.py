@@ -67,8 +67,45 @@ def test_a_check_refuses_what_the_run_refuses(tmp_path: Path) -> None:
         assert checked.value.args == ran.value.args
 
 
+WIDE = {"gpu_pool": {"pinned_rows": 300_000, "thread_bytes": 4}}
+REFUSED_AT_PRICES: tuple[tuple[Any, dict[str, Any], str], ...] = (
+    (
+        "gpu_only",
+        {"operators": {"base": "tuned", **WIDE}},
+        r"pinned_rows is 300,000: L2 of gpu holds .* rows of 512 B",
+    ),
+    (
+        {"name": "gpu_only", "gpus": 2},
+        {
+            "platform": "p3_16xlarge",
+            "operators": {"base": "tuned", "collectives": {"algorithms": {"all_to_all": "tree"}}},
+        },
+        "no all_to_all by tree among 2 ranks",
+    ),
+    ({"name": "hugectr_etc", "pass_batches": 64}, {}, "reads 64 mini-batches ahead"),
+    ({"name": "fae", "round_batches": 64}, {}, "packs 64 mini-batches together"),
+)
+"""A system, sections of the experiment, and what neither run nor check leaves unsaid."""
+
+
+@pytest.mark.parametrize(("system", "sections", "message"), REFUSED_AT_PRICES)
+def test_what_the_machine_cannot_do_is_found_without_a_replay(
+    system: Any, sections: dict[str, Any], message: str
+) -> None:
+    from simulator.engine import simulate_points
+
+    made = points(system, **sections)
+    with pytest.raises(ConfigError, match=message) as checked:
+        check_points(made)
+    with pytest.raises(ConfigError) as ran:
+        simulate_points(made)
+    assert checked.value.args == ran.value.args
+
+
 def test_what_was_not_checked_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_points(points("scratchpipe")) == ()
+    (line,) = check_points(points("hugectr_etc"))
+    assert line == "hugectr_etc: whether the cache holds the rows of each pass"
     (line,) = check_points(of_file(ids(tmp_path, 15)))
     assert line.endswith("that every id is a row of its table")
     monkeypatch.setattr(check, "WHOLE_FILE", 10)

@@ -427,3 +427,11 @@ def test_facts_without_rows_cannot_be_executed() -> None:
 def test_more_than_memory_holds_is_refused_at_once(sizes: dict[str, int], option: str) -> None:
     with pytest.raises(UsageError, match=rf"more than the .* lower .*{option}"):
         run_case(HazardCase(**sizes))
+
+
+def test_slots_that_nobody_gave_are_enough_for_a_pass() -> None:
+    """36 do not hold the rows of ten mini-batches of six out of sixty: as many as rows do."""
+    outcome = run_case(HazardCase(system="hugectr_etc", batches=60))
+    assert (outcome.stale, outcome.tables_equal) == (0, True)
+    with pytest.raises(CapacityError, match="more than the 36 slots: lower pass_batches"):
+        run_case(HazardCase(system="hugectr_etc", batches=60, slots=36))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 import yaml
 
 from simulator import _extras
-from simulator.cli import main
 from simulator.config.expand import Space, expand
 from simulator.engine import load_experiment, simulate_points
 from simulator.errors import UsageError
@@ -232,54 +230,6 @@ def test_values_that_do_not_go_together_are_refused_not_fatal(space: Path) -> No
         space, ["sweep.trace.kind=[zipf,uniform]", "sweep.cache.fraction=[0.2]"]
     )
     assert optimize(experiment, Wanted(throughput=1.0)).candidates
-
-
-def test_the_command_sweeps_what_it_is_told(
-    space: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    arguments = ["--set", "sweep={}", "--over", "cache.fraction=0.2,0.4", "--throughput", "1e3"]
-    out = ["--out", str(tmp_path / "found")]
-    with pytest.raises(SystemExit) as ended:
-        main(["optimize", str(space), *arguments, *out, "--json"])
-    assert not ended.value.code
-    told = json.loads(capsys.readouterr().out)
-    assert {each["sweep"] for each in told["candidates"]} == {
-        "cache.fraction=0.2",
-        "cache.fraction=0.4",
-    }
-    assert told["best"]["meets"] is True
-    assert told["points_looked_at"] == told["combinations_of_the_space"] == 6
-    for suffix in ("csv", "svg", "pdf", "png"):
-        assert (tmp_path / "found" / f"front.{suffix}").stat().st_size > 0
-    with pytest.raises(SystemExit) as ended:
-        main(["optimize", str(space), "--over", "cache.fraction", "--throughput", "1"])
-    assert ended.value.code == 2
-    assert "PATH=A,B" in capsys.readouterr().err
-
-
-def test_the_command_says_how_much_of_a_large_space_it_saw(
-    space: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    words = [word for change in LARGE for word in ("--set", change)]
-    out = ["--out", str(tmp_path / "found"), "--trials", "8", "--seed", "3"]
-    with pytest.raises(SystemExit) as ended:
-        main(["optimize", str(space), *words, "--throughput", "1e15", *out])
-    assert not ended.value.code
-    told = capsys.readouterr().out
-    assert "8 points of 36 combinations were looked at" in told
-    assert "none of 8 points; nearest: " in told
-
-
-def test_values_of_one_key_are_listed_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "space.yaml"
-    file.write_text(yaml.safe_dump(SPACE))
-    over = ["--over", "cache.fraction=0.2", "--over", "cache.fraction=0.5"]
-    with pytest.raises(SystemExit) as ended:
-        main(["optimize", str(file), "--throughput", "1", *over])
-    assert ended.value.code == 2
-    assert "--over cache.fraction is given twice" in capsys.readouterr().err
 
 
 def test_what_is_missing_is_said_with_the_options_that_there_are() -> None:

@@ -48,6 +48,17 @@ class Replay(ABC):
         """Mini-batches after a timed one that it must see to tell what that one does."""
         return 0
 
+    @property
+    def unforeseen(self) -> str:
+        """What of the rows that a trace looks up may be too much for it, found by replaying alone;
+        empty where nothing is."""
+        return ""
+
+    def require_batches(self, count: int) -> None:
+        """Raise `ConfigError` where a run of `count` mini-batches, those after the timed ones
+        included, is too short for it."""
+        del count
+
     def counted(self, facts: BatchFacts) -> BatchFacts:
         """`facts` where rows are meant and not their pieces: parts by columns count once."""
         shards = whole_rows(self.parts, facts.shards)

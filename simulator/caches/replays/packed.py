@@ -44,6 +44,10 @@ class PackedReplay(Replay):
     profile: float = 1.0
     """Share of a file whose lookups say which rows are the hottest: those fill the pool first."""
 
+    @property
+    def unforeseen(self) -> str:
+        return "whether the pools of its tables hold the rows of each mini-batch"
+
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
         shapes, starts = pool_shapes(trace.rows, "table"), bases(trace.rows)
         before = self.past if trace.past is None else min(self.past, trace.past)

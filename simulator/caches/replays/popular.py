@@ -73,6 +73,14 @@ class PackedReplay(PopularReplay):
     def cycle(self) -> int:
         return self.length
 
+    def require_batches(self, count: int) -> None:
+        if count < self.length:
+            raise ConfigError(
+                f"round_batches of fae packs {self.length:,} mini-batches together, but the run "
+                f"has {count:,}, those after the timed ones included: lower it, or raise "
+                "run.batches"
+            )
+
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
         del threads
         hot = self.hot.of(trace)
@@ -80,7 +88,7 @@ class PackedReplay(PopularReplay):
         told = _Told(trace.rows, hot)
         kinds = _KindsToKeep(self.keep)
         before: bool | None = None
-        for index, (is_hot, samples) in enumerate(_packed(splits, batches, self.length)):
+        for index, (is_hot, samples) in enumerate(_packed(splits, batches, self)):
             parts = [s.split(ids) for s, ids in zip(splits, samples.ids, strict=True)]
             keeps = kinds.keeps(index, is_hot)
             flows = told.flows(samples, parts, is_hot, keeps)
@@ -116,22 +124,19 @@ class _KindsToKeep:
 
 
 def _packed(
-    splits: Splits, batches: Iterator[MiniBatch], length: int
+    splits: Splits, batches: Iterator[MiniBatch], replay: PackedReplay
 ) -> Iterator[tuple[bool, Samples]]:
     """Mini-batches of a kind (hot or not), as many as there are of mixed ones.
 
     Raises `ConfigError` where there are fewer than a round has.
     """
     waiting: dict[bool, list[Samples]] = {True: [], False: []}
+    length = replay.length
     for number in itertools.count():
         wanted = length + (number == 0)
         came = list(itertools.islice(batches, wanted))
-        if number == 0 and len(came) < length:
-            raise ConfigError(
-                f"round_batches of fae packs {length:,} mini-batches together, but the run has "
-                f"{len(came):,}, those after the timed ones included: lower it, or raise "
-                "run.batches"
-            )
+        if number == 0:
+            replay.require_batches(len(came))
         for batch in came:
             samples, hot = Samples.of(batch), _hot_samples(splits, batch)
             waiting[True].append(samples.where(hot))

@@ -74,6 +74,13 @@ class _Grouped(Replay):
     def who(self) -> str:
         """What reads that far ahead, and how to change it, for messages."""
 
+    def require_batches(self, count: int) -> None:
+        if count < self.length:
+            raise ConfigError(
+                f"{self.who} reads {self.length:,} mini-batches ahead, but the run has {count:,}, "
+                "those after the timed ones included: lower it, or raise run.batches"
+            )
+
     def groups(
         self, trace: Trace, batches: Iterator[MiniBatch], threads: int
     ) -> Iterator[tuple[DistinctBatch, ...]]:
@@ -85,12 +92,8 @@ class _Grouped(Replay):
         for number, group in enumerate(
             iter(lambda: tuple(itertools.islice(distinct, self.length)), ())
         ):
-            if number == 0 and len(group) < self.length:
-                raise ConfigError(
-                    f"{self.who} reads {self.length:,} mini-batches ahead, but the run has "
-                    f"{len(group):,}, those after the timed ones included: lower it, or raise "
-                    "run.batches"
-                )
+            if number == 0:
+                self.require_batches(len(group))
             yield group
 
 
@@ -197,6 +200,10 @@ class PassReplay(_Grouped):
     @property
     def who(self) -> str:
         return "pass_batches of hugectr_etc"
+
+    @property
+    def unforeseen(self) -> str:
+        return "whether the cache holds the rows of each pass"
 
     @property
     def slots(self) -> tuple[int, ...]:

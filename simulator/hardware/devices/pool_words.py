@@ -1,7 +1,8 @@
 """What a pooled gather becomes on a GPU: its kernels, as the software has written them.
 
-A warp reads rows of a bag, `rows_in_flight` at a time, and adds them up. Where the software says
-how many warps a multiprocessor holds, rows x warps a row x latency / (multiprocessors x warps x
+A warp reads rows of a bag, `rows_in_flight` at a time, and adds them up: a kernel takes at least
+the waits of one thread for its bag, one after the other. Where the software says, too, how many
+warps a multiprocessor holds, rows x warps a row x latency / (multiprocessors x warps x
 rows in flight) bounds a kernel (Little's law; Jain et al., "Pushing the Performance Envelope of
 DNN-based Recommendation Systems Inference on GPUs", MICRO 2024). Rows that are pinned in L2 are
 fetched by a kernel of their own, unless that is not timed; which lookups they serve is counted in
