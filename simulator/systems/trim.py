@@ -49,6 +49,7 @@ class Trim(NearMemorySystem):
 
     name: ClassVar[str] = "trim"
     source: ClassVar[str] = "Park et al., TRiM, MICRO 2021 (a summary)"
+    training_is_ours: ClassVar[bool] = True
     consistency: ClassVar[Consistency] = Consistency(
         "equal",
         "A mini-batch is done before the next one starts; all copies of a row get the same sum of "
