@@ -339,7 +339,8 @@ class CpuDevice(Processor):
         )
         fault_ps = self._page_faults_ps(work)
         faults_ps = fault_ps * (cpu.page_fault_lock + (1.0 - cpu.page_fault_lock) / threads)
-        each_ps, first_ps = thread_ps / threads, _first_answer_ps(paths, streams)
+        each_ps = thread_ps / threads
+        first_ps = round(_first_answer_ps(paths, streams) / work.parts)
         held_ps = round(self._rounded_corner(each_ps, loads_ps) + faults_ps)
         corner_ps = self._rounded_corner(each_ps, most(loads_ps, pages_ps))
         alone_ps = round(corner_ps + faults_ps + first_ps)
