@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 __all__ = ["CopiedSums", "Counts", "Homes", "NodeCache", "Spread", "together"]
 
+Int64s = npt.NDArray[np.int64]
 Counts = tuple[int, ...]
 """One number a home."""
 
@@ -22,7 +26,8 @@ class Homes:
     `count`: homes; `table`: the home of all its rows, where those are cut over nodes; None: rows go
     round by their number over all tables. Homes go round over channels first, then over modules.
     `widths`: homes of each region, where rows go round those of their own region alone; none: all
-    homes are one region. The first one's are adders of whole ranks.
+    homes are one region. The first one's are adders of whole ranks. `channel`: the one whose homes
+    have all its rows; None: they go round those of all channels.
     """
 
     count: int
@@ -31,6 +36,18 @@ class Homes:
     channels: int
     table: int | None = None
     widths: tuple[int, ...] = ()
+    channel: int | None = None
+
+    @property
+    def round(self) -> int:
+        """Homes that its rows go round, regions apart."""
+        return self.count if self.channel is None else self.count // self.channels
+
+    def of(self, ids: Int64s) -> Int64s:
+        """The home of each row by its number over all tables, int64; of one region, not cut."""
+        if self.channel is None:
+            return ids % self.count
+        return self.channel + self.channels * (ids % self.round)
 
     @property
     def outer(self) -> int:

@@ -10,10 +10,12 @@ from pydantic import BeforeValidator, Field, model_validator
 from simulator.config.shares import Share, Written
 from simulator.config.types import Frozen, MisfitError
 
-__all__ = ["OWN_MEMORY", "TablesConfig"]
+__all__ = ["MOST_AHEAD", "OWN_MEMORY", "TablesConfig"]
 
 OWN_MEMORY = "dram"
 """What the memory of the processor itself is called among tiers."""
+MOST_AHEAD = 64
+"""Stages of a fetch."""
 _ROUNDING = 1e-6
 _MOST_TIERS = 16
 
@@ -37,10 +39,10 @@ class TablesConfig(Frozen):
     """Share of the tables that the processor's own memory keeps, row by row, before the one memory
     that `tier` names: what a mini-batch touches there comes up first, and rows that were used
     longest ago go back if they were changed (LRU). 0: rows stay where they lie."""
-    fetch_ahead: Annotated[int, Field(ge=1, le=64)] = 1
+    fetch_ahead: Annotated[int, Field(ge=1, le=MOST_AHEAD)] | None = None
     """Mini-batches that rows for `cache` come up for at once, where stages overlap: the fetch takes
-    as many stages, an equal part of the rows in each, and hides as much more of the latency below.
-    """
+    as many stages, an equal part of the rows and of the latency below in each. null: as many as the
+    latency takes cycles, none of which is shorter than a training step of the dense part."""
     by: Literal["row", "table"] = "row"
     """`row`: every table is spread over all tiers, each has its share of the rows; `table`: tables
     stay whole, and each tier has tables of its share of the bytes, as near as whole tables come."""
@@ -69,7 +71,7 @@ class TablesConfig(Frozen):
         if self.tier and abs(total - 1.0) > _ROUNDING:
             parts = " + ".join(f"{100 * share:g} %" for share in self.tier.values())
             raise MisfitError("tier", f"shares {parts} = {100 * total:g} %: must add up to 100 %")
-        if self.fetch_ahead > 1 and not self.cache:
+        if (self.fetch_ahead or 1) > 1 and not self.cache:
             raise MisfitError(
                 "fetch_ahead",
                 f"is {self.fetch_ahead}, but host memory keeps no rows: set tables.cache",

@@ -20,6 +20,7 @@ from simulator.errors import ScratchPipeError
 from simulator.hardware.catalogue import load_machine
 from simulator.hardware.program import Exchange, Operation, Stage
 from simulator.hardware.topology import build_topology
+from simulator.results.extension import EXTENSION
 from simulator.systems import Job, System, create, group_of, system_class
 from simulator.systems.inference import ForwardOnly
 
@@ -54,6 +55,9 @@ class Explanation:
         yield f"  {_GROUPS[group_of(self.name)]}"
         if self.kind.source:
             yield from _wrapped(f"source: {self.kind.source}", "  ")
+        if self.kind.training_is_ours:
+            ours = "how it trains is our extension: its source is about inference alone"
+            yield from _wrapped(f"{EXTENSION} {ours}", "  ")
         module = inspect.getmodule(self.kind)
         about = inspect.cleandoc(module.__doc__ or "") if module else ""
         if about:

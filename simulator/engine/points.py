@@ -40,7 +40,7 @@ from simulator.hardware.topology import Topology
 from simulator.results.dictionary import IDENTITY
 from simulator.results.record import PointResult, Progress
 from simulator.results.spans import Spans, StageSpan
-from simulator.systems import System
+from simulator.systems import System, system_class
 from simulator.units import PS_PER_S
 
 __all__ = ["simulate_each", "simulate_points"]
@@ -314,6 +314,8 @@ def _identity(problem: _Prepared) -> dict[str, Any]:
         "point": point.key(),
         "system": point.system.title,
         "label": point.system.label,
+        "training_is_ours": system_class(point.system.name).training_is_ours
+        and point.run.mode == "training",
         "policy": replay.policy and short_name(replay.policy),
         "platform": point.platform.name,
         "calibrated": point.platform.calibrated,

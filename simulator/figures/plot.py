@@ -15,6 +15,7 @@ from simulator.errors import UsageError
 from simulator.figures.charts import figure_grid, grouped_bars, legend_above
 from simulator.figures.style import Look, distinct_looks, styled, title
 from simulator.results.dictionary import CHECKPOINT, LOAD, METRICS
+from simulator.results.extension import extension_title
 from simulator.results.software import DIFFERS, software_note
 from simulator.results.spread_columns import SPREAD_OF
 from simulator.text import few
@@ -201,6 +202,7 @@ def _heading(metrics: Sequence[Row], narrow: bool) -> str:
             words.append(f"{next(iter(values))}{after}")
     if software_note(metrics):
         words.append(DIFFERS)
+    words += filter(None, (extension_title(metrics),))
     return (",\n" if narrow and len(words) > 2 else ", ").join(words)
 
 

@@ -126,11 +126,12 @@ def _limits(pool: NodePool, row_bytes: int, lookups: int) -> dict[str, float]:
     told = "commands" if pool.instructions is None else "instructions"
     limits = {told: share * row_bytes * pin_ps / pool.instruction_ps(row_bytes)}
     out_ps = 1e12 / pool.channel_bandwidth
-    modules = pool.channels * pool.modules
+    channels = 1 if pool.spread == "channel" else pool.channels
+    modules = channels * pool.modules
     touched = 1.0 if pool.cut == "vertical" else places_touched(modules, lookups)
     limits["sums"] = lookups / touched * pin_ps / out_ps
     if pool.groups > 1:
-        within = places_touched(pool.nodes * pool.groups, lookups)
+        within = places_touched(modules * pool.ranks * pool.groups, lookups)
         limits["rank_sums"] = pool.channel_nodes * lookups / within
     if pool.rank_instruction_ps():
         into_ranks = pool.channel_nodes * row_bytes * pin_ps / pool.rank_instruction_ps()

@@ -230,6 +230,9 @@ class ZeroCopy(Operation):
     rows: Flow
     share: float = 1.0
     """Share of the processor's cores that it may take."""
+    parts: int = 1
+    """Equal operations of which it is one: what all of them read is asked for at once, so that they
+    wait together for the first pages of a memory that has some."""
 
 
 @dataclass(frozen=True, slots=True)

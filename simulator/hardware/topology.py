@@ -180,14 +180,15 @@ class Topology:
         return name
 
     def memory(self, place: str) -> Memory:
-        """The memory at `place`: its own name, or that of the device that brings it."""
+        """The memory at `place`: its own name, or that of the device whose main memory it is."""
         if place in self._memories:
             return self._memories[place]
         device = self.devices.get(place)
-        if device is None or len(device.memories) != 1:
+        memory = None if device is None else device.main_memory
+        if memory is None:
             known = ", ".join(self._memories)
             raise ConfigError(f"{self.name} has no memory {place!r}: {known}")
-        return device.memories[0]
+        return memory
 
     def processor(self, place: str) -> Processor:
         """The device called `place`, which does operations."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 from simulator.errors import UsageError
+from simulator.results.extension import extension_note
 from simulator.results.published import ERROR
 from simulator.results.rows import Row
 from simulator.results.software import software_note
@@ -71,7 +73,7 @@ class Against:
     unpaired: tuple[int, int]
     """Points of each run without a partner."""
     warnings: tuple[str, ...] = ()
-    """What else differs where the machines do."""
+    """What else differs where the machines do, and whose training is ours."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -119,7 +121,7 @@ def against(first: Sequence[Row], second: Sequence[Row], columns: Sequence[str])
             for one, other in both
         ),
         (len(first) - len(both), len(second) - len(both)),
-        tuple(filter(None, (software_note(row for pair in both for row in pair),))),
+        tuple(note for told in (software_note, extension_note) if (note := told(chain(*both)))),
     )
 
 

@@ -36,6 +36,13 @@ _POINT = (
     Column("point", "text", "", "Key of the point: SHA-256 (hex) of its resolved configuration."),
     Column("system", "text", "", "The system that was simulated (`scratchpipe list systems`)."),
     Column("label", "text", "", "What the experiment calls the system; its name unless given."),
+    Column(
+        "training_is_ours",
+        "bool",
+        "",
+        "Whether the source of the system is about inference alone while mini-batches train: how "
+        "they do is an extension of this project ([X] in notes), no claim of that source.",
+    ),
     Column("policy", "text", "", "Replacement policy of the GPU cache; null without a cache."),
     Column("platform", "text", "", "The machine; a `*` marks a catalogue entry with changed keys."),
     Column(

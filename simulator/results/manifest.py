@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "check_manifest", "manifest_of", "versions"]
 
-FORMAT = 5
+FORMAT = 6
 """Of the run directory; 1 had no `devices.parquet`, 2 no column `calibrated`, 3 no `seeds`, 4
-no `published_error_of`."""
+no `published_error_of`, 5 no `training_is_ours`."""
 
 _KEYS: dict[str, type] = {
     "format": int,

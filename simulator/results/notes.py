@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from simulator.results.extension import EXTENSION, extension_note
 from simulator.results.rows import Row
 from simulator.results.software import software_note
 from simulator.text import few
@@ -31,6 +32,7 @@ def _marked(row: Row) -> dict[str, bool]:
         MOVES: row["stationary"] is False,
         OVERLAPS: _overlap(row) > 0.0,
         DRAINS: bool(row["drained_batches"]),
+        EXTENSION: bool(row.get("training_is_ours")),
     }
 
 
@@ -48,8 +50,7 @@ def notes_of(rows: Sequence[Row]) -> str:
 
 
 def _warnings(rows: Sequence[Row]) -> Iterator[str]:
-    if note := software_note(rows):
-        yield note
+    yield from filter(None, (software_note(rows), extension_note(rows)))
     if any(row["cache_grown"] for row in rows):
         yield f"{GROWN} the cache asked for could not hold its window and was enlarged"
     moving = [row for row in rows if row["stationary"] is False]

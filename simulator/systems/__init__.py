@@ -75,6 +75,7 @@ from simulator.systems.schedule import (
     Streams,
 )
 from simulator.systems.scratchpipe import ScratchPipe
+from simulator.systems.screc import ScRec
 from simulator.systems.space import Space
 from simulator.systems.static_cache import StaticCache
 from simulator.systems.straw_man import StrawMan
@@ -174,6 +175,7 @@ _SYSTEMS: dict[str, type[System]] = {
     "ndrec": NdRec,
     "recssd": RecSsd,
     "rm_ssd": RmSsd,
+    "screc": ScRec,
     "recross": ReCross,
     "space": Space,
     "clay": Clay,

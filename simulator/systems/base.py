@@ -140,6 +140,9 @@ class System(ABC):
     """Why it answers no queries (`run.mode: inference`); empty: it does."""
     no_training: ClassVar[str] = ""
     """Why it trains nothing and answers queries alone; empty: it trains."""
+    training_is_ours: ClassVar[bool] = False
+    """Whether its source is about inference alone, so that how it trains is an extension of ours:
+    results of mini-batches that train say so."""
     for_gradients: ClassVar[tuple[str, ...]] = ()
     """Operations by name that stand before the MLPs but serve the backward alone: queries have none
     of them."""

@@ -43,7 +43,7 @@ from simulator.systems.base import (
     synchronize,
 )
 from simulator.systems.groups import Group, cache_groups, groups_of, table_groups
-from simulator.systems.host_cache import FETCH, Fetching, fetch_stages
+from simulator.systems.host_cache import FETCH, Fetching, fetch_stages, fetches_ahead
 from simulator.systems.mlp import mlp_step
 from simulator.systems.operators import Backward, pooled_vectors
 from simulator.systems.schedule import Role, Schedule
@@ -80,17 +80,22 @@ class CachedTraining(System):
                 "of its own: cache.scope must be 'table'"
             )
         load, plan, *others = STAGES
-        overlap = self.kind(()).overlaps
-        self.schedule = self.kind.of(load, plan, *fetch_stages(job, overlap=overlap), *others)
+        ahead = self._fetches(job, machine) if self.kind(()).overlaps else 1
+        self.schedule = self.kind.of(load, plan, *fetch_stages(job, ahead), *others)
         if not job.tables.tier:
             require_tables(job.model, machine, self.cpu)
         held = self.schedule.distance(FETCH, "write") if job.tables.cache else 0
         own = Touched(MISS, WRITE_BACK, held)
         self.replay = tiered(self.cache_replay(), self._job, machine, self.cpu, own)
         self._scratchpads = [
-            _Scratchpad(machine, self.cpu, shard, self._slots(shard), overlap=overlap)
+            _Scratchpad(machine, self.cpu, shard, self._slots(shard), ahead)
             for shard in self.shards
         ]
+
+    def _fetches(self, job: Job, machine: Topology) -> int:
+        """Mini-batches that rows of a tier below come up for at once."""
+        first, *_ = self.shards
+        return fetches_ahead(job, machine, self.cpu, first.gpu, first.samples)
 
     def cache_replay(self) -> Replay:
         """The cache that the stages serve: by default what `cache` in the experiment asks for."""
@@ -137,7 +142,7 @@ class _Scratchpad:
     """The scratchpad of one GPU, and the stages that serve it and train out of it."""
 
     def __init__(
-        self, machine: Topology, cpu: str, shard: Shard, slots: tuple[int, ...], *, overlap: bool
+        self, machine: Topology, cpu: str, shard: Shard, slots: tuple[int, ...], ahead: int
     ) -> None:
         job = shard.job
         self._machine, self._shard, self._software = machine, shard, job.software
@@ -146,7 +151,7 @@ class _Scratchpad:
         groups = groups_of(job)
         tables = table_groups(groups, job, machine, cpu)
         self._fetching = Fetching.of(
-            job, machine, cpu, list(zip(groups, tables, strict=True)), overlap=overlap
+            job, machine, cpu, list(zip(groups, tables, strict=True)), ahead
         )
         counts = [self.slots if g.alone else sum(slots[t] for t in g.tables) for g in groups]
         caches = cache_groups(groups, machine, self.gpu, counts, shard.whose)

@@ -41,6 +41,7 @@ class Fafnir(NearMemorySystem):
 
     name: ClassVar[str] = "fafnir"
     source: ClassVar[str] = "Asgari et al., FAFNIR, HPCA 2021 (summaries)"
+    training_is_ours: ClassVar[bool] = True
     unknown: ClassVar[tuple[str, ...]] = (
         OURS,
         "Samples of a hardware batch, and how fast elements compare headers of many.",

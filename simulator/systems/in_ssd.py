@@ -4,7 +4,6 @@ share. Tables are in flash and never change; pooled vectors alone leave the driv
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
 from typing import ClassVar
 
 from simulator.caches.facts import BatchFacts
@@ -16,7 +15,9 @@ from simulator.systems.ndrec import SSD_REMEDY
 from simulator.systems.near_data import NearData, device_of
 from simulator.systems.schedule import Serial
 
-__all__ = ["InSsd"]
+__all__ = ["InSsd", "Lane"]
+
+Lane = tuple[Operation, ...]
 
 
 class InSsd(System):
@@ -47,7 +48,7 @@ class InSsd(System):
         Raises `CapacityError` where the drive has no room for what it keeps of them."""
 
     @abstractmethod
-    def _looked_up(self, facts: BatchFacts) -> Iterable[Operation]:
+    def _lookup(self, facts: BatchFacts) -> tuple[Lane, ...]:
         """Sums of all lookups, in the drive."""
 
     def stages(self, facts: BatchFacts) -> tuple[Stage, ...]:
@@ -55,7 +56,7 @@ class InSsd(System):
         ids, dense = near.ids(facts)
         return (
             Stage("ids", ((ids,), (dense,))),
-            Stage("lookup", (tuple(self._looked_up(facts)),)),
+            Stage("lookup", self._lookup(facts)),
             Stage("pooled_to_gpu", ((near.sent(),),)),
             near.mlp(),
         )

@@ -1,14 +1,17 @@
 """Training with all tables in a near-memory pool: what systems upon one share.
 
 The pool gathers and reduces, pooled vectors go to the GPU, gradients of them come back, the pool
-coalesces and updates. The GPU sorts the ids meanwhile ("casting", Tensor Casting, HPCA 2021), so
-that nobody copies a gradient once for each lookup. Lanes of one stage stream: instructions in, rows
-out of memory, sums out. Most such pools were published for inference: how they train is ours.
+coalesces and updates. Where sums of several modules meet in the host, its cores load them from the
+modules and add them up as they come. The GPU sorts the ids meanwhile ("casting", Tensor Casting,
+HPCA 2021), so that nobody copies a gradient once for each lookup. Lanes of one stage stream:
+instructions in, rows out of memory, sums out. Most such pools were published for inference: how
+they train is ours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
@@ -122,7 +125,7 @@ class NearMemorySystem(System):
     def _first(self) -> tuple[str, ...]:
         """Stages up to the pooled vectors on the GPU."""
         names = ("ids",) if self.told_by == "gpu" else ()
-        return (*names, "gather_reduce", *(("add_sums", "pooled_to_gpu") if self._by_host else ()))
+        return (*names, "gather_reduce", *(("pooled_to_gpu",) if self._by_host else ()))
 
     @property
     def _last(self) -> tuple[str, ...]:
@@ -147,10 +150,12 @@ class NearMemorySystem(System):
         if self.told_by == "gpu":
             yield Stage("ids", ((self._ids(facts),),))
         pooled = self._pooled(facts, LOOKUP, "gather_reduce")
-        lanes = (pooled, (self._sent(pooled),), self._instructions(facts), self._cast(facts))
+        out = self._added(pooled) if self._by_host else self._sent(pooled)
+        lanes = (pooled, (out,), self._instructions(facts), self._cast(facts))
         yield Stage("gather_reduce", tuple(filter(None, lanes)))
         if self._by_host:
-            yield from self._added(pooled)
+            size = pooled_bytes(self._job.model)
+            yield Stage("pooled_to_gpu", ((move("pooled_to_gpu", self._dram, self._hbm, size),),))
 
     def _ids(self, facts: BatchFacts) -> Move:
         """Ids and dense features on their way to the GPU."""
@@ -182,10 +187,9 @@ class NearMemorySystem(System):
         )
 
     def _sent(self, pooled: tuple[Pool, ...]) -> Move:
-        """Sums on their way out of the pool while it still reads."""
-        target, size = self._dram if self._by_host else self._hbm, sum(p.into.bytes for p in pooled)
-        name = "sums_to_cpu" if self._by_host else "pooled_to_gpu"
-        return move(name, self.near.buffers, target, size)
+        """Pooled vectors on their way out of the pool while it still reads."""
+        size = sum(p.into.bytes for p in pooled)
+        return move("pooled_to_gpu", self.near.buffers, self._hbm, size)
 
     def _cast(self, facts: BatchFacts) -> tuple[Operation, ...]:
         """Ids sorted on the GPU, and the list of them to the pool."""
@@ -203,13 +207,11 @@ class NearMemorySystem(System):
             )
         return (*words, synchronize(self.gpu))
 
-    def _added(self, pooled: tuple[Pool, ...]) -> Iterator[Stage]:
-        """The host adds up what several modules have summed, and sends it on."""
-        size = pooled_bytes(self._job.model)
-        sums = Buffer("sums", self._dram, sum(p.into.bytes for p in pooled))
-        added = Add("add_sums", self.cpu, (sums,), Buffer("pooled", self._dram, size))
-        yield Stage("add_sums", ((added,),))
-        yield Stage("pooled_to_gpu", ((move("pooled_to_gpu", self._dram, self._hbm, size),),))
+    def _added(self, pooled: tuple[Pool, ...]) -> Add:
+        """The host loads what several modules have summed, and adds it up while they still read."""
+        sums = tuple(replace(p.into, held=0.0) for p in pooled)
+        into = Buffer("pooled", self._dram, pooled_bytes(self._job.model))
+        return Add("add_sums", self.cpu, sums, into)
 
     # backward
 

@@ -43,6 +43,7 @@ class RecNmp(NearMemorySystem):
 
     name: ClassVar[str] = "recnmp"
     source: ClassVar[str] = "Ke et al., RecNMP, ISCA 2020 (abstract and a summary)"
+    training_is_ours: ClassVar[bool] = True
     unknown: ClassVar[tuple[str, ...]] = (
         OURS,
         "From how many lookups on a row is kept.",

@@ -51,6 +51,7 @@ class ReCross(NearMemorySystem):
 
     name: ClassVar[str] = "recross"
     source: ClassVar[str] = "ReCross, ISCA 2023 (a summary)"
+    training_is_ours: ClassVar[bool] = True
     unknown: ClassVar[tuple[str, ...]] = (
         OURS,
         "What its linear program minimises in full; here shares follow what adders can take.",

@@ -28,7 +28,7 @@ from simulator.config.parameters import Given, Parameters
 from simulator.hardware.program import Elsewhere, Operation
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job, require_room
-from simulator.systems.in_ssd import InSsd
+from simulator.systems.in_ssd import InSsd, Lane
 
 __all__ = ["RecSsd", "RecSsdParameters"]
 
@@ -69,7 +69,11 @@ class RecSsd(InSsd):
         )
         return DirectMappedReplay(job.keep, places)
 
+    def _lookup(self, facts: BatchFacts) -> tuple[Lane, ...]:
+        return (tuple(self._looked_up(facts)),)
+
     def _looked_up(self, facts: BatchFacts) -> Iterator[Operation]:
+        """Rows that the cache has out of DRAM, others out of flash."""
         near = self._near
         for own, word in zip(near.tables, near.pooled(facts), strict=True):
             shard = own.group.of(facts)

@@ -12,16 +12,14 @@ GPU. Left out: pipelining of queries in the drive.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import ClassVar
 
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import Replay
 from simulator.caches.replays.unique import UniqueReplay
-from simulator.hardware.program import Operation
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job
-from simulator.systems.in_ssd import InSsd
+from simulator.systems.in_ssd import InSsd, Lane
 
 __all__ = ["RmSsd"]
 
@@ -42,5 +40,5 @@ class RmSsd(InSsd):
         del machine
         return UniqueReplay(job.keep)
 
-    def _looked_up(self, facts: BatchFacts) -> Iterable[Operation]:
-        return self._near.pooled(facts)
+    def _lookup(self, facts: BatchFacts) -> tuple[Lane, ...]:
+        return (self._near.pooled(facts),)

@@ -39,6 +39,7 @@ class TensorDimm(NearMemorySystem):
 
     name: ClassVar[str] = "tensordimm"
     source: ClassVar[str] = "Kwon, Lee and Rhu, TensorDIMM, MICRO 2019 (abstract and summaries)"
+    training_is_ours: ClassVar[bool] = True
     unknown: ClassVar[tuple[str, ...]] = (
         OURS,
         "Latencies of its instructions, and tables a node.",

@@ -49,6 +49,7 @@ class Trim(NearMemorySystem):
 
     name: ClassVar[str] = "trim"
     source: ClassVar[str] = "Park et al., TRiM, MICRO 2021 (a summary)"
+    training_is_ours: ClassVar[bool] = True
     consistency: ClassVar[Consistency] = Consistency(
         "equal",
         "A mini-batch is done before the next one starts; all copies of a row get the same sum of "
@@ -77,6 +78,11 @@ class Trim(NearMemorySystem):
             raise ConfigError(
                 "trim copies hot rows to every node and has no caches beside them: set copies: 0, "
                 f'or platform.host.{name}.cache="0 B"'
+            )
+        if part.spread == "channel":
+            raise ConfigError(
+                "trim copies hot rows to the nodes of all channels: set copies: 0, or "
+                f"platform.host.{name}.spread=pool"
             )
         nodes = part.nodes * part.groups
         rows = sum(count * size for count, size in zip(self.copied, model.entry_bytes, strict=True))
@@ -109,11 +115,9 @@ class Trim(NearMemorySystem):
             parts += spread.copied.modules * size
             totals += spread.copied.rows * size
         host, buffers = self._dram, self.near.buffers
-        sums, total = (
-            Buffer(name, host, n) for name, n in (("sums_of_copies", parts), ("totals", totals))
-        )
+        sums = Buffer("sums_of_copies", buffers, parts, held=0.0)
+        total = Buffer("totals", host, totals)
         return (
-            move("sums_of_copies_to_cpu", buffers, host, parts),
             Add("add_sums_of_copies", self.cpu, (sums,), total),
             move("totals_to_copies", host, buffers, totals * self.near.part.channels),
         )

@@ -43,12 +43,13 @@ caches = st.none() | st.builds(
 
 @st.composite
 def pools(draw: st.DrawFn) -> tuple[Homes, ...]:
-    """Rows that go round the nodes of modules and channels, or tables that lie in one home each."""
+    """Rows that go round the nodes of all channels, or of one; or tables that lie in one home."""
     channels = draw(st.integers(1, 3))
     modules = channels * draw(st.integers(1, 3))
     if draw(st.booleans()):
         count = modules * draw(st.integers(1, 2))
-        return (Homes(count, modules, channels),) * len(ROWS)
+        within = draw(st.sampled_from([(None, None), (0, channels - 1)]))
+        return tuple(Homes(count, modules, channels, channel=channel) for channel in within)
     count = draw(st.integers(1, 3))
     return tuple(Homes(count, modules, channels, t % count) for t in range(len(ROWS)))
 
@@ -119,16 +120,23 @@ def test_lookups_of_copied_rows_go_where_plain_code_sends_them(
     nodes=st.integers(1, 3),
     adders=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     counts=st.tuples(*(st.tuples(st.integers(0, n), st.integers(0, n)) for n in (3, 1))),
+    channels=st.sampled_from([None, 1, 2]),
 )
 def test_rows_go_round_the_homes_of_their_region(
     looked_up: list[tuple[list[list[int]], ...]],
     nodes: int,
     adders: tuple[int, int],
     counts: tuple[tuple[int, int], ...],
+    channels: int | None,
 ) -> None:
-    """The hottest of a table in the last region, the next ones in the one before."""
+    """The hottest of a table in the last region, the next ones in the one before; where tables lie
+    in channels those of its own."""
+    nodes *= channels or 1
     widths = (nodes, nodes * adders[0], nodes * adders[1])
-    homes = (Homes(sum(widths), nodes, 1, None, widths),) * len(ROWS)
+    homes = tuple(
+        Homes(sum(widths), nodes, channels or 1, None, widths, channels and table % channels)
+        for table in range(len(ROWS))
+    )
     placed = tuple((rows - sum(own), *own) for rows, own in zip(ROWS, counts, strict=True))
     replay = NodesReplay(homes=homes, placed=placed)
     facts = run_replays(Stream(given_bags(looked_up), len(looked_up)), [replay], threads=1)[replay]

@@ -212,7 +212,7 @@ def test_a_run_of_an_older_version_is_refused(
     _manifest(lambda data: data.update(format=1))(run)
     for arguments in VERBS.values():
         assert _code(*arguments(run, whole)) == 2
-        words = "was written by another version of scratchpipe (format 1, this one reads 5)"
+        words = "was written by another version of scratchpipe (format 1, this one reads 6)"
         assert words in capsys.readouterr().err
 
 

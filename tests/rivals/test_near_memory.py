@@ -10,7 +10,7 @@ from rivalry import MODEL, executed, points, replayed, simulated, stage_times, w
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
 from simulator.engine import simulate_points
 from simulator.errors import ConfigError, ScratchPipeError
-from simulator.hardware.program import Move, Pool, Sort
+from simulator.hardware.program import Add, Move, Pool, Sort
 from simulator.results.record import PointResult
 from simulator.systems import System
 
@@ -170,17 +170,60 @@ def test_vectors_alone_cross_the_link_of_a_pool_that_adds_up() -> None:
         vectors = 256 * 4 * ROW
         assert sizes["pooled_to_gpu"] == sizes["gradients_to_pool"] == vectors
         assert sizes["list_to_pool"] == facts[LOOKUP].lookups * (8 + 4)
-        assert "sums_to_cpu" not in sizes
+        assert not any(isinstance(word, Add) for word in words(system, facts))
 
 
 def test_the_host_of_recnmp_gets_a_sum_of_every_module_and_sends_to_every_channel() -> None:
     """Uniform rows: of 16 modules a vector of 20 touches 11.6, of 4 channels 3.99."""
     system, facts = facts_of("recnmp", trace={"kind": "uniform"}, model={"lookups_per_table": 20})
-    sizes = {w.name: w.bytes for w in words(system, facts) if isinstance(w, Move)}
+    own = words(system, facts)
+    sizes = {w.name: w.bytes for w in own if isinstance(w, Move)}
     vectors = 256 * 4 * ROW
-    assert sizes["sums_to_cpu"] / vectors == pytest.approx(11.6, rel=0.01)
+    (added,) = (w for w in own if isinstance(w, Add))
+    assert {source.memory for source in added.sources} == {"near_memory.buffers"}
+    assert sum(source.bytes for source in added.sources) / vectors == pytest.approx(11.6, rel=0.01)
     assert sizes["gradients_to_pool"] / vectors == pytest.approx(3.99, rel=0.01)
     assert sizes["pooled_to_gpu"] == sizes["gradients_to_cpu"] == vectors
+
+
+def test_the_host_loads_sums_past_its_own_memory() -> None:
+    """They cross the channels, and are added up while nodes read: the host's DRAM has vectors,
+    gradients and ids, each a few times."""
+    change: dict[str, Any] = {"trace": {"kind": "uniform"}, "model": {"lookups_per_table": 20}}
+    result = ran("recnmp", **change)
+    vectors = 256 * 4 * ROW
+    assert device(result, "near_link.up")["bytes"] == pytest.approx(11.6 * vectors, rel=0.01)
+    assert device(result, "cpu.dram")["bytes"] < 10 * vectors
+    slow = ran("recnmp", {"channel_bandwidth": "100 MB/s"}, **change)
+    wait_us = 11.6 * vectors / 400e6 * 1e6
+    assert stage_times(slow)["gather_reduce"] == pytest.approx(wait_us, rel=0.02)
+
+
+def test_tables_in_channels_let_fewer_sums_out() -> None:
+    """Of the 4 modules of a channel a vector of 20 uniform rows touches all: 3.99 sums in place of
+    the 11.6 of 16 modules; gradients go to one channel in place of 3.99."""
+    change: dict[str, Any] = {"trace": {"kind": "uniform"}, "model": {"lookups_per_table": 20}}
+    spreads, sums = {}, {}
+    for spread in ("pool", "channel"):
+        pool = {"spread": spread, "cache": "0 B"}
+        spreads[spread] = facts_of("recnmp", pool, **change)[1][LOOKUP].nodes
+        sums[spread] = device(ran("recnmp", pool, **change), "near_link.up")["bytes"]
+    whole, channel = spreads["pool"], spreads["channel"]
+    assert whole is not None
+    assert channel is not None
+    assert whole.modules / whole.vectors == pytest.approx(11.6, rel=0.01)
+    assert channel.modules / channel.vectors == pytest.approx(3.99, rel=0.01)
+    assert channel.channels == channel.vectors
+    assert sum(channel.lookups) == sum(whole.lookups)
+    assert max(channel.lookups) == pytest.approx(max(whole.lookups), rel=0.1)
+    assert sums["channel"] / sums["pool"] == pytest.approx(3.99 / 11.6, rel=0.02)
+
+
+def test_tables_of_one_channel_are_spread_as_those_of_a_pool() -> None:
+    one, other = (
+        ran("recnmp", {"channels": 1, "spread": spread}) for spread in ("pool", "channel")
+    )
+    assert one.metrics["iteration_time_us"] == other.metrics["iteration_time_us"]
 
 
 def test_the_gpu_sorts_beside_the_gather() -> None:

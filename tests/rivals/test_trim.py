@@ -213,5 +213,7 @@ def test_copies_are_exact_or_refused() -> None:
         copied(1.5)
     with pytest.raises(ConfigError, match="has no caches beside them"):
         copied(0.1, cache="1 KiB")
+    with pytest.raises(ConfigError, match=r"copies hot rows to the nodes of all channels.*=pool"):
+        copied(0.1, spread="channel")
     sampled = {**SKEWED, "run": {"batches": 2, "warmup_batches": 1, "memory_fidelity": "exact"}}
     assert busy(copied(0.01, sampled), "dram") > 0

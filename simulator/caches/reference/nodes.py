@@ -44,10 +44,14 @@ class PlainNodes:
         numbered = [[row + self.starts[table] for row in bag] for bag in bags]
 
         def home(row: int) -> int:
-            if self.regions is not None:
-                own = self.regions[row]
-                return sum(at.widths[:own]) + row % at.widths[own]
-            return row % at.count if at.table is None else at.table
+            if at.table is not None:
+                return at.table
+            own = 0 if self.regions is None else self.regions[row]
+            widths = at.widths or (at.count,)
+            if at.channel is None:
+                return sum(widths[:own]) + row % widths[own]
+            channels = at.channels
+            return sum(widths[:own]) + at.channel + channels * (row % (widths[own] // channels))
 
         looked_up = [row for bag in numbered for row in bag]
         places = self._dealt(looked_up, home, at.count)

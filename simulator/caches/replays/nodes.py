@@ -152,11 +152,11 @@ class NodeCounter:
             rows[homes.table] = len(unique)
             return np.full(len(ids), homes.table), rows, CopiedSums()
         if self.placed is not None:
-            where, rows = self.placed.homes(ids), self.placed.homes(unique)
+            where, rows = self.placed.homes(ids, homes), self.placed.homes(unique, homes)
             return where, np.bincount(rows, minlength=count), CopiedSums()
-        where = ids % count
+        where = homes.of(ids)
         if self.copied is None:
-            return where, np.bincount(unique % count, minlength=count), CopiedSums()
+            return where, np.bincount(homes.of(unique), minlength=count), CopiedSums()
         self.copied.dealt(ids, where, count)
         sums = self.copied.sums(ids, where, count, homes.modules)
         return where, self.copied.rows(unique, count), sums
@@ -171,10 +171,11 @@ class NodeCounter:
         if homes.table is not None:
             held = self._hits(homes.table, ids, sum(self.trace.rows))
             return tuple(n - held * (home == homes.table) for home, n in enumerate(lookups))
-        rows = -(-sum(self.trace.rows) // homes.count)
-        order = np.argsort(ids % homes.count, kind="stable")
-        ends = np.cumsum(np.bincount(ids % homes.count, minlength=homes.count))
-        cut = np.split(ids[order] // homes.count, ends[:-1])
+        rows = -(-sum(self.trace.rows) // homes.round)
+        where = homes.of(ids)
+        order = np.argsort(where, kind="stable")
+        ends = np.cumsum(np.bincount(where, minlength=homes.count))
+        cut = np.split(ids[order] // homes.round, ends[:-1])
         return tuple(
             count - self._hits(home, own, rows)
             for home, (count, own) in enumerate(zip(lookups, cut, strict=True))

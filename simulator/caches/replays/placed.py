@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from simulator.caches.nodes import Homes
 from simulator.traces.base import Trace
 
 __all__ = ["PlacedRows"]
@@ -44,8 +45,11 @@ class PlacedRows:
         starts = np.concatenate(([0], np.cumsum(widths)[:-1]))
         return cls(region, starts, np.array(widths, np.int64))
 
-    def homes(self, ids: Int64s) -> Int64s:
-        """The home of each row, int64."""
+    def homes(self, ids: Int64s, at: Homes) -> Int64s:
+        """The home of each row of a table that lies `at` those, int64."""
         own = self.region[ids]
         # a region without homes has no rows
-        return self.starts[own] + ids % np.maximum(self.widths, 1)[own]
+        if at.channel is None:
+            return self.starts[own] + ids % np.maximum(self.widths, 1)[own]
+        widths = np.maximum(self.widths // at.channels, 1)
+        return self.starts[own] + at.channel + at.channels * (ids % widths[own])

@@ -60,6 +60,12 @@ class Device:
         return ()
 
     @property
+    def main_memory(self) -> Memory | None:
+        """The memory that its name alone means: the only one that it brings, unless it says else;
+        None where there are several or none."""
+        return self.memories[0] if len(self.memories) == 1 else None
+
+    @property
     def resources(self) -> tuple[Resource, ...]:
         """What operations share of it, its memories included."""
         return tuple(memory.resource for memory in self.memories)

@@ -1,10 +1,11 @@
 """A computational SSD: a flash array and DRAM with logic beside them, which gathers and adds up
-rows of either, copies rows between them, updates rows in DRAM, and amends sums and copies.
+rows of either, copies rows between them, updates rows in DRAM, amends sums and copies, and makes
+rows out of tensor-trains where it has cores for that.
 
-Modelled. The array as `flash` has it, its DRAM at bank level; additions of the logic, and the time
-that its controller takes for every row that it reads or writes (firmware on a core). An
-operation starts after `latency`, waits for the first page where it reads some, then takes the
-slowest of these.
+Modelled. The array as `flash` has it, its DRAM at bank level; additions of the logic, products of
+its tensor cores, and the time that its controller takes for every row that it reads or writes
+(firmware on a core). An operation starts after `latency`, waits for the first page where it reads
+some, then takes the slowest of these.
 
 Approximated: vectors and gradients wait in `buffers`, static memory as fast as the DRAM, without
 traffic there. Ignored: what the translation layer keeps in the same DRAM, wear.
@@ -13,11 +14,12 @@ traffic there. Ignored: what the translation layer keeps in the same DRAM, wear.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from simulator.config.machine import Part
 from simulator.config.operators import OperatorProfile
-from simulator.config.types import AccessRate, Bytes, Picoseconds, Watts
+from simulator.config.types import AccessRate, Bytes, FlopPerSecond, Frozen, Picoseconds, Watts
 from simulator.errors import ConfigError
 from simulator.hardware.access import Access
 from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
@@ -37,9 +39,19 @@ from simulator.hardware.program import (
     ZeroCopy,
 )
 from simulator.hardware.static_memory import StaticMemory
+from simulator.hardware.tensor_train import Rebuild
 from simulator.units import PS_PER_S
 
-__all__ = ["ComputationalSsd", "ComputationalSsdDevice"]
+__all__ = ["ComputationalSsd", "ComputationalSsdDevice", "TensorCores"]
+
+
+class TensorCores(Frozen):
+    """What makes rows out of tensor-trains."""
+
+    rate: FlopPerSecond
+    """Products and sums a second."""
+    memory: Bytes
+    """On-chip, for the cores of all tables."""
 
 
 class ComputationalSsd(Part):
@@ -59,6 +71,8 @@ class ComputationalSsd(Part):
     latency: Picoseconds
     """From the start of an operation to its first access."""
     logic_power: Watts
+    tensor_cores: TensorCores | None = None
+    """null: its logic makes no rows."""
 
     def device(self, name: str, setup: Setup, members: tuple[str, ...]) -> ComputationalSsdDevice:
         """The drive in a socket of its own."""
@@ -66,7 +80,8 @@ class ComputationalSsd(Part):
 
 
 class ComputationalSsdDevice(Processor):
-    """The drive: `flash`, `dram`, `buffers`, `controller`, `adders`."""
+    """The drive: `flash`, `dram`, `buffers`, `controller`, `adders`, and, where it has some,
+    `tensor_cores`."""
 
     part: ComputationalSsd
     rules: ClassVar[Mapping[type[Operation], str]] = {
@@ -77,6 +92,7 @@ class ComputationalSsdDevice(Processor):
         Scatter: "_scatter",
         ZeroCopy: "_copy",
         Update: "_update",
+        Rebuild: "_rebuild",
     }
 
     def prepare(self, setup: Setup) -> None:
@@ -87,6 +103,12 @@ class ComputationalSsdDevice(Processor):
         self.dram = Memory(f"{self.name}.dram", self.name, "dram", part.memory.usable, timing)
         self.buffers = Memory(f"{self.name}.buffers", self.name, "other", part.buffers, static)
         self._controller, self._adders = f"{self.name}.controller", f"{self.name}.adders"
+        self._tensor_cores = f"{self.name}.tensor_cores"
+
+    @property
+    def main_memory(self) -> Memory:
+        """The flash, as the host has it."""
+        return self.flash
 
     @property
     def memories(self) -> tuple[Memory, ...]:
@@ -94,7 +116,8 @@ class ComputationalSsdDevice(Processor):
 
     @property
     def resources(self) -> tuple[Resource, ...]:
-        names = (self.buffers.place, self._controller, self._adders)
+        names = [self.buffers.place, self._controller, self._adders]
+        names += [self._tensor_cores] * (self.part.tensor_cores is not None)
         others = (Resource(name, self.name, "other") for name in names)
         return (self.flash.resource, self.dram.resource, *others)
 
@@ -153,6 +176,18 @@ class ComputationalSsdDevice(Processor):
         store, rows = word.writes, word.rows.rows
         added = word.rows.lookups * word.gradient_bytes + rows * store.entry_bytes
         return self._demand(word.name, list(self._changed(store, rows)), added)
+
+    def _rebuild(self, word: Rebuild, software: OperatorProfile, reach: Reach) -> Demand:
+        """Products of the cores, a row for each lookup.
+
+        Raises `ConfigError` where the drive has no tensor cores.
+        """
+        del software, reach
+        if self.part.tensor_cores is None:
+            raise ConfigError(f"{self.name} ({self.part.name}) has no tensor_cores to make rows")
+        made = self._demand(word.name, (), word.rows.lookups * word.row_bytes)
+        ps = word.rows.lookups * word.flops * PS_PER_S / self.part.tensor_cores.rate
+        return replace(made, services={**made.services, self._tensor_cores: Service(ps)})
 
     # what they come to
 

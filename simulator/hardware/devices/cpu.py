@@ -301,7 +301,8 @@ class CpuDevice(Processor):
         thread_ps = work.busy_ps + sum(waits_ps)
         fault_ps = self._page_faults_ps(work)
         faults_ps = fault_ps * (cpu.page_fault_lock + (1.0 - cpu.page_fault_lock) / threads)
-        each_ps, first_ps = thread_ps / threads, first_answer_ps(paths, streams)
+        each_ps = thread_ps / threads
+        first_ps = round(first_answer_ps(paths, streams) / work.parts)
         if work.ranges:
             each_ps = _slowest_ps(work, threads, thread_ps, waits_ps[0])
         held_ps = round(self._rounded_corner(each_ps, loads_ps) + faults_ps)

@@ -76,6 +76,8 @@ class CpuPass(Operation):
     waits: bool = True
     """Its threads wait for memory, the longer the more others load it; products are computed on
     what was asked for long before."""
+    parts: int = 1
+    """Equal passes of which it is one, that wait together for the first pages."""
 
     @property
     def busy_ps(self) -> int:
@@ -252,7 +254,7 @@ def _copied(word: ZeroCopy, software: OperatorProfile, at: Package) -> CpuPass:
         *_each(word.writes, word.rows, rows, size, write=True),
     )
     work = CpuPass(word.name, at.name, software.gather, accesses, rows, word.reads.tables)
-    return replace(work, lines=lines_of(size))
+    return replace(work, lines=lines_of(size), parts=word.parts)
 
 
 def _probe(word: Probe, software: OperatorProfile, at: Package) -> CpuPass:

@@ -5,7 +5,8 @@ A *node* is a rank behind a buffer chip of its own: a channel with one rank, as 
 it. Modules of several ranks stand on channels that carry instructions in and sums out. A row is
 either cut into pieces of 64 B over neighbouring nodes (`vertical`; further nodes form further
 groups, each with whole tables), or lies in one node as a whole (`horizontal`; rows go round the
-nodes by their number, so that the fullest node is that of the rows which are looked up).
+nodes, of the pool or of a channel, by their number, so that the fullest node is that of the rows
+which are looked up).
 """
 
 from __future__ import annotations
@@ -55,6 +56,9 @@ class NodePool(Part):
     """The banks of a rank where `level` is `regions`; else null."""
     cut: Literal["vertical", "horizontal"]
     """How a row lies: pieces of 64 B over neighbouring nodes, or whole in one node."""
+    spread: Literal["pool", "channel"] = "pool"
+    """What whole rows of a table go round: all nodes, or those of one channel, each table that of
+    its number, so that the sums of a vector come from the modules of one channel."""
     sums_meet: Literal["pool", "host"]
     """Where the sums of several modules are added up: in the pool, which then sends each pooled
     vector once and hands its gradient on, or in the host, which gets one from each module and sends
@@ -86,6 +90,8 @@ class NodePool(Part):
             )
         if self.level != "rank" and self.cut == "vertical":
             raise MisfitError("cut", "must be horizontal where bank groups have adders")
+        if self.spread == "channel" and self.cut == "vertical":
+            raise MisfitError("spread", "must be pool where rows are cut over nodes")
         if (self.level == "regions") != (self.regions is not None):
             raise MisfitError("regions", "must be given where level is regions, and only there")
         if self.regions is not None and sum(self.regions.banks) != self._banks:
@@ -158,7 +164,8 @@ class NodePool(Part):
         homes = self.homes(row_bytes)
         fixed = table % homes if self.cut == "vertical" else None
         widths = () if self.regions is None else self.regions.widths(self.nodes)
-        return Homes(homes, self.channels * self.modules, self.channels, fixed, widths)
+        channel = table % self.channels if self.spread == "channel" else None
+        return Homes(homes, self.channels * self.modules, self.channels, fixed, widths, channel)
 
     def cached_rows(self, row_bytes: int) -> int:
         """Rows (pieces of rows) of that size that the cache of a node holds."""

@@ -62,10 +62,11 @@ class NodeWork:
 
     def of_fullest(self, by_home: Counts, ids: Int64s | None) -> Int64s | None:
         """Those of `ids` that lie in the fullest rank, numbered within it; rows that are cut all
-        stand for those of one home. None where some are copied: who reads which is not kept."""
+        stand for those of one home. None where some are copied, or tables lie in channels: who
+        reads which is not kept."""
         if ids is None or self.part.cut == "vertical":
             return ids
-        if self.spread.copied.rows:
+        if self.spread.copied.rows or self.part.spread == "channel":
             return None
         ranks = self.by_rank(by_home)
         own: Int64s = ids[ids % len(ranks) == int(np.argmax(ranks))] // len(ranks)

@@ -181,6 +181,10 @@ def test_sums_on_their_way_out_bind_by_the_modules_that_a_vector_touches() -> No
     for lookups, known in ((20, 1.72), (80, 5.03)):
         found = measure_nodes(part, "gather", 512, 2_000, lookups=lookups)
         assert found.limits["sums"] == pytest.approx(known, rel=0.01)
+    own = part.model_copy(update={"spread": "channel"})
+    for lookups, known in ((20, 20 / 3.99), (80, 20.0)):
+        found = measure_nodes(own, "gather", 512, 2_000, lookups=lookups)
+        assert found.limits["sums"] == pytest.approx(known, rel=0.01)
     whole = part.model_copy(update={"cut": "vertical"})
     assert measure_nodes(whole, "gather", 512, 2_000).limits["sums"] == 20.0
 
