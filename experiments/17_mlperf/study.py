@@ -1,4 +1,4 @@
-"""MLPerf DLRM on 8 and 64 GPUs: the iteration, and the stages that it waits for."""
+"""MLPerf DLRM on 8 to 112 GPUs: the iteration with its share of evaluations, and its stages."""
 
 from __future__ import annotations
 
@@ -19,56 +19,71 @@ if TYPE_CHECKING:
 
 __all__ = ["figures", "readme", "tables"]
 
+EVALUATED = 89_137_319 / (4_195_197_692 / 20)
+"""Samples of an evaluation for each sample that is trained between two of them (a twentieth of an
+epoch): configurations of MLPerf Training v1.0 to v2.1, `eval_num_samples`, `num_samples` and
+`eval_interval`."""
+KEYS = ["platform", "gpus", "operators"]
+
 
 def tables(inputs: Inputs) -> Tables:
-    result = inputs.results["hybrid"]
-    return {"mlperf": _iterations(result), "stages": _stages(result)}
+    hybrid, evaluation = inputs.results["hybrid"], inputs.results["evaluation"]
+    return {"mlperf": _iterations(hybrid, evaluation), "stages": _stages(hybrid)}
 
 
-def _machines(result: Result) -> list[str]:
-    return [point.point.platform.name.rstrip("*") for point in result]
-
-
-def _iterations(result: Result) -> pd.DataFrame:
-    """Time and throughput of each number of GPUs."""
+def _runs(result: Result) -> pd.DataFrame:
+    """What each point is of, and its metrics."""
     metrics = metrics_frame(result)
-    data = metrics[["gpus", "operators"]].copy()
-    data.insert(0, "platform", _machines(result))
+    data = pd.DataFrame({"platform": [point.point.platform.name for point in result]})
+    data["gpus"], data["operators"] = metrics["gpus"], metrics["operators"]
+    for key in ("platform", "operators"):
+        data[key] = data[key].str.rstrip("*")
     data["batch_size"] = [point.point.model.batch_size for point in result]
-    data["time_ms"] = metrics["iteration_time_us"] / 1e3
-    data["million_samples_per_second"] = metrics["throughput_samples_per_s"] / 1e6
+    data["ms"] = metrics["iteration_time_us"] / 1e3
     data["bottleneck"] = metrics["bottleneck"]
     return data
 
 
+def _iterations(hybrid: Result, evaluation: Result) -> pd.DataFrame:
+    """Time of an iteration, with what evaluations take of it, and throughput."""
+    trained, answered = _runs(hybrid), _runs(evaluation)
+    answered["ms_each"] = answered["ms"] / answered["batch_size"]
+    data = trained.merge(answered[[*KEYS, "ms_each"]], on=KEYS, how="left", validate="1:1")
+    data["evaluation_ms"] = data["batch_size"] * EVALUATED * data["ms_each"]
+    data["time_ms"] = data["ms"] + data["evaluation_ms"]
+    data["million_samples_per_second"] = data["batch_size"] / data["time_ms"] / 1e3
+    return data.rename(columns={"ms": "train_ms"}).drop(columns="ms_each")
+
+
 def _stages(result: Result) -> pd.DataFrame:
     """Time that an iteration waits for each stage, ms."""
-    stages = stages_frame(result)
-    gpus = metrics_frame(result)["gpus"].tolist()
+    stages, runs = stages_frame(result), _runs(result)
     each = [len(point.stages) for point in result]
-    machines = [f"{g} {m}" for m, g in zip(_machines(result), gpus, strict=True)]
-    stages.insert(0, "machine", [m for m, n in zip(machines, each, strict=True) for _ in range(n)])
+    names = [f"{row.gpus} {row.platform}, {row.operators}" for row in runs.itertuples()]
+    stages.insert(0, "machine", [m for m, n in zip(names, each, strict=True) for _ in range(n)])
     stages["exposed_ms"] = stages["exposed_us"] / 1e3
     return stages.groupby(["stage", "machine"], sort=False)["exposed_ms"].mean().reset_index()
 
 
 def readme(tables: Tables) -> Tables:
-    formats = {"platform": "", "gpus": "", "operators": "", "batch_size": ",", "time_ms": ".2f"}
-    formats |= {"million_samples_per_second": ".1f", "bottleneck": ""}
+    formats = {"platform": "", "gpus": "", "operators": "", "batch_size": ",", "train_ms": ".2f"}
+    formats |= {"evaluation_ms": ".2f", "time_ms": ".2f", "million_samples_per_second": ".1f"}
     return {
-        "mlperf": columns_of(tables["mlperf"], formats),
+        "mlperf": columns_of(tables["mlperf"], formats | {"bottleneck": ""}),
         "stages": side_by_side(tables["stages"], ["machine"], "stage", ("exposed_ms", ".2f")),
     }
 
 
 def figures(tables: Tables) -> dict[str, Figure]:
-    data = tables["mlperf"]
+    data = tables["mlperf"].assign(
+        software=lambda rows: rows["platform"] + ", " + rows["operators"]
+    )
     with styled():
         figure, axes = figure_grid(1, 1, 4.5, 2.8)
-        machines = tuple(dict.fromkeys(data["platform"]))
-        lines(axes[0], data, x="gpus", y="time_ms", hue="platform", hues=machines)
+        series = tuple(dict.fromkeys(data["software"]))
+        lines(axes[0], data, x="gpus", y="time_ms", hue="software", hues=series)
         axes[0].set_ylim(bottom=0)
         axes[0].set_ylabel("ms an iteration")
         axes[0].set_xlabel("GPUs")
-        legend_above(figure, axes, len(machines))
+        legend_above(figure, axes, len(series))
     return {"mlperf": figure}

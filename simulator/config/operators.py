@@ -142,11 +142,24 @@ class GpuOperators(Frozen):
     """The dot interaction of a model: batched products, of which another kernel picks the pairs and
     to which it puts their gradients back, as PyTorch has it; or one kernel forward and one backward
     that read the vectors once, as HugeCTR has it. `cat` and `cross` are the same in both."""
+    layers: Literal["separate", "fused"] = "separate"
+    """Bias, activation and their gradients of a layer: kernels of their own, and an update for each
+    weight, as PyTorch has them; or done by the kernels of its products, and one update for all."""
+    weight_gradients: Literal["in_turn", "beside"] = "in_turn"
+    """With fused layers: the gradients of weights in turn with those of inputs, or beside them, so
+    that nothing waits for their kernels to start and to drain."""
     kernel_dispatch: Picoseconds
     """Host time that the framework spends on one kernel launched eagerly, the launch included
     (operator dispatch, autograd, optimizer)."""
     host_processes: Literal["one", "one_per_gpu"]
     """Who launches eager kernels on several GPUs: one process after the other, or one for each."""
+    update: Literal["sorted", "atomic"] = "sorted"
+    """How the gradients of equal rows meet: sorted by row and summed, or added to the row one by
+    one where it lies in L2. Other optimizers than SGD need the sum, and sort."""
+    indices: Literal["given", "ahead", "in_turn"] = "given"
+    """Where rows have copies: each GPU knows which lookups of a mini-batch are its own to send and
+    to get, or picks them out of all of them: with the ids of the next mini-batch, or before it
+    looks rows up."""
     expand: bool
     """Materialises the expanded gradient in HBM before it is coalesced."""
     kernels_per_table: bool
@@ -162,15 +175,17 @@ class GpuOperators(Frozen):
     bottom_mlp: Literal["beside_exchange", "in_turn"] = "in_turn"
     """The bottom MLP of `gpu_only` on several GPUs: beside the exchange of pooled vectors and of
     their gradients, or with the rest of the MLPs."""
-    all_reduce: Literal["beside_update", "in_turn"] = "beside_update"
-    """The MLPs' gradients in `gpu_only`: summed beside the update of the tables, or before it."""
+    all_reduce: Literal["beside_update", "beside_exchange", "in_turn"] = "beside_update"
+    """The MLPs' gradients in `gpu_only`: summed beside the update of the tables, beside the
+    exchange of the vectors' gradients (with those of rows with copies, in one call), or before the
+    update."""
     iteration: Literal["graph", "launches"] = "launches"
     """All that the host submits from one wait for the GPU to the next, where stages follow each
     other: one captured graph, or each of it."""
     exchange_bytes: Literal[2, 4] = 4
-    """Bytes of an element of pooled vectors, their gradients, and sums of gradients of rows with
-    copies on the links between GPUs: fp16, converted by the kernels beside the exchange, or
-    fp32."""
+    """Bytes of an element of pooled vectors, their gradients, sums of gradients of rows with copies
+    and gradients of the MLPs on the links between GPUs: fp16, converted by the kernels beside the
+    exchange, or fp32."""
     source: Source
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "Exchange",
     "Expand",
     "Flow",
+    "FusedLayers",
     "Gather",
     "Interaction",
     "KeyValue",
@@ -321,13 +322,16 @@ class Probe(Operation):
 
 @dataclass(frozen=True, slots=True)
 class Split(Operation):
-    """Sort the ids of a mini-batch into those of pinned rows and all others."""
+    """Sort the ids of a mini-batch into those of some rows (pinned ones, those of one GPU) and all
+    others."""
 
     lookups: int
     lists: Buffer | None = None
     """Where it writes the list of the others beside its own memory."""
     ids: Buffer | None = None
     """The ids, where they lie in another memory than its own."""
+    distinct: int | None = None
+    """Ids that differ: its map is in L2 for the others. None: nobody counted, and none is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,9 +355,22 @@ class Interaction:
     pairs: int = 0
     """Products that are picked for the top MLP, and whose gradients are put back."""
     vector_bytes: int = 0
-    """The vectors, once."""
+    """The vectors, once, in the precision of the layers."""
     backward: bool = True
     """False: forward alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class FusedLayers:
+    """What is left of a `Dense` beside its interaction where the products' kernels have all of a
+    layer, and one kernel updates all weights."""
+
+    kernels: int
+    chain: int
+    """Of those, kernels that others wait for; the gradients of weights are the rest."""
+    bytes_read: int = 0
+    bytes_written: int = 0
+    """What the update reads and writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,6 +388,8 @@ class Dense(Operation):
     interaction: Interaction
     samples: int = 0
     """Samples that it is for; 0: nobody asks."""
+    fused: FusedLayers | None = None
+    """Its layers where the software fuses them; None: it cannot."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,15 +241,20 @@ class Rank:
         first, dense, last = self._dense()
         pool, update = self._embeddings(facts, own)
         trained = (*update, *shard.of_copies(), synchronize(self.gpu))
-        reduced = shard.reducing()
-        if self._job.software.gpu.all_reduce == "in_turn":
+        when = self._job.software.gpu.all_reduce
+        sums, size = self._with_mlps(facts) if when == "beside_exchange" else ((), 0)
+        after = last[0].name if last and when == "beside_exchange" else ""
+        reduced, beside = shard.reducing(after, sums, size), ()
+        if when == "beside_exchange":
+            reduced, beside = (), reduced
+        if when == "in_turn":
             trained, reduced = (*(word for lane in reduced for word in lane), *trained), ()
         middle: tuple[Stage, ...] = (Stage("mlp", (dense,)),)
         if not shard.alone:
             middle = (
                 Stage("all_to_all", (self._to_samples(facts, shard), first)),
                 *middle,
-                Stage("all_to_all_back", (self._to_tables(facts, shard), last)),
+                Stage("all_to_all_back", (self._to_tables(facts, shard), last, *beside)),
             )
         return (
             Stage("ids", (self._ids(facts, own),)),
@@ -268,6 +273,12 @@ class Rank:
         """What it exchanges until it has the gradients of its tables."""
         del facts
         return shard.to_tables()
+
+    def _with_mlps(self, facts: BatchFacts) -> tuple[tuple[Operation, ...], int]:
+        """What sums gradients of rows with copies for the all-reduce of the MLPs' gradients, and
+        the bytes of it."""
+        del facts
+        return (), 0
 
     def _ids(self, facts: BatchFacts, own: BatchFacts) -> tuple[Operation, ...]:
         """Ids on their way to this GPU, with the dense features of its samples."""

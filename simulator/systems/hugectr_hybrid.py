@@ -157,12 +157,23 @@ class _HybridRank(TieredRank):
     ) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
         below = super()._embeddings(facts, own) if self._lower else ((), ())
         pool, update = map(list, below)
+        gpu = self._job.software.gpu
+        with_mlps = gpu.all_reduce == "beside_exchange" and not self._shards[0].alone
+        train = self._by_sums if with_mlps else self._trained_copies
         for copies in self._frequent:
             pool += self._pooled_frequent(facts, copies)
-            gradients = self._own_vectors(copies.group, "gradients")
-            words = copies.backward.operations(copies.flow(facts, HIT), gradients)
-            update += self._trained_copies(facts, copies, words)
-        return tuple(pool), tuple(update)
+            update += train(facts, copies, self._passes(facts, copies))
+        picked = self._indices(facts) if gpu.indices == "in_turn" else ()
+        return (*picked, *pool), tuple(update)
+
+    def _passes(self, facts: BatchFacts, copies: Copies) -> tuple[Operation, ...]:
+        """The backward of frequent rows."""
+        gradients = self._own_vectors(copies.group, "gradients")
+        return copies.backward.operations(copies.flow(facts, HIT), gradients)
+
+    def _with_mlps(self, facts: BatchFacts) -> tuple[tuple[Operation, ...], int]:
+        each = [self._copied_sums(facts, own, self._passes(facts, own)) for own in self._frequent]
+        return tuple(w for words, _ in each for w in words), sum(sent for _, sent in each)
 
     def _pooled(self, held: Held, rows: BatchFacts) -> Operation:
         model, store = held.group.job.model, held.backward.store

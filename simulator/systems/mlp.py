@@ -27,6 +27,7 @@ from dataclasses import replace
 
 from simulator.config.model import ModelConfig
 from simulator.hardware.program import GRADIENT_BYTES, Dense, Interaction
+from simulator.systems.fused_layers import Layers
 
 __all__ = [
     "TILE",
@@ -174,6 +175,17 @@ def _activations(model: ModelConfig) -> int:
     return outputs
 
 
+def _fusing(model: ModelConfig, samples: int) -> Layers:
+    """The layers where their kernels are fused."""
+    crossed = _cross_products(model)
+    elements = sum(outputs for _, outputs in crossed)
+    if crossed:
+        elements += model.cross.layers * side_by_side(model)
+    passed = samples * elements * (2 if _half(model) else GRADIENT_BYTES)
+    weights = mlp_weight_bytes(model) // GRADIENT_BYTES
+    return Layers(len(_layers(model)), len(crossed), weights, passed, _half(model))
+
+
 def _half(model: ModelConfig) -> bool:
     return model.mlp_precision in ("fp16", "bf16")
 
@@ -190,7 +202,7 @@ def _interaction(model: ModelConfig, samples: int) -> Interaction:
         bytes_written=written * elements,
         tile_flops=samples * 3 * 2 * TILE * TILE * strips * model.width if dot else 0,
         pairs=samples * vectors * (vectors - 1) // 2 if dot else 0,
-        vector_bytes=elements * GRADIENT_BYTES,
+        vector_bytes=elements * (2 if half else GRADIENT_BYTES),
     )
 
 
@@ -207,6 +219,7 @@ def bottom_beside(step: Dense, model: ModelConfig, samples: int) -> tuple[Dense,
     flops, weights = samples * 2 * products, products + outputs
     activations = samples * outputs * (2 if _half(model) else GRADIENT_BYTES)
     read, written = _WEIGHT_BYTES[_half(model)]
+    fusing = Layers(len(layers), weights=weights, half=_half(model))
     alone = replace(step, interaction=Interaction(0, bytes_read=0, bytes_written=0))
     forward = replace(
         alone,
@@ -215,6 +228,7 @@ def bottom_beside(step: Dense, model: ModelConfig, samples: int) -> tuple[Dense,
         kernels=len(layers),
         bytes_read=2 * activations + read * weights // 5,
         bytes_written=activations + written * weights // 5,
+        fused=fusing.forward(),
     )
     backward = replace(
         alone,
@@ -223,13 +237,15 @@ def bottom_beside(step: Dense, model: ModelConfig, samples: int) -> tuple[Dense,
         kernels=6 * len(layers),
         bytes_read=4 * activations + read * weights - forward.bytes_read,
         bytes_written=2 * activations + written * weights - forward.bytes_written,
+        fused=fusing.backward(),
     )
     rest = replace(
         step,
-        **{
-            key: getattr(step, key) - getattr(forward, key) - getattr(backward, key)
-            for key in ("flops", "kernels", "bytes_read", "bytes_written")
-        },
+        flops=step.flops - 3 * flops,
+        kernels=step.kernels - 7 * len(layers),
+        bytes_read=step.bytes_read - forward.bytes_read - backward.bytes_read,
+        bytes_written=step.bytes_written - forward.bytes_written - backward.bytes_written,
+        fused=_fusing(model, samples).less(fusing).step(),
     )
     return forward, rest, backward
 
@@ -257,6 +273,7 @@ def second_backward(step: Dense, model: ModelConfig, samples: int) -> Dense:
             pairs=meet.pairs // 2,
             vector_bytes=meet.vector_bytes,
         ),
+        fused=_fusing(model, samples).backward(update=False),
     )
 
 
@@ -277,6 +294,7 @@ def mlp_step(model: ModelConfig, at: str, samples: int | None = None) -> Dense:
         bytes_written=2 * activations + written * weights,
         interaction=_interaction(model, count),
         samples=count,
+        fused=_fusing(model, count).step(),
     )
 
 
@@ -299,9 +317,10 @@ def forward_of(step: Dense, model: ModelConfig) -> Dense | None:
     if step.name == BOTTOM:
         passed = step.samples * bottom * size
         return replace(step, bytes_read=passed, bytes_written=passed)
-    outputs = _activations(model)
+    outputs, fusing = _activations(model), _fusing(model, step.samples)
     if step.kernels < _layer_kernels(model):  # the bottom MLP is a step of its own
         outputs -= bottom
+        fusing = fusing.less(Layers(len(model.bottom_widths) - 1))
     activations = step.samples * outputs * size
     meet = step.interaction
     return replace(
@@ -319,6 +338,7 @@ def forward_of(step: Dense, model: ModelConfig) -> Dense | None:
             pairs=meet.pairs // 2,
             backward=False,
         ),
+        fused=fusing.forward(),
     )
 
 

@@ -68,7 +68,7 @@ class Backward:
     @property
     def passes(self) -> tuple[tuple[str, str], ...]:
         """Word and name of each pass (see `Processor.training_passes`)."""
-        return self.machine.processor(self.at).training_passes(self.software)
+        return self.machine.processor(self.at).training_passes(self.software, self.model.optimizer)
 
     @property
     def names(self) -> tuple[str, ...]:

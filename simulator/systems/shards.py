@@ -133,13 +133,18 @@ class Shard:
             Add("apply_to_copies", self.gpu, (sums, copies), copies),
         )
 
-    def reducing(self, after: str = "") -> tuple[tuple[Exchange, ...], ...]:
+    def reducing(
+        self, after: str = "", sums: tuple[Operation, ...] = (), size: int = 0
+    ) -> tuple[tuple[Operation, ...], ...]:
         """A lane in which the gradients of the MLPs are all-reduced, once the operation called
-        `after` in another lane is done; none for a GPU alone."""
+        `after` in another lane is done, together with `size` bytes more that `sums` makes; none for
+        a GPU alone."""
         if self.alone:
             return ()
-        size = mlp_weight_bytes(self.whole.model)
-        return ((Exchange("all_reduce", self.gpu, self.group, "all_reduce", size, after=after),),)
+        element = self.whole.software.gpu.exchange_bytes
+        size += mlp_weight_bytes(self.whole.model) * element // GRADIENT_BYTES
+        exchange = Exchange("all_reduce", self.gpu, self.group, "all_reduce", size, after=after)
+        return ((*sums, exchange),)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from simulator.caches.facts import HIT, LOOKUP, BatchFacts, Flow
+from simulator.caches.facts import HIT, LOOKUP, UNIQUE, BatchFacts, Flow
 from simulator.caches.replays import Replay
 from simulator.caches.replays.static import HIT_LOOKUP
 from simulator.caches.replays.tiered_rows import TRAINED, Tier, TieredReplay
@@ -22,6 +22,7 @@ from simulator.hardware.program import (
     Exchange,
     Operation,
     Pool,
+    Split,
     Stage,
     Store,
     Update,
@@ -204,15 +205,28 @@ class TieredRank(Rank):
         )
 
     def _ids(self, facts: BatchFacts, own: BatchFacts) -> tuple[Operation, ...]:
-        shard, software = self._shards[0], self._job.software
-        if shard.alone or software.gpu.ids != "loaded":
-            return super()._ids(facts, own)
+        software = self._job.software
+        picked = self._indices(facts) if software.gpu.indices == "ahead" else ()
+        if self._shards[0].alone or software.gpu.ids != "loaded":
+            return (*super()._ids(facts, own), *picked)
         shards = [
             k for t in range(len(self._pieces.tiers)) for k in self._pieces.of(t, self._number)
         ]
         lookups = own[LOOKUP].lookups + facts.of_shards(shards)[LOOKUP].lookups
-        size = lookups * software.id_bytes + shard.dense_bytes
-        return (move("ids_to_gpu", self._dram, self._hbm, size),)
+        size = lookups * software.id_bytes + self._shards[0].dense_bytes
+        return (move("ids_to_gpu", self._dram, self._hbm, size), *picked)
+
+    def _indices(self, facts: BatchFacts) -> tuple[Operation, ...]:
+        """Which lookups of all are of its own rows, and of its samples whose rows which GPU has."""
+        shard = self._shards[0]
+        if shard.alone:
+            return ()
+        lookups, distinct = facts[LOOKUP].lookups, facts[UNIQUE].rows
+        own = lookups * shard.samples // self._job.model.batch_size
+        return tuple(
+            Split(f"pick_{name}", self.gpu, count, distinct=min(count, distinct))
+            for name, count in (("own_rows", lookups), ("owners", own), ("copies", own))
+        )
 
     def _own_vectors(self, group: Group, name: str) -> Buffer:
         """Pooled vectors of its samples, or their gradients."""
@@ -232,22 +246,46 @@ class TieredRank(Rank):
     ) -> list[Operation]:
         """`passes` over rows of a tier: an update where there is one copy, else sums of what this
         GPU has, those over all copies, and an update by them."""
+        words, sent = self._copied_sums(facts, copies, passes)
+        reduce = f"all_reduce_{copies.name}" + (f"_{copies.first}" if copies.first else "")
+        if sent:
+            words.append(Exchange(reduce, self.gpu, copies.peers, "all_reduce", sent))
+        return [*words, *self._by_sums(facts, copies, passes)]
+
+    def _copied_sums(
+        self, facts: BatchFacts, copies: Copies, passes: Sequence[Operation]
+    ) -> tuple[list[Operation], int]:
+        """`passes` but for updates, in place of which gradients of rows of a tier are summed where
+        other GPUs have copies; and bytes of those sums as they cross links."""
         words: list[Operation] = []
-        name = copies.name
+        name, sent = copies.name, 0
         for word in passes:
-            word = replace(word, name=f"{word.name}_{name}")
-            if not isinstance(word, Update) or len(copies.peers) == 1:
-                words.append(word)
+            if not isinstance(word, Update):
+                words.append(replace(word, name=f"{word.name}_{name}"))
+            elif len(copies.peers) > 1:
+                size, tables = word.gradient_bytes, copies.backward.store.tables
+                sent += copies.rows * size * self._job.software.gpu.exchange_bytes // GRADIENT_BYTES
+                rows = copies.flow(facts, HIT)
+                words.append(
+                    Accumulate(
+                        f"sum_{name}", self.gpu, word.source, rows, size, word.expanded, tables
+                    )
+                )
+        return words, sent
+
+    def _by_sums(
+        self, facts: BatchFacts, copies: Copies, passes: Sequence[Operation]
+    ) -> list[Operation]:
+        """Updates of rows of a tier, by sums over all copies where there are several."""
+        words: list[Operation] = []
+        for word in passes:
+            if not isinstance(word, Update):
                 continue
-            size, tables = word.gradient_bytes, copies.backward.store.tables
-            sent = copies.rows * size * self._job.software.gpu.exchange_bytes // GRADIENT_BYTES
-            sums = Buffer(f"{name}_gradients", self._hbm, copies.rows * size)
-            reduce = f"all_reduce_{name}" + (f"_{copies.first}" if copies.first else "")
-            rows = copies.flow(facts, HIT)
-            told = copies.group.of(facts.of_shards(copies.told))[TRAINED]
-            words += [
-                Accumulate(f"sum_{name}", self.gpu, word.source, rows, size, word.expanded, tables),
-                Exchange(reduce, self.gpu, copies.peers, "all_reduce", sent),
-                update_by_sums(word, told, sums),
-            ]
+            word = replace(word, name=f"{word.name}_{copies.name}")
+            if len(copies.peers) > 1:
+                size = copies.rows * word.gradient_bytes
+                sums = Buffer(f"{copies.name}_gradients", self._hbm, size)
+                told = copies.group.of(facts.of_shards(copies.told))[TRAINED]
+                word = update_by_sums(word, told, sums)
+            words.append(word)
         return words

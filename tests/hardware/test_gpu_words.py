@@ -37,13 +37,14 @@ from machines import (
 from simulator.config.catalogue import load_named
 from simulator.config.operators import OperatorProfile
 from simulator.hardware.demand import Demand
-from simulator.hardware.devices.gpu_words import UPDATE_CHAIN
+from simulator.hardware.devices.update_words import UPDATE_CHAIN
 from simulator.hardware.program import (
     Accumulate,
     Add,
     Dense,
     Expand,
     Flow,
+    FusedLayers,
     Gather,
     Interaction,
     Operation,
@@ -304,6 +305,20 @@ def test_a_fused_interaction_reads_the_vectors_once_each_way_and_picks_nothing()
     assert demand.minimum_ps == pytest.approx(59 * STEP + size + 1.01 * LAYERS)
     side_by_side = dataclasses.replace(DENSE, interaction=Interaction(2, 10**6, 10**6))
     assert at_gpu(side_by_side, fused) == at_gpu(side_by_side), "there is nothing to fuse"
+
+
+def test_fused_layers_are_their_products_and_one_update() -> None:
+    """58 kernels become 27, of which 8 sum weight gradients that nothing waits for."""
+    dense = dataclasses.replace(DENSE, fused=FusedLayers(27, 19, 10**6, 2 * 10**6))
+    assert at_gpu(dense) == at_gpu(DENSE), "as separate layers have it"
+    for beside, kernels in (("in_turn", 27), ("beside", 19)):
+        keys = {"layers": "fused", "weight_gradients": beside}
+        fused = TUNED.model_copy(update={"gpu": TUNED.gpu.model_copy(update=keys)})
+        demand, usual = at_gpu(dense, fused), at_gpu(DENSE)
+        assert demand.services[HBM].bytes == 3 * 10**6 + 12 * 10**6
+        less = (58 - kernels) * STEP + 57 * 10**6
+        assert demand.minimum_ps == pytest.approx(usual.minimum_ps - less)
+        assert at_gpu(DENSE, fused).minimum_ps == usual.minimum_ps, "what cannot be fused is not"
 
 
 def test_a_graph_is_submitted_once_and_eager_kernels_one_by_one() -> None:

@@ -22,7 +22,7 @@ from simulator.systems.schedule import Ahead, Serial
 
 BOX = "hgx_h100"
 SMALL = {"rows_per_table": (1_000_000,) * 8}
-GENERATIONS = ("hugectr_2021", "hugectr_2023", "torchrec_serial", "torchrec_eager")
+GENERATIONS = ("hugectr_2021", "hugectr_2022", "hugectr_2023", "torchrec_serial", "torchrec_eager")
 IDS = 8 * 40_960
 """Lookups of a mini-batch of `facts_of()`."""
 
@@ -109,6 +109,17 @@ def test_the_all_reduce_has_a_lane_of_its_own_or_comes_first() -> None:
     assert {lane[0].name for lane in in_turn} == {"all_reduce"}
 
 
+def test_the_all_reduce_goes_beside_the_exchange_once_the_bottom_mlp_is_done() -> None:
+    program = stages(made(all_reduce="beside_exchange", bottom_mlp="beside_exchange"))
+    back = program[-2]
+    assert back.name == "all_to_all_back"
+    assert [lane[0].after for lane in back.lanes[2::3]] == ["bottom_mlp_back"] * 4
+    assert not [w for w in program[-1].operations if isinstance(w, Exchange)]
+    programs = [words(stages(made(exchange_bytes=size)), Exchange) for size in (4, 2)]
+    whole, half = (next(w.bytes for w in each if w.name == "all_reduce") for each in programs)
+    assert whole == 2 * half, "gradients of the MLPs cross links in half precision too"
+
+
 @pytest.mark.parametrize(("ids", "train", "total"), [(10, 30, 130), (40, 30, 190)])
 def test_ids_ahead_hide_behind_the_mini_batch_before(ids: int, train: int, total: int) -> None:
     """Four mini-batches: the first ids, then the longer of both, the last one trains."""
@@ -191,5 +202,8 @@ def test_a_generation_says_what_it_has_from_where() -> None:
         gpu = load_named("operators", name).gpu
         assert "assumed" in gpu.source or "MLPerf" in gpu.source
         assert load_named("operators", name).name == name
-    old, new = (load_named("operators", f"hugectr_{year}").gpu for year in (2021, 2023))
-    assert old.model_copy(update={"bottom_mlp": new.bottom_mlp, "source": new.source}) == new
+    old, new = (load_named("operators", f"hugectr_{year}").gpu for year in (2021, 2022))
+    changed = {"indices", "all_reduce", "weight_gradients", "source"}
+    assert {
+        key for key in type(old).model_fields if getattr(old, key) != getattr(new, key)
+    } == changed

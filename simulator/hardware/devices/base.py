@@ -334,10 +334,12 @@ class Processor(Device):
         del software
         return "", 0
 
-    def training_passes(self, software: OperatorProfile) -> tuple[tuple[str, str], ...]:
+    def training_passes(
+        self, software: OperatorProfile, optimizer: str = "sgd"
+    ) -> tuple[tuple[str, str], ...]:
         """The passes of the backward of embeddings on it, in order: the word (of `expand`, `sort`,
         `accumulate` and `update`), and what results call it."""
-        del software
+        del software, optimizer
         return (("sort", "sort"), ("update", "update"))
 
     keeps_rows: ClassVar[bool] = True

@@ -190,7 +190,10 @@ class CpuDevice(Processor):
     def cached_rows(self, row_bytes: int) -> int:
         return self.part.last_level_cache // row_bytes
 
-    def training_passes(self, software: OperatorProfile) -> tuple[tuple[str, str], ...]:
+    def training_passes(
+        self, software: OperatorProfile, optimizer: str = "sgd"
+    ) -> tuple[tuple[str, str], ...]:
+        del optimizer
         passes = [("expand", "expand")] if software.expand is not None else []
         passes.append(("sort", "sort"))
         if software.scatter is None:

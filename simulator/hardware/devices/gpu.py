@@ -55,6 +55,7 @@ from simulator.hardware.devices.gpu_words import KERNELS as TRAINING_KERNELS
 from simulator.hardware.devices.gpu_words import WARP, Board, GpuKernels
 from simulator.hardware.devices.noise_words import NOISE_KERNELS
 from simulator.hardware.devices.pool_words import pooled
+from simulator.hardware.devices.update_words import UPDATE_KERNELS, adds_atomically
 from simulator.hardware.memory import Memory
 from simulator.hardware.program import Operation, Pool, Wait
 from simulator.units import PS_PER_S
@@ -63,6 +64,7 @@ __all__ = ["Gpu", "GpuDevice", "GpuKernels", "Precisions", "ProductRates", "Prod
 
 KERNELS: Mapping[type[Operation], Callable[[Any, OperatorProfile, Board], GpuKernels]] = {
     **TRAINING_KERNELS,
+    **UPDATE_KERNELS,
     **NOISE_KERNELS,
     Pool: pooled,
 }
@@ -209,8 +211,11 @@ class GpuDevice(Processor):
     def pinned_rows(self, software: OperatorProfile) -> int:
         return software.gpu_pool.pinned_rows
 
-    def training_passes(self, software: OperatorProfile) -> tuple[tuple[str, str], ...]:
-        names = ("expand", "sort", "update") if software.gpu.expand else ("sort", "update")
+    def training_passes(
+        self, software: OperatorProfile, optimizer: str = "sgd"
+    ) -> tuple[tuple[str, str], ...]:
+        names = ["expand"] if software.gpu.expand else []
+        names += ["update"] if adds_atomically(software, optimizer) else ["sort", "update"]
         return tuple((name, name) for name in names)
 
     def energy(self, use: Mapping[str, ResourceUse], elapsed_ps: int) -> dict[str, float]:

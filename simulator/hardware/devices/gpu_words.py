@@ -16,13 +16,11 @@ from simulator.hardware.access import Access
 from simulator.hardware.program import (
     POSITION_BYTES,
     RADIX_BITS,
-    Accumulate,
     Add,
     Buffer,
     Dense,
-    Elsewhere,
     Expand,
-    Flow,
+    FusedLayers,
     Gather,
     Interaction,
     Operation,
@@ -31,21 +29,14 @@ from simulator.hardware.program import (
     Scatter,
     Sort,
     Split,
-    Update,
     ZeroCopy,
     key_bits,
 )
 
-__all__ = ["KERNELS", "UPDATE_CHAIN", "WARP", "Board", "GpuKernels", "sets_of"]
-
-UPDATE_CHAIN = 4
-"""Where a segment starts, which positions it has, their gradients, the row."""
+__all__ = ["KERNELS", "WARP", "Board", "GpuKernels", "sets_of"]
 
 WARP = 32
 """Threads that work on one row or bag."""
-RUN_BYTES, RUN_TURNS = 256, 2
-"""What a warp adds of the gradients of one row at a time, and how often; others add what is more
-(`coalesceValuesKernel` of PyTorch)."""
 SORT_ITEMS = 16
 """Pairs of one thread of a radix sort (CUB)."""
 TAG_BYTES = 8
@@ -142,91 +133,6 @@ def _sort(word: Sort, software: OperatorProfile, at: Board) -> GpuKernels:
     )
 
 
-def _update(word: Update, software: OperatorProfile, at: Board) -> GpuKernels:
-    """Sums the gradients of equal ids on the way; pooled gradients are found in L2 after the
-    first read of each, as far as L2 holds them all."""
-    places = [Elsewhere(word.writes, word.rows)]
-    places += [] if word.elsewhere is None else [word.elsewhere]
-    lookups, rows = (sum(getattr(p.rows, n) for p in places) for n in ("lookups", "rows"))
-    gradients = _gradients(word, lookups, at)
-    lists = at.stream(lookups * (software.id_bytes + POSITION_BYTES))
-    kernels = sets_of(software, word.writes.tables)
-    return GpuKernels(
-        word.name,
-        at.name,
-        kernels,
-        (lists, gradients, *(access for place in places for access in _updated(place))),
-        chain=UPDATE_CHAIN,
-        away_chain=1,
-        threads=rows * WARP,
-        line_time=software.gpu.update_line_time,
-        waiting_ps=_adding_ps(lookups, rows, software),
-        run_ps=sum(_run_ps(p.rows, word.gradient_bytes, software) for p in places),
-    )
-
-
-def _accumulate(word: Accumulate, software: OperatorProfile, at: Board) -> GpuKernels:
-    """As an update whose sums are written one after the other in place of rows."""
-    lookups, rows = word.rows.lookups, word.rows.rows
-    accesses = (
-        at.stream(lookups * (software.id_bytes + POSITION_BYTES)),
-        _gradients(word, lookups, at),
-        at.stream(rows * word.gradient_bytes, write=True),
-    )
-    return GpuKernels(
-        word.name,
-        at.name,
-        sets_of(software, word.tables),
-        accesses,
-        chain=UPDATE_CHAIN - 1,
-        threads=rows * WARP,
-        line_time=software.gpu.update_line_time,
-        waiting_ps=_adding_ps(lookups, rows, software),
-        run_ps=_run_ps(word.rows, word.gradient_bytes, software),
-    )
-
-
-def _adding_ps(lookups: int, rows: int, software: OperatorProfile) -> int:
-    """Time of one multiprocessor to look at all lookups and to add the gradients of equal rows."""
-    repeats: int = most(0, lookups - rows)
-    return lookups * software.gpu.update_pair_time + repeats * software.gpu.update_repeat_time
-
-
-def _run_ps(rows: Flow, gradient_bytes: int, software: OperatorProfile) -> int:
-    """How long the warps of the hottest rows take: table after table, or side by side where one
-    kernel has all tables."""
-    turns = min(RUN_TURNS, -(-gradient_bytes // RUN_BYTES))
-    hottest = rows.hottest
-    runs: int = sum(hottest) if software.gpu.kernels_per_table else most(0, *hottest)
-    return runs * turns * software.gpu.run_vector_time
-
-
-def _gradients(word: Accumulate | Update, lookups: int, at: Board) -> Access:
-    """Reads of the gradients of `lookups` lookups: each expanded one once, or pooled ones, which
-    are in L2 after the first read as far as it holds them."""
-    vectors, size = word.source.bytes, word.gradient_bytes
-    again = most(0.0, 1.0 - vectors / size / most(1, lookups))
-    held = least(1.0, at.l2_cache / vectors) if vectors else 0.0
-    hits = 0.0 if word.expanded else again * held
-    return Access(at.hbm, lookups, size, hit_share=hits, buffer=True)
-
-
-def _updated(place: Elsewhere) -> tuple[Access, ...]:
-    """Rows of a store and their optimizer state, read and written."""
-    store, rows = place.store, place.rows
-    pieces = store.pieces(rows)
-    parts = (
-        (store.memory, store.row_bytes),
-        (store.state_memory or store.memory, store.state_bytes),
-    )
-    return tuple(
-        Access(memory, rows.rows, size, write=write, pieces=pieces)
-        for memory, size in parts
-        if size
-        for write in (False, True)
-    )
-
-
 def _zero_copy(word: ZeroCopy, software: OperatorProfile, at: Board) -> GpuKernels:
     """A warp a row: reads it where it lies and writes it where it goes."""
     rows, size = word.rows.rows, word.reads.entry_bytes
@@ -312,7 +218,8 @@ def _split(word: Split, software: OperatorProfile, at: Board) -> GpuKernels:
     read = Access(place, 1, ids, random=False)
     accesses = (read, at.stream(ids, write=True), *_lists(word.lists))
     lookups = word.lookups
-    return GpuKernels(word.name, at.name, 2, accesses, probes=lookups, threads=lookups)
+    probes = lookups if word.distinct is None else least(lookups, word.distinct)
+    return GpuKernels(word.name, at.name, 2, accesses, probes=probes, threads=lookups)
 
 
 def _add(word: Add, software: OperatorProfile, at: Board) -> GpuKernels:
@@ -328,9 +235,10 @@ def _dense(word: Dense, software: OperatorProfile, at: Board) -> GpuKernels:
     """One captured graph, or kernels that the framework dispatches one by one.
 
     A fused dot interaction is a kernel forward and one backward that read the vectors and write
-    their gradients; its products are as good as those of a layer, and nothing is picked.
+    their gradients; its products are as good as those of a layer, and nothing is picked. Where the
+    gradients of weights run beside those of inputs, their kernels start and drain beside others.
     """
-    eager, meet = software.gpu.mlp == "eager", word.interaction
+    eager, meet, layers = software.gpu.mlp == "eager", word.interaction, _layers(word, software)
     batched = meet.tile_flops
     if batched and software.gpu.interaction == "fused":
         passes, size = 1 + meet.backward, meet.vector_bytes
@@ -339,14 +247,15 @@ def _dense(word: Dense, software: OperatorProfile, at: Board) -> GpuKernels:
             passes, bytes_read=passes * size, bytes_written=written, tile_flops=batched
         )
         batched = 0
-    kernels = word.kernels + meet.kernels
+    beside = software.gpu.weight_gradients == "beside"
+    kernels = layers.kernels + meet.kernels
     return GpuKernels(
         word.name,
         at.name,
-        kernels,
+        (layers.chain if beside else layers.kernels) + meet.kernels,
         (
-            at.stream(word.bytes_read + meet.bytes_read),
-            at.stream(word.bytes_written + meet.bytes_written, write=True),
+            at.stream(layers.bytes_read + meet.bytes_read),
+            at.stream(layers.bytes_written + meet.bytes_written, write=True),
         ),
         flops=word.flops + meet.tile_flops,
         batched_flops=batched,
@@ -355,6 +264,13 @@ def _dense(word: Dense, software: OperatorProfile, at: Board) -> GpuKernels:
         submissions=kernels if eager else 1,
         submission_ps=software.gpu.kernel_dispatch if eager else None,
     )
+
+
+def _layers(word: Dense, software: OperatorProfile) -> FusedLayers:
+    """What its layers are as the software has written them."""
+    if software.gpu.layers == "fused" and word.fused is not None:
+        return word.fused
+    return FusedLayers(word.kernels, word.kernels, word.bytes_read, word.bytes_written)
 
 
 def sets_of(software: OperatorProfile, tables: int) -> int:
@@ -371,9 +287,7 @@ def _lists(buffer: Buffer | None) -> tuple[Access, ...]:
 
 KERNELS: Mapping[type[Operation], Callable[[Any, OperatorProfile, Board], GpuKernels]] = {
     Expand: _expand,
-    Accumulate: _accumulate,
     Sort: _sort,
-    Update: _update,
     Gather: _gather,
     Scatter: _scatter,
     Plan: _plan,
