@@ -1,6 +1,7 @@
 """Records hold what the data dictionary says and nothing else."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -111,7 +112,9 @@ def test_a_finished_point_is_read_back_under_its_new_label(points):
         "sweep": back.metrics["sweep"],
     }
     assert {row["label"] for row in (back.metrics, *back.stages, *back.devices)} == {"hybrid"}
-    assert decode("key", points[0], data.replace(b'"format": 3', b'"format": 1')) is None
+    other = re.sub(rb'"format": \d+', b'"format": 1', data, count=1)
+    assert other != data
+    assert decode("key", points[0], other) is None
 
 
 def test_tables_have_typed_columns_with_nulls(points):
