@@ -111,7 +111,7 @@ def test_a_finished_point_is_read_back_under_its_new_label(points):
         "sweep": back.metrics["sweep"],
     }
     assert {row["label"] for row in (back.metrics, *back.stages, *back.devices)} == {"hybrid"}
-    assert decode("key", points[0], data.replace(b'"format": 3', b'"format": 1')) is None
+    assert decode("key", points[0], data.replace(b'"format": 4', b'"format": 1')) is None
 
 
 def test_tables_have_typed_columns_with_nulls(points):

@@ -124,6 +124,9 @@ def _youngest(tables: Sequence[Ages], shape: PoolShape, capacity: int) -> Int64s
         if isinf(horizon) or sum(len(rows) for rows, _ in found) >= capacity:
             break
         horizon *= 1.5
+    if len(tables) == 1:  # whose rows are those of the pool
+        ((rows, ages),) = found
+        return rows[ascending(last_place(ages, 0, 1))[:capacity]]
     rows = np.concatenate([rows + base for (rows, _), base in zip(found, shape.bases, strict=True)])
     places = [last_place(age, number, len(tables)) for number, (_, age) in enumerate(found)]
     return rows[ascending(np.concatenate(places))[:capacity]]
@@ -146,8 +149,13 @@ def last_place(ages: Floats, table: int, tables: int) -> Floats:
 
     LRU orders the rows of a mini-batch by their first lookup, table after table.
     """
-    whole = np.floor(ages)
-    return 1.0 + whole - (table + (ages - whole)) / tables
+    places = np.floor(ages)
+    within = ages - places
+    within += table
+    within /= tables
+    places += 1.0
+    places -= within  # in place: arrays of megabytes cost more than their sums
+    return places
 
 
 def _horizon(tables: Sequence[Ages], capacity: int) -> float:
