@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 
 from simulator._kernel_cache import KernelCache
 
-__all__ = ["PLAIN", "compiled", "inner_kernel", "is_kept", "prefetch"]
+__all__ = ["PLAIN", "compiled", "done_without", "inner_kernel", "is_kept", "pays", "prefetch"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -53,6 +53,20 @@ def is_kept(kernel: Callable[..., Any]) -> bool:
     """Whether a compiled `kernel` is in memory or on disk."""
     dispatcher: Any = kernel
     return bool(dispatcher.signatures) or dispatcher._cache.is_kept
+
+
+def pays(kernel: Callable[..., Any], compiling_s: float) -> bool:
+    """Whether to use a `kernel` that plain code can stand for: it is compiled already, or runs
+    without it have taken as long as compiling takes, `compiling_s` seconds."""
+    dispatcher: Any = kernel
+    return not PLAIN and (is_kept(kernel) or dispatcher._cache.done_without_s > compiling_s)
+
+
+def done_without(kernel: Callable[..., Any], seconds: float) -> None:
+    """Plain code stood for a `kernel` and took `seconds`; later runs count them (`pays`)."""
+    dispatcher: Any = kernel
+    if not PLAIN:
+        dispatcher._cache.add_without(seconds)
 
 
 def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:

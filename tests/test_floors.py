@@ -23,6 +23,8 @@ GROUND = (
     "_compiled",
     "_drawing",
     "_extras",
+    "_kept_answers",
+    "_kept_files",
     "_kernel_cache",
     "_machine",
     "_mix",

@@ -3,7 +3,7 @@
 Both give the same to the last bit (`simulator.engine.clockwork`). A run that is checked is SimPy's,
 which looks at every division of resources, and so is one with stages beside the others
 (`Schedule.beside`). Where nobody has compiled that code yet, SimPy goes on until it has taken as
-long as compiling does.
+long as compiling does, in this run and those before it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import simpy
 
-from simulator._compiled import PLAIN, is_kept
+from simulator._compiled import done_without, pays
 from simulator.engine import memory
 from simulator.engine.clockwork import run_clockwork
 from simulator.engine.invariants import check_order, check_utilization
@@ -40,8 +40,6 @@ Batches = Sequence[tuple[StageDemand, ...]]
 Ran = tuple[tuple[Span, ...], Metered]
 _COMPILING_S = 15.0
 """About what compiling `run_clockwork` takes."""
-_in_simpy: list[float] = []
-"""Seconds of this process in SimPy, run by run."""
 
 
 def run_stages(
@@ -60,20 +58,17 @@ def run_stages(
     Raises `InvariantError` where a mini-batch never retires, and with `check` where the order of
     stages or the use of resources is not what it must be.
     """
-    if batches and not (check or beside.count or PLAIN) and _pays():
+    fits = bool(batches) and not (check or beside.count)
+    if fits and pays(run_clockwork, _COMPILING_S):
         try:
             return run_compiled(resources, batches, mode, waits, window)
         except UncompiledError:
-            pass
+            fits = False
     begin = time.perf_counter()
     ran = run_in_simpy(resources, batches, mode, waits, window, beside=beside, check=check)
-    _in_simpy.append(time.perf_counter() - begin)
+    if fits:
+        done_without(run_clockwork, time.perf_counter() - begin)
     return ran
-
-
-def _pays() -> bool:
-    """Whether compiled code is there, or worth the wait."""
-    return sum(_in_simpy) > _COMPILING_S or is_kept(run_clockwork)
 
 
 def run_in_simpy(

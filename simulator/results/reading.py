@@ -83,6 +83,14 @@ class StoredRun:
         """The spans of all points that kept theirs."""
         return self._rows("timeline", TIMELINE)
 
+    def spans_of(self, metrics: Row) -> pa.Table:
+        """The spans of the point with that row of metrics; no other is made a row of."""
+        import pyarrow.compute as pc
+
+        spans = self._tables["timeline"]
+        own = [pc.equal(spans.column(name), metrics[name]) for name in ("point", "label")]
+        return spans.filter(pc.and_(*own))
+
     def loads(self) -> list[Row]:
         """The rows of load stages, one a point that has one."""
         return self._rows("load", LOAD)

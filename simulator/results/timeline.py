@@ -12,17 +12,20 @@ two of them share counted twice.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from simulator.results.resources import KINDS, KindFacts
 from simulator.results.rows import Row, by_point
 from simulator.units import PS_PER_US
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from simulator.results.reading import StoredRun
 
 __all__ = ["MOST_EVENTS", "Timeline", "trace_events"]
@@ -55,18 +58,19 @@ def trace_events(run: StoredRun, points: Iterable[int]) -> Timeline:
     mini-batches.
     """
     metrics = run.metrics()
-    stages, spans = by_point(metrics, run.stages()), by_point(metrics, run.timeline())
+    stages = by_point(metrics, run.stages())
     events: list[Event] = []
     drawn, cut = 0, False
     for position, number in enumerate(points):
         first_pid = 1 + position * (len(_MOVING) + 1)
-        shown = _first_batches(spans[number])
+        spans = run.spans_of(metrics[number])
+        shown = _first_batches(spans).to_pylist()
         more = list(_Point(metrics[number], stages[number], shown, first_pid).events())
         if drawn and len(events) + len(more) > MOST_EVENTS:
             break
         events += more
         drawn += 1
-        cut = cut or len(shown) < len(spans[number])
+        cut = cut or len(shown) < spans.num_rows
     document = {
         "displayTimeUnit": "ns",
         "otherData": {"run": run.name, "config": run.manifest["config_hash"]},
@@ -75,19 +79,15 @@ def trace_events(run: StoredRun, points: Iterable[int]) -> Timeline:
     return Timeline(document, drawn, cut)
 
 
-def _first_batches(spans: Sequence[Row]) -> Sequence[Row]:
+def _first_batches(spans: pa.Table) -> pa.Table:
     """Whole mini-batches, as many as `_MOST_SPANS` spans hold, at least one."""
-    if len(spans) <= _MOST_SPANS:
+    import pyarrow.compute as pc
+
+    if spans.num_rows <= _MOST_SPANS:
         return spans
-    counts = Counter(span["batch"] for span in spans)
-    kept: set[int] = set()
-    total = 0
-    for batch in sorted(counts):
-        total += counts[batch]
-        if kept and total > _MOST_SPANS:
-            break
-        kept.add(batch)
-    return [span for span in spans if span["batch"] in kept]
+    numbers, counts = np.unique(spans.column("batch").to_numpy(), return_counts=True)
+    whole = max(1, int(np.searchsorted(np.cumsum(counts), _MOST_SPANS, side="right")))
+    return spans.filter(pc.less_equal(spans.column("batch"), int(numbers[whole - 1])))
 
 
 class _Point:

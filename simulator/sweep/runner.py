@@ -6,7 +6,6 @@ in which tasks finish: outcomes are looked up by key in the order of the points.
 
 from __future__ import annotations
 
-import asyncio
 import queue
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError
@@ -275,7 +274,7 @@ class _Run:
             outcome: TaskOutcome = done.result()
         except OutputError:
             raise
-        except (asyncio.CancelledError, CancelledError) as error:
+        except _cancellations() as error:
             message = "the executor dropped its tasks (is its scheduler gone?): run again to go on"
             raise ScratchPipeError(message) from error
         except Exception as error:
@@ -285,6 +284,13 @@ class _Run:
             failure = _failure_of_task(error)
             return TaskOutcome({}, dict.fromkeys(task.keys, failure))
         return outcome
+
+
+def _cancellations() -> tuple[type[BaseException], ...]:
+    """What executors raise for a task that they dropped."""
+    from asyncio import CancelledError as Cancelled  # slow to import, and rarely asked for
+
+    return Cancelled, CancelledError
 
 
 def _failure_of_task(error: Exception) -> Failure:

@@ -195,3 +195,38 @@ print(plan.missed_rows.tolist(), plan.missed_slots.tolist(), measured.elapsed_ti
 
 def test_ids_plans_and_memories_are_the_same_without_compilation(tiny: Path) -> None:
     assert output(tiny, ROOMS, NUMBA_DISABLE_JIT="1") == output(tiny, ROOMS)
+
+
+TALLY = """\
+from simulator._compiled import done_without, pays
+from tiny.outer import outer
+for seconds in {seconds}:
+    done_without(outer, seconds)
+print(pays(outer, 5.0))
+"""
+
+
+def test_work_without_a_kernel_counts_over_runs_until_compiling_pays(tiny: Path) -> None:
+    assert output(tiny, TALLY.format(seconds=[2.0, 1.5])) == "False\n"
+    assert output(tiny, TALLY.format(seconds=[])) == "False\n"
+    assert output(tiny, TALLY.format(seconds=[1.75])) == "True\n"
+    assert output(tiny, TALLY.format(seconds=[])) == "True\n"
+
+
+def test_work_without_a_kernel_counts_within_a_run_where_nothing_can_be_kept(tiny: Path) -> None:
+    blocked = tiny / "file"
+    blocked.touch()
+    place = {"NUMBA_CACHE_DIR": str(blocked)}
+    assert output(tiny, TALLY.format(seconds=[3.0, 3.0]), **place) == "True\n"
+    assert output(tiny, TALLY.format(seconds=[]), **place) == "False\n"
+
+
+def test_new_text_has_been_waited_for_by_nobody(tiny: Path) -> None:
+    assert output(tiny, TALLY.format(seconds=[9.0])) == "True\n"
+    (tiny / "kernels" / "inner.py").write_text(INNER.format(added=2))
+    assert output(tiny, TALLY.format(seconds=[])) == "False\n"
+
+
+def test_a_kernel_that_is_there_is_used(tiny: Path) -> None:
+    assert output(tiny, f"{MAIN}{TALLY.format(seconds=[])}").endswith("True\n")
+    assert output(tiny, TALLY.format(seconds=[]), NUMBA_DISABLE_JIT="1") == "False\n"

@@ -6,7 +6,7 @@ import pytest
 
 from simulator.config.catalogue import load_named
 from simulator.hardware.catalogue import load_machine
-from simulator.hardware.devices.mesh import ring_loads
+from simulator.hardware.devices.mesh_loads import ring_loads
 from simulator.hardware.program import Exchange
 from simulator.hardware.topology import build_topology
 

@@ -1,0 +1,56 @@
+"""Answers of pure functions, kept on disk: for what takes long to work out, or a library that takes
+long to load.
+
+Kept as kernels are: an answer holds for the text of its function's module and all that this one
+imports from its package, and a file that is missing or damaged is an answer to be worked out again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable
+from functools import wraps
+from importlib.metadata import version
+from pathlib import Path
+from typing import ParamSpec, TypeVar, cast
+
+from simulator._kept_files import folders_of, kept_content, write_kept
+
+__all__ = ["kept"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def kept(*libraries: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """For functions whose answers follow from their arguments and the versions of `libraries`.
+
+    Arguments: numbers, texts, and tuples of them. Answers: what JSON gives back as it was.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @wraps(function)
+        def answer(*args: P.args, **kwargs: P.kwargs) -> T:
+            facts = repr((args, sorted(kwargs.items()), [version(name) for name in libraries]))
+            name = f"{function.__qualname__}-{hashlib.sha256(facts.encode()).hexdigest()[:32]}"
+            files = [folder / f"{name}.answer" for folder in folders_of(_file_of(function))]
+            for file in files:
+                with contextlib.suppress(OSError, ValueError):
+                    return cast(T, json.loads(kept_content(file)))
+            found = function(*args, **kwargs)
+            payload = json.dumps(found, allow_nan=False).encode()
+            for file in files:
+                with contextlib.suppress(OSError):
+                    write_kept(file, payload)
+                    break
+            return found
+
+        return answer
+
+    return decorate
+
+
+def _file_of(function: Callable[..., object]) -> Path:
+    return Path(function.__code__.co_filename)
