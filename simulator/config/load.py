@@ -119,6 +119,7 @@ def _build(document: Document, given: _Given, origin: Origin, stem: str) -> Expe
     problems += [_about_version(p) for p in mistakes if not p.key.startswith("sweep.")]
     problems += _sweep_problems(data, marks)
     problems += _label_problems(experiment, marks)
+    problems += _unused_platform(data, marks)
     problems += check(data, origin)
     if problems:
         raise ConfigError(*sorted(_one_for_each_key(problems), key=_reading_order))
@@ -217,6 +218,21 @@ def _label_problems(experiment: Experiment | None, marks: Marks) -> list[Problem
             problems.append(Problem(where, f"systems[{index}]", message, hint))
         first.setdefault(label, where)
     return problems
+
+
+def _unused_platform(data: dict[str, Any], marks: Marks) -> list[Problem]:
+    """Changed or swept keys of a platform on which no system runs, for each has one of its own."""
+    systems, platform, sweep = (data.get(key) for key in ("systems", "platform", "sweep"))
+    entries = systems if isinstance(systems, list) else [systems]
+    if not all(isinstance(entry, dict) and entry.get("platform") for entry in entries):
+        return []
+    changed = platform if isinstance(platform, dict) and "base" in platform else {}
+    paths = [("platform", key) for key in changed if key not in ("base", "name", "description")]
+    swept = [str(key) for key in sweep] if isinstance(sweep, dict) else []
+    paths += [("sweep", key) for key in swept if key.partition(".")[0] == "platform"]
+    hint = "change that of an entry: {name: gpu_only, platform: {base: hgx_h100, hosts: 2}}"
+    message = "changes nothing: each entry of systems has a platform of its own"
+    return [Problem(marks.key(path), ".".join(path), message, hint) for path in paths]
 
 
 def _sweep_problems(data: dict[str, Any], marks: Marks) -> list[Problem]:

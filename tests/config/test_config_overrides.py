@@ -5,6 +5,7 @@ import pytest
 from simulator.config.expand import expand
 from simulator.config.experiment import Names
 from simulator.config.load import load_experiment, parse_experiment
+from simulator.errors import ConfigError
 from simulator.hardware.devices import part_kinds
 
 BASE = {
@@ -180,3 +181,25 @@ def test_texts_keep_their_commas():
 @pytest.mark.parametrize("text", ["5%", "5 %", "0.05", "5.0%"])
 def test_a_fraction_may_be_in_per_cent(text):
     assert first(f"cache.fraction={text}").cache.fraction == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ("platform.hosts=2", "platform.hosts"),
+        ("platform.host.gpu.count=2", "platform.host"),
+        ("platform.host.gpu.count=1,2", "sweep.platform.host.gpu.count"),
+        ("platform=v100_p3,h200", "sweep.platform"),
+    ],
+)
+def test_keys_of_a_platform_on_which_nothing_runs_are_refused(change: str, key: str) -> None:
+    """Those of the entries are others; where one entry has none, the key is used."""
+    own = {"name": "gpu_only", "platform": "hgx_h100"}
+    data = {"config_version": 1, "platform": "v100_p3", "model": "default"}
+    data |= {"trace": {"kind": "uniform"}}
+    with pytest.raises(ConfigError) as caught:
+        parse_experiment({**data, "systems": [own]}, [change], NAMES)
+    (problem,) = caught.value.problems
+    assert (problem.key, problem.where) == (key, f"--set {change.partition('=')[0]}")
+    assert "each entry of systems has a platform of its own" in problem.message
+    parse_experiment({**data, "systems": ["hybrid", own]}, [change], NAMES)
