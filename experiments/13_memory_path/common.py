@@ -84,7 +84,7 @@ def _keyed(result: Result, repeat: Sequence[int]) -> pd.DataFrame:
             "label": point.system.label,
             "alpha": exponent(point),
             "kept": float(point.tables.cache),
-            "ahead": point.tables.fetch_ahead,
+            "ahead": point.tables.fetch_ahead or 1,
         }
         rows += [key] * count
     return pd.DataFrame(rows)

@@ -11,32 +11,56 @@ from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import with_baseline
 from simulator.studies.readme import side_by_side
 
-from .common import by_skew, dense_ms, stages, times
+from .common import KEY, by_skew, dense_ms, of_points, stages, times
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 __all__ = ["figures", "readme", "tables"]
+
+_OVER_HYBRID = {
+    "time_ms": "over_hybrid",
+    "embedding_ms": "embedding_over_hybrid",
+    "operator_ms": "operator_over_hybrid",
+}
+_BESIDE = ("mlp", "pooled_to_gpu", "ids")
+"""Stages that the operator on embeddings has no part in."""
+_SHOWN = ("tensordimm", "recnmp", "trim", "recross", "space", "clay")
+"""Of the figure."""
 
 
 def tables(inputs: Inputs) -> Tables:
     """A row a system and skew: its time, that of all but the MLPs, and both over hybrid's."""
     result = inputs.results["levels"]
     data = times(result)
-    data["embedding_ms"] = data["time_ms"] - dense_ms(data, stages(result))
-    for column, into in (("time_ms", "over_hybrid"), ("embedding_ms", "embedding_over_hybrid")):
+    parts = stages(result)
+    data["embedding_ms"] = data["time_ms"] - dense_ms(data, parts)
+    data["operator_ms"] = _operator_ms(data, parts)
+    for column, into in _OVER_HYBRID.items():
         data = with_baseline(data, "hybrid", ["alpha"], column, into)
     return {"levels": data}
 
 
+def _operator_ms(data: pd.DataFrame, parts: pd.DataFrame) -> list[float]:
+    """Of each point the stages that gather and add up: without MLPs, and without copies of ids and
+    of vectors that a stage of its own has; `parts`: its `stages`."""
+    own = parts[~parts["stage"].isin(_BESIDE)]
+    return of_points(data, own.groupby(KEY)["busy_ms"].sum())
+
+
 def readme(tables: Tables) -> Tables:
-    speed = ("embedding_over_hybrid", ".2f")
-    return {"levels": side_by_side(tables["levels"], ["label"], "alpha", speed, "{:g}".format)}
+    return {
+        name: side_by_side(
+            tables["levels"], ["label"], "alpha", (f"{column}_over_hybrid", ".2f"), "{:g}".format
+        )
+        for name, column in (("levels", "embedding"), ("operator", "operator"))
+    }
 
 
 def figures(tables: Tables) -> dict[str, Figure]:
     data = tables["levels"]
-    systems = [name for name in dict.fromkeys(data["label"]) if name != "hybrid"]
+    systems = [name for name in dict.fromkeys(data["label"]) if name in _SHOWN]
     with styled():
         figure, axes = figure_grid(1, 1, 5.2, 3.2)
         by_skew(axes[0], data, "embedding_over_hybrid", systems)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from simulator._drawing import logarithmic
 from simulator.figures.charts import figure_grid, legend_above
 from simulator.figures.style import styled
 from simulator.results.record import Result
@@ -22,7 +23,7 @@ __all__ = ["figures", "readme", "tables"]
 
 _PANELS = {
     "near_data": ("training", ("training_cxl", "ndrec")),
-    "queries": ("queries (inference only)", ("recssd", "rm_ssd")),
+    "queries": ("queries (inference only)", ("recssd", "rm_ssd", "screc")),
 }
 """Of the figure: what a table is of, and its systems."""
 
@@ -69,7 +70,8 @@ def figures(tables: Tables) -> dict[str, Figure]:
             by_skew(panel, tables[name], "over_same", systems)
             panel.set_title(what)
             panel.axhline(1.0, color="#444444", linewidth=0.8)
-            panel.set_ylabel("speed-up over hybrid on the same memory")
-            panel.set_ylim(bottom=0)
+            panel.set_ylabel("speed-up over hybrid\non the same memory")
+        axes[0].set_ylim(bottom=0)
+        logarithmic(axes[1], "y")
         legend_above(figure, axes, 4, "Logic beside persistent memory and flash")
     return {"near_data": figure}

@@ -27,6 +27,12 @@ _POOLS = ("tensordimm", "recnmp", "fafnir", "trim", "recxl")
 _HOST = ("dram", "path", "cpu", "pool")
 """Kinds of resources that near-memory nodes under a cache would take work from."""
 
+_TITLES = {
+    "training": "training ([X] but for ScratchPipe, ReCXL)",
+    "inference": "inference",
+}
+"""Of the panels: how systems of inference papers train is ours."""
+
 
 def tables(inputs: Inputs) -> Tables:
     result = inputs.results["skew"]
@@ -95,7 +101,7 @@ def figures(tables: Tables) -> dict[str, Figure]:
         for panel, mode in zip(axes, ("training", "inference"), strict=True):
             by_skew(panel, data[data["mode"] == mode], "over_hybrid", systems)
             panel.axhline(1.0, color="#444444", linewidth=0.8)
-            panel.set_title(f"{mode}")
+            panel.set_title(_TITLES[mode])
         axes[0].set_ylim(bottom=0)
         axes[0].set_ylabel("speed-up over hybrid")
         heading = f"A cache on DIMMs beside pools, {data['operators'].iloc[0]} operators"
