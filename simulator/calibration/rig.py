@@ -202,9 +202,12 @@ class Bench:
     def backward(
         self, lookups: int, unique: int, hottest: tuple[int, ...] = ()
     ) -> tuple[Operation, ...]:
+        """Sort and update; `hottest`: lookups of the hottest row of each table, if any is."""
         key_rows = max(self.model.rows_per_table)
         words = Backward(self.model, self.machine, self.software, self.at, self.store(), key_rows)
-        return words.operations(Flow(lookups, unique, hottest=hottest))
+        operations = words.operations(Flow(lookups, unique, hottest=hottest))
+        warm = 1.0 if self.fresh else 0.0  # the lists of one sort are those of the next
+        return tuple(replace(w, held=warm) if isinstance(w, Sort) else w for w in operations)
 
     def sort(self, pairs: int, key_rows: int) -> Sort:
         return Sort("sort", self.at, Flow(pairs), self.model.tables, key_rows, key_rows)

@@ -261,6 +261,9 @@ class Sort(Operation):
     """Rows (or slots) that an id can name: the width of a key over all tables."""
     skipped: int = 0
     """Ids in its list that are marked as not to be sorted."""
+    held: float = 0.0
+    """Share of its lists that the processor's last cache holds; in training what comes between
+    two of them has driven them out."""
 
 
 @dataclass(frozen=True, slots=True)

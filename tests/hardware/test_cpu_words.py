@@ -167,6 +167,13 @@ def test_a_radix_sort_on_the_cpu_takes_a_pass_for_each_8_bits(table_rows: int, p
     assert demand.latency_ps == 2 * 5_000_000, "counts, then moves: a start of all threads each"
 
 
+def test_lists_that_the_cache_holds_are_not_read_from_memory() -> None:
+    """Those of a micro-benchmark, which sorts the same again and again."""
+    cold, warm = (at_cpu(Sort("s", "cpu", ROWS, 8, 10**7, 10**8, held=h)) for h in (0.0, 1.0))
+    assert warm.services[DRAM].bytes == 0 < cold.services[DRAM].bytes
+    assert warm.services["cpu.cores"].ps < cold.services["cpu.cores"].ps
+
+
 def test_a_comparison_sort_takes_a_level_for_each_doubling_of_a_table() -> None:
     """40,960 lookups a table: 16 levels of 4 ns, table by table on 8 threads."""
     demand = at_cpu(Sort("sort", "cpu", ROWS, 8, 10**7, 10**8))

@@ -136,11 +136,12 @@ def _sort(word: Sort, software: OperatorProfile, at: Package) -> CpuPass:
         passes = math.ceil(key_bits(word.table_rows) / RADIX_BITS)
     else:
         passes = _merges(lookups / word.tables)
-    accesses = (
+    lists = (
         _listed(lookups + word.skipped, software, at),
         Access(at.dram, lookups, pair, random=False),
         Access(at.dram, lookups, pair, random=False, write=True),
     )
+    accesses = tuple(replace(access, hit_share=word.held) for access in lists)
     work = CpuPass(word.name, at.name, software.sort, accesses, lookups * passes, word.tables)
     return replace(work, skip_ps=word.skipped * software.skip_time, regions=SORT_REGIONS)
 
