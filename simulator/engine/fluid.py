@@ -35,13 +35,17 @@ from simulator.engine.memory import (
     JOB_SIZE,
     JOB_SPEED,
     JOBS,
+    LAST_PS,
     LOADED_SIZE,
     LOADS,
     LOSS,
     LOSS_SIZE,
     NAMED,
+    NEVER,
+    NORMAL,
     NOW,
     OP_SIZE,
+    OVERFLOW,
     OWN,
     PLACE,
     POOL,
@@ -50,6 +54,7 @@ from simulator.engine.memory import (
     REQUESTERS,
     RESOURCE,
     RESOURCE_SIZE,
+    SCHEDULED,
     SERVICE_SIZE,
     SHARE,
     SINCE,
@@ -57,6 +62,8 @@ from simulator.engine.memory import (
     SLOWDOWN,
     TIME,
     USED,
+    WAKE,
+    WAKE_RANK,
     WRITE,
     WRITE_USE,
     WRITES,
@@ -68,7 +75,7 @@ from simulator.hardware import filling
 from simulator.hardware.filling import settle
 from simulator.hardware.machine import DONE_PS
 
-__all__ = ["advance", "divide_again", "end_jobs", "start_job", "wait_behind"]
+__all__ = ["advance", "divide", "end_jobs", "start_job", "wait_behind"]
 
 
 @inner_kernel
@@ -163,7 +170,22 @@ def wait_behind(m: Int64s, x: Floats, op: int) -> int:
 
 
 @inner_kernel
-def divide_again(m: Int64s, x: Floats) -> float:
+def divide(m: Int64s, x: Floats) -> None:
+    """New speeds, and the next wake-up in place of the planned one."""
+    m[WAKE] = NEVER
+    if not m[JOBS]:
+        return
+    wait = _speeds(m, x)
+    if not wait < LAST_PS - m[NOW]:
+        m[OVERFLOW] = 1
+        return
+    m[WAKE] = m[NOW] + max(0, int(wait))
+    m[WAKE_RANK] = NORMAL + m[SCHEDULED]
+    m[SCHEDULED] += 1
+
+
+@inner_kernel
+def _speeds(m: Int64s, x: Floats) -> float:
     """Give every operation its speed; picoseconds until the first one ends."""
     division = m[DIVISION]
     _name_resources(m, x, division)

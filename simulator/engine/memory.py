@@ -132,3 +132,10 @@ SPAN_STAGE, SPAN_START, SPAN_END, SPAN_AFTER, SPAN_SIZE = range(5)
     REST,
     PROCESS_SIZE,
 ) = range(13)
+
+URGENT, NORMAL = 0, 1 << 62
+"""Added to the number of an event: of two at a time, those of processes that begin come first."""
+LAST_PS = float(1 << 62)
+"""Times from here on are too long for 64 bits."""
+NEVER = 1 << 62
+"""`WAKE` where no wake-up is planned."""
