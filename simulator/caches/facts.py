@@ -9,14 +9,12 @@ be the lookups of the next.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from simulator.caches.nodes import Spread, together
+from simulator.caches.flows import LOOKUP, Counted, Flow, interleaved, total
 from simulator.errors import InvariantError
 
 __all__ = [
@@ -33,11 +31,6 @@ __all__ = [
 ]
 __all__ += ["BatchFacts", "Flow", "Start"]
 
-Int64s = npt.NDArray[np.int64]
-Number = TypeVar("Number", np.int64, np.uint8)
-
-LOOKUP = "lookup"
-"""Every lookup of the mini-batch."""
 UNIQUE = "unique"
 """Its distinct rows, each once, in an order that the replay says."""
 HIT = "hit"
@@ -69,76 +62,6 @@ class Start:
 
     kind: str
     batches: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """Rows that move together: how many, and, where kept, which.
-
-    `ids`: int64 row numbers over all tables (table offset + row), one a lookup in `lookup` flows,
-    else one a row. `slots`: int64 slots over all pools, in the order of `ids`. `offsets`: int64
-    (samples + 1,), where the lookups of each sample begin. None where a replay does not keep them.
-    `longest`: most lookups of one sample; None where it is not told. `hottest`: at most how many
-    lookups are of one row, for each table; empty where nobody asked. `tiers`: of tables that
-    are spread over tiers, how many of the rows (lookups, in flows of those) each serves; empty
-    elsewhere. `homes`: uint8, the tier of each of `ids`. `nodes`: of tables in a near-memory pool,
-    what of the mini-batch is done at which of its nodes; None elsewhere. `chunks`: of rows that lie
-    packed in chunks, in how many of those; None elsewhere.
-    """
-
-    lookups: int = 0
-    rows: int = 0
-    ids: Int64s | None = None
-    slots: Int64s | None = None
-    offsets: Int64s | None = None
-    longest: int | None = None
-    hottest: tuple[int, ...] = ()
-    tiers: tuple[int, ...] = ()
-    homes: npt.NDArray[np.uint8] | None = None
-    nodes: Spread | None = None
-    chunks: int | None = None
-
-
-def total(flows: Iterable[Flow]) -> Flow:
-    """All `flows` as one; row numbers one after the other, without samples."""
-    parts = list(flows)
-    if len(parts) == 1:
-        return parts[0]
-    return Flow(
-        sum(flow.lookups for flow in parts),
-        sum(flow.rows for flow in parts),
-        _joined([flow.ids for flow in parts]),
-        _joined([flow.slots for flow in parts]),
-        longest=max((f.longest for f in parts if f.longest is not None), default=None),
-        hottest=tuple(most for f in parts for most in f.hottest),
-        tiers=tuple(map(sum, zip(*(f.tiers for f in parts if f.tiers), strict=True))),
-        homes=_joined([flow.homes for flow in parts]),
-        nodes=together([flow.nodes for flow in parts]),
-        chunks=_sum_of_told(flow.chunks for flow in parts),
-    )
-
-
-def _sum_of_told(counts: Iterable[int | None]) -> int | None:
-    told = [count for count in counts if count is not None]
-    return sum(told) if told else None
-
-
-def _joined(arrays: Sequence[npt.NDArray[Number] | None]) -> npt.NDArray[Number] | None:
-    kept = [array for array in arrays if array is not None]
-    return np.concatenate(kept) if kept and len(kept) == len(arrays) else None
-
-
-def _interleaved(flows: Sequence[Flow]) -> Flow:
-    """All `flows` as one, their row numbers by relative place in each."""
-    whole = total(flows)
-    if whole.ids is None and whole.slots is None:
-        return whole
-    arrays = [flow.ids if whole.ids is not None else flow.slots for flow in flows]
-    places = [np.arange(len(a)) / max(1, len(a)) for a in arrays if a is not None]
-    order = np.argsort(np.concatenate(places), kind="stable")
-    ids, slots = (None if a is None else a[order] for a in (whole.ids, whole.slots))
-    homes = None if whole.homes is None else whole.homes[order]
-    return replace(whole, ids=ids, slots=slots, homes=homes, offsets=None)
 
 
 class _Nothing(dict[str, tuple[Flow, ...]]):
@@ -185,6 +108,8 @@ class BatchFacts:
                 f"mini-batch {self.index}: the replay tells no {name!r} flows, only "
                 f"{', '.join(self.flows)}"
             )
+        if isinstance(self.flows, Counted):
+            return self.flows.total(name)
         if name not in self._totals:
             self._totals[name] = total(self.flows[name])
         return self._totals[name]
@@ -195,12 +120,14 @@ class BatchFacts:
     @property
     def keeps_rows(self) -> bool:
         """Whether row numbers are there."""
-        return any(f.ids is not None or f.slots is not None for f in self.flows.get(LOOKUP, ()))
+        return not isinstance(self.flows, Counted) and any(
+            f.ids is not None or f.slots is not None for f in self.flows.get(LOOKUP, ())
+        )
 
     @property
     def _says_which(self) -> bool:
         """Whether any flow tells more than counts."""
-        return any(
+        return not isinstance(self.flows, Counted) and any(
             array is not None
             for flows in self.flows.values()
             for flow in flows
@@ -221,7 +148,7 @@ class BatchFacts:
         ordered = replace(self, by_sample=True)
         for name, flows in self.flows.items():
             if name.endswith(LOOKUP):
-                ordered._totals[name] = _interleaved(flows)
+                ordered._totals[name] = interleaved(flows)
         return ordered
 
     def without_rows(self) -> BatchFacts:
@@ -238,6 +165,11 @@ class BatchFacts:
             },
         )
 
+    def packed(self) -> BatchFacts:
+        """The same in less memory, where nothing but counts is told."""
+        counted = None if isinstance(self.flows, _Nothing) else Counted.of(self.flows)
+        return self if counted is None else replace(self, flows=counted)
+
     def with_bags(self, longest: Sequence[int]) -> BatchFacts:
         """The same, every flow of lookups with the longest bag of its tables.
 
@@ -245,6 +177,8 @@ class BatchFacts:
         lookups of one tier: at most as many of a bag are served there.
         """
         bags = list(longest) if self.shards == len(longest) else [max(longest)] * self.shards
+        if isinstance(self.flows, Counted):
+            return replace(self, flows=self.flows.with_bags(bags))
         flows = {
             name: tuple(replace(f, longest=bag) for f, bag in zip(shards, bags, strict=True))
             if name.endswith(LOOKUP)
@@ -316,8 +250,10 @@ class BatchFacts:
         """
         for name in (LOOKUP, UNIQUE):
             self[name]  # every replay tells these
-        for shard in range(self.shards):
-            self._check_shard(shard)
+        counted = self.flows
+        if not isinstance(counted, Counted) or not _all_hold(self._rules(counted.by_shard)):
+            for shard in range(self.shards):
+                self._check_shard(shard)
         if self.pooled and VICTIM in self.flows and self[VICTIM].rows > self[MISS].rows:
             raise InvariantError(
                 f"mini-batch {self.index}: {self[VICTIM].rows} victims for {self[MISS].rows} misses"
@@ -325,12 +261,26 @@ class BatchFacts:
 
     def _check_shard(self, shard: int) -> None:
         def flow(name: str) -> Flow:
-            return self.flows[name][shard] if name in self.flows else Flow()
+            return self.flows[name][shard]
+
+        for rule, holds in self._rules(flow):
+            if not holds:
+                counts = {n: (f[shard].lookups, f[shard].rows) for n, f in self.flows.items()}
+                raise InvariantError(
+                    f"mini-batch {self.index}, shard {shard}: {rule} does not hold "
+                    f"(lookups, rows: {counts})"
+                )
+
+    def _rules(self, flow_of: Callable[[str], Flow]) -> list[tuple[str, bool]]:
+        """What must hold of the flows that `flow_of` has by name."""
+
+        def flow(name: str) -> Flow:
+            return flow_of(name) if name in self.flows else Flow()
 
         lookup, unique, hit, miss = flow(LOOKUP), flow(UNIQUE), flow(HIT), flow(MISS)
         rules = [("unique rows <= lookups", unique.rows <= lookup.lookups)]
-        for name, flows in self.flows.items():
-            own = flows[shard]
+        for name in self.flows:
+            own = flow(name)
             count = own.lookups if name.endswith(LOOKUP) else own.rows
             rules += [(f"{name} = those of all tiers", sum(own.tiers) == count)] * bool(own.tiers)
         if HIT in self.flows:
@@ -344,10 +294,9 @@ class BatchFacts:
                 ("victims <= misses", self.pooled or flow(VICTIM).rows <= miss.rows),
                 ("write-backs <= victims", flow(WRITE_BACK).rows <= flow(VICTIM).rows),
             ]
-        for rule, holds in rules:
-            if not holds:
-                counts = {n: (f[shard].lookups, f[shard].rows) for n, f in self.flows.items()}
-                raise InvariantError(
-                    f"mini-batch {self.index}, shard {shard}: {rule} does not hold "
-                    f"(lookups, rows: {counts})"
-                )
+        return rules
+
+
+def _all_hold(rules: Sequence[tuple[str, bool]]) -> bool:
+    """Whether they do, in every shard."""
+    return all(np.all(holds) for _, holds in rules)

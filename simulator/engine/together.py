@@ -93,10 +93,7 @@ def facts_of(batches: Sequence[BatchFacts]) -> BatchFacts:
     ):
         raise TypeError("mini-batches of different kinds")
     flows = {
-        name: tuple(
-            _flow_of([facts.flows[name][shard] for facts in batches])
-            for shard in range(len(first.flows[name]))
-        )
+        name: tuple(map(_flow_of, zip(*(facts.flows[name] for facts in batches), strict=True)))
         for name in first.flows
     }
     index, popular = (_joined([getattr(f, name) for f in batches]) for name in ("index", "popular"))

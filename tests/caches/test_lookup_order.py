@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from test_facts import REPLAYS, SAMPLES, TRACE, replayed
 
-from simulator.caches.facts import COLD, LOOKUP, MISS, BatchFacts, Flow, total
+from simulator.caches.facts import COLD, LOOKUP, MISS, BatchFacts, Flow
+from simulator.caches.flows import total
 from simulator.caches.replays import Stream, UniqueReplay, run_replays
 
 # the longest bag

@@ -24,6 +24,7 @@ from simulator.caches.facts import (
     Flow,
     Start,
 )
+from simulator.caches.flows import Counted
 from simulator.caches.plan.base import PoolPlan, Window
 from simulator.caches.plan.distinct import (
     DistinctBatch,
@@ -256,34 +257,35 @@ def facts_of(
         names.append(HELD)
     if all(pool.as_filled is not None for pool in pools):
         names.append(AS_FILLED)
-    shards = [
-        _counted(pool) if rows is None else _with_rows(pool, *rows[number])
-        for number, pool in enumerate(pools)
-    ]
+    if rows is None:
+        counts = [_counts(pool) for pool in pools]
+        array = np.array([[each[name] for each in counts] for name in names], np.int64)
+        return BatchFacts(index, samples, Counted(tuple(names), array), start)
+    shards = [_with_rows(pool, *rows[number]) for number, pool in enumerate(pools)]
     flows = {name: tuple(shard[name] for shard in shards) for name in names}
     return BatchFacts(index, samples, flows, start)
 
 
-def _counted(pool: PoolPlan) -> dict[str, Flow]:
+def _counts(pool: PoolPlan) -> dict[str, tuple[int, int]]:
+    """Lookups and rows of each flow."""
     unique, missed = len(pool.rows), len(pool.missed_rows)
-    looked_up = Flow(pool.lookups, unique)
     return {
-        LOOKUP: looked_up,
-        UNIQUE: looked_up,
-        HIT: Flow(pool.lookup_hits, pool.unique_hits),
-        MISS: Flow(pool.lookups - pool.lookup_hits, missed),
-        VICTIM: Flow(0, len(pool.victim_rows)),
-        WRITE_BACK: Flow(0, int(np.count_nonzero(pool.victim_dirty))),
-        COLD: Flow(0, pool.cold_misses),
-        HELD: Flow(0, pool.held_misses or 0),
-        AS_FILLED: Flow(0, pool.as_filled or 0),
+        LOOKUP: (pool.lookups, unique),
+        UNIQUE: (pool.lookups, unique),
+        HIT: (pool.lookup_hits, pool.unique_hits),
+        MISS: (pool.lookups - pool.lookup_hits, missed),
+        VICTIM: (0, len(pool.victim_rows)),
+        WRITE_BACK: (0, int(np.count_nonzero(pool.victim_dirty))),
+        COLD: (0, pool.cold_misses),
+        HELD: (0, pool.held_misses or 0),
+        AS_FILLED: (0, pool.as_filled or 0),
     }
 
 
 def _with_rows(
     pool: PoolPlan, row: int, slot: int, ids: Int64s, offsets: Int64s | None
 ) -> dict[str, Flow]:
-    flows = _counted(pool)
+    flows = {name: Flow(*counts) for name, counts in _counts(pool).items()}
     dirty = pool.victim_dirty
 
     def kept(name: str, rows: Int64s, slots: Int64s) -> Flow:

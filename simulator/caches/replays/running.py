@@ -88,7 +88,7 @@ def run_replays(
                 told = _next(runs[single.replay], single.replay, done, stream.batches)
                 if single.replay in counters:
                     told = counters[single.replay].counted(told)
-                facts[single.replay] = _with_most(told, single.replay, stream, done)
+                facts[single.replay] = _with_most(told, single.replay, stream, done).packed()
             outcome.facts.append(single.spread(facts[single.replay]))
             outcome.wall_s += time.perf_counter() - begin - (stream.wall_s - drawn)
         if progress is not None:

@@ -1,0 +1,78 @@
+"""Flows in an array: what is asked of them is what the flows themselves say."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, VICTIM, BatchFacts
+from simulator.caches.flows import Counted, Flow
+from simulator.errors import InvariantError
+
+COUNTS = st.lists(st.tuples(*[st.integers(0, 2**40)] * 6), min_size=1, max_size=4)
+
+
+def facts_of(shards):
+    """Facts that add up, of (hit rows, more hits, missed rows, more misses, victims, bag)."""
+    flows = {name: [] for name in (LOOKUP, UNIQUE, HIT, MISS, VICTIM)}
+    for hit, more, missed, others, victims, _ in shards:
+        lookups = hit + more + missed + others
+        flows[LOOKUP].append(Flow(lookups, hit + missed))
+        flows[UNIQUE].append(Flow(lookups, hit + missed))
+        flows[HIT].append(Flow(hit + more, hit))
+        flows[MISS].append(Flow(missed + others, missed))
+        flows[VICTIM].append(Flow(0, min(victims, missed)))
+    facts = BatchFacts(3, 7, {name: tuple(each) for name, each in flows.items()})
+    return facts.with_bags([bag for *_, bag in shards])
+
+
+@given(COUNTS)
+@settings(deadline=None)
+def test_packed_facts_say_the_same(shards):
+    plain = facts_of(shards)
+    packed = plain.packed()
+    assert isinstance(packed.flows, Counted)
+    assert packed == plain
+    assert packed.packed().flows is packed.flows
+    assert [packed[name] for name in packed.flows] == [plain[name] for name in plain.flows]
+    assert packed.without_rows() is packed
+    assert not packed.keeps_rows
+    bags = range(len(shards))
+    assert packed.with_bags(bags) == plain.with_bags(bags)
+    packed.check()
+
+
+def test_facts_that_say_more_stay_as_they_are():
+    rows = np.arange(3)
+    for flow in (
+        Flow(3, 3, rows),
+        Flow(3, 3, hottest=(1,)),
+        Flow(3, 3, tiers=(1, 2)),
+        Flow(3, 3, chunks=2),
+    ):
+        facts = BatchFacts(0, 1, {LOOKUP: (flow,), UNIQUE: (flow,)})
+        assert facts.packed() is facts
+    bag = Flow(3, 3, longest=2)
+    facts = BatchFacts(0, 1, {LOOKUP: (Flow(3, 3),), UNIQUE: (bag,)})
+    assert facts.packed() is facts
+
+
+@pytest.mark.parametrize("name", [UNIQUE, HIT, MISS, VICTIM])
+def test_packed_facts_that_do_not_add_up_are_refused_as_others_are(name):
+    plain = facts_of([(5, 1, 4, 2, 3, 2), (50, 10, 40, 20, 30, 2)])
+    flows = dict(plain.flows)
+    flows[name] = (flows[name][0], Flow(1, 99))
+    refused = []
+    for facts in (BatchFacts(0, 1, flows), BatchFacts(0, 1, flows).packed()):
+        with pytest.raises(InvariantError, match="shard 1") as error:
+            facts.check()
+        refused.append(str(error.value))
+    assert refused[0] == refused[1]
+
+
+def test_an_unknown_name_is_refused():
+    packed = facts_of([(5, 1, 4, 2, 3, 2)]).packed()
+    with pytest.raises(KeyError):
+        packed.flows["else"]
+    with pytest.raises(InvariantError, match="tells no 'else' flows"):
+        packed["else"]
