@@ -1,4 +1,8 @@
-"""The Parquet files of a run: the columns of the data dictionary with their units and meanings."""
+"""The Parquet files of a run: the columns of the data dictionary with their units and meanings.
+
+Nothing here hands pyarrow a value of Python's: it would load pandas to look at it, which takes
+longer than all there is to write.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,9 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
 
 from simulator.results.dictionary import TIMELINE, Column
 from simulator.results.spans import SpanColumns
@@ -47,8 +54,7 @@ def parquet_bytes(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) 
 
 
 def _table(schema: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """By way of JSON: pyarrow makes arrays of Python's values only with pandas loaded, and that
-    takes longer than all there is to write."""
+    """`rows` by way of JSON."""
     import pyarrow as pa
     from pyarrow.json import ParseOptions, ReadOptions, read_json
 
@@ -79,32 +85,41 @@ def _row_groups(schema: pa.Schema, points: Iterable[PointResult]) -> Iterator[pa
     """Tables of `ROW_GROUP` rows, then one of those that are left."""
     import pyarrow as pa
 
-    waiting = schema.empty_table()
+    waiting: list[pa.Table] = []
+    rows = 0
     for point in points:
         for spans in point.timeline.columns():
-            waiting = pa.concat_tables([waiting, _spans_table(schema, point, spans)])
-            while waiting.num_rows >= ROW_GROUP:
-                yield waiting.slice(0, ROW_GROUP).combine_chunks()
-                waiting = waiting.slice(ROW_GROUP)
-    if waiting.num_rows:
-        yield waiting.combine_chunks()
+            waiting.append(_spans_table(schema, point, spans))
+            rows += len(spans)
+            while rows >= ROW_GROUP:
+                joined = pa.concat_tables(waiting)
+                yield joined.slice(0, ROW_GROUP).combine_chunks()
+                waiting = [joined.slice(ROW_GROUP)]
+                rows -= ROW_GROUP
+    if rows:
+        yield pa.concat_tables(waiting).combine_chunks()
 
 
 def _spans_table(schema: pa.Schema, point: PointResult, spans: SpanColumns) -> pa.Table:
     import pyarrow as pa
 
-    count = len(spans)
-
-    def numbers(name: str) -> pa.Array:
-        return pa.Array.from_buffers(
-            pa.int64(), count, [None, pa.py_buffer(getattr(spans, name))], null_count=0
-        )
-
-    names = pa.concat_arrays([pa.repeat(pa.scalar(stage), 1) for stage in spans.stages])
-    columns = {name: pa.repeat(pa.scalar(point.metrics[name]), count) for name in _OF_THE_POINT}
-    columns |= {name: numbers(name) for name in ("batch", "start_ps", "end_ps")}
-    columns["stage"] = names.take(numbers("stage"))
+    columns = {name: _numbers(getattr(spans, name)) for name in ("batch", "start_ps", "end_ps")}
+    columns["stage"] = _texts(spans.stages).take(_numbers(spans.stage))
+    same = _numbers(np.zeros(len(spans), np.int64))
+    columns |= {name: _texts([point.metrics[name]]).take(same) for name in ("point", "label")}
     return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
-_OF_THE_POINT = ("point", "label")
+def _numbers(values: npt.NDArray[np.int64]) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values)])
+
+
+def _texts(values: Sequence[str]) -> pa.Array:
+    import pyarrow as pa
+
+    encoded = [value.encode() for value in values]
+    edges = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    buffers = [None, pa.py_buffer(edges), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.string(), len(encoded), buffers)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -159,3 +161,24 @@ def test_rows_are_written_as_they_are() -> None:
 def test_numbers_of_numpy_are_packed_too() -> None:
     of_numpy = StageSpan("plan", *(cast(int, np.int64(k)) for k in (1, 2, 3)))
     assert Spans([of_numpy]) == [StageSpan("plan", 1, 2, 3)]
+
+
+WRITING = """\
+import io, sys
+from types import SimpleNamespace
+from simulator.results.dictionary import DEVICES
+from simulator.results.parquet import parquet_bytes, write_timeline
+from simulator.results.spans import Spans, StageSpan
+spans = Spans([StageSpan("plan", 0, 1, 2)])
+point = SimpleNamespace(metrics={"point": "p", "label": "l"}, timeline=spans)
+write_timeline(io.BytesIO(), [point])
+parquet_bytes(DEVICES, [dict.fromkeys(column.name for column in DEVICES)])
+print("pandas" in sys.modules)
+"""
+
+
+def test_writing_a_run_does_not_load_pandas() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WRITING], capture_output=True, text=True, timeout=300, check=True
+    )
+    assert done.stdout == "False\n"
