@@ -50,7 +50,7 @@ _TAKEN = 1 << 62
 
 
 class Slots(NamedTuple):
-    """The row and the mark of each slot, and of each set a mark that none of its slots is below."""
+    """The row and the mark of each slot, and of each set a mark that none of its rows is below."""
 
     tags: Tags
     marks: Int32s
@@ -205,7 +205,7 @@ def choose_slots(
             out.victims[came] = k
             came += 1
         if limit < 0:
-            least[own] = bound
+            least[own] = max(bound, least[own])  # free slots have no mark
     return came
 
 
