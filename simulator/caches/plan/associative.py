@@ -17,6 +17,7 @@ from simulator.caches.plan.arrays import zeros
 from simulator.caches.plan.associative_kernels import (
     MOST,
     NEVER,
+    NO_CHAIN,
     Chains,
     Outcome,
     Slots,
@@ -65,7 +66,7 @@ class AssociativeCache:
         marks = np.full(sets * ways, NEVER, np.int32)
         least = np.full(sets, 1 if algorithm == "lfu" else NEVER, np.int32)
         self._slots = Slots(self.tags, marks, least)
-        self._heads = np.full(sets, -1, np.int32)
+        self._heads = np.full(sets, NO_CHAIN, np.int32)
         self._counts = zeros(rows if algorithm == "lfu" else 0, np.int32)
         self._known = zeros(rows, np.uint8)
         self._now = locked  # so that stamps of what is filled in are below every limit
