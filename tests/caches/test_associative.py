@@ -86,6 +86,25 @@ def test_rows_without_a_slot_are_as_many_as_poisson_says(load: float, share: flo
     assert left_out == pytest.approx(over / mean, rel=0.05, abs=2e-5)
 
 
+@pytest.mark.parametrize(("load", "share"), [(0.8, 0.011), (1.0, 0.070), (1.25, 0.21)])
+def test_locked_rows_of_two_mini_batches_overflow_as_poisson_says(
+    load: float, share: float
+) -> None:
+    """Under prefetch the rows of two mini-batches share the sets: the second one finds no slot for
+    as many as both together would, but for those that the first one had none for."""
+    sets, ways = 4096, 32
+    wanted = round(load * sets * ways)
+    rows = np.random.default_rng(11).permutation(4 * sets * ways).astype(np.int64)
+    cache = AssociativeCache(len(rows), sets, ways, locked=1)
+    halves = (rows[: wanted // 2], rows[wanted // 2 : wanted])
+    loaded = [cache.load(half, np.ones(len(half), np.int64)) for half in halves]
+    assert sum(len(each.victims) for each in loaded) == 0
+    left_out = sum(int((~each.fetched).sum()) for each in loaded) / wanted
+    assert left_out == pytest.approx(share, rel=0.08)
+    third = cache.load(rows[wanted : 2 * wanted], np.ones(wanted, np.int64))
+    assert set(third.victims.tolist()) <= set(halves[0].tolist())  # the second is still locked
+
+
 def zipf(rows: int = 4000, batch: int = 256) -> Trace:
     config = ZipfTraceConfig(kind="zipf", alpha=0.9)
     return open_trace(config, rows=(rows, rows), lookups=(2, 1), batch_size=batch, seed=3)

@@ -17,6 +17,7 @@ from simulator.caches.plan.arrays import zeros
 from simulator.caches.plan.associative_kernels import (
     MOST,
     NEVER,
+    NO_CHAIN,
     Chains,
     Outcome,
     Slots,
@@ -28,7 +29,7 @@ from simulator.caches.plan.associative_kernels import (
     mark_found,
     swap,
 )
-from simulator.caches.plan.hashed_sets import Tags, fill, probe
+from simulator.caches.plan.hashed_sets import Tags, by_set, fill, probe
 
 __all__ = ["Algorithm", "AssociativeCache", "Loaded"]
 
@@ -62,29 +63,28 @@ class AssociativeCache:
     ) -> None:
         self.ways, self.algorithm, self._locked = ways, algorithm, locked
         self.tags: Tags = np.full(sets * ways, -1, np.int32 if rows <= MOST else np.int64)
-        marks, least = np.full(sets * ways, NEVER, np.int32), np.full(sets, NEVER, np.int32)
+        marks = np.full(sets * ways, NEVER, np.int32)
+        least = np.full(sets, 1 if algorithm == "lfu" else NEVER, np.int32)
         self._slots = Slots(self.tags, marks, least)
-        self._heads = np.full(sets, -1, np.int32)
+        self._heads = np.full(sets, NO_CHAIN, np.int32)
         self._counts = zeros(rows if algorithm == "lfu" else 0, np.int32)
         self._known = zeros(rows, np.uint8)
         self._now = locked  # so that stamps of what is filled in are below every limit
         self.resident = 0
         """Slots that hold a row."""
 
-    def fill(self, rows: Int64s) -> None:
+    def fill(self, rows: Int64s, *, all_known: bool = False) -> None:
         """Fill the empty cache with distinct `rows`, the best first, as far as their sets have
-        room."""
+        room; these alone, or all rows, are not new any more."""
         marks = self._slots.marks
         self.resident = fill(rows, self.ways, self.tags, marks)
-        held = self.tags[self.tags >= 0]
+        if all_known:
+            self._known[:] = 1
+        else:
+            self._known[self.tags[self.tags >= 0]] = 1
         if self.algorithm == "lfu":
-            self._counts[held] = 1
+            self._counts[self.tags[self.tags >= 0]] = 1
             marks[self.tags >= 0] = 1
-        self._known[held] = 1
-
-    def know_all(self) -> None:
-        """No row is new any more."""
-        self._known[:] = 1
 
     def slots_of(self, rows: Int64s) -> Int64s:
         """The slot of each row, -1: none."""
@@ -108,8 +108,10 @@ class AssociativeCache:
 
     def play(self, rows: Int64s, times: Int64s) -> int:
         """Load rows of whom nobody asks what happens to them: how many were missing."""
-        _, out, _, missing = self._take(rows, times)
-        self._known[rows[out.fetched]] = 1
+        ordered, theirs = np.empty((2, len(rows)), np.int64)
+        by_set(rows, times, len(self._heads), ordered, theirs)
+        _, out, _, missing = self._take(ordered, theirs)
+        self._known[ordered[out.fetched]] = 1
         return missing
 
     def _take(self, rows: Int64s, times: Int64s) -> tuple[Bools, Outcome, int, int]:

@@ -21,6 +21,7 @@ from simulator.caches.plan.hashed_sets import AHEAD, Tags, ask_for_set, first_sl
 __all__ = [
     "MOST",
     "NEVER",
+    "NO_CHAIN",
     "Chains",
     "Outcome",
     "Slots",
@@ -42,6 +43,8 @@ MOST = (1 << 31) - 1
 """The highest mark; counts stay there."""
 NEVER = -MOST - 1
 """Mark of a free slot: older than any row."""
+NO_CHAIN, _END = -1, -2
+"""Of a set without a chain, and after the last position of a chain."""
 _WAY_BITS = 31
 _WAY = (1 << _WAY_BITS) - 1
 """Of a place, which way it is of; marks are in the bits above."""
@@ -50,7 +53,7 @@ _TAKEN = 1 << 62
 
 
 class Slots(NamedTuple):
-    """The row and the mark of each slot, and of each set a mark that none of its slots is below."""
+    """The row and the mark of each slot, and of each set a mark that none of its rows is below."""
 
     tags: Tags
     marks: Int32s
@@ -58,7 +61,7 @@ class Slots(NamedTuple):
 
 
 class Chains(NamedTuple):
-    """Positions of missing rows, chained by their set: `heads` (a set each, -1: none), `links` (a
+    """Positions of missing rows, chained by their set: `heads` (a set each), `links` (a
     position each), and the sets that have a chain."""
 
     heads: Int32s
@@ -104,16 +107,17 @@ def chain_missing(
     slots: Int64s, own: Int32s, fresh: Int32s, least: Int32s, chains: Chains
 ) -> tuple[int, int]:
     """Chain the positions of rows without a slot that may get one by their set; returns how many
-    sets have some, and how many rows have no slot."""
+    sets have rows without, in the order of the first of them, and how many rows have none."""
     heads, links, touched = chains
     count = 0
     missing = 0
     for k in range(len(slots)):
         missing += int(slots[k] < 0)
+        if slots[k] < 0 and heads[own[k]] == NO_CHAIN:
+            heads[own[k]] = _END
+            touched[count] = own[k]
+            count += 1
         if slots[k] < 0 and fresh[k] >= least[own[k]]:
-            if heads[own[k]] < 0:
-                touched[count] = own[k]
-                count += 1
             links[k] = heads[own[k]]
             heads[own[k]] = k
     return count, missing
@@ -146,7 +150,7 @@ def unchained(own: int, chains: Chains, wanting: Int32s) -> int:
         wanting[count] = k
         count += 1
         k = links[k]
-    heads[own] = -1
+    heads[own] = NO_CHAIN
     return count
 
 
@@ -188,6 +192,8 @@ def choose_slots(
             ask_for_set(marks, chains.touched[t + AHEAD], ways)
         own = chains.touched[t]
         count = unchained(own, chains, wanting)
+        if count == 0:
+            continue
         in_order(rows, fresh, wanting, count)
         rank_slots(marks, own, places)
         bound = least[own]
@@ -205,7 +211,7 @@ def choose_slots(
             out.victims[came] = k
             came += 1
         if limit < 0:
-            least[own] = bound
+            least[own] = max(bound, least[own])  # free slots have no mark
     return came
 
 

@@ -108,8 +108,7 @@ class AssociativeReplay(Replay):
         if self.algorithm == "lru":
             drawn = sampled_rows(trace, (min(rows, int(_OVERSAMPLED * self.slots[0])),), "global")
             if drawn is not None:
-                cache.fill(drawn[0])
-                cache.know_all()
+                cache.fill(drawn[0], all_known=True)
                 return cache, Start("sampled")
         return self._after_a_past(trace, threads)
 
