@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from simulator.figures.charts import figure_grid, legend_above
+from simulator.figures.charts import figure_grid, from_zero, legend_above
 from simulator.figures.style import styled
 from simulator.results.record import Result
 from simulator.studies.base import Inputs, Tables
@@ -70,6 +70,6 @@ def figures(tables: Tables) -> dict[str, Figure]:
             panel.set_title(what)
             panel.axhline(1.0, color="#444444", linewidth=0.8)
             panel.set_ylabel("speed-up over hybrid on the same memory")
-            panel.set_ylim(bottom=0)
+            from_zero(panel)
         legend_above(figure, axes, 4, "Logic beside persistent memory and flash")
     return {"near_data": figure}
