@@ -67,7 +67,9 @@ def _differences(held: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[
         picked = key.partition(".")[0] in _PICKING
         set_by_sweep = any(key == path or key.startswith(f"{path}.") for path in swept)
         if not picked and not set_by_sweep and old.get(key) != new.get(key):
-            there, here = (short(values.get(key)) for values in (old, new))
+            there, here = (
+                short(values[key]) if key in values else "not set" for values in (old, new)
+            )
             yield f"{key} is {there} there, {here} here"
 
 
