@@ -1,4 +1,4 @@
-"""Every tier under the systems that can use it: time, energy, money, and what is written to drives."""
+"""Every tier under the systems that use it: time, energy, money, and what is written to drives."""
 
 from __future__ import annotations
 
