@@ -16,8 +16,8 @@ from simulator.studies import Study, find_studies
 
 DOCS = Path(__file__).parents[1]
 GALLERY = DOCS / "gallery"
-WIDTH = 1100
-"""Pixels of a picture."""
+WIDTH = 1000
+"""Pixels of a picture, at most."""
 _SHOWS = re.compile(r"## What it shows\n\n(.*?)\n\n", re.DOTALL)
 _FIGURES = {
     "headline": "speedup_over_hybrid",
@@ -26,6 +26,7 @@ _FIGURES = {
     "scratchpad": "speed",
     "rivals": "servers",
     "memory_path": "tiers",
+    "mlperf": "stages",
 }
 """Which figure stands for a study; of others that of their name."""
 
@@ -68,10 +69,12 @@ def draw(study: Study, figures: Path, folder: Path = GALLERY) -> Path:
     from PIL import Image
 
     with Image.open(figure_of(study, figures)) as figure:
-        height = round(figure.height * WIDTH / figure.width)
-        picture = figure.convert("RGB").resize((WIDTH, height), Image.Resampling.LANCZOS)
+        width = min(WIDTH, figure.width)
+        height = round(figure.height * width / figure.width)
+        picture = figure.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
     target = folder / f"{study.name}.png"
-    picture.quantize(256).save(target, optimize=True)
+    flat = picture.quantize(256, dither=Image.Dither.NONE)
+    flat.save(target, optimize=True)
     return target
 
 

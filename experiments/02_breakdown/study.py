@@ -102,9 +102,10 @@ def figures(tables: Tables) -> dict[str, Figure]:
                 value="time_ms",
                 groups=groups,
                 stacks=ORDER,
+                show=lambda cache: str(cache).rstrip("%"),
             )
             panel.set_title(locality.capitalize())
-            panel.set_xlabel("cache, share of rows")
+            panel.set_xlabel("cache, % of rows")
         axes[0].set_ylabel("time of an iteration (ms)")
         legend_above(
             figure,

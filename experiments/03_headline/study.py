@@ -35,7 +35,7 @@ def tables(inputs: Inputs) -> Tables:
     metrics = with_baseline(metrics, "static_cache", CELL, "time_ms", "over_static")
     metrics = with_baseline(metrics, "straw_man", CELL, "time_ms", "over_straw_man")
     columns = [*CELL, "label", "time_ms", "over_hybrid", "over_static", "over_straw_man"]
-    cells = metrics[[*columns, "cache_grown", "unique_hit_rate", "bottleneck"]]
+    cells = metrics[[*columns, "platform", "cache_grown", "unique_hit_rate", "bottleneck"]]
     kept = cells[cells["label"] != "hybrid"]
     summary = kept.groupby(["operators", "label"], sort=False, as_index=False).agg(
         mean_over_hybrid=("over_hybrid", "mean"),
@@ -158,5 +158,8 @@ def _panels(
                 panel.set_ylabel(f"{operators} operators\n{label}", fontsize=7)
             if number >= len(axes) - len(LOCALITIES):
                 panel.set_xlabel("cache, % of rows")
-        legend_above(figure, axes[:1], 4, "* cache grown to hold its window")
+        heading = (
+            f"{label.capitalize()}, {data['platform'].iloc[0]}; * cache grown to hold its window"
+        )
+        legend_above(figure, axes[:1], 4, heading)
     return figure

@@ -21,6 +21,15 @@ __all__ = ["figures", "readme", "tables"]
 
 SYSTEMS = ("hybrid", "static_cache", "straw_man", "scratchpipe")
 POLICY = "policy"
+VARIED = {
+    "batch_size": "samples of a mini-batch",
+    "cache": "cache, % of rows",
+    "dim": "elements of a row",
+    "lookups": "lookups a table and sample",
+    "mlp": "MLPs",
+    "tables": "tables",
+}
+"""What the axis of each swept key says."""
 
 
 def tables(inputs: Inputs) -> Tables:
@@ -30,6 +39,7 @@ def tables(inputs: Inputs) -> Tables:
     replacement["misses_per_batch"] = policies["misses_per_batch"]
     replacement["time_ms"] = policies["iteration_time_us"] / 1e3
     replacement["label"] = policies["label"]
+    replacement["cache_share"] = policies["cache_fraction"].astype(float)
     lru = replacement[replacement["policy"] == "lru"].set_index("locality")
     lru = lru.reindex(replacement["locality"]).reset_index(drop=True)
     replacement["time_over_lru"] = replacement["time_ms"] / lru["time_ms"]
@@ -51,6 +61,7 @@ def _swept(name: str, result: Result) -> pd.DataFrame:
     data.insert(1, "value", [_value(value) for value in metrics[path]])
     numbers = [value if isinstance(value, int | float) else None for value in metrics[path]]
     data.insert(2, "number", pd.Series(numbers, dtype="float64"))
+    data["cache_share"] = metrics["cache_fraction"].astype(float)
     data["time_ms"] = metrics["iteration_time_us"] / 1e3
     data = with_baseline(data, "hybrid", ["value"], "time_ms", "over_hybrid")
     return with_baseline(data, "static_cache", ["value"], "time_ms", "over_static")
@@ -91,14 +102,25 @@ def _sensitivity(data: pd.DataFrame) -> Figure:
                 value="time_ms",
                 hues=SYSTEMS,
                 marks="cache_grown",
+                show=_percent if name == "cache" else str,
             )
-            panel.set_title(name.replace("_", " "))
-            panel.set_ylabel("iteration time (ms)", fontsize=7)
+            panel.set_xlabel(VARIED.get(name, name))
+        for panel in axes[::3]:
+            panel.set_ylabel("iteration time (ms)")
         for panel in axes[len(names) :]:
             panel.set_axis_off()
-        where = f"{data['locality'].iloc[0]} locality, {data['operators'].iloc[0]} operators"
-        legend_above(figure, axes[:1], 4, f"{where}; * cache grown to hold its window")
+        heading = f"{str(data['locality'].iloc[0]).capitalize()} locality, {_where(data)}"
+        legend_above(figure, axes[:1], 4, f"{heading}; * grown to hold its window")
     return figure
+
+
+def _percent(share: str) -> str:
+    return f"{100 * float(share):g}"
+
+
+def _where(data: pd.DataFrame) -> str:
+    """The smallest cache, which all have that sweep something else, and the software."""
+    return f"cache of {data['cache_share'].min():.0%}, {data['operators'].iloc[0]} operators"
 
 
 def _replacement(data: pd.DataFrame) -> Figure:
@@ -117,6 +139,6 @@ def _replacement(data: pd.DataFrame) -> Figure:
                 show=str.capitalize,
             )
             panel.set_ylabel(label)
-        heading = f"ScratchPipe by replacement policy, {data['operators'].iloc[0]} operators"
+        heading = f"ScratchPipe by replacement policy, {_where(data)}"
         legend_above(figure, axes[:1], 8, heading)
     return figure

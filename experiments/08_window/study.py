@@ -100,15 +100,14 @@ def figures(tables: Tables) -> dict[str, Figure]:
 def _heat(data: pd.DataFrame) -> Figure:
     policies = list(dict.fromkeys(data["policy"]))
     with styled():
-        figure, axes = figure_grid(1, len(policies), 6.0, 2.9)
+        figure, axes = figure_grid(1, len(policies), 5.4, 2.9)
         for panel, policy in zip(axes, policies, strict=True):
             _panel(panel, data[data["policy"] == policy])
             panel.set_title(f"{title(policy)} replacement")
         runs = int(data["runs"].iloc[0])
         figure.suptitle(
             f"Stale reads in {runs} runs of {int(data['trained_rows'].iloc[0] / runs):,} row reads "
-            "(0: equals sequential training)",
-            fontsize=8.5,
+            "(0: equals sequential training)"
         )
     return figure
 
@@ -125,14 +124,14 @@ def _panel(axes: Axes, data: pd.DataFrame) -> None:
             f"{count:,}",
             ha="center",
             va="center",
-            color="black",
-            fontweight="bold" if count == 0 else "normal",
+            color="#009E73" if count == 0 else "black",
         )
     axes.set_xticks(range(table.shape[1]), [str(name) for name in table.columns])
     axes.set_yticks(range(table.shape[0]), [str(name) for name in table.index])
     axes.set_xlabel("future mini-batches held")
     axes.set_ylabel("past mini-batches held")
     axes.grid(False)
+    axes.spines[["top", "right"]].set_visible(True)
 
 
 def _lines(data: pd.DataFrame) -> Figure:
@@ -146,8 +145,9 @@ def _lines(data: pd.DataFrame) -> Figure:
             panel.set_title(f"{title(policy)} replacement")
             panel.set_xlabel("past mini-batches held")
             panel.set_xticks(sorted(set(data["past"])))
-        axes[0].set_ylim(0, 1.25 * float(data["time_ms"].max()))
-        axes[0].set_ylabel("iteration time (ms)")
-        where = f"{data['locality'].iloc[0]} locality, {data['operators'].iloc[0]} operators"
+        axes[0].margins(y=0.12)
+        axes[0].set_ylabel("iteration time (ms; not from zero)")
+        where = f"{str(data['locality'].iloc[0]).capitalize()} locality"
+        where = f"{where}, {data['operators'].iloc[0]} operators"
         legend_above(figure, axes[:1], 3, f"What the window costs ({where})")
     return figure

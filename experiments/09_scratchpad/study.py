@@ -9,7 +9,7 @@ import pandas as pd
 from simulator.caches import Window, window_need
 from simulator.config.catalogue import load_named
 from simulator.config.trace import LocalityTraceConfig
-from simulator.figures.charts import figure_grid, legend_above, lines
+from simulator.figures.charts import figure_grid, from_zero, legend_above, lines
 from simulator.figures.style import LOCALITIES, look, styled
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import metrics_frame
@@ -131,7 +131,7 @@ def _speed_figure(data: pd.DataFrame) -> Figure:
         for panel, value in zip(axes, ("time_ms", "time_over_largest"), strict=True):
             lines(panel, percent, x="cache_percent", y=value, hue="locality", hues=LOCALITIES)
             panel.set_xlabel("cache, % of rows")
-            panel.set_ylim(bottom=0)
+            from_zero(panel)
         axes[0].set_ylabel("iteration time (ms)")
         axes[1].set_ylabel("time / time with 10 %")
         legend_above(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from simulator.figures.charts import figure_grid, grouped_bars, legend_above
-from simulator.figures.style import resource_entries, styled
+from simulator.figures.style import styled
+from simulator.results.resources import title_of
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import devices_frame, metrics_frame, with_baseline
 from simulator.studies.readme import columns_of
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["figures", "readme", "tables"]
 
 SYSTEMS = ("hybrid", "static_cache", "straw_man", "scratchpipe")
-VARIED = ("link", "memory", "gpu", "server")
+VARIED = {"link": "Link", "memory": "CPU memory", "gpu": "GPU", "server": "Server"}
+"""Experiment file, and what its machines differ in."""
+_LEAST_SHOWN = 0.02
+"""Busy share that a resource must reach on one of the machines to be drawn."""
 
 
 def tables(inputs: Inputs) -> Tables:
@@ -71,41 +76,36 @@ def figures(tables: Tables) -> dict[str, Figure]:
     data, use = tables["beyond"], tables["utilization"]
     use = use[use["label"] == "scratchpipe"]
     with styled():
-        figure, axes = figure_grid(len(VARIED), 2, 7.2, 8.4, width_ratios=[1.25, 1])
-        for number, varied in enumerate(VARIED):
+        figure, axes = figure_grid(len(VARIED), 2, 7.2, 9.6, width_ratios=[1.1, 1])
+        for number, (varied, heading) in enumerate(VARIED.items()):
             rows = data[data["varied"] == varied]
             left, right = axes[2 * number], axes[2 * number + 1]
             grouped_bars(left, rows, group="machine", hue="label", value="time_ms", hues=SYSTEMS)
             left.set_ylabel("iteration time (ms)")
+            left.set_title(f"{heading}, {rows['operators'].iloc[0]} operators")
+            right.set_title("ScratchPipe: % of time busy")
             _utilization(right, use[use["varied"] == varied])
             for panel in (left, right):
-                panel.set_title(f"{varied} ({rows['operators'].iloc[0]} operators)", fontsize=8)
                 panel.tick_params(axis="x", labelsize=6.5)
                 for name in panel.get_xticklabels():
                     name.set(rotation=25, ha="right", rotation_mode="anchor")
-        legend_above(
-            figure, axes[:2], 5, f"{data['locality'].iloc[0]} locality; right: ScratchPipe"
-        )
+        heading = f"{str(data['locality'].iloc[0]).capitalize()} locality"
+        legend_above(figure, axes[:1], 4, heading)
     return {"beyond": figure}
 
 
 def _utilization(axes: Axes, data: pd.DataFrame) -> None:
-    """Busy shares of ScratchPipe's resources."""
-    table = data.pivot(index="machine", columns="family", values="utilization").fillna(0.0)
-    machines = list(dict.fromkeys(data["machine"]))
-    entries = resource_entries(dict(zip(data["family"], data["kind"], strict=True)))
-    for family, entry in entries.items():
-        style = entry.look
-        axes.plot(
-            range(len(machines)),
-            table[family].reindex(machines).to_numpy(float),
-            color=style.color,
-            linestyle=style.dash,
-            marker=style.marker,
-            markeredgecolor="#222222",
-            markeredgewidth=0.4,
-            label=entry.title,
-        )
-    axes.set_xticks(range(len(machines)), machines)
-    axes.set_ylim(0, 1.05)
-    axes.set_ylabel("share of time busy")
+    """Busy shares of ScratchPipe's resources: a row a resource, a column a machine."""
+    table = data.pivot(index="family", columns="machine", values="utilization")
+    table = table.reindex(dict.fromkeys(data["family"]))[[*dict.fromkeys(data["machine"])]]
+    table = table[table.max(axis="columns") >= _LEAST_SHOWN]
+    shares = table.to_numpy(float)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (row, column), share in np.ndenumerate(shares):
+        text = "-" if np.isnan(share) else f"{100 * share:.0f}"
+        color = "white" if share > 0.6 else "black"
+        axes.text(column, row, text, ha="center", va="center", color=color, fontsize=6.5)
+    axes.set_xticks(range(table.shape[1]), table.columns)
+    axes.set_yticks(range(table.shape[0]), [title_of(str(name)) for name in table.index])
+    axes.tick_params(axis="y", labelsize=6.5)
+    axes.grid(False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from simulator.figures.charts import figure_grid, legend_above, lines
+from simulator.figures.charts import figure_grid, from_zero, legend_above, lines
 from simulator.figures.style import resource_entries, styled
 from simulator.results.resources import KINDS, Kind, title_of
 from simulator.studies.base import Inputs, Tables
@@ -105,15 +105,15 @@ def figures(tables: Tables) -> dict[str, Figure]:
             throughput, cost, busy = axes[number :: len(_TITLES)]
             throughput.set_title(heading)
             _by_system(throughput, rows, "million_samples_per_second")
-            throughput.set_ylim(bottom=0)
+            from_zero(throughput)
             _by_system(cost, rows, "usd_per_billion_samples")
-            cost.set_ylim(bottom=0)
+            from_zero(cost)
             _busy(busy, use[use["scaling"] == name])
             busy.set_xlabel("GPUs")
         axes[0].set_ylabel("million samples/s")
         axes[len(_TITLES)].set_ylabel("US$ per billion samples")
         axes[2 * len(_TITLES)].set_ylabel("share of time busy")
-        legend_above(figure, axes, 5)
+        legend_above(figure, axes, 5, "Below: the busiest resource of each kind")
     return {"scaling": figure}
 
 
@@ -136,6 +136,8 @@ def _busy(axes: Axes, use: pd.DataFrame) -> None:
             color=style.color,
             linestyle=style.dash,
             marker=style.marker,
+            markeredgecolor="#222222",
+            markeredgewidth=0.4,
             label=KINDS[kind].title,
         )
     axes.set_ylim(0, 1.05)
@@ -145,5 +147,5 @@ def _busy(axes: Axes, use: pd.DataFrame) -> None:
 def _doubling(axes: Axes, data: pd.DataFrame) -> None:
     axes.set_xscale("log", base=2)
     ticks = sorted(set(data["gpus"]))
-    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks], rotation=45)
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.minorticks_off()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from simulator._drawing import logarithmic
-from simulator.figures.charts import figure_grid, legend_above
+from simulator.figures.charts import figure_grid, from_zero, legend_above
 from simulator.figures.style import styled
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.readme import side_by_side
@@ -70,7 +70,7 @@ def figures(tables: Tables) -> dict[str, Figure]:
             panel.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks], rotation=30)
             panel.minorticks_off()
             panel.set_xlabel(heading)
-            panel.set_ylim(bottom=0)
+            from_zero(panel)
         axes[0].set_ylabel("iteration time (ms)")
         legend_above(figure, axes[:1], 5, "Cold rows of a cache of 10 %, Medium locality")
     return {"cold_rows": figure}

@@ -71,7 +71,7 @@ def figures(tables: Tables) -> dict[str, Figure]:
         names = [f"{rule}{mark}" for rule, mark in zip(rules["rule"], marks, strict=True)]
         axes[0].set_yticks(range(len(labels)), names)
         axes[0].invert_yaxis()
-        figure.suptitle("Rules that keep rows right (*, pale: trains on stale rows)", fontsize=8.5)
+        figure.suptitle("Rules that keep rows right (*, pale: trains on stale rows)")
     return {"hazards": figure}
 
 

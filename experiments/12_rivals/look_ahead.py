@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from simulator._drawing import logarithmic
-from simulator.figures.charts import figure_grid, legend_above
+from simulator.figures.charts import figure_grid, from_zero, legend_above
 from simulator.figures.style import styled
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.readme import columns_of
@@ -73,7 +73,7 @@ def figures(tables: Tables) -> dict[str, Figure]:
         for panel, (rows, column, heading) in zip(axes, panels, strict=True):
             by_system(panel, rows, "known", column, systems)
             logarithmic(panel, "x")
-            panel.set_ylim(bottom=0)
+            from_zero(panel)
             panel.set_xlabel("mini-batches known (log)")
             panel.set_ylabel(heading)
         share, locality = data["cache_fraction"].max(), data["locality"].iloc[0]

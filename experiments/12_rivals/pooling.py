@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from simulator._drawing import logarithmic
-from simulator.figures.charts import figure_grid, legend_above
+from simulator.figures.charts import figure_grid, from_zero, legend_above
 from simulator.figures.style import styled
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import metrics_frame, with_baseline
@@ -101,7 +101,7 @@ def figures(tables: Tables) -> dict[str, Figure]:
             speed.set_xlabel("lookups a sample (log)" if drawn else "hot rows (log)")
         axes[0].set_ylabel("share of samples")
         axes[len(traces)].set_ylabel("speed-up over hybrid")
-        axes[len(traces)].set_ylim(bottom=0)
+        from_zero(axes[len(traces)])
         legend_above(figure, [axes[0], axes[len(traces)]], 4)
     return {"pooling": figure}
 

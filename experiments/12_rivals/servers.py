@@ -173,9 +173,8 @@ def _best(data: pd.DataFrame) -> Figure:
         axes.set_ylabel("locality")
         axes.grid(False)
         figure.suptitle(
-            "Fastest system that trains right, and how much slower the next one is "
-            "(strong colour: by more than the worst error)",
-            fontsize=8.5,
+            "Fastest system that trains right, and how much slower the next one is\n"
+            "(strong colour: by more than the worst error)"
         )
     return figure
 

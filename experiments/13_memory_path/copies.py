@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from simulator._drawing import logarithmic
-from simulator.figures.charts import figure_grid, legend_above
+from simulator.figures.charts import figure_grid, from_zero, legend_above
 from simulator.figures.style import styled
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import with_baseline
@@ -77,7 +77,7 @@ def figures(tables: Tables) -> dict[str, Figure]:
             panel.axhline(1.0, color="#444444", linewidth=0.8)
             panel.set_title("training ([X]: ours)" if mode == "training" else mode)
             panel.set_xlabel("copied rows of a table (log; left: none)")
-        axes[0].set_ylim(bottom=0)
+        from_zero(axes[0])
         axes[0].set_ylabel("time of the nodes' memory\nover that without copies")
         legend_above(figure, axes[:1], 4, "Copies of hot rows in 64 bank groups (TRiM)")
     return {"copies": figure}

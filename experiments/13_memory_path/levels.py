@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulator.figures.charts import figure_grid, legend_above
+from simulator.figures.charts import figure_grid, from_zero, legend_above
 from simulator.figures.style import styled
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import with_baseline
@@ -65,7 +65,7 @@ def figures(tables: Tables) -> dict[str, Figure]:
         figure, axes = figure_grid(1, 1, 5.2, 3.2)
         by_skew(axes[0], data, "embedding_over_hybrid", systems)
         axes[0].axhline(1.0, color="#444444", linewidth=0.8)
-        axes[0].set_ylim(bottom=0)
+        from_zero(axes[0])
         axes[0].set_ylabel("embeddings: speed-up over hybrid")
         legend_above(figure, axes, 3, "Queries of 80 lookups a vector, rows of 256 B")
     return {"levels": figure}

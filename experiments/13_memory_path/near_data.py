@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from simulator._drawing import logarithmic
-from simulator.figures.charts import figure_grid, legend_above
+from simulator.figures.charts import figure_grid, from_zero, legend_above
 from simulator.figures.style import styled
 from simulator.results.record import Result
 from simulator.studies.base import Inputs, Tables
@@ -71,7 +71,7 @@ def figures(tables: Tables) -> dict[str, Figure]:
             panel.set_title(what)
             panel.axhline(1.0, color="#444444", linewidth=0.8)
             panel.set_ylabel("speed-up over hybrid\non the same memory")
-        axes[0].set_ylim(bottom=0)
+        from_zero(axes[0])
         logarithmic(axes[1], "y")
         legend_above(figure, axes, 4, "Logic beside persistent memory and flash")
     return {"near_data": figure}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simulator.engine.prepare import open_for
-from simulator.figures.charts import figure_grid, legend_above
+from simulator.figures.charts import figure_grid, from_zero, legend_above
 from simulator.figures.style import look, styled
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.readme import side_by_side
@@ -66,7 +66,7 @@ def figures(tables: Tables) -> dict[str, Figure]:
         for panel, (column, scale) in zip(axes, (("time_ms", 1.0), ("price", 100.0)), strict=True):
             _lines(panel, ruled.assign(**{column: ruled[column] * scale}), column)
             panel.set_xlabel("lookups of rows of the mini-batch before (%)")
-        axes[0].set_ylim(bottom=0)
+        from_zero(axes[0])
         axes[0].set_ylabel("iteration time (ms)")
         axes[1].axhline(0.0, color="#444444", linewidth=0.8)
         axes[1].set_ylabel("time over that without the rule (%)")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from simulator.figures.charts import figure_grid, legend_above
+from simulator.figures.charts import figure_grid, from_zero, legend_above
 from simulator.figures.style import styled
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import with_baseline
@@ -102,7 +102,7 @@ def figures(tables: Tables) -> dict[str, Figure]:
             by_skew(panel, data[data["mode"] == mode], "over_hybrid", systems)
             panel.axhline(1.0, color="#444444", linewidth=0.8)
             panel.set_title(_TITLES[mode])
-        axes[0].set_ylim(bottom=0)
+        from_zero(axes[0])
         axes[0].set_ylabel("speed-up over hybrid")
         heading = f"A cache on DIMMs beside pools, {data['operators'].iloc[0]} operators"
         legend_above(figure, axes[:1], 6, heading)

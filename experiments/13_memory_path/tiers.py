@@ -1,4 +1,4 @@
-"""Every tier under four systems: time, energy, money, and what is written to drives."""
+"""Every tier under the systems that use it: time, energy, money, and what is written to drives."""
 
 from __future__ import annotations
 
@@ -77,5 +77,7 @@ def figures(tables: Tables) -> dict[str, Figure]:
             logarithmic(panel, "y")
             panel.set_ylabel(heading)
             panel.tick_params(axis="x", rotation=60)
-        legend_above(figure, axes[:1], 4, f"Every tier under four systems, exponent {_ALPHA}")
+        legend_above(
+            figure, axes[:1], 4, f"Every tier under the systems that can use it, exponent {_ALPHA}"
+        )
     return {"tiers": figure}

@@ -165,5 +165,5 @@ def figures(tables: Tables) -> dict[str, Figure]:
         axes[3].set_ylabel("from storage, GB/s")
         most = 10 ** math.ceil(math.log10(needs["cores"].max()))
         axes[0].set_ylim(0.8, most)
-        legend_above(figure, axes[:1], 5, "what keeps the GPUs busy, torcharrow")
+        legend_above(figure, axes[:1], 5, "What keeps the GPUs busy, TorchArrow")
     return {"load": figure}

@@ -8,7 +8,7 @@ import pandas as pd
 
 from simulator._drawing import logarithmic
 from simulator.figures.charts import figure_grid, grouped_bars, legend_above
-from simulator.figures.style import styled
+from simulator.figures.style import styled, title
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import metrics_frame, with_baseline
 from simulator.studies.readme import columns_of, side_by_side
@@ -72,10 +72,20 @@ def figures(tables: Tables) -> dict[str, Figure]:
         for panel, base in zip(axes, BASES, strict=True):
             rows = noisy[noisy["base"] == base]
             grouped_bars(
-                panel, rows, group="locality", hue="system", value="over_base", hues=VARIANTS
+                panel,
+                rows,
+                group="locality",
+                hue="system",
+                value="over_base",
+                hues=VARIANTS,
+                show=str.capitalize,
+                digits=1,
             )
             logarithmic(panel, "y")
-            panel.set_title(f"on {base}")
+            panel.margins(y=0.25)
+            panel.set_title(f"on {title(base)}")
         axes[0].set_ylabel("time / time without privacy")
-        legend_above(figure, axes[:1], 5, f"{data['operators'].iloc[0]} operators")
+        legend_above(
+            figure, axes[:1], 5, f"Private training, {data['operators'].iloc[0]} operators"
+        )
     return {"private": figure}

@@ -62,9 +62,19 @@ def readme(tables: Tables) -> Tables:
 def figures(tables: Tables) -> dict[str, Figure]:
     data = tables["inference"]
     with styled():
-        figure, axes = figure_grid(1, 1, 5.0, 2.8)
+        figure, axes = figure_grid(1, 1, 6.4, 2.8)
         labels = tuple(dict.fromkeys(data["label"]))
-        grouped_bars(axes[0], data, group="locality", hue="label", value="over_hybrid", hues=labels)
+        grouped_bars(
+            axes[0],
+            data,
+            group="locality",
+            hue="label",
+            value="over_hybrid",
+            hues=labels,
+            show=str.capitalize,
+        )
         axes[0].set_ylabel("queries / queries of hybrid")
-        legend_above(figure, axes[:1], 5, f"{data['operators'].iloc[0]} operators")
+        legend_above(
+            figure, axes[:1], 5, f"Queries answered, {data['operators'].iloc[0]} operators"
+        )
     return {"inference": figure, **kernels.figures(tables)}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from simulator.figures.charts import figure_grid, legend_above, lines
+from simulator.figures.charts import figure_grid, legend_above, stacked_bars
 from simulator.figures.style import styled
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import metrics_frame, stages_frame
@@ -75,15 +75,13 @@ def readme(tables: Tables) -> Tables:
 
 
 def figures(tables: Tables) -> dict[str, Figure]:
-    data = tables["mlperf"].assign(
-        software=lambda rows: rows["platform"] + ", " + rows["operators"]
-    )
+    data = tables["stages"]
+    data = data[data["exposed_ms"] > 0]
     with styled():
-        figure, axes = figure_grid(1, 1, 4.5, 2.8)
-        series = tuple(dict.fromkeys(data["software"]))
-        lines(axes[0], data, x="gpus", y="time_ms", hue="software", hues=series)
-        axes[0].set_ylim(bottom=0)
-        axes[0].set_ylabel("ms an iteration")
-        axes[0].set_xlabel("GPUs")
-        legend_above(figure, axes, len(series))
-    return {"mlperf": figure}
+        figure, axes = figure_grid(1, 1, 6.4, 2.2)
+        stacked_bars(
+            axes[0], data, group="machine", stack="stage", value="exposed_ms", horizontal=True
+        )
+        axes[0].set_xlabel("ms of an iteration that wait for the stage")
+        legend_above(figure, axes, 5, "MLPerf DLRM")
+    return {"stages": figure}

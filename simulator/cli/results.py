@@ -114,11 +114,11 @@ def compare(
 
 
 def _advice(comparison: Comparison, first: Path, second: Path) -> str:
-    """Where no point has a partner: by what they could be paired."""
+    """Where points of both runs have no partner: by what they could be paired."""
     from simulator.results.against import shared_columns
     from simulator.results.reading import read_run
 
-    if comparison.compared:
+    if not comparison.only_first or not comparison.only_second:
         return ""
     columns = shared_columns(read_run(first).metrics(), read_run(second).metrics())
     command = ["scratchpipe", "results", "compare", str(first), str(second), "--match"]
@@ -130,6 +130,7 @@ def _against(first: Path, second: Path, match: str, as_json: bool) -> None:
     from simulator.cli.terminal import console
     from simulator.results.against import against
     from simulator.results.reading import read_run
+    from simulator.results.resources import title_of
 
     columns = [column.strip() for column in match.split(",") if column.strip()]
     found = against(read_run(first).metrics(), read_run(second).metrics(), columns)
@@ -140,7 +141,8 @@ def _against(first: Path, second: Path, match: str, as_json: bool) -> None:
     console().print(_side_by_side(found))
     for point, ours, theirs in found.bottlenecks:
         if ours != theirs:
-            typer.echo(f"{on_one_line(point)}: bottleneck {ours} in A, {theirs} in B")
+            held = f"{title_of(ours)} in A, {title_of(theirs)} in B"
+            typer.echo(f"{on_one_line(point)}: held up by {held}")
     if found.differ_in:
         typer.echo(f"A and B differ in {', '.join(found.differ_in)}")
     for line in found.warnings:

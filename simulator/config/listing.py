@@ -75,6 +75,8 @@ def _values(part: Part, unset: bool) -> dict[str, str]:
 def _text(value: object) -> str:
     if isinstance(value, str):
         return format_quantity(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
     return f"{value:.9g}" if isinstance(value, float) else str(value)
 
 

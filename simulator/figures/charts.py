@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["figure_grid", "grouped_bars", "legend_above", "lines", "stacked_bars"]
+__all__ = ["figure_grid", "from_zero", "grouped_bars", "legend_above", "lines", "stacked_bars"]
 
 _EDGE = "#222222"
 
@@ -84,7 +84,7 @@ def grouped_bars(
                     textcoords="offset points",
                     ha="center",
                     va="bottom",
-                    fontsize=6,
+                    fontsize=8 if text == "*" else 6,
                     rotation=90 if digits is not None and width < 0.22 else 0,
                 )
     axes.set_xticks(range(len(groups)), [show(key) for key in groups])
@@ -166,17 +166,32 @@ def lines(
         )
 
 
+def from_zero(axes: Axes) -> None:
+    """Let the values of `axes`, and of those that share its scale, begin at zero, with room for the
+    highest marker below the frame."""
+    panels = axes.get_shared_y_axes().get_siblings(axes)
+    highest = max(panel.dataLim.ymax for panel in panels)
+    axes.set_ylim(0, 1.08 * highest if 0 < highest < np.inf else None)
+
+
 def legend_above(figure: Figure, axes: Sequence[Axes], columns: int, heading: str = "") -> None:
-    """One legend for all `axes` above them, each entry once, and a heading over it."""
+    """One legend for all `axes` above them, each entry once, and a heading over it.
+
+    `columns`: how many at most; fewer where they would be wider than the figure.
+    """
     entries: dict[str, Any] = {}
     for panel in axes:
         for handle, name in zip(*panel.get_legend_handles_labels(), strict=True):
             entries.setdefault(name, handle)
-    figure.legend(
-        list(entries.values()),
-        list(entries),
-        loc="outside upper center",
-        ncols=columns,
-        title=heading or None,
-        title_fontproperties={"weight": "bold", "size": 9},
-    )
+    for count in range(columns, 0, -1):
+        legend = figure.legend(
+            list(entries.values()),
+            list(entries),
+            loc="outside upper center",
+            ncols=count,
+            title=heading or None,
+            title_fontproperties={"weight": "bold", "size": 9},
+        )
+        if count == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()

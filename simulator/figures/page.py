@@ -215,7 +215,11 @@ class _Page:
     @property
     def sections(self) -> list[tuple[str, str]]:
         """Each experiment as it was given, then the resolved parts, as JSON; the first of many."""
-        given = [(f"{run.name}, as it was given", run.manifest["experiment"]) for run in self._runs]
+        letters = ("A: ", "B: ") if len(self._runs) > 1 else ("",)
+        given = [
+            (f"{letter}{run.name}, as it was given", run.manifest["experiment"])
+            for letter, run in zip(letters, self._runs, strict=True)
+        ]
         resolved = list(self._resolved.items())[:_MOST_SECTIONS]
         return [(name, _bounded(json.dumps(data, indent=2))) for name, data in given + resolved]
 

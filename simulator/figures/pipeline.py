@@ -57,7 +57,7 @@ def draw_pipeline(axes: Axes, spans: pd.DataFrame, stages: Sequence[str]) -> Non
             )
     axes.set_yticks(range(len(stages)), [title(stage) for stage in stages])
     axes.set_ylim(len(stages) - 0.5, -0.5)
-    axes.set_xlim(0, limit)
+    axes.set_xlim(0, 1.01 * limit)
     axes.grid(True, axis="x")
     axes.grid(False, axis="y")
 

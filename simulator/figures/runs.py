@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from simulator.figures.charts import figure_grid, legend_above, stacked_bars
+from simulator.figures.charts import figure_grid, from_zero, legend_above, stacked_bars
 from simulator.figures.pipeline import draw_pipeline, steady_spans
 from simulator.figures.style import look, styled, title
 from simulator.figures.tables import rows_of
@@ -206,7 +206,7 @@ def cache_curve(metrics: pd.DataFrame) -> Figure | None:
                 )
             panel.set_title(str(locality))
             panel.set_xlabel("cache, % of rows")
-            panel.set_ylim(bottom=0)
+            from_zero(panel)
         axes[0].set_ylabel("iteration time (ms)")
         legend_above(figure, axes[:1], 5, operators_of(data))
     return figure

@@ -22,6 +22,8 @@ __all__ = ["require_owned"]
 
 _SPACE = ("sweep", "systems")
 _PICKING = (*_SPACE, "description")
+_UNSET: Any = object()
+"""The value of a key that is not set."""
 _MOST_TOLD = 5
 """Keys that an error names."""
 
@@ -72,13 +74,14 @@ def _differences(held: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[
         picked = key.partition(".")[0] in _PICKING
         set_by_sweep = any(key == path or key.startswith(f"{path}.") for path in swept)
         if not picked and not set_by_sweep:
-            yield from _told([(key, old.get(key), new.get(key))])
+            yield from _told([(key, old.get(key, _UNSET), new.get(key, _UNSET))])
 
 
 def _of_space(held: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[str]:
     """Swept keys with other values there than here, then the systems where they are others."""
     old, new = (dict(experiment.get("sweep") or {}) for experiment in (held, asked))
-    yield from _told((f"sweep.{k}", old.get(k), new.get(k)) for k in dict.fromkeys([*old, *new]))
+    keys = dict.fromkeys([*old, *new])
+    yield from _told((f"sweep.{k}", old.get(k, _UNSET), new.get(k, _UNSET)) for k in keys)
     there, here = (list(map(_entry, data.get("systems") or ())) for data in (held, asked))
     yield from _told([("systems", there, here)])
 
@@ -91,9 +94,10 @@ def _entry(system: Mapping[str, Any]) -> Any:
 
 def _told(values: Iterable[tuple[str, Any, Any]]) -> Iterator[str]:
     """Keys with other values there than here."""
-    for key, there, here in values:
-        if there != here:
-            yield f"{key} is {short(there)} there, {short(here)} here"
+    for key, *pair in values:
+        if pair[0] != pair[1]:
+            there, here = ("not set" if value is _UNSET else short(value) for value in pair)
+            yield f"{key} is {there} there, {here} here"
 
 
 def _flat(data: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:

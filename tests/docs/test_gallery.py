@@ -31,7 +31,15 @@ def test_the_figure_of_a_study_becomes_its_picture(gallery: ModuleType, tmp_path
     picture = gallery.draw(study, tmp_path / "figures", tmp_path)
     assert picture == tmp_path / "cost.png"
     with Image.open(picture) as drawn:
-        assert drawn.size == (1100, 500)
+        assert drawn.size == (1000, 455)
+
+
+def test_pictures_are_small(gallery: ModuleType) -> None:
+    """Of the pages' width, and together no more than 1.5 MB."""
+    for picture in gallery.pictures():
+        with Image.open(picture) as drawn:
+            assert drawn.width <= gallery.WIDTH
+    assert sum(picture.stat().st_size for picture in gallery.pictures()) < 1_500_000
 
 
 def test_a_figure_that_is_not_there_is_named(gallery: ModuleType, tmp_path: Path) -> None:
@@ -40,7 +48,7 @@ def test_a_figure_that_is_not_there_is_named(gallery: ModuleType, tmp_path: Path
         gallery.figure_of(study, tmp_path)
 
 
-def test_pictures_that_ship_are_called_as_studies(gallery: ModuleType) -> None:
+def test_every_study_has_a_picture_that_ships(gallery: ModuleType) -> None:
     names = {study.name for study in find_studies(["all"])}
-    assert {picture.stem for picture in gallery.pictures()} <= names
+    assert {picture.stem for picture in gallery.pictures()} == names
     assert set(gallery._FIGURES) <= names

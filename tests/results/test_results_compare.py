@@ -156,7 +156,7 @@ def test_points_of_other_configurations_are_matched_by_their_names(tmp_path):
 
 
 def test_compare_on_the_command_line(tmp_path, capsys):
-    a, b, c = tmp_path / "a", tmp_path / "b", tmp_path / "c"
+    a, b, c, d = (tmp_path / name for name in "abcd")
     written(a), written(b, slower), written(c, sizes=(0.1, 0.2))
     assert run("compare", a, a) == 0
     assert capsys.readouterr().out == "6 points agree exactly\n"
@@ -168,7 +168,11 @@ def test_compare_on_the_command_line(tmp_path, capsys):
     assert run("compare", a, c) == 3
     captured = capsys.readouterr()
     assert f"only in {a}: sp, medium, cache.fraction=0.4" in captured.out
-    assert "2 points are in one run only" in captured.err
+    assert "2 points are in one run only\n" in captured.err
+    written(d, sizes=(0.1, 0.3))
+    assert run("compare", a, d) == 3
+    advice = f"A against B: scratchpipe results compare {a} {d} --match label,system,"
+    assert advice in capsys.readouterr().err
     assert run("compare", a, b, "--json") == 3
     document = json.loads(capsys.readouterr().out)
     assert (document["within"], document["compared"], len(document["differences"])) == (False, 6, 2)

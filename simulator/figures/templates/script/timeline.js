@@ -48,7 +48,7 @@ function drawTimeline(points) {
     ...kinds.map((_, n) => ({ left, right: 18, top: top + high + 14 + n * (RESOURCE + 12), height: RESOURCE }))];
   const below = grids.length - 1;
   const xAxis = grids.map((_, n) => ({ type: "value", gridIndex: n, min: 0, ...axis,
-    max: lastMoment(i), axisLabel: { ...axis.axisLabel, show: n === below },
+    max: lastMoment(i), axisLabel: { ...axis.axisLabel, show: n === below, showMinLabel: false, showMaxLabel: false },
     axisLine: { ...axis.axisLine, onZero: false },
     name: n === below ? "simulated time (ms)" : "" }));
   const lanes = { type: "category", gridIndex: 0, inverse: true, ...axis, name: "",
