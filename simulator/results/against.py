@@ -18,6 +18,8 @@ __all__ = ["MATCHED", "METRICS", "Against", "Pair", "against", "shared_columns"]
 
 MATCHED = ("label", "system", "locality", "sweep", "policy", "platform", "model", "operators")
 """Columns by which points can be paired; `label` is the system's name where it has no other."""
+_SIZES = ("tables", "dim", "batch_size", "gpus", "cache_fraction")
+"""Columns that are told, too, where they differ within pairs: models of one name differ in them."""
 METRICS = (
     "iteration_time_us",
     "throughput_samples_per_s",
@@ -66,7 +68,7 @@ class Against:
 
     matched_by: tuple[str, ...]
     differ_in: tuple[str, ...]
-    """Columns by which points could be paired and that differ within pairs."""
+    """Columns that differ within pairs, of those that say what was simulated."""
     pairs: tuple[Pair, ...]
     bottlenecks: tuple[tuple[str, str, str], ...]
     """Point, and the bottleneck in each run."""
@@ -111,7 +113,11 @@ def against(first: Sequence[Row], second: Sequence[Row], columns: Sequence[str])
             f"no point of one run has a partner in the other by {', '.join(columns)}: they share "
             f"{', '.join(shared_columns(first, second)) or 'none of ' + ', '.join(MATCHED)}"
         )
-    differ = tuple(c for c in MATCHED if any(one[c] != other[c] for one, other in both))
+    differ = tuple(
+        column
+        for column in (*MATCHED, *_SIZES)
+        if any(one.get(column) != other.get(column) for one, other in both)
+    )
     return Against(
         tuple(columns),
         differ,

@@ -1,12 +1,13 @@
 """What was published of the error of iterations of a kind: by system, by what binds, by GPUs.
 
 The measurements stand beside the pages of `scratchpipe validate`
-(`experiments/validation/page/*`): `iterations.csv` has each iteration with its system and number of
-GPUs, `stages.csv` its stages. What binds an iteration is its longest stage, as simulated. A point
-of a calibrated platform has the median error of the iterations most like it: same GPUs, then same
-system and longest stage, else same stage, else same system, where `LEAST` are. Where its platform
-and operators are those of one page, that page alone counts. Of platforms that are not calibrated,
-or partly, errors are not known.
+(`experiments/validation/page/*`): `iterations.csv` has each iteration with its system, number of
+GPUs and bottleneck, `stages.csv` its stages. What binds an iteration is the resource that its
+simulation names, whichever of several alike (any GPU's SMs); where that is latency, its longest
+stage, as simulated. A point of a calibrated platform has the median error of the iterations most
+like it, where `LEAST` are: same GPUs, then same system and resource, else same system and stage,
+same resource, same stage, same system. Where its platform and operators are those of one page, that
+page alone counts. Of platforms that are not calibrated, or partly, errors are not known.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 from simulator.data import path as data_path
 from simulator.results.column import Column
+from simulator.results.resources import LATENCY, family_of, title_of
 from simulator.text import few
 
 __all__ = ["BASIS", "ERROR", "LEAST", "PAGES", "Published", "longest_stage", "published"]
@@ -37,8 +39,8 @@ ERROR = Column(
     "float",
     "1",
     "Median error of whole iterations of this kind, simulated against measured "
-    "(docs/validation.md): of the system with this longest stage and as many GPUs, on calibrated "
-    "machines; null where the platform is not calibrated.",
+    "(docs/validation.md): of the system, bound by the same resource (else with the same longest "
+    "stage), with as many GPUs, on calibrated machines; null where the platform is not calibrated.",
 )
 BASIS = Column(
     "published_error_of",
@@ -66,6 +68,8 @@ class _Iteration:
     system: str
     stage: str
     """The longest, as simulated."""
+    bound: str
+    """The family of the resource that binds it as simulated; empty where that is latency."""
     gpus: int
     error: float
 
@@ -77,9 +81,16 @@ def _iterations() -> tuple[_Iteration, ...]:
     for page in sorted((data_path("experiments") / PAGES).glob("*/")):
         longest = _longest_stages(page)
         for row in _rows(page / "iterations.csv"):
-            facts = (row["system"], longest.get(_name(row), ""), int(row["gpus"]))
+            stage, bound = longest.get(_name(row), ""), _bound_of(row)
+            facts = (row["system"], stage, bound, int(row["gpus"]))
             found.append(_Iteration(page.name, *facts, abs(float(row["error"]))))
     return tuple(found)
+
+
+def _bound_of(row: Row) -> str:
+    """The family of the resource that binds an iteration; empty where none does."""
+    bottleneck = row.get("bottleneck") or LATENCY
+    return "" if bottleneck == LATENCY else family_of(bottleneck)
 
 
 def _rows(file: Path) -> list[dict[str, str]]:
@@ -112,12 +123,19 @@ def published(row: Row, stage: str = "", machine: str | None = None) -> Publishe
     if row["calibrated"] != "yes":
         return None
     system, alike = row.get("system"), _of_machines(machine, row.get("gpus") or 1)
+    bound = _bound_of(row)
+    by_bound, by_stage = f"bound by {title_of(bound)}", f"whose longest stage is {stage}"
     kinds: tuple[tuple[str, Callable[[_Iteration], bool]], ...] = (
         (
-            f"of {system} whose longest stage is {stage}",
-            lambda i: (i.system, i.stage) == (system, stage),
+            f"of {system} {by_bound}",
+            lambda i: bool(bound) and (i.system, i.bound) == (system, bound),
         ),
-        (f"whose longest stage is {stage}", lambda i: bool(stage) and i.stage == stage),
+        (
+            f"of {system} {by_stage}",
+            lambda i: bool(stage) and (i.system, i.stage) == (system, stage),
+        ),
+        (by_bound, lambda i: bool(bound) and i.bound == bound),
+        (by_stage, lambda i: bool(stage) and i.stage == stage),
         (f"of {system}", lambda i: i.system == system),
         ("", lambda i: True),
     )

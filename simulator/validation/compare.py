@@ -227,6 +227,7 @@ def _times(
         return Time(
             name, label, sweep, stage, measured, simulated, own, reason, fewer,
             gpus=result.metrics["gpus"],
+            bottleneck="" if stage else result.metrics["bottleneck"],
         )  # fmt: skip
 
     times = [time(None, point["iteration_us"], result.metrics["iteration_time_us"])]

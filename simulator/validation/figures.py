@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from simulator._drawing import logarithmic
 from simulator.figures.style import look, styled, title
@@ -17,21 +17,23 @@ __all__ = ["scatter", "table"]
 
 
 def table(times: Sequence[Time]) -> pd.DataFrame:
-    """The numbers behind a scatter plot."""
+    """The numbers behind a scatter plot; what binds stands beside whole iterations alone."""
     import pandas as pd
 
-    return pd.DataFrame(
-        {
-            "experiment": [t.experiment for t in times],
-            "sweep": [t.sweep for t in times],
-            "system": [t.system for t in times],
-            "stage": [t.stage or "" for t in times],
-            "gpus": [t.gpus for t in times],
-            "measured_us": [t.measured_us for t in times],
-            "simulated_us": [t.simulated_us for t in times],
-            "error": [t.error for t in times],
-        }
-    )
+    columns: dict[str, list[Any]] = {
+        "experiment": [t.experiment for t in times],
+        "sweep": [t.sweep for t in times],
+        "system": [t.system for t in times],
+        "stage": [t.stage or "" for t in times],
+        "gpus": [t.gpus for t in times],
+        "bottleneck": [t.bottleneck for t in times],
+        "measured_us": [t.measured_us for t in times],
+        "simulated_us": [t.simulated_us for t in times],
+        "error": [t.error for t in times],
+    }
+    if not any(columns["bottleneck"]):
+        del columns["bottleneck"]
+    return pd.DataFrame(columns)
 
 
 def scatter(times: Sequence[Time], what: str) -> Figure:

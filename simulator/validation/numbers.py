@@ -37,6 +37,8 @@ class Time:
     """Of several sessions that measured the same, as `spread`; None where there was one."""
     gpus: int = 1
     """That the system used."""
+    bottleneck: str = ""
+    """Of a whole iteration: the resource that binds it as simulated, or `latency`."""
 
     @property
     def error(self) -> float:

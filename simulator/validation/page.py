@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from simulator.errors import OutputError
 from simulator.figures.files import write_figure
 from simulator.files import check_folder, explained, replace_file
-from simulator.text import on_one_line
+from simulator.results.resources import title_of
 from simulator.validation.compare import Comparison
 from simulator.validation.figures import scatter, table
-from simulator.validation.numbers import Count, Errors, Time
+from simulator.validation.groups import by_bottleneck, by_stage
+from simulator.validation.markdown import grid, ms, share, signed
+from simulator.validation.numbers import Count, Time
 from simulator.validation.summary import Row, rows_of
 
 __all__ = ["PAGE", "page_text", "require_free", "write_page"]
@@ -51,7 +52,8 @@ def page_text(comparison: Comparison, machine: str) -> str:
         _kinds(comparison, machine),
         _goal(comparison),
         _machine(comparison),
-        _by_stage(comparison),
+        by_bottleneck(comparison),
+        by_stage(comparison),
         _counts(comparison),
         _orders(comparison),
         _iterations(comparison),
@@ -86,7 +88,7 @@ def _kinds(comparison: Comparison, machine: str) -> Iterable[str]:
     yield ""
     heads = ("kind", "n", "median", "worst", "bias", "spread of repeats", "of sessions")
     rows = list(rows_of(comparison, machine, ""))
-    yield from _grid(heads, (_kind(row) for row in rows))
+    yield from grid(heads, (_kind(row) for row in rows))
     if not comparison.chosen:
         yield ""
         yield "Rows moved are not compared: one plan, which both sides followed."
@@ -96,15 +98,15 @@ def _kinds(comparison: Comparison, machine: str) -> Iterable[str]:
 def _kind(row: Row) -> Sequence[str]:
     if row.agree is not None:
         return row.kind, str(row.n), f"{row.agree} agree", "", "", "", ""
-    spreads = [_share(spread) for spread in (row.repeats, row.sessions)]
-    numbers = (_share(row.median), _signed(row.worst), _signed(row.bias))
+    spreads = [share(spread) for spread in (row.repeats, row.sessions)]
+    numbers = (share(row.median), signed(row.worst), signed(row.bias))
     return row.kind, str(row.n), *numbers, *spreads
 
 
 def _goal(comparison: Comparison) -> Iterable[str]:
     yield "## Goal"
     yield ""
-    yield from _grid(("what", "at most"), comparison.notes.goal.rows())
+    yield from grid(("what", "at most"), comparison.notes.goal.rows())
     yield ""
     shortfalls = comparison.shortfalls()
     if not shortfalls:
@@ -137,25 +139,7 @@ def _machine(comparison: Comparison) -> Iterable[str]:
                 versions,
             )
         )
-    yield from _grid(("experiment", "points x repeats", "CPU", "GPU", "software"), rows)
-    yield ""
-
-
-def _by_stage(comparison: Comparison) -> Iterable[str]:
-    yield "## Errors of stages"
-    yield ""
-    groups: dict[tuple[str, str], list[Time]] = {}
-    for time in comparison.stages:
-        groups.setdefault((time.system, time.stage or ""), []).append(time)
-    rows = []
-    for (system, stage), times in groups.items():
-        errors = Errors.of_times(times)
-        assert errors is not None, "a group has a member"
-        middle = sorted(time.measured_us for time in times)[len(times) // 2]
-        numbers = (_share(errors.median), _signed(errors.worst), _signed(errors.bias))
-        rows.append((system, stage, str(errors.n), _ms(middle), *numbers))
-    heads = ("system", "stage", "n", "measured (median)", "median", "worst", "bias")
-    yield from _grid(heads, rows)
+    yield from grid(("experiment", "points x repeats", "CPU", "GPU", "software"), rows)
     yield ""
 
 
@@ -180,10 +164,10 @@ def _counts(comparison: Comparison) -> Iterable[str]:
             "since it was observed, so those iterations moved other rows than the simulated ones:"
         )
         yield ""
-        yield from _grid(_COUNT_HEADS, map(_count, moved))
+        yield from grid(_COUNT_HEADS, map(_count, moved))
         yield ""
     if comparison.chosen:
-        yield from _grid(_COUNT_HEADS, map(_count, comparison.chosen))
+        yield from grid(_COUNT_HEADS, map(_count, comparison.chosen))
         yield ""
 
 
@@ -204,7 +188,7 @@ def _orders(comparison: Comparison) -> Iterable[str]:
         f"simulator orders {len(orders) - len(comparison.disagreeing)} of them as measured."
     )
     yield ""
-    yield from _grid(
+    yield from grid(
         ("experiment", "regime", "faster", "slower", "measured", "simulated", "spread", ""),
         (
             (
@@ -227,17 +211,18 @@ def _iterations(comparison: Comparison) -> Iterable[str]:
     yield "## Whole iterations"
     yield ""
     limit = comparison.notes.goal.iteration_worst
-    heads = ("experiment", "regime", "system", "measured", "simulated", "error")
-    yield from _grid(
+    heads = ("experiment", "regime", "system", "bound by", "measured", "simulated", "error")
+    yield from grid(
         (*heads, "spread of repeats", "of sessions", "why"),
         (
             (
                 time.experiment,
                 time.sweep,
                 time.system,
+                title_of(time.bottleneck),
                 *_numbers(time),
-                _share(time.spread),
-                _share(time.session_spread),
+                share(time.spread),
+                share(time.session_spread),
                 _why(time, limit),
             )
             for time in comparison.all_iterations
@@ -250,7 +235,7 @@ def _stages(comparison: Comparison) -> Iterable[str]:
     yield "## Stages"
     yield ""
     limit = comparison.notes.goal.stage
-    yield from _grid(
+    yield from grid(
         (
             *("experiment", "regime", "system", "stage", "measured", "simulated", "error"),
             *("spread of repeats", "why"),
@@ -262,7 +247,7 @@ def _stages(comparison: Comparison) -> Iterable[str]:
                 time.system,
                 time.stage or "",
                 *_numbers(time),
-                _share(time.spread),
+                share(time.spread),
                 _why(time, limit) if time.notable else "",
             )
             for time in comparison.stages
@@ -272,7 +257,7 @@ def _stages(comparison: Comparison) -> Iterable[str]:
 
 
 def _numbers(time: Time) -> Sequence[str]:
-    return _ms(time.measured_us), _ms(time.simulated_us), f"{time.error:+.1%}"
+    return ms(time.measured_us), ms(time.simulated_us), f"{time.error:+.1%}"
 
 
 def _why(time: Time, limit: float) -> str:
@@ -302,7 +287,7 @@ def _sources(comparison: Comparison) -> Iterable[str]:
         "or count above was."
     )
     yield ""
-    yield from _grid(("key", "value", "source"), comparison.sources)
+    yield from grid(("key", "value", "source"), comparison.sources)
     yield ""
 
 
@@ -312,24 +297,3 @@ def _not_run(comparison: Comparison) -> Iterable[str]:
         yield "## Not observed"
         yield ""
         yield from (f"- {line}" for line in lines)
-
-
-def _ms(microseconds: float) -> str:
-    return f"{microseconds / 1e3:.3f} ms"
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
-
-
-def _signed(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.1%}"
-
-
-def _grid(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterable[str]:
-    """A Markdown table."""
-    yield "| " + " | ".join(heads) + " |"
-    yield "| " + " | ".join("---" for _ in heads) + " |"
-    for row in rows:
-        cells = (on_one_line(str(cell)).replace("|", "\\|") for cell in row)
-        yield "| " + " | ".join(cells) + " |"

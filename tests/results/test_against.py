@@ -48,6 +48,12 @@ def test_of_a_machine_that_nobody_measured_no_error_is_told() -> None:
     assert {pair.beyond_error for pair in found.pairs} == {None}
 
 
+def test_models_of_one_name_are_told_apart_by_their_sizes() -> None:
+    sizes = {"batch_size": 2048, "gpus": 1, "cache_fraction": 0.1}
+    found = against([row(**sizes)], [row(**sizes | {"batch_size": 256, "gpus": 2})], ("system",))
+    assert found.differ_in == ("batch_size", "gpus")
+
+
 def test_what_one_run_has_alone_is_counted() -> None:
     first = [row(), row(system="hybrid")]
     second = [row(), row(system="straw_man"), row(system="static_cache")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
@@ -14,12 +15,12 @@ from simulator.data import path as data_path
 from simulator.results import published as module
 from simulator.results.published import LEAST, longest_stage, published
 
-ITERATIONS = """experiment,sweep,system,stage,gpus,measured_us,simulated_us,error
-e,a=1,scratchpipe,,1,100,101,0.01
-e,a=2,scratchpipe,,1,100,98,-0.02
-e,a=3,scratchpipe,,1,100,106,0.06
-e,a=4,scratchpipe,,1,100,120,0.20
-e,a=1,hybrid,,1,100,130,0.30
+ITERATIONS = """experiment,sweep,system,stage,gpus,bottleneck,measured_us,simulated_us,error
+e,a=1,scratchpipe,,1,gpu0.sm,100,101,0.01
+e,a=2,scratchpipe,,1,latency,100,98,-0.02
+e,a=3,scratchpipe,,1,gpu1.sm,100,106,0.06
+e,a=4,scratchpipe,,1,gpu.sm,100,120,0.20
+e,a=1,hybrid,,1,cpu.path,100,130,0.30
 """
 STAGES = """experiment,sweep,system,stage,gpus,measured_us,simulated_us,error
 e,a=1,scratchpipe,collect,1,60,70,0.1
@@ -42,7 +43,7 @@ def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name, gpus in (("one", 1), ("two", 2)):
         folder = tmp_path / module.PAGES / name
         folder.mkdir(parents=True)
-        lines = ITERATIONS.replace(",1,100,", f",{gpus},100,")
+        lines = ITERATIONS.replace(",,1,", f",,{gpus},")
         (folder / "iterations.csv").write_text(lines if gpus == 1 else lines.replace("0.0", "0.1"))
         (folder / "stages.csv").write_text(STAGES)
     monkeypatch.setattr(module, "data_path", lambda _: tmp_path)
@@ -70,6 +71,47 @@ def test_the_kind_that_was_measured_is_the_nearest(
     assert found is not None
     assert found.error == pytest.approx(error)
     assert found.basis == basis
+
+
+@pytest.mark.parametrize(
+    ("changes", "stage", "error", "basis"),
+    [
+        ({"bottleneck": "gpu.sm"}, "collect", 0.06, "3 of scratchpipe bound by GPU SMs"),
+        ({"bottleneck": "gpu3.sm"}, "", 0.06, "3 of scratchpipe bound by GPU SMs"),
+        ({"bottleneck": "gpu.sm", "system": "new"}, "", 0.06, "3 bound by GPU SMs"),
+        (
+            {"bottleneck": "cpu.path"},
+            "collect",
+            0.02,
+            "3 of scratchpipe whose longest stage is collect",
+        ),
+        (
+            {"bottleneck": "latency"},
+            "collect",
+            0.02,
+            "3 of scratchpipe whose longest stage is collect",
+        ),
+        ({"bottleneck": "cpu.path", "system": "hybrid"}, "train", 0.06, "5"),
+    ],
+)
+def test_what_binds_comes_before_the_longest_stage_where_enough_were_measured(
+    pages: Path, changes: dict[str, Any], stage: str, error: float, basis: str
+) -> None:
+    """Three of scratchpipe are bound by the SMs of some GPU, one of hybrid by the CPU's path."""
+    found = published(row(**changes), stage)
+    assert found is not None
+    assert found.error == pytest.approx(error)
+    assert found.basis == f"{basis[0]} iterations{basis[1:]} on one"
+
+
+def test_pages_without_what_binds_go_by_stage(pages: Path) -> None:
+    for file in pages.rglob("iterations.csv"):
+        head, *lines = file.read_text().splitlines()
+        cut = [re.sub(r",(gpu\d?\.sm|latency|cpu\.path),", ",", line) for line in lines]
+        file.write_text("\n".join([head.replace("bottleneck,", ""), *cut]))
+    found = published(row(bottleneck="gpu.sm"), "collect")
+    assert found is not None
+    assert "whose longest stage is collect" in found.basis
 
 
 def test_a_page_of_the_very_platform_counts_alone(pages: Path) -> None:
@@ -117,3 +159,21 @@ def test_what_ships_is_what_the_pages_say() -> None:
     found = published(row(), "collect", "h200")
     assert found is not None
     assert found.error == pytest.approx(median(chosen))
+
+
+def test_what_ships_says_what_binds_each_iteration() -> None:
+    """And the median is that of the iterations that it binds."""
+    page = data_path("experiments") / module.PAGES / "h100"
+    with (page / "iterations.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert all(r["bottleneck"] for r in rows)
+    chosen = [
+        abs(float(r["error"]))
+        for r in rows
+        if (r["system"], r["bottleneck"]) == ("scratchpipe", "cpu.path")
+    ]
+    assert len(chosen) >= LEAST
+    found = published(row(bottleneck="cpu.path"), "collect", "h100")
+    assert found is not None
+    assert found.error == pytest.approx(median(chosen))
+    assert found.basis == f"{len(chosen)} iterations of scratchpipe bound by CPU path on h100"

@@ -20,6 +20,7 @@ from simulator.errors import ConfigError, UsageError
 from simulator.observe.reading import read_observed
 from simulator.results.record import PointResult
 from simulator.validation.compare import Comparison, compare
+from simulator.validation.figures import table
 from simulator.validation.goal import Goal
 from simulator.validation.page import page_text
 from simulator.validation.predict import predict
@@ -126,6 +127,22 @@ def test_a_perfect_observation_has_no_error(observed: dict[str, Any]) -> None:
     assert all(one.agrees for one in comparison.orders)
     assert [time.spread for time in comparison.iterations] == pytest.approx([0.02, 0.02])
     assert {time.session_spread for time in comparison.times} == {None}
+
+
+def test_the_page_sums_errors_up_by_what_binds(observed: dict[str, Any]) -> None:
+    """As the simulation of each iteration says; stages are bound by nothing of their own."""
+    comparison = _compared(_changed(observed, 1.25))
+    bound = {time.bottleneck for time in comparison.iterations}
+    assert all(bound)
+    assert {time.bottleneck for time in comparison.stages} == {""}
+    section = page_text(comparison, "made").partition("## Errors by what binds")[2]
+    rows = section.partition("## Errors of stages")[0].splitlines()[6:-1]
+    assert len(rows) == len(bound)
+    assert all("| 20.0% | -20.0% | -20.0% |" in row for row in rows)
+    assert list(table(comparison.iterations)["bottleneck"]) == [
+        time.bottleneck for time in comparison.iterations
+    ]
+    assert "bottleneck" not in table(comparison.stages)
 
 
 def test_errors_are_signed_and_relative_to_what_was_measured(observed: dict[str, Any]) -> None:
