@@ -104,8 +104,8 @@ def _show(name: str, plan: Plan, everything: bool) -> None:
         for gpu, parts in enumerate(plan.by_gpu):
             sums = (format_bytes(plan.bytes(gpu)), f"{plan.lookups(gpu):,.0f}")
             own = sum(t for part, t in zip(plan.parts, seconds, strict=True) if part.gpu == gpu)
-            numbers = (_amount(plan.cost(gpu), plan.unit), f"{own * 1e6:.4g}")
-            table.add_row(str(gpu), _listed(parts), *sums, *numbers)
+            cost = _amount(plan.cost(gpu), plan.unit)
+            table.add_row(str(gpu), _listed(parts), *sums, cost, f"{own * 1e6:.4g}")
     console().print(table)
 
 
