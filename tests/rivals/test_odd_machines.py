@@ -61,8 +61,10 @@ def test_one_gpu_a_host_exchanges_over_the_network_alone(name: str) -> None:
     assert sum(out) > 0
 
 
-@pytest.mark.parametrize("name", ["gpu_only", "hugectr_hybrid", "flexshard"])
+@pytest.mark.parametrize("name", ["gpu_only", "hugectr_hybrid"])
 def test_two_interfaces_for_eight_gpus_carry_what_eight_do_and_never_faster(name: str) -> None:
+    """(`flexshard` has other tiers where the network is slower.)"""
+
     def with_nics(count: int) -> PointResult:
         platform = {"base": "hgx_h100", "host": {"count": 3, "nic": {"count": count}}}
         model = {"sharding": "row", "batch_size": 250}
