@@ -23,7 +23,7 @@ EVALUATED = 89_137_319 / (4_195_197_692 / 20)
 """Samples of an evaluation for each sample that is trained between two of them (a twentieth of an
 epoch): configurations of MLPerf Training v1.0 to v2.1, `eval_num_samples`, `num_samples` and
 `eval_interval`."""
-KEYS = ["platform", "gpus", "operators"]
+MACHINE = ["platform", "gpus"]
 
 
 def tables(inputs: Inputs) -> Tables:
@@ -36,8 +36,7 @@ def _runs(result: Result) -> pd.DataFrame:
     metrics = metrics_frame(result)
     data = pd.DataFrame({"platform": [point.point.platform.name for point in result]})
     data["gpus"], data["operators"] = metrics["gpus"], metrics["operators"]
-    for key in ("platform", "operators"):
-        data[key] = data[key].str.rstrip("*")
+    data["platform"] = data["platform"].str.rstrip("*")
     data["batch_size"] = [point.point.model.batch_size for point in result]
     data["ms"] = metrics["iteration_time_us"] / 1e3
     data["bottleneck"] = metrics["bottleneck"]
@@ -48,7 +47,8 @@ def _iterations(hybrid: Result, evaluation: Result) -> pd.DataFrame:
     """Time of an iteration, with what evaluations take of it, and throughput."""
     trained, answered = _runs(hybrid), _runs(evaluation)
     answered["ms_each"] = answered["ms"] / answered["batch_size"]
-    data = trained.merge(answered[[*KEYS, "ms_each"]], on=KEYS, how="left", validate="1:1")
+    each = answered[[*MACHINE, "ms_each"]]
+    data = trained.merge(each, on=MACHINE, how="left", validate="m:1")
     data["evaluation_ms"] = data["batch_size"] * EVALUATED * data["ms_each"]
     data["time_ms"] = data["ms"] + data["evaluation_ms"]
     data["million_samples_per_second"] = data["batch_size"] / data["time_ms"] / 1e3

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["plan"]
 
+TIME = "expected us (TorchRec)"
+"""Heading of the time of a part by TorchRec's estimator, whoever the planner is."""
 SHOWN = 6
 """Tables of a GPU that a line lists one by one."""
 
@@ -77,30 +79,45 @@ def _show(name: str, plan: Plan, everything: bool) -> None:
     from rich.table import Table
 
     from simulator.cli.terminal import console
+    from simulator.systems.placement import expected
     from simulator.units import format_bytes
 
     task = plan.task
     typer.echo(
         f"{name}: placement {plan.planner}, sharding {task.sharding}; "
-        f"the GPU that the others wait for: {plan.worst:.6g} {plan.unit}"
+        f"the GPU that the others wait for: {_amount(plan.worst, plan.unit)}"
     )
     typer.echo(
         f"{len(task.tables)} tables, {format_bytes(sum(t.bytes for t in task.tables))} with "
         f"optimizer state; {format_bytes(task.gpus.memory)} of memory a GPU"
     )
-    cost = f"estimate ({plan.unit})"
+    columns = ("bytes", "lookups", "planner's measure", TIME)
+    seconds = expected(plan)
     if everything:
-        table = Table("GPU", "table", "part", "rows", "columns", "bytes", "lookups", cost)
-        for part in plan.parts:
+        table = Table("GPU", "table", "part", "rows", "columns", *columns)
+        for part, time in zip(plan.parts, seconds, strict=True):
             row = (f"{part.rows:,}", str(part.columns), format_bytes(part.bytes))
-            numbers = (f"{part.lookups:,.0f}", f"{part.cost:.6g}")
+            numbers = (f"{part.lookups:,.0f}", _amount(part.cost, plan.unit), f"{time * 1e6:.4g}")
             table.add_row(str(part.gpu), str(part.table), _share(part), *row, *numbers)
     else:
-        table = Table("GPU", "tables", "bytes", "lookups", cost)
+        table = Table("GPU", "tables", *columns)
         for gpu, parts in enumerate(plan.by_gpu):
             sums = (format_bytes(plan.bytes(gpu)), f"{plan.lookups(gpu):,.0f}")
-            table.add_row(str(gpu), _listed(parts), *sums, f"{plan.cost(gpu):.6g}")
+            own = sum(t for part, t in zip(plan.parts, seconds, strict=True) if part.gpu == gpu)
+            cost = _amount(plan.cost(gpu), plan.unit)
+            table.add_row(str(gpu), _listed(parts), *sums, cost, f"{own * 1e6:.4g}")
     console().print(table)
+
+
+def _amount(cost: float, unit: str) -> str:
+    """What a planner weighs, with its unit."""
+    from simulator.units import format_bytes
+
+    if unit == "B":
+        return format_bytes(round(cost))
+    if unit == "s":
+        return f"{cost * 1e6:.4g} us"
+    return f"{cost:,.0f} {unit}" if cost >= 1e3 else f"{cost:.6g} {unit}"
 
 
 def _share(part: Part) -> str:
@@ -119,6 +136,8 @@ def _listed(parts: Sequence[Part]) -> str:
 
 def _document(plan: Plan) -> dict[str, Any]:
     """JSON-ready."""
+    from simulator.systems.placement import expected
+
     gpus = range(plan.task.gpus.count)
     return {
         "placement": plan.planner,
@@ -147,7 +166,8 @@ def _document(plan: Plan) -> dict[str, Any]:
                 "bytes": part.bytes,
                 "lookups": part.lookups,
                 "cost": part.cost,
+                "expected_seconds": seconds,
             }
-            for part in plan.parts
+            for part, seconds in zip(plan.parts, expected(plan), strict=True)
         ],
     }

@@ -35,9 +35,11 @@ class Assignment:
     @property
     def rank(self) -> tuple[int, bool]:
         """Outer values go in before what changes them; the kind of a trace and the part of a
-        socket before the keys beside them."""
-        first = self.path in (("trace", "kind"), ("trace", "locality"))
-        return (len(self.path), not first and (not self.path or self.path[-1] not in CHOOSERS))
+        socket before the keys beside them. `hosts: 4` is `host.count`, and as deep."""
+        last = self.path[-1] if self.path else ""
+        first = self.path in (("trace", "kind"), ("trace", "locality")) or last in CHOOSERS
+        counts = last == "hosts" and isinstance(self.value, int)
+        return len(self.path) + counts, not first
 
 
 def keys_of(text: str) -> KeyPath:

@@ -175,7 +175,8 @@ class Topology:
         if count > 1:
             hosts = len({host_of(name) for name in names})
             alike = hosts == count and len(self.config.hosts) == 1
-            remedy = "set platform.hosts=1" if alike else "name a machine with one"
+            several = "set platform.hosts=1, or name gpu_only, which runs on several hosts"
+            remedy = several if alike else "name a machine with one"
             raise ConfigError(f"{why} uses one {kind}, but {self.name} has {count}: {remedy}")
         return name
 

@@ -155,12 +155,18 @@ class GpuOnly(System):
         if need <= memory.capacity:
             return
         fewest, there = math.ceil(sum(sizes) / memory.capacity), len(machine.all("gpu"))
-        remedy = (
-            f"ask for at least {fewest} of the {there} GPUs of {machine.name} (gpus: {fewest})"
-            if self.gpus < fewest <= there
-            else f"name a platform with at least {fewest} such GPUs for this system, as in "
-            f"{{name: {self.name}, platform: p3_16xlarge}}"
-        )
+        if fewest <= self.gpus:
+            remedy = "spread them more evenly (model.sharding: row or auto), lower model.batch_size"
+            remedy += f" ({model.batch_size:,}), or name more GPUs"
+        elif fewest <= there:
+            remedy = (
+                f"ask for at least {fewest} of the {there} GPUs of {machine.name} (gpus: {fewest})"
+            )
+        else:
+            remedy = (
+                f"name a platform with at least {fewest} such GPUs for this system, as in "
+                f"{{name: {self.name}, platform: p3_16xlarge}}"
+            )
         raise CapacityError(
             f"{self.name}: {model.rows:,} rows x {entry_sizes(model)} = "
             f"{format_bytes(sum(sizes))} of tables on {self.gpus} x {name}: the fullest GPU "

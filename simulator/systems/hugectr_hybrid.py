@@ -12,14 +12,21 @@ and their number is rounded up to a multiple of the GPUs. Every GPU pools freque
 samples out of its copy and sums their gradients, which are all-reduced over all frequent rows;
 vectors of infrequent rows come from their owners by all-to-all, and their gradients go back.
 
-Recalled: what crosses is not deduplicated. Reconstructed: every stage follows the one before on one
-stream. Ours: `gpu_only` otherwise, with its placement and sharding for infrequent rows; tables of
-several lookups a sample, whose partial sums cross where a bag has an infrequent row; a part of a
-table by rows sends a vector for each of its lookups, at most one for each such bag; which rows are
-frequent is the hottest of the trace, as many as pass the threshold in mini-batches before the run.
-What crosses, sums of frequent rows included (`AllReduceComm<emtype>`), has elements of
-`gpu.exchange_bytes`. Left out: one host's kernels that read vectors and gradients in the peers'
-memory in place of an all-to-all and an all-reduce.
+Verified too (commit 02188f4, May to November 2021): what crosses is not deduplicated; vectors,
+gradients and sums of frequent rows cross in the precision of the layers (`emtype`), sums of all of
+them (`num_frequent` rows); nothing is sorted; each GPU picks what it sends and gets out of the ids
+of all samples; several hosts exchange vectors while frequent rows are pooled and the bottom MLP
+runs. What runs beside what is in the profiles `hugectr_2021` and `hugectr_2022`.
+
+Ours: `gpu_only` otherwise, with its placement and sharding for infrequent rows; tables of several
+lookups a sample, whose partial sums cross where a bag has an infrequent row; a part of a table by
+rows sends a vector for each of its lookups, at most one for each such bag; which rows are frequent
+is the hottest of the trace, as many as pass the threshold in mini-batches before the run.
+Reconstructed: frequent rows are pooled before the exchange, not beside it. Left out: one host's
+kernels that read vectors and gradients in the peers' memory in place of an all-to-all and an all-
+reduce; its own collectives between hosts (a one-shot all-reduce with sums in the switches, an all-
+to-all by a thread that posts InfiniBand verbs), whose times nobody has published: those of the
+profile's library stand in.
 """
 
 from __future__ import annotations
@@ -89,8 +96,7 @@ class HugeCtrHybrid(TieredGpus):
         "reads one; an infrequent row has one copy.",
     )
     unknown: ClassVar[tuple[str, ...]] = (
-        "Whether repeated infrequent rows are sent once; here a vector crosses for each bag.",
-        "How its stages overlap within an iteration.",
+        "What its own collectives between hosts take; those of the profile's library stand in.",
     )
     parameters: ClassVar[type[Parameters]] = HybridParameters
     uses: ClassVar[frozenset[str]] = frozenset({"gpus", "cache.profile"})

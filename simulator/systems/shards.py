@@ -205,13 +205,13 @@ def _first(job: Job, machine: Topology, system: str, *, tables: bool) -> tuple[s
             f"{system} asks for {count} GPUs but {machine.name} has {len(there)}: lower gpus"
         )
     whole = tables and model.sharding == "table"
-    divided = [(model.tables, "tables", "model.tables")] if whole else []
-    divided.append((model.batch_size, "samples a mini-batch", "model.batch_size"))
-    for number, what, key in divided:
+    divided = [(model.tables, "tables", "model.sharding: row or column")] if whole else []
+    divided.append((model.batch_size, "samples a mini-batch", "a larger model.batch_size"))
+    for number, what, remedy in divided:
         if count > number:
             raise ConfigError(
                 f"{system} spreads {number} {what} over {count} GPUs, so that "
-                f"{count - number} have none: gpus {number} at most, or a larger {key}"
+                f"{count - number} have none: gpus {number} at most, or {remedy}"
             )
     return there[:count]
 

@@ -148,6 +148,13 @@ def test_tables_beyond_a_gpu_ask_for_gpus_that_are_there(
         simulate(load_experiment(file, changes))
 
 
+def test_tables_that_vectors_leave_no_room_for_ask_for_fewer_samples(tmp_path: Path) -> None:
+    file = experiment(tmp_path, "[{name: gpu_only, gpus: 8}]", "p3_16xlarge")
+    changes = ["model.tables=8", "model.rows_per_table=30_000_000", "model.batch_size=8_000_000"]
+    with pytest.raises(ConfigError, match=r"lower model\.batch_size \(8,000,000\)"):
+        simulate(load_experiment(file, changes))
+
+
 def test_a_model_that_does_not_fit_is_an_error_at_the_entry(tmp_path: Path) -> None:
     file = experiment(tmp_path, "[scratchpipe]")
     huge = ["model.rows_per_table=500_000_000"]

@@ -155,8 +155,8 @@ def test_more_gpus_than_tables(name: str) -> None:
     with pytest.raises(ConfigError) as caught:
         system(name, BOX, gpus=4, **few)
     assert str(caught.value) == (
-        f"{name} spreads 3 tables over 4 GPUs, so that 1 have none: gpus 3 at most, or a larger "
-        "model.tables"
+        f"{name} spreads 3 tables over 4 GPUs, so that 1 have none: gpus 3 at most, or "
+        "model.sharding: row or column"
     )
 
 

@@ -16,10 +16,10 @@ from simulator.hardware.topology import Topology
 from simulator.systems.placement.base import Cut, Gpus, Part, Plan, Sharding, Table, Task
 from simulator.systems.placement.greedy import by_lookups, by_size
 from simulator.systems.placement.hugectr import hugectr
-from simulator.systems.placement.torchrec import torchrec
+from simulator.systems.placement.torchrec import part_time, torchrec
 
 __all__ = ["PLANNERS", "Cut", "Gpus", "Part", "Plan", "Sharding", "Table", "Task"]
-__all__ += ["gpus_of", "link_rate", "place", "place_on", "tables_of"]
+__all__ += ["expected", "gpus_of", "link_rate", "place", "place_on", "tables_of"]
 
 PLANNERS: Mapping[str, Callable[[Task], Plan]] = {
     "size": by_size,
@@ -43,6 +43,12 @@ def place(model: ModelConfig, gpus: Gpus) -> Plan:
     plan = PLANNERS[model.placement](Task(tables_of(model), model.batch_size, gpus, model.sharding))
     plan.check()
     return plan
+
+
+def expected(plan: Plan) -> tuple[float, ...]:
+    """Seconds of each part of a plan, whoever made it, by TorchRec's estimator (`part_time`), with
+    its own rates and not those of the machine."""
+    return tuple(part_time(plan.task, p.table, p.cut, p.columns) for p in plan.parts)
 
 
 def tables_of(model: ModelConfig) -> tuple[Table, ...]:

@@ -183,19 +183,26 @@ class Plan:
         memory = self.task.gpus.memory
         needs = [self.bytes(gpu) for gpu in range(self.task.gpus.count)]
         if max(needs) > memory:
-            raise no_room(needs, [len(parts) for parts in self.by_gpu], memory, self.planner)
+            parts = [len(parts) for parts in self.by_gpu]
+            raise no_room(needs, parts, memory, self.planner, self.task.sharding)
 
 
 def no_room(
-    needs: Sequence[int], parts: Sequence[int], memory: int, planner: str, extra: str = ""
+    needs: Sequence[int],
+    parts: Sequence[int],
+    memory: int,
+    planner: str,
+    sharding: Sharding,
+    extra: str = "",
 ) -> CapacityError:
     """An error with what each GPU would hold, the fullest first."""
     order = sorted(range(len(needs)), key=lambda gpu: (-needs[gpu], gpu))
     told = [f"gpu{g} {format_bytes(needs[g])} in {parts[g]} parts" for g in order[:SHOWN]]
     if len(order) > SHOWN:
         told.append(f"{len(order) - SHOWN} more GPUs less than these")
+    other = "another model.placement" if sharding == "auto" else "model.sharding: auto"
     return CapacityError(
         f"placement {planner}: {format_bytes(sum(needs))} of tables on {len(needs)} GPUs with "
         f"{format_bytes(memory)} each for them{extra}: {', '.join(told)}: use more GPUs, a smaller "
-        "model, or model.sharding: auto"
+        f"model, or {other}"
     )

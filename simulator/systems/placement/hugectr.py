@@ -205,6 +205,6 @@ class _Costs:
             placed: Bins = tuple(tuple(b) for b in bins)
         else:
             placed = (tuple(tables),) * self.bins
-        needs = self._sizes(placed)
+        needs, sharding = self._sizes(placed), self.task.sharding
         share = f" ({MEMORY_SHARE:.0%} of the memory, less copies of small tables)"
-        return no_room(needs, [len(b) for b in placed], self.room, "hugectr", share)
+        return no_room(needs, [len(b) for b in placed], self.room, "hugectr", sharding, share)

@@ -237,11 +237,12 @@ def _placed(chosen: Sequence[_Option], homes: Sequence[int], gpus: int) -> tuple
 
 
 def _out_of_room(task: Task, options: Sequence[Sequence[_Option]], room: int) -> CapacityError:
-    """An error with what the options with the least storage would need, evenly spread."""
-    least = [min(each, key=lambda option: option.storage) for each in options]
+    """An error with what the options with the smallest parts would need, evenly spread."""
+    least = [min(each, key=lambda o: (max(o.needs), o.storage)) for each in options]
     needs, parts = [0] * task.gpus.count, [0] * task.gpus.count
     for need in sorted((n for option in least for n in option.needs), reverse=True):
         gpu = needs.index(min(needs))
         needs[gpu] += need
         parts[gpu] += 1
-    return no_room(needs, parts, room, "torchrec", f" ({1 - RESERVED:.0%} of the memory)")
+    kept = f" ({1 - RESERVED:.0%} of the memory)"
+    return no_room(needs, parts, room, "torchrec", task.sharding, kept)
