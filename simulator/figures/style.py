@@ -100,7 +100,7 @@ _LOOKS: dict[str, Look] = {
     "ndrec": Look("#6F4C9B", "-O", "8", "-"),
     "recssd": Look("#B8221E", "+o", "H", "-."),
     "rm_ssd": Look("#4E96BC", "*.", "H", "--"),
-    "screc": Look("#C4A35A", "+x", "H", ":"),
+    "screc": Look("#C4A35A", "+x", "p", "-."),
     "recross": Look("#B07AA1", "*-", (3, 1, 0), ":"),
     "clay": Look("#8C6D31", "x.", (6, 1, 0), "-"),
     "space": Look("#7B3294", "o.", (4, 1, 0), "--"),
