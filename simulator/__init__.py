@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from simulator.errors import (
         CapacityError,
         ConfigError,
+        InfeasibleError,
         InvariantError,
         MeasurementError,
         OutputError,
@@ -38,6 +39,7 @@ __all__ = [
     "CapacityError",
     "ConfigError",
     "Experiment",
+    "InfeasibleError",
     "InvariantError",
     "MeasurementError",
     "OutputError",

@@ -122,7 +122,8 @@ class Counted(Mapping[str, tuple[Flow, ...]]):
         bags = tuple(flow.longest for flow in lookups if flow.longest is not None)
         counts = [[(flow.lookups, flow.rows) for flow in each] for each in flows.values()]
         try:
-            counted = cls(tuple(flows), np.array(counts, np.int64), bags)
+            held = np.array(counts, np.int64).reshape(len(flows), -1, 2)
+            counted = cls(tuple(flows), held, bags)
         except OverflowError:
             return None
         alike = all(counted[name] == each for name, each in flows.items())

@@ -46,7 +46,7 @@ class Shell:
     def run(self, *arguments, **options):
         """Exit code, standard output and standard error."""
         process = self.start(*arguments, **options)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
         return process.returncode, out, err
 
     def results(self, name):

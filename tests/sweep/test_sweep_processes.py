@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
 POINTS = 8
 
 
-def wait_until(condition, process=None, timeout=60):
+def wait_until(condition, process=None, timeout=180):
     end = time.monotonic() + timeout
     while not condition():
         if process is not None and process.poll() is not None:
