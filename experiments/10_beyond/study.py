@@ -97,7 +97,7 @@ def figures(tables: Tables) -> dict[str, Figure]:
 def _utilization(axes: Axes, data: pd.DataFrame) -> None:
     """Busy shares of ScratchPipe's resources: a row a resource, a column a machine."""
     table = data.pivot(index="family", columns="machine", values="utilization")
-    table = table.reindex(dict.fromkeys(data["family"]))[[*dict.fromkeys(data["machine"])]]
+    table = table.reindex([*dict.fromkeys(data["family"])])[[*dict.fromkeys(data["machine"])]]
     table = table[table.max(axis="columns") >= _LEAST_SHOWN]
     shares = table.to_numpy(float)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
