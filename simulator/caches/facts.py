@@ -210,10 +210,12 @@ class BatchFacts:
         """What happens in some of the shards."""
         if isinstance(self.flows, _Nothing):
             return self
-        return replace(
-            self,
-            flows={name: tuple(flows[k] for k in shards) for name, flows in self.flows.items()},
-        )
+        flows: Mapping[str, tuple[Flow, ...]]
+        if isinstance(self.flows, Counted):
+            flows = self.flows.of_shards(shards)
+        else:
+            flows = {name: tuple(each[k] for k in shards) for name, each in self.flows.items()}
+        return replace(self, flows=flows)
 
     def of_tables(self, tables: Sequence[int]) -> BatchFacts:
         """What happens to some tables, a shard each, lookups in the order that these are in."""

@@ -161,6 +161,11 @@ class Counted(Mapping[str, tuple[Flow, ...]]):
         counts: Any = self._of(name)
         return Flow(counts[:, 0], counts[:, 1])
 
+    def of_shards(self, shards: Sequence[int]) -> Counted:
+        """The flows of some of the shards, without a look at the others."""
+        bags = tuple(self.bags[k] for k in shards) if self.bags else ()
+        return Counted(self.names, self.counts[:, list(shards)], bags)
+
     def with_bags(self, bags: Sequence[int]) -> Counted:
         """The same with the longest bag of each shard."""
         return replace(self, bags=tuple(bags))

@@ -76,3 +76,14 @@ def test_an_unknown_name_is_refused():
         packed.flows["else"]
     with pytest.raises(InvariantError, match="tells no 'else' flows"):
         packed["else"]
+
+
+@pytest.mark.parametrize("shards", [[], [1], [2, 0], [0, 1, 2]])
+@pytest.mark.parametrize("bags", [(), (4, 0, 9)])
+def test_some_shards_are_those_of_the_whole(shards: list[int], bags: tuple[int, ...]) -> None:
+    counts = np.arange(12, dtype=np.int64).reshape(2, 3, 2)
+    flows = Counted((LOOKUP, MISS), counts, bags)
+    some = flows.of_shards(shards)
+    assert dict(some) == {name: tuple(flows[name][k] for k in shards) for name in flows}
+    whole = BatchFacts(0, 8, flows)
+    assert whole.of_shards(shards).flows == dict(some)
