@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from simulator._compiled import compiled
+from simulator._compiled import compiled, inner_kernel
 from simulator._mix import hashed
 from simulator._threads import map_threads
 from simulator.caches.plan.future import next_uses
@@ -114,12 +114,9 @@ def dedupe(
     return bad if bad < 0 else n
 
 
-@compiled
-def write_slots(
-    rows: Int64s, slots: Int64s, ids: Int64s, table: npt.NDArray[np.int32], found: Int64s
-) -> bool:
-    """Write the slot of each of `ids` to `found`, where `slots[k]` is that of the distinct
-    `rows[k]`; False where an id is none of the rows.
+@inner_kernel
+def enter(rows: Int64s, table: npt.NDArray[np.int32]) -> None:
+    """Write the place of each of distinct `rows`, plus one, to `table`.
 
     `table`: a power of two of zeros, at least twice as many as the rows.
     """
@@ -129,13 +126,33 @@ def write_slots(
         while table[at] != 0:
             at = (at + 1) & mask
         table[at] = k + 1
+
+
+@inner_kernel
+def place_of(row: int, rows: Int64s, table: npt.NDArray[np.int32]) -> int:
+    """Where `row` is among `rows`, which `table` was made of by `enter`; -1: it is none of them."""
+    mask = len(table) - 1
+    at = hashed(row) & mask
+    while table[at] != 0 and rows[table[at] - 1] != row:
+        at = (at + 1) & mask
+    return int(table[at]) - 1
+
+
+@compiled
+def write_slots(
+    rows: Int64s, slots: Int64s, ids: Int64s, table: npt.NDArray[np.int32], found: Int64s
+) -> bool:
+    """Write the slot of each of `ids` to `found`, where `slots[k]` is that of the distinct
+    `rows[k]`; False where an id is none of the rows.
+
+    `table`: a power of two of zeros, at least twice as many as the rows.
+    """
+    enter(rows, table)
     for k in range(len(ids)):
-        at = hashed(ids[k]) & mask
-        while table[at] != 0 and rows[table[at] - 1] != ids[k]:
-            at = (at + 1) & mask
-        if table[at] == 0:
+        place = place_of(ids[k], rows, table)
+        if place < 0:
             return False
-        found[k] = slots[table[at] - 1]
+        found[k] = slots[place]
     return True
 
 

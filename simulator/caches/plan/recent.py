@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
-from simulator._mix import hashed
+from simulator.caches.plan.distinct import enter, place_of
 
 __all__ = ["InBuffer", "RecentRows"]
 
@@ -29,20 +29,13 @@ def find(
 
     `table`: a power of two of at least twice `earlier`, zero before and after.
     """
-    mask = len(table) - 1
-    for k in range(len(earlier)):
-        at = hashed(earlier[k]) & mask
-        while table[at] != 0:
-            at = (at + 1) & mask
-        table[at] = k + 1
+    enter(earlier, table)
     for k in range(len(ids)):
         if found[k] >= 0:
             continue
-        at = hashed(ids[k]) & mask
-        while table[at] != 0 and earlier[table[at] - 1] != ids[k]:
-            at = (at + 1) & mask
-        if table[at] != 0:
-            found[k] = first + table[at] - 1
+        place = place_of(ids[k], earlier, table)
+        if place >= 0:
+            found[k] = first + place
     table[:] = 0
 
 
