@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from simulator.caches.flows import LOOKUP, Counted, Flow, interleaved, total
+from simulator.caches.ranges import Ranges
 from simulator.errors import InvariantError
 
 __all__ = [
@@ -205,6 +206,17 @@ class BatchFacts:
             for name, shards in self.flows.items()
         }
         return replace(self, flows=flows)
+
+    def with_ranges(self, ranges: Sequence[Ranges]) -> BatchFacts:
+        """The same, distinct rows with how their lookups fall on ranges of rows.
+
+        `ranges`: of each table. A shard that is no table gets none.
+        """
+        if self.shards != len(ranges) or UNIQUE not in self.flows:
+            return self
+        pairs = zip(self.flows[UNIQUE], ranges, strict=True)
+        dealt = tuple(replace(flow, ranges=own) for flow, own in pairs)
+        return replace(self, flows={**self.flows, UNIQUE: dealt})
 
     def of_shards(self, shards: Sequence[int]) -> BatchFacts:
         """What happens in some of the shards."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator.caches.nodes import Spread, together
+from simulator.caches.ranges import Ranges
 
 __all__ = ["Counted", "Flow", "interleaved", "total"]
 
@@ -32,7 +35,8 @@ class Flow:
     are spread over tiers, how many of the rows (lookups, in flows of those) each serves; empty
     elsewhere. `homes`: uint8, the tier of each of `ids`. `nodes`: of tables in a near-memory pool,
     what of the mini-batch is done at which of its nodes; None elsewhere. `chunks`: of rows that lie
-    packed in chunks, in how many of those; None elsewhere.
+    packed in chunks, in how many of those; None elsewhere. `ranges`: how the lookups fall on ranges
+    of rows; None where nobody asked.
     """
 
     lookups: int = 0
@@ -46,13 +50,14 @@ class Flow:
     homes: npt.NDArray[np.uint8] | None = None
     nodes: Spread | None = None
     chunks: int | None = None
+    ranges: Ranges | None = None
 
     @property
     def says_more(self) -> bool:
         """Than lookups, rows and the longest bag."""
         arrays = (self.ids, self.slots, self.offsets, self.homes)
-        rest = self.hottest or self.tiers or self.nodes is not None or self.chunks is not None
-        return bool(rest) or any(array is not None for array in arrays)
+        others = (self.nodes, self.chunks, self.ranges, *arrays)
+        return bool(self.hottest or self.tiers) or any(other is not None for other in others)
 
 
 def total(flows: Iterable[Flow]) -> Flow:
@@ -71,7 +76,13 @@ def total(flows: Iterable[Flow]) -> Flow:
         homes=_joined([flow.homes for flow in parts]),
         nodes=together([flow.nodes for flow in parts]),
         chunks=_sum_of_told(flow.chunks for flow in parts),
+        ranges=_of_all([flow.ranges for flow in parts]),
     )
+
+
+def _of_all(parts: Sequence[Ranges | None]) -> Ranges | None:
+    told = [ranges for ranges in parts if ranges is not None]
+    return reduce(add, told) if told and len(told) == len(parts) else None
 
 
 def _sum_of_told(counts: Iterable[int | None]) -> int | None:

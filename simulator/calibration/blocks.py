@@ -180,7 +180,10 @@ BLOCKS: tuple[Block, ...] = (
     Block(
         "GPU Plan",
         ("gpu plan",),
-        (_cost("operators.gpu.plan_slot_time", 0.1),),
+        (
+            _cost("operators.gpu.plan_slot_time", 0.1),
+            _cost("operators.gpu.plan_lookup_time", 0.2),
+        ),
         when=_not_hidden,
     ),
     *(

@@ -28,7 +28,7 @@ from simulator.calibration.tables import (
 from simulator.config.operators import CpuOperator
 from simulator.hardware.access import Access
 from simulator.hardware.devices.cpu import CpuPass
-from simulator.hardware.program import Operation
+from simulator.hardware.program import Flow, Operation
 
 __all__ = ["FILE", "POOLED_ROWS", "contended_operation", "cpu_points", "own_software"]
 
@@ -77,8 +77,8 @@ def _pooled(bench: Bench, rows: int, dist: str, hits: HitShares, _: Row) -> tupl
 
 def _update(bench: Bench, rows: int, dist: str, hits: HitShares, row: Row) -> tuple[Operation, ...]:
     unique = re.search(r"unique=(\d+)", row["note"])
-    hottest = hits.hottest(dist, rows)
-    return bench.backward(rows, int(unique.group(1)) if unique else rows, hottest)
+    drawn = hits.updated(dist, rows, bench.software.accumulate.range_bits)
+    return bench.backward(dataclasses.replace(drawn, rows=int(unique.group(1)) if unique else rows))
 
 
 _OPERATORS: dict[tuple[str, str], tuple[str, Make]] = {
@@ -199,7 +199,7 @@ def _sort(pooled: Pooled) -> Point:
 
     def model(rig: Rig) -> float:
         bench = _bench(rig, dim, rows, row)
-        return rig.alone_ms((bench.backward(rows, rows)[0],), 4 * dim, threads)
+        return rig.alone_ms((bench.backward(Flow(rows, rows))[0],), 4 * dim, threads)
 
     return Point(
         operator="cpu sort",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator.caches import row_hits
+from simulator.caches.facts import Flow
+from simulator.caches.ranges import by_range
 from simulator.config.trace import ZipfTraceConfig
 from simulator.traces import Trace, open_trace
 
@@ -31,7 +35,7 @@ class HitShares:
     tables: int
     rows_per_table: int
     kept: dict[tuple[object, ...], float] = field(default_factory=dict)
-    most: dict[tuple[str, int], tuple[int, ...]] = field(default_factory=dict)
+    drawn: dict[tuple[str, int, int], Flow] = field(default_factory=dict)
 
     def cpu(self, dist: str, lookups: int, row_bytes: int) -> float:
         """Share of `lookups` over all tables that the CPU's last-level cache holds."""
@@ -41,14 +45,19 @@ class HitShares:
         """Share of `lookups` in one table that the GPU's L2 holds (cold: it is flushed)."""
         return self._share(dist, 1, lookups, self.gpu_bytes // row_bytes, warm=False)
 
-    def hottest(self, dist: str, lookups: int) -> tuple[int, ...]:
-        """Of `lookups` over all tables, those of the hottest row of each; none: no row is hot."""
-        if not dist.startswith("zipf"):
-            return ()
-        key = (dist, lookups)
-        if key not in self.most:
-            self.most[key] = self._trace(dist, self.tables, lookups).minibatch(0).hottest
-        return self.most[key]
+    def updated(self, dist: str, lookups: int, range_bits: int) -> Flow:
+        """`lookups` over all tables: those of the hottest row of each, and of each range of rows.
+
+        `dist`: `uniform`, or `zipf` and its alpha.
+        """
+        key = (dist, lookups, range_bits)
+        if key not in self.drawn:
+            trace = self._trace(dist, self.tables, lookups)
+            batch = trace.minibatch(0)
+            ranges = by_range(batch.ids, trace.rows, range_bits) if range_bits else ()
+            whole = reduce(add, ranges) if ranges else None
+            self.drawn[key] = Flow(lookups, hottest=batch.hottest, ranges=whole)
+        return self.drawn[key]
 
     def _share(
         self, dist: str, tables: int, lookups: int, capacity: int, *, warm: bool = True
@@ -65,7 +74,7 @@ class HitShares:
 
     def _trace(self, dist: str, tables: int, lookups: int) -> Trace:
         return open_trace(
-            ZipfTraceConfig(alpha=float(dist.removeprefix("zipf"))),
+            ZipfTraceConfig(alpha=float(dist.removeprefix("zipf")) if "zipf" in dist else 0.0),
             rows=(self.rows_per_table,) * tables,
             lookups=(1,) * tables,
             batch_size=max(1, lookups // tables),

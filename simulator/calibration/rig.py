@@ -199,13 +199,11 @@ class Bench:
         pooled = Pool("pool", self.at, store, Flow(lookups), into, pooling)
         return replace(pooled, hit_share=hit_share)
 
-    def backward(
-        self, lookups: int, unique: int, hottest: tuple[int, ...] = ()
-    ) -> tuple[Operation, ...]:
-        """Sort and update; `hottest`: lookups of the hottest row of each table, if any is."""
+    def backward(self, rows: Flow) -> tuple[Operation, ...]:
+        """Sort and update."""
         key_rows = max(self.model.rows_per_table)
         words = Backward(self.model, self.machine, self.software, self.at, self.store(), key_rows)
-        operations = words.operations(Flow(lookups, unique, hottest=hottest))
+        operations = words.operations(rows)
         warm = 1.0 if self.fresh else 0.0  # the lists of one sort are those of the next
         return tuple(replace(w, held=warm) if isinstance(w, Sort) else w for w in operations)
 
@@ -228,4 +226,7 @@ class Bench:
         return Update("update", self.at, self.store(), rows, source, size, True, True)
 
     def plan(self, lookups: int, missed: int, slots: int) -> Plan:
-        return Plan("plan", self.at, lookups, lookups, missed, slots)
+        """A planner that marks slots ahead is this program's own, whose micro-benchmark has rows
+        side by side."""
+        own = Plan("plan", self.at, lookups, lookups, missed, slots)
+        return replace(own, side_by_side=self.software.gpu_plan.marks_ahead)

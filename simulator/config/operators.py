@@ -136,6 +136,8 @@ class GpuOperators(Frozen):
     plan_slot_time: Picoseconds
     """Time of the GPU for each slot of the cache in Plan, beside the scans over their ages: how it
     chooses its victims."""
+    plan_lookup_time: Picoseconds = "0 ps"  # type: ignore[assignment]
+    """The same for each lookup, beside what it reads in memory: what its kernels do in L2."""
     mlp: Literal["graph", "eager"]
     """MLP kernels replayed as one captured graph, or launched one by one from the host."""
     interaction: Literal["products", "fused"] = "products"
@@ -187,6 +189,22 @@ class GpuOperators(Frozen):
     and gradients of the MLPs on the links between GPUs: fp16, converted by the kernels beside the
     exchange, or fp32."""
     source: Source
+
+
+class PlanKernels(Frozen):
+    """How the kernels of Plan are written."""
+
+    kernels: Positive = 5
+    """Mark and look up; compact misses; scan ages; choose victims; update maps."""
+    launches: Literal["each", "graph"] = "each"
+    """Submitted one by one, or replayed as one captured graph."""
+    maps: Positive = 1
+    """Maps by row that a row of the mini-batch is looked up in: the Hit-Map, and one more where a
+    map finds out which lookups repeat."""
+    marks_ahead: bool = False
+    """Looks up the rows of every mini-batch ahead in its hold window anew to mark their slots;
+    false: slots that were found once are kept."""
+    source: Source = "assumed: one pass over the ids, one Hit-Map, two scans over the ages of slots"
 
 
 class PoolKernel(Frozen):
@@ -254,6 +272,8 @@ class OperatorProfile(Frozen):
     gpu: GpuOperators
     gpu_pool: PoolKernel = PoolKernel()
     """The pooled gather on a GPU."""
+    gpu_plan: PlanKernels = PlanKernels()
+    """Plan on a GPU."""
     cpu_mlp: CpuMlp = CpuMlp()
     """The MLPs of systems without a GPU."""
     noise: NoiseOperators = NoiseOperators()

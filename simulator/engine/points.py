@@ -146,7 +146,8 @@ def _simulate_group(
     for tail in dict.fromkeys(problem.tail for problem in prepared.values()):
         chosen = {member: p for member, p in prepared.items() if p.tail == tail}
         repeats = any(p.point.operators.follows_hottest for p in chosen.values())
-        stream = Stream(trace, batches_of(members[0], trace, tail), repeats)
+        range_bits = max(p.point.operators.accumulate.range_bits for p in chosen.values())
+        stream = Stream(trace, batches_of(members[0], trace, tail), repeats, range_bits)
         replays = _replays(stream, chosen.values(), tracker, threads)
         shared = {replay: SharedFacts() for replay in replays}
         for member, problem in chosen.items():

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.caches.facts import BatchFacts, Flow
+from simulator.caches.ranges import Ranges
 from simulator.columns import Column, UndecidedError, column_of
 from simulator.hardware.demand import Service
 
@@ -113,7 +114,18 @@ def _flow_of(flows: Sequence[Flow]) -> Flow:
         name: tuple(map(_joined, zip(*(getattr(f, name) for f in flows), strict=True)))
         for name in ("hottest", "tiers")
     }
-    return Flow(**counts, **lists)
+    return Flow(**counts, **lists, ranges=_ranges_of([flow.ranges for flow in flows]))
+
+
+def _ranges_of(told: Sequence[Ranges | None]) -> Ranges | None:
+    """Those of several mini-batches, which all tell them or none does."""
+    if all(each is None for each in told):
+        return None
+    known = [each for each in told if each is not None]
+    if len(known) != len(told) or len({each.among for each in known}) > 1:
+        raise TypeError("ranges that some mini-batches lack")
+    counts = zip(*(each.lookups for each in known), strict=True)
+    return Ranges(known[0].among, tuple(map(_joined, counts)))
 
 
 def _joined(values: Sequence[Any]) -> Any:

@@ -311,6 +311,11 @@ class Plan(Operation):
     slots: int
     lists: Buffer | None = None
     """Where it writes the lists of missed and victim rows beside its own memory."""
+    ahead: int = 0
+    """Mini-batches behind its own in the hold window."""
+    side_by_side: bool = False
+    """Rows lie side by side in the maps, and the same ones again and again: as a micro-benchmark
+    has them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from simulator.systems.base import (
     Job,
     System,
     SystemGroup,
+    hold_window,
     move,
     planned_replay,
     require_tables,
@@ -87,8 +88,9 @@ class CachedTraining(System):
         held = self.schedule.distance(FETCH, "write") if job.tables.cache else 0
         own = Touched(MISS, WRITE_BACK, held)
         self.replay = tiered(self.cache_replay(), self._job, machine, self.cpu, own)
+        window = hold_window(self._job, self.schedule)
         self._scratchpads = [
-            _Scratchpad(machine, self.cpu, shard, self._slots(shard), ahead)
+            _Scratchpad(machine, self.cpu, shard, _Pools(self._slots(shard), window.future), ahead)
             for shard in self.shards
         ]
 
@@ -138,15 +140,24 @@ class _Held:
     backward: Backward
 
 
+@dataclass(frozen=True, slots=True)
+class _Pools:
+    """Slots of each pool of a scratchpad, and mini-batches ahead whose rows keep theirs."""
+
+    slots: tuple[int, ...]
+    ahead: int
+
+
 class _Scratchpad:
     """The scratchpad of one GPU, and the stages that serve it and train out of it."""
 
     def __init__(
-        self, machine: Topology, cpu: str, shard: Shard, slots: tuple[int, ...], ahead: int
+        self, machine: Topology, cpu: str, shard: Shard, pools: _Pools, ahead: int
     ) -> None:
         job = shard.job
         self._machine, self._shard, self._software = machine, shard, job.software
-        self.cpu, self.gpu, self.slots = cpu, shard.gpu, sum(slots)
+        self.cpu, self.gpu, slots = cpu, shard.gpu, pools.slots
+        self.slots, self._held_ahead = sum(slots), pools.ahead
         self._dram, self._hbm = (machine.memory(p).place for p in (cpu, self.gpu))
         groups = groups_of(job)
         tables = table_groups(groups, job, machine, cpu)
@@ -211,7 +222,8 @@ class _Scratchpad:
 
     def _plan(self, facts: BatchFacts, lists: Buffer | None = None) -> Plan:
         lookups, unique, missed = facts[LOOKUP].lookups, facts[UNIQUE].rows, facts[MISS].rows
-        return Plan("plan", self.gpu, lookups, unique, missed, self.slots, lists)
+        slots, ahead = self.slots, self._held_ahead
+        return Plan("plan", self.gpu, lookups, unique, missed, slots, lists, ahead)
 
     def _train(self, facts: BatchFacts) -> tuple[tuple[Operation, ...], ...]:
         shard = self._shard

@@ -27,6 +27,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from machines import server, topology
 
+from simulator.caches.ranges import Ranges
 from simulator.config.catalogue import load_named
 from simulator.config.operators import OperatorProfile
 from simulator.hardware.demand import Demand
@@ -150,6 +151,24 @@ def test_lookups_of_the_hottest_row_are_one_thread_s(coalesce: bool) -> None:
     assert few.minimum_ps == pytest.approx(5 * even.minimum_ps, rel=0.1)
     busy = {d.services["cpu.cores"].ps for d in (even, dealt, alone, few)}
     assert len(busy) == 1
+
+
+def test_lookups_are_dealt_by_the_ranges_that_they_fall_on() -> None:
+    """Two of four ranges have all lookups: two threads sum half each, however many others there
+    are. Ranges of other rows say nothing: the same in each."""
+    whole = dataclasses.replace(store(DRAM), bytes=512 << 20)
+    its = TUNED.accumulate.model_copy(update={"range_bits": 2, "row_time": 10**7})
+    software = TUNED.model_copy(update={"accumulate": its})
+
+    def priced(ranges: Ranges | None) -> Demand:
+        rows = dataclasses.replace(ROWS, ranges=ranges)
+        return at_cpu(update("cpu", DRAM, 512, coalesce=True, rows=rows, writes=whole), software)
+
+    uneven = priced(Ranges(1 << 20, (LOOKUPS // 2, LOOKUPS // 2, 0, 0)))
+    even, others = priced(None), priced(Ranges(1 << 19, (LOOKUPS, 0, 0, 0)))
+    assert uneven.minimum_ps == pytest.approx(2 * even.minimum_ps, rel=0.05)
+    assert others == even
+    assert uneven.services["cpu.cores"].ps == even.services["cpu.cores"].ps
 
 
 def test_expand_writes_a_gradient_for_each_lookup() -> None:

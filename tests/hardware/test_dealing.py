@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulator.caches.ranges import Ranges, by_range, ranges_of
 from simulator.columns import Column, column_of
-from simulator.hardware.devices.dealing import ranges_of, slowest_ps
+from simulator.hardware.devices.dealing import hot_rows_in, slowest_ps
 
 
 @pytest.mark.parametrize(
@@ -32,46 +34,82 @@ def test_ranges_are_those_that_rows_lie_in(rows: int, bits: int) -> None:
 
 
 def test_ranges_that_threads_divide_are_shared_evenly() -> None:
-    assert slowest_ps(16, 128, 1600.0) == pytest.approx(100.0)
+    assert slowest_ps(16, 12.5, *[0.0] * 128) == pytest.approx(100.0)
 
 
 def test_a_turn_that_few_threads_work_in_counts_as_a_whole_one() -> None:
     """77 ranges on 16 threads are 5 turns, the last of them of 13; on 32 threads 3 turns."""
-    assert slowest_ps(16, 77, 77.0) == pytest.approx(5.0)
-    assert slowest_ps(32, 77, 77.0) == pytest.approx(3.0)
+    assert slowest_ps(16, 1.0, *[0.0] * 77) == pytest.approx(5.0)
+    assert slowest_ps(32, 0.0, *[1.0] * 77) == pytest.approx(3.0)
 
 
 def test_one_row_is_one_thread_s_however_many_there_are() -> None:
-    assert slowest_ps(64, 128, 1000.0, 1000.0) == pytest.approx(1000.0)
-    assert slowest_ps(1, 128, 1000.0, 300.0, 200.0) == pytest.approx(1000.0)
+    assert slowest_ps(64, 0.0, *hot_rows_in(128, (1000,))) == pytest.approx(1000.0)
+    assert slowest_ps(1, 500 / 128, *hot_rows_in(128, (300, 200))) == pytest.approx(1000.0)
 
 
 def test_the_hottest_row_of_a_table_is_in_the_middle_of_its_ranges() -> None:
-    """Ranges of 1, 1, 10 and 1 on two threads: 1 + 10 and 1 + 1; with two tables 1, 10, 1, 10."""
-    assert slowest_ps(2, 4, 13.0, 9.0) == pytest.approx(11.0)
-    assert slowest_ps(2, 4, 22.0, 9.0, 9.0) == pytest.approx(12.0)
+    assert hot_rows_in(4, (9,)) == [0, 0, 9, 0]
+    assert hot_rows_in(4, (9, 8)) == [0, 9, 0, 8]
+    assert hot_rows_in(1, (9, 8)) == [17]
+
+
+def test_ranges_are_taken_in_their_order() -> None:
+    """Two threads, 1, 1, 10 and 1 and 1: the long one is begun third, so that 11 are waited for."""
+    assert slowest_ps(2, 1.0, 0.0, 0.0, 9.0, 0.0) == pytest.approx(11.0)
+    assert slowest_ps(2, 1.0, 9.0, 0.0, 0.0, 0.0) == pytest.approx(10.0)
 
 
 @given(
     threads=st.integers(1, 64),
-    ranges=st.integers(1, 128),
-    rest=st.floats(0, 1e9),
-    hottest=st.lists(st.floats(0, 1e8), max_size=8),
+    even=st.floats(0, 1e8),
+    own=st.lists(st.floats(0, 1e8), min_size=1, max_size=128),
 )
-def test_between_even_shares_and_grahams_bound(
-    threads: int, ranges: int, rest: float, hottest: list[float]
-) -> None:
+def test_between_even_shares_and_grahams_bound(threads: int, even: float, own: list[float]) -> None:
     """List scheduling takes at most the mean and one longest range more (Graham, 1966)."""
-    whole = rest + sum(hottest)
-    slowest = slowest_ps(threads, ranges, whole, *hottest)
-    longest = rest / ranges + sum(hottest)  # were all hot rows in one range
+    whole, slowest = sum(even + ps for ps in own), slowest_ps(threads, even, *own)
     assert slowest >= whole / threads * (1 - 1e-9)
-    assert slowest <= (whole / threads + longest) * (1 + 1e-9)
+    assert slowest <= (whole / threads + even + max(own)) * (1 + 1e-9)
     assert slowest <= whole * (1 + 1e-9) + 1e-6
 
 
 def test_columns_are_priced_as_their_numbers() -> None:
-    whole, hottest = [1000.0, 2000.0], [100, 700]
-    both = slowest_ps(16, 77, column_of(whole), column_of(hottest))
+    even, own = [1000.0, 2000.0], [100, 700]
+    both = slowest_ps(16, column_of(even), column_of(own), 5)
     assert isinstance(both, Column)
-    assert both.tolist() == [slowest_ps(16, 77, w, h) for w, h in zip(whole, hottest, strict=True)]
+    assert both.tolist() == [slowest_ps(16, e, o, 5) for e, o in zip(even, own, strict=True)]
+
+
+@given(
+    tables=st.lists(st.integers(1, 300), min_size=1, max_size=5),
+    bits=st.integers(1, 9),
+    data=st.data(),
+)
+def test_lookups_are_counted_in_the_range_that_their_row_is_in(
+    tables: list[int], bits: int, data: st.DataObject
+) -> None:
+    rows = [data.draw(st.lists(st.integers(0, n - 1), max_size=40)) for n in tables]
+    whole = sum(tables)
+    shift = max(0, (whole - 1).bit_length() - bits)
+    told = by_range([np.array(own, np.int64) for own in rows], tables, bits)
+    start = 0
+    for size, own, ranges in zip(tables, rows, told, strict=True):
+        each = [(start + row) >> shift for row in own]
+        assert ranges.among == whole
+        assert list(ranges.lookups) == [each.count(k) for k in range(ranges_of(whole, bits))]
+        start += size
+
+
+@given(rows=st.lists(st.integers(0, 999), max_size=60), fine=st.integers(1, 10), data=st.data())
+def test_fewer_bits_tell_neighbouring_ranges_together(
+    rows: list[int], fine: int, data: st.DataObject
+) -> None:
+    bits = data.draw(st.integers(1, fine))
+    ids = [np.array(rows, np.int64)]
+    (whole,), (coarse,) = (by_range(ids, [1000], b) for b in (fine, bits))
+    assert whole.in_fewer(ranges_of(1000, bits)) == coarse.lookups
+
+
+def test_more_ranges_than_were_counted_are_not_told() -> None:
+    assert Ranges(8, (3, 4)).in_fewer(4) is None
+    assert Ranges(8, (3, 4)) + Ranges(8, (1, 0)) == Ranges(8, (4, 4))

@@ -35,7 +35,7 @@ from machines import (
 )
 
 from simulator.config.catalogue import load_named
-from simulator.config.operators import OperatorProfile
+from simulator.config.operators import OperatorProfile, PlanKernels
 from simulator.hardware.demand import Demand
 from simulator.hardware.devices.update_words import UPDATE_CHAIN
 from simulator.hardware.program import (
@@ -346,3 +346,26 @@ def test_a_gpu_that_loads_over_its_link_uses_both_memories() -> None:
     assert demand.services[HBM].bytes == LOOKUPS * 4 + POOLED
     assert demand.minimum_ps == pytest.approx(rows / 400e9 * 1e12)
     assert demand.services["gpu.sm"].ps == pytest.approx(demand.minimum_ps)
+
+
+def test_a_plan_of_its_own_maps_and_marks_reads_an_entry_for_each() -> None:
+    """Two maps, and two mini-batches ahead whose rows are looked up anew: four entries a lookup;
+    replayed as a graph, its 15 kernels are submitted once."""
+    facts = PlanKernels(kernels=15, launches="graph", maps=2, marks_ahead=True)
+    own = TUNED.model_copy(update={"gpu_plan": facts})
+    ahead = at_gpu(dataclasses.replace(PLAN, ahead=2), own)
+    probes = round((4 * LOOKUPS + 4 * 100) / 2.852e9 * 1e12)
+    assert ahead.minimum_ps == pytest.approx(14 * KERNEL + SCANNED + probes)
+    assert ahead.submit_more_ps == 0
+    alone = at_gpu(PLAN, own)
+    assert ahead.minimum_ps - alone.minimum_ps == pytest.approx(2 * LOOKUPS / 2.852e9 * 1e12)
+    assert at_gpu(dataclasses.replace(PLAN, ahead=2)) == at_gpu(PLAN), "slots are kept"
+
+
+def test_rows_side_by_side_are_found_in_l2_and_cost_what_a_lookup_does() -> None:
+    side = dataclasses.replace(PLAN, side_by_side=True)
+    assert at_gpu(PLAN).minimum_ps - at_gpu(side).minimum_ps == pytest.approx(PROBES)
+    gpu = TUNED.gpu.model_copy(update={"plan_lookup_time": 300, "plan_slot_time": 100})
+    slow = at_gpu(side, TUNED.model_copy(update={"gpu": gpu}))
+    more = LOOKUPS * 300 + 10**6 * 100
+    assert slow.minimum_ps - at_gpu(side).minimum_ps == pytest.approx(more)

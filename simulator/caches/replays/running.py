@@ -14,6 +14,7 @@ from functools import partial
 
 from simulator._plugins import explained, place_of
 from simulator.caches.facts import BatchFacts
+from simulator.caches.ranges import Ranges, by_range
 from simulator.caches.replays.base import Replay, copies
 from simulator.caches.replays.twins import Single
 from simulator.caches.tiers import Counter
@@ -37,25 +38,31 @@ class Stream:
     """The first `batches` mini-batches of a trace, drawn one after the other.
 
     `longest`: of each mini-batch that was drawn, the longest bag of every table; `hottest`: where
-    `counts_repeats`, the lookups of the row of every table that is looked up most.
+    `counts_repeats`, the lookups of the row of every table that is looked up most; `ranges`: how
+    the lookups of every table fall on the ranges that `range_bits` bits tell apart, 0: of none.
     """
 
     trace: Trace
     batches: int
     counts_repeats: bool = False
+    range_bits: int = 0
     wall_s: float = 0.0
     longest: list[tuple[int, ...]] = field(default_factory=list)
     hottest: list[tuple[int, ...]] = field(default_factory=list)
+    ranges: list[tuple[Ranges, ...]] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[MiniBatch]:
         self.longest.clear()
         self.hottest.clear()
+        self.ranges.clear()
         for index in range(self.batches):
             begin = time.perf_counter()
             batch = self.trace.minibatch(index)
             self.longest.append(batch.longest)
             if self.counts_repeats:
                 self.hottest.append(batch.hottest)
+            if self.range_bits:
+                self.ranges.append(by_range(batch.ids, self.trace.rows, self.range_bits))
             self.wall_s += time.perf_counter() - begin
             yield batch
 
@@ -69,9 +76,9 @@ def run_replays(
 ) -> dict[Replay, Replayed]:
     """Run every distinct replay over the stream; `progress(mini-batches done)` after each one.
 
-    The longest bags and the hottest rows, which chains of dependent work follow, are those of the
-    mini-batches themselves, whatever the replay tells; of a part of a table at most those of the
-    table.
+    The longest bags and the hottest rows, which chains of dependent work follow, and the ranges
+    that threads take are those of the mini-batches themselves, whatever the replay tells; of a part
+    of a table at most those of the table.
     """
     outcomes = {replay: Replayed() for replay in replays}
     singles = {replay: Single.of(replay, stream.trace) for replay in outcomes}
@@ -117,6 +124,8 @@ def _with_most(facts: BatchFacts, replay: Replay, stream: Stream, number: int) -
         facts = facts.with_bags([longest[part.table] for part in replay.parts] or longest)
     for hottest in stream.hottest[number - 1 : number]:
         facts = facts.with_hottest([hottest[part.table] for part in replay.parts] or hottest)
+    for ranges in stream.ranges[number - 1 : number]:
+        facts = facts if replay.parts else facts.with_ranges(ranges)
     return facts
 
 

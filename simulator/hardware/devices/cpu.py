@@ -390,8 +390,9 @@ def _slowest_ps(work: CpuPass, threads: int, thread_ps: float, gradients_ps: flo
     what is summed: the lookups of one row are one thread's."""
     operator, lookups = work.operator, most(1, work.count)
     lookup_ps = operator.row_time + work.lines * operator.line_time + gradients_ps / lookups
-    hottest_ps = (count * lookup_ps for count in work.hottest)
-    return slowest_ps(threads, work.ranges, thread_ps, *hottest_ps)
+    own_ps = [count * lookup_ps for count in work.ranges]
+    even_ps = most(0.0, thread_ps - sum(own_ps)) / len(own_ps)
+    return slowest_ps(threads, even_ps, *own_ps)
 
 
 def _as_stored(work: CpuPass) -> CpuPass:

@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from simulator.caches.ranges import ranges_of
 from simulator.columns import by_element, least
 from simulator.config.operators import CpuOperator, OperatorProfile
 from simulator.errors import ConfigError, InvariantError
 from simulator.hardware.access import Access
-from simulator.hardware.devices.dealing import ranges_of
+from simulator.hardware.devices.dealing import hot_rows_in
 from simulator.hardware.program import (
     POSITION_BYTES,
     RADIX_BITS,
@@ -67,10 +68,9 @@ class CpuPass(Operation):
     """Time of one thread for ids that are marked as skipped."""
     step_ps: float = 0.0
     """Time of one thread for the steps of an optimizer, beside SGD's."""
-    ranges: int = 0
-    """Ranges of rows that threads take one after the other; 0: they share rows evenly."""
-    hottest: tuple[int, ...] = ()
-    """Of ranges: how often the hottest row of each table is among `count`."""
+    ranges: tuple[int, ...] = ()
+    """How many of `count` are in each range of rows, of ranges that threads take one after the
+    other; what they do not count is the same in all. Empty: threads share rows evenly."""
     regions: int = 1
     """Parallel regions one after the other, each with a start of all threads."""
     waits: bool = True
@@ -183,7 +183,11 @@ def _update(word: Update, software: OperatorProfile, at: Package) -> CpuPass:
 def _dealt(work: CpuPass, rows: Flow, among: int) -> CpuPass:
     """A pass whose threads take ranges of `among` rows (0: nobody says how many), where they do."""
     bits = work.operator.range_bits
-    return replace(work, ranges=ranges_of(among, bits), hottest=rows.hottest) if bits else work
+    if not bits:
+        return work
+    ranges, told = ranges_of(among, bits), rows.ranges
+    counted = told.in_fewer(ranges) if told is not None and told.among == among else None
+    return replace(work, ranges=counted or tuple(hot_rows_in(ranges, rows.hottest)))
 
 
 def _gradients(word: Accumulate | Update, at: Package) -> tuple[Access, ...]:

@@ -176,25 +176,30 @@ def _plan(word: Plan, software: OperatorProfile, at: Board) -> GpuKernels:
     """Kernels: mark and look up; compact misses; scan ages; choose victims; update maps.
 
     Two scans over the ages of all slots (how many are idle; which are the victims), then
-    probes of what is larger than L2: a lookup reads its Hit-Map entry; a miss writes its own
+    probes of what is larger than L2: a lookup reads its entry of each map; a miss writes its own
     and erases the victim's, each a read of the sector and a write. Ages of slots, 4 B each,
-    are taken to be in L2 when they are stamped.
+    are taken to be in L2 when they are stamped. Mini-batches ahead whose rows are marked are taken
+    to be as this one.
     """
+    how = software.gpu_plan
     accesses = (
         at.stream(word.lookups * software.id_bytes),
         at.stream(2 * word.slots * POSITION_BYTES),
         at.stream(word.unique * software.id_bytes, write=True),
         *_lists(word.lists),
     )
-    probes = word.lookups + 4 * word.missed
+    reads = how.maps + (word.ahead if how.marks_ahead else 0)
+    probes = 0 if word.side_by_side else reads * word.lookups + 4 * word.missed
     return GpuKernels(
         word.name,
         at.name,
-        5,
+        how.kernels,
         accesses,
         probes=probes,
-        choosing_ps=word.slots * software.gpu.plan_slot_time,
+        choosing_ps=word.slots * software.gpu.plan_slot_time
+        + word.lookups * software.gpu.plan_lookup_time,
         threads=most(word.lookups, word.slots),
+        submissions=1 if how.launches == "graph" else None,
     )
 
 
