@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from simulator.columns import same
+from simulator.columns import least, same
 
 __all__ = ["Access"]
 
@@ -23,7 +23,8 @@ class Access:
     exact memory model replays them. `buffer`: random pieces of a buffer (gradients by lookup),
     whose order nobody keeps: the exact memory model takes its table for them. `request`: bytes that
     the processor asks for at once where the pieces lie behind a link; 0: bytes pass it as those of
-    a copy do.
+    a copy do. `among`: bytes of the store that random pieces lie in, of which a link that
+    translates addresses has a part at hand; 0: all. `distinct`: pieces that differ; 0: every one.
     """
 
     memory: str
@@ -36,10 +37,17 @@ class Access:
     pieces: npt.NDArray[np.int64] | None = None
     buffer: bool = False
     request: float = 0.0
+    among: int = 0
+    distinct: int = 0
 
     @property
     def bytes(self) -> int:
         return self.count * self.size
+
+    @property
+    def translated(self) -> int:
+        """Pieces whose address is translated: repeats find it at hand."""
+        return least(self.count, self.distinct) if self.distinct else self.count
 
     def of(self, count: int, size: int) -> Access:
         """The same stream in `count` pieces of `size` bytes.
@@ -59,4 +67,6 @@ class Access:
             self.pieces,
             self.buffer,
             self.request,
+            self.among,
+            self.distinct,
         )

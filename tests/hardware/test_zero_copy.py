@@ -128,3 +128,57 @@ def test_state_may_lie_in_another_memory_than_its_rows() -> None:
     rows = word.rows.rows
     assert together.services[DRAM].bytes == 2 * rows * (512 + 32), "state in sectors of 32 B"
     assert apart.services[DRAM].bytes == 2 * rows * 512
+
+
+MIB = 1 << 20
+MEASURED_NS = {512: 1.76, 1024: 8.71, 4096: 20.59, 16384: 29.03}
+"""Nanoseconds of a row of 64 B that an H100 of a virtual machine loads at random out of so many MiB
+(`configs/parts/links/h100_vm_pcie5_x16.yaml`); stores took the same."""
+
+
+def out_of(span: int, size: int, *, up: bool = False, **link: object) -> float:
+    """Nanoseconds that the link is held up for a row out of `span` MiB of the host's memory."""
+    there = replace(store(DRAM, size), bytes=span * MIB)
+    ends = (store(HBM, size), there) if up else (there, store(HBM, size))
+    gpu = changed("h100_sxm5_80gb", memory=one_channel("h100_sxm5_80gb"))
+    pcie = socket(changed("h100_vm_pcie5_x16", **link), join=("cpu", "gpu"))
+    board = topology(host(cpu=CPU, gpu=gpu, pcie=pcie))
+    demand = board.price(ZeroCopy("rows", "gpu", *ends, ROWS), TUNED)
+    return float(demand.services["pcie.up" if up else "pcie.down"].ps) / COUNT / 1e3
+
+
+@pytest.mark.parametrize(("span", "ns"), MEASURED_NS.items())
+@pytest.mark.parametrize("up", [False, True])
+def test_rows_beyond_what_is_translated_at_hand_wait_as_measured(
+    span: int, ns: float, up: bool
+) -> None:
+    """One time and one reach for all spans: within a quarter."""
+    assert out_of(span, 64, up=up) == pytest.approx(ns, rel=0.25)
+
+
+def test_long_rows_hide_their_translation_behind_their_bytes() -> None:
+    free = {"translation_time": 0}
+    assert out_of(16384, 2048) == out_of(16384, 2048, **free)
+    assert out_of(16384, 512) > 2 * out_of(16384, 512, **free)
+
+
+@pytest.mark.parametrize("span", [0, 1, 700])
+def test_a_store_within_reach_costs_no_translation(span: int) -> None:
+    assert out_of(span, 64) == out_of(span, 64, translation_time=0)
+
+
+def test_repeats_of_a_row_find_its_address_at_hand() -> None:
+    """As measured: 24 ns a lookup with alpha 0.9, 5 with alpha 1.2, for 36 to 43 ns a distinct row
+    (300,000 lookups of rows of 128 B out of 30 GB)."""
+    there = replace(store(DRAM, 128), bytes=30 << 30)
+    pcie = socket(changed("h100_vm_pcie5_x16"), join=("cpu", "gpu"))
+    machine = topology(host(cpu=CPU, gpu="h100_sxm5_80gb", pcie=pcie))
+    for distinct in (177_173, 38_880):
+        word = replace(pool("gpu", DRAM), reads=there, rows=Flow(300_000, distinct))
+        held_ps = machine.price(word, TUNED).services["pcie.down"].ps
+        assert held_ps / distinct / 1e3 == pytest.approx(42, rel=0.3)
+
+
+def test_copies_are_not_translated_row_by_row() -> None:
+    link = {"translation_time": 10**6}
+    assert copied(64, DRAM, HBM, **link) == copied(64, DRAM, HBM), "nobody says out of how much"

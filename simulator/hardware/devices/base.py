@@ -126,6 +126,16 @@ class Sent:
     """What the member with the most sends."""
 
 
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Bytes that a processor loads or stores over a link, `request` at a time."""
+
+    size: int
+    request: float
+    rows: tuple[tuple[int, int], ...] = ()
+    """How many distinct rows at random out of how many bytes: of each store."""
+
+
 Traffic = Literal["pairwise", "ring", "switch"]
 """What each member of a collective sends to the others over a link: to all of them alike, to the
 next of rings through all, or to a switch that sums."""
@@ -146,13 +156,10 @@ class Link(Device):
         """
         raise NotImplementedError
 
-    def carry_requests(
-        self, source: str, target: str, size: int, request: float, *, by: str
-    ) -> Carried:
-        """Cost of `size` bytes that the processor at `by` loads or stores with requests of
-        `request` bytes; by default as `carry`."""
-        del request
-        return self.carry(source, target, size, by=by)
+    def carry_requests(self, source: str, target: str, asked: Requests, *, by: str) -> Carried:
+        """Cost of what the processor at `by` loads or stores request by request; by default as
+        `carry`."""
+        return self.carry(source, target, asked.size, by=by)
 
     def ports(self, member: str) -> tuple[str, ...]:
         """Resources that belong to one member alone; empty where members share all of it."""
@@ -248,9 +255,11 @@ class Path:
         copied = self.memory.pages is not None
         services = {self.memory.place: self.memory.service(streams)}
         sizes: dict[tuple[bool, float], int] = {}
+        rows: dict[tuple[bool, float], list[tuple[int, int]]] = {}
         for stream in streams:
             key = (stream.write, stream.request)
             sizes[key] = sizes.get(key, 0) + stream.bytes
+            rows.setdefault(key, []).append((stream.translated, stream.among))
         for (write, _), size in sizes.items():
             if self.home is not None:
                 add_services(services, self.home.entered(self.memory, size, write=write))
@@ -265,7 +274,9 @@ class Path:
                     )
                 ends = (hop.source, hop.target) if write else (hop.target, hop.source)
                 carried = (
-                    hop.link.carry_requests(*ends, size, request, by=hop.source)
+                    hop.link.carry_requests(
+                        *ends, Requests(size, request, tuple(rows[write, request])), by=hop.source
+                    )
                     if request
                     else hop.link.carry(*ends, size, by=None if copied else hop.source)
                 )

@@ -392,4 +392,6 @@ def _in_pieces(access: Access, piece: int, *, hits: bool = False) -> Access:
         access.random,
         pieces=access.pieces,
         buffer=access.buffer,
+        among=access.among,
+        distinct=access.distinct,
     )

@@ -20,6 +20,7 @@ from simulator.hardware.program import (
     Buffer,
     Dense,
     Expand,
+    Flow,
     FusedLayers,
     Gather,
     Interaction,
@@ -29,6 +30,7 @@ from simulator.hardware.program import (
     Scatter,
     Sort,
     Split,
+    Store,
     ZeroCopy,
     key_bits,
 )
@@ -137,8 +139,8 @@ def _zero_copy(word: ZeroCopy, software: OperatorProfile, at: Board) -> GpuKerne
     """A warp a row: reads it where it lies and writes it where it goes."""
     rows, size = word.rows.rows, word.reads.entry_bytes
     accesses = (
-        Access(word.reads.memory, rows, size, pieces=word.reads.pieces(word.rows)),
-        Access(word.writes.memory, rows, size, write=True, pieces=word.writes.pieces(word.rows)),
+        _rows(word.reads, word.rows, size),
+        _rows(word.writes, word.rows, size, write=True),
     )
     return GpuKernels(
         word.name,
@@ -155,7 +157,7 @@ def _zero_copy(word: ZeroCopy, software: OperatorProfile, at: Board) -> GpuKerne
 def _gather(word: Gather, software: OperatorProfile, at: Board) -> GpuKernels:
     rows, store, size = word.rows.rows, word.reads, word.reads.entry_bytes
     accesses: tuple[Access, ...] = (
-        Access(store.memory, rows, size, pieces=store.pieces(word.rows)),
+        _rows(store, word.rows, size),
         Access(word.into.memory, rows, size, write=True, random=False),
     )
     if word.changes:  # what was gathered is set to nothing
@@ -165,11 +167,17 @@ def _gather(word: Gather, software: OperatorProfile, at: Board) -> GpuKernels:
 
 def _scatter(word: Scatter, software: OperatorProfile, at: Board) -> GpuKernels:
     rows, store, size = word.rows.rows, word.writes, word.writes.entry_bytes
-    written = Access(store.memory, rows, size, write=True, pieces=store.pieces(word.rows))
+    written = _rows(store, word.rows, size, write=True)
     accesses: tuple[Access, ...] = (Access(word.source.memory, rows, size, random=False), written)
     if word.how != "replace":
         accesses = (*accesses, replace(written, write=False))
     return GpuKernels(word.name, at.name, 1 if rows else 0, accesses, threads=rows * WARP)
+
+
+def _rows(store: Store, rows: Flow, size: int, *, write: bool = False) -> Access:
+    """Distinct rows of a store, or `size` bytes of each."""
+    pieces, among = store.pieces(rows), store.bytes
+    return Access(store.memory, rows.rows, size, write, pieces=pieces, among=among)
 
 
 def _plan(word: Plan, software: OperatorProfile, at: Board) -> GpuKernels:

@@ -18,10 +18,19 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from simulator.columns import most
 from simulator.config.machine import Part
-from simulator.config.types import Bytes, BytesPerSecond, Fraction, Latency, Picoseconds, Positive
+from simulator.config.types import (
+    Bytes,
+    BytesOrNone,
+    BytesPerSecond,
+    Fraction,
+    Latency,
+    Picoseconds,
+    Positive,
+)
 from simulator.hardware.demand import Service
-from simulator.hardware.devices.base import Carried, RootedLink, Setup
+from simulator.hardware.devices.base import Carried, Requests, RootedLink, Setup
 from simulator.units import PS_PER_S
 
 __all__ = ["Pcie", "PcieDevice"]
@@ -67,6 +76,11 @@ class Pcie(Part):
     """Read requests of a processor below, for single rows, that wait for their answer at once; a
     load takes `read_latency` then."""
 
+    translation_reach: BytesOrNone = "0 B"  # type: ignore[assignment]
+    """Bytes of addresses that whatever translates those of devices (an IOMMU) keeps at hand."""
+    translation_time: Picoseconds = "0 ps"  # type: ignore[assignment]
+    """Until it has translated one that it does not, one after the other; 0: none is held up."""
+
     @property
     def bandwidth(self) -> float:
         """Payload bytes per second of one direction alone, of copies up (posted writes)."""
@@ -93,6 +107,14 @@ class Pcie(Part):
         """Payload bytes per second of stores of `request` bytes each."""
         return self._payload(min(request, self.max_payload), self.packet_overhead)
 
+    def translation_ps(self, rows: int, among: int) -> float:
+        """How long translating the addresses of `rows` distinct rows at random out of `among` bytes
+        takes: of each that lies beyond the reach."""
+        if not (among and self.translation_time):
+            return 0.0
+        known = min(1.0, self.translation_reach / among)
+        return rows * (1.0 - known) * self.translation_time
+
     def _payload(self, payload: float, overhead: int) -> float:
         share = payload / (payload + overhead)
         return self.raw_bandwidth * share * (1.0 - self.flow_control)
@@ -112,17 +134,19 @@ class PcieDevice(RootedLink):
         below = member != self.members[0] and link.outstanding_loads is not None
         return link.read_latency if below and link.load_latency is None else link.load_latency
 
-    def carry_requests(
-        self, source: str, target: str, size: int, request: float, *, by: str
-    ) -> Carried:
+    def carry_requests(self, source: str, target: str, asked: Requests, *, by: str) -> Carried:
         link, down, loads = self.part, source == self.members[0], by == target
+        size, request = asked.size, asked.request
         rate = link.load_bandwidth(request) if loads else link.store_bandwidth(request)
+        translated_ps = sum(link.translation_ps(count, among) for count, among in asked.rows)
         against = size * link.acknowledgements
         against += size / request * link.read_request if loads else 0.0
         along, back = ("down", "up") if down else ("up", "down")
         return Carried(
             {
-                f"{self.name}.{along}": Service(read_ps=size * PS_PER_S / rate, bytes=size),
+                f"{self.name}.{along}": Service(
+                    read_ps=most(size * PS_PER_S / rate, translated_ps), bytes=size
+                ),
                 f"{self.name}.{back}": Service(read_ps=against * PS_PER_S / link.raw_bandwidth),
             }
         )

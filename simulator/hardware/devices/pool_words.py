@@ -37,6 +37,8 @@ def pooled(word: Pool, software: OperatorProfile, at: Board) -> GpuKernels:
             store.row_bytes,
             hit_share=word.hit_share,
             pieces=store.pieces(rows),
+            among=store.bytes,
+            distinct=rows.rows,
         ),
         at.stream(word.into.bytes, write=True),
     )
@@ -74,7 +76,7 @@ def _pooled_elsewhere(
     store, rows = more.store, more.rows
     found = Access(store.memory, rows.lookups, store.row_bytes, hit_share=more.hit_share)
     ids = at.stream(rows.lookups * software.id_bytes)
-    return ids, replace(found, pieces=store.pieces(rows))
+    return ids, replace(found, pieces=store.pieces(rows), among=store.bytes, distinct=rows.rows)
 
 
 def _pinning(word: Pool, software: OperatorProfile, at: Board, sets: int) -> tuple[Access, ...]:
@@ -91,4 +93,4 @@ def _pinning(word: Pool, software: OperatorProfile, at: Board, sets: int) -> tup
     rows = own.pinned_rows * sets
     if store.bytes:
         rows = min(rows, math.ceil(store.bytes / store.row_bytes))
-    return (Access(store.memory, rows, store.row_bytes),)
+    return (Access(store.memory, rows, store.row_bytes, among=store.bytes),)

@@ -179,7 +179,7 @@ def _updated(place: Elsewhere) -> tuple[Access, ...]:
         (store.state_memory or store.memory, store.state_bytes),
     )
     return tuple(
-        Access(memory, rows.rows, size, write=write, pieces=pieces)
+        Access(memory, rows.rows, size, write, pieces=pieces, among=0 if write else store.bytes)
         for memory, size in parts
         if size
         for write in (False, True)
