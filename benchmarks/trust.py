@@ -156,7 +156,8 @@ def _group(operator: str) -> str:
         return "operators and copies side by side"
     if rest.endswith(", few rows") and place == "gpu":
         return "GPU kernels of few rows"
-    kind = "gathers and scatters" if rest.removesuffix(", few rows") in moves else "other operators"
+    alone = rest.removesuffix(", few rows").removesuffix(", short rows")
+    kind = "gathers and scatters" if alone in moves else "other operators"
     return f"{place.upper()} {kind}"
 
 

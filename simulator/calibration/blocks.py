@@ -131,6 +131,8 @@ BLOCKS: tuple[Block, ...] = (
         (
             "gpu gather",
             "gpu scatter",
+            "gpu gather, short rows",
+            "gpu scatter, short rows",
             "gpu pooled gather",
             "gpu update",
             "gpu gather, few rows",
@@ -161,6 +163,12 @@ BLOCKS: tuple[Block, ...] = (
             _cost("operators.gpu.update_pair_time", 18),
             _cost("operators.gpu.update_repeat_time", 30),
         ),
+        when=_not_hidden,
+    ),
+    Block(
+        "GPU copies of short rows",
+        ("gpu gather, short rows", "gpu scatter, short rows"),
+        (_cost("operators.gpu.row_time", 10),),
         when=_not_hidden,
     ),
     Block(

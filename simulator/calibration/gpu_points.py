@@ -30,6 +30,8 @@ HBM, SORT, PLAN, MLP = "micro_hbm.csv", "micro_sort.csv", "micro_plan.csv", "mic
 POOLED_ROWS = 20
 _FEW = 30_000
 """Rows below which a kernel's latency is most of its time."""
+_SHORT = 256
+"""Bytes below which the instructions of a row that is copied may take longer than its bytes."""
 
 Make = Callable[[Bench, int, str, HitShares, int], Operation]
 
@@ -105,7 +107,7 @@ def _kernel(pooled: Pooled, hits: HitShares, *, superseded: bool) -> Point:
 
     few, usual = rows < _FEW, 0.5 if rows < _FEW else 1.0
     return Point(
-        operator=f"{name}, few rows" if few else name,
+        operator=name + (", few rows" if few else ", short rows" if _are_short(name, dim) else ""),
         file=HBM,
         condition=f"{rows} rows of {4 * dim} B, {dist}{with_optimizer(row['op'])}",
         measured=pooled.value,
@@ -114,6 +116,11 @@ def _kernel(pooled: Pooled, hits: HitShares, *, superseded: bool) -> Point:
         model=model,
         weight=0.0 if superseded else usual,
     )
+
+
+def _are_short(name: str, dim: int) -> bool:
+    """Copies of rows whose instructions may take longer than their bytes."""
+    return name in ("gpu gather", "gpu scatter") and 4 * dim < _SHORT
 
 
 def _sort_key(row: Row) -> tuple[str, ...] | None:

@@ -119,6 +119,9 @@ class GpuOperators(Frozen):
     the other thread knows it. 0: such threads spin."""
     collective: Picoseconds
     """Host time that the library of collectives adds to the launch of one call."""
+    row_time: Picoseconds = "0 ps"  # type: ignore[assignment]
+    """Instructions of a streaming multiprocessor for each row that its share of a gather or scatter
+    copies: what short rows, which move fast, are bound by."""
     pool_line_time: Picoseconds
     """Instructions of a streaming multiprocessor for each line of L2 that its share of the pooled
     gather reads or writes; 0: hidden behind them."""

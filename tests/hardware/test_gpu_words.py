@@ -369,3 +369,16 @@ def test_rows_side_by_side_are_found_in_l2_and_cost_what_a_lookup_does() -> None
     slow = at_gpu(side, TUNED.model_copy(update={"gpu": gpu}))
     more = LOOKUPS * 300 + 10**6 * 100
     assert slow.minimum_ps - at_gpu(side).minimum_ps == pytest.approx(more)
+
+
+@pytest.mark.parametrize("size", [64, 1024])
+def test_short_rows_are_bound_by_the_instructions_of_each(size: int) -> None:
+    """47.5 ns a row on each of 80 multiprocessors; rows of 1 KiB hide them."""
+    gpu = TUNED.gpu.model_copy(update={"row_time": 47_500})
+    short = dataclasses.replace(store(HBM, slotted=True), row_bytes=size)
+    word = Gather("g", "gpu", short, Flow(LOOKUPS, LOOKUPS), buffer(HBM, LOOKUPS * size))
+    slow = at_gpu(word, TUNED.model_copy(update={"gpu": gpu}))
+    assert slow.latency_ps == at_gpu(word).latency_ps
+    bound = max(at_gpu(word).minimum_ps, round(LOOKUPS * 47_500 / 80))
+    assert slow.minimum_ps == pytest.approx(bound)
+    assert (slow.minimum_ps > at_gpu(word).minimum_ps) == (size == 64)

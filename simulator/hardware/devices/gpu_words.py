@@ -151,6 +151,7 @@ def _zero_copy(word: ZeroCopy, software: OperatorProfile, at: Board) -> GpuKerne
         away_chain=1,
         threads=rows * WARP,
         share=word.share,
+        instructions_ps=rows * software.gpu.row_time,
     )
 
 
@@ -162,7 +163,7 @@ def _gather(word: Gather, software: OperatorProfile, at: Board) -> GpuKernels:
     )
     if word.changes:  # what was gathered is set to nothing
         accesses = (replace(accesses[0], write=True), *accesses)
-    return GpuKernels(word.name, at.name, 1 if rows else 0, accesses, threads=rows * WARP)
+    return _copy(word, rows, accesses, software, at)
 
 
 def _scatter(word: Scatter, software: OperatorProfile, at: Board) -> GpuKernels:
@@ -171,7 +172,20 @@ def _scatter(word: Scatter, software: OperatorProfile, at: Board) -> GpuKernels:
     accesses: tuple[Access, ...] = (Access(word.source.memory, rows, size, random=False), written)
     if word.how != "replace":
         accesses = (*accesses, replace(written, write=False))
-    return GpuKernels(word.name, at.name, 1 if rows else 0, accesses, threads=rows * WARP)
+    return _copy(word, rows, accesses, software, at)
+
+
+def _copy(
+    word: Gather | Scatter,
+    rows: int,
+    accesses: tuple[Access, ...],
+    software: OperatorProfile,
+    at: Board,
+) -> GpuKernels:
+    """A warp a row."""
+    kernels, instructions_ps = 1 if rows else 0, rows * software.gpu.row_time
+    work = GpuKernels(word.name, at.name, kernels, accesses, threads=rows * WARP)
+    return replace(work, instructions_ps=instructions_ps)
 
 
 def _rows(store: Store, rows: Flow, size: int, *, write: bool = False) -> Access:
