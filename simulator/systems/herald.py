@@ -47,10 +47,10 @@ class HeraldParameters(Parameters):
     scored_tables: Annotated[
         int | None,
         Field(ge=1, le=10**6),
-        Given("verified", "second scheduler: 20 of 26 of Criteo, 17 of 18 of Avazu"),
+        Given("verified", "the first scheduler scores all; the second 20 of 26, 17 of 18"),
     ] = None
     """Tables by whose rows samples are allocated, those with the most rows (which ones is assumed);
-    by default all, as the first scheduler has it."""
+    null: all."""
     rpc_latency: Annotated[
         Picoseconds, Given("assumed", "a request of ps-lite over ZeroMQ: tens of us")
     ] = "50 us"  # type: ignore[assignment]

@@ -129,6 +129,11 @@ class WindowReplay(_Grouped):
     def policy(self) -> str:
         return "random"
 
+    def wanted(self, facts: Sequence[BatchFacts]) -> float | None:
+        """Those of a window."""
+        rows = [batch[READ_AHEAD].rows for batch in facts if batch[READ_AHEAD].rows]
+        return float(np.mean(rows)) if rows else None
+
     def _caches(self, trace: Trace) -> list[WindowedCache]:
         """The caches before the first mini-batch."""
         caches = [
