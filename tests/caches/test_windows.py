@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.caches.facts import BYPASS, HIT, MISS, UNIQUE
-from simulator.caches.plan.windowed import WindowedCache, sorted_distinct
+from simulator.caches.plan.ordered import sorted_distinct
+from simulator.caches.plan.windowed import WindowedCache
 from simulator.caches.reference.windowed import ReferenceWindowed
 from simulator.caches.replays import Stream, run_replays
 from simulator.caches.replays.associative import FETCHED

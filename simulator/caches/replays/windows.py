@@ -18,7 +18,8 @@ from simulator.caches.plan.distinct import (
     distinct_batches,
     pool_shapes,
 )
-from simulator.caches.plan.windowed import Arrived, WindowedCache, sorted_distinct
+from simulator.caches.plan.ordered import sorted_distinct
+from simulator.caches.plan.windowed import Arrived, WindowedCache
 from simulator.caches.replays.associative import (
     BYPASS_LOOKUP,
     BYPASS_UPDATE,
