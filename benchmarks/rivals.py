@@ -24,6 +24,12 @@ LOCALITIES = ("random", "medium")
 BASELINE = "scratchpipe"
 SMALLER = {"recross": {"model.rows_per_table": 8_000_000}}
 """What is changed where a machine does not hold the default model; the lookups stay."""
+OTHERS: dict[str, dict[str, Any]] = {
+    "bagpipe": {"name": "bagpipe", "look_ahead": 20},
+    "fbgemm_cached lfu": {"name": "fbgemm_cached", "algorithm": "lfu"},
+}
+"""Entries that are not a name alone: the run has less mini-batches than Bagpipe looks ahead by
+default, and LFU has kernels of its own."""
 
 
 class Cost(NamedTuple):
@@ -38,14 +44,15 @@ def experiment(system: str, locality: str, batches: int) -> tuple[dict[str, Any]
     """A point of a system on a machine that has what it needs, and what is changed in it."""
     from simulator.systems import system_class
 
-    kind = system_class(system)
+    entry = OTHERS.get(system, {"name": system})
+    kind = system_class(entry["name"])
     data: dict[str, Any] = {
         "config_version": 1,
         "platform": "p3_16xlarge" if system == "gpu_only" else kind.shown_on,
         "model": "default",
         "operators": "tuned",
         "trace": {"kind": "locality", "locality": locality},
-        "systems": [system],
+        "systems": [entry],
         "cache": {"fraction": 0.1},
         "run": {"batches": batches, "warmup_batches": 10},
     }
@@ -100,7 +107,7 @@ def main() -> None:
     from simulator.systems import names
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--systems", nargs="+", default=list(names()))
+    parser.add_argument("--systems", nargs="+", default=[*names(), "fbgemm_cached lfu"])
     parser.add_argument("--localities", nargs="+", default=list(LOCALITIES))
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--batches", type=int, default=20)

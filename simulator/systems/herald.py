@@ -31,7 +31,14 @@ from simulator.config.types import Picoseconds
 from simulator.errors import ConfigError
 from simulator.hardware.program import Move, Operation, Probe, Stage
 from simulator.hardware.topology import Topology
-from simulator.systems.base import Consistency, Job, System, SystemGroup, move
+from simulator.systems.base import (
+    Consistency,
+    Job,
+    System,
+    SystemGroup,
+    move,
+    require_look_ahead,
+)
 from simulator.systems.remote import Cluster
 from simulator.systems.schedule import After, Streams
 from simulator.systems.workers import WORKER_KEYS, WORKER_KINDS, WorkerTables, worker_replay
@@ -81,13 +88,8 @@ class Herald(System):
 
     def __init__(self, job: Job, machine: Topology) -> None:
         own = job.parameters_as(HeraldParameters)
-        if job.batches is not None and own.buffered > job.batches:
-            raise ConfigError(
-                f"buffered of herald is {own.buffered:,}, but the run has {job.batches:,} "
-                "mini-batches (run.warmup_batches + run.batches): lower buffered, or raise "
-                "run.batches"
-            )
         cluster = Cluster.of(job, machine, "herald", own.rpc_latency)
+        require_look_ahead(job, "herald", "buffered", own.buffered)
         self._scored = _scored(job, own.scored_tables)
         plain = worker_replay(job, "herald", cluster)
         self.replay = replace(plain, allocates=True, scored=self._scored)
