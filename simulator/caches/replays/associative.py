@@ -141,7 +141,7 @@ class AssociativeReplay(Replay):
             first = -most if stays else -wanted
             past = map(trace.minibatch, range(first + count, first + wanted))
             for batch in distinct_batches(past, shapes, threads):
-                missed = cache.play(*_looked_up(batch, starts))
+                missed = cache.play(*_looked_up(batch, starts), threads)
                 seen.append((cache.resident, missed))
             count = wanted
             if is_settled(seen, min(self.slots[0], max((r for r, _ in seen), default=0))):
