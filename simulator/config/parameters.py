@@ -106,8 +106,13 @@ def _allowed(schema: Mapping[str, Any]) -> str:
     if "pattern" in schema and schema.get("examples"):
         return f"such as {schema['examples'][0]}"
     words = _TYPES.get(schema.get("type", ""), "a value")
-    bounds = [f"{text} {schema[key]:g}" for key, text in _BOUNDS.items() if key in schema]
+    bounds = [f"{text} {_bound(schema[key])}" for key, text in _BOUNDS.items() if key in schema]
     return ", ".join([words, *bounds])
+
+
+def _bound(value: float) -> str:
+    """A bound with all its digits, unless a power of ten says more."""
+    return f"{value:,.0f}" if 1000 <= value < 1e10 else f"{value:g}"
 
 
 @cache

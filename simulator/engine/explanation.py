@@ -145,7 +145,7 @@ def _merged(stages: tuple[Stage, ...]) -> Stage:
 
 
 def _head(parameter: Parameter) -> str:
-    default = "null" if parameter.default is None else parameter.default
+    default = {None: "null", "": '""'}.get(parameter.default, parameter.default)
     return f"{parameter.name}: {default} ({parameter.allowed})"
 
 

@@ -216,6 +216,8 @@ def _time_point(
     if serves:
         metrics |= _of_queries(problem, timed, metrics["iteration_time_us"])
     metrics |= count_metrics([system.replay.counted(f) for f in facts[first : last + 1]])
+    if wanted := system.replay.wanted(facts[first : last + 1]):
+        metrics["rows_per_slot"] = wanted / sum(system.replay.slots)
     metrics |= start_metrics(system.replay, stream.trace, replayed.facts, range(first, last + 1))
     metrics["drained_batches"] = drained_batches(point, system, stream.trace)
     joules = _joules(timed, window.elapsed_ps)

@@ -137,6 +137,15 @@ _CACHE = (
         "Lookups of those rows, each over the link, mean; null where every row gets a slot.",
     ),
     Column(
+        "rows_per_slot",
+        "float",
+        "1",
+        "Rows that a cache must hold at once for none to be read where it lies (those of a "
+        "mini-batch; with those of the one before where they are locked; those of a window), over "
+        "its slots, mean. Sets fill unevenly: of 32 ways 0.24 % of the rows find no slot at 0.7, "
+        "7 % at 1, 21 % at 1.25. Null where every row gets a slot.",
+    ),
+    Column(
         "filled_rows_per_batch",
         "float",
         "rows",

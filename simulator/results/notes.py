@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from simulator.results.extension import EXTENSION, extension_note
 from simulator.results.rows import Row
 from simulator.results.software import software_note
-from simulator.text import few
+from simulator.text import few, on_one_line
 
 __all__ = ["MOST_INTO_FREE", "PAST", "SAMPLE", "marks_of", "notes_of"]
 
-GROWN, MOVES, OVERLAPS, DRAINS = "*", "!", "#", "~"
+GROWN, MOVES, OVERLAPS, DRAINS, CROWDED = "*", "!", "#", "~", "^"
 """Marks behind the name of a system."""
 SAMPLE, PAST = "sample", "past"
 """Kinds of profiles that count mini-batches of their own choice."""
@@ -32,8 +32,14 @@ def _marked(row: Row) -> dict[str, bool]:
         MOVES: row["stationary"] is False,
         OVERLAPS: _overlap(row) > 0.0,
         DRAINS: bool(row["drained_batches"]),
+        CROWDED: _crowded(row),
         EXTENSION: bool(row.get("training_is_ours")),
     }
+
+
+def _crowded(row: Row) -> bool:
+    """Whether a cache of sets has fewer slots than it needs at once."""
+    return (row.get("rows_per_slot") or 0.0) > 1.0
 
 
 def _overlap(row: Row) -> float:
@@ -76,6 +82,20 @@ def _warnings(rows: Sequence[Row]) -> Iterator[str]:
             "timed mini-batches, which come out too fast: lower run.batches by as many, or the "
             "batch size"
         )
+    if crowded := [row for row in rows if _crowded(row)]:
+        yield _overflow(max(crowded, key=lambda row: row["rows_per_slot"]), crowded)
+
+
+def _overflow(worst: Row, crowded: Sequence[Row]) -> str:
+    """Caches whose sets overflow: by how much, and what to do."""
+    systems = few(sorted({on_one_line(row["system"]) for row in crowded}))
+    left_out = worst["bypass_rows_per_batch"] / worst["unique_rows_per_batch"]
+    return (
+        f"{CROWDED} sets of the cache overflow ({systems}): up to {worst['rows_per_slot']:.3g} "
+        f"rows a slot are needed at once, and {_percent(left_out)} of a mini-batch's rows are read "
+        "and trained where they lie: raise the size of the cache (cache.fraction, cache.rows or "
+        "cache.bytes), or lower model.batch_size (or look_ahead, where a window is loaded)"
+    )
 
 
 def _idle(rows: Sequence[Row]) -> Iterator[str]:

@@ -61,6 +61,7 @@ from simulator.systems.base import (
     SystemGroup,
     cache_in,
     move,
+    require_look_ahead,
     synchronize,
 )
 from simulator.systems.mlp import dense_bytes, mlp_step, mlp_weight_bytes
@@ -117,9 +118,9 @@ class Bagpipe(System):
 
     def __init__(self, job: Job, machine: Topology) -> None:
         own = job.parameters_as(BagpipeParameters)
-        _require_batches(job, own.look_ahead)
         self._job, self._machine = job, machine
         self._cluster = Cluster.of(job, machine, "bagpipe", own.rpc_latency)
+        require_look_ahead(job, "bagpipe", "look_ahead", own.look_ahead)
         trainers = self._cluster.trainers
         self.replay = _replay(job, own, tuple(trainer.samples for trainer in trainers))
         self._trainers = tuple(
@@ -151,16 +152,6 @@ class Bagpipe(System):
 
 def _stage(name: str, lanes: list[tuple[Operation, ...]]) -> Stage:
     return Stage(name, tuple(filter(None, lanes)))
-
-
-def _require_batches(job: Job, look_ahead: int) -> None:
-    """Raise `ConfigError` where the run has fewer mini-batches than the oracle reads ahead."""
-    if job.batches is not None and look_ahead > job.batches:
-        raise ConfigError(
-            f"look_ahead of bagpipe is {look_ahead:,}, but the run has {job.batches:,} "
-            "mini-batches (run.warmup_batches + run.batches): lower look_ahead, or raise "
-            "run.batches"
-        )
 
 
 def _replay(job: Job, own: BagpipeParameters, samples: tuple[int, ...]) -> OracleReplay:

@@ -208,6 +208,15 @@ def require_room(what: str, need: int, place: str, have: int, advice: str) -> No
         )
 
 
+def require_look_ahead(job: Job, system: str, key: str, batches: int) -> None:
+    """Raise `ConfigError` where a run has fewer mini-batches than a system knows ahead (`key`)."""
+    if job.batches is not None and batches > job.batches:
+        raise ConfigError(
+            f"{key} of {system} is {batches:,}, but the run has {job.batches:,} mini-batches "
+            f"(run.warmup_batches + run.batches): lower {key}, or raise run.batches"
+        )
+
+
 def require_tables(model: ModelConfig, machine: Topology, place: str) -> None:
     """Raise `CapacityError` where the tables of `model` do not fit into the memory of `place`."""
     memory = machine.memory(place)

@@ -6,7 +6,8 @@ model_no_ddp.py). Verified there: k processes make the unique rows of each table
 and gather all of them, those that are cached too, into a queue of 8 windows; at the start of a
 window, which overlaps no training, each missing row draws one of the ways of its set (id modulo a
 prime) that no row of this window hit, and victims are written back by another process; rows that
-got no slot are read on demand, lookup by lookup, into bypass rows. Two hazards are in that code: a
+got no slot are read on demand, lookup by lookup, into bypass rows (results mark caches with fewer
+slots than a window has rows, `rows_per_slot`). Two hazards are in that code: a
 row that was gathered windows ago may have been written back since, and the old value is put in; the
 updates of bypass rows are never written back.
 

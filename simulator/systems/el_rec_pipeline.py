@@ -32,6 +32,7 @@ from simulator.systems.base import (
     System,
     SystemGroup,
     entry_sizes,
+    require_look_ahead,
     require_room,
     synchronize,
 )
@@ -69,6 +70,7 @@ class ElRecPipeline(System):
 
     def __init__(self, job: Job, machine: Topology) -> None:
         self._job, self._ahead = job, job.parameters_as(ElRecParameters).ahead
+        require_look_ahead(job, "el_rec_pipeline", "ahead", self._ahead)
         in_flight = self._ahead + 1
         sizes = tuple(map(min, job.model.rows_per_table, job.most_lookups))
         self.replay = RecentReplay(sizes, in_flight, job.keep)

@@ -47,7 +47,9 @@ class FaeParameters(Parameters):
     sample_share: Annotated[Share, Given("verified", "5 % of the inputs at random")] = 0.05
     """Share of all mini-batches whose rows are counted: of a file drawn at random, of a generated
     trace (which counts as 400) the last of its past."""
-    round_batches: Annotated[int, Field(ge=1, le=10**6), Given("assumed")] = 10
+    round_batches: Annotated[
+        int, Field(ge=1, le=10**6), Given("assumed", "an epoch in the code")
+    ] = 10
     """Mini-batches that are packed together: first the cold ones of a round, then the hot ones. In
     the public code a round is an epoch. Warm-up and timed mini-batches should be whole rounds: a
     part of one has more hot or more cold ones than the trace."""

@@ -5,9 +5,10 @@ Code: FBGEMM at 71d6f8b (`lru_cache_populate.cu`, `lfu_cache_populate.cu`). Veri
 cache for all cached tables, as wide as the widest row; 32 ways (a warp); the set of a row by
 MurmurHash3's finaliser; LRU by a stamp a mini-batch, LFU by counts of lookups that eviction does
 not forget; victims are always written back (no dirty bit), and both directions are zero-copy by one
-warp a set; a row that finds no slot is read and updated over the link (a conflict miss). Beside the
-cache HBM holds 4 B a row of the tables, and 16 B (LRU) or 8 B (LFU, and 8 B a row) a slot. Row-wise
-optimizer state lies in HBM, full-size state in host memory, never cached.
+warp a set; a row that finds no slot is read and updated over the link (a conflict miss), so that a
+cache of fewer slots than a mini-batch has rows works, slower: results mark it (`rows_per_slot`).
+Beside the cache HBM holds 4 B a row of the tables, and 16 B (LRU) or 8 B (LFU, and 8 B a row) a
+slot. Row-wise optimizer state lies in HBM, full-size state in host memory, never cached.
 
 Reconstructed: kernels that look rows up read a whole set of tags. Ours: the MLPs.
 """

@@ -77,7 +77,9 @@ class FlexParameters(Parameters):
     ] = None
     """Lookups from which a row that is not copied is sharded within each host; 0: all are. null:
     by the rates of the machine."""
-    profile_batches: Annotated[int, Field(ge=1, le=1_000), Given("assumed")] = 20
+    profile_batches: Annotated[
+        int, Field(ge=1, le=1_000), Given("assumed", "no code is public")
+    ] = 20
     """Mini-batches before the run in which lookups are counted."""
 
 

@@ -31,7 +31,14 @@ from simulator.config.types import Picoseconds
 from simulator.errors import ConfigError
 from simulator.hardware.program import Move, Operation, Probe, Stage
 from simulator.hardware.topology import Topology
-from simulator.systems.base import Consistency, Job, System, SystemGroup, move
+from simulator.systems.base import (
+    Consistency,
+    Job,
+    System,
+    SystemGroup,
+    move,
+    require_look_ahead,
+)
 from simulator.systems.remote import Cluster
 from simulator.systems.schedule import After, Streams
 from simulator.systems.workers import WORKER_KEYS, WORKER_KINDS, WorkerTables, worker_replay
@@ -47,10 +54,10 @@ class HeraldParameters(Parameters):
     scored_tables: Annotated[
         int | None,
         Field(ge=1, le=10**6),
-        Given("verified", "second scheduler: 20 of 26 of Criteo, 17 of 18 of Avazu"),
+        Given("verified", "the first scheduler scores all; the second 20 of 26, 17 of 18"),
     ] = None
     """Tables by whose rows samples are allocated, those with the most rows (which ones is assumed);
-    by default all, as the first scheduler has it."""
+    null: all."""
     rpc_latency: Annotated[
         Picoseconds, Given("assumed", "a request of ps-lite over ZeroMQ: tens of us")
     ] = "50 us"  # type: ignore[assignment]
@@ -81,13 +88,8 @@ class Herald(System):
 
     def __init__(self, job: Job, machine: Topology) -> None:
         own = job.parameters_as(HeraldParameters)
-        if job.batches is not None and own.buffered > job.batches:
-            raise ConfigError(
-                f"buffered of herald is {own.buffered:,}, but the run has {job.batches:,} "
-                "mini-batches (run.warmup_batches + run.batches): lower buffered, or raise "
-                "run.batches"
-            )
         cluster = Cluster.of(job, machine, "herald", own.rpc_latency)
+        require_look_ahead(job, "herald", "buffered", own.buffered)
         self._scored = _scored(job, own.scored_tables)
         plain = worker_replay(job, "herald", cluster)
         self.replay = replace(plain, allocates=True, scored=self._scored)

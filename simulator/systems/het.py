@@ -42,7 +42,7 @@ __all__ = ["Het", "HetParameters"]
 class HetParameters(Parameters):
     """Of HET."""
 
-    bound: Annotated[int, Field(ge=0, le=2**30), Given("verified", "default 100")] = 100
+    bound: Annotated[int, Field(ge=0, le=2**30), Given("verified", "hetu_cache: 100")] = 100
     """Updates of a row that a copy may lack, and that a worker may keep to itself."""
     algorithm: Annotated[
         Algorithm, Given("verified", "policies of hetu_cache; which is the default: assumed")

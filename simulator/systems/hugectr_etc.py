@@ -32,7 +32,9 @@ __all__ = ["EtcParameters", "HugeCtrEtc"]
 class EtcParameters(Parameters):
     """Of the embedding training cache."""
 
-    pass_batches: Annotated[int, Field(ge=1, le=10**6), Given("assumed")] = 10
+    pass_batches: Annotated[
+        int, Field(ge=1, le=10**6), Given("assumed", "a file is as long as who writes it wants")
+    ] = 10
     """Mini-batches of a pass; in HugeCTR as many as a file of the data set has."""
 
 

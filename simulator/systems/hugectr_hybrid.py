@@ -42,6 +42,7 @@ from simulator.caches.facts import HIT, MISS, BatchFacts
 from simulator.caches.replays.static import MISS_LOOKUP
 from simulator.caches.replays.tiered_rows import CROSSING, Tier
 from simulator.config.parameters import Given, Parameters
+from simulator.config.types import BytesPerSecond
 from simulator.hardware.collectives import host_of
 from simulator.hardware.program import Add, Operation, Pool
 from simulator.hardware.topology import Topology
@@ -56,7 +57,6 @@ from simulator.traces.coverage import rows_counted
 __all__ = ["HugeCtrHybrid", "HybridParameters"]
 
 _SETTINGS = Given("verified", "MLPerf DLRM settings, v1.0 to v2.1")
-_Rate = Annotated[float, Field(gt=0, le=1e15)]
 
 
 class HybridParameters(Parameters):
@@ -77,10 +77,10 @@ class HybridParameters(Parameters):
         Literal["flat", "hierarchical"], Given("verified", "calibration_data.cu")
     ] = "flat"
     """Which formula holds on several hosts."""
-    all_to_all_rate: Annotated[_Rate, _SETTINGS] = 190e9
-    """Bytes per second, in the formulas alone."""
-    all_reduce_rate: Annotated[_Rate, _SETTINGS] = 130e9
-    """Bytes per second, in the formulas alone."""
+    all_to_all_rate: Annotated[BytesPerSecond, _SETTINGS] = "190 GB/s"  # type: ignore[assignment]
+    """Of an all-to-all among hosts, in the formulas alone."""
+    all_reduce_rate: Annotated[BytesPerSecond, _SETTINGS] = "130 GB/s"  # type: ignore[assignment]
+    """Of an all-reduce among hosts, in the formulas alone."""
     efficiency: Annotated[float, Field(gt=0, le=100), _SETTINGS] = 1.0
     """Factor e of the formulas of several hosts."""
 

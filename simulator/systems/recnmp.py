@@ -33,7 +33,9 @@ class RecNmpParameters(PoolParameters):
         int, Field(ge=1, le=1_000_000), Given("assumed", "every row is worth keeping")
     ] = 1
     """Lookups of a row in a mini-batch from which on a rank keeps it."""
-    caches: Annotated[Literal["written_through", "emptied"], Given("assumed")] = "written_through"
+    caches: Annotated[
+        Literal["written_through", "emptied"], Given("assumed", "the paper does not train")
+    ] = "written_through"
     """What an update does to rows in the caches of ranks: it changes them too, or every mini-batch
     starts with empty ones."""
 

@@ -47,7 +47,9 @@ class RecTsParameters(Parameters):
     """Socket of the drive that has the tables; empty: the only one of the host."""
     past: Annotated[int, Field(ge=0, le=10_000), Given("assumed", "fills the pool")] = 16
     """Mini-batches before the run that fill the pool and pack the first victims, at most."""
-    ahead: Annotated[int, Field(ge=0, le=10_000), Given("assumed", "unknown")] = 16
+    ahead: Annotated[
+        int, Field(ge=0, le=10_000), Given("assumed", "how far it looks ahead is unknown")
+    ] = 16
     """Mini-batches after the run that are known too: with none its end knows what will never be
     used again."""
 

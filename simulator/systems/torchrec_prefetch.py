@@ -3,11 +3,12 @@ while this one runs forward and the dense part of its backward.
 
 Code: TorchRec at 376cac6 (`train_pipelines.py`), FBGEMM at 71d6f8b (`enable_prefetch`). Verified
 there: LRU only; a slot has a lock counter, one more at the prefetch of a mini-batch, one less
-before its backward; locked slots are no victims, and what finds no slot overflows to zero-copy; the
-prefetch has a stream of its own and an eighth of the multiprocessors; the backward of embeddings of
-mini-batch i waits for the prefetch of i + 1 and looks locations up again, and that prefetch waits
-for the backward of i - 1. Order of one `progress()`: copy ids of i + 2, forward i, prefetch i + 1,
-backward i.
+before its backward; locked slots are no victims, and what finds no slot overflows to zero-copy, so
+that a set whose ways are all locked holds nothing up (results mark caches with fewer slots than two
+mini-batches have rows, `rows_per_slot`); the prefetch has a stream of its own and an eighth of the
+multiprocessors; the backward of embeddings of mini-batch i waits for the prefetch of i + 1 and
+looks locations up again, and that prefetch waits for the backward of i - 1. Order of one
+`progress()`: copy ids of i + 2, forward i, prefetch i + 1, backward i.
 
 Derived: with one mini-batch ahead a lock counter above zero is a stamp of the mini-batch before,
 which is what the replay uses (its reference has counters). Ours: on one GPU there is no exchange of

@@ -175,7 +175,7 @@ def test_a_past_that_is_played_leaves_what_loads_leave(
     for ids in batches:
         rows, times = np.unique(np.array(ids, np.int64), return_counts=True)
         outcome = loaded.load(rows, times)
-        assert played.play(rows, times) == int((~outcome.hit).sum())
+        assert played.play(rows, times, threads=2) == int((~outcome.hit).sum())
         assert played.resident == loaded.resident == int((loaded.tags >= 0).sum())
         np.testing.assert_array_equal(played.tags, loaded.tags)
     rows = np.arange(ROWS)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.caches.facts import BYPASS, HIT, MISS, UNIQUE
+from simulator.caches.plan.ordered import sorted_distinct
 from simulator.caches.plan.windowed import WindowedCache
 from simulator.caches.reference.windowed import ReferenceWindowed
 from simulator.caches.replays import Stream, run_replays
@@ -40,8 +41,17 @@ def test_it_equals_the_reference(sets: int, ways: int, seed: int, windows: list[
         arrived = cache.load(np.array(sorted(rows), np.int64))
         assert dict(zip(arrived.rows.tolist(), arrived.slots.tolist(), strict=True)) == came
         assert sorted(arrived.victims.tolist()) == left
+        assert arrived.stayed.tolist() == sorted(rows - set(came))
         held = {slot: row for slot, row in enumerate(cache.tags.tolist()) if row >= 0}
         assert held == reference.held
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.one_of(st.integers(0, 3), st.integers(0, 2**40)), max_size=40))
+def test_rows_of_a_window_are_ascending_each_once(ids: list[int]) -> None:
+    given_ids = np.array(ids, np.int64)
+    assert sorted_distinct(given_ids).tolist() == sorted(set(ids))
+    assert given_ids.tolist() == ids
 
 
 def trace(kind: str = "zipf", rows: int = 3000, batch: int = 128) -> Trace:

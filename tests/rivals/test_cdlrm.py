@@ -11,6 +11,7 @@ from simulator.caches.replays.windows import READ_AHEAD
 from simulator.engine.points import simulate_points
 from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.program import Gather, Move
+from simulator.results.notes import notes_of
 
 TUNED = {"operators": "tuned"}
 
@@ -90,3 +91,15 @@ def test_what_cannot_be_is_named_with_number_and_remedy(
         simulate_points(
             points(entry, trace=trace, model=model, cache={"prefill": "empty"}), threads=1
         )
+
+
+def test_a_window_with_more_rows_than_slots_is_marked() -> None:
+    """Rows of a window over slots; what finds none is read on demand, which is no error."""
+    small = {"cache": {"fraction": 0.0128}, "trace": {"kind": "uniform"}}
+    row = simulated({"name": "cdlrm", "look_ahead": 3}, **small)["cdlrm"].metrics
+    _, facts = replayed({"name": "cdlrm", "look_ahead": 3}, 6, **small)
+    window = facts[3][READ_AHEAD].rows
+    slots = row["cache_rows"]
+    assert row["rows_per_slot"] == pytest.approx(window / slots, rel=0.02)
+    assert row["bypass_rows_per_batch"] > 0
+    assert "^ sets of the cache overflow (cdlrm)" in notes_of([row])

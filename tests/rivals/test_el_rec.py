@@ -118,6 +118,8 @@ def test_what_does_not_fit_or_does_not_exist_is_refused() -> None:
     (point,) = points("el_rec_pipeline", model=model)
     with pytest.raises(CapacityError, match=r"2 mini-batches in flight.*lower ahead or model"):
         simulate_points([point], threads=1)
+    with pytest.raises(ConfigError, match=r"ahead of el_rec_pipeline is 30, but the run has 12"):
+        simulate_points(points({"name": "el_rec_pipeline", "ahead": 30}), threads=1)
     with pytest.raises(ConfigError, match=r"ahead: is -1: must be at least 0"):
         points({"name": "el_rec_pipeline", "ahead": -1})
     with pytest.raises(ConfigError, match=r"gpus: is not used by el_rec_pipeline"):

@@ -13,6 +13,7 @@ from simulator.caches.replays.associative import CACHED_LOOKUP, FETCHED
 from simulator.engine.points import simulate_points
 from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.program import Pool, Update, ZeroCopy
+from simulator.results.notes import marks_of, notes_of
 
 CACHED = ("fbgemm_cached", "torchrec_prefetch", "torchrec_semi_sync")
 SMALL = {"model": {"rows_per_table": 200, "batch_size": 64}}
@@ -94,6 +95,29 @@ def test_locks_of_two_mini_batches_overflow_a_small_cache() -> None:
     ahead, serial = (results[n].metrics for n in ("torchrec_prefetch", "fbgemm_cached"))
     assert ahead["bypass_rows_per_batch"] > 3 * serial["bypass_rows_per_batch"]
     assert ahead["iteration_time_us"] > serial["iteration_time_us"]
+
+
+def test_sets_that_overflow_are_named_with_the_number_and_the_remedy() -> None:
+    """Rows of a mini-batch (with locks: of two) over slots; what overflows works, over the link."""
+    changes = {"trace": {"kind": "uniform"}, "cache": {"fraction": 0.0512}}
+    results = simulated("torchrec_prefetch", "fbgemm_cached", **changes)
+    metrics = {name: result.metrics for name, result in results.items()}
+    for name, batches in (("torchrec_prefetch", 2), ("fbgemm_cached", 1)):
+        row = metrics[name]
+        unique, bypass = row["unique_rows_per_batch"], row["bypass_rows_per_batch"]
+        assert row["rows_per_slot"] == pytest.approx(batches * unique / 4096)
+        assert row["rows_per_slot"] > 1
+        assert "^" in marks_of(row)
+        assert bypass >= unique - 4096
+        share = f"{100 * bypass / unique:.3g} %"
+        (note,) = (line for line in notes_of([row]).splitlines() if line.startswith("^"))
+        assert f"{row['rows_per_slot']:.3g} rows a slot" in note
+        assert share in note
+        assert name in note
+        assert "raise the size of the cache (cache.fraction" in note
+    (roomy,) = simulated("fbgemm_cached", cache={"fraction": 0.6}).values()
+    assert 0 < roomy.metrics["rows_per_slot"] < 1
+    assert "^" not in notes_of([roomy.metrics])
 
 
 @pytest.mark.parametrize("name", ["fbgemm_uvm", "fbgemm_cached", "torchrec_prefetch"])

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from simulator._threads import map_threads
 from simulator.caches.plan.arrays import zeros
 from simulator.caches.plan.associative_kernels import (
     MOST,
@@ -99,24 +100,36 @@ class AssociativeCache:
 
     def load(self, rows: Int64s, times: Int64s) -> Loaded:
         """Load distinct `rows`, looked up `times` each: int64, shape (rows,)."""
-        hit, out, left, _ = self._take(rows, times)
+        self._now += 1
+        hit, out, came, left, _ = self._take(rows, times)
+        self.resident += came - left
         new = np.empty(len(rows), np.bool_)
         know_fetched(rows, out.fetched, self._known, new)
         if self.algorithm == "lfu" and left:
             drop_left(rows, self.tags, out.slots)
         return Loaded(out.slots, hit, out.fetched, out.victims[:left], out.freed[:left], new)
 
-    def play(self, rows: Int64s, times: Int64s) -> int:
-        """Load rows of whom nobody asks what happens to them: how many were missing."""
+    def play(self, rows: Int64s, times: Int64s, threads: int = 1) -> int:
+        """Load rows of whom nobody asks what happens to them: how many were missing. Halves of the
+        sets know nothing of each other, and take a thread each."""
         ordered, theirs = np.empty((2, len(rows)), np.int64)
-        by_set(rows, times, len(self._heads), ordered, theirs)
-        _, out, _, missing = self._take(ordered, theirs)
-        self._known[ordered[out.fetched]] = 1
+        half = by_set(rows, times, len(self._heads), ordered, theirs)
+        self._now += 1
+
+        def take(number: int) -> tuple[int, int, int]:
+            part = slice(half, None) if number else slice(half)
+            own = ordered[part]
+            _, out, came, left, missing = self._take(own, theirs[part])
+            self._known[own[out.fetched]] = 1
+            return came, left, missing
+
+        came, left, missing = map(sum, zip(*map_threads(take, 2, threads), strict=True))
+        self.resident += came - left
         return missing
 
-    def _take(self, rows: Int64s, times: Int64s) -> tuple[Bools, Outcome, int, int]:
-        """Which rows are in, what the others do, rows that leave, and missing rows."""
-        self._now += 1
+    def _take(self, rows: Int64s, times: Int64s) -> tuple[Bools, Outcome, int, int, int]:
+        """Which rows are in, what the others do, rows that come in, that leave, and missing
+        ones."""
         lru = self.algorithm == "lru"
         before = fresh = np.full(len(rows), self._now, np.int32)
         if not lru:
@@ -131,5 +144,4 @@ class AssociativeCache:
         limit = self._now - 1 - self._locked if lru else -1
         came = choose_slots(rows, fresh, limit, self._slots, chains, sets, out)
         left = swap(rows, self.tags, came, out)
-        self.resident += came - left
-        return hit, out, left, missing
+        return hit, out, came, left, missing

@@ -173,6 +173,27 @@ def lowest(places: Int64s) -> int:
 
 
 @compiled
+def lowest_mark(marks: Int32s, own: int, ways: int) -> np.int32:
+    """The lowest mark of a set."""
+    first = first_slot(own, ways)
+    least = marks[first]
+    for way in range(ways):
+        least = min(least, marks[first + np.uint64(way)])
+    return least  # type: ignore[no-any-return]
+
+
+@compiled
+def slot_marked(marks: Int32s, own: int, ways: int, mark: np.int32) -> int:
+    """The first slot of a set that has `mark`."""
+    first = first_slot(own, ways)
+    found = np.int32(ways)
+    for way in range(ways):
+        same = marks[first + np.uint64(way)] == mark
+        found = min(found, np.int32(way) if same else np.int32(ways))
+    return int(own * ways + found)
+
+
+@compiled
 def choose_slots(
     rows: Int64s, fresh: Int32s, limit: int, cache: Slots, chains: Chains, sets: int, out: Outcome
 ) -> int:
@@ -194,23 +215,28 @@ def choose_slots(
         count = unchained(own, chains, wanting)
         if count == 0:
             continue
-        in_order(rows, fresh, wanting, count)
-        rank_slots(marks, own, places)
-        bound = least[own]
-        for n in range(min(count, ways)):
-            place = lowest(places)
-            mark, way = place >> _WAY_BITS, place & _WAY
-            k = wanting[n]
-            if mark > (limit if limit >= 0 else fresh[k]):
-                bound = mark if n == 0 else min(mark, fresh[wanting[n - 1]])
-                break
-            bound = mark
-            marks[own * ways + way] = fresh[k]
-            places[way] = _TAKEN
-            out.freed[came] = own * ways + way
-            out.victims[came] = k
-            came += 1
+        if count == 1:
+            k, bound = wanting[0], lowest_mark(marks, own, ways)
+            if bound <= (limit if limit >= 0 else fresh[k]):
+                slot = slot_marked(marks, own, ways, bound)
+                marks[slot] = fresh[k]
+                out.freed[came], out.victims[came] = slot, k
+                came += 1
+        else:
+            in_order(rows, fresh, wanting, count)
+            rank_slots(marks, own, places)
+            for n in range(min(count, ways)):
+                place = lowest(places)
+                mark, way = place >> _WAY_BITS, place & _WAY
+                k = wanting[n]
+                if mark > (limit if limit >= 0 else fresh[k]):
+                    break
+                marks[own * ways + way] = fresh[k]
+                places[way] = _TAKEN
+                out.freed[came], out.victims[came] = own * ways + way, k
+                came += 1
         if limit < 0:
+            bound = lowest_mark(marks, own, ways)
             least[own] = max(bound, least[own])  # free slots have no mark
     return came
 

@@ -83,9 +83,10 @@ def probe(
 
 
 @compiled
-def by_set(rows: Int64s, times: Int64s, sets: int, ordered: Int64s, theirs: Int64s) -> None:
+def by_set(rows: Int64s, times: Int64s, sets: int, ordered: Int64s, theirs: Int64s) -> int:
     """Write `rows`, and their `times`, in the order of the groups of neighbouring sets that they
-    belong to: what is done to one set after the other finds them in the processor's caches."""
+    belong to: what is done to one set after the other finds them in the processor's caches.
+    Returns where those of the second half of the groups begin."""
     groups = min(sets, _GROUPS)
     group = np.empty(len(rows), np.int32)
     first = np.zeros(groups + 1, np.int32)
@@ -94,10 +95,12 @@ def by_set(rows: Int64s, times: Int64s, sets: int, ordered: Int64s, theirs: Int6
         first[group[k] + 1] += 1
     for g in range(groups):
         first[g + 1] += first[g]
+    half = first[groups // 2]
     for k in range(len(rows)):
         at = first[group[k]]
         first[group[k]] += 1
         ordered[at], theirs[at] = rows[k], times[k]
+    return int(half)
 
 
 @compiled

@@ -39,6 +39,8 @@ Array = npt.NDArray[Any]
 
 _FIRST = 1024
 """Rows that there is room for at first."""
+_GROWTH = 8
+"""Times the room that there was: what is not written yet takes no memory, and is copied seldom."""
 
 
 @dataclass
@@ -54,6 +56,7 @@ class WorkerCaches:
 
     def __init__(self, rows: int, workers: int, slots: int, *, counts: bool = False) -> None:
         self.workers, self.slots, self._counts = workers, slots, counts
+        self._rows = rows
         self._seen = Seen(
             np.zeros(rows, np.int32),
             np.zeros(_FIRST, np.int64),
@@ -63,7 +66,7 @@ class WorkerCaches:
             np.zeros((_FIRST, workers), np.int32),
         )
         row, version, updates, stamp, event = np.zeros((5, workers, slots), np.int32)
-        links = np.full((workers, slots, 4), -1, np.int32)
+        links = np.zeros((workers, slots, 4), np.int32)  # written as slots are taken
         ends = np.full((workers, _FIRST if counts else 1, 2), -1, np.int32)
         taken = np.zeros(workers, np.int32)
         self._copies = Copies(row, version, updates, stamp, event, links, ends, taken)
@@ -139,7 +142,7 @@ class WorkerCaches:
             self._copies = self._copies._replace(ends=ends)
         have, need = len(self._seen.row), self._known + more
         if need > have:
-            size = max(need, 2 * have)
+            size = max(need, min(_GROWTH * have, self._rows))
             number, *fields = self._seen
             grown: list[Any] = [_grown(field, size) for field in fields]
             self._seen = Seen(number, *grown)

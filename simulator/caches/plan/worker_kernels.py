@@ -177,6 +177,7 @@ def bring(n: int, when: Int64s, seen: Seen, copies: Copies, out: Touched) -> int
         if copies.taken[worker] < slots:
             slot = copies.taken[worker]
             copies.taken[worker] += 1
+            copies.links[worker, slot, :] = -1
         else:
             slot = _victim(copies, worker, now)
             if slot < 0:

@@ -76,6 +76,11 @@ class AssociativeReplay(Replay):
     def policy(self) -> str:
         return self.algorithm
 
+    def wanted(self, facts: Sequence[BatchFacts]) -> float | None:
+        """Those of a mini-batch, and of the one before where it is locked: a row of both twice."""
+        rows = [batch[UNIQUE].rows for batch in facts]
+        return (1 + self.locked) * float(np.mean(rows)) if rows else None
+
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
         cache, start = self._started(trace, threads)
         shapes, starts = pool_shapes(trace.rows, "table"), bases(trace.rows)
@@ -136,7 +141,7 @@ class AssociativeReplay(Replay):
             first = -most if stays else -wanted
             past = map(trace.minibatch, range(first + count, first + wanted))
             for batch in distinct_batches(past, shapes, threads):
-                missed = cache.play(*_looked_up(batch, starts))
+                missed = cache.play(*_looked_up(batch, starts), threads)
                 seen.append((cache.resident, missed))
             count = wanted
             if is_settled(seen, min(self.slots[0], max((r for r, _ in seen), default=0))):

@@ -59,6 +59,12 @@ class Replay(ABC):
         included, is too short for it."""
         del count
 
+    def wanted(self, facts: Sequence[BatchFacts]) -> float | None:
+        """Rows that must be in its slots at once for none to be read where it lies, mean over
+        mini-batches; None where all find a slot, or there is nothing to tell it from."""
+        del facts
+        return None
+
     def counted(self, facts: BatchFacts) -> BatchFacts:
         """`facts` where rows are meant and not their pieces: parts by columns count once."""
         shards = whole_rows(self.parts, facts.shards)

@@ -20,6 +20,14 @@ from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, BatchFacts, Flow, 
 from simulator.caches.host_cache import FILLED, SPILLED
 from simulator.caches.plan.distinct import DistinctBatch, distinct_batches, pool_shapes
 from simulator.caches.plan.future import next_uses
+from simulator.caches.plan.ordered import sorted_distinct
+from simulator.caches.plan.packing import (
+    alive_rows,
+    leaving,
+    look_up,
+    order_by_use,
+    take_wanted,
+)
 from simulator.caches.replays.base import Kept, Replay, bases
 from simulator.errors import CapacityError
 from simulator.traces.base import MiniBatch, Trace
@@ -133,8 +141,10 @@ class PackedPool:
         self._uses, self._later = uses, later
         self._buckets = [[] for _ in range(len(uses) + 1)]
         self._there = np.zeros(self.rows, np.bool_)
-        self._changed, self._wanted = np.zeros((2, self.rows), np.bool_)
-        self._chunk = np.arange(self.rows, dtype=np.int64) // self.packed
+        self._changed = np.zeros(self.rows, np.bool_)
+        most = 2 * (self.rows + sum(map(len, uses)))  # each row that goes down alone in a chunk
+        chunk_type = np.int32 if most < 2**31 else np.int64
+        self._chunk = np.arange(self.rows, dtype=chunk_type) // self.packed
         self._old = self._chunks = -(-self.rows // self.packed)
         self._written = np.full((1024, self.packed), -1, np.int64)
         # sorted in the fewest passes, for as many mini-batches as most runs have
@@ -157,17 +167,16 @@ class PackedPool:
                 f"mini-batch {number} uses {len(wanted):,} distinct rows of a table, but its pool "
                 f"has room for {self.capacity:,} of {self.rows:,}: raise kept"
             )
-        late = ~self._there[wanted]
-        missed = wanted[late]
-        read = np.unique(self._chunk[missed])
-        alive = self._alive(read)
-        self._upcoming[wanted] = np.minimum(self._later[number], never)
+        late, missed, read = np.empty(len(wanted), np.bool_), *np.empty((2, len(wanted)), np.int64)
+        count = look_up(wanted, self._there, self._chunk, late, missed, read)
+        missed, read = missed[:count], sorted_distinct(read[:count])
+        alive = np.empty(len(read) * self.packed, np.int64)
+        up = alive_rows(read, self._old, self._written, self._chunk, self._there, alive)
+        alive = alive[:up].copy()
         self._buckets[number] = []  # all of them are wanted now
-        self._wanted[wanted] = True
-        beside = alive[~self._wanted[alive]]
-        self._wanted[wanted] = False
-        self._there[alive] = True
-        self._put(beside)
+        beside = alive.copy()
+        count = take_wanted(wanted, self._later[number], never, self._upcoming, beside, self._there)
+        self._put(beside[:count])
         self._held += len(alive)
         spilled = self._evicted(number)
         written = self._write(spilled)
@@ -175,22 +184,11 @@ class PackedPool:
         self._put(wanted)
         return Moved(late, missed, alive, spilled, len(read), written)
 
-    def _alive(self, chunks: Int64s) -> Int64s:
-        """Rows of chunks that lie nowhere else and are not in the pool."""
-        old = chunks[chunks < self._old]
-        first = old[:, None] * self.packed + np.arange(self.packed)
-        first[first >= self.rows] = -1
-        rows = np.concatenate([first, self._written[chunks[len(old) :] - self._old]])
-        owner = np.broadcast_to(chunks[:, None], rows.shape)
-        alive: Int64s = rows[(rows >= 0) & (self._chunk[rows] == owner) & ~self._there[rows]]
-        return alive
-
     def _put(self, rows: Int64s) -> None:
         """Rows into the buckets of their next use, in their order."""
-        uses = self._upcoming[rows]
-        ordered = rows[np.argsort(uses, kind="stable")]
-        counts = np.bincount(uses, minlength=len(self._buckets))
-        ends = np.cumsum(counts)
+        ordered, ends = np.empty(len(rows), np.int64), np.zeros(len(self._buckets), np.int64)
+        order_by_use(rows, self._upcoming, ends, ordered)
+        counts = np.diff(ends, prepend=0)
         for use in np.flatnonzero(counts).tolist():
             self._buckets[use].append(ordered[ends[use] - counts[use] : ends[use]])
 
@@ -202,28 +200,18 @@ class PackedPool:
         for bucket in reversed(self._buckets[number + 1 :]):
             while bucket and (over > 0 or changed % self.packed):
                 rows = bucket.pop()
-                leaving = self._cut(rows, over, changed)
-                if leaving < len(rows):
-                    bucket.append(rows[:-leaving] if leaving else rows)
-                    rows = rows[len(rows) - leaving :]
-                if not leaving:
-                    break
-                over -= len(rows)
-                changed += int(self._changed[rows].sum())
-                gone.append(rows)
+                count, of_them = leaving(rows, self._changed, over, changed, self.packed)
+                if count < len(rows):
+                    bucket.append(rows[:-count])
+                over -= count
+                changed += of_them
+                gone.append(rows[len(rows) - count :])
         left = np.concatenate(gone[::-1])
         self._held -= len(left)
         self._there[left] = False
         spilled = left[self._changed[left]]
         self._changed[spilled] = False
         return spilled
-
-    def _cut(self, rows: Int64s, over: int, changed: int) -> int:
-        """How many of the last of `rows` leave: as many as must, and on to a full chunk."""
-        counts = np.cumsum(self._changed[rows[::-1]]) + changed
-        enough = np.arange(1, len(rows) + 1) >= over
-        full = np.flatnonzero(enough & (counts % self.packed == 0))
-        return int(full[0]) + 1 if len(full) else len(rows)
 
     def _write(self, spilled: Int64s) -> int:
         """Packs rows into new chunks; how many."""

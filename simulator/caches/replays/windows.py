@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from simulator.caches.plan.distinct import (
     distinct_batches,
     pool_shapes,
 )
+from simulator.caches.plan.ordered import sorted_distinct
 from simulator.caches.plan.windowed import Arrived, WindowedCache
 from simulator.caches.replays.associative import (
     BYPASS_LOOKUP,
@@ -41,7 +42,7 @@ RESIDENT = "resident"
 LEAVING = "leaving"
 """Rows that leave the cache, with the mini-batch after which (or before which) they do."""
 _NOTHING = np.empty(0, np.int64)
-_NOBODY = Arrived(_NOTHING, _NOTHING, _NOTHING, _NOTHING)
+_NOBODY = Arrived(_NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING)
 _PAST_WINDOWS = 8
 """Windows of the past that fill the cache before the first mini-batch."""
 
@@ -55,7 +56,7 @@ class _Loads:
     """Who leaves without somebody coming in its place."""
     ahead: int = 0
     """Lookups of the window that begins."""
-    unique: Int64s = field(default_factory=lambda: _NOTHING)
+    unique: int = 0
     """Its rows."""
 
 
@@ -129,6 +130,11 @@ class WindowReplay(_Grouped):
     def policy(self) -> str:
         return "random"
 
+    def wanted(self, facts: Sequence[BatchFacts]) -> float | None:
+        """Those of a window."""
+        rows = [batch[READ_AHEAD].rows for batch in facts if batch[READ_AHEAD].rows]
+        return float(np.mean(rows)) if rows else None
+
     def _caches(self, trace: Trace) -> list[WindowedCache]:
         """The caches before the first mini-batch."""
         caches = [
@@ -178,7 +184,7 @@ class WindowReplay(_Grouped):
         rows = _rows_of(group, table)
         left = cache.flush() if self.flush else _NOBODY
         lookups = sum(len(batch.ids[table]) for batch in group)
-        return _Loads(cache.load(rows), left, lookups, rows)
+        return _Loads(cache.load(rows), left, lookups, len(rows))
 
 
 @dataclass(frozen=True)
@@ -235,16 +241,16 @@ class PassReplay(_Grouped):
         slots = np.arange(len(rows))
         first, last = number == 0, number == len(group) - 1
         return _Loads(
-            Arrived(rows, slots, _NOTHING, _NOTHING) if first else _NOBODY,
-            Arrived(_NOTHING, _NOTHING, rows, slots) if last else _NOBODY,
+            Arrived(rows, slots, _NOTHING, _NOTHING, _NOTHING) if first else _NOBODY,
+            Arrived(_NOTHING, _NOTHING, rows, slots, _NOTHING) if last else _NOBODY,
             sum(len(batch.ids[table]) for batch in group) if first else 0,
-            rows if first else _NOTHING,
+            len(rows) if first else 0,
         )
 
 
 def _rows_of(group: Sequence[DistinctBatch], table: int) -> Int64s:
     """The distinct rows of a table in several mini-batches, ascending."""
-    return np.unique(np.concatenate([batch.pools[table].ids for batch in group]))
+    return sorted_distinct(np.concatenate([batch.pools[table].ids for batch in group]))
 
 
 @dataclass(frozen=True)
@@ -273,34 +279,35 @@ class _Told:
         self, batch: DistinctBatch, table: int, slots: Int64s, loads: _Loads, kept: _Kept
     ) -> dict[str, Flow]:
         pool, ids = batch.pools[table], batch.ids[table]
-        cached = slots >= 0
         arrived, left = loads.arrived, loads.left
         victims = np.concatenate([arrived.victims, left.victims])
         freed = np.concatenate([arrived.freed, left.freed])
-        stayed = np.setdiff1d(loads.unique, arrived.rows, assume_unique=True)
+        cached = slots >= 0
+        every = kept.some(pool, slots, slice(None))
+        inside, outside = (kept.some(pool, slots, chosen) for chosen in (cached, ~cached))
         flows = {
-            LOOKUP: kept.some(pool, slots, slice(None)),
-            UNIQUE: kept.some(pool, slots, slice(None)),
-            HIT: kept.some(pool, slots, cached),
-            MISS: kept.some(pool, slots, ~cached),
-            BYPASS: kept.some(pool, slots, ~cached),
-            CACHED_UPDATE: kept.some(pool, slots, cached),
-            BYPASS_UPDATE: kept.some(pool, slots, ~cached),
-            CACHED_LOOKUP: kept.some(pool, slots, cached),
-            BYPASS_LOOKUP: kept.some(pool, slots, ~cached),
+            LOOKUP: every,
+            UNIQUE: every,
+            HIT: inside,
+            MISS: outside,
+            BYPASS: outside,
+            CACHED_UPDATE: inside,
+            BYPASS_UPDATE: outside,
+            CACHED_LOOKUP: inside,
+            BYPASS_LOOKUP: outside,
             FETCHED: kept.flow(0, arrived.rows, arrived.slots),
             LEAVING: kept.flow(0, victims, freed),
-            READ_AHEAD: Flow(loads.ahead, len(loads.unique)),
-            RESIDENT: kept.flow(0, stayed, stayed),
+            READ_AHEAD: Flow(loads.ahead, loads.unique),
+            RESIDENT: kept.flow(0, arrived.stayed, arrived.stayed),
         }
         if not kept.keeps:
             return flows
         where = slots_of_lookups(pool.ids, slots, ids)
-        inside, offsets = where >= 0, batch.offsets[table]
+        found, offsets = where >= 0, batch.offsets[table]
         return flows | {
             LOOKUP: kept.each(flows[LOOKUP], ids, where, offsets),
-            CACHED_LOOKUP: kept.each(flows[CACHED_LOOKUP], ids[inside], where[inside]),
-            BYPASS_LOOKUP: kept.each(flows[BYPASS_LOOKUP], ids[~inside], where[~inside]),
+            CACHED_LOOKUP: kept.each(flows[CACHED_LOOKUP], ids[found], where[found]),
+            BYPASS_LOOKUP: kept.each(flows[BYPASS_LOOKUP], ids[~found], where[~found]),
         }
 
 
