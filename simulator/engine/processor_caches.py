@@ -268,7 +268,7 @@ def _by_store(word: Pool) -> Iterator[Pool]:
 
 
 def _share(hits: Hits) -> float:
-    return float(hits.mean()) if len(hits) else 0.0
+    return int(np.count_nonzero(hits)) / len(hits) if len(hits) else 0.0
 
 
 def _means(counted: Iterable[Mapping[_Key, _Counted]]) -> dict[_Key, Shares]:
