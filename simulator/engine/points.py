@@ -46,7 +46,7 @@ from simulator.hardware.fold import Folds
 from simulator.hardware.topology import Topology
 from simulator.results.dictionary import IDENTITY
 from simulator.results.record import PointResult
-from simulator.results.spans import Spans, StageSpan
+from simulator.results.spans import SpanColumns, Spans
 from simulator.systems import system_class
 from simulator.units import PS_PER_S
 
@@ -174,7 +174,7 @@ def _time_point(
     metrics |= use_metrics(devices) | {"energy_mj": total * MJ_PER_J / window.batches}
     metrics["memory_sampling_error"] = max(m.timing.sampling_error for m in machine.memories)
     metrics |= _wall(timed, replayed, stream)
-    names = system.schedule.names
+    names, own = system.schedule.names, timed.spans
     kinds = {name: r.kind for name, r in machine.resources.items() if r.moves_bytes}
     stages = stage_rows(
         system.schedule.stages, timed.spans, timed.demands, timed.meter, kinds, timed.fold.copies
@@ -188,8 +188,8 @@ def _time_point(
         metrics=metrics,
         stages=[identity | row for row in stages],
         devices=[identity | row for row in devices],
-        timeline=Spans(
-            StageSpan(names[s.stage], s.batch, s.start_ps, s.end_ps) for s in timed.spans
+        timeline=Spans.of_columns(
+            SpanColumns(names, own.stage, own.batch, own.start_ps, own.end_ps)
         ),
         load=None if load is None else identity | load,
         checkpoint=None if written is None else identity | written,
@@ -256,7 +256,7 @@ def _wall(timed: Timed, replayed: Replayed, stream: Stream) -> dict[str, float]:
         "wall_plan_s": replayed.wall_s,
         "wall_memory_s": timed.pricing_s,
         "wall_events_s": timed.events_s,
-        "realtime_factor": max(span.end_ps for span in timed.spans) / PS_PER_S / wall_s,
+        "realtime_factor": int(timed.spans.end_ps.max()) / PS_PER_S / wall_s,
     }
 
 
