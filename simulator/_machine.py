@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import IO
 
-__all__ = ["lock_at_once", "physical_memory"]
+__all__ = ["lock_at_once", "physical_memory", "return_memory"]
 
 _UNKNOWN_MEMORY = 8 * 2**30
 
@@ -43,3 +43,14 @@ def lock_at_once(stream: IO[str]) -> None:
         raise BlockingIOError(*error.args) from error
     except OSError:
         pass
+
+
+def return_memory() -> None:
+    """Give memory that is free in this process back to the system, where the C library keeps it for
+    later (glibc)."""
+    if sys.platform == "linux":
+        import ctypes
+
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

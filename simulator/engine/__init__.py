@@ -18,6 +18,7 @@ from simulator.config.load import parse_experiment as _parse
 from simulator.engine.check import check_points
 from simulator.engine.drawn import DrawnResult
 from simulator.engine.points import simulate_each, simulate_points
+from simulator.engine.replaying import Ahead, read_ahead, replays_ahead, write_ahead
 from simulator.engine.sharing import misfits, replay_key, trace_key
 from simulator.hardware.devices import part_kinds
 from simulator.results.finishing import finished_points
@@ -26,16 +27,20 @@ from simulator.results.seeds import each_seed
 from simulator.systems import UsedKeys
 
 __all__ = [
+    "Ahead",
     "DrawnResult",
     "check_points",
     "known_names",
     "load_experiment",
     "parse_experiment",
+    "read_ahead",
     "replay_key",
+    "replays_ahead",
     "simulate",
     "simulate_each",
     "simulate_points",
     "trace_key",
+    "write_ahead",
 ]
 
 

@@ -6,7 +6,7 @@ those that the schedule allows (`random`): a window that is too small may work o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import cast
@@ -25,6 +25,7 @@ from simulator.engine.hazard_case import ORDERS, SLOTS, HazardCase, check, param
 from simulator.engine.hazard_outcome import HazardOutcome
 from simulator.engine.orders import random_order
 from simulator.engine.pipeline import Mode
+from simulator.engine.run_spans import Span
 from simulator.engine.timer import Timing, time_system
 from simulator.errors import CapacityError
 from simulator.hardware.catalogue import load_machine
@@ -97,7 +98,7 @@ def _run(case: HazardCase, slots: int) -> HazardOutcome:
     schedule = system.schedule
     shown, waits, beside = schedule.order(mode), schedule.waits, schedule.beside
     drawn = partial(random_order, len(facts), len(schedule.names), shown, case.seed, waits)
-    orders = {
+    orders: dict[str, Callable[[], Sequence[Span]]] = {
         "timed": lambda: time_system(system, machine, facts, timing).spans,
         "random": lambda: drawn(beside=beside),
     }

@@ -25,8 +25,8 @@ from simulator.caches.host_cache import FILLED, SPILLED
 from simulator.columns import Column
 from simulator.engine.invariants import check_stage_times
 from simulator.engine.pipeline import Span, stage_times
+from simulator.engine.run_spans import RunSpans
 from simulator.engine.together import ByGroup
-from simulator.errors import ConfigError
 from simulator.hardware.demand import Resource, ResourceUse, StageDemand
 from simulator.hardware.machine import Machine
 from simulator.results.resources import KINDS, LATENCY, Kind
@@ -115,16 +115,12 @@ class Timed:
 
 
 def timed_window(spans: Sequence[Span], first: int, last: int) -> Timed:
-    """From the end of mini-batch `first` - 1 (or the start of time) to that of `last`."""
-    final = max(span.stage for span in spans)
-    latest = max(span.end_ps for span in spans)
-    if latest >= 1 << 63:
-        raise ConfigError(
-            f"the simulated time reaches {latest / PS_PER_S / 86_400:,.0f} days, more than 64 "
-            "bits of picoseconds hold (106): fewer mini-batches, or a latency or rate that is meant"
-        )
-    ends = {span.batch: span.end_ps for span in spans if span.stage == final}
-    return Timed((ends.get(first - 1, 0), *(ends[batch] for batch in range(first, last + 1))))
+    """From the end of mini-batch `first` - 1 (or the start of time) to that of `last`.
+
+    Raises `ConfigError` for times beyond 64 bits."""
+    ends = RunSpans.of(spans).ends_ps()
+    before = max(0, int(ends[first - 1])) if first else 0
+    return Timed((before, *ends[first : last + 1].tolist()))
 
 
 def time_metrics(timed: Timed, batch_size: int) -> dict[str, Any]:

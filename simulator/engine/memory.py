@@ -24,7 +24,8 @@ Floats = npt.NDArray[np.float64]
     QUEUED,
     UNUSED,  # a process that ended, or 0; behind it (`PARENT`) the next
     FRESH,  # where no process has been yet
-    SPARE,  # an entry for one that waits; behind it (`FOLLOWER`) the next
+    SPARE,  # an entry of one that waited, or 0; behind it (`FOLLOWER`) the next
+    WAITERS,  # where no entry has been yet
     SPAN,  # where the next span goes
     WAKE,  # when the first operation ends, and its rank among events of that time
     WAKE_RANK,
@@ -53,7 +54,7 @@ Floats = npt.NDArray[np.float64]
     READINGS,
     END_OF_ORDER,
     HEAD_SIZE,
-) = range(38)
+) = range(39)
 
 # An event: whether it has occurred, and the first and the last of those that wait for it.
 OCCURRED, FIRST_WAITER, LAST_WAITER, EVENT_SIZE = range(4)

@@ -20,12 +20,15 @@ Operations start no earlier than the host thread has submitted them (`simulator.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import simpy
 
+from simulator.engine.run_spans import RunSpans, Span
 from simulator.engine.submission import StageSubmission
 from simulator.errors import InvariantError
 from simulator.hardware.demand import StageDemand
@@ -53,19 +56,6 @@ AHEAD = 2
 of PyTorch's data loader)."""
 Waits = Sequence[tuple[int, int, int]]
 """(stage, other stage, mini-batches ahead): see `Schedule.waits`."""
-
-
-class Span(NamedTuple):
-    """One stage of one mini-batch: picoseconds from the start of the simulation.
-
-    `after`: the (mini-batch, stage) whose end let it start, or None for the first.
-    """
-
-    batch: int
-    stage: int
-    start_ps: int
-    end_ps: int
-    after: tuple[int, int] | None
 
 
 def conditions(
@@ -251,15 +241,17 @@ def run_pipeline(
     for number in range(run.stages):
         machine.env.process(one_stage(number))
     machine.env.run()
-    require_retired(run.ends, len(works), run.stages)
+    last = run.stages - 1
+    require_retired([(batch, last) in run.ends for batch in range(len(works))], len(works))
     if waited is not None:
         waited.update(run.waited)
     return tuple(run.spans)
 
 
-def require_retired(done: Container[tuple[int, int]], batches: int, stages: int) -> None:
-    """Raise `InvariantError` where the last stage of a mini-batch is not `done` in the end."""
-    waiting = [batch for batch in range(batches) if (batch, stages - 1) not in done]
+def require_retired(retired: Sequence[bool] | npt.NDArray[np.bool_], batches: int) -> None:
+    """Raise `InvariantError` where a mini-batch has not `retired` in the end; those behind the last
+    that is told have not."""
+    waiting = [batch for batch in range(batches) if batch >= len(retired) or not retired[batch]]
     if waiting:
         raise InvariantError(f"mini-batches never retired: {waiting[:5]} of {batches}")
 
@@ -279,7 +271,7 @@ class StageTime:
         return self.busy_ps - self.exposed_ps
 
 
-def stage_times(spans: Iterable[Span], first: int, last: int) -> dict[int, StageTime]:
+def stage_times(spans: Sequence[Span], first: int, last: int) -> dict[int, StageTime]:
     """Times of each stage between the end of mini-batch `first` - 1 and that of `last`.
 
     A stage works on one mini-batch at a time, so that it is busy for at most the elapsed time; the
@@ -288,20 +280,16 @@ def stage_times(spans: Iterable[Span], first: int, last: int) -> dict[int, Stage
     is to the very moment, so that the exposed times of all stages add up to the elapsed time. The
     path may pass through mini-batches after `last`, where a barrier waits for them.
     """
-    by_key = {(span.batch, span.stage): span for span in spans}
-    final = max(stage for _, stage in by_key)
-    since = by_key[first - 1, final].end_ps if (first - 1, final) in by_key else 0
-    end = by_key[last, final].end_ps
-    busy, exposed = [0] * (final + 1), [0] * (final + 1)
-    for span in by_key.values():
-        busy[span.stage] += _inside(span, since, end)
-    key: tuple[int, int] | None = (last, final)
-    while key is not None and by_key[key].end_ps > since:
-        exposed[key[1]] += _inside(by_key[key], since, end)
-        key = by_key[key].after
+    own = RunSpans.of(spans)
+    count, ends = own.stages, own.ends_ps()
+    since = max(0, int(ends[first - 1])) if first else 0
+    begins = np.maximum(own.start_ps, since)
+    inside = np.maximum(0, np.minimum(own.end_ps, ends[last]) - begins)
+    busy = [int(inside[own.stage == stage].sum()) for stage in range(count)]
+    exposed, places = [0] * count, own.places()
+    place = int(places[last * count + count - 1])
+    while place >= 0 and own.end_ps[place] > since:
+        exposed[int(own.key[place]) % count] += int(inside[place])
+        after = int(own.after[place])
+        place = int(places[after]) if after >= 0 else -1
     return {stage: StageTime(*times) for stage, times in enumerate(zip(busy, exposed, strict=True))}
-
-
-def _inside(span: Span, since: int, until: int) -> int:
-    """Picoseconds of `span` between two moments."""
-    return max(0, min(span.end_ps, until) - max(span.start_ps, since))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from simulator._plugin_files import short_name
 from simulator._threads import cores
-from simulator.caches.replays import Replay, Replayed, Stream, run_replays
+from simulator.caches.facts import BatchFacts
+from simulator.caches.replays import Replay, Replayed, Stream
 from simulator.config.experiment import PointConfig
 from simulator.engine.durability import checkpoint_row
 from simulator.engine.feeding import load_row
@@ -22,14 +21,22 @@ from simulator.engine.measure import (
     timed_window,
     use_metrics,
 )
-from simulator.engine.prepare import batches_of, drained_batches, open_for, prepare, window_slots
+from simulator.engine.prepare import drained_batches, open_for
 from simulator.engine.queries import Server, query_metrics
+from simulator.engine.replaying import (
+    Ahead,
+    Prepared,
+    Report,
+    Tracker,
+    prepare_all,
+    replays_of,
+    streams_of,
+)
 from simulator.engine.shared_facts import SharedFacts
 from simulator.engine.sharing import (
     machine_of,
     placed,
     sampled_batches,
-    tail_of,
     trace_key,
 )
 from simulator.engine.start import start_metrics
@@ -38,30 +45,16 @@ from simulator.errors import ConfigError
 from simulator.hardware.fold import Folds
 from simulator.hardware.topology import Topology
 from simulator.results.dictionary import IDENTITY
-from simulator.results.record import PointResult, Progress
-from simulator.results.spans import Spans, StageSpan
-from simulator.systems import System, system_class
+from simulator.results.record import PointResult
+from simulator.results.spans import SpanColumns, Spans
+from simulator.systems import system_class
 from simulator.units import PS_PER_S
 
 __all__ = ["simulate_each", "simulate_points"]
 
-Report = Callable[[Progress], None]
 Outcome = PointResult | Exception
 MJ_PER_J = 1e3
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """A point with its system on its machine."""
-
-    point: PointConfig
-    system: System
-    machine: Topology
-
-    @property
-    def tail(self) -> int:
-        return tail_of(self.system.schedule.depth)
 
 
 def simulate_points(
@@ -87,47 +80,29 @@ def simulate_each(
     *,
     progress: Report | None = None,
     threads: int | None = None,
+    ahead: Ahead | None = None,
 ) -> Iterator[tuple[int, Outcome]]:
     """The number of a point and its result or error, each as soon as it is known.
 
     A point that fails does not stop the others. `threads` draw and plan (None: all cores); results
-    do not depend on it.
+    do not depend on it. `ahead`: replays that were made before; those that it lacks are made here.
     """
     groups: dict[str, list[int]] = {}
     for number, point in enumerate(points):
         groups.setdefault(trace_key(point), []).append(number)
     done = 0
     for numbers in groups.values():
-        tracker = _Tracker(progress, len(points), done, len(numbers))
+        tracker = Tracker(progress, len(points), done, len(numbers))
         members = [points[number] for number in numbers]
-        for member, outcome in _simulate_group(members, tracker, threads or cores()):
+        for member, outcome in _simulate_group(
+            members, tracker, threads or cores(), ahead or Ahead()
+        ):
             yield numbers[member], outcome
         done += len(numbers)
 
 
-@dataclass
-class _Tracker:
-    """Turns mini-batches and points done into `Progress` reports."""
-
-    report: Report | None
-    points: int
-    done: int
-    group: int
-    """Points in the present group; its replay counts as half of their work."""
-
-    def replayed(self, share: float, label: str) -> None:
-        self._say(self.done, 0.5 * share, f"replaying {label}")
-
-    def timed(self, member: int, label: str) -> None:
-        self._say(self.done + member, 0.5, f"timing {label}")
-
-    def _say(self, point: int, share: float, label: str) -> None:
-        if self.report is not None:
-            self.report(Progress(point, self.points, share, label))
-
-
 def _simulate_group(
-    members: Sequence[PointConfig], tracker: _Tracker, threads: int
+    members: Sequence[PointConfig], tracker: Tracker, threads: int, ahead: Ahead
 ) -> Iterator[tuple[int, Outcome]]:
     """Outcomes of points with one trace: first those that cannot run, then as they are timed."""
     try:
@@ -135,20 +110,10 @@ def _simulate_group(
     except Exception as error:
         yield from ((member, error) for member in range(len(members)))
         return
-    prepared: dict[int, _Prepared] = {}
-    need = functools.cache(functools.partial(window_slots, members[0], trace))
-    for member, point in enumerate(members):
-        try:
-            prepared[member] = _Prepared(point, *prepare(point, trace, need))
-        except Exception as error:
-            prepared.pop(member, None)
-            yield member, error
-    for tail in dict.fromkeys(problem.tail for problem in prepared.values()):
-        chosen = {member: p for member, p in prepared.items() if p.tail == tail}
-        repeats = any(p.point.operators.follows_hottest for p in chosen.values())
-        range_bits = max(p.point.operators.accumulate.range_bits for p in chosen.values())
-        stream = Stream(trace, batches_of(members[0], trace, tail), repeats, range_bits)
-        replays = _replays(stream, chosen.values(), tracker, threads)
+    prepared, failed = prepare_all(members, trace)
+    yield from failed.items()
+    for stream, chosen in streams_of(trace, prepared):
+        replays = replays_of(stream, chosen.values(), tracker, threads, ahead)
         shared = {replay: SharedFacts() for replay in replays}
         for member, problem in chosen.items():
             tracker.timed(member, f"{problem.point.system.label}, {problem.point.locality}")
@@ -156,30 +121,8 @@ def _simulate_group(
             yield member, _outcome(problem, replays[replay], stream, shared[replay])
 
 
-def _replays(
-    stream: Stream, prepared: Collection[_Prepared], tracker: _Tracker, threads: int
-) -> dict[Replay, Replayed | Exception]:
-    """Every distinct replay; where all together fail, each on its own, or why it failed."""
-    wanted = list(dict.fromkeys(problem.system.replay for problem in prepared))
-    labels = {problem.point.locality: None for problem in prepared}
-    replays: dict[Replay, Replayed | Exception] = {}
-
-    def report(done: int) -> None:
-        tracker.replayed(done / stream.batches, next(iter(labels)))
-
-    try:
-        replays |= run_replays(stream, wanted, threads=threads, progress=report)
-    except Exception as error:
-        if len(wanted) == 1:
-            return {wanted[0]: error}
-        for replay in wanted:
-            alone = [problem for problem in prepared if problem.system.replay == replay]
-            replays |= _replays(stream, alone, tracker, threads)
-    return replays
-
-
 def _outcome(
-    problem: _Prepared, replayed: Replayed | Exception, stream: Stream, shared: SharedFacts
+    problem: Prepared, replayed: Replayed | Exception, stream: Stream, shared: SharedFacts
 ) -> Outcome:
     if isinstance(replayed, Exception):
         return replayed
@@ -192,7 +135,7 @@ def _outcome(
 
 
 def _time_point(
-    problem: _Prepared, replayed: Replayed, stream: Stream, shared: SharedFacts
+    problem: Prepared, replayed: Replayed, stream: Stream, shared: SharedFacts
 ) -> PointResult:
     point, system = problem.point, problem.system
     first = point.run.warmup_batches
@@ -215,10 +158,10 @@ def _time_point(
     metrics |= time_metrics(window, point.model.batch_size)
     if serves:
         metrics |= _of_queries(problem, timed, metrics["iteration_time_us"])
-    metrics |= count_metrics([system.replay.counted(f) for f in facts[first : last + 1]])
-    if wanted := system.replay.wanted(facts[first : last + 1]):
-        metrics["rows_per_slot"] = wanted / sum(system.replay.slots)
-    metrics |= start_metrics(system.replay, stream.trace, replayed.facts, range(first, last + 1))
+    metrics |= shared.told(
+        ("metrics", serves, first, last),
+        lambda: _of_facts(system.replay, stream, replayed, facts, range(first, last + 1)),
+    )
     metrics["drained_batches"] = drained_batches(point, system, stream.trace)
     joules = _joules(timed, window.elapsed_ps)
     use = _of_all_ranks(timed.fold, timed.meter.devices)
@@ -231,7 +174,7 @@ def _time_point(
     metrics |= use_metrics(devices) | {"energy_mj": total * MJ_PER_J / window.batches}
     metrics["memory_sampling_error"] = max(m.timing.sampling_error for m in machine.memories)
     metrics |= _wall(timed, replayed, stream)
-    names = system.schedule.names
+    names, own = system.schedule.names, timed.spans
     kinds = {name: r.kind for name, r in machine.resources.items() if r.moves_bytes}
     stages = stage_rows(
         system.schedule.stages, timed.spans, timed.demands, timed.meter, kinds, timed.fold.copies
@@ -245,8 +188,8 @@ def _time_point(
         metrics=metrics,
         stages=[identity | row for row in stages],
         devices=[identity | row for row in devices],
-        timeline=Spans(
-            StageSpan(names[s.stage], s.batch, s.start_ps, s.end_ps) for s in timed.spans
+        timeline=Spans.of_columns(
+            SpanColumns(names, own.stage, own.batch, own.start_ps, own.end_ps)
         ),
         load=None if load is None else identity | load,
         checkpoint=None if written is None else identity | written,
@@ -254,7 +197,19 @@ def _time_point(
     )
 
 
-def _of_queries(problem: _Prepared, timed: Timed, iteration_us: float) -> dict[str, Any]:
+def _of_facts(
+    replay: Replay, stream: Stream, told: Replayed, facts: Sequence[BatchFacts], timed: range
+) -> dict[str, Any]:
+    """What moved in the `timed` mini-batches, of which `facts` are those of the system, and where
+    the cache came from."""
+    of_run = [facts[place] for place in timed]
+    metrics = count_metrics([replay.counted(each) for each in of_run])
+    if wanted := replay.wanted(of_run):
+        metrics["rows_per_slot"] = wanted / sum(replay.slots)
+    return metrics | start_metrics(replay, stream.trace, told.facts, timed)
+
+
+def _of_queries(problem: Prepared, timed: Timed, iteration_us: float) -> dict[str, Any]:
     """Latencies of the timed mini-batches as queries."""
     run, schedule = problem.point.run, problem.system.schedule
     first, last = timed.meter.first, timed.meter.last
@@ -265,7 +220,7 @@ def _of_queries(problem: _Prepared, timed: Timed, iteration_us: float) -> dict[s
     return query_metrics(server, closed, iteration_us, run.arrivals, run.seed)
 
 
-def _with_pools(problem: _Prepared, replayed: Replayed) -> Topology:
+def _with_pools(problem: Prepared, replayed: Replayed) -> Topology:
     """The machine, its threads divided into a pool for each stage that works on a CPU where the
     pipeline asks for that."""
     point, system, machine = problem.point, problem.system, problem.machine
@@ -304,11 +259,11 @@ def _wall(timed: Timed, replayed: Replayed, stream: Stream) -> dict[str, float]:
         "wall_plan_s": replayed.wall_s,
         "wall_memory_s": timed.pricing_s,
         "wall_events_s": timed.events_s,
-        "realtime_factor": max(span.end_ps for span in timed.spans) / PS_PER_S / wall_s,
+        "realtime_factor": int(timed.spans.end_ps.max()) / PS_PER_S / wall_s,
     }
 
 
-def _identity(problem: _Prepared) -> dict[str, Any]:
+def _identity(problem: Prepared) -> dict[str, Any]:
     """The columns that say which point this is."""
     point, replay = problem.point, problem.system.replay
     slots = replay.whole_slots

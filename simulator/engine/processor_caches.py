@@ -14,8 +14,7 @@ operation there that drives them out pays for their way to memory.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,23 +22,28 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._threads import cores, map_threads
-from simulator.caches.facts import BatchFacts, Flow
+from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import Kept
 from simulator.columns import Column, column_of
 from simulator.config.operators import OperatorProfile
+from simulator.engine.cache_hits import (
+    Counted,
+    Hits,
+    Key,
+    lookups_of,
+    means_of,
+    shares_of,
+    with_hits,
+)
 from simulator.engine.shared_facts import SharedFacts
 from simulator.engine.together import Group, Groups, each_group, one_by_one
 from simulator.hardware.devices.base import Processor
-from simulator.hardware.program import Elsewhere, Operation, Pool, Stage
+from simulator.hardware.program import Operation, Pool, Stage
 from simulator.hardware.topology import Topology
 
 __all__ = ["ProcessorCaches", "Program"]
 
 Int64s = npt.NDArray[np.int64]
-Hits = npt.NDArray[np.bool_]
-"""Of each lookup."""
-Shares = tuple[float, ...]
-"""Of lookups that hit: of all, and of those of each tier where their store is spread over some."""
 Program = Callable[[BatchFacts], tuple[Stage, ...]]
 _NOTHING = np.empty(0, np.int64)
 
@@ -70,7 +74,7 @@ class ProcessorCaches:
         members = [[batches[place] for place in group] for group in groups]
         bare = each_group(groups, lambda number, _: self._together(members[number]))
         counted = self._counted(batches, groups, bare)
-        means = _means(counted.values())
+        means = means_of(counted.values())
 
         def stages_of(number: int, _: Group) -> tuple[Stage, ...]:
             own = members[number]
@@ -78,7 +82,7 @@ class ProcessorCaches:
             stages = self.program(self._ordered(own[0])) if rows else bare[number]
             hits = [counted.get(facts.index, {}) for facts in own]
             masks = {key: each.hits for key, each in hits[0].items()} if rows else {}
-            return _with_hits(stages, _shares(means, hits), masks)
+            return with_hits(stages, shares_of(means, hits), masks)
 
         return self._with_changed_lines(each_group(groups, stages_of), groups)
 
@@ -123,7 +127,7 @@ class ProcessorCaches:
 
     def _counted(
         self, batches: Sequence[BatchFacts], groups: Groups, bare: Sequence[tuple[Stage, ...]]
-    ) -> dict[int, dict[_Key, _Counted]]:
+    ) -> dict[int, dict[Key, Counted]]:
         """For each mini-batch that is counted which of its lookups hit: the samples, and where
         these lack a kind of mini-batch (a system may have several) the last of it that kept rows.
 
@@ -131,9 +135,9 @@ class ProcessorCaches:
         """
         counted = self._hits_of(batches, self.samples)
         known = {key for hits in counted.values() for key in hits}
-        lacking: dict[frozenset[_Key], int] = {}
+        lacking: dict[frozenset[Key], int] = {}
         for group, stages in zip(groups, bare, strict=True) if counted else ():
-            keys = frozenset(_lookups(stages))
+            keys = frozenset(lookups_of(stages))
             own = (batches[place] for place in group)
             left = [f.index for f in own if f.keeps_rows and f.index not in counted]
             if left:
@@ -143,7 +147,7 @@ class ProcessorCaches:
 
     def _hits_of(
         self, batches: Sequence[BatchFacts], wanted: Kept
-    ) -> dict[int, dict[_Key, _Counted]]:
+    ) -> dict[int, dict[Key, Counted]]:
         """For each `wanted` mini-batch its lookups, and which of them hit."""
         return {
             facts.index: self._hits_in(facts, batches[place - 1] if place else None)
@@ -151,24 +155,24 @@ class ProcessorCaches:
             if facts.index in wanted
         }
 
-    def _hits_in(self, facts: BatchFacts, before: BatchFacts | None) -> dict[_Key, _Counted]:
+    def _hits_in(self, facts: BatchFacts, before: BatchFacts | None) -> dict[Key, Counted]:
         """The lookups of a mini-batch, and which of them hit, each on a thread."""
         words = list(self._looked_up(facts).items())
         recalls = any(self._recalls(word) for _, word in words)
         last = self._looked_up(before if recalls else None)
 
-        def counted(number: int) -> _Counted:
+        def counted(number: int) -> Counted:
             key, word = words[number]
-            return _Counted(word, self._hits(word, last.get(key)))
+            return Counted(word, self._hits(word, last.get(key)))
 
         found = map_threads(counted, len(words), cores())
         return {key: hits for (key, _), hits in zip(words, found, strict=True)}
 
-    def _looked_up(self, facts: BatchFacts | None) -> Mapping[_Key, Pool]:
+    def _looked_up(self, facts: BatchFacts | None) -> Mapping[Key, Pool]:
         """The lookups of a mini-batch; none where it kept no rows."""
         if facts is None or not facts.keeps_rows:
             return {}
-        return _lookups(self.program(self._ordered(facts)))
+        return lookups_of(self.program(self._ordered(facts)))
 
     def _ordered(self, facts: BatchFacts) -> BatchFacts:
         """Lookups in the order of the kernels."""
@@ -218,83 +222,6 @@ def _hottest(lookups: Int64s, most: int) -> Int64s:
     return rows[np.argsort(-counts, kind="stable")[:most]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    """Which of the lookups of an operation hit."""
-
-    word: Pool
-    hits: Hits
-
-    @property
-    def shares(self) -> Shares:
-        """Of all, then of each tier."""
-        homes, tiers = self.word.rows.homes, range(len(self.word.reads.tiers))
-        if homes is None or len(homes) != len(self.hits):
-            return (_share(self.hits), *(0.0 for _ in tiers))
-        return (_share(self.hits), *(_share(self.hits[homes == tier]) for tier in tiers))
-
-
-_Key = tuple[str, str, str, str, int]
-"""What tells lookups of a program apart: operation, processor, store and its memory, and which of
-those that have the same."""
-
-
-def _key(word: Pool, seen: Counter[tuple[str, ...]]) -> _Key:
-    """That of `word`, behind those that were `seen`."""
-    own = (word.name, word.at, word.reads.name, word.reads.memory)
-    seen[own] += 1
-    return (*own, seen[own])
-
-
-def _lookups(stages: Sequence[Stage]) -> dict[_Key, Pool]:
-    """Every lookup of a program, those of each store on its own."""
-    seen: Counter[tuple[str, ...]] = Counter()
-    return {
-        _key(each, seen): each
-        for stage in stages
-        for word in stage.operations
-        if isinstance(word, Pool)
-        for each in _by_store(word)
-    }
-
-
-def _by_store(word: Pool) -> Iterator[Pool]:
-    yield word
-    more = word.elsewhere
-    if more is not None:
-        yield replace(
-            word, reads=more.store, rows=more.rows, elsewhere=Elsewhere(word.reads, word.rows)
-        )
-
-
-def _share(hits: Hits) -> float:
-    return float(hits.mean()) if len(hits) else 0.0
-
-
-def _means(counted: Iterable[Mapping[_Key, _Counted]]) -> dict[_Key, Shares]:
-    """Mean share of each lookup of a program over the counted mini-batches that have it."""
-    shares: dict[_Key, list[Shares]] = {}
-    for lookups in counted:
-        for key, each in lookups.items():
-            shares.setdefault(key, []).append(each.shares)
-    return {
-        key: tuple(float(np.mean(of_one)) for of_one in zip(*each, strict=True))
-        for key, each in shares.items()
-    }
-
-
-def _shares(
-    means: Mapping[_Key, Shares], hits: Sequence[Mapping[_Key, _Counted]]
-) -> Mapping[_Key, Shares]:
-    """Of each lookup of a program: what was counted in its mini-batch, else the mean."""
-    keys = dict.fromkeys((*means, *(key for own in hits for key in own)))
-    each = {key: [own[key].shares if key in own else means[key] for own in hits] for key in keys}
-    return {
-        key: tuple(column_of(of_one) for of_one in zip(*shares, strict=True))
-        for key, shares in each.items()
-    }
-
-
 def _left_before(left: Sequence[Mapping[str, Any]], groups: Groups) -> list[dict[str, int]]:
     """For each group what waits in the cache of each processor when its mini-batches begin: what
     the one before left there, before the first what the last one left. `left`: by each group."""
@@ -316,43 +243,3 @@ def _left_before(left: Sequence[Mapping[str, Any]], groups: Groups) -> list[dict
         for own, group in zip(before, groups, strict=True):
             own[at] = column_of([begins[place] for place in group])
     return before
-
-
-def _with_hits(
-    stages: Sequence[Stage], shares: Mapping[_Key, Shares], masks: Mapping[_Key, Hits]
-) -> tuple[Stage, ...]:
-    """`stages` with the hit share of each lookup; `masks`: which rows hit and are left out."""
-    seen: Counter[tuple[str, ...]] = Counter()
-
-    def filled(word: Operation) -> Operation:
-        if not isinstance(word, Pool):
-            return word
-        (key, own), *others = [(_key(each, seen), each.rows) for each in _by_store(word)]
-        rows = _without(own, masks.get(key))
-        share, *tiers = shares.get(key, (0.0,))
-        word = replace(word, hit_share=share, tier_hits=tuple(tiers), rows=rows)
-        for key, own in others:
-            assert word.elsewhere is not None, "lookups in a second store"
-            rows = _without(own, masks.get(key))
-            more = replace(word.elsewhere, hit_share=shares.get(key, (0.0,))[0], rows=rows)
-            word = replace(word, elsewhere=more)
-        return word
-
-    return tuple(
-        Stage(stage.name, tuple(tuple(map(filled, lane)) for lane in stage.lanes))
-        for stage in stages
-    )
-
-
-def _without(rows: Flow, hits: Hits | None) -> Flow:
-    """`rows` without the lookups that hit; the counts stay."""
-    if hits is None:
-        return rows
-
-    def left(array: Int64s | None) -> Int64s | None:
-        return array[~hits] if array is not None and len(array) == len(hits) else array
-
-    homes = rows.homes
-    if homes is not None and len(homes) == len(hits):
-        homes = homes[~hits]
-    return replace(rows, ids=left(rows.ids), slots=left(rows.slots), homes=homes)

@@ -29,6 +29,7 @@ from simulator.engine.pipeline import (
     require_retired,
     run_pipeline,
 )
+from simulator.engine.run_spans import RunSpans
 from simulator.engine.together import by_group
 from simulator.engine.worklist import UncompiledError, words_of
 from simulator.hardware.demand import Resource, ResourceUse, StageDemand
@@ -37,7 +38,7 @@ from simulator.hardware.machine import Machine
 __all__ = ["run_compiled", "run_in_simpy", "run_stages"]
 
 Batches = Sequence[tuple[StageDemand, ...]]
-Ran = tuple[tuple[Span, ...], Metered]
+Ran = tuple[Sequence[Span], Metered]
 _COMPILING_S = 15.0
 """About what compiling `run_clockwork` takes."""
 
@@ -118,11 +119,14 @@ def run_compiled(
         raise UncompiledError
     words = m[first_span : m[memory.SPAN]].reshape(-1, memory.SPAN_SIZE)
     numbers = np.where(words > 0, (words - stages) // memory.STAGE_SIZE, -1)
-    after = [None if at < 0 else divmod(at, count) for at in numbers[:, memory.SPAN_AFTER].tolist()]
-    batch, stage = (each.tolist() for each in np.divmod(numbers[:, memory.SPAN_STAGE], count))
-    begin, end = (words[:, word].tolist() for word in (memory.SPAN_START, memory.SPAN_END))
-    spans = tuple(map(Span._make, zip(batch, stage, begin, end, after, strict=True)))
-    require_retired(set(zip(batch, stage, strict=True)), len(batches), count)
+    spans = RunSpans(
+        count,
+        numbers[:, memory.SPAN_STAGE].copy(),
+        words[:, memory.SPAN_START].copy(),
+        words[:, memory.SPAN_END].copy(),
+        numbers[:, memory.SPAN_AFTER].copy(),
+    )
+    require_retired(spans.ends_ps() >= 0, len(batches))
     opened, closed = (_reading(m, x, resources, number) for number in (0, 1))
     return spans, Metered(*window, opened, closed)
 

@@ -37,6 +37,7 @@ class SharedFacts:
     _kept: OrderedDict[Hashable, tuple[tuple[object, ...], Any]] = field(
         default_factory=OrderedDict
     )
+    _told: dict[Hashable, Any] = field(default_factory=dict)
     _turn: Lock = field(default_factory=Lock)
     """Of threads that look at `_kept`."""
 
@@ -45,6 +46,13 @@ class SharedFacts:
         if id(facts) not in self._checked:
             facts.check()
             self._checked[id(facts)] = facts
+
+    def told(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives for `key` the first time: of the facts alone, and not to be changed."""
+        if key not in self._told:
+            self._told[key] = make()
+        known: T = self._told[key]
+        return known
 
     def without_rows(self, facts: BatchFacts) -> BatchFacts:
         """See `BatchFacts.without_rows`."""

@@ -17,6 +17,7 @@ from simulator.engine.invariants import check_bytes, check_stage_names
 from simulator.engine.measure import Metered
 from simulator.engine.pipeline import Mode, Span
 from simulator.engine.processor_caches import ProcessorCaches, Program
+from simulator.engine.run_spans import RunSpans
 from simulator.engine.running import run_stages
 from simulator.engine.shared_facts import SharedFacts
 from simulator.engine.together import ByGroup, Group, Groups, divided, each_group, one_by_one
@@ -53,7 +54,7 @@ class Timed:
     machine: Topology
     programs: ByGroup[Stage]
     demands: ByGroup[StageDemand]
-    spans: tuple[Span, ...]
+    spans: RunSpans
     meter: Metered
     pricing_s: float
     """Wall-clock seconds of prices, the memories' model included."""
@@ -61,9 +62,9 @@ class Timed:
     """Wall-clock seconds of the discrete-event simulation."""
     fold: Folds
     """Groups of ranks of which the first was timed."""
-    unfed: tuple[Span, ...] = ()
+    unfed: Sequence[Span] = ()
     """Where a stage feeds the others: their spans with mini-batches always there."""
-    unlogged: tuple[Span, ...] = ()
+    unlogged: Sequence[Span] = ()
     """Where a stage writes what must be durable: the spans of the others with nothing to write."""
 
     @cached_property
@@ -119,14 +120,14 @@ def time_system(
         machine.resources, demands, mode, waits, window, beside=beside, check=timing.check
     )
 
-    def without(stage: int) -> tuple[Span, ...]:
+    def without(stage: int) -> Sequence[Span]:
         return _without(stage, machine, demands, mode, schedule)
 
     return Timed(
         machine,
         ByGroup(groups, programs),
         demands,
-        spans,
+        RunSpans.of(spans),
         meter,
         pricing_s=priced - begin,
         events_s=time.perf_counter() - priced,
@@ -142,7 +143,7 @@ def _without(
     demands: Sequence[tuple[StageDemand, ...]],
     mode: Mode,
     schedule: Schedule,
-) -> tuple[Span, ...]:
+) -> Sequence[Span]:
     """All but one of the stages beside the others, as they run where none waits for it."""
     waits = tuple((own - 1, other - 1, ahead) for own, other, ahead in schedule.waits)
     rest = [(*stages[:stage], *stages[stage + 1 :]) for stages in demands]

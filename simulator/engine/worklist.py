@@ -147,9 +147,10 @@ def _words(
     first, before = _conditions(mode, batches, count, waits)
     order = [b * count + s for b, s in submitted(mode, batches, range(count))]
     tables = _of_batches(groups, lists)
-    stages, ops, lanes, turns = (len(tables[n]) for n in ("STAGES", "OPS", "LANES", "GROUPS"))
-    tables["STAGES"][:, memory.BEFORE] = first
-    tables = _with_ends(tables) | {
+    stages, ops, lanes, turns = (len(tables[name]) - 1 for name in _ENDED)
+    tables["STAGES"][:-1, memory.BEFORE] = first
+    _end(tables)
+    tables |= {
         "BEFORES": before.reshape(-1, 1).copy(),
         "ORDER": _numbers(order if mode in ONE_PROGRAM else ()),
         "RESOURCES": _resource_records(resources),
@@ -170,7 +171,7 @@ def _words(
         "SPANS": stages * memory.SPAN_SIZE,
         "READINGS": 2 * len(resources) * memory.RESOURCE_SIZE,
         "FRESH": processes * memory.PROCESS_SIZE,
-        "SPARE": waiters * memory.WAITER_SIZE,
+        "WAITERS": waiters * memory.WAITER_SIZE,
     }
     m, x = _laid_out(tables, room, count, mode in ONE_PROGRAM)
     division = int(m[memory.DIVISION])
@@ -189,8 +190,8 @@ def _division_of(jobs: int, ops: Int64s, resources: int) -> tuple[dict[int, int]
 
 
 def _of_batches(groups: Groups, lists: Sequence[_Lists]) -> dict[str, Int64s]:
-    """The records of all mini-batches, one after the other; those that they name counted over all
-    of them."""
+    """The records of all mini-batches, one after the other, and of some tables one more; those that
+    they name counted over all of them."""
     batches = sum(map(len, groups))
     starts: dict[str, Int64s] = {}
     for name in _BY_BATCH:
@@ -200,51 +201,54 @@ def _of_batches(groups: Groups, lists: Sequence[_Lists]) -> dict[str, Int64s]:
         starts[name] = np.cumsum(sizes)
     tables = {}
     for name, record in _BY_BATCH.items():
-        table = np.zeros((int(starts[name][-1]), record.itemsize // 8), np.int64)
+        count = int(starts[name][-1])
+        table = np.zeros((count + (name in _ENDED), record.itemsize // 8), np.int64)
         for group, own in zip(groups, lists, strict=True):
             rows = own.rows[name]
             if not rows:
                 continue
-            records = _expanded(rows, record, len(group))
+            places = starts[name][group]
+            shape = (len(group), len(rows), table.shape[1])
+            alone = len(groups) == 1
+            records = table[:count].reshape(shape) if alone else np.empty(shape, np.int64)
+            _fill(records, rows, record)
             for word, other in _ADDRESSES.get(name, {}).items():
                 if other in _BY_BATCH:
                     named = records[:, :, word]
                     named += np.where(named < 0, 0, starts[other][group][:, None])
-            table[starts[name][group][:, None] + np.arange(len(rows))] = records
+            if not alone:
+                table[places[:, None] + np.arange(len(rows))] = records
         tables[name] = table
     return tables
 
 
-def _expanded(rows: Sequence[tuple[Any, ...]], record: np.dtype[Any], count: int) -> Int64s:
-    """Rows of each of `count` mini-batches as words: int64, shape (count, rows, words)."""
+def _fill(words: Int64s, rows: Sequence[tuple[Any, ...]], record: np.dtype[Any]) -> None:
+    """Put rows of each of several mini-batches into `words`: int64, shape (mini-batches, rows,
+    words)."""
     kinds = [kind for kind, *_ in (record.fields or {}).values()]
     spare = (0,) * (len(kinds) - len(rows[0]))
     plain = [
         (*(0 if isinstance(value, Column) else value for value in row), *spare) for row in rows
     ]
-    words = np.tile(_records(plain, record), (count, 1, 1))
+    words[:] = _records(plain, record)
     for number, row in enumerate(rows):
         for word, value in enumerate(row):
             if isinstance(value, Column):
                 values = np.ascontiguousarray(value.values, kinds[word])
                 words[:, number, word] = values.view(np.int64)
-    return words
 
 
-def _with_ends(tables: Mapping[str, Int64s]) -> dict[str, Int64s]:
-    """Tables with a record behind the last: where what comes after it would begin."""
-    ends = {
-        name: [len(tables[other]) if other in tables else -1 for other in words.values()]
-        for name, words in _ADDRESSES.items()
-        if name in ("STAGES", "LANES", "OPS", "GROUPS")
-    }
-    ends["LANES"][1] = -1
-    made = dict(tables)
-    for name, numbers in ends.items():
-        end = np.zeros((1, tables[name].shape[1]), np.int64)
-        end[0, list(_ADDRESSES[name])] = numbers
-        made[name] = np.concatenate((tables[name], end))
-    return made
+_ENDED = ("STAGES", "OPS", "LANES", "GROUPS")
+"""Tables with a record behind the last: where what comes after it would begin."""
+
+
+def _end(tables: Mapping[str, Int64s]) -> None:
+    """Fill in the records behind the last."""
+    sizes = {name: len(table) - (name in _ENDED) for name, table in tables.items()}
+    for name in _ENDED:
+        for word, other in _ADDRESSES[name].items():
+            tables[name][-1, word] = sizes.get(other, -1)
+    tables["LANES"][-1, memory.BLOCK_OP] = -1
 
 
 def _resource_records(resources: Mapping[str, Resource]) -> Int64s:
@@ -280,10 +284,12 @@ _ADDRESSES = {
 
 
 def _laid_out(
-    tables: Mapping[str, Int64s], room: Mapping[str, int], count: int, one_program: bool
+    tables: dict[str, Int64s], room: Mapping[str, int], count: int, one_program: bool
 ) -> tuple[Int64s, Floats]:
-    """Tables one after the other behind the head, their numbers made addresses, then free room."""
+    """Tables one after the other behind the head, their numbers made addresses, then free room;
+    `tables` are taken away, for all of them may take much memory."""
     base, end = {}, memory.HEAD_SIZE
+    width = {name: table.shape[1] for name, table in tables.items()}
     for name, table in tables.items():
         base[name], end = end, end + table.size
     for name, size in room.items():
@@ -296,14 +302,12 @@ def _laid_out(
     m[memory.SPAN] = base["SPANS"]
     m[memory.END_OF_ORDER] = base["RESOURCES"]
     m[base["READINGS"] : base["FRESH"]] = 0
-    for name, table in tables.items():
+    for name in list(tables):
+        table = tables.pop(name)
         for word, other in _ADDRESSES.get(name, {}).items():
-            size, numbers = tables[other].shape[1], table[:, word]
-            table[:, word] = np.where(numbers < 0, 0, base[other] + numbers * size)
+            numbers = table[:, word]
+            table[:, word] = np.where(numbers < 0, 0, base[other] + numbers * width[other])
         m[base[name] : base[name] + table.size] = table.ravel()
-    spare = m[base["SPARE"] :].reshape(-1, memory.WAITER_SIZE)
-    following = base["SPARE"] + memory.WAITER_SIZE * np.arange(1, len(spare) + 1)
-    spare[:, memory.FOLLOWER] = following
     return m, m.view(np.float64)
 
 

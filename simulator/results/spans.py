@@ -71,6 +71,22 @@ class Spans(Sequence[StageSpan]):
             self._count += len(group)
         self._stages = tuple(stages)
 
+    @classmethod
+    def of_columns(cls, given: SpanColumns) -> Spans:
+        """Pack spans that are in columns: as `Spans` of the same one by one."""
+        spans = cls()
+        used, firsts, inverse = np.unique(given.stage, return_index=True, return_inverse=True)
+        order = np.argsort(firsts)
+        number = np.empty_like(order)
+        number[order] = np.arange(len(order))
+        columns = (number[inverse], given.batch, given.start_ps, given.end_ps)
+        for begin in range(0, len(given), GROUP):
+            group = np.array([column[begin : begin + GROUP] for column in columns], _NUMBERS)
+            spans._groups.append(zlib.compress(group.tobytes(), 1))
+        spans._count = len(given)
+        spans._stages = tuple(given.stages[stage] for stage in used[order].tolist())
+        return spans
+
     def columns(self) -> Iterator[SpanColumns]:
         """All spans, group by group."""
         for group in self._groups:

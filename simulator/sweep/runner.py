@@ -25,9 +25,18 @@ from simulator.results.seeds import each_seed
 from simulator.sweep.estimate import require_memory
 from simulator.sweep.executors import Executor, Inline, LocalPool
 from simulator.sweep.keys import point_key
+from simulator.sweep.shared import Common, commons
 from simulator.sweep.tasks import divide
 from simulator.sweep.watch import SweepProgress, Watch
-from simulator.sweep.work import Failure, Task, TaskOutcome, failure_of, run_task
+from simulator.sweep.work import (
+    Failure,
+    Task,
+    TaskOutcome,
+    be_there,
+    failure_of,
+    make_replays,
+    run_task,
+)
 
 __all__ = ["FailedPoint", "Plan", "Sweep", "Workers", "local_workers", "plan", "run_sweep"]
 
@@ -221,7 +230,7 @@ class _Run:
     ) -> None:
         self._team, self._store = team, store
         self._outcomes, self._watch = outcomes, watch
-        self._back: queue.SimpleQueue[tuple[Task, Any]] = queue.SimpleQueue()
+        self._back: queue.SimpleQueue[tuple[Task | Common, Any]] = queue.SimpleQueue()
         self._away = 0
         self._retries: list[Task] = []  # their worker died: run again, one at a time
         listen = getattr(team.executor, "listen", None)
@@ -229,6 +238,32 @@ class _Run:
             listen(watch.event)
 
     def run(self, tasks: Sequence[Task]) -> None:
+        """Tasks with replays in common wait for these, where workers see the files of this
+        machine."""
+        if self._store is None or not self._team.here or self._team.count < 2:
+            self._run(tasks)
+            return
+        with commons(tasks, self._store.folder) as found:
+            for common in found:
+                self._begin(common)
+            waiting = {task.number for common in found for task in common.tasks}
+            self._run([task for task in tasks if task.number not in waiting])
+
+    def _begin(self, common: Common) -> None:
+        """Have the replays of tasks made, by one worker; the others come into being meanwhile."""
+        submit, first = self._team.executor.submit, common.tasks[0]
+        self._away += 1
+        self._watch.began(first)
+        try:
+            future = submit(make_replays, first, common.points, common.file)
+            for _ in common.tasks[1:]:
+                submit(be_there)
+        except BrokenExecutor as error:
+            self._back.put((common, error))
+            return
+        future.add_done_callback(lambda done: self._back.put((common, done)))
+
+    def _run(self, tasks: Sequence[Task]) -> None:
         for task in tasks:
             self._submit(task)
             while not self._back.empty():
@@ -255,6 +290,10 @@ class _Run:
     def _take(self, alone: bool = False) -> None:
         task, done = self._back.get()
         self._away -= 1
+        if isinstance(task, Common):
+            for waiting in task.with_file() if _is_made(done) else task.tasks:
+                self._submit(waiting)
+            return
         outcome = self._outcome(task, done, alone)
         if outcome is None:
             return
@@ -284,6 +323,11 @@ class _Run:
             failure = _failure_of_task(error)
             return TaskOutcome({}, dict.fromkeys(task.keys, failure))
         return outcome
+
+
+def _is_made(done: Any) -> bool:
+    """Whether replays are there: where not, tasks make them themselves and say what is wrong."""
+    return not isinstance(done, BaseException) and done.exception() is None
 
 
 def _cancellations() -> tuple[type[BaseException], ...]:

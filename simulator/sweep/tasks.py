@@ -3,8 +3,9 @@
 Points of one trace share its draws, and among them those with the same policy, capacity and window
 share a replay. A task holds points of one trace. More tasks than traces are made where a trace has
 more replays than fit into memory at a time or than one wants to lose at a kill, and where workers
-would stand idle: only the draws are repeated for that, and where the points of a trace take longer
-than its replays, so are the replays whose points part.
+would stand idle: only the draws are repeated for that. Where the points of a trace take longer than
+its replays, points of one replay part too: such tasks have a number in common (`Task.shares`), so
+that the replay can be made once for them (`simulator.sweep.shared`).
 """
 
 from __future__ import annotations
@@ -34,13 +35,17 @@ def divide(points: Mapping[str, PointConfig], *, workers: int, memory: int) -> t
     chunks: list[list[Bundle]] = []
     for bundles in _bundles(points):
         chunks += _chunks(points, bundles, memory)
+    counts = [1] * len(chunks)
     if len(chunks) < workers:
         counts = _workers_of([_cost(points, chunk) for chunk in chunks], workers)
-        pairs = zip(chunks, counts, strict=True)
-        chunks = [part for chunk, count in pairs for part in _parts(points, chunk, count)]
+    parts: list[tuple[list[Bundle], int | None]] = []
+    for number, (chunk, count) in enumerate(zip(chunks, counts, strict=True)):
+        own = _parts(points, chunk, count) if count > 1 else [chunk]
+        cut = any(bundle not in chunk for part in own for bundle in part)
+        parts += [(part, number if cut else None) for part in own]
     if workers > 1:
-        chunks.sort(key=lambda chunk: -_cost(points, chunk))
-    return tuple(_task(points, number, chunk) for number, chunk in enumerate(chunks))
+        parts.sort(key=lambda part: -_cost(points, part[0]))
+    return tuple(_task(points, number, *part) for number, part in enumerate(parts))
 
 
 def _bundles(points: Mapping[str, PointConfig]) -> list[list[Bundle]]:
@@ -128,7 +133,10 @@ def _timing_s(points: Mapping[str, PointConfig], chunk: Sequence[Bundle]) -> flo
     return seconds_of((), [points[key] for bundle in chunk for key in bundle])
 
 
-def _task(points: Mapping[str, PointConfig], number: int, chunk: Sequence[Bundle]) -> Task:
+def _task(
+    points: Mapping[str, PointConfig], number: int, chunk: Sequence[Bundle], shares: int | None
+) -> Task:
     wanted = {key for bundle in chunk for key in bundle}
     keys = tuple(key for key in points if key in wanted)
-    return Task(number, keys, tuple(points[key] for key in keys), _cost(points, chunk))
+    own = tuple(points[key] for key in keys)
+    return Task(number, keys, own, _cost(points, chunk), shares)

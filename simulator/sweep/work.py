@@ -12,11 +12,13 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from simulator import errors
 from simulator._threads import cores
 from simulator.config.experiment import PointConfig
-from simulator.engine import simulate_each
+from simulator.engine import Ahead, read_ahead, replays_ahead, simulate_each, write_ahead
 from simulator.errors import OutputError, ScratchPipeError
 from simulator.results.finished import FinishedPoints, encode
 from simulator.results.record import Progress
@@ -27,7 +29,9 @@ __all__ = [
     "Failure",
     "Task",
     "TaskOutcome",
+    "be_there",
     "failure_of",
+    "make_replays",
     "report_to",
     "run_task",
     "sending",
@@ -46,6 +50,10 @@ class Task:
     points: tuple[PointConfig, ...]
     cost: float = 1.0
     """Expected time, in any unit that is the same for all tasks."""
+    shares: int | None = None
+    """Tasks with one number have replays in common; None: it has its own."""
+    replays: Path | None = None
+    """The file of those that it has in common with others; None: it makes all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +136,9 @@ def run_task(
     failed = _mismatched(task)
     numbers = [n for n, key in enumerate(task.keys) if key not in failed]
     points = [task.points[n] for n in numbers]
-    threads = max(1, cores() // share)
-    for position, outcome in simulate_each(points, progress=_reporter(task), threads=threads):
+    options: dict[str, Any] = {} if task.replays is None else {"ahead": _read(task.replays)}
+    options |= {"progress": _reporter(task), "threads": max(1, cores() // share)}
+    for position, outcome in simulate_each(points, **options):
         key = task.keys[numbers[position]]
         if isinstance(outcome, Exception):
             failed[key] = failure_of(outcome)
@@ -142,6 +151,23 @@ def run_task(
             store.put(key, data)
         finished[key] = data if store is None else None
     return TaskOutcome(finished, failed)
+
+
+def make_replays(task: Task, points: tuple[PointConfig, ...], file: Path) -> None:
+    """Make the replays of `points` for `task` and those that share them, on all cores."""
+    write_ahead(file, replays_ahead(points, progress=_reporter(task)))
+
+
+def be_there() -> None:
+    """What a worker does while another makes replays: it begins, which takes seconds."""
+
+
+def _read(file: Path) -> Ahead | None:
+    """The replays in `file`; None where it is not there: they are made anew."""
+    try:
+        return read_ahead(file)
+    except OSError:
+        return None
 
 
 def _mismatched(task: Task) -> dict[str, Failure]:

@@ -5,8 +5,7 @@ import pytest
 
 from simulator.caches.replays import StaticReplay
 from simulator.config.expand import expand
-from simulator.engine import parse_experiment, prepare, simulate_each, simulate_points
-from simulator.engine import points as engine
+from simulator.engine import parse_experiment, prepare, replaying, simulate_each, simulate_points
 from simulator.errors import CapacityError, InvariantError, TraceError
 from simulator.results.dictionary import METRICS
 from simulator.results.notes import notes_of
@@ -54,7 +53,7 @@ def test_a_trace_that_cannot_be_read_fails_all_of_its_points_and_no_others(tmp_p
 
 
 def test_a_replay_that_fails_leaves_the_others_theirs(monkeypatch):
-    real = engine.run_replays
+    real = replaying.run_replays
 
     def fail(stream, replays, **options):
         if any(isinstance(replay, StaticReplay) for replay in replays):
@@ -63,7 +62,7 @@ def test_a_replay_that_fails_leaves_the_others_theirs(monkeypatch):
 
     points = make("hybrid", "static_cache", "scratchpipe")
     good = [one.metrics["iteration_time_us"] for one in simulate_points(points)]
-    monkeypatch.setattr(engine, "run_replays", fail)
+    monkeypatch.setattr(replaying, "run_replays", fail)
     found = outcomes(points)
     assert isinstance(found["static_cache"], InvariantError)
     assert found["hybrid"].metrics["iteration_time_us"] == good[0]

@@ -38,18 +38,37 @@ def test_two_processes_give_the_same_bytes(shell, undisturbed):
     assert len(shell.points("two")) == POINTS
 
 
-def test_workers_that_part_a_replay_give_the_same_bytes(shell):
+def machines(shell, count):
+    """An experiment of so many points of one replay."""
     text = (shell.folder / "sweep.yaml").read_text(encoding="utf-8")
     text = text[: text.index("sweep:")].replace("[hybrid, scratchpipe]", "[scratchpipe]")
-    latencies = ", ".join(f"{60 + n} ns" for n in range(5))
+    latencies = ", ".join(f"{60 + n} ns" for n in range(count))
     text += f"sweep:\n  platform.host.cpu.memory_latency: [{latencies}]\n"
     (shell.folder / "machines.yaml").write_text(text, encoding="utf-8")
+    return "machines.yaml"
+
+
+def test_workers_that_part_a_replay_give_the_same_bytes(shell):
+    file = machines(shell, 5)
     for jobs in (1, 2, 3):
-        code, _, err = shell.run(
-            "run", "machines.yaml", "--out", f"jobs{jobs}", "--jobs", jobs, "--json"
-        )
+        code, _, err = shell.run("run", file, "--out", f"jobs{jobs}", "--jobs", jobs, "--json")
         assert code == 0, err
         assert shell.results(f"jobs{jobs}") == shell.results("jobs1")
+        assert len(os.listdir(shell.folder / f"jobs{jobs}" / "points")) == 5 + 1, "and the lock"
+
+
+def test_a_worker_that_is_killed_in_mid_sweep_costs_nothing_but_time(shell):
+    file = machines(shell, 40)
+    assert shell.run("run", file, "--out", "alone")[0] == 0
+    process = shell.start("run", file, "--out", "run", "--jobs", 2)
+    assert wait_until(lambda: shell.points("run"), process)
+    for pid in _workers(f"/proc/{process.pid}/task/{process.pid}/children")[:1]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert shell.results("run") == shell.results("alone")
+    assert len(shell.points("run")) == 40
 
 
 def test_a_sweep_that_is_killed_again_and_again_ends_with_the_same_bytes(shell, undisturbed):

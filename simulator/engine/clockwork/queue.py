@@ -33,6 +33,8 @@ from simulator.engine.memory import (
     UNUSED,
     URGENT,
     WAITER,
+    WAITER_SIZE,
+    WAITERS,
     WHAT,
     WHOM,
     Int64s,
@@ -132,7 +134,11 @@ def after(m: Int64s, ps: int, process: int) -> None:
 def wait_for(m: Int64s, event: int, process: int, all_of: int) -> None:
     """Behind those that wait for `event` already."""
     entry = m[SPARE]
-    m[SPARE] = m[entry + FOLLOWER]
+    if entry:
+        m[SPARE] = m[entry + FOLLOWER]
+    else:
+        entry = m[WAITERS]
+        m[WAITERS] += WAITER_SIZE
     m[entry + WAITER], m[entry + ALL_OF], m[entry + FOLLOWER] = process, all_of, 0
     if m[event + FIRST_WAITER]:
         m[m[event + LAST_WAITER] + FOLLOWER] = entry
