@@ -44,6 +44,21 @@ def _gpus(count: int) -> Changes:
     return {"platform": "p3_16xlarge", "systems": json.dumps([system])}
 
 
+def _hosts(count: int) -> Changes:
+    """Hosts of eight GPUs, tables in HBM."""
+    model = {"base": "mlperf_dcnv2", "placement": "hugectr", "sharding": "auto"}
+    return {
+        "platform": "hgx_h100",
+        "platform.hosts": count,
+        "model": json.dumps(model | {"batch_size": 65_536}),
+        "trace.alpha": 1.05,
+        "systems": "gpu_only",
+        "operators": "hugectr_2023",
+        "run.batches": 50,
+        "run.warmup_batches": 1,
+    }
+
+
 def _points(count: int) -> Changes:
     values = [f"{60_000 + 50 * number} ps" for number in range(count)]
     return SMALL | {"sweep": json.dumps({"platform.host.cpu.memory_latency": values})}
@@ -61,7 +76,8 @@ AXES: dict[str, dict[int, Changes]] = {
     "tables": {
         count: {"model.tables": count, "model.rows_per_table": 2_500_000} for count in (8, 32)
     },
-    "GPUs": {count: _gpus(count) for count in (2, 8)},
+    "GPUs": {count: _gpus(count) for count in (1, 2, 8)},
+    "hosts of 8 GPUs": {count: _hosts(count) for count in (16, 128)},
     "points of one replay": {count: _points(count) for count in (10, 20, 40)},
     "mini-batches, small model": {
         count: SMALL | {"run.batches": count} for count in (250, 500, 1000)

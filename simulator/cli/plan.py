@@ -97,7 +97,7 @@ def _show(name: str, plan: Plan, everything: bool) -> None:
         table = Table("GPU", "table", "part", "rows", "columns", *columns)
         for part, time in zip(plan.parts, seconds, strict=True):
             row = (f"{part.rows:,}", str(part.columns), format_bytes(part.bytes))
-            numbers = (f"{part.lookups:,.0f}", _amount(part.cost, plan.unit), f"{time * 1e6:.4g}")
+            numbers = (f"{part.lookups:,.0f}", _amount(part.cost, plan.unit), _microseconds(time))
             table.add_row(str(part.gpu), str(part.table), _share(part), *row, *numbers)
     else:
         table = Table("GPU", "tables", *columns)
@@ -105,7 +105,7 @@ def _show(name: str, plan: Plan, everything: bool) -> None:
             sums = (format_bytes(plan.bytes(gpu)), f"{plan.lookups(gpu):,.0f}")
             own = sum(t for part, t in zip(plan.parts, seconds, strict=True) if part.gpu == gpu)
             cost = _amount(plan.cost(gpu), plan.unit)
-            table.add_row(str(gpu), _listed(parts), *sums, cost, f"{own * 1e6:.4g}")
+            table.add_row(str(gpu), _listed(parts), *sums, cost, _microseconds(own))
     console().print(table)
 
 
@@ -116,8 +116,14 @@ def _amount(cost: float, unit: str) -> str:
     if unit == "B":
         return format_bytes(round(cost))
     if unit == "s":
-        return f"{cost * 1e6:.4g} us"
+        return f"{_microseconds(cost)} us"
     return f"{cost:,.0f} {unit}" if cost >= 1e3 else f"{cost:.6g} {unit}"
+
+
+def _microseconds(seconds: float) -> str:
+    """Four digits, however large."""
+    each = float(f"{seconds * 1e6:.4g}")
+    return f"{each:,.0f}" if each >= 1e3 else f"{each:.4g}"
 
 
 def _share(part: Part) -> str:

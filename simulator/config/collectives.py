@@ -67,5 +67,7 @@ class Collectives(Frozen):
     """Thread blocks of the kernels, each of which takes one streaming multiprocessor."""
     algorithms: dict[Pattern, Algorithm] = Field(default_factory=dict)
     """Pattern -> the algorithm that it uses; without an entry the fastest that there is."""
+    without: tuple[Algorithm, ...] = ()
+    """Algorithms that it does not have."""
     sources: dict[str, Source] = Field(default_factory=dict)
     """Where each number comes from, by key."""

@@ -44,6 +44,9 @@ from simulator.units import format_bytes
 
 __all__ = ["GpuOnly", "Held", "Rank", "require_tables_for"]
 
+P3_GPUS = 8
+"""Of `p3_16xlarge`, which messages name."""
+
 
 def _ranks(job: Job, machine: Topology, system: str) -> tuple[str, ...]:
     """The GPUs that are used: as many as are asked for, by default all, some of which may be left
@@ -154,6 +157,7 @@ class GpuOnly(System):
         need = tables + copies + 2 * mlp_weight_bytes(model) + 2 * pooled
         if need <= memory.capacity:
             return
+        many = f"{len(heaviest)} table" + "s" * (len(heaviest) != 1)
         fewest, there = math.ceil(sum(sizes) / memory.capacity), len(machine.all("gpu"))
         if fewest <= self.gpus:
             remedy = "spread them more evenly (model.sharding: row or auto), lower model.batch_size"
@@ -163,14 +167,15 @@ class GpuOnly(System):
                 f"ask for at least {fewest} of the {there} GPUs of {machine.name} (gpus: {fewest})"
             )
         else:
-            remedy = (
-                f"name a platform with at least {fewest} such GPUs for this system, as in "
-                f"{{name: {self.name}, platform: p3_16xlarge}}"
-            )
+            remedy = f"name a platform with at least {fewest} such GPUs for this system"
+            if fewest <= P3_GPUS:
+                remedy += f", as in {{name: {self.name}, platform: p3_16xlarge}}"
+            else:
+                remedy += ", or more hosts that a network joins (platform.hosts)"
         raise CapacityError(
             f"{self.name}: {model.rows:,} rows x {entry_sizes(model)} = "
             f"{format_bytes(sum(sizes))} of tables on {self.gpus} x {name}: the fullest GPU "
-            f"needs {format_bytes(need)} ({len(heaviest)} tables {format_bytes(tables)} + "
+            f"needs {format_bytes(need)} ({many} {format_bytes(tables)} + "
             f"{f'copies of rows {format_bytes(copies)} + ' if copies else ''}MLPs "
             f"and pooled vectors {format_bytes(need - tables - copies)}) but holds "
             f"{format_bytes(memory.capacity)}: {remedy}"

@@ -7,7 +7,10 @@ there: a row is frequent where I = 20 mini-batches look it up at least as often 
                  with probability p (0.01 to 0.03)
     flat         I GPUs (all-to-all / all-reduce rate) e GPUs / (GPUs - 1)
     hierarchical I GPUs (all-to-all / all-reduce rate) e hosts / (hosts - 1)
+    by_host      I hosts (all-to-all / all-reduce rate) e hosts / (hosts - 1)
 
+(by_host: releases of 2021 and of early 2022, commits 1dde7cb and 72b633b, whatever the network; the
+settings of v2.1 have an eighth of the all-to-all rate of those before, for eight GPUs a host),
 and their number is rounded up to a multiple of the GPUs. Every GPU pools frequent rows of its own
 samples out of its copy and sums their gradients, which are all-reduced over all frequent rows;
 vectors of infrequent rows come from their owners by all-to-all, and their gradients go back.
@@ -74,9 +77,9 @@ class HybridParameters(Parameters):
     repeat_probability: Annotated[float, Field(gt=0, le=1), _SETTINGS] = 0.01
     """On one host: that a frequent row repeats within the samples of a GPU."""
     network: Annotated[
-        Literal["flat", "hierarchical"], Given("verified", "calibration_data.cu")
+        Literal["flat", "hierarchical", "by_host"], Given("verified", "calibration_data.cu")
     ] = "flat"
-    """Which formula holds on several hosts."""
+    """Which formula holds on several hosts; `by_host`: that of releases up to MLPerf v2.0."""
     all_to_all_rate: Annotated[BytesPerSecond, _SETTINGS] = "190 GB/s"  # type: ignore[assignment]
     """Of an all-to-all among hosts, in the formulas alone."""
     all_reduce_rate: Annotated[BytesPerSecond, _SETTINGS] = "130 GB/s"  # type: ignore[assignment]
@@ -131,8 +134,9 @@ class HugeCtrHybrid(TieredGpus):
             of_gpu = max(2.0, batch / gpus)
             return batch * batches * math.sqrt(2 * own.repeat_probability / (of_gpu * (of_gpu - 1)))
         members = gpus if own.network == "flat" else hosts
+        each = hosts if own.network == "by_host" else gpus
         ratio = own.all_to_all_rate / own.all_reduce_rate
-        return batches * gpus * ratio * own.efficiency * members / (members - 1)
+        return batches * each * ratio * own.efficiency * members / (members - 1)
 
     def _tiered_rank(self, shards: Sequence[Shard]) -> TieredRank:
         return _HybridRank(self._machine, shards, self.replay.counted, self._pieces)

@@ -58,6 +58,20 @@ def test_a_plan_has_a_line_a_gpu(experiment: Path, capsys: pytest.CaptureFixture
     assert "26 tables, 48.07 GB with optimizer state" in text
 
 
+def test_long_times_are_told_in_figures(
+    experiment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """TorchRec's planner weighs what is expected, in the same figures."""
+    wide = ("--set", "model.batch_size=1000000", "--set", "model.rows_per_table=1000000")
+    wide = (*wide, "--set", "model.placement=torchrec")
+    _, text, error = run(capsys, "machine", "plan", str(experiment), *wide)
+    assert "e+" not in text, error
+    rows = [[c.strip() for c in line.strip("│").split("│")] for line in text.splitlines()]
+    lines = [row for row in rows if row[0].isdigit()]
+    assert max(float(row[-1].replace(",", "")) for row in lines) > 1e4
+    assert all(row[-2] == f"{row[-1]} us" for row in lines)
+
+
 def test_json_has_every_part_and_they_add_up(
     experiment: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,7 +113,7 @@ def test_tables_without_room_are_shown_and_refused(
     assert code == 2
     assert "40.94 GB" in text
     assert "192.3 GB of tables on 8 GPUs with 17.18 GB each" in message
-    assert "gpu0 40.94 GB in 1 parts" in message
+    assert "gpu0 40.94 GB in 1 part," in message
     assert message.rstrip().endswith("use more GPUs, a smaller model, or model.sharding: auto")
 
 

@@ -158,6 +158,8 @@ def test_the_library_of_collectives_is_a_name_or_that_with_changes() -> None:
     assert named.protocols == over.protocols == tuned.protocols
     tree = experiment(collectives={"algorithms": {"all_reduce": "tree"}}).collectives
     assert tree.algorithms == {"all_reduce": "tree"}
+    assert load_named("operators", "hugectr_2022").collectives.without == ("switch",)
+    assert load_named("operators", "hugectr_2023").collectives.without == ()
 
 
 @pytest.mark.parametrize(
@@ -167,6 +169,7 @@ def test_the_library_of_collectives_is_a_name_or_that_with_changes() -> None:
         ({"blocks": 0}, r"operators\.collectives\.blocks"),
         ({"algorithms": {"all_reduce": "star"}}, r"operators\.collectives\.algorithms"),
         ({"algorithms": {"all_to_none": "ring"}}, r"operators\.collectives\.algorithms"),
+        ({"without": ["star"]}, r"operators\.collectives\.without"),
         ({"protocols": {"ll": {"share": 1.5}}}, r"operators\.collectives\.protocols\.ll\.share"),
         ({"base": "nccl_2_28", "blokcs": 3}, r"operators\.collectives\.blokcs"),
     ],

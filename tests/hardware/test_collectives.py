@@ -371,6 +371,20 @@ def test_an_algorithm_may_be_named_in_the_profile() -> None:
         price(where, "all_to_all", GB, software=wrong)
 
 
+def test_a_library_may_lack_an_algorithm() -> None:
+    """Then the best of the others is taken; to name it is refused."""
+    where = machine(1, 8, nvlink="nvlink4_h100")
+    of_all = {
+        way: price(where, "all_reduce", GB, algorithm=way) for way in ("ring", "tree", "switch")
+    }
+    best = price(where, "all_reduce", GB)
+    assert best == of_all["switch"] != of_all["ring"]
+    old = library(without=["switch"])
+    assert price(where, "all_reduce", GB, software=old) in (of_all["ring"], of_all["tree"])
+    with pytest.raises(ConfigError, match="no all_reduce by switch among 8 ranks"):
+        price(where, "all_reduce", GB, software=old, algorithm="switch")
+
+
 @settings(max_examples=25)
 @given(patterns, sizes, st.sampled_from([(1, 2), (1, 8), (2, 4), (8, 1)]))
 def test_the_least_time_is_taken(pattern: str, size: int, shape: tuple[int, int]) -> None:

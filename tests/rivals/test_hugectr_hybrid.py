@@ -14,6 +14,7 @@ from simulator.engine.points import simulate_points
 from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.program import Exchange, Pool, Stage, Update
 from simulator.systems import system_class
+from simulator.systems.hugectr_hybrid import HybridParameters
 
 BOX: dict[str, Any] = {"platform": "p3_16xlarge"}
 NEVER = 10**9
@@ -145,6 +146,23 @@ def test_frequent_rows_follow_the_threshold() -> None:
     assert sizes[1] == sizes[2]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] > sizes[1] > sizes[3] > 0
+
+
+def test_thresholds_of_several_hosts_count_gpus_or_hosts() -> None:
+    """20 mini-batches, rates 190 and 130: 4 GPUs of 2 hosts, 8/7 of all-to-all at 8 hosts; an
+    eighth of the rate and GPUs in place of hosts are the same (MLPerf v2.1 and v2.0)."""
+
+    def least(hosts: int, **own: Any) -> float:
+        entry = {"name": "hugectr_hybrid", **own}
+        platform = {"base": "hgx_h100", "hosts": hosts}
+        system, _ = replayed(entry, 1, platform=platform, model={"batch_size": 512})
+        return float(system._threshold(HybridParameters(**own)))
+
+    by_host, by_gpu = least(4, network="by_host"), least(4, network="hierarchical")
+    assert by_host == pytest.approx(20 * 4 * 190 / 130 * 4 / 3)
+    assert by_gpu == pytest.approx(8 * by_host)
+    assert least(4, network="hierarchical", all_to_all_rate=23.75e9) == pytest.approx(by_host)
+    assert least(4) == pytest.approx(20 * 32 * 190 / 130 * 32 / 31)
 
 
 def test_what_does_not_fit_or_does_not_go_is_refused() -> None:

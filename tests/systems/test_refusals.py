@@ -39,7 +39,7 @@ def test_the_fullest_gpu_counts_with_its_mlps_and_vectors() -> None:
     """Eight equal tables on eight GPUs: one each, 5.12 GB, and twice MLPs and pooled vectors."""
     with pytest.raises(CapacityError) as caught:
         system("gpu_only", rows_per_table=(40_000_000,) * 8)
-    assert "1 tables 20.48 GB" in str(caught.value)
+    assert "1 table 20.48 GB" in str(caught.value)
     assert "on 8 x NVIDIA V100 SXM2" in str(caught.value)
 
 
@@ -145,6 +145,14 @@ def test_tables_beyond_a_gpu_ask_for_gpus_that_are_there(
     file = experiment(tmp_path, "[{name: gpu_only, gpus: 1}]", platform)
     changes = ["model.tables=8", "model.rows_per_table=10_000_000"]
     with pytest.raises(ConfigError, match=remedy):
+        simulate(load_experiment(file, changes))
+
+
+def test_a_remedy_names_no_platform_that_is_as_small(tmp_path: Path) -> None:
+    """163.84 GB on V100 of 16 GiB ask for ten: more than a p3.16xlarge has."""
+    file = experiment(tmp_path, "[gpu_only]", "p3_16xlarge")
+    changes = ["model.tables=8", "model.rows_per_table=40_000_000"]
+    with pytest.raises(ConfigError, match=r"at least 10 such GPUs for this system, or more hosts"):
         simulate(load_experiment(file, changes))
 
 

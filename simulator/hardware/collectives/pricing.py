@@ -95,7 +95,7 @@ class _Costs:
         costs = [
             cost
             for way in ways(exchange.pattern, self._group.shape)
-            if named in (None, way.algorithm)
+            if named in (None, way.algorithm) and way.algorithm not in library.without
             for protocol in self._protocols(way)
             if (cost := self._cost(way, protocol)) is not None
         ]

@@ -197,7 +197,10 @@ def no_room(
 ) -> CapacityError:
     """An error with what each GPU would hold, the fullest first."""
     order = sorted(range(len(needs)), key=lambda gpu: (-needs[gpu], gpu))
-    told = [f"gpu{g} {format_bytes(needs[g])} in {parts[g]} parts" for g in order[:SHOWN]]
+    told = [
+        f"gpu{g} {format_bytes(needs[g])} in {parts[g]} part{'s' * (parts[g] != 1)}"
+        for g in order[:SHOWN]
+    ]
     if len(order) > SHOWN:
         told.append(f"{len(order) - SHOWN} more GPUs less than these")
     other = "another model.placement" if sharding == "auto" else "model.sharding: auto"
