@@ -161,7 +161,7 @@ def test_thresholds_of_several_hosts_count_gpus_or_hosts() -> None:
     by_host, by_gpu = least(4, network="by_host"), least(4, network="hierarchical")
     assert by_host == pytest.approx(20 * 4 * 190 / 130 * 4 / 3)
     assert by_gpu == pytest.approx(8 * by_host)
-    assert least(4, network="hierarchical", all_to_all_rate=23.75e9) == pytest.approx(by_host)
+    assert least(4, network="hierarchical", all_to_all_rate="23.75 GB/s") == pytest.approx(by_host)
     assert least(4) == pytest.approx(20 * 32 * 190 / 130 * 32 / 31)
 
 
