@@ -77,8 +77,17 @@ class WindowTracker:
         self._alive[:-1] = self._alive[1:]
         stamp = FIRST_STAMP + self.loaded
         first_pending = max(self.first_stamp, stamp - self.window.future)
-        words = self.hit_map.words
-        counts = load(words, keys, stamp, first_pending, batch, self._alive, self.first_stamp)
+        self.hit_map.reach(stamp)
+        counts = load(
+            self.hit_map.words,
+            self.hit_map.shift,
+            keys,
+            stamp,
+            first_pending,
+            batch,
+            self._alive,
+            self.first_stamp,
+        )
         if counts.unique < 0:
             bad = -1 - counts.unique
             raise TraceError(

@@ -19,10 +19,11 @@ from simulator.caches.plan.distinct import (
     pool_shapes,
     with_next_uses,
 )
-from simulator.caches.plan.hitmap import DenseHitMap, HashHitMap
+from simulator.caches.plan.hitmap import DenseHitMap, HashHitMap, HitMap
 from simulator.caches.plan.look_ahead import WindowTracker
 from simulator.caches.plan.scratchpad import PoolPlanner
 from simulator.caches.plan.sizes import HIT_MAP_BYTES, fits
+from simulator.caches.plan.words import narrowest
 from simulator.errors import UsageError
 from simulator.traces.base import MiniBatch
 
@@ -224,6 +225,11 @@ class _Lane:
         return replace(plan, held_misses=len(plan.missed_rows) - int(missed_anyway.sum()))
 
 
+def _counting(rows: int, dense: bool) -> HitMap:
+    """A Hit-Map for rows that get no slots."""
+    return DenseHitMap(rows, narrowest(0)) if dense else HashHitMap(rows)
+
+
 def window_need(
     minibatches: Iterable[MiniBatch],
     rows: Sequence[int],
@@ -238,8 +244,8 @@ def window_need(
     too large for that together: an entry a distinct row).
     """
     shapes = pool_shapes(rows, scope)
-    kind = DenseHitMap if fits(sum(rows), HIT_MAP_BYTES) else HashHitMap
-    trackers = [WindowTracker(shape.rows, window, kind(shape.rows)) for shape in shapes]
+    dense = fits(sum(rows), HIT_MAP_BYTES)
+    trackers = [WindowTracker(shape.rows, window, _counting(shape.rows, dense)) for shape in shapes]
     need = [0] * len(shapes)
     for batch in minibatches:
         for p, tracker in enumerate(trackers):
