@@ -147,7 +147,8 @@ def _simulate_group(
         chosen = {member: p for member, p in prepared.items() if p.tail == tail}
         repeats = any(p.point.operators.follows_hottest for p in chosen.values())
         range_bits = max(p.point.operators.accumulate.range_bits for p in chosen.values())
-        stream = Stream(trace, batches_of(members[0], trace, tail), repeats, range_bits)
+        count = batches_of(members[0], trace, tail)
+        stream = Stream(trace, count, repeats, range_bits, ahead=threads > 1)
         replays = _replays(stream, chosen.values(), tracker, threads)
         shared = {replay: SharedFacts() for replay in replays}
         for member, problem in chosen.items():

@@ -118,10 +118,11 @@ def plan_batches(
         indices.extend(batch.index for batch in group)
         planned = lanes.run(partial(_Lane.steps, batches=group))
         group.clear()  # nobody needs them any more
-        for plans in planned:
-            yield BatchPlan(indices.popleft(), plans)
-    for plans in lanes.run(_Lane.rest):
-        yield BatchPlan(indices.popleft(), plans)
+        while planned:
+            yield BatchPlan(indices.popleft(), planned.popleft())
+    planned = lanes.run(_Lane.rest)
+    while planned:
+        yield BatchPlan(indices.popleft(), planned.popleft())
 
 
 def together(minibatches: Iterable[MiniBatch]) -> Iterator[list[MiniBatch]]:
@@ -169,12 +170,12 @@ class _Lanes:
         self.workers = min(threads, len(lanes))
         self._lanes = lanes
 
-    def run(self, work: Callable[[_Lane], list[PoolPlan]]) -> Iterator[tuple[PoolPlan, ...]]:
+    def run(self, work: Callable[[_Lane], list[PoolPlan]]) -> deque[tuple[PoolPlan, ...]]:
         """`work` for every lane; the plans that come of it, mini-batch by mini-batch, in the order
         of the pools."""
         lanes = self._lanes
         plans = map_threads(lambda pool: work(lanes[pool]), len(lanes), self.workers)
-        return zip(*plans, strict=True)
+        return deque(zip(*plans, strict=True))
 
 
 def looked_up(

@@ -86,7 +86,7 @@ class UseQueue:
     """
 
     def __init__(self, capacity: int) -> None:
-        self._ring = zeros(1 << (3 * capacity + 1024).bit_length(), np.int32)
+        self._ring = zeros(1 << (3 * capacity // 2 + 1024).bit_length(), np.int32)
         self._head = 0
         self._generations: deque[tuple[int, int]] = deque()
         """(stamp, end) of each, the oldest first; it begins where the one before ends."""
