@@ -136,7 +136,7 @@ def sort_in_buckets(
         counts[int(number * scale) + 1] += 1
     crowd = 0
     for bucket in range(1, len(counts)):
-        crowd += np.int64(counts[bucket]) * np.int64(counts[bucket])
+        crowd += int(counts[bucket]) * int(counts[bucket])
         counts[bucket] += counts[bucket - 1]
     if crowd > _CROWDED * len(numbers):
         return False
