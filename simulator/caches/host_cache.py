@@ -19,7 +19,7 @@ from simulator.caches.facts import BatchFacts, Flow
 from simulator.caches.plan.base import Window
 from simulator.caches.plan.planning import build_planners, pool_rows
 from simulator.caches.plan.scratchpad import PoolPlanner
-from simulator.caches.replays.steady import sampled_rows
+from simulator.caches.replays.sampled import sampled_rows
 from simulator.caches.tiers import Resident
 from simulator.errors import CapacityError
 from simulator.traces.base import Trace

@@ -112,7 +112,7 @@ def _simulate_group(
         return
     prepared, failed = prepare_all(members, trace)
     yield from failed.items()
-    for stream, chosen in streams_of(trace, prepared):
+    for stream, chosen in streams_of(trace, prepared, threads):
         replays = replays_of(stream, chosen.values(), tracker, threads, ahead)
         shared = {replay: SharedFacts() for replay in replays}
         for member, problem in chosen.items():

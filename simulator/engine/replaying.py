@@ -98,7 +98,7 @@ def prepare_all(
 
 
 def streams_of(
-    trace: Trace, prepared: Mapping[int, Prepared]
+    trace: Trace, prepared: Mapping[int, Prepared], threads: int
 ) -> Iterator[tuple[Stream, dict[int, Prepared]]]:
     """The mini-batches of `trace`, with each number of them that points want, and those points."""
     for tail in dict.fromkeys(problem.tail for problem in prepared.values()):
@@ -106,7 +106,8 @@ def streams_of(
         repeats = any(p.point.operators.follows_hottest for p in chosen.values())
         range_bits = max(p.point.operators.accumulate.range_bits for p in chosen.values())
         first = next(iter(chosen.values())).point
-        yield Stream(trace, batches_of(first, trace, tail), repeats, range_bits), chosen
+        count = batches_of(first, trace, tail)
+        yield Stream(trace, count, repeats, range_bits, ahead=threads > 1), chosen
 
 
 def replays_of(
@@ -166,7 +167,7 @@ def replays_ahead(
     tracker = Tracker(progress, len(points), 0, len(points))
     replays: dict[_Key, dict[Replay, Replayed]] = {}
     drawn_s = {}
-    for stream, chosen in streams_of(trace, prepared):
+    for stream, chosen in streams_of(trace, prepared, workers):
         key = _key(chosen.values())
         made = replays_of(stream, chosen.values(), tracker, workers, Ahead())
         replays[key] = {r: told for r, told in made.items() if isinstance(told, Replayed)}

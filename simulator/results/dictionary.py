@@ -232,7 +232,7 @@ _WALL = tuple(
     Column(name, "float", "s", meaning, deterministic=False)
     for name, meaning in (
         ("wall_s", "Wall-clock time of this point, all of it."),
-        ("wall_draw_s", "Wall-clock time to draw or read the mini-batches."),
+        ("wall_draw_s", "Wall-clock time that was waited for mini-batches to be drawn or read."),
         ("wall_plan_s", "Wall-clock time of the cache replay (shared replays count once)."),
         ("wall_memory_s", "Wall-clock time of the DRAM model."),
         ("wall_events_s", "Wall-clock time of the discrete-event simulation."),

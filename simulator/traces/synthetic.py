@@ -184,6 +184,9 @@ class Session:
 class SyntheticTrace:
     """Mini-batches drawn from `cells`, one popularity a table; a `Trace`."""
 
+    drawn_on_any_thread = True
+    """A mini-batch depends on its number alone: any may be drawn at any time."""
+
     def __init__(
         self,
         shape: Shape,

@@ -63,7 +63,7 @@ def scenes(draw):
     return batches, rows, capacity, window, hottest, preload
 
 
-@pytest.mark.parametrize("hit_map", ["dense", "hash"])
+@pytest.mark.parametrize("hit_map", ["dense", "wide", "hash"])
 @pytest.mark.parametrize("policy", sorted(REFERENCES))
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(scene=scenes(), seed=st.integers(0, 2**64 - 1))

@@ -87,12 +87,12 @@ def test_any_number_of_threads_gives_the_same_plans(policy):
 
 
 @pytest.mark.parametrize("policy", policy_names())
-def test_both_hit_maps_give_the_same_plans(policy):
+def test_all_hit_maps_give_the_same_plans(policy):
     plans = [
         as_lists(plan_batches(minibatches(), planners(policy, hit_map=kind), WINDOW))
-        for kind in ("dense", "hash")
+        for kind in ("dense", "wide", "hash")
     ]
-    assert plans[0] == plans[1]
+    assert plans[0] == plans[1] == plans[2]
 
 
 def test_seed_moves_random_victims_and_nothing_else():

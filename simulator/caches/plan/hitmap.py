@@ -1,6 +1,7 @@
 """The Hit-Map: from the rows of a pool to the keys that index its state words.
 
-Dense: the key is the row; one word a row, touched pages only (a table of 10 M rows: 80 MB).
+Dense: the key is the row; one word a row, touched pages only (a table of 10 M rows: 40 MB, or 80
+where words are wide).
 Hashed: exact open addressing (linear probing, deletion by shifting back) from row to an entry. A
 row has an entry while it is resident or in the look-ahead window (pinned rows: always), so the
 state grows with slots and window, never with lookups, plus one bit a row for "looked up before".
@@ -15,9 +16,17 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled
 from simulator._mix import hashed
-from simulator.caches.plan.arrays import zeros
 from simulator.caches.plan.sizes import SIDE_MAP_BYTES, fits
-from simulator.caches.plan.words import PINNED, PRELOADED
+from simulator.caches.plan.words import (
+    PRELOADED,
+    WIDE,
+    Words,
+    last_stamp,
+    no_words,
+    pinned_bit,
+    widened,
+)
+from simulator.errors import UsageError
 
 __all__ = ["DenseHitMap", "HashHitMap", "HitMap", "side_map"]
 
@@ -28,8 +37,13 @@ Int32s = npt.NDArray[np.int32]
 class HitMap(Protocol):
     """Rows to keys and back; owns the state words."""
 
-    words: Int64s
+    words: Words
+    shift: int
+    """Where the stamp begins in `words`; see there."""
     rows: int
+
+    def reach(self, stamp: int) -> None:
+        """Make `words` wide if they have no room for `stamp`."""
 
     def keys(self, ids: Int64s) -> Int64s:
         """Keys of `ids`, entering rows that are not in yet."""
@@ -45,11 +59,18 @@ class HitMap(Protocol):
 
 
 class DenseHitMap:
-    """One word for each row: the key is the row."""
+    """One word for each row: the key is the row. `shift`: see `plan.words`."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, shift: int = WIDE) -> None:
         self.rows = rows
-        self.words = zeros(rows)
+        self.shift = shift
+        self.words = no_words(rows, shift)
+
+    def reach(self, stamp: int) -> None:
+        if stamp > last_stamp(self.shift):
+            if self.shift == WIDE:
+                raise UsageError(f"{stamp:,} mini-batches: a Hit-Map counts {last_stamp(WIDE):,}")
+            self.words, self.shift = widened(self.words, self.shift), WIDE
 
     def keys(self, ids: Int64s) -> Int64s:
         return ids
@@ -58,7 +79,7 @@ class DenseHitMap:
         return keys
 
     def pin(self, rows: Int64s) -> Int64s:
-        self.words[rows] |= PINNED
+        self.words[rows] |= self.words.dtype.type(pinned_bit(self.shift))
         return rows
 
     def forget(self, keys: Int64s) -> None:
@@ -107,7 +128,7 @@ def enter(ids: Int64s, start: int, keys: Int64s, arrays: HashArrays, rows: int) 
             entries[at] = entry
             entry_row[entry] = row
             bit = 1 << (row & 7)
-            words[entry] = PRELOADED << 32 if entered[row >> 3] & bit else 0
+            words[entry] = PRELOADED << WIDE if entered[row >> 3] & bit else 0
             entered[row >> 3] |= bit
         keys[k] = entries[at]
     return len(ids)
@@ -120,7 +141,7 @@ def leave(keys: Int64s, arrays: HashArrays) -> None:
     mask = len(table) - 1
     for k in range(len(keys)):
         entry = keys[k]
-        if words[entry] & PINNED:
+        if words[entry] & pinned_bit(WIDE):
             continue
         words[entry] = 0
         row = entry_row[entry]
@@ -159,6 +180,7 @@ class HashHitMap:
     def __init__(self, rows: int, expected: int = 1024) -> None:
         size = max(16, expected)
         self.rows = rows
+        self.shift = WIDE
         self._arrays = HashArrays(
             *_empty_table(size),
             entry_row=np.zeros(size, dtype=np.int64),
@@ -190,6 +212,9 @@ class HashHitMap:
         )
         self.words = self._arrays.words
 
+    def reach(self, stamp: int) -> None:
+        """Nothing to do: words are wide."""
+
     def keys(self, ids: Int64s) -> Int64s:
         keys = np.empty(len(ids), dtype=np.int64)
         done = 0
@@ -207,7 +232,7 @@ class HashHitMap:
 
     def pin(self, rows: Int64s) -> Int64s:
         keys = self.keys(rows)
-        self.words[keys] |= PINNED
+        self.words[keys] |= pinned_bit(WIDE)
         return keys
 
     def forget(self, keys: Int64s) -> None:

@@ -49,6 +49,7 @@ class WindowTracker:
         self.first_stamp = FIRST_STAMP
         """Rows with older stamps are not in the window, whenever they were looked up."""
         self._alive = np.zeros(window.batches + 1, dtype=np.int64)
+        self._room = BatchArrays(*np.empty((4, 0), dtype=np.int64))
 
     def restart(self, window: Window) -> None:
         """Batches so far are the past: the next is the first that a window reaches back to."""
@@ -73,33 +74,49 @@ class WindowTracker:
         """Load the next batch; see `PoolPlanner.load`. `TraceError` for an id outside."""
         ids = np.ascontiguousarray(ids, dtype=np.int64)
         keys = self.hit_map.keys(ids)
-        batch = BatchArrays(*np.empty((4, len(keys) + 1), dtype=np.int64))
+        batch = self._room_for(len(keys))
         self._alive[:-1] = self._alive[1:]
         stamp = FIRST_STAMP + self.loaded
         first_pending = max(self.first_stamp, stamp - self.window.future)
-        words = self.hit_map.words
-        counts = load(words, keys, stamp, first_pending, batch, self._alive, self.first_stamp)
+        self.hit_map.reach(stamp)
+        counts = load(
+            self.hit_map.words,
+            self.hit_map.shift,
+            keys,
+            stamp,
+            first_pending,
+            batch,
+            self._alive,
+            self.first_stamp,
+        )
         if counts.unique < 0:
             bad = -1 - counts.unique
             raise TraceError(
                 f"batch {self.number}, lookup {bad}: id {ids[bad]} outside of 0..{self.rows - 1}"
             )
         self.loaded += 1
-        missed = batch.missed[: counts.missed]
+        missed = batch.missed[: counts.missed].copy()
         lookups, missing_lookups = len(ids), counts.missing_lookups
         if times is not None:
             lookups, missing_lookups = int(times.sum()), int(times[missed].sum())
         return LoadedBatch(
             lookups,
-            batch.keys[: counts.unique],
-            batch.slots[: counts.unique],
+            batch.keys[: counts.unique].copy(),
+            batch.slots[: counts.unique].copy(),
             missed,
-            batch.pending[: counts.pending],
+            batch.pending[: counts.pending].copy(),
             missing_lookups,
             counts.never_seen,
             counts.first_uses,
             next_use,
         )
+
+    def _room_for(self, lookups: int) -> BatchArrays:
+        """Arrays that every batch is loaded into: they stay in the processor's caches, and what a
+        batch keeps is as long as it has distinct rows."""
+        if len(self._room.keys) <= lookups:
+            self._room = BatchArrays(*np.empty((4, lookups + 1), dtype=np.int64))
+        return self._room
 
 
 def _check_window(window: Window) -> None:

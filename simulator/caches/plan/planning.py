@@ -19,10 +19,11 @@ from simulator.caches.plan.distinct import (
     pool_shapes,
     with_next_uses,
 )
-from simulator.caches.plan.hitmap import DenseHitMap, HashHitMap
+from simulator.caches.plan.hitmap import DenseHitMap, HashHitMap, HitMap
 from simulator.caches.plan.look_ahead import WindowTracker
 from simulator.caches.plan.scratchpad import PoolPlanner
 from simulator.caches.plan.sizes import HIT_MAP_BYTES, fits
+from simulator.caches.plan.words import narrowest
 from simulator.errors import UsageError
 from simulator.traces.base import MiniBatch
 
@@ -117,10 +118,11 @@ def plan_batches(
         indices.extend(batch.index for batch in group)
         planned = lanes.run(partial(_Lane.steps, batches=group))
         group.clear()  # nobody needs them any more
-        for plans in planned:
-            yield BatchPlan(indices.popleft(), plans)
-    for plans in lanes.run(_Lane.rest):
-        yield BatchPlan(indices.popleft(), plans)
+        while planned:
+            yield BatchPlan(indices.popleft(), planned.popleft())
+    planned = lanes.run(_Lane.rest)
+    while planned:
+        yield BatchPlan(indices.popleft(), planned.popleft())
 
 
 def together(minibatches: Iterable[MiniBatch]) -> Iterator[list[MiniBatch]]:
@@ -168,12 +170,12 @@ class _Lanes:
         self.workers = min(threads, len(lanes))
         self._lanes = lanes
 
-    def run(self, work: Callable[[_Lane], list[PoolPlan]]) -> Iterator[tuple[PoolPlan, ...]]:
+    def run(self, work: Callable[[_Lane], list[PoolPlan]]) -> deque[tuple[PoolPlan, ...]]:
         """`work` for every lane; the plans that come of it, mini-batch by mini-batch, in the order
         of the pools."""
         lanes = self._lanes
         plans = map_threads(lambda pool: work(lanes[pool]), len(lanes), self.workers)
-        return zip(*plans, strict=True)
+        return deque(zip(*plans, strict=True))
 
 
 def looked_up(
@@ -224,6 +226,11 @@ class _Lane:
         return replace(plan, held_misses=len(plan.missed_rows) - int(missed_anyway.sum()))
 
 
+def _counting(rows: int, dense: bool) -> HitMap:
+    """A Hit-Map for rows that get no slots."""
+    return DenseHitMap(rows, narrowest(0)) if dense else HashHitMap(rows)
+
+
 def window_need(
     minibatches: Iterable[MiniBatch],
     rows: Sequence[int],
@@ -238,8 +245,8 @@ def window_need(
     too large for that together: an entry a distinct row).
     """
     shapes = pool_shapes(rows, scope)
-    kind = DenseHitMap if fits(sum(rows), HIT_MAP_BYTES) else HashHitMap
-    trackers = [WindowTracker(shape.rows, window, kind(shape.rows)) for shape in shapes]
+    dense = fits(sum(rows), HIT_MAP_BYTES)
+    trackers = [WindowTracker(shape.rows, window, _counting(shape.rows, dense)) for shape in shapes]
     need = [0] * len(shapes)
     for batch in minibatches:
         for p, tracker in enumerate(trackers):

@@ -26,6 +26,7 @@ from simulator.caches.plan.words import (
     MAX_CAPACITY,
     Moves,
     mark_resident,
+    narrowest,
     place_rows,
     resolve,
 )
@@ -94,12 +95,18 @@ class PoolPlanner:
         build = partial(CheckedPolicy, name=policy, kind=chosen) if checked else chosen
         self._policy: Policy = build(PolicySetup(capacity, seed, profile, rows))
         self._pool = Pool(self._tracker.hit_map.words, np.zeros(capacity, dtype=np.int32))
+        self._see_words()
         self._pool.rows_of = self._tracker.hit_map.rows_of
         self._all_trained = preload_trained
         self._all_known = False
         self._as_filled: int | None = None
         if preload is not None and len(preload):
             self._preload(preload)
+
+    def _see_words(self) -> None:
+        """The Hit-Map may have larger ones than before."""
+        hit_map = self._tracker.hit_map
+        self._pool.words, self._pool.shift = hit_map.words, hit_map.shift
 
     def _preload(self, rows: Int64s) -> None:
         rows = np.ascontiguousarray(rows, dtype=np.int64)
@@ -109,8 +116,8 @@ class PoolPlanner:
         if len(rows) > self._pool.capacity:
             raise UsageError(refusal)
         keys = self._tracker.hit_map.keys(rows)
-        self._pool.words = self._tracker.hit_map.words
-        done = mark_resident(self._pool.words, self._pool.slot_key, keys)
+        self._see_words()
+        done = mark_resident(self._pool.words, self._pool.shift, self._pool.slot_key, keys)
         if done < len(keys):
             if 0 <= rows[done] < self._tracker.rows:
                 raise UsageError(refusal)
@@ -171,7 +178,7 @@ class PoolPlanner:
         self._waiting.append(batch)
         if self._as_filled is not None:
             self._as_filled -= batch.first_uses
-        self._pool.words = self._tracker.hit_map.words
+        self._see_words()
         distinct = self._tracker.distinct
         if distinct > self.capacity:
             raise CapacityError(
@@ -188,7 +195,7 @@ class PoolPlanner:
         pool = self._pool
         pool.stamp = FIRST_STAMP + self._planned
         pool.horizon = max(self._tracker.first_stamp, pool.stamp - self.window.past)
-        if not resolve(pool.words, batch.keys, batch.slots, batch.pending):
+        if not resolve(pool.words, pool.shift, batch.keys, batch.slots, batch.pending):
             raise InvariantError(f"batch {self._planned}: a row that was fetched is not resident")
         pool.keys, pool.missed = batch.keys, batch.missed
         evicted = max(0, len(batch.missed) - (pool.capacity - pool.used))
@@ -216,7 +223,8 @@ class PoolPlanner:
             victim_dirty=np.empty(len(victims), dtype=np.bool_),
         )
         keys, slots = batch.keys, batch.slots
-        place_rows(pool.words, pool.slot_key, keys, slots, batch.missed, pool.used, moves)
+        slot_key = pool.slot_key
+        place_rows(pool.words, pool.shift, slot_key, keys, slots, batch.missed, pool.used, moves)
         if self._as_filled is not None:
             self._as_filled -= int(np.count_nonzero(~moves.victim_dirty))
         if self._all_trained:
@@ -242,7 +250,9 @@ class PoolPlanner:
 
 def _make_hit_map(kind: str, rows: int, capacity: int) -> HitMap:
     if kind == "dense" or (kind == "auto" and fits(rows, HIT_MAP_BYTES)):
+        return DenseHitMap(rows, narrowest(capacity))
+    if kind == "wide":
         return DenseHitMap(rows)
     if kind in ("hash", "auto"):
         return HashHitMap(rows, expected=min(rows, capacity + capacity // 8 + 1024))
-    raise UsageError(f"no Hit-Map {kind!r}; known: auto, dense, hash")
+    raise UsageError(f"no Hit-Map {kind!r}; known: auto, dense, wide, hash")

@@ -1,9 +1,13 @@
-"""The state word of a row: everything that planning touches together, in one int64.
+"""The state word of a row: everything that planning touches together, in one integer.
 
-    bits 0..29   slot + 1 (0: not resident)
-    bit  30      PINNED: the key stays even where its row is evicted (static hot rows)
-    bit  31      MISSING: the row will miss when its newest loaded batch is planned
-    bits 32..62  stamp of the newest loaded batch that looks the row up
+    bits 0 .. shift - 3  slot + 1 (0: not resident)
+    bit  shift - 2       pinned: the key stays even where its row is evicted (static hot rows)
+    bit  shift - 1       missing: the row will miss when its newest loaded batch is planned
+    bits shift ..        stamp of the newest loaded batch that looks the row up
+
+Wide words are int64 with `shift` = `WIDE`. Narrow ones are uint32, whose `shift` is as small as the
+slots of the pool allow (`narrowest`); what is left bounds the stamps (`last_stamp`), beyond which
+words have to be wide (`widened`).
 
 Stamps: 0 never seen, 1 resident before the first batch (or known from earlier), batch number
 *n* of the pool is `FIRST_STAMP + n`. A row is held while batch *i* is planned exactly when its
@@ -15,46 +19,104 @@ Kernels take plain arrays and return counts; they release the GIL.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled, prefetch
+from simulator.caches.plan.arrays import zeros
 
 __all__ = [
     "FIRST_STAMP",
     "MAX_CAPACITY",
-    "MISSING",
-    "PINNED",
     "PRELOADED",
-    "SLOT",
+    "WIDE",
     "WIDEST_WINDOW",
     "BatchArrays",
     "LoadCounts",
     "Moves",
+    "Words",
+    "last_stamp",
     "load",
     "mark_resident",
+    "narrowest",
+    "no_words",
+    "pinned_bit",
     "place_rows",
     "resolve",
+    "slot_bits",
+    "widened",
 ]
 
-SLOT = (1 << 30) - 1
-PINNED = 1 << 30
-MISSING = 1 << 31
+WIDE = 32
+"""Where the stamp begins in words of 64 bits."""
+MAX_CAPACITY = (1 << (WIDE - 2)) - 2
 PRELOADED = 1
-FIRST_STAMP = 1 << 16
-MAX_CAPACITY = SLOT - 1
+FIRST_STAMP = 2
 
-WIDEST_WINDOW = FIRST_STAMP - 2
-"""Batches; the stamps of a window never reach down to those below `FIRST_STAMP`."""
+WIDEST_WINDOW = (1 << 16) - 2
+"""Batches."""
+
+_NARROW_BITS = 32
+_FEWEST_STAMPS = 128
+"""Stamps that narrow words must have room for: they are a saving, and widening costs."""
 
 Int64s = npt.NDArray[np.int64]
+Words = npt.NDArray[Any]
+"""State words by key: int64 or uint32."""
 
 AHEAD = 64
 """Words are asked for this many lookups ahead of their use: a trip to memory takes far longer than
 what there is to do with a word. Loops over words decide by arithmetic where a branch would be
 mispredicted too often."""
+
+
+def last_stamp(shift: int) -> int:
+    """The largest stamp that a word has room for."""
+    return (1 << ((63 if shift == WIDE else _NARROW_BITS) - shift)) - 1
+
+
+def narrowest(slots: int) -> int:
+    """`shift` for a pool of `slots` slots, `MAX_CAPACITY` at most: narrow words where those have
+    stamps enough."""
+    shift = slots.bit_length() + 2
+    return shift if last_stamp(shift) + 1 >= _FEWEST_STAMPS else WIDE
+
+
+def no_words(keys: int, shift: int) -> Words:
+    """Words of `keys` keys that were never seen."""
+    return zeros(keys, np.int64 if shift == WIDE else np.uint32)
+
+
+def widened(words: Words, shift: int) -> Int64s:
+    """The same words, wide."""
+    wide = no_words(len(words), WIDE)
+    widen(words, shift, wide)
+    return wide
+
+
+@compiled
+def widen(words: Words, shift: int, wide: Int64s) -> None:
+    """Write narrow `words` to `wide`, all zero before."""
+    low, pinned = slot_bits(shift), pinned_bit(shift)
+    for key in range(len(words)):
+        word = np.int64(words[key])
+        if word != 0:  # what was never seen need not be touched
+            flags = (word & (3 * pinned)) << (WIDE - shift)
+            wide[key] = (word & low) | flags | ((word >> shift) << WIDE)
+
+
+@compiled
+def slot_bits(shift: int) -> int:
+    """The bits of a word that hold slot + 1."""
+    return (1 << (shift - 2)) - 1
+
+
+@compiled
+def pinned_bit(shift: int) -> int:
+    """The bit of a word that says that its key stays."""
+    return 1 << (shift - 2)
 
 
 class BatchArrays(NamedTuple):
@@ -86,7 +148,8 @@ class LoadCounts(NamedTuple):
 
 @compiled
 def load(
-    words: Int64s,
+    words: Words,
+    shift: int,
     ids: Int64s,
     stamp: int,
     first_pending: int,
@@ -105,7 +168,8 @@ def load(
     for k in range(len(ids)):
         if np.uint64(ids[k]) >= rows:  # below 0 as well: it wraps
             return LoadCounts(-1 - k, 0, 0, 0, 0, 0)
-    unique, missing_lookups = stamp_keys(words, ids, stamp, first_pending, batch)
+    unique, missing_lookups = stamp_keys(words, shift, ids, stamp, first_pending, batch)
+    low, pinned = slot_bits(shift), pinned_bit(shift)
     m = 0
     p = 0
     never_seen = 0
@@ -113,55 +177,57 @@ def load(
     outside = stamp - len(alive) + 1
     for k in range(unique):
         word = batch.slots[k]
-        newest = word >> 32
-        batch.slots[k] = (word & SLOT) - 1
-        absent = int(word & SLOT == 0)
+        newest = word >> shift
+        batch.slots[k] = (word & low) - 1
+        absent = int(word & low == 0)
         recent = int(newest >= first_pending)
         batch.missed[m] = k
         m += absent & (1 - recent)
         batch.pending[p] = k
         p += absent & recent
-        never_seen += int(word & ~PINNED == 0)
+        never_seen += int(word & ~pinned == 0)
         first_uses += (1 - absent) & int(newest == PRELOADED)
-        newest *= int(newest >= first_stamp)
-        alive[np.uint64(max(newest - outside, 0))] -= 1
+        recent = int(newest >= first_stamp)
+        alive[np.uint64(max(newest - outside, 0) * recent)] -= 1
     alive[len(alive) - 1] = unique
     return LoadCounts(unique, m, p, missing_lookups, never_seen, first_uses)
 
 
 @compiled
 def stamp_keys(
-    words: Int64s, ids: Int64s, stamp: int, first_pending: int, batch: BatchArrays
+    words: Words, shift: int, ids: Int64s, stamp: int, first_pending: int, batch: BatchArrays
 ) -> tuple[int, int]:
     """Write the unique `ids` to `batch.keys`, their words as they were to `batch.slots`.
 
     Returns how many there are, and how many of `ids` will miss.
     """
+    low, kept = slot_bits(shift), slot_bits(shift) | pinned_bit(shift)
     n = np.uint64(0)
     missing_lookups = 0
     for k in range(len(ids)):
         if k + AHEAD < len(ids):
             prefetch(words, ids[k + AHEAD])
         key = np.uint64(ids[k])
-        word = words[key]
-        newest = word >> 32
+        word = np.int64(words[key])
+        newest = word >> shift
         first = int(newest != stamp)
         batch.keys[n] = ids[k]
         batch.slots[n] = word
         n += np.uint64(first)
-        missing = first & int(word & SLOT == 0) & int(newest < first_pending)
-        missing |= (1 - first) & (word >> 31)
+        missing = first & int(word & low == 0) & int(newest < first_pending)
+        missing |= int((1 - first) & (word >> (shift - 1)))
         missing_lookups += missing
-        words[key] = (word & (SLOT | PINNED)) | (missing << 31) | (stamp << 32)
+        words[key] = (word & kept) | (missing << (shift - 1)) | (stamp << shift)
     return np.int64(n), missing_lookups  # type: ignore[return-value]  # int() keeps it unsigned
 
 
 @compiled
-def resolve(words: Int64s, keys: Int64s, slots: Int64s, pending: Int64s) -> bool:
+def resolve(words: Words, shift: int, keys: Int64s, slots: Int64s, pending: Int64s) -> bool:
     """Fill in the slots that were `pending`; False where one of those keys has none."""
+    low = slot_bits(shift)
     resident = True
     for k in pending:
-        slots[k] = (words[keys[k]] & SLOT) - 1
+        slots[k] = (np.int64(words[keys[k]]) & low) - 1
         resident = resident and slots[k] >= 0
     return resident
 
@@ -181,7 +247,8 @@ class Moves(NamedTuple):
 
 @compiled
 def place_rows(
-    words: Int64s,
+    words: Words,
+    shift: int,
     slot_key: npt.NDArray[np.int32],
     keys: Int64s,
     slots: Int64s,
@@ -191,6 +258,7 @@ def place_rows(
 ) -> None:
     """Empty the victims' slots, then give every missed key a slot: free ones first."""
     missed_keys, missed_slots, victim_slots, victim_keys, victim_dirty = moves
+    low = slot_bits(shift)
     free = len(missed) - len(victim_slots)
     for m in range(free):
         missed_slots[m] = first_free + m
@@ -207,28 +275,31 @@ def place_rows(
     for v in range(len(victim_keys)):
         if v + AHEAD < len(victim_keys):
             prefetch(words, victim_keys[v + AHEAD])
-        word = words[victim_keys[v]]
-        victim_dirty[v] = (word >> 32) >= FIRST_STAMP
-        words[victim_keys[v]] = word & ~SLOT
+        word = np.int64(words[victim_keys[v]])
+        victim_dirty[v] = (word >> shift) >= FIRST_STAMP
+        words[victim_keys[v]] = word & ~low
     for m in range(len(missed)):
         if m + AHEAD < len(missed):
             prefetch(words, missed_keys[m + AHEAD])
         slots[missed[m]] = missed_slots[m]
-        words[missed_keys[m]] = (words[missed_keys[m]] & ~SLOT) | (missed_slots[m] + 1)
+        word = np.int64(words[missed_keys[m]])
+        words[missed_keys[m]] = (word & ~low) | (missed_slots[m] + 1)
 
 
 @compiled
-def mark_resident(words: Int64s, slot_key: npt.NDArray[np.int32], keys: Int64s) -> int:
+def mark_resident(words: Words, shift: int, slot_key: npt.NDArray[np.int32], keys: Int64s) -> int:
     """Put `keys` into slots 0, 1, ... before the first batch; returns how many.
 
     Stops at a key that is outside of `words` or resident already.
     """
+    low, pinned = slot_bits(shift), pinned_bit(shift)
     for slot in range(len(keys)):
         if slot + AHEAD < len(keys):
             prefetch(words, keys[slot + AHEAD])
         key = keys[slot]
-        if key < 0 or key >= len(words) or words[key] & SLOT != 0:
+        if key < 0 or key >= len(words) or np.int64(words[key]) & low != 0:
             return slot
         slot_key[slot] = key
-        words[key] = (words[key] & PINNED) | (slot + 1) | (PRELOADED << 32)
+        pin = np.int64(words[key]) & pinned
+        words[key] = pin | (slot + 1) | (PRELOADED << shift)
     return len(keys)

@@ -31,7 +31,7 @@ import numpy.typing as npt
 
 from simulator._plugin_files import from_file
 from simulator._plugins import Contract, load_plugin, plugins
-from simulator.caches.plan.words import FIRST_STAMP
+from simulator.caches.plan.words import FIRST_STAMP, WIDE, Words
 from simulator.caches.policies.hold import Hold
 from simulator.errors import InvariantError, UsageError
 
@@ -78,9 +78,11 @@ class Pool:
     means the same row for as long as that row is resident.
     """
 
-    words: Int64s
+    words: Words
     slot_key: npt.NDArray[np.int32]
     """Shape (capacity,): the key in each slot; undefined where the slot is free."""
+    shift: int = WIDE
+    """Where the stamp begins in `words`."""
     used: int = 0
     """Slots 0 .. used - 1 are taken. A slot once taken stays taken."""
     stamp: int = FIRST_STAMP
@@ -106,11 +108,11 @@ class Pool:
     @property
     def hold(self) -> Hold:
         """What kernels need to tell which slots are held."""
-        return Hold(self.words, self.slot_key, self.horizon)
+        return Hold(self.words, self.slot_key, self.horizon << self.shift)
 
     def held(self, slots: Int64s) -> npt.NDArray[np.bool_]:
         """Which of `slots` (taken ones) the window protects; shape (len(slots),)."""
-        stamps = self.words[self.slot_key[slots]] >> 32
+        stamps = self.words[self.slot_key[slots]] >> self.shift
         return np.asarray(stamps >= self.horizon)
 
 

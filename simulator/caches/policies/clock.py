@@ -34,7 +34,7 @@ def turn_hand(
     The first round may clear every bit, the second takes what is not held; only slots that are
     taken are looked at, but the hand counts over all of them.
     """
-    words, slot_key, horizon = hold
+    words, slot_key, held_from = hold
     got = 0
     capacity = len(bits)
     for _ in range(3 * capacity):
@@ -42,7 +42,7 @@ def turn_hand(
             break
         slot = hand
         hand = hand + 1 if hand + 1 < capacity else 0
-        if slot >= used or bits[slot] == CHOSEN or words[slot_key[slot]] >> 32 >= horizon:
+        if slot >= used or bits[slot] == CHOSEN or words[slot_key[slot]] >= held_from:
             continue
         if bits[slot] == 1:
             bits[slot] = 0

@@ -30,7 +30,7 @@ def take_first(
 
     Returns the new head and the number chosen.
     """
-    words, slot_key, horizon = hold
+    words, slot_key, held_from = hold
     mask = len(ring) - 1
     passed = np.empty(64, dtype=np.int32)
     n = 0
@@ -38,7 +38,7 @@ def take_first(
     while got < len(chosen) and head < tail:
         slot = ring[head & mask]
         head += 1
-        if words[slot_key[slot]] >> 32 < horizon:
+        if words[slot_key[slot]] < held_from:
             chosen[got] = slot
             got += 1
         else:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled, prefetch
 from simulator.caches.plan.buckets import AFTER, BUCKET, FIRST, join
+from simulator.caches.plan.words import Words
 
 __all__ = ["Hold", "take_from"]
 
@@ -20,15 +21,17 @@ Int32s = npt.NDArray[np.int32]
 
 
 class Hold(NamedTuple):
-    """Slot *s* is held unless `words[slot_key[s]] >> 32 < horizon`: its key's stamp is older.
+    """Slot *s* is held unless `words[slot_key[s]] < held_from`: its key's stamp is older.
 
-    `words`: state words by key (see `plan.words`); `slot_key`: int32, shape (capacity,). Kernels
-    unpack it and write the comparison out: a call for each slot would cost more than it.
+    `words`: state words by key (see `plan.words`), in which the stamp has the highest bits;
+    `slot_key`: int32, shape (capacity,). Kernels unpack it and write the comparison out: a call for
+    each slot would cost more than it.
     """
 
-    words: Int64s
+    words: Words
     slot_key: Int32s
-    horizon: int
+    held_from: int
+    """The word of the oldest stamp that is held, with nothing beside it."""
 
 
 @compiled
@@ -39,7 +42,7 @@ def take_from(
 
     They leave the list. Returns the number chosen in all.
     """
-    words, slot_key, horizon = hold
+    words, slot_key, held_from = hold
     slot = scout = ends[bucket, FIRST]
     kept = -1  # the last slot before `slot` that stays
     ahead = 0
@@ -50,7 +53,7 @@ def take_from(
             ahead += 1
         ahead -= 1
         after = links[slot, AFTER]
-        if words[slot_key[slot]] >> 32 < horizon:
+        if words[slot_key[slot]] < held_from:
             links[slot, BUCKET] = -1
             chosen[got] = slot
             got += 1

@@ -8,12 +8,14 @@ as one generation, and an entry whose stamp is no longer the key's newest is pas
 from __future__ import annotations
 
 from collections import deque
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled, prefetch
-from simulator.caches.plan.words import AHEAD, PRELOADED, SLOT
+from simulator.caches.plan.arrays import zeros
+from simulator.caches.plan.words import AHEAD, PRELOADED, Words, slot_bits
 from simulator.caches.policies.base import BatchUse, CompiledPolicy, PolicySetup, Pool
 
 __all__ = ["LRU", "UseQueue"]
@@ -22,21 +24,31 @@ Int64s = npt.NDArray[np.int64]
 Ring = npt.NDArray[np.int32]
 
 
+class Generation(NamedTuple):
+    """Keys that one batch used: the entries from `head` to `end` of the ring."""
+
+    ring: Ring
+    head: int
+    end: int
+    stamp: int
+
+
 @compiled
 def take_oldest(
-    ring: Ring, head: int, end: int, stamp: int, words: Int64s, chosen: Int64s, got: int
+    generation: Generation, words: Words, shift: int, chosen: Int64s, got: int
 ) -> tuple[int, int]:
-    """Fill `chosen[got:]` with the slots of entries of one generation that are still current.
+    """Fill `chosen[got:]` with the slots of entries of a generation that are still current.
 
-    The generation reaches from `head` to `end`. Returns the new head and the number chosen.
+    Returns its new head and the number chosen.
     """
-    mask = len(ring) - 1
+    ring, head, end, stamp = generation
+    mask, low = len(ring) - 1, slot_bits(shift)
     while got < len(chosen) and head < end:
         prefetch(words, ring[(head + AHEAD) & mask])
-        word = words[ring[head & mask]]
-        slot = word & SLOT
+        word = np.int64(words[ring[head & mask]])
+        slot = word & low
         chosen[got] = slot - 1
-        got += int(slot != 0) & int(word >> 32 == stamp)
+        got += int(slot != 0) & int(word >> shift == stamp)
         head += 1
     return head, got
 
@@ -50,19 +62,18 @@ def append_keys(ring: Ring, tail: int, keys: Int64s) -> None:
 
 
 @compiled
-def keep_current(
-    ring: Ring, head: int, end: int, stamp: int, words: Int64s, kept: Ring, n: int
-) -> int:
-    """Append the entries of one generation that still count to `kept[:n]`; returns the new n.
+def keep_current(generation: Generation, words: Words, shift: int, kept: Ring, n: int) -> int:
+    """Append the entries of a generation that still count to `kept[:n]`; returns the new n.
 
     A key that a later, loaded batch uses again is re-appended when that batch is planned, so an
     entry counts only while its stamp is the newest.
     """
-    mask = len(ring) - 1
+    ring, head, end, stamp = generation
+    mask, low = len(ring) - 1, slot_bits(shift)
     for k in range(head, end):
         prefetch(words, ring[(k + AHEAD) & mask])
-        word = words[ring[k & mask]]
-        if word & SLOT != 0 and word >> 32 == stamp:
+        word = np.int64(words[ring[k & mask]])
+        if word & low != 0 and word >> shift == stamp:
             kept[n] = ring[k & mask]
             n += 1
     return n
@@ -75,7 +86,7 @@ class UseQueue:
     """
 
     def __init__(self, capacity: int) -> None:
-        self._ring = np.zeros(1 << (3 * capacity + 1024).bit_length(), dtype=np.int32)
+        self._ring = zeros(1 << (3 * capacity // 2 + 1024).bit_length(), np.int32)
         self._head = 0
         self._generations: deque[tuple[int, int]] = deque()
         """(stamp, end) of each, the oldest first; it begins where the one before ends."""
@@ -92,11 +103,12 @@ class UseQueue:
             self._generations.append((stamp, self._tail + len(keys)))
 
     def _drop_stale(self, pool: Pool, room: int) -> None:
-        kept = np.zeros_like(self._ring)
+        kept: Ring = zeros(len(self._ring), np.int32)
         begin, n = self._head, 0
         generations: deque[tuple[int, int]] = deque()
         for stamp, end in self._generations:
-            before, n = n, keep_current(self._ring, begin, end, stamp, pool.words, kept, n)
+            generation = Generation(self._ring, begin, end, stamp)
+            before, n = n, keep_current(generation, pool.words, pool.shift, kept, n)
             if n > before:
                 generations.append((stamp, n))
             begin = end
@@ -104,7 +116,10 @@ class UseQueue:
         size = len(kept)
         while 2 * (n + room) > size:
             size *= 2
-        self._ring = np.concatenate([kept, np.zeros(size - len(kept), dtype=np.int32)])
+        self._ring = kept
+        if size > len(kept):
+            self._ring = zeros(size, np.int32)
+            self._ring[:n] = kept[:n]
 
     def take(self, pool: Pool, chosen: Int64s) -> int:
         """Fill `chosen` with slots of the least recent keys that are not held, oldest first.
@@ -116,9 +131,8 @@ class UseQueue:
             stamp, end = self._generations[0]
             if stamp >= pool.horizon:
                 break
-            self._head, got = take_oldest(
-                self._ring, self._head, end, stamp, pool.words, chosen, got
-            )
+            generation = Generation(self._ring, self._head, end, stamp)
+            self._head, got = take_oldest(generation, pool.words, pool.shift, chosen, got)
             if self._head == end:
                 self._generations.popleft()
         return got

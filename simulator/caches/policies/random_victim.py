@@ -32,12 +32,12 @@ def draw_victims(
     chosen: Int64s,
 ) -> int:
     """Fill `chosen` with random slots of [0, used) not held; `taken` is all zero before, after."""
-    words, slot_key, horizon = hold
+    words, slot_key, held_from = hold
     got = 0
     tries = 0
     while got < len(chosen) and tries < TRIES:
         slot = draw_below(state, used)
-        if taken[slot] == 0 and words[slot_key[slot]] >> 32 < horizon:
+        if taken[slot] == 0 and words[slot_key[slot]] < held_from:
             taken[slot] = 1
             chosen[got] = slot
             got += 1
@@ -48,7 +48,7 @@ def draw_victims(
         left = np.empty(used, dtype=np.int64)
         n = 0
         for slot in range(used):
-            if taken[slot] == 0 and words[slot_key[slot]] >> 32 < horizon:
+            if taken[slot] == 0 and words[slot_key[slot]] < held_from:
                 left[n] = slot
                 n += 1
         while got < len(chosen) and n > 0:

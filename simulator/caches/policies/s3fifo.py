@@ -65,14 +65,14 @@ def choose_victims(
 
     Both queues are walked from their front; what lies behind the walker is held.
     """
-    words, slot_key, horizon = hold
+    words, slot_key, held_from = hold
     links, ends, sizes = lists
     small = ends[SMALL, FIRST]
     main = ends[MAIN, FIRST]
     got = 0
     moved = True  # whether the last walk along the main queue changed anything
     while got < len(chosen):
-        while small >= 0 and words[slot_key[small]] >> 32 >= horizon:
+        while small >= 0 and words[slot_key[small]] >= held_from:
             small = links[small, AFTER]
         if (sizes[MAIN] > main_share or small < 0) and (main >= 0 or moved):
             if main < 0:
@@ -82,7 +82,7 @@ def choose_victims(
                     continue
             slot = main
             main = links[slot, AFTER]
-            if words[slot_key[slot]] >> 32 >= horizon:
+            if words[slot_key[slot]] >= held_from:
                 continue
             moved = True
             hits = links[slot, MARK]
@@ -98,7 +98,7 @@ def choose_victims(
             while small >= 0:
                 slot = small
                 small = links[slot, AFTER]
-                if words[slot_key[slot]] >> 32 >= horizon:
+                if words[slot_key[slot]] >= held_from:
                     continue
                 if links[slot, MARK] < MOVE_HITS:
                     shift(links, ends, sizes, slot, NOWHERE)

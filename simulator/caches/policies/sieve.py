@@ -28,7 +28,7 @@ def pass_hand(
     chosen: Int64s,
 ) -> tuple[int, int]:
     """Fill `chosen`; returns the new hand (-1: at the oldest) and the number chosen."""
-    words, slot_key, horizon = hold
+    words, slot_key, held_from = hold
     links, ends = lists
     got = 0
     rounds = 0
@@ -40,7 +40,7 @@ def pass_hand(
             break
         slot = hand
         hand = links[slot, AFTER]
-        if words[slot_key[slot]] >> 32 >= horizon:
+        if words[slot_key[slot]] >= held_from:
             continue
         if links[slot, MARK] == 1:
             links[slot, MARK] = 0

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
-from simulator.caches.plan.words import PINNED, PRELOADED, SLOT
+from simulator.caches.plan.words import PRELOADED, Words, pinned_bit, slot_bits
 from simulator.caches.policies.base import BatchUse, CompiledPolicy, PolicySetup, Pool
 from simulator.caches.policies.lru import UseQueue
 from simulator.errors import UsageError
@@ -25,25 +25,27 @@ Int64s = npt.NDArray[np.int64]
 
 
 @compiled
-def take_coldest(hottest: Int64s, words: Int64s, horizon: int, chosen: Int64s) -> int:
+def take_coldest(hottest: Int64s, words: Words, shift: int, horizon: int, chosen: Int64s) -> int:
     """Fill `chosen` with slots of hot rows that are not held, coldest first; returns how many."""
+    low = slot_bits(shift)
     got = 0
     for rank in range(len(hottest) - 1, -1, -1):
         if got == len(chosen):
             break
-        word = words[hottest[rank]]
-        if word & SLOT != 0 and word >> 32 < horizon:
-            chosen[got] = (word & SLOT) - 1
+        word = np.int64(words[hottest[rank]])
+        if word & low != 0 and word >> shift < horizon:
+            chosen[got] = (word & low) - 1
             got += 1
     return got
 
 
 @compiled
-def copy_unpinned(words: Int64s, keys: Int64s, unpinned: Int64s) -> int:
+def copy_unpinned(words: Words, shift: int, keys: Int64s, unpinned: Int64s) -> int:
     """Copy those of `keys` that are not in the hot set to `unpinned`; returns how many."""
+    pinned = pinned_bit(shift)
     n = 0
     for k in range(len(keys)):
-        if words[keys[k]] & PINNED == 0:
+        if np.int64(words[keys[k]]) & pinned == 0:
             unpinned[n] = keys[k]
             n += 1
     return n
@@ -66,12 +68,13 @@ class StaticHot(CompiledPolicy):
 
     def choose(self, pool: Pool, chosen: Int64s) -> int:
         got = self._others.take(pool, chosen)
-        return got + take_coldest(self._hottest, pool.words, pool.horizon, chosen[got:])
+        rest, held = chosen[got:], pool.horizon
+        return got + take_coldest(self._hottest, pool.words, pool.shift, held, rest)
 
     def used(self, pool: Pool, use: BatchUse) -> None:
         self._append(pool, use.keys, pool.stamp)
 
     def _append(self, pool: Pool, keys: Int64s, stamp: int) -> None:
         unpinned = np.empty(len(keys), dtype=np.int64)
-        n = copy_unpinned(pool.words, keys, unpinned)
+        n = copy_unpinned(pool.words, pool.shift, keys, unpinned)
         self._others.append(pool, unpinned[:n], stamp)

@@ -24,7 +24,8 @@ from simulator.caches.facts import (
 from simulator.caches.plan.associative import Algorithm, AssociativeCache, Loaded
 from simulator.caches.plan.distinct import DistinctBatch, distinct_batches, pool_shapes
 from simulator.caches.replays.base import Kept, Replay, bases, slots_of_lookups
-from simulator.caches.replays.steady import attempts, is_settled, most_played, sampled_rows
+from simulator.caches.replays.sampled import sampled_rows
+from simulator.caches.replays.steady import attempts, is_settled, most_played
 from simulator.config.trace import HALF
 from simulator.traces.base import MiniBatch, Trace
 from simulator.traces.draws import draws_of

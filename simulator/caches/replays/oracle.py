@@ -19,8 +19,8 @@ import numpy.typing as npt
 from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, BatchFacts, Flow, Start
 from simulator.caches.plan.oracle import LONG_AGO, OracleCacher, Read, SlotStack
 from simulator.caches.replays.base import Kept, Replay, bases
+from simulator.caches.replays.sampled import last_uses
 from simulator.caches.replays.samples import Divided, SampleParts, of_trainer
-from simulator.caches.replays.steady import last_uses
 from simulator.traces.base import MiniBatch, Trace
 
 __all__ = ["ALONE", "LATER", "LISTED", "NOW", "OracleReplay"]

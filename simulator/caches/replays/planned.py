@@ -43,7 +43,8 @@ from simulator.caches.replays.base import (
     slots_of_lookups,
 )
 from simulator.caches.replays.deduped import DedupedReplay
-from simulator.caches.replays.steady import NO_WINDOW, Past, Started, restart, sampled_rows
+from simulator.caches.replays.sampled import sampled_rows
+from simulator.caches.replays.steady import NO_WINDOW, Past, Started, restart
 from simulator.caches.replays.twins import twins
 from simulator.caches.size import CacheSize
 from simulator.caches.tiers import Tiers

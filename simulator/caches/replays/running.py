@@ -16,6 +16,7 @@ from simulator._plugins import explained, place_of
 from simulator.caches.facts import BatchFacts
 from simulator.caches.ranges import Ranges, by_range
 from simulator.caches.replays.base import Replay, copies
+from simulator.caches.replays.drawing import drawn
 from simulator.caches.replays.twins import Single
 from simulator.caches.tiers import Counter
 from simulator.errors import PluginError
@@ -35,8 +36,9 @@ class Replayed:
 
 @dataclass(slots=True)
 class Stream:
-    """The first `batches` mini-batches of a trace, drawn one after the other.
+    """The first `batches` mini-batches of a trace, drawn one after the other, or `ahead` (`drawn`).
 
+    `wall_s`: seconds that were waited for them.
     `longest`: of each mini-batch that was drawn, the longest bag of every table; `hottest`: where
     `counts_repeats`, the lookups of the row of every table that is looked up most; `ranges`: how
     the lookups of every table fall on the ranges that `range_bits` bits tell apart, 0: of none.
@@ -46,6 +48,7 @@ class Stream:
     batches: int
     counts_repeats: bool = False
     range_bits: int = 0
+    ahead: bool = False
     wall_s: float = 0.0
     longest: list[tuple[int, ...]] = field(default_factory=list)
     hottest: list[tuple[int, ...]] = field(default_factory=list)
@@ -55,9 +58,12 @@ class Stream:
         self.longest.clear()
         self.hottest.clear()
         self.ranges.clear()
-        for index in range(self.batches):
+        batches = drawn(self.trace, self.batches, ahead=self.ahead)
+        while True:
             begin = time.perf_counter()
-            batch = self.trace.minibatch(index)
+            batch = next(batches, None)
+            if batch is None:
+                return
             self.longest.append(batch.longest)
             if self.counts_repeats:
                 self.hottest.append(batch.hottest)
@@ -65,6 +71,7 @@ class Stream:
                 self.ranges.append(by_range(batch.ids, self.trace.rows, self.range_bits))
             self.wall_s += time.perf_counter() - begin
             yield batch
+            del batch
 
 
 def run_replays(

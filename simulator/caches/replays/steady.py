@@ -16,8 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil, inf, isinf, sqrt
-from typing import TypeVar
+from math import ceil
 
 import numpy as np
 import numpy.typing as npt
@@ -27,35 +26,28 @@ from simulator.caches.facts import Start
 from simulator.caches.plan.base import Window
 from simulator.caches.plan.distinct import (
     DistinctBatch,
-    PoolShape,
     distinct_batches,
     pool_shapes,
     with_next_uses,
 )
 from simulator.caches.plan.planning import looked_up, together
 from simulator.caches.plan.scratchpad import PoolPlanner
+from simulator.caches.replays.sampled import age_of
 from simulator.caches.trend import trend_of
-from simulator.config.memo import by_identity
 from simulator.traces.base import MiniBatch, Trace
-from simulator.traces.draws import Ages, draws_of
+from simulator.traces.draws import draws_of
 
 __all__ = ["MOST", "MOST_LOOKUPS", "MOST_PLAYED", "NO_WINDOW", "Past", "Started"]
 __all__ += [
-    "ascending",
     "attempts",
     "fitting",
     "is_settled",
-    "last_place",
-    "last_uses",
     "most_played",
     "outcomes",
     "restart",
-    "sampled_rows",
 ]
 
 Int64s = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Number = TypeVar("Number", np.int64, np.float64)
 
 MOST = 512
 """Mini-batches of the past that are planned at most."""
@@ -70,145 +62,6 @@ NO_WINDOW = Window(0, 0)
 _FEWEST = 32
 _TURNS = 2.0
 """Times over that the first attempt fills the cache."""
-_ROUNDS, _MOST_LATE = 3, 64
-"""Numbers that change places with a neighbour one by one, and how often; more are sorted anew."""
-
-
-def sampled_rows(trace: Trace, capacities: Sequence[int], scope: str) -> list[Int64s] | None:
-    """Rows of each pool under LRU, the youngest first; None where there is no closed form.
-
-    In a pool of several tables, a mini-batch looks up table after table. Caches of one trace that
-    are alike are sampled once: nobody may write to the rows.
-    """
-    known = _samples(trace)
-    key = (tuple(capacities), scope)
-    if key not in known:
-        known.clear()  # of one kind of cache: tens of megabytes
-        known[key] = _sampled(trace, capacities, scope)
-    return known[key]
-
-
-@by_identity
-def _samples(trace: Trace) -> dict[tuple[tuple[int, ...], str], list[Int64s] | None]:
-    """What was sampled last for `trace`, by capacities and scope."""
-    del trace
-    return {}
-
-
-def _sampled(trace: Trace, capacities: Sequence[int], scope: str) -> list[Int64s] | None:
-    shapes = pool_shapes(trace.rows, scope)
-    draws = draws_of(trace)
-    if draws is None or not draws.independent or (scope == "global" and draws.correlated):
-        return None
-
-    def youngest(pool: int) -> Int64s:
-        tables = [draws.ages(table) for table in shapes[pool].tables]
-        return _youngest(tables, shapes[pool], capacities[pool])
-
-    return map_threads(youngest, len(shapes), cores())
-
-
-def last_uses(trace: Trace, horizon: int) -> list[tuple[Int64s, Floats]] | None:
-    """Rows of each table that were last looked up at most `horizon` mini-batches ago, and how long
-    ago (`Ages.within`); None where there is no closed form."""
-    draws = draws_of(trace)
-    if draws is None or not draws.independent:
-        return None
-    return [draws.ages(table).within(float(horizon)) for table in range(len(trace.rows))]
-
-
-def _youngest(tables: Sequence[Ages], shape: PoolShape, capacity: int) -> Int64s:
-    """The `capacity` rows of a pool that were looked up last, the youngest first."""
-    horizon = _horizon(tables, capacity)
-    while True:
-        found = [table.within(horizon) for table in tables]
-        if isinf(horizon) or sum(len(rows) for rows, _ in found) >= capacity:
-            break
-        horizon *= 1.5
-    rows = [
-        rows + base if base else rows for (rows, _), base in zip(found, shape.bases, strict=True)
-    ]
-    places = [last_place(age, number, len(tables)) for number, (_, age) in enumerate(found)]
-    return _joined(rows)[ascending(_joined(places))[:capacity]]
-
-
-def _joined(arrays: Sequence[npt.NDArray[Number]]) -> npt.NDArray[Number]:
-    """`arrays` one after the other; one alone as it is."""
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-
-
-def ascending(numbers: Floats) -> Int64s:
-    """The stable order of `numbers`, which are neither NaN nor negative.
-
-    Sorting integers is several times faster than finding the order of floats, whose bits order as
-    they do: the highest ones are sorted, with the place of each number in the lowest. That leaves
-    open how few neighbours lie.
-    """
-    order = _by_highest_bits(numbers)
-    for _ in range(_ROUNDS):
-        ordered = numbers[order]
-        late = np.flatnonzero(ordered[1:] < ordered[:-1])
-        if len(late) == 0:
-            return order
-        if len(late) > _MOST_LATE:
-            break
-        for k in late:
-            order[k], order[k + 1] = order[k + 1], order[k]
-    return np.argsort(numbers, kind="stable")
-
-
-def _by_highest_bits(numbers: Floats) -> Int64s:
-    """The stable order of `numbers` by as many of their bits as a number of a place leaves."""
-    if len(numbers) == 0:
-        return np.empty(0, np.int64)
-    place_bits = len(numbers).bit_length()
-    keys = np.abs(numbers).view(np.int64)  # one zero
-    keys -= keys.min()
-    keys >>= max(0, int(keys.max()).bit_length() - (63 - place_bits))
-    keys <<= place_bits
-    keys |= np.arange(len(keys))
-    keys.sort()
-    keys &= (1 << place_bits) - 1
-    return keys
-
-
-def last_place(ages: Floats, table: int, tables: int) -> Floats:
-    """How far back rows stand in the order of LRU: by mini-batch, and within it from its end.
-
-    LRU orders the rows of a mini-batch by their first lookup, table after table.
-    """
-    whole = np.floor(ages)
-    within = ages - whole
-    within += table
-    within /= tables
-    whole += 1.0
-    whole -= within
-    return whole
-
-
-def _horizon(tables: Sequence[Ages], capacity: int) -> float:
-    """An age that more rows than `capacity` have not reached, six standard deviations safe."""
-    wanted = capacity + 6.0 * sqrt(capacity) + 16.0
-    if sum(table.touched for table in tables) <= wanted:
-        return inf
-    return _age_of(tables, wanted)
-
-
-def _age_of(tables: Sequence[Ages], wanted: float) -> float:
-    """The age below which `wanted` rows are expected (to 1 %); inf where none is below 1e15."""
-
-    def reached(age: float) -> bool:
-        return sum(table.expected(age) for table in tables) >= wanted
-
-    low, high = 0.0, 1.0
-    while not reached(high):
-        low, high = high, 2.0 * high
-        if high > 1e15:
-            return inf
-    while high - low > 0.01 * high:
-        middle = 0.5 * (low + high)
-        low, high = (low, middle) if reached(middle) else (middle, high)
-    return high
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +176,7 @@ def _filled(trace: Trace, capacities: Sequence[int], scope: str) -> float:
     for shape, capacity in zip(pool_shapes(trace.rows, scope), capacities, strict=True):
         tables = [draws.ages(table) for table in shape.tables]
         touched = sum(table.touched for table in tables)
-        slowest = max(slowest, _age_of(tables, 0.99 * min(capacity, touched)))
+        slowest = max(slowest, age_of(tables, 0.99 * min(capacity, touched)))
     return slowest
 
 

@@ -1,0 +1,182 @@
+"""The state of a cache under LRU after a long past, sampled.
+
+The rows of the cache are those that were looked up last, and when that was has a closed form for
+independent draws (`traces.recency`). Exact but for the independence of rows that it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf, isinf, sqrt
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator._compiled import compiled
+from simulator._threads import cores, map_threads
+from simulator.caches.plan.distinct import PoolShape, pool_shapes
+from simulator.config.memo import by_identity
+from simulator.traces.base import Trace
+from simulator.traces.draws import Ages, draws_of
+
+__all__ = ["age_of", "by_number", "last_uses", "sampled_rows", "to_last_places"]
+
+Int64s = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+_IN_A_BUCKET = 4
+"""Numbers of a bucket, were they spread evenly."""
+_CROWDED = 64
+"""Numbers in the bucket of a number, in the mean, beyond which buckets do not help."""
+
+
+def sampled_rows(trace: Trace, capacities: Sequence[int], scope: str) -> list[Int64s] | None:
+    """Rows of each pool under LRU, the youngest first; None where there is no closed form.
+
+    In a pool of several tables, a mini-batch looks up table after table. Caches of one trace that
+    are alike are sampled once: nobody may write to the rows.
+    """
+    known = _samples(trace)
+    key = (tuple(capacities), scope)
+    if key not in known:
+        known.clear()  # of one kind of cache: tens of megabytes
+        known[key] = _sampled(trace, capacities, scope)
+    return known[key]
+
+
+@by_identity
+def _samples(trace: Trace) -> dict[tuple[tuple[int, ...], str], list[Int64s] | None]:
+    """What was sampled last for `trace`, by capacities and scope."""
+    del trace
+    return {}
+
+
+def _sampled(trace: Trace, capacities: Sequence[int], scope: str) -> list[Int64s] | None:
+    shapes = pool_shapes(trace.rows, scope)
+    draws = draws_of(trace)
+    if draws is None or not draws.independent or (scope == "global" and draws.correlated):
+        return None
+
+    def youngest(pool: int) -> Int64s:
+        tables = [draws.ages(table) for table in shapes[pool].tables]
+        return _youngest(tables, shapes[pool], capacities[pool])
+
+    return map_threads(youngest, len(shapes), cores())
+
+
+def last_uses(trace: Trace, horizon: int) -> list[tuple[Int64s, Floats]] | None:
+    """Rows of each table that were last looked up at most `horizon` mini-batches ago, and how long
+    ago (`Ages.within`); None where there is no closed form."""
+    draws = draws_of(trace)
+    if draws is None or not draws.independent:
+        return None
+    return [draws.ages(table).within(float(horizon)) for table in range(len(trace.rows))]
+
+
+def _youngest(tables: Sequence[Ages], shape: PoolShape, capacity: int) -> Int64s:
+    """The `capacity` rows of a pool that were looked up last, the youngest first."""
+    horizon = _horizon(tables, capacity)
+    while True:
+        found = [table.within(horizon) for table in tables]
+        if isinf(horizon) or sum(len(rows) for rows, _ in found) >= capacity:
+            break
+        horizon *= 1.5
+    for number, (rows, ages) in enumerate(found):
+        to_last_places(ages, number, len(tables))
+        if shape.bases[number]:
+            rows += shape.bases[number]
+    if len(found) == 1:
+        ((rows, places),) = found
+    else:
+        rows, places = map(np.concatenate, zip(*found, strict=True))
+    return by_number(places, rows)[:capacity]
+
+
+@compiled
+def to_last_places(ages: Floats, table: int, tables: int) -> None:
+    """Replace ages by how far back rows stand in the order of LRU: by mini-batch, within it from
+    its end.
+
+    LRU orders the rows of a mini-batch by their first lookup, table after table.
+    """
+    for k in range(len(ages)):
+        whole = np.floor(ages[k])
+        ages[k] = (whole + 1.0) - ((ages[k] - whole) + table) / tables
+
+
+def by_number(numbers: Floats, carried: Int64s) -> Int64s:
+    """`carried` in the stable order of `numbers`, which are finite and not negative.
+
+    Numbers go to buckets of equal width, each of which is sorted: in linear time where they are
+    spread as ages are. Where they crowd in some, they are sorted as any are.
+    """
+    top = float(numbers.max(initial=0.0))
+    counts = np.zeros(len(numbers) // _IN_A_BUCKET + 2, np.int32)
+    scale = (len(counts) - 2) / top if top > 0.0 else 0.0
+    ordered = np.empty(len(numbers), np.float64), np.empty(len(numbers), np.int64)
+    if isinf(scale) or not sort_in_buckets(numbers, carried, scale, counts, *ordered):
+        return np.asarray(carried[np.argsort(numbers, kind="stable")])
+    return ordered[1]
+
+
+@compiled
+def sort_in_buckets(
+    numbers: Floats,
+    carried: Int64s,
+    scale: float,
+    counts: npt.NDArray[np.int32],
+    ordered: Floats,
+    out: Int64s,
+) -> bool:
+    """Write `numbers` to `ordered`, sorted, and what each carries to `out`; False where they crowd.
+
+    `counts`: zero, two more than the largest number times `scale`, rounded down.
+    """
+    for number in numbers:
+        counts[int(number * scale) + 1] += 1
+    crowd = 0
+    for bucket in range(1, len(counts)):
+        crowd += int(counts[bucket]) * int(counts[bucket])
+        counts[bucket] += counts[bucket - 1]
+    if crowd > _CROWDED * len(numbers):
+        return False
+    for k in range(len(numbers)):  # counts: where the next number of each bucket goes
+        bucket = int(numbers[k] * scale)
+        ordered[counts[bucket]], out[counts[bucket]] = numbers[k], carried[k]
+        counts[bucket] += 1
+    begin = 0
+    for end in counts[:-1]:
+        for k in range(begin + 1, end):
+            number, carries = ordered[k], out[k]
+            at = k
+            while at > begin and ordered[at - 1] > number:
+                ordered[at], out[at] = ordered[at - 1], out[at - 1]
+                at -= 1
+            ordered[at], out[at] = number, carries
+        begin = end
+    return True
+
+
+def _horizon(tables: Sequence[Ages], capacity: int) -> float:
+    """An age that more rows than `capacity` have not reached, six standard deviations safe."""
+    wanted = capacity + 6.0 * sqrt(capacity) + 16.0
+    if sum(table.touched for table in tables) <= wanted:
+        return inf
+    return age_of(tables, wanted)
+
+
+def age_of(tables: Sequence[Ages], wanted: float) -> float:
+    """The age below which `wanted` rows are expected (to 1 %); inf where none is below 1e15."""
+
+    def reached(age: float) -> bool:
+        return sum(table.expected(age) for table in tables) >= wanted
+
+    low, high = 0.0, 1.0
+    while not reached(high):
+        low, high = high, 2.0 * high
+        if high > 1e15:
+            return inf
+    while high - low > 0.01 * high:
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if reached(middle) else (middle, high)
+    return high
