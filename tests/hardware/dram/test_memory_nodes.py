@@ -167,9 +167,7 @@ def test_no_node_passes_its_activates(memory: str, size: int) -> None:
     ("memory", "faw", "known", "bound"),
     [("ddr5_4800", 48, 0.61, 32 / 48), ("ddr5_6400", 64, 0.457, 0.5)],
 )
-def test_a_longer_tfaw_binds_a_lone_rank(
-    memory: str, faw: int, known: float, bound: float
-) -> None:
+def test_a_longer_tfaw_binds_a_lone_rank(memory: str, faw: int, known: float, bound: float) -> None:
     """20 ns, as one simulator has it at every rate, against 32 clocks: 64-B gathers lose a third
     and half; two ranks on a bus and rows of 128 B hardly change (1 to 3 %)."""
     node = pool(memory).memory
