@@ -95,7 +95,7 @@ def readme(tables: Tables) -> Tables:
 
 def figures(tables: Tables) -> dict[str, Figure]:
     data = tables["skew"]
-    systems = [name for name in dict.fromkeys(data["label"]) if name != "hybrid"]
+    systems = [name for name in dict.fromkeys(data["label"]) if not name.startswith("hybrid")]
     with styled():
         figure, axes = figure_grid(1, 2, 7.2, 3.2, sharey=True)
         for panel, mode in zip(axes, ("training", "inference"), strict=True):

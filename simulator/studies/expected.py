@@ -55,9 +55,11 @@ class Published(Frozen):
 
     what: str
     value: float
+    to: float | None = None
+    """Where a range was published its upper end, `value` being the lower one."""
     source: Source
     tolerance: Annotated[float, Field(gt=0)]
-    """Largest |simulated / published - 1| that counts as agreement."""
+    """Largest |simulated / published - 1| that counts as agreement; of a range the nearer end's."""
     simulated: Query
 
 
@@ -116,10 +118,19 @@ class Comparison:
     source: str
     simulated: float
     tolerance: float
+    upper: float | None = None
+    """Of a published range; `published` is its lower end."""
 
     @property
     def ratio(self) -> float:
-        return self.simulated / self.published
+        """Simulated over published: over what is nearest of a range, so that 1 is within it."""
+        return self.simulated / max(self.published, min(self.simulated, self.upper or 0.0))
+
+    @property
+    def text(self) -> str:
+        """What was published, and how it is known."""
+        upper = "" if self.upper is None else f" to {self.upper:.4g}"
+        return f"{self.published:.4g}{upper} [{self.source}]"
 
     @property
     def inside(self) -> bool:
@@ -162,7 +173,7 @@ def check(expected: Expected, tables: Mapping[str, pd.DataFrame]) -> Outcome:
     """Answer every question; raises `ConfigError` for one that the tables cannot answer."""
     return Outcome(
         tuple(
-            Comparison(p.what, p.value, p.source, _answer(p.simulated, tables), p.tolerance)
+            Comparison(p.what, p.value, p.source, _answer(p.simulated, tables), p.tolerance, p.to)
             for p in expected.published
         ),
         (
