@@ -80,5 +80,5 @@ def figures(tables: Tables) -> dict[str, Figure]:
             panel.set_ylabel("speed-up over hybrid\non the same memory")
         from_zero(axes[0])
         logarithmic(axes[1], "y")
-        legend_above(figure, axes, 4, "Logic beside persistent memory and flash")
+        legend_above(figure, axes, 5, "Logic beside persistent memory and flash")
     return {"near_data": figure}

@@ -128,5 +128,5 @@ def test_tiers_are_swept() -> None:
 
 
 def test_a_check_on_a_machine_without_the_tier_says_what_to_type() -> None:
-    with pytest.raises(UsageError, match="--tier ssd: .* with --platform, such as ssd_v100"):
+    with pytest.raises(UsageError, match=r"--tier ssd: .* with --platform, such as ssd_v100"):
         run_case(HazardCase(tier="ssd", batches=5))
