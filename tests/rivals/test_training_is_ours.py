@@ -103,12 +103,13 @@ def typed(
 
 @pytest.mark.parametrize(("verb", "words"), [("whatif", ()), ("optimize", ("--throughput", "1"))])
 def test_what_varies_and_searches_says_so(
-    typed: Callable[..., str], verb: str, words: tuple[str, ...]
+    typed: Callable[..., str], tmp_path: Path, verb: str, words: tuple[str, ...]
 ) -> None:
     text = typed(verb, *words)
     assert f"trim {EXTENSION}" in text
     assert text.count(SAID) == 2  # under the table and in the title of the picture
-    queries = typed(verb, *words, "--set", "run.mode=inference", "--out", f"{verb}-queries")
+    asked = ("--set", "run.mode=inference", "--out", str(tmp_path / "queries"))
+    queries = typed(verb, *words, *asked)
     assert queries.count(SAID) == 1  # the title of before
 
 
