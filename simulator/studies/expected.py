@@ -11,13 +11,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
 from simulator.config.problems import validate
 from simulator.config.reader import read_yaml
-from simulator.config.types import Frozen
+from simulator.config.types import Frozen, MisfitError
 from simulator.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -61,6 +61,12 @@ class Published(Frozen):
     tolerance: Annotated[float, Field(gt=0)]
     """Largest |simulated / published - 1| that counts as agreement; of a range the nearer end's."""
     simulated: Query
+
+    @model_validator(mode="after")
+    def _range_rises(self) -> Self:
+        if self.to is not None and self.to <= self.value:
+            raise MisfitError("to", f"must be above value, {self.value:g}")
+        return self
 
 
 class Bound(Frozen):
@@ -129,8 +135,8 @@ class Comparison:
     @property
     def text(self) -> str:
         """What was published, and how it is known."""
-        upper = "" if self.upper is None else f" to {self.upper:.4g}"
-        return f"{self.published:.4g}{upper} [{self.source}]"
+        upper = "" if self.upper is None else f" to {self.upper:g}"
+        return f"{self.published:g}{upper} [{self.source}]"
 
     @property
     def inside(self) -> bool:
