@@ -79,9 +79,9 @@ def figures(tables: Tables) -> dict[str, Figure]:
     systems = [name for name in dict.fromkeys(data["label"]) if name in _SHOWN]
     with styled():
         figure, axes = figure_grid(1, 1, 5.2, 3.2)
-        by_skew(axes[0], data, "embedding_over_hybrid", systems)
+        by_skew(axes[0], data, "memory_over_hybrid", systems)
         axes[0].axhline(1.0, color="#444444", linewidth=0.8)
         from_zero(axes[0])
-        axes[0].set_ylabel("embeddings: speed-up over hybrid")
+        axes[0].set_ylabel("memory: speed-up over hybrid")
         legend_above(figure, axes, 3, "Queries of 80 lookups a vector, rows of 256 B")
     return {"levels": figure}
