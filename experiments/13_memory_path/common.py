@@ -9,6 +9,7 @@ import pandas as pd
 
 from simulator.config.trace import ZipfTraceConfig
 from simulator.figures.style import look, title
+from simulator.results.extension import extension_mark
 from simulator.results.resources import title_of
 from simulator.studies.frames import devices_frame, metrics_frame, stages_frame
 
@@ -18,7 +19,17 @@ if TYPE_CHECKING:
     from simulator.config.experiment import PointConfig
     from simulator.results.record import Result
 
-__all__ = ["KEY", "by_skew", "dense_ms", "devices", "exponent", "of_points", "stages", "times"]
+__all__ = [
+    "KEY",
+    "by_skew",
+    "dense_ms",
+    "devices",
+    "exponent",
+    "marked",
+    "of_points",
+    "stages",
+    "times",
+]
 
 KEY = ["mode", "platform", "label", "alpha", "kept", "ahead"]
 """What tells the points of one experiment apart. `kept`: share of the rows that DRAM keeps before a
@@ -36,6 +47,7 @@ def times(result: Result) -> pd.DataFrame:
     metrics = metrics_frame(result)
     data = _keyed(result, [1] * len(result))
     data[["system", "operators", "batch_size"]] = metrics[["system", "operators", "batch_size"]]
+    data["ours"] = metrics["training_is_ours"]
     data["time_ms"] = metrics["iteration_time_us"] / 1e3
     data["energy_j"] = metrics["energy_mj"] / 1e3
     data["bottleneck"] = [title_of(str(name)) for name in metrics["bottleneck"]]
@@ -71,6 +83,12 @@ def of_points(data: pd.DataFrame, values: pd.Series) -> list[Any]:
 def dense_ms(data: pd.DataFrame, parts: pd.DataFrame) -> pd.Series:
     """What of each point's time the MLPs take for themselves; `parts`: its `stages`."""
     return pd.Series(of_points(data, parts[parts["stage"] == "mlp"].set_index(KEY)["exposed_ms"]))
+
+
+def marked(data: pd.DataFrame) -> pd.DataFrame:
+    """`data` with the mark of an extension behind labels whose training no source describes."""
+    marks = [extension_mark(bool(ours)) for ours in data["ours"]]
+    return data.assign(label=data["label"] + marks)
 
 
 def _keyed(result: Result, repeat: Sequence[int]) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import pandas as pd
 from simulator._drawing import logarithmic
 from simulator.figures.charts import figure_grid, from_zero, legend_above
 from simulator.figures.style import styled
+from simulator.results.extension import extension_mark
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import with_baseline
 from simulator.studies.readme import side_by_side
@@ -59,7 +60,10 @@ def _best(data: pd.DataFrame) -> pd.DataFrame:
 
 def readme(tables: Tables) -> Tables:
     data = tables["copies"].assign(
-        what=[f"{mode}, exponent {alpha:g}" for mode, alpha in tables["copies"][_CELLS].to_numpy()]
+        what=[
+            f"{mode}{extension_mark(mode == 'training')}, exponent {alpha:g}"
+            for mode, alpha in tables["copies"][_CELLS].to_numpy()
+        ]
     )
     heading = "{} rows".format
     return {

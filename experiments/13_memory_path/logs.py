@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.figures.charts import figure_grid, grouped_bars, legend_above
+from simulator.figures.charts import figure_grid, grouped_bars, legend_above, slanted
 from simulator.figures.style import styled
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.readme import columns_of
@@ -82,6 +82,6 @@ def figures(tables: Tables) -> dict[str, Figure]:
         for panel, (column, heading) in zip(axes, panels, strict=True):
             grouped_bars(panel, data, group="kept", hue="label", value=column)
             panel.set_ylabel(heading)
-            panel.tick_params(axis="x", rotation=60)
+            slanted(panel)
         legend_above(figure, axes[:1], 2, "Tables in persistent memory, exponent 0.9")
     return {"logs": figure}

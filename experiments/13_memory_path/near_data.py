@@ -3,6 +3,7 @@ queries that are answered inside a drive."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -29,19 +30,25 @@ _PANELS = {
 
 
 def tables(inputs: Inputs) -> Tables:
-    beside = inputs.settings["same_memory"]
-    return {name: _compared(inputs.results[name], beside) for name in _PANELS}
+    beside, cached = (inputs.settings[name] for name in ("same_memory", "cached"))
+    return {name: _compared(inputs.results[name], beside, cached) for name in _PANELS}
 
 
-def _compared(result: Result, beside: dict[str, str]) -> pd.DataFrame:
-    """A row a point: its time and energy, and those of `beside` over them."""
+def _compared(result: Result, beside: Mapping[str, str], cached: Mapping[str, str]) -> pd.DataFrame:
+    """A row a point: its time and energy, those of `beside` over them, and the time of what
+    `cached` names over its own."""
     data = times(result)
     log = [point.checkpoint or {} for point in result]
     data["waited"] = [100.0 * float(row.get("waited_share") or 0.0) for row in log]
-    for column, name in (("time_ms", "over_same"), ("energy_j", "energy_over_same")):
+    compared = (
+        ("time_ms", "over_same", beside),
+        ("energy_j", "energy_over_same", beside),
+        ("time_ms", "over_cached", cached),
+    )
+    for column, name, others_of in compared:
         known = data.set_index(["alpha", "label"])[column].to_dict()
         others = [
-            known[alpha, beside.get(label, label)]
+            known[alpha, others_of.get(label, label)]
             for alpha, label in zip(data["alpha"], data["label"], strict=True)
         ]
         data[name] = others / data[column]
@@ -73,5 +80,5 @@ def figures(tables: Tables) -> dict[str, Figure]:
             panel.set_ylabel("speed-up over hybrid\non the same memory")
         from_zero(axes[0])
         logarithmic(axes[1], "y")
-        legend_above(figure, axes, 4, "Logic beside persistent memory and flash")
+        legend_above(figure, axes, 5, "Logic beside persistent memory and flash")
     return {"near_data": figure}

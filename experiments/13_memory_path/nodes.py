@@ -16,7 +16,7 @@ from simulator.hardware.node_rates import measure_nodes
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.readme import columns_of, side_by_side
 
-from .common import devices, times
+from .common import devices, marked, times
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,7 +105,7 @@ def readme(tables: Tables) -> Tables:
     return {
         "rates": columns_of(tables["rates"], formats).rename(columns=names),
         "nodes": side_by_side(
-            tables["nodes"], ["label"], "row_bytes", ("limit", ""), "{} B".format
+            marked(tables["nodes"]), ["label"], "row_bytes", ("limit", ""), "{} B".format
         ),
         "fullest": side_by_side(
             tables["fullest"], ["label"], "alpha", ("over_even", ".2f"), "{:g}".format

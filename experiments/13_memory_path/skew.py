@@ -14,7 +14,7 @@ from simulator.studies.base import Inputs, Tables
 from simulator.studies.frames import with_baseline
 from simulator.studies.readme import columns_of, side_by_side
 
-from .common import KEY, by_skew, dense_ms, devices, of_points, stages, times
+from .common import KEY, by_skew, dense_ms, devices, marked, of_points, stages, times
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,21 +81,23 @@ def readme(tables: Tables) -> Tables:
     cache = trained[trained["label"] == _CACHE]
     best = trained[trained["label"].isin(_POOLS)].groupby("alpha")["time_ms"].min()
     bound = cache.assign(best_pool_ms=cache["alpha"].map(best))
+    known = marked(trained).set_axis(trained["label"])["label"].to_dict()
+    crossings = tables["crossings"].assign(pool=tables["crossings"]["pool"].map(known))
     formats = {"alpha": "g", "time_ms": ".2f", "bottleneck": "", "without_host_ms": ".2f"}
     headings = {"time_ms": "scratchpipe (ms)", "without_host_ms": "CPU and DIMMs free (ms)"}
     headings |= {"best_pool_ms": "best pool (ms)"}
     speed = ("over_hybrid", ".2f")
     return {
-        "skew": side_by_side(trained, ["label"], "alpha", speed, "{:g}".format),
+        "skew": side_by_side(marked(trained), ["label"], "alpha", speed, "{:g}".format),
         "answers": side_by_side(asked, ["label"], "alpha", speed, "{:g}".format),
-        "crossings": columns_of(tables["crossings"], {"pool": "", "alpha": ".2f"}),
+        "crossings": columns_of(crossings, {"pool": "", "alpha": ".2f"}),
         "bound": columns_of(bound, formats | {"best_pool_ms": ".2f"}).rename(columns=headings),
     }
 
 
 def figures(tables: Tables) -> dict[str, Figure]:
     data = tables["skew"]
-    systems = [name for name in dict.fromkeys(data["label"]) if name != "hybrid"]
+    systems = [name for name in dict.fromkeys(data["label"]) if not name.startswith("hybrid")]
     with styled():
         figure, axes = figure_grid(1, 2, 7.2, 3.2, sharey=True)
         for panel, mode in zip(axes, ("training", "inference"), strict=True):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from simulator._drawing import logarithmic
-from simulator.figures.charts import figure_grid, grouped_bars, legend_above
+from simulator.figures.charts import figure_grid, grouped_bars, legend_above, slanted
 from simulator.figures.style import styled
 from simulator.studies.base import Inputs, Tables
 from simulator.studies.readme import columns_of
@@ -76,7 +76,7 @@ def figures(tables: Tables) -> dict[str, Figure]:
             grouped_bars(panel, data, group="platform", hue="label", value=column)
             logarithmic(panel, "y")
             panel.set_ylabel(heading)
-            panel.tick_params(axis="x", rotation=60)
+            slanted(panel)
         legend_above(
             figure, axes[:1], 4, f"Every tier under the systems that can use it, exponent {_ALPHA}"
         )

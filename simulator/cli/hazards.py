@@ -131,3 +131,5 @@ def hazards(
         typer.echo(json.dumps(outcome.as_dict(), indent=2))
         return
     typer.echo(outcome.sentence())
+    if note := outcome.note():
+        typer.echo(note)

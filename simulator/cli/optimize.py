@@ -123,6 +123,18 @@ def _show(found: Found) -> None:
     refused = [f"does not fit: {point.system.label}: {why}" for point, why in found.refused]
     for line in with_rest(refused, SHOWN, "--json lists all"):
         typer.echo(line)
+    if note := _note(found):
+        typer.echo(note)
+
+
+def _note(found: Found) -> str:
+    """A line on systems whose training is ours; empty where none is."""
+    from simulator.results.extension import extension_note
+
+    return extension_note(
+        {"system": each.point.system.title, "training_is_ours": each.training_is_ours}
+        for each in found.candidates
+    )
 
 
 def _asked(found: Found) -> str:
@@ -218,6 +230,7 @@ def _told(each: Candidate, found: Found) -> dict[str, Any]:
     return {
         "system": point.system.title,
         "label": point.system.label,
+        "training_is_ours": each.training_is_ours,
         "platform": point.platform.name,
         "locality": point.locality,
         "sweep": point.sweep_text(),
@@ -255,7 +268,8 @@ def _write(found: Found, name: str, folder: Path, quiet: bool) -> None:
         note = f"note: no picture: {' and '.join(lacking)} missing: {install('figures')}"
         typer.echo(note, err=True)
     else:
-        picture = front(data, wanted.throughput, wanted.budget, f"{name}: {_asked(found)}")
+        title = "\n".join(filter(None, (f"{name}: {_asked(found)}", _note(found))))
+        picture = front(data, wanted.throughput, wanted.budget, title)
         files = write_figure(FRONT, picture, data, folder)
     if not quiet:
         typer.echo("Files:")

@@ -140,6 +140,7 @@ def _document(studies: Sequence[Study], outcomes: Mapping[str, Outcome]) -> list
                 {
                     "what": comparison.what,
                     "published": comparison.published,
+                    "published_to": comparison.upper,
                     "source": comparison.source,
                     "simulated": comparison.simulated,
                     "ratio": comparison.ratio,
@@ -192,7 +193,7 @@ def _show(
         table.add_column(heading, justify="right" if right else "left")
     for study in studies:
         for comparison in outcomes[study.name].comparisons:
-            published = f"{comparison.published:.4g} [{comparison.source}]"
+            published = comparison.text
             cells = (
                 f"{comparison.simulated:.4g}",
                 f"{comparison.ratio:.2f}",

@@ -74,10 +74,21 @@ def whatif(
         _write(found, factor, out, as_json)
 
 
-def _title(point: PointConfig) -> str:
+def _title(answer: WhatIf) -> str:
+    from simulator.results.extension import extension_mark
+
+    point, mark = answer.point, extension_mark(answer.base.training_is_ours)
     swept = f", {text}" if (text := point.sweep_text()) else ""
     where = f"{point.platform.name}, {point.operators.name} operators"
-    return f"{point.system.label}, {point.locality}{swept} on {where}"
+    return f"{point.system.label}{mark}, {point.locality}{swept} on {where}"
+
+
+def _note(answer: WhatIf) -> str:
+    """A line on training that is ours; empty where it is not."""
+    from simulator.results.extension import extension_note
+
+    row = {"system": answer.point.system.title, "training_is_ours": answer.base.training_is_ours}
+    return extension_note([row])
 
 
 def _show(answer: WhatIf, factor: float) -> None:
@@ -85,7 +96,7 @@ def _show(answer: WhatIf, factor: float) -> None:
 
     base = answer.base
     typer.echo(
-        f"\n{_title(answer.point)}: {base.time_us / 1e3:.4g} ms an iteration, "
+        f"\n{_title(answer)}: {base.time_us / 1e3:.4g} ms an iteration, "
         f"bottleneck {base.bottleneck}"
     )
     shown = [change for change in answer.changes if _matters(change)]
@@ -94,6 +105,8 @@ def _show(answer: WhatIf, factor: float) -> None:
     if rest:
         typer.echo(f"{rest} others change less than {NOTHING:.2%} whichever way")
     typer.echo(_reading(answer, factor))
+    if note := _note(answer):
+        typer.echo(note)
 
 
 def _matters(change: Change) -> bool:
@@ -143,6 +156,7 @@ def _document(answer: WhatIf) -> dict[str, Any]:
     return {
         "system": point.system.title,
         "label": point.system.label,
+        "training_is_ours": answer.base.training_is_ours,
         "locality": point.locality,
         "platform": point.platform.name,
         "operators": point.operators.name,
@@ -203,7 +217,8 @@ def _write(found: Sequence[WhatIf], factor: float, folder: Path, quiet: bool) ->
         data = pd.DataFrame(rows)
         weight = data[["gain", "most", "loss"]].abs().max(axis=1)
         drawn = data[weight >= NOTHING]
-        figure = tornado(drawn if len(drawn) else data, factor, _title(answer.point))
+        title = "\n".join(filter(None, (_title(answer), _note(answer))))
+        figure = tornado(drawn if len(drawn) else data, factor, title)
         for file in write_figure(f"whatif_{number}", figure, data, folder):
             if not quiet:
                 typer.echo(f"  {file}")

@@ -9,6 +9,7 @@ from typing import Any
 from simulator.caches import Window
 from simulator.engine.hazard_case import HazardCase, Order
 from simulator.engine.hazard_report import HazardReport, StaleRead
+from simulator.results.extension import extension_mark, extension_note
 from simulator.systems import system_class
 
 __all__ = ["HazardOutcome"]
@@ -61,9 +62,20 @@ class HazardOutcome:
         """Whether every order ends with the tables of sequential training."""
         return all(report.tables_equal for report in self.reports.values())
 
+    @property
+    def training_is_ours(self) -> bool:
+        """Whether the source of the system is about inference alone."""
+        return system_class(self.case.system).training_is_ours
+
+    def note(self) -> str:
+        """A line on training that is ours; empty where it is not."""
+        row = {"system": self.case.system, "training_is_ours": self.training_is_ours}
+        return extension_note([row])
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready: the case, counts, and the first stale reads."""
         return asdict(self.case) | {
+            "training_is_ours": self.training_is_ours,
             "policy": self.policy,
             "mode": self.mode,
             "window_past": self.window.past,
@@ -113,7 +125,8 @@ class HazardOutcome:
         orders = " and ".join(_ORDER_TEXTS[order] for order in self.reports)
         counts = " and ".join(f"{len(each.stale)}" for each in self.reports.values())
         counts = counts if self.stale else "0"
-        how = [self.case.system, f"window (past {window.past}, future {window.future})"]
+        how = [f"{self.case.system}{extension_mark(self.training_is_ours)}"]
+        how += [f"window (past {window.past}, future {window.future})"]
         how += [self.policy] if self.policy is not None else []
         how += [f"{self.case.gpus} GPUs"] if (self.case.gpus or 1) > 1 else []
         how += [f"tables cut by {self.case.sharding}"] if self.case.sharding != "table" else []

@@ -27,9 +27,9 @@ from simulator.engine.orders import random_order
 from simulator.engine.pipeline import Mode
 from simulator.engine.run_spans import Span
 from simulator.engine.timer import Timing, time_system
-from simulator.errors import CapacityError
+from simulator.errors import CapacityError, ConfigError, UsageError
 from simulator.hardware.catalogue import load_machine
-from simulator.hardware.topology import build_topology
+from simulator.hardware.topology import Topology, build_topology
 from simulator.systems import Job, create, system_class
 from simulator.systems.checkpointed import Checkpointed
 from simulator.traces import MiniBatch
@@ -67,6 +67,7 @@ def _run(case: HazardCase, slots: int) -> HazardOutcome:
     )
     config = load_machine(case.platform or "")
     machine = build_topology(config, model.row_bytes)
+    _require_tier(case.tier, machine)
     job = Job(
         model,
         load_named("operators", config.operators),
@@ -117,6 +118,18 @@ def _run(case: HazardCase, slots: int) -> HazardOutcome:
     timed = spans.get("timed")
     behind = None if log is None or timed is None else mlps_behind(timed, log.every, beside.logged)
     return HazardOutcome(case, window, system.replay.policy, shown, reports, behind)
+
+
+def _require_tier(tier: str | None, machine: Topology) -> None:
+    """A machine with the memory that is asked for."""
+    if tier is None:
+        return
+    try:
+        machine.memory(tier)
+    except ConfigError as error:
+        raise UsageError(
+            f"--tier {tier}: {error}: name a machine that has it with --platform, such as ssd_v100"
+        ) from error
 
 
 def _tables(case: HazardCase) -> TablesConfig:

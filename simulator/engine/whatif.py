@@ -29,10 +29,11 @@ _PAIRED = 5
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An iteration of a varied point."""
+    """An iteration of a varied point; `training_is_ours`: see the column of that name."""
 
     time_us: float
     bottleneck: str
+    training_is_ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,9 @@ def _answers(
         number = places[index]
         if isinstance(outcome, PointResult):
             metrics = outcome.metrics
-            answers[number] = Answer(metrics["iteration_time_us"], metrics["bottleneck"])
+            answers[number] = Answer(
+                metrics["iteration_time_us"], metrics["bottleneck"], metrics["training_is_ours"]
+            )
         elif number == 0 or not isinstance(outcome, ConfigError):
             raise outcome
     return answers

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["figure_grid", "from_zero", "grouped_bars", "legend_above", "lines", "stacked_bars"]
+__all__ = [
+    "figure_grid",
+    "from_zero",
+    "grouped_bars",
+    "legend_above",
+    "lines",
+    "slanted",
+    "stacked_bars",
+]
 
 _EDGE = "#222222"
 
@@ -172,6 +180,12 @@ def from_zero(axes: Axes) -> None:
     panels = axes.get_shared_y_axes().get_siblings(axes)
     highest = max(panel.dataLim.ymax for panel in panels)
     axes.set_ylim(0, 1.08 * highest if 0 < highest < np.inf else None)
+
+
+def slanted(axes: Axes, degrees: float = 60.0) -> None:
+    """Slant the names below `axes`, each ending under its tick."""
+    for label in axes.get_xticklabels():
+        label.set(rotation=degrees, ha="right", rotation_mode="anchor")
 
 
 def legend_above(figure: Figure, axes: Sequence[Axes], columns: int, heading: str = "") -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from simulator.results.extension import extension_mark
 from simulator.results.resources import KINDS, KindFacts
 from simulator.results.rows import Row, by_point
 from simulator.units import PS_PER_US
@@ -101,7 +102,8 @@ class _Point:
         self.stages = {row["stage"]: row for row in sorted(stages, key=itemgetter("order"))}
         self.threads = {stage: 1 + n for n, stage in enumerate(self.stages)}
         self.first_pid = first_pid
-        names = (metrics["label"], metrics["locality"], metrics["sweep"])
+        label = f"{metrics['label']}{extension_mark(bool(metrics.get('training_is_ours')))}"
+        names = (label, metrics["locality"], metrics["sweep"])
         self.title = " ".join(str(name) for name in names if name)
 
     def events(self) -> Iterator[Event]:

@@ -11,13 +11,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
 from simulator.config.problems import validate
 from simulator.config.reader import read_yaml
-from simulator.config.types import Frozen
+from simulator.config.types import Frozen, MisfitError
 from simulator.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -55,10 +55,18 @@ class Published(Frozen):
 
     what: str
     value: float
+    to: float | None = None
+    """Where a range was published its upper end, `value` being the lower one."""
     source: Source
     tolerance: Annotated[float, Field(gt=0)]
-    """Largest |simulated / published - 1| that counts as agreement."""
+    """Largest |simulated / published - 1| that counts as agreement; of a range the nearer end's."""
     simulated: Query
+
+    @model_validator(mode="after")
+    def _range_rises(self) -> Self:
+        if self.to is not None and self.to <= self.value:
+            raise MisfitError("to", f"must be above value, {self.value:g}")
+        return self
 
 
 class Bound(Frozen):
@@ -116,10 +124,19 @@ class Comparison:
     source: str
     simulated: float
     tolerance: float
+    upper: float | None = None
+    """Of a published range; `published` is its lower end."""
 
     @property
     def ratio(self) -> float:
-        return self.simulated / self.published
+        """Simulated over published: over what is nearest of a range, so that 1 is within it."""
+        return self.simulated / max(self.published, min(self.simulated, self.upper or 0.0))
+
+    @property
+    def text(self) -> str:
+        """What was published, and how it is known."""
+        upper = "" if self.upper is None else f" to {self.upper:g}"
+        return f"{self.published:g}{upper} [{self.source}]"
 
     @property
     def inside(self) -> bool:
@@ -162,7 +179,7 @@ def check(expected: Expected, tables: Mapping[str, pd.DataFrame]) -> Outcome:
     """Answer every question; raises `ConfigError` for one that the tables cannot answer."""
     return Outcome(
         tuple(
-            Comparison(p.what, p.value, p.source, _answer(p.simulated, tables), p.tolerance)
+            Comparison(p.what, p.value, p.source, _answer(p.simulated, tables), p.tolerance, p.to)
             for p in expected.published
         ),
         (

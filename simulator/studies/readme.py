@@ -62,7 +62,7 @@ def published(outcome: Outcome) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "what": comparison.what,
-            "published": f"{comparison.published:g} [{comparison.source}]",
+            "published": comparison.text,
             "simulated": f"{comparison.simulated:.4g}",
             "ratio": f"{comparison.ratio:.2f}",
             "inside": f"{'yes' if comparison.inside else 'no'} (±{100 * comparison.tolerance:g} %)",

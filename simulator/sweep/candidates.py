@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from simulator.config.experiment import PointConfig
+from simulator.results.extension import extension_mark
 from simulator.results.published import ERROR
 from simulator.results.record import PointResult
 
@@ -44,6 +45,8 @@ class Candidate:
     """Published error of iterations of its kind; None where nobody measured."""
     seeds: tuple[float, float] | None = None
     """Least and largest throughput of several seeds."""
+    training_is_ours: bool = False
+    """See the column of that name."""
 
     @property
     def usd_per_billion(self) -> float:
@@ -83,7 +86,8 @@ class Candidate:
     def name(self) -> str:
         point = self.point
         sweep = point.sweep_text()
-        texts = (point.system.label, point.platform.name, point.locality, sweep)
+        label = f"{point.system.label}{extension_mark(self.training_is_ours)}"
+        texts = (label, point.platform.name, point.locality, sweep)
         return ", ".join(text for text in texts if text)
 
 
@@ -132,6 +136,7 @@ def candidate(result: PointResult) -> Candidate:
         metrics["bottleneck"],
         metrics[ERROR.name],
         None if None in ends else (samples / ends[1], samples / ends[0]),
+        metrics["training_is_ours"],
     )
 
 

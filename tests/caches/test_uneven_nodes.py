@@ -33,6 +33,8 @@ SKEWED = {
     1.05: {8: 1.34, 16: 1.79, 64: 4.65, 256: 16.2},
 }
 """The same of one table of a default mini-batch, by the exponent of Zipf's law."""
+TOUCHED = {8: 7.45, 16: 11.6, 32: 15.0, 64: 17.3}
+"""Nodes that the 20 rows of one pooled vector lie in, each of which needs its gradient."""
 TRIALS = {1: 4000, 16: 400, 2048: 24}
 
 
@@ -98,6 +100,15 @@ def test_of_even_rows_few_lookups_leave_nodes_idle(samples: int, nodes: int) -> 
 def test_hot_rows_fill_the_node_that_they_lie_in(alpha: float, nodes: int) -> None:
     found = np.mean(over_mean(Continuous(alpha), nodes, 60))
     assert found == pytest.approx(SKEWED[alpha][nodes], rel=0.03)
+
+
+@pytest.mark.parametrize("nodes", TOUCHED)
+def test_whole_rows_need_a_gradient_in_every_node_that_a_vector_touches(nodes: int) -> None:
+    replay = NodesReplay(homes=(Homes(nodes, nodes, nodes),))
+    (facts,) = run_replays(Stream(drawn(0.0, 2048, 0), 1), [replay], threads=1)[replay].facts
+    spread = facts[LOOKUP].nodes
+    assert spread is not None
+    assert spread.homes / spread.vectors == pytest.approx(TOUCHED[nodes], rel=0.005)
 
 
 @pytest.mark.parametrize(("alpha", "nodes"), [(0.9, 256), (1.05, 64), (1.05, 256)])

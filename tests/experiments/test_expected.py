@@ -63,6 +63,28 @@ def test_a_comparison_is_inside_its_tolerance_or_not(tmp_path: Path) -> None:
     assert not one.inside
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "ratio"), [(2.5, 4.0, 1.0), (4.0, 5.0, 0.75), (1.0, 2.0, 1.5), (3.0, 4.0, 1.0)]
+)
+def test_a_published_range_is_compared_with_its_nearer_end(
+    tmp_path: Path, low: float, high: float, ratio: float
+) -> None:
+    text = f"""published:
+  - what: mean
+    value: {low}
+    to: {high}
+    source: S
+    tolerance: 0.2
+    simulated: {{table: times, column: time, where: {{system: a}}, reduce: mean}}
+"""
+    (one,) = check(_expected(tmp_path, text), TABLES).comparisons
+    assert one.ratio == ratio
+    assert one.inside == (ratio == 1.0)
+    assert one.text == f"{low:g} to {high:g} [S]"
+    with pytest.raises(ConfigError, match="must be above value"):
+        _expected(tmp_path, text.replace(f"to: {high}", f"to: {low}"))
+
+
 ORDER = """orders:
   - what: falls
     table: times

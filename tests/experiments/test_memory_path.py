@@ -31,7 +31,7 @@ CHANGES = {
     ),
 }
 """What makes each experiment small beside `TINY`; a study has no more files than these."""
-KEPT = {"skew": 2, "tiers": 5, "ahead": 2, "logs": 4, "copies": 2}
+KEPT = {"skew": 2, "tiers": 5, "ahead": 2, "logs": 4, "near_data": 2, "copies": 2}
 """Variants that are run, where there are several."""
 
 

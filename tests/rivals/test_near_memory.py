@@ -358,6 +358,34 @@ def test_a_hot_row_makes_its_rank_the_fullest() -> None:
     assert shares["zipf busy"] > 1.25 * shares["uniform busy"]
 
 
+@pytest.mark.parametrize(
+    ("memory", "even"), [("ddr4_2400", 1.64), ("ddr4_3200", 2.16), ("ddr5_4800", 1.0)]
+)
+@pytest.mark.parametrize("alpha", [0.0, 0.9, 1.2])
+def test_whole_rows_lose_once_the_fullest_node_has_more_than_they_gain(
+    memory: str, even: float, alpha: float
+) -> None:
+    """Rows of 512 B over 8 nodes, gathers alone: whole ones are as many times as fast as cut ones
+    as is known of even nodes, over how full the fullest one is."""
+    node = {"part": memory, "mapping": {"order": "row"}, "controller": "server"}
+    shape = {**FREE, "channels": 8, "modules": 1, "ranks": 1, "memory": node, "cache": "0 B"}
+    change: dict[str, Any] = {
+        "trace": {"kind": "zipf", "alpha": alpha} if alpha else {"kind": "uniform"},
+        "model": {"tables": 1, "rows_per_table": 500_000, "batch_size": 1024},
+        "run": {"mode": "inference", "batches": 1, "warmup_batches": 1},
+    }
+    cut, whole = (
+        device(ran(name, shape, **change), "near_memory.dram")["busy_us"]
+        for name in ("tensordimm", "recnmp")
+    )
+    _, (_, facts) = replayed(entry("recnmp", shape), 2, **change)
+    spread = facts[LOOKUP].nodes
+    assert spread is not None
+    fullest = max(spread.lookups) * 8 / sum(spread.lookups)
+    assert cut / whole == pytest.approx(even / fullest, rel=0.03)
+    assert (cut > whole) == (fullest < even) or fullest == pytest.approx(even, rel=0.03)
+
+
 def test_every_row_replayed_is_near_the_table_of_bandwidths() -> None:
     change: dict[str, Any] = {"model": {"batch_size": 512}, "trace": {"kind": "uniform"}}
     run = {"batches": 2, "warmup_batches": 1}

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from tiered import HOST, MODEL, points
 
+from simulator.engine.hazards import HazardCase, run_case
 from simulator.engine.sharing import build
-from simulator.errors import CapacityError, ConfigError
+from simulator.errors import CapacityError, ConfigError, UsageError
 
 
 def built(*entries: Any, **changes: Any) -> None:
@@ -124,3 +125,8 @@ def test_tiers_are_swept() -> None:
         ({"dram": 0.6, "cxl": 0.4}, "hash"),
     ]
     assert len({p.key() for p in swept}) == 4
+
+
+def test_a_check_on_a_machine_without_the_tier_says_what_to_type() -> None:
+    with pytest.raises(UsageError, match=r"--tier ssd: .* with --platform, such as ssd_v100"):
+        run_case(HazardCase(tier="ssd", batches=5))

@@ -122,18 +122,21 @@ class NodePool(Part):
     def columns(self) -> Dram:
         """One rank as its adders see it: its pins, or the columns of all its bank groups, which
         share nothing but activates and refresh (commands are made in the rank) and have a queue
-        each."""
+        each. An instruction is one activate, all reads of its row and a precharge: no row closes
+        between them, as `frfcfs` does for a row that waits while columns are busy."""
         memory = self.memory
         if self.level == "rank":
             return memory
         short = {"activate": 2, "precharge": 2, "column": 2}
-        queues = {
+        controller: dict[str, int | str] = {
             name: memory.organization.bank_groups * getattr(memory.controller, name)
             for name in ("read_queue", "write_queue")
         }
+        if memory.controller.scheduler == "frfcfs":
+            controller["scheduler"] = "frfcfs-rowhit"
         return memory.model_copy(
             update={
-                "controller": memory.controller.model_copy(update=queues),
+                "controller": memory.controller.model_copy(update=controller),
                 "burst_clocks": 1,
                 "command_length": memory.command_length.model_copy(update=short),
                 "timing": memory.timing.model_copy(update={"ccd_s": 1, "ccd_s_wr": 1}),

@@ -45,6 +45,8 @@ SPEEDUP = {
     ("ddr5_4800", "half"): (1.81, 1.77, 1.71, 1.68),
 }
 """Nodes over as many ranks on one bus: 4 of DDR4, 2 of DDR5."""
+WHOLE_OVER_CUT = {"ddr4_2400": 1.64, "ddr4_3200": 2.16, "ddr5_4800": 1.00}
+"""Rows of 512 B whole in one of 8 nodes over the same cut over all 8, where both are even."""
 
 
 @cache
@@ -128,6 +130,18 @@ def test_nodes_beat_ranks_on_one_bus_by_what_is_known(
     assert rates(memory, pattern, SIZES[number]).speedup == pytest.approx(known, rel=0.03)
 
 
+@pytest.mark.parametrize("memory", WHOLE_OVER_CUT)
+def test_whole_rows_of_eight_nodes_beat_rows_cut_into_pieces_by_what_is_known(memory: str) -> None:
+    """Eight ranks simulated at bank level, with a piece of 64 B a row in each, or rows whole."""
+    cut, whole = (
+        measure_nodes(pool(memory, modules=8, ranks=1, cut=how), "gather", 512, REQUESTS)
+        for how in ("vertical", "horizontal")
+    )
+    assert (cut.piece_bytes, whole.piece_bytes) == (64, 512)
+    assert whole.nodes == cut.nodes == 8
+    assert whole.buses / cut.buses == pytest.approx(WHOLE_OVER_CUT[memory], rel=0.03)
+
+
 def test_axdimm_gains_a_little_less_than_two_ranks_allow() -> None:
     """Measured: up to 1.89 of two ranks, with all that is around them. Not tuned to."""
     part = load_part("axdimm", None, NearMemory)
@@ -149,13 +163,22 @@ def test_no_node_passes_its_activates(memory: str, size: int) -> None:
         assert found.efficiency == pytest.approx(bound * refresh, rel=0.04)
 
 
-def test_a_longer_tfaw_binds_a_lone_rank() -> None:
-    """20 ns at DDR5-6400, as one simulator has it, against 32 clocks: 64-B gathers lose half."""
-    long = load_part("ddr5_6400", {"timing.faw": 64}, type(pool("ddr5_6400").memory))
-    slow = pool("ddr5_6400").model_copy(update={"memory": long})
-    assert activate_bound(slow, 64) == 0.5
+@pytest.mark.parametrize(
+    ("memory", "faw", "known", "bound"),
+    [("ddr5_4800", 48, 0.61, 32 / 48), ("ddr5_6400", 64, 0.457, 0.5)],
+)
+def test_a_longer_tfaw_binds_a_lone_rank(memory: str, faw: int, known: float, bound: float) -> None:
+    """20 ns, as one simulator has it at every rate, against 32 clocks: 64-B gathers lose a third
+    and half; two ranks on a bus and rows of 128 B hardly change (1 to 3 %)."""
+    node = pool(memory).memory
+    long = node.model_copy(update={"timing": node.timing.model_copy(update={"faw": faw})})
+    slow = pool(memory).model_copy(update={"memory": long})
+    assert activate_bound(slow, 64) == pytest.approx(bound)
     found = measure_nodes(slow, "gather", 64, REQUESTS)
-    assert found.efficiency == pytest.approx(0.457, rel=0.06)
+    assert found.efficiency == pytest.approx(known, rel=0.03)
+    assert found.shared_efficiency == pytest.approx(ON_ONE_BUS[memory][0], rel=0.03)
+    wide = measure_nodes(slow, "gather", 128, 2 * REQUESTS)
+    assert wide.efficiency == pytest.approx(ALONE[memory][1], rel=0.03)
 
 
 @pytest.mark.parametrize("bursts", [1, 2, 4, 8])
