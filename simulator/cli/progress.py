@@ -39,6 +39,8 @@ def announce(experiment: Experiment) -> None:
 
     if PLAIN:
         typer.echo(_NOT_COMPILED, err=True)
+    if experiment.origin.software:
+        typer.echo(f"note: {experiment.origin.software}", err=True)
     count = len(experiment.systems) * math.prod(map(len, experiment.sweep.values()))
     if count >= _MANY:
         typer.echo(f"{experiment.name}: {count:,} points, checking each", err=True)

@@ -32,7 +32,7 @@ from simulator.config.tables import TablesConfig
 from simulator.errors import Problem, UsageError
 from simulator.text import shown
 
-__all__ = ["Resolver", "locality_of"]
+__all__ = ["Resolver", "locality_of", "unbased"]
 
 _KIND_OF = {
     "model": "models",
@@ -90,7 +90,7 @@ class Resolver:
         sections: dict[str, Any] = {}
         for key in ("platform", "model", "trace"):
             sections[key] = self._reference(key, data, marks, problems)
-        if data.get("operators") is None or _unbased(data["operators"]):
+        if data.get("operators") is None or unbased(data["operators"]):
             data, marks = _with_default_profile(data, marks, sections["platform"])
         sections["operators"] = self._reference("operators", data, marks, problems)
         for key in _SECTIONS:
@@ -324,7 +324,7 @@ def _changes(entry: SystemEntry, marks: Marks, at: KeyPath) -> list[Assignment]:
     return changes
 
 
-def _unbased(operators: Any) -> bool:
+def unbased(operators: Any) -> bool:
     """Whether it is some keys of a profile, and no profile is named that they change."""
     return isinstance(operators, dict) and not {"base", "name"} & operators.keys()
 
