@@ -293,8 +293,11 @@ def stage_times(spans: Iterable[Span], first: int, last: int) -> dict[int, Stage
     since = by_key[first - 1, final].end_ps if (first - 1, final) in by_key else 0
     end = by_key[last, final].end_ps
     busy, exposed = [0] * (final + 1), [0] * (final + 1)
-    for span in by_key.values():
-        busy[span.stage] += _inside(span, since, end)
+    for span in by_key.values():  # as `_inside` has it, without a call a span
+        after = since if span.start_ps < since else span.start_ps
+        until = end if span.end_ps > end else span.end_ps
+        if until > after:
+            busy[span.stage] += until - after
     key: tuple[int, int] | None = (last, final)
     while key is not None and by_key[key].end_ps > since:
         exposed[key[1]] += _inside(by_key[key], since, end)
