@@ -75,7 +75,7 @@ def sweep_progress() -> Iterator[Callable[[SweepProgress], None]]:
 
 def _beat(now: SweepProgress) -> None:
     failed = f", {now.failed} failed" if now.failed else ""
-    at(f"point {min(now.done + 1, now.points)}/{now.points}{failed}", now.share)
+    at(f"point {min(now.done + 1, now.points)}/{now.points}{failed}", now.share, now.left_s)
 
 
 def _picture(now: SweepProgress) -> Table:
@@ -86,10 +86,8 @@ def _picture(now: SweepProgress) -> Table:
     table = Table.grid(padding=(0, 1))
     failed = f", {now.failed} failed" if now.failed else ""
     count = f"point {min(now.done + 1, now.points)}/{now.points}{failed}"
-    left = "-" if now.left_s is None else clock(now.left_s)
-    speed = (
-        f"{clock(now.elapsed_s)} elapsed, {left} left, {now.lookups_per_s / 1e6:.1f} M lookups/s"
-    )
+    about = "" if now.share > 0.0 else "about "
+    speed = f"{clock(now.elapsed_s)} elapsed, {about}{clock(now.left_s)} left, {now.lookups_per_s / 1e6:.1f} M lookups/s"
     table.add_row(count, ProgressBar(1.0, now.share, width=_BAR), speed)
     for task in now.running:
         label = task.label if len(task.label) <= _LABEL else f"{task.label[: _LABEL - 1]}…"

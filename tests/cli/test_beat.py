@@ -32,6 +32,15 @@ def test_a_line_says_what_how_far_and_how_long() -> None:
     assert clock(3_725) == "1:02:05"
 
 
+def test_before_anything_is_done_a_line_says_what_is_expected() -> None:
+    beat = Beat("run", lambda _: None)
+    beat.at("point 1/4", 0.0, 42.0)
+    assert beat.line(2) == "run: point 1/4, 0:00:02 so far, about 0:00:40 left"
+    assert beat.line(99).endswith("about 0:00:01 left")
+    beat.at("point 1/4", 0.1, 42.0)
+    assert beat.line(10) == "run: point 1/4, 10%, 0:00:10 so far, 0:01:30 left"
+
+
 def test_lines_come_late_and_ever_more_rarely(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
