@@ -87,7 +87,8 @@ def _picture(now: SweepProgress) -> Table:
     failed = f", {now.failed} failed" if now.failed else ""
     count = f"point {min(now.done + 1, now.points)}/{now.points}{failed}"
     about = "" if now.share > 0.0 else "about "
-    speed = f"{clock(now.elapsed_s)} elapsed, {about}{clock(now.left_s)} left, {now.lookups_per_s / 1e6:.1f} M lookups/s"
+    rate = f"{now.lookups_per_s / 1e6:.1f} M lookups/s"
+    speed = f"{clock(now.elapsed_s)} elapsed, {about}{clock(now.left_s)} left, {rate}"
     table.add_row(count, ProgressBar(1.0, now.share, width=_BAR), speed)
     for task in now.running:
         label = task.label if len(task.label) <= _LABEL else f"{task.label[: _LABEL - 1]}…"
