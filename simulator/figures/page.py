@@ -183,7 +183,8 @@ class _Page:
             lines += [str(note) for note in some_of(run.manifest.get("notes", []), 12)]
             if run.failures:
                 names = (f"{row['label']} {row['sweep']}".strip() for row in run.failures)
-                lines.append(f"{len(run.failures)} points of {run.name} failed: {few(names)}")
+                count = f"{len(run.failures)} point" + "s" * (len(run.failures) > 1)
+                lines.append(f"{count} of {run.name} failed: {few(names)}")
         left = self.data["left_out"]
         if left["points"]:
             lines.append(
