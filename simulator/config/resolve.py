@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from simulator._plugin_files import anchored, from_file
 from simulator.config import catalogue
-from simulator.config.assign import Assignment, apply
+from simulator.config.assign import Assignment, apply, keys_of
 from simulator.config.checkpoint import CheckpointConfig
 from simulator.config.experiment import (
     CacheConfig,
@@ -82,8 +82,9 @@ class Resolver:
         entry, problems = validate(_ENTRY, raw, marks.below(at), at)
         if entry is None:
             return None, problems + _misspelt(raw, marks, at)
+        changes = _changes(entry, marks, at)
         try:
-            data, marks = apply(data, marks, _changes(entry, marks, at))
+            data, marks = apply(data, marks, changes)
         except ValueError as error:
             return None, [Problem(marks.value(at), "systems", str(error))]
         entry = entry.model_copy(update={"name": self._anchored(entry.name, marks, (*at, "name"))})
@@ -111,6 +112,7 @@ class Resolver:
         )
         locality = locality_of(sections["trace"])
         sections |= {"load": load, "checkpoint": checkpoint}
+        swept = {path: value for path, value in swept.items() if not _replaced(path, changes)}
         point = PointConfig(system=system, locality=locality, swept=swept, **sections)
         problems = self._misfits(point, marks, at)
         return (None if problems else point), problems
@@ -322,6 +324,12 @@ def _changes(entry: SystemEntry, marks: Marks, at: KeyPath) -> list[Assignment]:
             below = marks.below((*at, section, key))
             changes.append(Assignment((section, key), value, below))
     return changes
+
+
+def _replaced(swept: str, changes: list[Assignment]) -> bool:
+    """Whether an entry has a value of its own where the sweep would put one."""
+    path = keys_of(swept)
+    return any(change.path == path[: len(change.path)] for change in changes)
 
 
 def unbased(operators: Any) -> bool:
