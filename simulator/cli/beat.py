@@ -40,7 +40,7 @@ class Beat:
         self._what, self._share = "", 0.0
         self._expected_s: float | None = None
         self._first: tuple[float, float] | None = None
-        self._quiet = False
+        self._quiet, self._led = False, False
         self._began = time.monotonic()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -57,6 +57,15 @@ class Beat:
     def at(self, what: str, share: float = 0.0, expected_s: float | None = None) -> None:
         """What is being done, and the share of all that is done, 0 where that is not known;
         `expected_s`: seconds that all of it should take, told until a share is known."""
+        self._led = True
+        self._say(what, share, expected_s)
+
+    def inside(self, what: str, share: float = 0.0) -> None:
+        """What a part of the work says: told unless the verb says how far all of it is."""
+        if not self._led:
+            self._say(what, share)
+
+    def _say(self, what: str, share: float, expected_s: float | None = None) -> None:
         self._what, self._share, self._expected_s = what, share, expected_s
         if share > 0.0 and self._first is None:
             self._first = (time.monotonic() - self._began, share)
@@ -107,7 +116,7 @@ def beating(verb: str) -> Iterator[None]:
     _beats.append(beat)
     beat.begin()
     try:
-        with watched(beat.at):
+        with watched(beat.inside):
             yield
     finally:
         _beats.remove(beat)

@@ -32,6 +32,15 @@ def test_a_line_says_what_how_far_and_how_long() -> None:
     assert clock(3_725) == "1:02:05"
 
 
+def test_what_a_part_tells_does_not_hide_how_far_all_of_it_is() -> None:
+    beat = Beat("run", lambda _: None)
+    beat.inside("64 of 65 requests", 0.99)
+    assert beat.line(3).startswith("run: 64 of 65 requests, 99%")
+    beat.at("point 1/4", 0.1)
+    beat.inside("65 of 65 requests", 1.0)
+    assert beat.line(10) == "run: point 1/4, 10%, 0:00:10 so far, 0:01:30 left"
+
+
 def test_before_anything_is_done_a_line_says_what_is_expected() -> None:
     beat = Beat("run", lambda _: None)
     beat.at("point 1/4", 0.0, 42.0)
