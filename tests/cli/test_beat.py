@@ -146,7 +146,7 @@ def test_verbs_over_files_and_streams_tell_their_share(
     names = {"ids": "ids.npy", "new": "new.npy"}
     paths = {key: str(tmp_path / name) for key, name in names.items()}
     heard: list[tuple[str, float]] = []
-    monkeypatch.setattr(Beat, "at", lambda self, what, share=0.0: heard.append((what, share)))
+    monkeypatch.setattr(Beat, "inside", lambda self, what, share=0.0: heard.append((what, share)))
     with pytest.raises(SystemExit) as ended:
         main([word.format(**paths) for word in words])
     assert not ended.value.code
