@@ -18,6 +18,8 @@ from simulator.engine.whatif import what_if
 
 SYSTEMS = ("hybrid", "scratchpipe")
 FACTOR = 2.0
+_MANY = 40
+"""Variations by which the demand counts: they may cost twice the point."""
 
 
 def point_of(system: str) -> PointConfig:
@@ -44,7 +46,8 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
 def main() -> None:
     """Print a row a system."""
     print(
-        "system, variations: point s (processor), all s (processor), ratio (processor), with pair"
+        "system, variations: point s (processor), all s (processor), with pair; "
+        f"ratios (processor): all, with pair, of {_MANY}"
     )
     for system in SYSTEMS:
         point = point_of(system)
@@ -55,7 +58,8 @@ def main() -> None:
         told = [f"{wall:.2f} s ({own:.2f})" for wall, own in (alone, every, both)]
         ratios = [f"{each[1] / alone[1]:.2f}" for each in (every, both)]
         count = 3 * len(levers_of(point))
-        print(f"{system}, {count} variations: {', '.join(told)}; processor {' and '.join(ratios)}")
+        ratios.append(f"{1 + (every[1] / alone[1] - 1) * _MANY / count:.2f} for {_MANY}")
+        print(f"{system}, {count} variations: {', '.join(told)}; processor {', '.join(ratios)}")
 
 
 if __name__ == "__main__":

@@ -38,8 +38,9 @@ class Beat:
     def __init__(self, verb: str, write: Callable[[str], None]) -> None:
         self._verb, self._write = verb, write
         self._what, self._share = "", 0.0
+        self._expected_s: float | None = None
         self._first: tuple[float, float] | None = None
-        self._quiet = False
+        self._quiet, self._led = False, False
         self._began = time.monotonic()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -53,9 +54,19 @@ class Beat:
         self._over.set()
         self._thread.join()
 
-    def at(self, what: str, share: float = 0.0) -> None:
-        """What is being done, and the share of all that is done, 0 where that is not known."""
-        self._what, self._share = what, share
+    def at(self, what: str, share: float = 0.0, expected_s: float | None = None) -> None:
+        """What is being done, and the share of all that is done, 0 where that is not known;
+        `expected_s`: seconds that all of it should take, told until a share is known."""
+        self._led = True
+        self._say(what, share, expected_s)
+
+    def inside(self, what: str, share: float = 0.0) -> None:
+        """What a part of the work says: told unless the verb says how far all of it is."""
+        if not self._led:
+            self._say(what, share)
+
+    def _say(self, what: str, share: float, expected_s: float | None = None) -> None:
+        self._what, self._share, self._expected_s = what, share, expected_s
         if share > 0.0 and self._first is None:
             self._first = (time.monotonic() - self._began, share)
 
@@ -70,6 +81,8 @@ class Beat:
             left = self._left_s(elapsed_s)
             texts[1:1] = [f"{self._share:.0%}"]
             texts.append(f"{clock(left)} left")
+        elif self._share == 0.0 and self._expected_s is not None:
+            texts.append(f"about {clock(max(1.0, self._expected_s - elapsed_s))} left")
         return f"{self._verb}: {', '.join(filter(None, texts))}"
 
     def _left_s(self, elapsed_s: float) -> float:
@@ -103,7 +116,7 @@ def beating(verb: str) -> Iterator[None]:
     _beats.append(beat)
     beat.begin()
     try:
-        with watched(beat.at):
+        with watched(beat.inside):
             yield
     finally:
         _beats.remove(beat)
@@ -122,10 +135,10 @@ def quiet() -> Iterator[None]:
             beat.silence(False)
 
 
-def at(what: str, share: float = 0.0) -> None:
-    """Say how far the verb under way is."""
+def at(what: str, share: float = 0.0, expected_s: float | None = None) -> None:
+    """Say how far the verb under way is; see `Beat.at`."""
     for beat in _beats[-1:]:
-        beat.at(what, share)
+        beat.at(what, share, expected_s)
 
 
 def at_point(now: Progress) -> None:

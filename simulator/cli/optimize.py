@@ -75,7 +75,7 @@ def optimize(
     import json
 
     from simulator.cli.interrupts import hint_at_interrupt
-    from simulator.cli.progress import sweep_progress
+    from simulator.cli.progress import announce, sweep_progress
     from simulator.engine import load_experiment
     from simulator.errors import InfeasibleError
     from simulator.results.store import POINTS
@@ -85,6 +85,7 @@ def optimize(
     from simulator.sweep.runner import local_workers
 
     loaded = load_experiment(experiment, overrides or (), over=over or ())
+    announce(loaded)
     wanted = Wanted(throughput, budget)
     folder = out or search_folder(loaded)
     with (

@@ -48,6 +48,6 @@ def plot(
         raise UsageError(f"--out {target}: its name ends in one of .{', .'.join(FORMATS)}")
     run = read_run(run_dir)
     rows = joined(run.metrics(), run.loads(), run.checkpoints())
-    figure = drawn(rows, run.swept(), x, y, width)
+    figure = drawn(rows, run.swept(), x, y, width, run.software)
     write_file(target, figure_bytes(figure, suffix))
     typer.echo(f"{target}: {y} against {x}", err=is_standard_output(target))

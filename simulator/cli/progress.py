@@ -39,6 +39,8 @@ def announce(experiment: Experiment) -> None:
 
     if PLAIN:
         typer.echo(_NOT_COMPILED, err=True)
+    if experiment.origin.software:
+        typer.echo(f"note: {experiment.origin.software}", err=True)
     count = len(experiment.systems) * math.prod(map(len, experiment.sweep.values()))
     if count >= _MANY:
         typer.echo(f"{experiment.name}: {count:,} points, checking each", err=True)
@@ -73,7 +75,7 @@ def sweep_progress() -> Iterator[Callable[[SweepProgress], None]]:
 
 def _beat(now: SweepProgress) -> None:
     failed = f", {now.failed} failed" if now.failed else ""
-    at(f"point {min(now.done + 1, now.points)}/{now.points}{failed}", now.share)
+    at(f"point {min(now.done + 1, now.points)}/{now.points}{failed}", now.share, now.left_s)
 
 
 def _picture(now: SweepProgress) -> Table:
@@ -84,10 +86,9 @@ def _picture(now: SweepProgress) -> Table:
     table = Table.grid(padding=(0, 1))
     failed = f", {now.failed} failed" if now.failed else ""
     count = f"point {min(now.done + 1, now.points)}/{now.points}{failed}"
-    left = "-" if now.left_s is None else clock(now.left_s)
-    speed = (
-        f"{clock(now.elapsed_s)} elapsed, {left} left, {now.lookups_per_s / 1e6:.1f} M lookups/s"
-    )
+    about = "" if now.share > 0.0 else "about "
+    rate = f"{now.lookups_per_s / 1e6:.1f} M lookups/s"
+    speed = f"{clock(now.elapsed_s)} elapsed, {about}{clock(now.left_s)} left, {rate}"
     table.add_row(count, ProgressBar(1.0, now.share, width=_BAR), speed)
     for task in now.running:
         label = task.label if len(task.label) <= _LABEL else f"{task.label[: _LABEL - 1]}…"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from simulator.results.against import Against
     from simulator.results.compare import Comparison, Difference
+    from simulator.results.rows import Row
 
 __all__ = ["app"]
 
@@ -93,7 +95,8 @@ def compare(
     locality, swept values, policy, platform, model and operator profile.
 
     With --match, A against B: points that share those columns, whatever else differs, with signed
-    differences and whether they are larger than the published errors.
+    differences and whether they are larger than the published errors. Points whose
+    configuration differs are shown so, too, paired by all in which the two runs are alike.
     """
     if match is not None:
         _against(first, second, match, as_json)
@@ -104,39 +107,60 @@ def compare(
 
     if not tolerance < float("inf"):
         raise UsageError("--tolerance is a number, such as 1e-6")
-    comparison = compare_runs(read_run(first), read_run(second), tolerance)
+    runs = read_run(first), read_run(second)
+    comparison = compare_runs(*runs, tolerance)
+    pairs = _pairs_of_others(comparison, *(run.metrics() for run in runs))
     if as_json:
-        typer.echo(json.dumps(comparison.as_dict(), allow_nan=False, indent=2))
+        told = comparison.as_dict() | {"against": pairs.as_dict() if pairs else None}
+        typer.echo(json.dumps(told, allow_nan=False, indent=2))
     else:
         _print(comparison, first, second)
+        if pairs is not None:
+            _show_against(pairs, first, second)
     if not comparison.within:
-        raise ToleranceError(_verdict(comparison) + _advice(comparison, first, second))
+        raise ToleranceError(_verdict(comparison) + (_advice(first, second) if pairs else ""))
 
 
-def _advice(comparison: Comparison, first: Path, second: Path) -> str:
-    """Where points of both runs have no partner: by what they could be paired."""
-    from simulator.results.against import shared_columns
-    from simulator.results.reading import read_run
+def _pairs_of_others(
+    comparison: Comparison, first: Sequence[Row], second: Sequence[Row]
+) -> Against | None:
+    """Where points of both runs have no partner, or one of another configuration: those that share
+    all in which the runs are alike; None where that tells no two apart."""
+    from simulator.errors import UsageError
+    from simulator.results.against import against, shared_columns
 
-    if not comparison.only_first or not comparison.only_second:
-        return ""
-    columns = shared_columns(read_run(first).metrics(), read_run(second).metrics())
+    alone = comparison.only_first and comparison.only_second
+    if not alone and not (comparison.changed and comparison.differences):
+        return None
+    try:
+        return against(first, second, shared_columns(first, second))
+    except UsageError:
+        return None
+
+
+def _advice(first: Path, second: Path) -> str:
+    """How to have the table of pairs by other columns."""
     command = ["scratchpipe", "results", "compare", str(first), str(second), "--match"]
-    return f"; A against B: {shlex.join([*command, ','.join(columns)])}" if columns else ""
+    return f"; paired by other columns: {shlex.join([*command, 'COLUMNS'])}"
 
 
 def _against(first: Path, second: Path, match: str, as_json: bool) -> None:
     """Two runs side by side."""
-    from simulator.cli.terminal import console
     from simulator.results.against import against
     from simulator.results.reading import read_run
-    from simulator.results.resources import title_of
 
     columns = [column.strip() for column in match.split(",") if column.strip()]
     found = against(read_run(first).metrics(), read_run(second).metrics(), columns)
     if as_json:
         typer.echo(json.dumps(found.as_dict(), allow_nan=False, indent=2))
         return
+    _show_against(found, first, second)
+
+
+def _show_against(found: Against, first: Path, second: Path) -> None:
+    from simulator.cli.terminal import console
+    from simulator.results.resources import title_of
+
     typer.echo(f"A: {first}\nB: {second}")
     console().print(_side_by_side(found))
     for point, ours, theirs in found.bottlenecks:

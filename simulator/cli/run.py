@@ -167,6 +167,8 @@ def _show(loaded: Experiment, finished: Finished, source: Path) -> None:
             "of other sweeps or versions (--replace removes all)",
             err=True,
         )
+    if not result.points:
+        return
     typer.echo("Next:")
     again = shlex.join(["scratchpipe", "run", str(source), "--set", "trace.locality=high"])
     typer.echo("  scratchpipe explain speedup_over_hybrid   # what a column means")

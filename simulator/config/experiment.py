@@ -270,6 +270,8 @@ class Origin:
     marks: Marks = field(default_factory=Marks)
     folder: Path = Path()
     names: Names = field(default_factory=Names)
+    software: str = ""
+    """A line where an option changed the machine, and the operator profile with it."""
 
 
 def _no_boolean(value: object) -> object:

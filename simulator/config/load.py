@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from simulator.config.expand import check
 from simulator.config.experiment import Experiment, Names, Origin
 from simulator.config.problems import did_you_mean, validate
 from simulator.config.reader import Document, KeyPath, Mark, Marks, dotted, read_yaml
+from simulator.config.software import software_that_changed
 from simulator.errors import ConfigError, Problem
 from simulator.text import shown
 
@@ -123,7 +125,8 @@ def _build(document: Document, given: _Given, origin: Origin, stem: str) -> Expe
     problems += check(data, origin)
     if problems:
         raise ConfigError(*sorted(_one_for_each_key(problems), key=_reading_order))
-    loaded: Experiment = experiment.with_origin(origin)
+    software = software_that_changed(document, Document(data, marks), origin)
+    loaded: Experiment = experiment.with_origin(replace(origin, software=software))
     return loaded
 
 

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from simulator._plugin_files import anchored, from_file
 from simulator.config import catalogue
-from simulator.config.assign import Assignment, apply
+from simulator.config.assign import Assignment, apply, keys_of
 from simulator.config.checkpoint import CheckpointConfig
 from simulator.config.experiment import (
     CacheConfig,
@@ -32,7 +32,7 @@ from simulator.config.tables import TablesConfig
 from simulator.errors import Problem, UsageError
 from simulator.text import shown
 
-__all__ = ["Resolver", "locality_of"]
+__all__ = ["Resolver", "locality_of", "unbased"]
 
 _KIND_OF = {
     "model": "models",
@@ -82,15 +82,16 @@ class Resolver:
         entry, problems = validate(_ENTRY, raw, marks.below(at), at)
         if entry is None:
             return None, problems + _misspelt(raw, marks, at)
+        changes = _changes(entry, marks, at)
         try:
-            data, marks = apply(data, marks, _changes(entry, marks, at))
+            data, marks = apply(data, marks, changes)
         except ValueError as error:
             return None, [Problem(marks.value(at), "systems", str(error))]
         entry = entry.model_copy(update={"name": self._anchored(entry.name, marks, (*at, "name"))})
         sections: dict[str, Any] = {}
         for key in ("platform", "model", "trace"):
             sections[key] = self._reference(key, data, marks, problems)
-        if data.get("operators") is None or _unbased(data["operators"]):
+        if data.get("operators") is None or unbased(data["operators"]):
             data, marks = _with_default_profile(data, marks, sections["platform"])
         sections["operators"] = self._reference("operators", data, marks, problems)
         for key in _SECTIONS:
@@ -111,6 +112,7 @@ class Resolver:
         )
         locality = locality_of(sections["trace"])
         sections |= {"load": load, "checkpoint": checkpoint}
+        swept = {path: value for path, value in swept.items() if not _replaced(path, changes)}
         point = PointConfig(system=system, locality=locality, swept=swept, **sections)
         problems = self._misfits(point, marks, at)
         return (None if problems else point), problems
@@ -324,7 +326,13 @@ def _changes(entry: SystemEntry, marks: Marks, at: KeyPath) -> list[Assignment]:
     return changes
 
 
-def _unbased(operators: Any) -> bool:
+def _replaced(swept: str, changes: list[Assignment]) -> bool:
+    """Whether an entry has a value of its own where the sweep would put one."""
+    path = keys_of(swept)
+    return any(change.path == path[: len(change.path)] for change in changes)
+
+
+def unbased(operators: Any) -> bool:
     """Whether it is some keys of a profile, and no profile is named that they change."""
     return isinstance(operators, dict) and not {"base", "name"} & operators.keys()
 

@@ -81,4 +81,5 @@ def simulate(
     points: tuple[PointConfig, ...] = expand(experiment, known_names())
     every = tuple(one for point in points for one in each_seed(point))
     results = simulate_points(every, progress=progress)
-    return DrawnResult(experiment.name, finished_points(points, results))
+    outcomes = finished_points(points, results)
+    return DrawnResult(experiment.name, outcomes, experiment.origin.software)

@@ -1,4 +1,4 @@
-"""What `run` would refuse, found without running: no replay, and no large file is read."""
+"""What `run` would refuse, found without running: few mini-batches are drawn, large files left."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 
 from simulator._compiled import PLAIN
 from simulator._plugins import explained
+from simulator._threads import cores
 from simulator.caches import BatchFacts, Window, pool_rows
+from simulator.caches.replays import Replay, Stream, run_replays
 from simulator.config.experiment import PointConfig
 from simulator.config.trace import FileTraceConfig
 from simulator.engine.prepare import batches_of, open_for, prepare, window_slots
@@ -54,6 +56,7 @@ def check_points(points: Iterable[PointConfig]) -> tuple[str, ...]:
             problems |= dict.fromkeys(error.args)
             trace = None
         need = None if trace is None else _need(members[0], trace, unchecked)
+        fits: set[Replay] = set()
         for point in members:
             try:
                 if trace is None or need is None:
@@ -66,8 +69,7 @@ def check_points(points: Iterable[PointConfig]) -> tuple[str, ...]:
                     )
                 else:
                     _require_priced(point, system, machine)
-                if system.replay.unforeseen:
-                    unchecked[f"{point.system.label}: {system.replay.unforeseen}"] = None
+                _rehearse(point, system, trace, unchecked, fits)
             except (TraceError, ConfigError) as error:
                 problems |= dict.fromkeys(error.args)
             except PluginError as error:
@@ -75,6 +77,50 @@ def check_points(points: Iterable[PointConfig]) -> tuple[str, ...]:
     if problems:
         raise ConfigError(*problems)
     return tuple(unchecked)
+
+
+def _rehearse(
+    point: PointConfig,
+    system: System,
+    trace: Trace | None,
+    unchecked: dict[str, None],
+    fits: set[Replay],
+) -> None:
+    """Replay as many mini-batches as are quickly drawn, where that alone finds rows that do not
+    fit; `fits`: replays of the same trace that were tried.
+
+    Raises `CapacityError` where they do not.
+    """
+    if not system.replay.unforeseen:
+        return
+    told = f"{point.system.label}: {system.replay.unforeseen}"
+    batches, most = _drawn(point, trace, tail_of(system.schedule.depth))
+    try:
+        if trace is not None:
+            system.replay.require_batches(most)
+    except ConfigError:
+        most = 0  # fewer than it looks at together
+    if trace is None or not most:
+        unchecked[told] = None
+        return
+    try:
+        if system.replay.rehearsal not in fits:
+            run_replays(Stream(trace, most), [system.replay.rehearsal], threads=cores())
+            fits.add(system.replay.rehearsal)
+    except ConfigError as error:
+        raise placed(point, error) from error
+    if most < batches:
+        unchecked[f"{told} after the first {most} of {batches}"] = None
+
+
+def _drawn(point: PointConfig, trace: Trace | None, tail: int) -> tuple[int, int]:
+    """Mini-batches of a run, and how many of them are quickly drawn; none where each is long."""
+    if trace is None:
+        return 0, 0
+    batches = batches_of(point, trace, tail)
+    if trace.batches is None and point.model.lookups_per_batch > MOST_LOOKUPS:
+        return batches, 0
+    return batches, min(batches, max(1, DRAWN_LOOKUPS // max(1, trace.minibatch(0).lookups)))
 
 
 def programs_of(system: System, samples: int) -> Iterator[tuple[Stage, ...]]:
@@ -124,14 +170,13 @@ def _need(point: PointConfig, trace: Trace, unchecked: dict[str, None]) -> Windo
 
     @cache
     def need(window: Window, scope: str, depth: int, parts: Parts = ()) -> Sequence[int]:
-        batches = batches_of(point, trace, tail_of(depth))
-        if trace.batches is None and point.model.lookups_per_batch > MOST_LOOKUPS:
+        batches, most = _drawn(point, trace, tail_of(depth))
+        if not most:
             unchecked[
                 f"{point.locality}: whether caches hold their window "
                 f"({point.model.lookups_per_batch:,} lookups a mini-batch)"
             ] = None
             return [0] * len(pool_rows(parted(trace, parts).rows, scope))
-        most = max(1, DRAWN_LOOKUPS // max(1, trace.minibatch(0).lookups))
         if most < batches:
             unchecked[
                 f"{point.locality}: whether caches hold their window after the first {most} of "

@@ -34,4 +34,4 @@ class DrawnResult(Result):
         names = {"trace.locality": "locality", "cache.policy": "policy"}
         first = next((names.get(key, key) for key in keys), "label")
         rows = joined(self.metrics(), self.loads(), self.checkpoints())
-        return plot(rows, swept, x or first, y, width)
+        return plot(rows, swept, x or first, y, width, self.software)

@@ -22,6 +22,7 @@ from simulator.figures.report_data import as_script, parts_of, report_data
 from simulator.figures.report_pair import Comparison, comparison_of
 from simulator.figures.style import title
 from simulator.results.notes import notes_of
+from simulator.results.rows import model_of
 from simulator.results.trust import trust_lines
 from simulator.text import few, on_one_line, some_of
 
@@ -145,7 +146,7 @@ class _Page:
         time = f"{fastest['iteration_time_us'] / 1e3:.3g} ms"
         return [
             ("platform", self._several("platform")),
-            ("model", self._several("model")),
+            ("model", few(dict.fromkeys(on_one_line(model_of(row)) for row in self._metrics), 4)),
             ("batch size", self._several("batch_size")),
             ("operator profile", self._several("operators")),
             ("trace", self._several("locality")),
@@ -178,10 +179,12 @@ class _Page:
         lines = [line for line in notes_of(self._metrics).splitlines() if line]
         lines += trust_lines(self._metrics)
         for run in self._runs:
+            lines[:0] = [run.software] if run.software else []
             lines += [str(note) for note in some_of(run.manifest.get("notes", []), 12)]
             if run.failures:
                 names = (f"{row['label']} {row['sweep']}".strip() for row in run.failures)
-                lines.append(f"{len(run.failures)} points of {run.name} failed: {few(names)}")
+                count = f"{len(run.failures)} point" + "s" * (len(run.failures) > 1)
+                lines.append(f"{count} of {run.name} failed: {few(names)}")
         left = self.data["left_out"]
         if left["points"]:
             lines.append(

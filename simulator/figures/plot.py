@@ -43,13 +43,15 @@ def plot(
     x: str,
     y: str = "iteration_time_us",
     width: str | float = "page",
+    software: str = "",
 ) -> Figure:
     """`y` against `x`: lines where `x` is a number, else bars; a panel a locality, a line a system.
 
     `metrics`: rows of columns of the data dictionary, also of loads and check-points (`joined`);
     `swept`: the swept values of each, whose paths are columns too (`model.dim`). `width`: `column`,
-    `page`, or inches. Where points have a spread over seeds it is drawn. Raises `UsageError` for a
-    column that does not exist, says nothing, or cannot be drawn.
+    `page`, or inches. `software`, up to a colon, stands in the title beside the machine
+    (`Result.software`). Where points have a spread over seeds it is drawn. Raises `UsageError` for
+    a column that does not exist, says nothing, or cannot be drawn.
     """
     named = [{path: _plain(value) for path, value in values.items()} for values in swept]
     data = pd.DataFrame([{**row, **values} for row, values in zip(metrics, named, strict=True)])
@@ -57,7 +59,7 @@ def plot(
         _require(name, data)
     if not _is_number(data[y]):
         raise UsageError(f"--y {y} is text: choose one of {', '.join(_numbers(data))}")
-    chart = _Chart(x, y, _inches(width))
+    chart = _Chart(x, y, _inches(width), software.partition(":")[0])
     data = data[data[x].notna() & data[y].notna()]
     return chart.figure(data.assign(series=_series(data, swept, x)), metrics)
 
@@ -119,6 +121,7 @@ class _Chart:
     x: str
     y: str
     width: float
+    software: str
 
     def figure(self, data: pd.DataFrame, metrics: Sequence[Row]) -> Figure:
         localities = [None] if self.x == "locality" else list(dict.fromkeys(data["locality"]))
@@ -140,7 +143,7 @@ class _Chart:
                 axes.set_ylabel(_label(self.y))
             longest = max((len(_title(name)) for name in data["series"]), default=1)
             across = max(1, int(self.width * 13 / (longest + 9)))
-            legend_above(figure, panels, across, _heading(metrics, narrow))
+            legend_above(figure, panels, across, _heading(metrics, self.software, narrow))
         return figure
 
     def _lines(self, axes: Axes, data: pd.DataFrame, series: Sequence[str]) -> None:
@@ -193,7 +196,7 @@ def _looks(series: Sequence[str]) -> dict[str, Look]:
     return distinct_looks(series, {name: name.partition(", ")[0] for name in series})
 
 
-def _heading(metrics: Sequence[Row], narrow: bool) -> str:
+def _heading(metrics: Sequence[Row], software: str, narrow: bool) -> str:
     """Machines and software, once they are one each; that both differ, where they do."""
     words = []
     for column, after in (("platform", ""), ("operators", " operators")):
@@ -202,7 +205,7 @@ def _heading(metrics: Sequence[Row], narrow: bool) -> str:
             words.append(f"{next(iter(values))}{after}")
     if software_note(metrics):
         words.append(DIFFERS)
-    words += filter(None, (extension_title(metrics),))
+    words += filter(None, (software, extension_title(metrics)))
     return (",\n" if narrow and len(words) > 2 else ", ").join(words)
 
 

@@ -42,6 +42,8 @@ class Comparison:
     differences: tuple[Difference, ...]
     only_first: tuple[str, ...]
     only_second: tuple[str, ...]
+    changed: int = 0
+    """Points that both runs have under the same names, with another configuration."""
 
     @property
     def within(self) -> bool:
@@ -80,6 +82,7 @@ def compare(first: StoredRun, second: StoredRun, tolerance: float = 0.0) -> Comp
         differences=tuple(differences),
         only_first=tuple(ours[n].title for n in only_first),
         only_second=tuple(theirs[m].title for m in only_second),
+        changed=sum(ours[n].metrics["point"] != theirs[m].metrics["point"] for n, m in pairs),
     )
 
 

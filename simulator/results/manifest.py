@@ -42,6 +42,7 @@ _MORE_KEYS: dict[str, type] = {
     "command": str,
     "failed": int,
     "notes": list,
+    "software": str,
 }
 """What a sweep adds."""
 _PACKAGES = ("scratchpipe-sim", "numpy", "simpy", "numba", "pyarrow", "pydantic", "ruamel.yaml")

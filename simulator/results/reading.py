@@ -60,6 +60,11 @@ class StoredRun:
         return str(self.manifest["name"])
 
     @property
+    def software(self) -> str:
+        """A line where its options changed the machine, and the operator profile with it."""
+        return str(self.manifest.get("software", ""))
+
+    @property
     def has_timeline(self) -> bool:
         return bool(self._tables["timeline"].num_rows)
 

@@ -81,6 +81,8 @@ class Result:
 
     name: str
     points: tuple[PointResult, ...] = field(default=())
+    software: str = ""
+    """A line where the options of the run changed the machine, and the operator profile with it."""
 
     def __iter__(self) -> Iterator[PointResult]:
         return iter(self.points)

@@ -12,7 +12,7 @@ from simulator.results.dictionary import IDENTITY, Column
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Row", "by_point", "frame_of", "joined", "mismatch", "nested", "row_of"]
+__all__ = ["Row", "by_point", "frame_of", "joined", "mismatch", "model_of", "nested", "row_of"]
 
 Row = Mapping[str, Any]
 
@@ -25,6 +25,14 @@ _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
 _PLAIN = {"text": str, "int": int, "bool": bool}
 """Types whose values need no second look."""
 _PANDAS_TYPES = {"text": "string", "int": "Int64", "float": "float64", "bool": "boolean"}
+
+
+def model_of(row: Row) -> str:
+    """What people call the model of a row of metrics: one without a name by its tables."""
+    if row["model"]:
+        return str(row["model"])
+    dim = "" if row.get("dim") is None else f" of dim {row['dim']}"
+    return f"of its own ({row['tables']} tables{dim})" if row.get("tables") else "of its own"
 
 
 def row_of(columns: Sequence[Column], values: Row) -> dict[str, Any]:

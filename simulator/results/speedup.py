@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from simulator.config.experiment import canonical_json
 
@@ -19,7 +19,8 @@ def with_speedups(points: Sequence[PointResult]) -> tuple[PointResult, ...]:
     """`points` with `speedup_over_hybrid` filled where a hybrid point has the same swept values.
 
     Of several (systems may have a platform or profile of their own) the one on the same platform
-    and profile is taken, else the first.
+    and profile is taken, else the first. Where a system replaces what is swept by a value of its
+    own, the others count: then all hybrids that agree have to be of one combination.
     """
     baselines: dict[str, list[PointResult]] = {}
     for outcome in points:
@@ -27,13 +28,28 @@ def with_speedups(points: Sequence[PointResult]) -> tuple[PointResult, ...]:
             baselines.setdefault(canonical_json(outcome.point.swept), []).append(outcome)
     related = []
     for outcome in points:
-        candidates = baselines.get(canonical_json(outcome.point.swept))
+        swept = outcome.point.swept
+        candidates = baselines.get(canonical_json(swept)) or _agreeing(swept, baselines)
         if candidates:
             hybrid = max(candidates, key=lambda candidate: _likeness(outcome, candidate))
             speedup = hybrid.metrics["iteration_time_us"] / outcome.metrics["iteration_time_us"]
             outcome = outcome.with_metrics({**outcome.metrics, "speedup_over_hybrid": speedup})
         related.append(outcome)
     return tuple(related)
+
+
+def _agreeing(
+    swept: Mapping[str, Any], baselines: Mapping[str, Sequence[PointResult]]
+) -> Sequence[PointResult]:
+    """The hybrids with the same values of what was swept for both, once these are of one
+    combination; none where both were swept alike."""
+    found = [
+        hybrids
+        for hybrids in baselines.values()
+        if (own := hybrids[0].point.swept).keys() != swept.keys()
+        and all(own[path] == swept[path] for path in own.keys() & swept.keys())
+    ]
+    return found[0] if len(found) == 1 else ()
 
 
 def _likeness(outcome: PointResult, hybrid: PointResult) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from simulator.config.experiment import short
 from simulator.results.notes import marks_of, notes_of
 from simulator.results.resources import Fold, fold, headings, spread, title_of
-from simulator.results.rows import Row, by_point
+from simulator.results.rows import Row, by_point, model_of
 from simulator.results.software import DIFFERS, software_note
 from simulator.results.summary import Group, ends_of, groups_of, title_of_ends
 from simulator.results.trust import trust_lines
@@ -36,6 +36,11 @@ class Tabular(Protocol):
     @property
     def name(self) -> str:
         """Name of the experiment."""
+        ...
+
+    @property
+    def software(self) -> str:
+        """A line where options changed the machine, and the operator profile with it, or empty."""
         ...
 
     def metrics(self) -> Sequence[Row]:
@@ -66,7 +71,7 @@ def tables(run: Tabular, width: int) -> Iterator[Table | str]:
     rows = [{**row, _SWEPT: values} for row, values in zip(metrics, swept, strict=True)]
     shown = ends_of(metrics)
     narrow = width < _NARROW
-    yield _metrics(run.name, rows, shown, narrow)
+    yield _metrics(run, rows, shown, narrow)
     if len(shown) < len(rows):
         yield _summary(list(groups_of(metrics, swept)))
         yield f"All {len(rows):,} points are in metrics.csv and devices.csv.\n"
@@ -99,11 +104,11 @@ def _summary(groups: Sequence[Group]) -> Table:
     return table
 
 
-def _metrics(name: str, rows: Sequence[Row], shown: Sequence[int], narrow: bool) -> Table:
+def _metrics(run: Tabular, rows: Sequence[Row], shown: Sequence[int], narrow: bool) -> Table:
     """The rows with the numbers `shown`; title and notes are about all."""
     ends = title_of_ends(len(rows))
-    software = DIFFERS if software_note(rows) else ""
-    table = _table("; ".join(filter(None, (f"{name}: {_same(rows)}", software, ends))))
+    software = [DIFFERS if software_note(rows) else "", run.software.partition(":")[0]]
+    table = _table("; ".join(filter(None, (f"{run.name}: {_same(rows)}", *software, ends))))
     point = _PointCells(rows, narrow)
     for title in point.titles:
         table.add_column(_plain(title), no_wrap=True)
@@ -121,7 +126,7 @@ def _metrics(name: str, rows: Sequence[Row], shown: Sequence[int], narrow: bool)
             _percent(row["lookup_hit_rate"]),
             bottleneck.replace(" of ", "\nof ") if narrow else bottleneck,
         )
-    table.caption = _plain(notes_of(rows)) or None
+    table.caption = _plain("\n".join(filter(None, (run.software, notes_of(rows))))) or None
     return table
 
 
@@ -308,6 +313,7 @@ def _same(rows: Sequence[Row]) -> str:
         return "no points"
     texts = []
     varying = _varying(rows)
+    rows = [{**row, "model": model_of(row)} for row in rows]
     for key, title in _SHARED.items():
         if key in varying:
             continue

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,8 @@ def run_experiment(
         )
         if not sweep.result.points and not sweep.failed:
             raise InvariantError("no point was simulated")
+        software = experiment.origin.software
+        sweep = changed(sweep, result=changed(sweep.result, software=software))
         wall_s = time.perf_counter() - started
         failures = failure_rows(experiment, sweep.failed, asked)
         manifest = manifest_of(experiment, sweep.result, wall_s, asked.overrides)
@@ -107,6 +110,7 @@ def run_experiment(
             **({} if source is None else {"command": source.command}),
             "failed": len(failures),
             "notes": notes_on(points),
+            **({"software": software} if software else {}),
         }
         extra = {FAILURES: json_bytes(failures)} if failures else {}
         files = write_run(sweep.result, manifest, out_dir, extra=extra)

@@ -33,8 +33,8 @@ class SweepProgress:
     share: float
     """Share of the expected work of the missing points, 0 to 1."""
     elapsed_s: float
-    left_s: float | None
-    """Time left at the speed so far; None while nothing can be said."""
+    left_s: float
+    """Time left at the speed so far; before anything is done what the model of costs expects."""
     points_per_s: float
     lookups_per_s: float
     """Lookups of finished work a second, each counted once for each point."""
@@ -103,7 +103,7 @@ class Watch:
             failed=self._failed,
             share=min(share, 1.0),
             elapsed_s=elapsed,
-            left_s=elapsed * (1.0 - share) / share if share > 0.0 else None,
+            left_s=elapsed * (1.0 - share) / share if share > 0.0 else self._cost / self._workers,
             points_per_s=here / elapsed,
             lookups_per_s=lookups / elapsed,
             running=tuple(

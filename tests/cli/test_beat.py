@@ -32,6 +32,24 @@ def test_a_line_says_what_how_far_and_how_long() -> None:
     assert clock(3_725) == "1:02:05"
 
 
+def test_what_a_part_tells_does_not_hide_how_far_all_of_it_is() -> None:
+    beat = Beat("run", lambda _: None)
+    beat.inside("64 of 65 requests", 0.99)
+    assert beat.line(3).startswith("run: 64 of 65 requests, 99%")
+    beat.at("point 1/4", 0.1)
+    beat.inside("65 of 65 requests", 1.0)
+    assert beat.line(10) == "run: point 1/4, 10%, 0:00:10 so far, 0:01:30 left"
+
+
+def test_before_anything_is_done_a_line_says_what_is_expected() -> None:
+    beat = Beat("run", lambda _: None)
+    beat.at("point 1/4", 0.0, 42.0)
+    assert beat.line(2) == "run: point 1/4, 0:00:02 so far, about 0:00:40 left"
+    assert beat.line(99).endswith("about 0:00:01 left")
+    beat.at("point 1/4", 0.1, 42.0)
+    assert beat.line(10) == "run: point 1/4, 10%, 0:00:10 so far, 0:01:30 left"
+
+
 def test_lines_come_late_and_ever_more_rarely(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,7 +146,7 @@ def test_verbs_over_files_and_streams_tell_their_share(
     names = {"ids": "ids.npy", "new": "new.npy"}
     paths = {key: str(tmp_path / name) for key, name in names.items()}
     heard: list[tuple[str, float]] = []
-    monkeypatch.setattr(Beat, "at", lambda self, what, share=0.0: heard.append((what, share)))
+    monkeypatch.setattr(Beat, "inside", lambda self, what, share=0.0: heard.append((what, share)))
     with pytest.raises(SystemExit) as ended:
         main([word.format(**paths) for word in words])
     assert not ended.value.code

@@ -260,3 +260,23 @@ def test_a_sweep_over_platforms_keeps_one_operator_profile_unless_told():
     told = points(systems=[{"name": "hybrid", "operators": "stock"}], sweep=sweep)
     assert {p.operators.name for p in told} == {"stock"}
     assert points(platform="h200")[0].operators.name == "tuned"
+
+
+def test_what_an_entry_sets_itself_is_not_called_swept():
+    systems = [
+        "hybrid",
+        {"name": "static_cache", "cache": {"fraction": 0.3}},
+        {"name": "gpu_only", "platform": "p3_16xlarge"},
+    ]
+    sweep = {"platform.host.pcie.part": ["pcie3_x16", "pcie4_x16"], "cache.fraction": [0.1, 0.2]}
+    found = points(systems=systems, sweep=sweep)
+    swept = {(p.system.name, tuple(p.swept)) for p in found}
+    assert swept == {
+        ("hybrid", ("platform.host.pcie.part", "cache.fraction")),
+        ("static_cache", ("platform.host.pcie.part",)),
+        ("gpu_only", ("cache.fraction",)),
+    }
+    assert [p.swept for p in found if p.system.name == "static_cache"] == [
+        {"platform.host.pcie.part": "pcie3_x16"},
+        {"platform.host.pcie.part": "pcie4_x16"},
+    ]

@@ -104,8 +104,7 @@ def test_what_the_machine_cannot_do_is_found_without_a_replay(
 
 def test_what_was_not_checked_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_points(points("scratchpipe")) == ()
-    (line,) = check_points(points("hugectr_etc"))
-    assert line == "hugectr_etc: whether the cache holds the rows of each pass"
+    assert check_points(points("hugectr_etc", model=MODEL, run=RUN, cache={"fraction": 1.0})) == ()
     (line,) = check_points(of_file(ids(tmp_path, 15)))
     assert line.endswith("that every id is a row of its table")
     monkeypatch.setattr(check, "WHOLE_FILE", 10)
@@ -114,6 +113,36 @@ def test_what_was_not_checked_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(check, "DRAWN_LOOKUPS", 1)
     (line,) = check_points(points("scratchpipe", cache={"fraction": 0.25}))
     assert "after the first 1 of" in line
+    (line,) = check_points(points("hugectr_etc", model=MODEL, run=RUN, cache={"fraction": 1.0}))
+    assert line == "hugectr_etc: whether the cache holds the rows of each pass"
+    monkeypatch.setattr(check, "DRAWN_LOOKUPS", 10 * 20)
+    (line,) = check_points(points("hugectr_etc", model=MODEL, run=RUN, cache={"fraction": 1.0}))
+    assert line.endswith("holds the rows of each pass after the first 10 of 16")
+    monkeypatch.setattr(check, "MOST_LOOKUPS", 1)
+    (line,) = check_points(points("hugectr_etc", model=MODEL, run=RUN, cache={"fraction": 1.0}))
+    assert line == "hugectr_etc: whether the cache holds the rows of each pass"
+
+
+@pytest.mark.parametrize(
+    ("system", "sections", "message"),
+    [
+        ("hugectr_etc", {"cache": {"fraction": 0.01}}, "a pass of .* distinct rows, more than"),
+        ("rects", {"platform": "ssd_v100"}, "its pool has room for"),
+    ],
+)
+def test_rows_that_do_not_fit_are_found_in_the_first_mini_batches(
+    system: Any, sections: dict[str, Any], message: str
+) -> None:
+    """Of systems that say so when they replay alone: the check replays what is quickly drawn."""
+    from simulator.engine import simulate_points
+
+    model = MODEL | {"rows_per_table": 300, "batch_size": 256}
+    made = points(system, model=model, **sections)
+    with pytest.raises(ConfigError, match=message) as checked:
+        check_points(made)
+    assert checked.value.problems[0].key.startswith("systems."), "it stands at the entry"
+    with pytest.raises(CapacityError, match=message):
+        simulate_points(made)
 
 
 def test_a_large_file_is_opened_for_its_tables_alone(

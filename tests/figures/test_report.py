@@ -286,3 +286,28 @@ def test_no_two_series_of_a_chart_look_the_same(browser: Browser, file: Path) ->
     for looks in (*pairs, lines):
         assert len(looks) > 3
         assert len(set(looks)) == len(looks)
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [375, 1280])
+def test_a_legend_shows_all_of_its_names_above_the_chart(
+    browser: Browser, file: Path, width: int
+) -> None:
+    browser.open(file, width)
+    for chart in ("bars-chart", "stages-chart", "curve-iteration_time_us"):
+        named = f"document.getElementById({chart!r})"
+        wanted = browser.run(
+            f"echarts.getInstanceByDom({named}).getOption().series.map(s => s.name).filter(Boolean)"
+        )
+        places = browser.run(
+            f"[...{named}.querySelectorAll('svg text')].map(e => "
+            "[e.textContent, e.getBoundingClientRect().bottom])"
+        )
+        frame = browser.run(
+            f"(() => {{ const c = echarts.getInstanceByDom({named});"
+            f"return {named}.getBoundingClientRect().top + "
+            "c.getModel().getComponent('grid').coordinateSystem.getRect().y; })()"
+        )
+        for name in wanted:
+            (bottom, *_) = [bottom for text, bottom in places if text == name]
+            assert bottom <= frame + 1, (chart, name)

@@ -173,3 +173,26 @@ def test_of_two_hybrids_the_one_on_the_same_platform_counts():
     times = {"far": 5.0, "near": 50.0, "scratchpipe": 10.0}
     results = with_speedups([outcome(p, iteration_time_us=times[p.system.label]) for p in found])
     assert [r.metrics["speedup_over_hybrid"] for r in results] == [1.0, 1.0, 5.0]
+
+
+def test_a_system_with_a_value_of_its_own_is_related_where_one_hybrid_agrees():
+    """The sweep does not reach it: which of several hybrids it is faster than is nowhere said."""
+
+    def speedups(systems, sweep):
+        data = {"config_version": 1, "platform": "v100_p3", "model": "default", "sweep": sweep}
+        data |= {"trace": {"locality": "low"}, "systems": systems}
+        found = expand(parse_experiment(data))
+        related = with_speedups([outcome(p, iteration_time_us=5.0) for p in found])
+        return {
+            (r.point.system.name, r.point.sweep_text()): r.metrics["speedup_over_hybrid"]
+            for r in related
+        }
+
+    sweep = {"platform": ["v100_p3", "h200"]}
+    own = {"name": "gpu_only", "platform": "p3_16xlarge"}
+    found = speedups(["hybrid", own], sweep)
+    assert found["gpu_only", ""] is None
+    assert found["hybrid", "platform=h200"] == 1.0
+    baseline = {"name": "hybrid", "platform": "p3_16xlarge"}
+    found = speedups([baseline, "static_cache"], sweep)
+    assert found["static_cache", "platform=h200"] == found["static_cache", "platform=v100_p3"] == 1

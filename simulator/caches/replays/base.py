@@ -54,6 +54,11 @@ class Replay(ABC):
         empty where nothing is."""
         return ""
 
+    @property
+    def rehearsal(self) -> Replay:
+        """What finds `unforeseen` in the first mini-batches alone, as it would, and tells less."""
+        return self
+
     def require_batches(self, count: int) -> None:
         """Raise `ConfigError` where a run of `count` mini-batches, those after the timed ones
         included, is too short for it."""

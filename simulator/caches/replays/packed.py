@@ -11,7 +11,7 @@ wait in a bucket for each.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +55,10 @@ class PackedReplay(Replay):
     @property
     def unforeseen(self) -> str:
         return "whether the pools of its tables hold the rows of each mini-batch"
+
+    @property
+    def rehearsal(self) -> PackedReplay:
+        return replace(self, past=0, keep=())
 
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
         shapes, starts = pool_shapes(trace.rows, "table"), bases(trace.rows)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -210,6 +210,10 @@ class PassReplay(_Grouped):
     @property
     def unforeseen(self) -> str:
         return "whether the cache holds the rows of each pass"
+
+    @property
+    def rehearsal(self) -> PassReplay:
+        return replace(self, keep=())
 
     @property
     def slots(self) -> tuple[int, ...]:

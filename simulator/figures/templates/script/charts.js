@@ -4,13 +4,30 @@ const CURVES = ["iteration_time_us", "speedup_over_hybrid", "lookup_hit_rate", "
 const charts = new Map();
 
 function draw(id, option, height) {
-  const box = document.getElementById(id);
-  if (height) box.style.height = `${Math.round(height)}px`;
+  const box = document.getElementById(id), legend = whole(option, box.clientWidth);
+  if (height) box.style.height = `${Math.round(height + legend.more)}px`;
+  option = { ...option, ...legend.option };
   if (!charts.has(id)) charts.set(id, echarts.init(box, null, { renderer: "svg" }));
   const chart = charts.get(id);
   chart.resize();
   chart.setOption({ animation: false, ...option }, { notMerge: true });
   return chart;
+}
+
+// A legend that shows all of its names, in lines above the chart; one to scroll where they are many.
+const LINE_PX = 22, MOST_LEGEND_LINES = 10;
+function whole(option, width) {
+  let lines = 1, used = 0;
+  for (const one of option.legend ? option.series : []) {
+    if (!one.name) continue;
+    const own = 42 + 6.2 * one.name.length;
+    if (used && used + own > width - 12) { lines += 1; used = 0; }
+    used += own;
+  }
+  if (!option.legend || lines > MOST_LEGEND_LINES) return { more: 0, option: {} };
+  const more = LINE_PX * (lines - 1);
+  return { more, option: { legend: { ...option.legend, type: "plain" },
+    grid: { ...option.grid, top: option.grid.top + more } } };
 }
 
 function frame(more = {}) {
@@ -158,11 +175,21 @@ function drawCurve(name, groups, looks, xOf, numeric, title) {
     ...option,
     tooltip: { ...option.tooltip, formatter: item => toldOf(item.data.point, name) },
     xAxis: { type: numeric ? (wide ? "log" : "value") : "category", ...axis, name: title,
-      ...(numeric ? { scale: true } : {}), ...(wide ? fit : {}) },
+      ...(numeric ? { scale: true } : {}), ...(wide ? fit : {}), ...(numeric && !wide ? atValues(axis, numbers) : {}) },
     yAxis: { type: "value", ...axis, name: "", min: 0 },
     series: [...series, ...bounds(name, series)],
   }, Math.min(420, 280 + 6 * rows));
   walkable(id, chart, series);
+}
+
+// Ticks at the values themselves where these are few; room beside the first and the last.
+function atValues(axis, numbers) {
+  const values = unique(numbers).sort((a, b) => a - b);
+  if (values.length < 2 || values.length > 12) return {};
+  const room = 0.04 * (values.at(-1) - values[0]);
+  return { min: values[0] - room, max: values.at(-1) + room, axisTick: { customValues: values },
+    axisLabel: { ...axis.axisLabel, customValues: values, showMinLabel: true, showMaxLabel: true },
+    splitLine: { show: false } };
 }
 
 // The spread over seeds as an upright line through each point of a curve.
