@@ -259,7 +259,8 @@ class Path:
         for stream in streams:
             key = (stream.write, stream.request)
             sizes[key] = sizes.get(key, 0) + stream.bytes
-            rows.setdefault(key, []).append((stream.translated, stream.among))
+            if stream.request:
+                rows.setdefault(key, []).append((stream.translated, stream.among))
         for (write, _), size in sizes.items():
             if self.home is not None:
                 add_services(services, self.home.entered(self.memory, size, write=write))

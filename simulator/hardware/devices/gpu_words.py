@@ -183,9 +183,14 @@ def _copy(
     at: Board,
 ) -> GpuKernels:
     """A warp a row."""
-    kernels, instructions_ps = 1 if rows else 0, rows * software.gpu.row_time
-    work = GpuKernels(word.name, at.name, kernels, accesses, threads=rows * WARP)
-    return replace(work, instructions_ps=instructions_ps)
+    return GpuKernels(
+        word.name,
+        at.name,
+        1 if rows else 0,
+        accesses,
+        threads=rows * WARP,
+        instructions_ps=rows * software.gpu.row_time,
+    )
 
 
 def _rows(store: Store, rows: Flow, size: int, *, write: bool = False) -> Access:
