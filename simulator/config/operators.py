@@ -16,12 +16,13 @@ from simulator.config.collectives import Collectives
 from simulator.config.types import Frozen, Picoseconds, Positive, Reached, Source
 
 __all__ = ["CpuMlp", "CpuOperator", "GpuOperators", "NoiseOperators", "OperatorProfile"]
-__all__ += ["OptimizerSteps", "PoolKernel", "Threads"]
+__all__ += ["OptimizerSteps", "PoolKernel", "Threads", "UpdateKernels"]
 
 Ahead = Annotated[int, Field(ge=0), AtMost(1_000, "no cache of a core holds so many rows")]
 Leading = Annotated[int, Field(ge=0), AtMost(16, "65,536 ranges are more than threads need")]
 Slowdown = Annotated[float, Field(ge=1, le=2)]
 InFlight = Annotated[int, Field(gt=0), AtMost(64, "each takes registers or shared memory")]
+Picking = Annotated[int, Field(ge=0), AtMost(10**3, "no framework launches so many")]
 Pinned = Annotated[int, Field(ge=0), AtMost(10**9, "no cache holds so many rows")]
 
 Threads = Literal["all", "tables", "one"]
@@ -210,6 +211,23 @@ class PlanKernels(Frozen):
     source: Source = "assumed: one pass over the ids, one Hit-Map, two scans over the ages of slots"
 
 
+class UpdateKernels(Frozen):
+    """How the kernels of the GPU's update are written: those of a set (one a table, or one for all:
+    `gpu.kernels_per_table`)."""
+
+    expand: Positive = 1
+    """Kernels that expand gradients (`gpu.expand`)."""
+    sort: Positive | None = None
+    """Kernels that sort pairs of row and position, each with the latency of any other (a merge sort
+    of few pairs, whose traffic L2 holds); null: a radix sort's, two and one a pass."""
+    kernels: Positive = 1
+    """Kernels that sum the gradients of equal rows and update the rows."""
+    waits: bool = False
+    """The host waits in it for the GPU (for the number of distinct rows, say), so that it submits
+    nothing ahead; taken to wait until it is done."""
+    source: Source = "assumed: a radix sort, and one kernel that sums and updates"
+
+
 class PoolKernel(Frozen):
     """How the kernels of the GPU's pooled gather are written."""
 
@@ -233,6 +251,10 @@ class PoolKernel(Frozen):
     fetched with a policy that evicts them last. The other rows have what L2 is left."""
     pinning: Literal["paid", "beforehand"] = "paid"
     """Who fetches those: a kernel before each of the pooled gather, or one that nobody times."""
+    picking: Picking = 0
+    """Kernels of a set that pick its lookups out of a list in which those are marked that a split
+    has left to others, before they are pooled, and before gradients are expanded; 0: the kernels
+    skip what is marked."""
     source: Source = (
         "rows_in_flight: read in the code of observe's kernel; resident_warps, thread_bytes: "
         "assumed: waits of loads are hidden, a warp reads a row of 512 B at once"
@@ -275,6 +297,8 @@ class OperatorProfile(Frozen):
     gpu: GpuOperators
     gpu_pool: PoolKernel = PoolKernel()
     """The pooled gather on a GPU."""
+    gpu_update: UpdateKernels = UpdateKernels()
+    """The update on a GPU, and what comes before it."""
     gpu_plan: PlanKernels = PlanKernels()
     """Plan on a GPU."""
     cpu_mlp: CpuMlp = CpuMlp()

@@ -247,6 +247,8 @@ class Expand(Operation):
     """Of one vector."""
     features: int
     """Gradients of a sample, which software may expand one after the other."""
+    skipped: int = 0
+    """Ids in its list that are marked as not to be trained."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from simulator.config.operators import GpuOperators, OperatorProfile, PoolKernel
+from simulator.config.operators import GpuOperators, OperatorProfile, PoolKernel, UpdateKernels
 from simulator.errors import UsageError
+from simulator.observe.rules_stock import is_stock
 
 __all__ = ["require_software"]
 
@@ -18,7 +19,8 @@ def require_software(software: OperatorProfile, ranks: int) -> None:
         (software.cold_list == "compacted", "a compacted list of cold ids"),
         (gpu.next_ids == "in_turn", "ids that are sent in turn"),
         (gpu.iteration == "launches", "an iteration launched piece by piece"),
-        (software.gpu_pool == PoolKernel(), "a pooled gather of four rows in flight, none pinned"),
+        (_pools_as_here(software), "a pooled gather of four rows in flight, none pinned"),
+        (_updates_as_here(software), "an update that is one kernel after a radix sort"),
         (software.cpu_mlp.siblings == "none", "one hardware thread of each core"),
         (not software.gather_reduce.prefetch_rows, "a CPU's gather without prefetch"),
         *(_of_several(gpu) if ranks > 1 else ()),
@@ -30,6 +32,21 @@ def require_software(software: OperatorProfile, ranks: int) -> None:
             f"observe trains{where} with {', '.join(wrong)}; {software.name} has others: "
             "--set operators=observed"
         )
+
+
+def _pools_as_here(software: OperatorProfile) -> bool:
+    """Whether its pooled gather is the kernel of `observe`, or PyTorch's own."""
+    own, here = software.gpu_pool, PoolKernel()
+    says = {"source": here.source}
+    if is_stock(software):
+        says |= {"kernels": here.kernels, "picking": here.picking}
+    return own.model_copy(update=says) == here
+
+
+def _updates_as_here(software: OperatorProfile) -> bool:
+    """The same of its update."""
+    own, here = software.gpu_update, UpdateKernels()
+    return is_stock(software) or own.model_copy(update={"source": here.source}) == here
 
 
 def _of_several(gpu: GpuOperators) -> tuple[tuple[bool, str], ...]:

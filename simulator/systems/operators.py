@@ -92,7 +92,7 @@ class Backward:
         words = {word for word, _ in self.passes}
         expanded, coalesce = "expand" in words, "accumulate" not in words
         if word == "expand":
-            return Expand(name, self.at, source, rows, size, self.model.features)
+            return Expand(name, self.at, source, rows, size, self.model.features, skipped)
         if word == "sort":
             largest = max(self.model.rows_per_table)
             return Sort(name, self.at, rows, tables, largest, self.key_rows, skipped)

@@ -198,12 +198,16 @@ class _Pinned:
 
     def _forward(self, facts: BatchFacts) -> tuple[Operation, ...]:
         """Its rows, pooled."""
-        return tuple(rows.pooled(rows.group.of(facts)[HIT_LOOKUP]) for rows in self._hot)
+        own = [(rows, rows.group.of(facts)) for rows in self._hot]
+        return tuple(rows.pooled(f[HIT_LOOKUP], f[MISS_LOOKUP].lookups) for rows, f in own)
 
     def _trained(self, facts: BatchFacts) -> tuple[Operation, ...]:
         """Its rows, trained."""
+        own = [(rows, rows.group.of(facts)) for rows in self._hot]
         return tuple(
-            word for rows in self._hot for word in rows.passes.operations(rows.group.of(facts)[HIT])
+            word
+            for rows, f in own
+            for word in rows.passes.operations(f[HIT], skipped=f[MISS_LOOKUP].lookups)
         )
 
     def _split(self, facts: BatchFacts) -> tuple[Operation, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from simulator.config.catalogue import load_named
 from simulator.config.expand import expand
 from simulator.config.load import parse_experiment
 from simulator.engine import known_names, simulate_each
@@ -18,7 +19,8 @@ def predict(
 ) -> list[PointResult | None]:
     """A result for each observed point, in order; None where the point was not observed.
 
-    `platform` and `operators` replace what the experiment names. The pipeline runs in lock-step, as
+    `platform` and `operators` replace what the experiment names, but PyTorch's own operators, which
+    take Plan alone from `operators`. The pipeline runs in lock-step, as
     it was observed, on as many threads. Raises `UsageError` where the points are not those
     observed, and what a simulation raises.
     """
@@ -49,14 +51,22 @@ def _as_observed(
         data["pipeline"] = {**pipeline, "mode": "lockstep"}
     if isinstance(run, dict):
         data["run"] = {"cpu_threads": observed["threads"], **run}
-    given = {"platform": platform, "operators": operators}
+    given: dict[str, Any] = {"platform": platform, "operators": operators}
     if data.get("operators") == "stock":
-        del given["operators"]  # PyTorch's own software, whoever made the other
+        given["operators"] = None if operators is None else _stock(operators)
     for key in [key for key, value in given.items() if value is not None]:
         data[key] = given[key]
         if isinstance(data.get("systems"), list):
             data["systems"] = [_without(entry, key) for entry in data["systems"]]
     return data
+
+
+def _stock(operators: str) -> dict[str, Any]:
+    """PyTorch's own software, whoever made `operators`, with the Plan of those: what PyTorch has no
+    operator for, `observe` does with its own."""
+    own = load_named("operators", operators)
+    plan = {key: f"{getattr(own.gpu, key)} ps" for key in ("plan_slot_time", "plan_lookup_time")}
+    return {"base": "stock", "gpu": plan, "gpu_plan": own.gpu_plan.model_dump()}
 
 
 def _without(entry: Any, key: str) -> Any:

@@ -84,13 +84,46 @@ def test_kernels_of_one_set_a_table_or_one_for_all(profile: str, sets: int) -> N
     each = 3_980_000 + software.gpu.submission
     ids = LOOKUPS * software.id_bytes
     rows, gradients = LOOKUPS * 512 + POOLED, LOOKUPS * (512 + 4) + 2 * UNIQUE * 512
-    streams = (float(ids + rows), (ids + gradients) / 2.155)
     """Rows at 1000 GB/s of HBM, 1 ps a byte; gradients, found there, at 2155 GB/s of L2."""
-    for word, streams_ps in zip((pool("gpu", HBM), update("gpu", HBM)), streams, strict=True):
-        demand = at_gpu(word, software)
+    words = (
+        (pool("gpu", HBM), software.gpu_pool.kernels, float(ids + rows)),
+        (update("gpu", HBM), software.gpu_update.kernels, (ids + gradients) / 2.155),
+    )
+    for word, of_a_set, streams_ps in words:
+        demand, kernels = at_gpu(word, software), sets * of_a_set
         assert demand.latency_ps == KERNEL
-        assert demand.minimum_ps == pytest.approx((sets - 1) * KERNEL + streams_ps)
-        assert (demand.submit_ps, demand.submit_more_ps) == (each, (sets - 1) * each)
+        assert demand.minimum_ps == pytest.approx((kernels - 1) * KERNEL + streams_ps)
+        assert (demand.submit_ps, demand.submit_more_ps) == (each, (kernels - 1) * each)
+
+
+def test_pytorch_launches_22_kernels_a_table_to_expand_coalesce_and_update() -> None:
+    """As a profiler names them: three that expand, eleven of a merge sort, eight of the rest."""
+    stock = load_named("operators", "stock")
+    each = 3_980_000 + stock.gpu.submission
+    words = (
+        Expand("expand", "gpu", buffer(HBM, POOLED), ROWS, DIM, 8),
+        Sort("sort", "gpu", ROWS, 8, 10**6, 8 * 10**6),
+        update("gpu", HBM, expanded=True),
+    )
+    demands = [at_gpu(word, stock) for word in words]
+    submitted = [(d.submit_ps + d.submit_more_ps) / each for d in demands]
+    assert submitted == [8 * 3, 8 * 11, 8 * 8]
+    assert demands[1].minimum_ps == (8 * 11 - 1) * KERNEL, "its traffic stays in L2"
+    assert [d.blocks for d in demands] == [False, False, True], "it asks how many rows there are"
+
+
+def test_lookups_are_picked_out_of_a_list_that_a_split_has_marked() -> None:
+    stock = load_named("operators", "stock")
+    each = 3_980_000 + stock.gpu.submission
+    for word in (
+        pool("gpu", HBM),
+        Expand("expand", "gpu", buffer(HBM, POOLED), ROWS, DIM, 8),
+    ):
+        whole, marked = (
+            at_gpu(dataclasses.replace(word, skipped=n), stock).submit_more_ps for n in (0, 5)
+        )
+        assert marked - whole == 8 * 13 * each
+        assert at_gpu(dataclasses.replace(word, skipped=5)) == at_gpu(word), "tuned skips them"
 
 
 def test_sums_of_gradients_are_written_once_a_row_in_place_of_rows() -> None:

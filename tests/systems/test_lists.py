@@ -122,10 +122,10 @@ def test_a_list_with_holes_is_as_long_as_all_lookups(lists: str) -> None:
 def test_the_cpu_skips_the_ids_of_hot_rows_in_a_list_with_holes(
     cold_list: str, skipped: int
 ) -> None:
-    """When it pools and when it sorts; the GPU has the ids of its own rows alone."""
+    """When it pools and when it sorts; in the list of the GPU those of cold rows are marked."""
     done = stages("static_cache", cold_list=cold_list)
     lists = words(done["forward"], Pool) + words(done["backward"], Sort)
-    assert {(word.at, word.skipped) for word in lists} == {("cpu", skipped), ("gpu", 0)}
+    assert {(word.at, word.skipped) for word in lists} == {("cpu", skipped), ("gpu", COLD)}
     (cold,) = [word for word in lists if isinstance(word, Pool) and word.at == "cpu"]
     assert cold.rows.lookups == COLD
 

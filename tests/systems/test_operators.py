@@ -289,12 +289,12 @@ def test_fused_backward_sorts_and_updates_in_one_pass() -> None:
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_only_the_sort_meets_ids_that_are_marked(profile: str) -> None:
+def test_only_what_comes_before_the_sums_meets_ids_that_are_marked(profile: str) -> None:
     """The passes after it go over what it has ordered."""
     words = backward("cpu", profile).operations(ROWS, skipped=1234)
-    assert {type(w): getattr(w, "skipped", 0) for w in words if getattr(w, "skipped", 0)} == {
-        Sort: 1234
-    }
+    met = {type(w): getattr(w, "skipped", 0) for w in words if getattr(w, "skipped", 0)}
+    expands = any(isinstance(w, Expand) for w in words)
+    assert met == ({Expand: 1234, Sort: 1234} if expands else {Sort: 1234})
 
 
 @pytest.mark.parametrize("profile", PROFILES)

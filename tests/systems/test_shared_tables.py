@@ -163,7 +163,9 @@ def test_kernels_of_a_pool_are_one_a_feature_where_software_has_one_a_table() ->
         ]
         for kind in (Pool, Expand, Update)
     }
-    assert kernels == {Pool: [11, 8], Expand: [11, 8], Update: [8, 8]}
+    each = {Pool: 4, Expand: 3, Update: 8}
+    sets = {Pool: [11, 8], Expand: [11, 8], Update: [8, 8]}
+    assert kernels == {kind: [n * each[kind] for n in sets[kind]] for kind in sets}
 
 
 @pytest.mark.parametrize("name", ["static_cache", "straw_man", "scratchpipe", "gpu_only"])

@@ -279,6 +279,7 @@ class GpuDevice(Processor):
             host=host,
             submit_ps=each,
             submit_more_ps=(submissions - 1) * each,
+            blocks=work.blocks,
         )
 
     def _occupancy(self, work: GpuKernels) -> float:

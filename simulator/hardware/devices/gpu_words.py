@@ -35,7 +35,7 @@ from simulator.hardware.program import (
     key_bits,
 )
 
-__all__ = ["KERNELS", "WARP", "Board", "GpuKernels", "sets_of"]
+__all__ = ["KERNELS", "WARP", "Board", "GpuKernels", "picking_of", "sets_of"]
 
 WARP = 32
 """Threads that work on one row or bag."""
@@ -91,6 +91,8 @@ class GpuKernels(Operation):
     """Picoseconds in which all that one multiprocessor holds waits for one access after another."""
     submissions: int | None = None
     """What the host submits: each kernel (None), or fewer where they are captured."""
+    blocks: bool = False
+    """The host waits until they are done."""
     submission_ps: int | None = None
     """Host time of one; None: of a kernel of the embedding operators."""
 
@@ -115,13 +117,18 @@ def _expand(word: Expand, software: OperatorProfile, at: Board) -> GpuKernels:
         at.stream(word.rows.lookups * word.gradient_bytes, write=True),
     )
     threads = word.rows.lookups * WARP
-    kernels = sets_of(software, word.features)
-    return GpuKernels(word.name, at.name, kernels, accesses, threads=threads)
+    kernels = software.gpu_update.expand + picking_of(software, word.skipped)
+    sets = sets_of(software, word.features)
+    return GpuKernels(word.name, at.name, sets * kernels, accesses, threads=threads)
 
 
 def _sort(word: Sort, software: OperatorProfile, at: Board) -> GpuKernels:
-    """A histogram of all digits and their prefix sums, then a kernel a radix pass."""
+    """A histogram of all digits and their prefix sums, then a kernel a radix pass; or the kernels
+    of another sort."""
     sets, pairs = sets_of(software, word.tables), word.rows.lookups
+    if software.gpu_update.sort is not None:
+        kernels, threads = sets * software.gpu_update.sort, pairs // sets
+        return GpuKernels(word.name, at.name, kernels, threads=threads)
     passes = math.ceil(key_bits(word.key_rows // sets) / RADIX_BITS)
     return GpuKernels(
         word.name,
@@ -308,6 +315,12 @@ def _layers(word: Dense, software: OperatorProfile) -> FusedLayers:
 def sets_of(software: OperatorProfile, tables: int) -> int:
     """Kernels of each kind: one set for all tables (or features), or one for each."""
     return tables if software.gpu.kernels_per_table else 1
+
+
+def picking_of(software: OperatorProfile, skipped: int) -> int:
+    """Kernels of a set that pick what a split has not marked out of a list with `skipped` marks."""
+    marked: int = least(1, skipped)
+    return marked * software.gpu_pool.picking
 
 
 def _lists(buffer: Buffer | None) -> tuple[Access, ...]:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from simulator.config.operators import OperatorProfile
 from simulator.errors import ConfigError
 from simulator.hardware.access import Access
-from simulator.hardware.devices.gpu_words import WARP, Board, GpuKernels, sets_of
+from simulator.hardware.devices.gpu_words import WARP, Board, GpuKernels, picking_of, sets_of
 from simulator.hardware.program import Elsewhere, Pool
 
 __all__ = ["pooled"]
@@ -49,10 +49,11 @@ def pooled(word: Pool, software: OperatorProfile, at: Board) -> GpuKernels:
     bags = word.into.bytes // store.row_bytes
     warps = 1 if own.thread_bytes is None else -(-store.row_bytes // (WARP * own.thread_bytes))
     pinning = _pinning(word, software, at, sets)
+    kernels = own.kernels + picking_of(software, word.skipped)
     return GpuKernels(
         word.name,
         at.name,
-        sets * own.kernels + (sets if pinning else 0),
+        sets * kernels + (sets if pinning else 0),
         (*accesses, *pinning),
         chain=2 + turns,
         away_chain=turns,

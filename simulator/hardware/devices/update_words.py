@@ -46,11 +46,11 @@ def _update(word: Update, software: OperatorProfile, at: Board) -> GpuKernels:
     lookups, rows = (sum(getattr(p.rows, n) for p in places) for n in ("lookups", "rows"))
     gradients = _gradients(word, lookups, at)
     lists = at.stream(lookups * (software.id_bytes + POSITION_BYTES))
-    kernels = sets_of(software, word.writes.tables)
+    how = software.gpu_update
     return GpuKernels(
         word.name,
         at.name,
-        kernels,
+        sets_of(software, word.writes.tables) * how.kernels,
         (lists, gradients, *(access for place in places for access in _updated(place))),
         chain=UPDATE_CHAIN,
         away_chain=1,
@@ -58,6 +58,7 @@ def _update(word: Update, software: OperatorProfile, at: Board) -> GpuKernels:
         line_time=software.gpu.update_line_time,
         waiting_ps=_adding_ps(lookups, rows, software),
         run_ps=sum(_run_ps(p.rows, word.gradient_bytes, software) for p in places),
+        blocks=how.waits,
     )
 
 
