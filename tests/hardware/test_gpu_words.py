@@ -264,10 +264,11 @@ def test_nothing_to_move_starts_no_kernel() -> None:
 PLAN = Plan("plan", "gpu", LOOKUPS, 2000, 100, 10**6)
 SCANNED = LOOKUPS * 4 + 2 * 10**6 * 4 + 2000 * 4
 """Ids, the ages of all slots twice, unique ids."""
-PROBES = round((LOOKUPS + 4 * 100) / 2.852e9 * 1e12)
+PROBES = round((2000 + 4 * 100) / 2.852e9 * 1e12)
+"""An entry a distinct row, four a miss."""
 
 
-def test_plan_scans_ages_twice_then_probes_a_lookup_once_and_a_miss_four_times() -> None:
+def test_plan_scans_ages_twice_then_probes_a_row_once_and_a_miss_four_times() -> None:
     demand = at_gpu(PLAN)
     assert demand.services[HBM].bytes == SCANNED
     assert demand.latency_ps == KERNEL
@@ -382,16 +383,16 @@ def test_a_gpu_that_loads_over_its_link_uses_both_memories() -> None:
 
 
 def test_a_plan_of_its_own_maps_and_marks_reads_an_entry_for_each() -> None:
-    """Two maps, and two mini-batches ahead whose rows are looked up anew: four entries a lookup;
+    """Two maps, and two mini-batches ahead whose rows are looked up anew: four entries a row;
     replayed as a graph, its 15 kernels are submitted once."""
     facts = PlanKernels(kernels=15, launches="graph", maps=2, marks_ahead=True)
     own = TUNED.model_copy(update={"gpu_plan": facts})
     ahead = at_gpu(dataclasses.replace(PLAN, ahead=2), own)
-    probes = round((4 * LOOKUPS + 4 * 100) / 2.852e9 * 1e12)
+    probes = round((4 * 2000 + 4 * 100) / 2.852e9 * 1e12)
     assert ahead.minimum_ps == pytest.approx(14 * KERNEL + SCANNED + probes)
     assert ahead.submit_more_ps == 0
     alone = at_gpu(PLAN, own)
-    assert ahead.minimum_ps - alone.minimum_ps == pytest.approx(2 * LOOKUPS / 2.852e9 * 1e12)
+    assert ahead.minimum_ps - alone.minimum_ps == pytest.approx(2 * 2000 / 2.852e9 * 1e12)
     assert at_gpu(dataclasses.replace(PLAN, ahead=2)) == at_gpu(PLAN), "slots are kept"
 
 

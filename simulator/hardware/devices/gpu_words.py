@@ -210,10 +210,10 @@ def _plan(word: Plan, software: OperatorProfile, at: Board) -> GpuKernels:
     """Kernels: mark and look up; compact misses; scan ages; choose victims; update maps.
 
     Two scans over the ages of all slots (how many are idle; which are the victims), then
-    probes of what is larger than L2: a lookup reads its entry of each map; a miss writes its own
-    and erases the victim's, each a read of the sector and a write. Ages of slots, 4 B each,
-    are taken to be in L2 when they are stamped. Mini-batches ahead whose rows are marked are taken
-    to be as this one.
+    probes of what is larger than L2: a row reads its entry of each map once, for L2 has it when the
+    row repeats; a miss writes its own and erases the victim's, each a read of the sector and a
+    write. Ages of slots, 4 B each, are taken to be in L2 when they are stamped. Mini-batches ahead
+    whose rows are marked are taken to be as this one.
     """
     how = software.gpu_plan
     accesses = (
@@ -223,7 +223,7 @@ def _plan(word: Plan, software: OperatorProfile, at: Board) -> GpuKernels:
         *_lists(word.lists),
     )
     reads = how.maps + (word.ahead if how.marks_ahead else 0)
-    probes = 0 if word.side_by_side else reads * word.lookups + 4 * word.missed
+    probes = 0 if word.side_by_side else reads * word.unique + 4 * word.missed
     return GpuKernels(
         word.name,
         at.name,
