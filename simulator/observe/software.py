@@ -37,7 +37,7 @@ def require_software(software: OperatorProfile, ranks: int) -> None:
 def _pools_as_here(software: OperatorProfile) -> bool:
     """Whether its pooled gather is the kernel of `observe`, or PyTorch's own."""
     own, here = software.gpu_pool, PoolKernel()
-    says = {"source": here.source}
+    says: dict[str, object] = {"source": here.source}
     if is_stock(software):
         says |= {"kernels": here.kernels, "picking": here.picking}
     return own.model_copy(update=says) == here
