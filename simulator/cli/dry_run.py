@@ -33,7 +33,10 @@ def show_dry_run(
     unchecked = check_points(points)
     planned = plan(points, workers, store)
     cost = estimate(
-        [task.points for task in planned.tasks], workers=workers.each_machine, cores=cores()
+        [task.points for task in planned.tasks],
+        workers=workers.each_machine,
+        cores=cores(),
+        shares=[task.shares for task in planned.tasks] if workers.here else (),
     )
     document = {
         "points": len(points),

@@ -118,6 +118,9 @@ def _build(document: Document, given: _Given, origin: Origin, stem: str) -> Expe
     data = _with_swept_references(data)
     origin = Origin(marks, origin.folder, origin.names)
     experiment, mistakes = validate(_ADAPTER, data, marks, ())
+    if experiment is not None:  # before the check: what that reads is kept with the origin
+        software = software_that_changed(document, Document(data, marks), origin)
+        origin = replace(origin, software=software)
     problems += [_about_version(p) for p in mistakes if not p.key.startswith("sweep.")]
     problems += _sweep_problems(data, marks)
     problems += _label_problems(experiment, marks)
@@ -125,8 +128,7 @@ def _build(document: Document, given: _Given, origin: Origin, stem: str) -> Expe
     problems += check(data, origin)
     if problems:
         raise ConfigError(*sorted(_one_for_each_key(problems), key=_reading_order))
-    software = software_that_changed(document, Document(data, marks), origin)
-    loaded: Experiment = experiment.with_origin(replace(origin, software=software))
+    loaded: Experiment = experiment.with_origin(origin)
     return loaded
 
 

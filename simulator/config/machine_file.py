@@ -92,6 +92,8 @@ _FILE: TypeAdapter[MachineFile] = TypeAdapter(MachineFile)
 _SOCKET: TypeAdapter[Socket] = TypeAdapter(Socket)
 _HOST: TypeAdapter[HostConfig] = TypeAdapter(HostConfig)
 _NOTHING = Part(kind="", name="")
+_LEVELS = 3
+"""Of a machine file that `MachineFile` looks at: what is in a socket is read as a part."""
 
 
 @dataclass
@@ -323,7 +325,7 @@ class _Machines:
         prefix = (self._key,)
         self.parts.problems += moved(machine, prefix)
         known = machine.without(OLD_KEYS)
-        file, problems = validate(_FILE, known.plain(), known.marks, prefix)
+        file, problems = validate(_FILE, known.outline(_LEVELS), known.marks, prefix)
         self.parts.problems += problems
         nodes = self._hosts(machine)
         network = machine.get("network")

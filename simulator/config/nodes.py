@@ -87,11 +87,19 @@ class Node:
 
     def plain(self) -> Any:
         """The data itself."""
-        if self.is_mapping:
-            return {key: inner.plain() for key, inner in self.items()}
-        if isinstance(self.value, tuple):
-            return [inner.plain() for inner in self.value]
-        return self.value
+        value = self.value
+        if isinstance(value, dict):
+            return {key: inner.plain() for key, inner in value.items()}
+        return [inner.plain() for inner in value] if isinstance(value, tuple) else value
+
+    def outline(self, levels: int) -> Any:
+        """The data itself, mappings and lists more than `levels` deep left empty."""
+        value, deeper = self.value, levels - 1
+        if isinstance(value, dict):
+            return {key: inner.outline(deeper) for key, inner in value.items()} if levels else {}
+        if isinstance(value, tuple):
+            return [inner.outline(deeper) for inner in value] if levels else []
+        return value
 
     def marks(self) -> Marks:
         """Where each value stands."""
@@ -109,6 +117,8 @@ class Node:
 
 def different(old: Node | None, new: Node | None, path: str) -> Iterator[str]:
     """Dotted paths of the values that differ; where another entry was chosen, its own path."""
+    if old is new and old is not None:
+        return
     if old is None or new is None or old.entry != new.entry:
         yield path
     elif old.is_mapping and new.is_mapping:

@@ -236,9 +236,9 @@ class PartReader:
     def _misplaced(self, node: Node, key: KeyPath, model: type[Part]) -> bool:
         """Whether a field holds a part of another kind than it is for: a problem for each."""
         before = len(self.problems)
-        for name, field in model.model_fields.items():
-            inner, wanted = node.get(name), parts_in(field.annotation)
-            given = None if inner is None or not wanted else self._model(inner)
+        for name, wanted in _part_fields(model).items():
+            inner = node.get(name)
+            given = None if inner is None else self._model(inner)
             if inner is None or given is None or issubclass(given, wanted):
                 continue
             kinds = sorted(n for n, kind in self.kinds.items() if issubclass(kind, wanted))
@@ -421,10 +421,11 @@ def _of_its_word(node: Node, model: type[Part]) -> Node:
 
 
 @cache
-def _part_fields(model: type[Part] | None) -> frozenset[str]:
-    """Fields of a model that hold parts."""
+def _part_fields(model: type[Part] | None) -> Mapping[str, tuple[type[Part], ...]]:
+    """Fields of a model that hold parts, and the models of these."""
     fields = model.model_fields.items() if model else ()
-    return frozenset(name for name, field in fields if parts_in(field.annotation))
+    held = {name: parts_in(field.annotation) for name, field in fields}
+    return {name: models for name, models in held.items() if models}
 
 
 def _own(changed: Iterable[str], part: Node) -> bool:

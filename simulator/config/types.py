@@ -107,8 +107,8 @@ def _numbers(annotation: Any) -> frozenset[type]:
 
 def _frozen(value: Any, whole: bool) -> Any:
     """Lists as tuples, at any depth; where `whole`, whole numbers as integers."""
-    if isinstance(value, list | tuple):
-        return tuple(_frozen(item, whole) for item in value)
+    if isinstance(value, (list, tuple)):
+        return tuple([_frozen(item, whole) for item in value])
     if isinstance(value, dict):
         return {key: _frozen(item, False) for key, item in value.items()}
     return int(value) if whole and isinstance(value, float) and value.is_integer() else value

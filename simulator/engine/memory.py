@@ -30,6 +30,9 @@ Floats = npt.NDArray[np.float64]
     WAKE,  # when the first operation ends, and its rank among events of that time
     WAKE_RANK,
     OVERFLOW,  # times are too long
+    BEGUN,  # whether stages run already
+    REACHED,  # the last stage that one has come to, or a host thread
+    PAUSE,  # the stage from which on a run pauses, for what comes behind is not there yet
     JOBS,  # operations under way
     SINCE,  # of the last division, picoseconds
     STAGES,
@@ -54,7 +57,7 @@ Floats = npt.NDArray[np.float64]
     READINGS,
     END_OF_ORDER,
     HEAD_SIZE,
-) = range(39)
+) = range(42)
 
 # An event: whether it has occurred, and the first and the last of those that wait for it.
 OCCURRED, FIRST_WAITER, LAST_WAITER, EVENT_SIZE = range(4)

@@ -30,6 +30,7 @@ from simulator.engine.pipeline import (
     run_pipeline,
 )
 from simulator.engine.run_spans import RunSpans
+from simulator.engine.run_words import CHUNK
 from simulator.engine.together import by_group
 from simulator.engine.worklist import UncompiledError, words_of
 from simulator.hardware.demand import Resource, ResourceUse, StageDemand
@@ -101,18 +102,23 @@ def run_compiled(
     mode: Mode,
     waits: Waits,
     window: tuple[int, int],
+    *,
+    chunk: int = CHUNK,
 ) -> Ran:
-    """`run_stages`, in compiled code.
+    """`run_stages`, in compiled code; `chunk`: mini-batches whose words are written at a time.
 
     Raises `UncompiledError` for what only SimPy does.
     """
     known = by_group(batches)
-    m, x = words_of(known, mode, waits, resources)
+    run_words = words_of(known, mode, waits, resources, chunk)
+    m, x = run_words.m, run_words.x
     stages, count, first_span = int(m[memory.STAGES]), len(known.kept(0)), int(m[memory.SPAN])
     ends = (window[0] * count - 1, (window[1] + 1) * count - 1)
     m[memory.BEFORE_FIRST], m[memory.LAST] = (stages + end * memory.STAGE_SIZE for end in ends)
     try:
         run_clockwork(m, x)
+        while run_words.go_on():
+            run_clockwork(m, x)
     except ZeroDivisionError as error:
         raise UncompiledError from error
     if m[memory.OVERFLOW]:

@@ -3,49 +3,25 @@ for what, and an idle machine."""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from simulator.columns import Column, by_element
 from simulator.engine import memory
-from simulator.engine.memory import Floats, Int64s
+from simulator.engine.memory import Int64s
 from simulator.engine.pipeline import ONE_PROGRAM, Mode, Waits, conditions, submitted
+from simulator.engine.run_words import CHUNK, Fixed, RunWords, starts_of
 from simulator.engine.submission import heads_of
 from simulator.engine.together import Groups, by_group
+from simulator.engine.word_tables import BY_BATCH, LOSS_RECORD, RESOURCE_RECORD, records_of
 from simulator.hardware import filling
 from simulator.hardware.demand import Demand, Resource, StageDemand
 
 __all__ = ["UncompiledError", "words_of"]
-
-_INT, _FLOAT = np.dtype(np.int64), np.dtype(np.float64)
-
-
-def _record(integers: int, floats: int, events: int = 0) -> np.dtype[Any]:
-    """Integers, then floats, then events that nobody waits for yet."""
-    kinds = [_INT] * integers + [_FLOAT] * floats + [_INT] * memory.EVENT_SIZE * events
-    return np.dtype([(f"word{k}", kind) for k, kind in enumerate(kinds)])
-
-
-_STAGE, _LANE, _OP = _record(7, 0, 3), _record(2, 0), _record(12, 1, 3)
-_SERVICE, _FETCHED, _LOADED = _record(1, 7), _record(1, 1), _record(1, 3)
-_RESOURCE, _LOSS = _record(5, 9), _record(0, 2)
-_NUMBER = _record(1, 0)
-_BY_BATCH = {
-    "STAGES": _STAGE,
-    "LANES": _LANE,
-    "OPS": _OP,
-    "SERVICES": _SERVICE,
-    "FETCHED": _FETCHED,
-    "LOADED": _LOADED,
-    "WAITS": _NUMBER,
-    "GROUPS": _NUMBER,
-    "TURNS": _NUMBER,
-}
-"""Tables of records that mini-batches have of their own."""
 
 
 class UncompiledError(Exception):
@@ -57,8 +33,10 @@ def words_of(
     mode: Mode,
     waits: Waits,
     resources: Mapping[str, Resource],
-) -> tuple[Int64s, Floats]:
-    """The memory of a run of priced stages on an idle machine: as integers, and as floats.
+    chunk: int = CHUNK,
+) -> RunWords:
+    """The memory of a run of priced stages on an idle machine; `chunk`: mini-batches whose words
+    are written at a time.
 
     Raises `UncompiledError` for times that are no whole picoseconds, and for resources that are not
     those of the machine.
@@ -69,7 +47,8 @@ def words_of(
     except KeyError as error:
         raise UncompiledError from error
     count = len(known.stages[0])
-    return _words(known.groups, lists, (len(known), count), mode, tuple(waits))
+    fixed = _fixed(known.groups, lists, count, mode, tuple(waits))
+    return RunWords(known.groups, lists, fixed, chunk)
 
 
 class _Lists:
@@ -79,7 +58,7 @@ class _Lists:
     def __init__(self, resources: Mapping[str, Resource], stages: Iterable[StageDemand]) -> None:
         self.resources = resources
         self._number = {name: k for k, name in enumerate(resources)}
-        self.rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _BY_BATCH}
+        self.rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in BY_BATCH}
         for stage in stages:
             self._add(stage)
 
@@ -138,117 +117,53 @@ def _share(ps: float, alone_ps: float) -> float:
     return ps / alone_ps if alone_ps > 0 else 0.0
 
 
-def _words(
-    groups: Groups, lists: Sequence[_Lists], size: tuple[int, int], mode: Mode, waits: Waits
-) -> tuple[Int64s, Floats]:
-    """All records, and room for a run; `size`: mini-batches, and stages of each."""
-    batches, count = size
-    resources = lists[0].resources
-    first, before = _conditions(mode, batches, count, waits)
-    order = [b * count + s for b, s in submitted(mode, batches, range(count))]
-    tables = _of_batches(groups, lists)
-    stages, ops, lanes, turns = (len(tables[name]) - 1 for name in _ENDED)
-    tables["STAGES"][:-1, memory.BEFORE] = first
-    _end(tables)
-    tables |= {
-        "BEFORES": before.reshape(-1, 1).copy(),
-        "ORDER": _numbers(order if mode in ONE_PROGRAM else ()),
-        "RESOURCES": _resource_records(resources),
-        "LOSSES": _records([p for r in resources.values() for p in r.turnaround.points], _LOSS),
-    }
-    tables["STAGES"][-1, memory.BEFORE] = len(before)
+def _fixed(groups: Groups, lists: Sequence[_Lists], count: int, mode: Mode, waits: Waits) -> Fixed:
+    """What of a run is no mini-batch's own, and room for it."""
+    batches, resources = sum(map(len, groups)), lists[0].resources
+    begin, before = _conditions(mode, batches, count, waits)
+    order: Iterable[int] = ()
+    if mode in ONE_PROGRAM:
+        order = (b * count + s for b, s in submitted(mode, batches, range(count)))
+    points = [point for resource in resources.values() for point in resource.turnaround.points]
+    starts = starts_of(groups, lists)
+    ops, lanes, turns = (int(starts[name][-1]) for name in ("OPS", "LANES", "GROUPS"))
+    stages = batches * count
     events = 3 * (stages + ops)
     processes = 2 * (stages + ops) + lanes + turns + 8
-    waiters = processes + len(before)
     jobs = lanes + 1
-    starts, size_of_division = _division_of(jobs, tables["OPS"], len(resources))
+    division, words_of_division = _division_of(lists, jobs, len(resources))
     room = {
         "QUEUE": (events + processes) * memory.QUEUE_SIZE,
         "JOB": jobs * memory.JOB_SIZE,
-        "DIVISION": size_of_division,
+        "DIVISION": words_of_division,
         "NAMED": len(resources),
         "ENDED": jobs,
         "SPANS": stages * memory.SPAN_SIZE,
         "READINGS": 2 * len(resources) * memory.RESOURCE_SIZE,
         "FRESH": processes * memory.PROCESS_SIZE,
-        "WAITERS": waiters * memory.WAITER_SIZE,
+        "WAITERS": (processes + len(before)) * memory.WAITER_SIZE,
     }
-    m, x = _laid_out(tables, room, count, mode in ONE_PROGRAM)
-    division = int(m[memory.DIVISION])
-    m[division + filling.WHOLE] = 0
-    for word, start in starts.items():
-        m[division + word] = division + start
-    return m, x
+    tables = {
+        "BEFORES": before.reshape(-1, 1),
+        "ORDER": np.fromiter(order, np.int64).reshape(-1, 1),
+        "RESOURCES": _resource_records(resources),
+        "LOSSES": records_of(points, LOSS_RECORD),
+    }
+    own = np.repeat(np.arange(stages) // count, np.diff(begin))
+    apart = before // count - own
+    back, ahead = -int(apart.min(initial=0)), int(apart.max(initial=0))
+    return Fixed(tables, room, division, count, mode in ONE_PROGRAM, begin, back, ahead)
 
 
-def _division_of(jobs: int, ops: Int64s, resources: int) -> tuple[dict[int, int], int]:
+def _division_of(lists: Sequence[_Lists], jobs: int, resources: int) -> tuple[dict[int, int], int]:
     """Where the parts of a division of resources begin, and its words, for up to `jobs` operations
     at once."""
-    firsts = ops[:, [memory.FIRST_SERVICE, memory.FIRST_LOADED]]
-    services, loaded = (jobs * int(most) for most in np.diff(firsts, axis=0).max(0, initial=0))
+    most = []
+    for word, name in ((memory.FIRST_SERVICE, "SERVICES"), (memory.FIRST_LOADED, "LOADED")):
+        ends = ([*(op[word] for op in own.rows["OPS"]), len(own.rows[name])] for own in lists)
+        most.append(jobs * max(int(np.diff(each).max(initial=0)) for each in ends))
+    services, loaded = most
     return filling.room_for(jobs, services, loaded, resources)
-
-
-def _of_batches(groups: Groups, lists: Sequence[_Lists]) -> dict[str, Int64s]:
-    """The records of all mini-batches, one after the other, and of some tables one more; those that
-    they name counted over all of them."""
-    batches = sum(map(len, groups))
-    starts: dict[str, Int64s] = {}
-    for name in _BY_BATCH:
-        sizes = np.zeros(batches + 1, np.int64)
-        for group, own in zip(groups, lists, strict=True):
-            sizes[group + 1] = len(own.rows[name])
-        starts[name] = np.cumsum(sizes)
-    tables = {}
-    for name, record in _BY_BATCH.items():
-        count = int(starts[name][-1])
-        table = np.zeros((count + (name in _ENDED), record.itemsize // 8), np.int64)
-        for group, own in zip(groups, lists, strict=True):
-            rows = own.rows[name]
-            if not rows:
-                continue
-            places = starts[name][group]
-            shape = (len(group), len(rows), table.shape[1])
-            alone = len(groups) == 1
-            records = table[:count].reshape(shape) if alone else np.empty(shape, np.int64)
-            _fill(records, rows, record)
-            for word, other in _ADDRESSES.get(name, {}).items():
-                if other in _BY_BATCH:
-                    named = records[:, :, word]
-                    named += np.where(named < 0, 0, starts[other][group][:, None])
-            if not alone:
-                table[places[:, None] + np.arange(len(rows))] = records
-        tables[name] = table
-    return tables
-
-
-def _fill(words: Int64s, rows: Sequence[tuple[Any, ...]], record: np.dtype[Any]) -> None:
-    """Put rows of each of several mini-batches into `words`: int64, shape (mini-batches, rows,
-    words)."""
-    kinds = [kind for kind, *_ in (record.fields or {}).values()]
-    spare = (0,) * (len(kinds) - len(rows[0]))
-    plain = [
-        (*(0 if isinstance(value, Column) else value for value in row), *spare) for row in rows
-    ]
-    words[:] = _records(plain, record)
-    for number, row in enumerate(rows):
-        for word, value in enumerate(row):
-            if isinstance(value, Column):
-                values = np.ascontiguousarray(value.values, kinds[word])
-                words[:, number, word] = values.view(np.int64)
-
-
-_ENDED = ("STAGES", "OPS", "LANES", "GROUPS")
-"""Tables with a record behind the last: where what comes after it would begin."""
-
-
-def _end(tables: Mapping[str, Int64s]) -> None:
-    """Fill in the records behind the last."""
-    sizes = {name: len(table) - (name in _ENDED) for name, table in tables.items()}
-    for name in _ENDED:
-        for word, other in _ADDRESSES[name].items():
-            tables[name][-1, word] = sizes.get(other, -1)
-    tables["LANES"][-1, memory.BLOCK_OP] = -1
 
 
 def _resource_records(resources: Mapping[str, Resource]) -> Int64s:
@@ -256,80 +171,18 @@ def _resource_records(resources: Mapping[str, Resource]) -> Int64s:
     for resource in resources.values():
         records.append((0, resource.kind == "pool", points, 0, 0, *[0.0] * 5, 1.0, 0.0, 0.0, 0.0))
         points += len(resource.turnaround.points)
-    return _records([*records, (0, 0, points, 0, 0, *[0.0] * 9)], _RESOURCE)
-
-
-_ADDRESSES = {
-    "STAGES": {memory.LANE: "LANES", memory.GROUP: "GROUPS", memory.BEFORE: "BEFORES"},
-    "LANES": {memory.OP: "OPS", memory.BLOCK_OP: "OPS"},
-    "OPS": {
-        memory.HOST: "RESOURCES",
-        memory.POOL: "RESOURCES",
-        memory.FIRST_SERVICE: "SERVICES",
-        memory.FIRST_FETCHED: "FETCHED",
-        memory.FIRST_LOADED: "LOADED",
-        memory.FIRST_WAIT: "WAITS",
-    },
-    "SERVICES": {memory.RESOURCE: "RESOURCES"},
-    "FETCHED": {memory.BEHIND: "RESOURCES"},
-    "LOADED": {memory.LOADS: "RESOURCES"},
-    "WAITS": {0: "OPS"},
-    "GROUPS": {0: "TURNS"},
-    "TURNS": {0: "OPS"},
-    "BEFORES": {0: "STAGES"},
-    "ORDER": {0: "STAGES"},
-    "RESOURCES": {memory.FIRST_LOSS: "LOSSES"},
-}
-"""Words of records that name others."""
-
-
-def _laid_out(
-    tables: dict[str, Int64s], room: Mapping[str, int], count: int, one_program: bool
-) -> tuple[Int64s, Floats]:
-    """Tables one after the other behind the head, their numbers made addresses, then free room;
-    `tables` are taken away, for all of them may take much memory."""
-    base, end = {}, memory.HEAD_SIZE
-    width = {name: table.shape[1] for name, table in tables.items()}
-    for name, table in tables.items():
-        base[name], end = end, end + table.size
-    for name, size in room.items():
-        base[name], end = end, end + size
-    m = np.empty(end, np.int64)
-    m[: memory.HEAD_SIZE] = 0
-    for name, address in base.items():
-        m[getattr(memory, name)] = address
-    m[memory.COUNT], m[memory.ONE_PROGRAM] = count, one_program
-    m[memory.SPAN] = base["SPANS"]
-    m[memory.END_OF_ORDER] = base["RESOURCES"]
-    m[base["READINGS"] : base["FRESH"]] = 0
-    for name in list(tables):
-        table = tables.pop(name)
-        for word, other in _ADDRESSES.get(name, {}).items():
-            numbers = table[:, word]
-            table[:, word] = np.where(numbers < 0, 0, base[other] + numbers * width[other])
-        m[base[name] : base[name] + table.size] = table.ravel()
-    return m, m.view(np.float64)
-
-
-def _records(rows: Sequence[tuple[Any, ...]], record: np.dtype[Any]) -> Int64s:
-    """Rows as words: int64, shape (rows, words)."""
-    return np.array(rows, record).view(np.int64).reshape(len(rows), record.itemsize // 8)
-
-
-def _numbers(values: Iterable[int]) -> Int64s:
-    return np.array([*values], np.int64).reshape(-1, 1)
+    return records_of([*records, (0, 0, points, 0, 0, *[0.0] * 9)], RESOURCE_RECORD)
 
 
 @lru_cache(maxsize=16)
-def _conditions(
-    mode: Mode, batches: int, count: int, waits: Waits
-) -> tuple[tuple[int, ...], npt.NDArray[np.int64]]:
-    """For each stage of each mini-batch the first of the stages that it waits for, and those."""
-    first: list[int] = []
-    before: list[int] = []
+def _conditions(mode: Mode, batches: int, count: int, waits: Waits) -> tuple[Int64s, Int64s]:
+    """For each stage of each mini-batch the first of the stages that it waits for (and the number
+    of all), and those."""
+    first, before = array("q"), array("q")
     for batch in range(batches):
         for stage in range(count):
             first.append(len(before))
             keys = conditions(mode, count, batch, stage, waits)
-            before += [b * count + s for b, s in keys if b < batches]
-    return tuple(first), np.array(before, np.int64)
+            before.extend(b * count + s for b, s in keys if b < batches)
+    first.append(len(before))
+    return np.array(first, np.int64), np.array(before, np.int64)

@@ -29,11 +29,12 @@ COUNTED_PER_S = 11e6
 """Lookups deduplicated or split a second and core, for systems without a planned cache."""
 PLANNED_PER_S = 3.5e6
 """Lookups planned a second and core through a window, LRU, cold start included."""
-POINT_S = 0.02
-"""What a point takes whatever its mini-batches: resolving it, storing it."""
-TIMED_S = 1.8e-3
-"""Pricing the stages of a mini-batch and running their events. Measured like the above: ScratchPipe
-on the V100 server, 60 mini-batches, points that share a replay."""
+POINT_S = 0.012
+"""What a point takes whatever its mini-batches: resolving it, pricing them together, storing it.
+Measured, as the next one, with `benchmarks/points.py --points 1000`: ScratchPipe on the V100
+server, 60 mini-batches, points that share a replay."""
+TIMED_S = 1e-4
+"""Running the events of a mini-batch."""
 BASE_BYTES = 300 * 10**6
 """An interpreter with its libraries and compiled kernels."""
 _LOOKAHEAD = 8
@@ -60,19 +61,44 @@ class Estimate:
     """Memory of all workers together, at most."""
 
 
-def estimate(tasks: Sequence[Sequence[PointConfig]], *, workers: int, cores: int) -> Estimate:
-    """What `tasks` take on `workers` workers that share `cores` cores."""
-    firsts = [list({replay_key(p): p for p in reversed(points)}.values()) for points in tasks]
-    costs = [seconds_of(first, points) for first, points in zip(firsts, tasks, strict=True)]
+def estimate(
+    tasks: Sequence[Sequence[PointConfig]],
+    *,
+    workers: int,
+    cores: int,
+    shares: Sequence[int | None] = (),
+) -> Estimate:
+    """What `tasks` take on `workers` workers that share `cores` cores.
+
+    `shares`: of each task, tasks with one number have their replays made once, by one worker on all
+    cores, before any of them starts; None, and those left out, make their own.
+    """
+    firsts = [_one_of_each(points) for points in tasks]
+    together: dict[int, list[int]] = {}
+    for task, number in enumerate(shares):
+        if number is not None:
+            together.setdefault(number, []).append(task)
+    made, memory = list(firsts), [task_bytes(first) for first in firsts]
+    ahead_s = 0.0
+    for members in together.values():
+        common = _one_of_each([point for task in members for point in firsts[task]])
+        ahead_s += seconds_of(common, ()) / cores
+        for task in members:
+            made[task], memory[task] = [], BASE_BYTES
+        memory[members[0]] = task_bytes(common)
+    costs = [seconds_of(own, points) for own, points in zip(made, tasks, strict=True)]
     at_once = min(workers, max(1, len(tasks)))
     speed = max(1, cores // workers)
-    longest = max(costs, default=0.0)
-    largest = sorted((task_bytes(first) for first in firsts), reverse=True)
     return Estimate(
         replays=len({replay_key(p) for first in firsts for p in first}),
-        seconds=max(longest, sum(costs) / at_once) / speed,
-        bytes=sum(largest[:at_once]),
+        seconds=ahead_s + max(max(costs, default=0.0), sum(costs) / at_once) / speed,
+        bytes=sum(sorted(memory, reverse=True)[:at_once]),
     )
+
+
+def _one_of_each(points: Sequence[PointConfig]) -> list[PointConfig]:
+    """The first point of each replay."""
+    return list({replay_key(point): point for point in reversed(points)}.values())
 
 
 def seconds_of(replayed: Sequence[PointConfig], members: Sequence[PointConfig]) -> float:

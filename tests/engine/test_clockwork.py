@@ -5,14 +5,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from simulator._compiled import PLAIN
+from simulator.engine import memory
+from simulator.engine.clockwork import run_clockwork
 from simulator.engine.pipeline import Mode
 from simulator.engine.running import run_compiled, run_in_simpy, run_stages
-from simulator.engine.worklist import UncompiledError
+from simulator.engine.worklist import UncompiledError, words_of
 from simulator.errors import InvariantError
 from simulator.hardware.demand import Demand, Resource, Service, StageDemand, Turnaround
 
@@ -82,7 +85,7 @@ def batches(draw: st.DrawFn) -> list[tuple[StageDemand, ...]]:
     """Mini-batches that repeat a few programs: stages then start and end at the same moments."""
     count = draw(st.integers(1, 3))
     programs = draw(st.lists(st.tuples(*[stages()] * count), min_size=1, max_size=2))
-    return [programs[k % len(programs)] for k in range(draw(st.integers(1, 5)))]
+    return [programs[k % len(programs)] for k in range(draw(st.integers(1, 12)))]
 
 
 @settings(
@@ -108,7 +111,8 @@ def test_compiled_is_simpy_to_the_last_bit(
             run_compiled(RESOURCES, works, mode, waits, window)
         assert [str(compiled.value)] == said
         return
-    own_spans, own_meter = run_compiled(RESOURCES, works, mode, waits, window)
+    chunk = data.draw(st.integers(1, 3))
+    own_spans, own_meter = run_compiled(RESOURCES, works, mode, waits, window, chunk=chunk)
     assert own_spans == spans
     assert own_meter.opened == meter.opened
     assert own_meter.closed == meter.closed
@@ -143,3 +147,35 @@ def test_a_stage_without_lanes_takes_no_time() -> None:
     work = [(StageDemand("empty", ()), *lone(minimum_ps=7)[0])] * 2
     spans, _ = run_compiled(RESOURCES, work, "async", (), (0, 1))
     assert [(s.start_ps, s.end_ps) for s in spans if s.stage == 1] == [(0, 7), (7, 14)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_long_run_holds_the_words_of_a_few_mini_batches(mode: Mode) -> None:
+    """Words are written as stages come to them, and their pages are given back: the run is the
+    same as with all words there from the begin."""
+    copy = Demand("copy", {"down": Service(7.0, 0.0, 8, 1.0)}, host="host", submit_ps=2)
+    read = Demand("read", {"dram": Service(11.0, 3.0, 8, 1.0)}, latency_ps=2, loaded={"dram": 1.5})
+    work = Demand("work", {"hbm": Service(5.0, 2.0, 8, 1.0)}, host="host", submit_ps=1, blocks=True)
+    long, short = (
+        (
+            StageDemand("read", ((read,) * count, (copy,))),
+            StageDemand("copy", ((copy, work),)),
+            StageDemand("work", ((work,) * count,)),
+        )
+        for count in (4, 2)
+    )
+    works = [short if number % 3 else long for number in range(300)]
+    waits = ((0, 2, -2),) if mode == "streams" else ()
+    window = (30, 270)
+    held = words_of(works, mode, waits, RESOURCES, 8)
+    run_clockwork(held.m, held.x)
+    while held.go_on():
+        ops = held.m[held.m[memory.OPS] : held.m[memory.SERVICES]].reshape(-1, memory.OP_SIZE)
+        assert np.count_nonzero(ops.any(1)) < 0.2 * len(ops)
+        run_clockwork(held.m, held.x)
+    spans, meter = run_compiled(RESOURCES, works, mode, waits, window, chunk=8)
+    whole_spans, whole_meter = run_compiled(RESOURCES, works, mode, waits, window, chunk=1000)
+    assert len(spans) == 3 * len(works)
+    assert spans == run_in_simpy(RESOURCES, works, mode, waits, window)[0]
+    assert spans == whole_spans
+    assert (meter.opened, meter.closed) == (whole_meter.opened, whole_meter.closed)

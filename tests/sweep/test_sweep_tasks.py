@@ -11,7 +11,13 @@ from simulator.config.load import load_experiment
 from simulator.engine import known_names, replay_key, trace_key
 from simulator.errors import ConfigError, TraceError
 from simulator.sweep import keys
-from simulator.sweep.estimate import estimate, require_memory
+from simulator.sweep.estimate import (
+    BASE_BYTES,
+    estimate,
+    require_memory,
+    seconds_of,
+    task_bytes,
+)
 from simulator.sweep.keys import code_version, point_key
 from simulator.sweep.repeat import overrides_of
 from simulator.sweep.tasks import MOST_REPLAYS, divide
@@ -108,6 +114,18 @@ def test_more_work_is_expected_to_take_longer_and_workers_to_help(make_points):
     assert estimate([many], workers=1, cores=2).seconds > one.seconds
     assert estimate([few, few], workers=2, cores=2).bytes > one.bytes
     assert estimate([], workers=1, cores=1).seconds == 0.0
+
+
+def test_a_replay_that_tasks_share_is_expected_once(make_points):
+    points = make_points(systems=["scratchpipe"])
+    apart = estimate([points, points], workers=2, cores=2)
+    shared = estimate([points, points], workers=2, cores=2, shares=[7, 7])
+    mixed = estimate([points, points], workers=2, cores=2, shares=[7, None])
+    replay_s = seconds_of(points[:1], ())
+    assert shared.seconds == pytest.approx(apart.seconds - replay_s / 2)
+    assert apart.bytes - shared.bytes == task_bytes(points[:1]) - BASE_BYTES
+    assert mixed.bytes == apart.bytes
+    assert shared.replays == apart.replays == 1
 
 
 def test_a_key_depends_on_the_contents_of_the_trace_file(make_points, tmp_path):

@@ -37,6 +37,7 @@ from simulator.engine.memory import (
     OCCURRED,
     OP_SIZE,
     OVERFLOW,
+    REACHED,
     REST,
     STAGE,
     STAGE_SIZE,
@@ -95,6 +96,7 @@ def submit_all(m: Int64s, x: Floats, process: int) -> None:
     """One host thread submits stage after stage: `pipeline._Run.host_program`."""
     while m[process + WAIT] < m[END_OF_ORDER]:
         stage = m[process + STAGE] = m[m[process + WAIT]]
+        m[REACHED] = max(m[REACHED], stage)
         if m[process + STEP] < 3:
             if not submit_stage(m, x, process):
                 return

@@ -32,6 +32,7 @@ from simulator.engine.fluid import advance, divide, end_jobs
 from simulator.engine.memory import (
     ALL_OF,
     AT,
+    BEGUN,
     COUNT,
     ENDED,
     FIRST_WAITER,
@@ -45,10 +46,12 @@ from simulator.engine.memory import (
     ORDER,
     OVERFLOW,
     PARENT,
+    PAUSE,
     PS,
     QUEUE,
     QUEUED,
     RANK,
+    REACHED,
     REST,
     SPARE,
     STAGE_SIZE,
@@ -67,14 +70,11 @@ __all__ = ["run_clockwork"]
 
 @compiled
 def run_clockwork(m: Int64s, x: Floats) -> None:
-    """Run all stages to their end; `OVERFLOW` is set where times do not fit 64 bits."""
-    m[WAKE] = NEVER
-    if m[ONE_PROGRAM]:
-        process = spawn(m, HOST_PROGRAM, 0, 0, 0)
-        m[process + WAIT] = m[ORDER]
-    for number in range(m[COUNT]):
-        spawn(m, PIPE, m[STAGES] + number * STAGE_SIZE, 0, 0)
-    while not m[OVERFLOW] and (m[QUEUED] or m[WAKE] != NEVER):
+    """Run stages to their end, or until one comes to `PAUSE`: called again it goes on from there;
+    `OVERFLOW` is set where times do not fit 64 bits."""
+    if not m[BEGUN]:
+        _begin(m)
+    while not m[OVERFLOW] and m[REACHED] < m[PAUSE] and (m[QUEUED] or m[WAKE] != NEVER):
         if m[WAKE] != NEVER and not _is_before_wake(m):
             m[NOW] = m[WAKE]
             _wake(m, x)
@@ -91,6 +91,17 @@ def run_clockwork(m: Int64s, x: Floats) -> None:
                 _go_on(m, x, whom)
         else:
             _occur(m, x, whom)
+
+
+@inner_kernel
+def _begin(m: Int64s) -> None:
+    """The stages of each number start to wait for those before them."""
+    m[BEGUN], m[WAKE] = 1, NEVER
+    if m[ONE_PROGRAM]:
+        process = spawn(m, HOST_PROGRAM, 0, 0, 0)
+        m[process + WAIT] = m[ORDER]
+    for number in range(m[COUNT]):
+        spawn(m, PIPE, m[STAGES] + number * STAGE_SIZE, 0, 0)
 
 
 @inner_kernel

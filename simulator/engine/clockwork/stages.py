@@ -38,6 +38,7 @@ from simulator.engine.memory import (
     ONE_PROGRAM,
     OP,
     OVER,
+    REACHED,
     READINGS,
     RESOURCE_SIZE,
     RESOURCES,
@@ -83,7 +84,9 @@ def stages_of_a_number(m: Int64s, x: Floats, process: int) -> None:
         if m[process + STEP] == 2 and not run_lane(m, x, process):
             return
         _end(m, x, stage)
-        m[process + STEP], m[process + STAGE] = 0, stage + m[COUNT] * STAGE_SIZE
+        stage += m[COUNT] * STAGE_SIZE
+        m[process + STEP], m[process + STAGE] = 0, stage
+        m[REACHED] = max(m[REACHED], stage)
 
 
 @inner_kernel
