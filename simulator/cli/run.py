@@ -97,7 +97,7 @@ def run(
             kept = folder if resume and not replace else None
             show_dry_run(loaded, kept, workers, as_json)
             return
-        with keeping() as kept, hint_at_interrupt(folder / POINTS), sweep_progress() as report:
+        with keeping() as replays, hint_at_interrupt(folder / POINTS), sweep_progress() as report:
             finished = run_experiment(
                 loaded,
                 folder,
@@ -112,7 +112,7 @@ def run(
         rows = nested(result.metrics(), result.devices(), result.loads(), result.checkpoints())
         typer.echo(json.dumps(rows, allow_nan=False, indent=1))
     else:
-        _show(loaded, finished, experiment, kept)
+        _show(loaded, finished, experiment, replays)
     for line in overruled(finished.sweep.result):
         typer.echo(f"note: {line}", err=True)
     _tell_failures(finished)
