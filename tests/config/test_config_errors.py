@@ -435,5 +435,7 @@ def test_a_wrong_entry_is_not_also_a_list_that_is_too_short(tmp_path):
 def test_who_asks_for_as_much_warm_up_as_it_takes_is_told_what_does_that() -> None:
     data = {"config_version": 1, "platform": "v100_p3", "systems": ["hybrid"]}
     data |= {"model": "default", "trace": {"locality": "low"}, "run": {"warmup_batches": "auto"}}
-    with pytest.raises(ConfigError, match=r"run\.warmup_batches: is auto: .*cache\.prefill: steady"):
+    with pytest.raises(
+        ConfigError, match=r"run\.warmup_batches: is auto: .*cache\.prefill: steady"
+    ):
         parse_experiment(data)
