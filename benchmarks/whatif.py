@@ -51,7 +51,8 @@ def main() -> None:
     )
     for system in SYSTEMS:
         point = point_of(system)
-        timed(lambda point=point: simulate_points([point]))  # compiles
+        list(what_if([point], FACTOR, pair=True))  # compiles
+        simulate_points([point])
         alone = timed(lambda point=point: simulate_points([point]))
         every = timed(lambda point=point: list(what_if([point], FACTOR)))
         both = timed(lambda point=point: list(what_if([point], FACTOR, pair=True)))

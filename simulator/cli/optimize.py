@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -42,6 +42,14 @@ def optimize(
         float | None,
         typer.Option("--budget-usd-per-hour", min=0, max=1e9, help="What it may cost an hour."),
     ] = None,
+    within: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE",
+            help="The cheapest, then the smallest cache, that takes at most so much longer than "
+            "the fastest: 5% or 0.05.",
+        ),
+    ] = None,
     trials: Annotated[
         int | None,
         typer.Option(
@@ -65,7 +73,7 @@ def optimize(
     ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:
-    """Find the cheapest point of an experiment that holds a throughput, or the fastest in a budget.
+    """Find the cheapest that holds a throughput, or the fastest in a budget, or nearly as fast.
 
     The space is what the experiment spans: systems, platforms, swept values, and those of --over.
     A small one is simulated whole, a large one searched. Told are the best, and those that nothing
@@ -86,7 +94,7 @@ def optimize(
 
     loaded = load_experiment(experiment, overrides or (), over=over or ())
     announce(loaded)
-    wanted = Wanted(throughput, budget)
+    wanted = Wanted(throughput, budget, None if within is None else _share(within))
     folder = out or search_folder(loaded)
     with (
         local_workers(jobs) as workers,
@@ -104,6 +112,16 @@ def optimize(
         raise InfeasibleError(_infeasible(found))
 
 
+def _share(text: str) -> float:
+    from simulator.config.shares import share_of
+    from simulator.errors import UsageError
+
+    try:
+        return share_of(text)
+    except ValueError as error:
+        raise UsageError(f"--within: {error}") from error
+
+
 def _show(found: Found) -> None:
     from simulator.cli.terminal import console
     from simulator.text import with_rest
@@ -116,8 +134,9 @@ def _show(found: Found) -> None:
             "for more"
         )
     if found.candidates:
-        typer.echo("\nNothing is better in cost, speed and energy at once than these:")
-        alike = _alike(found.front)
+        what = "cost, speed, energy and size" if _sized(found) else "cost, speed and energy"
+        typer.echo(f"\nNothing is better in {what} at once than these:")
+        alike = _alike(found)
         console().print(_table(alike[:SHOWN], found))
         if len(alike) > SHOWN:
             typer.echo(f"and {len(alike) - SHOWN} more: --json lists all")
@@ -141,11 +160,18 @@ def _note(found: Found) -> str:
 def _asked(found: Found) -> str:
     wanted = found.wanted
     texts = []
-    if wanted.throughput is not None:
+    if wanted.within is not None:
+        texts.append(f"within {100 * wanted.within:.3g} % of the fastest")
+    elif wanted.throughput is not None:
         texts.append(f"{wanted.throughput:,.0f} samples/s")
     if wanted.budget is not None:
         texts.append(f"at most ${wanted.budget:,.2f} an hour")
     return " for ".join(texts)
+
+
+def _sized(found: Found) -> bool:
+    """Whether the size of the cache counts."""
+    return found.wanted.within is not None
 
 
 def _verdict(found: Found) -> str:
@@ -162,10 +188,18 @@ def _infeasible(found: Found) -> str:
 
 
 def _line(each: Candidate) -> str:
-    return (
-        f"{each.name} - {each.throughput:,.0f} samples/s ({_range(each)}), "
-        f"${each.usd_per_hour:,.2f} an hour, ${each.usd_per_billion:,.2f} for 10^9 samples"
-    )
+    text = f"{each.name} - {each.throughput:,.0f} samples/s ({_range(each)})"
+    if each.cache_bytes:
+        text += f", cache of {_gib(each)} GiB"
+    if each.priced:
+        text += (
+            f", ${each.usd_per_hour:,.2f} an hour, ${each.usd_per_billion:,.2f} for 10^9 samples"
+        )
+    return text
+
+
+def _gib(each: Candidate) -> str:
+    return f"{each.cache_bytes / 2**30:.3g}"
 
 
 def _range(each: Candidate) -> str:
@@ -176,11 +210,11 @@ def _range(each: Candidate) -> str:
     return f"{low:,.0f} to {high:,.0f}"
 
 
-def _alike(front: Sequence[Candidate]) -> list[tuple[str, Candidate]]:
+def _alike(found: Found) -> list[tuple[str, Candidate]]:
     """Candidates with their names; those that are as good in all as another share its line."""
     groups: dict[tuple[float, ...], list[Candidate]] = {}
-    for each in front:
-        groups.setdefault(each.goods, []).append(each)
+    for each in found.front:
+        groups.setdefault(each.goods(found.wanted), []).append(each)
     return [
         (first.name + (f" (and {len(rest)} as good)" if rest else ""), first)
         for first, *rest in groups.values()
@@ -192,21 +226,23 @@ def _table(candidates: Sequence[tuple[str, Candidate]], found: Found) -> Table:
 
     from simulator.text import on_one_line
 
-    table = Table(
-        "point", "samples/s", "from - to", "$/hour", "$/10^9 samples", "mJ/sample", "meets it"
-    )
-    for column in table.columns[1:6]:
-        column.justify = "right"
+    columns: dict[str, Callable[[Candidate], str]] = {
+        "samples/s": lambda each: f"{each.throughput:,.0f}",
+        "from - to": _range,
+    }
+    if _sized(found):
+        columns["cache, GiB"] = _gib
+    if any(each.priced for each in found.candidates):
+        columns["$/hour"] = lambda each: f"{each.usd_per_hour:,.2f}"
+        columns["$/10^9 samples"] = lambda each: f"{each.usd_per_billion:,.2f}"
+    columns["mJ/sample"] = lambda each: f"{each.energy_mj:,.3g}"
+    table = Table("point")
+    for title in columns:
+        table.add_column(title, justify="right")
+    table.add_column("meets it")
     for name, each in candidates:
-        table.add_row(
-            on_one_line(name),
-            f"{each.throughput:,.0f}",
-            _range(each),
-            f"{each.usd_per_hour:,.2f}",
-            f"{each.usd_per_billion:,.2f}",
-            f"{each.energy_mj:,.3g}",
-            "yes" if each.meets(found.wanted) else "no",
-        )
+        cells = (text(each) for text in columns.values())
+        table.add_row(on_one_line(name), *cells, "yes" if each.meets(found.wanted) else "no")
     return table
 
 
@@ -214,6 +250,7 @@ def _document(found: Found) -> dict[str, Any]:
     return {
         "throughput": found.wanted.throughput,
         "budget_usd_per_hour": found.wanted.budget,
+        "within": found.wanted.within,
         "best": None if found.best is None else _told(found.best, found),
         "points_looked_at": found.searched.points,
         "combinations_of_the_space": found.searched.size,
@@ -239,8 +276,9 @@ def _told(each: Candidate, found: Found) -> dict[str, Any]:
         "error": each.error,
         "throughput_from": each.range and each.range[0],
         "throughput_to": each.range and each.range[1],
-        "usd_per_hour": each.usd_per_hour,
-        "usd_per_billion_samples": each.usd_per_billion,
+        "cache_gib": each.cache_bytes / 2**30,
+        "usd_per_hour": each.usd_per_hour if each.priced else None,
+        "usd_per_billion_samples": each.usd_per_billion if each.priced else None,
         "energy_mj_per_sample": each.energy_mj,
         "bottleneck": each.bottleneck,
         "meets": each.meets(found.wanted),
@@ -270,7 +308,10 @@ def _write(found: Found, name: str, folder: Path, quiet: bool) -> None:
         typer.echo(note, err=True)
     else:
         title = "\n".join(filter(None, (f"{name}: {_asked(found)}", _note(found))))
-        picture = front(data, wanted.throughput, wanted.budget, title)
+        x: Literal["cache_gib", "usd_per_hour"] = "usd_per_hour"
+        if _sized(found) and data["usd_per_hour"].nunique(dropna=False) == 1:
+            x = "cache_gib"
+        picture = front(data, wanted.throughput, wanted.budget, title, x)
         files = write_figure(FRONT, picture, data, folder)
     if not quiet:
         typer.echo("Files:")

@@ -18,6 +18,7 @@ from simulator.text import on_one_line
 
 if TYPE_CHECKING:
     from simulator.config.experiment import Experiment
+    from simulator.engine.replaying import Kept
     from simulator.sweep.run_directory import Finished
     from simulator.sweep.runner import Workers
 
@@ -73,6 +74,7 @@ def run(
     """
     from simulator.cli.progress import announce, announce_guesses, sweep_progress
     from simulator.engine import load_experiment
+    from simulator.engine.replaying import keeping
     from simulator.results.overruled import overruled
     from simulator.results.rows import nested
     from simulator.results.store import POINTS
@@ -95,7 +97,7 @@ def run(
             kept = folder if resume and not replace else None
             show_dry_run(loaded, kept, workers, as_json)
             return
-        with hint_at_interrupt(folder / POINTS), sweep_progress() as report:
+        with keeping() as replays, hint_at_interrupt(folder / POINTS), sweep_progress() as report:
             finished = run_experiment(
                 loaded,
                 folder,
@@ -110,7 +112,7 @@ def run(
         rows = nested(result.metrics(), result.devices(), result.loads(), result.checkpoints())
         typer.echo(json.dumps(rows, allow_nan=False, indent=1))
     else:
-        _show(loaded, finished, experiment)
+        _show(loaded, finished, experiment, replays)
     for line in overruled(finished.sweep.result):
         typer.echo(f"note: {line}", err=True)
     _tell_failures(finished)
@@ -142,9 +144,10 @@ def _workers(executor: str, scheduler: str | None, jobs: int | None) -> Iterator
             yield workers
 
 
-def _show(loaded: Experiment, finished: Finished, source: Path) -> None:
+def _show(loaded: Experiment, finished: Finished, source: Path, kept: Kept) -> None:
     """The tables, the files, and what to type next."""
     from simulator.cli.curve import curves
+    from simulator.cli.reading import reading
     from simulator.cli.terminal import console
     from simulator.results.limits import limits
     from simulator.results.store import POINTS
@@ -155,8 +158,10 @@ def _show(loaded: Experiment, finished: Finished, source: Path) -> None:
         screen.print(result)
     for line in curves(list(zip(result.metrics(), result.swept(), strict=True))):
         typer.echo(line)
-    if reading := limits(result.metrics()):
-        typer.echo(reading)
+    if held := limits(result.metrics()):
+        typer.echo(held)
+    for line in reading(finished, kept):
+        typer.echo(line)
     typer.echo(_spent(loaded, finished), err=True)
     typer.echo("Files:")
     for file in finished.files:

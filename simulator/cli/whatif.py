@@ -93,11 +93,12 @@ def _note(answer: WhatIf) -> str:
 
 def _show(answer: WhatIf, factor: float) -> None:
     from simulator.cli.terminal import console
+    from simulator.results.resources import title_of
 
     base = answer.base
     typer.echo(
         f"\n{_title(answer)}: {base.time_us / 1e3:.4g} ms an iteration, "
-        f"bottleneck {base.bottleneck}"
+        f"bottleneck {title_of(base.bottleneck)}"
     )
     shown = [change for change in answer.changes if _matters(change)]
     console().print(_table([*shown, *filter(None, [answer.pair])], factor))
@@ -117,12 +118,14 @@ def _matters(change: Change) -> bool:
 def _table(changes: Sequence[Change], factor: float) -> Table:
     from rich.table import Table
 
+    from simulator.results.resources import title_of
+
     table = Table("what", f"{factor:g}x as fast", "bottleneck then", "free", f"{factor:g}x as slow")
     table.add_column("elasticity")
     for column in (table.columns[1], *table.columns[3:]):
         column.justify = "right"
     for change in changes:
-        then = change.faster.bottleneck if change.faster else "-"
+        then = title_of(change.faster.bottleneck) if change.faster else "-"
         effects = (_percent(each) for each in (change.gain, change.most, change.loss))
         gain, most, loss = effects
         elasticity = "-" if math.isnan(change.elasticity) else f"{change.elasticity:.2f}"

@@ -76,6 +76,10 @@ def assignments(texts: Iterable[str], within: str = "") -> tuple[list[Assignment
     return changes, problems
 
 
+_ASKED_AS = {"machine": "platform", "policy": "cache.policy", "system": "systems"}
+"""Words of `--over` for keys."""
+
+
 def swept_values(texts: Iterable[str]) -> tuple[list[Assignment], list[Problem]]:
     """What lines of `--over` such as `cache.fraction=0.1,0.2` put into the sweep (of `systems`:
     into its list), and the problems of lines that put nothing there."""
@@ -86,6 +90,7 @@ def swept_values(texts: Iterable[str]) -> tuple[list[Assignment], list[Problem]]
             text, "--over", "PATH=A,B, such as cache.fraction=0.02,0.1"
         )
         place = f"--over {key}"
+        key = _ASKED_AS.get(key, key)
         path: KeyPath = ("systems",) if key == "systems" else ("sweep", key)
         if not mistakes and any(change.path == path for change in changes):
             mistakes = [Problem(place, "", "is given twice: list all of its values once")]

@@ -182,6 +182,19 @@ class RunConfig(Frozen):
     arrivals: ArrivalsConfig | None = None
     """In inference, how queries come; null: the next one is always waiting."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _warmup_is_a_number(cls, value: Any) -> Any:
+        """Who asks for as many as it takes is told what does that."""
+        if isinstance(value, Mapping) and value.get("warmup_batches") == "auto":
+            raise MisfitError(
+                "warmup_batches",
+                "is auto: give a number. As many as a cache takes to hold still are what "
+                "cache.prefill: steady plans before them, without timing them (at most 512; "
+                "cache_start_batches says how many)",
+            )
+        return value
+
     @model_validator(mode="after")
     def _arrivals_of_queries(self) -> RunConfig:
         if self.arrivals is not None and self.mode == "training":

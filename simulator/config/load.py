@@ -251,6 +251,11 @@ def _sweep_problems(data: dict[str, Any], marks: Marks) -> list[Problem]:
             hint = f"{did_you_mean(head, SWEEPABLE)} these can: {', '.join(SWEEPABLE)}".strip()
             if key == "systems":
                 hint = "`systems` is a list already: name all of them there"
+            elif key == "gpus":
+                hint = (
+                    "sweep `platform.host.gpu.count` for machines with more of them, or list a "
+                    "system several times: `systems: [{name: gpu_only, gpus: 2, label: two}, ...]`"
+                )
             problems.append(Problem(where, name, "cannot be swept", hint))
         elif isinstance(values, dict):
             inner = next(iter(values), "KEY")

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from simulator.text import quoted
 
-__all__ = ["PositiveShare", "Share", "Written"]
+__all__ = ["PositiveShare", "Share", "Written", "share_of"]
 
 _PERCENT = re.compile(r"\s*(-?[0-9]+(?:\.[0-9]*)?)\s*%\s*")
 
@@ -24,6 +24,20 @@ def _share(value: object) -> object:
     share = float(match.group(1)) / 100.0
     if not 0.0 <= share <= 1.0:
         raise ValueError(f"{quoted(value)} is no share of anything: 0 to 100 %")
+    return share
+
+
+def share_of(text: str) -> float:
+    """A share as `text` says it, `5 %` or 0.05.
+
+    Raises `ValueError` for what is none.
+    """
+    try:
+        share = float(text)
+    except ValueError:
+        share = float(str(_share(text)))
+    if not 0.0 <= share <= 1.0:
+        raise ValueError(f"{quoted(text)} is no share of anything: 0 to 1, or 0 to 100 %")
     return share
 
 

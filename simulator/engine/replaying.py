@@ -11,6 +11,7 @@ import functools
 import mmap
 import pickle
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from simulator.results.record import Progress
 from simulator.systems import System
 from simulator.traces import Trace
 
-__all__ = ["Ahead", "Prepared", "Report", "Tracker", "prepare_all", "read_ahead"]
+__all__ = ["Ahead", "Kept", "Prepared", "Report", "Tracker", "keeping", "prepare_all", "read_ahead"]
 __all__ += ["replays_ahead", "replays_of", "streams_of", "write_ahead"]
 
 Report = Callable[[Progress], None]
@@ -82,6 +83,43 @@ class Ahead:
     drawn_s: Mapping[_Key, float] = field(default_factory=dict)
 
 
+@dataclass
+class Kept:
+    """The replays that this process made last, and the points that they are of."""
+
+    ahead: Ahead = field(default_factory=Ahead)
+    points: tuple[PointConfig, ...] = ()
+
+    def take(self, prepared: Collection[Prepared], made: Mapping[Replay, object]) -> None:
+        """Keep what was `made` for points with one tail, in the place of what was kept before."""
+        replays = {r: told for r, told in made.items() if isinstance(told, Replayed)}
+        self.ahead = Ahead({_key(prepared): replays})
+        self.points = tuple(p.point for p in prepared if p.system.replay in replays)
+
+    def has(self, point: PointConfig) -> bool:
+        """Whether the replay of `point` is there."""
+        named = point.system.label, point.key()
+        return any((own.system.label, own.key()) == named for own in self.points)
+
+    def forget(self) -> None:
+        """Keep nothing: memory holds the replays of one group of points at a time."""
+        self.ahead, self.points = Ahead(), ()
+
+
+_keepers: list[Kept] = []
+
+
+@contextmanager
+def keeping() -> Iterator[Kept]:
+    """Keep the last replays that are made meanwhile in this process."""
+    kept = Kept()
+    _keepers.append(kept)
+    try:
+        yield kept
+    finally:
+        _keepers.remove(kept)
+
+
 def prepare_all(
     members: Sequence[PointConfig], trace: Trace
 ) -> tuple[dict[int, Prepared], dict[int, Exception]]:
@@ -119,6 +157,21 @@ def replays_of(
 ) -> dict[Replay, Replayed | Exception]:
     """Every distinct replay of points with one tail; where all together fail, each on its own, or
     why it failed. What they needed beside the facts is given back to the system."""
+    for keeper in _keepers:
+        keeper.forget()
+    replays = _all_replays(stream, prepared, tracker, threads, ahead)
+    for keeper in _keepers:
+        keeper.take(prepared, replays)
+    return replays
+
+
+def _all_replays(
+    stream: Stream,
+    prepared: Collection[Prepared],
+    tracker: Tracker,
+    threads: int,
+    ahead: Ahead,
+) -> dict[Replay, Replayed | Exception]:
     key = _key(prepared)
     known = ahead.replays.get(key, {})
     stream.wall_s += ahead.drawn_s.get(key, 0.0)

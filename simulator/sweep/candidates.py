@@ -1,14 +1,15 @@
 """Points as answers to what is wanted: what meets it, what comes nearest, what nothing beats.
 
-Of every point: samples a second, dollars an hour of its machine, energy of a sample. A point is on
-the front where no other is as good in all three and better in one. The error beside a throughput
+Of every point: samples a second, dollars an hour of its machine, energy of a sample, and where the
+smallest is wanted that is almost the fastest, bytes of its cache. A point is on the front where no
+other is as good in all of them and better in one. The error beside a throughput
 is the published one of iterations of its kind, where there is one, and the spread over seeds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from simulator.config.experiment import PointConfig
 from simulator.results.extension import extension_mark
@@ -28,6 +29,17 @@ class Wanted:
     """Samples a second, at least."""
     budget: float | None = None
     """Dollars an hour, at most."""
+    within: float | None = None
+    """More time a sample than the fastest (within the budget) takes, at most, as a share of it: the
+    cheapest of those, and of equal cost the smallest cache."""
+
+    def beside(self, candidates: Sequence[Candidate]) -> Wanted:
+        """The same with the throughput that `within` asks for beside the fastest of `candidates`
+        that the budget allows."""
+        if self.within is None:
+            return self
+        speeds = [each.throughput for each in candidates if each.costs_at_most(self.budget)]
+        return replace(self, throughput=max(speeds) / (1 + self.within)) if speeds else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +59,27 @@ class Candidate:
     """Least and largest throughput of several seeds."""
     training_is_ours: bool = False
     """See the column of that name."""
+    cache_bytes: float = 0.0
+    """Of the rows that its cache holds, with their optimizer state; 0 without a cache."""
 
     @property
     def usd_per_billion(self) -> float:
         """Dollars for 10^9 samples."""
         return self.usd_per_hour / 3600 / self.throughput * 1e9
 
+    def goods(self, wanted: Wanted) -> tuple[float, ...]:
+        """Cost, slowness, energy, and the size of the cache where that counts: less is better."""
+        goods = self.usd_per_hour, -self.throughput, self.energy_mj
+        return goods if wanted.within is None else (*goods, self.cache_bytes)
+
     @property
-    def goods(self) -> tuple[float, float, float]:
-        """Cost, slowness and energy: less is better."""
-        return self.usd_per_hour, -self.throughput, self.energy_mj
+    def priced(self) -> bool:
+        """Whether anybody says what its machine costs."""
+        return self.point.platform.price_usd_per_hour is not None
+
+    def costs_at_most(self, budget: float | None) -> bool:
+        """Whether it is within a budget."""
+        return budget is None or self.usd_per_hour <= budget
 
     @property
     def range(self) -> tuple[float, float] | None:
@@ -112,11 +135,13 @@ class Found:
     """The best point, or None with the nearest; all others by rank; what could not run."""
 
     wanted: Wanted
+    """As it was asked for; where that was to be almost the fastest, with the throughput of that."""
     best: Candidate | None
     nearest: Candidate | None
     """Where nothing meets it: the fastest within the budget, or the cheapest of the fastest."""
     candidates: tuple[Candidate, ...]
-    """Cheapest first (fastest first where only a budget was given)."""
+    """Cheapest first (fastest first where only a budget was given); where the size of the cache
+    counts, the smallest of equal cost first."""
     front: tuple[Candidate, ...]
     refused: tuple[Refused, ...]
     searched: Searched
@@ -137,6 +162,7 @@ def candidate(result: PointResult) -> Candidate:
         metrics[ERROR.name],
         None if None in ends else (samples / ends[1], samples / ends[0]),
         metrics["training_is_ours"],
+        (metrics["cache_fraction"] or 0.0) * sum(point.stored.table_bytes),
     )
 
 
@@ -151,9 +177,14 @@ def ranked(
     `space`: combinations of the space, and whether all were tried.
     """
 
+    wanted = wanted.beside(candidates)
+
     def rank(each: Candidate) -> tuple[float, ...]:
-        cost = (each.usd_per_hour, -each.throughput)
-        return (*(cost[::-1] if wanted.throughput is None else cost), each.energy_mj)
+        cost, slowness = each.usd_per_hour, -each.throughput
+        if wanted.within is not None:
+            return cost, each.cache_bytes, slowness, each.energy_mj
+        first = (slowness, cost) if wanted.throughput is None else (cost, slowness)
+        return (*first, each.energy_mj)
 
     candidates = sorted(candidates, key=lambda each: (rank(each), each.name))
     best = next((each for each in candidates if each.meets(wanted)), None)
@@ -162,36 +193,33 @@ def ranked(
         best,
         None if best else _nearest(candidates, wanted),
         tuple(candidates),
-        _front(candidates),
+        _front(candidates, wanted),
         tuple(refused),
         Searched(len(candidates) + len(refused), *space),
     )
 
 
-def _front(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+def _front(candidates: Sequence[Candidate], wanted: Wanted) -> tuple[Candidate, ...]:
     """Those that no other beats, in their order.
 
     Whoever beats a candidate comes before it where all are sorted by their goods, and so does one
     on the front that beats it too.
     """
     front: dict[int, Candidate] = {}
-    for number, each in sorted(enumerate(candidates), key=lambda one: one[1].goods):
-        if not any(_beats(other, each) for other in front.values()):
-            front[number] = each
+    goods = [each.goods(wanted) for each in candidates]
+    for number in sorted(range(len(goods)), key=goods.__getitem__):
+        if not any(_beats(goods[other], goods[number]) for other in front):
+            front[number] = candidates[number]
     return tuple(front[number] for number in sorted(front))
 
 
-def _beats(other: Candidate, each: Candidate) -> bool:
-    return other.goods != each.goods and all(
-        x <= y for x, y in zip(other.goods, each.goods, strict=True)
-    )
+def _beats(other: Sequence[float], each: Sequence[float]) -> bool:
+    return other != each and all(x <= y for x, y in zip(other, each, strict=True))
 
 
 def _nearest(candidates: Sequence[Candidate], wanted: Wanted) -> Candidate | None:
     """Within the budget the fastest; where nothing is within it, the cheapest."""
-    affordable = [
-        each for each in candidates if wanted.budget is None or each.usd_per_hour <= wanted.budget
-    ]
+    affordable = [each for each in candidates if each.costs_at_most(wanted.budget)]
     if affordable:
         return max(affordable, key=lambda each: each.throughput)
     return min(candidates, key=lambda each: each.usd_per_hour, default=None)

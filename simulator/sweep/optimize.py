@@ -1,4 +1,5 @@
-"""The cheapest points that hold a throughput, or the fastest within a budget.
+"""The cheapest points that hold a throughput, the fastest within a budget, or the smallest cache
+that is almost the fastest.
 
 A space is what an experiment spans: systems, platforms and swept values. A small one is simulated
 whole; of a large one as many points as are asked for, those that Optuna proposes. Finished points
@@ -85,12 +86,9 @@ def optimize(experiment: Experiment, wanted: Wanted, search: Search | None = Non
     space; `ConfigError` for mistakes in the experiment; whatever but a misfit ends a simulation.
     """
     search = search or Search()
-    if wanted.throughput is None and wanted.budget is None:
-        raise UsageError(
-            "say what is wanted: --throughput SAMPLES_PER_S or --budget-usd-per-hour USD"
-        )
+    _require_a_question(wanted)
     space = Space(experiment)
-    _require_prices(space)
+    _require_prices(space, wanted)
     began = time.perf_counter()
     if search.out_dir is None:
         looked = _Searching(space, wanted, search, None).looked()
@@ -230,9 +228,24 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def _require_prices(space: Space) -> None:
-    """Raise `UsageError` for machines, and workers of a load stage, that nobody says a price of."""
+def _require_a_question(wanted: Wanted) -> None:
+    """Raise `UsageError` where nothing is asked for, or two things at once."""
+    if wanted == Wanted():
+        raise UsageError(
+            "say what is wanted: --throughput SAMPLES_PER_S, --budget-usd-per-hour USD, or "
+            "--within 5% (of the fastest)"
+        )
+    if None not in (wanted.throughput, wanted.within):
+        raise UsageError("--throughput and --within both say how fast it must be: give one of them")
+
+
+def _require_prices(space: Space, wanted: Wanted) -> None:
+    """Raise `UsageError` for machines, and workers of a load stage, that nobody says a price of;
+    where the smallest cache is wanted, prices may be missing of all."""
     points = list(space.one_at_a_time())
+    unpriced_all = all(point.platform.price_usd_per_hour is None for point in points)
+    if unpriced_all and wanted.within is not None and wanted.budget is None:
+        return
     for load in (point.load for point in points):
         if load is not None and load.usd_per_hour is None:
             where = "load.profile" + ("" if load.device is None else ".in_storage")

@@ -1,8 +1,9 @@
 """Which points of a large space to try next: Optuna's tree-structured Parzen estimator.
 
-Half of the trials look for the front of cost, speed and energy, half for the one point that was
-asked for. Values that are numbers keep their order, others are names. The same seed proposes the
-same points, told the same outcomes.
+Half of the trials look for the front of cost, speed and energy (and the size of the cache, where
+that counts), half for the one point that was asked for, or for the fastest that it is measured by.
+Values that are numbers keep their order, others are names. The same seed proposes the same points,
+told the same outcomes.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ class Proposals:
         self._axes, self._wanted = axes, wanted
         self._orders = [_order(axis) for axis in axes]
         self._random = random.Random(seed)
-        self._studies = [self._study(aim, seed + number) for number, aim in enumerate((3, 1))]
+        self._studies = [
+            self._study(aim, seed + number)
+            for number, aim in enumerate((3 if wanted.within is None else 4, 1))
+        ]
 
     def _study(self, objectives: int, seed: int) -> Any:
         optuna = self._optuna
@@ -86,10 +90,10 @@ class Proposals:
     def _values(self, outcome: Candidate | None, objectives: int) -> list[float]:
         if outcome is None:
             return [_REFUSED] * objectives
-        logs = [
-            math.log(max(value, 1e-12))
-            for value in (outcome.usd_per_hour, 1 / outcome.throughput, outcome.energy_mj)
-        ]
+        goods = [outcome.usd_per_hour, 1 / outcome.throughput, outcome.energy_mj]
+        if self._wanted.within is not None:
+            goods.append(outcome.cache_bytes)
+        logs = [math.log(max(value, 1e-12)) for value in goods]
         if objectives > 1:
             return logs
         first, second = logs[:2] if self._wanted.throughput is not None else logs[1::-1]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from simulator.config.expand import expand
 from simulator.config.experiment import Names
-from simulator.config.load import load_experiment
+from simulator.config.load import load_experiment, parse_experiment
 from simulator.config.parameters import SystemKeys
 from simulator.config.reader import read_text
 from simulator.config.writer import to_yaml
@@ -430,3 +430,12 @@ def test_a_wrong_entry_is_not_also_a_list_that_is_too_short(tmp_path):
     )
     (problem,) = mistakes(tmp_path, text)
     assert problem.startswith("x.yaml:5:26: systems[0].fraction: unknown key")
+
+
+def test_who_asks_for_as_much_warm_up_as_it_takes_is_told_what_does_that() -> None:
+    data = {"config_version": 1, "platform": "v100_p3", "systems": ["hybrid"]}
+    data |= {"model": "default", "trace": {"locality": "low"}, "run": {"warmup_batches": "auto"}}
+    with pytest.raises(
+        ConfigError, match=r"run\.warmup_batches: is auto: .*cache\.prefill: steady"
+    ):
+        parse_experiment(data)

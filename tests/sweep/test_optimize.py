@@ -50,6 +50,10 @@ def found(space: Path, **wanted: float) -> Found:
     return optimize(load_experiment(space), Wanted(**wanted))
 
 
+def goods(each: Candidate) -> tuple[float, ...]:
+    return each.goods(Wanted())
+
+
 def test_the_best_is_that_of_brute_force(space: Path) -> None:
     points = expand(load_experiment(space))
     results = simulate_points(points)
@@ -67,13 +71,60 @@ def test_the_best_is_that_of_brute_force(space: Path) -> None:
         assert best.throughput == max(within)
 
 
+@pytest.mark.parametrize("within", [0.0, 0.05, 0.5, 1.0])
+@pytest.mark.parametrize("budget", [None, 4.0])
+def test_the_smallest_cache_that_is_almost_the_fastest_is_that_of_brute_force(
+    space: Path, within: float, budget: float | None
+) -> None:
+    """Of all sizes, on one machine: the least bytes of those that take at most so much longer; on
+    machines of several prices the least dollars first."""
+    sizes = ["sweep.cache.fraction=[0.15,0.2,0.3,0.5,0.8]", "systems=[scratchpipe,static_cache]"]
+    for changes in (sizes, [*sizes, "sweep.platform.price_usd_per_hour=[3.06]"]):
+        experiment = load_experiment(space, changes)
+        results = simulate_points(expand(experiment))
+        told = [
+            (
+                result.point.platform.price_usd_per_hour or 0.0,
+                result.metrics["cache_rows"],
+                -result.metrics["throughput_samples_per_s"],
+            )
+            for result in results
+            if budget is None or (result.point.platform.price_usd_per_hour or 0.0) <= budget
+        ]
+        least = -min(speed for _, _, speed in told) / (1 + within)
+        best = optimize(experiment, Wanted(budget=budget, within=within)).best
+        assert best is not None
+        row_bytes = best.point.stored.table_bytes[0] // best.point.stored.rows_per_table[0]
+        assert (best.usd_per_hour, best.cache_bytes / row_bytes, -best.throughput) == pytest.approx(
+            min(each for each in told if -each[2] >= least)
+        )
+
+
+def test_the_smallest_is_searched_for_and_needs_no_price(space: Path) -> None:
+    """In a large space, and where nobody says what machines cost."""
+    changes = [
+        "platform=h200",
+        "systems=[scratchpipe]",
+        "sweep={'cache.fraction': [0.15,0.2,0.3,0.4,0.5,0.6,0.7,0.8], "
+        "'model.batch_size': [256,512]}",
+    ]
+    experiment = load_experiment(space, changes)
+    wanted = Wanted(within=0.1)
+    whole = optimize(experiment, wanted)
+    assert whole.best is not None
+    assert not whole.best.priced
+    searched = optimize(experiment, wanted, Search(trials=15))
+    assert searched.best is not None
+    assert searched.best.cache_bytes <= 1.5 * whole.best.cache_bytes
+
+
 def test_nothing_beats_what_is_on_the_front_and_something_beats_the_rest(space: Path) -> None:
     answer = found(space, throughput=1.0)
     assert answer.front
     for each in answer.candidates:
         beaten = any(
-            other.goods != each.goods
-            and all(x <= y for x, y in zip(other.goods, each.goods, strict=True))
+            goods(other) != goods(each)
+            and all(x <= y for x, y in zip(goods(other), goods(each), strict=True))
             for other in answer.candidates
         )
         assert beaten is (each not in answer.front)
@@ -105,6 +156,8 @@ def test_points_that_do_not_fit_are_told_and_left_out(space: Path) -> None:
     ("changes", "wanted", "message"),
     [
         ([], Wanted(), "say what is wanted"),
+        ([], Wanted(throughput=1.0, within=0.05), "give one of them"),
+        (["platform=h200", "sweep={}"], Wanted(budget=1.0, within=0.05), "nobody says what h200"),
         (["platform=h200", "sweep={}"], Wanted(1.0), "nobody says what h200 costs"),
     ],
 )
@@ -138,7 +191,7 @@ def test_a_search_finds_what_brute_force_finds(space: Path) -> None:
     assert searched.searched == Searched(24, 36, False)
     assert brute.best is not None
     assert searched.best is not None
-    assert searched.best.goods[:2] == brute.best.goods[:2]
+    assert goods(searched.best)[:2] == goods(brute.best)[:2]
     assert set(names(searched)) < set(names(brute))
 
 
@@ -184,7 +237,7 @@ def test_a_search_that_was_stopped_goes_on_from_its_points(
     resumed = optimize(experiment, wanted, Search(trials=16, out_dir=tmp_path / "run"))
     assert sum(taken) == kept
     assert names(resumed) == names(whole)
-    assert [each.goods for each in resumed.candidates] == [each.goods for each in whole.candidates]
+    assert list(map(goods, resumed.candidates)) == list(map(goods, whole.candidates))
     assert (tmp_path / "run" / "metrics.csv").is_file()
 
 
@@ -233,5 +286,5 @@ def test_values_that_do_not_go_together_are_refused_not_fatal(space: Path) -> No
 
 
 def test_what_is_missing_is_said_with_the_options_that_there_are() -> None:
-    with pytest.raises(UsageError, match=r"--throughput .* or --budget-usd-per-hour"):
+    with pytest.raises(UsageError, match=r"--throughput .* --budget-usd-per-hour .* --within"):
         optimize(load_experiment(SPACE), Wanted())

@@ -37,9 +37,11 @@ class Command:
         self.file, self.out, self._capsys = folder / "space.yaml", folder / "found", capsys
         self.file.write_text(yaml.safe_dump(SPACE))
 
-    def __call__(self, *words: str, throughput: float = 1.0) -> tuple[int, str, str]:
+    def __call__(self, *words: str, throughput: float | None = 1.0) -> tuple[int, str, str]:
         """Exit code, standard output and standard error."""
-        asked = ["--throughput", str(throughput), "--out", str(self.out)]
+        asked = ["--out", str(self.out)]
+        if throughput is not None:
+            asked += ["--throughput", str(throughput)]
         self._capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main(["optimize", str(self.file), *asked, *words])
@@ -66,10 +68,46 @@ def test_what_over_lists_is_swept_and_a_value_counts_once(command: Command) -> N
         assert (command.out / f"front.{suffix}").stat().st_size > 0
 
 
+@pytest.mark.parametrize("share", ["5%", "0.05", "5 %"])
+def test_the_smallest_that_is_almost_the_fastest(command: Command, share: str) -> None:
+    words = ["--over", "cache.fraction=0.2,0.4", "--over", "systems=scratchpipe"]
+    code, out, _ = command(*words, "--within", share, throughput=None)
+    assert code == 0
+    assert out.startswith("within 5 % of the fastest: scratchpipe, ")
+    assert "speed, energy and size at once" in out
+    code, out, _ = command(*words, "--within", share, "--json", throughput=None)
+    told = json.loads(out)
+    fastest = max(each["throughput_samples_per_s"] for each in told["candidates"])
+    meeting = [each for each in told["candidates"] if each["meets"]]
+    assert told["within"] == 0.05
+    assert told["throughput"] == pytest.approx(fastest / 1.05)
+    assert told["best"]["cache_gib"] == min(each["cache_gib"] for each in meeting)
+
+
+@pytest.mark.parametrize("share", ["5 percent", "-1%", "1.2", "nan", ""])
+def test_what_is_no_share_is_refused(command: Command, share: str) -> None:
+    code, out, err = command("--within", share, throughput=None)
+    assert (code, out) == (2, "")
+    assert "error: --within: " in err
+
+
 def test_systems_can_be_listed_too(command: Command) -> None:
     code, out, _ = command("--over", "systems=straw_man,hybrid", "--json")
     assert code == 0
     assert {each["system"] for each in json.loads(out)["candidates"]} == {"straw_man", "hybrid"}
+
+
+def test_words_of_over_stand_for_keys(command: Command) -> None:
+    """`machine`, `policy` and `system`: no keys of an experiment, and what people type."""
+    words = ["--over", "machine=p3_2xlarge,p3_16xlarge", "--over", "policy=lru,lfu"]
+    code, out, _ = command(*words, "--over", "system=scratchpipe", "--json")
+    assert code == 0
+    candidates = json.loads(out)["candidates"]
+    assert {each["platform"] for each in candidates} == {"p3_2xlarge", "p3_16xlarge"}
+    assert len({each["sweep"] for each in candidates}) == 4
+    code, _, err = command("--over", "gpus=1,2")
+    assert code == 2
+    assert "platform.host.gpu.count" in err
 
 
 def test_where_nothing_holds_it_the_nearest_is_told_and_the_code_is_3(command: Command) -> None:
