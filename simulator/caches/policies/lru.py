@@ -56,9 +56,12 @@ def take_oldest(
 @compiled
 def append_keys(ring: Ring, tail: int, keys: Int64s) -> None:
     """Append `keys` at `tail`."""
-    mask = len(ring) - 1
-    for k in range(len(keys)):
-        ring[(tail + k) & mask] = keys[k]
+    begin = tail & (len(ring) - 1)
+    fit = min(len(keys), len(ring) - begin)
+    for k in range(fit):
+        ring[begin + k] = keys[k]
+    for k in range(fit, len(keys)):  # on from the beginning
+        ring[k - fit] = keys[k]
 
 
 @compiled
