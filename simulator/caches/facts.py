@@ -30,7 +30,7 @@ __all__ = [
     "VICTIM",
     "WRITE_BACK",
 ]
-__all__ += ["BatchFacts", "Flow", "Start"]
+__all__ += ["BatchFacts", "Flow", "Start", "check_all"]
 
 UNIQUE = "unique"
 """Its distinct rows, each once, in an order that the replay says."""
@@ -309,6 +309,20 @@ class BatchFacts:
                 ("write-backs <= victims", flow(WRITE_BACK).rows <= flow(VICTIM).rows),
             ]
         return rules
+
+
+def check_all(batches: Sequence[BatchFacts]) -> None:
+    """`BatchFacts.check` of all `batches`: of those with the same counts at once."""
+    flows = [facts.flows for facts in batches if not facts.pooled]
+    counted = [each for each in flows if isinstance(each, Counted)]
+    names = counted[0].names if counted else ()
+    others = batches
+    if {LOOKUP, UNIQUE} <= set(names) and all(each.names == names for each in counted):
+        whole = Counted(names, np.concatenate([each.counts for each in counted], axis=1))
+        if _all_hold(BatchFacts(0, 0, whole)._rules(whole.by_shard)):
+            others = [b for b in batches if b.pooled or not isinstance(b.flows, Counted)]
+    for facts in others:
+        facts.check()
 
 
 def _all_hold(rules: Sequence[tuple[str, bool]]) -> bool:

@@ -242,8 +242,10 @@ class Column:
     __ge__ = _sides(operator.ge, _compared)[0]
 
 
-def column_of(numbers: Sequence[Any]) -> Any:
+def column_of(numbers: Sequence[Any] | npt.NDArray[np.int64]) -> Any:
     """`numbers` (int, float or bool) in a column; the number itself where all are the same."""
+    if isinstance(numbers, np.ndarray):
+        return _column(numbers) if (numbers != numbers[0]).any() else int(numbers[0])
     first = numbers[0]
     kind = type(first)
     if all(type(n) is kind and n == first for n in numbers):
@@ -251,7 +253,7 @@ def column_of(numbers: Sequence[Any]) -> Any:
     return _column(numbers)
 
 
-def _column(numbers: Sequence[Any]) -> Column:
+def _column(numbers: Sequence[Any] | npt.NDArray[np.int64]) -> Column:
     values = np.array(numbers)
     if values.dtype == np.int64:
         bound = max(float(values.max()), -float(values.min()))

@@ -148,25 +148,31 @@ class ProcessorCaches:
     def _hits_of(
         self, batches: Sequence[BatchFacts], wanted: Kept
     ) -> dict[int, dict[Key, Counted]]:
-        """For each `wanted` mini-batch its lookups, and which of them hit."""
-        return {
-            facts.index: self._hits_in(facts, batches[place - 1] if place else None)
-            for place, facts in enumerate(batches)
-            if facts.index in wanted
-        }
-
-    def _hits_in(self, facts: BatchFacts, before: BatchFacts | None) -> dict[Key, Counted]:
-        """The lookups of a mini-batch, and which of them hit, each on a thread."""
-        words = list(self._looked_up(facts).items())
-        recalls = any(self._recalls(word) for _, word in words)
-        last = self._looked_up(before if recalls else None)
+        """For each `wanted` mini-batch its lookups, and which of them hit, each on a thread."""
+        words: list[tuple[int, Key, Pool, Pool | None]] = []
+        for place, facts in enumerate(batches):
+            if facts.index in wanted:
+                words += self._words_of(facts, batches[place - 1] if place else None)
 
         def counted(number: int) -> Counted:
-            key, word = words[number]
-            return Counted(word, self._hits(word, last.get(key)))
+            _, _, word, last = words[number]
+            return Counted(word, self._hits(word, last))
 
         found = map_threads(counted, len(words), cores())
-        return {key: hits for (key, _), hits in zip(words, found, strict=True)}
+        told: dict[int, dict[Key, Counted]] = {f.index: {} for f in batches if f.index in wanted}
+        for (index, key, _, _), hits in zip(words, found, strict=True):
+            told[index][key] = hits
+        return told
+
+    def _words_of(
+        self, facts: BatchFacts, before: BatchFacts | None
+    ) -> list[tuple[int, Key, Pool, Pool | None]]:
+        """Number of a mini-batch and key of each of its lookups, these, and the same lookups of the
+        mini-batch `before`, where they tell what a processor holds."""
+        words = self._looked_up(facts)
+        recalls = any(map(self._recalls, words.values()))
+        last = self._looked_up(before if recalls else None)
+        return [(facts.index, key, word, last.get(key)) for key, word in words.items()]
 
     def _looked_up(self, facts: BatchFacts | None) -> Mapping[Key, Pool]:
         """The lookups of a mini-batch; none where it kept no rows."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from simulator.caches.facts import BatchFacts
+from simulator.caches.facts import BatchFacts, check_all
 from simulator.caches.row_filter import row_hits
 from simulator.engine.together import Groups, facts_of
 from simulator.systems.inference import unchanged
@@ -41,11 +41,11 @@ class SharedFacts:
     _turn: Lock = field(default_factory=Lock)
     """Of threads that look at `_kept`."""
 
-    def check(self, facts: BatchFacts) -> None:
-        """See `BatchFacts.check`."""
-        if id(facts) not in self._checked:
-            facts.check()
-            self._checked[id(facts)] = facts
+    def check(self, batches: Sequence[BatchFacts]) -> None:
+        """See `simulator.caches.facts.check_all`."""
+        new = {id(facts): facts for facts in batches if id(facts) not in self._checked}
+        check_all(list(new.values()))
+        self._checked.update(new)
 
     def told(self, key: Hashable, make: Callable[[], T]) -> T:
         """What `make` gives for `key` the first time: of the facts alone, and not to be changed."""

@@ -95,8 +95,7 @@ def time_system(
     """
     begin = time.perf_counter()
     shared = shared or SharedFacts()
-    for facts in batches:
-        shared.check(facts)
+    shared.check(batches)
     caches = ProcessorCaches(
         _program(system), machine, timing.samples, timing.keep_rows, timing.software, shared
     )

@@ -15,7 +15,8 @@ from typing import Any, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
-from simulator.caches.facts import BatchFacts, Flow
+from simulator.caches.facts import LOOKUP, BatchFacts, Flow
+from simulator.caches.flows import Counted
 from simulator.caches.ranges import Ranges
 from simulator.columns import Column, UndecidedError, column_of
 from simulator.hardware.demand import Service
@@ -93,12 +94,33 @@ def facts_of(batches: Sequence[BatchFacts]) -> BatchFacts:
         for f in batches
     ):
         raise TypeError("mini-batches of different kinds")
-    flows = {
+    flows = _of_counts(batches) or {
         name: tuple(map(_flow_of, zip(*(facts.flows[name] for facts in batches), strict=True)))
         for name in first.flows
     }
     index, popular = (_joined([getattr(f, name) for f in batches]) for name in ("index", "popular"))
     return replace(first, index=index, popular=popular, flows=flows)
+
+
+def _of_counts(batches: Sequence[BatchFacts]) -> dict[str, tuple[Flow, ...]] | None:
+    """What `_flow_of` makes of their flows, from arrays of counts; None where some tell more, or
+    have other shards or bags."""
+    counted = [facts.packed().flows for facts in batches]
+    told = [each for each in counted if isinstance(each, Counted)]
+    kinds = {(each.counts.shape, len(each.bags)) for each in told}
+    if len(told) < len(batches) or len(kinds) > 1:
+        return None
+    names, counts = told[0].names, np.stack([each.counts for each in told], axis=-1)
+    bags = list(map(column_of, zip(*(each.bags for each in told), strict=True)))
+
+    def flow(name: str, shard: int, lookups: Group, rows: Group) -> Flow:
+        longest = bags[shard] if bags and name.endswith(LOOKUP) else None
+        return Flow(column_of(lookups), column_of(rows), longest=longest)
+
+    return {
+        name: tuple(flow(name, shard, *own) for shard, own in enumerate(of_name))
+        for name, of_name in zip(names, counts, strict=True)
+    }
 
 
 def _flow_of(flows: Sequence[Flow]) -> Flow:

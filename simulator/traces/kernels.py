@@ -107,13 +107,16 @@ def number_lookups(out: Ids, offsets: Ids, sample0: int) -> None:
 
 
 @compiled
-def draw_ranks(out: Ids, keys: Words, shared: Words, cells: CellArrays) -> None:
-    """Replace each counter in `out` by the rank (from 0) of that lookup.
+def draw_ranks(
+    out: Ids, numbers: Ids, first: int, keys: Words, shared: Words, cells: CellArrays
+) -> None:
+    """Write the rank (from 0) of each lookup to `out`; its counter is `first` + that of `numbers`,
+    which may be `out` itself.
 
     `keys`: [3]: stream of cells, of places within a cell, of the coin of correlation; `shared`:
     [3]: the common stream of all tables (cells, places) and the probability of using it * 2**64.
     """
-    threshold, alias, first, size, squeeze, alpha = cells
+    threshold, alias, begin, size, squeeze, alpha = cells
     bits = _ZERO
     while (_ONE << bits) < np.uint64(len(threshold)):
         bits += _ONE
@@ -121,14 +124,14 @@ def draw_ranks(out: Ids, keys: Words, shared: Words, cells: CellArrays) -> None:
     cell, offset, below, other = np.empty((4, BLOCK), np.uint64)
     again = np.empty(BLOCK, np.int64)
     for start in range(0, len(out), BLOCK):
-        block = out[start : start + BLOCK]
+        block, own = out[start : start + BLOCK], numbers[start : start + BLOCK]
         for k in range(len(block)):
-            counter = np.uint64(block[k]) * GOLDEN
+            counter = np.uint64(first + own[k]) * GOLDEN
             cell[k] = mix64(key0 + counter)
             offset[k] = mix64(key1 + counter)
         if together != _ZERO:
             for k in range(len(block)):
-                counter = np.uint64(block[k]) * GOLDEN
+                counter = np.uint64(first + own[k]) * GOLDEN
                 if mix64(key2 + counter) < together:
                     cell[k] = mix64(shared[0] + counter)
                     offset[k] = mix64(shared[1] + counter)
@@ -141,14 +144,14 @@ def draw_ranks(out: Ids, keys: Words, shared: Words, cells: CellArrays) -> None:
         rejected = 0
         for k in range(len(block)):
             c = cell[k]
-            block[k] = np.int64(first[c] + high_product(offset[k], size[c]))
+            block[k] = np.int64(begin[c] + high_product(offset[k], size[c]))
             if offset[k] * size[c] > squeeze[c]:
                 again[rejected] = k
                 rejected += 1
         for k in again[:rejected]:
             # arrays stay in this function: passing them on costs reference counts
             c = cell[k]
-            block[k] = np.int64(_within(first[c], size[c], squeeze[c], alpha, offset[k]))
+            block[k] = np.int64(_within(begin[c], size[c], squeeze[c], alpha, offset[k]))
 
 
 @compiled

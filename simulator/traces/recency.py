@@ -70,11 +70,12 @@ def draw_ages(
 
     `cells`: first rank, size, rate at the first rank (above 0), and a bound below which a random
     word means an older row; the exponent of the popularity within a cell. What does not fit into
-    `ranks` is counted alone. Random words are drawn a block at a time, and those that count listed:
-    nothing is guessed.
+    `ranks` is counted alone. Random words are drawn a block at a time, those that count listed, and
+    their ages made step by step: nothing is guessed.
     """
     first, size, rate, bound, alpha = cells
     words, young = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.int64)
+    age = np.empty(BLOCK, np.float64)
     terms = series_of(alpha)
     n = 0
     for c in range(len(first)):
@@ -91,16 +92,20 @@ def draw_ages(
                 young[listed] = k
                 listed += int(words[k] >= bound[c])
             for j in range(listed):
-                rank = start + young[j]
-                age = -np.log((np.float64(words[young[j]]) + 0.5) * _TO_UNIT) / rate[c]
-                if alpha != 0.0 and narrow:
-                    age *= summed_series(terms, (rank + 1.0 - whole) / whole)
-                elif alpha != 0.0:
-                    age *= ((rank + 1.0) / whole) ** alpha
-                if age <= horizon:
-                    if n < len(ranks):
-                        ranks[n], ages[n] = rank, max(age, 0.0)
-                    n += 1
+                age[j] = -np.log((np.float64(words[young[j]]) + 0.5) * _TO_UNIT)
+            for j in range(listed):
+                age[j] /= rate[c]
+            if alpha != 0.0 and narrow:
+                for j in range(listed):
+                    x = (start + young[j] + 1.0 - whole) / whole
+                    age[j] *= summed_series(terms, x)
+            elif alpha != 0.0:
+                for j in range(listed):
+                    age[j] *= ((start + young[j] + 1.0) / whole) ** alpha
+            for j in range(listed):
+                if n < len(ranks):
+                    ranks[n], ages[n] = start + young[j], max(age[j], 0.0)
+                n += int(age[j] <= horizon)
     return n
 
 

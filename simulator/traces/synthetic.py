@@ -14,7 +14,7 @@ mini-batches that came before its first one, without end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial, reduce
 from typing import Any
@@ -274,7 +274,9 @@ class SyntheticTrace:
         sample0, tables = self._first_sample(index), range(len(shape.rows))
         bags, offsets = self._even_edges or self._edges_at(sample0)
         ids = one_buffer([int(o[-1]) for o in offsets])
-        map_threads(lambda t: self._fill(t, index, ids[t], offsets[t]), len(tables), shape.threads)
+        numbered = self._even_numbers  # made before threads ask for them
+        fill = partial(self._fill, index=index, numbered=numbered)
+        map_threads(lambda t: fill(t, ids[t], offsets[t]), len(tables), shape.threads)
         return MiniBatch(index, tuple(ids), offsets, bags=bags if shape.shared else None)
 
     def hottest(self, table: int, count: int, share: float = HALF) -> Ids:
@@ -312,14 +314,33 @@ class SyntheticTrace:
         """SHA-256 (hex) of the configuration, the shape and the seed."""
         return self._identity
 
-    def _fill(self, table: int, index: int, ids: Ids, offsets: Ids) -> None:
+    def _fill(
+        self, table: int, ids: Ids, offsets: Ids, *, index: int, numbered: Mapping[int, Ids]
+    ) -> None:
         sample0 = self._first_sample(index)
-        if self._session is None:
-            kernels.number_lookups(ids, offsets, sample0)
-        else:
+        numbers, first = ids, 0
+        if self._session is not None:
             self._number_session(table, ids, offsets, sample0)
-        kernels.draw_ranks(ids, self._streams[table], self._shared, self._cells[table].arrays)
+        elif len(ids) in numbered:
+            numbers, first = numbered[len(ids)], sample0 << kernels.SAMPLE_SHIFT
+        else:
+            kernels.number_lookups(ids, offsets, sample0)
+        drawn = self._streams[table], self._shared, self._cells[table].arrays
+        kernels.draw_ranks(ids, numbers, first, *drawn)
         self._to_rows(table, ids, index)
+
+    @cached_property
+    def _even_numbers(self) -> Mapping[int, Ids]:
+        """Where all bags are alike: the counters of mini-batch 0 of tables by their lookups, which
+        are those of any other less its first; else none."""
+        numbered: dict[int, Ids] = {}
+        _, samples = self._even_edges or ((), ())
+        for edges in samples:
+            count = int(edges[-1])
+            if count not in numbered:
+                numbered[count] = np.empty(count, np.int64)
+                kernels.number_lookups(numbered[count], edges, 0)
+        return numbered
 
     def _first_sample(self, index: int) -> int:
         return (index * self._shape.batch_size) % kernels.SAMPLES

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, VICTIM, BatchFacts
+from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, VICTIM, BatchFacts, check_all
 from simulator.caches.flows import Counted, Flow
 from simulator.errors import InvariantError
 
@@ -68,6 +68,27 @@ def test_packed_facts_that_do_not_add_up_are_refused_as_others_are(name):
             facts.check()
         refused.append(str(error.value))
     assert refused[0] == refused[1]
+
+
+@pytest.mark.parametrize("broken", [(), (1,), (2, 3), (4,)])
+@pytest.mark.parametrize("pooled", [(), (0, 4)])
+def test_all_at_once_are_refused_as_one_by_one(broken, pooled):
+    """The first that does not add up is named, whether packed, pooled or with rows."""
+    batches = []
+    for index in range(5):
+        whole = facts_of([(5, 1, 4, 2, 3, 2), (50, 10, 40, 20, 30, 2)])
+        wrong = {UNIQUE: (whole.flows[UNIQUE][0], Flow(1, 99))} if index in broken else {}
+        plain = BatchFacts(index, 7, {**whole.flows, **wrong}, pooled=index in pooled)
+        batches.append(plain if index == 3 else plain.packed())
+    check_all([])
+    if not broken:
+        check_all(batches)
+        return
+    with pytest.raises(InvariantError) as wanted:
+        batches[broken[0]].check()
+    with pytest.raises(InvariantError, match=f"mini-batch {broken[0]}, shard 1") as error:
+        check_all(batches)
+    assert str(error.value) == str(wanted.value)
 
 
 def test_an_unknown_name_is_refused():

@@ -10,6 +10,7 @@ import pytest
 from small import BOX, points
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
+from simulator.caches.flows import Counted
 from simulator.columns import column_of
 from simulator.config.experiment import PointConfig
 from simulator.engine import simulate_points, timer
@@ -129,6 +130,20 @@ def test_facts_in_columns_are_those_of_each_mini_batch() -> None:
     assert [taken(both_at_once[LOOKUP], place) for place in (0, 1)] == [
         each[LOOKUP] for each in batches
     ]
+
+
+@pytest.mark.parametrize("bags", [(), (3, 5)])
+@pytest.mark.parametrize("most", [40, 1 << 60])
+def test_counts_in_arrays_are_joined_as_flows_are(bags: tuple[int, ...], most: int) -> None:
+    """Whole numbers that floats cannot hold too; equal ones stay numbers."""
+    random = np.random.default_rng(0)
+    names, counts = (LOOKUP, UNIQUE), random.integers(0, most, (5, 2, 2, 2))
+    counts[:, 0, 0, 0] = 9
+    counted = [Counted(names, own, bags) for own in counts]
+    arrays = facts_of([BatchFacts(k, 4, own) for k, own in enumerate(counted)])
+    assert arrays.flows[LOOKUP][0].lookups == 9
+    for place, own in enumerate(counted):
+        assert taken(arrays.flows, place) == dict(own)
 
 
 def test_facts_that_are_not_alike_are_not_joined() -> None:

@@ -36,7 +36,7 @@ def test_facts_that_do_not_add_up_are_refused_each_time() -> None:
     shared, broken = SharedFacts(), facts(unique=7)
     for _ in range(2):
         with pytest.raises(InvariantError, match="unique rows <= lookups"):
-            shared.check(broken)
+            shared.check([facts(), broken])
 
 
 def test_hits_are_counted_once_for_each_capacity(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,10 +26,14 @@ def words(*values):
 def test_ranks(cells, chance):
     keys, shared = Keys(3).draw(0, 0, 3), words(11, 12, chance)
     counters = np.arange(2000, dtype=np.int64) * 977
-    out = counters.copy()
-    kernels.draw_ranks(out, keys, shared, cells.arrays)
     k, s = [int(x) for x in keys], [int(x) for x in shared]
-    assert out.tolist() == [reference.rank_of(c, k, s, cells) for c in counters.tolist()]
+    wanted = [reference.rank_of(c, k, s, cells) for c in counters.tolist()]
+    out = counters.copy()
+    kernels.draw_ranks(out, out, 0, keys, shared, cells.arrays)
+    assert out.tolist() == wanted
+    apart, first = np.empty_like(out), 5 << 40
+    kernels.draw_ranks(apart, counters - first, first, keys, shared, cells.arrays)
+    assert apart.tolist() == wanted
 
 
 @given(rows=st.integers(1, 2**31), x=st.integers(0, 2**31), seed=st.integers(0, 99))

@@ -7,18 +7,18 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled
 
-__all__ = ["sorted_distinct"]
+__all__ = ["DIGIT", "order_by_digit", "sorted_distinct"]
 
 Int64s = npt.NDArray[np.int64]
 
-_DIGIT = 11
+DIGIT = 11
 """Bits of a pass of the sort: a histogram that stays in the first-level cache."""
 
 
 @compiled
 def order_by_digit(ids: Int64s, shift: int, ordered: Int64s) -> None:
     """Write `ids` to `ordered` by the digit that starts at bit `shift`; a stable order."""
-    mask = (1 << _DIGIT) - 1
+    mask = (1 << DIGIT) - 1
     first = np.zeros(mask + 2, np.int64)
     for k in range(len(ids)):
         first[((ids[k] >> shift) & mask) + 1] += 1
@@ -45,7 +45,7 @@ def sorted_distinct(ids: Int64s) -> Int64s:
     """`numpy.unique` of `ids`, none of them negative, in a pass for each digit that they have."""
     ordered, other = ids, np.empty(len(ids), np.int64)
     spare = np.empty(len(ids), np.int64)
-    for shift in range(0, int(ids.max(initial=0)).bit_length(), _DIGIT):
+    for shift in range(0, int(ids.max(initial=0)).bit_length(), DIGIT):
         order_by_digit(ordered, shift, other)
         ordered, other = other, spare if ordered is ids else ordered
     if ordered is ids:  # no number but 0

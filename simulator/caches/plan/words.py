@@ -165,16 +165,20 @@ def load(
     known whether they count.
     """
     rows = np.uint64(len(words))
+    outside = 0
     for k in range(len(ids)):
-        if np.uint64(ids[k]) >= rows:  # below 0 as well: it wraps
-            return LoadCounts(-1 - k, 0, 0, 0, 0, 0)
+        outside |= int(np.uint64(ids[k]) >= rows)  # below 0 as well: it wraps
+    if outside:
+        for k in range(len(ids)):
+            if np.uint64(ids[k]) >= rows:
+                return LoadCounts(-1 - k, 0, 0, 0, 0, 0)
     unique, missing_lookups = stamp_keys(words, shift, ids, stamp, first_pending, batch)
     low, pinned = slot_bits(shift), pinned_bit(shift)
     m = 0
     p = 0
     never_seen = 0
     first_uses = 0
-    outside = stamp - len(alive) + 1
+    oldest = stamp - len(alive) + 1
     for k in range(unique):
         word = batch.slots[k]
         newest = word >> shift
@@ -188,7 +192,7 @@ def load(
         never_seen += int(word & ~pinned == 0)
         first_uses += (1 - absent) & int(newest == PRELOADED)
         recent = int(newest >= first_stamp)
-        alive[np.uint64(max(newest - outside, 0) * recent)] -= 1
+        alive[np.uint64(max(newest - oldest, 0) * recent)] -= 1
     alive[len(alive) - 1] = unique
     return LoadCounts(unique, m, p, missing_lookups, never_seen, first_uses)
 

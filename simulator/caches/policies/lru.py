@@ -56,14 +56,18 @@ def take_oldest(
 @compiled
 def append_keys(ring: Ring, tail: int, keys: Int64s) -> None:
     """Append `keys` at `tail`."""
-    mask = len(ring) - 1
-    for k in range(len(keys)):
-        ring[(tail + k) & mask] = keys[k]
+    begin = tail & (len(ring) - 1)
+    fit = min(len(keys), len(ring) - begin)
+    for k in range(fit):
+        ring[begin + k] = keys[k]
+    for k in range(fit, len(keys)):  # on from the beginning
+        ring[k - fit] = keys[k]
 
 
 @compiled
-def keep_current(generation: Generation, words: Words, shift: int, kept: Ring, n: int) -> int:
-    """Append the entries of a generation that still count to `kept[:n]`; returns the new n.
+def keep_current(generation: Generation, words: Words, shift: int, n: int) -> int:
+    """Move the entries of a generation that still count to place `n` of the ring, at most its
+    head, and those after it; returns where they end.
 
     A key that a later, loaded batch uses again is re-appended when that batch is planned, so an
     entry counts only while its stamp is the newest.
@@ -73,20 +77,21 @@ def keep_current(generation: Generation, words: Words, shift: int, kept: Ring, n
     for k in range(head, end):
         prefetch(words, ring[(k + AHEAD) & mask])
         word = np.int64(words[ring[k & mask]])
-        if word & low != 0 and word >> shift == stamp:
-            kept[n] = ring[k & mask]
-            n += 1
+        ring[n & mask] = ring[k & mask]
+        n += int(word & low != 0) & int(word >> shift == stamp)
     return n
 
 
 class UseQueue:
     """Keys in order of their uses, a generation a batch; stale entries are dropped lazily.
 
-    A ring of int32 keys of at most eight entries a slot (and a batch), however long the trace.
+    A ring of int32 keys of three to six entries a slot, however long the trace: as many keys as
+    there are slots count at most, and as many as that come with a batch. What is stale mostly
+    leaves it beside the victims, before it is full.
     """
 
     def __init__(self, capacity: int) -> None:
-        self._ring = zeros(1 << (3 * capacity // 2 + 1024).bit_length(), np.int32)
+        self._ring = zeros(1 << (3 * capacity + 1024).bit_length(), np.int32)
         self._head = 0
         self._generations: deque[tuple[int, int]] = deque()
         """(stamp, end) of each, the oldest first; it begins where the one before ends."""
@@ -97,29 +102,21 @@ class UseQueue:
 
     def append(self, pool: Pool, keys: Int64s, stamp: int) -> None:
         if self._tail - self._head + len(keys) > len(self._ring):
-            self._drop_stale(pool, len(keys))
+            self._drop_stale(pool)
         if len(keys):
             append_keys(self._ring, self._tail, keys)
             self._generations.append((stamp, self._tail + len(keys)))
 
-    def _drop_stale(self, pool: Pool, room: int) -> None:
-        kept: Ring = zeros(len(self._ring), np.int32)
-        begin, n = self._head, 0
+    def _drop_stale(self, pool: Pool) -> None:
+        begin = n = self._head
         generations: deque[tuple[int, int]] = deque()
         for stamp, end in self._generations:
             generation = Generation(self._ring, begin, end, stamp)
-            before, n = n, keep_current(generation, pool.words, pool.shift, kept, n)
+            before, n = n, keep_current(generation, pool.words, pool.shift, n)
             if n > before:
                 generations.append((stamp, n))
             begin = end
-        self._head, self._generations = 0, generations
-        size = len(kept)
-        while 2 * (n + room) > size:
-            size *= 2
-        self._ring = kept
-        if size > len(kept):
-            self._ring = zeros(size, np.int32)
-            self._ring[:n] = kept[:n]
+        self._generations = generations
 
     def take(self, pool: Pool, chosen: Int64s) -> int:
         """Fill `chosen` with slots of the least recent keys that are not held, oldest first.

@@ -7,7 +7,7 @@ independent draws (`traces.recency`). Exact but for the independence of rows tha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf, isinf, sqrt
+from math import ceil, inf, isinf, sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from simulator._compiled import compiled
 from simulator._threads import cores, map_threads
 from simulator.caches.plan.distinct import PoolShape, pool_shapes
+from simulator.caches.plan.ordered import DIGIT, order_by_digit
 from simulator.config.memo import by_identity
 from simulator.traces.base import Trace
 from simulator.traces.draws import Ages, draws_of
@@ -24,10 +25,10 @@ __all__ = ["age_of", "by_number", "last_uses", "sampled_rows", "to_last_places"]
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-_IN_A_BUCKET = 4
-"""Numbers of a bucket, were they spread evenly."""
+_BELOW = 1.0 - 2.0**-40
+"""Leaves the largest whole number below 2**63, however it is rounded."""
 _CROWDED = 64
-"""Numbers in the bucket of a number, in the mean, beyond which buckets do not help."""
+"""Moves of a number, in the mean, beyond which leading digits do not help."""
 
 
 def sampled_rows(trace: Trace, capacities: Sequence[int], scope: str) -> list[Int64s] | None:
@@ -107,53 +108,58 @@ def to_last_places(ages: Floats, table: int, tables: int) -> None:
 def by_number(numbers: Floats, carried: Int64s) -> Int64s:
     """`carried` in the stable order of `numbers`, which are finite and not negative.
 
-    Numbers go to buckets of equal width, each of which is sorted: in linear time where they are
-    spread as ages are. Where they crowd in some, they are sorted as any are.
+    Numbers become whole ones with their places behind, which are sorted by their leading digits,
+    and then moved to where they belong: in linear time where they are spread as ages are. Where
+    they crowd, they are sorted as any are.
     """
+    bits = len(numbers).bit_length()
     top = float(numbers.max(initial=0.0))
-    counts = np.zeros(len(numbers) // _IN_A_BUCKET + 2, np.int32)
-    scale = (len(counts) - 2) / top if top > 0.0 else 0.0
-    ordered = np.empty(len(numbers), np.float64), np.empty(len(numbers), np.int64)
-    if isinf(scale) or not sort_in_buckets(numbers, carried, scale, counts, *ordered):
-        return np.asarray(carried[np.argsort(numbers, kind="stable")])
-    return ordered[1]
+    scale = 2.0 ** (63 - bits) * _BELOW / top if top > 0.0 else 0.0
+    out = np.empty(len(numbers), np.int64)
+    if not isinf(scale):
+        placed, other = np.empty(len(numbers), np.int64), np.empty(len(numbers), np.int64)
+        with_places(numbers, scale, bits, placed)
+        for shift in range(63 - DIGIT * ceil(bits / DIGIT), 63, DIGIT):
+            order_by_digit(placed, shift, other)
+            placed, other = other, placed
+        if settle(placed, bits, numbers, carried, out):
+            return out
+    return np.asarray(carried[np.argsort(numbers, kind="stable")])
 
 
 @compiled
-def sort_in_buckets(
-    numbers: Floats,
-    carried: Int64s,
-    scale: float,
-    counts: npt.NDArray[np.int32],
-    ordered: Floats,
-    out: Int64s,
-) -> bool:
-    """Write `numbers` to `ordered`, sorted, and what each carries to `out`; False where they crowd.
+def with_places(numbers: Floats, scale: float, bits: int, placed: Int64s) -> None:
+    """Write `numbers` times `scale`, rounded down, with their places in the lowest `bits` bits."""
+    for k in range(len(numbers)):
+        placed[k] = (np.int64(numbers[k] * scale) << bits) | k
 
-    `counts`: zero, two more than the largest number times `scale`, rounded down.
-    """
-    for number in numbers:
-        counts[int(number * scale) + 1] += 1
-    crowd = 0
-    for bucket in range(1, len(counts)):
-        crowd += int(counts[bucket]) * int(counts[bucket])
-        counts[bucket] += counts[bucket - 1]
-    if crowd > _CROWDED * len(numbers):
-        return False
-    for k in range(len(numbers)):  # counts: where the next number of each bucket goes
-        bucket = int(numbers[k] * scale)
-        ordered[counts[bucket]], out[counts[bucket]] = numbers[k], carried[k]
-        counts[bucket] += 1
-    begin = 0
-    for end in counts[:-1]:
-        for k in range(begin + 1, end):
-            number, carries = ordered[k], out[k]
-            at = k
-            while at > begin and ordered[at - 1] > number:
-                ordered[at], out[at] = ordered[at - 1], out[at - 1]
-                at -= 1
-            ordered[at], out[at] = number, carries
-        begin = end
+
+@compiled
+def settle(placed: Int64s, bits: int, numbers: Floats, carried: Int64s, out: Int64s) -> bool:
+    """Put `placed`, sorted by leading digits, into the order of `numbers`, and what each carries
+    into `out`; False where that takes too many moves."""
+    mask = (1 << bits) - 1
+    moves = 0
+    for k in range(1, len(placed)):
+        own = placed[k]
+        at = k
+        while at > 0:
+            before = placed[at - 1]
+            if before >> bits == own >> bits:
+                a, b = numbers[before & mask], numbers[own & mask]
+                is_after = a > b or (a == b and before > own)
+            else:
+                is_after = before > own
+            if not is_after:
+                break
+            placed[at] = before
+            at -= 1
+        placed[at] = own
+        moves += k - at
+        if moves > _CROWDED * len(placed):
+            return False
+    for k in range(len(placed)):
+        out[k] = carried[placed[k] & mask]
     return True
 
 
