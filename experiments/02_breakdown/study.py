@@ -111,6 +111,7 @@ def figures(tables: Tables) -> dict[str, Figure]:
             figure,
             axes[:1],
             8,
-            f"Hybrid (none) and static cache, {data['operators'].iloc[0]} operators",
+            f"Hybrid (none) and static cache, {data['operators'].iloc[0]} operators; "
+            "Backward: Expand to Scatter in one",
         )
     return {"breakdown": figure}

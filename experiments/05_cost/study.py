@@ -119,10 +119,10 @@ def figures(tables: Tables) -> dict[str, Figure]:
                 panel.set_title(f"{operators} operators")
             if number % len(OPERATORS) == 0:
                 panel.set_ylabel(label)
-        prices = data.dropna(subset=["price_usd_per_hour"]).drop_duplicates("platform")
+        prices = data.dropna(subset=["price_usd_per_hour"]).drop_duplicates("label")
         names = ", ".join(
             f"{name} at US$ {price}/h"
-            for name, price in zip(prices["platform"], prices["price_usd_per_hour"], strict=True)
+            for name, price in zip(prices["label"], prices["price_usd_per_hour"], strict=True)
         )
         legend_above(figure, axes[:1], 2, names)
     return {"cost": figure}

@@ -93,6 +93,7 @@ def replay(
     lookups = 40_960 if batch_lookups is None else batch_lookups
     asked = [Replay(policy, rows, granularity, lookups, window, seed) for rows in capacity]
     ids = _one_table(trace, Asked(format, column, table, header, sizes, unchecked))
+    _warn_of_a_long_one(ids, asked)
     if len(asked) == 1:
         document = _document(asked[0], replay_trace(ids, asked[0]))
     else:
@@ -105,6 +106,32 @@ def replay(
         _show_curve(document["points"])
     else:
         _show(document)
+
+
+_LONG_S = 10.0
+"""Seconds from which on a replay is announced."""
+
+
+def _warn_of_a_long_one(ids: Callable[[], Iterator[Ids]], asked: list[Replay]) -> None:
+    """A note on standard error where a policy of the user's, which is not compiled, takes long."""
+    from simulator.caches.per_lookup.replaying import expected_s
+    from simulator.caches.policies.base import BUILT_IN, LOOKUP_ONLY
+    from simulator.cli.beat import clock
+
+    name = asked[0].policy
+    if name in (*BUILT_IN, *LOOKUP_ONLY):
+        return
+    guesses = [expected_s(ids, replay) for replay in asked]
+    lookups, seconds = guesses[0][0] * len(asked), sum(each for _, each in guesses)
+    if seconds >= _LONG_S:
+        faster = ""
+        if asked[0].granularity == "lookup":
+            faster = "; `--granularity batch` plans a mini-batch at once"
+        typer.echo(
+            f"note: {name} is plain Python: {lookups:,} lookups at about "
+            f"{lookups / seconds:,.0f} a second take about {clock(seconds)}{faster}",
+            err=True,
+        )
 
 
 def _one_table(trace: Path, asked: Asked) -> Callable[[], Iterator[Ids]]:

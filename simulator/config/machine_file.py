@@ -29,7 +29,7 @@ from simulator.config.machine import (
 )
 from simulator.config.nodes import Node, different
 from simulator.config.old_paths import OLD_KEYS, moved
-from simulator.config.parts import Kinds, PartReader, starred, surviving
+from simulator.config.parts import Kinds, PartReader, as_changed, starred, surviving
 from simulator.config.problems import did_you_mean, validate
 from simulator.config.reader import Document, KeyPath, dotted, read_yaml
 from simulator.config.types import Frozen, Source
@@ -138,13 +138,6 @@ def read_machine(
 
 _PARTS = {"host", "hosts", "network"}
 """Keys of a machine that its description speaks of."""
-_CHANGED = ", changed"
-
-
-def _as_changed(description: Node) -> Node:
-    """A description that no longer says what a machine is made of."""
-    text = str(description.value).removesuffix(_CHANGED)
-    return replace(description, value=f"{text}{_CHANGED}" if text else "")
 
 
 class _Machines:
@@ -185,7 +178,7 @@ class _Machines:
             machine = machine.with_keys({"name": starred(name)})
         told = start.get("description")
         if told is not None and "description" not in changes and _PARTS & set(changes.keys()):
-            machine = machine.with_keys({"description": _as_changed(told)})
+            machine = machine.with_keys({"description": as_changed(told)})
         return machine
 
     def _entry(self, name: Node, trail: tuple[Path, ...]) -> Node | None:

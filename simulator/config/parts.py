@@ -32,7 +32,7 @@ from simulator.config.reader import Document, KeyPath, dotted, read_yaml
 from simulator.errors import ConfigError, Problem, UsageError
 from simulator.text import shown
 
-__all__ = ["Kinds", "PartReader", "part_files", "read_part", "starred", "surviving"]
+__all__ = ["Kinds", "PartReader", "as_changed", "part_files", "read_part", "starred", "surviving"]
 
 Kinds = Mapping[str, type[Part]]
 
@@ -73,6 +73,7 @@ def _carried_over(part: Node, file: Node) -> Node:
     return part.with_keys({"sources": sources.with_keys(taken)}) if taken else part
 
 
+_CHANGED = ", changed"
 UNSOURCED = "changed, without a source"
 """The source of a changed key where the old one was that of its whole section."""
 
@@ -80,6 +81,22 @@ UNSOURCED = "changed, without a source"
 def starred(name: Node) -> Node:
     """A name marked as that of something changed."""
     return replace(name, value=f"{str(name.value).rstrip('*')}*")
+
+
+def as_changed(name: Node) -> Node:
+    """The name, or description, of what was changed: it says so, once."""
+    told = str(name.value).removesuffix(_CHANGED)
+    return replace(name, value=f"{told}{_CHANGED}" if told else "")
+
+
+def _with_doubt(old: Node, preset: Node) -> Node:
+    """`preset`, changed from `old`: its source says which keys are not from there."""
+    changed = [key for key in different(old, preset, "") if key != "source"]
+    source = preset.get("source")
+    if not changed or source is None or source is not old.get("source"):
+        return preset
+    told = f"{source.value}, but for {', '.join(changed)}"
+    return preset.with_keys({"source": replace(source, value=told)})
 
 
 def surviving(sources: Node | None, changed: Iterable[str], added: Node | None) -> Node | None:
@@ -325,7 +342,7 @@ class PartReader:
         base = self._preset(chosen, key, trail, folder)
         if base is None or not base.is_mapping:
             return base
-        return base.with_keys(dict(node.without(("base",)).items()))
+        return _with_doubt(base, base.with_keys(dict(node.without(("base",)).items())))
 
     def _laid(
         self, base: Node, changes: Node, key: KeyPath, kept: Collection[str] = ()
@@ -342,7 +359,7 @@ class PartReader:
         updates = {} if sources is None else {"sources": sources}
         name = base.get("name")
         if name is not None and "name" not in changes and _own(changed, merged):
-            updates["name"] = starred(name)
+            updates["name"] = as_changed(name)
         if set(changed) - {"name"} and "calibrated" not in changes:
             merged = merged.without(("calibrated",))
         return replace(merged.with_keys(updates), entry=base.entry)
@@ -365,7 +382,8 @@ class PartReader:
             if preset:
                 chosen = new if isinstance(new.value, str) else new.get("base")
                 if chosen is None and new.is_mapping:
-                    return self._merged(old, new, key, None)
+                    merged = self._merged(old, new, key, None)
+                    return merged and _with_doubt(old, merged)
             elif "kind" in old:
                 part = self.over(old, new, key)
                 return None if part is None else replace(part, named_at=new.mark)

@@ -5,6 +5,7 @@ Each draws one tidy table into one axes; colours, hatches and markers come from 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.ticker import ScalarFormatter
 
 __all__ = [
     "figure_grid",
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 _EDGE = "#222222"
+_THOUSANDS = re.compile(r"\d(?=(\d{3})+$)")
 
 
 def figure_grid(
@@ -38,7 +41,22 @@ def figure_grid(
 
     figure = NewFigure(figsize=(width, height))
     axes = figure.subplots(rows, columns, squeeze=False, **more)
-    return figure, [panel for row in axes for panel in row]
+    panels = [panel for row in axes for panel in row]
+    for panel in panels:
+        panel.yaxis.set_major_formatter(_grouped_digits())
+    return figure, panels
+
+
+def _grouped_digits() -> ScalarFormatter:
+    """Labels of ticks as matplotlib writes them, with a comma between thousands."""
+    from matplotlib.ticker import ScalarFormatter
+
+    class Grouped(ScalarFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            whole, point, rest = super().__call__(x, pos).partition(".")
+            return _THOUSANDS.sub(lambda digit: f"{digit[0]},", whole) + point + rest
+
+    return Grouped()
 
 
 def grouped_bars(
@@ -83,7 +101,7 @@ def grouped_bars(
                 axes.plot([position] * 2, ends, "_-", color=_EDGE, markersize=5, linewidth=0.9)
         starred = _flags(rows, marks, len(groups))
         for position, height, star in zip(positions, heights, starred, strict=True):
-            text = ("" if digits is None else f"{height:.{digits}f}") + ("*" if star else "")
+            text = ("" if digits is None else f"{height:,.{digits}f}") + ("*" if star else "")
             if text and np.isfinite(height):
                 axes.annotate(
                     text,

@@ -127,7 +127,7 @@ _LOOKS: dict[str, Look] = {
     "expand": Look(_YELLOW, "---"),
     "sort": Look(_PINK, "..."),
     "accumulate": Look(_RED),
-    "backward": Look(_RED, "\\\\\\"),
+    "backward": Look(_LIGHT, "\\\\\\"),
     "transfers": Look(_SKY, "..."),
     "scatter": Look(_BLUE, "ooo"),
     # locality classes

@@ -181,3 +181,22 @@ def test_the_type_of_ids_changes_no_count(run, trace, tmp_path, kind):
         {k: v for k, v in each.items() if k not in ("wall_s", "lookups_per_s")} for each in found
     )
     assert first == second
+
+
+@pytest.mark.parametrize("granularity", ["lookup", "batch"])
+def test_a_long_replay_of_an_own_policy_is_announced(
+    run, trace, tmp_path, monkeypatch, granularity
+):
+    own = tmp_path / "mine.py"
+    own.write_text(
+        "from simulator.caches.policies.lru import LRU\n\n\nclass Mine(LRU):\n    name = 'mine'\n"
+    )
+    options = ("--trace", trace, "--capacity", 600, "--granularity", granularity)
+    options += ("--batch-lookups", 64) * (granularity == "batch")
+    _, _, quiet = run("--policy", f"{own}:Mine", *options)
+    monkeypatch.setattr("simulator.cli.replay._LONG_S", 0.0)
+    code, _, told = run("--policy", f"{own}:Mine", *options)
+    assert (code, quiet) == (0, "")
+    assert "Mine is plain Python: 3,000 lookups at about " in told
+    assert ("--granularity batch" in told) == (granularity == "lookup")
+    assert run("--policy", "lru", *options)[2] == ""

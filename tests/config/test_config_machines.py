@@ -97,7 +97,7 @@ def test_a_machine_is_hosts_of_sockets():
     assert (car.name, car.price_usd_per_hour, host.name, host.count) == ("car", 2.5, "host", 1)
     assert list(host.sockets) == ["motor", "tank", "pipe"]
     motor, pipe = host.sockets["motor"], host.sockets["pipe"]
-    assert (motor.count, motor.join, motor.part.speed, motor.part.name) == (2, (), 9, "V8*")
+    assert (motor.count, motor.join, motor.part.speed, motor.part.name) == (2, (), 9, "V8, changed")
     assert (pipe.count, pipe.join, pipe.by, pipe.per) == (1, ("tank", "motor"), None, 1)
     assert host.sockets["tank"].part.size == 1_000_000
 
@@ -240,7 +240,7 @@ def test_two_lines_in_either_order():
     lines = ("platform.host.motor.part=v12", "platform.host.motor.speed=20")
     for overrides in (lines, lines[::-1]):
         part = changed(*overrides).socket("motor").part
-        assert (part.name, part.speed) == ("V12*", 20)
+        assert (part.name, part.speed) == ("V12, changed", 20)
 
 
 def test_a_line_drops_what_the_file_laid_over_the_part_that_goes():
@@ -262,7 +262,7 @@ def test_the_part_that_is_there_already_drops_nothing():
 def test_what_the_command_line_says_of_a_part_outlives_a_swept_part():
     found = swept("platform.host.motor.speed=20", sweep={"platform.host.motor.part": ["v8", "v12"]})
     assert [m.socket("motor").part.speed for m in found] == [20, 20]
-    assert [m.socket("motor").part.name for m in found] == ["V8*", "V12*"]
+    assert [m.socket("motor").part.name for m in found] == ["V8, changed", "V12, changed"]
 
 
 def test_a_part_can_be_swept():
@@ -274,7 +274,7 @@ def test_a_swept_part_and_a_swept_key_of_it():
     sweep = {"platform.host.motor.speed": [1, 2], "platform.host.motor.part": ["v8", "v12"]}
     found = swept(sweep=sweep)
     assert [(m.socket("motor").part.name, m.socket("motor").part.speed) for m in found] == [
-        ("V8*", 1), ("V12*", 1), ("V8*", 2), ("V12*", 2),
+        ("V8, changed", 1), ("V12, changed", 1), ("V8, changed", 2), ("V12, changed", 2),
     ]  # fmt: skip
 
 

@@ -127,6 +127,17 @@ def test_a_key_below_leaves_the_source_above_it_to_the_others():
     assert sources["limits.read"] == "changed, without a source"
 
 
+@pytest.mark.parametrize("shape", ["{width: 3}", "{base: tall, width: 3}"])
+def test_the_source_of_a_changed_preset_leaves_out_what_was_changed(shape):
+    store = part(f"{{part: large, shape: {shape}}}")
+    assert store.sources["shape"] == "the tall shape, but for width"
+
+
+def test_an_equal_value_of_a_preset_keeps_its_source():
+    store = part("{part: large, shape: {height: 8}}")
+    assert store.sources["shape"] == "the tall shape"
+
+
 def test_an_equal_value_keeps_its_source_and_name():
     same = engine("{part: v8, speed: 8}")
     assert same == engine("v8")
@@ -153,13 +164,13 @@ def test_the_source_of_a_preset_is_that_of_its_key():
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ("v8", ("V8", "small store*")),
-        ("{part: v8, speed: 9}", ("V8*", "small store*")),
-        ("{part: v8, speed: 9, name: V9}", ("V9", "small store*")),
-        ("{part: v8, store: {size: 5 MB}}", ("V8", "small store*")),
+        ("v8", ("V8", "small store, changed")),
+        ("{part: v8, speed: 9}", ("V8, changed", "small store, changed")),
+        ("{part: v8, speed: 9, name: V9}", ("V9", "small store, changed")),
+        ("{part: v8, store: {size: 5 MB}}", ("V8", "small store, changed")),
         ("{part: v8, store: {part: large}}", ("V8", "large store")),
-        ("{part: v8, sources: {speed: elsewhere}}", ("V8", "small store*")),
-        ("{part: v12, limits: null}", ("V12*", "small store*")),
+        ("{part: v8, sources: {speed: elsewhere}}", ("V8", "small store, changed")),
+        ("{part: v12, limits: null}", ("V12, changed", "small store, changed")),
     ],
 )
 def test_the_name_of_the_part_whose_own_keys_changed_gets_a_star(text, names):

@@ -29,7 +29,8 @@ from simulator.caches.policies.base import LOOKUP_ONLY, PolicySetup, policy_clas
 from simulator.errors import TraceError, UsageError
 from simulator.traces.reuse import stack_histogram
 
-__all__ = ["ONE_PASS_SIZES", "Replay", "ReplayCounts", "replay_sizes", "replay_trace"]
+__all__ = ["ONE_PASS_SIZES", "Replay", "ReplayCounts", "expected_s", "replay_sizes"]
+__all__ += ["replay_trace"]
 
 Int64s = npt.NDArray[np.int64]
 Chunks = Callable[[], Iterable[Int64s]]
@@ -43,6 +44,8 @@ _SURVEYED = 0.2
 """Share of a replay that the first look at the trace takes, about."""
 _PIECE = 1 << 15
 """Lookups that are replayed between two signs of life."""
+_PROBED = 2_048
+"""Lookups that say how fast a policy is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,19 @@ def _replay(chunks: Chunks, replay: Replay, survey: _Survey | None = None) -> Re
     if counts.lookups != survey.lookups:
         raise TraceError("the trace changed while it was read")
     return counts
+
+
+def expected_s(chunks: Chunks, replay: Replay) -> tuple[int, float]:
+    """Lookups of the trace, and seconds that their replay should take at the speed of the first
+    thousands, in which a cache may still be filling."""
+    _warm_up(replay)
+    lookups = sum(len(chunk) for chunk in chunks())
+    first = next((chunk[:_PROBED] for chunk in chunks() if len(chunk)), None)
+    if first is None:
+        return 0, 0.0
+    with watched(lambda what, share: None):
+        probed = _replay(lambda: [first], replay)
+    return lookups, probed.wall_s * lookups / len(first)
 
 
 def _told(chunks: Iterator[Int64s], lookups: int) -> Iterator[Int64s]:
