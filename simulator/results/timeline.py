@@ -5,9 +5,12 @@ resources, and slices of one thread may not overlap. Flow arrows follow each min
 stages. Counters: the bandwidth of each kind, all its resources together, and the rows of the
 scratchpad that mini-batches between Plan and Train use.
 
-Approximated: bytes of a stage are its mean over the timed mini-batches, spread evenly over each of
-its spans; rows in use are unique rows a mini-batch (mean) times mini-batches in flight, rows that
-two of them share counted twice.
+Slices of stages say what moves: unique rows and victims of a mini-batch, and the bytes of the stage
+through each kind of resource.
+
+Approximated: rows are means of a mini-batch; bytes of a stage are its mean over the timed
+mini-batches, spread evenly over each of its spans; rows in use are unique rows a mini-batch (mean)
+times mini-batches in flight, rows that two of them share counted twice.
 """
 
 from __future__ import annotations
@@ -102,17 +105,27 @@ class _Point:
         self.stages = {row["stage"]: row for row in sorted(stages, key=itemgetter("order"))}
         self.threads = {stage: 1 + n for n, stage in enumerate(self.stages)}
         self.first_pid = first_pid
+        rows = {"unique rows": self.unique_rows, "victims": metrics.get("victims_per_batch")}
+        self.rows = {name: round(mean) for name, mean in rows.items() if mean is not None}
         label = f"{metrics['label']}{extension_mark(bool(metrics.get('training_is_ours')))}"
         names = (label, metrics["locality"], metrics["sweep"])
         self.title = " ".join(str(name) for name in names if name)
 
     def events(self) -> Iterator[Event]:
         yield from self._names(self.first_pid, f"{self.title}: stages", list(self.threads))
-        yield from (self._slice(self.first_pid, span) for span in self.spans)
+        for span in self.spans:
+            event = self._slice(self.first_pid, span)
+            event["args"] |= self.rows | self._bytes_of(self.stages[span["stage"]])
+            yield event
         yield from self._flows()
         yield from self._scratchpad()
         for number, kind in enumerate(_MOVING):
             yield from self._use(kind, self.first_pid + 1 + number)
+
+    def _bytes_of(self, stage: Row) -> dict[str, int]:
+        """What a stage moves through each kind of resource."""
+        moved = {f"{kind.title} bytes": stage[f"{kind.name}_bytes"] for kind in _MOVING}
+        return {name: round(size) for name, size in moved.items() if size}
 
     def _use(self, kind: KindFacts, pid: int) -> Iterator[Event]:
         """The spans of the stages that move bytes through a kind of resource, its bandwidth."""
@@ -127,7 +140,7 @@ class _Point:
             if stage not in size or length <= 0:
                 continue
             event = self._slice(pid, span)
-            event["args"]["bytes"] = round(size[stage])
+            event["args"] |= {"resource": kind.title, "bytes": round(size[stage])}
             yield event
             rate = size[stage] * 1e3 / length  # bytes a picosecond -> 1e9 bytes a second
             steps += [(span["start_ps"], rate), (span["end_ps"], -rate)]

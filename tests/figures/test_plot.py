@@ -6,11 +6,13 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 
 from simulator.cli import main
 from simulator.engine import parse_experiment, simulate
 from simulator.errors import UsageError
+from simulator.figures.charts import figure_grid
 from simulator.figures.plot import plot
 from simulator.figures.style import distinct_looks
 from simulator.results.record import Result
@@ -140,3 +142,14 @@ def test_columns_of_the_load_stage_and_of_check_points_are_drawn() -> None:
     ]
     assert [row["rest_us"] for row in rows] == [row["rest_us"] for row in result.loads()]
     assert joined(result.metrics()) == list(result.metrics())
+
+
+def test_thousands_have_a_comma_and_smaller_numbers_stay_as_they_are() -> None:
+    figure, (panel,) = figure_grid(1, 1, 3.0, 2.0)
+    told = {}
+    for highest in (1.0, 900.0, 17_500.0, 2_000_000.0):
+        panel.plot([0, 1], [0, highest])
+        panel.set_yticks([0, highest])
+        FigureCanvasAgg(figure).draw()
+        told[highest] = panel.get_yticklabels()[-1].get_text()
+    assert list(told.values())[:3] == ["1", "900", "17,500"]

@@ -166,3 +166,16 @@ def test_point_chooses_by_what_was_swept(small_run: Path, point: str, count: int
     events = json.loads(out.read_text())["traceEvents"]
     names = [e["args"]["name"] for e in events if e["name"] == "process_name"]
     assert sum(name.endswith(": stages") for name in names) == count
+
+
+def test_slices_of_stages_say_what_moves(events: list[Event], small_run: Path) -> None:
+    slices = [event for event in events if event["ph"] == "X"]
+    moving = [event["args"] for event in slices if "resource" in event["args"]]
+    stages = [event for event in slices if "resource" not in event["args"]]
+    assert moving
+    assert all(event["args"]["unique rows"] > 0 for event in stages)
+    kept = pd.read_parquet(small_run / "stages.parquet")
+    copied = sum(event["args"].get("CPU DRAM bytes", 0) for event in stages)
+    assert copied == sum(each["bytes"] for each in moving if each["resource"] == "CPU DRAM")
+    sizes = set(kept["dram_bytes"].dropna().round().astype(int))
+    assert {e["args"]["CPU DRAM bytes"] for e in stages if "CPU DRAM bytes" in e["args"]} <= sizes
