@@ -23,6 +23,7 @@ def test_a_real_trace_gives_what_is_stored() -> None:
     table = pd.read_csv(StringIO(pd.DataFrame(kept).sort_values("label").to_csv(index=False)))
     stored = pd.read_csv(STORED)
     wanted = stored["label"].isin(table["label"]) & (stored["locality"] == table["locality"][0])
+    wanted &= (stored["platform"] == table["platform"][0]) & (stored["batches"] == 1000)
     wanted &= stored["policy"].isin(["lru", "static_hot"]) | stored["policy"].isna()
     same = stored[wanted].drop_duplicates("label").sort_values("label").reset_index(drop=True)
     assert len(same) == len(table) == 3
