@@ -119,7 +119,7 @@ class Bagpipe(System):
     def __init__(self, job: Job, machine: Topology) -> None:
         own = job.parameters_as(BagpipeParameters)
         self._job, self._machine = job, machine
-        self._cluster = Cluster.of(job, machine, "bagpipe", own.rpc_latency)
+        self._cluster = Cluster.of(job, machine, "bagpipe", own.rpc_latency, shown_on=self.shown_on)
         require_look_ahead(job, "bagpipe", "look_ahead", own.look_ahead)
         trainers = self._cluster.trainers
         self.replay = _replay(job, own, tuple(trainer.samples for trainer in trainers))

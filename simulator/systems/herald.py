@@ -88,7 +88,7 @@ class Herald(System):
 
     def __init__(self, job: Job, machine: Topology) -> None:
         own = job.parameters_as(HeraldParameters)
-        cluster = Cluster.of(job, machine, "herald", own.rpc_latency)
+        cluster = Cluster.of(job, machine, "herald", own.rpc_latency, shown_on=self.shown_on)
         require_look_ahead(job, "herald", "buffered", own.buffered)
         self._scored = _scored(job, own.scored_tables)
         plain = worker_replay(job, "herald", cluster)

@@ -79,7 +79,7 @@ class Het(System):
 
     def __init__(self, job: Job, machine: Topology) -> None:
         own = job.parameters_as(HetParameters)
-        cluster = Cluster.of(job, machine, "het", own.rpc_latency)
+        cluster = Cluster.of(job, machine, "het", own.rpc_latency, shown_on=self.shown_on)
         plain = worker_replay(job, "het", cluster)
         self.replay = replace(plain, bound=own.bound, algorithm=own.algorithm)
         self._tables = WorkerTables.of(job, machine, cluster, self.replay.capacity)

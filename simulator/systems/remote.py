@@ -71,16 +71,16 @@ class Cluster:
     """Picoseconds of a remote procedure call beside its bytes."""
 
     @classmethod
-    def of(cls, job: Job, machine: Topology, system: str, call: int) -> Cluster:
+    def of(cls, job: Job, machine: Topology, system: str, call: int, *, shown_on: str) -> Cluster:
         """The hosts of `machine`; as many GPUs train as the job asks for, by default all that have
-        a sample.
+        a sample. `shown_on`: a platform of the catalogue that `system` runs on.
 
         Raises `ConfigError` where no host is there to serve, fewer GPUs than asked for, or more
         than samples; tables of unlike dim or cut ones; `CapacityError` where tables do not fit.
         """
         _require_whole_tables(job, system)
         gpus = _gpus(job, machine, system)
-        planner, serving = _serving(machine, system, gpus)
+        planner, serving = _serving(machine, system, shown_on)
         samples, more = divmod(job.model.batch_size, len(gpus))
         trainers = []
         for number, gpu in enumerate(gpus):
@@ -173,7 +173,7 @@ def _gpus(job: Job, machine: Topology, system: str) -> tuple[str, ...]:
     return there[:count]
 
 
-def _serving(machine: Topology, system: str, gpus: Sequence[str]) -> tuple[str, list[str]]:
+def _serving(machine: Topology, system: str, shown_on: str) -> tuple[str, list[str]]:
     """The CPU where plans are made, and those of the hosts that serve tables."""
     train = {host_of(gpu) for gpu in machine.all("gpu")}
     hosts = {host_of(cpu): cpu for cpu in machine.all("cpu") if host_of(cpu) not in train}
@@ -184,7 +184,8 @@ def _serving(machine: Topology, system: str, gpus: Sequence[str]) -> tuple[str, 
         raise ConfigError(
             f"{system} keeps its tables on hosts without a GPU behind a network, and {there} "
             f"is {'one' if count > 1 else 'a single host'}: name a platform that has one, as in "
-            f"{{name: {system}, platform: bagpipe_p3}}"
+            f"{{name: {system}, platform: {shown_on}}}, or give yours under hosts: one with a cpu "
+            f"and a nic alone (`scratchpipe machine show {shown_on}`)"
         )
     return hosts.get(ORACLE, serving[0]), serving
 

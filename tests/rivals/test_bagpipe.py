@@ -83,7 +83,7 @@ def test_bytes_to_another_host_take_interfaces_threads_and_the_call() -> None:
 @pytest.mark.parametrize(
     ("entry", "changes", "message"),
     [
-        (SHORT, {"platform": "v100_p3"}, "v100_p3 is a single host: name a platform"),
+        (SHORT, {"platform": "v100_p3"}, "a single host: name a platform .* platform: bagpipe_p3}"),
         (SHORT, {"platform": {"base": "hgx_h100", "hosts": 2}}, "none of the 2 hosts of hgx_h100"),
         ("bagpipe", {"platform": "v100_p3"}, "v100_p3 is a single host: name a platform"),
         ("bagpipe", {}, r"look_ahead of bagpipe is 200, but the run has 12 .*lower look_ahead"),

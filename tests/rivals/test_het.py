@@ -115,7 +115,8 @@ def test_a_larger_bound_is_faster() -> None:
     ("entry", "changes", "message"),
     [
         ({"name": "het", "bound": -1}, {}, r"bound: is -1: must be at least 0"),
-        ("het", {"platform": "v100_p3"}, "v100_p3 is a single host: name a platform"),
+        ("het", {"platform": "v100_p3"}, "v100_p3 is a single host: .* platform: herald_100g}"),
+        ("herald", {"platform": "v100_p3"}, "name: herald, platform: herald_100g}, .* hosts:"),
         ("herald", {"cache": {"prefill": "hot"}}, "cache.prefill hot would do nothing"),
         ("het", {"model": {"optimizer": "adagrad"}}, "adagrad does not allow: set model.optimizer"),
         ({"name": "herald", "scored_tables": 5}, {}, r"is 5, but the model has 4 tables: lower"),
