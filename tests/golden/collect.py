@@ -25,7 +25,8 @@ LEFT_OUT = ("point", "realtime_factor")
 
 
 def collect(out: Path) -> pd.DataFrame:
-    """One row a distinct point of the run directories and of the finished points in `out`."""
+    """One row a distinct point of the run directories and of the finished points in `out`; points
+    that the identifying columns do not tell apart are left out."""
     rows = []
     for file in sorted(out.glob("**/points/*.json")):
         _, body = file.read_text(encoding="utf-8").splitlines()
@@ -34,7 +35,8 @@ def collect(out: Path) -> pd.DataFrame:
         kept.pop("speedup_over_hybrid", None)  # filled for a whole experiment only
         rows.append(kept)
     table = pd.DataFrame(rows).dropna(axis="columns", how="all")
-    return table.sort_values(IDENTITY).drop_duplicates().reset_index(drop=True)
+    table = table.sort_values(IDENTITY).drop_duplicates()
+    return table[~table.duplicated(IDENTITY, keep=False)].reset_index(drop=True)
 
 
 def differences(stored: pd.DataFrame, table: pd.DataFrame) -> list[str]:
