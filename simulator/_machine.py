@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-__all__ = ["hold_freed_memory", "lock_at_once", "physical_memory", "return_memory"]
+__all__ = ["lock_at_once", "physical_memory", "return_memory"]
 
 _UNKNOWN_MEMORY = 8 * 2**30
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-"""Of `mallopt` in glibc's `malloc.h`."""
 
 
 def physical_memory() -> int:
@@ -47,32 +45,12 @@ def lock_at_once(stream: IO[str]) -> None:
         pass
 
 
-def hold_freed_memory() -> None:
-    """Keep memory that is freed for what is asked for next, where the C library (glibc) would give
-    it back at once, until `return_memory`.
-
-    A replay frees thousands of arrays of a hundred kilobytes, each of which would be made of fresh
-    pages anew. Both limits are those that glibc comes to itself, once 32 MiB were freed in one
-    piece: arrays up to that come from its heap, of which 64 MiB may lie free at the end.
-    """
-    library = _c_library()
-    if hasattr(library, "mallopt"):
-        library.mallopt(_MMAP_THRESHOLD, 32 << 20)
-        library.mallopt(_TRIM_THRESHOLD, 64 << 20)
-
-
 def return_memory() -> None:
     """Give memory that is free in this process back to the system, where the C library keeps it for
     later (glibc)."""
-    library = _c_library()
-    if hasattr(library, "malloc_trim"):
-        library.malloc_trim(0)
+    if sys.platform == "linux":
+        import ctypes
 
-
-def _c_library() -> Any:
-    """That of Linux, which may be another than glibc; None elsewhere."""
-    if sys.platform != "linux":
-        return None
-    import ctypes
-
-    return ctypes.CDLL(None)
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

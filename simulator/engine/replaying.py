@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from simulator._machine import hold_freed_memory, return_memory
+from simulator._machine import return_memory
 from simulator._threads import cores
 from simulator.caches.replays import Replay, Replayed, Stream, run_replays
 from simulator.config.experiment import PointConfig
@@ -178,7 +178,6 @@ def _all_replays(
     missing = [problem for problem in prepared if problem.system.replay not in known]
     if not missing:
         return {**known}
-    hold_freed_memory()
     made = _replays(stream, missing, tracker, threads)
     return_memory()
     return known | made

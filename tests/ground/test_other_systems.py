@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,38 +24,6 @@ def test_memory_without_proc_is_that_of_sysconf(monkeypatch: pytest.MonkeyPatch)
     assert physical_memory() == pytest.approx(told, rel=0.01)
     monkeypatch.setattr(os, "sysconf_names", {})
     assert physical_memory() == 8 * 2**30
-
-
-FAULTS = """
-import resource
-import sys
-import numpy as np
-from simulator._machine import hold_freed_memory, return_memory
-
-hold_freed_memory()
-faults = []
-for _ in range(30):
-    np.ones(2_000_000)
-    if sys.argv[1] == "return":
-        return_memory()
-    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
-print(faults[-1] - faults[9])
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a matter of glibc")
-def test_memory_that_is_freed_stays_until_it_is_returned() -> None:
-    """16 MB freed and asked for again, 20 times: 4,000 pages each, unless they stay."""
-
-    def faults(then: str) -> int:
-        # huge pages would hide what is counted
-        environment = {**os.environ, "NUMPY_MADVISE_HUGEPAGE": "0"}
-        command = [sys.executable, "-c", FAULTS, then]
-        told = subprocess.run(command, capture_output=True, check=True, env=environment)
-        return int(told.stdout)
-
-    assert faults("hold") < 1000
-    assert faults("return") > 20_000
 
 
 def test_a_file_is_locked_once(tmp_path: Path) -> None:
