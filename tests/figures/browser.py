@@ -148,8 +148,14 @@ class Browser:
         assert "exceptionDetails" not in done, done["exceptionDetails"]
         return done["result"].get("value")
 
+    def settle(self) -> None:
+        """Until the page has drawn what it was asked for: two frames."""
+        frames = "new Promise(r => requestAnimationFrame(() => requestAnimationFrame(() => r(1))))"
+        self.run(frames)
+
     def middle_of(self, selector: str) -> tuple[float, float]:
         """Where an element is, once it was scrolled to."""
+        self.settle()
         x, y = self.run(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
             "e.scrollIntoView({block: 'center'}); const b = e.getBoundingClientRect();"
@@ -162,11 +168,13 @@ class Browser:
         x, y = self.middle_of(selector)
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        self.settle()
 
     def hover(self, x: float, y: float) -> None:
         """The mouse at a place of the window."""
         for dx in (0, 1):
             self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x + dx, y=y)
+        self.settle()
 
     def press(self, key: str, text: str = "") -> None:
         """A key."""

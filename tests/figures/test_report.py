@@ -210,10 +210,11 @@ def test_help_shows_the_meaning_of_columns_and_the_source_of_resources(
     browser.open(file)
     browser.hover(*browser.middle_of("[data-sort=lookup_hit_rate]"))
     tip = "document.getElementById('tip')"
-    assert "Share of lookups whose row was in the GPU cache" in browser.run(f"{tip}.textContent")
+    meaning = "Share of lookups whose row was in the GPU cache"
+    browser.wait_for(f"{tip}.textContent.includes('{meaning}')")
     assert browser.run(f"{tip}.hidden") is False
     browser.run("document.querySelector('#resources-table thead th:nth-child(2)').focus()")
-    assert "4 channels of DDR4-2400; mapping: Pessl" in browser.run(f"{tip}.textContent")
+    browser.wait_for(f"{tip}.textContent.includes('4 channels of DDR4-2400; mapping: Pessl')")
     assert browser.log == []
 
 
