@@ -311,7 +311,7 @@ def _write(found: Found, name: str, folder: Path, quiet: bool) -> None:
         x: Literal["cache_gib", "usd_per_hour"] = "usd_per_hour"
         if _sized(found) and data["usd_per_hour"].nunique(dropna=False) == 1:
             x = "cache_gib"
-        picture = front(data, wanted.throughput, wanted.budget, title, x)
+        picture = front(data, wanted.throughput, wanted.budget, title, x=x)
         files = write_figure(FRONT, picture, data, folder)
     if not quiet:
         typer.echo("Files:")

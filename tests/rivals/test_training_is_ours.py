@@ -83,9 +83,9 @@ def typed(
     for module, name in ((tornado, "tornado"), (front, "front")):
         drawn = getattr(module, name)
 
-        def draw(*given: Any, drawn: Any = drawn) -> Any:
+        def draw(*given: Any, drawn: Any = drawn, **more: Any) -> Any:
             titles.append(given[-1])
-            return drawn(*given)
+            return drawn(*given, **more)
 
         monkeypatch.setattr(module, name, draw)
     file = tmp_path / "ours.yaml"

@@ -28,13 +28,20 @@ def wait_until(condition, process=None, timeout=180):
     return True
 
 
+def told(out):
+    """What a run printed, without what twice as fast parts change: told where one process has made
+    all replays."""
+    lines = out.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("time of its iteration with"))
+
+
 def test_two_processes_give_the_same_bytes(shell, undisturbed):
     code, out, err = shell.run(
         "run", "sweep.yaml", "--out", "two", "--jobs", "2", PYTHONHASHSEED="2"
     )
     assert code == 0, err
     assert shell.results("two") == undisturbed[0]
-    assert out.replace("two/", "run/") == undisturbed[1]
+    assert told(out.replace("two/", "run/")) == told(undisturbed[1])
     assert len(shell.points("two")) == POINTS
 
 
@@ -195,7 +202,7 @@ def test_a_dask_cluster_gives_the_same_bytes(shell, undisturbed, cluster):
     code, out, err = shell.run("run", "sweep.yaml", "--out", "dask", *dask)
     assert code == 0, err
     assert shell.results("dask") == undisturbed[0]
-    assert out.replace("dask/", "run/") == undisturbed[1]
+    assert told(out.replace("dask/", "run/")) == told(undisturbed[1])
     assert len(shell.points("dask")) == POINTS
     code, out, err = shell.run("run", "sweep.yaml", "--out", "more", "--dry-run", *dask)
     assert code == 0, err
