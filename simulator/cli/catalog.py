@@ -13,6 +13,8 @@ import typer
 from simulator.errors import UsageError
 
 _FIRST_SENTENCE = re.compile(r".*?[.](?= [A-Z]|$)|.*")
+SHORTEST_WORD, STEM, MOST_COLUMNS = 3, 5, 6
+"""Letters of a word that columns are searched for; of them in a meaning; what an error names."""
 """Of a comment."""
 
 
@@ -190,14 +192,32 @@ def explain(
         return
     if not columns:
         hint = did_you_mean(name, (*dictionary.names(), *systems.names(), *policy_names()))
-        all_names = "`scratchpipe explain` without a name lists all"
-        raise UsageError(f"there is no column, system or policy {name!r}: {hint or all_names}")
+        hint = hint or _columns_that_say(name) or "`scratchpipe explain` without a name lists all"
+        raise UsageError(f"there is no column, system or policy {name!r}: {hint}")
     for file, about in columns:
         unit = f", {about.unit}" if about.unit else ""
         typer.echo(f"{name} ({file}; {about.dtype}{unit})")
         typer.echo(f"  {about.meaning}")
         if not about.deterministic:
             typer.echo("  Wall-clock: differs from run to run.")
+
+
+def _columns_that_say(word: str) -> str:
+    """Columns in whose name a word is, singular or plural, else in whose meaning another form of
+    it; empty: none."""
+    from simulator.results import dictionary
+
+    stem = word.lower().removesuffix("s")
+    if len(stem) < SHORTEST_WORD:
+        return ""
+    named = [name for name in dictionary.names() if stem in name.split("_")]
+    meant = [
+        name
+        for name in dictionary.names()
+        if any(stem[:STEM] in about.meaning.lower() for _, about in dictionary.describe(name))
+    ]
+    found = list(dict.fromkeys(named or meant))[:MOST_COLUMNS]
+    return f"columns that say so: {', '.join(found)}" if found else ""
 
 
 def _about_policy(name: str) -> str:

@@ -75,6 +75,8 @@ def test_version(scratchpipe):
             "error: there is no column, system or policy 'wal_s': did you mean 'wall_s'?",
         ),
         (["explain", "xyzzy"], "lists all"),
+        (["explain", "hits"], "columns that say so: lookup_hit_rate"),
+        (["explain", "evictions"], "victims_per_batch"),
     ],
 )
 def test_bad_usage_exits_with_2_and_says_so_on_stderr(scratchpipe, arguments, words):
