@@ -114,7 +114,7 @@ def compare(
         told = comparison.as_dict() | {"against": pairs.as_dict() if pairs else None}
         typer.echo(json.dumps(told, allow_nan=False, indent=2))
     else:
-        _print(comparison, first, second)
+        _print(comparison, first, second, pairs)
         if pairs is not None:
             _show_against(pairs, first, second)
     if not comparison.within:
@@ -191,11 +191,13 @@ def _side_by_side(found: Against) -> Table:
     return table
 
 
-def _print(comparison: Comparison, first: Path, second: Path) -> None:
+def _print(comparison: Comparison, first: Path, second: Path, pairs: Against | None) -> None:
+    """What differs, and the points that are in one run only, unless `pairs` has all of them."""
     everything = "--json lists all"
     lines = [_line(difference) for difference in comparison.differences]
     shown = list(with_rest(lines, SHOWN, everything))
-    for folder, points in ((first, comparison.only_first), (second, comparison.only_second)):
+    sides = ((first, comparison.only_first), (second, comparison.only_second))
+    for folder, points in sides if pairs is None or any(pairs.unpaired) else ():
         alone = [f"only in {folder}: {on_one_line(point)}" for point in points]
         shown += with_rest(alone, SHOWN, everything)
     for line in shown:

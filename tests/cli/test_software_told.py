@@ -97,7 +97,7 @@ def test_runs_of_two_platforms_are_paired_without_being_told_how(
     scratchpipe("run", "tiny.yaml", "--out", "b", "--set", "platform=h200", cwd=folder)
     ran = scratchpipe("results", "compare", "a", "b", cwd=folder)
     assert ran.returncode == 3
-    assert "only in a: hybrid, medium" in ran.stdout
+    assert "only in" not in ran.stdout, "all points have a partner"
     assert "software differs as well as machines" in ran.stdout
     (line,) = [line for line in ran.stdout.splitlines() if "iteration_time_us" in line]
     assert "%" in line
