@@ -13,9 +13,9 @@ import typer
 from simulator.errors import UsageError
 
 _FIRST_SENTENCE = re.compile(r".*?[.](?= [A-Z]|$)|.*")
+"""Of a comment."""
 SHORTEST_WORD, STEM, MOST_COLUMNS = 3, 5, 6
 """Letters of a word that columns are searched for; of them in a meaning; what an error names."""
-"""Of a comment."""
 
 
 class Kind(StrEnum):
@@ -210,13 +210,13 @@ def _columns_that_say(word: str) -> str:
     stem = word.lower().removesuffix("s")
     if len(stem) < SHORTEST_WORD:
         return ""
-    named = [name for name in dictionary.names() if stem in name.split("_")]
-    meant = [
+    names = dictionary.names()
+    found = [name for name in names if stem in name.split("_")] or [
         name
-        for name in dictionary.names()
+        for name in names
         if any(stem[:STEM] in about.meaning.lower() for _, about in dictionary.describe(name))
     ]
-    found = list(dict.fromkeys(named or meant))[:MOST_COLUMNS]
+    found = found[:MOST_COLUMNS]
     return f"columns that say so: {', '.join(found)}" if found else ""
 
 

@@ -159,28 +159,16 @@ def replays_of(
     why it failed. What they needed beside the facts is given back to the system."""
     for keeper in _keepers:
         keeper.forget()
-    replays = _all_replays(stream, prepared, tracker, threads, ahead)
+    key = _key(prepared)
+    replays: dict[Replay, Replayed | Exception] = {**ahead.replays.get(key, {})}
+    stream.wall_s += ahead.drawn_s.get(key, 0.0)
+    missing = [problem for problem in prepared if problem.system.replay not in replays]
+    if missing:
+        replays |= _replays(stream, missing, tracker, threads)
+        return_memory()
     for keeper in _keepers:
         keeper.take(prepared, replays)
     return replays
-
-
-def _all_replays(
-    stream: Stream,
-    prepared: Collection[Prepared],
-    tracker: Tracker,
-    threads: int,
-    ahead: Ahead,
-) -> dict[Replay, Replayed | Exception]:
-    key = _key(prepared)
-    known = ahead.replays.get(key, {})
-    stream.wall_s += ahead.drawn_s.get(key, 0.0)
-    missing = [problem for problem in prepared if problem.system.replay not in known]
-    if not missing:
-        return {**known}
-    made = _replays(stream, missing, tracker, threads)
-    return_memory()
-    return known | made
 
 
 def _key(prepared: Collection[Prepared]) -> _Key:

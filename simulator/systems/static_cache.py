@@ -196,17 +196,21 @@ class _Pinned:
             Stage("backward", (self._trained(facts), *shard.reducing())),
         )
 
+    def _with(self, facts: BatchFacts) -> list[tuple[_Rows, BatchFacts]]:
+        """Its rows by group, each with the facts of its group."""
+        return [(rows, rows.group.of(facts)) for rows in self._hot]
+
     def _forward(self, facts: BatchFacts) -> tuple[Operation, ...]:
         """Its rows, pooled."""
-        own = [(rows, rows.group.of(facts)) for rows in self._hot]
-        return tuple(rows.pooled(f[HIT_LOOKUP], f[MISS_LOOKUP].lookups) for rows, f in own)
+        return tuple(
+            rows.pooled(f[HIT_LOOKUP], f[MISS_LOOKUP].lookups) for rows, f in self._with(facts)
+        )
 
     def _trained(self, facts: BatchFacts) -> tuple[Operation, ...]:
         """Its rows, trained."""
-        own = [(rows, rows.group.of(facts)) for rows in self._hot]
         return tuple(
             word
-            for rows, f in own
+            for rows, f in self._with(facts)
             for word in rows.passes.operations(f[HIT], skipped=f[MISS_LOOKUP].lookups)
         )
 

@@ -4,31 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from quick_training import QUICK
 
 from simulator.cli import main, reading
 
-SMALL: dict[str, Any] = {
-    "config_version": 1,
-    "name": "small",
-    "platform": "v100_p3",
-    "operators": "tuned",
-    "model": {
-        "base": "default",
-        "tables": 2,
-        "rows_per_table": 20_000,
-        "batch_size": 128,
-        "bottom_mlp": [64],
-        "top_mlp": [64, 1],
-    },
-    "trace": {"kind": "zipf", "alpha": 0.9},
-    "systems": ["hybrid", "scratchpipe"],
-    "run": {"batches": 2, "warmup_batches": 1},
-    "cache": {"if_too_small": "grow"},
-}
+SMALL = {**QUICK, "name": "small", "platform": "v100_p3"}
 
 
 def run(folder: Path, *words: str) -> None:
