@@ -18,7 +18,7 @@ from statistics import median
 from typing import TypeVar
 
 from simulator.config.expand import expand
-from simulator.config.experiment import PointConfig
+from simulator.config.point import PointConfig
 from simulator.engine import parse_experiment, timer
 from simulator.engine.points import simulate_each
 from simulator.engine.running import run_compiled, run_in_simpy

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from simulator.config.expand import expand
-from simulator.config.experiment import PointConfig
+from simulator.config.point import PointConfig
 from simulator.engine import parse_experiment, simulate_points
 from simulator.engine.levers import levers_of
 from simulator.engine.whatif import what_if

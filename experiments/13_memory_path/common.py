@@ -16,7 +16,7 @@ from simulator.studies.frames import devices_frame, metrics_frame, stages_frame
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from simulator.config.experiment import PointConfig
+    from simulator.config.point import PointConfig
     from simulator.results.record import Result
 
 __all__ = [

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from simulator.config.experiment import SIZE_KEYS, short
+from simulator.config.point import short
+from simulator.config.sections import SIZE_KEYS
 from simulator.text import on_one_line, some_of
 from simulator.units import parse_quantity
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from simulator.config.experiment import PointConfig
     from simulator.config.machine import MachineConfig
     from simulator.config.model import ModelConfig
+    from simulator.config.point import PointConfig
     from simulator.systems.placement import Part, Plan
 
 __all__ = ["plan"]

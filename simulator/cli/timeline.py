@@ -82,7 +82,7 @@ def _chosen(run: StoredRun, names: Sequence[str]) -> list[int]:
 
 def _names(metrics: Row, swept: Row) -> dict[str, None]:
     """What a point may be called: its label, its locality, its swept values by path or last key."""
-    from simulator.config.experiment import short
+    from simulator.config.point import short
 
     words = [str(metrics["label"]), str(metrics["locality"])]
     for path, value in swept.items():

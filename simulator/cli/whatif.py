@@ -14,7 +14,7 @@ from simulator.cli.options import ExperimentFile, Overrides
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from simulator.config.experiment import PointConfig
+    from simulator.config.point import PointConfig
     from simulator.engine.whatif import Answer, Change, WhatIf
 
 __all__ = ["whatif"]

@@ -8,10 +8,10 @@ from typing import Any
 
 from simulator.config.arrivals import RATE_KEYS
 from simulator.config.assign_machine import machine_path, with_change
-from simulator.config.experiment import SIZE_KEYS
 from simulator.config.loading import LoadKeys
 from simulator.config.machine import CHOOSERS
 from simulator.config.reader import MOST_LEVELS, KeyPath, Mark, Marks, read_text
+from simulator.config.sections import SIZE_KEYS
 from simulator.config.trace import with_key
 from simulator.errors import Problem
 from simulator.text import shown

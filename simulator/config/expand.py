@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from simulator.config.assign import Assignment, apply, keys_of
-from simulator.config.experiment import Experiment, Names, Origin, PointConfig
+from simulator.config.experiment import Experiment, Names, Origin
 from simulator.config.memo import by_identity
+from simulator.config.point import PointConfig
 from simulator.config.reader import Marks
 from simulator.config.resolve import Resolver
 from simulator.errors import ConfigError, Problem

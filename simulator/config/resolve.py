@@ -13,21 +13,15 @@ from simulator._plugin_files import anchored, from_file
 from simulator.config import catalogue
 from simulator.config.assign import Assignment, apply, keys_of
 from simulator.config.checkpoint import CheckpointConfig
-from simulator.config.experiment import (
-    CacheConfig,
-    Origin,
-    PipelineConfig,
-    PointConfig,
-    RunConfig,
-    SystemConfig,
-    SystemEntry,
-)
+from simulator.config.experiment import Origin, SystemEntry
 from simulator.config.loading import LoadConfig, LoadKeys
 from simulator.config.machine import MachineConfig
 from simulator.config.machine_file import Alike, read_machine
 from simulator.config.parameters import SystemKeys, adapter_of
+from simulator.config.point import PointConfig, SystemConfig
 from simulator.config.problems import did_you_mean, validate
 from simulator.config.reader import Document, KeyPath, Marks, dotted
+from simulator.config.sections import CacheConfig, PipelineConfig, RunConfig
 from simulator.config.tables import TablesConfig
 from simulator.errors import Problem, UsageError
 from simulator.text import shown

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from simulator.config.experiment import Origin, short
+from simulator.config.experiment import Origin
+from simulator.config.point import short
 from simulator.config.reader import Document
 from simulator.config.resolve import Resolver, unbased
 from simulator.text import on_one_line

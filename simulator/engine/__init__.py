@@ -12,9 +12,10 @@ from typing import Any
 
 from simulator.caches.policies.base import Policies
 from simulator.config.expand import expand
-from simulator.config.experiment import Experiment, Names, PointConfig
+from simulator.config.experiment import Experiment, Names
 from simulator.config.load import load_experiment as _load
 from simulator.config.load import parse_experiment as _parse
+from simulator.config.point import PointConfig
 from simulator.engine.check import check_points
 from simulator.engine.drawn import DrawnResult
 from simulator.engine.points import simulate_each, simulate_points

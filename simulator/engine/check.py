@@ -11,7 +11,7 @@ from simulator._plugins import explained
 from simulator._threads import cores
 from simulator.caches import BatchFacts, Window, pool_rows
 from simulator.caches.replays import Replay, Stream, run_replays
-from simulator.config.experiment import PointConfig
+from simulator.config.point import PointConfig
 from simulator.config.trace import FileTraceConfig
 from simulator.engine.prepare import batches_of, open_for, prepare, window_slots
 from simulator.engine.sharing import build, placed, tail_of, trace_key

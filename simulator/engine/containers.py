@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from simulator.config.experiment import PointConfig
 from simulator.config.machine import MachineConfig
 from simulator.config.model import ModelConfig
+from simulator.config.point import PointConfig
 from simulator.engine.first_fit import Room
 from simulator.errors import ConfigError
 from simulator.hardware.demand import Demand

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from simulator.config.experiment import PointConfig
+from simulator.config.point import PointConfig
 from simulator.engine.levers import Lever, Path, levers_of, with_speed
 from simulator.engine.points import simulate_each
 from simulator.engine.replaying import Kept

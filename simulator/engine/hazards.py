@@ -17,7 +17,7 @@ import numpy.typing as npt
 from simulator.caches import Window, window_need
 from simulator.caches.replays import Stream, run_replays
 from simulator.config.catalogue import load_named
-from simulator.config.experiment import CacheConfig, PipelineConfig
+from simulator.config.sections import CacheConfig, PipelineConfig
 from simulator.config.tables import TablesConfig
 from simulator.engine.checker import execute
 from simulator.engine.durability import mlps_behind

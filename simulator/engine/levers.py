@@ -18,8 +18,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from simulator.config.bounds import AtMost, Within
-from simulator.config.experiment import PointConfig
 from simulator.config.machine import HostConfig, MachineConfig, Socket
+from simulator.config.point import PointConfig
 from simulator.config.types import Latency, PerSecond
 from simulator.errors import ConfigError
 from simulator.units import parse_quantity

@@ -9,7 +9,7 @@ from simulator._plugin_files import short_name
 from simulator._threads import cores
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import Replay, Replayed, Stream
-from simulator.config.experiment import PointConfig
+from simulator.config.point import PointConfig
 from simulator.engine.durability import checkpoint_row
 from simulator.engine.feeding import load_row
 from simulator.engine.invariants import check_energy

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from simulator.caches import Window, window_need
 from simulator.caches.replays import Stream
-from simulator.config.experiment import PointConfig
+from simulator.config.point import PointConfig
 from simulator.engine.sharing import build, place_of, placed, tail_of
 from simulator.errors import ConfigError
 from simulator.hardware.topology import Topology

@@ -20,7 +20,7 @@ import numpy as np
 from simulator._machine import return_memory
 from simulator._threads import cores
 from simulator.caches.replays import Replay, Replayed, Stream, run_replays
-from simulator.config.experiment import PointConfig
+from simulator.config.point import PointConfig
 from simulator.engine.prepare import batches_of, open_for, prepare, window_slots
 from simulator.engine.sharing import tail_of, trace_key
 from simulator.hardware.topology import Topology

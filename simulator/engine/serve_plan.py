@@ -23,8 +23,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from simulator.config.experiment import PointConfig
 from simulator.config.machine import MachineConfig
+from simulator.config.point import PointConfig
 from simulator.engine.containers import Container, Containers, Setting, model_bytes
 from simulator.engine.cuts import cheapest_cuts, cutting_places
 from simulator.engine.first_fit import Room, nodes_for

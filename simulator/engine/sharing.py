@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from simulator.caches.replays import Kept
-from simulator.config.experiment import PointConfig, canonical_json
 from simulator.config.memo import by_identity
+from simulator.config.point import PointConfig, canonical_json
 from simulator.config.problems import did_you_mean
 from simulator.config.tables import OWN_MEMORY
 from simulator.config.trace import FileTraceConfig

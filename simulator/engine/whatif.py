@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from simulator.config.experiment import PointConfig
+from simulator.config.point import PointConfig
 from simulator.engine.levers import Lever, levers_of, with_speed
 from simulator.engine.points import simulate_each
 from simulator.errors import ConfigError, UsageError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from simulator.config.experiment import short
+from simulator.config.point import short
 from simulator.config.problems import did_you_mean
 from simulator.errors import UsageError
 from simulator.figures.charts import figure_grid, grouped_bars, legend_above

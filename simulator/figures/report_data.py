@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from simulator.config.experiment import short
+from simulator.config.point import short
 from simulator.figures.style import Look, distinct_looks, resource_entries, title
 from simulator.results.dictionary import DEVICES, METRICS, STAGES
 from simulator.results.resources import KINDS, Fold, fold, headings, title_of, title_of_all

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from simulator.hardware.devices.dram import MAX_BANKS, Dram
+from simulator.hardware.devices.dram import Dram
+from simulator.hardware.devices.dram_sections import MAX_BANKS
 from simulator.hardware.devices.near_memory_layout import NodePool
 from simulator.hardware.dram.measure import measure
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from simulator.caches import Window, window_need
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import PlannedReplay, Replay, Stream, run_replays
-from simulator.config.experiment import PointConfig
+from simulator.config.point import PointConfig
 from simulator.engine.sharing import SHARED_TAIL, build, place_of
 from simulator.errors import ConfigError, UsageError
 from simulator.hardware.program import Stage

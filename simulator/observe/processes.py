@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.config.experiment import PointConfig
+from simulator.config.point import PointConfig
 from simulator.engine.sharing import trace_key
 from simulator.errors import UsageError
 from simulator.observe.accelerator import open_accelerator

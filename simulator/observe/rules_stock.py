@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from simulator.config.experiment import PointConfig
 from simulator.config.operators import OperatorProfile
+from simulator.config.point import PointConfig
 from simulator.errors import UsageError
 from simulator.hardware.program import (
     Accumulate,

@@ -10,7 +10,8 @@ from typing import Any
 
 from simulator.caches.facts import BatchFacts
 from simulator.config.expand import expand
-from simulator.config.experiment import Experiment, PointConfig
+from simulator.config.experiment import Experiment
+from simulator.config.point import PointConfig
 from simulator.engine.sharing import build, trace_key
 from simulator.errors import ScratchPipeError, UsageError
 from simulator.hardware.program import Stage

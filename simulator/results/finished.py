@@ -24,7 +24,7 @@ from simulator.results.record import PointResult
 from simulator.results.spans import Spans
 
 if TYPE_CHECKING:
-    from simulator.config.experiment import PointConfig
+    from simulator.config.point import PointConfig
 
 __all__ = ["FinishedPoints", "decode", "encode", "relabelled"]
 

@@ -11,7 +11,7 @@ from simulator.results.speedup import with_speedups
 from simulator.results.trust import published_of
 
 if TYPE_CHECKING:
-    from simulator.config.experiment import PointConfig
+    from simulator.config.point import PointConfig
     from simulator.results.record import PointResult
 
 __all__ = ["finished_points"]

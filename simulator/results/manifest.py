@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from simulator.config.experiment import canonical_json, config_hash
+from simulator.config.point import canonical_json, config_hash
 from simulator.results.dictionary import METRICS
 from simulator.results.rows import mismatch
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console, ConsoleOptions, RenderResult
 
-    from simulator.config.experiment import PointConfig
+    from simulator.config.point import PointConfig
 
 __all__ = ["PointResult", "Progress", "Result", "StageSpan"]
 

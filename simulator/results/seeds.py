@@ -10,7 +10,8 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from simulator.config.experiment import MOST_SEED, PointConfig
+from simulator.config.point import PointConfig
+from simulator.config.sections import MOST_SEED
 from simulator.errors import UsageError
 from simulator.results.spread_columns import SPREAD_OF
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from simulator.config.experiment import canonical_json
+from simulator.config.point import canonical_json
 
 if TYPE_CHECKING:
     from simulator.results.record import PointResult

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from simulator.config.experiment import short
+from simulator.config.point import short
 from simulator.results.rows import Row
 from simulator.text import some_of
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from simulator.config.experiment import short
+from simulator.config.point import short
 from simulator.figures.style import LOCALITIES
 from simulator.results.resources import family_of
 

@@ -19,7 +19,8 @@ from simulator.studies.base import Study
 from simulator.sweep.runner import local_workers, run_sweep
 
 if TYPE_CHECKING:
-    from simulator.config.experiment import Experiment, PointConfig
+    from simulator.config.experiment import Experiment
+    from simulator.config.point import PointConfig
     from simulator.sweep.watch import SweepProgress
 
 __all__ = ["simulate_studies"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from simulator.config.experiment import PointConfig
+from simulator.config.point import PointConfig
 from simulator.results.extension import extension_mark
 from simulator.results.published import ERROR
 from simulator.results.record import PointResult

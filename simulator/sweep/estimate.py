@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from simulator.config.experiment import PointConfig
+from simulator.config.point import PointConfig
 from simulator.config.trace import FileTraceConfig
 from simulator.engine import replay_key, trace_key
 from simulator.engine.sharing import SHARED_TAIL, plans_a_cache

@@ -18,8 +18,8 @@ from typing import Any
 
 import simulator
 from simulator._plugin_files import from_file, module_file, own_sources
-from simulator.config.experiment import PointConfig, canonical_json
 from simulator.config.machine import Part
+from simulator.config.point import PointConfig, canonical_json
 from simulator.errors import TraceError
 from simulator.source import text_hash
 from simulator.traces.curves import shipped

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from simulator.config.expand import Space
-from simulator.config.experiment import Experiment, PointConfig, canonical_json
+from simulator.config.experiment import Experiment
+from simulator.config.point import PointConfig, canonical_json
 from simulator.engine.drawn import DrawnResult
 from simulator.errors import CapacityError, ConfigError, UsageError
 from simulator.results.finished import FinishedPoints

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from simulator.config.experiment import Experiment, short
+from simulator.config.experiment import Experiment
+from simulator.config.point import short
 from simulator.errors import UsageError
 from simulator.results.finished import FinishedPoints
 from simulator.results.store import MANIFEST, POINTS, UNFINISHED

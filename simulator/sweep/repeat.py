@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from simulator._plugin_files import anchored
-from simulator.config.experiment import Experiment, PointConfig, SystemEntry, canonical_json
+from simulator.config.experiment import Experiment, SystemEntry
+from simulator.config.point import PointConfig, canonical_json
 
 __all__ = ["Source", "overrides_of", "repeat_command"]
 

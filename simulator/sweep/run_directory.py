@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from simulator.config.expand import expand
-from simulator.config.experiment import Experiment, config_hash
+from simulator.config.experiment import Experiment
+from simulator.config.point import config_hash
 from simulator.errors import InvariantError, ScratchPipeError
 from simulator.files import json_bytes
 from simulator.results.finished import FinishedPoints

@@ -15,7 +15,7 @@ from typing import Any
 
 from simulator._machine import physical_memory
 from simulator._threads import cores
-from simulator.config.experiment import PointConfig
+from simulator.config.point import PointConfig
 from simulator.engine.drawn import DrawnResult
 from simulator.errors import OutputError, ScratchPipeError
 from simulator.results.finished import FinishedPoints, decode, relabelled

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from simulator.config.experiment import PointConfig
+from simulator.config.point import PointConfig
 from simulator.engine import replay_key
 from simulator.sweep.work import Task
 

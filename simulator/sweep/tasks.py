@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import groupby, pairwise
 
-from simulator.config.experiment import PointConfig
+from simulator.config.point import PointConfig
 from simulator.engine import replay_key, trace_key
 from simulator.sweep.estimate import seconds_of, task_bytes
 from simulator.sweep.work import Task

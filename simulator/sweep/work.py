@@ -17,7 +17,7 @@ from typing import Any
 
 from simulator import errors
 from simulator._threads import cores
-from simulator.config.experiment import PointConfig
+from simulator.config.point import PointConfig
 from simulator.engine import Ahead, read_ahead, replays_ahead, simulate_each, write_ahead
 from simulator.errors import OutputError, ScratchPipeError
 from simulator.results.finished import FinishedPoints, encode

@@ -36,8 +36,8 @@ from simulator.caches.replays.oracle import (
     OracleReplay,
 )
 from simulator.caches.replays.samples import of_trainer
-from simulator.config.experiment import SIZE_KEYS
 from simulator.config.parameters import Given, Parameters
+from simulator.config.sections import SIZE_KEYS
 from simulator.config.types import Picoseconds
 from simulator.errors import ConfigError
 from simulator.hardware.program import (

@@ -18,10 +18,10 @@ from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import Kept, PlannedReplay, Replay, slots_for
 from simulator.caches.size import CacheSize
 from simulator.config.checkpoint import CheckpointConfig
-from simulator.config.experiment import CacheConfig, PipelineConfig
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
 from simulator.config.parameters import Parameters
+from simulator.config.sections import CacheConfig, PipelineConfig
 from simulator.config.tables import TablesConfig
 from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.program import Buffer, Move, Stage, Store, Wait

@@ -19,8 +19,8 @@ from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 from simulator.caches.replays import Replay
-from simulator.config.experiment import SIZE_KEYS
 from simulator.config.parameters import Given, Parameters
+from simulator.config.sections import SIZE_KEYS
 from simulator.systems.base import Consistency, SystemGroup, planned_replay
 from simulator.systems.straw_man import StrawMan
 

@@ -32,8 +32,8 @@ from simulator.caches.replays.associative import (
     FETCHED,
 )
 from simulator.caches.replays.windows import LEAVING, READ_AHEAD, RESIDENT, WindowReplay
-from simulator.config.experiment import SIZE_KEYS
 from simulator.config.parameters import Given, Parameters
+from simulator.config.sections import SIZE_KEYS
 from simulator.errors import ConfigError
 from simulator.hardware.program import Operation, Sort, Stage
 from simulator.hardware.topology import Topology

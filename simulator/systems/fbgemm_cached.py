@@ -22,8 +22,8 @@ from pydantic import Field
 from simulator.caches.facts import BatchFacts
 from simulator.caches.plan.associative import Algorithm
 from simulator.caches.replays.associative import AssociativeReplay
-from simulator.config.experiment import SIZE_KEYS
 from simulator.config.parameters import Given, Parameters
+from simulator.config.sections import SIZE_KEYS
 from simulator.hardware.program import Stage
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Consistency, Job, System, SystemGroup, synchronize

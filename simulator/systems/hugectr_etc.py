@@ -18,8 +18,8 @@ from pydantic import Field
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
 from simulator.caches.replays.associative import FETCHED
 from simulator.caches.replays.windows import LEAVING, PassReplay
-from simulator.config.experiment import SIZE_KEYS
 from simulator.config.parameters import Given, Parameters
+from simulator.config.sections import SIZE_KEYS
 from simulator.hardware.program import Operation, Stage
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Consistency, Job, System, SystemGroup, synchronize

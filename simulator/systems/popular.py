@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from simulator.caches.replays.hot_rows import HotRows
-from simulator.config.experiment import SIZE_KEYS
+from simulator.config.sections import SIZE_KEYS
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Job, require_room
 

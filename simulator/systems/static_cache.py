@@ -20,7 +20,7 @@ from typing import ClassVar
 from simulator.caches.facts import HIT, LOOKUP, MISS, BatchFacts
 from simulator.caches.replays import StaticReplay
 from simulator.caches.replays.static import HIT_LOOKUP, MISS_LOOKUP
-from simulator.config.experiment import SIZE_KEYS
+from simulator.config.sections import SIZE_KEYS
 from simulator.errors import ConfigError
 from simulator.hardware.program import (
     Add,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
 from simulator.caches.replays.samples import of_trainer
 from simulator.caches.replays.workers import LEFT, NEW, OLD, PUSHED, WorkerReplay
-from simulator.config.experiment import SIZE_KEYS
+from simulator.config.sections import SIZE_KEYS
 from simulator.errors import ConfigError
 from simulator.hardware.program import (
     GRADIENT_BYTES,

@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
-from simulator.config.experiment import PointConfig
+from simulator.config.point import PointConfig
 from simulator.config.trace import FileTraceConfig, HistogramTraceConfig
 from simulator.errors import TraceError
 from simulator.traces.counts import notes_on_counts

@@ -20,8 +20,9 @@ from pydantic import TypeAdapter
 from simulator.cli.app import VERBS, _loaded, main
 from simulator.config.catalogue import adapter
 from simulator.config.expand import expand
-from simulator.config.experiment import Experiment, PointConfig
+from simulator.config.experiment import Experiment
 from simulator.config.machine_file import MachineFile
+from simulator.config.point import PointConfig
 from simulator.config.problems import validate
 from simulator.config.reader import Marks
 from simulator.engine import parse_experiment

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from simulator import engine
 from simulator.config.expand import expand
-from simulator.config.experiment import Experiment, Names, PointConfig, canonical_json, config_hash
+from simulator.config.experiment import Experiment, Names
 from simulator.config.load import load_experiment, parse_experiment
+from simulator.config.point import PointConfig, canonical_json, config_hash
 from simulator.config.reader import read_text
 from simulator.config.writer import to_yaml
 from simulator.errors import ConfigError

@@ -7,10 +7,10 @@ import hashlib
 import pytest
 
 from simulator.config import assign
-from simulator.config import experiment as module
+from simulator.config import point as module
 from simulator.config.expand import expand
-from simulator.config.experiment import canonical_json
 from simulator.config.memo import by_identity
+from simulator.config.point import canonical_json
 from simulator.config.tables import TablesConfig
 from simulator.engine import parse_experiment
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, VICTIM, WRITE_BACK, BatchFacts, Flow
 from simulator.caches.replays.static import HIT_LOOKUP, MISS_LOOKUP
 from simulator.config.catalogue import load_named
-from simulator.config.experiment import CacheConfig
 from simulator.config.operators import OperatorProfile
+from simulator.config.sections import CacheConfig
 from simulator.engine.processor_caches import ProcessorCaches
 from simulator.hardware.catalogue import load_machine
 from simulator.hardware.program import (

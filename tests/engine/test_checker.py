@@ -17,7 +17,7 @@ from simulator.caches import policy_names
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import Stream, run_replays
 from simulator.config.catalogue import load_named
-from simulator.config.experiment import CacheConfig
+from simulator.config.sections import CacheConfig
 from simulator.config.trace import ZipfTraceConfig
 from simulator.engine.checker import HazardReport, StaleRead, execute, sequential
 from simulator.engine.pipeline import Mode, Span, run_pipeline

@@ -12,7 +12,7 @@ from small import BOX, points
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
 from simulator.caches.flows import Counted
 from simulator.columns import column_of
-from simulator.config.experiment import PointConfig
+from simulator.config.point import PointConfig
 from simulator.engine import simulate_points, timer
 from simulator.engine.together import (
     Group,

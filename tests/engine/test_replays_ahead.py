@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from simulator.config.expand import expand
-from simulator.config.experiment import PointConfig
+from simulator.config.point import PointConfig
 from simulator.engine import (
     Ahead,
     parse_experiment,

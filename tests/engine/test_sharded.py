@@ -26,8 +26,8 @@ from simulator.caches.facts import (
 from simulator.caches.replays import Stream, run_replays
 from simulator.caches.replays.static import HIT_LOOKUP, MISS_LOOKUP
 from simulator.config.catalogue import load_named
-from simulator.config.experiment import CacheConfig
 from simulator.config.operators import OperatorProfile
+from simulator.config.sections import CacheConfig
 from simulator.engine.checker import execute
 from simulator.engine.hazards import HazardCase, run_case
 from simulator.engine.orders import random_order

@@ -12,8 +12,8 @@ from small import BOX, simulated, stages, time_us
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
 from simulator.config.catalogue import load_named
-from simulator.config.experiment import CacheConfig
 from simulator.config.operators import OperatorProfile
+from simulator.config.sections import CacheConfig
 from simulator.engine.timer import Timed, Timing, time_system
 from simulator.hardware.access import Access
 from simulator.hardware.catalogue import load_machine

@@ -15,7 +15,7 @@ from training import MODEL, experiment, inputs_of, tables_of
 
 from simulator.caches.facts import LOOKUP, MISS, VICTIM
 from simulator.config.expand import expand
-from simulator.config.experiment import PointConfig
+from simulator.config.point import PointConfig
 from simulator.engine import simulate
 from simulator.errors import UsageError
 from simulator.observe.inputs import of_rank

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.config.expand import expand
-from simulator.config.experiment import Experiment, PointConfig
+from simulator.config.experiment import Experiment
 from simulator.config.load import parse_experiment
+from simulator.config.point import PointConfig
 from simulator.engine import known_names
 from simulator.observe.accelerator import Accelerator, CpuTensors
 from simulator.observe.inputs import Inputs, draw, prepare

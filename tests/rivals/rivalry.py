@@ -12,7 +12,7 @@ from sections import laid_over
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import Stream, run_replays
 from simulator.config.expand import expand
-from simulator.config.experiment import PointConfig
+from simulator.config.point import PointConfig
 from simulator.engine import parse_experiment, simulate_points
 from simulator.engine.hazards import HazardCase, HazardOutcome, run_case
 from simulator.engine.prepare import open_for

@@ -18,9 +18,9 @@ from simulator.caches.facts import (
 )
 from simulator.caches.replays.static import HIT_LOOKUP, MISS_LOOKUP
 from simulator.config.catalogue import load_named
-from simulator.config.experiment import CacheConfig, PipelineConfig
 from simulator.config.machine import MachineConfig
 from simulator.config.model import ModelConfig
+from simulator.config.sections import CacheConfig, PipelineConfig
 from simulator.hardware.catalogue import load_machine
 from simulator.hardware.topology import Topology, build_topology
 from simulator.systems import Job, System, create

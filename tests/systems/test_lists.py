@@ -11,8 +11,8 @@ from jobs import FACTS, machine, model
 from simulator.caches.facts import BatchFacts, Flow
 from simulator.caches.replays.static import MISS_LOOKUP
 from simulator.config.catalogue import load_named
-from simulator.config.experiment import CacheConfig, PipelineConfig
 from simulator.config.operators import OperatorProfile
+from simulator.config.sections import CacheConfig, PipelineConfig
 from simulator.hardware.program import (
     Buffer,
     Move,

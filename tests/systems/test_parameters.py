@@ -9,8 +9,9 @@ from pydantic import Field
 
 from simulator import systems
 from simulator.config.expand import expand
-from simulator.config.experiment import Names, PointConfig
+from simulator.config.experiment import Names
 from simulator.config.parameters import Given, Parameters, SystemKeys, parameters_of
+from simulator.config.point import PointConfig
 from simulator.config.types import Bytes
 from simulator.engine import known_names, parse_experiment
 from simulator.errors import ConfigError

@@ -7,7 +7,7 @@ from typing import Any
 from sections import laid_over
 
 from simulator.config.expand import expand
-from simulator.config.experiment import PointConfig
+from simulator.config.point import PointConfig
 from simulator.engine import parse_experiment, simulate_points
 from simulator.results.record import PointResult
 

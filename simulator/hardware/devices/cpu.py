@@ -38,10 +38,10 @@ from pydantic import Field
 
 from simulator.columns import by_element, least, most
 from simulator.config.bounds import AtMost
-from simulator.config.experiment import RunConfig
 from simulator.config.machine import Part
 from simulator.config.model import ModelConfig
 from simulator.config.operators import CpuOperator, OperatorProfile
+from simulator.config.sections import RunConfig
 from simulator.config.types import (
     Bytes,
     BytesOrNone,

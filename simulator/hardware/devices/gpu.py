@@ -30,10 +30,10 @@ from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from simulator.columns import by_element, least, most
-from simulator.config.experiment import RunConfig
 from simulator.config.machine import Part
 from simulator.config.model import ModelConfig
 from simulator.config.operators import OperatorProfile
+from simulator.config.sections import RunConfig
 from simulator.config.types import (
     AccessRate,
     Bytes,

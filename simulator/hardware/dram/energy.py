@@ -7,7 +7,7 @@ is nearly always open). Ignored: termination of other ranks, temperature, power-
 
 from __future__ import annotations
 
-from simulator.hardware.devices.dram import Energy
+from simulator.hardware.devices.dram_sections import Energy
 from simulator.units import PS_PER_S
 
 __all__ = ["energy_pj"]

@@ -22,7 +22,8 @@ from simulator._progress import tell
 from simulator.config.problems import validate
 from simulator.config.reader import Marks
 from simulator.errors import UsageError
-from simulator.hardware.devices.dram import MAPS, Dram
+from simulator.hardware.devices.address_map import MAPS
+from simulator.hardware.devices.dram import Dram
 from simulator.hardware.dram import patterns
 from simulator.hardware.dram.clocks import tick_ps, ticks_to_ps
 from simulator.hardware.dram.energy import energy_pj
