@@ -29,8 +29,9 @@ from simulator.config.machine import (
 )
 from simulator.config.nodes import Node, different
 from simulator.config.old_paths import OLD_KEYS, moved
-from simulator.config.parts import Kinds, PartReader, as_changed, starred, surviving
+from simulator.config.parts import Kinds, PartReader
 from simulator.config.problems import did_you_mean, validate
+from simulator.config.provenance import as_changed, starred, surviving
 from simulator.config.reader import Document, KeyPath, dotted, read_yaml
 from simulator.config.types import Frozen, Source
 from simulator.errors import Problem

@@ -5,10 +5,9 @@ written out as a mapping with `kind`. A mapping with `part: REFERENCE` (or `base
 with the keys beside it laid over it, key by key, at any depth: a part may hold parts. Some keys of
 a part (`Part.presets`) may name a preset, a file of a folder below `configs/parts/`, likewise.
 
-Whoever changes a value drops the source of that key and of keys below it, and `calibrated`, and
-marks the name of the part whose own keys changed with a `*`. Whoever changes which part it is drops
-everything that was laid over the part before it. A file that starts from another part is another
-device: what was fitted or measured of that one is assumed of this one, and its source says so.
+Whoever changes a value drops `calibrated` and the sources of what changed
+(`simulator.config.provenance`). Whoever changes which part it is drops everything that was laid
+over the part before it.
 """
 
 from __future__ import annotations
@@ -28,11 +27,12 @@ from simulator.config.machine import CHOOSERS, PART_CONTRACT, Part
 from simulator.config.nodes import Node, different
 from simulator.config.part_keys import full_key, parts_in
 from simulator.config.problems import did_you_mean, validate
+from simulator.config.provenance import as_changed, carried_over, surviving, with_doubt
 from simulator.config.reader import Document, KeyPath, dotted, read_yaml
 from simulator.errors import ConfigError, Problem, UsageError
 from simulator.text import shown
 
-__all__ = ["Kinds", "PartReader", "as_changed", "part_files", "read_part", "starred", "surviving"]
+__all__ = ["Kinds", "PartReader", "part_files", "read_part"]
 
 Kinds = Mapping[str, type[Part]]
 
@@ -52,67 +52,6 @@ def part_files() -> dict[str, Path]:
     if problems:
         raise ConfigError(*problems)
     return files
-
-
-_OF_A_DEVICE = ("fitted", "measured")
-"""What sources begin with that speak of one device."""
-
-
-def _carried_over(part: Node, file: Node) -> Node:
-    """`part`, read from a file with the keys `file`; sources of numbers that it takes over from
-    another device (its `base`) name that device."""
-    sources, own = part.get("sources"), file.get("sources")
-    chosen = next((file.get(choose) for choose in CHOOSERS if choose in file), None)
-    if chosen is None or not isinstance(chosen.value, str) or sources is None:
-        return part
-    taken = {
-        key: replace(source, value=f"assumed: as {chosen.value}")
-        for key, source in (sources.items() if sources.is_mapping else ())
-        if (own is None or key not in own) and str(source.value).startswith(_OF_A_DEVICE)
-    }
-    return part.with_keys({"sources": sources.with_keys(taken)}) if taken else part
-
-
-_CHANGED = ", changed"
-UNSOURCED = "changed, without a source"
-"""The source of a changed key where the old one was that of its whole section."""
-
-
-def starred(name: Node) -> Node:
-    """A name marked as that of something changed."""
-    return replace(name, value=f"{str(name.value).rstrip('*')}*")
-
-
-def as_changed(name: Node) -> Node:
-    """The name, or description, of what was changed: it says so, once."""
-    told = str(name.value).removesuffix(_CHANGED)
-    return replace(name, value=f"{told}{_CHANGED}" if told else "")
-
-
-def _with_doubt(old: Node, preset: Node) -> Node:
-    """`preset`, changed from `old`: its source says which keys are not from there."""
-    changed = [key for key in different(old, preset, "") if key != "source"]
-    source = preset.get("source")
-    if not changed or source is None or source is not old.get("source"):
-        return preset
-    told = f"{source.value}, but for {', '.join(changed)}"
-    return preset.with_keys({"source": replace(source, value=told)})
-
-
-def surviving(sources: Node | None, changed: Iterable[str], added: Node | None) -> Node | None:
-    """`sources` without those of changed keys and of keys below them, and with those `added`.
-
-    A changed key within a section that has a source of its own is said to have none."""
-    if sources is None or not sources.is_mapping:
-        return sources if added is None else added
-    changed = tuple(changed)
-    gone = {s for s in sources.value for c in changed if f"{s}.".startswith(f"{c}.")}
-    within = {c: s for c in changed for s in sources.value if c.startswith(f"{s}.")}
-    unsourced = {c: replace(sources, value=UNSOURCED) for c in within}
-    rest = sources.without(gone).with_keys(unsourced)
-    if added is None or not added.is_mapping:
-        return rest if added is None else added
-    return rest.with_keys(dict(added.items()))
 
 
 @cache
@@ -306,7 +245,7 @@ class PartReader:
         preset = what != "parts"
         done = self._preset(node, key, steps, what) if preset else self.part(node, key, steps)
         if done is not None and not preset:
-            done = _carried_over(done, node)
+            done = carried_over(done, node)
         return done and replace(done, entry=str(file.resolve()))
 
     def _complete(self, node: Node, key: KeyPath, trail: tuple[Path, ...]) -> Node | None:
@@ -342,7 +281,7 @@ class PartReader:
         base = self._preset(chosen, key, trail, folder)
         if base is None or not base.is_mapping:
             return base
-        return _with_doubt(base, base.with_keys(dict(node.without(("base",)).items())))
+        return with_doubt(base, base.with_keys(dict(node.without(("base",)).items())))
 
     def _laid(
         self, base: Node, changes: Node, key: KeyPath, kept: Collection[str] = ()
@@ -383,7 +322,7 @@ class PartReader:
                 chosen = new if isinstance(new.value, str) else new.get("base")
                 if chosen is None and new.is_mapping:
                     merged = self._merged(old, new, key, None)
-                    return merged and _with_doubt(old, merged)
+                    return merged and with_doubt(old, merged)
             elif "kind" in old:
                 part = self.over(old, new, key)
                 return None if part is None else replace(part, named_at=new.mark)
