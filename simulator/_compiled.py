@@ -18,7 +18,8 @@ from numba.extending import intrinsic
 
 from simulator._kernel_cache import KernelCache
 
-__all__ = ["PLAIN", "compiled", "done_without", "inner_kernel", "is_kept", "pays", "prefetch"]
+__all__ = ["PLAIN", "compiled", "done_without", "inner_kernel", "inner_on_words", "is_kept"]
+__all__ += ["on_words", "pays", "prefetch"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,27 +27,43 @@ PLAIN = bool(cast(Any, numba.config).DISABLE_JIT)
 """Whether nothing is compiled, as `NUMBA_DISABLE_JIT=1` asks."""
 
 
-def compiled(function: F, *, parallel: bool = False, inner: bool = False) -> F:
+def compiled(
+    function: F, *, parallel: bool = False, inner: bool = False, makes_arrays: bool = True
+) -> F:
     """Compile `function` in nopython mode; same signature, same results.
 
     `parallel`: loops over `numba.prange` run on numba's pool of threads. `inner`: other kernels
     alone call it, so that no entry for Python is made, which takes as long to compile as a short
-    function itself. A function within a function, or without a file, is compiled anew in each
-    process.
+    function itself. `makes_arrays`: where neither it nor what it calls does, nobody counts
+    references to those that it is given, which takes a sixth of the time of short functions. A
+    function within a function, or without a file, is compiled anew in each process.
     """
     if PLAIN:  # hashes wrap around; numpy's scalars would warn of it
         return np.errstate(over="ignore")(function)
     entries: dict[str, Any] = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": inner}
+    name = f"parallel={parallel} inner={inner}"
+    if not makes_arrays:
+        entries["_nrt"], name = False, f"{name} makes_arrays=False"
     dispatcher: Any = numba.njit(nogil=True, parallel=parallel, **entries)(function)
     code: Any = function.__code__
     if not code.co_freevars and Path(code.co_filename).is_file():
-        dispatcher._cache = KernelCache(cast(Any, function), f"parallel={parallel} inner={inner}")
+        dispatcher._cache = KernelCache(cast(Any, function), name)
     return cast(F, dispatcher)
 
 
 def inner_kernel(function: F) -> F:
     """`compiled` for a function that other kernels alone call."""
     return compiled(function, inner=True)
+
+
+def on_words(function: F) -> F:
+    """`compiled` for a function that works on arrays that it is given, and makes none."""
+    return compiled(function, makes_arrays=False)
+
+
+def inner_on_words(function: F) -> F:
+    """`on_words` for a function that other kernels alone call."""
+    return compiled(function, inner=True, makes_arrays=False)
 
 
 def is_kept(kernel: Callable[..., Any]) -> bool:

@@ -89,12 +89,13 @@ def write_file(target: Path, data: bytes | str) -> None:
         aside.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
-def replace_file(file: Path, data: bytes) -> None:
+def replace_file(file: Path, data: bytes, *, wait: bool = True) -> None:
     """Write a file of a folder of ours: a kill leaves the old file or the new one.
 
-    What a kill leaves aside is called `.NAME.XXXX.part`. Raises `OSError`.
+    What a kill leaves aside is called `.NAME.XXXX.part`. Without `wait` the disk may get the file
+    later: where the whole machine stops it may be damaged or missing. Raises `OSError`.
     """
-    with _staged(file) as aside:
+    with _staged(file, wait=wait) as aside:
         aside.write_bytes(data)
 
 
@@ -117,7 +118,7 @@ def is_standard_output(target: Path) -> bool:
 
 
 @contextmanager
-def _staged(target: Path) -> Iterator[Path]:
+def _staged(target: Path, *, wait: bool = True) -> Iterator[Path]:
     mode, through = _looked_at(target)
     real = Path(os.path.realpath(target))
     folder = scratch_beside(target)
@@ -130,10 +131,12 @@ def _staged(target: Path) -> Iterator[Path]:
         if through:
             _copy(aside, target)
             return
-        _sync(aside)
+        if wait:
+            _sync(aside)
         aside.chmod(mode)
         aside.replace(real)
-        sync_folder(real.parent)
+        if wait:
+            sync_folder(real.parent)
     finally:
         aside.unlink(missing_ok=True)
 

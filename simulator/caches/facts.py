@@ -154,17 +154,23 @@ class BatchFacts:
 
     def without_rows(self) -> BatchFacts:
         """The same counts without row numbers."""
+        return self._without_rows(lambda name: True)
+
+    def with_lookups_alone(self) -> BatchFacts:
+        """The same counts, with row numbers in flows of lookups alone."""
+        return self._without_rows(lambda name: not name.endswith(LOOKUP))
+
+    def _without_rows(self, bare: Callable[[str], bool]) -> BatchFacts:
+        """The same counts without row numbers in flows whose names are to be `bare`."""
         if isinstance(self.flows, _Nothing) or not self._says_which:
             return self
-        return replace(
-            self,
-            flows={
-                name: tuple(
-                    replace(f, ids=None, slots=None, offsets=None, homes=None) for f in flows
-                )
-                for name, flows in self.flows.items()
-            },
-        )
+        flows = {
+            name: tuple(replace(f, ids=None, slots=None, offsets=None, homes=None) for f in flows)
+            if bare(name)
+            else flows
+            for name, flows in self.flows.items()
+        }
+        return replace(self, flows=flows)
 
     def packed(self) -> BatchFacts:
         """The same in less memory, where nothing but counts is told."""

@@ -84,11 +84,11 @@ def run(
 
     changes = tuple(overrides or ())
     _check(executor, scheduler, jobs)
-    loaded = load_experiment(experiment, changes)
-    announce(loaded)
-    announce_guesses(loaded)
-    folder = out or default_folder(loaded)
-    with _workers(executor, scheduler, jobs) as workers:
+    with _workers(executor, scheduler, jobs, at_once=not dry_run) as workers:
+        loaded = load_experiment(experiment, changes)
+        announce(loaded)
+        announce_guesses(loaded)
+        folder = out or default_folder(loaded)
         if dry_run:
             from simulator.cli.dry_run import show_dry_run
 
@@ -130,8 +130,11 @@ def _check(executor: str, scheduler: str | None, jobs: int | None) -> None:
 
 
 @contextmanager
-def _workers(executor: str, scheduler: str | None, jobs: int | None) -> Iterator[Workers]:
-    """The executor that the options name."""
+def _workers(
+    executor: str, scheduler: str | None, jobs: int | None, *, at_once: bool
+) -> Iterator[Workers]:
+    """The executor that the options name; `at_once`: its local processes come into being now,
+    while the experiment is read."""
     from simulator.sweep.executors import dask_client, dask_workers
     from simulator.sweep.runner import Workers, local_workers
 
@@ -140,7 +143,7 @@ def _workers(executor: str, scheduler: str | None, jobs: int | None) -> Iterator
             everywhere, densest = dask_workers(client)
             yield Workers(client, everywhere, each_machine=densest, here=False)
     else:
-        with local_workers(1 if jobs is None else jobs) as workers:
+        with local_workers(1 if jobs is None else jobs, at_once=at_once) as workers:
             yield workers
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator._compiled import inner_kernel
+from simulator._compiled import inner_on_words
 from simulator.engine.memory import (
     ALONE,
     ASKED,
@@ -78,7 +78,7 @@ from simulator.hardware.machine import DONE_PS
 __all__ = ["advance", "divide", "end_jobs", "start_job", "wait_behind"]
 
 
-@inner_kernel
+@inner_on_words
 def start_job(m: Int64s, x: Floats, op: int, process: int) -> None:
     """An operation runs from now on, for `process`; speeds are those of before."""
     for service in range(m[op + FIRST_SERVICE], m[op + OP_SIZE + FIRST_SERVICE], SERVICE_SIZE):
@@ -92,7 +92,7 @@ def start_job(m: Int64s, x: Floats, op: int, process: int) -> None:
     x[job + JOB_LEFT] = x[op + ALONE]
 
 
-@inner_kernel
+@inner_on_words
 def advance(m: Int64s, x: Floats) -> None:
     """Account for what happened since the last division."""
     elapsed = m[NOW] - m[SINCE]
@@ -114,7 +114,7 @@ def advance(m: Int64s, x: Floats) -> None:
     _hold(m, x, elapsed)
 
 
-@inner_kernel
+@inner_on_words
 def _hold(m: Int64s, x: Floats, elapsed: int) -> None:
     """Threads of pools are held at whatever speed their operations run."""
     end = m[JOB] + m[JOBS] * JOB_SIZE
@@ -133,7 +133,7 @@ def _hold(m: Int64s, x: Floats, elapsed: int) -> None:
                     x[resource + READS] = 0.0
 
 
-@inner_kernel
+@inner_on_words
 def end_jobs(m: Int64s, x: Floats) -> int:
     """Take away the operations that are done; how many, their processes from `ENDED` on."""
     ended, left = 0, m[JOB]
@@ -149,7 +149,7 @@ def end_jobs(m: Int64s, x: Floats) -> int:
     return ended
 
 
-@inner_kernel
+@inner_on_words
 def wait_behind(m: Int64s, x: Floats, op: int) -> int:
     """Picoseconds that the read of what was submitted waits behind copies: `Machine.fetch`."""
     advance(m, x)
@@ -169,7 +169,7 @@ def wait_behind(m: Int64s, x: Floats, op: int) -> int:
     return int(np.rint(total))
 
 
-@inner_kernel
+@inner_on_words
 def divide(m: Int64s, x: Floats) -> None:
     """New speeds, and the next wake-up in place of the planned one."""
     m[WAKE] = NEVER
@@ -184,7 +184,7 @@ def divide(m: Int64s, x: Floats) -> None:
     m[SCHEDULED] += 1
 
 
-@inner_kernel
+@inner_on_words
 def _speeds(m: Int64s, x: Floats) -> float:
     """Give every operation its speed; picoseconds until the first one ends."""
     division = m[DIVISION]
@@ -218,7 +218,7 @@ def _speeds(m: Int64s, x: Floats) -> float:
     return float(np.ceil(first - DONE_PS))
 
 
-@inner_kernel
+@inner_on_words
 def _uses(m: Int64s, x: Floats, op: int, weight: float, use: int) -> int:
     """Put what an operation uses at `use`; the end of it."""
     for service in range(m[op + FIRST_SERVICE], m[op + OP_SIZE + FIRST_SERVICE], SERVICE_SIZE):
@@ -233,7 +233,7 @@ def _uses(m: Int64s, x: Floats, op: int, weight: float, use: int) -> int:
     return use
 
 
-@inner_kernel
+@inner_on_words
 def _bounds(m: Int64s, x: Floats, op: int, bound: int) -> int:
     """Put the memories whose load holds an operation up at `bound`; the end of it."""
     for entry in range(m[op + FIRST_LOADED], m[op + OP_SIZE + FIRST_LOADED], LOADED_SIZE):
@@ -244,7 +244,7 @@ def _bounds(m: Int64s, x: Floats, op: int, bound: int) -> int:
     return bound
 
 
-@inner_kernel
+@inner_on_words
 def _name_resources(m: Int64s, x: Floats, division: int) -> None:
     """Give the resources in use their places, and the turnaround factor of each under the present
     mix."""
@@ -271,7 +271,7 @@ def _name_resources(m: Int64s, x: Floats, division: int) -> None:
         x[resource + READS] = x[resource + WRITES] = 0.0
 
 
-@inner_kernel
+@inner_on_words
 def _factor(m: Int64s, x: Floats, resource: int) -> float:
     """`Turnaround.factor` of a resource."""
     read, write = x[resource + READS], x[resource + WRITES]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -43,6 +44,7 @@ from simulator.engine.start import start_metrics
 from simulator.engine.timer import Timed, Timing, time_system
 from simulator.errors import ConfigError
 from simulator.hardware.fold import Folds
+from simulator.hardware.known_prices import KnownPrices
 from simulator.hardware.topology import Topology
 from simulator.results.dictionary import IDENTITY
 from simulator.results.record import PointResult
@@ -114,7 +116,10 @@ def _simulate_group(
     yield from failed.items()
     for stream, chosen in streams_of(trace, prepared, threads):
         replays = replays_of(stream, chosen.values(), tracker, threads, ahead)
-        shared = {replay: SharedFacts() for replay in replays}
+        shared = {
+            replay: SharedFacts(prices=KnownPrices(stream.batches) if many > 1 else None)
+            for replay, many in Counter(p.system.replay for p in chosen.values()).items()
+        }
         for member, problem in chosen.items():
             tracker.timed(member, f"{problem.point.system.label}, {problem.point.locality}")
             replay = problem.system.replay

@@ -96,34 +96,26 @@ class ProcessorCaches:
         """Programs whose operations know what they leave changed in a cache, and what they drive
         out of it."""
         left = each_group(groups, lambda number, _: self._left(programs[number]))
-        before = _left_before(left, groups)
-        return each_group(
-            groups, lambda number, _: self._passed_on(programs[number], before[number])
-        )
+        last = [{at: size for at, size in own if size is not None} for own in left]
+        before = _left_before(last, groups)
+        return [
+            _passed_on(stages, own, waiting)
+            for stages, own, waiting in zip(programs, left, before, strict=True)
+        ]
 
-    def _left(self, stages: tuple[Stage, ...]) -> dict[str, int]:
-        """Bytes that a mini-batch leaves changed in the cache of each processor that it uses."""
-        waiting: dict[str, int] = {}
-        self._passed_on(stages, waiting)
-        return waiting
+    def _left(self, stages: tuple[Stage, ...]) -> list[tuple[str, int | None]]:
+        """Where each operation is done, and the bytes that it leaves changed in the cache there;
+        None where it does not pass one."""
+        devices = self.machine.devices
 
-    def _passed_on(self, stages: tuple[Stage, ...], waiting: dict[str, int]) -> tuple[Stage, ...]:
-        """`waiting`: bytes that wait in the cache of each processor; brought up to date."""
+        def left_by(word: Operation) -> int | None:
+            device = devices.get(word.at)
+            if not isinstance(device, Processor):
+                return None
+            return device.left_changed(word, self.software)
 
-        def passed(word: Operation) -> Operation:
-            if not isinstance(self.machine.devices.get(word.at), Processor):
-                return word
-            left = self.machine.processor(word.at).left_changed(word, self.software)
-            if left is None:
-                return word
-            evicts = waiting.get(word.at, 0)
-            waiting[word.at] = left
-            return replace(word, leaves=left, evicts=evicts) if left or evicts else word
-
-        return tuple(
-            Stage(stage.name, tuple(tuple(map(passed, lane)) for lane in stage.lanes))
-            for stage in stages
-        )
+        words = (word for stage in stages for lane in stage.lanes for word in lane)
+        return [(word.at, left_by(word)) for word in words]
 
     def _counted(
         self, batches: Sequence[BatchFacts], groups: Groups, bare: Sequence[tuple[Stage, ...]]
@@ -226,6 +218,27 @@ def _hottest(lookups: Int64s, most: int) -> Int64s:
     """The rows with the most `lookups`, at most so many; of equal ones those with low numbers."""
     rows, counts = np.unique(lookups, return_counts=True)
     return rows[np.argsort(-counts, kind="stable")[:most]]
+
+
+def _passed_on(
+    stages: tuple[Stage, ...], left: Sequence[tuple[str, int | None]], waiting: dict[str, int]
+) -> tuple[Stage, ...]:
+    """`stages` whose operations know what each has `left` changed, and what waited in the cache
+    there before it; `waiting`: bytes of each processor, brought up to date."""
+    sizes = iter(left)
+
+    def passed(word: Operation) -> Operation:
+        at, size = next(sizes)
+        if size is None:
+            return word
+        evicts = waiting.get(at, 0)
+        waiting[at] = size
+        return replace(word, leaves=size, evicts=evicts) if size or evicts else word
+
+    return tuple(
+        Stage(stage.name, tuple(tuple(map(passed, lane)) for lane in stage.lanes))
+        for stage in stages
+    )
 
 
 def _left_before(left: Sequence[Mapping[str, Any]], groups: Groups) -> list[dict[str, int]]:

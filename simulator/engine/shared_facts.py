@@ -14,6 +14,7 @@ import numpy.typing as npt
 from simulator.caches.facts import BatchFacts, check_all
 from simulator.caches.row_filter import row_hits
 from simulator.engine.together import Groups, facts_of
+from simulator.hardware.known_prices import KnownPrices
 from simulator.systems.inference import unchanged
 
 __all__ = ["SharedFacts"]
@@ -32,6 +33,8 @@ class SharedFacts:
     _checked: dict[int, BatchFacts] = field(default_factory=dict)
     _bare: dict[int, tuple[BatchFacts, BatchFacts]] = field(default_factory=dict)
     _served: dict[int, tuple[BatchFacts, BatchFacts]] = field(default_factory=dict)
+    prices: KnownPrices | None = None
+    """Of the points that were timed before; None where no others are."""
     groups: dict[str, Groups] = field(default_factory=dict)
     """How the mini-batches of a system were divided, by its name: a first try for others."""
     _kept: OrderedDict[Hashable, tuple[tuple[object, ...], Any]] = field(

@@ -291,6 +291,7 @@ def job_of(point: PointConfig, need: WindowNeed | None = None, trace: Trace | No
         batches=point.run.warmup_batches + point.run.batches,
         held_misses=point.run.held_misses,
         keep=kept_batches(point),
+        lookups_alone=point.run.memory_fidelity == "table" and not point.run.check,
         check=point.run.check,
         window_need=need,
         bags=None if trace is None else bags_of(trace),

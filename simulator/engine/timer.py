@@ -24,6 +24,7 @@ from simulator.engine.together import ByGroup, Group, Groups, divided, each_grou
 from simulator.errors import PluginError
 from simulator.hardware.demand import StageDemand
 from simulator.hardware.fold import Folds
+from simulator.hardware.known_prices import KnownPrices
 from simulator.hardware.lanes import as_graphs, by_workers, in_one_process
 from simulator.hardware.program import Stage
 from simulator.hardware.topology import Topology
@@ -99,13 +100,14 @@ def time_system(
     caches = ProcessorCaches(
         _program(system), machine, timing.samples, timing.keep_rows, timing.software, shared
     )
+    prices = None if timing.keep_rows or timing.check else shared.prices
     fold = Folds(machine, system.equal_ranks, one_process=_one_process(timing))
 
     def price(groups: Groups) -> tuple[list[tuple[Stage, ...]], ByGroup[StageDemand]]:
         programs = caches.grouped(batches, groups)
         for stages in programs:
             check_stage_names(system.schedule.names, stages)
-        return programs, _priced(system, machine, timing, fold, programs, groups)
+        return programs, _priced(system, machine, timing, fold, programs, groups, prices)
 
     groups, (programs, demands) = divided(_groups(system, batches, timing, shared), price)
     shared.groups[_named(system)] = groups
@@ -197,13 +199,14 @@ def _priced(
     fold: Folds,
     programs: Sequence[tuple[Stage, ...]],
     groups: Groups,
+    known: KnownPrices | None,
 ) -> ByGroup[StageDemand]:
     """Every stage of every mini-batch in time on resources."""
     graphs = timing.software.gpu.iteration == "graph" and not system.schedule.overlaps
     call_ps = timing.software.gpu.worker_call if system.schedule.overlaps else 0
 
     def price(number: int, _: Group) -> tuple[StageDemand, ...]:
-        stages = tuple(machine.price_stage(s, timing.software) for s in programs[number])
+        stages = tuple(machine.price_stage(s, timing.software, known) for s in programs[number])
         if timing.check:
             check_bytes(programs[number], stages)
         stages = tuple(map(fold.scaled, stages))

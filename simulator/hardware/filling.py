@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from simulator._compiled import compiled, inner_kernel
+from simulator._compiled import inner_on_words, on_words
 from simulator.hardware.demand import loaded_latency
 
 __all__ = ["FULL", "room_for", "settle"]
@@ -70,7 +70,7 @@ FULL = 1e-12
 """Speed below its limit at which an operation is there."""
 _ROUNDING = 1e-9
 """More than sums of a division are rounded by."""
-_latency = compiled(loaded_latency)
+_latency = on_words(loaded_latency)
 
 
 def room_for(jobs: int, uses: int, bounds: int, resources: int) -> tuple[dict[int, int], int]:
@@ -90,7 +90,7 @@ def room_for(jobs: int, uses: int, bounds: int, resources: int) -> tuple[dict[in
     return starts, end
 
 
-@compiled
+@on_words
 def settle(m: Int64s, x: Floats, division: int) -> None:
     """Limits and speeds that agree with each other.
 
@@ -122,7 +122,7 @@ def settle(m: Int64s, x: Floats, division: int) -> None:
         _fill(m, x, division)
 
 
-@inner_kernel
+@inner_on_words
 def _meet(m: Int64s, x: Floats, division: int) -> None:
     """The users of each resource, in the order of operations, and what they load it with."""
     resource = m[division + RESOURCE]
@@ -147,7 +147,7 @@ def _meet(m: Int64s, x: Floats, division: int) -> None:
         job += JOB_SIZE
 
 
-@inner_kernel
+@inner_on_words
 def _find_tight(m: Int64s, x: Floats, division: int) -> None:
     """The resources that may be full, in their order."""
     whole, resource, end = m[division + WHOLE], m[division + RESOURCE], m[division + TIGHT]
@@ -159,7 +159,7 @@ def _find_tight(m: Int64s, x: Floats, division: int) -> None:
     m[division + TIGHT_END] = end
 
 
-@inner_kernel
+@inner_on_words
 def _keep_bounds(m: Int64s, x: Floats, division: int, job: int) -> bool:
     """Leave out the bounds of an operation that hold it up at no speeds; whether any is left."""
     left = m[job + FIRST_BOUND]
@@ -183,7 +183,7 @@ def _keep_bounds(m: Int64s, x: Floats, division: int, job: int) -> bool:
     return True
 
 
-@inner_kernel
+@inner_on_words
 def _load(m: Int64s, x: Floats, job: int, bound: int) -> float:
     """Load of a bound's resource at present speeds."""
     resource, pool = m[bound + LOADED], m[job + POOL]
@@ -198,7 +198,7 @@ def _load(m: Int64s, x: Floats, job: int, bound: int) -> float:
     return float((others + x[job + SPEED] * x[bound + OWN] * x[bound + ITSELF]) * slow)
 
 
-@inner_kernel
+@inner_on_words
 def _allowed(m: Int64s, x: Floats, job: int) -> float:
     """Speed that the outstanding requests of an operation allow beside the present others."""
     fastest = 1.0
@@ -209,7 +209,7 @@ def _allowed(m: Int64s, x: Floats, job: int) -> float:
     return float(fastest / x[job + SHARED])  # it has its share of the requests of the pool
 
 
-@inner_kernel
+@inner_on_words
 def _fill(m: Int64s, x: Floats, division: int) -> None:
     """Progressive filling."""
     first, tight, end = m[division + RISING], m[division + TIGHT], m[division + TIGHT_END]
@@ -236,7 +236,7 @@ def _fill(m: Int64s, x: Floats, division: int) -> None:
             _load_again(m, x, tight, end)
 
 
-@inner_kernel
+@inner_on_words
 def _step(m: Int64s, x: Floats, first: int, rising: int, tight: int, end: int) -> float:
     """How far those that rise get until one is at its limit or a resource is full, whose users are
     held then; takes that off the room."""
@@ -260,7 +260,7 @@ def _step(m: Int64s, x: Floats, first: int, rising: int, tight: int, end: int) -
     return float(step)
 
 
-@inner_kernel
+@inner_on_words
 def _load_again(m: Int64s, x: Floats, tight: int, end: int) -> None:
     """What those that still rise load resources with."""
     for at in range(tight, end):

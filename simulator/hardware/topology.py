@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import cast
 
@@ -37,6 +37,7 @@ from simulator.hardware.devices.base import (
 )
 from simulator.hardware.devices.dram import Dram
 from simulator.hardware.devices.switch import SwitchDevice
+from simulator.hardware.known_prices import KnownPrices
 from simulator.hardware.lanes import waits_of
 from simulator.hardware.memory import Memory
 from simulator.hardware.program import Exchange, Move, Operation, Record, Stage
@@ -50,6 +51,17 @@ _FIDELITY: dict[str, type[TableTiming]] = {
     "exact": ExactTiming,
     "sampled": SampledTiming,
 }
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """Timing of DRAM parts; two are equal where they time alike."""
+
+    kind: type[TableTiming]
+    row_bytes: int
+
+    def __call__(self, part: Part) -> TableTiming:
+        return self.kind(cast(Dram, part), self.row_bytes)
 
 
 def build_topology(
@@ -68,8 +80,7 @@ def build_topology(
     socket of it. Raises `ConfigError` for links that join
     nothing.
     """
-    kind = _FIDELITY[fidelity]
-    setup = Setup(lambda part: kind(cast(Dram, part), row_bytes), cpu_threads, pools, row_bytes)
+    setup = Setup(_Timed(_FIDELITY[fidelity], row_bytes), cpu_threads, pools, row_bytes)
     return Topology(config, setup, beside or {})
 
 
@@ -293,16 +304,23 @@ class Topology:
 
     # prices
 
-    def price_stage(self, stage: Stage, software: OperatorProfile) -> StageDemand:
+    def price_stage(
+        self, stage: Stage, software: OperatorProfile, known: KnownPrices | None = None
+    ) -> StageDemand:
         """All operations of a stage, priced.
 
         Raises `PluginError` where code of a part from outside fails."""
         with explained(f"stage {stage.name}", "cannot be timed"):
-            lanes = tuple(tuple(self.price(op, software) for op in lane) for lane in stage.lanes)
+            lanes = tuple(
+                tuple(self.price(op, software, known) for op in lane) for lane in stage.lanes
+            )
         return StageDemand(stage.name, lanes, waits_of(stage))
 
-    def price(self, operation: Operation, software: OperatorProfile) -> Demand:
-        """Time on resources that `operation` needs on this machine.
+    def price(
+        self, operation: Operation, software: OperatorProfile, known: KnownPrices | None = None
+    ) -> Demand:
+        """Time on resources that `operation` needs on this machine; `known`: prices of machines
+        before.
 
         Raises `ConfigError` where a device has no rule for it, or no link leads where it must.
         """
@@ -313,7 +331,8 @@ class Topology:
         if isinstance(operation, Exchange):
             return self._price_exchange(operation, software)
         processor = self.processor(operation.at)
-        demand = processor.price(operation, software, partial(self.reach, operation.at))
+        price = processor.price if known is None else partial(known.price, processor)
+        demand = price(operation, software, partial(self.reach, operation.at))
         if operation.durable:
             demand = replace(demand, durable=True)
         wait = self._fetch_waits.get(operation.at)

@@ -1,9 +1,10 @@
 """Finished points of a run, one file each, named by a key of all that determines their outcome.
 
 A file begins with its finish marker: one line of JSON with the key and the SHA-256 of the line
-after it, which holds the outcome. It is written aside, synced and renamed, so that a kill at any
-moment leaves whole files; one that does not match its marker all the same (a disk that failed, an
-editor) counts as absent and is written again.
+after it, which holds the outcome. It is written aside and renamed, so that a kill at any moment
+leaves whole files; one that does not match its marker all the same (a machine that lost its power,
+a disk that failed, an editor) counts as absent and is written again. So nobody waits for the disk,
+which would take longer than the point.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ class FinishedPoints:
         """Keep an encoded outcome. Raises `OutputError` where it cannot be written."""
         with explained(self.folder.parent):
             self.folder.mkdir(parents=True, exist_ok=True)
-            replace_file(self._file(key), data)
+            replace_file(self._file(key), data, wait=False)
 
     def keys(self) -> frozenset[str]:
         """Of all files of finished points, whole or not."""

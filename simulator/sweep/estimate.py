@@ -21,20 +21,23 @@ from simulator.units import format_bytes
 __all__ = ["Estimate", "estimate", "lookups_of_batch", "seconds_of"]
 __all__ += ["require_memory", "task_bytes"]
 
-DRAWN_PER_S = 50e6
+DRAWN_PER_S = 220e6
 """Lookups drawn a second and core. Measured like the next ones as processor time: default model
-(8 tables of 10 M rows), localities random and high, one thread, compiled kernels, a shared server
-with two cores; the mean of the two localities, which are up to 20 % apart."""
-COUNTED_PER_S = 11e6
-"""Lookups deduplicated or split a second and core, for systems without a planned cache."""
-PLANNED_PER_S = 3.5e6
-"""Lookups planned a second and core through a window, LRU, cold start included."""
-POINT_S = 0.012
-"""What a point takes whatever its mini-batches: resolving it, pricing them together, storing it.
-Measured, as the next one, with `benchmarks/points.py --points 1000`: ScratchPipe on the V100
-server, 60 mini-batches, points that share a replay."""
-TIMED_S = 1e-4
-"""Running the events of a mini-batch."""
+(8 tables of 10 M rows), 66 mini-batches, localities random and high, one thread, compiled kernels,
+two shared cores of a Xeon; the mean of the two localities (236 and 203 M)."""
+COUNTED_PER_S = 40e6
+"""Lookups deduplicated or split a second and core, for systems without a planned cache: `hybrid`
+does 71 and 70 M, `static_cache` 26 and 29 M."""
+PLANNED_PER_S = 20e6
+"""Lookups planned a second and core through a window, LRU, steady start included: 15.5 M random,
+28.5 M high, and 13 M of medium locality in the same minutes."""
+POINT_S = 0.016
+"""What a point takes whatever its mini-batches, in all processes: reading it, pricing its
+mini-batches together, storing it, its rows of the tables. Processor time of `scratchpipe run
+--jobs 2` with 1,000 points of ScratchPipe on the V100 server that share a replay, less that of
+their 66 mini-batches, of the replay and of imports."""
+TIMED_S = 8e-5
+"""Running the events of a mini-batch: the same points with 66 and with 416 mini-batches."""
 BASE_BYTES = 300 * 10**6
 """An interpreter with its libraries and compiled kernels."""
 _LOOKAHEAD = 8

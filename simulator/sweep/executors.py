@@ -9,19 +9,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import multiprocessing
-import os
-import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from simulator._extras import extra_module
+from simulator._threads import cores
 from simulator.errors import UsageError
 from simulator.sweep import work
+from simulator.sweep.lifeline import begin_worker
 from simulator.sweep.work import Event
 
 __all__ = ["Executor", "FutureLike", "Inline", "LocalPool", "dask_client", "dask_workers"]
@@ -101,11 +100,14 @@ class LocalPool:
             self._events.put(None)
             self._reader.join()
 
+    def begin(self) -> None:
+        """Have processes come into being, which takes seconds, while this one goes on."""
+        for _ in range(min(self._processes, cores())):
+            self.submit(work.be_there)
+
     def listen(self, listener: Listener) -> None:
         """Call `listener` with the events of tasks, in another thread."""
         self._listener = listener
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
 
     def _read(self) -> None:
         while (event := self._events.get()) is not None:
@@ -117,27 +119,16 @@ class LocalPool:
             with contextlib.suppress(BrokenExecutor):
                 return self._pool.submit(fn, *args)
             self._pool.shutdown(wait=False)
+        if self._reader is None:
+            self._reader = threading.Thread(target=self._read, daemon=True)
+            self._reader.start()
         self._pool = ProcessPoolExecutor(
             self._processes,
             mp_context=self._context,
-            initializer=_begin_worker,
-            initargs=(self._theirs, self._events if self._listener else None),
+            initializer=begin_worker,
+            initargs=(self._theirs, self._events),
         )
         return self._pool.submit(fn, *args)
-
-
-def _begin_worker(lifeline: Connection, events: Any) -> None:
-    """Leave Ctrl-C to the parent, die with it, and send events to it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_follow, args=(lifeline,), daemon=True).start()
-    work.report_to(events.put if events is not None else None)
-
-
-def _follow(lifeline: Connection) -> None:
-    """End this process when the other end of `lifeline` is closed."""
-    with contextlib.suppress(EOFError, OSError):
-        lifeline.recv_bytes()
-    os._exit(1)
 
 
 @contextmanager

@@ -54,13 +54,18 @@ class Workers:
 
 
 @contextmanager
-def local_workers(jobs: int = 1) -> Iterator[Workers]:
-    """`jobs` processes of this machine (0: one for each core); 1 is this process itself."""
+def local_workers(jobs: int = 1, *, at_once: bool = False) -> Iterator[Workers]:
+    """`jobs` processes of this machine (0: one for each core); 1 is this process itself.
+
+    `at_once`: they come into being now, not with the first task.
+    """
     count = jobs or cores()
     if count == 1:
         yield Workers()
         return
     with LocalPool(count) as pool:
+        if at_once:
+            pool.begin()
         yield Workers(pool, count, each_machine=count)
 
 

@@ -60,6 +60,8 @@ class Job:
     """Run the dear checks of the replay too."""
     keep: Kept = ()
     """Mini-batches whose row numbers a replay must keep."""
+    lookups_alone: bool = False
+    """Of those the rows that are looked up are enough: nobody asks which rows move."""
     window_need: WindowNeed | None = None
     """None while the trace is not open: caches are taken to be large enough."""
     bags: Bags | None = None
@@ -354,6 +356,7 @@ def planned_replay(job: Job, schedule: Schedule) -> PlannedReplay:
         job.keep,
         cache.profile_share,
         job.parts,
+        lookups_alone=job.lookups_alone,
     )
 
 

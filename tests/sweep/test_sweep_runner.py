@@ -177,11 +177,11 @@ def test_a_full_disk_ends_the_sweep_and_keeps_what_is_there(
 ):
     real, calls = finished.replace_file, []
 
-    def fail(file, data):
+    def fail(file, data, **options):
         calls.append(file)
         if len(calls) == 2:
             raise OSError(28, "No space left on device")
-        real(file, data)
+        real(file, data, **options)
 
     monkeypatch.setattr(finished, "replace_file", fail)
     with pytest.raises(OutputError, match="the disk is full"):

@@ -85,6 +85,8 @@ class PlannedReplay(DedupedReplay):
     """Share of a file whose lookups say which rows are the hottest."""
     parts: Parts = ()
     tiers: Tiers | None = None
+    lookups_alone: bool = False
+    """Keep rows and slots of lookups, not of what moves, unless `tiers` count that."""
 
     @property
     def twins(self) -> tuple[int, ...]:
@@ -212,7 +214,8 @@ class PlannedReplay(DedupedReplay):
         for plan in plans:
             batch = next(coming)
             rows = self._rows(trace, batch, plan.pools) if plan.index in self.keep else None
-            yield facts_of(plan.index, batch.samples, plan.pools, rows, start=started.start)
+            told = facts_of(plan.index, batch.samples, plan.pools, rows, start=started.start)
+            yield told.with_lookups_alone() if self.lookups_alone and not self.tiers else told
 
     def _rows(
         self, trace: Trace, batch: MiniBatch, pools: Sequence[PoolPlan]

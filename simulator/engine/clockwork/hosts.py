@@ -3,7 +3,7 @@ step."""
 
 from __future__ import annotations
 
-from simulator._compiled import inner_kernel
+from simulator._compiled import inner_on_words
 from simulator.engine.clockwork.queue import (
     FETCHING,
     GROUP_SUBMISSION,
@@ -61,7 +61,7 @@ __all__ = [
 ]
 
 
-@inner_kernel
+@inner_on_words
 def on_host(m: Int64s, process: int, host: int, ps: int) -> None:
     """`ps` of a host thread, after all that it was given before."""
     begin = max(m[NOW], m[host + FREE_PS])
@@ -72,13 +72,13 @@ def on_host(m: Int64s, process: int, host: int, ps: int) -> None:
     after(m, begin + ps - m[NOW], process)
 
 
-@inner_kernel
+@inner_on_words
 def was_on_host(m: Int64s, x: Floats, host: int, ps: int) -> None:
     x[host + BUSY] += ps
     m[host + USED] = 1
 
 
-@inner_kernel
+@inner_on_words
 def fetch(m: Int64s, x: Floats, process: int) -> bool:
     """What was submitted reaches its processor, while the host goes on."""
     if m[process + STEP] == 0:
@@ -91,7 +91,7 @@ def fetch(m: Int64s, x: Floats, process: int) -> bool:
     return True
 
 
-@inner_kernel
+@inner_on_words
 def submit_all(m: Int64s, x: Floats, process: int) -> None:
     """One host thread submits stage after stage: `pipeline._Run.host_program`."""
     while m[process + WAIT] < m[END_OF_ORDER]:
@@ -108,7 +108,7 @@ def submit_all(m: Int64s, x: Floats, process: int) -> None:
         m[process + WAIT] += 1
 
 
-@inner_kernel
+@inner_on_words
 def submit_stage(m: Int64s, x: Floats, process: int) -> bool:
     """What the lanes of a stage begin with, by each host thread: `StageSubmission.submit`."""
     stage = m[process + STAGE]
@@ -134,7 +134,7 @@ def submit_stage(m: Int64s, x: Floats, process: int) -> bool:
     return True
 
 
-@inner_kernel
+@inner_on_words
 def submit_in_turn(m: Int64s, x: Floats, process: int) -> bool:
     """Operations one after the other: `StageSubmission.submit_in_turn`."""
     while m[process + AT] < m[process + END]:
@@ -160,7 +160,7 @@ def submit_in_turn(m: Int64s, x: Floats, process: int) -> bool:
     return True
 
 
-@inner_kernel
+@inner_on_words
 def submit_more(m: Int64s, x: Floats, process: int, op: int) -> bool:
     """The other kernels of an operation, each in its turn; `REST`: whether one is under way."""
     if m[process + KIND] == MORE_SUBMISSION and m[process + WITHIN] == 0:

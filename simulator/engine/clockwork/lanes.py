@@ -3,7 +3,7 @@ step."""
 
 from __future__ import annotations
 
-from simulator._compiled import inner_kernel
+from simulator._compiled import inner_on_words
 from simulator.engine.clockwork.hosts import on_host, was_on_host
 from simulator.engine.clockwork.queue import MORE_SUBMISSION, after, occurs, spawn, wait_for
 from simulator.engine.fluid import divide, start_job, wait_behind
@@ -38,7 +38,7 @@ from simulator.engine.memory import (
 __all__ = ["run_lane"]
 
 
-@inner_kernel
+@inner_on_words
 def run_lane(m: Int64s, x: Floats, process: int) -> bool:
     """The operations of a lane: `StageSubmission.run_lane`; whether it has come to its end."""
     while m[process + AT] < m[process + END]:
@@ -109,7 +109,7 @@ def run_lane(m: Int64s, x: Floats, process: int) -> bool:
     return True
 
 
-@inner_kernel
+@inner_on_words
 def _done(m: Int64s, process: int, op: int) -> None:
     """Others may go on: those that wait for an operation, and the host where nothing blocks it."""
     stage = m[process + STAGE]

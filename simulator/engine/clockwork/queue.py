@@ -6,7 +6,7 @@ Of two at a time the one that was scheduled first comes first, behind processes 
 
 from __future__ import annotations
 
-from simulator._compiled import inner_kernel
+from simulator._compiled import inner_on_words
 from simulator.engine.memory import (
     ALL_OF,
     AT,
@@ -70,7 +70,7 @@ RESUME, FIRE, ONE_OF_ALL, REST_SUBMITTED = range(4)
 later submissions of its operation are made."""
 
 
-@inner_kernel
+@inner_on_words
 def push(m: Int64s, ps: int, priority: int, what: int, whom: int) -> None:
     rank = priority + m[SCHEDULED]
     m[SCHEDULED] += 1
@@ -88,7 +88,7 @@ def push(m: Int64s, ps: int, priority: int, what: int, whom: int) -> None:
     m[entry + WHAT], m[entry + WHOM] = what, whom
 
 
-@inner_kernel
+@inner_on_words
 def pop(m: Int64s) -> tuple[int, int]:
     first = m[QUEUE]
     m[NOW] = m[first + PS]
@@ -108,20 +108,20 @@ def pop(m: Int64s) -> tuple[int, int]:
     return what, whom
 
 
-@inner_kernel
+@inner_on_words
 def _is_earlier(m: Int64s, entry: int, other: int) -> bool:
     if m[entry + PS] != m[other + PS]:
         return bool(m[entry + PS] < m[other + PS])
     return bool(m[entry + RANK] < m[other + RANK])
 
 
-@inner_kernel
+@inner_on_words
 def copy_words(m: Int64s, source: int, target: int, size: int) -> None:
     for word in range(size):
         m[target + word] = m[source + word]
 
 
-@inner_kernel
+@inner_on_words
 def after(m: Int64s, ps: int, process: int) -> None:
     """The process goes on in `ps`."""
     if float(m[NOW]) + float(ps) < LAST_PS:
@@ -130,7 +130,7 @@ def after(m: Int64s, ps: int, process: int) -> None:
         m[OVERFLOW] = 1
 
 
-@inner_kernel
+@inner_on_words
 def wait_for(m: Int64s, event: int, process: int, all_of: int) -> None:
     """Behind those that wait for `event` already."""
     entry = m[SPARE]
@@ -147,13 +147,13 @@ def wait_for(m: Int64s, event: int, process: int, all_of: int) -> None:
     m[event + LAST_WAITER] = entry
 
 
-@inner_kernel
+@inner_on_words
 def occurs(m: Int64s, event: int) -> None:
     """An event occurs now, after all that was scheduled for now before."""
     push(m, m[NOW], NORMAL, FIRE, event)
 
 
-@inner_kernel
+@inner_on_words
 def count_down(m: Int64s, process: int) -> None:
     """One of the events that a process waits for has occurred."""
     m[process + NEED] -= 1
@@ -161,7 +161,7 @@ def count_down(m: Int64s, process: int) -> None:
         push(m, m[NOW], NORMAL, RESUME, process)
 
 
-@inner_kernel
+@inner_on_words
 def spawn(m: Int64s, kind: int, stage: int, at: int, parent: int) -> int:
     """A process that begins before anything else happens."""
     process = m[UNUSED]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator._compiled import compiled, inner_kernel
+from simulator._compiled import inner_on_words, on_words
 from simulator.engine.clockwork.hosts import (
     fetch,
     submit_all,
@@ -68,7 +68,7 @@ from simulator.engine.memory import (
 __all__ = ["run_clockwork"]
 
 
-@compiled
+@on_words
 def run_clockwork(m: Int64s, x: Floats) -> None:
     """Run stages to their end, or until one comes to `PAUSE`: called again it goes on from there;
     `OVERFLOW` is set where times do not fit 64 bits."""
@@ -93,7 +93,7 @@ def run_clockwork(m: Int64s, x: Floats) -> None:
             _occur(m, x, whom)
 
 
-@inner_kernel
+@inner_on_words
 def _begin(m: Int64s) -> None:
     """The stages of each number start to wait for those before them."""
     m[BEGUN], m[WAKE] = 1, NEVER
@@ -104,7 +104,7 @@ def _begin(m: Int64s) -> None:
         spawn(m, PIPE, m[STAGES] + number * STAGE_SIZE, 0, 0)
 
 
-@inner_kernel
+@inner_on_words
 def _occur(m: Int64s, x: Floats, event: int) -> None:
     """All that wait for an event go on, in the order in which they came."""
     m[event + OCCURRED] = 1
@@ -120,7 +120,7 @@ def _occur(m: Int64s, x: Floats, event: int) -> None:
         entry = following
 
 
-@inner_kernel
+@inner_on_words
 def _is_before_wake(m: Int64s) -> bool:
     """Whether the next event comes before the operations that end."""
     first = m[QUEUE]
@@ -129,7 +129,7 @@ def _is_before_wake(m: Int64s) -> bool:
     return bool(m[first + PS] < m[WAKE] or m[first + RANK] < m[WAKE_RANK])
 
 
-@inner_kernel
+@inner_on_words
 def _wake(m: Int64s, x: Floats) -> None:
     """Operations end; the others get new speeds."""
     advance(m, x)
@@ -139,7 +139,7 @@ def _wake(m: Int64s, x: Floats) -> None:
     divide(m, x)
 
 
-@inner_kernel
+@inner_on_words
 def _go_on(m: Int64s, x: Floats, process: int) -> None:
     kind, over, tells = m[process + KIND], False, -1
     if kind == PIPE:

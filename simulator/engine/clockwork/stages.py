@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from simulator._compiled import inner_kernel
+from simulator._compiled import inner_on_words
 from simulator.engine.clockwork.lanes import run_lane
 from simulator.engine.clockwork.queue import (
     LANE_RUN,
@@ -60,7 +60,7 @@ from simulator.engine.memory import (
 __all__ = ["stages_of_a_number"]
 
 
-@inner_kernel
+@inner_on_words
 def stages_of_a_number(m: Int64s, x: Floats, process: int) -> None:
     """The stage of one number, mini-batch after mini-batch: `pipeline._Run.stage`."""
     while m[process + STAGE] < m[LANES] - STAGE_SIZE:
@@ -89,7 +89,7 @@ def stages_of_a_number(m: Int64s, x: Floats, process: int) -> None:
         m[REACHED] = max(m[REACHED], stage)
 
 
-@inner_kernel
+@inner_on_words
 def _wait_for_stages(m: Int64s, process: int, stage: int) -> None:
     """Until all stages before it are done."""
     begin, end = m[stage + BEFORE], m[stage + STAGE_SIZE + BEFORE]
@@ -104,7 +104,7 @@ def _wait_for_stages(m: Int64s, process: int, stage: int) -> None:
         push(m, m[NOW], NORMAL, RESUME, process)
 
 
-@inner_kernel
+@inner_on_words
 def _start(m: Int64s, stage: int) -> None:
     """Note when a stage starts, and what ended last before it."""
     after = 0
@@ -116,7 +116,7 @@ def _start(m: Int64s, stage: int) -> None:
     m[stage + START], m[stage + AFTER] = m[NOW], after
 
 
-@inner_kernel
+@inner_on_words
 def _start_lanes(m: Int64s, process: int, stage: int) -> None:
     """Lanes side by side; the stage goes on when all of them are done."""
     first, last = m[stage + LANE], m[stage + STAGE_SIZE + LANE]
@@ -128,7 +128,7 @@ def _start_lanes(m: Int64s, process: int, stage: int) -> None:
         push(m, m[NOW], NORMAL, RESUME, process)
 
 
-@inner_kernel
+@inner_on_words
 def _end(m: Int64s, x: Floats, stage: int) -> None:
     """A stage is done; use is read where the timed window opens and closes."""
     m[stage + FINISH] = m[NOW]

@@ -48,7 +48,7 @@ class Device:
     """
 
     def __init__(self, name: str, part: Part, setup: Setup, members: tuple[str, ...] = ()) -> None:
-        self.name, self.part, self.members = name, part, members
+        self.name, self.part, self.members, self.setup = name, part, members, setup
         self.prepare(setup)
 
     def prepare(self, setup: Setup) -> None:
