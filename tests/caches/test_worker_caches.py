@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, BatchFacts
+from simulator.caches.plan import worker_caches
 from simulator.caches.plan.associative import Algorithm
 from simulator.caches.plan.worker_caches import (
     HIT_COPY,
     MISSING,
     OUTDATED,
-    Lookups,
     Moved,
+    Touched,
     WorkerCaches,
 )
-from simulator.caches.reference.worker_caches import reference_workers
+from simulator.caches.reference.worker_caches import WorkersTold, reference_workers
 from simulator.caches.replays import Stream, run_replays
 from simulator.caches.replays.samples import of_trainer
 from simulator.caches.replays.workers import LEFT, NEW, OLD, PUSHED, WorkerReplay
 from simulator.config.trace import ZipfTraceConfig
 from simulator.errors import CapacityError
-from simulator.traces import Trace, open_trace
+from simulator.traces import MiniBatch, Trace, open_trace
 
 ROWS, SAMPLES = 14, 6
 ALGORITHMS: tuple[Algorithm, ...] = ("lru", "lfu")
@@ -47,8 +50,29 @@ def told(replay: WorkerReplay, batches: int) -> list[BatchFacts]:
     return run_replays(Stream(zipf(), batches), [replay], threads=1)[replay].facts
 
 
-def pairs(moved: Moved) -> set[tuple[int, int]]:
-    return set(zip(moved.worker.tolist(), moved.row.tolist(), strict=True))
+def pairs(worker: int, moved: Moved) -> set[tuple[int, int]]:
+    return {(worker, row) for row in moved.row.tolist()}
+
+
+def minibatch(number: int, samples: Sequence[Sequence[int]]) -> MiniBatch:
+    """Of one table."""
+    rows = np.array([row for sample in samples for row in sample], np.int64)
+    edges = np.cumsum([0, *map(len, samples)], dtype=np.int64)
+    return MiniBatch(number, (rows,), (edges,))
+
+
+def check_found(told: list[Touched], wanted: WorkersTold) -> None:
+    for kind, expected in (
+        (HIT_COPY, wanted.hit),
+        (MISSING, wanted.new),
+        (OUTDATED, wanted.old),
+    ):
+        found = [(w, own.row[own.kind == kind]) for w, own in enumerate(told)]
+        assert {(w, row) for w, rows in found for row in rows.tolist()} == expected
+    left = {(w, row) for w, own in enumerate(told) for row in own.left[0].tolist()}
+    assert left == wanted.left
+    for own in told:
+        assert len(set(own.slot.tolist())) == len(own.slot)
 
 
 @settings(max_examples=300, deadline=None)
@@ -58,6 +82,7 @@ def pairs(moved: Moved) -> set[tuple[int, int]]:
     st.integers(0, 2),
     st.sampled_from([0, 1, 3, None]),
     st.booleans(),
+    st.booleans(),
 )
 def test_kernels_do_what_the_plain_reference_does(
     batches: list[list[list[int]]],
@@ -65,39 +90,39 @@ def test_kernels_do_what_the_plain_reference_does(
     spare: int,
     bound: int | None,
     counts: bool,
+    tight: bool,
 ) -> None:
     """`spare`: slots beyond the rows of a worker's mini-batch. `bound` None: samples are
-    allocated. `counts`: LFU."""
-    slots = 2 * max(samples) + spare
-    caches, allocates = WorkerCaches(ROWS, len(samples), slots, counts=counts), bound is None
+    allocated. `counts`: LFU. `tight`: tables grow from one place, uses are counted anew and
+    versions widened after a few mini-batches."""
+    slots, allocates = 2 * max(samples) + spare, bound is None
     wanted = reference_workers(
         batches, samples, slots, bound=bound or 0, allocates=allocates, counts=counts
     )
     seen: list[set[tuple[int, int]]] = []
-    for number, (batch, told_of) in enumerate(zip(batches, wanted, strict=True)):
-        rows = np.array([row for sample in batch for row in sample], np.int64)
-        each = np.repeat(np.arange(SAMPLES, dtype=np.int32), [len(sample) for sample in batch])
-        lookups = Lookups(rows, each)
-        owners = np.repeat(np.arange(len(samples), dtype=np.int16), samples)
-        if allocates:
-            owners = caches.assigned(lookups, samples, number)
-            planned = caches.push_planned(lookups, owners)
-            if seen:
-                seen[-1] |= pairs(planned)
-        assert owners.tolist() == told_of.owners
-        touched = caches.touch(lookups, owners, bound or 0)
-        found = Moved(touched.worker, caches.rows_of(touched.number), touched.slot)
-        for kind, expected in (
-            (HIT_COPY, told_of.hit),
-            (MISSING, told_of.new),
-            (OUTDATED, told_of.old),
-        ):
-            assert pairs(found.part(touched.kind == kind)) == expected
-        left = Moved(touched.worker, caches.rows_of(touched.victim), touched.slot)
-        assert pairs(left.part(touched.victim_updates > 0)) == told_of.left
-        pushes = caches.push_shared(touched) if bound is None else caches.push_old(touched, bound)
-        seen.append(pairs(pushes))
-        assert told_of.lacking <= (bound or 0)
+    with pytest.MonkeyPatch.context() as patch:
+        if tight:
+            patch.setattr(worker_caches, "_FIRST", 1)
+            patch.setattr(worker_caches, "_LAST_USE", 40)
+            patch.setattr(worker_caches, "_NARROW", 5)
+        caches = WorkerCaches(
+            (ROWS,), len(samples), slots, counts=counts, allocates=allocates, threads=2
+        )
+        for number, (each, told_of) in enumerate(zip(batches, wanted, strict=True)):
+            batch = minibatch(number, each)
+            owners = np.repeat(np.arange(len(samples), dtype=np.int16), samples)
+            if allocates:
+                fresh = caches.freshest(batch)
+                owners = caches.assigned(batch, fresh, (0,), samples)
+                planned = caches.push_planned(batch, fresh, owners)
+                if seen:
+                    seen[-1] |= {pair for w, own in enumerate(planned) for pair in pairs(w, own)}
+            assert owners.tolist() == told_of.owners
+            told = caches.train(caches.dealt(batch, owners), bound or 0)
+            check_found(told, told_of)
+            moves = [Moved(own.row, own.slot).part(own.pushed > 0) for own in told]
+            seen.append({pair for w, own in enumerate(moves) for pair in pairs(w, own)})
+            assert told_of.lacking <= (bound or 0)
     assert seen == [each.pushed for each in wanted]
 
 
@@ -150,10 +175,10 @@ def test_the_allocator_and_the_bound_save_transfers() -> None:
 
 def test_counts_outlive_their_first_lists() -> None:
     """A row that is used in more mini-batches than there were lists at first stays."""
-    caches, owners = WorkerCaches(2_000, 1, 2, counts=True), np.zeros(1, np.int16)
+    caches, owners = WorkerCaches((2_000,), 1, 2, counts=True), np.zeros(1, np.int16)
     for number in range(1_500):
-        rows = np.array([0, 1 + number], np.int64)
-        touched = caches.touch(Lookups(rows, np.zeros(2, np.int32)), owners, 0)
+        dealt = caches.dealt(minibatch(number, [[0, 1 + number]]), owners)
+        (touched,) = caches.train(dealt, 0)
         assert touched.kind.tolist() == [HIT_COPY if number else MISSING, MISSING]
 
 

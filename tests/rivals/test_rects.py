@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,6 @@ from rivalry import executed, points, replayed, simulated, stage_times
 
 from simulator.caches.facts import MISS, UNIQUE
 from simulator.caches.host_cache import FILLED, SPILLED
-from simulator.caches.plan.future import next_uses
 from simulator.caches.reference.packed import reference_packed
 from simulator.caches.replays.packed import PackedPool
 from simulator.engine.sharing import build
@@ -39,12 +39,13 @@ def test_moves_are_those_of_the_plain_reference(data: st.DataObject) -> None:
     batch = st.lists(st.integers(0, rows - 1), min_size=1, max_size=3, unique=True)
     uses = data.draw(st.lists(batch, min_size=1, max_size=14))
     pool = PackedPool(rows, capacity, packed)
-    arrays = [np.array(ids, np.int64) for ids in uses]
-    pool.expect(arrays, next_uses(arrays, rows))
+    for ids in uses:
+        pool.expect(np.array(ids, np.int64))
+    pool.begin()
     resident = data.draw(st.lists(st.integers(0, rows - 1), max_size=capacity, unique=True))
     pool.fill(np.array(resident, np.int64))
-    for number, expected in enumerate(reference_packed(uses, rows, capacity, packed, resident)):
-        own = pool.serve(number)
+    for expected in reference_packed(uses, rows, capacity, packed, resident):
+        own = pool.serve()
         told = (
             own.missed.tolist(),
             set(own.filled.tolist()),
@@ -158,5 +159,23 @@ def test_no_drive_and_no_room_are_refused_with_the_remedy() -> None:
     small = {"ssd": {"part": "micron_9200", "capacity": "10 MB"}}
     with pytest.raises(CapacityError, match=r"ssd\.flash of .* holds 10 MB"):
         built("rects", platform={"base": "ssd_v100", "host": small})
-    with pytest.raises(CapacityError, match=r"distinct rows of a table, but .*: raise kept"):
-        simulated(rects(kept=0.01), **MACHINE)
+
+
+@pytest.mark.parametrize("past", [0, 6])
+def test_a_pool_below_a_mini_batch_is_refused_with_what_would_do(past: int) -> None:
+    """The mini-batch is named as the run counts them, and less than it says does not do."""
+    found = rf"^{'mini-batch [0-9]+' if not past else 'mini-batch [1-6] before the run'} uses "
+    found += (
+        r"[\d,]+ distinct rows of table [0-3], the largest share of all, but its pool has room "
+    )
+    found += r"for 200 of 20,000: set kept to (0\.\d+) or more, or lower model\.batch_size$"
+    none = {"batches": 1, "warmup_batches": 0}
+    run = {"run": none} if past else {}
+    with pytest.raises(CapacityError) as caught:
+        simulated(rects(kept=0.01, past=past, ahead=0), **run, **MACHINE)
+    message = re.match(found, str(caught.value).splitlines()[-1])
+    assert message, str(caught.value)
+    enough = float(message[1])
+    simulated(rects(kept=enough, past=past, ahead=0), **run, **MACHINE)
+    with pytest.raises(CapacityError, match="set kept to"):
+        simulated(rects(kept=round(enough - 0.0002, 4), past=past, ahead=0), **run, **MACHINE)

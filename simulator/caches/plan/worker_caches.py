@@ -5,165 +5,313 @@ oldest). A server counts the updates of each row that reached it (its *version*)
 version that it came with and the updates that its worker made since. All rows of a mini-batch are
 looked for before the first victim is chosen, so that none of them is one.
 
-Rows are numbered anew as they are first looked up: memory grows with the rows that were seen.
+Workers take a mini-batch beside each other, on threads: they read versions and write to their own
+copies; what they push is added once all are done. A worker finds its copies by a hash of the row
+and keeps 16 bytes of each; the order of uses is sorted out once a cache is full, and again when
+all of it has been gone through. A version takes 16 bits while that is enough for all updates that
+there were.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from simulator._threads import map_threads
 from simulator.caches.plan import worker_kernels as kernels
+from simulator.caches.plan.arrays import zeros
+from simulator.caches.plan.distinct import Deduper
+from simulator.caches.plan.slot_table import rehash
 from simulator.caches.plan.worker_kernels import (
+    FIELDS,
     HIT_COPY,
     MISSING,
     OUTDATED,
+    USED,
     Copies,
-    Moved,
-    Seen,
+    Rows,
+    Rules,
     Touched,
 )
 from simulator.errors import CapacityError
+from simulator.traces.base import MiniBatch
 
-__all__ = ["HIT_COPY", "MISSING", "OUTDATED", "Moved", "Touched", "WorkerCaches"]
+__all__ = ["HIT_COPY", "MISSING", "OUTDATED", "Dealt", "Moved", "Touched", "WorkerCaches"]
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
 Int16s = npt.NDArray[np.int16]
-Bools = npt.NDArray[np.bool_]
-Array = npt.NDArray[Any]
+Numbers = npt.NDArray[Any]
 
 _FIRST = 1024
-"""Rows that there is room for at first."""
-_GROWTH = 8
-"""Times the room that there was: what is not written yet takes no memory, and is copied seldom."""
+"""Places of a worker's table, and lists of uses, at first."""
+_FULL = 0.7
+"""Share of the places of a table that may be taken."""
+_GROWTH = 1.5
+"""Times the places that it had; as much is copied twice at most."""
+_LAST_USE = 2**31 - 1
+"""That a record can note."""
+_NARROW = 2**15 - 1
+"""Updates of a row that a version of 16 bits can count."""
 
 
-@dataclass
-class Lookups:
-    """Lookups of a mini-batch: rows over all tables, table by table, and the sample of each."""
+class Moved(NamedTuple):
+    """Rows (over all tables) of one worker, and their slots in its cache."""
+
+    row: Int64s
+    slot: Int32s
+
+    def part(self, chosen: npt.NDArray[Any]) -> Moved:
+        """Some of them."""
+        return Moved(self.row[chosen], self.slot[chosen])
+
+
+class Dealt(NamedTuple):
+    """Lookups of a mini-batch by worker: rows over all tables, one worker after the other, table by
+    table, in the order of its samples; `counts`: how many, shape (workers, tables)."""
 
     rows: Int64s
-    samples: Int32s
+    counts: Int64s
+
+    def of(self, worker: int) -> Int64s:
+        """The lookups of one worker."""
+        ends = np.cumsum(self.counts.sum(axis=1))
+        return self.rows[ends[worker] - self.counts[worker].sum() : ends[worker]]
+
+
+@dataclass(slots=True)
+class _Worker:
+    """The cache of one worker, and how far its uses were counted and its slots taken."""
+
+    copies: Copies
+    dedupe: Deduper
+    clock: int = 0
+    taken: int = 0
+    queue: Int32s = field(default_factory=lambda: np.empty(0, np.int32))
+    """Its slots in the order of uses, when that was sorted out last."""
+    head: int = 0
+    sorted_at: int = 0
 
 
 class WorkerCaches:
-    """Caches of `slots` rows for each of `workers`, empty at first. `counts`: LFU, not LRU."""
+    """Caches of `slots` rows for each of `workers`, empty at first, of tables with so many `rows`.
 
-    def __init__(self, rows: int, workers: int, slots: int, *, counts: bool = False) -> None:
-        self.workers, self.slots, self._counts = workers, slots, counts
-        self._rows = rows
-        self._seen = Seen(
-            np.zeros(rows, np.int32),
-            np.zeros(_FIRST, np.int64),
-            np.zeros(_FIRST, np.int32),
-            np.zeros(_FIRST, np.int32),
-            np.zeros(_FIRST, np.int32),
-            np.zeros((_FIRST, workers), np.int32),
-        )
-        row, version, updates, stamp, event = np.zeros((5, workers, slots), np.int32)
-        links = np.zeros((workers, slots, 4), np.int32)  # written as slots are taken
-        ends = np.full((workers, _FIRST if counts else 1, 2), -1, np.int32)
-        taken = np.zeros(workers, np.int32)
-        self._copies = Copies(row, version, updates, stamp, event, links, ends, taken)
-        self._known = self._now = 0
+    `counts`: LFU, not LRU. `allocates`: samples go where their rows are fresh, and rows that
+    several workers train are pushed. `expected`: mini-batches that there is room for at first.
+    """
 
-    def touch(self, lookups: Lookups, owners: Int16s, bound: int) -> Touched:
+    def __init__(
+        self,
+        rows: Sequence[int],
+        workers: int,
+        slots: int,
+        *,
+        counts: bool = False,
+        allocates: bool = False,
+        expected: int = 1,
+        threads: int = 1,
+    ) -> None:
+        self.slots, self._threads, self._expected = slots, threads, expected
+        self._counts, self._allocates = counts, allocates
+        self._bases, total = np.cumsum([0, *rows[:-1]], dtype=np.int64), sum(rows)
+        holder = np.int8 if workers < 2**7 else np.int16
+        self._rows = Rows(zeros(total, np.int16), zeros(total if allocates else 1, holder))
+        number = np.int32 if total < 2**31 else np.int64
+        lists = _FIRST if counts else 1
+        self._workers = [
+            _Worker(
+                Copies(
+                    zeros(_FIRST),
+                    zeros(FIELDS * slots, number).reshape(slots, FIELDS),
+                    zeros(4 * slots if counts else 4, np.int32).reshape(-1, 4),
+                    np.full((lists, 2), -1, np.int32),
+                ),
+                Deduper(total),
+            )
+            for _ in range(workers)
+        ]
+        self._now = 0
+
+    def dealt(self, batch: MiniBatch, owners: Int16s) -> Dealt:
+        """The lookups of a mini-batch, each sample at its owner."""
+        workers = len(self._workers)
+        counts = np.empty((workers, len(batch.ids)), np.int64)
+        for table, edges in enumerate(batch.offsets):
+            counts[:, table] = np.bincount(owners, np.diff(edges), workers)
+        ends = np.cumsum(counts).reshape(counts.shape) - counts
+        rows = np.empty(batch.lookups, np.int64)
+
+        def deal(table: int) -> None:
+            ids, edges, own = batch.ids[table], batch.offsets[table], ends[:, table].copy()
+            kernels.deal(ids, int(self._bases[table]), edges, owners, own, rows)
+
+        map_threads(deal, len(batch.ids), self._threads)
+        return Dealt(rows, counts)
+
+    def train(self, dealt: Dealt, bound: int) -> list[Touched]:
         """All workers look their rows up, get those that are missing or more than `bound` updates
-        old, and train them. `owners`: of each sample.
+        old, and train them; then rows go to the server: those with more than `bound` updates, or
+        where samples are allocated those that several workers trained. Told worker by worker.
 
         Raises `CapacityError` where a worker has less slots than rows.
         """
-        rows, each = lookups.rows, owners[lookups.samples]
-        self._make_room(len(rows))
         self._now += 1
-        out = _untouched(len(rows))
-        when = np.array([self._now, bound, self._known, int(self._counts)])
-        n, self._known = kernels.look_up(rows, each, when, self._seen, self._copies, out)
-        full = kernels.bring(n, when, self._seen, self._copies, out)
-        if full >= 0:
-            need = int((out.worker[:n] == full).sum())
-            raise CapacityError(
-                f"worker {full} looks up {need:,} rows in a mini-batch, but its cache has "
-                f"{self.slots:,} slots: raise the size of the cache, or lower model.batch_size"
-            )
-        kernels.train(n, self._seen, self._copies, out)
-        return _first(out, n)
+        version, holder = self._rows
+        if version.dtype == np.int16 and self._now * len(self._workers) > _NARROW:
+            self._rows = Rows(version.astype(np.int32), holder)  # no row has more updates
+        most = 2**31 - 1 if self._allocates else bound
 
-    def rows_of(self, numbers: Int32s) -> Int64s:
-        """Rows over all tables."""
-        return self._seen.row[numbers]
+        def touch(number: int) -> Touched:
+            rules = Rules(number, bound, most, self._counts, self._allocates)
+            return self._touch(rules, dealt.of(number))
 
-    def push_old(self, touched: Touched, bound: int) -> Moved:
-        """Rows that a mini-batch trained go to the server where they have more than `bound` updates
-        that are not there."""
-        pushed = np.empty(len(touched.worker), np.bool_)
-        kernels.push_old(len(pushed), bound, self._seen, self._copies, touched, pushed)
-        return self._moved(touched, pushed)
+        told = map_threads(touch, len(self._workers), self._threads)
+        if self._allocates:
+            self._push_shared(told)
+        for each in told:
+            kernels.add(self._rows.version, each.left[0], each.left[2])
+            pushed = each.pushed > 0
+            if pushed.any():
+                kernels.add(self._rows.version, each.row[pushed], each.pushed[pushed])
+        return told
 
-    def push_shared(self, touched: Touched) -> Moved:
-        """Rows that several workers trained in a mini-batch go to the server."""
-        pushed = np.empty(len(touched.worker), np.bool_)
-        kernels.push_shared(len(pushed), self._seen, self._copies, touched, pushed)
-        return self._moved(touched, pushed)
+    def freshest(self, batch: MiniBatch) -> list[Numbers]:
+        """Of each lookup, table by table, the worker whose copy alone is fresh, from 1 on; 0:
+        nobody's."""
+        holder = self._rows.holder
 
-    def push_planned(self, lookups: Lookups, owners: Int16s) -> Moved:
-        """Rows that are fresh at one worker, and that another looks up in the coming mini-batch."""
-        most = len(lookups.rows)
-        out = Moved(np.empty(most, np.int16), np.empty(most, np.int64), np.empty(most, np.int64))
-        n = kernels.push_planned(
-            lookups.rows, owners[lookups.samples], self._seen, self._copies, out
-        )
-        return out.part(slice(n))
+        def ask(table: int) -> Numbers:
+            found = np.empty(len(batch.ids[table]), holder.dtype)
+            kernels.freshest(batch.ids[table], int(self._bases[table]), holder, found)
+            return found
 
-    def assigned(self, lookups: Lookups, room: Sequence[int], batch: int) -> Int16s:
-        """The worker of each sample: of those that have room the one with most of its rows."""
-        samples = sum(room)
-        scores = np.zeros((samples, self.workers), np.int32)
-        kernels.score(lookups.rows, lookups.samples, self._seen, scores)
-        owners = np.empty(samples, np.int16)
-        kernels.assign(scores, np.array(room, np.int64), batch % self.workers, owners)
+        return map_threads(ask, len(batch.ids), self._threads)
+
+    def assigned(
+        self, batch: MiniBatch, fresh: Sequence[Numbers], tables: Sequence[int], room: Sequence[int]
+    ) -> Int16s:
+        """The worker of each sample: of those that have room the one with most of its rows of
+        `tables`."""
+        workers = len(self._workers)
+        scores = np.zeros((batch.samples, workers), np.int32)
+        for table in tables:
+            kernels.score(fresh[table], batch.offsets[table], scores)
+        owners = np.empty(batch.samples, np.int16)
+        kernels.assign(scores, np.array(room, np.int64), batch.index % workers, owners)
         return owners
 
-    def _moved(self, touched: Touched, chosen: Bools) -> Moved:
-        rows = self.rows_of(touched.number[chosen])
-        return Moved(touched.worker[chosen], rows, touched.slot[chosen].astype(np.int64))
+    def push_planned(
+        self, batch: MiniBatch, fresh: Sequence[Numbers], owners: Int16s
+    ) -> list[Moved]:
+        """Rows that are fresh at one worker, and that another looks up in the coming mini-batch, go
+        to the server; told worker by worker."""
 
-    def _make_room(self, more: int) -> None:
-        """Room for rows that were never seen, and for a use more of those that were."""
-        lists = self._copies.ends.shape[1]
-        if self._counts and self._now + 2 >= lists:
-            added = np.full((self.workers, lists, 2), -1, np.int32)
-            ends = np.concatenate([self._copies.ends, added], axis=1)
-            self._copies = self._copies._replace(ends=ends)
-        have, need = len(self._seen.row), self._known + more
-        if need > have:
-            size = max(need, min(_GROWTH * have, self._rows))
-            number, *fields = self._seen
-            grown: list[Any] = [_grown(field, size) for field in fields]
-            self._seen = Seen(number, *grown)
+        def plan(table: int) -> Int64s:
+            ids, edges, base = batch.ids[table], batch.offsets[table], int(self._bases[table])
+            found = np.empty((2, len(ids)), np.int64)
+            count = kernels.planned(
+                ids, base, edges, owners, fresh[table], self._rows.holder, found
+            )
+            return found[:, :count]
+
+        parts = map_threads(plan, len(batch.ids), self._threads)
+
+        def push(number: int) -> Moved:
+            rows = np.concatenate([rows[held == number] for held, rows in parts])
+            slots, updates = np.empty((2, len(rows)), np.int32)
+            copies = self._workers[number].copies
+            kernels.find(rows, copies, slots)
+            kernels.reset(slots, copies, updates)
+            kernels.add(self._rows.version, rows, updates)  # nobody else holds them
+            return Moved(rows, slots)
+
+        return map_threads(push, len(self._workers), self._threads)
+
+    def _touch(self, rules: Rules, lookups: Int64s) -> Touched:
+        """What one worker does."""
+        worker = self._workers[rules.worker]
+        unique = worker.dedupe(lookups)
+        rows, count = unique.ids, len(unique.ids)
+        self._make_room(worker, count)
+        slots, pushed = np.empty((2, count), np.int32)
+        kernels.find(rows, worker.copies, slots)
+        out = Touched(rows, unique.times, slots, np.empty(count, np.int8), pushed, _NOTHING)
+        begin = worker.clock
+        there = kernels.look_up(begin, rules, self._rows, worker.copies, out)
+        missing, free = count - there, self.slots - worker.taken
+        victims = np.empty(max(0, missing - free), np.int32)
+        if len(victims):
+            self._choose(rules, worker, begin, victims, count)
+            out = out._replace(left=np.empty((3, len(victims)), np.int64))
+        left = kernels.bring(
+            begin + there, worker.taken, rules, self._rows, worker.copies, victims, out
+        )
+        worker.clock += count
+        worker.taken += min(missing, free)
+        return out._replace(left=out.left[:, :left])
+
+    def _choose(
+        self, rules: Rules, worker: _Worker, begin: int, victims: Int32s, count: int
+    ) -> None:
+        """Slots of rows that leave; those that were used from `begin` on do not."""
+        records = worker.copies.records
+        if self._counts:
+            got = kernels.choose_fewest(begin, worker.copies, victims)
+        else:
+            got, last = 0, False
+            while got < len(victims) and not last:
+                last = worker.head == len(worker.queue)
+                if last:
+                    _sort_uses(worker, begin)
+                worker.head, got = kernels.choose_oldest(
+                    worker.queue, worker.head, (worker.sorted_at, begin), records, victims, got
+                )
+        if got < len(victims):
+            raise CapacityError(
+                f"worker {rules.worker} looks up {count:,} rows in a mini-batch, but its cache has "
+                f"{self.slots:,} slots: raise the size of the cache, or lower model.batch_size"
+            )
+
+    def _make_room(self, worker: _Worker, more: int) -> None:
+        """Room for rows and for a use more of each; uses are counted anew where they are many."""
+        table, records, links, ends = worker.copies
+        if self._counts and self._now + 2 >= len(ends):
+            ends = np.concatenate([ends, np.full(ends.shape, -1, np.int32)])
+        if min(worker.taken + more, self.slots) > _FULL * len(table):
+            expected = worker.taken + more * (1 if worker.taken else self._expected)
+            least = int(min(expected, self.slots) / _FULL) + 2
+            larger = zeros(max(int(_GROWTH * len(table)), least))
+            rehash(table, larger)
+            table = larger
+        worker.copies = Copies(table, records, links, ends)
+        if worker.clock + more > _LAST_USE:
+            _sort_uses(worker, worker.clock)
+            records[worker.queue, USED] = np.arange(worker.taken)
+            worker.clock = worker.sorted_at = worker.taken
+
+    def _push_shared(self, told: Sequence[Touched]) -> None:
+        """Rows that several workers trained go to the server; of others one has the fresh copy."""
+        holder = self._rows.holder
+        for number, each in enumerate(told):
+            kernels.mark(each.row, number, holder)
+
+        def push(number: int) -> None:
+            own, copies = told[number], self._workers[number].copies
+            kernels.push_shared(own.row, own.slot, holder, copies, own.pushed)
+
+        map_threads(push, len(told), self._threads)
 
 
-def _untouched(size: int) -> Touched:
-    """Room for as many places."""
-    worker, kind = np.empty(size, np.int16), np.empty(size, np.int8)
-    number, slot, times, victim, updates, which = np.empty((6, size), np.int32)
-    return Touched(worker, number, slot, kind, times, victim, updates, which)
+_NOTHING = np.empty((3, 0), np.int64)
 
 
-def _first(touched: Touched, n: int) -> Touched:
-    """The first `n` places, all lookups."""
-    worker, number, slot, kind, times, victim, updates, which = touched
-    return Touched(
-        worker[:n], number[:n], slot[:n], kind[:n], times[:n], victim[:n], updates[:n], which
-    )
-
-
-def _grown(field: Any, size: int) -> Array:
-    grown = np.empty((size, *field.shape[1:]), field.dtype)
-    grown[: len(field)] = field
-    return grown
+def _sort_uses(worker: _Worker, begin: int) -> None:
+    """The slots in the order of their uses, those that were used from `begin` on left out."""
+    used = worker.copies.records[: worker.taken, USED]
+    order = np.argsort(used).astype(np.int32)
+    worker.queue, worker.head = order[: int((used < begin).sum())], 0
+    worker.sorted_at = begin

@@ -2,269 +2,283 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled, prefetch
 from simulator.caches.plan.buckets import BUCKET, FIRST, append, unlink
+from simulator.caches.plan.slot_table import entry_of, first_like, home_of, put, slot_of, take_out
 
-__all__ = ["HIT_COPY", "MISSING", "OUTDATED", "Copies", "Moved", "Seen", "Touched"]
-__all__ += ["assign", "bring", "look_up", "push_old", "push_planned", "push_shared", "score"]
-__all__ += ["train"]
+__all__ = ["FIELDS", "HIT_COPY", "MISSING", "OUTDATED", "ROW", "SHARED", "USED"]
+__all__ += ["Copies", "Rows", "Rules", "Touched"]
+__all__ += ["add", "assign", "bring", "choose_fewest", "choose_oldest", "deal", "find", "freshest"]
+__all__ += ["look_up", "mark", "planned", "push_shared", "reset", "score"]
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
 Int16s = npt.NDArray[np.int16]
 Int8s = npt.NDArray[np.int8]
 Bools = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[Any]
+"""Whole numbers of any size."""
 
 HIT_COPY, MISSING, OUTDATED = 0, 1, 2
 """What a worker finds of a row: a copy that is new enough, none, one that is too old."""
+ROW, VERSION, UPDATES, USED = range(4)
+"""What is kept of a copy: its row, the version that it came with, updates since they were pushed
+last, and how many uses its worker had made before the last one of it."""
+FIELDS = 4
+SHARED = -1
+"""Where the worker would stand whose copy alone is fresh (from 1 on, 0: nobody's): several
+trained the row in this mini-batch."""
 _AHEAD = 16
-"""Lookups between asking for what one needs and using it."""
+"""Rows between asking for what one needs and using it."""
 
 
-class Seen(NamedTuple):
-    """Rows that were looked up."""
+class Rows(NamedTuple):
+    """What is kept of every row; shape (rows,)."""
 
-    number: Int32s
-    """Of each row, from 1 on; 0: never looked up. Shape (rows,)."""
-    row: Int64s
-    """Of each number less 1."""
-    version: Int32s
+    version: Numbers
     """Updates that reached the server."""
-    users: Int32s
-    """Scratch: zero between calls."""
-    holder: Int32s
-    """The worker whose copy alone is fresh, -1: nobody's, where samples are allocated."""
-    place: Int32s
-    """Shape (numbers, workers): the slot, -1: none, below: one that is being looked for."""
+    holder: Numbers
+    """The worker whose copy alone is fresh, from 1 on; one place alone where nobody asks."""
 
 
 class Copies(NamedTuple):
-    """Slots of all workers; shape (workers, slots)."""
+    """The cache of one worker."""
 
-    row: Int32s
-    """Number of the row less 1."""
-    version: Int32s
-    updates: Int32s
-    """Since they were pushed last."""
-    stamp: Int32s
-    """Mini-batch that touched it last."""
-    event: Int32s
-    """Its place in what that mini-batch touched."""
+    table: Int64s
+    """Slots by their rows: see `plan.slot_table`."""
+    records: Numbers
+    """Shape (slots, 4): see `ROW`."""
     links: Int32s
-    """Shape (workers, slots, 4): lists of slots, see `plan.buckets`."""
+    """Where uses count: lists of slots by their number, see `plan.buckets`."""
     ends: Int32s
-    """Shape (workers, lists, 2): one list from the oldest to the newest (LRU), or one for every
-    number of uses (LFU)."""
-    taken: Int32s
-    """Shape (workers,): slots that were taken."""
 
 
-class Moved(NamedTuple):
-    """Copies of workers, each with its row (over all tables) and its slot."""
+class Rules(NamedTuple):
+    """How a worker takes a mini-batch."""
 
-    worker: Int16s
-    row: Int64s
-    slot: Int64s
-
-    def part(self, chosen: Bools | Int32s | slice) -> Moved:
-        """Some of them."""
-        return Moved(self.worker[chosen], self.row[chosen], self.slot[chosen])
+    worker: int
+    bound: int
+    """Updates that a copy may lack."""
+    most: int
+    """Updates that a worker may keep to itself."""
+    counts: bool
+    """Whether uses count (LFU)."""
+    tells: bool
+    """Whether it is known whose copy is fresh."""
 
 
 class Touched(NamedTuple):
-    """What workers looked up in a mini-batch: a place for each row of each worker, in order of
-    first lookup. `which`: the place of each lookup."""
+    """What a worker looks up in a mini-batch: its distinct rows in order of first lookup."""
 
-    worker: Int16s
-    number: Int32s
+    row: Int64s
+    times: Int64s
     slot: Int32s
     kind: Int8s
-    times: Int32s
-    victim: Int32s
-    """Number of the row that left the slot for it, less 1; -1: none."""
-    victim_updates: Int32s
-    which: Int32s
+    pushed: Int32s
+    """Updates that go to the server once it has trained; 0: none."""
+    left: Int64s
+    """Rows that left its cache for them with updates, their slots and updates; shape (3, rows)."""
 
 
 @compiled
-def _use(copies: Copies, worker: int, slot: int, counts: bool) -> None:
-    """Make a slot the newest of its list, or where uses count of the list of one more."""
-    links, ends = copies.links[worker], copies.ends[worker]
-    uses = links[slot, BUCKET]
-    if uses >= 0:
-        unlink(links, ends, slot)
-    append(links, ends, slot, max(uses, 0) + 1 if counts else 0)
+def find(rows: Int64s, copies: Copies, slots: Int32s) -> None:
+    """The slot of each of `rows`, -1: none."""
+    table, records, flat = copies.table, copies.records, copies.records.reshape(-1)
+    for k in range(len(rows) + 2 * _AHEAD):
+        if k < len(rows):
+            prefetch(table, home_of(rows[k], len(table)))
+        near, here = k - _AHEAD, k - 2 * _AHEAD
+        if 0 <= near < len(rows):
+            slots[near] = first_like(table, rows[near])
+            prefetch(flat, FIELDS * max(slots[near], 0))
+        if here >= 0 and slots[here] >= 0 and records[slots[here], ROW] != rows[here]:
+            slots[here] = slot_of(table, records[:, ROW], rows[here])
 
 
 @compiled
-def _victim(copies: Copies, worker: int, now: int) -> int:
-    """The oldest slot of the first list that has one which mini-batch `now` does not use; -1:
-    none has."""
-    ends = copies.ends[worker]
-    for number in range(len(ends)):
-        slot = ends[number, FIRST]
-        if slot >= 0 and copies.stamp[worker, slot] != now:
-            return int(slot)
-    return -1
+def look_up(clock: int, rules: Rules, every: Rows, copies: Copies, out: Touched) -> int:
+    """Look all of `out.row` up, whose slots were found, and train those that are there, the first
+    of them as use number `clock`; returns how many there are."""
+    _, bound, most, counts, tells = rules
+    version, holder = every
+    records, flat, links, ends = (
+        copies.records,
+        copies.records.reshape(-1),
+        copies.links,
+        copies.ends,
+    )
+    begin = clock
+    for k in range(len(out.row)):
+        if k + _AHEAD < len(out.row):
+            prefetch(flat, FIELDS * max(out.slot[k + _AHEAD], 0))
+            prefetch(version, out.row[k + _AHEAD])
+        row, slot = out.row[k], out.slot[k]
+        out.pushed[k] = 0
+        if tells:
+            holder[row] = 0
+        if slot < 0:
+            out.kind[k] = MISSING
+            continue
+        old = version[row] - records[slot, VERSION] > bound
+        out.kind[k] = OUTDATED if old else HIT_COPY
+        if old:
+            records[slot, VERSION] = version[row]
+        records[slot, UPDATES] += 1
+        records[slot, USED] = clock
+        clock += 1
+        updates = records[slot, UPDATES]
+        if updates > most:  # its copy is as new as the worker's part
+            out.pushed[k] = updates
+            records[slot, VERSION] += updates
+            records[slot, UPDATES] = 0
+        if counts:
+            uses = links[slot, BUCKET]
+            unlink(links, ends, slot)
+            append(links, ends, slot, uses + 1)
+    return clock - begin
 
 
 @compiled
-def look_up(
-    rows: Int64s, owners: Int16s, when: Int64s, seen: Seen, copies: Copies, out: Touched
+def choose_oldest(
+    queue: Int32s, head: int, whens: tuple[int, int], records: Numbers, victims: Int32s, got: int
 ) -> tuple[int, int]:
-    """Look all `rows` up, each by its owner. `when`: this mini-batch, the bound, rows seen before,
-    whether uses count. Returns places, and rows seen after it."""
-    now, bound, known, counts = when
-    workers, places = seen.place.shape[1], seen.place.reshape(-1)
-    for k in range(len(rows)):
-        if k + _AHEAD < len(rows):
-            prefetch(seen.number, rows[k + _AHEAD])
-        number = seen.number[rows[k]] - 1
-        if number < 0:
-            number = known
-            known += 1
-            seen.number[rows[k]] = known
-            seen.row[number] = rows[k]
-            seen.version[number] = 0
-            seen.users[number] = 0
-            seen.holder[number] = -1
-            seen.place[number, :] = -1
-        out.which[k] = number
-    n = 0
-    for k in range(len(rows)):
-        if k + _AHEAD < len(rows):
-            prefetch(places, out.which[k + _AHEAD] * workers + owners[k + _AHEAD])
-        worker, number = owners[k], out.which[k]
-        slot = seen.place[number, worker]
-        if slot < -1:
-            event = -2 - slot
-        elif slot >= 0 and copies.stamp[worker, slot] == now:
-            event = copies.event[worker, slot]
-        else:
-            event = n
-            n += 1
-            out.worker[event], out.number[event], out.slot[event] = worker, number, slot
-            out.times[event], out.victim[event], out.victim_updates[event] = 0, -1, 0
-            if slot < 0:
-                out.kind[event] = MISSING
-                seen.place[number, worker] = -2 - event
-            else:
-                old = seen.version[number] - copies.version[worker, slot] > bound
-                out.kind[event] = OUTDATED if old else HIT_COPY
-                if old:
-                    copies.version[worker, slot] = seen.version[number]
-                copies.stamp[worker, slot], copies.event[worker, slot] = now, event
-                _use(copies, worker, slot, counts > 0)
-        out.times[event] += 1
-        out.which[k] = event
-    return n, known
+    """Fill `victims[got:]` from `queue[head:]`, slots in the order of their uses, those that were
+    used since passed over. `whens`: the first use that the order does not know, and the first of
+    this mini-batch. Returns how far it came, and how many there are; they count as used now."""
+    sorted_at, now = whens
+    flat = records.reshape(-1)
+    while got < len(victims) and head < len(queue):
+        if head + _AHEAD < len(queue):
+            prefetch(flat, FIELDS * queue[head + _AHEAD])
+        slot = queue[head]
+        if records[slot, USED] < sorted_at:
+            records[slot, USED] = now
+            victims[got] = slot
+            got += 1
+        head += 1
+    return head, got
 
 
 @compiled
-def bring(n: int, when: Int64s, seen: Seen, copies: Copies, out: Touched) -> int:
-    """A slot for each of `n` rows that is missing, if need be that of a victim. Returns -1, or the
-    worker whose slots are all taken by this mini-batch."""
-    now, slots, counts = when[0], copies.row.shape[1], when[3] > 0
-    for event in range(n):
-        if out.kind[event] != MISSING:
+def choose_fewest(now: int, copies: Copies, victims: Int32s) -> int:
+    """Fill `victims` with the slots of the fewest uses, of those the oldest, that were not used
+    from use number `now` on; returns how many there are."""
+    got, links, ends = 0, copies.links, copies.ends
+    for uses in range(len(ends)):
+        while got < len(victims):
+            slot = ends[uses, FIRST]
+            if slot < 0 or copies.records[slot, USED] >= now:
+                break
+            unlink(links, ends, slot)
+            victims[got] = slot
+            got += 1
+    return got
+
+
+@compiled
+def bring(
+    clock: int, taken: int, rules: Rules, every: Rows, copies: Copies, victims: Int32s, out: Touched
+) -> int:
+    """A slot for each row that is missing, from `taken` on, then those of `victims`, which leave;
+    trained as use number `clock` and on. Returns how many of them left with updates."""
+    worker, _, most, counts, tells = rules
+    version, holder = every
+    table, records, links, ends = copies.table, copies.records, copies.links, copies.ends
+    size, left, next_victim, far = len(table), 0, 0, 0
+    for k in range(len(out.row)):
+        if k + _AHEAD < len(out.row) and out.kind[k + _AHEAD] == MISSING:
+            prefetch(table, home_of(out.row[k + _AHEAD], size))
+            prefetch(version, out.row[k + _AHEAD])
+        if out.kind[k] != MISSING:
             continue
-        worker, number = out.worker[event], out.number[event]
-        if copies.taken[worker] < slots:
-            slot = copies.taken[worker]
-            copies.taken[worker] += 1
-            copies.links[worker, slot, :] = -1
+        row, slot = out.row[k], taken
+        if taken < len(records):
+            taken += 1
         else:
-            slot = _victim(copies, worker, now)
-            if slot < 0:
-                return int(worker)
-            unlink(copies.links[worker], copies.ends[worker], slot)
-            victim = copies.row[worker, slot]
-            out.victim[event] = victim
-            out.victim_updates[event] = copies.updates[worker, slot]
-            seen.place[victim, worker] = -1
-            if seen.holder[victim] == worker:
-                seen.holder[victim] = -1
-        seen.place[number, worker] = slot
-        out.slot[event] = slot
-        copies.row[worker, slot], copies.updates[worker, slot] = number, 0
-        copies.version[worker, slot] = seen.version[number]
-        copies.stamp[worker, slot], copies.event[worker, slot] = now, event
-        _use(copies, worker, slot, counts)
-    return -1
+            far = min(next_victim + _AHEAD, len(victims) - 1)
+            prefetch(table, home_of(records[victims[far], ROW], size))
+            slot = victims[next_victim]
+            next_victim += 1
+            gone, updates = records[slot, ROW], records[slot, UPDATES]
+            take_out(table, gone, slot)
+            if updates > 0:
+                out.left[0, left], out.left[1, left], out.left[2, left] = gone, slot, updates
+                left += 1
+            if tells and holder[gone] == worker + 1:
+                holder[gone] = 0
+        put(table, entry_of(row, slot))
+        out.slot[k] = slot
+        pushes = most < 1
+        out.pushed[k] = 1 if pushes else 0
+        records[slot, ROW], records[slot, USED] = row, clock
+        records[slot, VERSION] = version[row] + out.pushed[k]
+        records[slot, UPDATES] = 1 - out.pushed[k]
+        clock += 1
+        if counts:
+            append(links, ends, slot, 1)
+    return left
 
 
 @compiled
-def train(n: int, seen: Seen, copies: Copies, out: Touched) -> None:
-    """Each worker updates its rows; changes of victims reach the server."""
-    for event in range(n):
-        copies.updates[out.worker[event], out.slot[event]] += 1
-        if out.victim[event] >= 0:
-            seen.version[out.victim[event]] += out.victim_updates[event]
+def add(version: Numbers, rows: Int64s, updates: Numbers) -> None:
+    """The server adds `updates` of distinct or repeated `rows`."""
+    for k in range(len(rows)):
+        if k + _AHEAD < len(rows):
+            prefetch(version, rows[k + _AHEAD])
+        version[rows[k]] += updates[k]
 
 
 @compiled
-def push_old(n: int, bound: int, seen: Seen, copies: Copies, out: Touched, pushed: Bools) -> None:
-    """Push rows with more than `bound` updates; their copies are as new as the worker's part."""
-    for event in range(n):
-        worker, slot = out.worker[event], out.slot[event]
-        updates = copies.updates[worker, slot]
-        pushed[event] = updates > bound
-        if updates > bound:
-            seen.version[out.number[event]] += updates
-            copies.version[worker, slot] += updates
-            copies.updates[worker, slot] = 0
+def mark(rows: Int64s, worker: int, holder: Numbers) -> None:
+    """Note that a worker has trained `rows`, which nobody held before the first of them did."""
+    for k in range(len(rows)):
+        if k + _AHEAD < len(rows):
+            prefetch(holder, rows[k + _AHEAD])
+        holder[rows[k]] = worker + 1 if holder[rows[k]] == 0 else SHARED
 
 
 @compiled
-def push_shared(n: int, seen: Seen, copies: Copies, out: Touched, pushed: Bools) -> None:
+def push_shared(
+    rows: Int64s, slots: Int32s, holder: Numbers, copies: Copies, pushed: Int32s
+) -> None:
     """Push rows that several workers trained; all of their copies are old after it."""
-    for event in range(n):
-        seen.users[out.number[event]] += 1
-    for event in range(n):
-        worker, slot, number = out.worker[event], out.slot[event], out.number[event]
-        pushed[event] = seen.users[number] > 1
-        seen.holder[number] = -1 if pushed[event] else worker
-        if pushed[event]:
-            seen.version[number] += copies.updates[worker, slot]
-            copies.updates[worker, slot] = 0
-    for event in range(n):
-        seen.users[out.number[event]] = 0
+    for k in range(len(rows)):
+        if k + _AHEAD < len(rows):
+            prefetch(holder, rows[k + _AHEAD])
+        if holder[rows[k]] == SHARED:
+            pushed[k] = copies.records[slots[k], UPDATES]
+            copies.records[slots[k], UPDATES] = 0
 
 
 @compiled
-def push_planned(rows: Int64s, owners: Int16s, seen: Seen, copies: Copies, out: Moved) -> int:
-    """Push fresh rows that others than their worker look up next; those are old after it."""
-    n = 0
-    for k in range(len(rows)):
-        if k + _AHEAD < len(rows):
-            prefetch(seen.number, rows[k + _AHEAD])
-        number = seen.number[rows[k]] - 1
-        worker = -1 if number < 0 else seen.holder[number]
-        if worker < 0 or worker == owners[k]:
-            continue
-        slot = seen.place[number, worker]
-        out.worker[n], out.row[n], out.slot[n] = worker, rows[k], slot
-        n += 1
-        seen.holder[number] = -1
-        seen.version[number] += copies.updates[worker, slot]
-        copies.updates[worker, slot] = 0
-    return n
+def reset(slots: Int32s, copies: Copies, updates: Int32s) -> None:
+    """Take the `updates` that copies have out of them."""
+    for k in range(len(slots)):
+        updates[k] = copies.records[slots[k], UPDATES]
+        copies.records[slots[k], UPDATES] = 0
 
 
 @compiled
-def score(rows: Int64s, samples: Int32s, seen: Seen, scores: Int32s) -> None:
-    """Count for each sample the lookups whose rows are fresh at each worker."""
-    for k in range(len(rows)):
-        if k + _AHEAD < len(rows):
-            prefetch(seen.number, rows[k + _AHEAD])
-        number = seen.number[rows[k]] - 1
-        if number >= 0 and seen.holder[number] >= 0:
-            scores[samples[k], seen.holder[number]] += 1
+def freshest(ids: Int64s, base: int, holder: Numbers, out: Numbers) -> None:
+    """Whose copy of each of a table's rows is fresh."""
+    for k in range(len(ids)):
+        if k + _AHEAD < len(ids):
+            prefetch(holder, ids[k + _AHEAD] + base)
+        out[k] = max(holder[ids[k] + base], 0)
+
+
+@compiled
+def score(holders: Numbers, edges: Int64s, scores: Int32s) -> None:
+    """Count for each sample the lookups of a table whose rows are fresh at each worker."""
+    for sample in range(len(edges) - 1):
+        for k in range(edges[sample], edges[sample + 1]):
+            if holders[k] > 0:
+                scores[sample, holders[k] - 1] += 1
 
 
 @compiled
@@ -280,3 +294,39 @@ def assign(scores: Int32s, room: Int64s, first: int, owners: Int16s) -> None:
                 best = worker
         owners[sample] = best
         room[best] -= 1
+
+
+@compiled
+def planned(
+    ids: Int64s,
+    base: int,
+    edges: Int64s,
+    owners: Int16s,
+    holders: Numbers,
+    holder: Numbers,
+    out: Int64s,
+) -> int:
+    """Rows of a table that are fresh at one worker and that another looks up next, which nobody
+    holds after it: those workers and rows, shape (2, lookups). Returns how many there are."""
+    n = 0
+    for sample in range(len(edges) - 1):
+        for k in range(edges[sample], edges[sample + 1]):
+            if holders[k] > 0 and holders[k] - 1 != owners[sample]:
+                row = ids[k] + base
+                if holder[row] > 0:  # the first such lookup
+                    out[0, n], out[1, n] = holders[k] - 1, row
+                    n += 1
+                    holder[row] = 0
+    return n
+
+
+@compiled
+def deal(ids: Int64s, base: int, edges: Int64s, owners: Int16s, ends: Int64s, out: Int64s) -> None:
+    """Write the rows of a table to `out`, those of a worker from its place in `ends` on, which
+    moves on."""
+    for sample in range(len(edges) - 1):
+        at = ends[owners[sample]]
+        for k in range(edges[sample], edges[sample + 1]):
+            out[at] = ids[k] + base
+            at += 1
+        ends[owners[sample]] = at

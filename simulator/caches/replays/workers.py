@@ -30,21 +30,18 @@ from simulator.caches.plan.associative import Algorithm
 from simulator.caches.plan.worker_caches import (
     MISSING,
     OUTDATED,
-    Lookups,
+    Dealt,
     Moved,
     Touched,
     WorkerCaches,
 )
-from simulator.caches.replays.base import Kept, Replay, bases, joined
+from simulator.caches.replays.base import Kept, Replay, bases, slots_of_lookups
 from simulator.caches.replays.samples import of_trainer
 from simulator.traces.base import MiniBatch, Trace
 
 __all__ = ["LEFT", "NEW", "OLD", "PUSHED", "WorkerReplay"]
 
 Int64s = npt.NDArray[np.int64]
-Int32s = npt.NDArray[np.int32]
-Int16s = npt.NDArray[np.int16]
-Bools = npt.NDArray[np.bool_]
 
 NEW = "new"
 """Of a worker: rows that it had no copy of."""
@@ -86,11 +83,17 @@ class WorkerReplay(Replay):
         return self.algorithm
 
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
-        del threads
         past = PAST if trace.past is None else min(PAST, trace.past)
         past = 0 if self.prefill == "empty" else past
-        counts = self.algorithm == "lfu"
-        caches = WorkerCaches(sum(trace.rows), len(self.samples), self.capacity, counts=counts)
+        caches = WorkerCaches(
+            trace.rows,
+            len(self.samples),
+            self.capacity,
+            counts=self.algorithm == "lfu",
+            allocates=self.allocates,
+            expected=past + 1,
+            threads=threads,
+        )
         turns = _Turns(self, bases(trace.rows), caches, Start("planned", past) if past else EMPTY)
         before = (trace.minibatch(number) for number in range(-past, 0))
         here: _Turn | None = None
@@ -108,13 +111,13 @@ class WorkerReplay(Replay):
 
 @dataclass(slots=True)
 class _Turn:
-    """A mini-batch over workers; once it was trained, what they found and what they push."""
+    """A mini-batch over workers: what each pushes before it, and once it was trained what each
+    found."""
 
     batch: MiniBatch
-    lookups: Lookups
-    owners: Int16s
-    touched: Touched | None = None
-    pushed: list[Moved] = field(default_factory=list)
+    lookups: Dealt
+    planned: list[Moved]
+    touched: list[Touched] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,54 +134,40 @@ class _Turns:
         """A mini-batch and the worker of each of its samples, as caches are now; rows that others
         than their worker need are pushed before it."""
         samples = self.replay.samples
-        numbers = np.arange(batch.samples, dtype=np.int32)
-        each = np.concatenate([np.repeat(numbers, np.diff(edges)) for edges in batch.offsets])
-        lookups = Lookups(joined(self.starts, batch.ids), each)
         if not self.replay.allocates:
             owners = np.repeat(np.arange(len(samples), dtype=np.int16), samples)
-            return _Turn(batch, lookups, owners)
-        owners = self.caches.assigned(self._scored(batch, lookups), samples, batch.index)
-        planned = self.caches.push_planned(lookups, owners)
-        return _Turn(batch, lookups, owners, pushed=[planned])
-
-    def _scored(self, batch: MiniBatch, lookups: Lookups) -> Lookups:
-        """Those lookups by which samples are allocated."""
-        chosen = self.replay.scored
-        if chosen is None:
-            return lookups
-        part = np.repeat(
-            np.isin(np.arange(len(batch.ids)), chosen), [len(ids) for ids in batch.ids]
-        )
-        return Lookups(lookups.rows[part], lookups.samples[part])
+            return _Turn(batch, self.caches.dealt(batch, owners), [])
+        fresh, scored = self.caches.freshest(batch), self.replay.scored
+        tables = range(len(batch.ids)) if scored is None else scored
+        owners = self.caches.assigned(batch, fresh, tables, samples)
+        planned = self.caches.push_planned(batch, fresh, owners)
+        return _Turn(batch, self.caches.dealt(batch, owners), planned)
 
     def take(self, turn: _Turn) -> None:
         """Workers look a mini-batch up and train it."""
-        bound = self.replay.bound
-        turn.touched = self.caches.touch(turn.lookups, turn.owners, bound)
-        if self.replay.allocates:
-            turn.pushed = [self.caches.push_shared(turn.touched)]
-        else:
-            turn.pushed = [self.caches.push_old(turn.touched, bound)]
+        turn.touched = self.caches.train(turn.lookups, self.replay.bound)
 
     def told(self, turn: _Turn, coming: _Turn | None) -> BatchFacts:
         """The facts of a mini-batch before `coming`, whose plan is pushed with it."""
-        touched, batch, flows = turn.touched, turn.batch, _Flows(self, turn.batch.index)
-        assert touched is not None
-        rows, slots = self.caches.rows_of(touched.number), touched.slot.astype(np.int64)
-        found = Moved(touched.worker, rows, slots)
+        batch, workers = turn.batch, range(len(self.replay.samples))
+        planned = coming.planned if coming is not None else []
+        flows = _Flows(self.starts, batch.index in self.replay.keep)
+        each = [
+            flows.of_worker(
+                turn.lookups, worker, turn.touched[worker], planned[worker : worker + 1]
+            )
+            for worker in workers
+        ]
         told = {LOOKUP: self._lookups(batch)}
-        new, old = touched.kind == MISSING, touched.kind == OUTDATED
-        for name, chosen in ((NEW, new), (OLD, old), (UNIQUE, new | True)):
-            told |= flows.named(name, found.part(chosen), touched.times[chosen])
-        changed = touched.victim_updates > 0
-        left = Moved(touched.worker, self.caches.rows_of(touched.victim), slots)
-        told |= flows.named(LEFT, left.part(changed))
-        pushed = [*turn.pushed, *(coming.pushed if coming is not None else ())]
-        told |= flows.named(PUSHED, _together(pushed))
-        each = Moved(touched.worker[touched.which], turn.lookups.rows, slots[touched.which])
-        told |= flows.named(LOOKUP, each)
-        for name, chosen in ((UNIQUE, new | True), (HIT, ~new & ~old), (MISS, new | old)):
-            told[name] = flows.summed(rows[chosen], touched.times[chosen])
+        for name in (NEW, OLD, UNIQUE, LEFT, PUSHED, LOOKUP):
+            told |= {of_trainer(worker, name): each[worker][name] for worker in workers}
+        unique, missed = _summed(each, UNIQUE), _summed(each, NEW, OLD)
+        told[UNIQUE] = unique
+        told[HIT] = tuple(
+            Flow(whole.lookups - miss.lookups, whole.rows - miss.rows)
+            for whole, miss in zip(unique, missed, strict=True)
+        )
+        told[MISS] = missed
         return BatchFacts(batch.index, batch.samples, told, self.start, pooled=True)
 
     def _lookups(self, batch: MiniBatch) -> tuple[Flow, ...]:
@@ -192,52 +181,65 @@ class _Turns:
 
 @dataclass(frozen=True, slots=True)
 class _Flows:
-    """Makes flows of what workers do with rows in a mini-batch, a shard a table."""
+    """Makes flows of what workers do with rows in a mini-batch, a shard a table; with row numbers
+    where it `keeps` those."""
 
-    turns: _Turns
-    number: int
+    starts: Int64s
+    keeps: bool
 
-    def named(
-        self, name: str, moved: Moved, times: Int32s | None = None
+    def of_worker(
+        self, lookups: Dealt, worker: int, own: Touched, planned: Sequence[Moved]
     ) -> dict[str, tuple[Flow, ...]]:
-        """The flow of each worker; `times`: lookups of each row, by default none but in a flow of
-        lookups."""
-        workers, tables = len(self.turns.replay.samples), len(self.turns.starts)
-        key = moved.worker.astype(np.int64) * tables + self._table(moved.row)
-        most = workers * tables
-        rows = np.bincount(key, minlength=most)
-        lookups = rows if name == LOOKUP else np.zeros(most, np.int64)
-        if times is not None:
-            lookups = np.bincount(key, times, most).astype(np.int64)
-        if self.number in self.turns.replay.keep:
-            order = np.argsort(key, kind="stable")
-            edges = np.cumsum([0, *rows])
-            parts = [order[a:b] for a, b in pairwise(edges.tolist())]
-            flows = [
-                Flow(int(n), len(part), moved.row[part], moved.slot[part])
-                for n, part in zip(lookups, parts, strict=True)
-            ]
-        else:
-            pairs = zip(lookups.tolist(), rows.tolist(), strict=True)
-            flows = [Flow(n, count) for n, count in pairs]
-        return {
-            of_trainer(worker, name): tuple(flows[worker * tables : (worker + 1) * tables])
-            for worker in range(workers)
-        }
+        """All flows of one, by name; rows of the plan are `planned`."""
+        found = Moved(own.row, own.slot)
+        tables = self._table(own.row)
+        told = {}
+        for name, kind in ((NEW, MISSING), (OLD, OUTDATED)):
+            chosen = own.kind == kind
+            told[name] = self._flows(tables[chosen], found.part(chosen), own.times[chosen])
+        told[UNIQUE] = self._flows(tables, found, own.times)
+        left = Moved(own.left[0], own.left[1].astype(np.int32))
+        told[LEFT] = self._flows(self._table(left.row), left)
+        moves = [found.part(own.pushed > 0), *planned]
+        pushed = Moved(*(np.concatenate(parts) for parts in zip(*moves, strict=True)))
+        told[PUSHED] = self._flows(self._table(pushed.row), pushed)
+        told[LOOKUP] = self._of_lookups(lookups, worker, found)
+        return told
 
-    def summed(self, rows: Int64s, times: Int32s | None = None) -> tuple[Flow, ...]:
-        """Of all workers, counts alone: a row may lie in several of their caches."""
-        tables, key = len(self.turns.starts), self._table(rows)
-        counts = np.bincount(key, minlength=tables).tolist()
-        if times is None:
-            return tuple(Flow(0, count) for count in counts)
-        lookups = np.bincount(key, times, tables).astype(np.int64).tolist()
-        return tuple(Flow(n, count) for n, count in zip(lookups, counts, strict=True))
+    def _of_lookups(self, lookups: Dealt, worker: int, found: Moved) -> tuple[Flow, ...]:
+        counts = lookups.counts[worker].tolist()
+        if not self.keeps:
+            return tuple(Flow(count, count) for count in counts)
+        rows = lookups.of(worker)
+        slots = slots_of_lookups(found.row, found.slot.astype(np.int64), rows)
+        ends = np.cumsum([0, *counts]).tolist()
+        return tuple(Flow(b - a, b - a, rows[a:b], slots[a:b]) for a, b in pairwise(ends))
+
+    def _flows(self, tables: Int64s, moved: Moved, times: Int64s | None = None) -> tuple[Flow, ...]:
+        """Rows by table, in their order; `times`: lookups of each, by default none."""
+        most = len(self.starts)
+        rows = np.bincount(tables, minlength=most).tolist()
+        lookups = [0] * most
+        if times is not None:
+            lookups = np.bincount(tables, times, most).astype(np.int64).tolist()
+        if not self.keeps:
+            return tuple(Flow(n, count) for n, count in zip(lookups, rows, strict=True))
+        order = np.argsort(tables, kind="stable")
+        ends = np.cumsum([0, *rows]).tolist()
+        parts = [order[a:b] for a, b in pairwise(ends)]
+        return tuple(
+            Flow(n, len(part), moved.row[part], moved.slot[part].astype(np.int64))
+            for n, part in zip(lookups, parts, strict=True)
+        )
 
     def _table(self, rows: Int64s) -> Int64s:
-        return np.searchsorted(self.turns.starts, rows, side="right") - 1
+        return np.searchsorted(self.starts, rows, side="right") - 1
 
 
-def _together(moves: Sequence[Moved]) -> Moved:
-    workers, rows, slots = zip(*moves, strict=True)
-    return Moved(np.concatenate(workers), np.concatenate(rows), np.concatenate(slots))
+def _summed(each: Sequence[dict[str, tuple[Flow, ...]]], *names: str) -> tuple[Flow, ...]:
+    """Of all workers, counts alone: a row may lie in several of their caches."""
+    by_table = zip(*(own[name] for own in each for name in names), strict=True)
+    return tuple(
+        Flow(sum(flow.lookups for flow in flows), sum(flow.rows for flow in flows))
+        for flows in by_table
+    )
