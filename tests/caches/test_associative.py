@@ -172,12 +172,15 @@ def test_a_past_that_is_played_leaves_what_loads_leave(
     sets: int, ways: int, algorithm: str, batches: list[list[int]]
 ) -> None:
     played, loaded = (AssociativeCache(ROWS, sets, ways, algorithm) for _ in range(2))  # type: ignore[arg-type]
-    for ids in batches:
-        rows, times = np.unique(np.array(ids, np.int64), return_counts=True)
+    past = [np.unique(np.array(ids, np.int64), return_counts=True) for ids in batches]
+    turns = [past[: len(past) // 3], past[len(past) // 3 :]]
+    outcomes = [told for turn in turns if turn for told in played.play(turn, threads=2)]
+    for (rows, times), (resident, missed) in zip(past, outcomes, strict=True):
         outcome = loaded.load(rows, times)
-        assert played.play(rows, times, threads=2) == int((~outcome.hit).sum())
-        assert played.resident == loaded.resident == int((loaded.tags >= 0).sum())
-        np.testing.assert_array_equal(played.tags, loaded.tags)
+        assert missed == int((~outcome.hit).sum())
+        assert resident == loaded.resident == int((loaded.tags >= 0).sum())
+    np.testing.assert_array_equal(played.tags, loaded.tags)
+    assert played.resident == loaded.resident
     rows = np.arange(ROWS)
     again, twin = (cache.load(rows, np.ones(ROWS, np.int64)) for cache in (played, loaded))
     np.testing.assert_array_equal(again.new, twin.new)

@@ -35,6 +35,9 @@ def test_dedupe_equals_its_reference(batches):
         expected = plain.distinct(ids)
         assert found.ids.tolist() == list(expected)
         assert found.times.tolist() == list(expected.values())
+        places = np.empty(len(ids), np.int32)
+        assert deduper(np.array(ids, dtype=np.int64), places).ids.tolist() == list(expected)
+        assert found.ids[places].tolist() == ids
 
 
 @given(batches_of_ids)

@@ -36,6 +36,8 @@ def test_all_come_in_order_and_once(count, ahead):
     trace = Told()
     assert [batch.index for batch in drawn(trace, count, ahead=ahead)] == list(range(count))
     assert sorted(index for index, _ in trace.asked) == list(range(count))
+    later = [batch.index for batch in drawn(trace, count, first=-7, ahead=ahead)]
+    assert later == list(range(-7, count - 7))
 
 
 def test_only_traces_that_say_so_are_drawn_on_another_thread():

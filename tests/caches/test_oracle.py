@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ from simulator.caches.plan.oracle import OracleCacher, Read
 from simulator.caches.reference.oracle import reference_oracle
 from simulator.caches.replays import PlannedReplay, Stream, run_replays
 from simulator.caches.replays.oracle import ALONE, FETCHED, LATER, LEAVING, NOW, OracleReplay
+from simulator.caches.replays.owned import owned
 from simulator.caches.replays.samples import of_trainer
 from simulator.config.trace import ZipfTraceConfig
 from simulator.errors import CapacityError
@@ -49,6 +52,69 @@ def test_gaps_say_what_times_to_live_do(look_ahead: int, batches: list[list[int]
         assert set(read.rows[read.again].tolist()) == wanted.now
         assert set(read.rows[alone].tolist()) == wanted.no_sync
         assert set(read.rows[~read.again & ~alone].tolist()) == wanted.later
+
+
+def test_stamps_that_run_out_are_renumbered() -> None:
+    """8 bits are enough for 117 mini-batches with a look-ahead of 9."""
+    trace = zipf(300)
+    narrow, wide = OracleCacher(300, 9, np.int8), OracleCacher(300, 9)
+    for number in range(400):
+        rows = np.unique(trace.minibatch(number).ids[0])
+        narrow.read(rows)
+        wide.read(rows)
+        if number >= 9:
+            queues = (cacher._queue[number - 8] for cacher in (narrow, wide))
+            one, two = ((each.fetched, each.again, each.kept) for each in queues)
+            assert np.array_equal(one, two)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(-1, 2), st.booleans()), min_size=ROWS, max_size=ROWS),
+    st.integers(0, ROWS),
+)
+def test_shares_of_rows_are_those_that_are_counted(rows: list[tuple[int, bool]], edge: int) -> None:
+    owners, chosen = (np.array(each) for each in zip(*rows, strict=True))
+    numbers, edges = np.arange(ROWS), (0, edge, ROWS)
+    mine = owned(numbers, owners.astype(np.int16), chosen, edges, 3).by_row()
+    slots = 100 + mine.rows
+    dealt: list[int] = []
+    for trainer in range(3):
+        for flows, counts in (
+            (mine.of(trainer, slots), mine.of(trainer, None)),
+            (mine.dealt(trainer, slots), mine.dealt(trainer, None)),
+        ):
+            for flow, count, first, last in zip(flows, counts, edges, edges[1:], strict=False):
+                assert flow.ids is not None
+                assert flow.slots is not None
+                assert len(flow.ids) == flow.rows == count.rows
+                assert all(first <= row < last for row in flow.ids.tolist())
+                assert flow.slots.tolist() == (100 + flow.ids).tolist()
+        has = [row for flow in mine.of(trainer, slots) for row in flow.ids.tolist()]  # type: ignore[union-attr]
+        assert has == [k for k, (who, is_in) in enumerate(rows) if is_in and who in (-1, trainer)]
+        dealt += [row for flow in flows for row in flow.ids.tolist()]  # type: ignore[union-attr]
+    assert sorted(dealt) == numbers[chosen].tolist()
+    everyone = [k for k, (who, is_in) in enumerate(rows) if is_in and who < 0]
+    assert [row for row in dealt if row in everyone] == [
+        *everyone[2::3],
+        *everyone[0::3],
+        *everyone[1::3],
+    ]
+
+
+@pytest.mark.parametrize("prefill", ["empty", "steady"])
+@pytest.mark.parametrize("keep", [(), (0, 4, 5, 6, 13)])
+def test_what_is_counted_is_what_is_kept(prefill: str, keep: tuple[int, ...]) -> None:
+    whole, some = (
+        told(OracleReplay(8000, 6, 2, (22, 21, 21), prefill, keep=kept), 20)
+        for kept in (range(20), keep)
+    )
+    for each, other in zip(whole, some, strict=True):
+        assert dict(each.without_rows().flows) == dict(other.without_rows().flows)
+        for name in each.flows if each.index in keep else ():
+            for one, two in zip(each.flows[name], other.flows[name], strict=True):
+                assert np.array_equal(one.ids, two.ids)  # type: ignore[arg-type]
+                assert np.array_equal(one.slots, two.slots)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("look_ahead", [1, 2, 7, 20, 40])
@@ -121,6 +187,13 @@ def test_rows_are_conserved(look_ahead: int, chunk: int, prefill: str) -> None:
         assert facts[NOW].rows + facts[LATER].rows + alone == unique.rows
         assert sum(facts[of_trainer(t, LOOKUP)].lookups for t in range(3)) == facts[LOOKUP].lookups
         assert facts[HIT].rows + facts[MISS].rows == unique.rows
+        times = Counter(facts[LOOKUP].ids.tolist())  # type: ignore[union-attr]
+        for name in (UNIQUE, HIT, MISS, NOW, LATER):
+            for flow, first in zip(facts.flows[name], (0, 4000), strict=True):
+                told_rows = flow.ids.tolist()  # type: ignore[union-attr]
+                assert len(told_rows) == flow.rows
+                assert all(first <= row < first + 4000 for row in told_rows)
+                assert flow.lookups == sum(times[row] for row in told_rows)
 
 
 def test_a_steady_cache_starts_where_a_long_run_ends() -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.caches.facts import LOOKUP, UNIQUE
+from simulator.caches.facts import LOOKUP, UNIQUE, Flow
 from simulator.caches.replays.samples import SampleParts
 from simulator.traces.base import MiniBatch
 
@@ -57,12 +56,26 @@ def test_every_trainer_has_its_samples(
                     assert flow.slots.tolist() == [100 + i for i in wanted]  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("keeps", [False, True])
-def test_chosen_rows_are_counted_with_their_lookups(keeps: bool) -> None:
-    batch = minibatch([([1, 1, 4], [2]), ([4, 8], [])])
-    divided = SampleParts(ROWS, (2,)).divided(batch, keeps=keeps)
-    first, second = divided.chosen(np.array([True, False, True, False]), 7 * divided.rows)
+def test_chosen_rows_are_told_table_by_table() -> None:
+    divided = SampleParts(ROWS, (2,)).divided(
+        minibatch([([1, 1, 4], [2]), ([4, 8], [])]), keeps=True
+    )
+    chosen = np.array([True, False, True, False])
+    first, second = divided.kept([Flow(3, 2), Flow()], chosen, 7 * divided.rows)
     assert (first.lookups, first.rows, second.lookups, second.rows) == (3, 2, 0, 0)
-    if keeps:
-        assert first.ids.tolist() == [1, 8]  # type: ignore[union-attr]
-        assert first.slots.tolist() == [7, 56]  # type: ignore[union-attr]
+    assert first.ids.tolist() == [1, 8]  # type: ignore[union-attr]
+    assert first.slots.tolist() == [7, 56]  # type: ignore[union-attr]
+    assert second.ids.tolist() == []  # type: ignore[union-attr]
+
+
+@settings(max_examples=50, deadline=None)
+@given(bags, st.integers(1, 3), st.booleans())
+def test_threads_divide_alike(
+    samples: list[tuple[list[int], ...]], trainers: int, keeps: bool
+) -> None:
+    sizes = [len(part) for part in np.array_split(np.arange(len(samples)), trainers)]
+    one, two = (
+        SampleParts(ROWS, sizes, threads).divided(minibatch(samples), keeps=keeps)
+        for threads in (1, 2)
+    )
+    assert repr(one) == repr(two)

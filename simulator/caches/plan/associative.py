@@ -7,6 +7,7 @@ is (a *conflict miss*). Each rule is in plain Python in `caches.reference.associ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,18 +20,12 @@ from simulator.caches.plan.associative_kernels import (
     MOST,
     NEVER,
     NO_CHAIN,
-    Chains,
-    Outcome,
     Slots,
-    chain_missing,
-    choose_slots,
-    count_lookups,
     drop_left,
     know_fetched,
-    mark_found,
-    swap,
 )
-from simulator.caches.plan.hashed_sets import Tags, by_set, fill, probe
+from simulator.caches.plan.associative_steps import Past, Rules, State, play_groups, room_for, take
+from simulator.caches.plan.hashed_sets import Tags, by_set, fill, find_sets, group_bits, probe
 
 __all__ = ["Algorithm", "AssociativeCache", "Loaded"]
 
@@ -62,14 +57,17 @@ class AssociativeCache:
     def __init__(
         self, rows: int, sets: int, ways: int, algorithm: Algorithm = "lru", locked: int = 0
     ) -> None:
-        self.ways, self.algorithm, self._locked = ways, algorithm, locked
+        self.ways, self.algorithm = ways, algorithm
+        self._rules = Rules(algorithm == "lru", locked)
         self.tags: Tags = np.full(sets * ways, -1, np.int32 if rows <= MOST else np.int64)
         marks = np.full(sets * ways, NEVER, np.int32)
         least = np.full(sets, 1 if algorithm == "lfu" else NEVER, np.int32)
-        self._slots = Slots(self.tags, marks, least)
-        self._heads = np.full(sets, NO_CHAIN, np.int32)
-        self._counts = zeros(rows if algorithm == "lfu" else 0, np.int32)
-        self._known = zeros(rows, np.uint8)
+        self._state = State(
+            Slots(self.tags, marks, least),
+            zeros(rows if algorithm == "lfu" else 0, np.int32),
+            np.full(sets, NO_CHAIN, np.int32),
+            zeros(rows, np.uint8),
+        )
         self._now = locked  # so that stamps of what is filled in are below every limit
         self.resident = 0
         """Slots that hold a row."""
@@ -77,71 +75,78 @@ class AssociativeCache:
     def fill(self, rows: Int64s, *, all_known: bool = False) -> None:
         """Fill the empty cache with distinct `rows`, the best first, as far as their sets have
         room; these alone, or all rows, are not new any more."""
-        marks = self._slots.marks
+        marks, known = self._state.slots.marks, self._state.known
         self.resident = fill(rows, self.ways, self.tags, marks)
         if all_known:
-            self._known[:] = 1
+            known[:] = 1
         else:
-            self._known[self.tags[self.tags >= 0]] = 1
+            known[self.tags[self.tags >= 0]] = 1
         if self.algorithm == "lfu":
-            self._counts[self.tags[self.tags >= 0]] = 1
+            self._state.counts[self.tags[self.tags >= 0]] = 1
             marks[self.tags >= 0] = 1
 
     def slots_of(self, rows: Int64s) -> Int64s:
         """The slot of each row, -1: none."""
-        highest = np.full(len(rows), MOST, np.int32)
-        return self._probed(rows, highest)[0]
-
-    def _probed(self, rows: Int64s, marks: Int32s) -> tuple[Int64s, Int32s]:
-        """The slot of each row, and its set; `marks`: see `probe`."""
-        slots, own = np.empty(len(rows), np.int64), np.empty(len(rows), np.int32)
-        probe(rows, marks, self._slots.least, self.tags, self.ways, slots, own)
-        return slots, own
+        highest, own = np.full(len(rows), MOST, np.int32), np.empty(len(rows), np.int32)
+        slots, least = np.empty(len(rows), np.int64), self._state.slots.least
+        rows = rows.astype(self.tags.dtype)
+        find_sets(rows, len(least), own)
+        probe(rows, own, highest, least, self.tags, slots)
+        return slots
 
     def load(self, rows: Int64s, times: Int64s) -> Loaded:
         """Load distinct `rows`, looked up `times` each: int64, shape (rows,)."""
         self._now += 1
-        hit, out, came, left, _ = self._take(rows, times)
+        room, state = room_for(len(rows)), self._state
+        rows = rows.astype(self.tags.dtype)
+        came, left, _ = take(rows, times.astype(np.int32), self._rules, self._now, state, room)
         self.resident += came - left
         new = np.empty(len(rows), np.bool_)
-        know_fetched(rows, out.fetched, self._known, new)
-        if self.algorithm == "lfu" and left:
-            drop_left(rows, self.tags, out.slots)
-        return Loaded(out.slots, hit, out.fetched, out.victims[:left], out.freed[:left], new)
+        know_fetched(rows, room.fetched, state.known, new)
+        if not self._rules.lru and left:
+            drop_left(rows, self.tags, room.slots)
+        return Loaded(
+            room.slots, room.hit, room.fetched, room.victims[:left], room.freed[:left], new
+        )
 
-    def play(self, rows: Int64s, times: Int64s, threads: int = 1) -> int:
-        """Load rows of whom nobody asks what happens to them: how many were missing. Halves of the
-        sets know nothing of each other, and take a thread each."""
-        ordered, theirs = np.empty((2, len(rows)), np.int64)
-        half = by_set(rows, times, len(self._heads), ordered, theirs)
-        self._now += 1
+    def play(
+        self, batches: Sequence[tuple[Int64s, Int64s]], threads: int = 1
+    ) -> list[tuple[int, int]]:
+        """Load mini-batches of whom nobody asks what happens to their rows (see `load`): after each
+        the slots that hold a row, and how many were missing. Halves of the sets take a thread
+        each."""
+        past = self._ordered(batches, threads)
+        groups, now = past.ends.shape[1], self._now + 1
+        self._now += len(batches)
 
-        def take(number: int) -> tuple[int, int, int]:
-            part = slice(half, None) if number else slice(half)
-            own = ordered[part]
-            _, out, came, left, missing = self._take(own, theirs[part])
-            self._known[own[out.fetched]] = 1
-            return came, left, missing
+        def play(half: int) -> Int64s:
+            told = np.zeros((len(batches), 3), np.int64)
+            edges = groups * half // 2, groups * (half + 1) // 2
+            play_groups(past, *edges, self._rules, now, self._state, told)
+            return told
 
-        came, left, missing = map(sum, zip(*map_threads(take, 2, threads), strict=True))
-        self.resident += came - left
-        return missing
+        outcomes: list[tuple[int, int]] = []
+        for came, left, missing in np.sum(map_threads(play, 2, threads), axis=0).tolist():
+            self.resident += came - left
+            outcomes.append((self.resident, missing))
+        return outcomes
 
-    def _take(self, rows: Int64s, times: Int64s) -> tuple[Bools, Outcome, int, int, int]:
-        """Which rows are in, what the others do, rows that come in, that leave, and missing
-        ones."""
-        lru = self.algorithm == "lru"
-        before = fresh = np.full(len(rows), self._now, np.int32)
-        if not lru:
-            before = np.empty(len(rows), np.int32)
-            count_lookups(rows, times, self._counts, before, fresh)
-        slots, own = self._probed(rows, before)
-        hit, fetched = slots >= 0, np.zeros(len(rows), np.bool_)
-        mark_found(slots, fresh, self._slots.marks)
-        out = Outcome(slots, fetched, *(np.empty(len(rows), np.int64) for _ in range(2)))
-        chains = Chains(self._heads, *(np.empty(len(rows), np.int32) for _ in range(2)))
-        sets, missing = chain_missing(slots, own, fresh, self._slots.least, chains)
-        limit = self._now - 1 - self._locked if lru else -1
-        came = choose_slots(rows, fresh, limit, self._slots, chains, sets, out)
-        left = swap(rows, self.tags, came, out)
-        return hit, out, came, left, missing
+    def _ordered(self, batches: Sequence[tuple[Int64s, Int64s]], threads: int) -> Past:
+        """Mini-batches, each in the order of groups of sets."""
+        begins = np.cumsum([0, *(len(rows) for rows, _ in batches)])
+        sets = len(self._state.heads)
+        bits = group_bits(sets)
+        past = Past(
+            np.empty(begins[-1], self.tags.dtype),
+            np.empty(begins[-1], np.int32),
+            begins[:-1],
+            np.empty((len(batches), ((sets - 1) >> bits) + 1), np.int32),
+        )
+
+        def order(batch: int) -> None:
+            part = slice(begins[batch], begins[batch + 1])
+            into = past.rows[part], past.times[part], past.ends[batch]
+            by_set(*batches[batch], sets, bits, *into)
+
+        map_threads(order, len(batches), threads)
+        return past

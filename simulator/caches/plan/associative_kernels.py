@@ -80,16 +80,14 @@ class Outcome(NamedTuple):
 
 
 @compiled
-def count_lookups(
-    rows: Int64s, times: Int64s, counts: Int32s, before: Int32s, fresh: Int32s
-) -> None:
+def count_lookups(rows: Tags, times: Int32s, counts: Int32s, before: Int32s, fresh: Int32s) -> None:
     """Add the lookups of a mini-batch to the `counts` of its rows: as they were `before`, and are
     then."""
     for k in range(len(rows)):
         if k + AHEAD < len(rows):
             prefetch(counts, rows[k + AHEAD])
         before[k] = counts[rows[k]]
-        counts[rows[k]] = fresh[k] = min(before[k] + times[k], MOST)
+        counts[rows[k]] = fresh[k] = min(np.int64(before[k]) + times[k], MOST)
 
 
 @compiled
@@ -124,7 +122,7 @@ def chain_missing(
 
 
 @compiled
-def in_order(rows: Int64s, fresh: Int32s, order: Int32s, count: int) -> None:
+def in_order(rows: Tags, fresh: Int32s, order: Int32s, count: int) -> None:
     """Sort positions `order[:count]` by falling mark, then by row; few of them."""
     for n in range(1, count):
         moved = order[n]
@@ -195,7 +193,7 @@ def slot_marked(marks: Int32s, own: int, ways: int, mark: np.int32) -> int:
 
 @compiled
 def choose_slots(
-    rows: Int64s, fresh: Int32s, limit: int, cache: Slots, chains: Chains, sets: int, out: Outcome
+    rows: Tags, fresh: Int32s, limit: int, cache: Slots, chains: Chains, sets: int, out: Outcome
 ) -> int:
     """Give missing rows the slots of their set with the lowest marks, and those slots the `fresh`
     marks; returns how many rows come in: `out.freed` has their slots, `out.victims` their
@@ -242,7 +240,7 @@ def choose_slots(
 
 
 @compiled
-def swap(rows: Int64s, tags: Tags, came: int, out: Outcome) -> int:
+def swap(rows: Tags, tags: Tags, came: int, out: Outcome) -> int:
     """Put the rows that `choose_slots` chose into their slots; returns how many had to leave."""
     left = 0
     for n in range(came):
@@ -259,7 +257,7 @@ def swap(rows: Int64s, tags: Tags, came: int, out: Outcome) -> int:
 
 
 @compiled
-def know_fetched(rows: Int64s, fetched: Bools, known: Bytes, new: Bools) -> None:
+def know_fetched(rows: Tags, fetched: Bools, known: Bytes, new: Bools) -> None:
     """`new`: rows that came in for the first time; all that came in are `known` then."""
     for k in range(len(rows)):
         if k + AHEAD < len(rows) and fetched[k + AHEAD]:
@@ -270,7 +268,7 @@ def know_fetched(rows: Int64s, fetched: Bools, known: Bytes, new: Bools) -> None
 
 
 @compiled
-def drop_left(rows: Int64s, tags: Tags, slots: Int64s) -> None:
+def drop_left(rows: Tags, tags: Tags, slots: Int64s) -> None:
     """Take the slots of rows that were found and then had to leave in the same load."""
     for k in range(len(rows)):
         if k + AHEAD < len(rows):

@@ -31,6 +31,9 @@ __all__ = [
 ]
 
 Int64s = npt.NDArray[np.int64]
+Int32s = npt.NDArray[np.int32]
+
+_NOT_ASKED = np.empty(0, np.int32)
 
 
 class PoolShape(NamedTuple):
@@ -86,9 +89,10 @@ class DistinctBatch(MiniBatch):
 
 @compiled
 def dedupe(
-    ids: Int64s, rows: int, table: npt.NDArray[np.int32], unique: Int64s, times: Int64s
+    ids: Int64s, rows: int, table: Int32s, unique: Int64s, times: Int64s, places: Int32s
 ) -> int:
-    """Write the distinct `ids` in order of first occurrence, and how often each occurs.
+    """Write the distinct `ids` in order of first occurrence, how often each occurs, and, where
+    `places` is not empty, where each of `ids` is among them.
 
     `table`: a power of two of at least twice the ids, zero before and after; it holds positions in
     `unique` + 1. Returns how many are distinct, or -1 - k where `ids[k]` is outside of the rows.
@@ -110,12 +114,14 @@ def dedupe(
             n += 1
             table[at] = n
         times[table[at] - 1] += 1
+        if len(places) > 0:
+            places[k] = table[at] - 1
     table[:] = 0
     return bad if bad < 0 else n
 
 
 @inner_kernel
-def enter(rows: Int64s, table: npt.NDArray[np.int32]) -> None:
+def enter(rows: Int64s, table: Int32s) -> None:
     """Write the place of each of distinct `rows`, plus one, to `table`.
 
     `table`: a power of two of zeros, at least twice as many as the rows.
@@ -129,7 +135,7 @@ def enter(rows: Int64s, table: npt.NDArray[np.int32]) -> None:
 
 
 @inner_kernel
-def place_of(row: int, rows: Int64s, table: npt.NDArray[np.int32]) -> int:
+def place_of(row: int, rows: Int64s, table: Int32s) -> int:
     """Where `row` is among `rows`, which `table` was made of by `enter`; -1: it is none of them."""
     mask = len(table) - 1
     at = hashed(row) & mask
@@ -139,9 +145,7 @@ def place_of(row: int, rows: Int64s, table: npt.NDArray[np.int32]) -> int:
 
 
 @compiled
-def write_slots(
-    rows: Int64s, slots: Int64s, ids: Int64s, table: npt.NDArray[np.int32], found: Int64s
-) -> bool:
+def write_slots(rows: Int64s, slots: Int64s, ids: Int64s, table: Int32s, found: Int64s) -> bool:
     """Write the slot of each of `ids` to `found`, where `slots[k]` is that of the distinct
     `rows[k]`; False where an id is none of the rows.
 
@@ -164,13 +168,14 @@ class Deduper:
         self._table = np.zeros(2, dtype=np.int32)
         self._batches = 0
 
-    def __call__(self, ids: Int64s) -> DistinctIds:
-        """The distinct `ids`; `TraceError` for one outside of the pool."""
+    def __call__(self, ids: Int64s, places: Int32s = _NOT_ASKED) -> DistinctIds:
+        """The distinct `ids`, and in `places`, shape (ids,), if given, where each of `ids` is among
+        them; `TraceError` for one outside of the pool."""
         ids = np.ascontiguousarray(ids, dtype=np.int64)
         if len(self._table) < 2 * len(ids):
             self._table = np.zeros(1 << (2 * len(ids) - 1).bit_length(), dtype=np.int32)
         unique, times = np.empty((2, len(ids)), dtype=np.int64)
-        n = dedupe(ids, self._rows, self._table, unique, times)
+        n = dedupe(ids, self._rows, self._table, unique, times, places)
         if n < 0:
             raise TraceError(
                 f"batch {self._batches}, lookup {-1 - n}: id {ids[-1 - n]} outside of "

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled, prefetch
 
-__all__ = ["AHEAD", "Tags", "ask_for_set", "by_set", "fill", "first_slot", "probe", "set_of"]
+__all__ = ["AHEAD", "Tags", "ask_for_set", "by_set", "fill", "find_sets", "first_slot"]
+__all__ += ["group_bits", "probe", "set_of"]
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -22,8 +23,8 @@ Tags = npt.NDArray[Any]
 
 _FIRST, _SECOND = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
 _U33 = np.uint64(33)
-_GROUPS = 1 << 13
-"""Of sets: few enough to count into without a trip to memory."""
+_GROUP_BITS = 9
+"""Of the number of a group of sets: few enough to count into without a trip to memory."""
 _LINE = 16
 """Slots, or fewer, in a line of the processor's caches."""
 AHEAD = 16
@@ -63,16 +64,20 @@ def slot_in(tags: Tags, own: int, ways: int, row: int) -> int:
 
 
 @compiled
-def probe(
-    rows: Int64s, marks: Int32s, least: Int32s, tags: Tags, ways: int, slots: Int64s, own: Int32s
-) -> None:
-    """Write the slot of each of `rows`, -1 where it has none, and its set.
-
-    `marks`: at least that of the slot of a row, if it has one; no row of a set has one below
-    `least`.
-    """
+def find_sets(rows: Tags, sets: int, own: Int32s) -> None:
+    """Write the set of each of `rows`."""
     for k in range(len(rows)):
-        own[k] = set_of(rows[k], len(least))
+        own[k] = set_of(rows[k], sets)
+
+
+@compiled
+def probe(rows: Tags, own: Int32s, marks: Int32s, least: Int32s, tags: Tags, slots: Int64s) -> None:
+    """Write the slot of each of `rows`, -1 where it has none.
+
+    `own`: their sets. `marks`: at least that of the slot of a row, if it has one; no row of a set
+    has one below `least`.
+    """
+    ways = len(tags) // len(least)
     for k in range(len(rows)):
         then = k + AHEAD
         if then < len(rows) and marks[then] >= least[own[then]]:
@@ -82,25 +87,33 @@ def probe(
             slots[k] = slot_in(tags, own[k], ways, tags.dtype.type(rows[k]))
 
 
+def group_bits(sets: int) -> int:
+    """Bits of the number of a set below those of its group, for `by_set`."""
+    return max(0, (sets - 1).bit_length() - _GROUP_BITS)
+
+
 @compiled
-def by_set(rows: Int64s, times: Int64s, sets: int, ordered: Int64s, theirs: Int64s) -> int:
+def by_set(
+    rows: Int64s, times: Int64s, sets: int, bits: int, ordered: Tags, theirs: Int32s, ends: Int32s
+) -> None:
     """Write `rows`, and their `times`, in the order of the groups of neighbouring sets that they
     belong to: what is done to one set after the other finds them in the processor's caches.
-    Returns where those of the second half of the groups begin."""
-    groups = min(sets, _GROUPS)
+
+    Sets are of one group where they differ in the lowest `bits` bits alone. `ends`: where each
+    group ends.
+    """
     group = np.empty(len(rows), np.int32)
-    first = np.zeros(groups + 1, np.int32)
+    ends[:] = 0
     for k in range(len(rows)):
-        group[k] = set_of(rows[k], sets) * groups // sets
-        first[group[k] + 1] += 1
-    for g in range(groups):
-        first[g + 1] += first[g]
-    half = first[groups // 2]
+        group[k] = set_of(rows[k], sets) >> bits
+        ends[group[k]] += 1
+    begin = 0
+    for g in range(len(ends)):
+        begin, ends[g] = begin + ends[g], begin
     for k in range(len(rows)):
-        at = first[group[k]]
-        first[group[k]] += 1
+        at = ends[group[k]]
+        ends[group[k]] += 1
         ordered[at], theirs[at] = rows[k], times[k]
-    return int(half)
 
 
 @compiled

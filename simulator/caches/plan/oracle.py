@@ -9,23 +9,27 @@ is read a mini-batch learns its gaps, and once `look_ahead` were read from it on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled, prefetch
+from simulator.caches.plan.arrays import zeros
 from simulator.caches.plan.words import AHEAD
 from simulator.errors import CapacityError
 
-__all__ = ["LONG_AGO", "OracleCacher", "Read", "SlotStack"]
+__all__ = ["OracleCacher", "Read", "SlotStack"]
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
+Stamps = npt.NDArray[Any]
+"""Of each row the mini-batch that used it last, from 1 on; 0: none within the look-ahead."""
 
-LONG_AGO = -(2**30)
-"""The last use of a row that was never used."""
+_NARROW = 1 << 12
+"""Look-aheads up to this one have stamps of 16 bits, which are renumbered seldom."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,74 +40,137 @@ class Read:
     rows: Int64s
     fetched: Bools
     """Used `look_ahead` mini-batches ago or earlier, or never."""
-    new: Bools
-    """Never used before."""
-    again: Bools
+    held: Int64s
+    """Rows of it that are in the cache since before mini-batch 0."""
+    again: Bools = field(default_factory=lambda: np.empty(0, np.bool_))
     """Used by the next mini-batch too."""
-    kept: Bools
+    kept: Bools = field(default_factory=lambda: np.empty(0, np.bool_))
     """Used again within the look-ahead."""
 
 
 @compiled
-def used(latest: Int32s, rows: Int64s, number: int, before: Int32s) -> None:
-    """Mini-batch `number` uses `rows`; writes who used each last to `before`."""
+def used(
+    latest: Stamps, rows: Int64s, stamp: int, oldest: int, first: int, fetched: Bools, held: Int64s
+) -> int:
+    """The mini-batch of `stamp` uses `rows`; writes which of them were used before `oldest`, and,
+    of the others, those that were last used before `first` to `held`: returns how many."""
+    count = 0
     for k in range(len(rows)):
         if k + AHEAD < len(rows):
             prefetch(latest, rows[k + AHEAD])
-        before[k] = latest[rows[k]]
-        latest[rows[k]] = number
+        before = latest[rows[k]]
+        latest[rows[k]] = stamp
+        fetched[k] = before < oldest
+        if oldest <= before < first:
+            held[count] = rows[k]
+            count += 1
+    return count
 
 
 @compiled
-def used_since(latest: Int32s, rows: Int64s, number: int, since: Bools) -> None:
-    """Write which of `rows` mini-batch `number` or one after it used."""
+def used_since(latest: Stamps, rows: Int64s, stamp: int, since: Bools) -> None:
+    """Write which of `rows` the mini-batch of `stamp` or one after it used."""
     for k in range(len(rows)):
         if k + AHEAD < len(rows):
             prefetch(latest, rows[k + AHEAD])
-        since[k] = latest[rows[k]] >= number
+        since[k] = latest[rows[k]] >= stamp
+
+
+@compiled
+def renumber(latest: Stamps, by: int) -> None:
+    """Lower all stamps `by` as much; those that have none left are 0."""
+    for row in range(len(latest)):
+        latest[row] = max(latest[row] - by, 0)
+
+
+@compiled
+def put(slots: Int32s, rows: Int64s, own: Int32s) -> None:
+    """`rows` have the slots `own`."""
+    for k in range(len(rows)):
+        if k + AHEAD < len(rows):
+            prefetch(slots, rows[k + AHEAD])
+        slots[rows[k]] = own[k]
+
+
+@compiled
+def withdraw(slots: Int32s, rows: Int64s, own: Int32s) -> None:
+    """`rows` have no slots any more; writes those that they had."""
+    for k in range(len(rows)):
+        if k + AHEAD < len(rows):
+            prefetch(slots, rows[k + AHEAD])
+        own[k] = slots[rows[k]]
+        slots[rows[k]] = 0
 
 
 class OracleCacher:
     """Reads mini-batches, numbered from 0 on, of distinct rows below `rows`.
 
-    `last`: int32, shape (rows,): the number (below 0) of the mini-batch that used each row last
-    before, `LONG_AGO` where none did; it is taken over.
+    `kind`: of the stamps, at least three look-aheads; the narrowest that is seldom renumbered.
     """
 
-    def __init__(self, rows: int, look_ahead: int, last: Int32s | None = None) -> None:
-        self._latest = np.full(rows, LONG_AGO, np.int32) if last is None else last
+    def __init__(
+        self, rows: int, look_ahead: int, kind: type[np.signedinteger[Any]] | None = None
+    ) -> None:
+        narrow = np.int16 if look_ahead <= _NARROW else np.int32
+        self._latest: Stamps = zeros(rows, kind or narrow)
         self._look_ahead = look_ahead
+        self._base = -look_ahead - 2
+        """The mini-batch whose stamp would be 0."""
         self._queue: dict[int, Read] = {}
         self._count = 0
+
+    def use_before(self, rows: Int64s, numbers: int | Int64s) -> None:
+        """Mini-batches before mini-batch 0 use `rows`; `numbers`: theirs, from -1 - look_ahead on,
+        each one higher than those of its row before."""
+        self._latest[rows] = numbers - self._base
+
+    def used_from(self, number: int) -> Int64s:
+        """Rows that mini-batch `number` or one after it used, in order, before any was read."""
+        return np.flatnonzero(self._latest >= max(1, number - self._base))
 
     def read(self, rows: Int64s) -> Read:
         """The next mini-batch enters the queue; the one `look_ahead` - 1 before it learns who is
         kept, the one before it who is used again at once."""
         number = self._count
-        before = np.empty(len(rows), np.int32)
-        used(self._latest, rows, number, before)
-        nobody = np.zeros(len(rows), np.bool_)
-        fetched = number - before >= self._look_ahead
-        batch = Read(number, rows, fetched, before == LONG_AGO, nobody, nobody)
+        self._make_room(number)
+        stamp, first = number - self._base, max(0, -self._base)
+        oldest = stamp - self._look_ahead + 1
+        fetched = np.empty(len(rows), np.bool_)
+        held = np.empty(len(rows) if oldest < first else 0, np.int64)
+        count = used(self._latest, rows, stamp, oldest, first, fetched, held)
+        batch = Read(number, rows, fetched, held[:count].copy())
         self._queue[number] = batch
         self._count += 1
         previous = self._queue.get(number - 1)
         if previous is not None:
-            previous.again = np.empty(len(previous.rows), np.bool_)
-            used_since(self._latest, previous.rows, number, previous.again)
+            previous.again = self._used_since(previous.rows, number)
         self._settle(number - self._look_ahead + 1)
         return batch
 
     def end(self) -> None:
         """No mini-batch follows."""
         for number in sorted(self._queue):
+            if number == self._count - 1:
+                self._queue[number].again = np.zeros(len(self._queue[number].rows), np.bool_)
             self._settle(number)
+
+    def _make_room(self, number: int) -> None:
+        """Stamps of mini-batches that the look-ahead has left end where there is none for the next
+        one."""
+        if number - self._base > np.iinfo(self._latest.dtype).max:
+            base = number - self._look_ahead - 2
+            renumber(self._latest, base - self._base)
+            self._base = base
+
+    def _used_since(self, rows: Int64s, number: int) -> Bools:
+        since = np.empty(len(rows), np.bool_)
+        used_since(self._latest, rows, number - self._base, since)
+        return since
 
     def _settle(self, number: int) -> None:
         batch = self._queue.get(number)
         if batch is not None:
-            batch.kept = np.empty(len(batch.rows), np.bool_)
-            used_since(self._latest, batch.rows, number + 1, batch.kept)
+            batch.kept = self._used_since(batch.rows, number + 1)
         self._queue.pop(number - 1, None)
 
 
@@ -114,9 +181,10 @@ class SlotStack:
     """
 
     def __init__(self, rows: int, capacity: int, resident: Int64s) -> None:
-        self._slot = np.full(rows, -1, np.int32)
-        self._slot[resident] = np.arange(len(resident))
-        self._free = np.arange(capacity - 1, -1, -1, dtype=np.int32)
+        self._slot = zeros(rows, np.int32)
+        """Plus 1; 0: none."""
+        self._slot[resident] = np.arange(1, len(resident) + 1)
+        self._free = np.arange(capacity, 0, -1, dtype=np.int32)
         self._left = capacity - len(resident)
 
     def take(self, rows: Int64s, why: str) -> None:
@@ -128,17 +196,16 @@ class SlotStack:
             capacity = len(self._free)
             need = capacity - self._left + len(rows)
             raise CapacityError(f"{need:,} rows need a slot, but there are {capacity:,}: {why}")
-        self._slot[rows] = self._free[self._left - len(rows) : self._left]
         self._left -= len(rows)
+        put(self._slot, rows, self._free[self._left : self._left + len(rows)])
 
     def give(self, rows: Int64s) -> Int64s:
         """The slots that `rows` leave, int64."""
-        slots = self._slot[rows]
-        self._free[self._left : self._left + len(rows)] = slots
+        freed = self._free[self._left : self._left + len(rows)]
+        withdraw(self._slot, rows, freed)
         self._left += len(rows)
-        self._slot[rows] = -1
-        return slots.astype(np.int64)
+        return freed.astype(np.int64) - 1
 
     def of(self, rows: Int64s) -> Int64s:
         """The slot of each of `rows`, int64; -1: none."""
-        return self._slot[rows].astype(np.int64)
+        return self._slot[rows].astype(np.int64) - 1

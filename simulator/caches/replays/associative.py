@@ -23,7 +23,9 @@ from simulator.caches.facts import (
 )
 from simulator.caches.plan.associative import Algorithm, AssociativeCache, Loaded
 from simulator.caches.plan.distinct import DistinctBatch, distinct_batches, pool_shapes
+from simulator.caches.plan.planning import together
 from simulator.caches.replays.base import Kept, Replay, bases, slots_of_lookups
+from simulator.caches.replays.drawing import drawn
 from simulator.caches.replays.sampled import sampled_rows
 from simulator.caches.replays.steady import attempts, is_settled, most_played
 from simulator.config.trace import HALF
@@ -140,10 +142,10 @@ class AssociativeReplay(Replay):
             if not stays:
                 cache, seen, count = self._empty(trace), [], 0
             first = -most if stays else -wanted
-            past = map(trace.minibatch, range(first + count, first + wanted))
-            for batch in distinct_batches(past, shapes, threads):
-                missed = cache.play(*_looked_up(batch, starts), threads)
-                seen.append((cache.resident, missed))
+            past = drawn(trace, wanted - count, first=first + count, ahead=threads > 1)
+            for group in together(past):
+                deduped = distinct_batches(group, shapes, threads)
+                seen += cache.play([_looked_up(batch, starts) for batch in deduped], threads)
             count = wanted
             if is_settled(seen, min(self.slots[0], max((r for r, _ in seen), default=0))):
                 break

@@ -17,19 +17,19 @@ _LOOKUPS_AHEAD = 4_000_000
 """Their lookups, about: 8 bytes each."""
 
 
-def drawn(trace: Trace, count: int, *, ahead: bool = False) -> Iterator[MiniBatch]:
-    """Mini-batches 0 to `count` - 1 of `trace`, in order.
+def drawn(trace: Trace, count: int, *, first: int = 0, ahead: bool = False) -> Iterator[MiniBatch]:
+    """`count` mini-batches of `trace` from number `first` on, in order.
 
     `ahead`: while those before them are used, if the trace says that it may be asked on any thread
     (`drawn_on_any_thread`). What fails then is raised in the place of its mini-batch.
     """
     if not ahead or not getattr(trace, "drawn_on_any_thread", False):
-        yield from map(trace.minibatch, range(count))
+        yield from map(trace.minibatch, range(first, first + count))
         return
     waiting: deque[Future[MiniBatch]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="scratchpipe-draws") as thread:
         try:
-            numbers, room = iter(range(count)), 1
+            numbers, room = iter(range(first, first + count)), 1
             while True:
                 for number in islice(numbers, room - len(waiting)):
                     waiting.append(thread.submit(trace.minibatch, number))

@@ -9,16 +9,17 @@ are told with the first mini-batch that it fetches for. Rows lie in the same slo
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import count, pairwise
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, BatchFacts, Flow, Start
-from simulator.caches.plan.oracle import LONG_AGO, OracleCacher, Read, SlotStack
+from simulator.caches.plan.oracle import OracleCacher, Read, SlotStack
 from simulator.caches.replays.base import Kept, Replay, bases
+from simulator.caches.replays.owned import Owned, Uses, owned, tally
 from simulator.caches.replays.sampled import last_uses
 from simulator.caches.replays.samples import Divided, SampleParts, of_trainer
 from simulator.traces.base import MiniBatch, Trace
@@ -27,7 +28,7 @@ __all__ = ["ALONE", "LATER", "LISTED", "NOW", "OracleReplay"]
 __all__ += ["FETCHED", "LEAVING"]
 
 Int64s = npt.NDArray[np.int64]
-Int32s = npt.NDArray[np.int32]
+Int16s = npt.NDArray[np.int16]
 Bools = npt.NDArray[np.bool_]
 
 FETCHED = "fetched"
@@ -42,6 +43,7 @@ ALONE = "alone"
 """Of a trainer: rows that one of its samples looks up, and nobody else within the look-ahead."""
 LISTED = "listed"
 """Rows of all lists that trainers get with a mini-batch: fetched, kept, now, later, alone."""
+_LISTS = (UNIQUE, HIT, MISS, NOW, LATER, LISTED)
 
 
 @dataclass(frozen=True)
@@ -77,47 +79,42 @@ class OracleReplay(Replay):
         """Whether a clean-up is told with mini-batch `number`."""
         return number == 0 or (number - self.look_ahead) % self.chunk == 0
 
-    def _started(self, trace: Trace) -> tuple[Int32s, Start]:
-        """The last use of each row before the first mini-batch."""
-        last, starts = np.full(sum(trace.rows), LONG_AGO, np.int32), bases(trace.rows)
+    def _started(self, trace: Trace, cacher: OracleCacher) -> Start:
+        """Tells `cacher` of the uses of rows before the first mini-batch."""
+        starts = bases(trace.rows)
         if self.prefill == "empty":
-            return last, Start("empty")
+            return Start("empty")
         known = last_uses(trace, self.look_ahead)
         if known is not None:
             for (rows, ages), start in zip(known, starts, strict=True):
-                last[rows + start] = -1 - np.floor(ages).astype(np.int32)
-            return last, Start("sampled")
+                cacher.use_before(rows + start, -1 - np.floor(ages).astype(np.int64))
+            return Start("sampled")
         past = self.look_ahead if trace.past is None else min(self.look_ahead, trace.past)
         for number in range(-past, 0):
             for ids, start in zip(trace.minibatch(number).ids, starts, strict=True):
-                last[ids + start] = number
-        return last, Start("planned", past) if past else Start("empty")
+                cacher.use_before(ids + start, number)
+        return Start("planned", past) if past else Start("empty")
 
     def resident(self, trace: Trace) -> Int64s:
-        last, start = self._started(trace)
-        if start.kind == "empty":
-            return np.empty(0, np.int64)
-        reader = _Reader(self, trace, last, iter(()))
+        reader = _Reader(self, trace, iter(()), 1)
         reader.ahead_of(0)
         return np.concatenate(reader.residents())
 
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
-        del threads
-        last, start = self._started(trace)
-        reader = _Reader(self, trace, last, batches)
+        reader = _Reader(self, trace, batches, threads)
         reader.ahead_of(0)
         held, waiting = reader.residents()
-        rows = sum(trace.rows)
-        slots = SlotStack(rows, self.capacity, np.concatenate([held, waiting]))
-        cleaning = _Cleaning(self, slots, len(trace.rows), bases(trace.rows), waiting)
+        edges = (*bases(trace.rows).tolist(), sum(trace.rows))
+        slots = SlotStack(edges[-1], self.capacity, np.concatenate([held, waiting]))
+        evicted = Owned.of_all(waiting, edges, len(self.samples))
+        cleaning = _Cleaning(self, slots, edges, deque([(-1, evicted)]))
         for number in count():
             ahead = reader.ahead_of(number)
             if number >= reader.batches or not ahead:
                 return
             lanes = cleaning.told(number, ahead)
-            batch = ahead[0]
-            yield _Facts(self, batch, slots.of(batch.read.rows), start).told(lanes)
-            cleaning.left(batch)
+            yield _Facts(self, ahead[0], slots, reader.start).told(lanes)
+            cleaning.left(ahead[0])
 
 
 @dataclass(slots=True, eq=False)
@@ -126,25 +123,35 @@ class _Ahead:
 
     read: Read
     divided: Divided
+    _owners: Int16s | None = None
 
     @property
-    def alone(self) -> Bools:
-        """Rows that are looked up once, and not again within the look-ahead."""
-        return self.divided.once & ~self.read.kept & ~self.read.again
+    def owners(self) -> Int16s:
+        """The trainer that has a row alone: looks it up, once, and nobody does again within the
+        look-ahead; -1: all have it. Asked once that is known."""
+        if self._owners is None:
+            self._owners = self.divided.who
+            self._owners[self.read.kept | self.read.again] = -1
+        return self._owners
+
+    def owned(self, chosen: Bools, trainers: int) -> Owned:
+        """The chosen of its rows."""
+        return owned(self.read.rows, self.owners, chosen, self.divided.edges, trainers)
 
 
 class _Reader:
     """Reads a trace ahead of the mini-batch that is told, beyond the run where it goes on."""
 
     def __init__(
-        self, replay: OracleReplay, trace: Trace, last: Int32s, batches: Iterator[MiniBatch]
+        self, replay: OracleReplay, trace: Trace, batches: Iterator[MiniBatch], threads: int
     ) -> None:
         self._replay, self._trace, self._batches = replay, trace, batches
-        self._past = last.copy() if (last > LONG_AGO).any() else None
-        self._cacher = OracleCacher(len(last), replay.look_ahead, last)
-        self._parts = SampleParts(trace.rows, replay.samples)
+        self._cacher = OracleCacher(sum(trace.rows), replay.look_ahead)
+        self.start = replay._started(trace, self._cacher)
+        self._recent = self._cacher.used_from(-replay.chunk)
+        self._parts = SampleParts(trace.rows, replay.samples, threads)
         self._ahead: deque[_Ahead] = deque()
-        self._first: list[Read] = []
+        self._held: list[Int64s] = []
         self._next = 0
         self.batches = 2**62
         """Of the run, once its end was read."""
@@ -168,8 +175,8 @@ class _Reader:
             return
         divided = self._parts.divided(batch, keeps=batch.index in self._replay.keep)
         read = self._cacher.read(divided.rows)
-        if self._past is not None and read.number < self._replay.look_ahead:
-            self._first.append(read)
+        if len(read.held):
+            self._held.append(read.held)
         self._ahead.append(_Ahead(read, divided))
         self._next += 1
 
@@ -185,17 +192,11 @@ class _Reader:
 
     def residents(self) -> tuple[Int64s, Int64s]:
         """Rows in the cache before the first mini-batch: those that are kept, and those that wait
-        for clean-up 0."""
-        if self._past is None:
-            return np.empty(0, np.int64), np.empty(0, np.int64)
-        last, far = self._past, 2**30
-        numbers = np.full(len(last), far, np.int32)
-        for read in reversed(self._first):
-            numbers[read.rows] = read.number
-        near = np.flatnonzero(last >= -self._replay.look_ahead)
-        kept = near[numbers[near] - last[near] < self._replay.look_ahead]
-        recent = np.flatnonzero(last >= -self._replay.chunk)
-        return kept, np.setdiff1d(recent, kept, assume_unique=True)
+        for clean-up 0; once, after what is ahead of mini-batch 0 was read."""
+        kept = np.sort(np.concatenate([np.empty(0, np.int64), *self._held]))
+        waiting = np.setdiff1d(self._recent, kept, assume_unique=True)
+        self._held, self._recent = [], waiting[:0]
+        return kept, waiting
 
 
 @dataclass(slots=True)
@@ -204,115 +205,109 @@ class _Cleaning:
 
     replay: OracleReplay
     slots: SlotStack
-    tables: int
-    starts: Int64s
-    """The first row of each table."""
-    waiting: Int64s
-    """Rows of the past that clean-up 0 evicts."""
-    gone: deque[tuple[int, Int64s, npt.NDArray[np.int16]]] = field(default_factory=deque)
-    """Rows that were not kept, by mini-batch, and the trainer that has each alone (-1: all)."""
+    edges: tuple[int, ...]
+    """The first row of each table, and the end."""
+    gone: deque[tuple[int, Owned]]
+    """Rows that were not kept, by mini-batch."""
 
     def left(self, batch: _Ahead) -> None:
         """A mini-batch was told: who of it is not kept waits for a clean-up."""
-        over = ~batch.read.kept
-        who = np.where(batch.alone, batch.divided.who, np.int16(-1))
-        self.gone.append((batch.read.number, batch.read.rows[over], who[over]))
+        over = batch.owned(~batch.read.kept, len(self.replay.samples))
+        self.gone.append((batch.read.number, over))
 
     def told(self, number: int, ahead: deque[_Ahead]) -> dict[str, tuple[Flow, ...]]:
         """What the trainers evict and fetch with mini-batch `number`, by flow, a shard a table."""
+        begins, keeps = self.replay.begins_chunk(number), number in self.replay.keep
+        evicts = self._joined(self._over(number) if begins else ()).by_row()
+        left = self.slots.give(evicts.rows)
+        fetches = self._joined(self._coming(number, ahead) if begins else ())
+        self._take(number, fetches.rows)
+        taken = left
+        if keeps:
+            fetches = fetches.by_row()
+            taken = self.slots.of(fetches.rows)
         flows: dict[str, tuple[Flow, ...]] = {}
-        evicts, fetches = self._evicted(number), self._fetched(number, ahead)
-        keeps = number in self.replay.keep
-        for name, (rows, slots, who) in ((LEAVING, evicts), (FETCHED, fetches)):
-            for trainer in range(len(self.replay.samples)):
-                own = self._own(name, who, trainer)
-                flows[of_trainer(trainer, name)] = self._by_table(rows[own], slots[own], keeps)
+        for trainer in range(len(self.replay.samples)):
+            share = evicts.dealt(trainer, left if keeps else None)
+            own = fetches.of(trainer, taken if keeps else None)
+            flows |= {of_trainer(trainer, LEAVING): share, of_trainer(trainer, FETCHED): own}
         return flows
 
-    def _own(self, name: str, who: npt.NDArray[np.int16], trainer: int) -> Bools:
-        """Rows that a trainer moves: those it has alone, and of the others all that are fetched and
-        its share of those that leave."""
-        own: Bools = who < 0
-        if name == LEAVING:
-            own &= np.cumsum(own) % len(self.replay.samples) == trainer
-        return own | np.equal(who, trainer)
+    def _joined(self, parts: Iterable[Owned]) -> Owned:
+        return Owned.joined(list(parts), len(self.edges) - 1, len(self.replay.samples))
 
-    def _evicted(self, number: int) -> tuple[Int64s, Int64s, npt.NDArray[np.int16]]:
-        """Rows whose last use lies before the clean-up, with their slots and whose they are."""
-        replay, rows, who = self.replay, [np.empty(0, np.int64)], [np.empty(0, np.int16)]
-        clean_up = number - replay.look_ahead + replay.chunk
-        if replay.begins_chunk(number) and clean_up == 0:
-            rows.append(self.waiting)
-            who.append(np.full(len(self.waiting), -1, np.int16))
-        while replay.begins_chunk(number) and self.gone and self.gone[0][0] < clean_up:
-            _, left, whose = self.gone.popleft()
-            rows.append(left)
-            who.append(whose)
-        joined = np.concatenate(rows)
-        order = np.argsort(joined)
-        return joined[order], self.slots.give(joined[order]), np.concatenate(who)[order]
+    def _over(self, number: int) -> Iterator[Owned]:
+        """Rows whose last use lies before the clean-up."""
+        clean_up = number - self.replay.look_ahead + self.replay.chunk
+        while self.gone and self.gone[0][0] < clean_up:
+            yield self.gone.popleft()[1]
 
-    def _fetched(
-        self, number: int, ahead: deque[_Ahead]
-    ) -> tuple[Int64s, Int64s, npt.NDArray[np.int16]]:
+    def _coming(self, number: int, ahead: deque[_Ahead]) -> Iterator[Owned]:
         """Rows that come in for the mini-batches of a chunk."""
-        replay, rows, who = self.replay, [np.empty(0, np.int64)], [np.empty(0, np.int16)]
-        for batch in ahead if replay.begins_chunk(number) else ():
+        for batch in ahead:
             read = batch.read
-            if read.number > number and replay.begins_chunk(read.number):
-                break
-            rows.append(read.rows[read.fetched])
-            who.append(np.where(batch.alone, batch.divided.who, np.int16(-1))[read.fetched])
-        joined = np.concatenate(rows)
+            if read.number > number and self.replay.begins_chunk(read.number):
+                return
+            yield batch.owned(read.fetched, len(self.replay.samples))
+
+    def _take(self, number: int, rows: Int64s) -> None:
         self.slots.take(
-            joined,
-            f"bagpipe keeps rows of look_ahead {replay.look_ahead} mini-batches (mini-batch "
+            rows,
+            f"bagpipe keeps rows of look_ahead {self.replay.look_ahead} mini-batches (mini-batch "
             f"{number}): lower look_ahead, or raise the size of the cache",
         )
-        order = np.argsort(joined)
-        return joined[order], self.slots.of(joined[order]), np.concatenate(who)[order]
-
-    def _by_table(self, rows: Int64s, slots: Int64s, keeps: bool) -> tuple[Flow, ...]:
-        edges = [*np.searchsorted(rows, self.starts).tolist(), len(rows)]
-        parts = [slice(a, b) for a, b in pairwise(edges)]
-        if not keeps:
-            return tuple(Flow(0, part.stop - part.start) for part in parts)
-        return tuple(Flow(0, part.stop - part.start, rows[part], slots[part]) for part in parts)
 
 
 @dataclass(slots=True)
 class _Facts:
-    """Turns what was decided for a mini-batch into facts; `slots`: of its distinct rows."""
+    """Turns what was decided for a mini-batch into facts; `slots`: those of all rows."""
 
     replay: OracleReplay
     batch: _Ahead
-    slots: Int64s
+    slots: SlotStack
     start: Start
 
     def told(self, cleaned: dict[str, tuple[Flow, ...]]) -> BatchFacts:
         """`cleaned`: flows of the clean-up that is told with it."""
-        read, divided = self.batch.read, self.batch.divided
-        alone = self.batch.alone
-        lists = ((HIT, ~read.fetched), (MISS, read.fetched), (NOW, read.again),
-                 (LATER, ~read.again & ~alone))  # fmt: skip
-        flows = {name: self._chosen(chosen) for name, chosen in lists}
-        flows[UNIQUE] = self._chosen(np.ones(len(read.rows), np.bool_))
-        flows[LOOKUP] = divided.lookups(self.slots)
-        flows[LISTED] = self._listed()
+        divided, flows = self.batch.divided, self._counted()
+        slots = np.empty(0, np.int64)
+        if divided.places is not None:
+            slots = self.slots.of(divided.rows)
+            chosen = self._chosen()
+            flows |= {name: divided.kept(flows[name], rows, slots) for name, rows in chosen.items()}
+        flows[LOOKUP] = divided.lookups(slots)
         for trainer in range(len(self.replay.samples)):
-            own = divided.of(trainer, self.slots)
-            flows |= {of_trainer(trainer, name): each for name, each in own.items()}
-            mine = alone & (divided.who == trainer)
-            flows[of_trainer(trainer, ALONE)] = self._chosen(mine)
-        number, samples = read.number, sum(self.replay.samples)
+            each = divided.of(trainer, slots)
+            flows |= {of_trainer(trainer, name): own for name, own in each.items()}
+        number, samples = self.batch.read.number, sum(self.replay.samples)
         return BatchFacts(number, samples, flows | cleaned, self.start, pooled=True)
 
-    def _chosen(self, chosen: Bools) -> tuple[Flow, ...]:
-        return self.batch.divided.chosen(chosen, self.slots)
+    def _counted(self) -> dict[str, tuple[Flow, ...]]:
+        """How many rows are in the lists, and of how many lookups."""
+        read, divided = self.batch.read, self.batch.divided
+        trainers, tables = len(self.replay.samples), len(divided.edges) - 1
+        lists = np.zeros((len(_LISTS), tables, 2), np.int64)
+        alone = np.zeros((trainers, tables), np.int64)
+        uses = Uses(read.fetched, read.again, read.kept, self.batch.owners)
+        tally(divided.times, uses, np.array(divided.edges), lists, alone)
+        flows = {
+            name: tuple(Flow(lookups, rows) for lookups, rows in counts)
+            for name, counts in zip(_LISTS, lists.tolist(), strict=True)
+        }
+        for trainer, counts in enumerate(alone.tolist()):
+            flows[of_trainer(trainer, ALONE)] = tuple(Flow(count, count) for count in counts)
+        return flows
 
-    def _listed(self) -> tuple[Flow, ...]:
-        """Each row is in one of the lists of what to synchronise, some in others too."""
-        read = self.batch.read
-        edges = self.batch.divided.edges
-        twice = read.fetched.astype(np.int64) + read.kept + 1
-        return tuple(Flow(0, int(twice[a:b].sum())) for a, b in pairwise(edges))
+    def _chosen(self) -> dict[str, Bools | slice]:
+        """Which rows those are."""
+        read, owners = self.batch.read, self.batch.owners
+        chosen: dict[str, Bools | slice] = {
+            UNIQUE: slice(None),
+            HIT: ~read.fetched,
+            MISS: read.fetched,
+            NOW: read.again,
+            LATER: ~read.again & (owners < 0),
+        }
+        for trainer in range(len(self.replay.samples)):
+            chosen[of_trainer(trainer, ALONE)] = owners == trainer
+        return chosen

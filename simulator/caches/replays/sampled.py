@@ -71,7 +71,11 @@ def last_uses(trace: Trace, horizon: int) -> list[tuple[Int64s, Floats]] | None:
     draws = draws_of(trace)
     if draws is None or not draws.independent:
         return None
-    return [draws.ages(table).within(float(horizon)) for table in range(len(trace.rows))]
+
+    def within(table: int) -> tuple[Int64s, Floats]:
+        return draws.ages(table).within(float(horizon))
+
+    return map_threads(within, len(trace.rows), cores())
 
 
 def _youngest(tables: Sequence[Ages], shape: PoolShape, capacity: int) -> Int64s:

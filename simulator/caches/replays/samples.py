@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
+from simulator._threads import map_threads
 from simulator.caches.facts import LOOKUP, UNIQUE, Flow
 from simulator.caches.plan.distinct import Deduper
-from simulator.caches.plan.renumber import Numbering
-from simulator.caches.replays.base import bases, slots_of_lookups
+from simulator.caches.replays.base import bases
 from simulator.traces.base import MiniBatch
 
 __all__ = ["Divided", "SampleParts", "of_trainer"]
 
 Int64s = npt.NDArray[np.int64]
+Int32s = npt.NDArray[np.int32]
 Int16s = npt.NDArray[np.int16]
 Bools = npt.NDArray[np.bool_]
 
@@ -34,11 +36,21 @@ class _Part:
 
     lookups: int
     rows: int
-    each: Int64s | None
+    each: Int32s | None = None
     """Of every lookup, the place of its row among the distinct rows of the table, where rows are
     kept."""
-    unique: Int64s | None
+    unique: Int32s | None = None
     """Places of the distinct rows of the trainer, in order of its first lookup."""
+
+
+class _Shared(NamedTuple):
+    """What of a table is looked up: see `Divided`."""
+
+    rows: Int64s
+    times: Int64s
+    who: Int16s
+    parts: tuple[_Part, ...]
+    places: Int32s
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,38 +67,31 @@ class Divided:
     """Where the rows of each table begin, and the end."""
     parts: tuple[tuple[_Part, ...], ...]
     """Of each table, of each trainer."""
-    ids: tuple[Int64s, ...] | None
-    """Every lookup of each table, where rows are kept."""
+    places: tuple[Int32s, ...] | None
+    """Of every lookup of each table, where its row is among those of the table, where rows are
+    kept."""
     offsets: Sequence[Int64s] = field(default=())
 
-    @property
-    def once(self) -> Bools:
-        """Rows that are looked up once."""
-        once: Bools = self.times == 1
-        return once
-
-    def chosen(self, chosen: Bools, slots: Int64s) -> tuple[Flow, ...]:
-        """Some of the distinct rows, a flow a table; `slots`: of all of them."""
-        flows = []
-        tallies = tally(chosen, self.times, np.array(self.edges)).tolist()
-        for (first, last), (lookups, count) in zip(pairwise(self.edges), tallies, strict=True):
-            if self.ids is None:
-                flows.append(Flow(lookups, count))
-            else:
-                mine = first + np.flatnonzero(chosen[first:last])
-                flows.append(Flow(lookups, count, self.rows[mine], slots[mine]))
-        return tuple(flows)
+    def kept(
+        self, counts: Sequence[Flow], chosen: Bools | slice, slots: Int64s
+    ) -> tuple[Flow, ...]:
+        """`counts` of the chosen rows, a flow a table, with those; `slots`: of all distinct
+        rows."""
+        rows, own = self.rows[chosen], slots[chosen]
+        ends = pairwise(np.cumsum([0, *(flow.rows for flow in counts)]).tolist())
+        pairs = zip(counts, ends, strict=True)
+        return tuple(Flow(flow.lookups, flow.rows, rows[a:b], own[a:b]) for flow, (a, b) in pairs)
 
     def lookups(self, slots: Int64s) -> tuple[Flow, ...]:
         """Every lookup, a flow a table."""
         flows = []
         for table, (first, last) in enumerate(pairwise(self.edges)):
             count = int(self.times[first:last].sum())
-            if self.ids is None:
+            if self.places is None:
                 flows.append(Flow(count, last - first))
                 continue
-            ids = self.ids[table]
-            where = slots_of_lookups(self.rows[first:last], slots[first:last], ids)
+            mine = self.places[table]
+            ids, where = self.rows[first:last][mine], slots[first:last][mine]
             flows.append(Flow(count, last - first, ids, where, self.offsets[table]))
         return tuple(flows)
 
@@ -103,21 +108,9 @@ class Divided:
 
 
 @compiled
-def tally(chosen: Bools, times: Int64s, edges: Int64s) -> Int64s:
-    """Lookups and number of the chosen rows between `edges`; shape (edges - 1, 2)."""
-    counts = np.zeros((len(edges) - 1, 2), np.int64)
-    for table in range(len(edges) - 1):
-        for k in range(edges[table], edges[table + 1]):
-            if chosen[k]:
-                counts[table, 0] += times[k]
-                counts[table, 1] += 1
-    return counts
-
-
-@compiled
-def sharers(which: Int64s, edges: Int64s, who: Int16s, own: Int64s) -> Int64s:
+def sharers(places: Int32s, edges: Int64s, who: Int16s, own: Int32s) -> Int64s:
     """Find who looks rows up: trainer t has the lookups `edges[t]` to `edges[t + 1]`, of the rows
-    `which`, numbered from 0.
+    at `places`, numbered from 0.
 
     Writes for each row the last trainer that looks it up to `who`, and to `own` the rows of each
     trainer in order of its first lookup, one trainer after the other. Returns where those of each
@@ -129,7 +122,7 @@ def sharers(which: Int64s, edges: Int64s, who: Int16s, own: Int64s) -> Int64s:
     n = 0
     for trainer in range(trainers):
         for k in range(edges[trainer], edges[trainer + 1]):
-            row = which[k]
+            row = places[k]
             if who[row] != trainer:
                 who[row] = trainer
                 own[n] = row
@@ -142,45 +135,44 @@ class SampleParts:
     """Divides the mini-batches of tables of `rows` rows over trainers of `samples` each, in order
     of samples."""
 
-    def __init__(self, rows: Sequence[int], samples: Sequence[int]) -> None:
+    def __init__(self, rows: Sequence[int], samples: Sequence[int], threads: int = 1) -> None:
         self._starts = bases(rows)
         self._edges = np.cumsum([0, *samples])
         self._dedupers = [Deduper(count) for count in rows]
+        self._threads = threads
 
     def divided(self, batch: MiniBatch, *, keeps: bool) -> Divided:
-        """One mini-batch; `keeps`: with its row numbers."""
-        rows, times, owners, parts = [], [], [], []
-        for table, (ids, start) in enumerate(zip(batch.ids, self._starts, strict=True)):
-            distinct = self._dedupers[table](ids)
-            edges = batch.offsets[table][self._edges]
-            who, own = self._shared(ids, len(distinct.ids), edges, keeps)
-            rows.append(distinct.ids + start)
-            times.append(distinct.times)
-            owners.append(who)
-            parts.append(own)
-        all_times = np.concatenate(times)
+        """One mini-batch, tables on threads; `keeps`: with its row numbers."""
+
+        def divide(table: int) -> _Shared:
+            return self._shared(table, batch, keeps=keeps)
+
+        tables = map_threads(divide, len(self._dedupers), self._threads)
         return Divided(
-            np.concatenate(rows),
-            all_times,
-            np.where(all_times == 1, np.concatenate(owners), np.int16(-1)),
-            (0, *np.cumsum([len(each) for each in rows]).tolist()),
-            tuple(parts),
-            tuple(i + s for i, s in zip(batch.ids, self._starts, strict=True)) if keeps else None,
+            np.concatenate([table.rows for table in tables]),
+            np.concatenate([table.times for table in tables]),
+            np.concatenate([table.who for table in tables]),
+            (0, *np.cumsum([len(table.rows) for table in tables]).tolist()),
+            tuple(table.parts for table in tables),
+            tuple(table.places for table in tables) if keeps else None,
             batch.offsets if keeps else (),
         )
 
-    def _shared(
-        self, ids: Int64s, distinct: int, edges: Int64s, keeps: bool
-    ) -> tuple[Int16s, tuple[_Part, ...]]:
-        """Of a table: the last trainer that looks each distinct row up, and what each trainer looks
-        up."""
-        if len(edges) == 2 and not keeps:
-            return np.zeros(distinct, np.int16), (_Part(len(ids), distinct, None, None),)
-        which = Numbering(distinct).of(ids)
-        who, own = np.empty(distinct, np.int16), np.empty(len(ids), np.int64)
-        begins = sharers(which, edges, who, own)
-        parts = []
-        for lookups, mine in zip(pairwise(edges.tolist()), pairwise(begins.tolist()), strict=True):
-            kept = (which[slice(*lookups)], own[slice(*mine)]) if keeps else (None, None)
-            parts.append(_Part(lookups[1] - lookups[0], mine[1] - mine[0], *kept))
-        return who, tuple(parts)
+    def _shared(self, table: int, batch: MiniBatch, *, keeps: bool) -> _Shared:
+        """What of a table is looked up, and by whom."""
+        ids, edges = batch.ids[table], batch.offsets[table][self._edges]
+        alone = len(edges) == 2 and not keeps
+        places = np.empty(0 if alone else len(ids), np.int32)
+        found = self._dedupers[table](ids, places)
+        count = len(found.ids)
+        who = np.zeros(count, np.int16)
+        parts: tuple[_Part, ...] = (_Part(len(ids), count),)
+        if not alone:
+            own = np.empty(len(ids), np.int32)
+            ends = sharers(places, edges, who, own).tolist()
+            looked_up = [places[a:b] for a, b in pairwise(edges.tolist())]
+            unique = [own[a:b] for a, b in pairwise(ends)]
+            pairs = zip(looked_up, unique, strict=True)
+            parts = tuple(_Part(len(a), len(b), *((a, b) if keeps else ())) for a, b in pairs)
+        who[found.times > 1] = -1
+        return _Shared(found.ids + self._starts[table], found.times, who, parts, places)
