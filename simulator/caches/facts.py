@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from simulator.caches.flows import LOOKUP, Counted, Flow, interleaved, total
 from simulator.caches.ranges import Ranges
@@ -31,6 +32,8 @@ __all__ = [
     "WRITE_BACK",
 ]
 __all__ += ["BatchFacts", "Flow", "Start", "check_all"]
+
+Int64s = npt.NDArray[np.int64]
 
 UNIQUE = "unique"
 """Its distinct rows, each once, in an order that the replay says."""
@@ -169,6 +172,19 @@ class BatchFacts:
             if bare(name)
             else flows
             for name, flows in self.flows.items()
+        }
+        return replace(self, flows=flows)
+
+    def renumbered(self, rows_of: Callable[[int, Int64s], Int64s]) -> BatchFacts:
+        """The same with other row numbers, where any are told: `rows_of(shard, ids)`."""
+        if isinstance(self.flows, Counted):
+            return self
+        flows = {
+            name: tuple(
+                flow if flow.ids is None else replace(flow, ids=rows_of(shard, flow.ids))
+                for shard, flow in enumerate(each)
+            )
+            for name, each in self.flows.items()
         }
         return replace(self, flows=flows)
 

@@ -15,6 +15,7 @@ mini-batches that came before its first one, without end.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, partial, reduce
 from typing import Any
@@ -313,6 +314,21 @@ class SyntheticTrace:
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the configuration, the shape and the seed."""
         return self._identity
+
+    @cached_property
+    def unscattered(self) -> SyntheticTrace:
+        """The same draws with rows numbered by popularity (under drift: by that of old), as they
+        are before they are scattered: row *r* of table *t* here is `scattered(t, r)` of this
+        trace. Itself where nothing is scattered."""
+        if all(scatter is _in_order for scatter in self._scatter):
+            return self
+        twin = copy(self)
+        twin._scatter = [_in_order] * len(self._scatter)
+        return twin
+
+    def scattered(self, table: int, rows: Ids) -> Ids:
+        """The rows of this trace that `rows` of `unscattered` are; int64, a new array."""
+        return self._scatter[table](rows.copy())
 
     def _fill(
         self, table: int, ids: Ids, offsets: Ids, *, index: int, numbered: Mapping[int, Ids]

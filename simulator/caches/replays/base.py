@@ -49,6 +49,12 @@ class Replay(ABC):
         return 0
 
     @property
+    def ignores_numbers(self) -> bool:
+        """Whether all that it tells, rows apart, is the same however the rows of each table are
+        numbered: its `run` may then be given them numbered another way."""
+        return False
+
+    @property
     def unforeseen(self) -> str:
         """What of the rows that a trace looks up may be too much for it, found by replaying alone;
         empty where nothing is."""

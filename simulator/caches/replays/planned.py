@@ -33,7 +33,7 @@ from simulator.caches.plan.distinct import (
 )
 from simulator.caches.plan.planning import build_planners, plan_batches, pool_rows
 from simulator.caches.plan.scratchpad import PoolPlanner
-from simulator.caches.policies.base import policy_class
+from simulator.caches.policies.base import BUILT_IN, policy_class
 from simulator.caches.replays.base import (
     Kept,
     bases,
@@ -87,6 +87,11 @@ class PlannedReplay(DedupedReplay):
     tiers: Tiers | None = None
     lookups_alone: bool = False
     """Keep rows and slots of lookups, not of what moves, unless `tiers` count that."""
+
+    @property
+    def ignores_numbers(self) -> bool:
+        by_table = self.scope == "table" and not self.parts and self.tiers is None
+        return by_table and self.replacement in BUILT_IN  # others may look at rows
 
     @property
     def twins(self) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from simulator.caches.facts import BatchFacts
 from simulator.caches.ranges import Ranges, by_range
 from simulator.caches.replays.base import Replay, copies
 from simulator.caches.replays.drawing import drawn
+from simulator.caches.replays.numbering import by_popularity, in_rows_of
 from simulator.caches.replays.twins import Single
 from simulator.caches.tiers import Counter
 from simulator.errors import PluginError
@@ -38,7 +39,8 @@ class Replayed:
 class Stream:
     """The first `batches` mini-batches of a trace, drawn one after the other, or `ahead` (`drawn`).
 
-    `wall_s`: seconds that were waited for them.
+    `source`: the trace that they are drawn from in place of `trace`, which it is but for how rows
+    are numbered. `wall_s`: seconds that were waited for them.
     `longest`: of each mini-batch that was drawn, the longest bag of every table; `hottest`: where
     `counts_repeats`, the lookups of the row of every table that is looked up most; `ranges`: how
     the lookups of every table fall on the ranges that `range_bits` bits tell apart, 0: of none.
@@ -49,6 +51,7 @@ class Stream:
     counts_repeats: bool = False
     range_bits: int = 0
     ahead: bool = False
+    source: Trace | None = None
     wall_s: float = 0.0
     longest: list[tuple[int, ...]] = field(default_factory=list)
     hottest: list[tuple[int, ...]] = field(default_factory=list)
@@ -58,7 +61,7 @@ class Stream:
         self.longest.clear()
         self.hottest.clear()
         self.ranges.clear()
-        batches = drawn(self.trace, self.batches, ahead=self.ahead)
+        batches = drawn(self.source or self.trace, self.batches, ahead=self.ahead)
         while True:
             begin = time.perf_counter()
             batch = next(batches, None)
@@ -90,8 +93,11 @@ def run_replays(
     outcomes = {replay: Replayed() for replay in replays}
     singles = {replay: Single.of(replay, stream.trace) for replay in outcomes}
     own = list(dict.fromkeys(single.replay for single in singles.values()))
+    trace = stream.trace
+    if not stream.range_bits:  # ranges are of rows
+        trace = stream.source = by_popularity(trace, own)
     feeds = _feeds(stream, own, threads)
-    runs = {r: r.run(parted(stream.trace, r.parts), feeds[r], threads) for r in own}
+    runs = {r: r.run(parted(trace, r.parts), feeds[r], threads) for r in own}
     counters = _counters(own, stream.trace)
     for done in range(1, stream.batches + 1):
         facts: dict[Replay, BatchFacts] = {}
@@ -102,6 +108,8 @@ def run_replays(
                 told = _next(runs[single.replay], single.replay, done, stream.batches)
                 if single.replay in counters:
                     told = counters[single.replay].counted(told)
+                if trace is not stream.trace:
+                    told = in_rows_of(stream.trace, told)
                 facts[single.replay] = _with_most(told, single.replay, stream, done).packed()
             outcome.facts.append(single.spread(facts[single.replay]))
             outcome.wall_s += time.perf_counter() - begin - (stream.wall_s - drawn)

@@ -51,6 +51,10 @@ class StaticReplay(DedupedReplay):
     tiers: Tiers | None = None
 
     @property
+    def ignores_numbers(self) -> bool:
+        return type(self) is StaticReplay and not self.parts and self.tiers is None
+
+    @property
     def twins(self) -> tuple[int, ...]:
         return twins(self.parts, self.pinned)
 

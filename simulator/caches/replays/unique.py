@@ -26,6 +26,10 @@ class UniqueReplay(DedupedReplay):
     tiers: Tiers | None = None
 
     @property
+    def ignores_numbers(self) -> bool:
+        return type(self) is UniqueReplay and not self.parts and self.tiers is None
+
+    @property
     def twins(self) -> tuple[int, ...]:
         return twins(self.parts)
 
