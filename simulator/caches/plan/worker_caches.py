@@ -87,9 +87,11 @@ class WorkerCaches:
         full = kernels.bring(n, when, self._seen, self._copies, out)
         if full >= 0:
             need = int((out.worker[:n] == full).sum())
+            most = min(int(np.bincount(each).max()), self._rows)
             raise CapacityError(
                 f"worker {full} looks up {need:,} rows in a mini-batch, but its cache has "
-                f"{self.slots:,} slots: raise the size of the cache, or lower model.batch_size"
+                f"{self.slots:,} slots: set cache.rows to at least {most} (as many as a worker "
+                "has lookups), or lower model.batch_size"
             )
         kernels.train(n, self._seen, self._copies, out)
         return _first(out, n)

@@ -267,7 +267,7 @@ class _Cleaning:
         self.slots.take(
             joined,
             f"bagpipe keeps rows of look_ahead {replay.look_ahead} mini-batches (mini-batch "
-            f"{number}): lower look_ahead, or raise the size of the cache",
+            f"{number}): set cache.if_too_small: grow, or lower look_ahead",
         )
         order = np.argsort(joined)
         return joined[order], self.slots.of(joined[order]), np.concatenate(who)[order]
