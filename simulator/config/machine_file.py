@@ -75,7 +75,8 @@ class MachineFile(Frozen):
     operators: str
     """The operator profile that experiments on this machine use unless they name another."""
     price_usd_per_hour: Price | None = None
-    """Of all hosts together."""
+    """Of all hosts together. A machine laid over another keeps its price unless hosts, sockets or
+    counts differ, or another part is plugged in: then nobody says what it costs."""
     host: Annotated[dict[str, Any] | None, WithJsonSchema(_HOST_SCHEMA)] = None
     """`name`, `count`, and parts by the name of their socket: `gpu: {part: NAME, count: 8}`, `pcie:
     {part: NAME, join: [cpu, gpu]}`."""
@@ -137,6 +138,7 @@ def read_machine(
     return (None if problems else value), problems
 
 
+_PRICE = "price_usd_per_hour"
 _PARTS = {"host", "hosts", "network"}
 """Keys of a machine that its description speaks of."""
 
@@ -222,6 +224,8 @@ class _Machines:
             elif name != "sources":
                 merged[name] = new
         machine = replace(base, value=merged, mark=changes.mark)
+        if _PRICE not in changes and _plugged_in(base) != _plugged_in(machine):
+            machine = machine.without((_PRICE,))
         changed = different(base, machine, "")
         sources = surviving(base.get("sources"), changed, changes.get("sources"))
         return machine if sources is None else machine.with_keys({"sources": sources})
@@ -408,6 +412,27 @@ class _Machines:
         socket, problems = validate(_SOCKET, keys, node.marks, prefix)
         self.parts.problems += problems
         return socket if isinstance(socket, Socket) else None
+
+
+def _plugged_in(machine: Node) -> list[Any]:
+    """What is rented: of each host its count, and of its sockets the entry and the count. Numbers
+    of parts may change without another rent."""
+    host, hosts = machine.get("host"), machine.get("hosts")
+    listed = hosts.value if hosts is not None and isinstance(hosts.value, tuple) else ()
+    return [
+        (
+            node.text("name"),
+            _count(node),
+            {n: (s.entry, _count(s)) for n, s in _sockets(node).items()},
+        )
+        for node in ((host,) if host is not None else listed)
+        if node.is_mapping
+    ]
+
+
+def _count(node: Node) -> Any:
+    count = node.get("count")
+    return 1 if count is None else count.plain()
 
 
 def _starts_a_part(node: Node) -> bool:

@@ -129,6 +129,8 @@ def _simulate_group(
 def _outcome(
     problem: Prepared, replayed: Replayed | Exception, stream: Stream, shared: SharedFacts
 ) -> Outcome:
+    if isinstance(replayed, ConfigError):
+        return placed(problem.point, replayed)
     if isinstance(replayed, Exception):
         return replayed
     try:

@@ -34,6 +34,7 @@ from simulator.caches.facts import HIT, LOOKUP, MISS, BatchFacts
 from simulator.caches.replays.popular import POPULAR, DividedReplay
 from simulator.caches.replays.static import HIT_LOOKUP, MISS_LOOKUP
 from simulator.config.parameters import Given, Parameters
+from simulator.errors import ConfigError
 from simulator.hardware.program import Buffer, Operation, Split, Stage
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Consistency, Job, System, SystemGroup, synchronize
@@ -76,6 +77,13 @@ class Hotline(System):
 
     def __init__(self, job: Job, machine: Topology) -> None:
         self._job = job
+        if not machine.all("accelerator"):
+            raise ConfigError(
+                f"hotline needs an accelerator, but {machine.name} has none: join one to the cpu "
+                "(host: {accelerator: hotline_card, accelerator_link: {part: pcie3_x16, join: "
+                "[cpu, accelerator]}}), or take a platform that has one, as in {name: hotline, "
+                f"platform: {self.shown_on}}}"
+            )
         self._card = machine.only("accelerator", "hotline")
         gpu, share = machine.first("gpu", "hotline"), job.parameters_as(HotlineParameters)
         hot = hot_rows(job, machine, gpu, share.sample_share)

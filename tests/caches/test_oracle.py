@@ -207,5 +207,7 @@ def test_a_steady_cache_starts_where_a_long_run_ends() -> None:
 
 
 def test_a_cache_below_the_rows_of_a_look_ahead_is_refused() -> None:
-    with pytest.raises(CapacityError, match=r"need a slot, but there are 200: .*lower look_ahead"):
+    with pytest.raises(
+        CapacityError, match=r"need a slot, but there are 200: .*: grow, or lower look_ahead"
+    ):
         told(OracleReplay(200, 20, 5, (64,)), 40)

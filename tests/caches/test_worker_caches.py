@@ -204,6 +204,6 @@ def test_a_cache_by_counts_follows_skewed_rows(allocates: bool) -> None:
 
 
 def test_a_cache_below_the_rows_of_a_mini_batch_is_refused() -> None:
-    message = r"worker 0 looks up \d+ rows in a mini-batch, but its cache has 20 slots: raise"
+    message = r"worker 0 looks up \d+ rows .* has 20 slots: set cache\.rows to at least 192 "
     with pytest.raises(CapacityError, match=message):
         told(WorkerReplay(20, (64,)), 2)

@@ -77,7 +77,7 @@ def test_passes_train_like_one_batch_at_a_time() -> None:
         (
             {"name": "hugectr_etc", "pass_batches": 8, "cache": {"rows": 1000}},
             CapacityError,
-            "more than the 1,000 slots: lower pass_batches",
+            r"than the 1,000 slots: set cache.rows to at least 10240 .*, or lower pass_batches",
         ),
     ],
 )

@@ -82,6 +82,10 @@ class Dealt(NamedTuple):
         ends = np.cumsum(self.counts.sum(axis=1))
         return self.rows[ends[worker] - self.counts[worker].sum() : ends[worker]]
 
+    def most(self, rows: int) -> int:
+        """Slots that hold what any worker looks up, of tables with so many rows in all."""
+        return min(int(self.counts.sum(axis=1).max()), rows)
+
 
 @dataclass(slots=True)
 class _Worker:
@@ -117,7 +121,8 @@ class WorkerCaches:
     ) -> None:
         self.slots, self._threads, self._expected = slots, threads, expected
         self._counts, self._allocates = counts, allocates
-        self._bases, total = np.cumsum([0, *rows[:-1]], dtype=np.int64), sum(rows)
+        self._bases = np.cumsum([0, *rows[:-1]], dtype=np.int64)
+        self._total = total = sum(rows)
         holder = np.int8 if workers < 2**7 else np.int16
         self._rows = Rows(zeros(total, np.int16), zeros(total if allocates else 1, holder))
         number = np.int32 if total < 2**31 else np.int64
@@ -167,7 +172,7 @@ class WorkerCaches:
 
         def touch(number: int) -> Touched:
             rules = Rules(number, bound, most, self._counts, self._allocates)
-            return self._touch(rules, dealt.of(number))
+            return self._touch(rules, dealt)
 
         told = map_threads(touch, len(self._workers), self._threads)
         if self._allocates:
@@ -231,10 +236,13 @@ class WorkerCaches:
 
         return map_threads(push, len(self._workers), self._threads)
 
-    def _touch(self, rules: Rules, lookups: Int64s) -> Touched:
-        """What one worker does."""
+    def _touch(self, rules: Rules, dealt: Dealt) -> Touched:
+        """What one worker does.
+
+        Raises `CapacityError` where it has less slots than rows.
+        """
         worker = self._workers[rules.worker]
-        unique = worker.dedupe(lookups)
+        unique = worker.dedupe(dealt.of(rules.worker))
         rows, count = unique.ids, len(unique.ids)
         self._make_room(worker, count)
         slots, pushed = np.empty((2, count), np.int32)
@@ -245,7 +253,13 @@ class WorkerCaches:
         missing, free = count - there, self.slots - worker.taken
         victims = np.empty(max(0, missing - free), np.int32)
         if len(victims):
-            self._choose(rules, worker, begin, victims, count)
+            if self._choose(worker, begin, victims) < len(victims):
+                raise CapacityError(
+                    f"worker {rules.worker} looks up {count:,} rows in a mini-batch, but its cache "
+                    f"has {self.slots:,} slots: set cache.rows to at least "
+                    f"{dealt.most(self._total)} (as many as a worker has lookups), or lower "
+                    "model.batch_size"
+                )
             out = out._replace(left=np.empty((3, len(victims)), np.int64))
         left = kernels.bring(
             begin + there, worker.taken, rules, self._rows, worker.copies, victims, out
@@ -254,27 +268,21 @@ class WorkerCaches:
         worker.taken += min(missing, free)
         return out._replace(left=out.left[:, :left])
 
-    def _choose(
-        self, rules: Rules, worker: _Worker, begin: int, victims: Int32s, count: int
-    ) -> None:
-        """Slots of rows that leave; those that were used from `begin` on do not."""
+    def _choose(self, worker: _Worker, begin: int, victims: Int32s) -> int:
+        """Fills in slots of rows that leave; those that were used from `begin` on do not. How many
+        there are."""
         records = worker.copies.records
         if self._counts:
-            got = kernels.choose_fewest(begin, worker.copies, victims)
-        else:
-            got, last = 0, False
-            while got < len(victims) and not last:
-                last = worker.head == len(worker.queue)
-                if last:
-                    _sort_uses(worker, begin)
-                worker.head, got = kernels.choose_oldest(
-                    worker.queue, worker.head, (worker.sorted_at, begin), records, victims, got
-                )
-        if got < len(victims):
-            raise CapacityError(
-                f"worker {rules.worker} looks up {count:,} rows in a mini-batch, but its cache has "
-                f"{self.slots:,} slots: raise the size of the cache, or lower model.batch_size"
+            return int(kernels.choose_fewest(begin, worker.copies, victims))
+        got, last = 0, False
+        while got < len(victims) and not last:
+            last = worker.head == len(worker.queue)
+            if last:
+                _sort_uses(worker, begin)
+            worker.head, got = kernels.choose_oldest(
+                worker.queue, worker.head, (worker.sorted_at, begin), records, victims, got
             )
+        return int(got)
 
     def _make_room(self, worker: _Worker, more: int) -> None:
         """Room for rows and for a use more of each; uses are counted anew where they are many."""

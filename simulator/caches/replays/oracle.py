@@ -254,7 +254,7 @@ class _Cleaning:
         self.slots.take(
             rows,
             f"bagpipe keeps rows of look_ahead {self.replay.look_ahead} mini-batches (mini-batch "
-            f"{number}): lower look_ahead, or raise the size of the cache",
+            f"{number}): set cache.if_too_small: grow, or lower look_ahead",
         )
 
 

@@ -226,8 +226,9 @@ class PassReplay(_Grouped):
             if sum(sizes) > self.capacity:
                 raise CapacityError(
                     f"a pass of {len(group):,} mini-batches has {sum(sizes):,} distinct rows, more "
-                    f"than the {self.capacity:,} slots: lower pass_batches, or raise the size of "
-                    "the cache"
+                    f"than the {self.capacity:,} slots: set cache.rows to at least "
+                    f"{_most(trace, group)} (as many as a pass has lookups, no table more than its "
+                    "rows), or lower pass_batches"
                 )
             tell = _Told(trace, sizes, self.keep, Start("empty"))
             for number, batch in enumerate(group):
@@ -255,6 +256,12 @@ class PassReplay(_Grouped):
 def _rows_of(group: Sequence[DistinctBatch], table: int) -> Int64s:
     """The distinct rows of a table in several mini-batches, ascending."""
     return sorted_distinct(np.concatenate([batch.pools[table].ids for batch in group]))
+
+
+def _most(trace: Trace, group: Sequence[MiniBatch]) -> int:
+    """Rows of all tables that as many lookups as those of `group` may reach."""
+    lookups = (sum(len(batch.ids[table]) for batch in group) for table in range(len(trace.rows)))
+    return sum(map(min, trace.rows, lookups))
 
 
 @dataclass(frozen=True)
