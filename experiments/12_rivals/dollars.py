@@ -50,7 +50,7 @@ def _network(platform: Any) -> float:
 
 def _rent(point: Any, settings: Any) -> float:
     """Of a cluster with fewer trainers, that of the hosts which it uses."""
-    if point.point.system.name != "bagpipe":
+    if math.isnan(_network(point.point.platform)):
         return float(point.point.platform.price_usd_per_hour)
     return float(settings["usd_per_host_hour"] * (_gpus(point) + settings["other_hosts"]))
 
@@ -78,7 +78,7 @@ def figures(tables: Tables) -> dict[str, Figure]:
         )
         for panel, (rows, column) in zip(axes, panels, strict=True):
             _bars(panel, rows, column)
-            for name in ("gpu_only", "scratchpipe"):
+            for name in ("gpu_only", "hugectr_hybrid", "scratchpipe", "herald"):
                 _level(panel, data[data["system"] == name])
         axes[0].set_xlabel(f"trainers, {slow:.0f} Gb/s")
         axes[1].set_xlabel(f"network of {most} trainers")
