@@ -1,4 +1,4 @@
-"""Speed of the cache replay, measured side by side: `python benchmarks/caches.py [lookups]`.
+"""Speed of the cache replay, measured side by side: `python benchmarks/caches.py [LOOKUPS]`.
 
 Per lookup: against libcachesim 0.3.5 (C) in the same process, on Zipf(0.9) ids over 10 M rows with
 a cache of 6 % of the rows; the hits must be equal. Per batch: the default model (8 tables of 10 M
@@ -8,7 +8,7 @@ on two. Only ratios travel from one machine to another; all figures are the best
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -127,7 +127,11 @@ def zipf_rank_rows(count: int) -> Int64s:
 
 
 def main() -> None:
-    per_lookup(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000_000)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("lookups", type=int, nargs="?", default=20_000_000)
+    per_lookup(parser.parse_args().lookups)
     for policy in ("lru", "lfu", "fifo", "random", "clock", "static_hot", "belady"):
         for alpha in (0, 0.9):
             for threads in (1, 2) if policy == "lru" else (1,):

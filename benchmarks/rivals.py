@@ -4,9 +4,9 @@
 
 Every system of `scratchpipe list systems` on the machine that `explain` shows it on, default model,
 random and medium locality, cache 10 %. Each point runs in a process of its own: seconds of the
-processor, wall-clock seconds and peak memory of the whole process. Of several turns the one with
-the least processor time counts: kernels are compiled in the first, and other work on the machine
-slows some. Ratios are over `scratchpipe` in the same turns. The table is Markdown, as it stands in
+processor, wall-clock seconds and peak memory of the whole process. Of several turns the least of
+each counts: kernels are compiled in the first, and other work on the machine slows some. Ratios are
+over `scratchpipe` in the same turns. The table is Markdown, as it stands in
 `docs/speed.md`.
 """
 
@@ -84,10 +84,10 @@ def cost(system: str, locality: str, batches: int) -> Cost | str:
 
 
 def least(known: Cost | str | None, new: Cost | str) -> Cost | str:
-    """The cheaper of two costs; an error stays one."""
+    """The least of each figure of two costs; an error stays one."""
     if known is None or isinstance(new, str):
         return new
-    return known if isinstance(known, str) else min(known, new)
+    return known if isinstance(known, str) else Cost(*map(min, known, new))
 
 
 def line(system: str, locality: str, found: Cost | str, baseline: Cost) -> str:

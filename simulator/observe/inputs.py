@@ -174,10 +174,13 @@ def of_rank(inputs: Inputs, rank: int) -> Inputs:
 
 
 def with_rows(replay: Replay, batches: range) -> Replay:
-    """`replay`, which keeps the row numbers of `batches`."""
+    """`replay`, which keeps the row numbers of `batches`, of what moves too."""
     if not is_dataclass(replay):
         raise UsageError(f"{type(replay).__name__} is no dataclass: its rows cannot be kept")
-    return cast("Replay", replace(cast("Any", replay), keep=batches))
+    kept: dict[str, Any] = {"keep": batches}
+    if isinstance(replay, PlannedReplay):
+        kept["lookups_alone"] = False
+    return cast("Replay", replace(cast("Any", replay), **kept))
 
 
 def flatten(batch: MiniBatch, point: PointConfig) -> Batch:
