@@ -164,7 +164,7 @@ def test_no_drive_and_no_room_are_refused_with_the_remedy() -> None:
 @pytest.mark.parametrize("past", [0, 6])
 def test_a_pool_below_a_mini_batch_is_refused_with_what_would_do(past: int) -> None:
     """The mini-batch is named as the run counts them, and less than it says does not do."""
-    found = rf"^{'mini-batch [0-9]+' if not past else 'mini-batch [1-6] before the run'} uses "
+    found = rf"systems.rects: {'mini-batch [0-9]+' if not past else 'mini-batch [1-6] before the run'} uses "
     found += (
         r"[\d,]+ distinct rows of table [0-3], the largest share of all, but its pool has room "
     )
@@ -173,7 +173,7 @@ def test_a_pool_below_a_mini_batch_is_refused_with_what_would_do(past: int) -> N
     run = {"run": none} if past else {}
     with pytest.raises(CapacityError) as caught:
         simulated(rects(kept=0.01, past=past, ahead=0), **run, **MACHINE)
-    message = re.match(found, str(caught.value).splitlines()[-1])
+    message = re.search(found, str(caught.value).splitlines()[-1])
     assert message, str(caught.value)
     enough = float(message[1])
     simulated(rects(kept=enough, past=past, ahead=0), **run, **MACHINE)
