@@ -433,5 +433,5 @@ def test_slots_that_nobody_gave_are_enough_for_a_pass() -> None:
     """36 do not hold the rows of ten mini-batches of six out of sixty: as many as rows do."""
     outcome = run_case(HazardCase(system="hugectr_etc", batches=60))
     assert (outcome.stale, outcome.tables_equal) == (0, True)
-    with pytest.raises(CapacityError, match="more than the 36 slots: .*, or lower pass_batches"):
+    with pytest.raises(CapacityError, match=r"than the 36 slots: .*, or lower pass_batches"):
         run_case(HazardCase(system="hugectr_etc", batches=60, slots=36))

@@ -164,7 +164,8 @@ def test_no_drive_and_no_room_are_refused_with_the_remedy() -> None:
 @pytest.mark.parametrize("past", [0, 6])
 def test_a_pool_below_a_mini_batch_is_refused_with_what_would_do(past: int) -> None:
     """The mini-batch is named as the run counts them, and less than it says does not do."""
-    found = rf"systems.rects: {'mini-batch [0-9]+' if not past else 'mini-batch [1-6] before the run'} uses "
+    which = "mini-batch [1-6] before the run" if past else "mini-batch [0-9]+"
+    found = rf"systems\.rects: {which} uses "
     found += (
         r"[\d,]+ distinct rows of table [0-3], the largest share of all, but its pool has room "
     )
