@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from rivalry import MODEL
 
 from simulator.cli import main
 
@@ -13,14 +14,7 @@ SMALL = {
     "config_version": 1,
     "name": "refused",
     "platform": "v100_p3",
-    "model": {
-        "base": "default",
-        "tables": 4,
-        "rows_per_table": 20_000,
-        "batch_size": 256,
-        "bottom_mlp": [64],
-        "top_mlp": [64, 1],
-    },
+    "model": MODEL,
     "operators": "tuned",
     "trace": {"kind": "zipf", "alpha": 0.9},
     "systems": ["hybrid"],
