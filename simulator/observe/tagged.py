@@ -62,8 +62,8 @@ class Tier:
 
 
 class Swapped:
-    """What a mini-batch brings into a cache by the simulator's plan: rows, their slots, and the row
-    that each slot had before (-1: none)."""
+    """What a mini-batch brings into a cache by the simulator's plan, set by set: rows, their slots,
+    and the row that each slot had before (-1: none)."""
 
     def __init__(self, gpu: Accelerator, facts: BatchFacts) -> None:
         fetched, victims = facts[FETCHED], facts[VICTIM]
@@ -76,7 +76,8 @@ class Swapped:
             raise InvariantError(
                 f"mini-batch {facts.index}: {len(before):,} rows leave for nothing"
             )
-        self.rows, self.slots, self.old = map(gpu.upload, (rows, slots, old))
+        by_set = np.argsort(slots, kind="stable")
+        self.rows, self.slots, self.old = (gpu.upload(a[by_set]) for a in (rows, slots, old))
 
 
 def _known(listed: Int64s | None) -> Int64s:

@@ -149,7 +149,8 @@ def check_tagged():
                 FETCHED: Flow(0, int(some.sum()), unique[some], done.slots[some]),
                 VICTIM: Flow(0, len(done.victims), done.victims, done.freed),
             }
-            swapped = tagged.Swapped(gpu, BatchFacts(number, 1, {n: (f,) for n, f in flows.items()}))
+            facts = BatchFacts(number, 1, {name: (flow,) for name, flow in flows.items()})
+            swapped = tagged.Swapped(gpu, facts)
             pairs = torch.sort(tensor(ids.astype(np.int32)))
             out = [torch.zeros(count, dtype=torch.int32) for _ in range(2)]
             for k, ops in enumerate((tagged, kernels_tagged)):
