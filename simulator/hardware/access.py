@@ -25,6 +25,7 @@ class Access:
     the processor asks for at once where the pieces lie behind a link; 0: bytes pass it as those of
     a copy do. `among`: bytes of the store that random pieces lie in, of which a link that
     translates addresses has a part at hand; 0: all. `distinct`: pieces that differ; 0: every one.
+    `ascending`: random pieces are taken in the order in which they lie.
     """
 
     memory: str
@@ -39,6 +40,7 @@ class Access:
     request: float = 0.0
     among: int = 0
     distinct: int = 0
+    ascending: bool = False
 
     @property
     def bytes(self) -> int:
@@ -69,4 +71,5 @@ class Access:
             self.request,
             self.among,
             self.distinct,
+            self.ascending,
         )

@@ -2,47 +2,40 @@
 
 Names follow by rule: a socket with one part gives `gpu`, with eight `gpu0` to `gpu7`; with several
 hosts `host3.gpu5`. Resources add what they are: `host3.gpu5.hbm`, `host3.pcie5.down`,
-`host3.nvlink.gpu5.out`. A route is the shortest way over the links that there are; two equally
-short ones are an error that names both.
-
-Modelled: an operation is the sum of the latencies along its route, then the slowest of all
-resources that it uses. Approximated: bytes that pass several links are cut through, not stored.
+`host3.nvlink.gpu5.out`. The ways between them are `routes.py`, what a copy costs `moves.py`, a
+collective `collectives/`, any other operation its device.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import cast
 
 from simulator._plugins import explained
-from simulator.columns import Column, most
+from simulator.columns import Column
 from simulator.config.machine import HostConfig, MachineConfig, Part, Socket
 from simulator.config.operators import OperatorProfile
 from simulator.errors import ConfigError
-from simulator.hardware.access import Access
 from simulator.hardware.collectives import Groups, host_of, price_exchange
-from simulator.hardware.demand import Demand, Resource, Service, StageDemand
+from simulator.hardware.demand import Demand, Resource, StageDemand
 from simulator.hardware.devices.base import (
-    Carried,
     Device,
     Hop,
     Link,
     Path,
     Processor,
     Setup,
-    add_services,
 )
 from simulator.hardware.devices.dram import Dram
-from simulator.hardware.devices.switch import SwitchDevice
 from simulator.hardware.known_prices import KnownPrices
 from simulator.hardware.lanes import waits_of
 from simulator.hardware.memory import Memory
+from simulator.hardware.moves import price_move, price_record
 from simulator.hardware.program import Exchange, Move, Operation, Record, Stage
+from simulator.hardware.routes import Routes
 from simulator.hardware.timing import ExactTiming, SampledTiming, TableTiming
-from simulator.hardware.transport import transported
 
 __all__ = ["Topology", "build_topology", "member_groups"]
 
@@ -102,10 +95,9 @@ class Topology:
         for name, part in (beside or {}).items():
             self._place(name, part, name)
         self._memories = {m.place: m for d in self.devices.values() for m in d.memories}
-        self._links = self._links_by_device()
         self.groups = Groups(self)
         """Ranks that exchange."""
-        self._routes: dict[tuple[str, str], tuple[Hop, ...]] = {}
+        self._routes = Routes(self.name, self.devices, self.groups.interface)
         self._reaches: dict[tuple[str, str], Path] = {}
         self._exchanges: dict[tuple[Exchange, int], tuple[OperatorProfile, Demand]] = {}
 
@@ -142,18 +134,6 @@ class Topology:
             self.devices[name] = build(name, self._setup, tuple(members))
         self._sockets[name] = socket
 
-    def _links_by_device(self) -> dict[str, list[Link]]:
-        links: dict[str, list[Link]] = {name: [] for name in self.devices}
-        for device in self.devices.values():
-            if isinstance(device, Link):
-                for member in device.members:
-                    links[member].append(device)
-        return links
-
-    def _beside(self, device: str) -> Iterator[tuple[str, Link]]:
-        """What `device` reaches over one link, and over which."""
-        return ((other, link) for link in self._links[device] for other in link.beside(device))
-
     # what systems ask
 
     @property
@@ -175,7 +155,7 @@ class Topology:
 
     def links_of(self, devices: Iterable[str]) -> tuple[Link, ...]:
         """The links that end at any of `devices`, each once."""
-        return tuple(dict.fromkeys(link for name in devices for link in self._links[name]))
+        return self._routes.links_of(devices)
 
     def only(self, kind: str, why: str, near: str = "") -> str:
         """The one device of a kind, on the host of the device `near` where that is given; where
@@ -245,53 +225,10 @@ class Topology:
 
         Raises `ConfigError` where there is none, or where two are equally short.
         """
-        a, b = self._device_of(source), self._device_of(target)
-        if (a, b) not in self._routes:
-            self._routes[a, b] = self._shortest(a, b)
-        return self._routes[a, b]
+        return self._routes.between(self._device_of(source), self._device_of(target))
 
     def _device_of(self, place: str) -> str:
         return place if place in self.devices else self.memory(place).device
-
-    def _shortest(self, source: str, target: str) -> tuple[Hop, ...]:
-        if source == target:
-            return ()
-        ways = list(self._ways(source, target))
-        if not ways:
-            raise ConfigError(
-                f"{self.name}: no links lead from {source} to {target}; {source} is joined to "
-                f"{self._listed(source)}, {target} to {self._listed(target)}"
-            )
-        if len(ways) > 1 and host_of(source) != host_of(target):
-            own = {self.groups.interface(end).name for end in (source, target)}
-            ways = [way for way in ways if own <= {hop.target for hop in way}] or ways
-        if len(ways) > 1:
-            first, second = ("-".join(hop.link.name for hop in way) for way in ways[:2])
-            raise ConfigError(
-                f"{self.name}: two ways lead from {source} to {target}, over {first} and over "
-                f"{second}: leave one out"
-            )
-        return ways[0]
-
-    def _ways(self, source: str, target: str) -> Iterator[tuple[Hop, ...]]:
-        """All shortest ways, breadth first."""
-        waiting: deque[tuple[str, tuple[Hop, ...]]] = deque([(source, ())])
-        distance = {source: 0}
-        shortest: int | None = None
-        while waiting:
-            device, way = waiting.popleft()
-            if shortest is not None and len(way) >= shortest:
-                continue
-            for neighbour, link in self._beside(device):
-                longer = (*way, Hop(link, device, neighbour))
-                if neighbour == target:
-                    shortest = len(longer)
-                    yield longer
-                elif distance.setdefault(neighbour, len(longer)) >= len(longer):
-                    waiting.append((neighbour, longer))
-
-    def _listed(self, device: str) -> str:
-        return ", ".join(dict.fromkeys(n for n, _ in self._beside(device))) or "nothing"
 
     def reach(self, processor: str, memory: str) -> Path:
         """A memory as `processor` loads and stores to it."""
@@ -325,9 +262,9 @@ class Topology:
         Raises `ConfigError` where a device has no rule for it, or no link leads where it must.
         """
         if isinstance(operation, Record):
-            return self._price_record(operation, software)
+            return price_record(self, operation, software)
         if isinstance(operation, Move):
-            return self._price_move(operation, software)
+            return price_move(self, operation, software)
         if isinstance(operation, Exchange):
             return self._price_exchange(operation, software)
         processor = self.processor(operation.at)
@@ -348,51 +285,6 @@ class Topology:
             self._exchanges[key] = (software, demand)
         return self._exchanges[key][1]
 
-    def _price_record(self, record: Record, software: OperatorProfile) -> Demand:
-        """As a copy that no thread of training submits, its rows read where they lie."""
-        demand = self._price_move(record, software)
-        services = dict(demand.services)
-        source, target = self.memory(record.what.memory), self.memory(record.into)
-        if record.pieces:
-            size = record.bytes // record.pieces
-            streams = [Access(source.place, record.pieces, size)]
-            if source is target:
-                streams.append(Access(target.place, 1, record.bytes, random=False, write=True))
-            services[source.place] = source.service(streams)
-        own = replace(demand, services=services, host="", submit_ps=0, loaded={})
-        return replace(own, background=True)
-
-    def _price_move(self, move: Move, software: OperatorProfile) -> Demand:
-        source, target = self.memory(move.what.memory), self.memory(move.into)
-        hops, size = self.route(source.place, target.place), move.bytes
-        passed = list(self._carried(hops, size))
-        services: dict[str, Service] = {}
-        for carried in passed:
-            add_services(services, carried.services or {})
-        read = source.service([Access(source.place, 1, size, random=False)])
-        write = target.service([Access(target.place, 1, size, random=False, write=True)])
-        slack = passed[0].read_slack if passed else None
-        latency_ps = move.call + sum(carried.latency_ps for carried in passed)
-        services[source.place] = read
-        services[target.place] = write + read if source is target else write
-        if hops:
-            for memory, stored in ((source, False), (target, True)):
-                services |= self.devices[memory.device].entered(memory, size, write=stored)
-        busiest = 0.0
-        for carried in transported(self, hops, size):
-            busiest = most(busiest, carried.slowest_ps)
-            add_services(services, carried.services or {})
-        host, submit_ps = self.submission((source.device, target.device), software)
-        return Demand(
-            name=move.name,
-            services=services,
-            latency_ps=latency_ps,
-            minimum_ps=round(busiest),
-            host=host,
-            submit_ps=submit_ps,
-            loaded={} if slack is None else {source.place: slack},
-        )
-
     def submission(self, places: Sequence[str], software: OperatorProfile) -> tuple[str, int]:
         """The host thread that submits work between `places`, and its time for it."""
         for place in places:
@@ -402,17 +294,6 @@ class Topology:
                 if host:
                     return host, ps
         return "", 0
-
-    def _carried(self, hops: Sequence[Hop], size: int) -> Iterator[Carried]:
-        """What each link of a way asks for, and each device between two of them."""
-        for number, hop in enumerate(hops):
-            carried = hop.link.carry(hop.source, hop.target, size)
-            if number:
-                between = self.devices[hop.source]
-                yield between.passing(hops[number - 1].link, hop.link, size)
-                if isinstance(between, SwitchDevice):
-                    carried = replace(carried, latency_ps=0)
-            yield carried
 
 
 def _hosts(config: MachineConfig) -> Iterator[tuple[HostConfig, str]]:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from simulator.observe import lru
+from simulator.observe import lru, tagged
 from simulator.observe import rows as host
 from simulator.observe.extra import require_torch, require_triton
 from simulator.observe.lru import LruCache, LruLists
+from simulator.observe.tagged import Tier
 
 __all__ = ["Accelerator", "CpuTensors", "CudaGpu", "open_accelerator"]
 
@@ -52,6 +53,15 @@ class CpuTensors:
         """`tensor` of the host, which copies to and from the GPU can use directly from now on, for
         as long as it is mapped."""
         return tensor
+
+    @property
+    def tagging(self) -> Any:
+        """What works on set-associative caches: the functions of `tagged`."""
+        return tagged
+
+    def mapped(self, table: np.ndarray[Any, Any]) -> Any:
+        """A table of the host as the GPU's kernels reach it, over the link."""
+        return self.torch.from_numpy(table)
 
     def stage(self, array: np.ndarray[Any, Any]) -> Any:
         """`array` in a staging tensor."""
@@ -95,14 +105,19 @@ class CpuTensors:
         work()
         return work
 
-    def pool(self, table: Any, ids: Any, offsets: Any, out: Any) -> None:
+    def pool(self, table: Any, ids: Any, offsets: Any, out: Any, tier: Tier | None = None) -> None:
         """out[bag] = sum of table[ids[k]] over the bag, without what follows the weights of a row;
-        ids below 0 are left out."""
+        ids below 0 are left out. `tier`: rows with a slot are table[slot], the others its own."""
         flat = out.detach().view(-1, out.shape[-1]).numpy()
+        if tier is not None:
+            table, ids = self.torch.from_numpy(tier.entries(table)), self._numbered(len(ids))
         keys = ids.numpy().astype(np.int64, copy=False)
         there = keys >= 0
         ends = np.concatenate([[0], np.cumsum(there)])[offsets.numpy()]
         host.pool_rows(table.numpy(), keys[there], ends, flat, self.threads)
+
+    def _numbered(self, count: int) -> Any:
+        return self.torch.arange(count)
 
     def gather(self, table: Any, rows: Any, out: Any) -> None:
         """out[k] = table[rows[k]]."""
@@ -130,11 +145,17 @@ class CpuTensors:
         gradient: Any,
         rate: float,
         optimizer: str = "sgd",
+        tier: Tier | None = None,
     ) -> None:
-        """A step of `optimizer` for each id with the sum of gradient[bag_of[position]]."""
+        """A step of `optimizer` for each id with the sum of gradient[bag_of[position]]; `tier`: as
+        in `pool`."""
         flat = gradient.view(-1, gradient.shape[-1]).numpy()
-        arguments = (table.numpy(), pairs, bag_of.numpy(), flat, rate, self.threads)
-        host.coalesced_update(*arguments, optimizer)
+        arguments = (pairs, bag_of.numpy(), flat, rate, self.threads, optimizer)
+        if tier is None:
+            host.coalesced_update(table.numpy(), *arguments)
+        else:
+            with tier.in_one_table(table) as whole:
+                host.coalesced_update(whole, *arguments)
 
     def split(self, ids: Any, slot_of: Any, offsets: Any, slots: Any, cold: Any) -> None:
         """slots[k] = slot_of[ids[k]] (-1: not cached); into `cold` (staging tensors: ids, bags,
@@ -187,6 +208,8 @@ class CudaGpu(CpuTensors):
 
     device = "cuda"
     overlaps = True
+    _locked: ClassVar[tuple[int, int] | None] = None
+    """Address and bytes of the table that `mapped` has locked."""
 
     def __init__(self, threads: int) -> None:
         super().__init__(threads)
@@ -246,11 +269,29 @@ class CudaGpu(CpuTensors):
         replay: Callable[[], None] = graph.replay
         return replay
 
-    def pool(self, table: Any, ids: Any, offsets: Any, out: Any) -> None:
+    @property
+    def tagging(self) -> Any:
+        from simulator.observe import kernels_tagged
+
+        return kernels_tagged
+
+    def mapped(self, table: np.ndarray[Any, Any]) -> Any:
+        """Locked while no other table is asked for: that takes long."""
+        place = (table.ctypes.data, table.nbytes)
+        if CudaGpu._locked != place:
+            cuda = self.torch.cuda.cudart()
+            if CudaGpu._locked is not None:
+                cuda.cudaHostUnregister(CudaGpu._locked[0])
+            CudaGpu._locked = None
+            self.locked(super().mapped(table))
+            CudaGpu._locked = place
+        return super().mapped(table)
+
+    def pool(self, table: Any, ids: Any, offsets: Any, out: Any, tier: Tier | None = None) -> None:
         dim, stride, bags = out.shape[-1], table.shape[1], len(offsets) - 1
-        self._kernels.pool[(bags,)](
-            table, ids, offsets, out, dim, stride, D=_power(dim), C=8, num_warps=2
-        )
+        beyond, slots = (table, ids) if tier is None else (tier.beyond, tier.slots)
+        sizes = {"D": _power(dim), "C": 8, "TIERED": tier is not None, "num_warps": 2}
+        self._kernels.pool[(bags,)](table, ids, offsets, out, beyond, slots, dim, stride, **sizes)
 
     def gather(self, table: Any, rows: Any, out: Any) -> None:
         self._move(self._kernels.gather, table, rows, out)
@@ -275,9 +316,13 @@ class CudaGpu(CpuTensors):
         gradient: Any,
         rate: float,
         optimizer: str = "sgd",
+        tier: Tier | None = None,
     ) -> None:
         if len(pairs[0]):
-            self._kernels.coalesced_update(table, pairs, bag_of, gradient, rate, optimizer)
+            two = None if tier is None else (tier.slots, tier.beyond)
+            away = (table if tier is None else tier.beyond).device.type != self.device
+            arguments = (table, pairs, bag_of, gradient, rate, optimizer)
+            self._kernels.coalesced_update(*arguments, tier=two, away=away)
 
     def split(self, ids: Any, slot_of: Any, offsets: Any, slots: Any, cold: Any) -> None:
         """The GPU writes the lists of cold ids and bags straight into staging memory."""

@@ -32,6 +32,7 @@ from simulator.hardware.program import (
     Operation,
     Plan,
     Pool,
+    Probe,
     Scatter,
     Sort,
     Split,
@@ -123,6 +124,11 @@ class Dataflow:
         return any(isinstance(word, Split) for _, word in self.words)
 
     @cached_property
+    def probes(self) -> bool:
+        """Whether a `Probe` says which rows have a slot."""
+        return any(isinstance(word, Probe) for _, word in self.words)
+
+    @cached_property
     def exchanges(self) -> bool:
         """Whether vectors by table are exchanged for vectors by sample, and gradients back."""
         return any(_is_all_to_all(word) for _, word in self.words)
@@ -204,7 +210,7 @@ class Dataflow:
             takes: tuple[Item, ...] = ()
             gives: tuple[Item, ...] = ()
             if isinstance(word, Pool):
-                takes = (self._lookups(at, word),)
+                takes = self._lookups(at, word)
                 lookups[_key(word.reads)] = takes[0]
                 gives = (Item("pooled", f"of {word.reads.name} at {word.at}"),)
             elif isinstance(word, Add):
@@ -233,6 +239,8 @@ class Dataflow:
         """What the words around a cache take and give; nothing for all others."""
         if isinstance(word, Plan | Split):
             return (IDS,), (SLOTS, LISTS if isinstance(word, Plan) else COLD)
+        if isinstance(word, Probe):
+            return (IDS,), (SLOTS,)
         if isinstance(word, Gather):
             return self._listed(at), (Item("rows", word.into.name),)
         if isinstance(word, Scatter):
@@ -260,10 +268,16 @@ class Dataflow:
         sums.clear()
         return takes, (Item("pooled", f"by sample at {word.at}"),)
 
-    def _flows(self, at: Position) -> list[Flow]:
-        """The rows of a word in every mini-batch."""
+    def _flows(self, at: Position) -> list[tuple[Flow, ...]]:
+        """The rows of a word in every mini-batch, with those that lie elsewhere."""
         words = (word_at(program, at) for program in self.programs)
-        return [word.rows for word in words if isinstance(word, Pool | Update | Gather | Scatter)]
+        return [
+            (word.rows,)
+            if isinstance(word, Gather | Scatter) or word.elsewhere is None
+            else (word.rows, word.elsewhere.rows)
+            for word in words
+            if isinstance(word, Pool | Update | Gather | Scatter)
+        ]
 
     def _of(self, item: Item) -> str:
         """The flow of the lookups that a list of them serves a store with."""
@@ -271,14 +285,16 @@ class Dataflow:
             return HIT
         return MISS if item == COLD else UNIQUE
 
-    def _lookups(self, at: Position, word: Pool) -> Item:
-        """Which list of lookups a gather-reduce reads."""
-        counts = [rows.lookups for rows in self._flows(at)]
+    def _lookups(self, at: Position, word: Pool) -> tuple[Item, ...]:
+        """Which list of lookups a gather-reduce reads, and their slots where some have none."""
+        counts = [sum(rows.lookups for rows in own) for own in self._flows(at)]
+        if word.elsewhere is not None and counts == [f[LOOKUP].lookups for f in self.facts]:
+            return IDS, SLOTS
         items = [SLOTS] if word.reads.slotted else [COLD, IDS] if self.splits else [IDS]
         for item in items:
             flow = self._of(item).replace(UNIQUE, LOOKUP)
             if counts == [facts[flow].lookups for facts in self.facts]:
-                return item
+                return (item,)
         raise UsageError(
             f"{_name(word)} pools {counts[0]} lookups: observe knows all of a mini-batch, those "
             "with a slot, and those that a split finds without one"
@@ -286,14 +302,15 @@ class Dataflow:
 
     def _require_rows(self, at: Position, word: Update, lookups: Item) -> None:
         """An update trains the rows of the lookups that were pooled."""
-        flow, rows = self._of(lookups), [rows.rows for rows in self._flows(at)]
+        flow = self._of(lookups)
+        rows = [sum(each.rows for each in own) for own in self._flows(at)]
         if rows != [facts[flow].rows for facts in self.facts]:
             raise UsageError(f"{_name(word)} trains other rows than those that were pooled")
 
     def _listed(self, at: Position) -> tuple[Item, ...]:
         """The lists of a plan, where the rows are on one in every mini-batch."""
         flows = enumerate(self._flows(at))
-        return (LISTS,) if all(self.moved_list(rows, k) is not None for k, rows in flows) else ()
+        return (LISTS,) if all(self.moved_list(own[0], k) is not None for k, own in flows) else ()
 
     def _follow(self) -> None:
         """Resolve the moves, stage by stage; every word must find what it takes."""

@@ -42,9 +42,20 @@ SPAN = 32
 
 
 @triton.jit
-def pool(table, ids, offsets, out, dim, stride, D: tl.constexpr, C: tl.constexpr):
+def _rows(table, beyond, slots, key, position, wanted, stride, TIERED: tl.constexpr):
+    """Where the rows `key` of lookups begin."""
+    where = table + key * stride
+    if TIERED:
+        slot = tl.load(slots + position, mask=wanted, other=0).to(tl.int64)
+        where = tl.where(slot >= 0, table + slot * stride, beyond + key * stride)
+    return where
+
+
+@triton.jit
+def pool(table, ids, offsets, out, beyond, slots, dim, stride, D: tl.constexpr, C: tl.constexpr,
+         TIERED: tl.constexpr):  # fmt: skip
     """out[bag] = sum of the rows of a bag, C rows at a time; rows below 0 are left out. Rows begin
-    `stride` apart."""
+    `stride` apart. TIERED: those of lookups with a slot are table[slot], others beyond[id]."""
     bag = tl.program_id(0)
     begin = tl.load(offsets + bag)
     end = tl.load(offsets + bag + 1)
@@ -55,7 +66,8 @@ def pool(table, ids, offsets, out, dim, stride, D: tl.constexpr, C: tl.constexpr
         position = k + tl.arange(0, C)
         inside = position < end
         row = tl.load(ids + position, mask=inside, other=-1).to(tl.int64)
-        where = table + row[:, None] * stride + column[None, :]
+        begins = _rows(table, beyond, slots, row, position, inside, stride, TIERED)
+        where = begins[:, None] + column[None, :]
         there = (row >= 0)[:, None] & wanted[None, :]
         total += tl.sum(tl.load(where, mask=there, other=0.0), axis=0)
     tl.store(out + bag.to(tl.int64) * dim + column, total, mask=wanted)
@@ -83,20 +95,23 @@ def scatter(table, rows, values, n, dim, D: tl.constexpr, R: tl.constexpr):
     tl.store(table + row[:, None] * dim + column[None, :], value, mask=inside)
 
 
-def coalesced_update(table, pairs, bag_of, gradient, rate, optimizer):
-    """A step of `optimizer` for each id of sorted `pairs` (keys, positions)."""
+def coalesced_update(table, pairs, bag_of, gradient, rate, optimizer, tier=None, away=False):
+    """A step of `optimizer` for each id of sorted `pairs` (keys, positions). `tier`: slots of the
+    lookups, and the rows of those that have none; `away`: rows are reached over a link."""
     (keys, order), kind = pairs, OPTIMIZERS.index(optimizer)
     n, dim, stride = len(keys), gradient.shape[-1], table.shape[1]
+    slots, beyond = (keys, table) if tier is None else tier
     sizes = {"D": triton.next_power_of_2(dim), "KIND": kind, "EPSILON": float(EPSILON)}
-    cut = keys  # not used by SGD, whose pieces add up in the table
-    if kind:
-        cut = torch.zeros((n // SPAN + 2, dim), device=table.device)
+    sizes |= {"SPAN": SPAN, "TIERED": tier is not None}
+    # pieces of SGD add up in the table, but a row crosses a link once
+    cuts = bool(kind) or away
+    cut = torch.zeros((n // SPAN + 2, dim), device=gradient.device) if cuts else keys
     update[(-(-n // RUNS),)](
-        table, keys, order, bag_of, gradient, cut, n, rate, dim, stride, R=RUNS, SPAN=SPAN,
-        **sizes, num_warps=4,
+        table, keys, order, bag_of, gradient, cut, beyond, slots, n, rate, dim, stride, R=RUNS,
+        CUTS=cuts, **sizes, num_warps=4,
     )  # fmt: skip
-    if kind and n > SPAN:
-        add_up[(n // SPAN,)](table, keys, cut, n, rate, dim, stride, SPAN=SPAN, **sizes)
+    if cuts and n > SPAN:
+        add_up[(n // SPAN,)](table, keys, order, cut, beyond, slots, n, rate, dim, stride, **sizes)
 
 
 @triton.jit
@@ -134,15 +149,16 @@ def _begin_of_run(keys, key, position, wanted):
 
 @triton.jit(do_not_specialize=["n", "rate"])
 def update(
-    table, keys, order, bag_of, gradients, cut, n, rate, dim, stride, D: tl.constexpr,
-    KIND: tl.constexpr, EPSILON: tl.constexpr, R: tl.constexpr, SPAN: tl.constexpr,
+    table, keys, order, bag_of, gradients, cut, beyond, slots, n, rate, dim, stride,
+    D: tl.constexpr, KIND: tl.constexpr, EPSILON: tl.constexpr, R: tl.constexpr,
+    SPAN: tl.constexpr, CUTS: tl.constexpr, TIERED: tl.constexpr,
 ):  # fmt: skip
     """A step for the sum of the gradients of each run of equal keys; none for keys below 0.
 
     A program looks at R sorted pairs; those that begin a run sum it, one pair of each run at a
     time. Runs are cut at multiples of SPAN so that no program walks a hot row alone; the pieces of
-    a cut run add atomically: SGD's in the table, others' in `cut`, at the first multiple of SPAN
-    that the run holds.
+    a cut run add atomically: in the table (SGD's), or (CUTS) in `cut`, at the first multiple of
+    SPAN that the run holds. TIERED: see `pool`.
     """
     first = tl.program_id(0) * R + tl.arange(0, R)
     there = first < n
@@ -154,7 +170,9 @@ def update(
     whole = head & (before != key) & (after != key)
     column = tl.arange(0, D)
     wanted = (column < dim)[None, :]
-    target = table + key[:, None] * stride + column[None, :]
+    found = tl.load(order + first, mask=head, other=0) if TIERED else first
+    begins = _rows(table, beyond, slots, key, found, head, stride, TIERED)
+    target = begins[:, None] + column[None, :]
     old = tl.load(target, mask=whole[:, None] & wanted, other=0.0)
     total = tl.zeros([R, D], tl.float32)
     k = first
@@ -169,10 +187,10 @@ def update(
         mine = mine & (k < stop)
         mine = mine & (tl.load(keys + k, mask=mine, other=-1).to(tl.int64) == key)
         more = tl.max(mine.to(tl.int32), axis=0) > 0
-    state = target + dim if KIND == 1 else table + key[:, None] * stride + dim
+    state = target + dim if KIND == 1 else begins[:, None] + dim
     _step(target, state, old, total, whole[:, None], wanted, rate, dim, KIND, EPSILON)
     pieces = (head & (whole == 0))[:, None] & wanted
-    if KIND == 0:
+    if CUTS == 0:
         tl.atomic_add(target, -rate * total, mask=pieces, sem="relaxed")
     else:
         begin = _begin_of_run(keys, key, first, head & (whole == 0))
@@ -182,8 +200,8 @@ def update(
 
 @triton.jit(do_not_specialize=["n", "rate"])
 def add_up(
-    table, keys, cut, n, rate, dim, stride, D: tl.constexpr, KIND: tl.constexpr,
-    EPSILON: tl.constexpr, SPAN: tl.constexpr,
+    table, keys, order, cut, beyond, slots, n, rate, dim, stride, D: tl.constexpr,
+    KIND: tl.constexpr, EPSILON: tl.constexpr, SPAN: tl.constexpr, TIERED: tl.constexpr,
 ):  # fmt: skip
     """A step for each run that was cut, whose sum is in `cut` at the first multiple of SPAN behind
     its begin."""
@@ -196,10 +214,12 @@ def add_up(
     column = tl.arange(0, D)
     wanted = (column < dim)[None, :]
     here = cross[:, None] & wanted
-    target = table + key[:, None] * stride + column[None, :]
+    found = tl.load(order + k, mask=cross, other=0) if TIERED else k
+    begins = _rows(table, beyond, slots, key, found, cross, stride, TIERED)
+    target = begins[:, None] + column[None, :]
     total = tl.load(cut + place[:, None].to(tl.int64) * dim + column[None, :], mask=here, other=0.0)
     old = tl.load(target, mask=here, other=0.0)
-    state = target + dim if KIND == 1 else table + key[:, None] * stride + dim
+    state = target + dim if KIND == 1 else begins[:, None] + dim
     _step(target, state, old, total, cross[:, None], wanted, rate, dim, KIND, EPSILON)
 
 

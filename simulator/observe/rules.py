@@ -63,6 +63,7 @@ from simulator.observe.lists import LISTED, OwnLists
 from simulator.observe.mlp import RATE
 from simulator.observe.peers import Peers
 from simulator.observe.rules_stock import STOCK, is_stock
+from simulator.observe.rules_tagged import TAGGED, require_reachable, tier_of
 from simulator.observe.steps import AWAIT, Launch, OnHost, RowCopy, Step
 from simulator.observe.workspace import Workspace
 
@@ -86,7 +87,7 @@ def _pool_on_host(b: Binding, word: Pool) -> Sequence[Step]:
 def _pool_on_gpu(b: Binding, word: Pool) -> Sequence[Step]:
     offsets, _ = b.work.bags(b.number)
     out = b.buffer(b.flow.gives[b.at][0], "gpu")
-    arguments = (b.work.store(word.reads), b.lookups(), offsets, out)
+    arguments = (b.work.reached(word.reads), b.lookups(), offsets, out, tier_of(b, word))
     return [Launch(partial(b.work.gpu.pool, *arguments), fixed=True)]
 
 
@@ -196,10 +197,11 @@ def _update_on_host(b: Binding, word: Update) -> Sequence[Step]:
 def _update_on_gpu(b: Binding, word: Update) -> Sequence[Step]:
     _require_fused(word)
     key, work, (_, bag_of) = pairs_key(b, b.at), b.work, b.work.bags(b.number)
-    rows, gradients = work.store(word.writes), b.buffer(GRADIENTS, "gpu")
+    rows, gradients = work.reached(word.writes), b.buffer(GRADIENTS, "gpu")
+    tier = tier_of(b, word)
 
     def update() -> None:
-        work.gpu.update(rows, b.pairs[key], bag_of, gradients, RATE, b.optimizer)
+        work.gpu.update(rows, b.pairs[key], bag_of, gradients, RATE, b.optimizer, tier)
 
     sort = b.flow.sort_of(b.at)
     return [Launch(update, fixed=sort is not None and _next(sort) == b.at)]
@@ -344,6 +346,7 @@ TRAINER: Rules = {
     (Move, "cpu"): _move,
     (Move, "gpu"): _move,
     (Wait, "gpu"): _wait,
+    **TAGGED,
 }
 """(word, kind of the device at its place) -> what binds it."""
 
@@ -358,6 +361,8 @@ def require_rules(
 ) -> None:
     """Every word has a rule, and one GPU does all of the GPU's work. Raises `UsageError`."""
     rules = TRAINER if rules is None else rules
+    fused = rules.get((Pool, "gpu")) is _pool_on_gpu
+    require_reachable(tuple(program), kind_of, fused=fused)
     gpus: dict[str, Operation] = {}
     for _, word in words_of(tuple(program)):
         kind = kind_of(word.at)
@@ -366,8 +371,6 @@ def require_rules(
                 f"observe has no rule for {type(word).__name__} ({word.name!r}) at {word.at}, "
                 f"a {kind}"
             )
-        if isinstance(word, Pool | Update):
-            _require_rows_here(word, kind, kind_of)
         if kind == "gpu" and not isinstance(word, Move):
             gpus.setdefault(word.at, word)
     if len(gpus) > 1:
@@ -375,17 +378,6 @@ def require_rules(
         raise UsageError(
             f"observe trains on one GPU, but {gpus[second].name!r} is done at {second} and "
             f"{gpus[first].name!r} at {first}"
-        )
-
-
-def _require_rows_here(word: Pool | Update, kind: str, kind_of: Callable[[str], str]) -> None:
-    """Rows lie in one memory, that of the processor which pools or trains them."""
-    store = word.reads if isinstance(word, Pool) else word.writes
-    if kind_of(store.memory) != kind or word.elsewhere is not None:
-        away = store if word.elsewhere is None else word.elsewhere.store
-        raise UsageError(
-            f"observe has rows where they are used, but {word.name!r} at {word.at} reaches over a "
-            f"link or into a second store for those of {away.name} in {away.memory}"
         )
 
 

@@ -162,4 +162,6 @@ class Trainer:
             counted = {n: self.work.lru.counted(number, n) for n in COUNTED if n != "short"}
             return BatchCountsSeen(len(batch.ids), **counted)
         misses = count_distinct(self._cold[number]) if self._splits else None
+        if self.work.flow.probes:
+            misses = self.work.tagged.missed_rows(number)
         return BatchCountsSeen(len(batch.ids), batch.unique_rows, misses)

@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from simulator.caches.replays.associative import AssociativeReplay
 from simulator.errors import UsageError
 from simulator.hardware.program import Store
 from simulator.observe import rows as host
@@ -29,6 +30,7 @@ from simulator.observe.lru import LruCache, LruLists
 from simulator.observe.mlp import DenseStep
 from simulator.observe.peers import Peers
 from simulator.observe.shares import Share
+from simulator.observe.tagged import Swapped, TaggedCache
 
 __all__ = ["RING", "ColdLookups", "Place", "Workspace", "fill_table"]
 
@@ -182,6 +184,26 @@ class Workspace:
             self._stores[key] = self._opened(store)
         return self._stores[key]
 
+    def reached(self, store: Store) -> Any:
+        """The rows of a store as kernels of the GPU reach them."""
+        rows, on_host = self.store(store), self.flow.kind_of(store.memory) == "cpu"
+        return self.gpu.mapped(rows) if on_host else rows
+
+    @cached_property
+    def tagged(self) -> TaggedCache:
+        """Tags of a set-associative cache."""
+        replay, batches = self.inputs.system.replay, len(self.inputs.batches)
+        if not isinstance(replay, AssociativeReplay):
+            raise UsageError("observe probes caches of one hashed set a row, as FBGEMM's")
+        resident = np.full(sum(replay.slots), -1, np.int64)
+        resident[self.inputs.preload.slots] = self.inputs.preload.rows
+        return TaggedCache(self.gpu, resident, replay.ways, self.lookups, batches)
+
+    @cached_property
+    def swapped(self) -> Sequence[Swapped]:
+        """What each mini-batch brings into that cache."""
+        return [Swapped(self.gpu, facts) for facts in self.inputs.facts]
+
     def _opened(self, store: Store) -> Any:
         kind, model = self.flow.kind_of(store.memory), self.inputs.point.model
         if store.slotted:
@@ -240,10 +262,19 @@ class Workspace:
             return array
         full = self.table.copy()
         if caches:
-            slot_of = self.slot_of.cpu().numpy()
-            rows = np.flatnonzero(slot_of >= 0)
-            full[rows] = caches[0].cpu().numpy()[slot_of[rows]]
+            rows, slots = self._cached()
+            full[rows] = caches[0].cpu().numpy()[slots]
         return full
+
+    def _cached(self) -> tuple[Int64s, Int64s]:
+        """Rows in the cache, and their slots."""
+        if self.flow.probes:
+            tags: Int64s = self.tagged.tags.cpu().numpy()
+            slots = np.flatnonzero(tags >= 0)
+            return tags[slots], slots
+        slot_of = self.slot_of.cpu().numpy()
+        rows = np.flatnonzero(slot_of >= 0)
+        return rows, slot_of[rows]
 
     def _keeps_table(self) -> bool:
         return any(rows is self.place.table for rows in self._stores.values())

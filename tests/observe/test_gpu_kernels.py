@@ -86,8 +86,83 @@ def check_split_and_pool():
     expected = np.zeros((40, dim))
     np.add.at(expected, bags[~missing], table[slot_of[ids[~missing]]])
     out = torch.zeros((40, dim))
-    kernels.pool[(40,)](tensor(table), found, args[2], out, dim, dim, D=16, C=8)
+    sizes = (dim, dim, 16, 8)
+    kernels.pool[(40,)](tensor(table), found, args[2], out, tensor(table), found, *sizes, False)
     assert np.allclose(out.numpy(), expected, atol=1e-4)
+    beyond = rng.random((rows, dim)).astype(np.float32)
+    np.add.at(expected, bags[missing], beyond[ids[missing]])
+    kernels.pool[(40,)](tensor(table), args[0], args[2], out, tensor(beyond), found, *sizes, True)
+    assert np.allclose(out.numpy(), expected, atol=1e-4)
+
+
+def check_tiered_update():
+    """Rows with a slot are trained there, others where they lie, whatever the length of a run."""
+    from simulator.observe.accelerator import CpuTensors
+    from simulator.observe.tagged import Tier
+
+    gpu = CpuTensors(1)
+    for optimizer, state in (("sgd", 0), ("adagrad", 12), ("rowwise_adagrad", 1)):
+        for n, rows in ((1003, 40), (1024, 3), (77, 60)):
+            ids = rng.integers(0, rows, n)
+            slot_of = np.where(rng.random(rows) < 0.5, rng.permutation(rows), -1).astype(np.int32)
+            bags = tensor((np.arange(n) // 5).astype(np.int32))
+            gradients = tensor(rng.random((n, 12)).astype(np.float32))
+            both = []
+            cache, table = (rng.random((rows, 12 + state)).astype(np.float32) for _ in range(2))
+            for fast in (False, True):
+                own, beyond = tensor(cache.copy()), tensor(table.copy())
+                tier = Tier(tensor(ids), tensor(slot_of[ids]), beyond)
+                given = (bags, gradients, 0.1, optimizer)
+                if fast:
+                    pairs, two = torch.sort(tensor(ids.astype(np.int32))), (tier.slots, beyond)
+                    kernels.coalesced_update(own, pairs, *given, tier=two, away=True)
+                else:
+                    gpu.update(own, gpu.sort(tensor(ids), rows), *given, tier)
+                both.append((own.numpy(), beyond.numpy()))
+            for plain, other in zip(*both):
+                assert np.allclose(plain, other, rtol=1e-5, atol=1e-5), (optimizer, n)
+
+
+def check_tagged():
+    """Triton's set-associative cache and the plain one, mini-batch by mini-batch, by the plan of
+    FBGEMM's: rows are missed, marked, located and swapped alike."""
+    from simulator.caches.facts import VICTIM, BatchFacts, Flow
+    from simulator.caches.plan.associative import AssociativeCache
+    from simulator.caches.replays.associative import FETCHED
+    from simulator.observe import kernels_tagged, tagged
+    from simulator.observe.accelerator import CpuTensors
+
+    gpu = CpuTensors(1)
+    for rows, sets, ways, count in ((5_000, 7, 32, 100), (900, 11, 4, 60), (60, 1, 2, 40)):
+        planner = AssociativeCache(rows, sets, ways, "lru", 0)
+        empty = planner.tags.astype(np.int64)
+        made = [tagged.TaggedCache(gpu, empty.copy(), ways, count, 9) for _ in range(2)]
+        held = [torch.zeros((sets * ways, 12)) for _ in range(2)]
+        table = [tensor(rng.random((rows, 12)).astype(np.float32))]
+        table.append(table[0].clone())
+        for number in range(9):
+            ids = (rng.random(count) ** 2 * rows).astype(np.int64)
+            unique, times = np.unique(ids, return_counts=True)
+            done = planner.load(unique, times)
+            some = done.fetched
+            flows = {
+                FETCHED: Flow(0, int(some.sum()), unique[some], done.slots[some]),
+                VICTIM: Flow(0, len(done.victims), done.victims, done.freed),
+            }
+            facts = BatchFacts(number, 1, {name: (flow,) for name, flow in flows.items()})
+            swapped = tagged.Swapped(gpu, facts)
+            pairs = torch.sort(tensor(ids.astype(np.int32)))
+            out = [torch.zeros(count, dtype=torch.int32) for _ in range(2)]
+            for k, ops in enumerate((tagged, kernels_tagged)):
+                ops.probe(made[k], tensor(ids), pairs, number)
+                ops.insert(made[k], swapped, number)
+                ops.locate(made[k], tensor(ids), out[k])
+                ops.swap(swapped, held[k], table[k])
+            slot_of = dict(zip(unique.tolist(), done.slots.tolist()))
+            assert out[0].tolist() == [slot_of[i] for i in ids.tolist()], number
+            assert made[0].missed_rows(number) == int((~done.hit).sum())
+            for pair in (out, held, table, *zip(*((m.tags, m.marks, m.counts) for m in made))):
+                assert torch.equal(*pair), number
 
 
 def check_moves():
@@ -168,6 +243,8 @@ def check_plan():
             assert torch.equal(target[:n], other.missed_rows[:n]) and (target[n:] == -5).all()
 
 
+check_tagged()
+check_tiered_update()
 check_plan()
 check_adagrad()
 check_update()
@@ -196,14 +273,18 @@ class Interpreted(CudaGpu):
 
     staging, stream, mark = CpuTensors.staging, CpuTensors.stream, CpuTensors.mark
     between_us, captured = CpuTensors.between_us, CpuTensors.captured
-    synchronize = CpuTensors.synchronize
+    synchronize, mapped = CpuTensors.synchronize, CpuTensors.mapped
+    prepare_marks = CpuTensors.prepare_marks
 
 
+FIVE = ["hybrid", "static_cache", "straw_man", "scratchpipe", "gpu_only"]
 run = {"batches": 3, "warmup_batches": 1, "cpu_threads": 1}
 for changes in ({}, {"trace": {"kind": "zipf", "alpha": 0.9, "pooling": "poisson"}}):
     changes = changes | {"run": run, "cache": {"fraction": 0.4, "prefill": "hot"}}
     expected = tables_of(systems=["hybrid"], **changes)["hybrid"]
-    for point in expand(experiment(**changes)):
+    few = {"name": "fbgemm_cached", "label": "of four ways", "ways": 4}
+    systems = [*FIVE, "fbgemm_uvm", "fbgemm_cached", few]
+    for point in expand(experiment(systems=systems, **changes)):
         trainer = trainer_of(point, Interpreted())
         trainer.run()
         assert np.allclose(trainer.tables(), expected, rtol=0, atol=1e-6), point.system.label

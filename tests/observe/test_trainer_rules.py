@@ -50,6 +50,7 @@ from simulator.observe.lists import OwnLists
 from simulator.observe.lru import LruLists
 from simulator.observe.mlp import RATE
 from simulator.observe.rules import TRAINER, bind, require_rules
+from simulator.observe.rules_tagged import TAGGED
 from simulator.observe.run import observe
 from simulator.observe.steps import Await, Step
 from simulator.observe.trainer import Trainer, kinds_of, with_sums
@@ -342,8 +343,9 @@ def test_a_rule_does_what_numpy_does(
 
 
 def test_every_rule_is_compared_with_numpy() -> None:
-    """But for those of collectives, which take several processes (`test_several_gpus`)."""
-    rules = set(TRAINER) - {(Wait, "gpu"), (Exchange, "gpu")}
+    """But for those of collectives, which take several processes (`test_several_gpus`), and of
+    set-associative caches (`test_tagged_caches`)."""
+    rules = set(TRAINER) - {(Wait, "gpu"), (Exchange, "gpu"), *TAGGED}
     assert {pair for _, pairs in RULES for pair in pairs} == rules
 
 
@@ -456,12 +458,13 @@ def test_a_word_without_a_rule_is_refused_before_the_run() -> None:
 @pytest.mark.parametrize(
     ("system", "message"),
     [
-        ("fbgemm_uvm", "for those of tables in cpu.dram"),
-        ("fbgemm_cached", r"no rule for Probe \('probe'\) at gpu"),
+        ("recshard", "from the probe of a cache, .* 'gather_reduce' at gpu has none before it"),
         ("torchrec_semi_sync", "in turn or in lock-step cycles; those of torchrec_semi_sync wait"),
     ],
 )
-def test_rows_over_a_link_and_schedules_with_waits_are_refused(system: str, message: str) -> None:
+def test_rows_that_nothing_finds_and_schedules_with_waits_are_refused(
+    system: str, message: str
+) -> None:
     with pytest.raises(UsageError, match=message):
         observe(experiment(systems=[system]), device="cpu")
 

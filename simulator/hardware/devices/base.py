@@ -127,13 +127,23 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
+class Scattered:
+    """Distinct rows at random out of `among` bytes, one after the other, or in the order in which
+    they lie."""
+
+    count: int
+    among: int
+    ascending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Requests:
     """Bytes that a processor loads or stores over a link, `request` at a time."""
 
     size: int
     request: float
-    rows: tuple[tuple[int, int], ...] = ()
-    """How many distinct rows at random out of how many bytes: of each store."""
+    rows: tuple[Scattered, ...] = ()
+    """Of each store."""
 
 
 Traffic = Literal["pairwise", "ring", "switch"]
@@ -255,12 +265,13 @@ class Path:
         copied = self.memory.pages is not None
         services = {self.memory.place: self.memory.service(streams)}
         sizes: dict[tuple[bool, float], int] = {}
-        rows: dict[tuple[bool, float], list[tuple[int, int]]] = {}
+        rows: dict[tuple[bool, float], list[Scattered]] = {}
         for stream in streams:
             key = (stream.write, stream.request)
             sizes[key] = sizes.get(key, 0) + stream.bytes
             if stream.request:
-                rows.setdefault(key, []).append((stream.translated, stream.among))
+                own = Scattered(stream.translated, stream.among, stream.ascending)
+                rows.setdefault(key, []).append(own)
         for (write, _), size in sizes.items():
             if self.home is not None:
                 add_services(services, self.home.entered(self.memory, size, write=write))

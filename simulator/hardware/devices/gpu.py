@@ -395,4 +395,5 @@ def _in_pieces(access: Access, piece: int, *, hits: bool = False) -> Access:
         buffer=access.buffer,
         among=access.among,
         distinct=access.distinct,
+        ascending=access.ascending,
     )

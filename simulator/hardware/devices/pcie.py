@@ -7,18 +7,20 @@ outstanding over latency: Little's law), the slower the more others load the mem
 posted and waits for nothing. What the host submits to a processor below is a read, too: it waits
 behind the `queue` of a busy direction. Loads of a processor are reads and its stores are posted,
 whichever end it is at. Rows that a processor below touches one by one (zero-copy) are requests of
-their own: a packet a request, and as many loads in flight as there are tags for.
+their own: a packet a request, and as many loads in flight as there are tags for; where addresses of
+devices are translated, one translator serves both directions.
 
 Approximated: one stream fills a direction as well as many. Ignored: pageable copies, ordering.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from simulator.columns import most
+from simulator.columns import by_element
 from simulator.config.machine import Part
 from simulator.config.types import (
     Bytes,
@@ -29,8 +31,8 @@ from simulator.config.types import (
     Picoseconds,
     Positive,
 )
-from simulator.hardware.demand import Service
-from simulator.hardware.devices.base import Carried, Requests, RootedLink, Setup
+from simulator.hardware.demand import Resource, Service
+from simulator.hardware.devices.base import Carried, Requests, RootedLink, Scattered, Setup
 from simulator.units import PS_PER_S
 
 __all__ = ["Pcie", "PcieDevice"]
@@ -79,7 +81,11 @@ class Pcie(Part):
     translation_reach: BytesOrNone = "0 B"  # type: ignore[assignment]
     """Bytes of addresses that whatever translates those of devices (an IOMMU) keeps at hand."""
     translation_time: Picoseconds = "0 ps"  # type: ignore[assignment]
-    """Until it has translated one that it does not, one after the other; 0: none is held up."""
+    """Until it has translated one that it does not, one after the other, of loads and of stores
+    alike; 0: none is held up."""
+    translation_block: Bytes = "64 KiB"  # type: ignore[assignment]
+    """Addresses that it has at hand together: rows of one block that come one after the other are
+    translated once."""
 
     @property
     def bandwidth(self) -> float:
@@ -107,13 +113,15 @@ class Pcie(Part):
         """Payload bytes per second of stores of `request` bytes each."""
         return self._payload(min(request, self.max_payload), self.packet_overhead)
 
-    def translation_ps(self, rows: int, among: int) -> float:
-        """How long translating the addresses of `rows` distinct rows at random out of `among` bytes
-        takes: of each that lies beyond the reach."""
-        if not (among and self.translation_time):
+    def translation_ps(self, rows: Scattered) -> float:
+        """How long translating the addresses of rows takes: of each that lies beyond the reach, in
+        ascending order of each block that they touch."""
+        if not (rows.among and self.translation_time):
             return 0.0
-        known = min(1.0, self.translation_reach / among)
-        return rows * (1.0 - known) * self.translation_time
+        known = min(1.0, self.translation_reach / rows.among)
+        blocks = rows.among / self.translation_block
+        asked = touched(rows.count, blocks) if rows.ascending else rows.count
+        return asked * (1.0 - known) * self.translation_time
 
     def _payload(self, payload: float, overhead: int) -> float:
         share = payload / (payload + overhead)
@@ -129,6 +137,13 @@ class PcieDevice(RootedLink):
 
     part: Pcie
 
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        """Both directions, and what translates addresses for both."""
+        if not self.part.translation_time:
+            return super().resources
+        return *super().resources, Resource(f"{self.name}.translation", self.name, "link")
+
     def load_latency_at(self, member: str) -> int | None:
         link = self.part
         below = member != self.members[0] and link.outstanding_loads is not None
@@ -138,18 +153,17 @@ class PcieDevice(RootedLink):
         link, down, loads = self.part, source == self.members[0], by == target
         size, request = asked.size, asked.request
         rate = link.load_bandwidth(request) if loads else link.store_bandwidth(request)
-        translated_ps = sum(link.translation_ps(count, among) for count, among in asked.rows)
         against = size * link.acknowledgements
         against += size / request * link.read_request if loads else 0.0
         along, back = ("down", "up") if down else ("up", "down")
-        return Carried(
-            {
-                f"{self.name}.{along}": Service(
-                    read_ps=most(size * PS_PER_S / rate, translated_ps), bytes=size
-                ),
-                f"{self.name}.{back}": Service(read_ps=against * PS_PER_S / link.raw_bandwidth),
-            }
-        )
+        services = {
+            f"{self.name}.{along}": Service(read_ps=size * PS_PER_S / rate, bytes=size),
+            f"{self.name}.{back}": Service(read_ps=against * PS_PER_S / link.raw_bandwidth),
+        }
+        if link.translation_time and any(rows.among for rows in asked.rows):
+            translated_ps = sum(map(link.translation_ps, asked.rows))
+            services[f"{self.name}.translation"] = Service(read_ps=translated_ps)
+        return Carried(services)
 
     def carry(self, source: str, target: str, size: int, *, by: str | None = None) -> Carried:
         link, down = self.part, source == self.members[0]
@@ -177,3 +191,9 @@ class PcieDevice(RootedLink):
             return None
         link = self.part
         return f"{self.name}.down", round(link.queue * PS_PER_S / link.read_bandwidth)
+
+
+@by_element
+def touched(rows: int, blocks: float) -> float:
+    """Distinct ones of `blocks` equal blocks that `rows` rows at random lie in."""
+    return blocks * -math.expm1(-rows / blocks)

@@ -108,7 +108,7 @@ def _added(word: Update, software: OperatorProfile, at: Board) -> GpuKernels:
         (
             at.stream(lookups * (software.id_bytes + POSITION_BYTES)),
             Access(at.hbm, lookups, word.gradient_bytes, buffer=True),
-            *(access for place in places for access in _updated(place)),
+            *(access for place in places for access in _updated(place, ascending=False)),
             *again,
         ),
         chain=UPDATE_CHAIN - 1,
@@ -171,8 +171,8 @@ def _gradients(word: Accumulate | Update, lookups: int, at: Board) -> Access:
     return Access(at.hbm, lookups, size, hit_share=hits, buffer=True)
 
 
-def _updated(place: Elsewhere) -> tuple[Access, ...]:
-    """Rows of a store and their optimizer state, read and written."""
+def _updated(place: Elsewhere, *, ascending: bool = True) -> tuple[Access, ...]:
+    """Rows of a store and their optimizer state, read and written; `ascending`: they are sorted."""
     store, rows = place.store, place.rows
     pieces = store.pieces(rows)
     parts = (
@@ -180,7 +180,15 @@ def _updated(place: Elsewhere) -> tuple[Access, ...]:
         (store.state_memory or store.memory, store.state_bytes),
     )
     return tuple(
-        Access(memory, rows.rows, size, write, pieces=pieces, among=0 if write else store.bytes)
+        Access(
+            memory,
+            rows.rows,
+            size,
+            write,
+            pieces=pieces,
+            among=0 if write else store.bytes,
+            ascending=ascending,
+        )
         for memory, size in parts
         if size
         for write in (False, True)
