@@ -57,6 +57,7 @@ class CachedEmbedding(StrawMan):
         "equal",
         "Rows of the mini-batch are never victims; victims are in their tables, and missing rows "
         "in the cache, before it trains.",
+        sums="of tables cut by rows the vectors, part by part",
     )
     unknown: ClassVar[tuple[str, ...]] = (
         "Queries that plan several mini-batches at once (`prefetch_num`) are not modelled.",
