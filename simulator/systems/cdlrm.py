@@ -86,6 +86,7 @@ class Cdlrm(System):
     )
 
     kinds: ClassVar[tuple[tuple[str, ...], ...]] = ((READ_AHEAD, LEAVING, BYPASS_LOOKUP),)
+    replay: WindowReplay
 
     def __init__(self, job: Job, machine: Topology) -> None:
         own = job.parameters_as(CdlrmParameters)
