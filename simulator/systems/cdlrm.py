@@ -149,12 +149,14 @@ def _sets(job: Job, ways: int) -> tuple[int, ...]:
 
     Raises `ConfigError` where a table has less than one.
     """
-    slots = job.cache_size.slots(job.model.rows_per_table)
+    sizes = job.model.rows_per_table
+    slots = job.cache_size.slots(sizes)
     for table, count in enumerate(slots):
         if count < ways:
             raise ConfigError(
                 f"cdlrm: {job.cache_size} gives table {table} {count:,} slots, less than one set "
-                f"of {ways} ways: raise {job.cache_size.key}, or lower ways"
+                f"of {ways} ways: set {job.cache_size.holding([ways] * len(sizes), sizes)}, or "
+                f"ways to at most {min(slots):,}"
             )
     return tuple(_prime_up_to(count // ways) for count in slots)
 

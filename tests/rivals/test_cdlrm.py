@@ -76,7 +76,7 @@ def test_passes_train_like_one_batch_at_a_time() -> None:
             ConfigError,
             "look_ahead of cdlrm reads 3,000 mini-batches ahead, but the run has",
         ),
-        ({"name": "cdlrm", "ways": 4096}, ConfigError, "less than one set of 4096 ways: raise"),
+        ({"name": "cdlrm", "ways": 4096}, ConfigError, "less than one set of 4096 ways: set"),
         (
             {"name": "hugectr_etc", "pass_batches": 8, "cache": {"rows": 1000}},
             CapacityError,

@@ -70,7 +70,7 @@ def typed(folder: Path, capsys: pytest.CaptureFixture[str], *settings: str) -> t
         ),
         (
             (CDLRM, "cache.rows=100"),
-            ("systems.cdlrm", "25 slots", "64 ways", "raise cache.rows"),
+            ("systems.cdlrm", "25 slots", "64 ways", "cache.rows to at least 256", "at most 25"),
             (CDLRM, "cache.rows=256"),
         ),
         (
