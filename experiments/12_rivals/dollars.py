@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["figures", "readme", "tables"]
 
 _SECONDS_PER_HOUR = 3600.0
+_DEAR = "gpu_only"
+"""On a cluster it costs several times what all others do: in the table alone."""
 
 
 def tables(inputs: Inputs) -> Tables:
@@ -49,10 +51,12 @@ def _network(platform: Any) -> float:
 
 
 def _rent(point: Any, settings: Any) -> float:
-    """Of a cluster with fewer trainers, that of the hosts which it uses."""
-    if math.isnan(_network(point.point.platform)):
+    """Of a cluster the hosts which it uses, those beside its trainers included; of others what
+    their platform says."""
+    others = settings["other_hosts"].get(point.point.system.name)
+    if others is None:
         return float(point.point.platform.price_usd_per_hour)
-    return float(settings["usd_per_host_hour"] * (_gpus(point) + settings["other_hosts"]))
+    return float(settings["usd_per_host_hour"] * (_gpus(point) + others))
 
 
 def readme(tables: Tables) -> Tables:
@@ -67,23 +71,25 @@ def readme(tables: Tables) -> Tables:
 
 def figures(tables: Tables) -> dict[str, Figure]:
     data = tables["dollars"]
-    cluster = data[data["system"] == "bagpipe"]
-    slow = cluster["gbit_per_second"].min()
-    most = cluster["gpus"].max()
+    cluster = data[data["gbit_per_second"].notna()]
+    bagpipe = cluster[cluster["system"] == "bagpipe"]
+    slow, most = bagpipe["gbit_per_second"].min(), bagpipe["gpus"].max()
+    few = cluster[(cluster["gbit_per_second"] == slow) & (cluster["system"] != _DEAR)]
+    few = few.assign(own=few["system"] != "bagpipe")
     with styled():
-        figure, axes = figure_grid(1, 2, 7.2, 3.0, sharey=True)
+        figure, axes = figure_grid(1, 2, 7.2, 3.2, sharey=True, width_ratios=[7, 4])
         panels = (
-            (cluster[cluster["gbit_per_second"] == slow].sort_values("gpus"), "gpus"),
-            (_networks(cluster[cluster["gpus"] == most]), "network"),
+            (few.sort_values(["own", "gpus"], kind="stable"), "gpus"),
+            (_networks(bagpipe[bagpipe["gpus"] == most]), "network"),
         )
         for panel, (rows, column) in zip(axes, panels, strict=True):
             _bars(panel, rows, column)
-            for name in ("gpu_only", "hugectr_hybrid", "scratchpipe", "herald"):
-                _level(panel, data[data["system"] == name])
+            for _, row in data[data["gbit_per_second"].isna()].iterrows():
+                _level(panel, row)
         axes[0].set_xlabel(f"trainers, {slow:.0f} Gb/s")
         axes[1].set_xlabel(f"network of {most} trainers")
         axes[0].set_ylabel("US$ per billion samples")
-        legend_above(figure, axes[:1], 2, "Bagpipe on a cluster (bars) beside one box (lines)")
+        legend_above(figure, axes[:1], 3, "Clusters (bars) beside one box (lines); not calibrated")
     return {"dollars": figure}
 
 
@@ -97,10 +103,10 @@ def _networks(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _bars(axes: Axes, rows: pd.DataFrame, column: str) -> None:
-    style = look("bagpipe")
-    height = rows["usd_per_billion_samples"].to_numpy(float)
-    axes.bar(range(len(height)), height, 0.6, color=style.color, edgecolor="#222222")
-    for number, value in enumerate(height):
+    for number, row in enumerate(rows.to_dict("records")):
+        name, value = row["system"], row["usd_per_billion_samples"]
+        color = look(name).color
+        axes.bar(number, value, 0.6, color=color, edgecolor="#222222", label=title(name))
         axes.annotate(
             f"{value:.1f}",
             (number, value),
@@ -109,11 +115,10 @@ def _bars(axes: Axes, rows: pd.DataFrame, column: str) -> None:
             xytext=(0, 2),
             textcoords="offset points",
         )
-    axes.set_xticks(range(len(height)), [str(name) for name in rows[column]])
+    axes.set_xticks(range(len(rows)), [str(name) for name in rows[column]])
 
 
-def _level(axes: Axes, rows: pd.DataFrame) -> None:
-    row = rows.iloc[0]
+def _level(axes: Axes, row: pd.Series) -> None:
     style, value = look(row["system"]), row["usd_per_billion_samples"]
     axes.axhline(value, color=style.color, linestyle=style.dash, linewidth=1.6)
     name = f"{title(row['system'])} on {row['platform']}: {value:.1f}"

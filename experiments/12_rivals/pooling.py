@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["figures", "readme", "tables"]
 
 _CELLS = ["trace", "x"]
+_FLIGHTS = "Flights of 2013 (2 columns)"
 _DIVIDED = "hotline"
 """Whose share of hot lookups, and of samples with hot ones alone, are compared: it divides each
 mini-batch as it comes (FAE trains as hot what fills whole mini-batches of a round)."""
@@ -92,14 +93,16 @@ def figures(tables: Tables) -> dict[str, Figure]:
             _popular(share, rows[rows["system"] == _DIVIDED])
             by_system(speed, rows, "x", "over_hybrid", systems)
             speed.axhline(1.0, color="#444444", linewidth=0.8)
-            share.set_title(f"{name.capitalize()} locality" if len(set(rows["x"])) > 3 else name)
+            share.set_title(
+                f"{name.capitalize()} locality" if len(set(rows["x"])) > 3 else _FLIGHTS
+            )
             logarithmic(share, "x")
             ticks = sorted(set(rows["x"]))
             drawn = ticks[-1] > 1
             speed.set_xticks(ticks, [f"{tick:g}" if drawn else f"{tick:.0%}" for tick in ticks])
             speed.minorticks_off()
             speed.set_xlabel("lookups a sample (log)" if drawn else "hot rows (log)")
-        axes[0].set_ylabel("share of samples")
+        axes[0].set_ylabel("share of lookups, samples")
         axes[len(traces)].set_ylabel("speed-up over hybrid")
         from_zero(axes[len(traces)])
         legend_above(figure, [axes[0], axes[len(traces)]], 4)

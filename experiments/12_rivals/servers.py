@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["figures", "readme", "tables"]
 
+_BASELINE = "hybrid"
 _CEILING = "gpu_only"
 """Needs no cache; no budget of the others would hold its tables."""
 _CELLS = ["platform", "share", "locality"]
@@ -32,7 +33,7 @@ def tables(inputs: Inputs) -> Tables:
     points = inputs.results["servers"]
     data["share"] = [float(point.point.cache.fraction or 0.0) for point in points]
     data["class"] = class_order(data["locality"])
-    data = with_baseline(data, "hybrid", _CELLS, "time_ms", "over_hybrid")
+    data = with_baseline(data, _BASELINE, _CELLS, "time_ms", "over_hybrid")
     budget = float(inputs.settings["budget"])
     machine = str(inputs.settings["map_machine"])
     return {
@@ -106,8 +107,9 @@ def _servers(data: pd.DataFrame) -> Figure:
     with styled():
         figure, axes = figure_grid(1, len(machines), 7.2, 1.3 + 0.21 * len(order), sharey=True)
         for panel, machine in zip(axes, machines, strict=True):
-            _marks(panel, data[data["platform"] == machine], order)
-            panel.set_title(machine)
+            here = data[data["platform"] == machine]
+            _marks(panel, here, order)
+            panel.set_title(machine if here["error"].any() else f"{machine} (not calibrated)")
             panel.set_xlabel("speed-up over hybrid on this machine (log)")
         names = [title(name) for name in order]
         stale = set(data[~data["trains_right"]]["system"])
@@ -128,7 +130,8 @@ def _marks(axes: Axes, data: pd.DataFrame, order: list[str]) -> None:
         rows = data[data["locality"] == locality].set_index("system").reindex(order)
         style = look(locality)
         heights = np.arange(len(order)) + 0.17 * (number - 1.5)
-        value, error = rows["over_hybrid"].to_numpy(float), rows["error"].to_numpy(float)
+        value = rows["over_hybrid"].to_numpy(float)
+        error = np.where(rows.index == _BASELINE, 0.0, rows["error"].to_numpy(float))
         axes.errorbar(
             value,
             heights,

@@ -239,7 +239,7 @@ class _Machines:
         rest = changes.without(("hosts",))
         if listed is not None and listed.value is not None:
             message = f"is {hosts.value}: this machine has a list of hosts"
-            hint = f"give one of them a count: {self._key}.hosts.0.count"
+            hint = f"give one of them a count: {_one_of(listed, f'{{count: {hosts.value}}}')}"
             self._problem(hosts.mark.value, ("hosts",), message, hint)
             return rest
         host = changes.get("host") or Node({}, hosts.mark, hosts.folder)
@@ -252,7 +252,7 @@ class _Machines:
         """Refuse `host` beside a list of hosts."""
         hosts = machine.get("hosts")
         if hosts is not None and hosts.value is not None:
-            hint = f"change one of the list: {self._key}.hosts.0"
+            hint = f"change one of the list: {_one_of(hosts, '{...}')}"
             self._problem(machine[key].mark.key, (key,), "stands beside a list of hosts", hint)
 
     def _over_hosts(self, old: Node | None, new: Node) -> Node:
@@ -412,6 +412,13 @@ class _Machines:
         socket, problems = validate(_SOCKET, keys, node.marks, prefix)
         self.parts.problems += problems
         return socket if isinstance(socket, Socket) else None
+
+
+def _one_of(hosts: Node, changes: str) -> str:
+    """`changes` of the first of a list of hosts, as they are typed."""
+    first = hosts.value[0] if isinstance(hosts.value, tuple) and hosts.value else None
+    name = first.text("name") if first is not None and first.is_mapping else ""
+    return f"hosts: {{{name or 0}: {changes}}}"
 
 
 def _plugged_in(machine: Node) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -96,7 +97,7 @@ class Resolver:
         problems += self._names(entry, sections, marks, at)
         parameters = self._parameters(entry, marks, at, problems)
         if problems or any(section is None for section in sections.values()):
-            return None, problems
+            return None, [_as_typed(problem, changes, at) for problem in problems]
         system = SystemConfig(
             name=entry.name,
             label=entry.called,
@@ -318,6 +319,15 @@ def _changes(entry: SystemEntry, marks: Marks, at: KeyPath) -> list[Assignment]:
             below = marks.below((*at, section, key))
             changes.append(Assignment((section, key), value, below))
     return changes
+
+
+def _as_typed(problem: Problem, changes: list[Assignment], at: KeyPath) -> Problem:
+    """A problem of a key that an entry of `systems` gives, with the path of the entry."""
+    for change in changes:
+        key = dotted(change.path)
+        if problem.key == key or problem.key.startswith((f"{key}.", f"{key}[")):
+            return replace(problem, key=f"{dotted(at)}.{problem.key}")
+    return problem
 
 
 def _replaced(swept: str, changes: list[Assignment]) -> bool:

@@ -81,7 +81,9 @@ def execute(
         batches=len(programs),
         trained_rows=state.trained_rows,
         stale=tuple(state.stale),
-        tables_equal=_equal(state, sequential(trained, rows, noise), len(programs) * lagging),
+        tables_equal=_equal(
+            _final(state, len(programs) * lagging), sequential(trained, rows, noise)
+        ),
         lost=state.lost,
     )
 
@@ -139,9 +141,9 @@ def _require_rules(programs: Sequence[tuple[Stage, ...]]) -> None:
                 )
 
 
-def _equal(state: CheckedRows, wanted: Values, ones: int) -> bool:
-    """Whether the newest copy of every row equals `wanted`, once all trained rows of the caches
-    are written back, and all have `ones` of noise where they may lag behind (else 0)."""
+def _final(state: CheckedRows, ones: int) -> Values:
+    """The newest copy of every row, once all trained rows of the caches are written back, and all
+    have `ones` of noise where they may lag behind (else 0)."""
     every = np.arange(state.rows)
     final = Copies.of_tables(state.rows)
     for (slotted, *_), rows in sorted(state.stores.items(), key=lambda item: item[0]):
@@ -154,4 +156,8 @@ def _equal(state: CheckedRows, wanted: Values, ones: int) -> bool:
         newest = newest[np.argsort(rows.trainer[newest], kind="stable")]  # slots that were left
         final.put(rows.row[newest], rows.row[newest], rows.take(newest))
     final.add_noise(every, np.maximum(0, ones - final.ones))
-    return bool(np.array_equal(final.value, wanted))
+    return final.value
+
+
+def _equal(final: Values, wanted: Values) -> bool:
+    return bool(np.array_equal(final, wanted))

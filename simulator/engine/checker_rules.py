@@ -129,8 +129,8 @@ def _train(state: CheckedRows, batch: int, word: Update, store: Store, rows: Flo
             f"batch {batch}: {word.name} trains rows of {store.name} in {store.memory} that "
             "nothing pooled before"
         )
-    values = np.array([pooled[row] for row in ids.tolist()], np.uint64)
     held = state.store(store)
+    values = np.array([pooled[row] for row in ids.tolist()], held.value.dtype)
     trained = updated(held.value[where], batch, values)
     if word.part:  # an addition loses nothing
         share = state.shares[batch][store.name, store.memory]

@@ -103,6 +103,8 @@ class Explanation:
         claim = self.kind.consistency
         text = "not said" if claim is None else f"{claim.result}: {claim.rule}"
         yield from _wrapped(text, "  ")
+        if claim is not None and claim.sums:
+            yield from _wrapped(f"floating-point sums in another order: {claim.sums}", "  ")
         yield f"  scratchpipe hazards --system {self.name}"
 
     def _parameters(self) -> Iterator[str]:

@@ -110,6 +110,8 @@ class HazardOutcome:
         claim = system_class(self.case.system).consistency
         if claim is not None and claim.result == "reordered":
             return "in exact arithmetic (floating-point sums are in another order)"
+        if claim is not None and claim.sums:
+            return f"bit for bit, but for the order of floating-point sums ({claim.sums})"
         return "bit for bit"
 
     def _logged(self) -> str:

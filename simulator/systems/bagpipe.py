@@ -103,6 +103,7 @@ class Bagpipe(System):
         "A row leaves when its time to live is over; all write-backs reach the server before the "
         "next rows are fetched; rows of the next mini-batch are synchronised before it starts, the "
         "others before the one after it.",
+        sums="gradients of rows, trainer by trainer",
     )
     unknown: ClassVar[tuple[str, ...]] = (
         "Iteration times of the paper.",

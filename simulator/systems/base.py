@@ -124,6 +124,9 @@ class Consistency:
     result: Literal["equal", "reordered", "stale"]
     rule: str
     """What keeps rows right, or what makes them stale and by how much."""
+    sums: str = ""
+    """Which floating-point sums of rows and of their gradients are in another order than one
+    processor has; empty: none. (On several GPUs gradients of the MLPs always are.)"""
 
 
 class System(ABC):

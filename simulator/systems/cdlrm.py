@@ -4,16 +4,15 @@ ahead (Balasubramanian et al., RecSys 2021).
 Code: https://github.com/lkp411/cDLRM at f424adc (cache_manager.py, main_no_ddp.py,
 model_no_ddp.py). Verified there: k processes make the unique rows of each table in the next windows
 and gather all of them, those that are cached too, into a queue of 8 windows; at the start of a
-window, which overlaps no training, each missing row draws one of the ways of its set (id modulo a
-prime) that no row of this window hit, and victims are written back by another process; rows that
-got no slot are read on demand, lookup by lookup, into bypass rows (results mark caches with fewer
-slots than a window has rows, `rows_per_slot`). Two hazards are in that code: a
-row that was gathered windows ago may have been written back since, and the old value is put in; the
-updates of bypass rows are never written back.
+window, which overlaps no training, the CPU compares tags with those of the cache, and each missing
+row draws one of the ways of its set (id modulo a prime) that no row of this window hit, and victims
+are written back by another process; rows that got no slot are read on demand, lookup by lookup,
+into bypass rows (results mark caches with fewer slots than a window has rows, `rows_per_slot`). Two
+hazards are in that code: a row that was gathered windows ago may have been written back since, and
+the old value is put in; the updates of bypass rows are never written back.
 
 Reconstructed: one process as fast as k. Ours: tables of several lookups a sample; as many sets as
-the cache that was asked for has room for, down to a prime. Left out: the comparison of tags on the
-CPU, averages among several GPUs.
+the cache that was asked for has room for, down to a prime. Left out: averages among several GPUs.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from simulator.caches.replays.windows import LEAVING, READ_AHEAD, RESIDENT, Wind
 from simulator.config.parameters import Given, Parameters
 from simulator.config.sections import SIZE_KEYS
 from simulator.errors import ConfigError
-from simulator.hardware.program import Operation, Sort, Stage
+from simulator.hardware.program import Operation, Probe, Sort, Stage
 from simulator.hardware.topology import Topology
 from simulator.systems.base import Consistency, Job, System, SystemGroup, synchronize
 from simulator.systems.schedule import After, Streams
@@ -87,6 +86,7 @@ class Cdlrm(System):
     )
 
     kinds: ClassVar[tuple[tuple[str, ...], ...]] = ((READ_AHEAD, LEAVING, BYPASS_LOOKUP),)
+    replay: WindowReplay
 
     def __init__(self, job: Job, machine: Topology) -> None:
         own = job.parameters_as(CdlrmParameters)
@@ -134,7 +134,11 @@ class Cdlrm(System):
             yield from self._tables.gathered(facts, RESIDENT, "cached_rows")
 
     def _insert(self, facts: BatchFacts) -> Iterator[Operation]:
-        if facts[READ_AHEAD].rows:
+        """The CPU compares tags with those of the cache; victims leave, rows come in."""
+        ahead = facts[READ_AHEAD].rows
+        if ahead:
+            missed = ahead - facts[RESIDENT].rows
+            yield Probe("compare_tags", self._tables.cpu, ahead, missed, self.replay.ways)
             yield from self._tables.taken_out(facts, LEAVING)
             yield from self._tables.put_in(facts, FETCHED, "missing_rows")
             yield synchronize(self._tables.gpu)
@@ -145,12 +149,14 @@ def _sets(job: Job, ways: int) -> tuple[int, ...]:
 
     Raises `ConfigError` where a table has less than one.
     """
-    slots = job.cache_size.slots(job.model.rows_per_table)
+    sizes = job.model.rows_per_table
+    slots = job.cache_size.slots(sizes)
     for table, count in enumerate(slots):
         if count < ways:
             raise ConfigError(
                 f"cdlrm: {job.cache_size} gives table {table} {count:,} slots, less than one set "
-                f"of {ways} ways: raise {job.cache_size.key}, or lower ways"
+                f"of {ways} ways: set {job.cache_size.holding([ways] * len(sizes), sizes)}, or "
+                f"ways to at most {min(slots):,}"
             )
     return tuple(_prime_up_to(count // ways) for count in slots)
 

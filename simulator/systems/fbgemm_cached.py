@@ -67,7 +67,7 @@ class FbgemmCached(System):
 
     def __init__(self, job: Job, machine: Topology) -> None:
         own = job.parameters_as(FbgemmParameters)
-        sets = sets_for(job.cache_size.slots([job.model.rows]), own.ways)
+        sets = sets_for(job, "fbgemm_cached", own.ways)
         cache = job.cache
         self._ways = own.ways
         self.replay = AssociativeReplay(

@@ -90,7 +90,7 @@ class FbgemmSsd(System):
 
     def __init__(self, job: Job, machine: Topology) -> None:
         own, cache = job.parameters_as(FbgemmSsdParameters), job.cache
-        sets = sets_for(job.cache_size.slots([job.model.rows]), own.ways)
+        sets = sets_for(job, "fbgemm_ssd", own.ways)
         self.replay = AssociativeReplay(
             sets, own.ways, prefill=cache.prefill, keep=job.keep, profile=cache.profile_share
         )

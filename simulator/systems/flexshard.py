@@ -92,6 +92,7 @@ class FlexShard(TieredGpus):
         "equal",
         "All copies of a row, on every GPU or on every host, get the sums over all samples before "
         "the next mini-batch reads one; other rows have one copy.",
+        sums="gradients of copied rows, GPU by GPU",
     )
     unknown: ClassVar[tuple[str, ...]] = (
         "Its exact program: how many rows each tier gets; here each row goes where it is fastest.",

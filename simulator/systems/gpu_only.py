@@ -82,6 +82,8 @@ class GpuOnly(System):
         "equal",
         "Every row lies in HBM, and where a table has copies all of them get the same sums; a "
         "mini-batch is trained before the next one reads a row.",
+        sums="of tables cut by rows the vectors, part by part; of copied ones the gradients, GPU "
+        "by GPU",
     )
     uses: ClassVar[frozenset[str]] = frozenset({"gpus"})
     name: ClassVar[str] = "gpu_only"

@@ -76,6 +76,7 @@ class Herald(System):
         "equal",
         "Changes of a row are pushed before the mini-batch in which another worker needs it; rows "
         "that several workers have trained are pushed by all and pulled anew.",
+        sums="changes of rows, worker by worker",
     )
     unknown: ClassVar[tuple[str, ...]] = (
         "Types of hosts and GPUs, and so what its iterations take.",

@@ -66,6 +66,7 @@ class Het(System):
         "stale",
         "A read lacks at most bound updates that the server has and bound of each other worker; "
         "with bound 0 the tables are those of one mini-batch at a time, bit for bit.",
+        sums="changes of rows, worker by worker",
     )
     unknown: ClassVar[tuple[str, ...]] = (
         "Types of hosts and GPUs, and so what its iterations take.",

@@ -63,6 +63,7 @@ class Hotline(System):
         "equal",
         "One copy of every row is trained; both micro-batches read before the one update, and cold "
         "rows are in their tables before the next gather.",
+        sums="gradients: popular samples, then the others",
     )
     unknown: ClassVar[tuple[str, ...]] = (
         "Rates of the accelerator's look-up and of its gathers; those here are assumed.",

@@ -97,6 +97,7 @@ class HugeCtrHybrid(TieredGpus):
         "equal",
         "All copies of a frequent row get the sums over all samples before the next mini-batch "
         "reads one; an infrequent row has one copy.",
+        sums="gradients of frequent rows, GPU by GPU; vectors of several lookups",
     )
     unknown: ClassVar[tuple[str, ...]] = (
         "What its own collectives between hosts take; those of the profile's library stand in.",

@@ -41,6 +41,7 @@ class LazyDp(PrivateTraining):
         "equal",
         "DP-SGD once all rows have got the noise that they miss: a row has all of it whenever it "
         "is read.",
+        sums="noise of the mini-batches that did not look a row up",
     )
     table_stages: ClassVar[tuple[str, ...]] = (
         "unique",

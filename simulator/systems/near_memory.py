@@ -73,6 +73,7 @@ class NearMemorySystem(System):
     consistency: ClassVar[Consistency | None] = Consistency(
         "equal",
         "One copy of every row, in the pool; a mini-batch is done before the next one starts.",
+        sums="vectors, node by node where nodes have rows of their own",
     )
     parameters: ClassVar[type[Parameters]] = PoolParameters
     uses: ClassVar[frozenset[str]] = frozenset()

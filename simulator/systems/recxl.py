@@ -61,6 +61,7 @@ class ReCxl(NearMemorySystem):
         "equal",
         "Lookups are summed ahead only where the mini-batch in training does not update their "
         "rows; the others wait until those rows are updated.",
+        sums="vectors: lookups that are summed ahead, then the others",
     )
     unknown: ClassVar[tuple[str, ...]] = (
         "Ranks and memory of the device, and its buffers of partial sums.",

@@ -19,6 +19,7 @@ class ScratchPipe(CachedTraining):
         "equal",
         "The Hold mask keeps rows of the mini-batches in flight (three past ones, two coming ones) "
         "from being victims.",
+        sums="of tables cut by rows the vectors, part by part",
     )
     uses: ClassVar[frozenset[str]] = frozenset({"cache", "gpus", "pipeline", "tables"})
     name: ClassVar[str] = "scratchpipe"

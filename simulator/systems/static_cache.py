@@ -68,6 +68,7 @@ class StaticCache(System):
         "equal",
         "One copy of every row: the pinned ones in HBM, all others in DRAM; a mini-batch is done "
         "before the next one starts.",
+        sums="the vector of a sample: its pinned rows, then the others",
     )
     uses: ClassVar[frozenset[str]] = frozenset(
         {*(f"cache.{key}" for key in SIZE_KEYS), "cache.scope", "cache.profile", "gpus", "tables"}

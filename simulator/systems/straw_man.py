@@ -19,6 +19,7 @@ class StrawMan(CachedTraining):
         "equal",
         "Victims reach their tables, and missed rows the cache, before the mini-batch trains; it "
         "is done before the next one starts.",
+        sums="of tables cut by rows the vectors, part by part",
     )
     uses: ClassVar[frozenset[str]] = frozenset({"cache", "gpus", "tables"})
     name: ClassVar[str] = "straw_man"

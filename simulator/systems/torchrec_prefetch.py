@@ -49,7 +49,7 @@ def locked_cache(
 ) -> tuple[AssociativeReplay, MappedTables]:
     """FBGEMM's LRU cache whose rows are locked for one mini-batch, and the tables behind it."""
     ways = job.parameters_as(TorchRecParameters).ways
-    sets = sets_for(job.cache_size.slots([job.model.rows]), ways)
+    sets = sets_for(job, system, ways)
     cache = job.cache
     replay = AssociativeReplay(sets, ways, "lru", 1, cache.prefill, job.keep, cache.profile_share)
     return replay, MappedTables(job, machine, system, sum(replay.slots), LOCKED_COST)

@@ -54,6 +54,7 @@ class Trim(NearMemorySystem):
         "equal",
         "A mini-batch is done before the next one starts; all copies of a row get the same sum of "
         "gradients by then.",
+        sums="vectors and gradients, node by node",
     )
     unknown: ClassVar[tuple[str, ...]] = (
         OURS,

@@ -10,7 +10,7 @@ as wide as the widest row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from simulator.caches.facts import LOOKUP, MISS, UNIQUE, VICTIM, BatchFacts
@@ -22,6 +22,7 @@ from simulator.caches.replays.associative import (
     FETCHED,
 )
 from simulator.config.model import ModelConfig
+from simulator.errors import ConfigError
 from simulator.hardware.program import (
     Elsewhere,
     Operation,
@@ -192,6 +193,16 @@ def probed(job: Job, gpu: str, facts: BatchFacts, ways: int) -> tuple[Operation,
     return unique, Probe("probe", gpu, facts[UNIQUE].rows, facts[MISS].rows, ways)
 
 
-def sets_for(slots: Sequence[int], ways: int) -> int:
-    """Sets of `ways` slots that hold a cache of as many slots, rounded up."""
-    return -(-sum(slots) // ways)
+def sets_for(job: Job, system: str, ways: int) -> int:
+    """Sets of `ways` slots that hold the cache that a job asks for in one pool, rounded up.
+
+    Raises `ConfigError` where it is less than one set.
+    """
+    size, rows = job.cache_size, [job.model.rows]
+    (slots,) = size.slots(rows)
+    if slots < ways:
+        raise ConfigError(
+            f"{system}: {size} gives {slots:,} slots, less than one set of {ways} ways: set "
+            f"{size.holding([ways], rows)}, or ways to at most {slots:,}"
+        )
+    return -(-slots // ways)

@@ -211,3 +211,41 @@ def test_a_cache_below_the_rows_of_a_look_ahead_is_refused() -> None:
         CapacityError, match=r"need a slot, but there are 200: .*: grow, or lower look_ahead"
     ):
         told(OracleReplay(200, 20, 5, (64,)), 40)
+
+
+@pytest.mark.parametrize("look_ahead", [8, 20])
+def test_slots_are_taken_a_look_ahead_longer_than_rows_are_kept(look_ahead: int) -> None:
+    """A quarter of the look-ahead at a time: a row comes in three quarters of a look-ahead to a
+    whole one before its first use and leaves within a quarter after its last, so that slots are
+    those of the rule's mean residency and, for each row that is fetched, a look-ahead more."""
+    chunk, batches = look_ahead // 4, 20 * look_ahead
+    trace, uses = zipf(1500), dict[int, list[int]]()
+    for number in range(batches):
+        for table, ids in enumerate(trace.minibatch(number).ids):
+            for row in np.unique(ids + 1500 * table).tolist():
+                uses.setdefault(row, []).append(number)
+    replay = OracleReplay(3000, look_ahead, chunk, (64,), keep=range(batches))
+    inside, leads, lags, held = set[int](), list[int](), list[int](), list[int]()
+    middle = range(3 * look_ahead, batches - 3 * look_ahead)
+    for batch in told(replay, batches, trace):
+        clean_up = batch.index - look_ahead + chunk
+        if not replay.begins_chunk(batch.index):
+            continue
+        gone, came = (batch[of_trainer(0, name)].ids.tolist() for name in (LEAVING, FETCHED))  # type: ignore[union-attr]
+        inside = (inside - set(gone)) | set(came)
+        if clean_up in middle:
+            lags += [clean_up - max(n for n in uses[row] if n < clean_up) for row in gone]
+            leads += [min(n for n in uses[row] if n >= batch.index) - clean_up for row in came]
+            held.append(len(inside))
+    assert look_ahead - chunk == min(leads) < max(leads) == look_ahead - 1
+    assert 1 == min(lags) < max(lags) == chunk
+    kept = fetched = 0
+    for each in uses.values():
+        for before, use in zip([-(10**9), *each], each, strict=False):
+            gap = use - before
+            kept += (gap if gap < look_ahead else 1) * (use in middle)
+            fetched += gap >= look_ahead and use in middle
+    longer = float(np.mean(leads) + np.mean(lags)) - 1
+    assert longer == pytest.approx(look_ahead - 1, abs=0.5)
+    assert np.mean(held) == pytest.approx((kept + longer * fetched) / len(middle), rel=0.02)
+    assert np.mean(held) > 1.5 * kept / len(middle)

@@ -158,10 +158,15 @@ def test_one_worker_pulls_and_pushes_nothing_but_what_enters_and_leaves() -> Non
         assert facts[of_trainer(0, OLD)].rows == 0
 
 
+def counted(facts: Sequence[BatchFacts], workers: int) -> int:
+    """Rows that are pulled and pushed."""
+    kinds = (NEW, OLD, LEFT, PUSHED)
+    names = [of_trainer(worker, kind) for worker in range(workers) for kind in kinds]
+    return sum(batch[name].rows for batch in facts for name in names)
+
+
 def transfers(replay: WorkerReplay) -> int:
-    names = [of_trainer(w, name) for w in range(len(replay.samples)) for name in (NEW, OLD, LEFT)]
-    names += [of_trainer(w, PUSHED) for w in range(len(replay.samples))]
-    return sum(facts[name].rows for facts in told(replay, 40) for name in names)
+    return counted(told(replay, 40), len(replay.samples))
 
 
 def test_the_allocator_and_the_bound_save_transfers() -> None:
@@ -171,6 +176,33 @@ def test_the_allocator_and_the_bound_save_transfers() -> None:
     bounds = [transfers(WorkerReplay(900, parts, bound)) for bound in (1, 4, 100)]
     assert 0.5 * exact < herald < 0.7 * exact
     assert exact > bounds[0] > bounds[1] > bounds[2]
+
+
+KAGGLE = (
+    *(1460, 583, 10131227, 2202608, 305, 24, 12517, 633, 3, 93145, 5683, 8351593, 3194),
+    *(27, 14992, 5461306, 10, 5652, 2173, 4, 7046547, 18, 15, 286181, 105, 142572),
+)
+"""Rows of the tables of Criteo Kaggle."""
+
+
+@pytest.mark.parametrize("workers", [4, 8])
+def test_herald_saves_a_fifth_of_transfers_on_independent_ids_of_kaggles_tables(
+    workers: int,
+) -> None:
+    """128 samples a worker, caches of a tenth of the rows, 60 mini-batches from cold: 18 to 28 % of
+    pulls and pushes, the plan alone 11 to 21 %. The skew of the ids is not told; 1.05 is between
+    those that leave the range on either side (0.9: 29 and 22 %; 1.3: 16 and 7 %)."""
+    config = ZipfTraceConfig(kind="zipf", alpha=1.05)
+    trace = open_trace(config, rows=KAGGLE, lookups=(1,) * 26, batch_size=128 * workers, seed=3)
+    capacity, samples = sum(KAGGLE) // 10, (128,) * workers
+    exact = WorkerReplay(capacity, samples)
+    plan = WorkerReplay(capacity, samples, allocates=True, scored=())
+    herald = WorkerReplay(capacity, samples, allocates=True)
+    done = run_replays(Stream(trace, 60), [exact, plan, herald], threads=1)
+    totals = [counted(done[replay].facts, workers) for replay in (exact, plan, herald)]
+    saved = [1 - total / totals[0] for total in totals[1:]]
+    assert 0.11 <= saved[0] <= 0.21
+    assert 0.18 <= saved[1] <= 0.28
 
 
 def test_counts_outlive_their_first_lists() -> None:

@@ -75,7 +75,7 @@ def test_all_mistakes_at_once(tmp_path):
         'x.yaml:4:35: trace.locality: is "mediun": expected one of random, low, medium, high\n'
         "    did you mean 'medium'?",
         "x.yaml:5:11: systems: is \"hybird\": there is no such system\n    did you mean 'hybrid'?",
-        "x.yaml:5:47: cache.polciy: unknown key\n    did you mean 'policy'?",
+        "x.yaml:5:47: systems[1].cache.polciy: unknown key\n    did you mean 'policy'?",
         "x.yaml:6:32: cache.fraction: is 0: must be greater than 0",
         'x.yaml:7:18: pipeline.mode: is "asinc": expected one of async, lockstep\n'
         "    did you mean 'async'?",

@@ -25,6 +25,7 @@ CHANGES = {
     "dollars": ONE_HOT,
     "pairs": (*ONE_HOT, "cache.rows=2000"),
     "pairs_a100": ONE_HOT,
+    "pairs_herald": (*ONE_HOT, "run.batches=8", "run.warmup_batches=4"),
 }
 """What makes each experiment small; a study has no more files than these."""
 
@@ -72,7 +73,7 @@ def test_the_checker_finds_stale_reads_where_and_only_where_a_system_claims_them
 ) -> None:
     rules = tables["hazards"].drop_duplicates("label").set_index("label")
     for label, row in rules.iterrows():
-        stale = not row["trains_right"] or label == "no hold"
+        stale = (not row["trains_right"] and label != "het 0") or label == "no hold"
         assert (row["stale_share"] > 0) == stale, label
 
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from rivalry import executed, simulated, stage_times
+from rivalry import executed, points, replayed, simulated, stage_times
+
+from simulator.caches.facts import HIT, MISS, VICTIM
+from simulator.engine.points import simulate_points
+from simulator.engine.prepare import open_for
+from simulator.errors import ConfigError
 
 PAIRS = {"lfu": "lfu", "dataset": "static_hot"}
 COUNTS = ("misses_per_batch", "victims_per_batch", "dirty_victims_per_batch", "unique_hit_rate")
@@ -30,3 +35,45 @@ def test_it_trains_like_one_batch_at_a_time(strategy: str) -> None:
     outcome = executed("cached_embedding", f"evict_strategy={strategy}")
     assert outcome.tables_equal
     assert outcome.stale == outcome.lost == 0
+
+
+@pytest.mark.parametrize("strategy", PAIRS)
+def test_its_warm_up_fills_seven_tenths_of_the_slots_with_the_hottest_rows(strategy: str) -> None:
+    """5,600 of 8,000 a table: nothing is evicted until misses have filled the others."""
+    entry = {"name": "cached_embedding", "evict_strategy": strategy}
+    hot = {"cache": {"fraction": 0.4, "prefill": "hot"}}
+    system, facts = replayed(entry, 12, **hot)
+    (point,) = points(entry, **hot)
+    trace = open_for(point, 1)
+    resident = system.replay.resident(trace)
+    held = resident.reshape(4, 8000)
+    assert ((held >= 0).sum(axis=1) == 5600).all()
+    for table, rows in enumerate(held):
+        hottest = trace.hottest(table, 5600) + 20_000 * table
+        assert set(rows[rows >= 0].tolist()) == set(hottest.tolist())
+    free, evicted = 4 * 2400, 0
+    for batch in facts:
+        free -= batch[MISS].rows - batch[VICTIM].rows
+        evicted += batch[VICTIM].rows
+    assert 0 <= free < 1200
+    assert evicted > 0
+    (whole,) = replayed({**entry, "warmup": 1}, 1, **hot)[1]
+    assert whole[VICTIM].rows == whole[MISS].rows
+    assert facts[0][VICTIM].rows == 0
+    assert facts[0][HIT].rows < whole[HIT].rows
+
+
+def test_a_warm_up_of_all_slots_is_the_straw_man_that_starts_hot() -> None:
+    hot = {"cache": {"fraction": 0.4, "prefill": "hot"}}
+    rival = {"name": "cached_embedding", "warmup": 1.0}
+    straw_man = {"name": "straw_man", "cache": {"policy": "lfu"}}
+    mine, other = simulated(rival, straw_man, **hot).values()
+    assert stage_times(mine) == stage_times(other)
+
+
+def test_a_warm_up_that_would_do_nothing_is_refused() -> None:
+    (point,) = points({"name": "cached_embedding", "warmup": 0.5})
+    with pytest.raises(ConfigError, match=r"do nothing with cache.prefill steady; set cache\.pref"):
+        simulate_points([point], threads=1)
+    with pytest.raises(ConfigError, match=r"warmup: is 1.5: must be at most 1"):
+        points({"name": "cached_embedding", "warmup": 1.5})

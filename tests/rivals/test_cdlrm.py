@@ -7,10 +7,10 @@ from rivalry import executed, points, replayed, simulated, stage_times, words
 
 from simulator.caches.facts import BYPASS, UNIQUE
 from simulator.caches.replays.associative import FETCHED
-from simulator.caches.replays.windows import READ_AHEAD
+from simulator.caches.replays.windows import READ_AHEAD, RESIDENT
 from simulator.engine.points import simulate_points
 from simulator.errors import CapacityError, ConfigError
-from simulator.hardware.program import Gather, Move
+from simulator.hardware.program import Gather, Move, Probe
 from simulator.results.notes import notes_of
 
 TUNED = {"operators": "tuned"}
@@ -24,6 +24,9 @@ def test_all_rows_of_a_window_are_gathered_and_missing_ones_sent() -> None:
         moved = [w.bytes for w in words(system, batch) if isinstance(w, Move)]
         assert sum(ahead) == batch[READ_AHEAD].rows
         assert (batch[FETCHED].rows * 512 in moved) == (batch.index % 3 == 0)
+        tags = [(w.at, w.rows, w.missed) for w in words(system, batch) if isinstance(w, Probe)]
+        missed = batch[READ_AHEAD].rows - batch[RESIDENT].rows
+        assert tags == ([("cpu", batch[READ_AHEAD].rows, missed)] if batch.index % 3 == 0 else [])
         on_demand = [w.rows.rows for w in gathers if w.name == "gather_on_demand"]
         assert sum(on_demand) == batch[BYPASS].lookups
 
@@ -73,7 +76,7 @@ def test_passes_train_like_one_batch_at_a_time() -> None:
             ConfigError,
             "look_ahead of cdlrm reads 3,000 mini-batches ahead, but the run has",
         ),
-        ({"name": "cdlrm", "ways": 4096}, ConfigError, "less than one set of 4096 ways: raise"),
+        ({"name": "cdlrm", "ways": 4096}, ConfigError, "less than one set of 4096 ways: set"),
         (
             {"name": "hugectr_etc", "pass_batches": 8, "cache": {"rows": 1000}},
             CapacityError,

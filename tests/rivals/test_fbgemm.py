@@ -32,7 +32,7 @@ def test_without_a_cache_every_lookup_and_every_update_crosses_the_link() -> Non
 
 def test_with_every_row_in_hbm_it_trains_as_gpu_only_does() -> None:
     """Cached ratio 1, all hits: forward and backward of `gpu_only`; a probe comes on top."""
-    ways = {"ways": 1024}
+    ways = {"ways": 800}
     rival = {"name": "fbgemm_cached", **ways}
     results = simulated(rival, "gpu_only", operators="tuned", **ALL_IN)
     mine, other = (stage_times(results[name]) for name in ("fbgemm_cached", "gpu_only"))

@@ -13,6 +13,7 @@ from rivalry import executed, points, replayed, simulated, stage_times
 
 from simulator.caches.facts import MISS, UNIQUE
 from simulator.caches.host_cache import FILLED, SPILLED
+from simulator.caches.plan.packing import NEXT
 from simulator.caches.reference.packed import reference_packed
 from simulator.caches.replays.packed import PackedPool
 from simulator.engine.sharing import build
@@ -34,6 +35,18 @@ def flash(result: PointResult) -> dict[str, Any]:
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_moves_are_those_of_the_plain_reference(data: st.DataObject) -> None:
+    check_against_reference(data)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_so_are_they_with_words_of_64_bits(data: st.DataObject) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("simulator.caches.replays.packed._NARROW", 0)
+        check_against_reference(data)
+
+
+def check_against_reference(data: st.DataObject) -> None:
     rows, packed = data.draw(st.integers(4, 30)), data.draw(st.integers(1, 5))
     capacity = data.draw(st.integers(3, rows))
     batch = st.lists(st.integers(0, rows - 1), min_size=1, max_size=3, unique=True)
@@ -45,15 +58,37 @@ def test_moves_are_those_of_the_plain_reference(data: st.DataObject) -> None:
     resident = data.draw(st.lists(st.integers(0, rows - 1), max_size=capacity, unique=True))
     pool.fill(np.array(resident, np.int64))
     for expected in reference_packed(uses, rows, capacity, packed, resident):
-        own = pool.serve()
-        told = (
-            own.missed.tolist(),
-            set(own.filled.tolist()),
-            own.spilled.tolist(),
-            own.read,
-            own.written,
-        )
-        assert told == expected
+        assert served(pool) == expected
+
+
+def served(pool: PackedPool) -> tuple[object, ...]:
+    """What the next mini-batch moves, as the reference tells it."""
+    own = pool.serve()
+    return (
+        own.missed.tolist(),
+        set(own.filled.tolist()),
+        own.spilled.tolist(),
+        own.read,
+        own.written,
+    )
+
+
+@pytest.mark.parametrize("beyond", [False, True])
+def test_words_are_as_wide_as_the_last_mini_batch_needs(beyond: bool) -> None:
+    """The most mini-batches whose numbers have room in 16 bits beside the flags, and one more; of
+    all but the first and the last few none uses a row."""
+    most = (2**15 >> NEXT) - 2
+    drawn = np.random.default_rng(0)
+    few = [drawn.choice(12, 3, replace=False).tolist() for _ in range(8)]
+    uses = [*few[:4], *[[]] * (most - 8 + beyond), *few[4:]]
+    pool = PackedPool(12, 5, 2)
+    for ids in uses:
+        pool.expect(np.array(ids, np.int64))
+    pool.begin()
+    assert pool._words.dtype == (np.int64 if beyond else np.int16)
+    moves = [served(pool) for _ in uses]
+    assert moves == reference_packed(uses, 12, 5, 2)
+    assert len({len(move[0]) for move in moves[-4:]}) > 1  # type: ignore[arg-type]
 
 
 def test_chunks_of_one_row_miss_what_belady_does() -> None:

@@ -70,8 +70,31 @@ def typed(folder: Path, capsys: pytest.CaptureFixture[str], *settings: str) -> t
         ),
         (
             (CDLRM, "cache.rows=100"),
-            ("systems.cdlrm", "25 slots", "64 ways", "raise cache.rows"),
+            ("systems.cdlrm", "25 slots", "64 ways", "cache.rows to at least 256", "at most 25"),
             (CDLRM, "cache.rows=256"),
+        ),
+        (
+            ("systems=[fbgemm_cached]", "cache.rows=10"),
+            (
+                "systems.fbgemm_cached",
+                "10 slots",
+                "one set of 32 ways",
+                "cache.rows to at least 32",
+            ),
+            ("systems=[fbgemm_cached]", "cache.rows=32"),
+        ),
+        (
+            ("systems=[torchrec_prefetch]", "cache.fraction=0.0001"),
+            ("systems.torchrec_prefetch", "8 slots", "cache.fraction to at least 0.0004", "most 8"),
+            ("systems=[{name: torchrec_prefetch, ways: 8}]", "cache.fraction=0.0001"),
+        ),
+        (
+            ("systems=[{name: bagpipe, platform: {base: bagpipe_p3, hosts: 1}}]",),
+            ("systems[0].platform.hosts: is 1", "count: hosts: {trainer: {count: 1}}"),
+            (
+                "systems=[{name: bagpipe, look_ahead: 3, "
+                "platform: {base: bagpipe_p3, hosts: {trainer: {count: 1}}}}]",
+            ),
         ),
         (
             ("systems=[hotline]",),

@@ -48,6 +48,8 @@ Numbers = npt.NDArray[Any]
 """Whole numbers of any size."""
 _BLOCK = 1 << 16
 """Rows at a time."""
+_NARROW = 2**15
+"""Words below it have 16 bits: enough for the mini-batches of most runs."""
 
 
 @dataclass(frozen=True)
@@ -212,8 +214,7 @@ class PackedPool:
         """All mini-batches are known."""
         never, uses = len(self._uses), self._uses
         self._buckets = [[] for _ in range(never + 1)]
-        # 16 bits have room for as many mini-batches as most runs have
-        narrow = (never + 1) << NEXT < 2**15
+        narrow = (never + 1) << NEXT < _NARROW
         self._words = zeros(self.rows, np.int16 if narrow else np.int64)
         self._words[:] = never << NEXT
         self._later = [np.empty(len(rows), np.int16 if narrow else np.int64) for rows in uses]

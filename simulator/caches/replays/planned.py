@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import ceil
 
 import numpy as np
 import numpy.typing as npt
@@ -87,6 +88,8 @@ class PlannedReplay(DedupedReplay):
     tiers: Tiers | None = None
     lookups_alone: bool = False
     """Keep rows and slots of lookups, not of what moves, unless `tiers` count that."""
+    filled: float = 1.0
+    """Share of the slots of each pool that `prefill: hot` fills."""
 
     @property
     def ignores_numbers(self) -> bool:
@@ -154,7 +157,8 @@ class PlannedReplay(DedupedReplay):
         if self.prefill == "empty":
             return Started(build(window, None), Start("empty"), coming)
         if self.prefill == "hot":
-            planners = build(window, self._profile(trace))
+            ranked = zip(self._profile(trace), self.capacities, strict=True)
+            planners = build(window, [rows[: ceil(self.filled * n)] for rows, n in ranked])
             if by_profile:
                 restart(planners, window)  # those rows are there to stay: nothing is provisional
             return Started(planners, Start("hot"), coming)
