@@ -12,7 +12,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from simulator.columns import Column, UndecidedError, by_element, column_of, least, most, same
+from simulator.columns import (
+    Column,
+    UndecidedError,
+    by_element,
+    column_of,
+    least,
+    most,
+    same,
+    some,
+)
 from simulator.hardware.demand import Turnaround
 
 INTS = st.integers(-(10**22), 10**22) | st.integers(-100, 100)
@@ -162,3 +171,9 @@ def test_a_division_by_nothing_fails_as_that_of_python() -> None:
         column_of([1, 2]) / column_of([1, 0])
     with pytest.raises(TypeError):
         column_of([1, 2]) + "text"
+
+
+@given(st.lists(st.integers(-2, 2), min_size=1, max_size=5))
+def test_some_are_other_than_zero_where_any_is(numbers: list[int]) -> None:
+    assert some(column_of(numbers)) == any(numbers)
+    assert some(numbers[0]) == bool(numbers[0])

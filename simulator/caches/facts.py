@@ -61,7 +61,8 @@ class Start:
     """How a cache came to what it held before the first mini-batch.
 
     `kind`: `empty`; `hot`, filled with the hottest rows; `sampled`, its steady state drawn from a
-    closed form; `planned`, reached by `batches` mini-batches of the past.
+    closed form (of lookups in `batches` mini-batches, where counts of them matter); `planned`,
+    reached by `batches` mini-batches of the past.
     """
 
     kind: str

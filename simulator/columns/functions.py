@@ -1,5 +1,5 @@
-"""What functions do to columns that no operator says, element by element; `most`, `least` and
-`same`, in which mini-batches need not agree."""
+"""What functions do to columns that no operator says, element by element; `most`, `least`, `same`
+and `some`, in which mini-batches need not agree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from simulator.columns.column import FLOAT, WHOLE, Column, mapped, operand
 
-__all__ = ["by_element", "least", "most", "same"]
+__all__ = ["by_element", "least", "most", "same", "some"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -72,3 +72,8 @@ def same(one: Any, other: Any) -> bool:
         alike: Any = one == other
         return bool(alike.values.all())
     return bool(one == other)
+
+
+def some(number: Any) -> bool:
+    """Whether it is other than zero in any mini-batch."""
+    return bool(number.values.any()) if isinstance(number, Column) else bool(number)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+from simulator.columns import some
 from simulator.hardware.access import Access
 from simulator.hardware.demand import Resource, Service, Turnaround
 from simulator.results.resources import Kind
@@ -91,15 +92,17 @@ class Memory:
         read_ps = write_ps = energy_pj = 0.0
         size = written = 0
         for stream in streams:
-            if not (passed := stream.bytes):
+            if not some(passed := stream.bytes):
                 continue
             size += passed
+            there = passed != 0  # of a column, mini-batch by mini-batch
+            ps = there * self.timing.stream_ps(stream)
             if stream.write:
                 written += passed
-                write_ps += self.timing.stream_ps(stream)
+                write_ps += ps
             else:
-                read_ps += self.timing.stream_ps(stream)
-            energy_pj += self.timing.stream_pj(stream)
+                read_ps += ps
+            energy_pj += there * self.timing.stream_pj(stream)
         return Service(read_ps, write_ps, size, energy_pj, written)
 
     def alone_ps(self, service: Service) -> float:

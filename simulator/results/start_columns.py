@@ -23,7 +23,8 @@ START = (
         "batches",
         "Mini-batches of the past that were planned until all slots were taken and misses were "
         "stationary; the most that are tried (512; policies that look ahead: 40 million lookups) "
-        "or that the file has, where they never were; 0 where none were planned.",
+        "or that the file has, where they never were; of a sampled set-associative cache under "
+        "LFU, as many as its rows have lookups of; 0 where none were planned.",
     ),
     Column(
         "profile",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from simulator.traces.base import Ids, Trace
 from simulator.traces.cuts import PartedTrace, TablePart
+from simulator.traces.frequency import Counts
 from simulator.traces.synthetic import SyntheticTrace
 
-__all__ = ["Ages", "Draws", "draws_of"]
+__all__ = ["Ages", "Draws", "Lookups", "draws_of"]
 
 
 class Ages(Protocol):
@@ -30,12 +31,21 @@ class Ages(Protocol):
         """The rows that were last looked up at most `age` mini-batches ago, and their ages."""
 
 
+class Lookups(Protocol):
+    """How often the rows of a table were looked up (see `Frequency`)."""
+
+    def over(self, batches: int) -> Iterator[tuple[Ids, Counts]]:
+        """Rows that were looked up in so many mini-batches, and how often, piece by piece."""
+
+
 @dataclass(frozen=True)
 class Draws:
     """Of the tables of a trace."""
 
     ages: Callable[[int], Ages]
     """Of a table, as if its draws were independent in time."""
+    counts: Callable[[int], Lookups]
+    """The same."""
     independent: bool
     """Whether they are."""
     correlated: bool
@@ -46,7 +56,8 @@ def draws_of(trace: Trace) -> Draws | None:
     """What is known of the draws of `trace`; None of one that is read, and of copies of tables,
     which serve a share of the samples each."""
     if isinstance(trace, SyntheticTrace):
-        return Draws(trace.popularity_ages, not trace.has_time_order, trace.correlated)
+        independent = not trace.has_time_order
+        return Draws(trace.popularity_ages, trace.popularity_counts, independent, trace.correlated)
     if not isinstance(trace, PartedTrace) or any(p.cut == "replica" for p in trace.parts):
         return None
     whole, parts = draws_of(trace.whole), trace.parts
@@ -58,7 +69,12 @@ def draws_of(trace: Trace) -> Draws | None:
         own = whole.ages(part.table)
         return _OfRows(own, part) if part.cut == "row" else own
 
-    return Draws(ages, whole.independent, whole.correlated)
+    def counts(number: int) -> Lookups:
+        part = parts[number]
+        own = whole.counts(part.table)
+        return _LookupsOfRows(own, part) if part.cut == "row" else own
+
+    return Draws(ages, counts, whole.independent, whole.correlated)
 
 
 @dataclass(frozen=True)
@@ -79,3 +95,16 @@ class _OfRows:
         rows, ages = self.whole.within(age)
         own = rows % self.part.parts == self.part.index
         return rows[own] // self.part.parts, ages[own]
+
+
+@dataclass(frozen=True)
+class _LookupsOfRows:
+    """Lookups of the rows of a part of a table."""
+
+    whole: Lookups
+    part: TablePart
+
+    def over(self, batches: int) -> Iterator[tuple[Ids, Counts]]:
+        for rows, counts in self.whole.over(batches):
+            own = rows % self.part.parts == self.part.index
+            yield rows[own] // self.part.parts, counts[own]

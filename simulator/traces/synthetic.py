@@ -30,6 +30,7 @@ from simulator.traces import kernels
 from simulator.traces.base import Bags, Ids, MiniBatch
 from simulator.traces.cells import Cells
 from simulator.traces.features import even_bags, sample_edges
+from simulator.traces.frequency import Frequency
 from simulator.traces.recency import Recency, bag_rates, fixed_rates
 from simulator.traces.sessions import number_session_lookups
 
@@ -101,7 +102,7 @@ class Shape:
 class Keys:
     """Independent 64-bit keys out of one seed, by table and purpose."""
 
-    CELL, PLACE, COIN, SCATTER, POOLING, PHASE, SESSION, STACK, RECENCY = range(9)
+    CELL, PLACE, COIN, SCATTER, POOLING, PHASE, SESSION, STACK, RECENCY, FREQUENCY = range(10)
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -222,6 +223,7 @@ class SyntheticTrace:
         ]
         self._phase = [keys.draw(t, Keys.PHASE)[0] for t in tables]
         self._recency_key = [keys.draw(t, Keys.RECENCY)[0] for t in tables]
+        self._frequency_key = [keys.draw(t, Keys.FREQUENCY)[0] for t in tables]
         self._pooling_keys = [
             keys.draw(t, Keys.POOLING, len(each)) for t, each in enumerate(shape.features)
         ]
@@ -304,6 +306,17 @@ class SyntheticTrace:
             rates = partial(bag_rates, samples=shape.batch_size, cumulative=cumulative)
         to_rows = self._scatter[table]
         return Recency(self._cells[table], rates, self._recency_key[table], to_rows)
+
+    def popularity_counts(self, table: int) -> Frequency:
+        """How often each row of `table` would have been looked up, were draws independent."""
+        shape, bag = self._shape, self._bags[table]
+        mean = float(shape.lookups[table])
+        if bag is not None:
+            cumulative = reduce(_of_sum, bag)
+            mean = float(np.diff(cumulative, prepend=0.0) @ np.arange(len(cumulative)))
+        lookups = shape.batch_size * mean
+        key, to_rows = self._frequency_key[table], self._scatter[table]
+        return Frequency(self._cells[table], lookups, key, to_rows)
 
     @property
     def correlated(self) -> bool:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.caches.facts import BYPASS, LOOKUP, MISS, UNIQUE, VICTIM
+from simulator.caches.facts import BYPASS, LOOKUP, MISS, UNIQUE, VICTIM, Start
 from simulator.caches.plan.associative import AssociativeCache
 from simulator.caches.plan.hashed_sets import set_of
-from simulator.caches.reference.associative import ReferenceAssociative, reference_set
-from simulator.caches.replays import PlannedReplay, Stream, run_replays
+from simulator.caches.reference.associative import (
+    ReferenceAssociative,
+    reference_fill,
+    reference_set,
+)
+from simulator.caches.replays import PlannedReplay, Stream, associative, run_replays
 from simulator.caches.replays.associative import (
     BYPASS_UPDATE,
     CACHED_UPDATE,
@@ -24,6 +29,7 @@ from simulator.config.trace import ZipfTraceConfig
 from simulator.traces import Trace, open_trace
 
 ROWS = 40
+Floats = npt.NDArray[np.float64]
 
 
 @given(st.integers(0, 2**40), st.integers(1, 10**6))
@@ -153,12 +159,73 @@ def test_a_steady_cache_starts_where_a_long_run_ends() -> None:
     assert early == pytest.approx(late, rel=0.05)
 
 
-def test_lfu_is_settled_by_a_past() -> None:
-    replay = AssociativeReplay(40, 16, "lfu", prefill="steady")
-    facts = run_replays(Stream(zipf(), 4), [replay], threads=1)[replay].facts
+def lfu(trace: Trace, share: float, batches: int = 10) -> tuple[Start, Floats]:
+    """How a steady LFU cache of sets of 16 starts on a trace, and the rows that are missed, come in
+    and stay outside of a mini-batch, and that are missed of each table: mean of a few."""
+    sets = int(sum(trace.rows) * share / 16)
+    replay = AssociativeReplay(sets, 16, "lfu", prefill="steady")
+    facts = run_replays(Stream(trace, batches), [replay], threads=1)[replay].facts
     assert facts[0].start is not None
-    assert facts[0].start.kind == "planned"
-    assert facts[0].start.batches >= 32
+    told = [
+        [
+            *(batch[name].rows for name in (MISS, FETCHED, BYPASS)),
+            *(shard.rows for shard in batch.flows[MISS]),
+        ]
+        for batch in facts
+    ]
+    return facts[0].start, np.mean(np.array(told, np.float64), axis=0)
+
+
+def test_lfu_without_a_closed_form_is_settled_by_a_past() -> None:
+    config = ZipfTraceConfig(kind="zipf", alpha=0.9, correlation=0.5)
+    trace = open_trace(config, rows=(4000, 4000), lookups=(2, 1), batch_size=256, seed=3)
+    start, _ = lfu(trace, 0.08)
+    assert start.kind == "planned"
+    assert start.batches >= 32
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 1.2])
+@pytest.mark.parametrize("share", [0.02, 0.3])
+def test_lfu_starts_as_if_its_past_were_played(
+    alpha: float, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of as many mini-batches: the same rows are missed, come in and stay outside, table by table,
+    within five standard deviations of what two such pasts differ by."""
+    config = ZipfTraceConfig(kind="zipf", alpha=alpha)
+    trace = open_trace(config, rows=(20_000, 10_000), lookups=(4, 2), batch_size=256, seed=3)
+    start, sampled = lfu(trace, share)
+    assert start == Start("sampled", 512)
+    monkeypatch.setattr(AssociativeReplay, "_counted", lambda *_: 0)
+    monkeypatch.setattr(associative, "is_settled", lambda *_: False)
+    start, played = lfu(trace, share)
+    assert start == Start("planned", 512)
+    spread = np.sqrt(2 * np.maximum(played, 5.0) / 10)
+    assert (np.abs(sampled - played) < 5 * spread + 0.01 * played).all()
+
+
+@given(
+    st.lists(st.one_of(st.integers(0, 3), st.integers(4000, 5000)), min_size=1, max_size=60),
+    st.integers(1, 4),
+    st.integers(1, 6),
+)
+def test_the_highest_counts_of_each_set_are_in(counts: list[int], sets: int, ways: int) -> None:
+    """As the plain reference has them; and nothing but a count that is as high as the lowest one of
+    its set moves a row."""
+    cache = AssociativeCache(len(counts), sets, ways, "lfu")
+    cache.note_counts(np.arange(len(counts)), 0, np.array(counts, np.int32))
+    cache.fill_by_count()
+    expected = reference_fill(counts, sets, ways)
+    held = [cache.tags[own * ways : (own + 1) * ways] for own in range(sets)]
+    assert [sorted(own[own >= 0].tolist()) for own in held] == [sorted(own) for own in expected]
+    assert cache.resident == sum(map(len, expected))
+    rows = np.arange(len(counts))
+    loaded = cache.load(rows, np.ones(len(counts), np.int64))
+    assert set(rows[loaded.hit].tolist()) == {row for own in expected for row in own}
+    assert not loaded.new.any()
+    for own, before in enumerate(expected):
+        lowest = min((counts[row] for row in before), default=0) if len(before) == ways else 0
+        came = [row for row in rows[loaded.fetched].tolist() if set_of(row, sets) == own]
+        assert all(counts[row] + 1 >= lowest for row in came)
 
 
 @settings(max_examples=60, deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, BatchFacts
-from simulator.caches.plan.oracle import OracleCacher, Read
+from simulator.caches.plan.oracle import OracleCacher, Read, SlotStack
 from simulator.caches.reference.oracle import reference_oracle
 from simulator.caches.replays import PlannedReplay, Stream, run_replays
 from simulator.caches.replays.oracle import ALONE, FETCHED, LATER, LEAVING, NOW, OracleReplay
@@ -57,7 +58,7 @@ def test_gaps_say_what_times_to_live_do(look_ahead: int, batches: list[list[int]
 def test_stamps_that_run_out_are_renumbered() -> None:
     """8 bits are enough for 117 mini-batches with a look-ahead of 9."""
     trace = zipf(300)
-    narrow, wide = OracleCacher(300, 9, np.int8), OracleCacher(300, 9)
+    narrow, wide = OracleCacher(300, 9, np.int8), OracleCacher(300, 9, np.int32)
     for number in range(400):
         rows = np.unique(trace.minibatch(number).ids[0])
         narrow.read(rows)
@@ -249,3 +250,31 @@ def test_slots_are_taken_a_look_ahead_longer_than_rows_are_kept(look_ahead: int)
     assert longer == pytest.approx(look_ahead - 1, abs=0.5)
     assert np.mean(held) == pytest.approx((kept + longer * fetched) / len(middle), rel=0.02)
     assert np.mean(held) > 1.5 * kept / len(middle)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.integers(0, 99), max_size=10, unique=True),
+    st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 99), max_size=30)), max_size=12),
+)
+def test_slots_are_those_of_a_plain_stack(resident: list[int], steps: list[Any]) -> None:
+    """A dictionary and a list; the row of a slot, and the slot of a row, are found by a hash."""
+    rows = np.array(resident, np.int64)
+    stack = SlotStack(2**31 + 100, 120, rows)
+    slots = {row: slot for slot, row in enumerate(resident)}
+    free = list(range(119, len(resident) - 1, -1))
+    for takes, chosen in steps:
+        mine = [row for row in chosen if (row in slots) != takes]
+        asked = np.array(mine, np.int64)
+        if takes:
+            stack.take(asked, "they come in")
+            left = len(free) - len(mine)
+            slots |= dict(zip(mine, free[left:], strict=True))
+            del free[left:]
+        else:
+            freed = [slots.pop(row) for row in mine]
+            free += freed
+            assert stack.give(asked).tolist() == freed
+        assert stack.of(np.arange(100)).tolist() == [slots.get(row, -1) for row in range(100)]
+    with pytest.raises(CapacityError, match="they come in"):
+        stack.take(np.arange(100, 221), "they come in")

@@ -34,7 +34,8 @@ def test_every_trainer_has_its_samples(
     sizes = [b - a for a, b in pairwise(cuts)]
     divided = SampleParts(ROWS, sizes).divided(minibatch(samples), keeps=keeps)
     slots = 100 + divided.rows
-    looked_up = {trainer: divided.of(trainer, slots) for trainer in range(3)}
+    every = divided.lookups(slots)
+    looked_up = {trainer: divided.of(trainer, slots, every) for trainer in range(3)}
     for table, start in enumerate((0, ROWS[0])):
         of = [
             [start + i for sample in samples[a:b] for i in sample[table]] for a, b in pairwise(cuts)

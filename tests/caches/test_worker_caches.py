@@ -104,7 +104,8 @@ def test_kernels_do_what_the_plain_reference_does(
         if tight:
             patch.setattr(worker_caches, "_FIRST", 1)
             patch.setattr(worker_caches, "_LAST_USE", 40)
-            patch.setattr(worker_caches, "_NARROW", 5)
+            narrow = {np.dtype(np.int8): 2, np.dtype(np.int16): 5}
+            patch.setattr(worker_caches, "_NARROW", narrow)
         caches = WorkerCaches(
             (ROWS,), len(samples), slots, counts=counts, allocates=allocates, threads=2
         )

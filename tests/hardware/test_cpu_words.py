@@ -28,8 +28,10 @@ from hypothesis import strategies as st
 from machines import server, topology
 
 from simulator.caches.ranges import Ranges
+from simulator.columns import column_of
 from simulator.config.catalogue import load_named
 from simulator.config.operators import OperatorProfile
+from simulator.engine.together import taken
 from simulator.hardware.demand import Demand
 from simulator.hardware.devices.cpu_words import PASSES, Package
 from simulator.hardware.program import (
@@ -382,6 +384,19 @@ def test_what_an_operation_defers_is_what_it_does_not_write(
     before, after = (price(machine, each, PAPER).services for each in (word, deferred))
     assert before[DRAM].bytes - after[DRAM].bytes == stays - evicts
     assert min(s.read_ps for s in after.values()) >= 0.0
+
+
+@given(st.lists(st.integers(0, 40), min_size=2, max_size=5), st.sampled_from([64, 128, 512]))
+def test_mini_batches_that_drive_out_nothing_are_priced_with_the_others(
+    lines: list[int], size: int
+) -> None:
+    """Whole rows, a part of one, or neither: columns never ask which, and tell each its own."""
+    word, machine = gathered(1000, size), bench()
+    evicts = [64 * each for each in lines]
+    together = price(machine, dataclasses.replace(word, evicts=column_of(evicts)), PAPER)
+    for place, driven_out in enumerate(evicts):
+        alone = price(machine, dataclasses.replace(word, evicts=driven_out), PAPER)
+        assert taken(together, place) == alone
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from simulator.caches.plan.associative_kernels import (
     know_fetched,
 )
 from simulator.caches.plan.associative_steps import Past, Rules, State, play_groups, room_for, take
+from simulator.caches.plan.counted_sets import fill_by_count, note_counts
 from simulator.caches.plan.hashed_sets import Tags, by_set, fill, find_sets, group_bits, probe
 
 __all__ = ["Algorithm", "AssociativeCache", "Loaded"]
@@ -84,6 +85,21 @@ class AssociativeCache:
         if self.algorithm == "lfu":
             self._state.counts[self.tags[self.tags >= 0]] = 1
             marks[self.tags >= 0] = 1
+
+    def note_counts(self, rows: Int64s, first: int, times: npt.NDArray[np.int32]) -> None:
+        """Before it is filled: rows of a table were looked up so often, under LFU; `first`: its
+        row 0 over all tables."""
+        note_counts(rows, first, times, self._state.counts)
+
+    def fill_by_count(self) -> None:
+        """Fill the empty cache with the rows of each set that have the highest counts; no row is
+        new any more."""
+        (tags, marks, least), sets = self._state.slots, len(self._state.heads)
+        taken = np.zeros(sets, np.int32)
+        self.resident = fill_by_count(self._state.counts, self.ways, tags, marks, taken)
+        full = taken == self.ways
+        least[full] = marks.reshape(sets, self.ways)[full].min(axis=1, initial=MOST)
+        self._state.known[:] = 1
 
     def slots_of(self, rows: Int64s) -> Int64s:
         """The slot of each row, -1: none."""

@@ -17,6 +17,15 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled, prefetch
 from simulator.caches.plan.arrays import zeros
+from simulator.caches.plan.slot_table import (
+    entry_of,
+    first_like,
+    home_of,
+    put,
+    rehash,
+    slot_of,
+    take_out,
+)
 from simulator.caches.plan.words import AHEAD
 from simulator.errors import CapacityError
 
@@ -25,11 +34,18 @@ __all__ = ["OracleCacher", "Read", "SlotStack"]
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[Any]
+"""Whole numbers of any size."""
 Stamps = npt.NDArray[Any]
 """Of each row the mini-batch that used it last, from 1 on; 0: none within the look-ahead."""
 
-_NARROW = 1 << 12
-"""Look-aheads up to this one have stamps of 16 bits, which are renumbered seldom."""
+_FIRST = 1024
+"""Places of the table of slots at first."""
+_FULL, _ROOM = 0.7, 1.8
+"""Share of them that may be taken, and how many a row there are when it was enlarged."""
+_NARROWEST, _NARROW = 31, 1 << 12
+"""Look-aheads up to these have stamps of 8 and 16 bits, which are renumbered seldom: every 90
+mini-batches or more."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,7 +53,7 @@ class Read:
     """What is known of a mini-batch that was read; arrays over its distinct rows."""
 
     number: int
-    rows: Int64s
+    rows: Numbers
     fetched: Bools
     """Used `look_ahead` mini-batches ago or earlier, or never."""
     held: Int64s
@@ -50,7 +66,7 @@ class Read:
 
 @compiled
 def used(
-    latest: Stamps, rows: Int64s, stamp: int, oldest: int, first: int, fetched: Bools, held: Int64s
+    latest: Stamps, rows: Numbers, stamp: int, oldest: int, first: int, fetched: Bools, held: Int64s
 ) -> int:
     """The mini-batch of `stamp` uses `rows`; writes which of them were used before `oldest`, and,
     of the others, those that were last used before `first` to `held`: returns how many."""
@@ -68,7 +84,7 @@ def used(
 
 
 @compiled
-def used_since(latest: Stamps, rows: Int64s, stamp: int, since: Bools) -> None:
+def used_since(latest: Stamps, rows: Numbers, stamp: int, since: Bools) -> None:
     """Write which of `rows` the mini-batch of `stamp` or one after it used."""
     for k in range(len(rows)):
         if k + AHEAD < len(rows):
@@ -84,22 +100,48 @@ def renumber(latest: Stamps, by: int) -> None:
 
 
 @compiled
-def put(slots: Int32s, rows: Int64s, own: Int32s) -> None:
-    """`rows` have the slots `own`."""
+def put_in(table: Int64s, held: Numbers, rows: Numbers, own: Int32s) -> None:
+    """`rows` have the slots `own`, counted from 1; `held`: the row of each slot."""
     for k in range(len(rows)):
         if k + AHEAD < len(rows):
-            prefetch(slots, rows[k + AHEAD])
-        slots[rows[k]] = own[k]
+            prefetch(table, home_of(rows[k + AHEAD], len(table)))
+            prefetch(held, own[k + AHEAD] - 1)
+        held[own[k] - 1] = rows[k]
+        put(table, entry_of(rows[k], own[k] - 1))
 
 
 @compiled
-def withdraw(slots: Int32s, rows: Int64s, own: Int32s) -> None:
-    """`rows` have no slots any more; writes those that they had."""
+def withdraw(table: Int64s, held: Numbers, rows: Numbers, own: Int32s) -> None:
+    """`rows`, which have slots, have none any more; writes those that they had, from 1 on."""
+    for k in range(len(rows) + 2 * AHEAD):
+        if k < len(rows):
+            prefetch(table, home_of(rows[k], len(table)))
+        near, here = k - AHEAD, k - 2 * AHEAD
+        if 0 <= near < len(rows):
+            own[near] = first_like(table, rows[near]) + 1
+            prefetch(held, max(own[near] - 1, 0))
+        if here >= 0:
+            slot = own[here] - 1
+            if held[slot] != rows[here]:
+                slot = slot_of(table, held, rows[here])
+            take_out(table, rows[here], slot)
+            own[here] = slot + 1
+
+
+@compiled
+def find(table: Int64s, held: Numbers, rows: Numbers, own: Int64s) -> None:
+    """Write the slot of each of `rows`, -1: none."""
     for k in range(len(rows)):
         if k + AHEAD < len(rows):
-            prefetch(slots, rows[k + AHEAD])
-        own[k] = slots[rows[k]]
-        slots[rows[k]] = 0
+            prefetch(table, home_of(rows[k + AHEAD], len(table)))
+        own[k] = slot_of(table, held, rows[k])
+
+
+def _kind_of(look_ahead: int) -> type[np.signedinteger[Any]]:
+    """Of stamps."""
+    if look_ahead <= _NARROWEST:
+        return np.int8
+    return np.int16 if look_ahead <= _NARROW else np.int32
 
 
 class OracleCacher:
@@ -111,8 +153,7 @@ class OracleCacher:
     def __init__(
         self, rows: int, look_ahead: int, kind: type[np.signedinteger[Any]] | None = None
     ) -> None:
-        narrow = np.int16 if look_ahead <= _NARROW else np.int32
-        self._latest: Stamps = zeros(rows, kind or narrow)
+        self._latest: Stamps = zeros(rows, kind or _kind_of(look_ahead))
         self._look_ahead = look_ahead
         self._base = -look_ahead - 2
         """The mini-batch whose stamp would be 0."""
@@ -128,7 +169,7 @@ class OracleCacher:
         """Rows that mini-batch `number` or one after it used, in order, before any was read."""
         return np.flatnonzero(self._latest >= max(1, number - self._base))
 
-    def read(self, rows: Int64s) -> Read:
+    def read(self, rows: Numbers) -> Read:
         """The next mini-batch enters the queue; the one `look_ahead` - 1 before it learns who is
         kept, the one before it who is used again at once."""
         number = self._count
@@ -162,7 +203,7 @@ class OracleCacher:
             renumber(self._latest, base - self._base)
             self._base = base
 
-    def _used_since(self, rows: Int64s, number: int) -> Bools:
+    def _used_since(self, rows: Numbers, number: int) -> Bools:
         since = np.empty(len(rows), np.bool_)
         used_since(self._latest, rows, number - self._base, since)
         return since
@@ -181,11 +222,13 @@ class SlotStack:
     """
 
     def __init__(self, rows: int, capacity: int, resident: Int64s) -> None:
-        self._slot = zeros(rows, np.int32)
-        """Plus 1; 0: none."""
-        self._slot[resident] = np.arange(1, len(resident) + 1)
-        self._free = np.arange(capacity, 0, -1, dtype=np.int32)
-        self._left = capacity - len(resident)
+        self._table = zeros(_FIRST)
+        self._held = zeros(capacity, np.int32 if rows <= 2**31 else np.int64)
+        """The row of each slot."""
+        self._free = zeros(capacity, np.int32)
+        """Slots from 1 on, the next one last; 0: as it was, `capacity` less the place."""
+        self._left = capacity
+        self._put(resident, np.arange(1, len(resident) + 1, dtype=np.int32))
 
     def take(self, rows: Int64s, why: str) -> None:
         """A slot for each of `rows`.
@@ -196,16 +239,28 @@ class SlotStack:
             capacity = len(self._free)
             need = capacity - self._left + len(rows)
             raise CapacityError(f"{need:,} rows need a slot, but there are {capacity:,}: {why}")
-        self._left -= len(rows)
-        put(self._slot, rows, self._free[self._left : self._left + len(rows)])
+        places = np.arange(self._left - len(rows), self._left, dtype=np.int32)
+        known = self._free[places[0] : self._left] if len(rows) else self._free[:0]
+        self._put(rows, np.where(known > 0, known, np.int32(len(self._free)) - places))
 
     def give(self, rows: Int64s) -> Int64s:
         """The slots that `rows` leave, int64."""
         freed = self._free[self._left : self._left + len(rows)]
-        withdraw(self._slot, rows, freed)
+        withdraw(self._table, self._held, rows, freed)
         self._left += len(rows)
         return freed.astype(np.int64) - 1
 
-    def of(self, rows: Int64s) -> Int64s:
+    def of(self, rows: Numbers) -> Int64s:
         """The slot of each of `rows`, int64; -1: none."""
-        return self._slot[rows].astype(np.int64) - 1
+        own = np.empty(len(rows), np.int64)
+        find(self._table, self._held, rows, own)
+        return own
+
+    def _put(self, rows: Int64s, own: Int32s) -> None:
+        taken = len(self._free) - self._left + len(rows)
+        if taken > _FULL * len(self._table):
+            larger = zeros(int(_ROOM * taken) + 2)
+            rehash(self._table, larger)
+            self._table = larger
+        put_in(self._table, self._held, rows, own)
+        self._left -= len(rows)

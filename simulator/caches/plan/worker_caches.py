@@ -9,7 +9,9 @@ Workers take a mini-batch beside each other, on threads: they read versions and 
 copies; what they push is added once all are done. A worker finds its copies by a hash of the row
 and keeps 16 bytes of each; the order of uses is sorted out once a cache is full, and again when
 all of it has been gone through. A version takes 16 bits while that is enough for all updates that
-there were.
+there were. Where samples are allocated no copy may lack any, so that whether a version changed is
+all that is asked: the number of the mini-batch that changed it last stands for it, in 8 bits while
+that is enough.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from simulator.caches.plan.worker_kernels import (
     Rules,
     Touched,
 )
-from simulator.errors import CapacityError
+from simulator.errors import CapacityError, UsageError
 from simulator.traces.base import MiniBatch
 
 __all__ = ["HIT_COPY", "MISSING", "OUTDATED", "Dealt", "Moved", "Touched", "WorkerCaches"]
@@ -55,8 +57,10 @@ _GROWTH = 1.5
 """Times the places that it had; as much is copied twice at most."""
 _LAST_USE = 2**31 - 1
 """That a record can note."""
-_NARROW = 2**15 - 1
-"""Updates of a row that a version of 16 bits can count."""
+_NARROW: dict[Any, int] = {np.dtype(kind): np.iinfo(kind).max for kind in (np.int8, np.int16)}
+"""The highest version of so many bits."""
+_WIDER: dict[Any, Any] = {np.dtype(np.int8): np.int16, np.dtype(np.int16): np.int32}
+"""What follows them."""
 
 
 class Moved(NamedTuple):
@@ -124,7 +128,8 @@ class WorkerCaches:
         self._bases = np.cumsum([0, *rows[:-1]], dtype=np.int64)
         self._total = total = sum(rows)
         holder = np.int8 if workers < 2**7 else np.int16
-        self._rows = Rows(zeros(total, np.int16), zeros(total if allocates else 1, holder))
+        kind = np.int8 if allocates else np.int16
+        self._rows = Rows(zeros(total, kind), zeros(total if allocates else 1, holder))
         number = np.int32 if total < 2**31 else np.int64
         lists = _FIRST if counts else 1
         self._workers = [
@@ -162,12 +167,16 @@ class WorkerCaches:
         old, and train them; then rows go to the server: those with more than `bound` updates, or
         where samples are allocated those that several workers trained. Told worker by worker.
 
-        Raises `CapacityError` where a worker has less slots than rows.
+        Raises `CapacityError` where a worker has less slots than rows, `UsageError` for a bound
+        where samples are allocated.
         """
+        if bound and self._allocates:
+            raise UsageError(f"a bound of {bound} where samples are allocated: 0 is what that has")
         self._now += 1
         version, holder = self._rows
-        if version.dtype == np.int16 and self._now * len(self._workers) > _NARROW:
-            self._rows = Rows(version.astype(np.int32), holder)  # no row has more updates
+        highest = self._now * (1 if self._allocates else len(self._workers))
+        if highest > _NARROW.get(version.dtype, highest):
+            self._rows = Rows(version.astype(_WIDER[version.dtype]), holder)
         most = 2**31 - 1 if self._allocates else bound
 
         def touch(number: int) -> Touched:
@@ -178,11 +187,18 @@ class WorkerCaches:
         if self._allocates:
             self._push_shared(told)
         for each in told:
-            kernels.add(self._rows.version, each.left[0], each.left[2])
+            self._arrive(each.left[0], each.left[2])
             pushed = each.pushed > 0
             if pushed.any():
-                kernels.add(self._rows.version, each.row[pushed], each.pushed[pushed])
+                self._arrive(each.row[pushed], each.pushed[pushed])
         return told
+
+    def _arrive(self, rows: Int64s, updates: Numbers) -> None:
+        """The server gets `updates` of rows, one or more of each."""
+        if self._allocates:
+            kernels.stamp(self._rows.version, rows, self._now)
+        else:
+            kernels.add(self._rows.version, rows, updates)
 
     def freshest(self, batch: MiniBatch) -> list[Numbers]:
         """Of each lookup, table by table, the worker whose copy alone is fresh, from 1 on; 0:
@@ -231,7 +247,7 @@ class WorkerCaches:
             copies = self._workers[number].copies
             kernels.find(rows, copies, slots)
             kernels.reset(slots, copies, updates)
-            kernels.add(self._rows.version, rows, updates)  # nobody else holds them
+            self._arrive(rows, updates)  # nobody else holds them
             return Moved(rows, slots)
 
         return map_threads(push, len(self._workers), self._threads)

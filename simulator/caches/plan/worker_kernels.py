@@ -14,7 +14,7 @@ from simulator.caches.plan.slot_table import entry_of, first_like, home_of, put,
 __all__ = ["FIELDS", "HIT_COPY", "MISSING", "OUTDATED", "ROW", "SHARED", "USED"]
 __all__ += ["Copies", "Rows", "Rules", "Touched"]
 __all__ += ["add", "assign", "bring", "choose_fewest", "choose_oldest", "deal", "find", "freshest"]
-__all__ += ["look_up", "mark", "planned", "push_shared", "reset", "score"]
+__all__ += ["look_up", "mark", "planned", "push_shared", "reset", "score", "stamp"]
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
@@ -41,7 +41,7 @@ class Rows(NamedTuple):
     """What is kept of every row; shape (rows,)."""
 
     version: Numbers
-    """Updates that reached the server."""
+    """Updates that reached the server; where samples are allocated, when the last ones did."""
     holder: Numbers
     """The worker whose copy alone is fresh, from 1 on; one place alone where nobody asks."""
 
@@ -231,6 +231,15 @@ def add(version: Numbers, rows: Int64s, updates: Numbers) -> None:
         if k + _AHEAD < len(rows):
             prefetch(version, rows[k + _AHEAD])
         version[rows[k]] += updates[k]
+
+
+@compiled
+def stamp(version: Numbers, rows: Int64s, now: int) -> None:
+    """The server gets updates of `rows` in mini-batch `now`."""
+    for k in range(len(rows)):
+        if k + _AHEAD < len(rows):
+            prefetch(version, rows[k + _AHEAD])
+        version[rows[k]] = now
 
 
 @compiled

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from simulator.caches.plan.associative_kernels import NEVER
+from simulator.caches.plan.counted_sets import place_of
 
-__all__ = ["ReferenceAssociative", "reference_set"]
+__all__ = ["ReferenceAssociative", "reference_fill", "reference_set"]
 
 _MASK = (1 << 64) - 1
 
@@ -19,6 +20,17 @@ def reference_set(row: int, sets: int) -> int:
     h = ((h ^ (h >> 33)) * 0xFF51AFD7ED558CCD) & _MASK
     h = ((h ^ (h >> 33)) * 0xC4CEB9FE1A85EC53) & _MASK
     return (h ^ (h >> 33)) % sets
+
+
+def reference_fill(counts: Sequence[int], sets: int, ways: int) -> list[list[int]]:
+    """Rows of each set, the one with the highest count first, of equal ones that with the lowest
+    place (`counted_sets.place_of`), then number; rows without a lookup are nowhere."""
+    order = sorted(
+        (row for row, count in enumerate(counts) if count),
+        key=lambda row: (-counts[row], place_of(row), row),
+    )
+    held = [[row for row in order if reference_set(row, sets) == own] for own in range(sets)]
+    return [rows[:ways] for rows in held]
 
 
 @dataclass

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from simulator._threads import map_threads
 from simulator.caches.facts import (
     BYPASS,
     COLD,
@@ -118,7 +119,25 @@ class AssociativeReplay(Replay):
             if drawn is not None:
                 cache.fill(drawn[0], all_known=True)
                 return cache, Start("sampled")
+        elif count := self._counted(cache, trace, threads):
+            cache.fill_by_count()
+            return cache, Start("sampled", count)
         return self._after_a_past(trace, threads)
+
+    def _counted(self, cache: AssociativeCache, trace: Trace, threads: int) -> int:
+        """Give the rows of the empty cache the lookups of as many mini-batches as are planned at
+        most, which it returns; 0 where there is no closed form."""
+        draws, starts = draws_of(trace), bases(trace.rows)
+        if draws is None or not draws.independent or draws.correlated:
+            return 0
+        batches, lookups = most_played(trace), draws.counts
+
+        def count(table: int) -> None:
+            for rows, times in lookups(table).over(batches):
+                cache.note_counts(rows, int(starts[table]), times)
+
+        map_threads(count, len(trace.rows), threads)
+        return batches
 
     def _hottest(self, trace: Trace) -> Int64s:
         """The hottest rows of all tables, rank by rank, tables in proportion to their rows."""

@@ -272,12 +272,12 @@ class _Facts:
         divided, flows = self.batch.divided, self._counted()
         slots = np.empty(0, np.int64)
         if divided.places is not None:
-            slots = self.slots.of(divided.rows)
+            divided, slots = divided.widened(), self.slots.of(divided.rows)
             chosen = self._chosen()
             flows |= {name: divided.kept(flows[name], rows, slots) for name, rows in chosen.items()}
         flows[LOOKUP] = divided.lookups(slots)
         for trainer in range(len(self.replay.samples)):
-            each = divided.of(trainer, slots)
+            each = divided.of(trainer, slots, flows[LOOKUP])
             flows |= {of_trainer(trainer, name): own for name, own in each.items()}
         number, samples = self.batch.read.number, sum(self.replay.samples)
         return BatchFacts(number, samples, flows | cleaned, self.start, pooled=True)

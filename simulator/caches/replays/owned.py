@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ __all__ = ["Owned", "Uses", "owned", "tally"]
 Int64s = npt.NDArray[np.int64]
 Int16s = npt.NDArray[np.int16]
 Bools = npt.NDArray[np.bool_]
+Rows = npt.NDArray[Any]
+"""Numbers of rows, or of their lookups, of any size."""
 
 _BITS = 16
 """Of a number, the trainer (plus 1) that has the row in the bits above alone; 0: all have it."""
@@ -95,7 +97,7 @@ def _flows(
 
 @compiled
 def pack(
-    rows: Int64s, owners: Int16s, chosen: Bools, edges: Int64s, packed: Int64s, counts: Int64s
+    rows: Rows, owners: Int16s, chosen: Bools, edges: Int64s, packed: Int64s, counts: Int64s
 ) -> int:
     """Write the `chosen` rows with their owners (-1: all), and how many of each table every owner
     has: shape (tables, trainers + 1); returns how many."""
@@ -110,9 +112,7 @@ def pack(
     return count
 
 
-def owned(
-    rows: Int64s, owners: Int16s, chosen: Bools, edges: Sequence[int], trainers: int
-) -> Owned:
+def owned(rows: Rows, owners: Int16s, chosen: Bools, edges: Sequence[int], trainers: int) -> Owned:
     """The `chosen` of `rows`; `owners`: the trainer that has each alone, -1: all have it."""
     packed = np.empty(len(rows), np.int64)
     counts = np.zeros((len(edges) - 1, trainers + 1), np.int64)
@@ -130,7 +130,7 @@ class Uses(NamedTuple):
 
 
 @compiled
-def tally(times: Int64s, uses: Uses, edges: Int64s, lists: Int64s, alone: Int64s) -> None:
+def tally(times: Rows, uses: Uses, edges: Int64s, lists: Int64s, alone: Int64s) -> None:
     """Count rows by table, those of one between two `edges`: to `lists`, shape (6, tables, 2), the
     lookups and rows of all, of hits, misses, those of now and of later, and the entries of what
     trainers are told; to `alone`, shape (trainers, tables), the rows that a trainer has alone.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
 Int16s = npt.NDArray[np.int16]
 Bools = npt.NDArray[np.bool_]
+Rows = npt.NDArray[Any]
+"""Numbers of rows: int32 where all fit, else int64."""
 
 
 def of_trainer(trainer: int, name: str) -> str:
@@ -36,18 +38,16 @@ class _Part:
 
     lookups: int
     rows: int
-    each: Int32s | None = None
-    """Of every lookup, the place of its row among the distinct rows of the table, where rows are
-    kept."""
     unique: Int32s | None = None
-    """Places of the distinct rows of the trainer, in order of its first lookup."""
+    """Places of the distinct rows of the trainer, in order of its first lookup, where rows are
+    kept."""
 
 
 class _Shared(NamedTuple):
     """What of a table is looked up: see `Divided`."""
 
-    rows: Int64s
-    times: Int64s
+    rows: Rows
+    times: Int32s
     who: Int16s
     parts: tuple[_Part, ...]
     places: Int32s
@@ -56,10 +56,10 @@ class _Shared(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Divided:
     """A mini-batch divided over trainers; arrays over its distinct rows, table by table, in one
-    numbering of all rows."""
+    numbering of all rows: flows with rows are asked of one that is `widened`."""
 
-    rows: Int64s
-    times: Int64s
+    rows: Rows
+    times: Int32s
     """Lookups of each."""
     who: Int16s
     """The trainer that looks a row up, where that happens once; else -1."""
@@ -71,6 +71,10 @@ class Divided:
     """Of every lookup of each table, where its row is among those of the table, where rows are
     kept."""
     offsets: Sequence[Int64s] = field(default=())
+
+    def widened(self) -> Divided:
+        """The same with rows of 64 bits, as flows have them; it waits with 32 where those do."""
+        return replace(self, rows=self.rows.astype(np.int64))
 
     def kept(
         self, counts: Sequence[Flow], chosen: Bools | slice, slots: Int64s
@@ -95,15 +99,23 @@ class Divided:
             flows.append(Flow(count, last - first, ids, where, self.offsets[table]))
         return tuple(flows)
 
-    def of(self, trainer: int, slots: Int64s) -> dict[str, tuple[Flow, ...]]:
-        """Lookups and distinct rows of one trainer, a flow a table."""
+    def of(self, trainer: int, slots: Int64s, every: Sequence[Flow]) -> dict[str, tuple[Flow, ...]]:
+        """Lookups and distinct rows of one trainer, a flow a table; `every`: those of all trainers
+        (`lookups`), of which it has the next ones after the trainer before it."""
         flows: dict[str, list[Flow]] = {LOOKUP: [], UNIQUE: []}
         for table, (first, last) in enumerate(pairwise(self.edges)):
-            part = self.parts[table][trainer]
+            part, whole = self.parts[table][trainer], every[table]
+            begin = sum(each.lookups for each in self.parts[table][:trainer])
+            mine = slice(begin, begin + part.lookups)
+            known = (
+                ()
+                if whole.ids is None
+                else (whole.ids[mine], None if whole.slots is None else whole.slots[mine])
+            )
+            flows[LOOKUP].append(Flow(part.lookups, part.rows, *known))
             rows, where = self.rows[first:last], slots[first:last]
-            for name, places in ((LOOKUP, part.each), (UNIQUE, part.unique)):
-                known = () if places is None else (rows[places], where[places])
-                flows[name].append(Flow(part.lookups, part.rows, *known))
+            known = () if part.unique is None else (rows[part.unique], where[part.unique])
+            flows[UNIQUE].append(Flow(part.lookups, part.rows, *known))
         return {name: tuple(each) for name, each in flows.items()}
 
 
@@ -140,6 +152,7 @@ class SampleParts:
         self._edges = np.cumsum([0, *samples])
         self._dedupers = [Deduper(count) for count in rows]
         self._threads = threads
+        self._number = np.int32 if sum(rows) <= 2**31 else np.int64
 
     def divided(self, batch: MiniBatch, *, keeps: bool) -> Divided:
         """One mini-batch, tables on threads; `keeps`: with its row numbers."""
@@ -170,9 +183,10 @@ class SampleParts:
         if not alone:
             own = np.empty(len(ids), np.int32)
             ends = sharers(places, edges, who, own).tolist()
-            looked_up = [places[a:b] for a, b in pairwise(edges.tolist())]
+            looked_up = [b - a for a, b in pairwise(edges.tolist())]
             unique = [own[a:b] for a, b in pairwise(ends)]
             pairs = zip(looked_up, unique, strict=True)
-            parts = tuple(_Part(len(a), len(b), *((a, b) if keeps else ())) for a, b in pairs)
+            parts = tuple(_Part(n, len(rows), rows if keeps else None) for n, rows in pairs)
         who[found.times > 1] = -1
-        return _Shared(found.ids + self._starts[table], found.times, who, parts, places)
+        rows = (found.ids + self._starts[table]).astype(self._number)
+        return _Shared(rows, found.times.astype(np.int32), who, parts, places)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from simulator.columns import least, most
+from simulator.columns import least, most, some
 from simulator.config.operators import CpuOperator
 from simulator.hardware.access import Access
 from simulator.hardware.devices.base import Path
@@ -44,9 +44,9 @@ def with_deferred(streams: list[Access], work: CpuPass) -> list[Access]:
     as rows of a table, of which nobody keeps where they lie."""
     memory, size = streams[0].memory, most(LINE_BYTES, *(a.size for a in streams))
     rows, rest = divmod(work.evicts, size)
-    pieces = ((rows, size), (1, rest))
+    pieces = ((rows, size), (1 * (rest != 0), rest + size * (rest == 0)))
     out = [Access(memory, count, each, write=True, buffer=True) for count, each in pieces]
-    return without_last(streams, work.leaves)[0] + [access for access in out if access.bytes]
+    return without_last(streams, work.leaves)[0] + [access for access in out if some(access.bytes)]
 
 
 def without_last(streams: Sequence[Access], size: int) -> tuple[list[Access], int]:
