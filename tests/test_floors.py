@@ -20,6 +20,7 @@ GROUND = (
     "errors",
     "units",
     "text",
+    "_addresses",
     "_compiled",
     "_drawing",
     "_extras",
