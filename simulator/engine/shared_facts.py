@@ -62,6 +62,8 @@ class SharedFacts:
 
     def without_rows(self, facts: BatchFacts) -> BatchFacts:
         """See `BatchFacts.without_rows`."""
+        if not facts.says_which:
+            return facts
         if id(facts) not in self._bare:
             self._bare[id(facts)] = (facts, facts.without_rows())
         return self._bare[id(facts)][1]
@@ -77,9 +79,11 @@ class SharedFacts:
         return self._once(("order", id(facts)), (facts,), facts.in_sample_order)
 
     def together(self, batches: Sequence[BatchFacts]) -> BatchFacts:
-        """See `simulator.engine.together.facts_of`."""
+        """See `simulator.engine.together.facts_of`; kept where other points will ask for it."""
         if len(batches) == 1:
             return batches[0]
+        if self.prices is None:
+            return facts_of(batches)
         key = ("together", *map(id, batches))
         return self._once(key, tuple(batches), lambda: facts_of(batches))
 
