@@ -24,6 +24,7 @@ GROUND = (
     "_compiled",
     "_drawing",
     "_extras",
+    "_garbage",
     "_kept_answers",
     "_kept_files",
     "_kernel_cache",
