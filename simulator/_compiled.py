@@ -16,6 +16,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from simulator._addresses import AddressCompiler
 from simulator._kernel_cache import KernelCache
 
 __all__ = ["PLAIN", "compiled", "done_without", "inner_kernel", "inner_on_words", "is_kept"]
@@ -28,22 +29,22 @@ PLAIN = bool(cast(Any, numba.config).DISABLE_JIT)
 
 
 def compiled(
-    function: F, *, parallel: bool = False, inner: bool = False, makes_arrays: bool = True
+    function: F, *, parallel: bool = False, inner: bool = False, on_words: bool = False
 ) -> F:
     """Compile `function` in nopython mode; same signature, same results.
 
     `parallel`: loops over `numba.prange` run on numba's pool of threads. `inner`: other kernels
     alone call it, so that no entry for Python is made, which takes as long to compile as a short
-    function itself. `makes_arrays`: where neither it nor what it calls does, nobody counts
-    references to those that it is given, which takes a sixth of the time of short functions. A
-    function within a function, or without a file, is compiled anew in each process.
+    function itself. `on_words`: see there. A function within a function, or without a file, is
+    compiled anew in each process.
     """
     if PLAIN:  # hashes wrap around; numpy's scalars would warn of it
         return np.errstate(over="ignore")(function)
     entries: dict[str, Any] = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": inner}
     name = f"parallel={parallel} inner={inner}"
-    if not makes_arrays:
-        entries["_nrt"], name = False, f"{name} makes_arrays=False"
+    if on_words:
+        entries |= {"_nrt": False, "pipeline_class": AddressCompiler}
+        name = f"{name} on_words=True"
     dispatcher: Any = numba.njit(nogil=True, parallel=parallel, **entries)(function)
     code: Any = function.__code__
     if not code.co_freevars and Path(code.co_filename).is_file():
@@ -57,13 +58,18 @@ def inner_kernel(function: F) -> F:
 
 
 def on_words(function: F) -> F:
-    """`compiled` for a function that works on arrays that it is given, and makes none."""
-    return compiled(function, makes_arrays=False)
+    """`compiled` for a function that works on words of arrays that it is given.
+
+    Neither it nor what it calls makes arrays: nobody counts references to those that it is given,
+    which takes a sixth of the time of short functions. Its indices are addresses, none of them
+    negative: nobody asks for those that count from the end, which takes a third (`_addresses`).
+    """
+    return compiled(function, on_words=True)
 
 
 def inner_on_words(function: F) -> F:
     """`on_words` for a function that other kernels alone call."""
-    return compiled(function, inner=True, makes_arrays=False)
+    return compiled(function, inner=True, on_words=True)
 
 
 def is_kept(kernel: Callable[..., Any]) -> bool:

@@ -16,14 +16,21 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from simulator.errors import OutputError
 
-__all__ = ["check_folder", "explained", "folder_aside", "is_standard_output", "json_bytes"]
+__all__ = [
+    "check_folder",
+    "entry_lines",
+    "explained",
+    "folder_aside",
+    "is_standard_output",
+    "json_bytes",
+]
 __all__ += [
     "read_json",
     "replace_file",
@@ -220,6 +227,25 @@ def sync_folder(folder: Path) -> None:
 def json_bytes(data: Any) -> bytes:
     """`data` as JSON for people, with a line end. Raises `ValueError` for NaN and infinity."""
     return (json.dumps(data, indent=2, allow_nan=False) + "\n").encode()
+
+
+def entry_lines(data: Mapping[str, Any]) -> bytes:
+    """`data` as JSON with a line for each entry of its lists and objects: as that of people where
+    entries are short, and many times as fast. Raises `ValueError` for NaN and infinity."""
+    text = json.JSONEncoder(allow_nan=False).encode
+
+    def lines(value: Any) -> str:
+        if isinstance(value, dict) and value:
+            entries, (opened, closed) = [f"{text(k)}: {text(v)}" for k, v in value.items()], "{}"
+        elif isinstance(value, list) and value:
+            entries, (opened, closed) = list(map(text, value)), "[]"
+        else:
+            return text(value)
+        inner = ",\n    ".join(entries)
+        return f"{opened}\n    {inner}\n  {closed}"
+
+    inner = ",\n  ".join(f"{text(name)}: {lines(value)}" for name, value in data.items())
+    return f"{{\n  {inner}\n}}\n".encode()
 
 
 def read_json(file: Path) -> Any:

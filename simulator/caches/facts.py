@@ -130,7 +130,7 @@ class BatchFacts:
         )
 
     @property
-    def _says_which(self) -> bool:
+    def says_which(self) -> bool:
         """Whether any flow tells more than counts."""
         return not isinstance(self.flows, Counted) and any(
             array is not None
@@ -166,7 +166,7 @@ class BatchFacts:
 
     def _without_rows(self, bare: Callable[[str], bool]) -> BatchFacts:
         """The same counts without row numbers in flows whose names are to be `bare`."""
-        if isinstance(self.flows, _Nothing) or not self._says_which:
+        if isinstance(self.flows, _Nothing) or not self.says_which:
             return self
         flows = {
             name: tuple(replace(f, ids=None, slots=None, offsets=None, homes=None) for f in flows)

@@ -19,6 +19,9 @@ __all__ = ["Counted", "Flow", "interleaved", "total"]
 Int64s = npt.NDArray[np.int64]
 Number = TypeVar("Number", np.int64, np.uint8)
 
+_HALF = 1 << 31
+"""Counts below it fit 32 bits."""
+
 LOOKUP = "lookup"
 """Every lookup of the mini-batch; flows of lookups have names that end so."""
 
@@ -113,13 +116,18 @@ class Counted(Mapping[str, tuple[Flow, ...]]):
     """Flows of which nothing but counts is told, in an array: a hundredth of the memory of as many
     `Flow`, which are made when they are asked for.
 
-    `counts`: int64, shape (names, shards, 2), lookups and rows. `bags`: longest bag by shard, of
-    flows of lookups; none told: empty.
+    `counts`: int64, or int32 where that holds them, shape (names, shards, 2), lookups and rows.
+    `bags`: longest bag by shard, of flows of lookups; none told: empty.
     """
 
     names: tuple[str, ...]
-    counts: Int64s
+    counts: npt.NDArray[np.signedinteger[Any]]
     bags: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Counts in the half of the memory: a long run keeps those of all its mini-batches."""
+        if self.counts.dtype == np.int64 and np.abs(self.counts).max(initial=0) < _HALF:
+            object.__setattr__(self, "counts", self.counts.astype(np.int32))
 
     @classmethod
     def of(cls, flows: Mapping[str, tuple[Flow, ...]]) -> Counted | None:
@@ -150,7 +158,7 @@ class Counted(Mapping[str, tuple[Flow, ...]]):
     def _of(self, name: str) -> Int64s:
         if name not in self.names:
             raise KeyError(name)
-        return np.asarray(self.counts[self.names.index(name)])
+        return np.asarray(self.counts[self.names.index(name)], np.int64)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)

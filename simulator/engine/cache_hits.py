@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -22,14 +23,14 @@ Shares = tuple[float, ...]
 """Of lookups that hit: of all, and of those of each tier where their store is spread over some."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Counted:
     """Which of the lookups of an operation hit."""
 
     word: Pool
     hits: Hits
 
-    @property
+    @cached_property
     def shares(self) -> Shares:
         """Of all, then of each tier."""
         homes, tiers = self.word.rows.homes, range(len(self.word.reads.tiers))

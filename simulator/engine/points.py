@@ -14,6 +14,7 @@ from simulator.config.point import PointConfig
 from simulator.engine.durability import checkpoint_row
 from simulator.engine.feeding import load_row
 from simulator.engine.invariants import check_energy
+from simulator.engine.known_words import KnownWords
 from simulator.engine.measure import (
     count_metrics,
     device_rows,
@@ -117,13 +118,20 @@ def _simulate_group(
     for stream, chosen in streams_of(trace, prepared, threads):
         replays = replays_of(stream, chosen.values(), tracker, threads, ahead)
         shared = {
-            replay: SharedFacts(prices=KnownPrices(stream.batches) if many > 1 else None)
+            replay: _shared_by(many, stream.batches)
             for replay, many in Counter(p.system.replay for p in chosen.values()).items()
         }
         for member, problem in chosen.items():
             tracker.timed(member, f"{problem.point.system.label}, {problem.point.locality}")
             replay = problem.system.replay
             yield member, _outcome(problem, replays[replay], stream, shared[replay])
+
+
+def _shared_by(points: int, batches: int) -> SharedFacts:
+    """What is kept of a replay of `batches` mini-batches for several points."""
+    if points == 1:
+        return SharedFacts()
+    return SharedFacts(prices=KnownPrices(batches), words=KnownWords())
 
 
 def _outcome(

@@ -36,7 +36,7 @@ from simulator.engine.cache_hits import (
     with_hits,
 )
 from simulator.engine.shared_facts import SharedFacts
-from simulator.engine.together import Group, Groups, each_group, one_by_one
+from simulator.engine.together import MOST_GROUPS, Group, Groups, each_group, one_by_one
 from simulator.hardware.devices.base import Processor
 from simulator.hardware.program import Operation, Pool, Stage
 from simulator.hardware.topology import Topology
@@ -73,7 +73,9 @@ class ProcessorCaches:
         `divided`)."""
         members = [[batches[place] for place in group] for group in groups]
         bare = each_group(groups, lambda number, _: self._together(members[number]))
-        counted = self._counted(batches, groups, bare)
+        known = self._alike(bare)
+        bare = known or bare
+        counted = (self._known_counts if known else self._counted)(batches, groups, bare)
         means = means_of(counted.values())
 
         def stages_of(number: int, _: Group) -> tuple[Stage, ...]:
@@ -116,6 +118,33 @@ class ProcessorCaches:
 
         words = (word for stage in stages for lane in stage.lanes for word in lane)
         return [(word.at, left_by(word)) for word in words]
+
+    def _alike(self, programs: Sequence[tuple[Stage, ...]]) -> list[tuple[Stage, ...]]:
+        """The programs of a point before that are equal to these; none where there is none, or
+        nobody knows."""
+        prices = self.shared.prices
+        if prices is None or len(programs) > MOST_GROUPS:
+            return []
+        alike = [known for known in map(prices.alike, programs) if known is not None]
+        return alike if len(alike) == len(programs) else []
+
+    def _known_counts(
+        self, batches: Sequence[BatchFacts], groups: Groups, bare: Sequence[tuple[Stage, ...]]
+    ) -> dict[int, dict[Key, Counted]]:
+        """`_counted`, or what that was for a point with the same programs `bare`, under equal
+        software and on processors that are alike.
+
+        Programs of rows are those without, but for the rows: where the latter are the same, so are
+        the former.
+        """
+        prices = self.shared.prices
+        assert prices is not None, "programs of points before"
+        at = dict.fromkeys(word.at for stages in bare for word in lookups_of(stages).values())
+        alike = [prices.number_of(self.machine.processor(name)) for name in at]
+        told = (batches[0], *bare)
+        key = (*map(id, told), *(group.tobytes() for group in groups), self.samples)
+        key = (*key, prices.number_of(self.software), *alike)
+        return self.shared.counted(key, told, lambda: self._counted(batches, groups, bare))
 
     def _counted(
         self, batches: Sequence[BatchFacts], groups: Groups, bare: Sequence[tuple[Stage, ...]]

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from simulator.engine import memory
+from simulator.engine.known_words import Image, KnownWords, changed
 from simulator.engine.memory import Floats, Int64s
 from simulator.engine.together import Group, Groups
 from simulator.engine.word_tables import ADDRESSES, BY_BATCH, ENDED, fill
@@ -68,7 +69,14 @@ class RunWords:
     """The words of a run as integers, `m`, and as floats, `x`. Tables lie one after the other
     behind the head, then free room; each record has its address from the begin."""
 
-    def __init__(self, groups: Groups, lists: Sequence[Rows], fixed: Fixed, chunk: int) -> None:
+    def __init__(
+        self,
+        groups: Groups,
+        lists: Sequence[Rows],
+        fixed: Fixed,
+        chunk: int,
+        before: KnownWords | None = None,
+    ) -> None:
         self._groups, self._lists, self._fixed, self._chunk = groups, lists, fixed, chunk
         self._starts = starts_of(groups, lists)
         self._batches = sum(map(len, groups))
@@ -86,14 +94,39 @@ class RunWords:
         whole = self._last_of(0) == self._batches
         self._pages = None if whole else _pages(8 * end)
         """None where memory is not given back."""
-        self.m: Int64s = (
-            np.empty(end, np.int64)
-            if self._pages is None
-            else np.frombuffer(self._pages, np.int64, end)
-        )
+        if self._pages is None and before is not None:
+            self.m = self._as_before(end, before)
+        elif self._pages is None:
+            self.m = np.empty(end, np.int64)
+        else:
+            self.m = np.frombuffer(self._pages, np.int64, end)
         self.x: Floats = self.m.view(np.float64)
+        if self._there:
+            return
         self._begin()
         self._write(self._last_of(0))
+
+    def _as_before(self, end: int, before: KnownWords) -> Int64s:
+        """The words of a whole run, of which those of the run before are taken that are the
+        same."""
+        fixed, rows = self._fixed, [own.rows for own in self._lists]
+        tables = (array for pair in fixed.tables.items() for array in pair)
+        layout = (end, self._base, fixed.division, fixed.one_program, fixed.begin, *tables)
+        counts = [[len(own[name]) for name in BY_BATCH] for own in rows]
+        known = before.image
+        if known is None or not known.fits(self._groups, (*layout, counts)):
+            self.m = np.empty(end, np.int64)
+            self._begin()
+            self._write(self._batches)
+        else:
+            self.m = known.words
+            for group, own, old in zip(self._groups, rows, known.rows, strict=True):
+                for name in BY_BATCH:
+                    for some in changed(own[name], old[name]):
+                        self._write_table(name, own[name], group, slice(None), some)
+            self._there = self._batches
+        before.image = Image(self.m, self._groups, (*layout, counts), rows)
+        return before.copied(self.m)
 
     def go_on(self) -> bool:
         """Whether the run paused for words of later mini-batches; they are there then."""
@@ -165,9 +198,14 @@ class RunWords:
         self.m[memory.PAUSE] = memory.NEVER if whole else pause
 
     def _write_table(
-        self, name: str, rows: Sequence[tuple[Any, ...]], group: Group, some: slice
+        self,
+        name: str,
+        rows: Sequence[tuple[Any, ...]],
+        group: Group,
+        some: slice,
+        which: slice = slice(None),
     ) -> None:
-        """`rows` of `some` mini-batches of a group."""
+        """`rows`, or `which` of them, of `some` mini-batches of a group."""
         if not rows:
             return
         base, width, starts = self._base, self._width, self._starts
@@ -176,14 +214,15 @@ class RunWords:
         follow = bool((np.diff(own) == len(rows)).all())
         first, shape = base[name] + int(own[0]) * size, (len(own), len(rows), size)
         here = self.m[first : first + len(own) * len(rows) * size]
-        records = here.reshape(shape) if follow else np.empty(shape, np.int64)
-        fill(records, rows, BY_BATCH[name], some)
+        records = (here.reshape(shape) if follow else np.empty(shape, np.int64))[:, which]
+        fill(records, rows[which], BY_BATCH[name], some)
         for word, other in ADDRESSES.get(name, {}).items():
             named = records[:, :, word]
             before = starts[other][places][:, None] if other in BY_BATCH else 0
             named[:] = np.where(named < 0, 0, _addresses(named + before, base[other], width[other]))
         if not follow:
-            spots = (base[name] + own * size)[:, None] + np.arange(len(rows) * size)
+            words = np.arange(len(rows) * size).reshape(len(rows), size)[which].ravel()
+            spots = (base[name] + own * size)[:, None] + words
             self.m[spots] = records.reshape(len(own), -1)
 
     def _give_back(self, end: int) -> None:

@@ -18,6 +18,7 @@ from simulator._compiled import done_without, pays
 from simulator.engine import memory
 from simulator.engine.clockwork import run_clockwork
 from simulator.engine.invariants import check_order, check_utilization
+from simulator.engine.known_words import KnownWords
 from simulator.engine.measure import Meter, Metered
 from simulator.engine.memory import Floats, Int64s
 from simulator.engine.pipeline import (
@@ -53,9 +54,10 @@ def run_stages(
     *,
     beside: Beside = ALONE,
     check: bool = False,
+    before: KnownWords | None = None,
 ) -> Ran:
     """Spans by end time, and what went through the resources; `window`: first and last timed
-    mini-batch.
+    mini-batch; `before`: what is known of the run before of the same replay.
 
     Raises `InvariantError` where a mini-batch never retires, and with `check` where the order of
     stages or the use of resources is not what it must be.
@@ -63,7 +65,7 @@ def run_stages(
     fits = bool(batches) and not (check or beside.count)
     if fits and pays(run_clockwork, _COMPILING_S):
         try:
-            return run_compiled(resources, batches, mode, waits, window)
+            return run_compiled(resources, batches, mode, waits, window, before=before)
         except UncompiledError:
             fits = False
     begin = time.perf_counter()
@@ -104,13 +106,14 @@ def run_compiled(
     window: tuple[int, int],
     *,
     chunk: int = CHUNK,
+    before: KnownWords | None = None,
 ) -> Ran:
     """`run_stages`, in compiled code; `chunk`: mini-batches whose words are written at a time.
 
     Raises `UncompiledError` for what only SimPy does.
     """
     known = by_group(batches)
-    run_words = words_of(known, mode, waits, resources, chunk)
+    run_words = words_of(known, mode, waits, resources, chunk, before)
     m, x = run_words.m, run_words.x
     stages, count, first_span = int(m[memory.STAGES]), len(known.kept(0)), int(m[memory.SPAN])
     ends = (window[0] * count - 1, (window[1] + 1) * count - 1)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from simulator.caches.facts import BatchFacts, check_all
 from simulator.caches.row_filter import row_hits
+from simulator.engine.known_words import KnownWords
 from simulator.engine.together import Groups, facts_of
 from simulator.hardware.known_prices import KnownPrices
 from simulator.systems.inference import unchanged
@@ -35,6 +36,8 @@ class SharedFacts:
     _served: dict[int, tuple[BatchFacts, BatchFacts]] = field(default_factory=dict)
     prices: KnownPrices | None = None
     """Of the points that were timed before; None where no others are."""
+    words: KnownWords | None = None
+    """Of the run that was before; None where no others are."""
     groups: dict[str, Groups] = field(default_factory=dict)
     """How the mini-batches of a system were divided, by its name: a first try for others."""
     _kept: OrderedDict[Hashable, tuple[tuple[object, ...], Any]] = field(
@@ -59,6 +62,8 @@ class SharedFacts:
 
     def without_rows(self, facts: BatchFacts) -> BatchFacts:
         """See `BatchFacts.without_rows`."""
+        if not facts.says_which:
+            return facts
         if id(facts) not in self._bare:
             self._bare[id(facts)] = (facts, facts.without_rows())
         return self._bare[id(facts)][1]
@@ -74,9 +79,11 @@ class SharedFacts:
         return self._once(("order", id(facts)), (facts,), facts.in_sample_order)
 
     def together(self, batches: Sequence[BatchFacts]) -> BatchFacts:
-        """See `simulator.engine.together.facts_of`."""
+        """See `simulator.engine.together.facts_of`; kept where other points will ask for it."""
         if len(batches) == 1:
             return batches[0]
+        if self.prices is None:
+            return facts_of(batches)
         key = ("together", *map(id, batches))
         return self._once(key, tuple(batches), lambda: facts_of(batches))
 
@@ -84,6 +91,10 @@ class SharedFacts:
         """See `simulator.caches.row_filter.row_hits`."""
         key = ("hits", id(before), id(lookups), capacity)
         return self._once(key, (before, lookups), lambda: row_hits(before, lookups, capacity))
+
+    def counted(self, key: Hashable, made_of: tuple[object, ...], make: Callable[[], T]) -> T:
+        """Lookups that hit in processors' caches, of which `key` says the rest."""
+        return self._once(("counted", key), made_of, make)
 
     def _once(self, key: Hashable, made_of: tuple[object, ...], make: Callable[[], T]) -> T:
         """What `make` gives, kept until `_MOST` others were asked for since; several threads may

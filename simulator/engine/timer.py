@@ -118,7 +118,14 @@ def time_system(
     waits = schedule.waits
     beside = schedule.beside
     spans, meter = run_stages(
-        machine.resources, demands, mode, waits, window, beside=beside, check=timing.check
+        machine.resources,
+        demands,
+        mode,
+        waits,
+        window,
+        beside=beside,
+        check=timing.check,
+        before=shared.words,
     )
 
     def without(stage: int) -> Sequence[Span]:

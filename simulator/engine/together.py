@@ -110,7 +110,7 @@ def _of_counts(batches: Sequence[BatchFacts]) -> dict[str, tuple[Flow, ...]] | N
     kinds = {(each.counts.shape, len(each.bags)) for each in told}
     if len(told) < len(batches) or len(kinds) > 1:
         return None
-    names, counts = told[0].names, np.stack([each.counts for each in told], axis=-1)
+    names, counts = told[0].names, np.stack([each.counts for each in told], axis=-1, dtype=np.int64)
     bags = list(map(column_of, zip(*(each.bags for each in told), strict=True)))
 
     def flow(name: str, shard: int, lookups: Group, rows: Group) -> Flow:

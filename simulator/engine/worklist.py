@@ -12,6 +12,7 @@ import numpy as np
 
 from simulator.columns import Column, by_element
 from simulator.engine import memory
+from simulator.engine.known_words import KnownWords, OperationRecords
 from simulator.engine.memory import Int64s
 from simulator.engine.pipeline import ONE_PROGRAM, Mode, Waits, conditions, submitted
 from simulator.engine.run_words import CHUNK, Fixed, RunWords, starts_of
@@ -34,29 +35,38 @@ def words_of(
     waits: Waits,
     resources: Mapping[str, Resource],
     chunk: int = CHUNK,
+    before: KnownWords | None = None,
 ) -> RunWords:
     """The memory of a run of priced stages on an idle machine; `chunk`: mini-batches whose words
-    are written at a time.
+    are written at a time; `before`: what is known of the run before, on that machine or another.
 
     Raises `UncompiledError` for times that are no whole picoseconds, and for resources that are not
     those of the machine.
     """
     known = by_group(batches)
+    if before is not None:
+        before.begin(resources)
     try:
-        lists = [_Lists(resources, stages) for stages in known.stages]
+        lists = [_Lists(resources, stages, before) for stages in known.stages]
     except KeyError as error:
         raise UncompiledError from error
     count = len(known.stages[0])
     fixed = _fixed(known.groups, lists, count, mode, tuple(waits))
-    return RunWords(known.groups, lists, fixed, chunk)
+    return RunWords(known.groups, lists, fixed, chunk, before)
 
 
 class _Lists:
     """Records of a mini-batch, or with columns of a group of them, table by table. Those that they
     name are counted from 0 within it; `_words` makes addresses."""
 
-    def __init__(self, resources: Mapping[str, Resource], stages: Iterable[StageDemand]) -> None:
+    def __init__(
+        self,
+        resources: Mapping[str, Resource],
+        stages: Iterable[StageDemand],
+        before: KnownWords | None = None,
+    ) -> None:
         self.resources = resources
+        self._before = before
         self._number = {name: k for k, name in enumerate(resources)}
         self.rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in BY_BATCH}
         for stage in stages:
@@ -89,23 +99,39 @@ class _Lists:
                 rows["WAITS"] += [(first[k] + p,) for k, p in stage.waits.get(spot, ())]
 
     def _add_operation(self, demand: Demand, head: bool, awaited: bool) -> None:
-        number, services, rows = self._number, demand.services, self.rows
+        rows, known = self.rows, self._before
+        own = self._records(demand) if known is None else known.records(demand, self._records)
+        host, *times = own.begin
+        firsts = [len(rows[name]) for name in ("SERVICES", "FETCHED", "LOADED", "WAITS")]
+        rows["OPS"].append((host, head, awaited, *times, own.pool, *firsts, own.alone_ps))
+        rows["SERVICES"] += own.services
+        rows["FETCHED"] += own.fetched
+        rows["LOADED"] += own.loaded
+
+    def _records(self, demand: Demand) -> OperationRecords:
+        """Those of an operation, wherever it stands."""
+        number, services = self._number, demand.services
         times = (demand.latency_ps, demand.submit_ps, demand.submit_more_ps, demand.host_ps)
         if not all(map(_is_whole, times)):
             raise UncompiledError
         pools = (number[name] for name in services if self.resources[name].one_requester)
         alone_ps = demand.alone_ps(self.resources)
         host = number[demand.host] if demand.host else -1
-        firsts = [len(rows[name]) for name in ("SERVICES", "FETCHED", "LOADED", "WAITS")]
-        rows["OPS"].append((host, head, awaited, *times, next(pools, -1), *firsts, alone_ps))
-        rows["SERVICES"] += [
-            (number[name], s.read_ps, s.write_ps, s.bytes, s.energy_pj, s.written)
-            for name, s in services.items()
-        ]
-        rows["FETCHED"] += [(number[name], ps) for name, ps in demand.fetched.items()]
+        loaded = []
         for name, slack in demand.loaded.items():
             own = _share(services[name].ps, alone_ps) if name in services else 0.0
-            rows["LOADED"].append((number[name], slack, own, 1.0 - 1.0 / demand.alike.get(name, 1)))
+            loaded.append((number[name], slack, own, 1.0 - 1.0 / demand.alike.get(name, 1)))
+        return OperationRecords(
+            begin=(host, *times),
+            pool=next(pools, -1),
+            alone_ps=alone_ps,
+            services=[
+                (number[name], s.read_ps, s.write_ps, s.bytes, s.energy_pj, s.written)
+                for name, s in services.items()
+            ],
+            fetched=[(number[name], ps) for name, ps in demand.fetched.items()],
+            loaded=loaded,
+        )
 
 
 def _is_whole(ps: Any) -> bool:
@@ -120,7 +146,7 @@ def _share(ps: float, alone_ps: float) -> float:
 def _fixed(groups: Groups, lists: Sequence[_Lists], count: int, mode: Mode, waits: Waits) -> Fixed:
     """What of a run is no mini-batch's own, and room for it."""
     batches, resources = sum(map(len, groups)), lists[0].resources
-    begin, before = _conditions(mode, batches, count, waits)
+    begin, before, back, ahead = _conditions(mode, batches, count, waits)
     order: Iterable[int] = ()
     if mode in ONE_PROGRAM:
         order = (b * count + s for b, s in submitted(mode, batches, range(count)))
@@ -149,9 +175,6 @@ def _fixed(groups: Groups, lists: Sequence[_Lists], count: int, mode: Mode, wait
         "RESOURCES": _resource_records(resources),
         "LOSSES": records_of(points, LOSS_RECORD),
     }
-    own = np.repeat(np.arange(stages) // count, np.diff(begin))
-    apart = before // count - own
-    back, ahead = -int(apart.min(initial=0)), int(apart.max(initial=0))
     return Fixed(tables, room, division, count, mode in ONE_PROGRAM, begin, back, ahead)
 
 
@@ -175,9 +198,11 @@ def _resource_records(resources: Mapping[str, Resource]) -> Int64s:
 
 
 @lru_cache(maxsize=16)
-def _conditions(mode: Mode, batches: int, count: int, waits: Waits) -> tuple[Int64s, Int64s]:
+def _conditions(
+    mode: Mode, batches: int, count: int, waits: Waits
+) -> tuple[Int64s, Int64s, int, int]:
     """For each stage of each mini-batch the first of the stages that it waits for (and the number
-    of all), and those."""
+    of all), and those; how many mini-batches back, and ahead, these are at most."""
     first, before = array("q"), array("q")
     for batch in range(batches):
         for stage in range(count):
@@ -185,4 +210,7 @@ def _conditions(mode: Mode, batches: int, count: int, waits: Waits) -> tuple[Int
             keys = conditions(mode, count, batch, stage, waits)
             before.extend(b * count + s for b, s in keys if b < batches)
     first.append(len(before))
-    return np.array(first, np.int64), np.array(before, np.int64)
+    begin, stages = np.array(first, np.int64), np.array(before, np.int64)
+    own = np.repeat(np.arange(batches * count) // count, np.diff(begin))
+    apart = stages // count - own
+    return begin, stages, -int(apart.min(initial=0)), int(apart.max(initial=0))

@@ -13,8 +13,8 @@ rows, whose prices may depend on what the memories replayed before.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
-from dataclasses import fields, is_dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from simulator.columns import Column
@@ -22,7 +22,7 @@ from simulator.config.memo import by_identity
 from simulator.config.operators import OperatorProfile
 from simulator.hardware.demand import Demand
 from simulator.hardware.devices.base import Device, Path, Processor, Reach
-from simulator.hardware.program import Operation
+from simulator.hardware.program import Operation, Stage
 
 __all__ = ["KnownPrices", "content_of"]
 
@@ -32,9 +32,12 @@ _COLUMNS = 40
 """Of an operation and its price, about, with a word of each mini-batch."""
 _FEWEST = 64
 """Operations of the larger programs: where fewer are kept, none is found again."""
+_PROGRAMS = 16
+"""Programs that are kept: of the groups of mini-batches of a few systems."""
 _ALIKE = 8
 """Devices of one name, and softwares, that others are compared with."""
 
+Program = tuple[Stage, ...]
 Reached = tuple[tuple[str, Hashable], ...]
 """Memories that a price was asked of, by name, and what the path to each was."""
 
@@ -46,16 +49,16 @@ class KnownPrices:
         most = _BYTES // (8 * _COLUMNS * max(1, batches))
         self._most = most if most >= _FEWEST else 0
         self._kept: OrderedDict[Hashable, tuple[Reached, Demand]] = OrderedDict()
+        self._fetched: OrderedDict[int, tuple[Demand, Demand]] = OrderedDict()
+        self._programs: OrderedDict[Hashable, Program] = OrderedDict()
+        self._contents = _Contents(2 * most)
         self._numbers = _Numbers()
 
     def price(
         self, processor: Processor, word: Operation, software: OperatorProfile, reach: Reach
     ) -> Demand:
         """`processor.price`, or what that was for the same before."""
-        try:
-            content = content_of(word) if self._most else None
-        except TypeError:
-            content = None
+        content = self._contents.of(word) if self._most else None
         if content is None:
             return processor.price(word, software, reach)
         key = (self._numbers.of(processor), self._numbers.of(software), content)
@@ -77,12 +80,73 @@ class KnownPrices:
             self._kept.popitem(last=False)
         return demand
 
+    def alike(self, stages: Program) -> Program | None:
+        """The first of the programs with the contents of `stages`; None where they cannot be
+        compared."""
+        if not self._most:
+            return None
+        try:
+            content = content_of(stages)
+        except TypeError:
+            return None
+        known = self._programs.setdefault(content, stages)
+        self._programs.move_to_end(content)
+        if len(self._programs) > _PROGRAMS:
+            self._programs.popitem(last=False)
+        return known
+
+    def number_of(self, thing: Device | OperatorProfile) -> int:
+        """That of a device or a software: those that are alike have one."""
+        return self._numbers.of(thing)
+
+    def fetched(self, demand: Demand, wait: Mapping[str, int]) -> Demand:
+        """A price with what its submission waits behind: one object for one price."""
+        known = self._fetched.get(id(demand))
+        if known is None or known[0] is not demand or known[1].fetched != wait:
+            known = self._fetched[id(demand)] = (demand, replace(demand, fetched=wait))
+            if len(self._fetched) > self._most:
+                self._fetched.popitem(last=False)
+        return known[1]
+
     def _of(self, path: Path) -> Hashable:
         """All that a path tells, in numbers of devices. Without hops its memory is the processor's
         own."""
         of = self._numbers.of
         hops = tuple((of(hop.link), hop.source, hop.target) for hop in path.hops)
         return (path.memory.place, path.home and of(path.home), hops)
+
+
+class _Contents:
+    """Contents of operations by number, equal ones by one; those of the same object are looked at
+    once. `most` objects are kept, those that were asked for last."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._next = most, 0
+        self._known: OrderedDict[int, tuple[Operation, int | None]] = OrderedDict()
+        self._numbers: OrderedDict[Hashable, int] = OrderedDict()
+
+    def of(self, word: Operation) -> int | None:
+        """None where its contents cannot be compared."""
+        known = self._known.get(id(word))
+        if known is None or known[0] is not word:
+            known = self._known[id(word)] = (word, self._number(word))
+        self._known.move_to_end(id(word))
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)
+        return known[1]
+
+    def _number(self, word: Operation) -> int | None:
+        try:
+            content = content_of(word)
+        except TypeError:
+            return None
+        if content not in self._numbers:
+            self._next += 1
+            self._numbers[content] = self._next
+        self._numbers.move_to_end(content)
+        if len(self._numbers) > self._most:
+            self._numbers.popitem(last=False)
+        return self._numbers[content]
 
 
 class _Numbers:

@@ -273,7 +273,9 @@ class Topology:
         if operation.durable:
             demand = replace(demand, durable=True)
         wait = self._fetch_waits.get(operation.at)
-        return replace(demand, fetched=wait) if wait and demand.submit_ps else demand
+        if not wait or not demand.submit_ps:
+            return demand
+        return replace(demand, fetched=wait) if known is None else known.fetched(demand, wait)
 
     def _price_exchange(self, exchange: Exchange, software: OperatorProfile) -> Demand:
         """As `price_exchange`, once for those of all mini-batches."""

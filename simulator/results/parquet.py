@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ROW_GROUP", "parquet_bytes", "schema_of", "write_timeline"]
 
-ROW_GROUP = 1 << 20
-"""Rows of `timeline.parquet` in memory at a time: about 60 MB."""
+ROW_GROUP = 1 << 18
+"""Rows of `timeline.parquet` that are written at a time: about 100 MB with copies and encoders."""
 _LEAST_BLOCK = 1 << 20
 
 

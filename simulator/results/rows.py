@@ -22,8 +22,9 @@ _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "float": (int, float),
     "bool": (bool,),
 }
-_PLAIN = {"text": str, "int": int, "bool": bool}
+_PLAIN: dict[str, type] = {"text": str, "int": int, "bool": bool, "float": float}
 """Types whose values need no second look."""
+_TYPES: dict[int, tuple[Sequence[Column], list[tuple[Column, str, type | None]]]] = {}
 _PANDAS_TYPES = {"text": "string", "int": "Int64", "float": "float64", "bool": "boolean"}
 
 
@@ -41,18 +42,32 @@ def row_of(columns: Sequence[Column], values: Row) -> dict[str, Any]:
     Raises `InvariantError` for a column that is not there, a value of another type, NaN and
     infinity.
     """
-    row = {column.name: _value(column, values.get(column.name)) for column in columns}
+    row: dict[str, Any] = {}
+    for column, name, plain in _plain_types(columns):
+        value = values.get(name)
+        known = value is None or type(value) is plain
+        if not known or (plain is float and value is not None and not math.isfinite(value)):
+            value = _value(column, value)
+        row[name] = value
     if not row.keys() >= values.keys():
         unknown = [name for name in values if name not in row]
         raise InvariantError(f"columns that the data dictionary does not have: {unknown}")
     return row
 
 
+def _plain_types(columns: Sequence[Column]) -> list[tuple[Column, str, type | None]]:
+    """Columns with their names, and the type of values that need no second look (of floats, where
+    they are finite); None: all need one. Kept for the tables of the dictionary, of which there are
+    few."""
+    known = _TYPES.get(id(columns))
+    if known is None or known[0] is not columns:
+        types = [(c, c.name, None if c.choices else _PLAIN.get(c.dtype)) for c in columns]
+        known = _TYPES[id(columns)] = (columns, types)
+    return known[1]
+
+
 def _value(column: Column, value: Any) -> Any:
-    kind = type(value)
-    if value is None or (kind is _PLAIN.get(column.dtype) and not column.choices):
-        return value
-    if kind is float and column.dtype == "float" and math.isfinite(value):
+    if value is None:
         return value
     if hasattr(value, "item"):  # a numpy scalar
         value = value.item()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from simulator.errors import OutputError
 from simulator.files import (
     check_folder,
+    entry_lines,
     explained,
     folder_aside,
     json_bytes,
@@ -178,7 +179,7 @@ def _contents(result: Result, manifest: Mapping[str, Any]) -> dict[str, bytes]:
     """The files of a run directory but the timeline: name and bytes."""
     kept = [column for column in METRICS if column.deterministic]
     files = {
-        MANIFEST: json_bytes(manifest),
+        MANIFEST: entry_lines(manifest),
         "metrics.parquet": parquet_bytes(kept, result.metrics()),
         "metrics.csv": _csv(kept, result.metrics()),
         "stages.parquet": parquet_bytes(STAGES, result.stages()),

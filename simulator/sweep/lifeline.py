@@ -17,8 +17,10 @@ def begin_worker(lifeline: Connection, events: Any) -> None:
     """Leave Ctrl-C to the parent, die with it, and send `events` to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow, args=(lifeline,), daemon=True).start()
+    from simulator._garbage import collect_seldom
     from simulator.sweep import work  # takes a second
 
+    collect_seldom()
     work.report_to(events.put)
 
 

@@ -129,7 +129,7 @@ def run_sweep(
             for key, point in zip(keys, points, strict=True)
             if key in outcomes.failed
         ),
-        reused=sum(all(point_key(one) in known for one in each_seed(point)) for point in asked),
+        reused=_reused(asked, known),
         keys=keys,
     )
 
@@ -167,6 +167,13 @@ def _known(
     """Points that were finished before."""
     finished = {key: store.get(key, point) if store else None for key, point in points.items()}
     return {key: result for key, result in finished.items() if result is not None}
+
+
+def _reused(asked: Sequence[PointConfig], known: Mapping[str, PointResult]) -> int:
+    """How many points were finished before with all of their seeds."""
+    if not known:
+        return 0
+    return sum(all(point_key(one) in known for one in each_seed(point)) for point in asked)
 
 
 def _in_order(

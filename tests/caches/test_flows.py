@@ -108,3 +108,15 @@ def test_some_shards_are_those_of_the_whole(shards: list[int], bags: tuple[int, 
     assert dict(some) == {name: tuple(flows[name][k] for k in shards) for name in flows}
     whole = BatchFacts(0, 8, flows)
     assert whole.of_shards(shards).flows == dict(some)
+
+
+@pytest.mark.parametrize("largest", [2**31 - 1, 2**31, 2**40])
+def test_counts_take_32_bits_where_these_hold_them(largest: int) -> None:
+    """What is told of them does not depend on it, sums over 32 bits included."""
+    counts = np.array([[[largest, 7], [largest, 5]]], np.int64)
+    flows = Counted((LOOKUP,), counts)
+    assert flows.counts.dtype == (np.int32 if largest < 2**31 else np.int64)
+    assert flows.total(LOOKUP) == Flow(2 * largest, 12)
+    assert flows[LOOKUP] == (Flow(largest, 7), Flow(largest, 5))
+    whole = flows.by_shard(LOOKUP)
+    assert (whole.lookups + whole.lookups).tolist() == [2 * largest] * 2

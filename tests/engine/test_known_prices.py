@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ from simulator.config.experiment import PointConfig
 from simulator.engine import points as timed
 from simulator.engine import simulate_points
 from simulator.engine.sharing import build
+from simulator.hardware.demand import Demand
 from simulator.hardware.devices.base import Processor
 from simulator.hardware.known_prices import KnownPrices, content_of
-from simulator.hardware.program import Wait
+from simulator.hardware.program import Buffer, Move, Stage, Wait
 from simulator.results.finished import encode
 
 LATENCY = {"platform.host.cpu.memory_latency": ["80 ns", "90 ns"]}
@@ -80,6 +81,7 @@ def test_points_that_share_prices_are_as_those_priced_anew(
     shared = told(found)
     some = len(priced)
     monkeypatch.setattr(timed, "KnownPrices", lambda batches: None)
+    monkeypatch.setattr(timed, "KnownWords", lambda: None)
     assert told(found) == shared
     assert some < len(priced) - some, "no price was found again"
 
@@ -124,3 +126,26 @@ def test_a_long_run_keeps_no_prices() -> None:
     few = KnownPrices(100)
     first = machine.price(word, point.operators, few)
     assert machine.price(word, point.operators, few) is first
+
+
+def test_prices_that_wait_for_copies_are_one_object_each() -> None:
+    known, price = KnownPrices(4), Demand("work", submit_ps=5)
+    waiting = known.fetched(price, {"down": 7})
+    assert waiting == replace(price, fetched={"down": 7})
+    assert known.fetched(price, {"down": 7}) is waiting
+    assert known.fetched(price, {"down": 8}).fetched == {"down": 8}
+    assert known.fetched(Demand("work", submit_ps=5), {"down": 7}) is not waiting
+
+
+def test_programs_with_the_same_contents_are_one_object() -> None:
+    known = KnownPrices(4)
+
+    def program(size: Any) -> tuple[Stage, ...]:
+        return (Stage("only", ((Move("copy", "dram", Buffer("rows", "dram", size), "hbm"),),)),)
+
+    first = program(Column(np.array([1, 2])))
+    assert known.alike(first) is first
+    assert known.alike(program(Column(np.array([1, 2])))) is first
+    for other in (Column(np.array([1, 3])), Column(np.array([1.0, 2.0])), 1):
+        assert known.alike(program(other)) is not first
+    assert known.alike(program(np.array([1, 2]))) is None, "an array cannot be compared"

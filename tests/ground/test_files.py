@@ -1,6 +1,7 @@
 """The one writer of files looks at what is there before it writes."""
 
 import errno
+import json
 import os
 import resource
 import socket
@@ -10,7 +11,7 @@ import threading
 import pytest
 
 from simulator.errors import OutputError
-from simulator.files import is_standard_output, scratch_beside, staged, write_file
+from simulator.files import entry_lines, is_standard_output, scratch_beside, staged, write_file
 
 
 def nothing_aside(folder):
@@ -167,3 +168,26 @@ def test_standard_output_is_known_by_its_names(tmp_path):
     assert is_standard_output(tmp_path / "link")
     assert not is_standard_output(tmp_path / "absent")
     assert not is_standard_output(tmp_path)
+
+
+def test_json_with_a_line_for_each_entry():
+    data = {"name": "a", "points": [{"x": [1, 2]}, {}], "none": [], "few": {"b": {"c": 0.1}}}
+    text = entry_lines(data).decode()
+    assert json.loads(text) == data
+    assert text.splitlines() == [
+        "{",
+        '  "name": "a",',
+        '  "points": [',
+        '    {"x": [1, 2]},',
+        "    {}",
+        "  ],",
+        '  "none": [],',
+        '  "few": {',
+        '    "b": {"c": 0.1}',
+        "  }",
+        "}",
+    ]
+    assert json.loads(entry_lines({})) == {}
+    for broken in ({"a": float("nan")}, {"a": [float("inf")]}, {"a": {"b": float("nan")}}):
+        with pytest.raises(ValueError, match="JSON"):
+            entry_lines(broken)
