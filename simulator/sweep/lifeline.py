@@ -20,6 +20,7 @@ def begin_worker(lifeline: Connection, events: Any) -> None:
     from simulator.sweep import work  # takes a second
 
     work.report_to(events.put)
+    work.begin_process()
 
 
 def _follow(lifeline: Connection) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from simulator._machine import physical_memory
 from simulator._threads import cores
+from simulator.caches.plan.arrays import pages_kept
 from simulator.config.point import PointConfig
 from simulator.engine.drawn import DrawnResult
 from simulator.errors import OutputError, ScratchPipeError
@@ -120,7 +121,8 @@ def run_sweep(
         report=progress,
     )
     if planned.tasks:
-        _Run(team, store, outcomes, watch).run(planned.tasks)
+        with pages_kept():
+            _Run(team, store, outcomes, watch).run(planned.tasks)
     results = {**known, **outcomes.results(planned.tasks, store)}
     return Sweep(
         result=DrawnResult(name, finished_points(asked, _in_order(points, keys, results))),

@@ -10,13 +10,15 @@ import platform
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from simulator import errors
+from simulator._machine import collect_seldom
 from simulator._threads import cores
+from simulator.caches.plan.arrays import give_back, pages_kept
 from simulator.config.point import PointConfig
 from simulator.engine import Ahead, read_ahead, replays_ahead, simulate_each, write_ahead
 from simulator.errors import OutputError, ScratchPipeError
@@ -30,6 +32,7 @@ __all__ = [
     "Task",
     "TaskOutcome",
     "be_there",
+    "begin_process",
     "failure_of",
     "make_replays",
     "report_to",
@@ -101,6 +104,8 @@ class Event:
 
 
 _send: Callable[[Event], None] | None = None
+_process = ExitStack()
+"""What lasts as long as a process that does nothing but tasks."""
 
 
 @contextmanager
@@ -156,6 +161,13 @@ def run_task(
 def make_replays(task: Task, points: tuple[PointConfig, ...], file: Path) -> None:
     """Make the replays of `points` for `task` and those that share them, on all cores."""
     write_ahead(file, replays_ahead(points, progress=_reporter(task)))
+    give_back()  # those tasks make none
+
+
+def begin_process() -> None:
+    """Settings of a process that does nothing but tasks."""
+    collect_seldom()
+    _process.enter_context(pages_kept())
 
 
 def be_there() -> None:
