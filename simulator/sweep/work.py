@@ -52,7 +52,9 @@ class Task:
     keys: tuple[str, ...]
     points: tuple[PointConfig, ...]
     cost: float = 1.0
-    """Expected time, in any unit that is the same for all tasks."""
+    """Seconds of one core that it is expected to take."""
+    replays_share: float = 0.0
+    """What its replays take of that."""
     shares: int | None = None
     """Tasks with one number have replays in common; None: it has its own."""
     replays: Path | None = None
@@ -223,7 +225,9 @@ def _reporter(task: Task) -> Callable[[Progress], None] | None:
         moment = time.monotonic()
         if now.point != done or moment - last > _EVERY_S:
             last, done = moment, now.point
-            share = (now.point + now.share) / max(now.points, 1)
+            ahead = task.replays_share if task.replays is None else 0.0
+            timed = now.share if now.replayed == 1.0 else 0.0
+            share = ahead * now.replayed + (1.0 - ahead) * (now.point + timed) / max(now.points, 1)
             send(Event(task.number, now.point, min(share, 1.0), now.label))
 
     return report
