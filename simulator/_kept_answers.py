@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from functools import wraps
 from importlib.metadata import version
@@ -20,6 +21,9 @@ from simulator._kept_files import folders_of, kept_content, write_kept
 
 __all__ = ["kept"]
 
+MOST = 4096
+"""Files of a module beyond which no answer is kept: a long sweep asks for ever others."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -27,7 +31,8 @@ T = TypeVar("T")
 def kept(*libraries: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """For functions whose answers follow from their arguments and the versions of `libraries`.
 
-    Arguments: numbers, texts, and tuples of them. Answers: what JSON gives back as it was.
+    Arguments: numbers, texts, tuples of them, and Pydantic's models, whose `repr` has all that the
+    answer follows from. Answers: what JSON gives back as it was; `MOST` of a module are kept.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
@@ -43,13 +48,19 @@ def kept(*libraries: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
             payload = json.dumps(found, allow_nan=False).encode()
             for file in files:
                 with contextlib.suppress(OSError):
-                    write_kept(file, payload)
+                    if _has_room(file.parent):
+                        write_kept(file, payload)
                     break
             return found
 
         return answer
 
     return decorate
+
+
+def _has_room(folder: Path) -> bool:
+    """Whether `folder` keeps another answer. Raises `OSError`."""
+    return not folder.is_dir() or len(os.listdir(folder)) < MOST
 
 
 def _file_of(function: Callable[..., object]) -> Path:

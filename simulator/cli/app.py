@@ -18,6 +18,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from simulator._machine import collect_seldom
 from simulator.cli.beat import beating
 from simulator.cli.interrupts import ending_in_order, word_and_code
 from simulator.cli.numbers import with_numbers
@@ -179,6 +180,7 @@ def _placeholder() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: run the command line and exit with its code."""
     _show_anything()
+    collect_seldom()
     try:
         try:
             asked = sys.argv[1:] if arguments is None else arguments

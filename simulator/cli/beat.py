@@ -39,6 +39,7 @@ class Beat:
         self._verb, self._write = verb, write
         self._what, self._share = "", 0.0
         self._expected_s: float | None = None
+        self._left: tuple[float, float] | None = None
         self._first: tuple[float, float] | None = None
         self._quiet, self._led = False, False
         self._began = time.monotonic()
@@ -54,11 +55,19 @@ class Beat:
         self._over.set()
         self._thread.join()
 
-    def at(self, what: str, share: float = 0.0, expected_s: float | None = None) -> None:
+    def at(
+        self,
+        what: str,
+        share: float = 0.0,
+        expected_s: float | None = None,
+        left_s: float | None = None,
+    ) -> None:
         """What is being done, and the share of all that is done, 0 where that is not known;
-        `expected_s`: seconds that all of it should take, told until a share is known."""
+        `expected_s`: seconds that all of it should take, told until a share is known; `left_s`:
+        seconds left, of a verb that knows better than the speed so far says."""
         self._led = True
         self._say(what, share, expected_s)
+        self._left = None if left_s is None else (time.monotonic() - self._began, left_s)
 
     def inside(self, what: str, share: float = 0.0) -> None:
         """What a part of the work says: told unless the verb says how far all of it is."""
@@ -86,8 +95,11 @@ class Beat:
         return f"{self._verb}: {', '.join(filter(None, texts))}"
 
     def _left_s(self, elapsed_s: float) -> float:
-        """Seconds left at the speed since the first share was told: what came before compiled and
-        opened."""
+        """Seconds left: as the verb said, or at the speed since the first share was told: what came
+        before compiled and opened."""
+        if self._left is not None:
+            then, left_s = self._left
+            return max(left_s - max(elapsed_s - then, 0.0), 1.0)
         began, before = self._first or (0.0, 0.0)
         if self._share <= before:
             began = before = 0.0
@@ -135,10 +147,12 @@ def quiet() -> Iterator[None]:
             beat.silence(False)
 
 
-def at(what: str, share: float = 0.0, expected_s: float | None = None) -> None:
+def at(
+    what: str, share: float = 0.0, expected_s: float | None = None, left_s: float | None = None
+) -> None:
     """Say how far the verb under way is; see `Beat.at`."""
     for beat in _beats[-1:]:
-        beat.at(what, share, expected_s)
+        beat.at(what, share, expected_s, left_s)
 
 
 def at_point(now: Progress) -> None:

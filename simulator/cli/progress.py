@@ -75,7 +75,12 @@ def sweep_progress() -> Iterator[Callable[[SweepProgress], None]]:
 
 def _beat(now: SweepProgress) -> None:
     failed = f", {now.failed} failed" if now.failed else ""
-    at(f"point {min(now.done + 1, now.points)}/{now.points}{failed}", now.share, now.left_s)
+    at(
+        f"point {min(now.done + 1, now.points)}/{now.points}{failed}",
+        now.share,
+        now.left_s,
+        now.left_s,
+    )
 
 
 def _picture(now: SweepProgress) -> Table:

@@ -11,6 +11,7 @@ from simulator._threads import cores
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import Replay, Replayed, Stream
 from simulator.config.point import PointConfig
+from simulator.engine.beside import await_kernels
 from simulator.engine.durability import checkpoint_row
 from simulator.engine.feeding import load_row
 from simulator.engine.invariants import check_energy
@@ -117,6 +118,7 @@ def _simulate_group(
     yield from failed.items()
     for stream, chosen in streams_of(trace, prepared, threads):
         replays = replays_of(stream, chosen.values(), tracker, threads, ahead)
+        await_kernels()
         shared = {
             replay: _shared_by(many, stream.batches)
             for replay, many in Counter(p.system.replay for p in chosen.values()).items()

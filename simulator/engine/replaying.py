@@ -58,17 +58,19 @@ class Tracker:
     points: int
     done: int
     group: int
-    """Points in the present group; its replay counts as half of their work."""
+    """Points in the present group."""
 
     def replayed(self, share: float, label: str) -> None:
-        self._say(self.done, 0.5 * share, f"replaying {label}")
+        """`share` of the group's replays is made; they count as half of its first point."""
+        self._say(Progress(self.done, self.points, 0.5 * share, f"replaying {label}", share))
 
     def timed(self, member: int, label: str) -> None:
-        self._say(self.done + member, 0.5, f"timing {label}")
+        """A point of the group is timed."""
+        self._say(Progress(self.done + member, self.points, 0.5, f"timing {label}"))
 
-    def _say(self, point: int, share: float, label: str) -> None:
+    def _say(self, progress: Progress) -> None:
         if self.report is not None:
-            self.report(Progress(point, self.points, share, label))
+            self.report(progress)
 
 
 _Key = tuple[str, int]

@@ -34,6 +34,8 @@ class Progress:
     """Share of the point under way, 0 to 1."""
     label: str
     """What is being simulated."""
+    replayed: float = 1.0
+    """Share of the replays that the point under way waits for, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,12 @@ TIMED_S = 8e-5
 """Running the events of a mini-batch: the same points with 66 and with 416 mini-batches."""
 BASE_BYTES = 300 * 10**6
 """An interpreter with its libraries and compiled kernels."""
+START_S = 1.5
+"""Of `scratchpipe run` before its first replay: imports, kernels from disk, reading, expanding."""
+FIRST_S = 0.1
+"""What the first point of a replay takes beyond `POINT_S`: prices that others share, kept rows and
+memory touched first. Five systems on two traces: 0.6 s of timing, and 0.3 s for the pages of
+Hit-Maps on two cores."""
 _LOOKAHEAD = 8
 """Mini-batches in memory beside the window's: drawn, sorted, being planned."""
 _SURE_ARRAYS = 2
@@ -89,12 +95,16 @@ def estimate(
         for task in members:
             made[task], memory[task] = [], BASE_BYTES
         memory[members[0]] = task_bytes(common)
-    costs = [seconds_of(own, points) for own, points in zip(made, tasks, strict=True)]
     at_once = min(workers, max(1, len(tasks)))
-    speed = max(1, cores // workers)
+    speed = max(1, cores // workers)  # of replays; points are timed one after the other
+    costs = [
+        seconds_of(own, ()) / speed + seconds_of((), points) + FIRST_S * len(first)
+        for own, points, first in zip(made, tasks, firsts, strict=True)
+    ]
+    start_s = START_S if costs else 0.0
     return Estimate(
         replays=len({replay_key(p) for first in firsts for p in first}),
-        seconds=ahead_s + max(max(costs, default=0.0), sum(costs) / at_once) / speed,
+        seconds=start_s + ahead_s + max(max(costs, default=0.0), sum(costs) / at_once),
         bytes=sum(sorted(memory, reverse=True)[:at_once]),
     )
 

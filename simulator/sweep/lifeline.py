@@ -22,6 +22,7 @@ def begin_worker(lifeline: Connection, events: Any) -> None:
 
     collect_seldom()
     work.report_to(events.put)
+    work.begin_process()
 
 
 def _follow(lifeline: Connection) -> None:

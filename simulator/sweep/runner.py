@@ -9,13 +9,15 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from simulator._machine import physical_memory
 from simulator._threads import cores
+from simulator.caches.plan.arrays import pages_kept
 from simulator.config.point import PointConfig
+from simulator.engine.beside import compiling_beside
 from simulator.engine.drawn import DrawnResult
 from simulator.errors import OutputError, ScratchPipeError
 from simulator.results.finished import FinishedPoints, decode, relabelled
@@ -120,7 +122,8 @@ def run_sweep(
         report=progress,
     )
     if planned.tasks:
-        _Run(team, store, outcomes, watch).run(planned.tasks)
+        with pages_kept(), compiling_beside() if team.count == 1 else nullcontext():
+            _Run(team, store, outcomes, watch).run(planned.tasks)
     results = {**known, **outcomes.results(planned.tasks, store)}
     return Sweep(
         result=DrawnResult(name, finished_points(asked, _in_order(points, keys, results))),

@@ -139,4 +139,5 @@ def _task(
     wanted = {key for bundle in chunk for key in bundle}
     keys = tuple(key for key in points if key in wanted)
     own = tuple(points[key] for key in keys)
-    return Task(number, keys, own, _cost(points, chunk), shares)
+    replays_s, timing_s = _replays_s(points, chunk), _timing_s(points, chunk)
+    return Task(number, keys, own, replays_s + timing_s, replays_s / (replays_s + timing_s), shares)

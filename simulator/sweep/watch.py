@@ -13,6 +13,11 @@ from simulator.sweep.work import Event, Task
 __all__ = ["Running", "SweepProgress", "Watch"]
 
 
+TOLD = 0.25
+"""Share of the work whose speed says how fast the rest goes: the first includes what a process does
+once (loading kernels, memory touched first)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """A task under way."""
@@ -34,7 +39,8 @@ class SweepProgress:
     """Share of the expected work of the missing points, 0 to 1."""
     elapsed_s: float
     left_s: float
-    """Time left at the speed so far; before anything is done what the model of costs expects."""
+    """Time left at the speed so far; what the model of costs expects before anything is done, and
+    both in part until `TOLD` of the work is."""
     points_per_s: float
     lookups_per_s: float
     """Lookups of finished work a second, each counted once for each point."""
@@ -103,7 +109,7 @@ class Watch:
             failed=self._failed,
             share=min(share, 1.0),
             elapsed_s=elapsed,
-            left_s=elapsed * (1.0 - share) / share if share > 0.0 else self._cost / self._workers,
+            left_s=self._left_s(elapsed, share),
             points_per_s=here / elapsed,
             lookups_per_s=lookups / elapsed,
             running=tuple(
@@ -111,6 +117,11 @@ class Watch:
                 for number, event in sorted(self._events.items())
             )[: self._workers],
         )
+
+    def _left_s(self, elapsed: float, share: float) -> float:
+        told = min(share / TOLD, 1.0)
+        expected = (1.0 - told) * self._cost / self._workers
+        return (1.0 - share) * (expected + (told * elapsed / share if share > 0.0 else 0.0))
 
 
 def _lookups(task: Task) -> float:

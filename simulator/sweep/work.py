@@ -10,13 +10,15 @@ import platform
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from simulator import errors
+from simulator._machine import collect_seldom
 from simulator._threads import cores
+from simulator.caches.plan.arrays import give_back, pages_kept
 from simulator.config.point import PointConfig
 from simulator.engine import Ahead, read_ahead, replays_ahead, simulate_each, write_ahead
 from simulator.errors import OutputError, ScratchPipeError
@@ -30,6 +32,7 @@ __all__ = [
     "Task",
     "TaskOutcome",
     "be_there",
+    "begin_process",
     "failure_of",
     "make_replays",
     "report_to",
@@ -49,7 +52,9 @@ class Task:
     keys: tuple[str, ...]
     points: tuple[PointConfig, ...]
     cost: float = 1.0
-    """Expected time, in any unit that is the same for all tasks."""
+    """Seconds of one core that it is expected to take."""
+    replays_share: float = 0.0
+    """What its replays take of that."""
     shares: int | None = None
     """Tasks with one number have replays in common; None: it has its own."""
     replays: Path | None = None
@@ -101,6 +106,8 @@ class Event:
 
 
 _send: Callable[[Event], None] | None = None
+_process = ExitStack()
+"""What lasts as long as a process that does nothing but tasks."""
 
 
 @contextmanager
@@ -156,6 +163,13 @@ def run_task(
 def make_replays(task: Task, points: tuple[PointConfig, ...], file: Path) -> None:
     """Make the replays of `points` for `task` and those that share them, on all cores."""
     write_ahead(file, replays_ahead(points, progress=_reporter(task)))
+    give_back()  # those tasks make none
+
+
+def begin_process() -> None:
+    """Settings of a process that does nothing but tasks."""
+    collect_seldom()
+    _process.enter_context(pages_kept())
 
 
 def be_there() -> None:
@@ -211,7 +225,9 @@ def _reporter(task: Task) -> Callable[[Progress], None] | None:
         moment = time.monotonic()
         if now.point != done or moment - last > _EVERY_S:
             last, done = moment, now.point
-            share = (now.point + now.share) / max(now.points, 1)
+            ahead = task.replays_share if task.replays is None else 0.0
+            timed = now.share if now.replayed == 1.0 else 0.0
+            share = ahead * now.replayed + (1.0 - ahead) * (now.point + timed) / max(now.points, 1)
             send(Event(task.number, now.point, min(share, 1.0), now.label))
 
     return report

@@ -50,6 +50,14 @@ def test_before_anything_is_done_a_line_says_what_is_expected() -> None:
     assert beat.line(10) == "run: point 1/4, 10%, 0:00:10 so far, 0:01:30 left"
 
 
+def test_a_verb_that_knows_better_than_the_speed_so_far_says_how_long() -> None:
+    beat = Beat("run", lambda _: None)
+    beat.at("point 1/4", 0.01, 42.0, 20.0)
+    assert beat.line(0) == "run: point 1/4, 1%, 0:00:00 so far, 0:00:20 left"
+    assert beat.line(5).endswith("0:00:05 so far, 0:00:15 left")
+    assert beat.line(99).endswith("0:00:01 left")
+
+
 def test_lines_come_late_and_ever_more_rarely(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -88,3 +88,15 @@ def test_answers_that_cannot_be_kept_are_given_all_the_same(load: Load, tmp_path
         module = load()
         assert module.halves((1, 3)) == [0.5, 1.5]
         assert module.worked == [(1, 3)]
+
+
+def test_a_module_keeps_so_many_answers(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simulator._kept_answers.MOST", 2)
+    for number in range(4):
+        assert load().halves((number,)) == [number / 2]
+    assert len(answers(tmp_path)) == 2
+    module = load()
+    assert [module.halves((number,)) for number in range(4)] == [[0.0], [0.5], [1.0], [1.5]]
+    assert module.worked == [(2,), (3,)]

@@ -2,8 +2,6 @@
 
 Modelled: all that the controller kernels model, for every simulated channel, fed in order or
 independently (see `session.py`).
-Approximated: `sustained` simulates `simulated_channels` in place of all channels and treats the
-pieces of one embedding row in different channels as independent.
 Ignored: what surrounds the memory (caches, miss registers, links); that belongs to the devices.
 """
 
@@ -11,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -34,15 +31,7 @@ from simulator.hardware.dram.state import LOSSES, Counters
 from simulator.hardware.dram.views import Ints
 from simulator.units import PS_PER_S
 
-__all__ = [
-    "Measurement",
-    "RowStream",
-    "Sustained",
-    "measure",
-    "replay_stream",
-    "replay_streams",
-    "sustained",
-]
+__all__ = ["Measurement", "RowStream", "measure", "replay_stream", "replay_streams"]
 
 CHUNK = 1 << 13  # requests generated at a time where they stay in the cache,
 SPLIT_CHUNK = 1 << 16  # and where they are split over independent channels
@@ -357,55 +346,3 @@ def _interleave(
         order = np.argsort(turn, kind="stable")
         addresses, writes, sizes = addresses[order], writes[order], sizes[order]
     return addresses, writes, sizes
-
-
-def piece_bytes(config: Dram, row_bytes: int) -> int:
-    """Bytes of an embedding row that lie together in one (pseudo-)channel."""
-    buses = config.channels * config.organization.pseudo_channels
-    stripe = config.mapping.interleave * buses
-    return min(row_bytes, config.mapping.interleave * -(-row_bytes // stripe))
-
-
-@dataclass(frozen=True, slots=True)
-class Sustained:
-    """What a memory gives a stream that has it alone, all channels together."""
-
-    bytes_per_s: float
-    pj_per_byte: float
-    """Dynamic energy: activates and bursts."""
-    standing_w: float
-    """Power that flows whatever the stream does: background and refresh."""
-
-
-@lru_cache(maxsize=4096)
-def sustained(
-    config: Dram,
-    pattern: str,
-    row_bytes: int,
-    write_fraction: float = 0.0,
-    *,
-    requests: int = 1 << 16,
-    alpha: float = 1.0,
-    seed: int = 0,
-) -> Sustained:
-    """What the whole memory sustains for a kind of stream; measured once, then kept.
-
-    `simulated_channels` of the memory are simulated, each with the piece of a row that falls into
-    it, and the result is scaled to all channels.
-    """
-    channels = config.simulated_channels
-    piece = row_bytes if channels == config.channels else piece_bytes(config, row_bytes)
-    result = measure(
-        config, pattern, piece, requests, channels=channels, alpha=alpha, seed=seed,
-        write_fraction=write_fraction,
-    )  # fmt: skip
-    bursts = -(-piece // config.burst_bytes) * config.burst_bytes
-    scale, useful = config.channels / channels, piece / bursts
-    energy = result.energy_pj
-    dynamic_pj = energy["activate"] + energy["read"] + energy["write"]
-    standing_pj = energy["background"] + energy["refresh"]
-    return Sustained(
-        bytes_per_s=result.bytes_per_s * scale * useful,
-        pj_per_byte=dynamic_pj / (result.requests * config.burst_bytes * useful),
-        standing_w=standing_pj / result.elapsed_ps * scale,
-    )
