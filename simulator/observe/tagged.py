@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,6 @@ from simulator.caches.facts import VICTIM, BatchFacts
 from simulator.caches.plan.hashed_sets import set_of
 from simulator.caches.replays.associative import FETCHED
 from simulator.errors import InvariantError
-
-if TYPE_CHECKING:
-    from simulator.observe.accelerator import Accelerator
 
 __all__ = ["Swapped", "TaggedCache", "Tier", "insert", "locate", "probe", "swap"]
 
@@ -65,7 +62,7 @@ class Swapped:
     """What a mini-batch brings into a cache by the simulator's plan, set by set: rows, their slots,
     and the row that each slot had before (-1: none)."""
 
-    def __init__(self, gpu: Accelerator, facts: BatchFacts) -> None:
+    def __init__(self, gpu: Any, facts: BatchFacts) -> None:
         fetched, victims = facts[FETCHED], facts[VICTIM]
         rows, slots = _known(fetched.ids), _known(fetched.slots)
         before = dict(
@@ -85,12 +82,11 @@ def _known(listed: Int64s | None) -> Int64s:
 
 
 class TaggedCache:
-    """Tags and marks of `len(resident) / ways` sets. `resident`: int64, the row in each slot before
-    the first of `batches` mini-batches (-1: none); `lookups`: of a mini-batch, at most."""
+    """Tags and marks of `len(resident) / ways` sets on an accelerator `gpu`. `resident`: int64, the
+    row in each slot before the first of `batches` mini-batches (-1: none); `lookups`: of a
+    mini-batch, at most."""
 
-    def __init__(
-        self, gpu: Accelerator, resident: Int64s, ways: int, lookups: int, batches: int
-    ) -> None:
+    def __init__(self, gpu: Any, resident: Int64s, ways: int, lookups: int, batches: int) -> None:
         self.ways, self.sets = ways, len(resident) // ways
         self.tags = gpu.upload(resident)
         self.marks = gpu.empty((len(resident),), "int64")

@@ -80,4 +80,4 @@ def test_rows_without_a_slot_are_read_where_they_lie() -> None:
 def test_what_is_not_implemented_is_refused(changes: dict[str, Any], message: str) -> None:
     for system in ("fbgemm_uvm", "fbgemm_cached"):
         with pytest.raises(UsageError, match=message):
-            observe(experiment(systems=[system], **changes), device="cpu")
+            observe(experiment(systems=[system], cache={"fraction": 0.3}, **changes), device="cpu")
