@@ -466,7 +466,7 @@ def test_rows_that_nothing_finds_and_schedules_with_waits_are_refused(
     system: str, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        observe(experiment(systems=[system]), device="cpu")
+        observe(experiment(systems=[system], cache={"fraction": 0.3}), device="cpu")
 
 
 def test_collectives_take_other_processes() -> None:
