@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from simulator._extras import extra_module
@@ -73,7 +74,8 @@ class LocalPool:
 
     They end with the statement, and at once when this process dies, however it does: they hold one
     end of a pipe, whose other end closes with it. A pool that lost a process (killed for memory)
-    starts afresh with the next task.
+    starts afresh with the next task, with a pipe of its own for the events of tasks: the process
+    may have died in the middle of one, or in its turn to send.
     """
 
     def __init__(self, processes: int) -> None:
@@ -81,7 +83,8 @@ class LocalPool:
         # A fresh interpreter each: a fork of a process with threads (numba, rich) may hang.
         self._context = multiprocessing.get_context("spawn")
         self._ours, self._theirs = self._context.Pipe()
-        self._events = self._context.SimpleQueue()
+        self._events: Connection | None = None
+        """The end of the pool's pipe that its processes write to."""
         self._listener: Listener | None = None
         self._pool: ProcessPoolExecutor | None = None
         self._reader: threading.Thread | None = None
@@ -96,8 +99,9 @@ class LocalPool:
         if self._pool is not None:
             self._pool.shutdown(wait=not failed, cancel_futures=True)
         self._ours.close()
+        if self._events is not None:
+            self._events.close()
         if self._reader is not None and not failed:
-            self._events.put(None)
             self._reader.join()
 
     def begin(self) -> None:
@@ -109,24 +113,33 @@ class LocalPool:
         """Call `listener` with the events of tasks, in another thread."""
         self._listener = listener
 
-    def _read(self) -> None:
-        while (event := self._events.get()) is not None:
-            if self._listener is not None:
-                self._listener(event)
+    def _read(self, events: Connection) -> None:
+        """Until nobody can write any more."""
+        with events, contextlib.suppress(EOFError, OSError):
+            while True:
+                event = events.recv()
+                if self._listener is not None:
+                    self._listener(event)
+
+    def _new_pipe(self) -> Connection:
+        """The end that processes write to, of a pipe that is read from now on."""
+        if self._events is not None:
+            self._events.close()
+        ours, self._events = self._context.Pipe(duplex=False)
+        self._reader = threading.Thread(target=self._read, args=(ours,), daemon=True)
+        self._reader.start()
+        return self._events
 
     def submit(self, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:
         if self._pool is not None:
             with contextlib.suppress(BrokenExecutor):
                 return self._pool.submit(fn, *args)
             self._pool.shutdown(wait=False)
-        if self._reader is None:
-            self._reader = threading.Thread(target=self._read, daemon=True)
-            self._reader.start()
         self._pool = ProcessPoolExecutor(
             self._processes,
             mp_context=self._context,
             initializer=begin_worker,
-            initargs=(self._theirs, self._events),
+            initargs=(self._theirs, self._new_pipe(), self._context.Lock()),
         )
         return self._pool.submit(fn, *args)
 

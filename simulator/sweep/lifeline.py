@@ -8,20 +8,25 @@ import os
 import signal
 import threading
 from multiprocessing.connection import Connection
-from typing import Any
+from multiprocessing.synchronize import Lock
 
 __all__ = ["begin_worker"]
 
 
-def begin_worker(lifeline: Connection, events: Any) -> None:
-    """Leave Ctrl-C to the parent, die with it, and send `events` to it."""
+def begin_worker(lifeline: Connection, events: Connection, turn: Lock) -> None:
+    """Leave Ctrl-C to the parent, die with it, and send it `events`, one process in its `turn`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow, args=(lifeline,), daemon=True).start()
     from simulator._garbage import collect_seldom
     from simulator.sweep import work  # takes a second
 
     collect_seldom()
-    work.report_to(events.put)
+
+    def tell(event: work.Event) -> None:
+        with turn:
+            events.send(event)
+
+    work.report_to(tell)
     work.begin_process()
 
 

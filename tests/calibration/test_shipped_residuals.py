@@ -33,6 +33,9 @@ FITTED = {
     "h200_second_micro": Fitted(
         f"{TRUTH}/h200_second_own.yaml", f"{TRUTH}/h200_second_own_operators.yaml"
     ),
+    "h200_third_micro": Fitted(
+        f"{TRUTH}/h200_third_own.yaml", f"{TRUTH}/h200_third_own_operators.yaml"
+    ),
     "h100_micro": Fitted(f"{TRUTH}/h100_own.yaml", f"{TRUTH}/h100_own_operators.yaml"),
     "h100_second_micro": Fitted(
         f"{TRUTH}/h100_second_own.yaml", f"{TRUTH}/h100_second_own_operators.yaml"

@@ -24,6 +24,7 @@ from simulator.engine.timer import Timing, time_system
 from simulator.errors import ConfigError, InvariantError
 from simulator.hardware.catalogue import load_machine
 from simulator.hardware.demand import Demand, ResourceUse, Service, StageDemand
+from simulator.hardware.known_prices import KnownPrices
 from simulator.hardware.program import Add, Buffer, Move, Operation, Split, Stage
 from simulator.hardware.topology import Topology, build_topology
 from simulator.systems import Job, Serial, System, create
@@ -259,10 +260,14 @@ def test_an_operation_that_its_device_cannot_do_is_refused_before_anything_runs(
 class Leaky(Topology):
     """Loses half of what it copies."""
 
-    def _price_move(self, move: Move, software: OperatorProfile) -> Demand:
-        demand = super()._price_move(move, software)
+    def price(
+        self, operation: Operation, software: OperatorProfile, known: KnownPrices | None = None
+    ) -> Demand:
+        demand = super().price(operation, software, known)
+        if not isinstance(operation, Move):
+            return demand
         services = dict(demand.services)
-        services["gpu.hbm"] = replace(services["gpu.hbm"], bytes=move.bytes // 2)
+        services["gpu.hbm"] = replace(services["gpu.hbm"], bytes=operation.bytes // 2)
         return replace(demand, services=services)
 
 

@@ -102,7 +102,9 @@ def test_calibrated_platforms_have_the_published_error_of_their_operators() -> N
     (row,) = simulate(parse_experiment(own)).metrics()
     assert 0.01 < row["published_error"] < 0.2
     assert "iterations" in row["published_error_of"]
-    assert row["published_error_of"].endswith(" on h100, h100_second, h200, h200_second")
+    assert row["published_error_of"].endswith(
+        " on h100, h100_second, h200, h200_second, h200_third"
+    )
 
 
 def test_a_load_stage_belongs_to_the_point_of_all_seeds(tmp_path: Path) -> None:
