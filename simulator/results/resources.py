@@ -160,7 +160,7 @@ def _what(resource: str) -> str:
 
 
 def _spelled(word: str) -> str:
-    return _SPELLED.get(word, word.replace("_", " "))
+    return " ".join(_SPELLED.get(part, part) for part in word.split("_"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from simulator.results.resources import (
         ("host3.pcie5.down", "PCIe down of host3.pcie5"),
         ("nic0.tx", "NIC tx of nic0"),
         ("near_memory.adders", "Near memory adders"),
+        ("ssd_link.up", "SSD link up"),
         ("latency", "latency"),
     ],
 )
