@@ -25,7 +25,7 @@ from simulator._compiled import compiled
 from simulator._mix import GOLDEN, Word, mix64
 from simulator.traces.base import Ids
 from simulator.traces.cells import Cells
-from simulator.traces.kernels import BLOCK, Words
+from simulator.traces.kernels import BLOCK, Words, list_words
 
 __all__ = ["LARGE", "Counts", "Frequency", "draw_counts"]
 
@@ -93,12 +93,7 @@ def draw_counts(
         front: Any = max(np.int64(first[c]), begin)
         for start in range(front, stop, BLOCK):
             count = min(BLOCK, stop - start)
-            for k in range(count):
-                words[k] = mix64(key + np.uint64(start + k) * GOLDEN)
-            listed = 0
-            for k in range(count):
-                some[listed] = k
-                listed += int(words[k] >= lowest)
+            listed = list_words(key, start, lowest, words[:count], some)
             for j in range(listed):
                 word = words[some[j]]
                 if large:

@@ -34,6 +34,7 @@ __all__ = [
     "draw_ranks",
     "drift_ranks",
     "high_product",
+    "list_words",
     "number_lookups",
     "permute",
     "pooled_offsets",
@@ -73,6 +74,19 @@ class CellArrays(NamedTuple):
     size: Words
     squeeze: Words
     alpha: float
+
+
+@compiled
+def list_words(key: Word, start: int, bound: Word, words: Words, listed: Ids) -> int:
+    """Draw a random word for each rank from `start` on, as many as `words` has room for, and list
+    the places of those at or above `bound`; returns how many. Nothing is guessed."""
+    for k in range(len(words)):
+        words[k] = mix64(key + np.uint64(start + k) * GOLDEN)
+    count = 0
+    for k in range(len(words)):
+        listed[count] = k
+        count += int(words[k] >= bound)
+    return count
 
 
 @compiled

@@ -22,10 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
-from simulator._mix import GOLDEN, Word, mix64
+from simulator._mix import Word
 from simulator.traces.base import Ids
 from simulator.traces.cells import Cells, zipf_sums
-from simulator.traces.kernels import BLOCK, Words
+from simulator.traces.kernels import BLOCK, Words, list_words
 
 __all__ = ["Recency", "bag_rates", "fixed_rates"]
 
@@ -85,12 +85,7 @@ def draw_ages(
         stop = begin + np.int64(size[c])
         for start in range(begin, stop, BLOCK):
             count = min(BLOCK, stop - start)
-            for k in range(count):
-                words[k] = mix64(key + np.uint64(start + k) * GOLDEN)
-            listed = 0
-            for k in range(count):
-                young[listed] = k
-                listed += int(words[k] >= bound[c])
+            listed = list_words(key, start, bound[c], words[:count], young)
             for j in range(listed):
                 age[j] = -np.log((np.float64(words[young[j]]) + 0.5) * _TO_UNIT)
             for j in range(listed):

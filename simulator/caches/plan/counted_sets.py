@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled, prefetch
 from simulator._mix import mix64
-from simulator.caches.plan.hashed_sets import AHEAD, Tags, set_of
+from simulator.caches.plan.hashed_sets import AHEAD, Tags, set_of, take_slots
 
 __all__ = ["fill_by_count", "note_counts"]
 
@@ -101,28 +101,14 @@ def order_by_count(drawn: Tags, counts: Int32s, ordered: Tags) -> int:
 
 
 @compiled
-def take_slots(
-    rows: Tags, counts: Int32s, ways: int, tags: Tags, marks: Int32s, taken: Int32s
-) -> int:
-    """Put each of `rows` into a free slot of its set, where there is one; returns how many."""
-    sets = len(taken)
-    ahead = np.empty(AHEAD, np.int64)
-    came = 0
-    for k in range(len(rows) + AHEAD):
-        at = k % AHEAD
-        if k >= AHEAD:
-            own = ahead[at]
-            if taken[own] < ways:
-                slot = own * ways + taken[own]
-                tags[slot], marks[slot] = rows[k - AHEAD], counts[rows[k - AHEAD]]
-                taken[own] += 1
-                came += 1
-        if k < len(rows):
-            ahead[at] = set_of(rows[k], sets)
-            prefetch(counts, rows[k])
-            prefetch(tags, ahead[at] * ways + taken[ahead[at]])
-            prefetch(marks, ahead[at] * ways + taken[ahead[at]])
-    return came
+def mark_counts(tags: Tags, counts: Int32s, marks: Int32s) -> None:
+    """Write the count of the row in each slot that holds one."""
+    for slot in range(len(tags)):
+        coming = slot + AHEAD
+        if coming < len(tags) and tags[coming] >= 0:
+            prefetch(counts, tags[coming])
+        if tags[slot] >= 0:
+            marks[slot] = counts[tags[slot]]
 
 
 def fill_by_count(counts: Int32s, ways: int, tags: Tags, marks: Int32s, taken: Int32s) -> int:
@@ -144,6 +130,7 @@ def fill_by_count(counts: Int32s, ways: int, tags: Tags, marks: Int32s, taken: I
         ordered = np.empty_like(drawn)
         many = order_by_count(drawn, counts, ordered)
         ordered[:many] = ordered[:many][np.argsort(-counts[ordered[:many]], kind="stable")]
-        free -= take_slots(ordered, counts, ways, tags, marks, taken)
+        free -= take_slots(ordered, ways, tags, taken)
         upper = lower
+    mark_counts(tags, counts, marks)
     return len(tags) - free

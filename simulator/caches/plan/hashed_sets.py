@@ -14,7 +14,7 @@ import numpy.typing as npt
 from simulator._compiled import compiled, prefetch
 
 __all__ = ["AHEAD", "Tags", "ask_for_set", "by_set", "fill", "find_sets", "first_slot"]
-__all__ += ["group_bits", "probe", "set_of"]
+__all__ += ["group_bits", "probe", "set_of", "take_slots"]
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -117,11 +117,10 @@ def by_set(
 
 
 @compiled
-def fill(rows: Int64s, ways: int, tags: Tags, marks: Int32s) -> int:
-    """Put each of the distinct `rows` into a free slot of its set, where there is one, its mark the
-    lower the later it stands; returns how many have one. The cache is empty."""
-    sets = len(tags) // ways
-    taken = np.zeros(sets, np.int32)
+def take_slots(rows: Tags, ways: int, tags: Tags, taken: Int32s) -> int:
+    """Put each of the distinct `rows` into the next free slot of its set, where there is one;
+    returns how many have one. `taken`: slots of each set that hold a row, the first ones."""
+    sets = len(taken)
     ahead = np.empty(AHEAD, np.int64)
     count = 0
     for k in range(len(rows) + AHEAD):
@@ -129,13 +128,22 @@ def fill(rows: Int64s, ways: int, tags: Tags, marks: Int32s) -> int:
         if k >= AHEAD:
             own = ahead[at]
             if taken[own] < ways:
-                slot = own * ways + taken[own]
-                tags[slot] = rows[k - AHEAD]
+                tags[own * ways + taken[own]] = rows[k - AHEAD]
                 taken[own] += 1
-                marks[slot] = -taken[own]
                 count += 1
         if k < len(rows):
             ahead[at] = set_of(rows[k], sets)
             prefetch(tags, ahead[at] * ways + taken[ahead[at]])
-            prefetch(marks, ahead[at] * ways + taken[ahead[at]])
+    return count
+
+
+@compiled
+def fill(rows: Int64s, ways: int, tags: Tags, marks: Int32s) -> int:
+    """Put each of the distinct `rows` into a free slot of its set, where there is one, its mark the
+    lower the later it stands; returns how many have one. The cache is empty."""
+    taken = np.zeros(len(tags) // ways, np.int32)
+    count = take_slots(rows, ways, tags, taken)
+    for own in range(len(taken)):
+        for way in range(taken[own]):
+            marks[own * ways + way] = -1 - way
     return count
