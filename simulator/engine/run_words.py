@@ -190,9 +190,6 @@ class RunWords:
                 for name in BY_BATCH:
                     self._write_table(name, own.rows[name], group, slice(low, high))
         count, base = self._fixed.count, self._base
-        first, size = base["STAGES"] + begin * count * memory.STAGE_SIZE, (end - begin) * count
-        stages = self.m[first : first + size * memory.STAGE_SIZE].reshape(size, memory.STAGE_SIZE)
-        stages[:, memory.BEFORE] = base["BEFORES"] + self._fixed.begin[begin * count : end * count]
         whole, margin = end == self._batches, _BEFORE + self._fixed.ahead
         pause = base["STAGES"] + (end - margin) * count * memory.STAGE_SIZE
         self.m[memory.PAUSE] = memory.NEVER if whole else pause
@@ -220,6 +217,9 @@ class RunWords:
             named = records[:, :, word]
             before = starts[other][places][:, None] if other in BY_BATCH else 0
             named[:] = np.where(named < 0, 0, _addresses(named + before, base[other], width[other]))
+        if name == "STAGES":
+            numbers = own[:, None] + np.arange(len(rows))[which]
+            records[:, :, memory.BEFORE] = base["BEFORES"] + self._fixed.begin[numbers]
         if not follow:
             words = np.arange(len(rows) * size).reshape(len(rows), size)[which].ravel()
             spots = (base[name] + own * size)[:, None] + words

@@ -34,6 +34,9 @@ GROUPS = (
 )
 
 
+WORK = Demand("work", {"dram": Service(3.0)})
+
+
 def numbers(count: int) -> st.SearchStrategy[Any]:
     """A time, or one of each of `count` mini-batches."""
     times = st.floats(0.0, 60.0) | st.just(-0.0) | st.just(7.0)
@@ -99,6 +102,20 @@ def test_a_run_behind_others_is_as_it_is_alone(
         spans, own = run_compiled(machine, works, "async", (), window, before=before)
         assert spans == alone
         assert (own.opened, own.closed) == (meter.opened, meter.closed)
+
+
+@pytest.mark.skipif(PLAIN, reason="nothing is compiled")
+def test_a_stage_whose_lanes_lie_elsewhere_waits_for_those_in_front_of_it() -> None:
+    """As many lanes in all, the second in the stage before: that changes no condition."""
+    works = [
+        ByGroup(GROUPS[0], [tuple(StageDemand("stage", ((WORK,),) * n) for n in lanes)])
+        for lanes in ((1, 2), (2, 1), (1, 2))
+    ]
+    before = KnownWords()
+    for each in works:
+        alone, _ = run_compiled(RESOURCES, each, "async", (), (1, COUNT - 1))
+        spans, _ = run_compiled(RESOURCES, each, "async", (), (1, COUNT - 1), before=before)
+        assert spans == alone
 
 
 @pytest.mark.skipif(PLAIN, reason="nothing is compiled")
