@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from pathlib import Path
 from typing import IO
 
-__all__ = ["collect_seldom", "lock_at_once", "physical_memory", "return_memory"]
+__all__ = ["lock_at_once", "physical_memory", "return_memory"]
 
 _UNKNOWN_MEMORY = 8 * 2**30
 
@@ -55,9 +54,3 @@ def return_memory() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
-
-
-def collect_seldom() -> None:
-    """Have Python look for cycles of garbage seldom: what a run makes are some millions of objects
-    that stay or go without a cycle, and looking through them takes a twentieth of its time."""
-    gc.set_threshold(50_000, 20, 50)

@@ -18,7 +18,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from simulator._machine import collect_seldom
+from simulator._garbage import seldom_collected
 from simulator.cli.beat import beating
 from simulator.cli.interrupts import ending_in_order, word_and_code
 from simulator.cli.numbers import with_numbers
@@ -180,11 +180,10 @@ def _placeholder() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: run the command line and exit with its code."""
     _show_anything()
-    collect_seldom()
     try:
         try:
             asked = sys.argv[1:] if arguments is None else arguments
-            with ending_in_order(), beating(_verb_of(asked)):
+            with ending_in_order(), seldom_collected(), beating(_verb_of(asked)):
                 typer.main.get_command(_app())(args=arguments, prog_name="scratchpipe")
         finally:
             sys.stdout.flush()

@@ -72,7 +72,6 @@ def run(
     A run that was interrupted goes on where it stopped when the same command is given again.
     Finished points in DIR stay; where DIR holds another experiment, --replace has to be given.
     """
-    from simulator._garbage import seldom_collected
     from simulator.cli.progress import announce, announce_guesses, sweep_progress
     from simulator.engine import load_experiment
     from simulator.engine.replaying import keeping
@@ -85,10 +84,7 @@ def run(
 
     changes = tuple(overrides or ())
     _check(executor, scheduler, jobs)
-    with (
-        _workers(executor, scheduler, jobs, at_once=not dry_run) as workers,
-        seldom_collected(),
-    ):
+    with _workers(executor, scheduler, jobs, at_once=not dry_run) as workers:
         loaded = load_experiment(experiment, changes)
         announce(loaded)
         announce_guesses(loaded)

@@ -17,10 +17,7 @@ def begin_worker(lifeline: Connection, events: Connection, turn: Lock) -> None:
     """Leave Ctrl-C to the parent, die with it, and send it `events`, one process in its `turn`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow, args=(lifeline,), daemon=True).start()
-    from simulator._garbage import collect_seldom
     from simulator.sweep import work  # takes a second
-
-    collect_seldom()
 
     def tell(event: work.Event) -> None:
         with turn:

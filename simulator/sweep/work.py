@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator import errors
-from simulator._machine import collect_seldom
+from simulator._garbage import collect_seldom
 from simulator._threads import cores
 from simulator.caches.plan.arrays import give_back, pages_kept
 from simulator.config.point import PointConfig
