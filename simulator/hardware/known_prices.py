@@ -85,9 +85,8 @@ class KnownPrices:
         compared."""
         if not self._most:
             return None
-        try:
-            content = content_of(stages)
-        except TypeError:
+        content = _compared(stages)
+        if content is None:
             return None
         known = self._programs.setdefault(content, stages)
         self._programs.move_to_end(content)
@@ -116,6 +115,14 @@ class KnownPrices:
         return (path.memory.place, path.home and of(path.home), hops)
 
 
+def _compared(thing: Any) -> Hashable | None:
+    """`content_of`; None of what cannot be compared."""
+    try:
+        return content_of(thing)
+    except TypeError:
+        return None
+
+
 class _Contents:
     """Contents of operations by number, equal ones by one; those of the same object are looked at
     once. `most` objects are kept, those that were asked for last."""
@@ -136,9 +143,8 @@ class _Contents:
         return known[1]
 
     def _number(self, word: Operation) -> int | None:
-        try:
-            content = content_of(word)
-        except TypeError:
+        content = _compared(word)
+        if content is None:
             return None
         if content not in self._numbers:
             self._next += 1

@@ -144,9 +144,14 @@ class Workspace:
         pools = self.inputs.pools
         if pools is None or not self.flow.plans:
             return None
-        resident = np.full(sum(pools.slots), -1, np.int64)
-        resident[self.inputs.preload.slots] = self.inputs.preload.rows
+        resident = self._resident(pools.slots)
         return LruCache(self.gpu, pools, resident, [b.ids for b in self.inputs.batches])
+
+    def _resident(self, slots: Sequence[int]) -> Int64s:
+        """The row in each slot before the first mini-batch, -1: none; `slots`: by pool."""
+        resident = np.full(sum(slots), -1, np.int64)
+        resident[self.inputs.preload.slots] = self.inputs.preload.rows
+        return resident
 
     def _move_lists(self) -> Sequence[MoveLists]:
         """One a mini-batch; lists of its own lie in rings."""
@@ -195,8 +200,7 @@ class Workspace:
         replay, batches = self.inputs.system.replay, len(self.inputs.batches)
         if not isinstance(replay, AssociativeReplay):
             raise UsageError("observe probes caches of one hashed set a row, as FBGEMM's")
-        resident = np.full(sum(replay.slots), -1, np.int64)
-        resident[self.inputs.preload.slots] = self.inputs.preload.rows
+        resident = self._resident(replay.slots)
         return TaggedCache(self.gpu, resident, replay.ways, self.lookups, batches)
 
     @cached_property

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from simulator.config.trace import HALF
 from simulator.traces.base import Bags, Ids, MiniBatch, Trace, bags_of
@@ -45,6 +46,12 @@ class TablePart:
     def rows(self, whole: int) -> int:
         """Rows of a part of a table of `whole` rows."""
         return (whole - self.index + self.parts - 1) // self.parts if self.cut == "row" else whole
+
+    def of(self, rows: Ids) -> tuple[npt.NDArray[np.bool_], Ids]:
+        """Which `rows` of the table a cut by rows gives this part, every `parts`-th, and their
+        numbers in it."""
+        own = rows % self.parts == self.index
+        return own, rows[own] // self.parts
 
     def samples(self, whole: int) -> tuple[int, int]:
         """First sample that it serves, and the one after the last, of `whole`: the first copies
@@ -186,7 +193,7 @@ class PartedTrace:
         asked = min(rows, (count + 1) * part.parts)
         while True:
             ranked = self.whole.hottest(part.table, asked, share)
-            own: Ids = ranked[ranked % part.parts == part.index] // part.parts
+            _, own = part.of(ranked)
             if len(own) >= count or asked == rows:
                 return own[:count]
             asked = min(rows, 2 * asked)

@@ -93,8 +93,8 @@ class _OfRows:
 
     def within(self, age: float) -> tuple[Ids, npt.NDArray[np.float64]]:
         rows, ages = self.whole.within(age)
-        own = rows % self.part.parts == self.part.index
-        return rows[own] // self.part.parts, ages[own]
+        own, numbers = self.part.of(rows)
+        return numbers, ages[own]
 
 
 @dataclass(frozen=True)
@@ -106,5 +106,5 @@ class _LookupsOfRows:
 
     def over(self, batches: int) -> Iterator[tuple[Ids, Counts]]:
         for rows, counts in self.whole.over(batches):
-            own = rows % self.part.parts == self.part.index
-            yield rows[own] // self.part.parts, counts[own]
+            own, numbers = self.part.of(rows)
+            yield numbers, counts[own]

@@ -205,10 +205,7 @@ class _Pieces:
 
 def _of_part(rows: Int64s, part: TablePart) -> Int64s:
     """Which of `rows` a part by rows has, numbered as it does; a whole table has all."""
-    if part.cut != "row":
-        return rows
-    own: Int64s = rows[rows % part.parts == part.index] // part.parts
-    return own
+    return part.of(rows)[1] if part.cut == "row" else rows
 
 
 def _below(ids: Int64s, split: SplitBatch, start: int, keeps: bool) -> dict[str, Flow]:
