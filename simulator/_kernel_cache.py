@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import pickle
 import warnings
+from operator import attrgetter
 from pathlib import Path
 from types import FunctionType
 from typing import Any, cast
@@ -26,6 +27,10 @@ from numba.core.serialize import dumps
 from simulator._kept_files import folders_of, kept_content, write_kept
 
 __all__ = ["KernelCache"]
+
+
+_TIED = attrgetter("library.has_dynamic_globals", "lifted")
+"""What of a compiled kernel is of this process alone, where it has any."""
 
 
 class KernelCache(NullCache):
@@ -82,7 +87,7 @@ class KernelCache(NullCache):
 
     def save_overload(self, signature: Any, kernel: Any) -> None:
         """Keep `kernel` in the first folder that takes it."""
-        if kernel.library.has_dynamic_globals or kernel.lifted:
+        if any(_TIED(kernel)):
             warnings.warn(f"{self._name} cannot be kept on disk", RuntimeWarning, stacklevel=2)
             return
         name = self._file_name(signature, kernel.target_context)
