@@ -18,7 +18,6 @@ from pydantic import Field, TypeAdapter, WithJsonSchema
 from simulator.config.catalogue import files, find
 from simulator.config.joins import host_problems, joined, network_problems
 from simulator.config.machine import (
-    CHOOSERS,
     SOCKET_KEYS,
     Count,
     HostConfig,
@@ -27,22 +26,20 @@ from simulator.config.machine import (
     Price,
     Socket,
 )
-from simulator.config.nodes import Node, different
+from simulator.config.machine_layers import HOST_KEYS, REFUSED, Layers, sockets_of
+from simulator.config.nodes import Node
 from simulator.config.old_paths import OLD_KEYS, moved
 from simulator.config.parts import Kinds, PartReader
-from simulator.config.problems import did_you_mean, validate
-from simulator.config.provenance import as_changed, starred, surviving
-from simulator.config.reader import Document, KeyPath, dotted, read_yaml
+from simulator.config.problems import validate
+from simulator.config.provenance import as_changed, starred
+from simulator.config.reader import Document, KeyPath, read_yaml
 from simulator.config.types import Frozen, Source
 from simulator.errors import Problem
 from simulator.text import shown
 
 __all__ = ["Alike", "MachineFile", "read_machine"]
 
-_HOST_KEYS = ("name", "count")
 _SOCKET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_REFUSED = "(refused)"
-"""Stands for the part of a socket that could not be read."""
 
 
 _COUNT_SCHEMA: dict[str, Any] = TypeAdapter(Count).json_schema()
@@ -115,7 +112,7 @@ class Alike:
         host, hosts = entry.get("host"), entry.get("hosts")
         listed = hosts.value if hosts is not None and isinstance(hosts.value, tuple) else ()
         for node in (host, *listed):
-            self.known |= set() if node is None else {id(s) for s in _sockets(node).values()}
+            self.known |= set() if node is None else {id(s) for s in sockets_of(node).values()}
 
 
 def read_machine(
@@ -138,16 +135,16 @@ def read_machine(
     return (None if problems else value), problems
 
 
-_PRICE = "price_usd_per_hour"
 _PARTS = {"host", "hosts", "network"}
 """Keys of a machine that its description speaks of."""
 
 
 class _Machines:
-    """Follows references to machines and lays machines over each other."""
+    """Follows references to machines, and builds what they stand for."""
 
     def __init__(self, kinds: Kinds, key: str, alike: Alike) -> None:
         self.parts = PartReader(kinds)
+        self._layers = Layers(self.parts, key)
         self._key, self._alike = key, alike
 
     def follow(self, node: Node, trail: tuple[Path, ...]) -> Node | None:
@@ -163,19 +160,19 @@ class _Machines:
             return self._alike.entries[known]
         if not node.is_mapping:
             message = f"is {shown(node.plain())}: expected a name, or a mapping with its keys"
-            self._problem(node.mark.value, (), message)
+            self._layers.problem(node.mark.value, (), message)
             return None
         base = node.get("base")
         if base is None:
-            return self._over(replace(node, value={}), node)
+            return self._layers.over(replace(node, value={}), node)
         if not isinstance(base.value, str) and not base.is_mapping:
             message = f"base is {shown(base.plain())}: expected the name of an entry to start from"
-            self._problem(node.mark.value, (), message)
+            self._layers.problem(node.mark.value, (), message)
             return None
         start, changes = self.follow(base, trail), node.without(("base",))
         if start is None:
             return None
-        machine = self._over(start, changes)
+        machine = self._layers.over(start, changes)
         name = start.get("name")
         if changes.keys() and name is not None and "name" not in changes:
             machine = machine.with_keys({"name": starred(name)})
@@ -189,7 +186,7 @@ class _Machines:
         if file is not None and file in trail:
             message = f"{file} has itself as its base"
         if file is None or message:
-            self._problem(name.mark.value, (), message, hint)
+            self._layers.problem(name.mark.value, (), message, hint)
             return None
         document = read_yaml(file)
         self.parts.problems += document.problems
@@ -200,123 +197,6 @@ class _Machines:
         if machine is None or "name" in node:
             return machine
         return machine.with_keys({"name": replace(name, value=file.stem)})
-
-    def _problem(self, where: str, path: KeyPath, message: str, hint: str = "") -> None:
-        key = dotted((self._key, *path))
-        self.parts.problems.append(Problem(where, key, message, hint))
-
-    # -- laying over ----------------------------------------------------------------------------
-
-    def _over(self, base: Node, changes: Node) -> Node:
-        """`changes` over the expanded machine `base`, their parts expanded."""
-        merged = dict(base.value)
-        for name, new in self._counted(base, changes).items():
-            old = base.get(name)
-            if name == "host" and new.is_mapping:
-                merged[name] = self._over_host(old, new, (name,))
-                self._one_or_many(merged, name)
-            elif name == "hosts":
-                merged[name] = self._over_hosts(old, new)
-                if isinstance(new.value, tuple) and "host" not in changes:
-                    merged.pop("host", None)
-            elif name == "network" and new.value is not None:
-                merged[name] = self._over_socket(old, new, (name,))
-            elif name != "sources":
-                merged[name] = new
-        machine = replace(base, value=merged, mark=changes.mark)
-        if _PRICE not in changes and _plugged_in(base) != _plugged_in(machine):
-            machine = machine.without((_PRICE,))
-        changed = different(base, machine, "")
-        sources = surviving(base.get("sources"), changed, changes.get("sources"))
-        return machine if sources is None else machine.with_keys({"sources": sources})
-
-    def _counted(self, base: Node, changes: Node) -> Node:
-        """`hosts: 16` as the count of `host`."""
-        hosts = changes.get("hosts")
-        if hosts is None or isinstance(hosts.value, bool) or not isinstance(hosts.value, int):
-            return changes
-        listed = base.get("hosts")
-        rest = changes.without(("hosts",))
-        if listed is not None and listed.value is not None:
-            message = f"is {hosts.value}: this machine has a list of hosts"
-            hint = f"give one of them a count: {_one_of(listed, f'{{count: {hosts.value}}}')}"
-            self._problem(hosts.mark.value, ("hosts",), message, hint)
-            return rest
-        host = changes.get("host") or Node({}, hosts.mark, hosts.folder)
-        if "count" in host:
-            message = "says how many hosts there are a second time"
-            self._problem(hosts.mark.key, ("hosts",), message, "keep it or `host.count`")
-        return rest.with_keys({"host": host.with_keys({"count": hosts})} if host.is_mapping else {})
-
-    def _one_or_many(self, machine: Mapping[Any, Node], key: str) -> None:
-        """Refuse `host` beside a list of hosts."""
-        hosts = machine.get("hosts")
-        if hosts is not None and hosts.value is not None:
-            hint = f"change one of the list: {_one_of(hosts, '{...}')}"
-            self._problem(machine[key].mark.key, (key,), "stands beside a list of hosts", hint)
-
-    def _over_hosts(self, old: Node | None, new: Node) -> Node:
-        """A list of hosts; or changes of a list, by number or name."""
-        if isinstance(new.value, tuple):
-            return replace(
-                new,
-                value=tuple(
-                    self._over_host(None, host, ("hosts", i)) for i, host in enumerate(new.value)
-                ),
-            )
-        if old is None or not isinstance(old.value, tuple):
-            if new.is_mapping:
-                hint = f"there is one kind of host: {self._key}.host"
-                self._problem(new.mark.key, ("hosts",), "is no list in this machine", hint)
-            return replace(new, value=None) if new.is_mapping else new
-        if not new.is_mapping:
-            return new
-        hosts = list(old.value)
-        names = {host.text("name"): i for i, host in enumerate(hosts)}
-        for key, changes in new.items():
-            index = names.get(str(key), int(key) if str(key).isdecimal() else len(hosts))
-            if index < len(hosts):
-                hosts[index] = self._over_host(hosts[index], changes, ("hosts", index))
-                continue
-            hint = f"there are {', '.join(names)}, or 0 to {len(hosts) - 1}"
-            self._problem(changes.mark.key, ("hosts", key), "is no host of the machine", hint)
-        return replace(old, value=tuple(hosts))
-
-    def _over_host(self, old: Node | None, new: Node, path: KeyPath) -> Node:
-        if not new.is_mapping:
-            return new
-        merged = dict(old.value) if old is not None and old.is_mapping else {}
-        for name, value in new.items():
-            if name in _HOST_KEYS:
-                merged[name] = value
-            elif value.value is None:
-                merged.pop(name, None)
-            elif merged and name not in merged and not _starts_a_part(value):
-                known = [str(socket) for socket in merged if socket not in _HOST_KEYS]
-                hint = f"{did_you_mean(name, known)} sockets: {', '.join(known)}".strip()
-                message = "is no socket of the host: a new one needs `part: NAME`"
-                self._problem(value.mark.key, (*path, name), message, hint)
-            else:
-                merged[name] = self._over_socket(merged.get(name), value, (*path, name))
-        return replace(new, value=merged)
-
-    def _over_socket(self, old: Node | None, new: Node, path: KeyPath) -> Node:
-        """A socket with its part expanded; a stand-in after a problem."""
-        key = (self._key, *path)
-        if isinstance(new.value, str):
-            new = replace(new, value={"part": new})
-        usable = old is not None and old.is_mapping and old.entry != _REFUSED
-        if old is not None and usable and new.is_mapping:
-            socket = self.parts.over(old, new, key, SOCKET_KEYS)
-        else:
-            socket = self.parts.part(new, key, (), SOCKET_KEYS)
-        if socket is not None:
-            return replace(socket, named_at=new.mark)
-        said = {} if old is None else dict(old.only(SOCKET_KEYS).items())
-        said |= dict(new.only(SOCKET_KEYS).items())
-        return replace(new, value=said, entry=_REFUSED, named_at=new.mark)
-
-    # -- building -------------------------------------------------------------------------------
 
     def build(self, machine: Node) -> MachineConfig | None:
         """The validated machine; None after problems."""
@@ -333,7 +213,7 @@ class _Machines:
         self._different_names(nodes)
         over = None
         if crossing is not None:
-            sockets = {name for node in nodes.values() for name in _sockets(node)}
+            sockets = {name for node in nodes.values() for name in sockets_of(node)}
             self.parts.problems += network_problems(crossing, sorted(sockets), prefix)
             over = self._socket(crossing, ("network",))
         if self.parts.problems or file is None:
@@ -349,12 +229,12 @@ class _Machines:
             return {("host",): host}
         if hosts is not None and isinstance(hosts.value, tuple):
             if not hosts.value:
-                self._problem(hosts.mark.value, ("hosts",), "is an empty list")
+                self._layers.problem(hosts.mark.value, ("hosts",), "is an empty list")
             return {("hosts", i): n for i, n in enumerate(hosts.value) if n.is_mapping}
         nothing = (host is None or host.value is None) and (hosts is None or hosts.value is None)
         if nothing and not any(key in machine for key in OLD_KEYS):
             hint = "what the machine is made of: `host: {cpu: {part: NAME}, ...}`"
-            self._problem(machine.mark.value, ("host",), "is missing", hint)
+            self._layers.problem(machine.mark.value, ("host",), "is missing", hint)
         return {}
 
     def _different_names(self, nodes: Mapping[KeyPath, Node]) -> None:
@@ -364,23 +244,23 @@ class _Machines:
             where = (node.get("name") or node).mark.value
             if name in first:
                 message = f"two hosts are called {name!r}: here and at {first[name]}"
-                self._problem(where, (*path, "name"), message, "give each a name of its own")
+                self._layers.problem(where, (*path, "name"), message, "give each a name of its own")
             first.setdefault(name, where)
 
     def _host(self, node: Node, path: KeyPath, outside: set[str]) -> HostConfig | None:
-        sockets = _sockets(node)
+        sockets = sockets_of(node)
         prefix = (self._key, *path)
         for name, socket in sockets.items():
             if not _SOCKET_NAME.fullmatch(str(name)):
                 message = "is no name of a socket: letters, digits and `_`, a letter first"
-                self._problem(socket.reference.key, (*path, name), message)
+                self._layers.problem(socket.reference.key, (*path, name), message)
         if not sockets:
             hint = "its parts by the name of their socket: `cpu: {part: NAME}`"
-            self._problem(node.mark.value, path, "has no parts", hint)
+            self._layers.problem(node.mark.value, path, "has no parts", hint)
         links = {str(name): self.parts.is_link(socket) for name, socket in sockets.items()}
         self.parts.problems += host_problems(sockets, outside, links, prefix)
         built = {str(name): self._built(s, (*path, name)) for name, s in sockets.items()}
-        data = {**node.only(_HOST_KEYS).plain(), "sockets": {n: s for n, s in built.items() if s}}
+        data = {**node.only(HOST_KEYS).plain(), "sockets": {n: s for n, s in built.items() if s}}
         host, problems = validate(_HOST, data, node.marks, prefix)
         self.parts.problems += problems
         return host if isinstance(host, HostConfig) else None
@@ -402,7 +282,7 @@ class _Machines:
         if not node.is_mapping:
             return None
         prefix = (self._key, *path)
-        refused = node.entry == _REFUSED
+        refused = node.entry == REFUSED
         part = None if refused else self.parts.value(node.without(SOCKET_KEYS), prefix)
         keys = {"part": part or _NOTHING, **node.only(SOCKET_KEYS).plain()}
         if isinstance(keys.get("join"), str):
@@ -412,41 +292,3 @@ class _Machines:
         socket, problems = validate(_SOCKET, keys, node.marks, prefix)
         self.parts.problems += problems
         return socket if isinstance(socket, Socket) else None
-
-
-def _one_of(hosts: Node, changes: str) -> str:
-    """`changes` of the first of a list of hosts, as they are typed."""
-    first = hosts.value[0] if isinstance(hosts.value, tuple) and hosts.value else None
-    name = first.text("name") if first is not None and first.is_mapping else ""
-    return f"hosts: {{{name or 0}: {changes}}}"
-
-
-def _plugged_in(machine: Node) -> list[Any]:
-    """What is rented: of each host its count, and of its sockets the entry and the count. Numbers
-    of parts may change without another rent."""
-    host, hosts = machine.get("host"), machine.get("hosts")
-    listed = hosts.value if hosts is not None and isinstance(hosts.value, tuple) else ()
-    return [
-        (
-            node.text("name"),
-            _count(node),
-            {n: (s.entry, _count(s)) for n, s in _sockets(node).items()},
-        )
-        for node in ((host,) if host is not None else listed)
-        if node.is_mapping
-    ]
-
-
-def _count(node: Node) -> Any:
-    count = node.get("count")
-    return 1 if count is None else count.plain()
-
-
-def _starts_a_part(node: Node) -> bool:
-    """Whether a socket says which part it holds."""
-    return not node.is_mapping or any(key in node for key in (*CHOOSERS, "kind"))
-
-
-def _sockets(host: Node) -> dict[Any, Node]:
-    """The sockets of a host by name."""
-    return dict(host.without(_HOST_KEYS).items())
