@@ -30,13 +30,13 @@ Ignored: NUMA, upper levels of the page table, clock changes under load.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from simulator.columns import by_element, least, most
+from simulator.columns import most
 from simulator.config.bounds import AtMost
 from simulator.config.machine import Part
 from simulator.config.model import ModelConfig
@@ -58,6 +58,7 @@ from simulator.hardware.demand import Demand, Resource, ResourceUse, Service
 from simulator.hardware.devices.base import Path, Processor, Reach, Setup, dynamic_j
 from simulator.hardware.devices.cpu_paths import DevicePath, MemoryPath
 from simulator.hardware.devices.cpu_streams import (
+    as_stored,
     first_answer_ps,
     in_lines,
     to_memory,
@@ -235,7 +236,7 @@ class CpuDevice(Processor):
         at = Package(
             self.name, self.dram.place, cpu.last_level_cache, cpu.device_cache, cpu.core_flops
         )
-        work = _as_stored(PASSES[type(word)](word, software, at))
+        work = as_stored(PASSES[type(word)](word, software, at))
         accesses = (*work.accesses, *self._walks(word, work))
         work = replace(work, accesses=accesses, sibling=word.sibling)
         return replace(work, leaves=word.leaves, evicts=word.evicts)
@@ -274,43 +275,27 @@ class CpuDevice(Processor):
 
     def _priced(self, work: CpuPass, software: OperatorProfile, reach: Reach) -> Demand:
         cpu, operator = self.part, work.operator
-        available = self.threads
-        threads = {"all": available, "tables": min(available, work.tables), "one": 1}[
-            operator.threads
-        ]
-        accesses = work.accesses
-        paths = {place: reach(place) for place in dict.fromkeys(a.memory for a in accesses)}
-        streams = {
-            place: [s for a in accesses if a.memory == place for s in to_memory(a, operator, path)]
-            for place, path in paths.items()
-        }
-        if self.dram.place in paths:
-            streams[self.dram.place] = with_deferred(streams[self.dram.place], work)
+        threads = {
+            "all": self.threads,
+            "tables": min(self.threads, work.tables),
+            "one": 1,
+        }[operator.threads]
+        paths = {place: reach(place) for place in dict.fromkeys(a.memory for a in work.accesses)}
+        streams = self._streams(work, paths)
         loaded = {place: 1.0 for place, path in paths.items() if path.memory.pages is None}
         queued = cpu.device_path.bounds and self.dram.place in paths
-        waits = loaded | ({self._device_path: 1.0} if queued else {})
-        passing = [stream for place in loaded for stream in streams[place]]
-        services = {self._path: Service(read_ps=self._path_ps(passing, work))} if loaded else {}
-        loads_ps = most(0.0, *(service.ps for service in services.values()))
-        pages_ps = 0.0
-        for place, path in paths.items():
-            served = path.services(streams[place])
-            services |= served
-            if path.memory.pages is None:
-                loads_ps = most(loads_ps, path.alone_ps(served))
-            else:
-                pages_ps = most(pages_ps, path.alone_ps(served))
-        waits_ps = [self._waiting_ps(a, operator, paths[a.memory]) for a in accesses]
+        services, loads_ps, pages_ps = self._served(work, paths, streams)
+        waits_ps = [self._waiting_ps(a, operator, paths[a.memory]) for a in work.accesses]
         thread_ps = work.busy_ps + sum(waits_ps)
-        fault_ps = self._page_faults_ps(work)
-        faults_ps = fault_ps * (cpu.page_fault_lock + (1.0 - cpu.page_fault_lock) / threads)
         each_ps = thread_ps / threads
-        first_ps = round(first_answer_ps(paths, streams) / work.parts)
         if work.ranges:
             each_ps = _slowest_ps(work, threads, thread_ps, waits_ps[0])
-        held_ps = round(self._rounded_corner(each_ps, loads_ps) + faults_ps)
-        corner_ps = self._rounded_corner(each_ps, most(loads_ps, pages_ps))
-        alone_ps = round(corner_ps + faults_ps + first_ps)
+        fault_ps = self._page_faults_ps(work)
+        faults_ps = fault_ps * (cpu.page_fault_lock + (1.0 - cpu.page_fault_lock) / threads)
+        first_ps = round(first_answer_ps(paths, streams) / work.parts)
+        corner = cpu.memory_path.rounded_corner
+        held_ps = round(corner(each_ps, loads_ps) + faults_ps)
+        alone_ps = round(corner(each_ps, most(loads_ps, pages_ps)) + faults_ps + first_ps)
         cores = 1.0
         if work.sibling is not None:
             slower, cores = software.cpu_mlp.sibling_slowdown, 0.5
@@ -324,29 +309,45 @@ class CpuDevice(Processor):
             latency_ps=work.regions * cpu.thread_start if threads > 1 else 0,
             minimum_ps=alone_ps,
             blocks=True,
-            loaded=waits if work.waits else {},
+            loaded=loaded | ({self._device_path: 1.0} if queued else {}) if work.waits else {},
         )
 
-    def _path_ps(self, streams: Sequence[Access], work: CpuPass) -> float:
-        """Time of the path between cores and memory for what cores load from it and store."""
-        limits = self.part.memory_path
-        reads = sum(
-            s.bytes / (limits.random_read if s.random else limits.sequential_read)
-            for s in streams
-            if not s.write
-        )
-        pieces = sum(s.count for s in streams if s.random and not s.write)
-        reads += pieces * limits.random_piece / PS_PER_S
-        written = sum(s.bytes for s in streams if s.write) - work.evicts
-        writes = written / (limits.write if work.operator.nontemporal else limits.write_back)
-        writes += work.evicts / limits.write_back
-        longer, shorter = most(reads, writes), least(reads, writes)
-        path_ps: float = (longer + (1.0 - limits.duplex) * shorter) * PS_PER_S
-        return path_ps
+    def _streams(self, work: CpuPass, paths: Mapping[str, Path]) -> dict[str, list[Access]]:
+        """What reaches each memory of a pass."""
+        streams = {
+            place: [
+                stream
+                for a in work.accesses
+                if a.memory == place
+                for stream in to_memory(a, work.operator, path)
+            ]
+            for place, path in paths.items()
+        }
+        if self.dram.place in paths:
+            streams[self.dram.place] = with_deferred(streams[self.dram.place], work)
+        return streams
 
-    def _rounded_corner(self, thread_ps: float, memory_ps: float) -> float:
-        """Time of an operator that threads and memory bound (see `MemoryPath.sharpness`)."""
-        return _rounded_corner(thread_ps, memory_ps, self.part.memory_path.sharpness)
+    def _served(
+        self, work: CpuPass, paths: Mapping[str, Path], streams: Mapping[str, list[Access]]
+    ) -> tuple[dict[str, Service], float, float]:
+        """What memories and the paths to them are asked for, and the longest time that one of them
+        takes: of memories that are loaded from, and of those that are read a page at a time."""
+        services, loads_ps, pages_ps = dict[str, Service](), 0.0, 0.0
+        loads = [place for place, path in paths.items() if path.memory.pages is None]
+        if loads:
+            passing = [stream for place in loads for stream in streams[place]]
+            streamed = work.operator.nontemporal
+            path_ps = self.part.memory_path.passing_ps(passing, work.evicts, streamed=streamed)
+            services[self._path] = Service(read_ps=path_ps)
+            loads_ps = most(0.0, services[self._path].ps)
+        for place, path in paths.items():
+            served = path.services(streams[place])
+            services |= served
+            if place in loads:
+                loads_ps = most(loads_ps, path.alone_ps(served))
+            else:
+                pages_ps = most(pages_ps, path.alone_ps(served))
+        return services, loads_ps, pages_ps
 
     def _waiting_ps(self, access: Access, operator: CpuOperator, path: Path) -> float:
         """Time that one thread alone would wait for the lines of `access`, or spend on the requests
@@ -393,21 +394,3 @@ def _slowest_ps(work: CpuPass, threads: int, thread_ps: float, gradients_ps: flo
     own_ps = [count * lookup_ps for count in work.ranges]
     even_ps = most(0.0, thread_ps - sum(own_ps)) / len(own_ps)
     return slowest_ps(threads, even_ps, *own_ps)
-
-
-def _as_stored(work: CpuPass) -> CpuPass:
-    """`work` with ordinary stores where what it writes is not whole lines: a streaming store of a
-    part of a line goes to memory by itself, so that no program streams those."""
-    operator = work.operator
-    if not operator.nontemporal or not any(a.write and a.size % LINE_BYTES for a in work.accesses):
-        return work
-    return replace(work, operator=operator.model_copy(update={"nontemporal": False}))
-
-
-@by_element
-def _rounded_corner(thread_ps: float, memory_ps: float, n: float) -> float:
-    longest = max(thread_ps, memory_ps)
-    if not longest:
-        return 0.0
-    shares = (thread_ps / longest) ** n + (memory_ps / longest) ** n
-    return float(longest * shares ** (1.0 / n))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
 
+from simulator.columns import by_element, least, most
 from simulator.config.types import BytesPerSecond, Fraction, Frozen, Picoseconds
+from simulator.hardware.access import Access
+from simulator.units import PS_PER_S
 
 __all__ = ["DevicePath", "MemoryPath"]
 
@@ -37,6 +41,27 @@ class MemoryPath(Frozen):
     and memory alone would take those times for: requests that queue behind each other round the
     corner between both limits. Infinite would be the longer of the two, 1 their sum."""
 
+    def passing_ps(self, streams: Sequence[Access], evicted: int, *, streamed: bool) -> float:
+        """Time (ps) of what cores load through it and store, `streamed` (non-temporal) or not;
+        `evicted`: bytes of what is stored that earlier operations had left in the cores' caches."""
+        reads = sum(
+            s.bytes / (self.random_read if s.random else self.sequential_read)
+            for s in streams
+            if not s.write
+        )
+        pieces = sum(s.count for s in streams if s.random and not s.write)
+        reads += pieces * self.random_piece / PS_PER_S
+        written = sum(s.bytes for s in streams if s.write) - evicted
+        writes = written / (self.write if streamed else self.write_back)
+        writes += evicted / self.write_back
+        longer, shorter = most(reads, writes), least(reads, writes)
+        passing_ps: float = (longer + (1.0 - self.duplex) * shorter) * PS_PER_S
+        return passing_ps
+
+    def rounded_corner(self, thread_ps: float, memory_ps: float) -> float:
+        """Time (ps) of an operator that threads and memory bound (see `sharpness`)."""
+        return _rounded_corner(thread_ps, memory_ps, self.sharpness)
+
 
 class DevicePath(Frozen):
     """What carries the copies of devices (GPUs, interfaces, drives) between the socket's ports and
@@ -56,3 +81,12 @@ class DevicePath(Frozen):
     def bounds(self) -> bool:
         """Whether it is narrower than DRAM in any direction."""
         return self.read is not None or self.write is not None
+
+
+@by_element
+def _rounded_corner(thread_ps: float, memory_ps: float, n: float) -> float:
+    longest = max(thread_ps, memory_ps)
+    if not longest:
+        return 0.0
+    shares = (thread_ps / longest) ** n + (memory_ps / longest) ** n
+    return float(longest * shares ** (1.0 / n))

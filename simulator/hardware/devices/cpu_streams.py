@@ -12,7 +12,7 @@ from simulator.hardware.access import Access
 from simulator.hardware.devices.base import Path
 from simulator.hardware.devices.cpu_words import LINE_BYTES, CpuPass, lines_of
 
-__all__ = ["first_answer_ps", "in_lines", "to_memory", "with_deferred", "without_last"]
+__all__ = ["as_stored", "first_answer_ps", "in_lines", "to_memory", "with_deferred", "without_last"]
 
 
 def in_lines(access: Access) -> Access:
@@ -72,3 +72,12 @@ def first_answer_ps(paths: Mapping[str, Path], streams: Mapping[str, Sequence[Ac
         ),
         default=0,
     )
+
+
+def as_stored(work: CpuPass) -> CpuPass:
+    """`work` with ordinary stores where what it writes is not whole lines: a streaming store of a
+    part of a line goes to memory by itself, so that no program streams those."""
+    operator = work.operator
+    if not operator.nontemporal or not any(a.write and a.size % LINE_BYTES for a in work.accesses):
+        return work
+    return replace(work, operator=operator.model_copy(update={"nontemporal": False}))
