@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.caches.facts import BYPASS, LOOKUP, MISS, UNIQUE, VICTIM, Start
-from simulator.caches.plan.associative import AssociativeCache
+from simulator.caches.plan.associative import Algorithm, AssociativeCache, Loaded
 from simulator.caches.plan.hashed_sets import set_of
 from simulator.caches.reference.associative import (
     ReferenceAssociative,
@@ -30,6 +30,7 @@ from simulator.traces import Trace, open_trace
 
 ROWS = 40
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 
 @given(st.integers(0, 2**40), st.integers(1, 10**6))
@@ -226,6 +227,50 @@ def test_the_highest_counts_of_each_set_are_in(counts: list[int], sets: int, way
         lowest = min((counts[row] for row in before), default=0) if len(before) == ways else 0
         came = [row for row in rows[loaded.fetched].tolist() if set_of(row, sets) == own]
         assert all(counts[row] + 1 >= lowest for row in came)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 30),
+    st.integers(1, 4),
+    st.sampled_from([("lru", 0), ("lru", 1), ("lfu", 0)]),
+    st.integers(2, 5),
+    st.lists(st.lists(st.integers(0, 3 * ROWS - 1), min_size=1, max_size=60), max_size=12),
+)
+def test_threads_change_nothing(
+    sets: int, ways: int, rules: tuple[str, int], threads: int, batches: list[list[int]]
+) -> None:
+    """Nor the order of those who leave; and who is still in is known without looking for all."""
+    one, several = (AssociativeCache(3 * ROWS, sets, ways, *rules) for _ in range(2))  # type: ignore[arg-type]
+    before: tuple[Ints, Loaded] | None = None
+    for ids in batches:
+        rows, times = np.unique(np.array(ids, np.int64), return_counts=True)
+        loaded = one.load(rows, times)
+        for mine, other in zip(loaded, several.load(rows, times, threads), strict=True):
+            np.testing.assert_array_equal(mine, other)
+        np.testing.assert_array_equal(one.tags, several.tags)
+        assert one.resident == several.resident
+        if before is not None:
+            np.testing.assert_array_equal(one.still_in(*before), one.slots_of(before[0]))
+        before = rows, loaded
+
+
+@pytest.mark.parametrize(("algorithm", "locked"), [("lru", 0), ("lru", 1), ("lfu", 0)])
+def test_flows_count_what_kept_rows_tell(algorithm: Algorithm, locked: int) -> None:
+    """Seven tables, one of them of one row: lookups and rows of each flow are the same whether row
+    numbers are kept (plain sums over them) or not (`tally`)."""
+    config = ZipfTraceConfig(kind="zipf", alpha=0.9)
+    rows = (4000, 1, 900, 50, 4000, 3, 77)
+    trace = open_trace(config, rows=rows, lookups=(2, 1, 1, 3, 1, 1, 2), batch_size=256, seed=3)
+    replays = [
+        AssociativeReplay(60, 8, algorithm, locked, keep=kept) for kept in (range(20), range(0))
+    ]
+    told = run_replays(Stream(trace, 20), replays, threads=2)
+    for kept, counted in zip(*(told[replay].facts for replay in replays), strict=True):
+        assert {*kept.flows} == {*counted.flows}
+        for name, flows in kept.flows.items():
+            pairs = zip(flows, counted.flows[name], strict=True)
+            assert all((a.lookups, a.rows) == (b.lookups, b.rows) for a, b in pairs), name
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,8 +8,8 @@ is (a *conflict miss*). Each rule is in plain Python in `caches.reference.associ
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from itertools import pairwise
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +20,25 @@ from simulator.caches.plan.associative_kernels import (
     MOST,
     NEVER,
     NO_CHAIN,
+    Chains,
+    Outcome,
     Slots,
+    chain_missing,
     drop_left,
     know_fetched,
 )
-from simulator.caches.plan.associative_steps import Past, Rules, State, play_groups, room_for, take
+from simulator.caches.plan.associative_steps import (
+    Past,
+    Room,
+    Rules,
+    State,
+    bring,
+    limit_of,
+    look_up,
+    part_of,
+    play_groups,
+    room_for,
+)
 from simulator.caches.plan.counted_sets import fill_by_count, note_counts
 from simulator.caches.plan.hashed_sets import Tags, by_set, fill, find_sets, group_bits, probe
 
@@ -36,8 +50,7 @@ Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """One mini-batch in the cache; arrays over its distinct rows but for the victims.
 
     `slots`: where each row is served, -1: where it lies. `hit`: it was in the cache; `fetched`: it
@@ -69,6 +82,7 @@ class AssociativeCache:
             np.full(sets, NO_CHAIN, np.int32),
             zeros(rows, np.uint8),
         )
+        self._spare = room_for(0)
         self._now = locked  # so that stamps of what is filled in are below every limit
         self.resident = 0
         """Slots that hold a row."""
@@ -101,33 +115,84 @@ class AssociativeCache:
         least[full] = marks.reshape(sets, self.ways)[full].min(axis=1, initial=MOST)
         self._state.known[:] = 1
 
-    def slots_of(self, rows: Int64s) -> Int64s:
+    def still_in(self, rows: Tags, loaded: Loaded) -> Int64s:
+        """As `slots_of` the rows that the mini-batch before `loaded`. Where they are locked, those
+        that had a slot have it, and the others may have come in since."""
+        if not (self._rules.lru and self._rules.locked):
+            return self.slots_of(rows)
+        slots = loaded.slots.copy()
+        outside = np.flatnonzero(slots < 0)
+        slots[outside] = self.slots_of(rows[outside])
+        return slots
+
+    def slots_of(self, rows: Tags) -> Int64s:
         """The slot of each row, -1: none."""
         highest, own = np.full(len(rows), MOST, np.int32), np.empty(len(rows), np.int32)
         slots, least = np.empty(len(rows), np.int64), self._state.slots.least
-        rows = rows.astype(self.tags.dtype)
+        rows = rows.astype(self.tags.dtype, copy=False)
         find_sets(rows, len(least), own)
         probe(rows, own, highest, least, self.tags, slots)
         return slots
 
-    def load(self, rows: Int64s, times: Int64s) -> Loaded:
-        """Load distinct `rows`, looked up `times` each: int64, shape (rows,)."""
+    def load(self, rows: Tags, times: Tags, threads: int = 1) -> Loaded:
+        """Load distinct `rows`, looked up `times` each: whole numbers, shape (rows,).
+
+        `threads` take parts of the rows, and then of the sets; what comes of it does not depend on
+        how many.
+        """
         self._now += 1
-        room, state = room_for(len(rows)), self._state
-        rows = rows.astype(self.tags.dtype)
-        came, left, _ = take(rows, times.astype(np.int32), self._rules, self._now, state, room)
-        self.resident += came - left
+        rows, times = rows.astype(self.tags.dtype, copy=False), times.astype(np.int32, copy=False)
+        room, state, rules = self._room(len(rows)), self._state, self._rules
+        parts = _parts(len(rows), threads)
+        rooms = [part_of(room, part) for part in parts]
+
+        def find(number: int) -> None:
+            part = parts[number]
+            look_up(rows[part], times[part], rules, self._now, state, rooms[number])
+
+        map_threads(find, threads, threads)
+        chains = Chains(state.heads, room.links, room.touched)
+        sets, _ = chain_missing(room.slots, room.own, room.fresh, state.slots.least, chains)
+        victims, freed = self._bring(rows, room, room.touched[:sets], threads)
         new = np.empty(len(rows), np.bool_)
-        know_fetched(rows, room.fetched, state.known, new)
-        if not self._rules.lru and left:
-            drop_left(rows, self.tags, room.slots)
-        return Loaded(
-            room.slots, room.hit, room.fetched, room.victims[:left], room.freed[:left], new
+
+        def tell(number: int) -> None:
+            part, own = parts[number], rooms[number]
+            know_fetched(rows[part], own.fetched, state.known, new[part])
+            if not rules.lru and len(victims):
+                drop_left(rows[part], self.tags, own.slots)
+
+        map_threads(tell, threads, threads)
+        return Loaded(room.slots, room.hit, room.fetched, victims, freed, new)
+
+    def _room(self, rows: int) -> Room:
+        """Room for so many rows: new for what is told of them, else used again."""
+        if rows > len(self._spare.own):
+            self._spare = room_for(rows)
+        bools = np.empty((2, rows), np.bool_)
+        return part_of(self._spare, slice(rows))._replace(
+            slots=np.empty(rows, np.int64), hit=bools[0], fetched=bools[1]
         )
 
-    def play(
-        self, batches: Sequence[tuple[Int64s, Int64s]], threads: int = 1
-    ) -> list[tuple[int, int]]:
+    def _bring(
+        self, rows: Tags, room: Room, touched: Int32s, threads: int
+    ) -> tuple[Int64s, Int64s]:
+        """Bring missing rows into the sets that were `touched`; who had to leave, and from where,
+        in the order of those sets."""
+        parts, limit = _parts(len(touched), threads), limit_of(self._rules, self._now)
+
+        def bring_in(part: int) -> tuple[int, Int64s]:
+            left = np.empty((2, len(rows)), np.int64)
+            out = Outcome(room.slots, room.fetched, *left)
+            came, gone = bring(rows, limit, self._state, room, touched[parts[part]], out)
+            return came - gone, left[:, :gone]
+
+        more, left = zip(*map_threads(bring_in, threads, threads), strict=True)
+        self.resident += sum(more)
+        victims, freed = np.concatenate(left, axis=1)
+        return victims, freed
+
+    def play(self, batches: Sequence[tuple[Tags, Tags]], threads: int = 1) -> list[tuple[int, int]]:
         """Load mini-batches of whom nobody asks what happens to their rows (see `load`): after each
         the slots that hold a row, and how many were missing. Halves of the sets take a thread
         each."""
@@ -147,7 +212,7 @@ class AssociativeCache:
             outcomes.append((self.resident, missing))
         return outcomes
 
-    def _ordered(self, batches: Sequence[tuple[Int64s, Int64s]], threads: int) -> Past:
+    def _ordered(self, batches: Sequence[tuple[Tags, Tags]], threads: int) -> Past:
         """Mini-batches, each in the order of groups of sets."""
         begins = np.cumsum([0, *(len(rows) for rows, _ in batches)])
         sets = len(self._state.heads)
@@ -166,3 +231,9 @@ class AssociativeCache:
 
         map_threads(order, len(batches), threads)
         return past
+
+
+def _parts(count: int, threads: int) -> list[slice]:
+    """`count` things in a part for each thread."""
+    ends = [count * number // threads for number in range(threads + 1)]
+    return [slice(begin, end) for begin, end in pairwise(ends)]

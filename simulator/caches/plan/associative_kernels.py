@@ -155,7 +155,7 @@ def unchained(own: int, chains: Chains, wanting: Int32s) -> int:
 @compiled
 def rank_slots(marks: Int32s, own: int, places: Int64s) -> None:
     """Write the places of the slots of a set in the order of their marks, the lower slot first
-    where those are equal: mark x 1024 + way."""
+    where those are equal: mark x 2**31 + way."""
     first = first_slot(own, len(places))
     for way in range(len(places)):
         places[np.uint64(way)] = (np.int64(marks[first + np.uint64(way)]) << _WAY_BITS) | way
@@ -181,14 +181,13 @@ def lowest_mark(marks: Int32s, own: int, ways: int) -> np.int32:
 
 
 @compiled
-def slot_marked(marks: Int32s, own: int, ways: int, mark: np.int32) -> int:
-    """The first slot of a set that has `mark`."""
+def lowest_place(marks: Int32s, own: int, ways: int) -> int:
+    """The lowest place of a slot of a set (`rank_slots`)."""
     first = first_slot(own, ways)
-    found = np.int32(ways)
+    least = np.int64(_TAKEN)
     for way in range(ways):
-        same = marks[first + np.uint64(way)] == mark
-        found = min(found, np.int32(way) if same else np.int32(ways))
-    return int(own * ways + found)
+        least = min(least, (np.int64(marks[first + np.uint64(way)]) << _WAY_BITS) | way)
+    return least  # type: ignore[return-value]
 
 
 @compiled
@@ -213,10 +212,13 @@ def choose_slots(
         count = unchained(own, chains, wanting)
         if count == 0:
             continue
-        if count == 1:
-            k, bound = wanting[0], lowest_mark(marks, own, ways)
-            if bound <= (limit if limit >= 0 else fresh[k]):
-                slot = slot_marked(marks, own, ways, bound)
+        if limit >= 0 or count == 1:  # slots that were given are beyond the limit
+            in_order(rows, fresh, wanting, count)
+            for n in range(min(count, ways)):
+                k, place = wanting[n], lowest_place(marks, own, ways)
+                if place >> _WAY_BITS > (limit if limit >= 0 else fresh[k]):
+                    break
+                slot = own * ways + (place & _WAY)
                 marks[slot] = fresh[k]
                 out.freed[came], out.victims[came] = slot, k
                 came += 1

@@ -8,7 +8,7 @@ processor's caches meanwhile.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,8 @@ from simulator.caches.plan.associative_kernels import (
 )
 from simulator.caches.plan.hashed_sets import Tags, find_sets, probe
 
-__all__ = ["Past", "Room", "Rules", "State", "play_groups", "take"]
+__all__ = ["Past", "Room", "Rules", "State", "bring", "limit_of", "look_up", "part_of"]
+__all__ += ["play_groups", "room_for", "take"]
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -85,13 +86,16 @@ def room_for(count: int) -> Room:
     )
 
 
+def part_of(room: Room, part: slice) -> Room:
+    """The room for some of the rows."""
+    return Room(*(each[part] for each in cast(tuple[Any, ...], room)))
+
+
 @compiled
-def take(
-    rows: Tags, times: Int32s, rules: Rules, now: int, state: State, room: Room
-) -> tuple[int, int, int]:
-    """Load distinct `rows`, looked up `times` each, as mini-batch `now`; returns how many came in,
-    how many had to leave, and how many were missing."""
-    cache, counts, heads, _ = state
+def look_up(rows: Tags, times: Int32s, rules: Rules, now: int, state: State, room: Room) -> None:
+    """Look distinct `rows` up, looked up `times` each, in mini-batch `now`: those that are found
+    get their new marks. Some of a mini-batch may be looked up beside others."""
+    cache, counts, _, _ = state
     slots = room.slots[: len(rows)]
     if rules.lru:
         room.before[: len(rows)] = now
@@ -104,12 +108,38 @@ def take(
         room.hit[k] = slots[k] >= 0
         room.fetched[k] = False
     mark_found(slots, room.fresh, cache.marks)
-    chains = Chains(heads, room.links, room.touched)
-    sets, missing = chain_missing(slots, room.own, room.fresh, cache.least, chains)
-    limit = now - 1 - rules.locked if rules.lru else -1
+
+
+@compiled
+def bring(
+    rows: Tags, limit: int, state: State, room: Room, touched: Int32s, out: Outcome
+) -> tuple[int, int]:
+    """Bring missing `rows` into the sets that were `touched`, whose chains end; returns how many
+    came in, and how many had to leave. Some sets may be seen to beside others. `limit`: see
+    `choose_slots`."""
+    chains = Chains(state.heads, room.links, touched)
+    came = choose_slots(rows, room.fresh, limit, state.slots, chains, len(touched), out)
+    return came, swap(rows, state.slots.tags, came, out)
+
+
+@compiled
+def limit_of(rules: Rules, now: int) -> int:
+    """The highest mark of a slot that mini-batch `now` may take; -1: that depends on the row."""
+    return now - 1 - rules.locked if rules.lru else -1
+
+
+@compiled
+def take(
+    rows: Tags, times: Int32s, rules: Rules, now: int, state: State, room: Room
+) -> tuple[int, int, int]:
+    """Load distinct `rows`, looked up `times` each, as mini-batch `now`; returns how many came in,
+    how many had to leave, and how many were missing."""
+    look_up(rows, times, rules, now, state, room)
+    slots = room.slots[: len(rows)]
+    chains = Chains(state.heads, room.links, room.touched)
+    sets, missing = chain_missing(slots, room.own, room.fresh, state.slots.least, chains)
     out = Outcome(slots, room.fetched, room.victims, room.freed)
-    came = choose_slots(rows, room.fresh, limit, cache, chains, sets, out)
-    left = swap(rows, cache.tags, came, out)
+    came, left = bring(rows, limit_of(rules, now), state, room, room.touched[:sets], out)
     return came, left, missing
 
 

@@ -94,7 +94,7 @@ def group_bits(sets: int) -> int:
 
 @compiled
 def by_set(
-    rows: Int64s, times: Int64s, sets: int, bits: int, ordered: Tags, theirs: Int32s, ends: Int32s
+    rows: Int64s, times: Int32s, sets: int, bits: int, ordered: Tags, theirs: Int32s, ends: Int32s
 ) -> None:
     """Write `rows`, and their `times`, in the order of the groups of neighbouring sets that they
     belong to: what is done to one set after the other finds them in the processor's caches.
