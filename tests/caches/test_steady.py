@@ -165,8 +165,9 @@ def test_caches_of_one_trace_that_are_alike_are_sampled_once():
 @pytest.mark.parametrize("distinct", [3, 10**4, 10**6])
 def test_equal_places_keep_their_order(distinct):
     numbers = np.random.default_rng(0).integers(0, distinct, 5000) / 7.0
-    order = by_number(numbers, np.arange(len(numbers)))
-    assert order.tolist() == np.argsort(numbers, kind="stable").tolist()
+    for threads in (1, 3):
+        order = by_number(numbers, np.arange(len(numbers)), threads)
+        assert order.tolist() == np.argsort(numbers, kind="stable").tolist()
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 1e300) | st.just(1.5), st.integers(0, 3)), max_size=300))
@@ -177,8 +178,9 @@ def test_the_order_is_that_of_comparing_numbers(pairs):
     for k, (_, steps) in enumerate(pairs):
         for _ in range(steps):
             numbers[k] = np.nextafter(numbers[k], np.inf)
-    order = by_number(numbers, np.arange(len(numbers)))
-    assert order.tolist() == np.argsort(numbers, kind="stable").tolist()
+    for threads in (1, 3):
+        order = by_number(numbers, np.arange(len(numbers)), threads)
+        assert order.tolist() == np.argsort(numbers, kind="stable").tolist()
 
 
 def test_two_samples_are_the_same_and_other_seeds_are_not():

@@ -7,7 +7,8 @@ independent draws (`traces.recency`). Exact but for the independence of rows tha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, inf, isinf, sqrt
+from itertools import pairwise
+from math import inf, isinf, sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,8 @@ Floats = npt.NDArray[np.float64]
 
 _BELOW = 1.0 - 2.0**-40
 """Leaves the largest whole number below 2**63, however it is rounded."""
+_PARTS = 4
+"""Of the numbers that are sorted, a thread: buckets are not of one size."""
 _CROWDED = 64
 """Moves of a number, in the mean, beyond which leading digits do not help."""
 
@@ -60,8 +63,9 @@ def _sampled(trace: Trace, capacities: Sequence[int], scope: str) -> list[Int64s
 
     def youngest(pool: int) -> Int64s:
         tables = [draws.ages(table) for table in shapes[pool].tables]
-        return _youngest(tables, shapes[pool], capacities[pool])
+        return _youngest(tables, shapes[pool], capacities[pool], threads)
 
+    threads = cores() if len(shapes) == 1 else 1  # else pools take them
     return map_threads(youngest, len(shapes), cores())
 
 
@@ -78,11 +82,11 @@ def last_uses(trace: Trace, horizon: int) -> list[tuple[Int64s, Floats]] | None:
     return map_threads(within, len(trace.rows), cores())
 
 
-def _youngest(tables: Sequence[Ages], shape: PoolShape, capacity: int) -> Int64s:
+def _youngest(tables: Sequence[Ages], shape: PoolShape, capacity: int, threads: int) -> Int64s:
     """The `capacity` rows of a pool that were looked up last, the youngest first."""
     horizon = _horizon(tables, capacity)
     while True:
-        found = [table.within(horizon) for table in tables]
+        found = _within(tables, horizon, threads)
         if isinf(horizon) or sum(len(rows) for rows, _ in found) >= capacity:
             break
         horizon *= 1.5
@@ -94,7 +98,11 @@ def _youngest(tables: Sequence[Ages], shape: PoolShape, capacity: int) -> Int64s
         ((rows, places),) = found
     else:
         rows, places = map(np.concatenate, zip(*found, strict=True))
-    return by_number(places, rows)[:capacity]
+    return by_number(places, rows, threads)[:capacity]
+
+
+def _within(tables: Sequence[Ages], horizon: float, threads: int) -> list[tuple[Int64s, Floats]]:
+    return map_threads(lambda table: tables[table].within(horizon), len(tables), threads)
 
 
 @compiled
@@ -109,33 +117,99 @@ def to_last_places(ages: Floats, table: int, tables: int) -> None:
         ages[k] = (whole + 1.0) - ((ages[k] - whole) + table) / tables
 
 
-def by_number(numbers: Floats, carried: Int64s) -> Int64s:
-    """`carried` in the stable order of `numbers`, which are finite and not negative.
+def by_number(numbers: Floats, carried: Int64s, threads: int = 1) -> Int64s:
+    """`carried` in the stable order of `numbers`, which are finite and not negative; the order does
+    not depend on the `threads`.
 
-    Numbers become whole ones with their places behind, which are sorted by their leading digits,
-    and then moved to where they belong: in linear time where they are spread as ages are. Where
-    they crowd, they are sorted as any are.
+    Numbers become whole ones with their places behind. By their leading digit they fall into
+    buckets, which are sorted by the digits that follow, and then moved to where they belong: in
+    linear time where they are spread as ages are. Where they crowd, they are sorted as any are.
     """
     bits = len(numbers).bit_length()
     top = float(numbers.max(initial=0.0))
     scale = 2.0 ** (63 - bits) * _BELOW / top if top > 0.0 else 0.0
     out = np.empty(len(numbers), np.int64)
     if not isinf(scale):
-        placed, other = np.empty(len(numbers), np.int64), np.empty(len(numbers), np.int64)
-        with_places(numbers, scale, bits, placed)
-        for shift in range(63 - DIGIT * ceil(bits / DIGIT), 63, DIGIT):
-            order_by_digit(placed, shift, other)
-            placed, other = other, placed
-        if settle(placed, bits, numbers, carried, out):
+        placed, ends = _in_buckets(numbers, scale, bits, threads)
+        wanted = np.linspace(0, len(numbers), _PARTS * threads + 1)
+        edges = np.searchsorted(ends, wanted[1:-1]).tolist()
+        parts = list(pairwise([0, *edges, len(ends) - 1]))
+
+        def sort(part: int) -> bool:
+            begin, end = parts[part]
+            own = slice(ends[begin], ends[end])
+            sort_buckets(placed, bits, ends[begin : end + 1], out)
+            return settle(placed[own], bits, numbers, carried, out[own])
+
+        if all(map_threads(sort, len(parts), threads)):
             return out
     return np.asarray(carried[np.argsort(numbers, kind="stable")])
 
 
+def _in_buckets(numbers: Floats, scale: float, bits: int, threads: int) -> tuple[Int64s, Int64s]:
+    """`numbers` times `scale`, rounded down, with their places in the lowest `bits` bits, in the
+    order of their leading digit; where those with each digit begin, and the end."""
+    edges = [len(numbers) * part // threads for part in range(threads + 1)]
+    placed, sizes = np.empty(len(numbers), np.int64), np.zeros((threads, 1 << DIGIT), np.int64)
+    map_threads(
+        lambda part: count_leading(
+            numbers[edges[part] : edges[part + 1]], scale, bits, sizes[part]
+        ),
+        threads,
+        threads,
+    )
+    of_digit = sizes.sum(axis=0)
+    ends = np.concatenate([[0], np.cumsum(of_digit)])
+    begins = ends[:-1] + np.cumsum(sizes, axis=0) - sizes
+
+    def write(part: int) -> None:
+        own = numbers[edges[part] : edges[part + 1]]
+        with_places(own, scale, bits, edges[part], begins[part], placed)
+
+    map_threads(write, threads, threads)
+    return placed, ends
+
+
 @compiled
-def with_places(numbers: Floats, scale: float, bits: int, placed: Int64s) -> None:
-    """Write `numbers` times `scale`, rounded down, with their places in the lowest `bits` bits."""
+def placed_number(number: float, scale: float, bits: int, place: int) -> int:
+    """A number times `scale`, rounded down, with its place in the lowest `bits` bits."""
+    return (np.int64(number * scale) << bits) | place  # type: ignore[return-value]
+
+
+@compiled
+def count_leading(numbers: Floats, scale: float, bits: int, sizes: Int64s) -> None:
+    """Add how many of `numbers` have each leading digit."""
     for k in range(len(numbers)):
-        placed[k] = (np.int64(numbers[k] * scale) << bits) | k
+        sizes[placed_number(numbers[k], scale, bits, 0) >> (63 - DIGIT)] += 1
+
+
+@compiled
+def with_places(
+    numbers: Floats, scale: float, bits: int, first: int, begins: Int64s, placed: Int64s
+) -> None:
+    """Write `numbers` with their places, from `first` on, to `placed`, those with each leading
+    digit from its place in `begins` on, which moves on."""
+    for k in range(len(numbers)):
+        own = placed_number(numbers[k], scale, bits, first + k)
+        digit = own >> (63 - DIGIT)
+        placed[begins[digit]] = own
+        begins[digit] += 1
+
+
+@compiled
+def sort_buckets(placed: Int64s, bits: int, ends: Int64s, spare: Int64s) -> None:
+    """Sort each bucket, from one of `ends` to the next, by as many digits below the leading one as
+    `bits` bits have; `spare`: room for as many."""
+    digits = (bits + DIGIT - 1) // DIGIT
+    for bucket in range(len(ends) - 1):
+        own, other = placed[ends[bucket] : ends[bucket + 1]], spare[ends[bucket] : ends[bucket + 1]]
+        if len(own) < 2:
+            continue
+        for digit in range(digits, 1, -1):
+            order_by_digit(own, 63 - DIGIT * digit, other)
+            own, other = other, own
+        if digits % 2 == 0:
+            other[:] = own
 
 
 @compiled
