@@ -11,7 +11,8 @@ and keeps 16 bytes of each; the order of uses is sorted out once a cache is full
 all of it has been gone through. A version takes 16 bits while that is enough for all updates that
 there were. Where samples are allocated no copy may lack any, so that whether a version changed is
 all that is asked: the number of the mini-batch that changed it last stands for it, in 8 bits while
-that is enough.
+that is enough. While the copy of one worker alone is fresh nobody asks even that, and its number
+stands there.
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ from simulator.caches.plan.worker_kernels import (
     OUTDATED,
     USED,
     Copies,
-    Rows,
     Rules,
     Touched,
 )
@@ -51,7 +51,7 @@ Numbers = npt.NDArray[Any]
 
 _FIRST = 1024
 """Places of a worker's table, and lists of uses, at first."""
-_FULL = 0.7
+_FULL = 0.8
 """Share of the places of a table that may be taken."""
 _GROWTH = 1.5
 """Times the places that it had; as much is copied twice at most."""
@@ -127,9 +127,10 @@ class WorkerCaches:
         self._counts, self._allocates = counts, allocates
         self._bases = np.cumsum([0, *rows[:-1]], dtype=np.int64)
         self._total = total = sum(rows)
-        holder = np.int8 if workers < 2**7 else np.int16
-        kind = np.int8 if allocates else np.int16
-        self._rows = Rows(zeros(total, kind), zeros(total if allocates else 1, holder))
+        narrow = allocates and kernels.held_by(workers) >= np.iinfo(np.int8).min
+        self._version: Numbers = zeros(total, np.int8 if narrow else np.int16)
+        """Updates of each row that reached the server; where samples are allocated, when the last
+        ones did, or which worker holds it (`held_by`)."""
         number = np.int32 if total < 2**31 else np.int64
         lists = _FIRST if counts else 1
         self._workers = [
@@ -173,10 +174,10 @@ class WorkerCaches:
         if bound and self._allocates:
             raise UsageError(f"a bound of {bound} where samples are allocated: 0 is what that has")
         self._now += 1
-        version, holder = self._rows
+        version = self._version
         highest = self._now * (1 if self._allocates else len(self._workers))
         if highest > _NARROW.get(version.dtype, highest):
-            self._rows = Rows(version.astype(_WIDER[version.dtype]), holder)
+            self._version = version.astype(_WIDER[version.dtype])
         most = 2**31 - 1 if self._allocates else bound
 
         def touch(number: int) -> Touched:
@@ -196,18 +197,18 @@ class WorkerCaches:
     def _arrive(self, rows: Int64s, updates: Numbers) -> None:
         """The server gets `updates` of rows, one or more of each."""
         if self._allocates:
-            kernels.stamp(self._rows.version, rows, self._now)
+            kernels.stamp(self._version, rows, self._now)
         else:
-            kernels.add(self._rows.version, rows, updates)
+            kernels.add(self._version, rows, updates)
 
     def freshest(self, batch: MiniBatch) -> list[Numbers]:
         """Of each lookup, table by table, the worker whose copy alone is fresh, from 1 on; 0:
         nobody's."""
-        holder = self._rows.holder
+        version = self._version
 
         def ask(table: int) -> Numbers:
-            found = np.empty(len(batch.ids[table]), holder.dtype)
-            kernels.freshest(batch.ids[table], int(self._bases[table]), holder, found)
+            found = np.empty(len(batch.ids[table]), version.dtype)
+            kernels.freshest(batch.ids[table], int(self._bases[table]), version, found)
             return found
 
         return map_threads(ask, len(batch.ids), self._threads)
@@ -234,9 +235,7 @@ class WorkerCaches:
         def plan(table: int) -> Int64s:
             ids, edges, base = batch.ids[table], batch.offsets[table], int(self._bases[table])
             found = np.empty((2, len(ids)), np.int64)
-            count = kernels.planned(
-                ids, base, edges, owners, fresh[table], self._rows.holder, found
-            )
+            count = kernels.planned(ids, base, edges, owners, fresh[table], self._version, found)
             return found[:, :count]
 
         parts = map_threads(plan, len(batch.ids), self._threads)
@@ -265,7 +264,7 @@ class WorkerCaches:
         kernels.find(rows, worker.copies, slots)
         out = Touched(rows, unique.times, slots, np.empty(count, np.int8), pushed, _NOTHING)
         begin = worker.clock
-        there = kernels.look_up(begin, rules, self._rows, worker.copies, out)
+        there = kernels.look_up(begin, rules, self._version, worker.copies, out)
         missing, free = count - there, self.slots - worker.taken
         victims = np.empty(max(0, missing - free), np.int32)
         if len(victims):
@@ -278,7 +277,7 @@ class WorkerCaches:
                 )
             out = out._replace(left=np.empty((3, len(victims)), np.int64))
         left = kernels.bring(
-            begin + there, worker.taken, rules, self._rows, worker.copies, victims, out
+            begin + there, worker.taken, rules, self._version, worker.copies, victims, out
         )
         worker.clock += count
         worker.taken += min(missing, free)
@@ -319,13 +318,13 @@ class WorkerCaches:
 
     def _push_shared(self, told: Sequence[Touched]) -> None:
         """Rows that several workers trained go to the server; of others one has the fresh copy."""
-        holder = self._rows.holder
+        version = self._version
         for number, each in enumerate(told):
-            kernels.mark(each.row, number, holder)
+            kernels.mark(each.row, number, version)
 
         def push(number: int) -> None:
             own, copies = told[number], self._workers[number].copies
-            kernels.push_shared(own.row, own.slot, holder, copies, own.pushed)
+            kernels.push_shared(own.row, own.slot, version, copies, own.pushed)
 
         map_threads(push, len(told), self._threads)
 

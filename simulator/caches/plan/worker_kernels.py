@@ -12,7 +12,7 @@ from simulator.caches.plan.buckets import BUCKET, FIRST, append, unlink
 from simulator.caches.plan.slot_table import entry_of, first_like, home_of, put, slot_of, take_out
 
 __all__ = ["FIELDS", "HIT_COPY", "MISSING", "OUTDATED", "ROW", "SHARED", "USED"]
-__all__ += ["Copies", "Rows", "Rules", "Touched"]
+__all__ += ["Copies", "Rules", "Touched"]
 __all__ += ["add", "assign", "bring", "choose_fewest", "choose_oldest", "deal", "find", "freshest"]
 __all__ += ["look_up", "mark", "planned", "push_shared", "reset", "score", "stamp"]
 
@@ -31,19 +31,9 @@ ROW, VERSION, UPDATES, USED = range(4)
 last, and how many uses its worker had made before the last one of it."""
 FIELDS = 4
 SHARED = -1
-"""Where the worker would stand whose copy alone is fresh (from 1 on, 0: nobody's): several
-trained the row in this mini-batch."""
+"""In the place of a version: several workers trained the row in this mini-batch."""
 _AHEAD = 16
 """Rows between asking for what one needs and using it."""
-
-
-class Rows(NamedTuple):
-    """What is kept of every row; shape (rows,)."""
-
-    version: Numbers
-    """Updates that reached the server; where samples are allocated, when the last ones did."""
-    holder: Numbers
-    """The worker whose copy alone is fresh, from 1 on; one place alone where nobody asks."""
 
 
 class Copies(NamedTuple):
@@ -86,6 +76,19 @@ class Touched(NamedTuple):
 
 
 @compiled
+def held_by(worker: int) -> int:
+    """What stands in the place of a version while the copy of a worker alone is fresh. Nobody else
+    asks for the version until that is pushed, and the copy has it."""
+    return SHARED - 1 - worker
+
+
+@compiled
+def holder_of(version: int) -> int:
+    """The worker whose copy alone is fresh, from 1 on; 0: nobody's."""
+    return max(0, SHARED - version)
+
+
+@compiled
 def find(rows: Int64s, copies: Copies, slots: Int32s) -> None:
     """The slot of each of `rows`, -1: none."""
     table, records, flat = copies.table, copies.records, copies.records.reshape(-1)
@@ -101,11 +104,10 @@ def find(rows: Int64s, copies: Copies, slots: Int32s) -> None:
 
 
 @compiled
-def look_up(clock: int, rules: Rules, every: Rows, copies: Copies, out: Touched) -> int:
+def look_up(clock: int, rules: Rules, version: Numbers, copies: Copies, out: Touched) -> int:
     """Look all of `out.row` up, whose slots were found, and train those that are there, the first
     of them as use number `clock`; returns how many there are."""
     _, bound, most, counts, tells = rules
-    version, holder = every
     records, flat, links, ends = (
         copies.records,
         copies.records.reshape(-1),
@@ -119,11 +121,11 @@ def look_up(clock: int, rules: Rules, every: Rows, copies: Copies, out: Touched)
             prefetch(version, out.row[k + _AHEAD])
         row, slot = out.row[k], out.slot[k]
         out.pushed[k] = 0
-        if tells:
-            holder[row] = 0
         if slot < 0:
             out.kind[k] = MISSING
             continue
+        if tells and version[row] < 0:
+            version[row] = records[slot, VERSION]
         old = version[row] - records[slot, VERSION] > bound
         out.kind[k] = OUTDATED if old else HIT_COPY
         if old:
@@ -182,12 +184,17 @@ def choose_fewest(now: int, copies: Copies, victims: Int32s) -> int:
 
 @compiled
 def bring(
-    clock: int, taken: int, rules: Rules, every: Rows, copies: Copies, victims: Int32s, out: Touched
+    clock: int,
+    taken: int,
+    rules: Rules,
+    version: Numbers,
+    copies: Copies,
+    victims: Int32s,
+    out: Touched,
 ) -> int:
     """A slot for each row that is missing, from `taken` on, then those of `victims`, which leave;
     trained as use number `clock` and on. Returns how many of them left with updates."""
-    worker, _, most, counts, tells = rules
-    version, holder = every
+    _, _, most, counts, _ = rules
     table, records, links, ends = copies.table, copies.records, copies.links, copies.ends
     size, left, next_victim, far = len(table), 0, 0, 0
     for k in range(len(out.row)):
@@ -209,8 +216,6 @@ def bring(
             if updates > 0:
                 out.left[0, left], out.left[1, left], out.left[2, left] = gone, slot, updates
                 left += 1
-            if tells and holder[gone] == worker + 1:
-                holder[gone] = 0
         put(table, entry_of(row, slot))
         out.slot[k] = slot
         pushes = most < 1
@@ -243,23 +248,23 @@ def stamp(version: Numbers, rows: Int64s, now: int) -> None:
 
 
 @compiled
-def mark(rows: Int64s, worker: int, holder: Numbers) -> None:
+def mark(rows: Int64s, worker: int, version: Numbers) -> None:
     """Note that a worker has trained `rows`, which nobody held before the first of them did."""
     for k in range(len(rows)):
         if k + _AHEAD < len(rows):
-            prefetch(holder, rows[k + _AHEAD])
-        holder[rows[k]] = worker + 1 if holder[rows[k]] == 0 else SHARED
+            prefetch(version, rows[k + _AHEAD])
+        version[rows[k]] = held_by(worker) if version[rows[k]] >= 0 else SHARED
 
 
 @compiled
 def push_shared(
-    rows: Int64s, slots: Int32s, holder: Numbers, copies: Copies, pushed: Int32s
+    rows: Int64s, slots: Int32s, version: Numbers, copies: Copies, pushed: Int32s
 ) -> None:
     """Push rows that several workers trained; all of their copies are old after it."""
     for k in range(len(rows)):
         if k + _AHEAD < len(rows):
-            prefetch(holder, rows[k + _AHEAD])
-        if holder[rows[k]] == SHARED:
+            prefetch(version, rows[k + _AHEAD])
+        if version[rows[k]] == SHARED:
             pushed[k] = copies.records[slots[k], UPDATES]
             copies.records[slots[k], UPDATES] = 0
 
@@ -273,12 +278,12 @@ def reset(slots: Int32s, copies: Copies, updates: Int32s) -> None:
 
 
 @compiled
-def freshest(ids: Int64s, base: int, holder: Numbers, out: Numbers) -> None:
+def freshest(ids: Int64s, base: int, version: Numbers, out: Numbers) -> None:
     """Whose copy of each of a table's rows is fresh."""
     for k in range(len(ids)):
         if k + _AHEAD < len(ids):
-            prefetch(holder, ids[k + _AHEAD] + base)
-        out[k] = max(holder[ids[k] + base], 0)
+            prefetch(version, ids[k + _AHEAD] + base)
+        out[k] = holder_of(version[ids[k] + base])
 
 
 @compiled
@@ -312,7 +317,7 @@ def planned(
     edges: Int64s,
     owners: Int16s,
     holders: Numbers,
-    holder: Numbers,
+    version: Numbers,
     out: Int64s,
 ) -> int:
     """Rows of a table that are fresh at one worker and that another looks up next, which nobody
@@ -322,10 +327,10 @@ def planned(
         for k in range(edges[sample], edges[sample + 1]):
             if holders[k] > 0 and holders[k] - 1 != owners[sample]:
                 row = ids[k] + base
-                if holder[row] > 0:  # the first such lookup
+                if version[row] < 0:  # the first such lookup
                     out[0, n], out[1, n] = holders[k] - 1, row
                     n += 1
-                    holder[row] = 0
+                    version[row] = 0  # until it is pushed
     return n
 
 
