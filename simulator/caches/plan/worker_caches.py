@@ -7,12 +7,12 @@ looked for before the first victim is chosen, so that none of them is one.
 
 Workers take a mini-batch beside each other, on threads: they read versions and write to their own
 copies; what they push is added once all are done. A worker finds its copies by a hash of the row
-and keeps 16 bytes of each; the order of uses is sorted out once a cache is full, and again when
-all of it has been gone through. A version takes 16 bits while that is enough for all updates that
-there were. Where samples are allocated no copy may lack any, so that whether a version changed is
-all that is asked: the number of the mini-batch that changed it last stands for it, in 8 bits while
-that is enough. While the copy of one worker alone is fresh nobody asks even that, and its number
-stands there.
+and keeps 16 bytes of each, or 12 where samples are allocated; the order of uses is sorted out once
+a cache is full, and again when all of it has been gone through. A version takes 16 bits while that
+is enough for all updates that there were. Where samples are allocated no copy may lack any, so that
+whether a version changed is all that is asked: the number of the mini-batch that changed it last
+stands for it, in 8 bits while that is enough. While the copy of one worker alone is fresh nobody
+asks even that, and the worker's number stands there.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from simulator.caches.plan.arrays import zeros
 from simulator.caches.plan.distinct import Deduper
 from simulator.caches.plan.slot_table import rehash
 from simulator.caches.plan.worker_kernels import (
-    FIELDS,
     HIT_COPY,
     MISSING,
     OUTDATED,
+    UPDATES,
     USED,
     Copies,
     Rules,
@@ -132,12 +132,12 @@ class WorkerCaches:
         """Updates of each row that reached the server; where samples are allocated, when the last
         ones did, or which worker holds it (`held_by`)."""
         number = np.int32 if total < 2**31 else np.int64
-        lists = _FIRST if counts else 1
+        lists, fields = _FIRST if counts else 1, UPDATES if allocates else UPDATES + 1
         self._workers = [
             _Worker(
                 Copies(
                     zeros(_FIRST),
-                    zeros(FIELDS * slots, number).reshape(slots, FIELDS),
+                    zeros(fields * slots, number).reshape(slots, fields),
                     zeros(4 * slots if counts else 4, np.int32).reshape(-1, 4),
                     np.full((lists, 2), -1, np.int32),
                 ),
@@ -242,11 +242,9 @@ class WorkerCaches:
 
         def push(number: int) -> Moved:
             rows = np.concatenate([rows[held == number] for held, rows in parts])
-            slots, updates = np.empty((2, len(rows)), np.int32)
-            copies = self._workers[number].copies
-            kernels.find(rows, copies, slots)
-            kernels.reset(slots, copies, updates)
-            self._arrive(rows, updates)  # nobody else holds them
+            slots = np.empty(len(rows), np.int32)
+            kernels.find(rows, self._workers[number].copies, slots)
+            kernels.stamp(self._version, rows, self._now)  # nobody else holds them
             return Moved(rows, slots)
 
         return map_threads(push, len(self._workers), self._threads)
@@ -323,8 +321,7 @@ class WorkerCaches:
             kernels.mark(each.row, number, version)
 
         def push(number: int) -> None:
-            own, copies = told[number], self._workers[number].copies
-            kernels.push_shared(own.row, own.slot, version, copies, own.pushed)
+            kernels.push_shared(told[number].row, version, told[number].pushed)
 
         map_threads(push, len(told), self._threads)
 

@@ -11,10 +11,10 @@ from simulator._compiled import compiled, prefetch
 from simulator.caches.plan.buckets import BUCKET, FIRST, append, unlink
 from simulator.caches.plan.slot_table import entry_of, first_like, home_of, put, slot_of, take_out
 
-__all__ = ["FIELDS", "HIT_COPY", "MISSING", "OUTDATED", "ROW", "SHARED", "USED"]
+__all__ = ["HIT_COPY", "MISSING", "OUTDATED", "ROW", "SHARED", "USED"]
 __all__ += ["Copies", "Rules", "Touched"]
 __all__ += ["add", "assign", "bring", "choose_fewest", "choose_oldest", "deal", "find", "freshest"]
-__all__ += ["look_up", "mark", "planned", "push_shared", "reset", "score", "stamp"]
+__all__ += ["look_up", "mark", "planned", "push_shared", "score", "stamp"]
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
@@ -26,10 +26,10 @@ Numbers = npt.NDArray[Any]
 
 HIT_COPY, MISSING, OUTDATED = 0, 1, 2
 """What a worker finds of a row: a copy that is new enough, none, one that is too old."""
-ROW, VERSION, UPDATES, USED = range(4)
-"""What is kept of a copy: its row, the version that it came with, updates since they were pushed
-last, and how many uses its worker had made before the last one of it."""
-FIELDS = 4
+ROW, VERSION, USED, UPDATES = range(4)
+"""What is kept of a copy: its row, the version that it came with, how many uses its worker had made
+before the last one of it, and updates since they were pushed last. Where samples are allocated a
+copy has such updates if its worker holds the row (`held_by`), and nobody counts them."""
 SHARED = -1
 """In the place of a version: several workers trained the row in this mini-batch."""
 _AHEAD = 16
@@ -42,7 +42,7 @@ class Copies(NamedTuple):
     table: Int64s
     """Slots by their rows: see `plan.slot_table`."""
     records: Numbers
-    """Shape (slots, 4): see `ROW`."""
+    """Shape (slots, 4), or 3 where samples are allocated: see `ROW`."""
     links: Int32s
     """Where uses count: lists of slots by their number, see `plan.buckets`."""
     ends: Int32s
@@ -70,9 +70,11 @@ class Touched(NamedTuple):
     slot: Int32s
     kind: Int8s
     pushed: Int32s
-    """Updates that go to the server once it has trained; 0: none."""
+    """Updates that go to the server once it has trained; 0: none. Where samples are allocated, 1:
+    some."""
     left: Int64s
-    """Rows that left its cache for them with updates, their slots and updates; shape (3, rows)."""
+    """Rows that left its cache for them with updates, their slots and updates (1: some); shape
+    (3, rows)."""
 
 
 @compiled
@@ -92,13 +94,14 @@ def holder_of(version: int) -> int:
 def find(rows: Int64s, copies: Copies, slots: Int32s) -> None:
     """The slot of each of `rows`, -1: none."""
     table, records, flat = copies.table, copies.records, copies.records.reshape(-1)
+    fields = records.shape[1]
     for k in range(len(rows) + 2 * _AHEAD):
         if k < len(rows):
             prefetch(table, home_of(rows[k], len(table)))
         near, here = k - _AHEAD, k - 2 * _AHEAD
         if 0 <= near < len(rows):
             slots[near] = first_like(table, rows[near])
-            prefetch(flat, FIELDS * max(slots[near], 0))
+            prefetch(flat, fields * max(slots[near], 0))
         if here >= 0 and slots[here] >= 0 and records[slots[here], ROW] != rows[here]:
             slots[here] = slot_of(table, records[:, ROW], rows[here])
 
@@ -114,10 +117,10 @@ def look_up(clock: int, rules: Rules, version: Numbers, copies: Copies, out: Tou
         copies.links,
         copies.ends,
     )
-    begin = clock
+    begin, fields = clock, records.shape[1]
     for k in range(len(out.row)):
         if k + _AHEAD < len(out.row):
-            prefetch(flat, FIELDS * max(out.slot[k + _AHEAD], 0))
+            prefetch(flat, fields * max(out.slot[k + _AHEAD], 0))
             prefetch(version, out.row[k + _AHEAD])
         row, slot = out.row[k], out.slot[k]
         out.pushed[k] = 0
@@ -130,14 +133,15 @@ def look_up(clock: int, rules: Rules, version: Numbers, copies: Copies, out: Tou
         out.kind[k] = OUTDATED if old else HIT_COPY
         if old:
             records[slot, VERSION] = version[row]
-        records[slot, UPDATES] += 1
         records[slot, USED] = clock
         clock += 1
-        updates = records[slot, UPDATES]
-        if updates > most:  # its copy is as new as the worker's part
-            out.pushed[k] = updates
-            records[slot, VERSION] += updates
-            records[slot, UPDATES] = 0
+        if not tells:
+            records[slot, UPDATES] += 1
+            updates = records[slot, UPDATES]
+            if updates > most:  # its copy is as new as the worker's part
+                out.pushed[k] = updates
+                records[slot, VERSION] += updates
+                records[slot, UPDATES] = 0
         if counts:
             uses = links[slot, BUCKET]
             unlink(links, ends, slot)
@@ -153,10 +157,10 @@ def choose_oldest(
     used since passed over. `whens`: the first use that the order does not know, and the first of
     this mini-batch. Returns how far it came, and how many there are; they count as used now."""
     sorted_at, now = whens
-    flat = records.reshape(-1)
+    flat, fields = records.reshape(-1), records.shape[1]
     while got < len(victims) and head < len(queue):
         if head + _AHEAD < len(queue):
-            prefetch(flat, FIELDS * queue[head + _AHEAD])
+            prefetch(flat, fields * queue[head + _AHEAD])
         slot = queue[head]
         if records[slot, USED] < sorted_at:
             records[slot, USED] = now
@@ -194,7 +198,7 @@ def bring(
 ) -> int:
     """A slot for each row that is missing, from `taken` on, then those of `victims`, which leave;
     trained as use number `clock` and on. Returns how many of them left with updates."""
-    _, _, most, counts, _ = rules
+    worker, _, most, counts, tells = rules
     table, records, links, ends = copies.table, copies.records, copies.links, copies.ends
     size, left, next_victim, far = len(table), 0, 0, 0
     for k in range(len(out.row)):
@@ -211,7 +215,11 @@ def bring(
             prefetch(table, home_of(records[victims[far], ROW], size))
             slot = victims[next_victim]
             next_victim += 1
-            gone, updates = records[slot, ROW], records[slot, UPDATES]
+            gone = records[slot, ROW]
+            if tells:
+                updates = np.int64(version[gone] == held_by(worker))
+            else:
+                updates = np.int64(records[slot, UPDATES])
             take_out(table, gone, slot)
             if updates > 0:
                 out.left[0, left], out.left[1, left], out.left[2, left] = gone, slot, updates
@@ -222,7 +230,8 @@ def bring(
         out.pushed[k] = 1 if pushes else 0
         records[slot, ROW], records[slot, USED] = row, clock
         records[slot, VERSION] = version[row] + out.pushed[k]
-        records[slot, UPDATES] = 1 - out.pushed[k]
+        if not tells:
+            records[slot, UPDATES] = 1 - out.pushed[k]
         clock += 1
         if counts:
             append(links, ends, slot, 1)
@@ -257,24 +266,12 @@ def mark(rows: Int64s, worker: int, version: Numbers) -> None:
 
 
 @compiled
-def push_shared(
-    rows: Int64s, slots: Int32s, version: Numbers, copies: Copies, pushed: Int32s
-) -> None:
+def push_shared(rows: Int64s, version: Numbers, pushed: Int32s) -> None:
     """Push rows that several workers trained; all of their copies are old after it."""
     for k in range(len(rows)):
         if k + _AHEAD < len(rows):
             prefetch(version, rows[k + _AHEAD])
-        if version[rows[k]] == SHARED:
-            pushed[k] = copies.records[slots[k], UPDATES]
-            copies.records[slots[k], UPDATES] = 0
-
-
-@compiled
-def reset(slots: Int32s, copies: Copies, updates: Int32s) -> None:
-    """Take the `updates` that copies have out of them."""
-    for k in range(len(slots)):
-        updates[k] = copies.records[slots[k], UPDATES]
-        copies.records[slots[k], UPDATES] = 0
+        pushed[k] = int(version[rows[k]] == SHARED)
 
 
 @compiled
