@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import pairwise
 from typing import TypeVar
 
-__all__ = ["cores", "map_threads"]
+__all__ = ["cores", "map_threads", "shares"]
 
 T = TypeVar("T")
 
@@ -19,6 +20,12 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def shares(count: int, parts: int) -> list[slice]:
+    """`count` things in so many parts, one after the other, of nearly the same size."""
+    ends = [count * number // parts for number in range(parts + 1)]
+    return [slice(begin, end) for begin, end in pairwise(ends)]
 
 
 def map_threads(work: Callable[[int], T], count: int, threads: int) -> list[T]:

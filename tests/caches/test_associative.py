@@ -208,13 +208,16 @@ def test_lfu_starts_as_if_its_past_were_played(
     st.lists(st.one_of(st.integers(0, 3), st.integers(4000, 5000)), min_size=1, max_size=60),
     st.integers(1, 4),
     st.integers(1, 6),
+    st.integers(1, 3),
 )
-def test_the_highest_counts_of_each_set_are_in(counts: list[int], sets: int, ways: int) -> None:
+def test_the_highest_counts_of_each_set_are_in(
+    counts: list[int], sets: int, ways: int, threads: int
+) -> None:
     """As the plain reference has them; and nothing but a count that is as high as the lowest one of
     its set moves a row."""
     cache = AssociativeCache(len(counts), sets, ways, "lfu")
     cache.note_counts(np.arange(len(counts)), 0, np.array(counts, np.int32))
-    cache.fill_by_count()
+    cache.fill_by_count(threads)
     expected = reference_fill(counts, sets, ways)
     held = [cache.tags[own * ways : (own + 1) * ways] for own in range(sets)]
     assert [sorted(own[own >= 0].tolist()) for own in held] == [sorted(own) for own in expected]

@@ -8,13 +8,12 @@ is (a *conflict miss*). Each rule is in plain Python in `caches.reference.associ
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from simulator._threads import map_threads
+from simulator._threads import map_threads, shares
 from simulator.caches.plan.arrays import zeros
 from simulator.caches.plan.associative_kernels import (
     MOST,
@@ -105,12 +104,12 @@ class AssociativeCache:
         row 0 over all tables."""
         note_counts(rows, first, times, self._state.counts)
 
-    def fill_by_count(self) -> None:
+    def fill_by_count(self, threads: int = 1) -> None:
         """Fill the empty cache with the rows of each set that have the highest counts; no row is
         new any more."""
         (tags, marks, least), sets = self._state.slots, len(self._state.heads)
         taken = np.zeros(sets, np.int32)
-        self.resident = fill_by_count(self._state.counts, self.ways, tags, marks, taken)
+        self.resident = fill_by_count(self._state.counts, self.ways, tags, marks, taken, threads)
         full = taken == self.ways
         least[full] = marks.reshape(sets, self.ways)[full].min(axis=1, initial=MOST)
         self._state.known[:] = 1
@@ -143,7 +142,7 @@ class AssociativeCache:
         self._now += 1
         rows, times = rows.astype(self.tags.dtype, copy=False), times.astype(np.int32, copy=False)
         room, state, rules = self._room(len(rows)), self._state, self._rules
-        parts = _parts(len(rows), threads)
+        parts = shares(len(rows), threads)
         rooms = [part_of(room, part) for part in parts]
 
         def find(number: int) -> None:
@@ -179,7 +178,7 @@ class AssociativeCache:
     ) -> tuple[Int64s, Int64s]:
         """Bring missing rows into the sets that were `touched`; who had to leave, and from where,
         in the order of those sets."""
-        parts, limit = _parts(len(touched), threads), limit_of(self._rules, self._now)
+        parts, limit = shares(len(touched), threads), limit_of(self._rules, self._now)
 
         def bring_in(part: int) -> tuple[int, Int64s]:
             left = np.empty((2, len(rows)), np.int64)
@@ -231,9 +230,3 @@ class AssociativeCache:
 
         map_threads(order, len(batches), threads)
         return past
-
-
-def _parts(count: int, threads: int) -> list[slice]:
-    """`count` things in a part for each thread."""
-    ends = [count * number // threads for number in range(threads + 1)]
-    return [slice(begin, end) for begin, end in pairwise(ends)]

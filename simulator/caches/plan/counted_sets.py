@@ -13,7 +13,9 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled, prefetch
 from simulator._mix import mix64
+from simulator._threads import map_threads, shares
 from simulator.caches.plan.hashed_sets import AHEAD, Tags, set_of, take_slots
+from simulator.caches.plan.ordered import begins_of
 
 __all__ = ["fill_by_count", "note_counts"]
 
@@ -58,46 +60,93 @@ def place_of(row: int) -> int:
 
 
 @compiled
-def list_rows(counts: Int32s, lower: int, upper: int, ways: int, taken: Int32s, drawn: Tags) -> int:
-    """Write rows that have from `lower` to `upper` - 1 lookups, and whose set has a slot left, in
-    the order of their places; returns how many. `taken`: empty where all sets are."""
-    sets = len(taken)
-    ends = np.zeros((1 << _DRAWN_BITS) + 1, np.int64)
-    for turn in range(2):
-        for row in range(len(counts)):
-            if lower <= counts[row] < upper and (not sets or taken[set_of(row, sets)] < ways):
-                place = place_of(row)
-                if turn:
-                    drawn[ends[place]] = row
-                    ends[place] += 1
-                else:
-                    ends[place + 1] += 1
-        if not turn:
-            for place in range(1, len(ends)):
-                ends[place] += ends[place - 1]
-    return ends[-1]  # type: ignore[no-any-return]
+def is_drawn(counts: Int32s, row: int, lower: int, upper: int, ways: int, taken: Int32s) -> bool:
+    """Whether a row has from `lower` to `upper` - 1 lookups, and its set a slot left. `taken`:
+    empty where all sets are."""
+    if not lower <= counts[row] < upper:
+        return False
+    return len(taken) == 0 or taken[set_of(row, len(taken))] < ways
 
 
 @compiled
-def order_by_count(drawn: Tags, counts: Int32s, ordered: Tags) -> int:
-    """Write rows by falling count, of equal ones the first first; returns how many have a count
-    that is not told apart: they come first."""
-    last = _LEVELS - 1
-    ends = np.zeros(_LEVELS + 1, np.int64)
-    for k in range(len(drawn)):
-        if k + AHEAD < len(drawn):
-            prefetch(counts, drawn[k + AHEAD])
-        ends[last - level_of(counts[drawn[k]], _LEVELS) + 1] += 1
-    many = ends[1]
-    for level in range(1, len(ends)):
-        ends[level] += ends[level - 1]
-    for k in range(len(drawn)):
-        if k + AHEAD < len(drawn):
-            prefetch(counts, drawn[k + AHEAD])
-        level = last - level_of(counts[drawn[k]], _LEVELS)
-        ordered[ends[level]] = drawn[k]
-        ends[level] += 1
-    return many  # type: ignore[no-any-return]
+def count_drawn(
+    counts: Int32s, rows: tuple[int, int], drawn: tuple[int, int, int], taken: Int32s, sizes: Int64s
+) -> None:
+    """Add how many of `rows`, from one to the other, are `drawn` (see `is_drawn`) at each place."""
+    for row in range(*rows):
+        if is_drawn(counts, row, *drawn, taken):
+            sizes[place_of(row)] += 1
+
+
+@compiled
+def list_drawn(
+    counts: Int32s,
+    rows: tuple[int, int],
+    drawn: tuple[int, int, int],
+    taken: Int32s,
+    begins: Int64s,
+    listed: Tags,
+) -> None:
+    """Write those rows to `listed`, from where `begins` says of each place, which moves on."""
+    for row in range(*rows):
+        if is_drawn(counts, row, *drawn, taken):
+            place = place_of(row)
+            listed[begins[place]] = row
+            begins[place] += 1
+
+
+@compiled
+def count_levels(listed: Tags, counts: Int32s, sizes: Int64s) -> None:
+    """Add how many of the `listed` rows have each count, the highest first."""
+    for k in range(len(listed)):
+        if k + AHEAD < len(listed):
+            prefetch(counts, listed[k + AHEAD])
+        sizes[_LEVELS - 1 - level_of(counts[listed[k]], _LEVELS)] += 1
+
+
+@compiled
+def order_by_count(listed: Tags, counts: Int32s, begins: Int64s, ordered: Tags) -> None:
+    """Write rows by falling count to `ordered`, from where `begins` says of each, which moves
+    on."""
+    for k in range(len(listed)):
+        if k + AHEAD < len(listed):
+            prefetch(counts, listed[k + AHEAD])
+        level = _LEVELS - 1 - level_of(counts[listed[k]], _LEVELS)
+        ordered[begins[level]] = listed[k]
+        begins[level] += 1
+
+
+def by_count(
+    counts: Int32s, drawn: tuple[int, int, int], taken: Int32s, room: Tags, threads: int
+) -> Tags:
+    """Rows that are `drawn` (see `is_drawn`) by falling count, of equal ones by place, then number;
+    `room`: for them all, and more."""
+    parts = shares(len(counts), threads)
+    rows = [(part.start, part.stop) for part in parts]
+    sizes = np.zeros((threads, 1 << _DRAWN_BITS), np.int64)
+    map_threads(
+        lambda part: count_drawn(counts, rows[part], drawn, taken, sizes[part]), threads, threads
+    )
+    begins, listed = begins_of(sizes), room[: int(sizes.sum())]
+    map_threads(
+        lambda part: list_drawn(counts, rows[part], drawn, taken, begins[part], listed),
+        threads,
+        threads,
+    )
+    parts, ordered = shares(len(listed), threads), np.empty_like(listed)
+    levels = np.zeros((threads, _LEVELS), np.int64)
+    map_threads(
+        lambda part: count_levels(listed[parts[part]], counts, levels[part]), threads, threads
+    )
+    many, ends = int(levels[:, 0].sum()), begins_of(levels)
+    map_threads(
+        lambda part: order_by_count(listed[parts[part]], counts, ends[part], ordered),
+        threads,
+        threads,
+    )
+    most = ordered[:many]  # their counts are not told apart
+    ordered[:many] = most[np.argsort(-counts[most], kind="stable")]
+    return ordered
 
 
 @compiled
@@ -111,7 +160,9 @@ def mark_counts(tags: Tags, counts: Int32s, marks: Int32s) -> None:
             marks[slot] = counts[tags[slot]]
 
 
-def fill_by_count(counts: Int32s, ways: int, tags: Tags, marks: Int32s, taken: Int32s) -> int:
+def fill_by_count(
+    counts: Int32s, ways: int, tags: Tags, marks: Int32s, taken: Int32s, threads: int = 1
+) -> int:
     """Fill the empty cache with the rows of each set that have the highest `counts`, those without
     a lookup left out; returns how many there are. Marks become counts; `taken`: slots of each set
     that hold a row, all 0 before."""
@@ -124,12 +175,9 @@ def fill_by_count(counts: Int32s, ways: int, tags: Tags, marks: Int32s, taken: I
         enough = np.flatnonzero(above - known >= _ROWS_A_SLOT * free)
         lower = max(1, min(int(enough[-1]) if len(enough) else 1, upper - 1))
         most = np.iinfo(np.int32).max + 1 if upper == _LEVELS else upper
-        drawn = np.empty(int(above[lower] - known), tags.dtype)
+        room = np.empty(int(above[lower] - known), tags.dtype)
         some = taken[:0] if upper == _LEVELS else taken
-        drawn = drawn[: list_rows(counts, lower, most, ways, some, drawn)]
-        ordered = np.empty_like(drawn)
-        many = order_by_count(drawn, counts, ordered)
-        ordered[:many] = ordered[:many][np.argsort(-counts[ordered[:many]], kind="stable")]
+        ordered = by_count(counts, (lower, most, ways), some, room, threads)
         free -= take_slots(ordered, ways, tags, taken)
         upper = lower
     mark_counts(tags, counts, marks)

@@ -7,12 +7,20 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled
 
-__all__ = ["DIGIT", "order_by_digit", "sorted_distinct"]
+__all__ = ["DIGIT", "begins_of", "order_by_digit", "sorted_distinct"]
 
 Int64s = npt.NDArray[np.int64]
 
 DIGIT = 11
 """Bits of a pass of the sort: a histogram that stays in the first-level cache."""
+
+
+def begins_of(sizes: Int64s) -> Int64s:
+    """Where each part writes the first that it has with each digit, so that they stand in a stable
+    order; `sizes`: how many it has, shape (parts, digits)."""
+    of_digit = sizes.sum(axis=0)
+    before = np.cumsum(sizes, axis=0) - sizes
+    return np.asarray(np.cumsum(of_digit) - of_digit + before)
 
 
 @compiled

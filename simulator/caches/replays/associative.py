@@ -118,7 +118,7 @@ class AssociativeReplay(Replay):
                 cache.fill(drawn[0], all_known=True)
                 return cache, Start("sampled")
         elif count := self._counted(cache, trace, threads):
-            cache.fill_by_count()
+            cache.fill_by_count(threads)
             return cache, Start("sampled", count)
         return self._after_a_past(trace, threads)
 

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
-from simulator._threads import cores, map_threads
+from simulator._threads import cores, map_threads, shares
 from simulator.caches.plan.distinct import PoolShape, pool_shapes
-from simulator.caches.plan.ordered import DIGIT, order_by_digit
+from simulator.caches.plan.ordered import DIGIT, begins_of, order_by_digit
 from simulator.config.memo import by_identity
 from simulator.traces.base import Trace
 from simulator.traces.draws import Ages, draws_of
@@ -149,22 +149,19 @@ def by_number(numbers: Floats, carried: Int64s, threads: int = 1) -> Int64s:
 def _in_buckets(numbers: Floats, scale: float, bits: int, threads: int) -> tuple[Int64s, Int64s]:
     """`numbers` times `scale`, rounded down, with their places in the lowest `bits` bits, in the
     order of their leading digit; where those with each digit begin, and the end."""
-    edges = [len(numbers) * part // threads for part in range(threads + 1)]
+    parts = shares(len(numbers), threads)
     placed, sizes = np.empty(len(numbers), np.int64), np.zeros((threads, 1 << DIGIT), np.int64)
-    map_threads(
-        lambda part: count_leading(
-            numbers[edges[part] : edges[part + 1]], scale, bits, sizes[part]
-        ),
-        threads,
-        threads,
-    )
-    of_digit = sizes.sum(axis=0)
-    ends = np.concatenate([[0], np.cumsum(of_digit)])
-    begins = ends[:-1] + np.cumsum(sizes, axis=0) - sizes
+
+    def count(part: int) -> None:
+        count_leading(numbers[parts[part]], scale, bits, sizes[part])
+
+    map_threads(count, threads, threads)
+    begins = begins_of(sizes)
+    ends = np.append(begins[0], len(numbers))
 
     def write(part: int) -> None:
-        own = numbers[edges[part] : edges[part + 1]]
-        with_places(own, scale, bits, edges[part], begins[part], placed)
+        own = parts[part]
+        with_places(numbers[own], scale, bits, own.start, begins[part], placed)
 
     map_threads(write, threads, threads)
     return placed, ends
