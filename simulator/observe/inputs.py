@@ -19,6 +19,7 @@ import numpy.typing as npt
 from simulator.caches import Window, window_need
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import PlannedReplay, Replay, Stream, run_replays
+from simulator.caches.replays.oracle import OracleReplay
 from simulator.config.point import PointConfig
 from simulator.engine.sharing import SHARED_TAIL, build, place_of
 from simulator.errors import ConfigError, UsageError
@@ -178,7 +179,7 @@ def with_rows(replay: Replay, batches: range) -> Replay:
     if not is_dataclass(replay):
         raise UsageError(f"{type(replay).__name__} is no dataclass: its rows cannot be kept")
     kept: dict[str, Any] = {"keep": batches}
-    if isinstance(replay, PlannedReplay):
+    if isinstance(replay, PlannedReplay | OracleReplay):
         kept["lookups_alone"] = False
     return cast("Replay", replace(cast("Any", replay), **kept))
 

@@ -26,15 +26,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
-from simulator.caches.replays.oracle import (
-    ALONE,
-    FETCHED,
-    LATER,
-    LEAVING,
-    LISTED,
-    NOW,
-    OracleReplay,
-)
+from simulator.caches.replays.oracle import OracleReplay
+from simulator.caches.replays.oracle_facts import ALONE, FETCHED, LATER, LEAVING, LISTED, NOW
 from simulator.caches.replays.samples import of_trainer
 from simulator.config.parameters import Given, Parameters
 from simulator.config.sections import SIZE_KEYS
@@ -175,7 +168,16 @@ def _replay(job: Job, own: BagpipeParameters, samples: tuple[int, ...]) -> Oracl
             for rows, lookups in zip(job.model.rows_per_table, job.most_lookups, strict=True)
         )
         slots, grows = max(slots, most), most > slots
-    return OracleReplay(slots, own.look_ahead, chunk, samples, job.cache.prefill, job.keep, grows)
+    return OracleReplay(
+        slots,
+        own.look_ahead,
+        chunk,
+        samples,
+        job.cache.prefill,
+        job.keep,
+        grows,
+        job.lookups_alone,
+    )
 
 
 def _schedule(look_ahead: int, chunk: int) -> Schedule:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,15 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, BatchFacts
-from simulator.caches.plan.oracle import OracleCacher, Read, SlotStack
+from simulator.caches.plan.oracle import OracleCacher, Read
 from simulator.caches.reference.oracle import reference_oracle
 from simulator.caches.replays import PlannedReplay, Stream, run_replays
-from simulator.caches.replays.oracle import ALONE, FETCHED, LATER, LEAVING, NOW, OracleReplay
-from simulator.caches.replays.owned import owned
+from simulator.caches.replays.oracle import OracleReplay
+from simulator.caches.replays.oracle_facts import ALONE, FETCHED, LATER, LEAVING, NOW
+from simulator.caches.replays.oracle_tables import Reading, TableReader
+from simulator.caches.replays.owned import Owned, by_row, rows_of
 from simulator.caches.replays.samples import of_trainer
 from simulator.config.trace import ZipfTraceConfig
 from simulator.errors import CapacityError
 from simulator.traces import Trace, open_trace
+from simulator.traces.base import MiniBatch
 
 ROWS = 12
 
@@ -55,6 +58,53 @@ def test_gaps_say_what_times_to_live_do(look_ahead: int, batches: list[list[int]
         assert set(read.rows[~read.again & ~alone].tolist()) == wanted.later
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(1, 7),
+    st.lists(st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=8), min_size=1, max_size=14),
+    st.booleans(),
+    st.booleans(),
+)
+def test_what_is_counted_of_a_table_is_what_trainers_are_told(
+    look_ahead: int, batches: list[list[int]], lists: bool, slots: bool
+) -> None:
+    """Two trainers, the first of which has a sample of the first lookup alone."""
+    reader = TableReader(0, ROWS, look_ahead, (1, 1))
+    for number, lookups in enumerate(batches):
+        offsets = np.array([0, 1, len(lookups)])
+        batch = MiniBatch(number, (np.array(lookups, np.int64),), (offsets,))
+        reader.read(batch, Reading(lookups=lists, lists=lists, slots=slots))
+    reader.end()
+    for use, lookups, wanted in zip(
+        reader.uses, batches, reference_oracle(batches, look_ahead), strict=True
+    ):
+        unique = set(lookups)
+        owner = dict.fromkeys(unique, 0)
+        owner |= {row: 1 if row == lookups[0] else 2 for row in wanted.no_sync}
+        chosen = [unique, unique - wanted.fetch, wanted.fetch, wanted.now, wanted.later]
+        told = [[sum(map(lookups.count, rows)), len(rows)] for rows in chosen]
+        entries = len(unique) + sum(map(len, (wanted.fetch, wanted.keep)))
+        assert use.lists.tolist() == [*told, [0, entries]]
+        left = unique - set(wanted.keep)
+        for counts, rows in zip(use.counts, (wanted.no_sync, wanted.fetch, left), strict=True):
+            owners = [owner[row] for row in rows]
+            assert counts.tolist() == [owners.count(k) for k in range(3)]
+        for packed, rows in ((use.fetched, wanted.fetch), (use.left, left)):
+            in_order = [row for row in dict.fromkeys(lookups) if row in rows and slots]
+            assert packed.tolist() == [row << 16 | owner[row] for row in in_order]
+            assert by_row(packed.copy(), ROWS).tolist() == sorted(packed.tolist())
+        assert use.shared.rows.tolist() == (list(dict.fromkeys(lookups)) if lists else [])
+
+
+@given(st.lists(st.integers(0, 2**40 - 1), unique=True, max_size=99), st.integers(0, 40))
+def test_packed_rows_are_put_in_order(rows: list[int], bits: int) -> None:
+    packed = np.array([(row >> (40 - bits)) << 16 | row % 2**16 for row in rows], np.int64)
+    whole = np.array([row << 16 | 7 for row in rows], np.int64)
+    ordered = by_row(packed.copy(), 1 << bits)
+    assert rows_of(ordered).tolist() == sorted(rows_of(packed).tolist())
+    assert by_row(whole.copy(), 2**40).tolist() == sorted(whole.tolist())
+
+
 def test_stamps_that_run_out_are_renumbered() -> None:
     """8 bits are enough for 117 mini-batches with a look-ahead of 9."""
     trace = zipf(300)
@@ -77,15 +127,20 @@ def test_stamps_that_run_out_are_renumbered() -> None:
 def test_shares_of_rows_are_those_that_are_counted(rows: list[tuple[int, bool]], edge: int) -> None:
     owners, chosen = (np.array(each) for each in zip(*rows, strict=True))
     numbers, edges = np.arange(ROWS), (0, edge, ROWS)
-    mine = owned(numbers, owners.astype(np.int16), chosen, edges, 3).by_row()
+    tables, counts = [], np.zeros((2, 4), np.int64)
+    for table, (first, last) in enumerate(pairwise(edges)):
+        own = numbers[first:last][chosen[first:last]]
+        np.add.at(counts[table], owners[own] + 1, 1)
+        tables.append((own - first) << 16 | (owners[own] + 1))
+    mine = Owned.of_tables(tables, (0, edge), counts)
     slots = 100 + mine.rows
     dealt: list[int] = []
     for trainer in range(3):
-        for flows, counts in (
-            (mine.of(trainer, slots), mine.of(trainer, None)),
-            (mine.dealt(trainer, slots), mine.dealt(trainer, None)),
+        for flows, bare in (
+            (mine.of(trainer, slots), Owned.counted(counts).of(trainer, None)),
+            (mine.dealt(trainer, slots), Owned.counted(counts).dealt(trainer, None)),
         ):
-            for flow, count, first, last in zip(flows, counts, edges, edges[1:], strict=False):
+            for flow, count, first, last in zip(flows, bare, edges, edges[1:], strict=False):
                 assert flow.ids is not None
                 assert flow.slots is not None
                 assert len(flow.ids) == flow.rows == count.rows
@@ -116,6 +171,24 @@ def test_what_is_counted_is_what_is_kept(prefill: str, keep: tuple[int, ...]) ->
             for one, two in zip(each.flows[name], other.flows[name], strict=True):
                 assert np.array_equal(one.ids, two.ids)  # type: ignore[arg-type]
                 assert np.array_equal(one.slots, two.slots)  # type: ignore[arg-type]
+
+
+def test_lookups_alone_are_those_of_all_that_is_told() -> None:
+    """Slots end with the last mini-batch that is kept."""
+    whole, some = (
+        told(OracleReplay(8000, 6, 2, (22, 21, 21), keep=(0, 3, 11), lookups_alone=alone), 30)
+        for alone in (False, True)
+    )
+    for each, other in zip(whole, some, strict=True):
+        wanted = each.with_lookups_alone()
+        assert {*wanted.flows} == {*other.flows}
+        assert other.keeps_rows == (other.index in (0, 3, 11))
+        for name, flows in wanted.flows.items():
+            for one, two in zip(flows, other.flows[name], strict=True):
+                assert (one.lookups, one.rows) == (two.lookups, two.rows)
+                for mine, theirs in ((one.ids, two.ids), (one.slots, two.slots)):
+                    assert (mine is None) == (theirs is None)
+                    assert mine is None or np.array_equal(mine, theirs)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("look_ahead", [1, 2, 7, 20, 40])
@@ -214,6 +287,14 @@ def test_a_cache_below_the_rows_of_a_look_ahead_is_refused() -> None:
         told(OracleReplay(200, 20, 5, (64,)), 40)
 
 
+@pytest.mark.parametrize("keep", [(), (3,)])
+def test_a_cache_below_the_rows_that_are_there_before_is_refused(keep: tuple[int, ...]) -> None:
+    replay = OracleReplay(200, 20, 5, (64,), "steady", keep=keep)
+    assert len(replay.resident(zipf())) > 200
+    with pytest.raises(CapacityError, match=r"need a slot, but there are 200: .*mini-batch 0"):
+        told(replay, 40)
+
+
 @pytest.mark.parametrize("look_ahead", [8, 20])
 def test_slots_are_taken_a_look_ahead_longer_than_rows_are_kept(look_ahead: int) -> None:
     """A quarter of the look-ahead at a time: a row comes in three quarters of a look-ahead to a
@@ -250,31 +331,3 @@ def test_slots_are_taken_a_look_ahead_longer_than_rows_are_kept(look_ahead: int)
     assert longer == pytest.approx(look_ahead - 1, abs=0.5)
     assert np.mean(held) == pytest.approx((kept + longer * fetched) / len(middle), rel=0.02)
     assert np.mean(held) > 1.5 * kept / len(middle)
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    st.lists(st.integers(0, 99), max_size=10, unique=True),
-    st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 99), max_size=30)), max_size=12),
-)
-def test_slots_are_those_of_a_plain_stack(resident: list[int], steps: list[Any]) -> None:
-    """A dictionary and a list; the row of a slot, and the slot of a row, are found by a hash."""
-    rows = np.array(resident, np.int64)
-    stack = SlotStack(2**31 + 100, 120, rows)
-    slots = {row: slot for slot, row in enumerate(resident)}
-    free = list(range(119, len(resident) - 1, -1))
-    for takes, chosen in steps:
-        mine = [row for row in chosen if (row in slots) != takes]
-        asked = np.array(mine, np.int64)
-        if takes:
-            stack.take(asked, "they come in")
-            left = len(free) - len(mine)
-            slots |= dict(zip(mine, free[left:], strict=True))
-            del free[left:]
-        else:
-            freed = [slots.pop(row) for row in mine]
-            free += freed
-            assert stack.give(asked).tolist() == freed
-        assert stack.of(np.arange(100)).tolist() == [slots.get(row, -1) for row in range(100)]
-    with pytest.raises(CapacityError, match="they come in"):
-        stack.take(np.arange(100, 221), "they come in")

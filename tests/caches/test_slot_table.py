@@ -37,7 +37,7 @@ def test_it_finds_what_a_dictionary_finds(
         elif step == "out" and row in slots:
             slot = slots.pop(row)
             rows[slot] = -1
-            slot_table.take_out(table, row, slot)
+            slot_table.take_out(table, slot_table.hashed_tag(row), slot)
         elif step == "in" and row not in slots and len(slots) < SLOTS:
             slot = rows.index(-1)
             rows[slot], slots[row] = row, slot

@@ -6,7 +6,7 @@ import pytest
 from rivalry import executed, points, replayed, simulated, stage_times, words
 
 from simulator.caches.facts import LOOKUP, MISS
-from simulator.caches.replays.oracle import FETCHED, LATER, LEAVING, NOW
+from simulator.caches.replays.oracle_facts import FETCHED, LATER, LEAVING, NOW
 from simulator.caches.replays.samples import of_trainer
 from simulator.config.catalogue import load_named
 from simulator.engine.points import simulate_points

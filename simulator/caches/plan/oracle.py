@@ -17,32 +17,17 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled, prefetch
 from simulator.caches.plan.arrays import zeros
-from simulator.caches.plan.slot_table import (
-    entry_of,
-    first_like,
-    home_of,
-    put,
-    rehash,
-    slot_of,
-    take_out,
-)
 from simulator.caches.plan.words import AHEAD
-from simulator.errors import CapacityError
 
-__all__ = ["OracleCacher", "Read", "SlotStack"]
+__all__ = ["OracleCacher", "Read"]
 
 Int64s = npt.NDArray[np.int64]
-Int32s = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[Any]
 """Whole numbers of any size."""
 Stamps = npt.NDArray[Any]
 """Of each row the mini-batch that used it last, from 1 on; 0: none within the look-ahead."""
 
-_FIRST = 1024
-"""Places of the table of slots at first."""
-_FULL, _ROOM = 0.7, 1.8
-"""Share of them that may be taken, and how many a row there are when it was enlarged."""
 _NARROWEST, _NARROW = 31, 1 << 12
 """Look-aheads up to these have stamps of 8 and 16 bits, which are renumbered seldom: every 90
 mini-batches or more."""
@@ -97,44 +82,6 @@ def renumber(latest: Stamps, by: int) -> None:
     """Lower all stamps `by` as much; those that have none left are 0."""
     for row in range(len(latest)):
         latest[row] = max(latest[row] - by, 0)
-
-
-@compiled
-def put_in(table: Int64s, held: Numbers, rows: Numbers, own: Int32s) -> None:
-    """`rows` have the slots `own`, counted from 1; `held`: the row of each slot."""
-    for k in range(len(rows)):
-        if k + AHEAD < len(rows):
-            prefetch(table, home_of(rows[k + AHEAD], len(table)))
-            prefetch(held, own[k + AHEAD] - 1)
-        held[own[k] - 1] = rows[k]
-        put(table, entry_of(rows[k], own[k] - 1))
-
-
-@compiled
-def withdraw(table: Int64s, held: Numbers, rows: Numbers, own: Int32s) -> None:
-    """`rows`, which have slots, have none any more; writes those that they had, from 1 on."""
-    for k in range(len(rows) + 2 * AHEAD):
-        if k < len(rows):
-            prefetch(table, home_of(rows[k], len(table)))
-        near, here = k - AHEAD, k - 2 * AHEAD
-        if 0 <= near < len(rows):
-            own[near] = first_like(table, rows[near]) + 1
-            prefetch(held, max(own[near] - 1, 0))
-        if here >= 0:
-            slot = own[here] - 1
-            if held[slot] != rows[here]:
-                slot = slot_of(table, held, rows[here])
-            take_out(table, rows[here], slot)
-            own[here] = slot + 1
-
-
-@compiled
-def find(table: Int64s, held: Numbers, rows: Numbers, own: Int64s) -> None:
-    """Write the slot of each of `rows`, -1: none."""
-    for k in range(len(rows)):
-        if k + AHEAD < len(rows):
-            prefetch(table, home_of(rows[k + AHEAD], len(table)))
-        own[k] = slot_of(table, held, rows[k])
 
 
 def _kind_of(look_ahead: int) -> type[np.signedinteger[Any]]:
@@ -213,54 +160,3 @@ class OracleCacher:
         if batch is not None:
             batch.kept = self._used_since(batch.rows, number + 1)
         self._queue.pop(number - 1, None)
-
-
-class SlotStack:
-    """Which slot each row has; slots that were freed last are taken first.
-
-    `resident`: rows in the first slots.
-    """
-
-    def __init__(self, rows: int, capacity: int, resident: Int64s) -> None:
-        self._table = zeros(_FIRST)
-        self._held = zeros(capacity, np.int32 if rows <= 2**31 else np.int64)
-        """The row of each slot."""
-        self._free = zeros(capacity, np.int32)
-        """Slots from 1 on, the next one last; 0: as it was, `capacity` less the place."""
-        self._left = capacity
-        self._put(resident, np.arange(1, len(resident) + 1, dtype=np.int32))
-
-    def take(self, rows: Int64s, why: str) -> None:
-        """A slot for each of `rows`.
-
-        Raises `CapacityError` where there are not as many; `why`: who takes them, and what helps.
-        """
-        if len(rows) > self._left:
-            capacity = len(self._free)
-            need = capacity - self._left + len(rows)
-            raise CapacityError(f"{need:,} rows need a slot, but there are {capacity:,}: {why}")
-        places = np.arange(self._left - len(rows), self._left, dtype=np.int32)
-        known = self._free[places[0] : self._left] if len(rows) else self._free[:0]
-        self._put(rows, np.where(known > 0, known, np.int32(len(self._free)) - places))
-
-    def give(self, rows: Int64s) -> Int64s:
-        """The slots that `rows` leave, int64."""
-        freed = self._free[self._left : self._left + len(rows)]
-        withdraw(self._table, self._held, rows, freed)
-        self._left += len(rows)
-        return freed.astype(np.int64) - 1
-
-    def of(self, rows: Numbers) -> Int64s:
-        """The slot of each of `rows`, int64; -1: none."""
-        own = np.empty(len(rows), np.int64)
-        find(self._table, self._held, rows, own)
-        return own
-
-    def _put(self, rows: Int64s, own: Int32s) -> None:
-        taken = len(self._free) - self._left + len(rows)
-        if taken > _FULL * len(self._table):
-            larger = zeros(int(_ROOM * taken) + 2)
-            rehash(self._table, larger)
-            self._table = larger
-        put_in(self._table, self._held, rows, own)
-        self._left -= len(rows)

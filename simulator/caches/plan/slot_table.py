@@ -1,8 +1,8 @@
 """Slots of a cache by the rows in them: a hash table of 8 bytes an entry that can grow in any step.
 
-Open addressing with linear probing. An entry has 31 bits of its row's hash (the *tag*) above its
-slot + 1; 0: empty. The home of a row rises with its tag, so that a larger table is filled from one
-end to the other, without a look at the rows.
+Open addressing with linear probing. An entry has a *tag* of its row, 31 bits of its hash or a
+bijection of it, above its slot + 1; 0: empty. The home of a row rises with its tag, so that a
+larger table is filled from one end to the other, without a look at the rows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy.typing as npt
 from simulator._compiled import compiled, inner_kernel
 from simulator._mix import hashed
 
-__all__ = ["entry_of", "first_like", "home_of", "put", "rehash", "slot_of", "take_out"]
+__all__ = ["entry_of", "first_like", "hashed_tag", "home", "home_of", "put", "rehash", "slot_of"]
+__all__ += ["take_first", "take_out", "with_slot"]
 
 Int64s = npt.NDArray[np.int64]
 Numbers = npt.NDArray[Any]
@@ -25,9 +26,21 @@ _TAG_BITS = 31
 
 
 @compiled
+def hashed_tag(row: int) -> int:
+    """A tag of a row, which others may have too."""
+    return hashed(row) >> _HALF
+
+
+@compiled
+def with_slot(tag: int, slot: int) -> int:
+    """What stands in a table for a row of that tag in a slot."""
+    return tag << _HALF | (slot + 1)
+
+
+@compiled
 def entry_of(row: int, slot: int) -> int:
-    """What stands in a table for a row in a slot."""
-    return (hashed(row) >> _HALF) << _HALF | (slot + 1)
+    """The same for a row with a hashed tag."""
+    return with_slot(hashed_tag(row), slot)
 
 
 @inner_kernel
@@ -39,7 +52,7 @@ def home(tag: int, size: int) -> int:
 @compiled
 def home_of(row: int, size: int) -> int:
     """Where a row begins to look."""
-    return home(hashed(row) >> _HALF, size)
+    return home(hashed_tag(row), size)
 
 
 @inner_kernel
@@ -49,9 +62,8 @@ def following(at: int, size: int) -> int:
 
 
 @inner_kernel
-def first_like(table: Int64s, row: int) -> int:
-    """The slot of the first row with the same tag, mostly that of the row itself; -1: none has."""
-    tag = hashed(row) >> _HALF
+def first_like(table: Int64s, tag: int) -> int:
+    """The slot of the first row with the tag, mostly the only one; -1: none has."""
     at = home(tag, len(table))
     while table[at] != 0:
         if table[at] >> _HALF == tag:
@@ -63,7 +75,7 @@ def first_like(table: Int64s, row: int) -> int:
 @inner_kernel
 def slot_of(table: Int64s, rows: Numbers, row: int) -> int:
     """The slot of a row, of those that have the `rows`; -1: it has none."""
-    tag = hashed(row) >> _HALF
+    tag = hashed_tag(row)
     at = home(tag, len(table))
     while table[at] != 0:
         slot = int(table[at] & _LOW) - 1
@@ -82,21 +94,46 @@ def put(table: Int64s, entry: int) -> None:
     table[at] = entry
 
 
-@compiled
-def take_out(table: Int64s, row: int, slot: int) -> None:
-    """Take the entry of a row out; later ones of its probe shift back."""
+@inner_kernel
+def way(begin: int, at: int, size: int) -> int:
+    """Places from `begin` on to `at`, around the end."""
+    return at - begin if at >= begin else at - begin + size
+
+
+@inner_kernel
+def close(table: Int64s, hole: int) -> None:
+    """Empty the place `hole`; later entries of its probe shift back."""
     size = len(table)
-    hole = home_of(row, size)
-    while table[hole] & _LOW != slot + 1:
-        hole = following(hole, size)
     at = following(hole, size)
     while table[at] != 0:
         begin = home(table[at] >> _HALF, size)
-        if (at - begin + size) % size >= (at - hole + size) % size:
+        if way(begin, at, size) >= way(hole, at, size):
             table[hole] = table[at]
             hole = at
         at = following(at, size)
     table[hole] = 0
+
+
+@compiled
+def take_out(table: Int64s, tag: int, slot: int) -> None:
+    """Take the entry of a tag with a slot out."""
+    size = len(table)
+    hole = home(tag, size)
+    while table[hole] & _LOW != slot + 1:
+        hole = following(hole, size)
+    close(table, hole)
+
+
+@inner_kernel
+def take_first(table: Int64s, tag: int) -> int:
+    """Take the first entry of a tag, which there is, out; returns its slot."""
+    size = len(table)
+    at = home(tag, size)
+    while table[at] >> _HALF != tag or table[at] == 0:
+        at = following(at, size)
+    slot = int(table[at] & _LOW) - 1
+    close(table, at)
+    return slot
 
 
 @compiled

@@ -9,7 +9,15 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled, prefetch
 from simulator.caches.plan.buckets import BUCKET, FIRST, append, unlink
-from simulator.caches.plan.slot_table import entry_of, first_like, home_of, put, slot_of, take_out
+from simulator.caches.plan.slot_table import (
+    entry_of,
+    first_like,
+    hashed_tag,
+    home_of,
+    put,
+    slot_of,
+    take_out,
+)
 
 __all__ = ["HIT_COPY", "MISSING", "OUTDATED", "ROW", "SHARED", "USED"]
 __all__ += ["Copies", "Rules", "Touched"]
@@ -100,7 +108,7 @@ def find(rows: Int64s, copies: Copies, slots: Int32s) -> None:
             prefetch(table, home_of(rows[k], len(table)))
         near, here = k - _AHEAD, k - 2 * _AHEAD
         if 0 <= near < len(rows):
-            slots[near] = first_like(table, rows[near])
+            slots[near] = first_like(table, hashed_tag(rows[near]))
             prefetch(flat, fields * max(slots[near], 0))
         if here >= 0 and slots[here] >= 0 and records[slots[here], ROW] != rows[here]:
             slots[here] = slot_of(table, records[:, ROW], rows[here])
@@ -220,7 +228,7 @@ def bring(
                 updates = np.int64(version[gone] == held_by(worker))
             else:
                 updates = np.int64(records[slot, UPDATES])
-            take_out(table, gone, slot)
+            take_out(table, hashed_tag(gone), slot)
             if updates > 0:
                 out.left[0, left], out.left[1, left], out.left[2, left] = gone, slot, updates
                 left += 1

@@ -1,6 +1,9 @@
 """The replay of Bagpipe: rows fetched and evicted a chunk of mini-batches at a time, and what each
 trainer looks up, fetches, evicts and synchronises.
 
+Tables are read and their slots given on threads. Slots are those of a stack, so that each follows
+from all before; none is given after the last mini-batch whose rows are kept.
+
 Clean-up c, every `chunk` mini-batches, evicts rows whose time to live is over (last use before c)
 and then fetches for all mini-batches before c + look_ahead that were not fetched for yet. Its flows
 are told with the first mini-batch that it fetches for. Rows lie in the same slot on all trainers.
@@ -9,41 +12,30 @@ are told with the first mini-batch that it fetches for. Rows lie in the same slo
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from simulator.caches.facts import HIT, LOOKUP, MISS, UNIQUE, BatchFacts, Flow, Start
-from simulator.caches.plan.oracle import OracleCacher, Read, SlotStack
+from simulator._threads import map_threads
+from simulator.caches.facts import BatchFacts, Flow, Start
+from simulator.caches.plan.planning import together
 from simulator.caches.replays.base import Kept, Replay, bases
-from simulator.caches.replays.owned import Owned, Uses, owned, tally
+from simulator.caches.replays.drawing import drawn
+from simulator.caches.replays.oracle_facts import FETCHED, LEAVING, ToldBatch
+from simulator.caches.replays.oracle_slots import PoolSlots
+from simulator.caches.replays.oracle_tables import Reading, TableReader, TableUse
+from simulator.caches.replays.owned import Owned, of_all
 from simulator.caches.replays.sampled import last_uses
-from simulator.caches.replays.samples import Divided, SampleParts, of_trainer
+from simulator.caches.replays.samples import of_trainer
 from simulator.traces.base import MiniBatch, Trace
 
-__all__ = ["ALONE", "LATER", "LISTED", "NOW", "OracleReplay"]
-__all__ += ["FETCHED", "LEAVING"]
+__all__ = ["OracleReplay"]
 
 Int64s = npt.NDArray[np.int64]
-Int16s = npt.NDArray[np.int16]
-Bools = npt.NDArray[np.bool_]
-
-FETCHED = "fetched"
-"""Of a trainer: rows that it fetches in the clean-up told with a mini-batch."""
-LEAVING = "leaving"
-"""Of a trainer: rows that it evicts and writes back in that clean-up."""
-NOW = "now"
-"""Rows whose gradients are summed before the next mini-batch, which uses them too."""
-LATER = "later"
-"""Rows whose gradients are summed while the next mini-batch runs."""
-ALONE = "alone"
-"""Of a trainer: rows that one of its samples looks up, and nobody else within the look-ahead."""
-LISTED = "listed"
-"""Rows of all lists that trainers get with a mini-batch: fetched, kept, now, later, alone."""
-_LISTS = (UNIQUE, HIT, MISS, NOW, LATER, LISTED)
 
 
 @dataclass(frozen=True)
@@ -62,6 +54,8 @@ class OracleReplay(Replay):
     prefill: str = "empty"
     keep: Kept = ()
     grows: bool = False
+    lookups_alone: bool = False
+    """Keep rows and slots of lookups, not of what moves."""
 
     @property
     def slots(self) -> tuple[int, ...]:
@@ -79,64 +73,53 @@ class OracleReplay(Replay):
         """Whether a clean-up is told with mini-batch `number`."""
         return number == 0 or (number - self.look_ahead) % self.chunk == 0
 
-    def _started(self, trace: Trace, cacher: OracleCacher) -> Start:
-        """Tells `cacher` of the uses of rows before the first mini-batch."""
-        starts = bases(trace.rows)
-        if self.prefill == "empty":
-            return Start("empty")
-        known = last_uses(trace, self.look_ahead)
-        if known is not None:
-            for (rows, ages), start in zip(known, starts, strict=True):
-                cacher.use_before(rows + start, -1 - np.floor(ages).astype(np.int64))
-            return Start("sampled")
-        past = self.look_ahead if trace.past is None else min(self.look_ahead, trace.past)
-        for number in range(-past, 0):
-            for ids, start in zip(trace.minibatch(number).ids, starts, strict=True):
-                cacher.use_before(ids + start, number)
-        return Start("planned", past) if past else Start("empty")
+    def chunk_end(self, number: int) -> int:
+        """The mini-batch that the next clean-up after that of `number` is told with."""
+        return number + self.chunk - (number - self.look_ahead) % self.chunk
+
+    @property
+    def last_slots(self) -> int:
+        """Slots are asked for up to this mini-batch, that of the last rows that are kept; -1: of
+        none."""
+        last = self.keep[-1:] if isinstance(self.keep, range) else sorted(self.keep)[-1:]
+        return last[0] if last else -1
+
+    def read_until(self, number: int) -> int:
+        """Mini-batches that have to be read to tell those of the chunk of `number`."""
+        return self.chunk_end(number) + max(1, self.look_ahead - 1)
+
+    def read_of(self, number: int) -> Reading:
+        """What is to be told of mini-batch `number`; slots up to the end of its last chunk."""
+        lookups, last = number in self.keep, self.last_slots
+        slots = last >= 0 and number < self.chunk_end(last)
+        return Reading(lookups, lookups and not self.lookups_alone, slots)
 
     def resident(self, trace: Trace) -> Int64s:
         reader = _Reader(self, trace, iter(()), 1)
         reader.ahead_of(0)
-        return np.concatenate(reader.residents())
+        kept, waiting = reader.residents()
+        starts = bases(trace.rows)
+        tables = zip((*kept, *waiting), (*starts, *starts), strict=True)
+        return np.concatenate([rows + start for rows, start in tables])
 
     def run(self, trace: Trace, batches: Iterator[MiniBatch], threads: int) -> Iterator[BatchFacts]:
         reader = _Reader(self, trace, batches, threads)
+        slots = PoolSlots(trace.rows, self.capacity, threads)
+        starts = bases(trace.rows).tolist()
         reader.ahead_of(0)
-        held, waiting = reader.residents()
-        edges = (*bases(trace.rows).tolist(), sum(trace.rows))
-        slots = SlotStack(edges[-1], self.capacity, np.concatenate([held, waiting]))
-        evicted = Owned.of_all(waiting, edges, len(self.samples))
-        cleaning = _Cleaning(self, slots, edges, deque([(-1, evicted)]))
+        cleaning = _Cleaning(self, slots, starts)
+        cleaning.begin(*reader.residents())
         for number in count():
-            ahead = reader.ahead_of(number)
-            if number >= reader.batches or not ahead:
+            if number >= reader.batches:
                 return
-            lanes = cleaning.told(number, ahead)
-            yield _Facts(self, ahead[0], slots, reader.start).told(lanes)
-            cleaning.left(ahead[0])
-
-
-@dataclass(slots=True, eq=False)
-class _Ahead:
-    """A mini-batch that was read, and who looks up what of it."""
-
-    read: Read
-    divided: Divided
-    _owners: Int16s | None = None
-
-    @property
-    def owners(self) -> Int16s:
-        """The trainer that has a row alone: looks it up, once, and nobody does again within the
-        look-ahead; -1: all have it. Asked once that is known."""
-        if self._owners is None:
-            self._owners = self.divided.who
-            self._owners[self.read.kept | self.read.again] = -1
-        return self._owners
-
-    def owned(self, chosen: Bools, trainers: int) -> Owned:
-        """The chosen of its rows."""
-        return owned(self.read.rows, self.owners, chosen, self.divided.edges, trainers)
+            reader.ahead_of(number)
+            lanes = cleaning.told(number, [table.uses for table in reader.tables])
+            uses = [table.uses.popleft() for table in reader.tables]
+            told = ToldBatch(len(self.samples), uses, starts, reader.offsets.pop(number, None))
+            flows = told.flows(slots) | lanes
+            cleaning.left(uses)
+            facts = BatchFacts(number, sum(self.samples), flows, reader.start, pooled=True)
+            yield facts.with_lookups_alone() if self.lookups_alone else facts
 
 
 class _Reader:
@@ -145,169 +128,174 @@ class _Reader:
     def __init__(
         self, replay: OracleReplay, trace: Trace, batches: Iterator[MiniBatch], threads: int
     ) -> None:
-        self._replay, self._trace, self._batches = replay, trace, batches
-        self._cacher = OracleCacher(sum(trace.rows), replay.look_ahead)
-        self.start = replay._started(trace, self._cacher)
-        self._recent = self._cacher.used_from(-replay.chunk)
-        self._parts = SampleParts(trace.rows, replay.samples, threads)
-        self._ahead: deque[_Ahead] = deque()
-        self._held: list[Int64s] = []
-        self._next = 0
+        self._replay, self._trace, self._threads = replay, trace, threads
+        self.tables = tuple(
+            TableReader(number, rows, replay.look_ahead, replay.samples)
+            for number, rows in enumerate(trace.rows)
+        )
+        self.start = self._started()
         self.batches = 2**62
         """Of the run, once its end was read."""
+        self.offsets: dict[int, Sequence[Int64s]] = {}
+        """Of samples, of mini-batches whose lookups are to be told."""
+        self._coming = self._drawn(batches)
+        self._next = 0
         self._ended = False
 
-    def ahead_of(self, number: int) -> deque[_Ahead]:
-        """Mini-batch `number` and all that have to be known to tell it."""
-        replay, ahead = self._replay, self._ahead
-        while ahead and ahead[0].read.number < number:
-            ahead.popleft()
-        until = number + replay.chunk + max(1, replay.look_ahead - 1)
-        while self._next < until and not self._ended:
-            self._read_on()
-        return ahead
+    def _started(self) -> Start:
+        """Tells the readers of the uses of rows before the first mini-batch."""
+        replay, trace, tables = self._replay, self._trace, self.tables
+        if replay.prefill == "empty":
+            return Start("empty")
+        known, past = last_uses(trace, replay.look_ahead), 0
+        if known is None:
+            past = replay.look_ahead if trace.past is None else min(replay.look_ahead, trace.past)
+        for number in range(-past, 0):
+            for ids, table in zip(trace.minibatch(number).ids, tables, strict=True):
+                table.cacher.use_before(ids, number)
 
-    def _read_on(self) -> None:
-        batch = self._drawn()
-        if batch is None:
+        def begin(number: int) -> None:
+            if known is not None:
+                rows, ages = known[number]
+                tables[number].cacher.use_before(rows, -1 - np.floor(ages).astype(np.int64))
+            tables[number].recent = tables[number].cacher.used_from(-replay.chunk)
+
+        map_threads(begin, len(tables), self._threads)
+        if known is not None:
+            return Start("sampled")
+        return Start("planned", past) if past else Start("empty")
+
+    def ahead_of(self, number: int) -> None:
+        """All that has to be known of the mini-batches of the chunk of `number` to tell them."""
+        until = self._replay.read_until(number)
+        if not self._ended:
+            for group in together(islice(self._coming, max(0, until - self._next))):
+                self._read(group)
+        if self._next < until and not self._ended:
             self._ended = True
-            self._cacher.end()
-            return
-        divided = self._parts.divided(batch, keeps=batch.index in self._replay.keep)
-        read = self._cacher.read(divided.rows)
-        if len(read.held):
-            self._held.append(read.held)
-        self._ahead.append(_Ahead(read, divided))
-        self._next += 1
+            for table in self.tables:
+                table.end()
 
-    def _drawn(self) -> MiniBatch | None:
-        """The next mini-batch of the run, then of the trace; None at its end."""
-        batch = next(self._batches, None)
-        if batch is not None:
-            return batch
-        self.batches = min(self.batches, self._next)
-        if self._trace.batches is not None and self._next >= self._trace.batches:
-            return None
-        return self._trace.minibatch(self._next)
+    def _read(self, group: list[MiniBatch]) -> None:
+        """The next mini-batches; tables on threads."""
+        pairs = [(batch, self._replay.read_of(k)) for k, batch in enumerate(group, self._next)]
 
-    def residents(self) -> tuple[Int64s, Int64s]:
-        """Rows in the cache before the first mini-batch: those that are kept, and those that wait
-        for clean-up 0; once, after what is ahead of mini-batch 0 was read."""
-        kept = np.sort(np.concatenate([np.empty(0, np.int64), *self._held]))
-        waiting = np.setdiff1d(self._recent, kept, assume_unique=True)
-        self._held, self._recent = [], waiting[:0]
-        return kept, waiting
+        def read(table: int) -> None:
+            for batch, each in pairs:
+                self.tables[table].read(batch, each)
+
+        map_threads(read, len(self.tables), self._threads)
+        for number, (batch, each) in enumerate(pairs, self._next):
+            if each.lookups:
+                self.offsets[number] = batch.offsets
+        self._next += len(group)
+        group.clear()  # nobody needs them any more
+
+    def _drawn(self, batches: Iterator[MiniBatch]) -> Iterator[MiniBatch]:
+        """Mini-batches of the run, then those of the trace that it has to read."""
+        run = 0
+        for batch in batches:
+            run += 1
+            yield batch
+            del batch
+        self.batches = run
+        more, whole = self._replay.read_until(max(0, run - 1)) - run, self._trace.batches
+        if whole is not None:
+            more = max(0, min(more, whole - run))
+        yield from drawn(self._trace, more, first=run, ahead=self._threads > 1)
+
+    def residents(self) -> tuple[list[Int64s], list[Int64s]]:
+        """Rows of each table in the cache before the first mini-batch: those that are kept, and
+        those that wait for clean-up 0 (`TableReader.residents`)."""
+        found = map_threads(
+            lambda number: self.tables[number].residents(), len(self.tables), self._threads
+        )
+        return [kept for kept, _ in found], [waiting for _, waiting in found]
 
 
-@dataclass(slots=True)
+class _Moved(NamedTuple):
+    """Rows of a mini-batch that come in or leave."""
+
+    rows: Sequence[Int64s]
+    """Of each table, packed, where slots are asked for."""
+    owners: Int64s
+    """How many of each table have all trainers, or each alone: shape (tables, trainers + 1)."""
+
+
 class _Cleaning:
-    """Clean-ups, each told with the first mini-batch that it fetches for."""
+    """Clean-ups, each told with the first mini-batch that it fetches for; `starts`: the first row
+    of each table."""
 
-    replay: OracleReplay
-    slots: SlotStack
-    edges: tuple[int, ...]
-    """The first row of each table, and the end."""
-    gone: deque[tuple[int, Owned]]
-    """Rows that were not kept, by mini-batch."""
+    def __init__(self, replay: OracleReplay, slots: PoolSlots, starts: Sequence[int]) -> None:
+        self._replay, self._slots, self._starts = replay, slots, starts
+        self._gone: deque[tuple[int, _Moved]] = deque()
+        """Rows that were not kept, by mini-batch."""
 
-    def left(self, batch: _Ahead) -> None:
+    def begin(self, kept: Sequence[Int64s], waiting: Sequence[Int64s]) -> None:
+        """Rows of each table that are there before the first mini-batch."""
+        owners = np.zeros((len(waiting), len(self._replay.samples) + 1), np.int64)
+        owners[:, 0] = [len(rows) for rows in waiting]
+        self._gone.append((-1, _Moved([of_all(rows) for rows in waiting], owners)))
+        if self._replay.last_slots >= 0:
+            self._slots.begin([kept, waiting], self._why(0))
+        else:
+            self._slots.free.counted(0, sum(map(len, (*kept, *waiting))), self._why(0))
+
+    def left(self, uses: Sequence[TableUse]) -> None:
         """A mini-batch was told: who of it is not kept waits for a clean-up."""
-        over = batch.owned(~batch.read.kept, len(self.replay.samples))
-        self.gone.append((batch.read.number, over))
+        owners = np.array([use.counts[2] for use in uses])
+        self._gone.append((uses[0].read.number, _Moved([use.left for use in uses], owners)))
 
-    def told(self, number: int, ahead: deque[_Ahead]) -> dict[str, tuple[Flow, ...]]:
-        """What the trainers evict and fetch with mini-batch `number`, by flow, a shard a table."""
-        begins, keeps = self.replay.begins_chunk(number), number in self.replay.keep
-        evicts = self._joined(self._over(number) if begins else ()).by_row()
-        left = self.slots.give(evicts.rows)
-        fetches = self._joined(self._coming(number, ahead) if begins else ())
-        self._take(number, fetches.rows)
-        taken = left
-        if keeps:
-            fetches = fetches.by_row()
-            taken = self.slots.of(fetches.rows)
+    def told(self, number: int, ahead: Sequence[deque[TableUse]]) -> dict[str, tuple[Flow, ...]]:
+        """What the trainers evict and fetch with mini-batch `number`, by flow, a shard a table;
+        `ahead`: it and those after it, by table."""
+        begins = self._replay.begins_chunk(number)
+        over = list(self._over(number)) if begins else []
+        coming = list(self._coming(number, ahead)) if begins else []
+        leaves, comes = self._owners(over), self._owners(coming)
+        if number > self._replay.last_slots:
+            self._slots.free.counted(int(leaves.sum()), int(comes.sum()), self._why(number))
+            return self._flows(Owned.counted(leaves), None, Owned.counted(comes), None)
+        gone, left = self._slots.give([each.rows for each in over])
+        came = [each.rows for each in coming]
+        self._slots.take(came, self._why(number))
+        if not self._replay.read_of(number).lists:
+            return self._flows(Owned.counted(leaves), None, Owned.counted(comes), None)
+        ordered, taken = self._slots.in_order(came)
+        evicts, fetches = (
+            Owned.of_tables(rows, self._starts, counts)
+            for rows, counts in ((gone, leaves), (ordered, comes))
+        )
+        return self._flows(evicts, left, fetches, taken)
+
+    def _flows(
+        self, evicts: Owned, left: Int64s | None, fetches: Owned, taken: Int64s | None
+    ) -> dict[str, tuple[Flow, ...]]:
         flows: dict[str, tuple[Flow, ...]] = {}
-        for trainer in range(len(self.replay.samples)):
-            share = evicts.dealt(trainer, left if keeps else None)
-            own = fetches.of(trainer, taken if keeps else None)
+        for trainer in range(len(self._replay.samples)):
+            share, own = evicts.dealt(trainer, left), fetches.of(trainer, taken)
             flows |= {of_trainer(trainer, LEAVING): share, of_trainer(trainer, FETCHED): own}
         return flows
 
-    def _joined(self, parts: Iterable[Owned]) -> Owned:
-        return Owned.joined(list(parts), len(self.edges) - 1, len(self.replay.samples))
+    def _owners(self, moved: Sequence[_Moved]) -> Int64s:
+        none = np.zeros((len(self._starts), len(self._replay.samples) + 1), np.int64)
+        return sum((each.owners for each in moved), none)
 
-    def _over(self, number: int) -> Iterator[Owned]:
+    def _over(self, number: int) -> Iterator[_Moved]:
         """Rows whose last use lies before the clean-up."""
-        clean_up = number - self.replay.look_ahead + self.replay.chunk
-        while self.gone and self.gone[0][0] < clean_up:
-            yield self.gone.popleft()[1]
+        clean_up = number - self._replay.look_ahead + self._replay.chunk
+        while self._gone and self._gone[0][0] < clean_up:
+            yield self._gone.popleft()[1]
 
-    def _coming(self, number: int, ahead: deque[_Ahead]) -> Iterator[Owned]:
+    def _coming(self, number: int, ahead: Sequence[deque[TableUse]]) -> Iterator[_Moved]:
         """Rows that come in for the mini-batches of a chunk."""
-        for batch in ahead:
-            read = batch.read
-            if read.number > number and self.replay.begins_chunk(read.number):
-                return
-            yield batch.owned(read.fetched, len(self.replay.samples))
+        chunk = self._replay.chunk_end(number) - number
+        for uses in zip(*(islice(each, chunk) for each in ahead), strict=True):
+            owners = np.array([use.counts[1] for use in uses])
+            yield _Moved([use.fetched for use in uses], owners)
 
-    def _take(self, number: int, rows: Int64s) -> None:
-        self.slots.take(
-            rows,
-            f"bagpipe keeps rows of look_ahead {self.replay.look_ahead} mini-batches (mini-batch "
-            f"{number}): set cache.if_too_small: grow, or lower look_ahead",
+    def _why(self, number: int) -> str:
+        return (
+            f"bagpipe keeps rows of look_ahead {self._replay.look_ahead} mini-batches (mini-batch "
+            f"{number}): set cache.if_too_small: grow, or lower look_ahead"
         )
-
-
-@dataclass(slots=True)
-class _Facts:
-    """Turns what was decided for a mini-batch into facts; `slots`: those of all rows."""
-
-    replay: OracleReplay
-    batch: _Ahead
-    slots: SlotStack
-    start: Start
-
-    def told(self, cleaned: dict[str, tuple[Flow, ...]]) -> BatchFacts:
-        """`cleaned`: flows of the clean-up that is told with it."""
-        divided, flows = self.batch.divided, self._counted()
-        slots = np.empty(0, np.int64)
-        if divided.places is not None:
-            divided, slots = divided.widened(), self.slots.of(divided.rows)
-            chosen = self._chosen()
-            flows |= {name: divided.kept(flows[name], rows, slots) for name, rows in chosen.items()}
-        flows[LOOKUP] = divided.lookups(slots)
-        for trainer in range(len(self.replay.samples)):
-            each = divided.of(trainer, slots, flows[LOOKUP])
-            flows |= {of_trainer(trainer, name): own for name, own in each.items()}
-        number, samples = self.batch.read.number, sum(self.replay.samples)
-        return BatchFacts(number, samples, flows | cleaned, self.start, pooled=True)
-
-    def _counted(self) -> dict[str, tuple[Flow, ...]]:
-        """How many rows are in the lists, and of how many lookups."""
-        read, divided = self.batch.read, self.batch.divided
-        trainers, tables = len(self.replay.samples), len(divided.edges) - 1
-        lists = np.zeros((len(_LISTS), tables, 2), np.int64)
-        alone = np.zeros((trainers, tables), np.int64)
-        uses = Uses(read.fetched, read.again, read.kept, self.batch.owners)
-        tally(divided.times, uses, np.array(divided.edges), lists, alone)
-        flows = {
-            name: tuple(Flow(lookups, rows) for lookups, rows in counts)
-            for name, counts in zip(_LISTS, lists.tolist(), strict=True)
-        }
-        for trainer, counts in enumerate(alone.tolist()):
-            flows[of_trainer(trainer, ALONE)] = tuple(Flow(count, count) for count in counts)
-        return flows
-
-    def _chosen(self) -> dict[str, Bools | slice]:
-        """Which rows those are."""
-        read, owners = self.batch.read, self.batch.owners
-        chosen: dict[str, Bools | slice] = {
-            UNIQUE: slice(None),
-            HIT: ~read.fetched,
-            MISS: read.fetched,
-            NOW: read.again,
-            LATER: ~read.again & (owners < 0),
-        }
-        for trainer in range(len(self.replay.samples)):
-            chosen[of_trainer(trainer, ALONE)] = owners == trainer
-        return chosen

@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled
 from simulator.caches.flows import Flow
+from simulator.caches.plan.ordered import DIGIT, order_by_digit
 
-__all__ = ["Owned", "Uses", "owned", "tally"]
+__all__ = ["Looked", "Owned", "by_row", "of_all", "rows_of", "settle", "tally"]
 
 Int64s = npt.NDArray[np.int64]
 Int16s = npt.NDArray[np.int16]
@@ -35,29 +36,20 @@ class Owned:
     counts: Int64s
 
     @classmethod
-    def joined(cls, parts: Sequence[Owned], tables: int, trainers: int) -> Owned:
-        """All of `parts`, one after the other."""
-        packed = [np.empty(0, np.int64), *(part.packed for part in parts)]
-        counts = [np.zeros((tables, trainers + 1), np.int64), *(part.counts for part in parts)]
-        return cls(np.concatenate(packed), np.sum(counts, axis=0))
+    def of_tables(cls, packed: Sequence[Int64s], starts: Sequence[int], counts: Int64s) -> Owned:
+        """The rows of all tables, each `packed` in order in its own numbers; `starts`: the first
+        row of each in one numbering."""
+        pairs = zip(packed, starts, strict=True)
+        return cls(np.concatenate([rows + (start << _BITS) for rows, start in pairs]), counts)
 
     @classmethod
-    def of_all(cls, rows: Int64s, edges: Sequence[int], trainers: int) -> Owned:
-        """Ascending `rows` that all have; `edges`: the first row of each table, and the end."""
-        counts = np.zeros((len(edges) - 1, trainers + 1), np.int64)
-        counts[:, 0] = np.diff(np.searchsorted(rows, edges))
-        return cls(rows << _BITS, counts)
-
-    def __len__(self) -> int:
-        return len(self.packed)
+    def counted(cls, counts: Int64s) -> Owned:
+        """How many there are, no more."""
+        return cls(np.empty(0, np.int64), counts)
 
     @property
     def rows(self) -> Int64s:
-        return self.packed >> _BITS
-
-    def by_row(self) -> Owned:
-        """The same in the order of rows."""
-        return Owned(np.sort(self.packed), self.counts)
+        return rows_of(self.packed)
 
     def of(self, trainer: int, slots: Int64s | None) -> tuple[Flow, ...]:
         """Those that all have and those of a trainer, a flow a table; `slots`: of all, in order of
@@ -95,59 +87,82 @@ def _flows(
     return tuple(Flow(0, b - a, rows[a:b], slots[a:b]) for a, b in edges)
 
 
-@compiled
-def pack(
-    rows: Rows, owners: Int16s, chosen: Bools, edges: Int64s, packed: Int64s, counts: Int64s
-) -> int:
-    """Write the `chosen` rows with their owners (-1: all), and how many of each table every owner
-    has: shape (tables, trainers + 1); returns how many."""
-    count = 0
-    for table in range(len(edges) - 1):
-        for k in range(edges[table], edges[table + 1]):
-            if chosen[k]:
-                owner = np.int64(owners[k]) + 1
-                packed[count] = (rows[k] << _BITS) | owner
-                counts[table, owner] += 1
-                count += 1
-    return count
+def rows_of(packed: Int64s) -> Int64s:
+    """Their numbers, int64."""
+    return packed >> _BITS
 
 
-def owned(rows: Rows, owners: Int16s, chosen: Bools, edges: Sequence[int], trainers: int) -> Owned:
-    """The `chosen` of `rows`; `owners`: the trainer that has each alone, -1: all have it."""
-    packed = np.empty(len(rows), np.int64)
-    counts = np.zeros((len(edges) - 1, trainers + 1), np.int64)
-    count = pack(rows, owners, chosen, np.array(edges), packed, counts)
-    return Owned(packed[:count].copy(), counts)
+def of_all(rows: Int64s) -> Int64s:
+    """`rows` packed, which all have."""
+    return rows << _BITS
 
 
-class Uses(NamedTuple):
-    """Of each distinct row of a mini-batch, what `Read` says, and who has it alone (-1: nobody)."""
+def by_row(packed: Int64s, rows: int) -> Int64s:
+    """`packed`, which is written over, in the order of rows, of which there are as many."""
+    other = np.empty(len(packed), np.int64)
+    for shift in range(_BITS, _BITS + (rows - 1).bit_length(), DIGIT):
+        order_by_digit(packed, shift, other)
+        packed, other = other, packed
+    return packed
 
+
+class Looked(NamedTuple):
+    """Of each distinct row of a table in a mini-batch: what `Read` says of it, and who looks it
+    up; see `samples.Shared`."""
+
+    rows: Rows
+    times: Rows
+    who: Int16s
     fetched: Bools
-    again: Bools
-    kept: Bools
-    owners: Int16s
 
 
 @compiled
-def tally(times: Rows, uses: Uses, edges: Int64s, lists: Int64s, alone: Int64s) -> None:
-    """Count rows by table, those of one between two `edges`: to `lists`, shape (6, tables, 2), the
-    lookups and rows of all, of hits, misses, those of now and of later, and the entries of what
-    trainers are told; to `alone`, shape (trainers, tables), the rows that a trainer has alone.
+def tally(looked: Looked, again: Bools, lists: Int64s) -> None:
+    """Count rows by what is known once the next mini-batch was read: to `lists`, shape (6, 2), the
+    lookups and rows of all, of hits, misses, those of now and others, and the entries of what
+    trainers are told. Nobody has one alone that is used `again`."""
+    times, who, fetched = looked.times, looked.who, looked.fetched
+    for k in range(len(times)):
+        lists[0, 0] += times[k]
+        lists[1 + int(fetched[k]), 0] += times[k]
+        lists[1 + int(fetched[k]), 1] += 1
+        lists[4 - int(again[k]), 0] += times[k]
+        lists[4 - int(again[k]), 1] += 1
+        lists[5, 1] += 1 + int(fetched[k])
+        if again[k]:
+            who[k] = -1
+    lists[0, 1] += len(times)
+
+
+@compiled
+def settle(
+    looked: Looked, kept: Bools, lists: Int64s, counts: Int64s, fetched: Int64s, left: Int64s
+) -> None:
+    """Count rows by what is known once the look-ahead was read, after `tally`: those that somebody
+    has alone, looked up once, are none of the others. Nobody has one alone that is `kept`.
+
+    To `counts`, shape (3, trainers + 1), by who has them (all come first): rows that one has alone,
+    that are fetched, and that are not kept; the latter two, packed, to `fetched` and `left` where
+    those have room.
     """
-    fetched, again, kept, owners = uses
-    for table in range(len(edges) - 1):
-        for k in range(edges[table], edges[table + 1]):
-            lists[0, table, 0] += times[k]
-            lists[1 + int(fetched[k]), table, 0] += times[k]
-            lists[1 + int(fetched[k]), table, 1] += 1
-            if again[k]:
-                lists[3, table, 0] += times[k]
-                lists[3, table, 1] += 1
-            elif owners[k] < 0:
-                lists[4, table, 0] += times[k]
-                lists[4, table, 1] += 1
-            else:
-                alone[owners[k], table] += 1
-            lists[5, table, 1] += 1 + int(fetched[k]) + int(kept[k])
-        lists[0, table, 1] = edges[table + 1] - edges[table]
+    rows, who = looked.rows, looked.who
+    came = went = 0
+    for k in range(len(who)):
+        if kept[k]:
+            who[k] = -1
+            lists[5, 1] += 1
+        owner = np.int64(who[k]) + 1
+        if owner > 0:
+            lists[4, 0] -= 1
+            lists[4, 1] -= 1
+            counts[0, owner] += 1
+        if looked.fetched[k]:
+            if came < len(fetched):
+                fetched[came] = (np.int64(rows[k]) << _BITS) | owner
+            came += 1
+            counts[1, owner] += 1
+        if not kept[k]:
+            if went < len(left):
+                left[went] = (np.int64(rows[k]) << _BITS) | owner
+            went += 1
+            counts[2, owner] += 1

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
-from simulator._threads import map_threads
 from simulator.caches.facts import LOOKUP, UNIQUE, Flow
 from simulator.caches.plan.distinct import Deduper
-from simulator.caches.replays.base import bases
-from simulator.traces.base import MiniBatch
 
-__all__ = ["Divided", "SampleParts", "of_trainer"]
+__all__ = ["Divided", "SampleParts", "Shared", "of_trainer"]
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
@@ -25,6 +22,9 @@ Int16s = npt.NDArray[np.int16]
 Bools = npt.NDArray[np.bool_]
 Rows = npt.NDArray[Any]
 """Numbers of rows: int32 where all fit, else int64."""
+
+_NOTHING = np.empty(0, np.int64)
+_NO_PLACES, _NOBODY = np.empty(0, np.int32), np.empty(0, np.int16)
 
 
 def of_trainer(trainer: int, name: str) -> str:
@@ -43,38 +43,55 @@ class _Part:
     kept."""
 
 
-class _Shared(NamedTuple):
-    """What of a table is looked up: see `Divided`."""
+class Shared(NamedTuple):
+    """What of a table is looked up; arrays over its distinct rows, in order of first occurrence."""
 
+    distinct: int
+    """How many those are."""
     rows: Rows
-    times: Int32s
-    who: Int16s
-    parts: tuple[_Part, ...]
-    places: Int32s
-
-
-@dataclass(frozen=True, slots=True)
-class Divided:
-    """A mini-batch divided over trainers; arrays over its distinct rows, table by table, in one
-    numbering of all rows: flows with rows are asked of one that is `widened`."""
-
-    rows: Rows
+    """From 0 on; int32 where all fit."""
     times: Int32s
     """Lookups of each."""
     who: Int16s
     """The trainer that looks a row up, where that happens once; else -1."""
+    parts: tuple[_Part, ...]
+    """Of each trainer."""
+    places: Int32s
+    """Of every lookup, where its row is among them, where rows are kept."""
+
+    def bare(self) -> Shared:
+        """The same without arrays."""
+        return Shared(self.distinct, _NOTHING, _NO_PLACES, _NOBODY, self.parts, _NO_PLACES)
+
+
+@dataclass(frozen=True, slots=True)
+class Divided:
+    """A mini-batch divided over trainers, table by table; where rows are kept, those that are
+    distinct, int64 in one numbering of all rows."""
+
     edges: tuple[int, ...]
     """Where the rows of each table begin, and the end."""
     parts: tuple[tuple[_Part, ...], ...]
     """Of each table, of each trainer."""
-    places: tuple[Int32s, ...] | None
+    rows: Int64s = field(default_factory=lambda: _NOTHING)
+    places: tuple[Int32s, ...] | None = None
     """Of every lookup of each table, where its row is among those of the table, where rows are
     kept."""
     offsets: Sequence[Int64s] = field(default=())
 
-    def widened(self) -> Divided:
-        """The same with rows of 64 bits, as flows have them; it waits with 32 where those do."""
-        return replace(self, rows=self.rows.astype(np.int64))
+    @classmethod
+    def of_tables(
+        cls, tables: Sequence[Shared], starts: Sequence[int], offsets: Sequence[Int64s] | None
+    ) -> Divided:
+        """All `tables`; `starts`: the first row of each; `offsets`: of samples, where rows are
+        kept."""
+        edges = (0, *accumulate(table.distinct for table in tables))
+        parts = tuple(table.parts for table in tables)
+        if offsets is None:
+            return cls(edges, parts)
+        pairs = zip(tables, starts, strict=True)
+        rows = np.concatenate([table.rows.astype(np.int64) + start for table, start in pairs])
+        return cls(edges, parts, rows, tuple(table.places for table in tables), offsets)
 
     def kept(
         self, counts: Sequence[Flow], chosen: Bools | slice, slots: Int64s
@@ -90,7 +107,7 @@ class Divided:
         """Every lookup, a flow a table."""
         flows = []
         for table, (first, last) in enumerate(pairwise(self.edges)):
-            count = int(self.times[first:last].sum())
+            count = sum(part.lookups for part in self.parts[table])
             if self.places is None:
                 flows.append(Flow(count, last - first))
                 continue
@@ -144,39 +161,20 @@ def sharers(places: Int32s, edges: Int64s, who: Int16s, own: Int32s) -> Int64s:
 
 
 class SampleParts:
-    """Divides the mini-batches of tables of `rows` rows over trainers of `samples` each, in order
-    of samples."""
+    """Divides the lookups of one table of `rows` rows over trainers of `samples` each, in order of
+    samples."""
 
-    def __init__(self, rows: Sequence[int], samples: Sequence[int], threads: int = 1) -> None:
-        self._starts = bases(rows)
+    def __init__(self, rows: int, samples: Sequence[int]) -> None:
         self._edges = np.cumsum([0, *samples])
-        self._dedupers = [Deduper(count) for count in rows]
-        self._threads = threads
-        self._number = np.int32 if sum(rows) <= 2**31 else np.int64
+        self._deduper = Deduper(rows)
+        self._number = np.int32 if rows <= 2**31 else np.int64
 
-    def divided(self, batch: MiniBatch, *, keeps: bool) -> Divided:
-        """One mini-batch, tables on threads; `keeps`: with its row numbers."""
-
-        def divide(table: int) -> _Shared:
-            return self._shared(table, batch, keeps=keeps)
-
-        tables = map_threads(divide, len(self._dedupers), self._threads)
-        return Divided(
-            np.concatenate([table.rows for table in tables]),
-            np.concatenate([table.times for table in tables]),
-            np.concatenate([table.who for table in tables]),
-            (0, *np.cumsum([len(table.rows) for table in tables]).tolist()),
-            tuple(table.parts for table in tables),
-            tuple(table.places for table in tables) if keeps else None,
-            batch.offsets if keeps else (),
-        )
-
-    def _shared(self, table: int, batch: MiniBatch, *, keeps: bool) -> _Shared:
-        """What of a table is looked up, and by whom."""
-        ids, edges = batch.ids[table], batch.offsets[table][self._edges]
+    def divided(self, ids: Int64s, offsets: Int64s, *, keeps: bool) -> Shared:
+        """The lookups of a mini-batch; `keeps`: with the rows of each trainer."""
+        edges = offsets[self._edges]
         alone = len(edges) == 2 and not keeps
         places = np.empty(0 if alone else len(ids), np.int32)
-        found = self._dedupers[table](ids, places)
+        found = self._deduper(ids, places)
         count = len(found.ids)
         who = np.zeros(count, np.int16)
         parts: tuple[_Part, ...] = (_Part(len(ids), count),)
@@ -188,5 +186,5 @@ class SampleParts:
             pairs = zip(looked_up, unique, strict=True)
             parts = tuple(_Part(n, len(rows), rows if keeps else None) for n, rows in pairs)
         who[found.times > 1] = -1
-        rows = (found.ids + self._starts[table]).astype(self._number)
-        return _Shared(rows, found.times.astype(np.int32), who, parts, places)
+        rows, times = found.ids.astype(self._number), found.times.astype(np.int32)
+        return Shared(count, rows, times, who, parts, places if keeps else _NO_PLACES)
