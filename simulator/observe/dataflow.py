@@ -56,7 +56,7 @@ from simulator.observe.items import (
 )
 from simulator.observe.shares import Share
 
-__all__ = ["Dataflow"]
+__all__ = ["Dataflow", "shape_of"]
 
 ORDER: tuple[Kind, ...] = (
     "pooled",
@@ -188,9 +188,9 @@ class Dataflow:
 
     def _require_alike(self) -> None:
         """Every mini-batch has the same words at the same places."""
-        first = _shape(self.programs[0])
+        first = shape_of(self.programs[0])
         for number, program in enumerate(self.programs):
-            if _shape(program) != first:
+            if shape_of(program) != first:
                 raise UsageError(
                     f"the program of mini-batch {number} has other words than that of the first"
                 )
@@ -403,7 +403,9 @@ class Dataflow:
         return [sizes[item.kind](facts) for facts in self.facts]
 
 
-def _shape(program: Program) -> list[tuple[str, Position, type[Operation], str, str]]:
+def shape_of(program: Program) -> list[tuple[str, Position, type[Operation], str, str]]:
+    """What the words of a program are and where they stand: equal for programs that differ in
+    numbers alone."""
     return [(program[at[0]].name, at, type(w), w.name, w.at) for at, w in words_of(program)]
 
 

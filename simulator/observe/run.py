@@ -8,13 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from simulator.caches.facts import BatchFacts
 from simulator.config.expand import expand
 from simulator.config.experiment import Experiment
 from simulator.config.point import PointConfig
-from simulator.engine.sharing import build, trace_key
-from simulator.errors import ScratchPipeError, UsageError
-from simulator.hardware.program import Stage
+from simulator.engine.sharing import trace_key
 from simulator.observe.accelerator import open_accelerator
 from simulator.observe.arena import Arena
 from simulator.observe.clock import Measured
@@ -22,13 +19,12 @@ from simulator.observe.extra import choose_device, require_torch
 from simulator.observe.inputs import Drawn, Inputs, draw, prepare
 from simulator.observe.items import entry_width, stores_of
 from simulator.observe.machine import describe_machine
-from simulator.observe.processes import RankJob, Ranks, require_ranks
-from simulator.observe.rows import most_threads, use_threads
-from simulator.observe.rules import require_rules, rules_for
-from simulator.observe.rules_stock import is_stock, require_operators
+from simulator.observe.processes import RankJob, Ranks
+from simulator.observe.refusals import program_of, ranks_of, require_trainable
+from simulator.observe.rows import use_threads
+from simulator.observe.rules_stock import is_stock
 from simulator.observe.shares import Share
-from simulator.observe.software import require_software
-from simulator.observe.trainer import Floats, Trainer, kinds_of
+from simulator.observe.trainer import Floats, Trainer
 from simulator.observe.workspace import Place
 from simulator.results.record import Progress
 from simulator.results.seeds import require_one_seed
@@ -87,7 +83,7 @@ def observe(
     points = expand(experiment)
     require_one_seed(points, "observe")
     for point in points:
-        _check(point, chosen)
+        require_trainable(point, chosen)
     threads = _threads_of(points[0])
     seen = Observation(experiment, chosen, threads, describe_machine(chosen))
     laboratory = _Laboratory(chosen, repeats, _arena(points, threads))
@@ -133,7 +129,7 @@ class _Laboratory:
         return replace(_not_run(point, ""), threads=threads, repeats=measured)
 
     def _measured(self, point: PointConfig, threads: int) -> tuple[Measured, ...]:
-        ranks = _ranks(point)
+        ranks = ranks_of(point)
         if ranks > 1:
             return self._by_ranks(point, threads, ranks)
         if self.drawn is None or self.drawn[0] != trace_key(point):
@@ -187,84 +183,9 @@ def _free(device: str) -> None:
             require_torch().cuda.empty_cache()
 
 
-def _check(point: PointConfig, device: str) -> None:
-    if (point.run.cpu_threads or 0) > most_threads():
-        raise UsageError(
-            f"run.cpu_threads is {point.run.cpu_threads}, but this process may use "
-            f"{most_threads()} cores: --set run.cpu_threads={most_threads()}"
-        )
-    if point.run.mode != "training":
-        raise UsageError("observe trains: --set run.mode=training")
-    if point.pipeline.cpu_pool != "shared":
-        raise UsageError(
-            "observe moves rows with one shared pool of threads: --set pipeline.cpu_pool=shared"
-        )
-    if point.load is not None:
-        raise UsageError("observe trains mini-batches that lie in memory: leave out load")
-    if point.checkpoint is not None:
-        raise UsageError("observe writes no check-points: leave out checkpoint")
-    if point.tables.tier:
-        raise UsageError(
-            "observe trains tables in one memory of the host: leave out tables.tier, or bind the "
-            "process to the memory that is meant (numactl --membind)"
-        )
-    require_operators(point)
-    if len(point.model.tables_by_dim) > 1:
-        raise UsageError(
-            "observe trains tables of one dim, whose rows lie in one array: --set model.dim=64"
-        )
-    ranks = point.system.gpus or _ranks(point)
-    require_software(point.operators, ranks)
-    if ranks > 1:
-        require_ranks(point, device, ranks)
-    _require_order(point)
-    program = _program(point)
-    if program is not None:
-        require_rules(*program, rules_for(point.operators))
-
-
-def _require_order(point: PointConfig) -> None:
-    """Refuse stages that wait for more than a cycle, and mini-batches of several kinds."""
-    try:
-        system, _ = build(point)
-    except ScratchPipeError:
-        return
-    order = system.schedule.order("lockstep")
-    if len(system.kinds) > 1:
-        raise UsageError(
-            f"observe trains mini-batches that all do the same; those of {point.system.label} are "
-            f"of {len(system.kinds)} kinds"
-        )
-    if order not in ("serial", "lockstep"):
-        raise UsageError(
-            f"observe runs stages in turn or in lock-step cycles; those of {point.system.label} "
-            "wait for what its schedule names"
-        )
-
-
-def _program(point: PointConfig) -> tuple[tuple[Stage, ...], Callable[[str], str]] | None:
-    """The stages of a mini-batch without lookups, as the first process does them, and the kinds of
-    places; None where the point does not fit its machine."""
-    try:
-        system, machine = build(point)
-    except ScratchPipeError:
-        return None
-    facts = BatchFacts.of_nothing(point.model.batch_size)
-    alone = system.gpus == 1 or not system.placed
-    return system.stages(facts) if alone else system.rank_stages(facts, 0), kinds_of(machine)
-
-
-def _ranks(point: PointConfig) -> int:
-    """GPUs that the system of a point takes; 1 where the point does not fit its machine."""
-    try:
-        return build(point)[0].gpus
-    except ScratchPipeError:
-        return 1
-
-
 def _keeps_table(point: PointConfig) -> bool:
     """Whether the program of a point keeps rows on the host."""
-    program = _program(point)
+    program = program_of(point)
     if program is None:
         return False
     stages, kind_of = program
@@ -274,7 +195,7 @@ def _keeps_table(point: PointConfig) -> bool:
 def _arena(points: Sequence[PointConfig], threads: int) -> Arena:
     """Room for the largest table that a point on one GPU keeps on the host."""
     arena = Arena()
-    models = [point.model for point in points if _keeps_table(point) and _ranks(point) == 1]
+    models = [point.model for point in points if _keeps_table(point) and ranks_of(point) == 1]
     if models:
         with suppress(MemoryError):  # each point that needs as much says so
             most = max(models, key=lambda model: model.rows * entry_width(model))

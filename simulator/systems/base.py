@@ -182,6 +182,12 @@ class System(ABC):
         return None
 
     @property
+    def unobserved(self) -> str:
+        """Why `observe` does not train it where its program without lookups does not tell; empty:
+        it does, if it has a rule for every word."""
+        return ""
+
+    @property
     def placed(self) -> tuple[tuple[int, ...], ...]:
         """Tables of the process of each GPU, by number: those whose lookups its program has.
         Empty: one process does all."""

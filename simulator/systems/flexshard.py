@@ -105,6 +105,10 @@ class FlexShard(TieredGpus):
     name: ClassVar[str] = "flexshard"
     shown_on: ClassVar[str] = "p3_16xlarge"
 
+    @property
+    def unobserved(self) -> str:
+        return super().unobserved if self.gpus > 1 else ""
+
     def _placed(self) -> Layout:
         layout = super()._placed()
         self._own_samples = self.gpus > 1

@@ -14,7 +14,7 @@ from simulator.caches.facts import HIT, LOOKUP, UNIQUE, BatchFacts, Flow
 from simulator.caches.replays import Replay
 from simulator.caches.replays.static import HIT_LOOKUP
 from simulator.caches.replays.tiered_rows import TRAINED, Tier, TieredReplay
-from simulator.errors import ConfigError, UsageError
+from simulator.errors import ConfigError
 from simulator.hardware.program import (
     GRADIENT_BYTES,
     Accumulate,
@@ -90,11 +90,11 @@ class TieredGpus(GpuOnly):
             rank.stages(facts, rank.busiest(facts), crossing) for rank in self._simulated
         )
 
-    def rank_stages(self, facts: BatchFacts, rank: int) -> tuple[Stage, ...]:
-        """Raises `UsageError`: a row may have copies, and then no process has tables of its own."""
-        raise UsageError(
-            f"{self.name} keeps copies of rows on several GPUs, but each process that is observed "
-            "trains tables of its own: observe gpu_only in its place"
+    @property
+    def unobserved(self) -> str:
+        return (
+            "it keeps copies of rows beside tables, but each process that is observed trains "
+            "tables of its own, whose rows lie once: observe gpu_only in its place"
         )
 
     def _placed(self) -> Layout:

@@ -152,10 +152,10 @@ def test_its_price_counts_where_that_of_the_machine_does() -> None:
 
 
 def test_observe_refuses_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from simulator.observe.run import _check
+    from simulator.observe.refusals import require_trainable
 
     with pytest.raises(UsageError, match="leave out load"):
-        _check(point(CORES), "cpu")
+        require_trainable(point(CORES), "cpu")
 
 
 def test_the_catalogue_lists_profiles(capsys: pytest.CaptureFixture[str]) -> None:

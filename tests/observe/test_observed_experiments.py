@@ -8,7 +8,7 @@ import pytest
 
 from simulator.config.expand import expand
 from simulator.engine import load_experiment
-from simulator.observe import run
+from simulator.observe import refusals
 
 pytestmark = pytest.mark.usefixtures("torch_there")
 
@@ -30,11 +30,11 @@ def test_the_files_are_found() -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_point_is_implemented(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "most_threads", lambda: 16)
+    monkeypatch.setattr(refusals, "most_threads", lambda: 16)
     points = expand(load_experiment(FOLDER / name, []))
     for point in points:
-        assert run._program(point) is not None, "it does not fit its machine"
-        run._check(point, "cpu")
+        assert refusals.program_of(point) is not None, "it does not fit its machine"
+        refusals.require_trainable(point, "cpu")
     systems = {point.system.name for point in points}
     assert len(points) >= 3
     if name in NEW:

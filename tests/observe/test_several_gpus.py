@@ -172,7 +172,9 @@ def test_more_gpus_than_tables_is_the_error_of_its_point() -> None:
 
 @pytest.mark.parametrize("system", ["hugectr_hybrid", "flexshard"])
 def test_rows_with_copies_on_several_gpus_are_refused(system: str) -> None:
-    with pytest.raises(UsageError, match=f"{system} keeps copies of rows .* observe gpu_only"):
+    with pytest.raises(
+        UsageError, match=f"train {system}: it keeps copies of rows .* observe gpu_only"
+    ):
         observe(experiment(**shown(system)), device="cpu")
 
 
