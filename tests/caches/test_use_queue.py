@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from simulator.caches import PoolPlanner, Window
-from simulator.caches.policies.lru import UseQueue
+from simulator.caches.plan.words import PRELOADED
+from simulator.caches.policies.lru import LRU, UseQueue
 from simulator.caches.reference.per_batch import reference_plan
 
 ROWS, CAPACITY, BATCHES = 200, 120, 120
@@ -59,3 +60,27 @@ def test_dropping_changes_no_victim(drops, seed, past, hit_map):
 @pytest.mark.parametrize("capacity", [1, 40, 1023, 1 << 20])
 def test_a_ring_has_room_for_all_slots_and_a_batch_of_as_many(capacity):
     assert len(UseQueue(capacity)._ring) > 3 * capacity
+
+
+@pytest.mark.parametrize("hit_map", ["dense", "wide", "hash"])
+@pytest.mark.parametrize(("seed", "filled"), [(0, 1), (1, 60), (2, 119), (3, 120)])
+def test_slots_that_are_filled_are_chosen_as_their_keys_on_the_ring_were(
+    monkeypatch, seed, filled, hit_map
+):
+    def planner():
+        rows = np.random.default_rng(seed).permutation(ROWS)[:filled]
+        return PoolPlanner("lru", ROWS, CAPACITY, Window(1, 0), preload=rows, hit_map=hit_map)
+
+    by_slot = planner()
+    monkeypatch.setattr(
+        LRU, "preload", lambda self, pool, keys: self._uses.append(pool, keys[::-1], PRELOADED)
+    )
+    on_ring, evicted = planner(), 0
+    for batch in skewed(seed):
+        by_slot.load(batch)
+        on_ring.load(batch)
+        told, wanted = by_slot.plan(), on_ring.plan()
+        assert told.victim_rows.tolist() == wanted.victim_rows.tolist()
+        assert told.slots.tolist() == wanted.slots.tolist()
+        evicted += len(told.victim_rows)
+    assert evicted > filled

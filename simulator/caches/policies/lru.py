@@ -54,6 +54,21 @@ def take_oldest(
 
 
 @compiled
+def take_filled(
+    slot_key: Ring, words: Words, shift: int, filled: int, chosen: Int64s, got: int
+) -> tuple[int, int]:
+    """As `take_oldest`, of the slots below `filled`, the last one first, whose keys no batch has
+    used since they were put there; returns how many of those slots are left and the number
+    chosen."""
+    while got < len(chosen) and filled > 0:
+        filled -= 1
+        prefetch(words, slot_key[max(filled - AHEAD, 0)])
+        chosen[got] = filled
+        got += int(np.int64(words[slot_key[filled]]) >> shift == PRELOADED)
+    return filled, got
+
+
+@compiled
 def append_keys(ring: Ring, tail: int, keys: Int64s) -> None:
     """Append `keys` at `tail`."""
     begin = tail & (len(ring) - 1)
@@ -95,6 +110,12 @@ class UseQueue:
         self._head = 0
         self._generations: deque[tuple[int, int]] = deque()
         """(stamp, end) of each, the oldest first; it begins where the one before ends."""
+        self._filled = 0
+
+    def fill(self, count: int) -> None:
+        """Slots 0 .. `count` - 1 have keys before the first batch, the least recent in the last:
+        a generation that needs no ring, for a slot has that key until it is chosen."""
+        self._filled = count
 
     @property
     def _tail(self) -> int:
@@ -124,6 +145,9 @@ class UseQueue:
         Returns how many there were; their keys leave the queue.
         """
         got = 0
+        if self._filled:
+            left = self._filled, chosen, got
+            self._filled, got = take_filled(pool.slot_key, pool.words, pool.shift, *left)
         while got < len(chosen) and self._generations:
             stamp, end = self._generations[0]
             if stamp >= pool.horizon:
@@ -144,7 +168,7 @@ class LRU(CompiledPolicy):
         self._uses = UseQueue(setup.capacity)
 
     def preload(self, pool: Pool, keys: Int64s) -> None:
-        self._uses.append(pool, keys[::-1].copy(), PRELOADED)
+        self._uses.fill(len(keys))
 
     def choose(self, pool: Pool, chosen: Int64s) -> int:
         return self._uses.take(pool, chosen)
