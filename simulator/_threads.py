@@ -8,9 +8,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import pairwise
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-__all__ = ["cores", "map_threads", "shares"]
+__all__ = ["Begun", "cores", "map_threads", "shares"]
 
 T = TypeVar("T")
 
@@ -34,34 +34,47 @@ def map_threads(work: Callable[[int], T], count: int, threads: int) -> list[T]:
     Each takes the next number when it is done with one. Raises what the lowest number that fails
     raises, whichever of them fails first.
     """
-    workers = min(threads, count)
-    if workers <= 1:
-        return [work(number) for number in range(count)]
-    numbers = iter(range(count))
-    results: dict[int, T] = {}
-    failures: dict[int, Exception] = {}
+    return Begun(work, count, threads).results()
 
-    def share() -> None:
-        for number in numbers:
+
+class Begun(Generic[T]):
+    """`map_threads` in two steps: other threads begin at once, this one takes part where it asks
+    for the `results`; whoever never asks has to `abandon` it."""
+
+    def __init__(self, work: Callable[[int], T], count: int, threads: int) -> None:
+        self._work, self._count = work, count
+        self._numbers = iter(range(count))
+        self._results: dict[int, T] = {}
+        self._failures: dict[int, Exception] = {}
+        others = min(threads, count) - 1
+        pool = _pool(others, os.getpid()) if others > 0 else None
+        self._others = [pool.submit(self._share) for _ in range(others)] if pool else []
+
+    def _share(self) -> None:
+        for number in self._numbers:
             try:
-                results[number] = work(number)
+                self._results[number] = self._work(number)
             except Exception as error:
-                failures[number] = error
-            if failures:  # all lower numbers are taken
+                self._failures[number] = error
+            if self._failures:  # all lower numbers are taken
                 return
 
-    pool = _pool(workers - 1, os.getpid())
-    others = [pool.submit(share) for _ in range(workers - 1)]
-    try:
-        share()
-    finally:
-        deque(numbers, maxlen=0)  # where this thread is interrupted, nobody takes more
-        for other in others:
+    def results(self) -> list[T]:
+        """See `map_threads`."""
+        try:
+            self._share()
+        finally:
+            self.abandon()  # where this thread is interrupted, nobody takes more
+        if self._failures:
+            raise self._failures[min(self._failures)]
+        return [self._results[number] for number in range(self._count)]
+
+    def abandon(self) -> None:
+        """Nobody takes more; returns once nobody works."""
+        deque(self._numbers, maxlen=0)
+        for other in self._others:
             if not other.cancel():  # one that has not begun would find nothing left
                 other.result()
-    if failures:
-        raise failures[min(failures)]
-    return [results[number] for number in range(count)]
 
 
 @lru_cache(maxsize=4)

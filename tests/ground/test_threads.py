@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from simulator._threads import cores, map_threads
+from simulator._threads import Begun, cores, map_threads
 
 
 def test_cores_are_those_that_the_process_may_use():
@@ -51,3 +51,30 @@ def test_work_may_use_threads_itself():
         18,
         24,
     ]
+
+
+def test_others_begin_before_anybody_asks_for_results():
+    seen = threading.Event()
+    begun = Begun(lambda number: seen.set() or number, 3, 2)
+    assert seen.wait(20)
+    assert begun.results() == [0, 1, 2]
+
+
+def test_what_is_abandoned_is_over():
+    """Nobody works any more, and nobody has begun what was left."""
+    at_work, go = threading.Event(), threading.Event()
+    done = []
+
+    def work(number):
+        at_work.set()
+        go.wait(20)
+        done.append(number)
+
+    begun = Begun(work, 100, 2)
+    assert at_work.wait(20)
+    threading.Timer(0.05, go.set).start()
+    begun.abandon()
+    assert len(done) < 100
+    before = list(done)
+    assert map_threads(str, 2, 2) == ["0", "1"]
+    assert done == before

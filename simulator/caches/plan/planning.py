@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from simulator._threads import cores, map_threads
+from simulator._threads import Begun, cores, map_threads
 from simulator.caches.plan.base import BatchPlan, PoolPlan, Window
 from simulator.caches.plan.distinct import (
     DistinctBatch,
@@ -34,8 +34,9 @@ Int64s = npt.NDArray[np.int64]
 _TOGETHER = 8
 """Mini-batches that a pool plans one after the other, before another pool's state pushes its own
 out of the processor's caches."""
-_LOOKUPS_TOGETHER = 4_000_000
-"""Lookups of those mini-batches, about: planning takes some 40 bytes for each."""
+_LOOKUPS_TOGETHER = 2_000_000
+"""Lookups of those mini-batches, about: planning takes some 40 bytes for each, and the plans of a
+group are used while the next is planned."""
 
 
 def pool_rows(rows: Sequence[int], scope: str) -> tuple[int, ...]:
@@ -99,10 +100,11 @@ def plan_batches(
     shadows: Sequence[PoolPlanner] | None = None,
 ) -> Iterator[BatchPlan]:
     """Plan mini-batches in order; reads them in groups (`together`), so that beyond
-    `window.future` less than a group is read ahead.
+    `window.future` less than two groups are read ahead.
 
-    Pools are planned side by side on `threads` (default: the cores there are); the plans do not
-    depend on how many. Planners that share a trace may be given `distinct_batches` of it. Policies
+    Pools are planned side by side on `threads` (default: the cores there are), by the others while
+    this one uses the plans of the group before and reads the next; the plans do not depend on how
+    many. Planners that share a trace may be given `distinct_batches` of it. Policies
     with `needs_future` (belady) read all of `minibatches` first and keep their ids (8 bytes a
     lookup, 24 a distinct id), so give them a finite iterable: exactly the run's batches. Planners
     carry state: a second call goes on where the first one stopped.
@@ -114,15 +116,23 @@ def plan_batches(
     if any(planner.needs_future for planner in planners):
         minibatches = _with_future(list(minibatches), planners, lanes.workers)
     indices: deque[int] = deque()
-    for group in together(minibatches):
-        indices.extend(batch.index for batch in group)
-        planned = lanes.run(partial(_Lane.steps, batches=group))
-        group.clear()  # nobody needs them any more
+
+    def works() -> Iterator[_Work]:
+        for group in together(minibatches):
+            indices.extend(batch.index for batch in group)
+            yield partial(_Lane.steps, batches=group)
+        yield _Lane.rest
+
+    try:
+        for work in works():
+            planned = lanes.then(work)
+            while planned:
+                yield BatchPlan(indices.popleft(), planned.popleft())
+        planned = lanes.then(None)
         while planned:
             yield BatchPlan(indices.popleft(), planned.popleft())
-    planned = lanes.run(_Lane.rest)
-    while planned:
-        yield BatchPlan(indices.popleft(), planned.popleft())
+    finally:
+        lanes.abandon()
 
 
 def together(minibatches: Iterable[MiniBatch]) -> Iterator[list[MiniBatch]]:
@@ -169,13 +179,25 @@ class _Lanes:
         lanes = [_Lane(pool, *pair) for pool, pair in enumerate(pairs)]
         self.workers = min(threads, len(lanes))
         self._lanes = lanes
+        self._begun: Begun[list[PoolPlan]] | None = None
 
-    def run(self, work: Callable[[_Lane], list[PoolPlan]]) -> deque[tuple[PoolPlan, ...]]:
-        """`work` for every lane; the plans that come of it, mini-batch by mini-batch, in the order
-        of the pools."""
-        lanes = self._lanes
-        plans = map_threads(lambda pool: work(lanes[pool]), len(lanes), self.workers)
+    def then(self, work: _Work | None) -> deque[tuple[PoolPlan, ...]]:
+        """Begin `work`, if any, for every lane once what was begun before is done; the plans that
+        came of that, mini-batch by mini-batch, in the order of the pools."""
+        begun, self._begun = self._begun, None
+        plans = begun.results() if begun else []
+        if work is not None:
+            lanes = self._lanes
+            self._begun = Begun(lambda pool: work(lanes[pool]), len(lanes), self.workers)
         return deque(zip(*plans, strict=True))
+
+    def abandon(self) -> None:
+        """Nobody asks for what was begun last; returns once nobody works."""
+        if self._begun is not None:
+            self._begun.abandon()
+
+
+_Work = Callable[["_Lane"], list[PoolPlan]]
 
 
 def looked_up(
