@@ -4,13 +4,16 @@
 
 ScratchPipe on the study's V100 server, default model, four localities, cache 10 % and 2 % (grown
 where the window does not fit). Prints simulated over wall-clock time of each point, and where the
-wall-clock time goes. The first run compiles kernels: run it twice.
+wall-clock time goes. Garbage and freed memory are treated as in `scratchpipe run`. The first run
+compiles kernels: run it twice.
 """
 
 from __future__ import annotations
 
 import argparse
 
+from simulator._garbage import collect_seldom
+from simulator._heap import keep_heap
 from simulator.engine import parse_experiment, simulate
 
 PARTS = ("draw", "plan", "memory", "events")
@@ -22,6 +25,8 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=50)
     parser.add_argument("--platform", default="v100_p3")
     options = parser.parse_args()
+    collect_seldom()
+    keep_heap()
     print(f"{'locality':9} {'cache':>7} {'ms/iter':>8} {'realtime':>9}   share of wall-clock time")
     for fraction in (0.1, 0.02):
         for locality in ("random", "low", "medium", "high"):

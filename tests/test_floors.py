@@ -25,6 +25,7 @@ GROUND = (
     "_drawing",
     "_extras",
     "_garbage",
+    "_heap",
     "_kept_answers",
     "_kept_files",
     "_kernel_cache",

@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from simulator._garbage import seldom_collected
+from simulator._heap import keep_heap
 from simulator.cli.beat import beating
 from simulator.cli.interrupts import ending_in_order, word_and_code
 from simulator.cli.numbers import with_numbers
@@ -183,6 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         try:
             asked = sys.argv[1:] if arguments is None else arguments
+            keep_heap()
             with ending_in_order(), seldom_collected(), beating(_verb_of(asked)):
                 typer.main.get_command(_app())(args=arguments, prog_name="scratchpipe")
         finally:

@@ -17,6 +17,7 @@ from typing import Any
 
 from simulator import errors
 from simulator._garbage import collect_seldom
+from simulator._heap import keep_heap
 from simulator._threads import cores
 from simulator.caches.plan.arrays import give_back, pages_kept
 from simulator.config.point import PointConfig
@@ -169,6 +170,7 @@ def make_replays(task: Task, points: tuple[PointConfig, ...], file: Path) -> Non
 def begin_process() -> None:
     """Settings of a process that does nothing but tasks."""
     collect_seldom()
+    keep_heap()
     _process.enter_context(pages_kept())
 
 
