@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,7 +36,9 @@ from simulator.units import PS_PER_S, PS_PER_US
 __all__ = [
     "Meter",
     "Metered",
+    "Moved",
     "Timed",
+    "add_moved",
     "count_metrics",
     "device_rows",
     "stage_rows",
@@ -47,6 +49,8 @@ __all__ = [
 
 SECONDS_PER_HOUR = 3600
 SECONDS_PER_DAY = 24 * SECONDS_PER_HOUR
+Moved = list[dict[str, int]]
+"""Bytes of each resource in each stage, of all timed mini-batches."""
 BOTTLENECK_UTILIZATION = 0.5
 """Below this no resource holds the iteration up; a stage or latency does."""
 
@@ -103,11 +107,11 @@ class Meter(Metered):
 class Timed:
     """The ends of the timed mini-batches and of the last one before them, in picoseconds."""
 
-    ends_ps: tuple[int, ...]
+    ends_ps: Sequence[int] | npt.NDArray[np.int64]
 
     @property
     def elapsed_ps(self) -> int:
-        return self.ends_ps[-1] - self.ends_ps[0]
+        return int(self.ends_ps[-1]) - int(self.ends_ps[0])
 
     @property
     def batches(self) -> int:
@@ -120,12 +124,12 @@ def timed_window(spans: Sequence[Span], first: int, last: int) -> Timed:
     Raises `ConfigError` for times beyond 64 bits."""
     ends = RunSpans.of(spans).ends_ps()
     before = max(0, int(ends[first - 1])) if first else 0
-    return Timed((before, *ends[first : last + 1].tolist()))
+    return Timed(np.append(np.int64(before), ends[first : last + 1]))
 
 
 def time_metrics(timed: Timed, batch_size: int) -> dict[str, Any]:
     """Iteration times and throughput of the timed window."""
-    gaps = np.diff(np.array(timed.ends_ps, np.int64)) / PS_PER_US
+    gaps = np.diff(np.asarray(timed.ends_ps, np.int64)) / PS_PER_US
     return {
         "iteration_time_us": timed.elapsed_ps / timed.batches / PS_PER_US,
         "iteration_time_p50_us": float(np.percentile(gaps, 50)),
@@ -200,22 +204,33 @@ def use_metrics(devices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def count_metrics(batches: Sequence[BatchFacts]) -> dict[str, Any]:
+_COUNTED = (LOOKUP, UNIQUE, FILLED, SPILLED, HIT, MISS, BYPASS, VICTIM, WRITE_BACK, COLD, HELD)
+
+
+def count_metrics(batches: Iterable[BatchFacts]) -> dict[str, Any]:
     """Means of what moved over the timed mini-batches; what the replay does not tell is left
     out."""
+    known, names, count, popular = BatchFacts(0, 0), [LOOKUP, UNIQUE], 0, 0
+    sums = dict.fromkeys(_COUNTED, (0, 0))
+    for facts in batches:
+        if not count:
+            known, names = facts, [name for name in _COUNTED if name in facts or name in names]
+        for name in names:
+            flow, (lookups, rows) = facts[name], sums[name]
+            sums[name] = lookups + flow.lookups, rows + flow.rows
+        popular += 0 if known.popular is None else facts.popular or 0
+        count += 1
 
     def mean(name: str, *, lookups: bool = False) -> float:
-        flows = [facts[name] for facts in batches]
-        return float(np.mean([f.lookups if lookups else f.rows for f in flows]))
+        return sums[name][not lookups] / count
 
-    known = batches[0] if batches else BatchFacts(0, 0)
     looked_up, unique = mean(LOOKUP, lookups=True), mean(UNIQUE)
     metrics: dict[str, Any] = {
         "lookups_per_batch": looked_up,
         "unique_rows_per_batch": unique,
     }
     if known.popular is not None:
-        metrics["popular_samples_per_batch"] = float(np.mean([f.popular for f in batches]))
+        metrics["popular_samples_per_batch"] = popular / count
     if FILLED in known:
         metrics["filled_rows_per_batch"] = mean(FILLED)
         metrics["spilled_rows_per_batch"] = mean(SPILLED)
@@ -243,17 +258,38 @@ def count_metrics(batches: Sequence[BatchFacts]) -> dict[str, Any]:
     }
 
 
+def add_moved(
+    moved: Moved, works: ByGroup[StageDemand], begin: int, window: tuple[int, int]
+) -> None:
+    """Add to `moved` the bytes of `works`, mini-batches from number `begin` on, as far as they lie
+    in `window` (first and last)."""
+    for group, stages in works.of_group():
+        timed = (begin + group >= window[0]) & (begin + group <= window[1])
+        moved += [{} for _ in stages[len(moved) :]]
+        for sums, stage in zip(moved, stages, strict=True):
+            for demand in (demand for lane in stage.lanes for demand in lane):
+                for name, service in demand.services.items():
+                    sums[name] = sums.get(name, 0) + _summed(service.bytes, timed)
+
+
+def _summed(size: Any, timed: npt.NDArray[np.bool_]) -> int:
+    """The sum of a number of every mini-batch over those that are timed."""
+    if isinstance(size, Column):
+        return sum(size.at(timed).tolist())
+    return int(size) * int(timed.sum())
+
+
 def stage_rows(
     specs: Sequence[StageSpec],
     spans: Sequence[Span],
-    works: ByGroup[StageDemand],
+    moved: Moved,
     meter: Metered,
     kinds: Mapping[str, Kind],
     copies: Callable[[str], int],
 ) -> list[dict[str, Any]]:
     """One row a stage: busy, exposed and hidden time, and bytes by kind, a mini-batch.
 
-    `specs`: the stages of the schedule. `works[batch][stage]`: what the stage asked for; means over
+    `specs`: the stages of the schedule. `moved[stage]`: bytes of each resource in it; means over
     the mini-batches that `meter` times. `kinds`: of the resources whose bytes count; `copies`: how
     many resources each stands for, where equal ranks are folded. Raises `InvariantError` where
     the stages' times do not add up to the elapsed time.
@@ -273,33 +309,17 @@ def stage_rows(
             "exposed_us": time.exposed_ps / batches / PS_PER_US,
             "hidden_us": time.hidden_ps / batches / PS_PER_US,
         }
-        moved = _moved_bytes(works, stage, (first, last), kinds, copies)
-        rows.append(row | {f"{kind}_bytes": size / batches for kind, size in moved.items()})
+        sums = _moved_bytes(moved[stage], kinds, copies)
+        rows.append(row | {f"{kind}_bytes": size / batches for kind, size in sums.items()})
     return rows
 
 
 def _moved_bytes(
-    works: ByGroup[StageDemand],
-    stage: int,
-    window: tuple[int, int],
-    kinds: Mapping[str, Kind],
-    copies: Callable[[str], int],
+    moved: Mapping[str, int], kinds: Mapping[str, Kind], copies: Callable[[str], int]
 ) -> dict[str, int]:
-    """Bytes through the resources of each kind in a stage of the mini-batches of `window` (first
-    and last), summed; kinds that move none are left out."""
-    moved: dict[str, int] = {}
-    for group, stages in works.of_group():
-        timed = (group >= window[0]) & (group <= window[1])
-        for demand in (demand for lane in stages[stage].lanes for demand in lane):
-            for resource, service in demand.services.items():
-                if resource in kinds and (size := _summed(service.bytes, timed)):
-                    kind = kinds[resource]
-                    moved[kind] = moved.get(kind, 0) + size * copies(resource)
-    return moved
-
-
-def _summed(size: Any, timed: npt.NDArray[np.bool_]) -> int:
-    """The sum of a number of every mini-batch over those that are timed."""
-    if isinstance(size, Column):
-        return sum(size.at(timed).tolist())
-    return int(size) * int(timed.sum())
+    """Bytes through the resources of each kind; kinds that move none are left out."""
+    sums: dict[str, int] = {}
+    for name, size in moved.items():
+        if name in kinds and size:
+            sums[kinds[name]] = sums.get(kinds[name], 0) + size * copies(name)
+    return sums

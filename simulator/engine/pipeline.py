@@ -109,10 +109,13 @@ ONE_PROGRAM: tuple[Mode, ...] = ("serial", "ahead")
 def submitted(mode: Mode, batches: int, stages: range) -> Iterator[tuple[int, int]]:
     """(mini-batch, stage) in the order in which that program submits them; `ahead`: the first stage
     of the next mini-batch before the others of this one."""
-    keys = [(batch, stage) for batch in range(batches) for stage in stages]
     early = 1 if mode == "ahead" else 0
-    first = stages.start
-    yield from sorted(keys, key=lambda key: (key[0] - early * (key[1] == first), key[1]))
+    first, *others = stages
+    for batch in range(-early, batches):
+        if batch + early < batches:
+            yield batch + early, first
+        if batch >= 0:
+            yield from ((batch, stage) for stage in others)
 
 
 class _Run:
@@ -278,18 +281,27 @@ def stage_times(spans: Sequence[Span], first: int, last: int) -> dict[int, Stage
     part of a span outside of the window does not count. Exposed is what lies on the critical path,
     which leads back from the end of the window: from a span to the one whose end let it start, that
     is to the very moment, so that the exposed times of all stages add up to the elapsed time. The
-    path may pass through mini-batches after `last`, where a barrier waits for them.
+    path may pass through mini-batches after `last`, where a barrier waits for them. What let a span
+    start stands before it, in its group or one before.
     """
     own = RunSpans.of(spans)
     count, ends = own.stages, own.ends_ps()
     since = max(0, int(ends[first - 1])) if first else 0
-    begins = np.maximum(own.start_ps, since)
-    inside = np.maximum(0, np.minimum(own.end_ps, ends[last]) - begins)
-    busy = [int(inside[own.stage == stage].sum()) for stage in range(count)]
-    exposed, places = [0] * count, own.places()
-    place = int(places[last * count + count - 1])
-    while place >= 0 and own.end_ps[place] > since:
-        exposed[int(own.key[place]) % count] += int(inside[place])
-        after = int(own.after[place])
-        place = int(places[after]) if after >= 0 else -1
+    busy, exposed = [0] * count, [0] * count
+    wanted = last * count + count - 1
+    for group in own.groups(back=True):
+        inside = np.minimum(group.end_ps, ends[last]) - np.maximum(group.start_ps, since)
+        inside = np.maximum(0, inside)
+        for stage in range(count):
+            busy[stage] += int(inside[group.stage == stage].sum())
+        lowest = int(group.key.min(initial=0))
+        places = np.full(1 + int(group.key.max(initial=0)) - lowest, -1, np.int64)
+        places[group.key - lowest] = np.arange(len(group))
+        while 0 <= wanted - lowest < len(places) and places[wanted - lowest] >= 0:
+            place = int(places[wanted - lowest])
+            if group.end_ps[place] <= since:
+                wanted = -1
+                break
+            exposed[wanted % count] += int(inside[place])
+            wanted = int(group.after[place])
     return {stage: StageTime(*times) for stage, times in enumerate(zip(busy, exposed, strict=True))}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 from simulator._plugin_files import short_name
 from simulator._threads import cores
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import Replay, Replayed, Stream
+from simulator.caches.run_facts import BLOCK, RunFacts
 from simulator.config.point import PointConfig
 from simulator.engine.beside import await_kernels
 from simulator.engine.durability import checkpoint_row
@@ -52,6 +54,7 @@ from simulator.results.dictionary import IDENTITY
 from simulator.results.record import PointResult
 from simulator.results.spans import SpanColumns, Spans
 from simulator.systems import system_class
+from simulator.systems.inference import unchanged
 from simulator.units import PS_PER_S
 
 __all__ = ["simulate_each", "simulate_points"]
@@ -130,8 +133,8 @@ def _simulate_group(
 
 
 def _shared_by(points: int, batches: int) -> SharedFacts:
-    """What is kept of a replay of `batches` mini-batches for several points."""
-    if points == 1:
+    """What is kept of a replay for several points: of many mini-batches what is counted alone."""
+    if points == 1 or batches > BLOCK:
         return SharedFacts()
     return SharedFacts(prices=KnownPrices(batches), words=KnownWords())
 
@@ -157,6 +160,7 @@ def _time_point(
     point, system = problem.point, problem.system
     first = point.run.warmup_batches
     last = first + point.run.batches - 1
+    serves = point.run.mode == "inference"
     timing = Timing(
         point.operators,
         point.pipeline.mode,
@@ -165,9 +169,11 @@ def _time_point(
         sampled_batches(point),
         keep_rows=point.run.memory_fidelity != "table",
         check=point.run.check,
+        keep_prices=serves,
     )
-    serves = point.run.mode == "inference"
-    facts = list(map(shared.unchanged, replayed.facts)) if serves else replayed.facts
+    facts = replayed.facts
+    if serves:
+        facts = shared.told("served", lambda: RunFacts(map(unchanged, replayed.facts)))
     machine = _with_pools(problem, replayed)
     timed = time_system(system, machine, facts, timing, shared)
     metrics = _identity(problem)
@@ -191,10 +197,9 @@ def _time_point(
     metrics |= use_metrics(devices) | {"energy_mj": total * MJ_PER_J / window.batches}
     metrics["memory_sampling_error"] = max(m.timing.sampling_error for m in machine.memories)
     metrics |= _wall(timed, replayed, stream)
-    names, own = system.schedule.names, timed.spans
     kinds = {name: r.kind for name, r in machine.resources.items() if r.moves_bytes}
     stages = stage_rows(
-        system.schedule.stages, timed.spans, timed.demands, timed.meter, kinds, timed.fold.copies
+        system.schedule.stages, timed.spans, timed.moved, timed.meter, kinds, timed.fold.copies
     )
     identity = {key: metrics[key] for key in IDENTITY}
     load = None if point.load is None else load_row(point.load, timed, window, first, last)
@@ -206,7 +211,8 @@ def _time_point(
         stages=[identity | row for row in stages],
         devices=[identity | row for row in devices],
         timeline=Spans.of_columns(
-            SpanColumns(names, own.stage, own.batch, own.start_ps, own.end_ps)
+            SpanColumns(system.schedule.names, own.stage, own.batch, own.start_ps, own.end_ps)
+            for own in timed.spans.groups()
         ),
         load=None if load is None else identity | load,
         checkpoint=None if written is None else identity | written,
@@ -219,9 +225,9 @@ def _of_facts(
 ) -> dict[str, Any]:
     """What moved in the `timed` mini-batches, of which `facts` are those of the system, and where
     the cache came from."""
-    of_run = [facts[place] for place in timed]
-    metrics = count_metrics([replay.counted(each) for each in of_run])
-    if wanted := replay.wanted(of_run):
+    first, last = timed[0], timed[-1]
+    metrics = count_metrics(map(replay.counted, islice(facts, first, last + 1)))
+    if wanted := replay.wanted(islice(facts, first, last + 1)):
         metrics["rows_per_slot"] = wanted / sum(replay.slots)
     return metrics | start_metrics(replay, stream.trace, told.facts, timed)
 
@@ -276,7 +282,7 @@ def _wall(timed: Timed, replayed: Replayed, stream: Stream) -> dict[str, float]:
         "wall_plan_s": replayed.wall_s,
         "wall_memory_s": timed.pricing_s,
         "wall_events_s": timed.events_s,
-        "realtime_factor": int(timed.spans.end_ps.max()) / PS_PER_S / wall_s,
+        "realtime_factor": timed.spans.last_ps / PS_PER_S / wall_s,
     }
 
 

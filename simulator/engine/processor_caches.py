@@ -24,6 +24,7 @@ import numpy.typing as npt
 from simulator._threads import cores, map_threads
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import Kept
+from simulator.caches.run_facts import RunFacts
 from simulator.columns import Column, column_of
 from simulator.config.operators import OperatorProfile
 from simulator.engine.cache_hits import (
@@ -45,6 +46,8 @@ __all__ = ["ProcessorCaches", "Program"]
 
 Int64s = npt.NDArray[np.int64]
 Program = Callable[[BatchFacts], tuple[Stage, ...]]
+Counts = Mapping[int, Mapping[Key, Counted]]
+"""Of each mini-batch that is counted which lookups hit."""
 _NOTHING = np.empty(0, np.int64)
 
 
@@ -71,39 +74,82 @@ class ProcessorCaches:
     def grouped(self, batches: Sequence[BatchFacts], groups: Groups) -> list[tuple[Stage, ...]]:
         """The stages of each group of mini-batches, in columns where it has several (see
         `divided`)."""
-        members = [[batches[place] for place in group] for group in groups]
-        bare = each_group(groups, lambda number, _: self._together(members[number]))
+        bare = self._bare_programs(batches, groups)
         known = self._alike(bare)
-        bare = known or bare
-        counted = (self._known_counts if known else self._counted)(batches, groups, bare)
+        counted = (self._known_counts if known else self._counted)(batches, groups, known or bare)
+        programs = self._with_counted(batches, groups, known or bare, counted)
+        return self._with_changed_lines(programs, groups)[0]
+
+    def counted_in(self, run: RunFacts) -> Counts:
+        """What is counted in a run, for all its blocks."""
+        held = run.with_rows()
+        alone = one_by_one(range(len(held)))
+        return self._counted(held, alone, self._bare_programs(held, alone))
+
+    def left_last(self, last: BatchFacts, counted: Counts) -> dict[str, int]:
+        """Bytes that the `last` mini-batch of a run leaves changed in the cache of each
+        processor."""
+        alone = one_by_one((0,))
+        bare = self._bare_programs([last], alone)
+        (program,) = self._with_counted([last], alone, bare, counted)
+        return {at: size for at, size in self._left(program) if size is not None}
+
+    def in_block(
+        self,
+        batches: Sequence[BatchFacts],
+        groups: Groups,
+        counted: Counts,
+        waiting: Mapping[str, int],
+    ) -> tuple[list[tuple[Stage, ...]], dict[str, int]]:
+        """As `grouped`, of a block of a run of which the rest is `counted`; `waiting`: what is
+        changed in the cache of each processor when it begins; the same when it ends."""
+        bare = self._bare_programs(batches, groups)
+        programs = self._with_counted(batches, groups, bare, counted)
+        return self._with_changed_lines(programs, groups, waiting)
+
+    def _bare_programs(
+        self, batches: Sequence[BatchFacts], groups: Groups
+    ) -> list[tuple[Stage, ...]]:
+        """Those of groups, without rows."""
+        return each_group(groups, lambda _, own: self._together([batches[k] for k in own]))
+
+    def _with_counted(
+        self,
+        batches: Sequence[BatchFacts],
+        groups: Groups,
+        bare: Sequence[tuple[Stage, ...]],
+        counted: Counts,
+    ) -> list[tuple[Stage, ...]]:
+        """Programs whose lookups know which of them hit."""
         means = means_of(counted.values())
 
-        def stages_of(number: int, _: Group) -> tuple[Stage, ...]:
-            own = members[number]
+        def stages_of(number: int, group: Group) -> tuple[Stage, ...]:
+            own = [batches[place] for place in group]
             rows = self.keep_rows and any(facts.index in self.samples for facts in own)
             stages = self.program(self._ordered(own[0])) if rows else bare[number]
             hits = [counted.get(facts.index, {}) for facts in own]
             masks = {key: each.hits for key, each in hits[0].items()} if rows else {}
             return with_hits(stages, shares_of(means, hits), masks)
 
-        return self._with_changed_lines(each_group(groups, stages_of), groups)
+        return each_group(groups, stages_of)
 
     def _together(self, members: Sequence[BatchFacts]) -> tuple[Stage, ...]:
         """The program of a group, without rows."""
         return self.program(self.shared.together([self._bare(facts) for facts in members]))
 
     def _with_changed_lines(
-        self, programs: Sequence[tuple[Stage, ...]], groups: Groups
-    ) -> list[tuple[Stage, ...]]:
+        self,
+        programs: Sequence[tuple[Stage, ...]],
+        groups: Groups,
+        waiting: Mapping[str, int] | None = None,
+    ) -> tuple[list[tuple[Stage, ...]], dict[str, int]]:
         """Programs whose operations know what they leave changed in a cache, and what they drive
-        out of it."""
+        out of it; `waiting`: see `_left_before`, and what waits behind the last mini-batch."""
         left = each_group(groups, lambda number, _: self._left(programs[number]))
         last = [{at: size for at, size in own if size is not None} for own in left]
-        before = _left_before(last, groups)
-        return [
-            _passed_on(stages, own, waiting)
-            for stages, own, waiting in zip(programs, left, before, strict=True)
-        ]
+        before, behind = _left_before(last, groups, waiting)
+        passed = [_passed_on(*each) for each in zip(programs, left, before, strict=True)]
+        return passed, behind
 
     def _left(self, stages: tuple[Stage, ...]) -> list[tuple[str, int | None]]:
         """Where each operation is done, and the bytes that it leaves changed in the cache there;
@@ -130,7 +176,7 @@ class ProcessorCaches:
 
     def _known_counts(
         self, batches: Sequence[BatchFacts], groups: Groups, bare: Sequence[tuple[Stage, ...]]
-    ) -> dict[int, dict[Key, Counted]]:
+    ) -> Counts:
         """`_counted`, or what that was for a point with the same programs `bare`, under equal
         software and on processors that are alike.
 
@@ -148,7 +194,7 @@ class ProcessorCaches:
 
     def _counted(
         self, batches: Sequence[BatchFacts], groups: Groups, bare: Sequence[tuple[Stage, ...]]
-    ) -> dict[int, dict[Key, Counted]]:
+    ) -> Counts:
         """For each mini-batch that is counted which of its lookups hit: the samples, and where
         these lack a kind of mini-batch (a system may have several) the last of it that kept rows.
 
@@ -173,7 +219,7 @@ class ProcessorCaches:
         words: list[tuple[int, Key, Pool, Pool | None]] = []
         for place, facts in enumerate(batches):
             if facts.index in wanted:
-                words += self._words_of(facts, batches[place - 1] if place else None)
+                words += self._words_of(facts, _before(batches, place))
 
         def counted(number: int) -> Counted:
             _, _, word, last = words[number]
@@ -243,6 +289,12 @@ class ProcessorCaches:
         return word.reads.tables if self.software.gpu.kernels_per_table else 1
 
 
+def _before(batches: Sequence[BatchFacts], place: int) -> BatchFacts | None:
+    """The mini-batch before that at `place`; None where it is not there."""
+    follows = place > 0 and batches[place - 1].index == batches[place].index - 1
+    return batches[place - 1] if follows else None
+
+
 def _hottest(lookups: Int64s, most: int) -> Int64s:
     """The rows with the most `lookups`, at most so many; of equal ones those with low numbers."""
     rows, counts = np.unique(lookups, return_counts=True)
@@ -270,11 +322,15 @@ def _passed_on(
     )
 
 
-def _left_before(left: Sequence[Mapping[str, Any]], groups: Groups) -> list[dict[str, int]]:
+def _left_before(
+    left: Sequence[Mapping[str, Any]], groups: Groups, first: Mapping[str, int] | None
+) -> tuple[list[dict[str, int]], dict[str, int]]:
     """For each group what waits in the cache of each processor when its mini-batches begin: what
-    the one before left there, before the first what the last one left. `left`: by each group."""
+    the one before left there; before the first what is told, or what the last one left. Then what
+    waits behind the last one. `left`: by each group."""
     count = sum(map(len, groups))
     before: list[dict[str, int]] = [{} for _ in groups]
+    behind = dict(first or {})
     for at in dict.fromkeys(name for own in left for name in own):
         ends: list[Any] = [None] * count
         for own, group in zip(left, groups, strict=True):
@@ -284,10 +340,11 @@ def _left_before(left: Sequence[Mapping[str, Any]], groups: Groups) -> list[dict
                 )
                 for place, number in zip(group, numbers, strict=True):
                     ends[place] = number
-        waiting, begins = ends[-1] or 0, []
+        waiting, begins = (ends[-1] if first is None else first.get(at)) or 0, []
         for end in ends:
             begins.append(waiting)
             waiting = waiting if end is None else end
         for own, group in zip(before, groups, strict=True):
             own[at] = column_of([begins[place] for place in group])
-    return before
+        behind[at] = waiting
+    return before, behind

@@ -4,20 +4,23 @@ the pages of those that are over are given back, so that a long run holds those 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import islice
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from simulator.engine import memory
 from simulator.engine.known_words import Image, KnownWords, changed
 from simulator.engine.memory import Floats, Int64s
+from simulator.engine.run_order import RunOrder
 from simulator.engine.together import Group, Groups
 from simulator.engine.word_tables import ADDRESSES, BY_BATCH, ENDED, fill
 from simulator.hardware import filling
 
-__all__ = ["CHUNK", "Fixed", "Rows", "RunWords", "starts_of"]
+__all__ = ["CHUNK", "Block", "Fixed", "FullError", "Room", "Rows", "RunWords"]
 
 CHUNK = 256
 """Mini-batches whose words are written at a time: a few MB."""
@@ -35,34 +38,95 @@ class Rows(Protocol):
     rows: dict[str, list[tuple[Any, ...]]]
 
 
+class Block(NamedTuple):
+    """Records of mini-batches that follow each other: `lists` of each group of them."""
+
+    groups: Groups
+    lists: Sequence[Rows]
+
+    @property
+    def batches(self) -> int:
+        """Mini-batches of it."""
+        return sum(map(len, self.groups))
+
+    def starts(self) -> dict[str, Int64s]:
+        """The first record of each mini-batch in each of its tables, and the number of all: int64,
+        shape (mini-batches + 1,)."""
+        starts = {}
+        for name in BY_BATCH:
+            sizes = np.zeros(self.batches + 1, np.int64)
+            for group, own in zip(self.groups, self.lists, strict=True):
+                sizes[group + 1] = len(own.rows[name])
+            starts[name] = np.cumsum(sizes)
+        return starts
+
+    def of_operation(self) -> tuple[int, int]:
+        """Services, and resources that it loads, of an operation at most."""
+        most = []
+        for word, name in ((memory.FIRST_SERVICE, "SERVICES"), (memory.FIRST_LOADED, "LOADED")):
+            rows = (own.rows for own in self.lists)
+            ends = ([*(op[word] for op in own["OPS"]), len(own[name])] for own in rows)
+            most.append(max(int(np.diff(each).max(initial=0)) for each in ends))
+        return most[0], most[1]
+
+
+class FullError(Exception):
+    """A mini-batch has more records than there is room for."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """Records of a run at most, by table; services, and resources that it loads, of an
+    operation."""
+
+    records: Mapping[str, int]
+    of_operation: tuple[int, int]
+
+    @classmethod
+    def of(cls, first: Block, batches: int, more: int) -> Room:
+        """Room for `batches` mini-batches, of which the `first` are there: just that where these
+        are all, else for `more` times twice the records of the largest. Room that nobody writes to
+        takes no memory."""
+        starts, of_operation = first.starts(), first.of_operation()
+        if first.batches == batches:
+            return cls({name: int(each[-1]) for name, each in starts.items()}, of_operation)
+        most = {name: int(np.diff(each).max()) for name, each in starts.items()}
+        records = {name: 2 * more * (1 + each) * batches for name, each in most.items()}
+        records["STAGES"] = most["STAGES"] * batches
+        services, loaded = (2 * more * (1 + each) for each in of_operation)
+        return cls(records, (services, loaded))
+
+    def require(self, block: Block, ends: Mapping[str, int]) -> None:
+        """Raise `FullError` where the records of a block do not fit; `ends`: of its tables."""
+        fits = all(end <= self.records[name] for name, end in ends.items())
+        pairs = zip(block.of_operation(), self.of_operation, strict=True)
+        if not fits or any(own > most for own, most in pairs):
+            raise FullError
+
+
 @dataclass(frozen=True)
 class Fixed:
-    """What is there from the begin: `tables` of the machine and of the order of stages, words of
-    `room` by name, where in it words of a `division` of resources say that its parts begin, `count`
-    stages of a mini-batch, for each stage where in `BEFORES` those `begin` that it waits for:
-    int64, shape (mini-batches x count + 1,); how many mini-batches back, and ahead, these are at
-    most."""
+    """What is there from the begin: the `order` of stages, `tables` of the machine, `room` for
+    records, words of more by name in `sizes`, where in it words of a `division` of resources say
+    that its parts begin; how many mini-batches back, and ahead, those are at most that a stage
+    waits for, and the number of all in `befores`, at most."""
 
+    order: RunOrder
     tables: Mapping[str, Int64s]
-    room: Mapping[str, int]
+    room: Room
+    sizes: Mapping[str, int]
     division: Mapping[int, int]
-    count: int
-    one_program: bool
-    begin: Int64s
     back: int
     ahead: int
+    befores: int
 
-
-def starts_of(groups: Groups, lists: Sequence[Rows]) -> dict[str, Int64s]:
-    """The first record of each mini-batch in each of its tables, and the number of all: int64,
-    shape (mini-batches + 1,)."""
-    starts = {}
-    for name in BY_BATCH:
-        sizes = np.zeros(sum(map(len, groups)) + 1, np.int64)
-        for group, own in zip(groups, lists, strict=True):
-            sizes[group + 1] = len(own.rows[name])
-        starts[name] = np.cumsum(sizes)
-    return starts
+    @property
+    def lists(self) -> dict[str, int]:
+        """Words of the lists of stages, at most: those that others wait for, and those in the order
+        in which a host thread submits them."""
+        order = self.order
+        submitted = order.batches * order.count if order.one_program else 0
+        return {"BEFORES": self.befores, "ORDER": submitted}
 
 
 class RunWords:
@@ -71,30 +135,36 @@ class RunWords:
 
     def __init__(
         self,
-        groups: Groups,
-        lists: Sequence[Rows],
+        blocks: Iterator[Block],
         fixed: Fixed,
         chunk: int,
         before: KnownWords | None = None,
     ) -> None:
-        self._groups, self._lists, self._fixed, self._chunk = groups, lists, fixed, chunk
-        self._starts = starts_of(groups, lists)
-        self._batches = sum(map(len, groups))
+        self._blocks, self._fixed, self._chunk = blocks, fixed, chunk
+        self._count, self._batches = fixed.order.count, fixed.order.batches
         self._width = {name: record.itemsize // 8 for name, record in BY_BATCH.items()}
         self._width |= {name: table.shape[1] for name, table in fixed.tables.items()}
+        self._width |= dict.fromkeys(fixed.lists, 1)
         self._base: dict[str, int] = {}
         end = memory.HEAD_SIZE
-        for name, starts in self._starts.items():
+        for name, most in fixed.room.records.items():
             self._base[name] = end
-            end += (int(starts[-1]) + (name in ENDED)) * self._width[name]
-        for name, size in (*((n, t.size) for n, t in fixed.tables.items()), *fixed.room.items()):
+            end += (most + (name in ENDED)) * self._width[name]
+        tables = ((name, table.size) for name, table in fixed.tables.items())
+        for name, size in (*fixed.lists.items(), *tables, *fixed.sizes.items()):
             self._base[name], end = end, end + size
+        self._ends = dict.fromkeys((*BY_BATCH, *fixed.lists), 0)
+        """Records of each table so far."""
         self._there = 0
         """Mini-batches whose words were written."""
+        self._order = fixed.order.submitted() if fixed.order.one_program else iter(())
+        self._marks: deque[tuple[int, dict[str, int]]] = deque()
+        """Mini-batches that were written next, and the first records of each."""
+        self._take()
         whole = self._last_of(0) == self._batches
         self._pages = None if whole else _pages(8 * end)
         """None where memory is not given back."""
-        if self._pages is None and before is not None:
+        if whole and before is not None and self._block.batches == self._batches:
             self.m = self._as_before(end, before)
         elif self._pages is None:
             self.m = np.empty(end, np.int64)
@@ -106,30 +176,44 @@ class RunWords:
         self._begin()
         self._write(self._last_of(0))
 
+    def _take(self) -> None:
+        """Go on to the next block of mini-batches."""
+        self._first = self._there
+        self._block = next(self._blocks)
+        starts = self._block.starts()
+        self._starts = {name: self._ends[name] + own for name, own in starts.items()}
+        """The first record of each of its mini-batches in the tables of the run, and of what comes
+        behind."""
+        self._fixed.room.require(self._block, {n: int(s[-1]) for n, s in self._starts.items()})
+
     def _as_before(self, end: int, before: KnownWords) -> Int64s:
         """The words of a whole run, of which those of the run before are taken that are the
         same."""
-        fixed, rows = self._fixed, [own.rows for own in self._lists]
+        fixed, (groups, lists) = self._fixed, self._block
+        rows = [own.rows for own in lists]
         tables = (array for pair in fixed.tables.items() for array in pair)
-        layout = (end, self._base, fixed.division, fixed.one_program, fixed.begin, *tables)
+        layout = (end, self._base, fixed.division, fixed.order, *tables)
         counts = [[len(own[name]) for name in BY_BATCH] for own in rows]
         known = before.image
-        if known is None or not known.fits(self._groups, (*layout, counts)):
+        if known is None or not known.fits(groups, (*layout, counts)):
             self.m = np.empty(end, np.int64)
             self._begin()
             self._write(self._batches)
         else:
             self.m = known.words
-            for group, own, old in zip(self._groups, rows, known.rows, strict=True):
+            self._listed, self._before = 0, fixed.order.conditions(0, self._batches)[0]
+            for group, own, old in zip(groups, rows, known.rows, strict=True):
                 for name in BY_BATCH:
                     for some in changed(own[name], old[name]):
                         self._write_table(name, own[name], group, slice(None), some)
             self._there = self._batches
-        before.image = Image(self.m, self._groups, (*layout, counts), rows)
+        before.image = Image(self.m, groups, (*layout, counts), rows)
         return before.copied(self.m)
 
     def go_on(self) -> bool:
-        """Whether the run paused for words of later mini-batches; they are there then."""
+        """Whether the run paused for words of later mini-batches; they are there then.
+
+        Raises `FullError` where they do not fit."""
         m = self.m
         paused = self._there < self._batches and m[memory.REACHED] >= m[memory.PAUSE]
         if not paused or m[memory.OVERFLOW]:
@@ -138,29 +222,43 @@ class RunWords:
         self._write(self._last_of(self._batch_of(int(m[memory.REACHED]))))
         return True
 
+    def spans(self) -> Int64s:
+        """The stages that ended since this was asked for: see `RunSpans.extend`."""
+        first, m = self._base["SPANS"], self.m
+        words = m[first : m[memory.SPAN]].reshape(-1, memory.SPAN_SIZE)
+        m[memory.SPAN] = first
+        numbers = np.where(words > 0, (words - m[memory.STAGES]) // memory.STAGE_SIZE, -1)
+        columns = (
+            numbers[:, memory.SPAN_STAGE],
+            words[:, memory.SPAN_START],
+            words[:, memory.SPAN_END],
+            numbers[:, memory.SPAN_AFTER],
+        )
+        return np.stack(columns, axis=1)
+
     def _last_of(self, reached: int) -> int:
         """Up to which mini-batch words are written when stages have `reached` one."""
         return min(self._batches, reached + _BEFORE + self._fixed.ahead + self._chunk)
 
     def _batch_of(self, stage: int) -> int:
         """The mini-batch of the stage at an address."""
-        first, size = self._base["STAGES"], self._fixed.count * memory.STAGE_SIZE
+        first, size = self._base["STAGES"], self._count * memory.STAGE_SIZE
         return max(0, stage - first) // size
 
     def _oldest(self) -> int:
         """The first mini-batch of which a stage is not over, or not submitted."""
-        numbers = range(self._fixed.count + self._fixed.one_program)
+        numbers = range(self._count + self._fixed.order.one_program)
         first = self._base["FRESH"] + memory.STAGE
         stages = [int(self.m[first + number * memory.PROCESS_SIZE]) for number in numbers]
         return min(map(self._batch_of, stages))
 
     def _begin(self) -> None:
-        """The head, the tables that are no mini-batch's, and what comes behind the last one's."""
+        """The head, and the tables that are no mini-batch's."""
         m, base, width, fixed = self.m, self._base, self._width, self._fixed
         m[: memory.HEAD_SIZE] = 0
         for name, address in base.items():
             m[getattr(memory, name)] = address
-        m[memory.COUNT], m[memory.ONE_PROGRAM] = fixed.count, fixed.one_program
+        m[memory.COUNT], m[memory.ONE_PROGRAM] = self._count, fixed.order.one_program
         m[memory.SPAN] = base["SPANS"]
         m[memory.END_OF_ORDER] = base["RESOURCES"]
         m[base["READINGS"] : base["FRESH"]] = 0
@@ -172,27 +270,55 @@ class RunWords:
             place[:] = table
             for word, other in ADDRESSES.get(name, {}).items():
                 place[:, word] = _addresses(table[:, word], base[other], width[other])
-        for name in ENDED:
-            last = base[name] + int(self._starts[name][-1]) * width[name]
-            m[last : last + width[name]] = 0
-            for word, other in ADDRESSES[name].items():
-                if other in BY_BATCH and (name, word) != ("LANES", memory.BLOCK_OP):
-                    m[last + word] = base[other] + int(self._starts[other][-1]) * width[other]
-            if name == "STAGES":
-                m[last + memory.BEFORE] = base["BEFORES"] + int(fixed.begin[-1])
 
     def _write(self, end: int) -> None:
         """The words of the mini-batches up to `end`."""
-        begin, self._there = self._there, end
-        for group, own in zip(self._groups, self._lists, strict=True):
-            low, high = np.searchsorted(group, (begin, end)).tolist()
-            if low < high:
-                for name in BY_BATCH:
-                    self._write_table(name, own.rows[name], group, slice(low, high))
-        count, base = self._fixed.count, self._base
+        while self._there < end:
+            if self._there == self._first + self._block.batches:
+                self._take()
+            self._write_some(min(end, self._first + self._block.batches))
+        count, base = self._count, self._base
         whole, margin = end == self._batches, _BEFORE + self._fixed.ahead
         pause = base["STAGES"] + (end - margin) * count * memory.STAGE_SIZE
         self.m[memory.PAUSE] = memory.NEVER if whole else pause
+        if whole:
+            self._end()
+
+    def _write_some(self, end: int) -> None:
+        """The words of mini-batches of the block up to `end`."""
+        begin, self._there = self._there, end
+        self._marks.append((begin, dict(self._ends)))
+        self._write_lists(begin, end)
+        places = (begin - self._first, end - self._first)
+        for group, own in zip(self._block.groups, self._block.lists, strict=True):
+            low, high = np.searchsorted(group, places).tolist()
+            if low < high:
+                for name in BY_BATCH:
+                    self._write_table(name, own.rows[name], group, slice(low, high))
+        for name, starts in self._starts.items():
+            self._ends[name] = int(starts[places[1]])
+
+    def _write_lists(self, begin: int, end: int) -> None:
+        """What stages of the mini-batches `begin` to `end` - 1 wait for; as many more stages in the
+        order in which a host thread submits them."""
+        first, stages = self._fixed.order.conditions(begin, end)
+        self._listed, self._before = begin, self._ends["BEFORES"] + first
+        order = np.fromiter(islice(self._order, (end - begin) * self._count), np.int64)
+        for name, numbers in (("BEFORES", stages), ("ORDER", order)):
+            here = self._base[name] + self._ends[name]
+            addresses = self._base["STAGES"] + numbers * memory.STAGE_SIZE
+            self.m[here : here + len(numbers)] = addresses
+            self._ends[name] += len(numbers)
+
+    def _end(self) -> None:
+        """What comes behind the words of the last mini-batch."""
+        m, base, width, ends = self.m, self._base, self._width, self._ends
+        for name in ENDED:
+            last = base[name] + ends[name] * width[name]
+            m[last : last + width[name]] = 0
+            for word, other in ADDRESSES[name].items():
+                if other in ends and (name, word) != ("LANES", memory.BLOCK_OP):
+                    m[last + word] = base[other] + ends[other] * width[other]
 
     def _write_table(
         self,
@@ -218,20 +344,24 @@ class RunWords:
             before = starts[other][places][:, None] if other in BY_BATCH else 0
             named[:] = np.where(named < 0, 0, _addresses(named + before, base[other], width[other]))
         if name == "STAGES":
-            numbers = own[:, None] + np.arange(len(rows))[which]
-            records[:, :, memory.BEFORE] = base["BEFORES"] + self._fixed.begin[numbers]
+            numbers = own[:, None] + np.arange(len(rows))[which] - self._listed * self._count
+            records[:, :, memory.BEFORE] = base["BEFORES"] + self._before[numbers]
         if not follow:
             words = np.arange(len(rows) * size).reshape(len(rows), size)[which].ravel()
             spots = (base[name] + own * size)[:, None] + words
             self.m[spots] = records.reshape(len(own), -1)
 
     def _give_back(self, end: int) -> None:
-        """Let go of the pages of the mini-batches before `end`."""
-        if self._pages is None or end <= 0:
+        """Let go of the pages of the mini-batches before `end`, as far as they were written
+        together."""
+        ends: Mapping[str, int] = {}
+        while self._marks and self._marks[0][0] <= end:
+            ends = self._marks.popleft()[1]
+        if self._pages is None:
             return
-        for name, starts in self._starts.items():
+        for name, records in ends.items():
             first = -(-8 * self._base[name] // mmap.PAGESIZE)
-            last = 8 * (self._base[name] + int(starts[end]) * self._width[name]) // mmap.PAGESIZE
+            last = 8 * (self._base[name] + records * self._width[name]) // mmap.PAGESIZE
             if last > first:
                 size = (last - first) * mmap.PAGESIZE
                 self._pages.madvise(mmap.MADV_DONTNEED, first * mmap.PAGESIZE, size)

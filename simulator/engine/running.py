@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import simpy
 
 from simulator._compiled import done_without, pays
@@ -31,15 +30,15 @@ from simulator.engine.pipeline import (
     run_pipeline,
 )
 from simulator.engine.run_spans import RunSpans
-from simulator.engine.run_words import CHUNK
-from simulator.engine.together import by_group
+from simulator.engine.run_words import CHUNK, FullError, RunWords
+from simulator.engine.together import InBlocks
 from simulator.engine.worklist import UncompiledError, words_of
 from simulator.hardware.demand import Resource, ResourceUse, StageDemand
 from simulator.hardware.machine import Machine
 
 __all__ = ["run_compiled", "run_in_simpy", "run_stages"]
 
-Batches = Sequence[tuple[StageDemand, ...]]
+Batches = Sequence[tuple[StageDemand, ...]] | InBlocks[StageDemand]
 Ran = tuple[Sequence[Span], Metered]
 _COMPILING_S = 15.0
 """About what compiling `run_clockwork` takes."""
@@ -62,7 +61,7 @@ def run_stages(
     Raises `InvariantError` where a mini-batch never retires, and with `check` where the order of
     stages or the use of resources is not what it must be.
     """
-    fits = bool(batches) and not (check or beside.count)
+    fits = len(batches) > 0 and not (check or beside.count)
     if fits and pays(run_clockwork, _COMPILING_S):
         try:
             return run_compiled(resources, batches, mode, waits, window, before=before)
@@ -85,12 +84,13 @@ def run_in_simpy(
     beside: Beside = ALONE,
     check: bool = False,
 ) -> Ran:
-    """`run_stages`, in any case in SimPy."""
+    """`run_stages`, in any case in SimPy, which takes all mini-batches in one piece."""
     clock = Machine(simpy.Environment(), resources, check=check)
     meter = Meter(*window, machine=clock)
     waited = meter.waited_ps
+    works = batches.whole() if isinstance(batches, InBlocks) else batches
     spans = run_pipeline(
-        clock, batches, mode, waits=waits, beside=beside, watch=meter.watch, waited=waited
+        clock, works, mode, waits=waits, beside=beside, watch=meter.watch, waited=waited
     )
     if check:
         check_order(spans, mode, waits, beside=beside)
@@ -112,30 +112,33 @@ def run_compiled(
 
     Raises `UncompiledError` for what only SimPy does.
     """
-    known = by_group(batches)
-    run_words = words_of(known, mode, waits, resources, chunk, before)
+    more = 1
+    while True:
+        try:
+            run_words = words_of(batches, mode, waits, resources, chunk, before, more)
+            return _run(run_words, resources, len(batches), window)
+        except FullError:
+            more *= 2
+
+
+def _run(
+    run_words: RunWords, resources: Mapping[str, Resource], batches: int, window: tuple[int, int]
+) -> Ran:
     m, x = run_words.m, run_words.x
-    stages, count, first_span = int(m[memory.STAGES]), len(known.kept(0)), int(m[memory.SPAN])
+    stages, count = int(m[memory.STAGES]), int(m[memory.COUNT])
     ends = (window[0] * count - 1, (window[1] + 1) * count - 1)
     m[memory.BEFORE_FIRST], m[memory.LAST] = (stages + end * memory.STAGE_SIZE for end in ends)
-    try:
-        run_clockwork(m, x)
-        while run_words.go_on():
+    spans, going = RunSpans(count), True
+    while going:
+        try:
             run_clockwork(m, x)
-    except ZeroDivisionError as error:
-        raise UncompiledError from error
+        except ZeroDivisionError as error:
+            raise UncompiledError from error
+        spans.extend(run_words.spans())
+        going = run_words.go_on()
     if m[memory.OVERFLOW]:
         raise UncompiledError
-    words = m[first_span : m[memory.SPAN]].reshape(-1, memory.SPAN_SIZE)
-    numbers = np.where(words > 0, (words - stages) // memory.STAGE_SIZE, -1)
-    spans = RunSpans(
-        count,
-        numbers[:, memory.SPAN_STAGE].copy(),
-        words[:, memory.SPAN_START].copy(),
-        words[:, memory.SPAN_END].copy(),
-        numbers[:, memory.SPAN_AFTER].copy(),
-    )
-    require_retired(spans.ends_ps() >= 0, len(batches))
+    require_retired(spans.ends_ps() >= 0, batches)
     opened, closed = (_reading(m, x, resources, number) for number in (0, 1))
     return spans, Metered(*window, opened, closed)
 

@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from simulator.caches.facts import BatchFacts, check_all
 from simulator.caches.row_filter import row_hits
+from simulator.caches.run_facts import RunFacts
 from simulator.engine.known_words import KnownWords
 from simulator.engine.together import Groups, facts_of
 from simulator.hardware.known_prices import KnownPrices
-from simulator.systems.inference import unchanged
 
 __all__ = ["SharedFacts"]
 
@@ -31,9 +31,8 @@ class SharedFacts:
     """Facts of one replay in other forms. Arguments count as equal where they are the same object;
     they are kept beside what was made of them."""
 
-    _checked: dict[int, BatchFacts] = field(default_factory=dict)
+    _checked: dict[int, RunFacts] = field(default_factory=dict)
     _bare: dict[int, tuple[BatchFacts, BatchFacts]] = field(default_factory=dict)
-    _served: dict[int, tuple[BatchFacts, BatchFacts]] = field(default_factory=dict)
     prices: KnownPrices | None = None
     """Of the points that were timed before; None where no others are."""
     words: KnownWords | None = None
@@ -47,11 +46,12 @@ class SharedFacts:
     _turn: Lock = field(default_factory=Lock)
     """Of threads that look at `_kept`."""
 
-    def check(self, batches: Sequence[BatchFacts]) -> None:
+    def check(self, batches: RunFacts) -> None:
         """See `simulator.caches.facts.check_all`."""
-        new = {id(facts): facts for facts in batches if id(facts) not in self._checked}
-        check_all(list(new.values()))
-        self._checked.update(new)
+        if id(batches) not in self._checked:
+            for first in batches.starts:
+                check_all(batches.block(first))
+            self._checked[id(batches)] = batches
 
     def told(self, key: Hashable, make: Callable[[], T]) -> T:
         """What `make` gives for `key` the first time: of the facts alone, and not to be changed."""
@@ -67,12 +67,6 @@ class SharedFacts:
         if id(facts) not in self._bare:
             self._bare[id(facts)] = (facts, facts.without_rows())
         return self._bare[id(facts)][1]
-
-    def unchanged(self, facts: BatchFacts) -> BatchFacts:
-        """See `simulator.systems.inference.unchanged`."""
-        if id(facts) not in self._served:
-            self._served[id(facts)] = (facts, unchanged(facts))
-        return self._served[id(facts)][1]
 
     def in_sample_order(self, facts: BatchFacts) -> BatchFacts:
         """See `BatchFacts.in_sample_order`."""

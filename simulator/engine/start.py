@@ -8,7 +8,9 @@ more than 1 % of the missed rows went into slots that were free.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -39,7 +41,7 @@ def start_metrics(
     if start is not None:
         metrics |= {"cache_start": start.kind, "cache_start_batches": start.batches}
     metrics |= profile_metrics(replay, trace, timed)
-    chosen = facts[timed[0] : timed[-1] + 1]
+    chosen = islice(facts, timed[0], timed[-1] + 1)
     return metrics | stationary_metrics(chosen, sum(replay.slots), replay.cycle)
 
 
@@ -68,14 +70,20 @@ def _sampled(hot: HotRows, trace: Trace, timed: range) -> dict[str, Any]:
     return {"profile": kind, "profile_overlap": overlap}
 
 
-def stationary_metrics(timed: Sequence[BatchFacts], slots: int, cycle: int = 1) -> dict[str, Any]:
+def stationary_metrics(timed: Iterable[BatchFacts], slots: int, cycle: int = 1) -> dict[str, Any]:
     """Whether misses stay where they are over the `timed` mini-batches of a cache of `slots`, from
     one `cycle` of mini-batches to the next."""
-    if MISS not in timed[0]:
+    batches = iter(timed)
+    first = next(batches)
+    if MISS not in first:
         return {}
-    misses = [facts[MISS].rows for facts in timed]
-    cycles = [misses[k : k + cycle] for k in range(0, len(misses) - cycle + 1, cycle)]
-    trend = trend_of([sum(each) / cycle for each in cycles])
+    missed, victims, evicts = array("q"), 0, VICTIM in first
+    for facts in chain((first,), batches):
+        missed.append(facts[MISS].rows)
+        victims += facts[VICTIM].rows if evicts else 0
+    misses = np.array(missed, np.int64)
+    cycles = misses[: len(misses) // cycle * cycle].reshape(-1, cycle)
+    trend = trend_of(cycles.sum(axis=1) / cycle)
     signs = []
     metrics: dict[str, Any] = {}
     if trend is not None:
@@ -86,11 +94,11 @@ def stationary_metrics(timed: Sequence[BatchFacts], slots: int, cycle: int = 1) 
             "misses_trend": trend.change,
             "misses_trend_t": trend.t,
         }
-    if AS_FILLED in timed[0]:
-        metrics["rows_as_filled"] = timed[0][AS_FILLED].rows
-        signs.append(timed[0][AS_FILLED].rows > MOST_AS_FILLED * slots)
-    if VICTIM in timed[0]:
-        into_free = sum(misses) - sum(facts[VICTIM].rows for facts in timed)
-        signs.append(into_free > MOST_INTO_FREE * sum(misses))
+    if AS_FILLED in first:
+        metrics["rows_as_filled"] = first[AS_FILLED].rows
+        signs.append(first[AS_FILLED].rows > MOST_AS_FILLED * slots)
+    if evicts:
+        into_free = int(misses.sum()) - victims
+        signs.append(into_free > MOST_INTO_FREE * int(misses.sum()))
     unknown = trend is None and not any(signs)
     return metrics | {"stationary": None if unknown else not any(signs)}

@@ -9,8 +9,8 @@ are divided, and what does not work with columns at all is done one by one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
-from typing import Any, TypeVar, overload
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,8 @@ from simulator.caches.ranges import Ranges
 from simulator.columns import Column, UndecidedError, column_of
 from simulator.hardware.demand import Service
 
-__all__ = ["ByGroup", "Group", "Groups", "by_group", "divided", "each_group"]
-__all__ += ["facts_of", "one_by_one", "taken"]
+__all__ = ["ByGroup", "Group", "Groups", "InBlocks", "blocks_of", "by_group", "divided"]
+__all__ += ["each_group", "facts_of", "one_by_one", "taken"]
 
 Group = npt.NDArray[np.int64]
 """Places of mini-batches in a run, rising."""
@@ -198,6 +198,34 @@ def by_group(batches: Sequence[tuple[T, ...]]) -> ByGroup[T]:
     if isinstance(batches, ByGroup):
         return batches
     return ByGroup(one_by_one(range(len(batches))), batches)
+
+
+@dataclass(frozen=True)
+class InBlocks(Generic[T]):
+    """The stages of `count` mini-batches, some at a time: `make` begins to give those of the first
+    ones, each time anew."""
+
+    count: int
+    make: Callable[[], Iterator[ByGroup[T]]]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def whole(self) -> ByGroup[T]:
+        """Those of all mini-batches, in one piece."""
+        groups: list[Group] = []
+        stages: list[tuple[T, ...]] = []
+        first = 0
+        for block in self.make():
+            groups += (first + group for group in block.groups)
+            stages += block.stages
+            first += len(block)
+        return ByGroup(tuple(groups), stages)
+
+
+def blocks_of(batches: Sequence[tuple[T, ...]] | InBlocks[T]) -> Iterator[ByGroup[T]]:
+    """`batches` some at a time, or in one piece."""
+    return batches.make() if isinstance(batches, InBlocks) else iter((by_group(batches),))
 
 
 _PLAIN = frozenset((str, int, float, bool, type(None)))

@@ -61,8 +61,6 @@ ADDRESSES = {
     "WAITS": {0: "OPS"},
     "GROUPS": {0: "TURNS"},
     "TURNS": {0: "OPS"},
-    "BEFORES": {0: "STAGES"},
-    "ORDER": {0: "STAGES"},
     "RESOURCES": {memory.FIRST_LOSS: "LOSSES"},
 }
 """Words of records that name others."""

@@ -3,9 +3,8 @@ for what, and an idle machine."""
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,11 @@ from simulator.columns import Column, by_element
 from simulator.engine import memory
 from simulator.engine.known_words import KnownWords, OperationRecords
 from simulator.engine.memory import Int64s
-from simulator.engine.pipeline import ONE_PROGRAM, Mode, Waits, conditions, submitted
-from simulator.engine.run_words import CHUNK, Fixed, RunWords, starts_of
+from simulator.engine.pipeline import Mode, Waits
+from simulator.engine.run_order import RunOrder
+from simulator.engine.run_words import CHUNK, Block, Fixed, Room, RunWords
 from simulator.engine.submission import heads_of
-from simulator.engine.together import Groups, by_group
+from simulator.engine.together import ByGroup, InBlocks, blocks_of
 from simulator.engine.word_tables import BY_BATCH, LOSS_RECORD, RESOURCE_RECORD, records_of
 from simulator.hardware import filling
 from simulator.hardware.demand import Demand, Resource, StageDemand
@@ -30,29 +30,38 @@ class UncompiledError(Exception):
 
 
 def words_of(
-    batches: Sequence[tuple[StageDemand, ...]],
+    batches: Sequence[tuple[StageDemand, ...]] | InBlocks[StageDemand],
     mode: Mode,
     waits: Waits,
     resources: Mapping[str, Resource],
     chunk: int = CHUNK,
     before: KnownWords | None = None,
+    more: int = 1,
 ) -> RunWords:
     """The memory of a run of priced stages on an idle machine; `chunk`: mini-batches whose words
-    are written at a time; `before`: what is known of the run before, on that machine or another.
+    are written at a time; `before`: what is known of the run before, on that machine or another;
+    `more`: see `Room.of`.
 
     Raises `UncompiledError` for times that are no whole picoseconds, and for resources that are not
     those of the machine.
     """
-    known = by_group(batches)
     if before is not None:
         before.begin(resources)
+    blocks = (_block(each, resources, before) for each in blocks_of(batches))
+    first = next(blocks)
+    count = len(first.lists[0].rows["STAGES"])
+    order = RunOrder(mode, len(batches), count, tuple(waits))
+    fixed = _fixed(order, Room.of(first, len(batches), more), resources)
+    return RunWords(chain((first,), blocks), fixed, chunk, before)
+
+
+def _block(
+    known: ByGroup[StageDemand], resources: Mapping[str, Resource], before: KnownWords | None
+) -> Block:
     try:
-        lists = [_Lists(resources, stages, before) for stages in known.stages]
+        return Block(known.groups, [_Lists(resources, own, before) for own in known.stages])
     except KeyError as error:
         raise UncompiledError from error
-    count = len(known.stages[0])
-    fixed = _fixed(known.groups, lists, count, mode, tuple(waits))
-    return RunWords(known.groups, lists, fixed, chunk, before)
 
 
 class _Lists:
@@ -143,22 +152,18 @@ def _share(ps: float, alone_ps: float) -> float:
     return ps / alone_ps if alone_ps > 0 else 0.0
 
 
-def _fixed(groups: Groups, lists: Sequence[_Lists], count: int, mode: Mode, waits: Waits) -> Fixed:
+def _fixed(order: RunOrder, room: Room, resources: Mapping[str, Resource]) -> Fixed:
     """What of a run is no mini-batch's own, and room for it."""
-    batches, resources = sum(map(len, groups)), lists[0].resources
-    begin, before, back, ahead = _conditions(mode, batches, count, waits)
-    order: Iterable[int] = ()
-    if mode in ONE_PROGRAM:
-        order = (b * count + s for b, s in submitted(mode, batches, range(count)))
     points = [point for resource in resources.values() for point in resource.turnaround.points]
-    starts = starts_of(groups, lists)
-    ops, lanes, turns = (int(starts[name][-1]) for name in ("OPS", "LANES", "GROUPS"))
-    stages = batches * count
+    stages = order.batches * order.count
+    ops, lanes, turns = (room.records[name] for name in ("OPS", "LANES", "GROUPS"))
     events = 3 * (stages + ops)
     processes = 2 * (stages + ops) + lanes + turns + 8
     jobs = lanes + 1
-    division, words_of_division = _division_of(lists, jobs, len(resources))
-    room = {
+    services, loaded = (jobs * most for most in room.of_operation)
+    division, words_of_division = filling.room_for(jobs, services, loaded, len(resources))
+    back, ahead, befores = order.reach()
+    sizes = {
         "QUEUE": (events + processes) * memory.QUEUE_SIZE,
         "JOB": jobs * memory.JOB_SIZE,
         "DIVISION": words_of_division,
@@ -167,26 +172,13 @@ def _fixed(groups: Groups, lists: Sequence[_Lists], count: int, mode: Mode, wait
         "SPANS": stages * memory.SPAN_SIZE,
         "READINGS": 2 * len(resources) * memory.RESOURCE_SIZE,
         "FRESH": processes * memory.PROCESS_SIZE,
-        "WAITERS": (processes + len(before)) * memory.WAITER_SIZE,
+        "WAITERS": (processes + order.batches * befores) * memory.WAITER_SIZE,
     }
     tables = {
-        "BEFORES": before.reshape(-1, 1),
-        "ORDER": np.fromiter(order, np.int64).reshape(-1, 1),
         "RESOURCES": _resource_records(resources),
         "LOSSES": records_of(points, LOSS_RECORD),
     }
-    return Fixed(tables, room, division, count, mode in ONE_PROGRAM, begin, back, ahead)
-
-
-def _division_of(lists: Sequence[_Lists], jobs: int, resources: int) -> tuple[dict[int, int], int]:
-    """Where the parts of a division of resources begin, and its words, for up to `jobs` operations
-    at once."""
-    most = []
-    for word, name in ((memory.FIRST_SERVICE, "SERVICES"), (memory.FIRST_LOADED, "LOADED")):
-        ends = ([*(op[word] for op in own.rows["OPS"]), len(own.rows[name])] for own in lists)
-        most.append(jobs * max(int(np.diff(each).max(initial=0)) for each in ends))
-    services, loaded = most
-    return filling.room_for(jobs, services, loaded, resources)
+    return Fixed(order, tables, room, sizes, division, back, ahead, order.batches * befores)
 
 
 def _resource_records(resources: Mapping[str, Resource]) -> Int64s:
@@ -195,22 +187,3 @@ def _resource_records(resources: Mapping[str, Resource]) -> Int64s:
         records.append((0, resource.kind == "pool", points, 0, 0, *[0.0] * 5, 1.0, 0.0, 0.0, 0.0))
         points += len(resource.turnaround.points)
     return records_of([*records, (0, 0, points, 0, 0, *[0.0] * 9)], RESOURCE_RECORD)
-
-
-@lru_cache(maxsize=16)
-def _conditions(
-    mode: Mode, batches: int, count: int, waits: Waits
-) -> tuple[Int64s, Int64s, int, int]:
-    """For each stage of each mini-batch the first of the stages that it waits for (and the number
-    of all), and those; how many mini-batches back, and ahead, these are at most."""
-    first, before = array("q"), array("q")
-    for batch in range(batches):
-        for stage in range(count):
-            first.append(len(before))
-            keys = conditions(mode, count, batch, stage, waits)
-            before.extend(b * count + s for b, s in keys if b < batches)
-    first.append(len(before))
-    begin, stages = np.array(first, np.int64), np.array(before, np.int64)
-    own = np.repeat(np.arange(batches * count) // count, np.diff(begin))
-    apart = stages // count - own
-    return begin, stages, -int(apart.min(initial=0)), int(apart.max(initial=0))

@@ -72,19 +72,20 @@ class Spans(Sequence[StageSpan]):
         self._stages = tuple(stages)
 
     @classmethod
-    def of_columns(cls, given: SpanColumns) -> Spans:
-        """Pack spans that are in columns: as `Spans` of the same one by one."""
-        spans = cls()
-        used, firsts, inverse = np.unique(given.stage, return_index=True, return_inverse=True)
-        order = np.argsort(firsts)
-        number = np.empty_like(order)
-        number[order] = np.arange(len(order))
-        columns = (number[inverse], given.batch, given.start_ps, given.end_ps)
-        for begin in range(0, len(given), GROUP):
-            group = np.array([column[begin : begin + GROUP] for column in columns], _NUMBERS)
-            spans._groups.append(zlib.compress(group.tobytes(), 1))
-        spans._count = len(given)
-        spans._stages = tuple(given.stages[stage] for stage in used[order].tolist())
+    def of_columns(cls, given: Iterable[SpanColumns]) -> Spans:
+        """Pack spans that are in columns, `GROUP` at a time but for the last: as `Spans` of the
+        same one by one."""
+        spans, stages = cls(), dict[str, int]()
+        for group in given:
+            used, firsts = np.unique(group.stage, return_index=True)
+            number = np.zeros(len(group.stages), np.int64)
+            for stage in used[np.argsort(firsts)].tolist():
+                number[stage] = stages.setdefault(group.stages[stage], len(stages))
+            columns = (number[group.stage], group.batch, group.start_ps, group.end_ps)
+            if len(group):
+                spans._groups.append(zlib.compress(np.array(columns, _NUMBERS).tobytes(), 1))
+            spans._count += len(group)
+        spans._stages = tuple(stages)
         return spans
 
     def columns(self) -> Iterator[SpanColumns]:

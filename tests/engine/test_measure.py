@@ -21,7 +21,9 @@ from simulator.caches.facts import (
 )
 from simulator.engine.measure import (
     Meter,
+    Moved,
     Timed,
+    add_moved,
     count_metrics,
     stage_rows,
     time_metrics,
@@ -59,7 +61,7 @@ def test_the_window_begins_when_the_mini_batch_before_retires(
 ) -> None:
     """Or when time begins, without a warm-up."""
     window = timed_window(SPANS, first, last)
-    assert window.ends_ps == ends
+    assert tuple(window.ends_ps) == ends
     assert (window.batches, window.elapsed_ps) == (last - first + 1, ends[-1] - ends[0])
 
 
@@ -147,10 +149,13 @@ def test_stages_have_their_busy_time_and_the_bytes_of_all_that_they_stand_for() 
     meter = Meter(1, 2, machine=machine)
     spans = run_pipeline(machine, [work] * 4, "serial", watch=meter.watch)
     kinds = {name: resource.kind for name, resource in resources.items()}
+    moved: Moved = []
+    for begin, count in ((0, 2), (2, 2)):  # as they come, some at a time
+        add_moved(moved, by_group([work] * count), begin, (1, 2))
     first, second = stage_rows(
         Serial.of(("a", "read"), "b").stages,
         spans,
-        by_group([work] * 4),
+        moved,
         meter,
         kinds,
         lambda name: 8 if name == "gpu0.hbm" else 1,

@@ -14,6 +14,7 @@ from simulator.caches.flows import Counted
 from simulator.columns import column_of
 from simulator.config.point import PointConfig
 from simulator.engine import simulate_points, timer
+from simulator.engine.pricing import Pricing
 from simulator.engine.together import (
     Group,
     Groups,
@@ -64,7 +65,7 @@ def both(
     for alone in (False, True):
         if alone:
             monkeypatch.setattr(
-                timer, "_groups", lambda system, batches, *_: one_by_one(range(len(batches)))
+                Pricing, "_first_try", lambda self, batches: one_by_one(range(len(batches)))
             )
         kept.clear()
         results = simulate_points(found, threads=1)

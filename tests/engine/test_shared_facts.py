@@ -7,6 +7,7 @@ import pytest
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
 from simulator.caches.row_filter import row_hits
+from simulator.caches.run_facts import RunFacts
 from simulator.engine import shared_facts
 from simulator.engine.shared_facts import SharedFacts
 from simulator.errors import InvariantError
@@ -36,7 +37,7 @@ def test_facts_that_do_not_add_up_are_refused_each_time() -> None:
     shared, broken = SharedFacts(), facts(unique=7)
     for _ in range(2):
         with pytest.raises(InvariantError, match="unique rows <= lookups"):
-            shared.check([facts(), broken])
+            shared.check(RunFacts([facts(), broken]))
 
 
 def test_hits_are_counted_once_for_each_capacity(monkeypatch: pytest.MonkeyPatch) -> None:

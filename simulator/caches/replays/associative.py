@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,7 +71,7 @@ class AssociativeReplay(Replay):
     def policy(self) -> str:
         return self.algorithm
 
-    def wanted(self, facts: Sequence[BatchFacts]) -> float | None:
+    def wanted(self, facts: Iterable[BatchFacts]) -> float | None:
         """Those of a mini-batch, and of the one before where it is locked: a row of both twice."""
         rows = [batch[UNIQUE].rows for batch in facts]
         return (1 + self.locked) * float(np.mean(rows)) if rows else None

@@ -70,7 +70,7 @@ class Replay(ABC):
         included, is too short for it."""
         del count
 
-    def wanted(self, facts: Sequence[BatchFacts]) -> float | None:
+    def wanted(self, facts: Iterable[BatchFacts]) -> float | None:
         """Rows that must be in its slots at once for none to be read where it lies, mean over
         mini-batches; None where all find a slot, or there is nothing to tell it from."""
         del facts

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 
 from simulator._plugins import explained, place_of
 from simulator.caches.facts import BatchFacts
@@ -19,6 +20,7 @@ from simulator.caches.replays.base import Replay, copies
 from simulator.caches.replays.drawing import drawn
 from simulator.caches.replays.numbering import by_popularity, in_rows_of
 from simulator.caches.replays.twins import Single
+from simulator.caches.run_facts import RunFacts
 from simulator.caches.tiers import Counter
 from simulator.errors import PluginError
 from simulator.traces.base import MiniBatch, Trace
@@ -31,7 +33,7 @@ __all__ = ["Replayed", "Stream", "run_replays"]
 class Replayed:
     """The facts of every mini-batch, and the wall-clock seconds that they took."""
 
-    facts: list[BatchFacts] = field(default_factory=list)
+    facts: RunFacts = field(default_factory=RunFacts)
     wall_s: float = 0.0
 
 
@@ -41,9 +43,10 @@ class Stream:
 
     `source`: the trace that they are drawn from in place of `trace`, which it is but for how rows
     are numbered. `wall_s`: seconds that were waited for them.
-    `longest`: of each mini-batch that was drawn, the longest bag of every table; `hottest`: where
-    `counts_repeats`, the lookups of the row of every table that is looked up most; `ranges`: how
-    the lookups of every table fall on the ranges that `range_bits` bits tell apart, 0: of none.
+    `longest`: of each mini-batch that was drawn and is not forgotten, by its number from 1 on, the
+    longest bag of every table; `hottest`: where `counts_repeats`, the lookups of the row of every
+    table that is looked up most; `ranges`: how the lookups of every table fall on the ranges that
+    `range_bits` bits tell apart, 0: of none.
     """
 
     trace: Trace
@@ -53,28 +56,32 @@ class Stream:
     ahead: bool = False
     source: Trace | None = None
     wall_s: float = 0.0
-    longest: list[tuple[int, ...]] = field(default_factory=list)
-    hottest: list[tuple[int, ...]] = field(default_factory=list)
-    ranges: list[tuple[Ranges, ...]] = field(default_factory=list)
+    longest: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    hottest: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    ranges: dict[int, tuple[Ranges, ...]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[MiniBatch]:
-        self.longest.clear()
-        self.hottest.clear()
-        self.ranges.clear()
+        for told in (self.longest, self.hottest, self.ranges):
+            told.clear()
         batches = drawn(self.source or self.trace, self.batches, ahead=self.ahead)
-        while True:
+        for number in count(1):
             begin = time.perf_counter()
             batch = next(batches, None)
             if batch is None:
                 return
-            self.longest.append(batch.longest)
+            self.longest[number] = batch.longest
             if self.counts_repeats:
-                self.hottest.append(batch.hottest)
+                self.hottest[number] = batch.hottest
             if self.range_bits:
-                self.ranges.append(by_range(batch.ids, self.trace.rows, self.range_bits))
+                self.ranges[number] = by_range(batch.ids, self.trace.rows, self.range_bits)
             self.wall_s += time.perf_counter() - begin
             yield batch
             del batch
+
+    def forget(self, number: int) -> None:
+        """What was told of a mini-batch is not asked for any more."""
+        for told in (self.longest, self.hottest, self.ranges):
+            told.pop(number, None)
 
 
 def run_replays(
@@ -113,6 +120,7 @@ def run_replays(
                 facts[single.replay] = _with_most(told, single.replay, stream, done).packed()
             outcome.facts.append(single.spread(facts[single.replay]))
             outcome.wall_s += time.perf_counter() - begin - (stream.wall_s - drawn)
+        stream.forget(done)
         if progress is not None:
             progress(done)
     return outcomes
@@ -135,12 +143,14 @@ def _counters(replays: Sequence[Replay], trace: Trace) -> dict[Replay, Counter]:
 def _with_most(facts: BatchFacts, replay: Replay, stream: Stream, number: int) -> BatchFacts:
     """`facts` of the mini-batch of that number with its longest bags and its hottest rows, where it
     was drawn."""
-    for longest in stream.longest[number - 1 : number]:  # a replay need not draw
+    longest, hottest = stream.longest.get(number), stream.hottest.get(number)
+    ranges = stream.ranges.get(number)
+    if longest is not None:  # a replay need not draw
         facts = facts.with_bags([longest[part.table] for part in replay.parts] or longest)
-    for hottest in stream.hottest[number - 1 : number]:
+    if hottest is not None:
         facts = facts.with_hottest([hottest[part.table] for part in replay.parts] or hottest)
-    for ranges in stream.ranges[number - 1 : number]:
-        facts = facts if replay.parts else facts.with_ranges(ranges)
+    if ranges is not None and not replay.parts:
+        facts = facts.with_ranges(ranges)
     return facts
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -130,7 +130,7 @@ class WindowReplay(_Grouped):
     def policy(self) -> str:
         return "random"
 
-    def wanted(self, facts: Sequence[BatchFacts]) -> float | None:
+    def wanted(self, facts: Iterable[BatchFacts]) -> float | None:
         """Those of a window."""
         rows = [batch[READ_AHEAD].rows for batch in facts if batch[READ_AHEAD].rows]
         return float(np.mean(rows)) if rows else None
