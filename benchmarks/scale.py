@@ -80,7 +80,7 @@ AXES: dict[str, dict[int, Changes]] = {
     "hosts of 8 GPUs": {count: _hosts(count) for count in (16, 128)},
     "points of one replay": {count: _points(count) for count in (10, 20, 40)},
     "mini-batches, small model": {
-        count: SMALL | {"run.batches": count} for count in (250, 1_000, 4_000, 10_000)
+        count: SMALL | {"run.batches": count} for count in (1_000, 10_000, 30_000)
     },
     "mini-batches, 1 TB": {count: TERABYTE | {"run.batches": count} for count in (40, 1536)},
 }

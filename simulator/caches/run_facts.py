@@ -10,10 +10,15 @@ from __future__ import annotations
 import pickle
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, overload
 
+import numpy as np
+import numpy.typing as npt
+
 from simulator.caches.facts import BatchFacts
+from simulator.caches.flows import Counted
 
 __all__ = ["BLOCK", "RunFacts"]
 
@@ -53,7 +58,8 @@ class RunFacts(Sequence[BatchFacts]):
         stay = {k: facts for k, facts in enumerate(self._open) if facts.says_which}
         self._stay |= {first + k: facts for k, facts in stay.items()}
         bare = [None if k in stay else facts for k, facts in enumerate(self._open)]
-        self._packed.append(zlib.compress(pickle.dumps(bare, pickle.HIGHEST_PROTOCOL), 1))
+        told = _stacked(bare) or bare
+        self._packed.append(zlib.compress(pickle.dumps(told, pickle.HIGHEST_PROTOCOL), 1))
         self._open = []
 
     @property
@@ -67,8 +73,8 @@ class RunFacts(Sequence[BatchFacts]):
         if number == len(self._packed):
             return self._open
         if self._last[0] != number:
-            own = pickle.loads(zlib.decompress(self._packed[number]))
-            pairs = enumerate(own, number * BLOCK)
+            told = pickle.loads(zlib.decompress(self._packed[number]))
+            pairs = enumerate(told, number * BLOCK)
             self._last = number, [self._stay[k] if f is None else f for k, f in pairs]
         return self._last[1]
 
@@ -104,3 +110,48 @@ class RunFacts(Sequence[BatchFacts]):
     def __getstate__(self) -> dict[str, Any]:
         """Without what can be unpacked again."""
         return {**self.__dict__, "_last": (-1, [])}
+
+
+@dataclass(frozen=True)
+class _Stacked:
+    """Facts that differ in counts alone: in one array, for objects are slow to make."""
+
+    like: BatchFacts
+    places: list[int]
+    """Where they are; elsewhere is None."""
+    index: list[int]
+    popular: list[int | None]
+    counts: npt.NDArray[np.signedinteger[Any]]
+    bags: list[tuple[int, ...]]
+
+    def __iter__(self) -> Iterator[BatchFacts | None]:
+        like, names = self.like, tuple(self.like.flows)
+        facts: list[BatchFacts | None] = [None] * BLOCK
+        told = zip(self.places, self.index, self.popular, self.counts, self.bags, strict=True)
+        for place, index, popular, counts, bags in told:
+            flows = Counted(names, counts, bags)
+            facts[place] = BatchFacts(
+                index, like.samples, flows, like.start, like.pooled, popular, like.by_sample
+            )
+        return iter(facts)
+
+
+def _stacked(block: Sequence[BatchFacts | None]) -> _Stacked | None:
+    """The facts of a block as such; None where they differ in more."""
+    held = [(place, facts) for place, facts in enumerate(block) if facts is not None]
+    counted = [facts.flows for _, facts in held if isinstance(facts.flows, Counted)]
+    kinds = {
+        (f.samples, f.start, f.pooled, f.by_sample, own.names, own.counts.shape, own.counts.dtype)
+        for (_, f), own in zip(held, counted, strict=False)
+    }
+    if len(counted) < len(held) or len(kinds) != 1:
+        return None
+    places, facts = zip(*held, strict=True)
+    return _Stacked(
+        facts[0],
+        list(places),
+        [each.index for each in facts],
+        [each.popular for each in facts],
+        np.stack([own.counts for own in counted]),
+        [own.bags for own in counted],
+    )

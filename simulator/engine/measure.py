@@ -22,6 +22,7 @@ from simulator.caches.facts import (
     BatchFacts,
 )
 from simulator.caches.host_cache import FILLED, SPILLED
+from simulator.caches.totals import in_pieces, totals_of
 from simulator.columns import Column
 from simulator.engine.invariants import check_stage_times
 from simulator.engine.pipeline import Span, stage_times
@@ -211,18 +212,17 @@ def count_metrics(batches: Iterable[BatchFacts]) -> dict[str, Any]:
     """Means of what moved over the timed mini-batches; what the replay does not tell is left
     out."""
     known, names, count, popular = BatchFacts(0, 0), [LOOKUP, UNIQUE], 0, 0
-    sums = dict.fromkeys(_COUNTED, (0, 0))
-    for facts in batches:
+    sums = np.zeros((len(_COUNTED), 2), np.int64)
+    for piece in in_pieces(batches):
         if not count:
-            known, names = facts, [name for name in _COUNTED if name in facts or name in names]
-        for name in names:
-            flow, (lookups, rows) = facts[name], sums[name]
-            sums[name] = lookups + flow.lookups, rows + flow.rows
-        popular += 0 if known.popular is None else facts.popular or 0
-        count += 1
+            known = piece[0]
+            names = [name for name in _COUNTED if name in known or name in names]
+        sums[: len(names)] += totals_of(piece, names).sum(axis=0)
+        popular += 0 if known.popular is None else sum(facts.popular or 0 for facts in piece)
+        count += len(piece)
 
     def mean(name: str, *, lookups: bool = False) -> float:
-        return sums[name][not lookups] / count
+        return int(sums[names.index(name), 0 if lookups else 1]) / count
 
     looked_up, unique = mean(LOOKUP, lookups=True), mean(UNIQUE)
     metrics: dict[str, Any] = {

@@ -127,6 +127,7 @@ class Pricing:
             _, ((_, demands), waiting) = divided(everything, price)
             self._note(demands, first)
             yield demands
+            del demands, batches
 
     def _first_try(self, batches: Sequence[BatchFacts]) -> Groups:
         """Mini-batches that are tried together: all, or as they were divided before; each for

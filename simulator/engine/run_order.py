@@ -37,7 +37,7 @@ class RunOrder:
     def conditions(self, first: int, last: int) -> tuple[Int64s, Int64s]:
         """For each stage of mini-batches `first` to `last` - 1 the first of those that it waits for
         (and the number of all), and those: int64."""
-        return _conditions(self, first, last)
+        return (_conditions if first else _from_the_first)(self, first, last)
 
     def submitted(self) -> Iterator[int]:
         """All stages as a host thread submits them."""
@@ -50,10 +50,9 @@ class RunOrder:
         stages = range(self.count)
         told = [conditions(self.mode, self.count, _LATE, stage, self.waits) for stage in stages]
         apart = [batch - _LATE for keys in told for batch, _ in keys]
-        return -min(apart, default=0), max(apart, default=0), len(apart)
+        return -min(0, *apart), max(0, *apart), len(apart)
 
 
-@lru_cache(maxsize=16)
 def _conditions(order: RunOrder, begin: int, end: int) -> tuple[Int64s, Int64s]:
     first, before = array("q"), array("q")
     for batch in range(begin, end):
@@ -63,3 +62,7 @@ def _conditions(order: RunOrder, begin: int, end: int) -> tuple[Int64s, Int64s]:
             before.extend(b * order.count + s for b, s in keys if b < order.batches)
     first.append(len(before))
     return np.array(first, np.int64), np.array(before, np.int64)
+
+
+_from_the_first = lru_cache(maxsize=16)(_conditions)
+"""Those that a run begins with: of a short one all, which other points have too."""

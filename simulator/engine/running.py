@@ -29,8 +29,9 @@ from simulator.engine.pipeline import (
     require_retired,
     run_pipeline,
 )
+from simulator.engine.run_room import FullError
 from simulator.engine.run_spans import RunSpans
-from simulator.engine.run_words import CHUNK, FullError, RunWords
+from simulator.engine.run_words import CHUNK, RunWords
 from simulator.engine.together import InBlocks
 from simulator.engine.worklist import UncompiledError, words_of
 from simulator.hardware.demand import Resource, ResourceUse, StageDemand

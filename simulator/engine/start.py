@@ -8,7 +8,6 @@ more than 1 % of the missed rows went into slots that were free.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Sequence
 from itertools import chain, islice
 from typing import Any
@@ -20,6 +19,7 @@ from simulator.caches.replays import PlannedReplay, Replay, StaticReplay
 from simulator.caches.replays.hot_rows import HotRows
 from simulator.caches.replays.popular import PopularReplay
 from simulator.caches.replays.tiered_rows import TieredReplay
+from simulator.caches.totals import in_pieces, totals_of
 from simulator.caches.trend import trend_of
 from simulator.results.notes import MOST_INTO_FREE, PAST, SAMPLE
 from simulator.traces import Trace
@@ -73,15 +73,15 @@ def _sampled(hot: HotRows, trace: Trace, timed: range) -> dict[str, Any]:
 def stationary_metrics(timed: Iterable[BatchFacts], slots: int, cycle: int = 1) -> dict[str, Any]:
     """Whether misses stay where they are over the `timed` mini-batches of a cache of `slots`, from
     one `cycle` of mini-batches to the next."""
-    batches = iter(timed)
-    first = next(batches)
+    pieces = in_pieces(timed)
+    piece = next(pieces)
+    first = piece[0]
     if MISS not in first:
         return {}
-    missed, victims, evicts = array("q"), 0, VICTIM in first
-    for facts in chain((first,), batches):
-        missed.append(facts[MISS].rows)
-        victims += facts[VICTIM].rows if evicts else 0
-    misses = np.array(missed, np.int64)
+    evicts = VICTIM in first
+    names = [MISS, VICTIM] if evicts else [MISS]
+    rows = np.concatenate([totals_of(own, names)[:, :, 1] for own in chain((piece,), pieces)])
+    misses = rows[:, 0]
     cycles = misses[: len(misses) // cycle * cycle].reshape(-1, cycle)
     trend = trend_of(cycles.sum(axis=1) / cycle)
     signs = []
@@ -98,7 +98,7 @@ def stationary_metrics(timed: Iterable[BatchFacts], slots: int, cycle: int = 1) 
         metrics["rows_as_filled"] = first[AS_FILLED].rows
         signs.append(first[AS_FILLED].rows > MOST_AS_FILLED * slots)
     if evicts:
-        into_free = int(misses.sum()) - victims
-        signs.append(into_free > MOST_INTO_FREE * int(misses.sum()))
+        missed, victims = rows.sum(axis=0).tolist()
+        signs.append(missed - victims > MOST_INTO_FREE * missed)
     unknown = trend is None and not any(signs)
     return metrics | {"stationary": None if unknown else not any(signs)}

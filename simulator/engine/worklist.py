@@ -15,7 +15,8 @@ from simulator.engine.known_words import KnownWords, OperationRecords
 from simulator.engine.memory import Int64s
 from simulator.engine.pipeline import Mode, Waits
 from simulator.engine.run_order import RunOrder
-from simulator.engine.run_words import CHUNK, Block, Fixed, Room, RunWords
+from simulator.engine.run_room import Block, Room
+from simulator.engine.run_words import CHUNK, Fixed, RunWords
 from simulator.engine.submission import heads_of
 from simulator.engine.together import ByGroup, InBlocks, blocks_of
 from simulator.engine.word_tables import BY_BATCH, LOSS_RECORD, RESOURCE_RECORD, records_of

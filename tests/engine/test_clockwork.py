@@ -3,6 +3,7 @@ last bit."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from simulator.engine import memory
 from simulator.engine.clockwork import run_clockwork
 from simulator.engine.pipeline import Mode
 from simulator.engine.running import run_compiled, run_in_simpy, run_stages
+from simulator.engine.together import ByGroup, InBlocks, by_group
 from simulator.engine.worklist import UncompiledError, words_of
 from simulator.errors import InvariantError
 from simulator.hardware.demand import Demand, Resource, Service, StageDemand, Turnaround
@@ -111,11 +113,46 @@ def test_compiled_is_simpy_to_the_last_bit(
             run_compiled(RESOURCES, works, mode, waits, window)
         assert [str(compiled.value)] == said
         return
-    chunk = data.draw(st.integers(1, 3))
-    own_spans, own_meter = run_compiled(RESOURCES, works, mode, waits, window, chunk=chunk)
+    chunk, size = data.draw(st.integers(1, 3)), data.draw(st.integers(1, len(works)))
+    for parts in (works, in_blocks(works, size)):
+        own_spans, own_meter = run_compiled(RESOURCES, parts, mode, waits, window, chunk=chunk)
+        assert own_spans == spans
+        assert own_meter.opened == meter.opened
+        assert own_meter.closed == meter.closed
+
+
+def in_blocks(works: list[tuple[StageDemand, ...]], size: int) -> InBlocks[StageDemand]:
+    """`works`, so many at a time."""
+    starts = range(0, len(works), size)
+    return InBlocks(len(works), lambda: (by_group(works[k : k + size]) for k in starts))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_mini_batches_that_are_larger_than_those_before_find_room(mode: Mode) -> None:
+    """Room is made for what the first ones take: where that is too little the run begins anew."""
+    read = Demand("read", {"dram": Service(5.0)}, host="host", submit_ps=1)
+    many = Demand("many", {"dram": Service(2.0), "hbm": Service(3.0)}, loaded={"hbm": 1.5})
+    small, large = (
+        (StageDemand("a", ((word,) * count,)), StageDemand("b", ((word,), (word,) * count)))
+        for word, count in ((read, 1), (many, 60))
+    )
+    works = [small] * 9 + [large] * 9
+    window = (2, 17)
+    told: list[int] = []
+
+    def blocks() -> Iterator[ByGroup[StageDemand]]:
+        for first in range(0, len(works), 3):
+            told.append(first)
+            yield by_group(works[first : first + 3])
+
+    waits = ((0, 1, -1),) if mode == "streams" else ()
+    spans, meter = run_in_simpy(RESOURCES, works, mode, waits, window)
+    given_in_blocks = InBlocks(len(works), blocks)
+    own_spans, own_meter = run_compiled(RESOURCES, given_in_blocks, mode, waits, window, chunk=2)
+    assert told.count(0) > 1
     assert own_spans == spans
-    assert own_meter.opened == meter.opened
-    assert own_meter.closed == meter.closed
+    assert (own_meter.opened, own_meter.closed) == (meter.opened, meter.closed)
+    assert run_in_simpy(RESOURCES, given_in_blocks, mode, waits, window)[0] == spans
 
 
 def lone(**about: Any) -> list[tuple[StageDemand, ...]]:
