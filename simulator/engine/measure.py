@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -51,7 +51,7 @@ __all__ = [
 SECONDS_PER_HOUR = 3600
 SECONDS_PER_DAY = 24 * SECONDS_PER_HOUR
 Moved = list[dict[str, int]]
-"""Bytes of each resource in each stage, of all timed mini-batches."""
+"""Bytes of each resource that moves some in each stage, of all timed mini-batches."""
 BOTTLENECK_UTILIZATION = 0.5
 """Below this no resource holds the iteration up; a stage or latency does."""
 
@@ -259,17 +259,22 @@ def count_metrics(batches: Iterable[BatchFacts]) -> dict[str, Any]:
 
 
 def add_moved(
-    moved: Moved, works: ByGroup[StageDemand], begin: int, window: tuple[int, int]
+    moved: Moved,
+    works: ByGroup[StageDemand],
+    begin: int,
+    window: tuple[int, int],
+    resources: Container[str],
 ) -> None:
-    """Add to `moved` the bytes of `works`, mini-batches from number `begin` on, as far as they lie
-    in `window` (first and last)."""
+    """Add to `moved` the bytes that `works` move through some `resources`, mini-batches from number
+    `begin` on, as far as they lie in `window` (first and last)."""
     for group, stages in works.of_group():
         timed = (begin + group >= window[0]) & (begin + group <= window[1])
         moved += [{} for _ in stages[len(moved) :]]
         for sums, stage in zip(moved, stages, strict=True):
             for demand in (demand for lane in stage.lanes for demand in lane):
                 for name, service in demand.services.items():
-                    sums[name] = sums.get(name, 0) + _summed(service.bytes, timed)
+                    if name in resources and (size := _summed(service.bytes, timed)):
+                        sums[name] = sums.get(name, 0) + size
 
 
 def _summed(size: Any, timed: npt.NDArray[np.bool_]) -> int:
@@ -320,6 +325,5 @@ def _moved_bytes(
     """Bytes through the resources of each kind; kinds that move none are left out."""
     sums: dict[str, int] = {}
     for name, size in moved.items():
-        if name in kinds and size:
-            sums[kinds[name]] = sums.get(kinds[name], 0) + size * copies(name)
+        sums[kinds[name]] = sums.get(kinds[name], 0) + size * copies(name)
     return sums

@@ -6,10 +6,9 @@ by block, so that a run of a million mini-batches has the programs of a thousand
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -21,12 +20,13 @@ from simulator.config.operators import OperatorProfile
 from simulator.engine.invariants import check_bytes, check_stage_names
 from simulator.engine.measure import Moved, add_moved
 from simulator.engine.pipeline import Mode
-from simulator.engine.processor_caches import ProcessorCaches, Program
+from simulator.engine.processor_caches import Counts, ProcessorCaches, Program
 from simulator.engine.shared_facts import SharedFacts
 from simulator.engine.together import ByGroup, Group, Groups, divided, each_group, one_by_one
 from simulator.errors import PluginError
 from simulator.hardware.demand import StageDemand
 from simulator.hardware.fold import Folds
+from simulator.hardware.known_prices import KnownPrices
 from simulator.hardware.lanes import as_graphs, by_workers, in_one_process
 from simulator.hardware.program import Stage
 from simulator.hardware.topology import Topology
@@ -88,6 +88,11 @@ class Pricing:
             self.shared,
         )
 
+    @cached_property
+    def _moving(self) -> frozenset[str]:
+        """Resources that move bytes."""
+        return frozenset(n for n, r in self.machine.resources.items() if r.moves_bytes)
+
     @property
     def in_blocks(self) -> bool:
         """Whether mini-batches are priced block by block: not those that are looked at again, or
@@ -117,17 +122,21 @@ class Pricing:
         counted = self.caches.counted_in(self.batches)
         waiting = self.caches.left_last(self.batches[-1], counted)
         for first in self.batches.starts:
-            batches = self.batches.block(first)
-
-            def price(groups: Groups) -> tuple[Any, dict[str, int]]:
-                own = self.caches.in_block(batches, groups, counted, waiting)  # noqa: B023
-                return self._priced(own[0], groups, None), own[1]
-
-            everything = (np.arange(len(batches)),)
-            _, ((_, demands), waiting) = divided(everything, price)
+            demands, waiting = self._block(self.batches.block(first), counted, waiting)
             self._note(demands, first)
             yield demands
-            del demands, batches
+            del demands
+
+    def _block(
+        self, batches: Sequence[BatchFacts], counted: Counts, waiting: Mapping[str, int]
+    ) -> tuple[ByGroup[StageDemand], dict[str, int]]:
+        """Prices of a block, and what waits in caches behind it (see `ProcessorCaches`)."""
+
+        def price(groups: Groups) -> tuple[ByGroup[StageDemand], dict[str, int]]:
+            programs, behind = self.caches.in_block(batches, groups, counted, waiting)
+            return self._priced(programs, groups, None)[1], behind
+
+        return divided((np.arange(len(batches)),), price)[1]
 
     def _first_try(self, batches: Sequence[BatchFacts]) -> Groups:
         """Mini-batches that are tried together: all, or as they were divided before; each for
@@ -150,7 +159,7 @@ class Pricing:
         return self.timing.software.gpu.host_processes == "one"
 
     def _priced(
-        self, programs: Programs, groups: Groups, known: Any
+        self, programs: Programs, groups: Groups, known: KnownPrices | None
     ) -> tuple[Programs, ByGroup[StageDemand]]:
         """Every stage of every mini-batch in time on resources."""
         for stages in programs:
@@ -182,7 +191,8 @@ class Pricing:
                 for resource in (*demand.services, *filter(None, (demand.host,)))
             }
             self.touched = frozenset(self.machine.resources[name].device for name in names)
-        add_moved(self.moved, demands, first, (self.timing.first, self.timing.last))
+        window = (self.timing.first, self.timing.last)
+        add_moved(self.moved, demands, first, window, self._moving)
 
 
 def _program(system: System) -> Program:

@@ -42,10 +42,11 @@ from simulator.hardware.devices.base import Processor
 from simulator.hardware.program import Operation, Pool, Stage
 from simulator.hardware.topology import Topology
 
-__all__ = ["ProcessorCaches", "Program"]
+__all__ = ["Counts", "ProcessorCaches", "Program"]
 
 Int64s = npt.NDArray[np.int64]
 Program = Callable[[BatchFacts], tuple[Stage, ...]]
+Programs = list[tuple[Stage, ...]]
 Counts = Mapping[int, Mapping[Key, Counted]]
 """Of each mini-batch that is counted which lookups hit."""
 _NOTHING = np.empty(0, np.int64)
@@ -107,9 +108,7 @@ class ProcessorCaches:
         programs = self._with_counted(batches, groups, bare, counted)
         return self._with_changed_lines(programs, groups, waiting)
 
-    def _bare_programs(
-        self, batches: Sequence[BatchFacts], groups: Groups
-    ) -> list[tuple[Stage, ...]]:
+    def _bare_programs(self, batches: Sequence[BatchFacts], groups: Groups) -> Programs:
         """Those of groups, without rows."""
         return each_group(groups, lambda _, own: self._together([batches[k] for k in own]))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,17 +23,19 @@ class Rows(Protocol):
     rows: dict[str, list[tuple[Any, ...]]]
 
 
-class Block(NamedTuple):
+@dataclass(frozen=True)
+class Block:
     """Records of mini-batches that follow each other: `lists` of each group of them."""
 
     groups: Groups
     lists: Sequence[Rows]
 
-    @property
+    @cached_property
     def batches(self) -> int:
         """Mini-batches of it."""
         return sum(map(len, self.groups))
 
+    @cached_property
     def starts(self) -> dict[str, Int64s]:
         """The first record of each mini-batch in each of its tables, and the number of all: int64,
         shape (mini-batches + 1,)."""
@@ -44,6 +47,7 @@ class Block(NamedTuple):
             starts[name] = np.cumsum(sizes)
         return starts
 
+    @cached_property
     def of_operation(self) -> tuple[int, int]:
         """Services, and resources that it loads, of an operation at most."""
         most = []
@@ -71,7 +75,7 @@ class Room:
         """Room for `batches` mini-batches, of which the `first` are there: just that where these
         are all, else for `more` times twice the records of the largest. Room that nobody writes to
         takes no memory."""
-        starts, of_operation = first.starts(), first.of_operation()
+        starts, of_operation = first.starts, first.of_operation
         if first.batches == batches:
             return cls({name: int(each[-1]) for name, each in starts.items()}, of_operation)
         most = {name: int(np.diff(each).max()) for name, each in starts.items()}
@@ -83,6 +87,6 @@ class Room:
     def require(self, block: Block, ends: Mapping[str, int]) -> None:
         """Raise `FullError` where the records of a block do not fit; `ends`: of its tables."""
         fits = all(end <= self.records[name] for name, end in ends.items())
-        pairs = zip(block.of_operation(), self.of_operation, strict=True)
+        pairs = zip(block.of_operation, self.of_operation, strict=True)
         if not fits or any(own > most for own, most in pairs):
             raise FullError

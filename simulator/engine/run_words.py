@@ -109,7 +109,7 @@ class RunWords:
         """Go on to the next block of mini-batches."""
         self._first = self._there
         self._block = next(self._blocks)
-        starts = self._block.starts()
+        starts = self._block.starts
         self._starts = {name: self._ends[name] + own for name, own in starts.items()}
         """The first record of each of its mini-batches in the tables of the run, and of what comes
         behind."""
@@ -118,7 +118,7 @@ class RunWords:
     def _as_before(self, end: int, before: KnownWords) -> Int64s:
         """The words of a whole run, of which those of the run before are taken that are the
         same."""
-        fixed, (groups, lists) = self._fixed, self._block
+        fixed, groups, lists = self._fixed, self._block.groups, self._block.lists
         rows = [own.rows for own in lists]
         tables = (array for pair in fixed.tables.items() for array in pair)
         layout = (end, self._base, fixed.division, fixed.order, *tables)

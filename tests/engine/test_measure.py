@@ -151,7 +151,7 @@ def test_stages_have_their_busy_time_and_the_bytes_of_all_that_they_stand_for() 
     kinds = {name: resource.kind for name, resource in resources.items()}
     moved: Moved = []
     for begin, count in ((0, 2), (2, 2)):  # as they come, some at a time
-        add_moved(moved, by_group([work] * count), begin, (1, 2))
+        add_moved(moved, by_group([work] * count), begin, (1, 2), resources)
     first, second = stage_rows(
         Serial.of(("a", "read"), "b").stages,
         spans,
