@@ -20,7 +20,7 @@ from simulator.engine import load_experiment
 from simulator.engine.levers import levers_of
 from simulator.errors import UsageError
 from simulator.figures.page import render_report
-from simulator.observe.run import _check
+from simulator.observe.refusals import require_trainable
 from simulator.results.compare import compare
 from simulator.results.reading import StoredRun, read_run
 from simulator.results.tables import tables
@@ -210,4 +210,4 @@ def test_the_drive_of_check_points_is_what_limits_a_run_that_waits_for_it(
 def test_observe_refuses_check_points(written: Path) -> None:
     point = expand(load_experiment(written))[0]
     with pytest.raises(UsageError, match="leave out checkpoint"):
-        _check(point, "cpu")
+        require_trainable(point, "cpu")
