@@ -25,7 +25,7 @@ from simulator._threads import cores, map_threads
 from simulator.caches.facts import BatchFacts
 from simulator.caches.replays import Kept
 from simulator.caches.run_facts import RunFacts
-from simulator.columns import Column, column_of
+from simulator.columns import Column, column_of, some
 from simulator.config.operators import OperatorProfile
 from simulator.engine.cache_hits import (
     Counted,
@@ -313,7 +313,8 @@ def _passed_on(
             return word
         evicts = waiting.get(at, 0)
         waiting[at] = size
-        return replace(word, leaves=size, evicts=evicts) if size or evicts else word
+        changed = some(size) or some(evicts)
+        return replace(word, leaves=size, evicts=evicts) if changed else word
 
     return tuple(
         Stage(stage.name, tuple(tuple(map(passed, lane)) for lane in stage.lanes))
