@@ -8,6 +8,7 @@ are divided, and what does not work with columns at all is done one by one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Generic, TypeVar, overload
@@ -29,12 +30,18 @@ Group = npt.NDArray[np.int64]
 Groups = tuple[Group, ...]
 T = TypeVar("T")
 MOST_GROUPS = 8
-"""Into which mini-batches are divided before they are priced one by one."""
+"""Into which few mini-batches are divided before they are priced one by one."""
 
 
 def one_by_one(places: Sequence[int]) -> Groups:
     """Each mini-batch for itself."""
     return tuple(np.array([place], np.int64) for place in places)
+
+
+def _most(count: int) -> int:
+    """Groups into which so many mini-batches are divided before they are priced one by one: each
+    division computes those before again, so that the root of their number costs as many."""
+    return max(MOST_GROUPS, math.isqrt(count))
 
 
 def divided(groups: Groups, compute: Callable[[Groups], T]) -> tuple[Groups, T]:
@@ -47,7 +54,8 @@ def divided(groups: Groups, compute: Callable[[Groups], T]) -> tuple[Groups, T]:
             with np.errstate(all="ignore"):
                 return groups, compute(groups)
         except _SplitError as split:
-            groups = split.groups if len(split.groups) <= MOST_GROUPS else _singles(groups)
+            few = len(split.groups) <= _most(sum(map(len, groups)))
+            groups = split.groups if few else _singles(groups)
         except Exception:
             if all(len(group) == 1 for group in groups):
                 raise

@@ -36,7 +36,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from simulator.columns import most
+from simulator.columns import most, some
 from simulator.config.bounds import AtMost
 from simulator.config.machine import Part
 from simulator.config.model import ModelConfig
@@ -264,7 +264,10 @@ class CpuDevice(Processor):
         touches = cpu.last_level_cache / (LINE_BYTES * (lines_of(store.row_bytes) + 1))
         missed = math.exp(-touches / lines)
         count = round(rows * -(-store.entry_bytes // cpu.page) * missed)
-        return (Access(self.dram.place, count, LINE_BYTES, buffer=True),) if count else ()
+        place = self.dram.place
+        beside = any(a.memory == place for a in work.accesses)
+        read = some(count) if beside else bool(count)  # none of them adds nothing there
+        return (Access(place, count, LINE_BYTES, buffer=True),) if read else ()
 
     def _price_word(self, word: Operation, software: OperatorProfile, reach: Reach) -> Demand:
         if getattr(word, "elsewhere", None) is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from simulator.caches.ranges import ranges_of
-from simulator.columns import by_element, least
+from simulator.columns import by_element, least, most
 from simulator.config.operators import CpuOperator, OperatorProfile
 from simulator.errors import ConfigError, InvariantError
 from simulator.hardware.access import Access
@@ -307,7 +307,7 @@ def _staged(buffer: Buffer, count: int, size: int, at: Package) -> Access:
     what they may fill."""
     held = buffer.held
     if held is None:
-        held = least(1.0, at.device_cache / buffer.bytes) if buffer.bytes else 0.0
+        held = least(1.0, at.device_cache / most(1, buffer.bytes)) * (buffer.bytes != 0)
     return Access(buffer.memory, count, size, random=False, hit_share=held)
 
 
