@@ -16,6 +16,7 @@ from simulator.config.point import PointConfig
 from simulator.engine import simulate_points, timer
 from simulator.engine.pricing import Pricing
 from simulator.engine.together import (
+    MOST_GROUPS,
     Group,
     Groups,
     divided,
@@ -27,6 +28,13 @@ from simulator.engine.together import (
 from simulator.results.finished import encode
 from simulator.results.record import PointResult
 
+FEW_LOOKUPS = {
+    "tables": 4,
+    "rows_per_table": 2_000,
+    "batch_size": 64,
+    "lookups_per_table": 2,
+}
+"""Of a model whose workers look little up."""
 RUN = {"batches": 6, "warmup_batches": 5, "check": False}
 CASES: dict[str, dict[str, Any]] = {
     "scratchpipe": {},
@@ -88,6 +96,33 @@ def test_sharded_ranks_too(monkeypatch: pytest.MonkeyPatch) -> None:
     (demands, results), (alone, wanted) = both(found, monkeypatch)
     assert [list(each) for each in demands] == [list(each) for each in alone]
     assert results == wanted
+
+
+@pytest.mark.parametrize("system", [{"name": "het", "bound": 4}, "herald"])
+def test_mini_batches_of_workers_fall_into_few_groups(
+    system: str | dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a cache holds changes, a buffer bytes, or a walk lines divides none of
+    them; whether a worker pushes anything to a server does."""
+    run = {"batches": 80, "warmup_batches": 5, "check": False}
+    more = {"model": FEW_LOOKUPS, "cache": {"prefill": "steady"}, "run": run}
+    found = points(system, platform="herald_100g", **more)
+    (demands, results), (alone, wanted) = both(found, monkeypatch)
+    assert len(demands[0].groups) <= MOST_GROUPS
+    assert list(demands[0]) == list(alone[0])
+    assert results == wanted
+
+
+def test_many_mini_batches_may_have_more_groups_than_few() -> None:
+    def groups_of(count: int, kinds: int) -> Groups:
+        def named(_: int, group: Group) -> int:
+            return int(column_of([place % kinds for place in group]))
+
+        return divided((np.arange(count),), lambda groups: each_group(groups, named))[0]
+
+    more = MOST_GROUPS + 4
+    assert len(groups_of(2 * more, more)) == 2 * more
+    assert len(groups_of(more**2, more)) == more
 
 
 def test_mini_batches_that_go_different_ways_are_divided() -> None:
