@@ -311,8 +311,7 @@ def _passed_on(
         at, size = next(sizes)
         if size is None:
             return word
-        evicts = waiting.get(at, 0)
-        waiting[at] = size
+        evicts, waiting[at] = waiting.get(at, 0), size
         changed = some(size) or some(evicts)
         return replace(word, leaves=size, evicts=evicts) if changed else word
 
