@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from simulator.config.expand import expand
 from simulator.config.point import PointConfig
-from simulator.engine import parse_experiment, timer
+from simulator.engine import parse_experiment, pricing, timer
 from simulator.engine.points import simulate_each
 from simulator.engine.running import run_compiled, run_in_simpy
 from simulator.engine.together import Groups, divided, one_by_one
@@ -63,10 +63,10 @@ def prices(point: PointConfig) -> tuple[float, float]:
         calls.append((groups, compute))
         return divided(groups, compute)
 
-    timer.divided = noted  # type: ignore[assignment]
+    pricing.divided = noted  # type: ignore[assignment]
     list(metrics([point]))
-    timer.divided = divided
-    ((groups, compute),) = calls
+    pricing.divided = divided
+    groups, compute = calls[-1]
     alone = one_by_one(sorted(int(place) for group in groups for place in group))
     took: dict[int, list[float]] = {len(alone): [], len(groups): []}
     for _ in range(TURNS):

@@ -7,9 +7,14 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
-__all__ = ["few", "on_one_line", "quoted", "shown", "some_of", "with_rest"]
+__all__ = ["counted", "few", "on_one_line", "quoted", "shown", "some_of", "with_rest"]
 
 Item = TypeVar("Item")
+
+
+def counted(count: int, thing: str, things: str = "") -> str:
+    """`1 slot`, `2,000 slots`; `things`: of many, where that is not `thing` with an s."""
+    return f"{count:,} {thing if count == 1 else things or thing + 's'}"
 
 
 def few(names: Iterable[str], most: int = 8) -> str:

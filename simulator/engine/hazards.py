@@ -74,7 +74,6 @@ def _run(case: HazardCase, slots: int) -> HazardOutcome:
         CacheConfig(
             policy=case.policy or "lru",
             fraction=min(1.0, (slots + 0.5) / case.rows),
-            if_too_small="grow",
         ),
         PipelineConfig(window_past=case.window_past, window_future=case.window_future),
         gpus=case.gpus,

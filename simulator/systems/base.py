@@ -27,6 +27,7 @@ from simulator.errors import CapacityError, ConfigError
 from simulator.hardware.program import Buffer, Move, Stage, Store, Wait
 from simulator.hardware.topology import Topology
 from simulator.systems.schedule import Schedule
+from simulator.text import counted
 from simulator.traces import Bags, Trace
 from simulator.traces.cuts import Parts
 from simulator.units import format_bytes
@@ -222,8 +223,9 @@ def require_room(what: str, need: int, place: str, have: int, advice: str) -> No
 def require_look_ahead(job: Job, system: str, key: str, batches: int) -> None:
     """Raise `ConfigError` where a run has fewer mini-batches than a system knows ahead (`key`)."""
     if job.batches is not None and batches > job.batches:
+        has = counted(job.batches, "mini-batch", "mini-batches")
         raise ConfigError(
-            f"{key} of {system} is {batches:,}, but the run has {job.batches:,} mini-batches "
+            f"{key} of {system} is {batches:,}, but the run has {has} "
             f"(run.warmup_batches + run.batches): lower {key}, or raise run.batches"
         )
 

@@ -209,9 +209,17 @@ def test_one_order_alone_can_be_asked_for(order: str) -> None:
     assert list(outcome.reports) == [order]
 
 
-def test_slots_below_the_window_are_refused() -> None:
-    with pytest.raises(CapacityError, match="slots"):
-        run_case(HazardCase(slots=20))
+@pytest.mark.parametrize(
+    "case",
+    [
+        HazardCase(slots=20),
+        HazardCase(system="bagpipe", slots=1, batches=50, parameters=("look_ahead=4",)),
+    ],
+    ids=lambda case: case.system,
+)
+def test_slots_below_the_window_are_refused(case: HazardCase) -> None:
+    with pytest.raises(CapacityError, match="slots|need a slot"):
+        run_case(case)
 
 
 @pytest.mark.parametrize(

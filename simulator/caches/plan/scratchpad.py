@@ -40,6 +40,7 @@ from simulator.caches.policies.base import (
 )
 from simulator.caches.policies.contract import CheckedPolicy
 from simulator.errors import CapacityError, InvariantError, TraceError, UsageError
+from simulator.text import counted
 
 __all__ = ["PoolPlanner"]
 
@@ -184,7 +185,7 @@ class PoolPlanner:
             raise CapacityError(
                 f"batches {max(0, self._tracker.number - self.window.batches)} to "
                 f"{self._tracker.number - 1} (a window of {self.window.batches}) look up "
-                f"{distinct:,} distinct rows, but the cache has {self.capacity:,} slots "
+                f"{distinct:,} distinct rows, but the cache has {counted(self.capacity, 'slot')} "
                 f"({self.capacity / self.rows:.3%} of {self.rows:,} rows); this window needs at "
                 f"least {distinct:,} slots (a fraction of {distinct / self.rows:.6f})"
             )
