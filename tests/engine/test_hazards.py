@@ -218,7 +218,7 @@ def test_one_order_alone_can_be_asked_for(order: str) -> None:
     ids=lambda case: case.system,
 )
 def test_slots_below_the_window_are_refused(case: HazardCase) -> None:
-    with pytest.raises(CapacityError, match="slots|need a slot"):
+    with pytest.raises(CapacityError, match=r"slots|need a slot"):
         run_case(case)
 
 
