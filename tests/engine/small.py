@@ -10,6 +10,7 @@ from sections import laid_over
 from simulator.config.expand import expand
 from simulator.config.point import PointConfig
 from simulator.engine import parse_experiment, simulate_points
+from simulator.results.finished import encode
 from simulator.results.record import PointResult
 
 SERIAL = ("hybrid", "static_cache", "straw_man", "gpu_only")
@@ -75,3 +76,11 @@ def devices(result: PointResult, column: str) -> dict[str, float]:
     """A column of the resources by their name, where it is known."""
     rows = result.devices
     return {row["resource"]: row[column] for row in rows if row.get(column) is not None}
+
+
+def told(result: PointResult) -> bytes:
+    """All that a point says, but for wall-clock values."""
+    metrics = {
+        k: v for k, v in result.metrics.items() if "wall" not in k and k != "realtime_factor"
+    }
+    return encode("", result.with_metrics(metrics))

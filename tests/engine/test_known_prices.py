@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import BOX, points
+from small import BOX, points, told
 
 from simulator.columns import Column
 from simulator.config.experiment import PointConfig
@@ -18,7 +18,6 @@ from simulator.hardware.demand import Demand
 from simulator.hardware.devices.base import Processor
 from simulator.hardware.known_prices import KnownPrices, content_of
 from simulator.hardware.program import Buffer, Move, Stage, Wait
-from simulator.results.finished import encode
 
 LATENCY = {"platform.host.cpu.memory_latency": ["80 ns", "90 ns"]}
 CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -50,18 +49,9 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
-def told(found: tuple[PointConfig, ...]) -> list[bytes]:
+def all_told(found: tuple[PointConfig, ...]) -> list[bytes]:
     """All that points say, but for wall-clock values."""
-    results = simulate_points(found, threads=1)
-    return [
-        encode(
-            "",
-            result.with_metrics(
-                {k: v for k, v in result.metrics.items() if "wall" not in k and "real" not in k}
-            ),
-        )
-        for result in results
-    ]
+    return [told(result) for result in simulate_points(found, threads=1)]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -78,11 +68,11 @@ def test_points_that_share_prices_are_as_those_priced_anew(
         return price(self, word, *rest)
 
     monkeypatch.setattr(Processor, "price", noted)
-    shared = told(found)
+    shared = all_told(found)
     some = len(priced)
     monkeypatch.setattr(timed, "KnownPrices", lambda batches: None)
     monkeypatch.setattr(timed, "KnownWords", lambda: None)
-    assert told(found) == shared
+    assert all_told(found) == shared
     assert some < len(priced) - some, "no price was found again"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import BOX, points
+from small import BOX, points, told
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts, Flow
 from simulator.caches.flows import Counted
@@ -25,8 +25,6 @@ from simulator.engine.together import (
     one_by_one,
     taken,
 )
-from simulator.results.finished import encode
-from simulator.results.record import PointResult
 
 FEW_LOOKUPS = {
     "tables": 4,
@@ -47,14 +45,6 @@ CASES: dict[str, dict[str, Any]] = {
     "fae": {},
     "cdlrm": {},
 }
-
-
-def told(result: PointResult) -> bytes:
-    """All that a point says, but for wall-clock values."""
-    metrics = {
-        k: v for k, v in result.metrics.items() if "wall" not in k and k != "realtime_factor"
-    }
-    return encode("", result.with_metrics(metrics))
 
 
 def both(

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from small import points
+from small import points, told
 
 from simulator.caches.facts import LOOKUP, UNIQUE, BatchFacts
 from simulator.engine import replay_key, simulate_points
 from simulator.engine.sharing import build
-from simulator.results.finished import encode
-from simulator.results.record import PointResult
 
 CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "scratchpipe": ("scratchpipe", {}),
@@ -21,14 +19,6 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "cached_embedding": ("cached_embedding", {}),
     "several GPUs": ({"name": "scratchpipe", "gpus": 4}, {"platform": "p3_16xlarge"}),
 }
-
-
-def told(result: PointResult) -> bytes:
-    """All that a point says, but for wall-clock values."""
-    metrics = {
-        k: v for k, v in result.metrics.items() if "wall" not in k and k != "realtime_factor"
-    }
-    return encode("", result.with_metrics(metrics))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -8,15 +8,13 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from small import BOX, points
+from small import BOX, points, told
 
 from simulator._compiled import PLAIN
 from simulator.caches import run_facts, totals
 from simulator.config.point import PointConfig
 from simulator.engine import points as of_points
 from simulator.engine import pricing, run_spans, simulate_points
-from simulator.results.finished import encode
-from simulator.results.record import PointResult
 
 RUN = {"batches": 40, "warmup_batches": 7, "check": False}
 CASES: dict[str, dict[str, Any]] = {
@@ -33,14 +31,6 @@ CASES: dict[str, dict[str, Any]] = {
     "fae": {},
     "cdlrm": {},
 }
-
-
-def told(result: PointResult) -> bytes:
-    """All that a point says, but for wall-clock values."""
-    metrics = {
-        k: v for k, v in result.metrics.items() if "wall" not in k and k != "realtime_factor"
-    }
-    return encode("", result.with_metrics(metrics))
 
 
 def of_blocks(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
