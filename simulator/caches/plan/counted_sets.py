@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled, prefetch
 from simulator._mix import mix64
-from simulator._threads import map_threads, shares
+from simulator._threads import shares
 from simulator.caches.plan.hashed_sets import AHEAD, Tags, set_of, take_slots
-from simulator.caches.plan.ordered import begins_of
+from simulator.caches.plan.ordered import scattered
 
 __all__ = ["fill_by_count", "note_counts"]
 
@@ -123,27 +123,21 @@ def by_count(
     `room`: for them all, and more."""
     parts = shares(len(counts), threads)
     rows = [(part.start, part.stop) for part in parts]
-    sizes = np.zeros((threads, 1 << _DRAWN_BITS), np.int64)
-    map_threads(
-        lambda part: count_drawn(counts, rows[part], drawn, taken, sizes[part]), threads, threads
-    )
-    begins, listed = begins_of(sizes), room[: int(sizes.sum())]
-    map_threads(
-        lambda part: list_drawn(counts, rows[part], drawn, taken, begins[part], listed),
+    sizes = scattered(
+        1 << _DRAWN_BITS,
         threads,
-        threads,
+        lambda part, sizes: count_drawn(counts, rows[part], drawn, taken, sizes),
+        lambda part, begins: list_drawn(counts, rows[part], drawn, taken, begins, room),
     )
-    parts, ordered = shares(len(listed), threads), np.empty_like(listed)
-    levels = np.zeros((threads, _LEVELS), np.int64)
-    map_threads(
-        lambda part: count_levels(listed[parts[part]], counts, levels[part]), threads, threads
-    )
-    many, ends = int(levels[:, 0].sum()), begins_of(levels)
-    map_threads(
-        lambda part: order_by_count(listed[parts[part]], counts, ends[part], ordered),
+    listed = room[: int(sizes.sum())]
+    own, ordered = shares(len(listed), threads), np.empty_like(listed)
+    levels = scattered(
+        _LEVELS,
         threads,
-        threads,
+        lambda part, sizes: count_levels(listed[own[part]], counts, sizes),
+        lambda part, begins: order_by_count(listed[own[part]], counts, begins, ordered),
     )
+    many = int(levels[:, 0].sum())
     most = ordered[:many]  # their counts are not told apart
     ordered[:many] = most[np.argsort(-counts[most], kind="stable")]
     return ordered

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
+from simulator._threads import map_threads
 
-__all__ = ["DIGIT", "begins_of", "order_by_digit", "sorted_distinct"]
+__all__ = ["DIGIT", "order_by_digit", "scattered", "sorted_distinct"]
 
 Int64s = npt.NDArray[np.int64]
 
@@ -15,12 +18,24 @@ DIGIT = 11
 """Bits of a pass of the sort: a histogram that stays in the first-level cache."""
 
 
-def begins_of(sizes: Int64s) -> Int64s:
-    """Where each part writes the first that it has with each digit, so that they stand in a stable
-    order; `sizes`: how many it has, shape (parts, digits)."""
-    of_digit = sizes.sum(axis=0)
-    before = np.cumsum(sizes, axis=0) - sizes
-    return np.asarray(np.cumsum(of_digit) - of_digit + before)
+def scattered(
+    kinds: int,
+    threads: int,
+    count: Callable[[int, Int64s], None],
+    write: Callable[[int, Int64s], None],
+) -> Int64s:
+    """Put things in order of their kind on `threads`, each of which takes a part of them; a stable
+    order, whatever their number. How many each part has of each kind: shape (threads, kinds).
+
+    `count(part, sizes)` adds how many a part has of each kind, all 0 before; `write(part, begins)`
+    writes them, those of each kind from its place in `begins` on, which is the part's own.
+    """
+    sizes = np.zeros((threads, kinds), np.int64)
+    map_threads(lambda part: count(part, sizes[part]), threads, threads)
+    of_kind = sizes.sum(axis=0)
+    begins = np.cumsum(of_kind) - of_kind + np.cumsum(sizes, axis=0) - sizes
+    map_threads(lambda part: write(part, begins[part]), threads, threads)
+    return sizes
 
 
 @compiled

@@ -117,20 +117,18 @@ def plan_batches(
         minibatches = _with_future(list(minibatches), planners, lanes.workers)
     indices: deque[int] = deque()
 
-    def works() -> Iterator[_Work]:
+    def works() -> Iterator[_Work | None]:
         for group in together(minibatches):
             indices.extend(batch.index for batch in group)
             yield partial(_Lane.steps, batches=group)
         yield _Lane.rest
+        yield None  # for the plans of that
 
     try:
         for work in works():
             planned = lanes.then(work)
             while planned:
                 yield BatchPlan(indices.popleft(), planned.popleft())
-        planned = lanes.then(None)
-        while planned:
-            yield BatchPlan(indices.popleft(), planned.popleft())
     finally:
         lanes.abandon()
 

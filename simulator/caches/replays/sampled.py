@@ -16,7 +16,7 @@ import numpy.typing as npt
 from simulator._compiled import compiled
 from simulator._threads import cores, map_threads, shares
 from simulator.caches.plan.distinct import PoolShape, pool_shapes
-from simulator.caches.plan.ordered import DIGIT, begins_of, order_by_digit
+from simulator.caches.plan.ordered import DIGIT, order_by_digit, scattered
 from simulator.config.memo import by_identity
 from simulator.traces.base import Trace
 from simulator.traces.draws import Ages, draws_of
@@ -150,20 +150,19 @@ def _in_buckets(numbers: Floats, scale: float, bits: int, threads: int) -> tuple
     """`numbers` times `scale`, rounded down, with their places in the lowest `bits` bits, in the
     order of their leading digit; where those with each digit begin, and the end."""
     parts = shares(len(numbers), threads)
-    placed, sizes = np.empty(len(numbers), np.int64), np.zeros((threads, 1 << DIGIT), np.int64)
+    placed = np.empty(len(numbers), np.int64)
 
-    def count(part: int) -> None:
-        count_leading(numbers[parts[part]], scale, bits, sizes[part])
-
-    map_threads(count, threads, threads)
-    begins = begins_of(sizes)
-    ends = np.append(begins[0], len(numbers))
-
-    def write(part: int) -> None:
+    def write(part: int, begins: Int64s) -> None:
         own = parts[part]
-        with_places(numbers[own], scale, bits, own.start, begins[part], placed)
+        with_places(numbers[own], scale, bits, own.start, begins, placed)
 
-    map_threads(write, threads, threads)
+    sizes = scattered(
+        1 << DIGIT,
+        threads,
+        lambda part, sizes: count_leading(numbers[parts[part]], scale, bits, sizes),
+        write,
+    )
+    ends = np.cumsum(np.append(0, sizes.sum(axis=0)))
     return placed, ends
 
 
