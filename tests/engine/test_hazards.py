@@ -11,6 +11,7 @@ import pytest
 from simulator import systems
 from simulator.caches import PoolPlan, Window, policy_names
 from simulator.caches.facts import BatchFacts
+from simulator.caches.plan.base import Slotted
 from simulator.caches.replays.planned import facts_of
 from simulator.config.catalogue import load_named
 from simulator.engine.checker import HazardReport, execute
@@ -327,12 +328,9 @@ def plan(
     return PoolPlan(
         lookups=len(rows),
         lookup_hits=len(rows) - len(missed),
-        rows=array(*rows),
-        slots=array(*slots),
-        missed_rows=array(*missed),
-        missed_slots=missed_slots,
-        victim_rows=array(*victims),
-        victim_slots=missed_slots[: len(victims)],
+        unique=Slotted(array(*rows), array(*slots)),
+        missed=Slotted(array(*missed), missed_slots),
+        victims=Slotted(array(*victims), missed_slots[: len(victims)]),
         victim_dirty=np.ones(len(victims), bool),
         cold_misses=0,
         resident_rows=0,

@@ -117,7 +117,7 @@ class PlannedLookups(LookupCache):
             plan = self._planner.plan()
             self.counts[HITS] += plan.lookup_hits
             self.counts[COLD] += plan.cold_misses
-            self.counts[EVICTIONS] += len(plan.victim_rows)
+            self.counts[EVICTIONS] += len(plan.victims.rows)
             self.counts[RESIDENT] = plan.resident_rows
 
 

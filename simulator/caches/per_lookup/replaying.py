@@ -291,9 +291,9 @@ def _count(counts: ReplayCounts, plan: PoolPlan) -> None:
     counts.lookups += plan.lookups
     counts.lookup_hits += plan.lookup_hits
     counts.hits += plan.unique_hits
-    counts.misses += len(plan.missed_rows)
+    counts.misses += len(plan.missed.rows)
     counts.cold_misses += plan.cold_misses
-    counts.evictions += len(plan.victim_rows)
+    counts.evictions += len(plan.victims.rows)
     counts.resident_rows = plan.resident_rows
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BatchPlan", "PoolPlan", "Window"]
+__all__ = ["BatchPlan", "PoolPlan", "Slotted", "Window"]
 
-Rows = npt.NDArray[np.int64]
-Slots = npt.NDArray[np.int64]
+Int64s = npt.NDArray[np.int64]
+Numbers = npt.NDArray[Any]
+"""Whole numbers, as narrow as they were made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,23 +27,29 @@ class Window:
         return self.past + 1 + self.future
 
 
+class Slotted(NamedTuple):
+    """Rows and the slot of each; both of one shape, (rows,)."""
+
+    rows: Numbers
+    slots: Numbers
+
+
 @dataclass(frozen=True, slots=True)
 class PoolPlan:
     """The outcome of planning one mini-batch in one pool of slots.
 
-    All row arrays are int64; rows are numbered within the pool (in a `global` pool: table offset
-    + row). `rows[k]` is a unique id of the batch and `slots[k]` the slot where it trains.
+    Rows are numbered within the pool (in a `global` pool: table offset + row). Most plans are asked
+    how many rows there are and no more, so that those are kept as they were made; `rows`, `slots`
+    and their like are new arrays, int64.
     """
 
     lookups: int
     lookup_hits: int
     """Lookups whose row was resident when the batch was planned."""
-    rows: Rows
-    slots: Slots
-    missed_rows: Rows
-    missed_slots: Slots
-    victim_rows: Rows
-    victim_slots: Slots
+    unique: Slotted
+    """The unique ids of the batch, each in the slot where it trains."""
+    missed: Slotted
+    victims: Slotted
     victim_dirty: npt.NDArray[np.bool_]
     """A victim that was trained since it was fetched must be written back."""
     cold_misses: int
@@ -58,15 +66,45 @@ class PoolPlan:
     since (loaded ones included); None where nothing was put there."""
 
     @property
+    def rows(self) -> Int64s:
+        """The unique ids of the batch."""
+        return self.unique.rows.astype(np.int64)
+
+    @property
+    def slots(self) -> Int64s:
+        """Where they train."""
+        return self.unique.slots.astype(np.int64)
+
+    @property
+    def missed_rows(self) -> Int64s:
+        """Those of them that are fetched."""
+        return self.missed.rows.astype(np.int64)
+
+    @property
+    def missed_slots(self) -> Int64s:
+        """Where they go."""
+        return self.missed.slots.astype(np.int64)
+
+    @property
+    def victim_rows(self) -> Int64s:
+        """The rows that are evicted."""
+        return self.victims.rows.astype(np.int64)
+
+    @property
+    def victim_slots(self) -> Int64s:
+        """Where they were."""
+        return self.victims.slots.astype(np.int64)
+
+    @property
     def unique_hits(self) -> int:
-        return len(self.rows) - len(self.missed_rows)
+        return len(self.unique.rows) - len(self.missed.rows)
 
     @property
     def capacity_misses(self) -> int | None:
         """Missed rows that were neither cold nor held; None where held misses are unknown."""
         if self.held_misses is None:
             return None
-        return len(self.missed_rows) - self.cold_misses - self.held_misses
+        return len(self.missed.rows) - self.cold_misses - self.held_misses
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ state grows with slots and window, never with lookups, plus one bit a row for "l
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,8 @@ __all__ = ["DenseHitMap", "HashHitMap", "HitMap", "side_map"]
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
+Numbers = npt.NDArray[Any]
+"""Whole numbers of any size."""
 
 
 class HitMap(Protocol):
@@ -48,13 +50,13 @@ class HitMap(Protocol):
     def keys(self, ids: Int64s) -> Int64s:
         """Keys of `ids`, entering rows that are not in yet."""
 
-    def rows_of(self, keys: Int64s) -> Int64s:
+    def rows_of(self, keys: Numbers) -> Numbers:
         """Rows of `keys`."""
 
     def pin(self, rows: Int64s) -> Int64s:
         """Keys of `rows`, which keep them for good."""
 
-    def forget(self, keys: Int64s) -> None:
+    def forget(self, keys: Numbers) -> None:
         """The rows of `keys` were evicted."""
 
 
@@ -75,14 +77,14 @@ class DenseHitMap:
     def keys(self, ids: Int64s) -> Int64s:
         return ids
 
-    def rows_of(self, keys: Int64s) -> Int64s:
+    def rows_of(self, keys: Numbers) -> Numbers:
         return keys
 
     def pin(self, rows: Int64s) -> Int64s:
         self.words[rows] |= self.words.dtype.type(pinned_bit(self.shift))
         return rows
 
-    def forget(self, keys: Int64s) -> None:
+    def forget(self, keys: Numbers) -> None:
         """Nothing to do: the word of an evicted row says so."""
 
 
@@ -135,7 +137,7 @@ def enter(ids: Int64s, start: int, keys: Int64s, arrays: HashArrays, rows: int) 
 
 
 @compiled
-def leave(keys: Int64s, arrays: HashArrays) -> None:
+def leave(keys: Numbers, arrays: HashArrays) -> None:
     """Take out the entries `keys` unless they are pinned; later ones of a probe shift back."""
     table, entries, entry_row, words, free, free_count, _ = arrays
     mask = len(table) - 1
@@ -227,7 +229,7 @@ class HashHitMap:
                 return keys[:-done]
             self._grow()
 
-    def rows_of(self, keys: Int64s) -> Int64s:
+    def rows_of(self, keys: Numbers) -> Numbers:
         return np.asarray(self._arrays.entry_row[keys])
 
     def pin(self, rows: Int64s) -> Int64s:
@@ -235,7 +237,7 @@ class HashHitMap:
         self.words[keys] |= pinned_bit(WIDE)
         return keys
 
-    def forget(self, keys: Int64s) -> None:
+    def forget(self, keys: Numbers) -> None:
         leave(keys, self._arrays)
 
 

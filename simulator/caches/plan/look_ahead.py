@@ -14,6 +14,7 @@ from simulator.errors import TraceError, UsageError
 
 __all__ = ["LoadedBatch", "WindowTracker"]
 
+Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 
 
@@ -27,10 +28,10 @@ class LoadedBatch:
     """
 
     lookups: int
-    keys: Int64s
-    slots: Int64s
-    missed: Int64s
-    pending: Int64s
+    keys: Int32s
+    slots: Int32s
+    missed: Int32s
+    pending: Int32s
     missing_lookups: int
     cold: int
     first_uses: int
@@ -49,7 +50,7 @@ class WindowTracker:
         self.first_stamp = FIRST_STAMP
         """Rows with older stamps are not in the window, whenever they were looked up."""
         self._alive = np.zeros(window.batches + 1, dtype=np.int64)
-        self._room = BatchArrays(*np.empty((4, 0), dtype=np.int64))
+        self._room = BatchArrays.for_lookups(0)
 
     def restart(self, window: Window) -> None:
         """Batches so far are the past: the next is the first that a window reaches back to."""
@@ -115,7 +116,7 @@ class WindowTracker:
         """Arrays that every batch is loaded into: they stay in the processor's caches, and what a
         batch keeps is as long as it has distinct rows."""
         if len(self._room.keys) <= lookups:
-            self._room = BatchArrays(*np.empty((4, lookups + 1), dtype=np.int64))
+            self._room = BatchArrays.for_lookups(lookups)
         return self._room
 
 

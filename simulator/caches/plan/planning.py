@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._threads import Begun, cores, map_threads
-from simulator.caches.plan.base import BatchPlan, PoolPlan, Window
+from simulator.caches.plan.base import BatchPlan, Numbers, PoolPlan, Window
 from simulator.caches.plan.distinct import (
     DistinctBatch,
     PoolShape,
@@ -216,7 +216,7 @@ class _Lane:
         self._pool = pool
         self._planner = planner
         self._shadow = shadow
-        self._shadow_missed: deque[Int64s] = deque()
+        self._shadow_missed: deque[Numbers] = deque()
 
     def steps(self, batches: Sequence[MiniBatch]) -> list[PoolPlan]:
         """Load `batches` one by one; plans of those whose look-ahead is complete by then."""
@@ -236,14 +236,14 @@ class _Lane:
         self._planner.load(ids, later, times)
         if self._shadow is not None:
             self._shadow.load(ids, later, times)
-            self._shadow_missed.append(self._shadow.plan().missed_rows)
+            self._shadow_missed.append(self._shadow.plan().missed.rows)
 
     def _plan(self) -> PoolPlan:
         plan = self._planner.plan()
         if self._shadow is None:
             return plan
-        missed_anyway = np.isin(plan.missed_rows, self._shadow_missed.popleft())
-        return replace(plan, held_misses=len(plan.missed_rows) - int(missed_anyway.sum()))
+        missed_anyway = np.isin(plan.missed.rows, self._shadow_missed.popleft())
+        return replace(plan, held_misses=len(plan.missed.rows) - int(missed_anyway.sum()))
 
 
 def _counting(rows: int, dense: bool) -> HitMap:

@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from simulator.caches.plan.base import PoolPlan, Window
+from simulator.caches.plan.base import PoolPlan, Slotted, Window
 from simulator.caches.plan.distinct import PoolShape
 from simulator.caches.plan.hitmap import DenseHitMap, HashHitMap, HitMap
 from simulator.caches.plan.look_ahead import LoadedBatch, WindowTracker
@@ -215,12 +215,12 @@ class PoolPlanner:
 
     def _place(self, batch: LoadedBatch, victims: Int64s) -> PoolPlan:
         pool, hit_map = self._pool, self._tracker.hit_map
-        missed_keys, missed_slots = np.empty((2, len(batch.missed)), dtype=np.int64)
+        missed_keys, missed_slots = np.empty((2, len(batch.missed)), dtype=np.int32)
         moves = Moves(
             missed_keys,
             missed_slots,
             victim_slots=victims,
-            victim_keys=np.empty_like(victims),
+            victim_keys=np.empty(len(victims), dtype=np.int32),
             victim_dirty=np.empty(len(victims), dtype=np.bool_),
         )
         keys, slots = batch.keys, batch.slots
@@ -236,12 +236,9 @@ class PoolPlanner:
         return PoolPlan(
             lookups=batch.lookups,
             lookup_hits=batch.lookups - batch.missing_lookups,
-            rows=hit_map.rows_of(keys),
-            slots=slots,
-            missed_rows=hit_map.rows_of(missed_keys),
-            missed_slots=missed_slots,
-            victim_rows=victim_rows,
-            victim_slots=victims,
+            unique=Slotted(hit_map.rows_of(keys), slots),
+            missed=Slotted(hit_map.rows_of(missed_keys), missed_slots),
+            victims=Slotted(victim_rows, victims),
             victim_dirty=moves.victim_dirty,
             cold_misses=0 if self._all_known else batch.cold,
             resident_rows=pool.used,

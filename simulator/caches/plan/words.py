@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from simulator._compiled import compiled, prefetch
+from simulator._compiled import compiled, inner_kernel, prefetch
 from simulator.caches.plan.arrays import zeros
 
 __all__ = [
@@ -59,10 +59,13 @@ WIDEST_WINDOW = (1 << 16) - 2
 """Batches."""
 
 _NARROW_BITS = 32
+_FEW_AGES = 12
+"""Stamps of a window that are counted one by one."""
 _FEWEST_STAMPS = 128
 """Stamps that narrow words must have room for: they are a saving, and widening costs."""
 
 Int64s = npt.NDArray[np.int64]
+Int32s = npt.NDArray[np.int32]
 Words = npt.NDArray[Any]
 """State words by key: int64 or uint32."""
 
@@ -120,17 +123,24 @@ def pinned_bit(shift: int) -> int:
 
 
 class BatchArrays(NamedTuple):
-    """What is known of a batch; int64, each with room for one more than the batch has lookups.
+    """What is known of a batch; each with room for one more than the batch has lookups.
 
-    `keys`: unique, in order of first occurrence; `slots`: theirs, -1 where they have none yet.
-    `missed`, `pending`: positions in `keys` of those without: no batch before fetches it, or one
-    that is loaded but not yet planned will.
+    `keys`: unique, in order of first occurrence; `slots`: theirs, -1 where they have none yet;
+    `words`: theirs, as they were. `missed`, `pending`: positions in `keys` of those without a slot:
+    no batch before fetches it, or one that is loaded but not yet planned will.
     """
 
-    keys: Int64s
-    slots: Int64s
-    missed: Int64s
-    pending: Int64s
+    keys: Int32s
+    words: Int64s
+    slots: Int32s
+    missed: Int32s
+    pending: Int32s
+
+    @classmethod
+    def for_lookups(cls, lookups: int) -> BatchArrays:
+        """For a batch of so many, nothing known yet."""
+        keys, slots, missed, pending = np.empty((4, lookups + 1), np.int32)
+        return cls(keys, np.empty(lookups + 1, np.int64), slots, missed, pending)
 
 
 class LoadCounts(NamedTuple):
@@ -173,39 +183,34 @@ def load(
             if np.uint64(ids[k]) >= rows:
                 return LoadCounts(-1 - k, 0, 0, 0, 0, 0)
     unique, missing_lookups = stamp_keys(words, shift, ids, stamp, first_pending, batch)
+    before = batch.words[:unique]
+    grow_old(before, shift, stamp, alive, first_stamp)
+    missed, pending = list_absent(before, shift, first_pending, batch)
     low, pinned = slot_bits(shift), pinned_bit(shift)
-    m = 0
-    p = 0
     never_seen = 0
     first_uses = 0
-    oldest = stamp - len(alive) + 1
     for k in range(unique):
-        word = batch.slots[k]
-        newest = word >> shift
+        word = before[k]
         batch.slots[k] = (word & low) - 1
-        absent = int(word & low == 0)
-        recent = int(newest >= first_pending)
-        batch.missed[m] = k
-        m += absent & (1 - recent)
-        batch.pending[p] = k
-        p += absent & recent
         never_seen += int(word & ~pinned == 0)
-        first_uses += (1 - absent) & int(newest == PRELOADED)
-        recent = int(newest >= first_stamp)
-        alive[np.uint64(max(newest - oldest, 0) * recent)] -= 1
-    alive[len(alive) - 1] = unique
-    return LoadCounts(unique, m, p, missing_lookups, never_seen, first_uses)
+        first_uses += int(word & low != 0) & int(word >> shift == PRELOADED)
+    return LoadCounts(unique, missed, pending, missing_lookups, never_seen, first_uses)
 
 
-@compiled
+@inner_kernel
 def stamp_keys(
     words: Words, shift: int, ids: Int64s, stamp: int, first_pending: int, batch: BatchArrays
 ) -> tuple[int, int]:
-    """Write the unique `ids` to `batch.keys`, their words as they were to `batch.slots`.
+    """Write the unique `ids` to `batch.keys`, their words as they were to `batch.words`.
 
-    Returns how many there are, and how many of `ids` will miss.
+    Returns how many there are, and how many of `ids` will miss. `back`: how far stamp and missing
+    bit of a word, as one number, lie below this batch's stamp without that bit: 0 or -1 where the
+    batch looked the key up before, `away` or more (-1 too, as it wraps) where nobody who is loaded
+    and not planned fetches it.
     """
     low, kept = slot_bits(shift), slot_bits(shift) | pinned_bit(shift)
+    missing_bit, here = shift - 1, 2 * stamp
+    away = np.uint64(2 * (stamp - first_pending) + 1)
     n = np.uint64(0)
     missing_lookups = 0
     for k in range(len(ids)):
@@ -213,20 +218,54 @@ def stamp_keys(
             prefetch(words, ids[k + AHEAD])
         key = np.uint64(ids[k])
         word = np.int64(words[key])
-        newest = word >> shift
-        first = int(newest != stamp)
+        back = here - (word >> missing_bit)
         batch.keys[n] = ids[k]
-        batch.slots[n] = word
-        n += np.uint64(first)
-        missing = first & int(word & low == 0) & int(newest < first_pending)
-        missing |= int((1 - first) & (word >> (shift - 1)))
+        batch.words[n] = word
+        n += np.uint64(back > 0)
+        missing = int(word & low == 0) & int(np.uint64(back) >= away)
         missing_lookups += missing
-        words[key] = (word & kept) | (missing << (shift - 1)) | (stamp << shift)
+        words[key] = (word & kept) | ((here | missing) << missing_bit)
     return np.int64(n), missing_lookups  # type: ignore[return-value]  # int() keeps it unsigned
 
 
+@inner_kernel
+def grow_old(before: Int64s, shift: int, stamp: int, alive: Int64s, first_stamp: int) -> None:
+    """Take keys, whose words were `before`, out of `alive` and put them where `stamp` counts."""
+    oldest = stamp - len(alive) + 1
+    if len(alive) <= _FEW_AGES:  # on vectors, age by age
+        for age in range(max(1, first_stamp - oldest), len(alive)):
+            own = 0
+            for k in range(len(before)):
+                own += int(before[k] >> shift == oldest + age)
+            alive[age] -= own
+    else:
+        for k in range(len(before)):
+            newest = before[k] >> shift
+            recent = int(newest >= first_stamp)
+            alive[np.uint64(max(newest - oldest, 0) * recent)] -= 1
+    alive[len(alive) - 1] = len(before)
+
+
+@inner_kernel
+def list_absent(
+    before: Int64s, shift: int, first_pending: int, batch: BatchArrays
+) -> tuple[int, int]:
+    """List keys whose words were `before` without a slot in `batch.missed` and `batch.pending`;
+    returns how many of each."""
+    low = slot_bits(shift)
+    missed = np.uint64(0)
+    pending = np.uint64(0)
+    for k in range(len(before)):
+        absent, recent = int(before[k] & low == 0), int(before[k] >> shift >= first_pending)
+        batch.missed[missed] = k
+        missed += np.uint64(absent & (1 - recent))
+        batch.pending[pending] = k
+        pending += np.uint64(absent & recent)
+    return np.int64(missed), np.int64(pending)  # type: ignore[return-value]
+
+
 @compiled
-def resolve(words: Words, shift: int, keys: Int64s, slots: Int64s, pending: Int64s) -> bool:
+def resolve(words: Words, shift: int, keys: Int32s, slots: Int32s, pending: Int32s) -> bool:
     """Fill in the slots that were `pending`; False where one of those keys has none."""
     low = slot_bits(shift)
     resident = True
@@ -237,15 +276,15 @@ def resolve(words: Words, shift: int, keys: Int64s, slots: Int64s, pending: Int6
 
 
 class Moves(NamedTuple):
-    """The rows that a plan fetches and evicts: int64 keys and slots, each pair of one length.
+    """The rows that a plan fetches and evicts: keys and slots, each pair of one length.
 
     `victim_slots` is given, the others are filled in.
     """
 
-    missed_keys: Int64s
-    missed_slots: Int64s
+    missed_keys: Int32s
+    missed_slots: Int32s
     victim_slots: Int64s
-    victim_keys: Int64s
+    victim_keys: Int32s
     victim_dirty: npt.NDArray[np.bool_]
 
 
@@ -253,10 +292,10 @@ class Moves(NamedTuple):
 def place_rows(
     words: Words,
     shift: int,
-    slot_key: npt.NDArray[np.int32],
-    keys: Int64s,
-    slots: Int64s,
-    missed: Int64s,
+    slot_key: Int32s,
+    keys: Int32s,
+    slots: Int32s,
+    missed: Int32s,
     first_free: int,
     moves: Moves,
 ) -> None:
@@ -291,7 +330,7 @@ def place_rows(
 
 
 @compiled
-def mark_resident(words: Words, shift: int, slot_key: npt.NDArray[np.int32], keys: Int64s) -> int:
+def mark_resident(words: Words, shift: int, slot_key: Int32s, keys: Int64s) -> int:
     """Put `keys` into slots 0, 1, ... before the first batch; returns how many.
 
     Stops at a key that is outside of `words` or resident already.

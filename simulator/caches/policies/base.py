@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +49,8 @@ __all__ = [
 ]
 
 Int64s = npt.NDArray[np.int64]
+Numbers = npt.NDArray[Any]
+"""Whole numbers: int64 for policies from outside, int32 for compiled ones."""
 
 GROUP = "scratchpipe.policies"
 NEVER = np.iinfo(np.int64).max
@@ -89,11 +91,11 @@ class Pool:
     """Stamp of the batch that is planned."""
     horizon: int = FIRST_STAMP
     """Rows whose stamp is at least this are held."""
-    keys: Int64s = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    keys: Numbers = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     """Unique keys of the planned batch, in order of first occurrence."""
-    missed: Int64s = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    missed: Numbers = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     """Positions in `keys` of those that are not resident, ascending."""
-    rows_of: Callable[[Int64s], Int64s] = lambda keys: keys
+    rows_of: Callable[[Numbers], Numbers] = lambda keys: keys
     """Rows of keys."""
 
     @property
@@ -101,7 +103,7 @@ class Pool:
         return len(self.slot_key)
 
     @property
-    def missed_keys(self) -> Int64s:
+    def missed_keys(self) -> Numbers:
         """Keys that the planned batch misses, in order of first occurrence."""
         return self.keys[self.missed]
 
@@ -133,9 +135,9 @@ class PolicySetup:
 class BatchUse:
     """The unique keys of a planned batch in order of first occurrence, each in its slot by now."""
 
-    keys: Int64s
-    slots: Int64s
-    missed: Int64s
+    keys: Numbers
+    slots: Numbers
+    missed: Numbers
     """Positions in `keys` that were fetched for this batch, ascending."""
     next_use: Int64s | None = None
     """Pool batch number of each key's next use after this batch, or `NEVER`.
@@ -160,8 +162,7 @@ class Policy(ABC):
 
         As if they had been used once each, in reverse: the last of them is the least recent.
         """
-        slots = np.arange(len(keys), dtype=np.int64)[::-1].copy()
-        self.used(pool, BatchUse(keys[::-1].copy(), slots, np.arange(len(keys))))
+        self.used(pool, _as_used(keys, np.int64))
 
     @abstractmethod
     def victims(self, pool: Pool, count: int) -> Int64s:
@@ -176,8 +177,17 @@ class Policy(ABC):
         """The batch is planned: hits are touched, fetched keys are in the slots of the victims."""
 
 
+def _as_used(keys: Int64s, kind: type[np.integer[Any]]) -> BatchUse:
+    """A batch that used `keys` in reverse, which are in slots 0, 1, ...; numbers of `kind`."""
+    positions = np.arange(len(keys), dtype=kind)
+    return BatchUse(keys[::-1].astype(kind), positions[::-1].copy(), positions)
+
+
 class CompiledPolicy(Policy):
     """A policy whose kernel fills an array with victims."""
+
+    def preload(self, pool: Pool, keys: Int64s) -> None:
+        self.used(pool, _as_used(keys, np.int32))
 
     def victims(self, pool: Pool, count: int) -> Int64s:
         chosen = np.empty(count, dtype=np.int64)

@@ -25,6 +25,7 @@ from simulator.caches.policies.hold import Hold, take_from
 
 __all__ = ["Belady"]
 
+Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 
 
@@ -46,7 +47,7 @@ def take_furthest(lists: Lists, last: int, hold: Hold, chosen: Int64s) -> tuple[
 
 
 @compiled
-def note_uses(lists: Lists, slots: Int64s, next_use: Int64s) -> int:
+def note_uses(lists: Lists, slots: Int32s, next_use: Int64s) -> int:
     """Move each of `slots` to the list of its next use; returns the furthest."""
     links, ends = lists
     furthest = 0

@@ -15,6 +15,7 @@ from simulator.caches.policies.hold import Hold
 
 __all__ = ["Clock"]
 
+Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 
 CHOSEN = 2
@@ -54,7 +55,7 @@ def turn_hand(
 
 
 @compiled
-def set_bits(bits: npt.NDArray[np.uint8], slots: Int64s, missed: Int64s) -> None:
+def set_bits(bits: npt.NDArray[np.uint8], slots: Int32s, missed: Int32s) -> None:
     """Set the bits of `slots`, clear those of `slots[missed]`."""
     for k in range(len(slots)):
         bits[slots[k]] = 1

@@ -7,13 +7,15 @@ from outside name its file and line.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
 from simulator._plugin_files import short_name
 from simulator._plugins import explained, place_of
 from simulator.caches.plan.words import FIRST_STAMP
-from simulator.caches.policies.base import BatchUse, Policy, PolicySetup, Pool
+from simulator.caches.policies.base import BUILT_IN, BatchUse, Policy, PolicySetup, Pool
 from simulator.errors import PolicyError
 
 __all__ = ["CheckedPolicy", "checked_victims"]
@@ -30,6 +32,7 @@ class CheckedPolicy(Policy):
 
     def __init__(self, setup: PolicySetup, *, name: str, kind: type[Policy]) -> None:
         self._title, self._kind = f"policy {short_name(name)}", kind
+        self._compiled = name in BUILT_IN
         with explained(self._title, "cannot be built", kind):
             self._policy = kind(setup)
 
@@ -38,17 +41,28 @@ class CheckedPolicy(Policy):
             self._policy.preload(pool, keys)
 
     def used(self, pool: Pool, use: BatchUse) -> None:
+        if not self._compiled:
+            self._widen(pool)
+            keys, slots, missed = (a.astype(np.int64) for a in (use.keys, use.slots, use.missed))
+            use = replace(use, keys=keys, slots=slots, missed=missed)
         with explained(self._title, f"fails in used, mini-batch {use.number}", self._kind):
             self._policy.used(pool, use)
 
     def victims(self, pool: Pool, count: int) -> Int64s:
         batch = pool.stamp - FIRST_STAMP
+        if not self._compiled:
+            self._widen(pool)
         with explained(self._title, f"fails in victims, mini-batch {batch}", self._kind):
             victims = self._policy.victims(pool, count)
         try:
             return checked_victims(victims, pool, count, policy=self._title, batch=batch)
         except PolicyError as error:
             raise PolicyError(f"{error} ({place_of(self._kind.victims)})") from None
+
+    @staticmethod
+    def _widen(pool: Pool) -> None:
+        """Arithmetic of others may need more than 32 bits."""
+        pool.keys, pool.missed = pool.keys.astype(np.int64), pool.missed.astype(np.int64)
 
 
 def checked_victims(victims: object, pool: Pool, count: int, *, policy: str, batch: int) -> Int64s:

@@ -15,12 +15,13 @@ from simulator.caches.policies.hold import Hold
 
 __all__ = ["FIFO"]
 
+Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 
 
 @compiled
 def take_first(
-    ring: npt.NDArray[np.int32],
+    ring: Int32s,
     head: int,
     tail: int,
     hold: Hold,
@@ -52,7 +53,7 @@ def take_first(
 
 
 @compiled
-def append_slots(ring: npt.NDArray[np.int32], tail: int, slots: Int64s, positions: Int64s) -> int:
+def append_slots(ring: Int32s, tail: int, slots: Int32s, positions: Int32s) -> int:
     """Append `slots[positions]`; returns the new tail."""
     mask = len(ring) - 1
     for k in range(len(positions)):

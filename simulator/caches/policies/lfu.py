@@ -28,6 +28,7 @@ from simulator.caches.policies.hold import Hold, take_from
 
 __all__ = ["LFU"]
 
+Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 
 _AHEAD = 8
@@ -47,7 +48,7 @@ def take_rarest(lists: Lists, most: int, hold: Hold, chosen: Int64s) -> int:
 
 
 @compiled
-def count_uses(lists: Lists, slots: Int64s, missed: Int64s) -> int:
+def count_uses(lists: Lists, slots: Int32s, missed: Int32s) -> int:
     """Move each of `slots` to the list of one use more; returns the largest count.
 
     First those that are in a list; then those at the positions `missed`, which are in none and

@@ -8,7 +8,7 @@ as one generation, and an entry whose stamp is no longer the key's newest is pas
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ from simulator.caches.policies.base import BatchUse, CompiledPolicy, PolicySetup
 __all__ = ["LRU", "UseQueue"]
 
 Int64s = npt.NDArray[np.int64]
+Keys = npt.NDArray[Any]
+"""Whole numbers of any size."""
 Ring = npt.NDArray[np.int32]
 
 
@@ -69,17 +71,6 @@ def take_filled(
 
 
 @compiled
-def append_keys(ring: Ring, tail: int, keys: Int64s) -> None:
-    """Append `keys` at `tail`."""
-    begin = tail & (len(ring) - 1)
-    fit = min(len(keys), len(ring) - begin)
-    for k in range(fit):
-        ring[begin + k] = keys[k]
-    for k in range(fit, len(keys)):  # on from the beginning
-        ring[k - fit] = keys[k]
-
-
-@compiled
 def keep_current(generation: Generation, words: Words, shift: int, n: int) -> int:
     """Move the entries of a generation that still count to place `n` of the ring, at most its
     head, and those after it; returns where they end.
@@ -121,11 +112,14 @@ class UseQueue:
     def _tail(self) -> int:
         return self._generations[-1][1] if self._generations else self._head
 
-    def append(self, pool: Pool, keys: Int64s, stamp: int) -> None:
+    def append(self, pool: Pool, keys: Keys, stamp: int) -> None:
         if self._tail - self._head + len(keys) > len(self._ring):
             self._drop_stale(pool)
         if len(keys):
-            append_keys(self._ring, self._tail, keys)
+            begin = self._tail & (len(self._ring) - 1)
+            fit = min(len(keys), len(self._ring) - begin)
+            self._ring[begin : begin + fit] = keys[:fit]
+            self._ring[: len(keys) - fit] = keys[fit:]  # on from the beginning
             self._generations.append((stamp, self._tail + len(keys)))
 
     def _drop_stale(self, pool: Pool) -> None:

@@ -119,8 +119,8 @@ def enter_rows(
     lists: CountedLists,
     small_share: int,
     fresh: bool,
-    slots: Int64s,
-    missed: Int64s,
+    slots: Int32s,
+    missed: Int32s,
     returning: npt.NDArray[np.bool_],
 ) -> None:
     """Count a hit for every slot, then let the fetched ones in, at 0 hits.
@@ -152,7 +152,7 @@ class S3FIFO(CompiledPolicy):
         self._returning = np.zeros(0, dtype=np.bool_)
 
     def choose(self, pool: Pool, chosen: Int64s) -> int:
-        self._returning = self._ghosts.take(pool.rows_of(pool.missed_keys))
+        self._returning = self._ghosts.take(pool.rows_of(pool.missed_keys).astype(np.int64))
         self._fresh = False
         from_small = np.zeros(len(chosen), dtype=np.bool_)
         got = choose_victims(self._lists, self._main_share, pool.hold, chosen, from_small)

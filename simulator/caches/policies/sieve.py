@@ -17,6 +17,7 @@ from simulator.caches.policies.hold import Hold
 
 __all__ = ["Sieve"]
 
+Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 
 
@@ -52,7 +53,7 @@ def pass_hand(
 
 
 @compiled
-def mark_uses(lists: Lists, slots: Int64s, missed: Int64s) -> None:
+def mark_uses(lists: Lists, slots: Int32s, missed: Int32s) -> None:
     """Mark hits; append fetched slots without a mark."""
     links, ends = lists
     for k in range(len(slots)):

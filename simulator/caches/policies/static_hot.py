@@ -16,7 +16,7 @@ import numpy.typing as npt
 from simulator._compiled import compiled
 from simulator.caches.plan.words import PRELOADED, Words, pinned_bit, slot_bits
 from simulator.caches.policies.base import BatchUse, CompiledPolicy, PolicySetup, Pool
-from simulator.caches.policies.lru import UseQueue
+from simulator.caches.policies.lru import Keys, Ring, UseQueue
 from simulator.errors import UsageError
 
 __all__ = ["StaticHot"]
@@ -40,7 +40,7 @@ def take_coldest(hottest: Int64s, words: Words, shift: int, horizon: int, chosen
 
 
 @compiled
-def copy_unpinned(words: Words, shift: int, keys: Int64s, unpinned: Int64s) -> int:
+def copy_unpinned(words: Words, shift: int, keys: Keys, unpinned: Ring) -> int:
     """Copy those of `keys` that are not in the hot set to `unpinned`; returns how many."""
     pinned = pinned_bit(shift)
     n = 0
@@ -74,7 +74,7 @@ class StaticHot(CompiledPolicy):
     def used(self, pool: Pool, use: BatchUse) -> None:
         self._append(pool, use.keys, pool.stamp)
 
-    def _append(self, pool: Pool, keys: Int64s, stamp: int) -> None:
-        unpinned = np.empty(len(keys), dtype=np.int64)
+    def _append(self, pool: Pool, keys: Keys, stamp: int) -> None:
+        unpinned = np.empty(len(keys), dtype=np.int32)
         n = copy_unpinned(pool.words, pool.shift, keys, unpinned)
         self._others.append(pool, unpinned[:n], stamp)

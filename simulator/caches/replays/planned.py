@@ -281,13 +281,13 @@ def facts_of(
 
 def _counts(pool: PoolPlan) -> dict[str, tuple[int, int]]:
     """Lookups and rows of each flow."""
-    unique, missed = len(pool.rows), len(pool.missed_rows)
+    unique, missed = len(pool.unique.rows), len(pool.missed.rows)
     return {
         LOOKUP: (pool.lookups, unique),
         UNIQUE: (pool.lookups, unique),
         HIT: (pool.lookup_hits, pool.unique_hits),
         MISS: (pool.lookups - pool.lookup_hits, missed),
-        VICTIM: (0, len(pool.victim_rows)),
+        VICTIM: (0, len(pool.victims.rows)),
         WRITE_BACK: (0, int(np.count_nonzero(pool.victim_dirty))),
         COLD: (0, pool.cold_misses),
         HELD: (0, pool.held_misses or 0),

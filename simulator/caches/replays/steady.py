@@ -224,4 +224,4 @@ def outcomes(
 def _outcome(planner: PoolPlanner, pool: int, batch: MiniBatch) -> tuple[int, int]:
     planner.load(*looked_up(batch, pool, planner.shape))
     plan = planner.plan()
-    return plan.resident_rows, len(plan.missed_rows)
+    return plan.resident_rows, len(plan.missed.rows)
