@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from simulator._compiled import compiled, inner_kernel
+from simulator._compiled import compiled, inner_kernel, inner_on_words, on_words
 from simulator._mix import hashed
 from simulator._threads import map_threads
 from simulator.caches.plan.future import next_uses
@@ -87,37 +87,51 @@ class DistinctBatch(MiniBatch):
         return all(pool.next_use is not None for pool in self.pools)
 
 
-@compiled
+@on_words
 def dedupe(
     ids: Int64s, rows: int, table: Int32s, unique: Int64s, times: Int64s, places: Int32s
 ) -> int:
     """Write the distinct `ids` in order of first occurrence, how often each occurs, and, where
     `places` is not empty, where each of `ids` is among them.
 
-    `table`: a power of two of at least twice the ids, zero before and after; it holds positions in
-    `unique` + 1. Returns how many are distinct, or -1 - k where `ids[k]` is outside of the rows.
+    `unique`, `times`: with room for one more than there are ids. `table`: a power of two of at
+    least twice the ids, zero before and after; it holds positions in `unique` + 1. An id is taken
+    for new, or for the one at the first place where it may be, without a guess; only where another
+    is there the table is searched. Returns how many are distinct, or -1 - k where `ids[k]` is
+    outside of the rows.
     """
-    mask = len(table) - 1
     n = 0
     bad = 0
     for k in range(len(ids)):
-        row = ids[k]
-        if row < 0 or row >= rows:
+        if np.uint64(ids[k]) >= np.uint64(rows):  # below 0 as well: it wraps
             bad = -1 - k
             break
-        at = hashed(row) & mask
-        while table[at] != 0 and unique[table[at] - 1] != row:
-            at = (at + 1) & mask
-        if table[at] == 0:
-            unique[n] = row
-            times[n] = 0
-            n += 1
-            table[at] = n
-        times[table[at] - 1] += 1
+        unique[n], times[n] = ids[k], 0
+        at = hashed(ids[k]) & (len(table) - 1)
+        place = table[at] - 1
+        new = int(place < 0)
+        place = n if new else place
+        if unique[place] != ids[k]:
+            at = search(ids[k], at, unique, table)
+            place = table[at] - 1
+            new = int(place < 0)
+            place = n if new else place
+        table[at] = place + 1
+        times[place] += 1
         if len(places) > 0:
-            places[k] = table[at] - 1
-    table[:] = 0
+            places[k] = place
+        n += new
+    for at in range(len(table)):
+        table[at] = 0
     return bad if bad < 0 else n
+
+
+@inner_on_words
+def search(row: int, at: int, unique: Int64s, table: Int32s) -> int:
+    """The place of `row` in the table, from `at` on, or the empty one where it would be."""
+    while table[at] != 0 and unique[table[at] - 1] != row:
+        at = (at + 1) & (len(table) - 1)
+    return at
 
 
 @inner_kernel
@@ -161,20 +175,26 @@ def write_slots(rows: Int64s, slots: Int64s, ids: Int64s, table: Int32s, found: 
 
 
 class Deduper:
-    """Dedupes the batches of one pool; keeps a hash table of the largest batch."""
+    """Dedupes the batches of one pool; keeps a hash table of the largest batch, and room for it,
+    which stays in the processor's caches."""
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
-        self._table = np.zeros(2, dtype=np.int32)
+        self._make_room(1)
         self._batches = 0
+
+    def _make_room(self, lookups: int) -> None:
+        size = 1 << (2 * lookups - 1).bit_length()
+        self._table = np.zeros(size, dtype=np.int32)
+        self._room = np.empty((2, size // 2 + 1), dtype=np.int64)
 
     def __call__(self, ids: Int64s, places: Int32s = _NOT_ASKED) -> DistinctIds:
         """The distinct `ids`, and in `places`, shape (ids,), if given, where each of `ids` is among
         them; `TraceError` for one outside of the pool."""
         ids = np.ascontiguousarray(ids, dtype=np.int64)
         if len(self._table) < 2 * len(ids):
-            self._table = np.zeros(1 << (2 * len(ids) - 1).bit_length(), dtype=np.int32)
-        unique, times = np.empty((2, len(ids)), dtype=np.int64)
+            self._make_room(len(ids))
+        unique, times = self._room
         n = dedupe(ids, self._rows, self._table, unique, times, places)
         if n < 0:
             raise TraceError(
@@ -182,7 +202,7 @@ class Deduper:
                 f"0..{self._rows - 1}"
             )
         self._batches += 1
-        return DistinctIds(unique[:n], times[:n])
+        return DistinctIds(unique[:n].copy(), times[:n].copy())
 
 
 def distinct_batches(
