@@ -103,13 +103,14 @@ def run_replays(
     trace = stream.trace
     if not stream.range_bits:  # ranges are of rows
         trace = stream.source = by_popularity(trace, own)
-    feeds = _feeds(stream, own, threads)
+    prepared = [_Prepared(stream, group, threads) for group in _alike(own)]
+    feeds = _feeds(stream, prepared)
     runs = {r: r.run(parted(trace, r.parts), feeds[r], threads) for r in own}
     counters = _counters(own, stream.trace)
     for done in range(1, stream.batches + 1):
         facts: dict[Replay, BatchFacts] = {}
         for replay, outcome in outcomes.items():
-            begin, drawn = time.perf_counter(), stream.wall_s
+            begin, shared_s = time.perf_counter(), _shared_s(stream, prepared)
             single = singles[replay]
             if single.replay not in facts:
                 told = _next(runs[single.replay], single.replay, done, stream.batches)
@@ -119,10 +120,15 @@ def run_replays(
                     told = in_rows_of(stream.trace, told)
                 facts[single.replay] = _with_most(told, single.replay, stream, done).packed()
             outcome.facts.append(single.spread(facts[single.replay]))
-            outcome.wall_s += time.perf_counter() - begin - (stream.wall_s - drawn)
+            shared_s = _shared_s(stream, prepared) - shared_s
+            outcome.wall_s += time.perf_counter() - begin - shared_s
         stream.forget(done)
         if progress is not None:
             progress(done)
+    for group in prepared:
+        asking = [each for each in outcomes if singles[each].replay in group.replays]
+        for replay in asking:
+            outcomes[replay].wall_s += group.wall_s / len(asking)
     return outcomes
 
 
@@ -170,21 +176,56 @@ def _next(run: Iterator[BatchFacts], replay: Replay, number: int, batches: int) 
     raise PluginError(f"{name} gave {facts!r:.80} in place of BatchFacts ({where})")
 
 
-def _feeds(
-    stream: Stream, replays: Sequence[Replay], threads: int
-) -> dict[Replay, Iterator[MiniBatch]]:
-    """The mini-batches of each replay: drawn once, prepared once for those that share that."""
+def _alike(replays: Sequence[Replay]) -> list[list[Replay]]:
+    """`replays`, those together that share the preparation of mini-batches."""
     groups: dict[Hashable, list[Replay]] = {}
     for replay in replays:
         key: Hashable = replay
         if replay.feed is not None:
             key = (type(replay).shared, replay.feed, replay.parts)
         groups.setdefault(key, []).append(replay)
+    return list(groups.values())
+
+
+@dataclass(slots=True)
+class _Prepared:
+    """The mini-batches of a stream as `replays` want them; `wall_s`: seconds that were waited for
+    that, not for those of the stream."""
+
+    stream: Stream
+    replays: Sequence[Replay]
+    threads: int
+    wall_s: float = 0.0
+
+    def of(self, batches: Iterator[MiniBatch]) -> Iterator[MiniBatch]:
+        parts, count = self.replays[0].parts, len(self.replays)
+        if parts:
+            batches = map(partial(split, parts=parts), batches)
+        if count == 1:
+            return batches
+        trace = parted(self.stream.trace, parts)
+        return self._timed(self.replays[0].shared(trace, self.replays, batches, self.threads))
+
+    def _timed(self, batches: Iterator[MiniBatch]) -> Iterator[MiniBatch]:
+        while True:
+            begin, drawn_s = time.perf_counter(), self.stream.wall_s
+            batch = next(batches, None)
+            self.wall_s += time.perf_counter() - begin - (self.stream.wall_s - drawn_s)
+            if batch is None:
+                return
+            yield batch
+            del batch  # nobody may need it any more
+
+
+def _shared_s(stream: Stream, prepared: Sequence[_Prepared]) -> float:
+    """Seconds that were waited for what several replays share."""
+    return stream.wall_s + sum(each.wall_s for each in prepared)
+
+
+def _feeds(stream: Stream, prepared: Sequence[_Prepared]) -> dict[Replay, Iterator[MiniBatch]]:
+    """The mini-batches of each replay: drawn once, prepared once for those that share that."""
     feeds: dict[Replay, Iterator[MiniBatch]] = {}
-    for copy, group in zip(copies(stream, len(groups)), groups.values(), strict=True):
-        parts = group[0].parts
-        feed: Iterator[MiniBatch] = map(partial(split, parts=parts), copy) if parts else copy
-        if len(group) > 1:
-            feed = group[0].shared(parted(stream.trace, parts), group, feed, threads)
-        feeds |= zip(group, copies(feed, len(group)), strict=True)
+    for copy, each in zip(copies(stream, len(prepared)), prepared, strict=True):
+        shared = copies(each.of(copy), len(each.replays))
+        feeds |= zip(each.replays, shared, strict=True)
     return feeds
