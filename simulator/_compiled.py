@@ -6,7 +6,8 @@ Kernels release the GIL (tables are planned on threads) and are kept on disk
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -14,13 +15,14 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-from simulator._addresses import AddressCompiler
+from simulator._compilers import AddressCompiler, InnerAddressCompiler, InnerCompiler
 from simulator._kernel_cache import KernelCache
 
 __all__ = ["PLAIN", "compiled", "done_without", "inner_kernel", "inner_on_words", "is_kept"]
-__all__ += ["on_words", "pays", "prefetch"]
+__all__ += ["make_ready", "on_words", "pays", "prefetch"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,14 +44,25 @@ def compiled(
         return np.errstate(over="ignore")(function)
     entries: dict[str, Any] = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": inner}
     name = f"parallel={parallel} inner={inner}"
+    if inner:
+        entries["pipeline_class"] = InnerCompiler
     if on_words:
-        entries |= {"_nrt": False, "pipeline_class": AddressCompiler}
+        compiler = InnerAddressCompiler if inner else AddressCompiler
+        entries |= {"_nrt": False, "pipeline_class": compiler}
         name = f"{name} on_words=True"
     dispatcher: Any = numba.njit(nogil=True, parallel=parallel, **entries)(function)
+    dispatcher.get_call_template = partial(_for_any, dispatcher.get_call_template)
     code: Any = function.__code__
     if not code.co_freevars and Path(code.co_filename).is_file():
         dispatcher._cache = KernelCache(cast(Any, function), name)
     return cast(F, dispatcher)
+
+
+def _for_any(resolve: Callable[..., Any], args: Sequence[Any], kws: Mapping[str, Any]) -> Any:
+    """What `resolve` finds for a call from a kernel, whatever constants it is called with: numba
+    would compile for each of them."""
+    plain: Callable[[Any], Any] = types.unliteral
+    return resolve(tuple(map(plain, args)), {name: plain(kws[name]) for name in kws})
 
 
 def inner_kernel(function: F) -> F:
@@ -62,7 +75,7 @@ def on_words(function: F) -> F:
 
     Neither it nor what it calls makes arrays: nobody counts references to those that it is given,
     which takes a sixth of the time of short functions. Its indices are addresses, none of them
-    negative: nobody asks for those that count from the end, which takes a third (`_addresses`).
+    negative: nobody asks for those that count from the end, which takes a third (`_compilers`).
     """
     return compiled(function, on_words=True)
 
@@ -70,6 +83,14 @@ def on_words(function: F) -> F:
 def inner_on_words(function: F) -> F:
     """`on_words` for a function that other kernels alone call."""
     return compiled(function, inner=True, on_words=True)
+
+
+def make_ready() -> None:
+    """Have numba read its own tables, which takes a third of a second once a process, now and not
+    with the first kernel."""
+    if not PLAIN:
+        cpu_target.typing_context.refresh()
+        cpu_target.target_context.refresh()
 
 
 def is_kept(kernel: Callable[..., Any]) -> bool:

@@ -20,7 +20,7 @@ GROUND = (
     "errors",
     "units",
     "text",
-    "_addresses",
+    "_compilers",
     "_compiled",
     "_drawing",
     "_extras",

@@ -205,7 +205,8 @@ def sort_buckets(placed: Int64s, bits: int, ends: Int64s, spare: Int64s) -> None
             order_by_digit(own, 63 - DIGIT * digit, other)
             own, other = other, own
         if digits % 2 == 0:
-            other[:] = own
+            for k in range(len(own)):  # in one step it would compile the words of an error
+                other[k] = own[k]
 
 
 @compiled

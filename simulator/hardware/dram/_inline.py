@@ -11,16 +11,27 @@ from typing import Any, TypeVar, cast
 
 import numba
 
+from simulator._compilers import InnerCompiler
+
 __all__ = ["helper", "inlined"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "pipeline_class": InnerCompiler,
+}
+
+
 def inlined(function: F) -> F:
     """Compile `function` into each of its callers."""
-    return cast(F, numba.njit(nogil=True, forceinline=True, error_model="numpy")(function))
+    return cast(F, numba.njit(forceinline=True, **_OPTIONS)(function))
 
 
 def helper(function: F) -> F:
     """Compile `function` as a helper that is called: for what is large or seldom needed."""
-    return cast(F, numba.njit(nogil=True, error_model="numpy")(function))
+    return cast(F, numba.njit(**_OPTIONS)(function))
