@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -107,14 +107,14 @@ def run(
                 source=Source(str(experiment), changes),
                 progress=report,
             )
-    if as_json:
-        result = finished.sweep.result
-        rows = nested(result.metrics(), result.devices(), result.loads(), result.checkpoints())
-        typer.echo(json.dumps(rows, allow_nan=False, indent=1))
-    else:
-        _show(loaded, finished, experiment, replays)
-    for line in overruled(finished.sweep.result):
-        typer.echo(f"note: {line}", err=True)
+        if as_json:
+            result = finished.sweep.result
+            rows = nested(result.metrics(), result.devices(), result.loads(), result.checkpoints())
+            typer.echo(json.dumps(rows, allow_nan=False, indent=1))
+        else:
+            _show(loaded, finished, experiment, replays)
+        for line in overruled(finished.sweep.result):
+            typer.echo(f"note: {line}", err=True)
     _tell_failures(finished)
 
 
@@ -133,8 +133,9 @@ def _check(executor: str, scheduler: str | None, jobs: int | None) -> None:
 def _workers(
     executor: str, scheduler: str | None, jobs: int | None, *, at_once: bool
 ) -> Iterator[Workers]:
-    """The executor that the options name; `at_once`: its local processes come into being now,
-    while the experiment is read."""
+    """The executor that the options name; `at_once`: its local processes, and where there is none
+    the one that compiles, come into being now, while the experiment is read."""
+    from simulator.engine.beside import compiling_beside
     from simulator.sweep.executors import dask_client, dask_workers
     from simulator.sweep.runner import Workers, local_workers
 
@@ -143,7 +144,9 @@ def _workers(
             everywhere, densest = dask_workers(client)
             yield Workers(client, everywhere, each_machine=densest, here=False)
     else:
-        with local_workers(1 if jobs is None else jobs, at_once=at_once) as workers:
+        alone = jobs in (None, 1)
+        beside = compiling_beside() if at_once and alone else nullcontext()
+        with local_workers(1 if jobs is None else jobs, at_once=at_once) as workers, beside:
             yield workers
 
 

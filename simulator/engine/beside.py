@@ -1,9 +1,11 @@
-"""Kernels that timing needs, compiled by another process while this one draws and replays.
+"""Kernels that timing needs, compiled by other processes while this one draws and replays.
 
 After an installation the model of DRAM takes ten seconds to compile, about as long as the kernels
-that replays need first, and one process compiles one kernel at a time. The other process keeps
-what it compiled on disk (`simulator._kernel_cache`), where this one finds it. Whatever happens to
-it, this one compiles what it lacks.
+that replays need first, and one process compiles one kernel at a time. Another process keeps what
+it compiled on disk (`simulator._kernel_cache`), where this one finds it. Whatever happens to it,
+this one compiles what it lacks. While this one waits for it, a second one begins with the kernel
+that SimPy stands for until it is there: nobody waits for that, and what it did not come to is left
+to the next command.
 """
 
 from __future__ import annotations
@@ -17,10 +19,13 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
+import numpy as np
 import simpy
 
 from simulator._compiled import PLAIN, is_kept
 from simulator._threads import cores
+from simulator.engine import memory
+from simulator.engine.clockwork import run_clockwork
 from simulator.hardware import filling
 from simulator.hardware.catalogue import load_part
 from simulator.hardware.demand import Demand, Resource, Service
@@ -28,45 +33,81 @@ from simulator.hardware.devices.dram import Dram
 from simulator.hardware.dram import frfcfs, measure, patterns
 from simulator.hardware.machine import Machine
 
-__all__ = ["await_kernels", "compile_all", "compiling_beside"]
+__all__ = ["await_kernels", "compile_events", "compile_pricing", "compiling_beside"]
 
 MOST_S = 120.0
 """How long to wait for the other process before this one compiles."""
 MEMORY = "ddr4_2400"
 """Any memory of the usual controller: kernels are the same for all."""
-KERNELS: tuple[Any, ...] = (frfcfs.run, patterns.fill_pattern, filling.settle)
+PRICING: tuple[Any, ...] = (frfcfs.run, patterns.fill_pattern, filling.settle)
+"""Without which no point is timed."""
+EVENTS: tuple[Any, ...] = (run_clockwork,)
 
-_begun: list[subprocess.Popen[bytes]] = []
+
+class _Other:
+    """Another process, once it has begun, that compiles `kernels`; `work`: its name of that."""
+
+    def __init__(self, work: str, kernels: tuple[Any, ...]) -> None:
+        self._work, self._kernels = work, kernels
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def is_needless(self) -> bool:
+        """Whether somebody has compiled them."""
+        return all(map(is_kept, self._kernels))
+
+    def begin(self) -> None:
+        if self.process is None and not self.is_needless:
+            command = [sys.executable, "-m", "simulator.engine.beside", self._work]
+            none = subprocess.DEVNULL
+            with contextlib.suppress(OSError):
+                self.process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=none, stderr=none
+                )
+
+    def wait(self, most_s: float) -> None:
+        if self.process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(most_s)
+
+    def end(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+
+
+_others: list[_Other] = []
+"""While a command runs: who compiles `PRICING`, and who compiles `EVENTS`."""
 
 
 @contextmanager
 def compiling_beside() -> Iterator[None]:
-    """Meanwhile another process compiles `KERNELS`, where nobody has and a core is free for it."""
-    if PLAIN or cores() < 2 or all(is_kept(kernel) for kernel in KERNELS):
+    """Meanwhile other processes compile, where nobody has and a core is free for it."""
+    pricing, events = _Other("pricing", PRICING), _Other("events", EVENTS)
+    if PLAIN or _others or cores() < 2 or (pricing.is_needless and events.is_needless):
         yield
         return
-    command = [sys.executable, "-m", "simulator.engine.beside"]
-    none = subprocess.DEVNULL
-    with contextlib.suppress(OSError):
-        _begun.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=none, stderr=none))
+    _others.extend((pricing, events))
     try:
+        (events if pricing.is_needless else pricing).begin()
         yield
     finally:
-        for process in _begun:
-            process.kill()
-            process.communicate()
-        _begun.clear()
+        for other in _others:
+            other.end()
+        _others.clear()
 
 
 def await_kernels() -> None:
-    """Wait until the other process, if there is one, has compiled."""
-    for process in _begun:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(MOST_S)
+    """Wait until another process, if there is one, has compiled `PRICING`; meanwhile there is a
+    core for `EVENTS`."""
+    if _others:
+        pricing, events = _others
+        events.begin()
+        pricing.wait(MOST_S)
 
 
-def compile_all() -> None:
-    """Compile `KERNELS`, with the least work that calls them all."""
+def compile_pricing() -> None:
+    """Compile `PRICING`, with the least work that calls all of it."""
     measure(cast(Dram, load_part(MEMORY)), "gather", 64, 64)
     environment = simpy.Environment()
     machine = Machine(environment, {name: Resource(name, name, "other") for name in "ab"})
@@ -79,6 +120,13 @@ def compile_all() -> None:
     environment.run()
 
 
+def compile_events() -> None:
+    """Compile `EVENTS`, with a run in which nobody waits for anything."""
+    words = np.zeros(memory.HEAD_SIZE, np.int64)
+    words[memory.BEGUN], words[memory.WAKE] = 1, memory.NEVER
+    run_clockwork(words, np.zeros(1))
+
+
 def _end_with_parent() -> None:
     """End this process when the one that began it is gone: the pipe from it closes."""
     os.read(sys.stdin.fileno(), 1)
@@ -87,4 +135,4 @@ def _end_with_parent() -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    compile_all()
+    {"pricing": compile_pricing, "events": compile_events}[sys.argv[1]]()

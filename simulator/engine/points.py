@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
+from simulator._compiled import make_ready
 from simulator._plugin_files import short_name
 from simulator._threads import cores
 from simulator.caches.facts import BatchFacts
@@ -94,6 +95,7 @@ def simulate_each(
     A point that fails does not stop the others. `threads` draw and plan (None: all cores); results
     do not depend on it. `ahead`: replays that were made before; those that it lacks are made here.
     """
+    make_ready()  # part of no point
     groups: dict[str, list[int]] = {}
     for number, point in enumerate(points):
         groups.setdefault(trace_key(point), []).append(number)

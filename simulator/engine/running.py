@@ -41,7 +41,7 @@ __all__ = ["run_compiled", "run_in_simpy", "run_stages"]
 
 Batches = Sequence[tuple[StageDemand, ...]] | InBlocks[StageDemand]
 Ran = tuple[Sequence[Span], Metered]
-_COMPILING_S = 15.0
+_COMPILING_S = 10.0
 """About what compiling `run_clockwork` takes."""
 
 

@@ -1,13 +1,24 @@
-"""Kernels compiled by another process: all that timing calls, and it does not outlive the run."""
+"""Kernels compiled by other processes: all that timing calls, and none outlives the run."""
 
 from __future__ import annotations
 
 import subprocess
 
+import numba
+import numpy as np
 import pytest
+from small import points
 
-from simulator.engine import beside
-from simulator.engine.beside import KERNELS, await_kernels, compile_all, compiling_beside
+from simulator.engine import beside, simulate_points
+from simulator.engine.beside import (
+    EVENTS,
+    PRICING,
+    await_kernels,
+    compile_events,
+    compile_pricing,
+    compiling_beside,
+)
+from simulator.engine.clockwork import run_clockwork
 from simulator.hardware.catalogue import load_part
 from simulator.hardware.dram import measure
 
@@ -20,28 +31,59 @@ def nobody_has(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_least_work_compiles_what_other_memories_use_too() -> None:
-    compile_all()
-    before = [list(kernel.signatures) for kernel in KERNELS]
+    compile_pricing()
+    before = [list(kernel.signatures) for kernel in PRICING]
     assert all(len(signatures) == 1 for signatures in before)
     measure(load_part("hbm3_h100"), "scatter", 512, 256, channels=1, load=0.5)
-    assert [list(kernel.signatures) for kernel in KERNELS] == before
+    assert [list(kernel.signatures) for kernel in PRICING] == before
+
+
+def test_events_are_compiled_for_the_words_of_runs() -> None:
+    compile_events()
+    before = list(run_clockwork.signatures)
+    assert before == [(typed(np.int64), typed(np.float64))]
+    (point,) = points("scratchpipe", run={"check": False})
+    simulate_points([point], threads=1)
+    assert list(run_clockwork.signatures) == before
+
+
+def typed(kind: type) -> object:
+    return numba.typeof(np.zeros(1, kind))
 
 
 @pytest.mark.usefixtures("nobody_has")
 def test_the_other_process_compiles_and_is_waited_for() -> None:
     with compiling_beside():
-        (process,) = beside._begun
+        pricing, events = beside._others
+        assert events.process is None
         await_kernels()
-        assert process.returncode == 0
-    assert not beside._begun
+        assert pricing.process.returncode == 0
+        assert events.process.poll() is None or events.process.returncode == 0
+    assert not beside._others
 
 
 @pytest.mark.usefixtures("nobody_has")
-def test_the_other_process_ends_with_the_run() -> None:
+def test_the_other_processes_end_with_the_run() -> None:
     with compiling_beside():
-        (process,) = beside._begun
-    assert process.returncode is not None
+        others = tuple(beside._others)
+        for other in others:
+            other.begin()
+        with compiling_beside():  # of a sweep within a command
+            assert tuple(beside._others) == others
+        assert tuple(beside._others) == others
+    assert all(other.process.returncode is not None for other in others)
     await_kernels()
+
+
+def test_events_begin_at_once_where_pricing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beside, "is_kept", lambda kernel: kernel not in EVENTS)
+    monkeypatch.setattr(beside, "cores", lambda: 2)
+    with compiling_beside():
+        pricing, events = beside._others
+        await_kernels()
+        assert pricing.process is None
+        assert events.process is not None
+    assert events.process.returncode is not None
 
 
 @pytest.mark.usefixtures("nobody_has")
@@ -51,8 +93,8 @@ def test_a_process_that_cannot_begin_or_fails_is_no_reason_to_fail(
     with monkeypatch.context() as changed:
         changed.setattr(subprocess, "Popen", _refuse)
         with compiling_beside():
-            assert not beside._begun
             await_kernels()
+            assert [other.process for other in beside._others] == [None, None]
     monkeypatch.setattr(beside.sys, "executable", "false")
     with compiling_beside():
         await_kernels()
