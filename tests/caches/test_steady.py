@@ -22,7 +22,7 @@ from simulator.caches.facts import (
     BatchFacts,
     Start,
 )
-from simulator.caches.replays import PlannedReplay, Stream, run_replays
+from simulator.caches.replays import PlannedReplay, Stream, run_replays, sampled
 from simulator.caches.replays import steady as module
 from simulator.caches.replays.sampled import by_number, sampled_rows, to_last_places
 from simulator.caches.replays.steady import attempts, is_settled
@@ -160,6 +160,23 @@ def test_caches_of_one_trace_that_are_alike_are_sampled_once():
     assert [len(rows) for rows in halves] == [slots // 2 for slots in SLOTS]
     again = sampled_rows(trace, SLOTS, "table")
     assert all(np.array_equal(*pair) for pair in zip(again, first, strict=True))
+
+
+def test_samples_are_dropped_once_all_caches_have_begun(monkeypatch):
+    """Two replays of one cache with windows of their own: one sample, gone with the first
+    mini-batch."""
+    made = []
+    sample = sampled._sampled
+    monkeypatch.setattr(sampled, "_sampled", lambda *about: made.append(1) or sample(*about))
+    replays = [steady(window=Window(past, 1)) for past in (0, 2)]
+    trace, held = zipf(), []
+    stream = Stream(trace, 3)
+    run_replays(stream, replays, threads=1, progress=lambda _: held.append(drawn_from(stream)))
+    assert (len(made), held) == (1, [{}] * 3)
+
+
+def drawn_from(stream):
+    return sampled._samples(stream.source or stream.trace)
 
 
 @pytest.mark.parametrize("distinct", [3, 10**4, 10**6])

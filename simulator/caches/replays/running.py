@@ -19,6 +19,7 @@ from simulator.caches.ranges import Ranges, by_range
 from simulator.caches.replays.base import Replay, copies
 from simulator.caches.replays.drawing import drawn
 from simulator.caches.replays.numbering import by_popularity, in_rows_of
+from simulator.caches.replays.sampled import forget_samples
 from simulator.caches.replays.twins import Single
 from simulator.caches.run_facts import RunFacts
 from simulator.caches.tiers import Counter
@@ -105,7 +106,8 @@ def run_replays(
         trace = stream.source = by_popularity(trace, own)
     prepared = [_Prepared(stream, group, threads) for group in _alike(own)]
     feeds = _feeds(stream, prepared)
-    runs = {r: r.run(parted(trace, r.parts), feeds[r], threads) for r in own}
+    traces = {r: parted(trace, r.parts) for r in own}
+    runs = {r: r.run(traces[r], feeds[r], threads) for r in own}
     counters = _counters(own, stream.trace)
     for done in range(1, stream.batches + 1):
         facts: dict[Replay, BatchFacts] = {}
@@ -123,6 +125,9 @@ def run_replays(
             shared_s = _shared_s(stream, prepared) - shared_s
             outcome.wall_s += time.perf_counter() - begin - shared_s
         stream.forget(done)
+        if done == 1:  # all have begun
+            for each in traces.values():
+                forget_samples(each)
         if progress is not None:
             progress(done)
     for group in prepared:

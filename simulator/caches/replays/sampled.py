@@ -21,7 +21,7 @@ from simulator.config.memo import by_identity
 from simulator.traces.base import Trace
 from simulator.traces.draws import Ages, draws_of
 
-__all__ = ["age_of", "by_number", "last_uses", "sampled_rows", "to_last_places"]
+__all__ = ["age_of", "by_number", "forget_samples", "last_uses", "sampled_rows", "to_last_places"]
 
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -38,7 +38,7 @@ def sampled_rows(trace: Trace, capacities: Sequence[int], scope: str) -> list[In
     """Rows of each pool under LRU, the youngest first; None where there is no closed form.
 
     In a pool of several tables, a mini-batch looks up table after table. Caches of one trace that
-    are alike are sampled once: nobody may write to the rows.
+    are alike and begin together are sampled once (`forget_samples`): nobody may write to the rows.
     """
     known = _samples(trace)
     key = (tuple(capacities), scope)
@@ -46,6 +46,11 @@ def sampled_rows(trace: Trace, capacities: Sequence[int], scope: str) -> list[In
         known.clear()  # of one kind of cache: tens of megabytes
         known[key] = _sampled(trace, capacities, scope)
     return known[key]
+
+
+def forget_samples(trace: Trace) -> None:
+    """Caches that have begun need their samples no more."""
+    _samples(trace).clear()
 
 
 @by_identity
