@@ -4,17 +4,19 @@
 
 ScratchPipe on the study's V100 server, default model, four localities, cache 10 % and 2 % (grown
 where the window does not fit). Prints simulated over wall-clock time of each point, and where the
-wall-clock time goes. Garbage and freed memory are treated as in `scratchpipe run`. Kernels are
-compiled before, by a short run.
+wall-clock time goes. Garbage and freed memory are treated as in the sweep of a `scratchpipe run`.
+Kernels are compiled before, by a short run.
 """
 
 from __future__ import annotations
 
 import argparse
+from itertools import product
 from typing import Any
 
 from simulator._garbage import collect_seldom
 from simulator._heap import keep_heap
+from simulator.caches.plan.arrays import pages_kept
 from simulator.engine import parse_experiment, simulate
 from simulator.engine.beside import compile_events
 
@@ -32,8 +34,8 @@ def main() -> None:
     compile_events()
     factor(options.platform, "high", 0.1, batches=2, warmup=0)
     print(f"{'locality':9} {'cache':>7} {'ms/iter':>8} {'realtime':>9}   share of wall-clock time")
-    for fraction in (0.1, 0.02):
-        for locality in ("random", "low", "medium", "high"):
+    with pages_kept():
+        for fraction, locality in product((0.1, 0.02), ("random", "low", "medium", "high")):
             row = factor(options.platform, locality, fraction, options.batches, options.warmup)
             shares = "  ".join(f"{p} {row[f'wall_{p}_s'] / row['wall_s']:.0%}" for p in PARTS)
             print(

@@ -84,3 +84,15 @@ def test_compiled_policy_plans_what_its_reference_plans(policy, hit_map, scene, 
         hit_map=hit_map,
     )
     assert found == [asdict(plan) for plan in expected]
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_dirty_victims_are_counted(trained):
+    planner = PoolPlanner("lru", 9, 3, Window(0, 0), preload=np.arange(3), preload_trained=trained)
+    dirty = []
+    for ids in ([0, 4, 5], [6, 0], [7, 8, 1]):
+        planner.load(np.array(ids))
+        plan = planner.plan()
+        assert plan.dirty_victims == plan.victim_dirty.sum()
+        dirty.append(plan.dirty_victims)
+    assert dirty == ([2, 1, 3] if trained else [0, 1, 3])

@@ -332,6 +332,7 @@ def plan(
         missed=Slotted(array(*missed), missed_slots),
         victims=Slotted(array(*victims), missed_slots[: len(victims)]),
         victim_dirty=np.ones(len(victims), bool),
+        dirty_victims=len(victims),
         cold_misses=0,
         resident_rows=0,
     )

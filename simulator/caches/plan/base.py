@@ -52,6 +52,8 @@ class PoolPlan:
     victims: Slotted
     victim_dirty: npt.NDArray[np.bool_]
     """A victim that was trained since it was fetched must be written back."""
+    dirty_victims: int
+    """How many of them."""
     cold_misses: int
     """Missed rows that were never resident before."""
     resident_rows: int

@@ -225,11 +225,12 @@ class PoolPlanner:
         )
         keys, slots = batch.keys, batch.slots
         slot_key = pool.slot_key
-        place_rows(pool.words, pool.shift, slot_key, keys, slots, batch.missed, pool.used, moves)
+        at = keys, slots, batch.missed, pool.used
+        dirty = place_rows(pool.words, pool.shift, slot_key, *at, moves)
         if self._as_filled is not None:
-            self._as_filled -= int(np.count_nonzero(~moves.victim_dirty))
-        if self._all_trained:
-            moves.victim_dirty[:] = True  # whatever is resident was trained: here or before
+            self._as_filled -= len(victims) - dirty
+        if self._all_trained:  # whatever is resident was trained: here or before
+            moves.victim_dirty[:], dirty = True, len(victims)
         pool.used += len(batch.missed) - len(victims)
         victim_rows = hit_map.rows_of(moves.victim_keys)
         hit_map.forget(moves.victim_keys)
@@ -240,6 +241,7 @@ class PoolPlanner:
             missed=Slotted(hit_map.rows_of(missed_keys), missed_slots),
             victims=Slotted(victim_rows, victims),
             victim_dirty=moves.victim_dirty,
+            dirty_victims=dirty,
             cold_misses=0 if self._all_known else batch.cold,
             resident_rows=pool.used,
             as_filled=self._as_filled,

@@ -298,8 +298,9 @@ def place_rows(
     missed: Int32s,
     first_free: int,
     moves: Moves,
-) -> None:
-    """Empty the victims' slots, then give every missed key a slot: free ones first."""
+) -> int:
+    """Empty the victims' slots, then give every missed key a slot: free ones first. Returns how
+    many victims are dirty."""
     missed_keys, missed_slots, victim_slots, victim_keys, victim_dirty = moves
     low = slot_bits(shift)
     free = len(missed) - len(victim_slots)
@@ -315,11 +316,13 @@ def place_rows(
         missed_keys[free + v] = keys[missed[free + v]]
         victim_keys[v] = slot_key[slot]
         slot_key[slot] = missed_keys[free + v]
+    dirty = 0
     for v in range(len(victim_keys)):
         if v + AHEAD < len(victim_keys):
             prefetch(words, victim_keys[v + AHEAD])
         word = np.int64(words[victim_keys[v]])
         victim_dirty[v] = (word >> shift) >= FIRST_STAMP
+        dirty += int(victim_dirty[v])
         words[victim_keys[v]] = word & ~low
     for m in range(len(missed)):
         if m + AHEAD < len(missed):
@@ -327,6 +330,7 @@ def place_rows(
         slots[missed[m]] = missed_slots[m]
         word = np.int64(words[missed_keys[m]])
         words[missed_keys[m]] = (word & ~low) | (missed_slots[m] + 1)
+    return dirty
 
 
 @compiled

@@ -288,7 +288,7 @@ def _counts(pool: PoolPlan) -> dict[str, tuple[int, int]]:
         HIT: (pool.lookup_hits, pool.unique_hits),
         MISS: (pool.lookups - pool.lookup_hits, missed),
         VICTIM: (0, len(pool.victims.rows)),
-        WRITE_BACK: (0, int(np.count_nonzero(pool.victim_dirty))),
+        WRITE_BACK: (0, pool.dirty_victims),
         COLD: (0, pool.cold_misses),
         HELD: (0, pool.held_misses or 0),
         AS_FILLED: (0, pool.as_filled or 0),
