@@ -108,16 +108,25 @@ class BatchFacts:
 
         Raises `InvariantError` where the replay has none of that name.
         """
-        if name not in self.flows:
-            raise InvariantError(
-                f"mini-batch {self.index}: the replay tells no {name!r} flows, only "
-                f"{', '.join(self.flows)}"
-            )
+        self._require(name)
         if isinstance(self.flows, Counted):
             return self.flows.total(name)
         if name not in self._totals:
             self._totals[name] = total(self.flows[name])
         return self._totals[name]
+
+    def counts(self, name: str) -> tuple[int, int]:
+        """Lookups and rows of the flow called `name` over all shards; raises as `[name]` does."""
+        self._require(name)
+        flows = self.flows[name]
+        return sum(flow.lookups for flow in flows), sum(flow.rows for flow in flows)
+
+    def _require(self, name: str) -> None:
+        if name not in self.flows:
+            raise InvariantError(
+                f"mini-batch {self.index}: the replay tells no {name!r} flows, only "
+                f"{', '.join(self.flows)}"
+            )
 
     def __contains__(self, name: str) -> bool:
         return name in self.flows
@@ -285,8 +294,8 @@ class BatchFacts:
 
         Raises `InvariantError` naming mini-batch, shard and rule.
         """
-        for name in (LOOKUP, UNIQUE):
-            self[name]  # every replay tells these
+        for name in (LOOKUP, UNIQUE):  # every replay tells these
+            self._require(name)
         counted = self.flows
         if not isinstance(counted, Counted) or not _all_hold(self._rules(counted.by_shard)):
             for shard in range(self.shards):

@@ -33,9 +33,8 @@ def totals_of(batches: Sequence[BatchFacts], names: Sequence[str]) -> npt.NDArra
     alike = len({(each.names, each.counts.shape) for each in counted}) == 1
     if alike and set(names) <= set(told):
         chosen = [told.index(name) for name in names]
-        counts = np.stack([each.counts[chosen] for each in counted], dtype=np.int64)
-        totals: npt.NDArray[np.int64] = counts.sum(axis=2)
+        stacked = np.stack([each.counts[chosen] for each in counted], dtype=np.int64)
+        totals: npt.NDArray[np.int64] = stacked.sum(axis=2)
         return totals
-    flows = [[facts[name] for name in names] for facts in batches]
-    rows = [[(flow.lookups, flow.rows) for flow in own] for own in flows]
-    return np.array(rows, np.int64).reshape(len(batches), len(names), 2)
+    counts = [[facts.counts(name) for name in names] for facts in batches]
+    return np.array(counts, np.int64).reshape(len(batches), len(names), 2)
