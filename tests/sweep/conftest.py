@@ -23,6 +23,12 @@ sweep:
   trace.locality: [low, high]
   cache.fraction: [0.5, 0.9]
 """
+COMMAND = """\
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs tests may ignore it
+from simulator.cli import main
+main()
+"""
 RESULTS = ("metrics.csv", "metrics.parquet", "stages.parquet", "timeline.parquet")
 
 
@@ -32,7 +38,7 @@ class Shell:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def start(self, *arguments, code="from simulator.cli import main; main()", **environment):
+    def start(self, *arguments, code=COMMAND, **environment):
         return subprocess.Popen(
             [sys.executable, "-c", code, *map(str, arguments)],
             cwd=self.folder,
