@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,9 @@ from typing import Any
 import typer
 
 __all__ = ["Terminated", "ending_in_order", "hint_at_interrupt", "word_and_code"]
+
+
+_SOON_S = 0.1
 
 
 class Terminated(KeyboardInterrupt):
@@ -27,16 +32,30 @@ def word_and_code(interrupt: KeyboardInterrupt) -> tuple[str, int]:
 
 @contextmanager
 def ending_in_order() -> Iterator[None]:
-    """SIGTERM raises `Terminated` meanwhile, where nobody else has a use for it."""
+    """SIGTERM raises `Terminated` meanwhile, where nobody else has a use for it, and no interrupt
+    is lost: one that comes while a compiler calls Python back comes once more."""
     ours = threading.current_thread() is threading.main_thread()
     if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
     signal.signal(signal.SIGTERM, _terminate)
+    told, sys.unraisablehook = sys.unraisablehook, _interrupt_again
     try:
         yield
     finally:
+        sys.unraisablehook = told
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _interrupt_again(lost: sys.UnraisableHookArgs) -> None:
+    """Python drops what is raised where nobody can catch it."""
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+        return
+    number = signal.SIGTERM if issubclass(lost.exc_type, Terminated) else signal.SIGINT
+    again = threading.Timer(_SOON_S, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
 
 
 def _terminate(*_: Any) -> None:
