@@ -22,6 +22,7 @@ from simulator._compilers import AddressCompiler, InnerAddressCompiler, InnerCom
 from simulator._kernel_cache import KernelCache
 
 __all__ = ["PLAIN", "compiled", "done_without", "inner_kernel", "inner_on_words", "is_kept"]
+__all__ += ["can_be_kept"]
 __all__ += ["make_ready", "on_words", "pays", "prefetch"]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -97,6 +98,12 @@ def is_kept(kernel: Callable[..., Any]) -> bool:
     """Whether a compiled `kernel` is in memory or on disk."""
     dispatcher: Any = kernel
     return bool(dispatcher.signatures) or dispatcher._cache.is_kept
+
+
+def can_be_kept(kernel: Callable[..., Any]) -> bool:
+    """Whether there is a folder for a compiled `kernel`."""
+    dispatcher: Any = kernel
+    return bool(dispatcher._cache.can_keep)
 
 
 def pays(kernel: Callable[..., Any], compiling_s: float) -> bool:

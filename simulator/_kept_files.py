@@ -25,7 +25,7 @@ from numba.misc.appdirs import AppDirs
 
 from simulator.source import dependencies, module_name, package_folder, text_hash
 
-__all__ = ["folders_of", "kept_content", "write_kept"]
+__all__ = ["folders_of", "kept_content", "takes_files", "write_kept"]
 
 _CHECKSUM_BYTES = 32
 _FOLDER = re.compile(r"(?P<module>[\w.]+)-[0-9a-f]{16}")
@@ -58,6 +58,15 @@ def write_kept(file: Path, payload: bytes) -> None:
     """Write `payload` with its checksum, all or nothing. Raises `OSError`."""
     _make_folder(file.parent)
     _write(file, hashlib.sha256(payload).digest() + payload)
+
+
+def takes_files(folder: Path) -> bool:
+    """Whether `write_kept` can write to `folder`, which is made."""
+    try:
+        _make_folder(folder)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
 
 
 def _make_folder(folder: Path) -> None:

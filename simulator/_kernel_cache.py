@@ -24,7 +24,7 @@ from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
-from simulator._kept_files import folders_of, kept_content, write_kept
+from simulator._kept_files import folders_of, kept_content, takes_files, write_kept
 
 __all__ = ["KernelCache"]
 
@@ -53,6 +53,11 @@ class KernelCache(NullCache):
     def is_kept(self) -> bool:
         """Whether some folder has the kernel, for whatever arguments and processor."""
         return any(any(f.glob(f"{self._name}-*.kernel")) for f in self._folders if f.is_dir())
+
+    @property
+    def can_keep(self) -> bool:
+        """Whether some folder takes kernels."""
+        return any(map(takes_files, self._folders))
 
     @property
     def done_without_s(self) -> float:
@@ -91,7 +96,10 @@ class KernelCache(NullCache):
             warnings.warn(f"{self._name} cannot be kept on disk", RuntimeWarning, stacklevel=2)
             return
         name = self._file_name(signature, kernel.target_context)
-        payload = cast(Any, dumps)(kernel._reduce())
+        try:
+            payload = cast(Any, dumps)(kernel._reduce())
+        except RuntimeError:  # an interrupt came as its machine code was told
+            return
         for folder in self._folders:
             with contextlib.suppress(OSError):
                 write_kept(folder / name, payload)

@@ -22,7 +22,7 @@ from typing import Any, cast
 import numpy as np
 import simpy
 
-from simulator._compiled import PLAIN, is_kept
+from simulator._compiled import PLAIN, can_be_kept, is_kept
 from simulator._threads import cores
 from simulator.engine import memory
 from simulator.engine.clockwork import run_clockwork
@@ -42,6 +42,13 @@ MEMORY = "ddr4_2400"
 PRICING: tuple[Any, ...] = (frfcfs.run, patterns.fill_pattern, filling.settle)
 """Without which no point is timed."""
 EVENTS: tuple[Any, ...] = (run_clockwork,)
+_CODE = """\
+import sys
+sys.path[:] = {path!r}
+from simulator.engine import beside
+beside.compile_for_another({work!r})
+"""
+"""Of the other process: what it imports is what this one does."""
 
 
 class _Other:
@@ -53,16 +60,16 @@ class _Other:
 
     @property
     def is_needless(self) -> bool:
-        """Whether somebody has compiled them."""
-        return all(map(is_kept, self._kernels))
+        """Whether somebody has compiled them, or nobody would find them."""
+        return all(is_kept(kernel) or not can_be_kept(kernel) for kernel in self._kernels)
 
     def begin(self) -> None:
         if self.process is None and not self.is_needless:
-            command = [sys.executable, "-m", "simulator.engine.beside", self._work]
+            code = _CODE.format(path=sys.path, work=self._work)
             none = subprocess.DEVNULL
             with contextlib.suppress(OSError):
                 self.process = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=none, stderr=none
+                    [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=none, stderr=none
                 )
 
     def wait(self, most_s: float) -> None:
@@ -133,6 +140,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-if __name__ == "__main__":
+def compile_for_another(work: str) -> None:
+    """Compile in a process that another one began, and that ends with it."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    {"pricing": compile_pricing, "events": compile_events}[sys.argv[1]]()
+    {"pricing": compile_pricing, "events": compile_events}[work]()

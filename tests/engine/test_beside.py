@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -98,6 +100,30 @@ def test_a_process_that_cannot_begin_or_fails_is_no_reason_to_fail(
     monkeypatch.setattr(beside.sys, "executable", "false")
     with compiling_beside():
         await_kernels()
+
+
+def test_nobody_compiles_what_no_folder_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beside, "is_kept", lambda kernel: False)
+    monkeypatch.setattr(beside, "can_be_kept", lambda kernel: False)
+    monkeypatch.setattr(beside, "cores", lambda: 2)
+    monkeypatch.setattr(subprocess, "Popen", _fail)
+    with compiling_beside():
+        await_kernels()
+
+
+@pytest.mark.usefixtures("nobody_has")
+def test_the_other_process_imports_what_this_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder `simulator` where the command is given is none of its business."""
+    (tmp_path / "simulator").mkdir()
+    (tmp_path / "simulator" / "__init__.py").write_text("open('ran', 'w')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
+    with compiling_beside():
+        await_kernels()
+        assert beside._others[0].process.returncode == 0
+    assert not (tmp_path / "ran").exists()
 
 
 def _refuse(*args: object, **options: object) -> None:

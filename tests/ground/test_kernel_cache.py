@@ -221,6 +221,21 @@ def test_work_without_a_kernel_counts_within_a_run_where_nothing_can_be_kept(tin
     assert output(tiny, TALLY.format(seconds=[]), **place) == "False\n"
 
 
+KEEPS = """\
+from simulator._compiled import can_be_kept
+from tiny.outer import outer
+print(can_be_kept(outer))
+"""
+
+
+def test_whether_a_kernel_can_be_kept_is_known_before(tiny: Path) -> None:
+    blocked = tiny / "file"
+    blocked.touch()
+    assert output(tiny, KEEPS) == "True\n"
+    assert output(tiny, KEEPS, NUMBA_CACHE_DIR=str(blocked)) == "False\n"
+    assert not kept(tiny)
+
+
 def test_new_text_has_been_waited_for_by_nobody(tiny: Path) -> None:
     assert output(tiny, TALLY.format(seconds=[9.0])) == "True\n"
     (tiny / "kernels" / "inner.py").write_text(INNER.format(added=2))
