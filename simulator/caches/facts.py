@@ -115,7 +115,7 @@ class BatchFacts:
             self._totals[name] = total(self.flows[name])
         return self._totals[name]
 
-    def counts(self, name: str) -> tuple[int, int]:
+    def sums(self, name: str) -> tuple[int, int]:
         """Lookups and rows of the flow called `name` over all shards; raises as `[name]` does."""
         self._require(name)
         flows = self.flows[name]

@@ -36,5 +36,5 @@ def totals_of(batches: Sequence[BatchFacts], names: Sequence[str]) -> npt.NDArra
         stacked = np.stack([each.counts[chosen] for each in counted], dtype=np.int64)
         totals: npt.NDArray[np.int64] = stacked.sum(axis=2)
         return totals
-    counts = [[facts.counts(name) for name in names] for facts in batches]
+    counts = [[facts.sums(name) for name in names] for facts in batches]
     return np.array(counts, np.int64).reshape(len(batches), len(names), 2)

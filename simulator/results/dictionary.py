@@ -94,8 +94,16 @@ _WALL = tuple(
     Column(name, "float", "s", meaning, deterministic=False)
     for name, meaning in (
         ("wall_s", "Wall-clock time of this point, all of it."),
-        ("wall_draw_s", "Wall-clock time that was waited for mini-batches to be drawn or read."),
-        ("wall_plan_s", "Wall-clock time of the cache replay (shared replays count once)."),
+        (
+            "wall_draw_s",
+            "Wall-clock time that was waited for mini-batches to be drawn or read; points that "
+            "share them tell all of it.",
+        ),
+        (
+            "wall_plan_s",
+            "Wall-clock time of the cache replay, all of it where points share the replay; what "
+            "several replays prepare together is divided among them.",
+        ),
         ("wall_memory_s", "Wall-clock time of the DRAM model."),
         ("wall_events_s", "Wall-clock time of the discrete-event simulation."),
     )

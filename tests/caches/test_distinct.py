@@ -12,7 +12,7 @@ from simulator.caches.plan.distinct import Deduper, distinct_batches, pool_shape
 from simulator.caches.plan.renumber import Numbering
 from simulator.caches.policies.base import NEVER
 from simulator.caches.reference import per_batch as plain
-from simulator.errors import TraceError
+from simulator.errors import TraceError, UsageError
 from simulator.traces.base import MiniBatch
 
 ROWS = (60, 30)
@@ -81,6 +81,17 @@ def test_an_id_outside_of_the_pool_is_refused(bad):
     with pytest.raises(TraceError, match=rf"batch 1, lookup 2: id {bad} outside of 0..29"):
         deduper(np.array([0, 29, bad, 3]))
     assert deduper(np.array([29, 0, 29])).ids.tolist() == [29, 0]
+
+
+def test_a_small_batch_after_a_large_one_is_deduped_in_a_small_table():
+    deduper, batches = Deduper(10**6), ([5, 7, 5], [], list(range(0, 10**6, 999)), [3], [9, 9])
+    for ids in (*batches, *batches):
+        found = deduper(np.array(ids, dtype=np.int64))
+        assert found.ids.tolist() == list(dict.fromkeys(ids))
+        assert found.times.sum() == len(ids)
+        assert not deduper._table.any()
+    with pytest.raises(UsageError, match="places of 1 of 2 ids"):
+        deduper(np.array([1, 2]), np.empty(1, np.int32))
 
 
 @given(st.lists(st.integers(0, 2**62) | st.integers(0, 9), max_size=60), st.integers(0, 40))

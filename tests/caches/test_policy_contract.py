@@ -1,12 +1,13 @@
 """Compiled code trusts no policy from outside: what it names as victims is checked first."""
 
 from importlib.metadata import EntryPoint
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from simulator.caches import Policy, PoolPlanner, Window, build_planners, policy_names
-from simulator.caches.policies.base import GROUP
+from simulator.caches.policies.base import GROUP, CompiledPolicy
 from simulator.caches.policies.lru import LRU
 from simulator.errors import PolicyError
 
@@ -129,3 +130,33 @@ def test_every_built_in_policy_keeps_the_contract(policy):
         if number:
             evicted += len(planner.plan().victim_slots)
     assert evicted > 200
+
+
+class Compiled(CompiledPolicy):
+    """A policy from outside that builds on that of compiled ones, and notes what it is given."""
+
+    name = "compiled"
+    seen: ClassVar[list[np.dtype]] = []
+
+    def __init__(self, setup):
+        pass
+
+    def used(self, pool, use):
+        self.seen += [each.dtype for each in (use.keys, use.slots, use.missed, pool.keys)]
+
+    def choose(self, pool, chosen):
+        free = np.flatnonzero(~pool.held(np.arange(pool.used)))[: len(chosen)]
+        chosen[: len(free)] = free
+        return len(free)
+
+
+@pytest.mark.parametrize("preload", [None, np.arange(3)])
+def test_policies_from_outside_are_given_numbers_of_64_bits(monkeypatch, preload):
+    outside = {"compiled": EntryPoint("compiled", f"{__name__}:Compiled", GROUP)}
+    monkeypatch.setattr("simulator.caches.policies.base._outside", lambda: outside)
+    monkeypatch.setattr(Compiled, "seen", [])
+    planner = PoolPlanner("compiled", 20, CAPACITY, WINDOW, preload=preload)
+    for ids in BATCHES:
+        planner.load(np.array(ids))
+        planner.plan()
+    assert set(Compiled.seen) == {np.dtype(np.int64)}

@@ -103,3 +103,12 @@ def test_wide_words_never_wrap_either():
     hit_map.reach(last_stamp(WIDE))
     with pytest.raises(UsageError, match="2,147,483,648 mini-batches"):
         hit_map.reach(last_stamp(WIDE) + 1)
+
+
+@pytest.mark.parametrize("hit_map", ["dense", "wide"])
+def test_rows_that_keys_of_32_bits_do_not_tell_apart_are_refused(hit_map):
+    with pytest.raises(UsageError, match="2,147,483,648 rows: a dense Hit-Map has at most"):
+        PoolPlanner("lru", 2**31, 3, WINDOW, hit_map=hit_map)
+    planner = PoolPlanner("lru", 2**32 + 10, 3, Window(0, 0), hit_map="hash")
+    planner.load(np.array([2**32 + 3, 3, 2**31 + 1]))
+    assert planner.plan().rows.tolist() == [2**32 + 3, 3, 2**31 + 1]

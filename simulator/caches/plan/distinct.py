@@ -95,10 +95,10 @@ def dedupe(
     `places` is not empty, where each of `ids` is among them.
 
     `unique`, `times`: with room for one more than there are ids. `table`: a power of two of at
-    least twice the ids, zero before and after; it holds positions in `unique` + 1. An id is taken
-    for new, or for the one at the first place where it may be, without a guess; only where another
-    is there the table is searched. Returns how many are distinct, or -1 - k where `ids[k]` is
-    outside of the rows.
+    least twice the ids, zero before and after; it holds positions in `unique` + 1. Whether an id is
+    new is decided by arithmetic, for a branch would be mispredicted; only where another id has its
+    place the table is searched. Returns how many are distinct, or -1 - k where `ids[k]` is outside
+    of the rows.
     """
     n = 0
     bad = 0
@@ -194,8 +194,11 @@ class Deduper:
         ids = np.ascontiguousarray(ids, dtype=np.int64)
         if len(self._table) < 2 * len(ids):
             self._make_room(len(ids))
+        if 0 < len(places) < len(ids):
+            raise UsageError(f"places of {len(places)} of {len(ids)} ids")
         unique, times = self._room
-        n = dedupe(ids, self._rows, self._table, unique, times, places)
+        table = self._table[: 1 << max(1, (2 * len(ids) - 1).bit_length())]
+        n = dedupe(ids, self._rows, table, unique, times, places)
         if n < 0:
             raise TraceError(
                 f"batch {self._batches}, lookup {-1 - n}: id {ids[-1 - n]} outside of "

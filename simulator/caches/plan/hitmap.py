@@ -36,6 +36,9 @@ Numbers = npt.NDArray[Any]
 """Whole numbers of any size."""
 
 
+_MOST_ROWS = 2**31 - 1
+
+
 class HitMap(Protocol):
     """Rows to keys and back; owns the state words."""
 
@@ -61,9 +64,12 @@ class HitMap(Protocol):
 
 
 class DenseHitMap:
-    """One word for each row: the key is the row. `shift`: see `plan.words`."""
+    """One word for each row: the key is the row. `shift`: see `plan.words`. Raises `UsageError`
+    where rows are more than keys of 32 bits tell apart."""
 
     def __init__(self, rows: int, shift: int = WIDE) -> None:
+        if rows > _MOST_ROWS:
+            raise UsageError(f"{rows:,} rows: a dense Hit-Map has at most {_MOST_ROWS:,}")
         self.rows = rows
         self.shift = shift
         self.words = no_words(rows, shift)

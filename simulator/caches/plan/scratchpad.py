@@ -124,7 +124,7 @@ class PoolPlanner:
                 raise UsageError(refusal)
             raise TraceError(f"rows to preload outside of 0..{self._tracker.rows - 1}")
         self._pool.used = self._as_filled = len(keys)
-        self._policy.preload(self._pool, keys)
+        self._policy.preload(self._pool, keys.astype(np.int32))
 
     def restart(self, window: Window, *, all_known: bool = False) -> None:
         """What was planned or preloaded so far is the past, in which the cache reached its steady

@@ -157,12 +157,13 @@ class Policy(ABC):
     @abstractmethod
     def __init__(self, setup: PolicySetup) -> None: ...
 
-    def preload(self, pool: Pool, keys: Int64s) -> None:
+    def preload(self, pool: Pool, keys: Numbers) -> None:
         """`keys` are put into slots 0, 1, ... before the first batch, the most valued first.
 
         As if they had been used once each, in reverse: the last of them is the least recent.
         """
-        self.used(pool, _as_used(keys, np.int64))
+        positions = np.arange(len(keys), dtype=keys.dtype)
+        self.used(pool, BatchUse(keys[::-1].copy(), positions[::-1].copy(), positions))
 
     @abstractmethod
     def victims(self, pool: Pool, count: int) -> Int64s:
@@ -177,17 +178,8 @@ class Policy(ABC):
         """The batch is planned: hits are touched, fetched keys are in the slots of the victims."""
 
 
-def _as_used(keys: Int64s, kind: type[np.integer[Any]]) -> BatchUse:
-    """A batch that used `keys` in reverse, which are in slots 0, 1, ...; numbers of `kind`."""
-    positions = np.arange(len(keys), dtype=kind)
-    return BatchUse(keys[::-1].astype(kind), positions[::-1].copy(), positions)
-
-
 class CompiledPolicy(Policy):
     """A policy whose kernel fills an array with victims."""
-
-    def preload(self, pool: Pool, keys: Int64s) -> None:
-        self.used(pool, _as_used(keys, np.int32))
 
     def victims(self, pool: Pool, count: int) -> Int64s:
         chosen = np.empty(count, dtype=np.int64)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from simulator._plugin_files import short_name
 from simulator._plugins import explained, place_of
 from simulator.caches.plan.words import FIRST_STAMP
-from simulator.caches.policies.base import BUILT_IN, BatchUse, Policy, PolicySetup, Pool
+from simulator.caches.policies.base import BUILT_IN, BatchUse, Numbers, Policy, PolicySetup, Pool
 from simulator.errors import PolicyError
 
 __all__ = ["CheckedPolicy", "checked_victims"]
@@ -36,7 +36,8 @@ class CheckedPolicy(Policy):
         with explained(self._title, "cannot be built", kind):
             self._policy = kind(setup)
 
-    def preload(self, pool: Pool, keys: Int64s) -> None:
+    def preload(self, pool: Pool, keys: Numbers) -> None:
+        keys = keys if self._compiled else keys.astype(np.int64)
         with explained(self._title, "fails in preload", self._kind):
             self._policy.preload(pool, keys)
 

@@ -161,7 +161,7 @@ class LRU(CompiledPolicy):
     def __init__(self, setup: PolicySetup) -> None:
         self._uses = UseQueue(setup.capacity)
 
-    def preload(self, pool: Pool, keys: Int64s) -> None:
+    def preload(self, pool: Pool, keys: Keys) -> None:
         self._uses.fill(len(keys))
 
     def choose(self, pool: Pool, chosen: Int64s) -> int:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled
 from simulator._mix import draw_below
-from simulator.caches.policies.base import BatchUse, CompiledPolicy, PolicySetup, Pool
+from simulator.caches.policies.base import BatchUse, CompiledPolicy, Numbers, PolicySetup, Pool
 from simulator.caches.policies.hold import Hold
 
 __all__ = ["RandomVictim"]
@@ -71,7 +71,7 @@ class RandomVictim(CompiledPolicy):
         self._state = np.array([setup.seed], dtype=np.uint64)
         self._taken = np.zeros(setup.capacity, dtype=np.uint8)
 
-    def preload(self, pool: Pool, keys: Int64s) -> None:
+    def preload(self, pool: Pool, keys: Numbers) -> None:
         """Nothing to remember."""
 
     def choose(self, pool: Pool, chosen: Int64s) -> int:

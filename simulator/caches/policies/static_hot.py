@@ -63,7 +63,7 @@ class StaticHot(CompiledPolicy):
         self._hottest = setup.hottest
         self._others = UseQueue(setup.capacity)
 
-    def preload(self, pool: Pool, keys: Int64s) -> None:
+    def preload(self, pool: Pool, keys: Keys) -> None:
         self._append(pool, keys[::-1].copy(), PRELOADED)
 
     def choose(self, pool: Pool, chosen: Int64s) -> int:
