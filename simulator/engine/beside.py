@@ -4,8 +4,8 @@ After an installation the model of DRAM takes ten seconds to compile, about as l
 that replays need first, and one process compiles one kernel at a time. Another process keeps what
 it compiled on disk (`simulator._kernel_cache`), where this one finds it. Whatever happens to it,
 this one compiles what it lacks. While this one waits for it, a second one begins with the kernel
-that SimPy stands for until it is there: nobody waits for that, and what it did not come to is left
-to the next command.
+that SimPy stands for until it is there. A command that is done waits some seconds for that, where
+it has been at it for long; what it did not come to is left to the next command.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -37,6 +38,8 @@ __all__ = ["await_kernels", "compile_events", "compile_pricing", "compiling_besi
 
 MOST_S = 120.0
 """How long to wait for the other process before this one compiles."""
+LONG_S, PATIENCE_S = 6.0, 4.0
+"""Of about ten seconds: who has compiled for so long is waited for, no longer than that."""
 MEMORY = "ddr4_2400"
 """Any memory of the usual controller: kernels are the same for all."""
 PRICING: tuple[Any, ...] = (frfcfs.run, patterns.fill_pattern, filling.settle)
@@ -56,6 +59,7 @@ class _Other:
 
     def __init__(self, work: str, kernels: tuple[Any, ...]) -> None:
         self._work, self._kernels = work, kernels
+        self._begun = 0.0
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -65,6 +69,7 @@ class _Other:
 
     def begin(self) -> None:
         if self.process is None and not self.is_needless:
+            self._begun = time.monotonic()
             code = _CODE.format(path=sys.path, work=self._work)
             none = subprocess.DEVNULL
             with contextlib.suppress(OSError):
@@ -76,6 +81,10 @@ class _Other:
         if self.process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(most_s)
+
+    @property
+    def is_long_at_it(self) -> bool:
+        return self.process is not None and time.monotonic() - self._begun > LONG_S
 
     def end(self) -> None:
         if self.process is not None:
@@ -98,6 +107,8 @@ def compiling_beside() -> Iterator[None]:
     try:
         (events if pricing.is_needless else pricing).begin()
         yield
+        if events.is_long_at_it:
+            events.wait(PATIENCE_S)
     finally:
         for other in _others:
             other.end()

@@ -77,6 +77,29 @@ def test_the_other_processes_end_with_the_run() -> None:
     await_kernels()
 
 
+@pytest.mark.parametrize(("long_s", "waits"), [(0.0, True), (60.0, False)])
+def test_a_command_that_is_done_waits_for_who_has_been_at_it_for_long(
+    monkeypatch: pytest.MonkeyPatch, long_s: float, waits: bool
+) -> None:
+    monkeypatch.setattr(beside, "is_kept", lambda kernel: kernel not in EVENTS)
+    monkeypatch.setattr(beside, "cores", lambda: 2)
+    monkeypatch.setattr(beside, "LONG_S", long_s)
+    monkeypatch.setattr(beside, "PATIENCE_S", 60.0)
+    with compiling_beside():
+        events = beside._others[1]
+    assert (events.process.returncode == 0) is waits
+    others: list[beside._Other] = []
+    with pytest.raises(KeyError):
+        _fail_beside(others)
+    assert others[1].process.returncode != 0
+
+
+def _fail_beside(others: list[beside._Other]) -> None:
+    with compiling_beside():
+        others += beside._others
+        raise KeyError
+
+
 def test_events_begin_at_once_where_pricing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beside, "is_kept", lambda kernel: kernel not in EVENTS)
     monkeypatch.setattr(beside, "cores", lambda: 2)
