@@ -556,3 +556,30 @@ def test_the_fraction_that_the_message_asks_for_is_enough(fraction: float) -> No
     )
     assert not grown
     assert all(s >= n for s, n in itertools.zip_longest(slots, (107, 43)))
+
+
+def test_planners_alone_are_given_lookups_as_they_are_drawn(monkeypatch):
+    """Where one of them, or another kind, asks for distinct ids, all are given those."""
+    made = []
+    dedupe = deduped_module.distinct_batches
+    monkeypatch.setattr(deduped_module, "distinct_batches", lambda *a: made.append(1) or dedupe(*a))
+    rows, slots = (300, 200), (60, 50)
+    config = ZipfTraceConfig(alpha=1.0)
+    trace = open_trace(config, rows=rows, lookups=(4, 3), batch_size=16, seed=1)
+    lru, larger = (PlannedReplay(sizes, "lru") for sizes in (slots, (200, 150)))
+    others = (
+        StaticReplay((9, 9)),
+        PlannedReplay(slots, "belady"),
+        PlannedReplay((150,), scope="global"),
+    )
+
+    def told(*replays):
+        made.clear()
+        found = run_replays(Stream(trace, 9), replays, threads=1)
+        return [[b[MISS].rows for b in found[replay].facts] for replay in replays], len(made)
+
+    alone = [told(replay)[0][0] for replay in (lru, larger, *others)]
+    assert told(lru, larger) == (alone[:2], 0)
+    assert told(lru, larger, others[0]) == (alone[:3], 1)
+    assert told(lru, others[1]) == ([alone[0], alone[3]], 1)
+    assert told(lru, others[2])[0] == [alone[0], alone[4]]

@@ -33,13 +33,22 @@ class DedupedReplay(Replay):
         return False
 
     @property
+    def dedupes_itself(self) -> bool:
+        """Whether distinct ids save it less than making them takes."""
+        return False
+
+    @property
     def feed(self) -> Hashable:
         return self.scope
 
     def shared(
         self, trace: Trace, group: Sequence[Replay], batches: Iterator[MiniBatch], threads: int
     ) -> Iterator[MiniBatch]:
-        """`batches` deduped once for all of `group`, with next uses where one asks for them."""
+        """`batches` deduped once for all of `group`, with next uses where one asks for them; as
+        they are where all dedupe them by the way."""
+        if all(isinstance(replay, DedupedReplay) and replay.dedupes_itself for replay in group):
+            yield from batches
+            return
         shapes = pool_shapes(trace.rows, self.scope)
         distinct: Iterable[DistinctBatch] = deduped(batches, shapes, threads)
         if any(isinstance(replay, DedupedReplay) and replay.wants_next_uses for replay in group):

@@ -133,6 +133,12 @@ class PlannedReplay(DedupedReplay):
     def wants_next_uses(self) -> bool:
         return self.needs_future and self.prefill != "steady"
 
+    @property
+    def dedupes_itself(self) -> bool:
+        """Planning does, which looks every lookup up as fast as it is deduped apart; lookups of
+        several tables in one pool are put together once for all."""
+        return self.scope == "table" and not self.needs_future
+
     def planners(self, trace: Trace, window: Window | None = None) -> tuple[PoolPlanner, ...]:
         """Planners of all pools as they are before the first mini-batch; `window`: instead of
         its own.
