@@ -22,8 +22,7 @@ from simulator._compilers import AddressCompiler, InnerAddressCompiler, InnerCom
 from simulator._kernel_cache import KernelCache
 
 __all__ = ["PLAIN", "compiled", "done_without", "inner_kernel", "inner_on_words", "is_kept"]
-__all__ += ["can_be_kept"]
-__all__ += ["make_ready", "on_words", "pays", "prefetch"]
+__all__ += ["can_be_kept", "make_ready", "on_words", "pays", "prefetch"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 

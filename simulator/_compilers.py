@@ -71,11 +71,12 @@ class _LeaveToCallers(FunctionPass):
         FunctionPass.__init__(self)
 
     def run_pass(self, state: Any) -> bool:
-        if state.library is None:
-            library = state.targetctx.codegen().create_library(state.func_id.func_qualname)
-            library.enable_object_caching()
-            state.library = library
-        state.library._optimize_final_module = lambda: None
+        code = state["library"]
+        if code is None:
+            code = state.targetctx.codegen().create_library(state.func_id.func_qualname)
+            code.enable_object_caching()
+            state["library"] = code
+        code._optimize_final_module = lambda: None
         return False
 
 

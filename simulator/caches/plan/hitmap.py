@@ -9,13 +9,14 @@ state grows with slots and window, never with lookups, plus one bit a row for "l
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
 from simulator._mix import hashed
+from simulator.caches.plan.base import Numbers
 from simulator.caches.plan.sizes import SIDE_MAP_BYTES, fits
 from simulator.caches.plan.words import (
     PRELOADED,
@@ -32,10 +33,6 @@ __all__ = ["DenseHitMap", "HashHitMap", "HitMap", "side_map"]
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
-Numbers = npt.NDArray[Any]
-"""Whole numbers of any size."""
-
-
 _MOST_ROWS = 2**31 - 1
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled, prefetch
 from simulator.caches.plan.arrays import zeros
+from simulator.caches.plan.base import Numbers
 from simulator.caches.plan.slot_table import first_like, home, put, rehash, take_first, with_slot
 from simulator.caches.plan.words import AHEAD
 from simulator.errors import CapacityError
@@ -24,8 +25,6 @@ __all__ = ["DenseSlots", "FreeSlots", "HashedSlots", "TableSlots"]
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
-Numbers = npt.NDArray[Any]
-"""Whole numbers of any size."""
 
 _BITS = 31
 """Of a tag; a table of more rows than that has a hash table for each 2**31 of them."""

@@ -24,13 +24,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator._plugin_files import from_file
 from simulator._plugins import Contract, load_plugin, plugins
+from simulator.caches.plan.base import Numbers
 from simulator.caches.plan.words import FIRST_STAMP, WIDE, Words
 from simulator.caches.policies.hold import Hold
 from simulator.errors import InvariantError, UsageError
@@ -49,8 +50,6 @@ __all__ = [
 ]
 
 Int64s = npt.NDArray[np.int64]
-Numbers = npt.NDArray[Any]
-"""Whole numbers: int64 for policies from outside, int32 for compiled ones."""
 
 GROUP = "scratchpipe.policies"
 NEVER = np.iinfo(np.int64).max
@@ -133,7 +132,10 @@ class PolicySetup:
 
 @dataclass(frozen=True, slots=True)
 class BatchUse:
-    """The unique keys of a planned batch in order of first occurrence, each in its slot by now."""
+    """The unique keys of a planned batch in order of first occurrence, each in its slot by now.
+
+    int64 for policies from outside, int32 for compiled ones.
+    """
 
     keys: Numbers
     slots: Numbers

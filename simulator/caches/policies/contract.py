@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from simulator._plugin_files import short_name
 from simulator._plugins import explained, place_of
+from simulator.caches.plan.base import Numbers
 from simulator.caches.plan.words import FIRST_STAMP
-from simulator.caches.policies.base import BUILT_IN, BatchUse, Numbers, Policy, PolicySetup, Pool
+from simulator.caches.policies.base import BUILT_IN, BatchUse, Policy, PolicySetup, Pool
 from simulator.errors import PolicyError
 
 __all__ = ["CheckedPolicy", "checked_victims"]

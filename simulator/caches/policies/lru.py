@@ -8,21 +8,20 @@ as one generation, and an entry whose stamp is no longer the key's newest is pas
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled, prefetch
 from simulator.caches.plan.arrays import zeros
+from simulator.caches.plan.base import Numbers
 from simulator.caches.plan.words import AHEAD, PRELOADED, Words, slot_bits
 from simulator.caches.policies.base import BatchUse, CompiledPolicy, PolicySetup, Pool
 
 __all__ = ["LRU", "UseQueue"]
 
 Int64s = npt.NDArray[np.int64]
-Keys = npt.NDArray[Any]
-"""Whole numbers of any size."""
 Ring = npt.NDArray[np.int32]
 
 
@@ -112,7 +111,7 @@ class UseQueue:
     def _tail(self) -> int:
         return self._generations[-1][1] if self._generations else self._head
 
-    def append(self, pool: Pool, keys: Keys, stamp: int) -> None:
+    def append(self, pool: Pool, keys: Numbers, stamp: int) -> None:
         if self._tail - self._head + len(keys) > len(self._ring):
             self._drop_stale(pool)
         if len(keys):
@@ -161,7 +160,7 @@ class LRU(CompiledPolicy):
     def __init__(self, setup: PolicySetup) -> None:
         self._uses = UseQueue(setup.capacity)
 
-    def preload(self, pool: Pool, keys: Keys) -> None:
+    def preload(self, pool: Pool, keys: Numbers) -> None:
         self._uses.fill(len(keys))
 
     def choose(self, pool: Pool, chosen: Int64s) -> int:

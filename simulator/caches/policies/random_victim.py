@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from simulator._compiled import compiled
 from simulator._mix import draw_below
-from simulator.caches.policies.base import BatchUse, CompiledPolicy, Numbers, PolicySetup, Pool
+from simulator.caches.plan.base import Numbers
+from simulator.caches.policies.base import BatchUse, CompiledPolicy, PolicySetup, Pool
 from simulator.caches.policies.hold import Hold
 
 __all__ = ["RandomVictim"]

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator._compiled import compiled
+from simulator.caches.plan.base import Numbers
 from simulator.caches.plan.words import PRELOADED, Words, pinned_bit, slot_bits
 from simulator.caches.policies.base import BatchUse, CompiledPolicy, PolicySetup, Pool
-from simulator.caches.policies.lru import Keys, Ring, UseQueue
+from simulator.caches.policies.lru import Ring, UseQueue
 from simulator.errors import UsageError
 
 __all__ = ["StaticHot"]
@@ -40,7 +41,7 @@ def take_coldest(hottest: Int64s, words: Words, shift: int, horizon: int, chosen
 
 
 @compiled
-def copy_unpinned(words: Words, shift: int, keys: Keys, unpinned: Ring) -> int:
+def copy_unpinned(words: Words, shift: int, keys: Numbers, unpinned: Ring) -> int:
     """Copy those of `keys` that are not in the hot set to `unpinned`; returns how many."""
     pinned = pinned_bit(shift)
     n = 0
@@ -63,7 +64,7 @@ class StaticHot(CompiledPolicy):
         self._hottest = setup.hottest
         self._others = UseQueue(setup.capacity)
 
-    def preload(self, pool: Pool, keys: Keys) -> None:
+    def preload(self, pool: Pool, keys: Numbers) -> None:
         self._append(pool, keys[::-1].copy(), PRELOADED)
 
     def choose(self, pool: Pool, chosen: Int64s) -> int:
@@ -74,7 +75,7 @@ class StaticHot(CompiledPolicy):
     def used(self, pool: Pool, use: BatchUse) -> None:
         self._append(pool, use.keys, pool.stamp)
 
-    def _append(self, pool: Pool, keys: Keys, stamp: int) -> None:
+    def _append(self, pool: Pool, keys: Numbers, stamp: int) -> None:
         unpinned = np.empty(len(keys), dtype=np.int32)
         n = copy_unpinned(pool.words, pool.shift, keys, unpinned)
         self._others.append(pool, unpinned[:n], stamp)
